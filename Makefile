@@ -1,0 +1,44 @@
+# The three commands: make demo, make test, make lint. Each sets up what it needs.
+# Elsewhere, for a CPU-only torch: make demo TORCH_ARGS="--index-url <the CPU index of PyTorch>"
+PY ?= python3
+ARGS ?=
+TORCH_ARGS ?=
+BIN = .venv/bin
+UV = $(BIN)/uv pip install -q --python $(BIN)/python
+
+demo: .venv/.demo
+	$(BIN)/serendip demo $(ARGS)
+
+test: .venv/.test
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests $(ARGS)
+
+lint: .venv/.lint
+	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# torch comes by plain pip: where a CPU wheel is provided pip finds it, and uv then keeps it.
+.venv/.base: pyproject.toml models.lock
+	$(PY) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check uv
+	$(BIN)/pip install -q --disable-pip-version-check --no-compile $(TORCH_ARGS) "torch>=2.6" numpy
+	$(UV) -e .
+	touch $@
+
+.venv/.demo: .venv/.base
+	$(UV) -e '.[demo]'
+	touch $@
+
+.venv/.test: .venv/.base
+	$(UV) -e '.[demo,test,e2e]'
+	touch $@
+
+.venv/.lint: .venv/.base
+	$(UV) -e '.[test,lint]'
+	touch $@
+
+clean:
+	rm -rf .venv demo report.json report.html
+
+.PHONY: demo test lint clean

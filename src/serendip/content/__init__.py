@@ -1,0 +1,1 @@
+"""What items are: text vectors, their cache, and semantic IDs."""

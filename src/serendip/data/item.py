@@ -1,0 +1,67 @@
+"""One item and the catalogue: what is known about things, before anything is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from serendip.data.vocabulary import Vocabulary
+
+Attribute: TypeAlias = str | float | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A thing that can be found and recommended.
+
+    Args:
+        item_id: external id, unique.
+        title: as shown; empty where it is unknown.
+        description: longer text; empty where there is none.
+        attributes: further columns: text, numbers or lists of words (year, genres, brand).
+        available_from: Unix seconds from which it may be shown; None = always.
+    """
+
+    item_id: str
+    title: str = ""
+    description: str = ""
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    available_from: float | None = None
+
+    def field_text(self, name: str) -> str:
+        """The words of one field; numbers without a trailing .0, lists joined by commas."""
+        if name in ("title", "description"):
+            return str(getattr(self, name))
+        value = self.attributes.get(name, "")
+        if isinstance(value, float):
+            return f"{value:g}" if value != int(value) else str(int(value))
+        return ", ".join(value) if isinstance(value, tuple) else value
+
+    def text(self, fields: Sequence[str]) -> str:
+        """The non-empty fields joined by ". ": what a text encoder reads."""
+        return ". ".join(part for part in map(self.field_text, fields) if part)
+
+
+class Catalogue:
+    """Items by number; the vocabulary of their ids belongs to it."""
+
+    __slots__ = ("items", "vocabulary")
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.items: tuple[Item, ...] = tuple(items)
+        self.vocabulary = Vocabulary(item.item_id for item in self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, number: int) -> Item:
+        return self.items[number]
+
+    def extended(self, items: Iterable[Item]) -> Catalogue:
+        """A new catalogue with more items at the end; old numbers stay."""
+        return Catalogue((*self.items, *items))
+
+    def texts(self, fields: Sequence[str]) -> list[str]:
+        """``Item.text`` of every item, by number."""
+        return [item.text(fields) for item in self.items]

@@ -1,0 +1,82 @@
+"""The one currency of requests: everything known about what is asked, in item numbers.
+
+A ``Query`` is built once, at the door (``engine`` turns ids into numbers, fetches the history and
+encodes the text), and is read-only from there on.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
+
+Surface = Literal["home", "similar", "search", "cart", "thank_you", "ads", "digest", "suggest"]
+SURFACES: tuple[Surface, ...] = get_args(Surface)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """What one user did, oldest first.
+
+    Args:
+        item_nums: (T,) int32 item numbers.
+        timestamps: (T,) float64 Unix seconds, non-decreasing.
+        liked: (T,) bool, True where the event counts as a like (see ``ActionRules``).
+    """
+
+    item_nums: IntArray = field(default_factory=lambda: NO_ITEMS)
+    timestamps: TimeArray = field(default_factory=lambda: np.empty(0, dtype=np.float64))
+    liked: BoolArray = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+
+    def __len__(self) -> int:
+        return len(self.item_nums)
+
+    @classmethod
+    def of_items(cls, item_nums: IntArray) -> History:
+        """A history known only by its order: times 0, nothing liked."""
+        count = len(item_nums)
+        return cls(np.asarray(item_nums, np.int32), np.zeros(count), np.zeros(count, np.bool_))
+
+    def before(self, time: float) -> History:
+        """Events strictly before ``time``."""
+        return self._rows(slice(0, int(np.searchsorted(self.timestamps, time, side="left"))))
+
+    def last(self, count: int) -> History:
+        """The ``count`` most recent events, still oldest first."""
+        return self._rows(slice(max(0, len(self) - count), len(self)))
+
+    def _rows(self, rows: slice) -> History:
+        return History(self.item_nums[rows], self.timestamps[rows], self.liked[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """One request.
+
+    Args:
+        surface: where the answer will be shown.
+        text: what was typed; empty where nothing was.
+        text_vector: (D,) unit vector of ``text``; None where there is no text.
+        user_id: external id, for logs and traces; empty for an unknown visitor.
+        history: the user's events known at ``time``.
+        source_items: (S,) int32 items in context: the one looked at, the cart.
+        exclude: (E,) int32 items that must not be answered, beside those that a filter removes.
+        time: Unix seconds of the request; NaN where it does not matter.
+    """
+
+    surface: Surface = "home"
+    text: str = ""
+    text_vector: FloatArray | None = None
+    user_id: str = ""
+    history: History = field(default_factory=History)
+    source_items: IntArray = field(default_factory=lambda: NO_ITEMS)
+    exclude: IntArray = field(default_factory=lambda: NO_ITEMS)
+    time: float = math.nan
+
+    def with_text_vector(self, vector: FloatArray) -> Query:
+        """A copy that carries the encoded text."""
+        return replace(self, text_vector=vector)

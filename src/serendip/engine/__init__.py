@@ -1,0 +1,1 @@
+"""One request: sources, filters, the ranker, reasons; and the generation it answers from."""

@@ -1,0 +1,97 @@
+"""What the engine answers: plain values that the API, the CLI and the page render as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerItem:
+    """One item of an answer.
+
+    Args:
+        item_id: external id.
+        score: final value, higher is better; comparable within one answer only.
+        parts: named numbers that the score came from.
+        reason: one sentence for people, made from evidence; empty where there is none.
+    """
+
+    item_id: str
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one request.
+
+    Args:
+        request_id: to be sent back with events.
+        generation: name of the artefacts that answered.
+        surface: the surface asked for.
+        items: best first.
+        next: cursor of the following page; empty at the end.
+        degraded: names of stages that failed or were skipped; empty when all is well.
+    """
+
+    request_id: str
+    generation: str
+    surface: str
+    items: tuple[AnswerItem, ...]
+    next: str = ""
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A query worth typing.
+
+    Args:
+        text: the suggested query.
+        kind: where it came from: ``title``, ``attribute`` or ``spelling``.
+        item_id: the item that bears exactly this title; empty otherwise.
+    """
+
+    text: str
+    kind: str
+    item_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One ground for showing an item.
+
+    Args:
+        kind: ``transition``, ``neighbour``, ``content``, ``code``, ``word`` or ``popular``.
+        text: one sentence for people.
+        weight: strength, higher is stronger; comparable within one kind only.
+        item_id: the item of the history or context that it rests on; empty where there is none.
+    """
+
+    kind: str
+    text: str
+    weight: float
+    item_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why an item would be shown: evidence first, then the numbers, then the stages.
+
+    Args:
+        item_id: the item asked about.
+        evidence: strongest first.
+        parts: ranker features by name.
+        semantic_id: codes as written for people, ``12-7-201``.
+        trace: stage name -> count of candidates after it, in order of the stages.
+        position: 0-based place in the answer; None where it was not in it.
+    """
+
+    item_id: str
+    evidence: tuple[Evidence, ...]
+    parts: Mapping[str, float]
+    semantic_id: str
+    trace: Mapping[str, int]
+    position: int | None = None

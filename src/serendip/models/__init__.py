@@ -1,0 +1,1 @@
+"""What comes next: recommenders behind one contract, and the ranker."""

@@ -1,0 +1,1 @@
+"""Where it runs: thread limits, progress, and the executor protocol with its local form."""

@@ -1,0 +1,58 @@
+"""Progress of long work as a value that is handed down, never printed by a library.
+
+``SilentProgress`` is the default everywhere; the CLI hands in ``RichProgress``, which draws one
+bar per task with the time left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Progress(Protocol):
+    """Something that can follow a loop."""
+
+    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
+        """Yield ``items`` unchanged while showing how many of ``total`` are done."""
+        ...
+
+
+class SilentProgress:
+    """Follows without showing anything."""
+
+    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
+        """Yield ``items`` unchanged."""
+        yield from items
+
+
+class RichProgress:
+    """One bar per task on stderr, with time left; plain lines where stderr is no terminal."""
+
+    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
+        """Yield ``items`` while a bar named ``description`` moves."""
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+        from rich.progress import Progress as Bar
+
+        columns: list[Any] = [
+            TextColumn("  {task.description:<34}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        ]
+        with Bar(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(description, total=total)
+            for item in items:
+                yield item
+                bar.advance(task)

@@ -1,0 +1,1 @@
+"""Finding by words: analysis, the lexical index, fusion, spelling, suggestions."""

@@ -1,0 +1,1 @@
+"""The outside: HTTP API, limits, metrics and the page."""
