@@ -5,6 +5,7 @@
     SerendipError
       ConfigError        the TOML file or an option is wrong            exit 2, HTTP 400
       DataError          the user's rows or a request body are wrong    exit 3, HTTP 422
+        UnknownItemError an item id is not in the catalogue             exit 3, HTTP 404
       NotTrainedError    nothing is trained or published yet            exit 4, HTTP 503
       ArtefactError      a stored artefact is missing, altered or old   exit 5, HTTP 503
       UnsupportedError   this component cannot answer this query        exit 6, HTTP 422
@@ -51,6 +52,12 @@ class DataError(SerendipError, ValueError):
     """Rows, ids or request fields are wrong; the message has counts and the first offenders."""
 
     exit_code, status, kind = 3, 422, "data"
+
+
+class UnknownItemError(DataError):
+    """An item is asked for by an id that the catalogue does not have, or no longer has."""
+
+    status, kind = 404, "unknown_item"
 
 
 class NotTrainedError(SerendipError):

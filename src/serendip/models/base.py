@@ -2,7 +2,8 @@
 
 A model is a frozen config plus ``train``; what it learned is only numbers, so it can be saved,
 opened in another process and answer with the same scores. Public methods check and mask; the
-private hooks (one per public method, underscore first) hold the maths and see item numbers only. A model never changes after training: ``with_items`` returns a new one.
+private hooks (one per public method) hold the maths and see item numbers only. A model never
+changes after training: ``with_items`` returns a new one.
 """
 
 from __future__ import annotations

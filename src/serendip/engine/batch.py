@@ -1,0 +1,96 @@
+"""The working set of one run: queries of one surface and what has been computed for them.
+
+Dense scores of a model are computed once per run and serve both as a source of candidates and as
+ranker features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.item_list import ItemList
+from serendip.data.query import Query
+from serendip.engine.state import EngineState
+from serendip.engine.surfaces import SurfaceConfig
+
+
+@dataclass(slots=True)
+class Batch:
+    """Requests that are answered together; no row ever influences another.
+
+    Args:
+        queries: B queries of one surface.
+        surface: how that surface is answered.
+        state: what the answers are made from.
+        allowed: (B, N) bool, items that may be shown.
+        hits: per query, what the words of its text found; None before the search ran.
+        degraded: names of stages that failed.
+    """
+
+    queries: Sequence[Query]
+    surface: SurfaceConfig
+    state: EngineState
+    allowed: BoolArray
+    hits: list[ItemList] | None = None
+    degraded: list[str] = field(default_factory=list)
+    _scores: dict[str, FloatArray] = field(default_factory=dict)
+
+    def scores(self, model: str) -> FloatArray:
+        """(B, N) scores of a model, computed on first use."""
+        if model not in self._scores:
+            self._scores[model] = self.state.models[model].score_all(self.queries)
+        return self._scores[model]
+
+    def text_cosine(self) -> FloatArray:
+        """(B, N) cosine of the query's text with each item; NaN rows where there is no text."""
+        if "text" not in self._scores:
+            content = self.state.features.content
+            missing = np.full(content.shape[1], np.nan, dtype=np.float32)
+            vectors = [missing if q.text_vector is None else q.text_vector for q in self.queries]
+            self._scores["text"] = _times_content(np.stack(vectors), content)
+        return self._scores["text"]
+
+    def last_item_cosine(self) -> FloatArray:
+        """(B, N) cosine with the source item, else the last of the history; NaN without either."""
+        if "last" not in self._scores:
+            content = self.state.features.content
+            vectors = np.full((len(self.queries), content.shape[1]), np.nan, dtype=np.float32)
+            for row, query in enumerate(self.queries):
+                anchors = query.source_items if len(query.source_items) else query.history.item_nums
+                if len(anchors):
+                    vectors[row] = content[anchors[-1]]
+            self._scores["last"] = _times_content(vectors, content)
+        return self._scores["last"]
+
+
+def _times_content(vectors: FloatArray, content: FloatArray) -> FloatArray:
+    """vectors @ content.T, where rows without a vector stay NaN and cost nothing."""
+    known = np.isfinite(vectors[:, 0])
+    result = np.full((len(vectors), len(content)), np.nan, dtype=np.float32)
+    if known.any():
+        result[known] = vectors[known] @ content.T
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Flat rows of (query, item), grouped by query.
+
+    Args:
+        rows: (R,) int32 row of the query in the batch, non-decreasing.
+        items: (R,) int32 item numbers, unique within a query.
+    """
+
+    rows: IntArray
+    items: IntArray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def bounds(self, num_queries: int) -> list[int]:
+        """B + 1 positions: rows of query b are ``bounds[b]:bounds[b + 1]``."""
+        return np.searchsorted(self.rows, np.arange(num_queries + 1)).tolist()

@@ -1,0 +1,110 @@
+"""Ranker features of (query, item) rows; the same code makes training rows and serves requests.
+
+A feature never looks at the other candidates of its query, so scores do not depend on the batch.
+"Relative" features compare with the best item of the *whole catalogue*, which keeps that true.
+NaN means "does not apply here".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.semantic_ids import common_prefix
+from serendip.engine.batch import Batch, Candidates
+
+COUNT_MODELS = ("transitions", "item-knn")
+"""Scores are sums of evidence, 0 = none: relative = divided by the best."""
+
+DENSE_MODELS = ("retriever", "content")
+"""Scores are similarities: relative = distance to the best."""
+
+FEATURES: tuple[str, ...] = (
+    *COUNT_MODELS,
+    *(f"{name} relative" for name in COUNT_MODELS),
+    *DENSE_MODELS,
+    *(f"{name} relative" for name in DENSE_MODELS),
+    "last item cosine",
+    "query cosine",
+    "bm25",
+    "title match",
+    "log popularity",
+    "log recent popularity",
+    "quality",
+    "best code match",
+    "mean code match",
+    "log history length",
+    "liked share",
+)
+
+_CODE_HISTORY = 20
+"""Code matches look at this many recent items."""
+
+
+def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
+    """Features (R, F) float32 of candidate rows, columns in the order of ``FEATURES``."""
+    rows, items = candidates.rows, candidates.items
+    columns: dict[str, NDArray[np.floating]] = {}
+    for name in COUNT_MODELS:
+        scores = batch.scores(name)
+        best = np.maximum(scores.max(1), 1e-9)
+        columns[name] = np.log1p(scores[rows, items])
+        columns[f"{name} relative"] = scores[rows, items] / best[rows]
+    for name in DENSE_MODELS:
+        scores = batch.scores(name)
+        columns[name] = scores[rows, items]
+        columns[f"{name} relative"] = scores[rows, items] - scores.max(1)[rows]
+    columns["last item cosine"] = batch.last_item_cosine()[rows, items]
+    columns["query cosine"] = batch.text_cosine()[rows, items]
+    columns["bm25"], columns["title match"] = _word_columns(batch, candidates)
+    columns["log popularity"] = np.log1p(batch.state.counts)[items]
+    columns["log recent popularity"] = batch.scores("popularity-recent")[rows, items]
+    columns["quality"] = batch.state.quality[items]
+    columns["best code match"], columns["mean code match"] = _code_columns(batch, candidates)
+    lengths = np.array([len(query.history) for query in batch.queries], dtype=np.float32)
+    columns["log history length"] = np.log1p(lengths)[rows]
+    liked = [query.history.liked.mean() if len(query.history) else np.nan for query in batch.queries]
+    columns["liked share"] = np.array(liked, dtype=np.float32)[rows]
+    return np.column_stack([columns[name] for name in FEATURES]).astype(np.float32)
+
+
+def _word_columns(batch: Batch, candidates: Candidates) -> tuple[FloatArray, FloatArray]:
+    """BM25 and title match of each row; 0 where the words did not find it, NaN without text."""
+    bm25 = np.full(len(candidates), np.nan, dtype=np.float32)
+    match = np.full(len(candidates), np.nan, dtype=np.float32)
+    if batch.hits is None:
+        return bm25, match
+    bounds = candidates.bounds(len(batch.queries))
+    for row, hits in enumerate(batch.hits):
+        part = slice(bounds[row], bounds[row + 1])
+        if not batch.queries[row].text.strip():
+            continue
+        bm25[part], match[part] = 0.0, 0.0
+        items = candidates.items[part]
+        places = np.searchsorted(items, hits.item_nums)
+        inside = places < len(items)
+        inside[inside] = items[places[inside]] == hits.item_nums[inside]
+        bm25[part][places[inside]] = hits.fields["bm25"][inside]
+        match[part][places[inside]] = hits.fields["title_match"][inside]
+    return bm25, match
+
+
+def _code_columns(batch: Batch, candidates: Candidates) -> tuple[FloatArray, FloatArray]:
+    """Longest and mean common code prefix with the recent items; NaN without any."""
+    codes = batch.state.features.codes
+    recent = np.full((len(batch.queries), _CODE_HISTORY), -1, dtype=np.int32)
+    for row, query in enumerate(batch.queries):
+        anchors = query.source_items if len(query.source_items) else query.history.item_nums
+        anchors = anchors[-_CODE_HISTORY:]
+        recent[row, : len(anchors)] = anchors
+    known = recent >= 0
+    prefix: IntArray = common_prefix(
+        codes[candidates.items][:, None, :], codes[recent][candidates.rows]
+    )
+    valid = known[candidates.rows]
+    best = np.where(valid, prefix, -1).max(1).astype(np.float32)
+    count = valid.sum(1)
+    mean = np.where(valid, prefix, 0).sum(1) / np.maximum(count, 1)
+    best[count == 0] = np.nan
+    return best, np.where(count == 0, np.nan, mean).astype(np.float32)

@@ -1,0 +1,67 @@
+"""Filters decide what may be shown, before anything is retrieved.
+
+A filter returns the items it keeps as a mask over the catalogue; what it removes is counted in
+the trace. Filtering first means that quotas are never filled with items that cannot be shown.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray
+from serendip.data.query import Query
+from serendip.engine.state import EngineState
+from serendip.engine.surfaces import SurfaceConfig
+
+
+class Filter(Protocol):
+    """Keeps or removes items for one query."""
+
+    name: str
+
+    def keep(self, query: Query, state: EngineState) -> BoolArray:
+        """(N,) bool, True = may be shown."""
+        ...
+
+
+class NotDeleted:
+    """Removes deleted items, and those whose time has not come."""
+
+    name = "deleted"
+
+    def keep(self, query: Query, state: EngineState) -> BoolArray:
+        """True for items that exist."""
+        return ~state.hidden
+
+
+class NotSeen:
+    """Removes what the user already interacted with."""
+
+    name = "seen"
+
+    def keep(self, query: Query, state: EngineState) -> BoolArray:
+        """False for items of the history."""
+        mask = np.ones(state.num_items, dtype=np.bool_)
+        mask[query.history.item_nums] = False
+        return mask
+
+
+class NotInContext:
+    """Removes the items that the answer is about, and those the caller excludes."""
+
+    name = "context"
+
+    def keep(self, query: Query, state: EngineState) -> BoolArray:
+        """False for source items and excluded items."""
+        mask = np.ones(state.num_items, dtype=np.bool_)
+        mask[query.source_items] = False
+        mask[query.exclude] = False
+        return mask
+
+
+def filters_of(surface: SurfaceConfig) -> tuple[Filter, ...]:
+    """The filters of a surface, in order."""
+    always: tuple[Filter, ...] = (NotDeleted(), NotInContext())
+    return (*always, NotSeen()) if surface.hide_seen else always

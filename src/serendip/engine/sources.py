@@ -1,0 +1,59 @@
+"""Sources propose candidates: one per recommender, and one for words."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from serendip.data.item_list import ItemList
+from serendip.data.top_k import top_k
+from serendip.engine.batch import Batch
+
+
+class Source(Protocol):
+    """Proposes at most ``quota`` items per query."""
+
+    name: str
+
+    def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
+        """One list per query, best first, only allowed items."""
+        ...
+
+
+class ModelSource:
+    """The best items of a recommender."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
+        """Top of the dense scores; items without evidence are not proposed."""
+        scores = batch.scores(self.name)
+        usable = batch.allowed
+        if batch.state.models[self.name].zero_means_unknown:
+            usable = usable & (scores != 0)
+        masked = np.where(usable, scores, -np.inf)
+        return [top_k(row, quota) for row in masked]
+
+
+class WordSource:
+    """What the words of the query find; proposes nothing where there is no text."""
+
+    name = "words"
+
+    def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
+        """Search once per query; the hits stay in the batch for the ranker's features."""
+        batch.hits = []
+        for row, query in enumerate(batch.queries):
+            hits = ItemList()
+            if query.text.strip():
+                hits = batch.state.searcher.search(query.text, query.text_vector, quota)
+            kept, _ = hits.split(batch.allowed[row, hits.item_nums])
+            batch.hits.append(kept)
+        return batch.hits
+
+
+def source_named(name: str) -> Source:
+    """``words``, or the recommender of that name."""
+    return WordSource() if name == WordSource.name else ModelSource(name)

@@ -1,0 +1,166 @@
+"""Everything a request reads, as one immutable value.
+
+A request holds one state from its first to its last step; new items and deletions make a new
+state that later requests see. A state is saved into a generation and opened from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.dataset import ItemFeatures
+from serendip.data.item import Catalogue, Item
+from serendip.data.semantic_ids import Codebooks
+from serendip.models import open_model
+from serendip.models.base import Recommender
+from serendip.models.ranker import Ranker
+from serendip.search.searcher import Searcher
+
+_ARRAYS = ("content", "codes", "centroids", "counts", "quality")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EngineState:
+    """What is known and learned, aligned by item number.
+
+    Args:
+        catalogue: the items, deleted ones included (numbers never change).
+        features: content vectors and codes.
+        codebooks: frozen codebooks for items that come later.
+        models: recommenders by name.
+        ranker: scores candidates; None while its own training rows are being made.
+        searcher: finds items by words.
+        counts: (N,) int32 interactions per item.
+        quality: (N,) float32 share of likes, shrunk towards the catalogue's mean.
+        hidden: (N,) bool, deleted items.
+        code_names: code prefix (``12`` or ``12-7``) -> readable name.
+    """
+
+    catalogue: Catalogue
+    features: ItemFeatures
+    codebooks: Codebooks
+    models: Mapping[str, Recommender]
+    ranker: Ranker | None
+    searcher: Searcher
+    counts: IntArray
+    quality: FloatArray
+    hidden: BoolArray
+    code_names: Mapping[str, str]
+
+    @property
+    def num_items(self) -> int:
+        """N, deleted items included."""
+        return len(self.catalogue)
+
+    def with_items(self, items: Sequence[Item], features: ItemFeatures) -> EngineState:
+        """Append items that were never trained on; they get content, codes and words at once."""
+        first = self.num_items
+        prior = float(self.quality.mean()) if len(self.quality) else 0.0
+        return replace(
+            self,
+            catalogue=self.catalogue.extended(items),
+            features=ItemFeatures(
+                np.concatenate([self.features.content, features.content]),
+                np.concatenate([self.features.codes, features.codes]),
+                self.features.codebook_size,
+            ),
+            models={name: model.with_items(features) for name, model in self.models.items()},
+            searcher=self.searcher.with_items(items, features.content, first),
+            counts=np.concatenate([self.counts, np.zeros(len(items), np.int32)]),
+            quality=np.concatenate([self.quality, np.full(len(items), prior, np.float32)]),
+            hidden=np.concatenate([self.hidden, np.zeros(len(items), np.bool_)]),
+        )
+
+    def with_hidden(self, numbers: IntArray, hidden: bool = True) -> EngineState:
+        """Hide items (deleted), or show them again."""
+        mask = self.hidden.copy()
+        mask[numbers] = hidden
+        return replace(self, hidden=mask)
+
+    def with_ranker(self, ranker: Ranker) -> EngineState:
+        """The same state with a ranker."""
+        return replace(self, ranker=ranker)
+
+    def save(self, folder: Path) -> None:
+        """Write everything into an empty folder."""
+        arrays = {
+            "content": self.features.content,
+            "codes": self.features.codes,
+            "centroids": self.codebooks.centroids,
+            "counts": self.counts,
+            "quality": self.quality,
+        }
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        for name, model in self.models.items():
+            model.save(folder / "models" / name)
+        if self.ranker is not None:
+            self.ranker.save(folder / "ranker")
+        self.searcher.save(folder / "search")
+        _write_catalogue(folder / "catalogue.jsonl", self.catalogue)
+        document = {
+            "models": {name: model.name for name, model in self.models.items()},
+            "codebook_size": self.features.codebook_size,
+            "ranker": self.ranker is not None,
+            "code_names": dict(self.code_names),
+        }
+        (folder / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+    @classmethod
+    def open(cls, folder: Path) -> EngineState:
+        """Read what ``save`` wrote; checksums are the generation's business."""
+        document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        arrays = {
+            name: np.load(folder / f"{name}.npy", allow_pickle=False, mmap_mode="r")
+            for name in _ARRAYS
+        }
+        catalogue = _read_catalogue(folder / "catalogue.jsonl")
+        return cls(
+            catalogue=catalogue,
+            features=ItemFeatures(arrays["content"], arrays["codes"], document["codebook_size"]),
+            codebooks=Codebooks(np.asarray(arrays["centroids"])),
+            models={
+                name: open_model(kind, folder / "models" / name)
+                for name, kind in document["models"].items()
+            },
+            ranker=Ranker.open(folder / "ranker") if document["ranker"] else None,
+            searcher=Searcher.open(folder / "search"),
+            counts=arrays["counts"],
+            quality=arrays["quality"],
+            hidden=np.zeros(len(catalogue), np.bool_),
+            code_names=document["code_names"],
+        )
+
+
+def _write_catalogue(path: Path, catalogue: Catalogue) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        for item in catalogue.items:
+            row = {
+                "item_id": item.item_id,
+                "title": item.title,
+                "description": item.description,
+                "attributes": dict(item.attributes),
+                "available_from": item.available_from,
+            }
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _read_catalogue(path: Path) -> Catalogue:
+    with path.open(encoding="utf-8") as stream:
+        return Catalogue(_item(json.loads(line)) for line in stream)
+
+
+def _item(row: dict[str, object]) -> Item:
+    attributes = row.pop("attributes")
+    assert isinstance(attributes, dict)
+    lists_as_tuples = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in attributes.items()
+    }
+    return Item(**row, attributes=lists_as_tuples)  # type: ignore[arg-type]

@@ -1,0 +1,64 @@
+"""A stop-watch for the stages of long work: wall and CPU seconds, and peak memory."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one stage cost.
+
+    Args:
+        name: what was done.
+        wall_s: seconds on the clock.
+        cpu_s: CPU seconds of this process and of children that have ended.
+        peak_mb: highest resident memory of this process or of a child so far, in MB.
+    """
+
+    name: str
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+
+
+@dataclass(slots=True)
+class StageClock:
+    """Collects stages; ``on_end`` sees each one as it ends."""
+
+    on_end: Callable[[Stage], None] = lambda stage: None
+    stages: list[Stage] = field(default_factory=list)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure the body of a ``with`` block; a stage that fails is not recorded."""
+        wall, cpu = time.perf_counter(), _cpu_seconds()
+        yield
+        stage = Stage(
+            name,
+            round(time.perf_counter() - wall, 3),
+            round(_cpu_seconds() - cpu, 3),
+            round(peak_memory_mb(), 1),
+        )
+        self.stages.append(stage)
+        self.on_end(stage)
+
+    def as_dicts(self) -> list[dict[str, object]]:
+        """For JSON."""
+        return [asdict(stage) for stage in self.stages]
+
+
+def peak_memory_mb() -> float:
+    """Highest resident memory so far of this process or of one of its ended children."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return max(own, children) / 1024
+
+
+def _cpu_seconds() -> float:
+    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
