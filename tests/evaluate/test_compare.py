@@ -1,0 +1,102 @@
+"""The word of a comparison comes from the numbers alone."""
+
+import numpy as np
+import pytest
+
+from serendip.errors import ConfigError
+from serendip.evaluate.aggregate import Estimate
+from serendip.evaluate.compare import compare, compare_values, verdict_word
+from serendip.evaluate.run import Judged, Run
+
+NAMES = ("new", "old", "nDCG@10")
+
+
+def word(value, low, high, n=1_000, level=0.2):
+    return verdict_word(Estimate(value, low, high, n), level)[0]
+
+
+def test_an_interval_above_0_is_better():
+    assert word(0.02, 0.01, 0.03) == "better"
+
+
+def test_an_interval_below_0_is_worse():
+    assert word(-0.02, -0.03, -0.01) == "worse"
+
+
+def test_a_real_difference_below_one_percent_of_the_baseline_is_not_called_better():
+    assert word(0.001, 0.0005, 0.0015) == "no difference shown"
+    assert word(-0.001, -0.0015, -0.0005) == "no difference shown"
+
+
+def test_a_narrow_interval_around_0_shows_no_difference():
+    assert word(0.001, -0.002, 0.004) == "no difference shown"
+
+
+def test_a_wide_interval_around_0_is_too_small_to_tell():
+    assert word(0.01, -0.03, 0.05) == "too small to tell"
+
+
+def test_few_users_are_too_small_to_tell_whatever_the_interval():
+    assert word(0.1, 0.05, 0.15, n=29) == "too small to tell"
+    assert word(0.1, 0.05, 0.15, n=30) == "better"
+
+
+def test_nobody_is_too_small_to_tell():
+    assert verdict_word(Estimate(None, None, None, 0), 0.0) == ("too small to tell", None)
+
+
+def test_the_minimum_detectable_difference_is_2_8_standard_errors():
+    _, detectable = verdict_word(Estimate(0.0, -0.0196, 0.0196, 100), 0.2)
+    assert detectable == pytest.approx(0.028, abs=1e-4)
+
+
+def test_pairing_finds_what_two_separate_intervals_hide():
+    rng = np.random.default_rng(0)
+    old = rng.random(400)
+    found = compare_values(NAMES, old + 0.02, old)
+    assert found.verdict == "better"
+    assert found.low <= found.difference <= found.high
+
+
+def test_a_run_against_itself_never_wins():
+    rng = np.random.default_rng(0)
+    values = rng.random(400)
+    found = compare_values(NAMES, values, values)
+    assert found.difference == 0.0
+    assert found.verdict == "no difference shown"
+    assert found.low < 0 < found.high
+
+
+def test_swapping_the_runs_swaps_the_word():
+    rng = np.random.default_rng(0)
+    old, new = rng.random(200), rng.random(200) + 0.3
+    there, back = compare_values(NAMES, new, old), compare_values(NAMES, old, new)
+    assert (there.verdict, back.verdict) == ("better", "worse")
+    assert there.difference == pytest.approx(-back.difference)
+
+
+def test_equal_systems_are_called_different_in_at_most_one_of_twenty():
+    rng = np.random.default_rng(2)
+    called = 0
+    for trial in range(300):
+        old, new = ((rng.random(120) < 0.15) * rng.random(120) for _ in range(2))
+        found = compare_values(NAMES, new, old, seed=trial, resamples=300)
+        called += found.verdict in ("better", "worse")
+    assert called / 300 <= 0.075  # .05 + 2 standard errors
+
+
+def test_runs_are_compared_by_user():
+    """User a gains at one of its two targets, user b at its only one."""
+    judged = Judged(np.arange(3, dtype=np.int32), np.array(["a", "a", "b"]), np.zeros(3, dtype=int))
+    lists = np.full((3, 10), -1, dtype=np.int32)
+    new = Run("new", lists, np.array([1.0, np.inf, 1.0]))
+    old = Run("old", lists, np.array([np.inf, np.inf, np.inf]))
+    found = compare(new, old, judged, "HitRate@10")
+    assert (found.difference, found.n, found.verdict) == (0.75, 2, "too small to tell")
+
+
+def test_a_metric_without_values_per_user_is_refused():
+    judged = Judged(np.zeros(1, dtype=np.int32), np.array(["a"]), np.zeros(1, dtype=int))
+    run = Run("a", np.zeros((1, 10), dtype=np.int32)[:, :1], np.array([1.0]))
+    with pytest.raises(ConfigError, match="Coverage@10"):
+        compare(run, run, judged, "Coverage@10")
