@@ -1,0 +1,131 @@
+"""From any text to the words that are searched: the one analysis of items and of queries.
+
+Documents and queries pass through the same functions, so the engines below see only clean tokens
+and never the syntax of a user. Nothing here fails: lone surrogates, control characters, emoji and
+direction marks vanish, long input is cut.
+
+Words are runs of letters, digits and their marks, case-folded and without accents. Scripts that
+write no spaces (or glue particles to words, as Korean does) are found by bigrams: ``grams``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from itertools import pairwise
+
+MAX_CHARACTERS = 10_000
+MAX_TOKEN = 64
+
+_APOSTROPHES = frozenset("'`\u00b4\u2018\u2019\u201b\u02bc\u02b9\u2032\uff07")
+_LETTERS = {
+    "\u00e6": "ae",
+    "\u0153": "oe",
+    "\u00f8": "o",
+    "\u0142": "l",
+    "\u0111": "d",
+    "\u00f0": "d",
+    "\u00fe": "th",
+    "\u0131": "i",
+    "\u0127": "h",
+    "&": " and ",
+}
+# Accents, points and tone marks that people leave out when they type; the vowel signs of Indic
+# and Thai and the voicing marks of Kana change the word and stay.
+_DROPPED_MARKS = (
+    (0x0300, 0x036F),
+    (0x0483, 0x0489),
+    (0x0591, 0x05C7),
+    (0x0610, 0x061A),
+    (0x064B, 0x065F),
+    (0x0670, 0x0670),
+    (0x06D6, 0x06ED),
+    (0x1AB0, 0x1AFF),
+    (0x1DC0, 0x1DFF),
+    (0x20D0, 0x20FF),
+    (0xFE00, 0xFE0F),
+    (0xFE20, 0xFE2F),
+    (0xE0100, 0xE01EF),
+)
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f"
+    "\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+_RUN = re.compile(f"[{_UNSPACED}]+")
+_TOKEN = re.compile(f"[{_UNSPACED}]+|[^ {_UNSPACED}]+")
+
+
+class _Folding(dict[int, str | None]):
+    """Code point -> what it becomes; filled as characters are met (``str.translate``)."""
+
+    def __missing__(self, point: int) -> str | None:
+        self[point] = folded = _fold(point)
+        return folded
+
+
+def _fold(point: int) -> str | None:
+    character = chr(point)
+    if character in _APOSTROPHES or any(low <= point <= high for low, high in _DROPPED_MARKS):
+        return None
+    if character in _LETTERS:
+        return _LETTERS[character]
+    category = unicodedata.category(character)
+    if category[0] in "LMN":
+        return character
+    return None if category == "Cf" else " "
+
+
+_FOLDING = _Folding()
+
+
+def normalise(text: str) -> str:
+    """Words separated by single spaces: the form in which titles are compared.
+
+    Args:
+        text: anything; what follows the first 10,000 characters is ignored.
+
+    Returns:
+        compatibility-folded, case-folded text without accents and punctuation; apostrophes join
+        (``don't`` -> ``dont``), ``&`` reads ``and``. Empty where no letter or digit is left.
+    """
+    text = text[:MAX_CHARACTERS]
+    if text.isascii():
+        folded = text.lower().translate(_FOLDING)
+    else:
+        decomposed = unicodedata.normalize("NFKD", text).casefold()
+        folded = unicodedata.normalize("NFKD", decomposed).translate(_FOLDING)
+        folded = unicodedata.normalize("NFC", folded)
+    return " ".join(folded[:MAX_CHARACTERS].split())
+
+
+def title_key(text: str) -> str:
+    """``normalise``, or for a title of nothing but signs (``$``, an emoji) the signs themselves."""
+    return normalise(text) or " ".join(text[:MAX_CHARACTERS].casefold().split())
+
+
+def tokens(text: str) -> list[str]:
+    """Words in order; unspaced scripts are split from others (``iphone케이스`` -> two words)."""
+    return words(normalise(text))
+
+
+def words(normal: str) -> list[str]:
+    """``tokens`` of a text that is already normalised."""
+    return [token[:MAX_TOKEN] for token in _TOKEN.findall(normal)]
+
+
+def grams(normal: str) -> list[str]:
+    """What a document is found by inside words: characters and bigrams of unspaced scripts."""
+    found: list[str] = []
+    for run in _RUN.findall(normal):
+        found.extend(run)
+        found.extend(left + right for left, right in pairwise(run))
+    return found
+
+
+def query_grams(normal: str) -> list[str]:
+    """What a query looks for inside words: bigrams, or the character where it stands alone."""
+    found: list[str] = []
+    for run in _RUN.findall(normal):
+        found.extend((left + right for left, right in pairwise(run)) if len(run) > 1 else run)
+    return found

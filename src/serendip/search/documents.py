@@ -1,0 +1,59 @@
+"""What of an item is searched, field by field: the same terms for the index and for posted items.
+
+Three fields: ``title`` (its words), ``body`` (words of all other fields), ``grams`` (characters and
+bigrams of both, for scripts without spaces).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serendip.data.item import Item
+from serendip.search.analysis import grams, normalise, query_grams, words
+
+FIELDS = ("title", "body", "grams")
+MAX_QUERY_TERMS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Terms of one item, in order and with repetitions."""
+
+    title: list[str]
+    body: list[str]
+    grams: list[str]
+
+    def terms(self, field: str) -> list[str]:
+        """Terms of one of ``FIELDS``."""
+        found: list[str] = getattr(self, field)
+        return found
+
+
+def document_of(item: Item, fields: Sequence[str] | None = None) -> Document:
+    """Analyse an item.
+
+    Args:
+        item: the item.
+        fields: names of the body's fields; None = the description and every attribute but
+            fractional numbers (a price is not a word).
+    """
+    if fields is None:
+        fields = ("description", *(name for name in item.attributes if _is_wordy(item, name)))
+    title = normalise(item.title)
+    body = " ".join(normalise(item.field_text(name)) for name in fields)
+    return Document(words(title), words(body), grams(f"{title} {body}"))
+
+
+def query_terms(text: str) -> list[tuple[str, str]]:
+    """(field, term) pairs that a query looks for, without repetitions, at most 32 words."""
+    normal = normalise(text)
+    found = dict.fromkeys(words(normal)[:MAX_QUERY_TERMS])
+    pairs = [(field, term) for term in found for field in ("title", "body")]
+    inside = dict.fromkeys(query_grams(normal)[:MAX_QUERY_TERMS])
+    return pairs + [("grams", term) for term in inside]
+
+
+def _is_wordy(item: Item, name: str) -> bool:
+    value = item.attributes[name]
+    return not isinstance(value, float) or value.is_integer()

@@ -1,0 +1,220 @@
+"""The word index: BM25 over titles, other fields and bigrams, in one immutable folder.
+
+The folder is written once by ``build`` and read by memory map. Items posted later live beside it in
+``PostedWords``; deleted ones are filtered from every answer, so both take effect at once and the
+folder never changes. Queries are made of analysed terms, never of a user's syntax.
+
+Items enter the index in the fixed order of ``data.top_k``: equal scores come out in that order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import NonNegativeFloat
+
+from serendip.config import Config, validate
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.item import Catalogue, Item
+from serendip.data.item_list import ItemList
+from serendip.data.top_k import tie_order
+from serendip.errors import ArtefactError
+from serendip.search.documents import FIELDS, Document, document_of, query_terms
+from serendip.search.posted import PostedWords, Statistics
+
+META_FILE = "lexical.json"
+FORMAT = 1
+_WRITER_HEAP_BYTES = 64_000_000
+
+
+class LexicalConfig(Config):
+    """What is indexed and how much each field counts."""
+
+    title: NonNegativeFloat = 3.0
+    """Weight of a word in the title."""
+
+    body: NonNegativeFloat = 1.0
+    """Weight of a word in any other field."""
+
+    grams: NonNegativeFloat = 1.0
+    """Weight of a bigram of a script without spaces."""
+
+    fields: tuple[str, ...] | None = None
+    """Fields of the body; None = description and all attributes but fractional numbers."""
+
+    def weights(self) -> dict[str, float]:
+        """Field -> weight."""
+        return {"title": self.title, "body": self.body, "grams": self.grams}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LexicalIndex:
+    """BM25 search over a built folder and the items posted since.
+
+    Args:
+        config: weights and fields.
+        statistics: of the built index.
+        posted: words of items posted after the build.
+        deleted: item numbers that are never answered.
+    """
+
+    config: LexicalConfig
+    statistics: Statistics
+    _schema: Any
+    _searcher: Any
+    posted: PostedWords = field(default_factory=PostedWords)
+    deleted: frozenset[int] = frozenset()
+
+    @classmethod
+    def build(
+        cls, catalogue: Catalogue, folder: Path, config: LexicalConfig | None = None
+    ) -> LexicalIndex:
+        """Index all items of a catalogue into ``folder`` (created) and open it."""
+        config = config or LexicalConfig()
+        documents = [document_of(item, config.fields) for item in catalogue.items]
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(documents, folder)
+        meta = {
+            "format": FORMAT,
+            "config": config.model_dump(mode="json"),
+            "lengths": {name: sum(len(d.terms(name)) for d in documents) for name in FIELDS},
+        }
+        (folder / META_FILE).write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> LexicalIndex:
+        """Read what ``build`` wrote.
+
+        Raises:
+            ArtefactError: the folder holds no such index, or one of another format.
+        """
+        import tantivy
+
+        try:
+            meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
+            index = tantivy.Index.open(str(folder))
+        except (OSError, ValueError) as error:
+            raise ArtefactError(
+                f"{folder} holds no readable word index: {error}.", "Publish a generation again."
+            ) from None
+        if meta.get("format") != FORMAT:
+            raise ArtefactError(f"{folder}: word index of format {meta.get('format')!r}.")
+        searcher = index.searcher()
+        config = validate(LexicalConfig, meta["config"], str(folder / META_FILE))
+        statistics = Statistics(searcher.num_docs, meta["lengths"], searcher.doc_freq)
+        return cls(config, statistics, index.schema, searcher)
+
+    def with_items(self, items: Iterable[Item], first_number: int) -> LexicalIndex:
+        """A copy that also finds new items, numbered from ``first_number`` on."""
+        documents = {
+            number: document_of(item, self.config.fields)
+            for number, item in enumerate(items, start=first_number)
+        }
+        return replace(self, posted=self.posted.with_documents(documents))
+
+    def without_items(self, item_nums: Iterable[int]) -> LexicalIndex:
+        """A copy that never answers these items."""
+        return replace(self, deleted=self.deleted.union(int(number) for number in item_nums))
+
+    def search(self, text: str, k: int, allowed: BoolArray | None = None) -> ItemList:
+        """The k best items that have a word of ``text``.
+
+        Args:
+            text: anything; without a letter or digit it finds nothing.
+            k: at most this many; below 1 gives none.
+            allowed: (N,) bool by item number; None = all that are not deleted.
+
+        Returns:
+            items by BM25 > 0, highest first; equal scores in the fixed order of ``data.top_k``,
+            posted items after built ones.
+        """
+        terms = query_terms(text)
+        if not terms or k < 1:
+            return ItemList()
+        numbers, scores = self._built_hits(terms, k, allowed)
+        posted = self.posted.scores(terms, self.config.weights(), self.statistics)
+        kept = [number for number in posted if self._is_allowed(number, allowed)]
+        numbers = np.concatenate([numbers, np.asarray(kept, dtype=np.int32)])
+        more = np.asarray([posted[number] for number in kept], dtype=np.float32)
+        scores = np.concatenate([scores, more])
+        best = np.argsort(-scores, kind="stable")[:k]
+        return ItemList(numbers[best], scores[best])
+
+    def scores(self, text: str, item_nums: IntArray, depth: int = 300) -> FloatArray:
+        """BM25 (C,) of items among the ``depth`` best hits; 0 for all others."""
+        hits = self.search(text, depth)
+        found = dict(zip(hits.item_nums.tolist(), hits.scores.tolist(), strict=True))
+        return np.asarray([found.get(int(n), 0.0) for n in item_nums], dtype=np.float32)
+
+    def _built_hits(
+        self, terms: Sequence[tuple[str, str]], k: int, allowed: BoolArray | None
+    ) -> tuple[IntArray, FloatArray]:
+        query = self._query(terms)
+        most = self.statistics.num_documents
+        limit = min(most, k + len(self.deleted))
+        while limit:
+            hits = self._searcher.search(query, limit=limit, count=False).hits
+            addresses = [address for _, address in hits]
+            stored = self._searcher.fast_field_values("item", addresses) if hits else []
+            keep = [self._is_allowed(number, allowed) for number in stored]
+            if sum(keep) >= k or len(hits) < limit or limit == most:
+                rows = np.flatnonzero(keep)[:k]
+                numbers = np.asarray(stored, dtype=np.int32)[rows]
+                return numbers, np.asarray([s for s, _ in hits], dtype=np.float32)[rows]
+            limit = min(most, 4 * limit)
+        return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
+
+    def _is_allowed(self, number: int, allowed: BoolArray | None) -> bool:
+        return number not in self.deleted and (
+            allowed is None or (number < len(allowed) and bool(allowed[number]))
+        )
+
+    def _query(self, terms: Sequence[tuple[str, str]]) -> Any:
+        from tantivy import Occur, Query
+
+        weights: Mapping[str, float] = self.config.weights()
+        clauses = [
+            (
+                Occur.Should,
+                Query.boost_query(
+                    Query.term_query(self._schema, name, term, "freq"), weights[name]
+                ),
+            )
+            for name, term in terms
+            if weights[name] > 0
+        ]
+        return Query.boolean_query(clauses) if clauses else Query.empty_query()
+
+
+def word_counts(catalogue: Catalogue, fields: Sequence[str] | None = None) -> Counter[str]:
+    """Word -> number of items with it in the title or body."""
+    counts: Counter[str] = Counter()
+    for item in catalogue.items:
+        document = document_of(item, fields)
+        counts.update({*document.title, *document.body})
+    return counts
+
+
+def _write(documents: Sequence[Document], folder: Path) -> None:
+    import tantivy
+
+    builder = tantivy.SchemaBuilder().add_integer_field("item", fast=True)
+    for name in FIELDS:
+        builder.add_text_field(name, tokenizer_name="whitespace", index_option="freq")
+    schema = builder.build()
+    index = tantivy.Index(schema, path=str(folder), reuse=False)
+    writer = index.writer(heap_size=_WRITER_HEAP_BYTES, num_threads=1)
+    for number in np.argsort(tie_order(len(documents))).tolist():
+        terms = {name: " ".join(documents[number].terms(name)) for name in FIELDS}
+        writer.add_document(tantivy.Document.from_dict({"item": number, **terms}, schema))
+    writer.commit()
+    writer.wait_merging_threads()
+    for lock in folder.glob(".tantivy-*.lock"):
+        lock.unlink()

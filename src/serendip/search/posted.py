@@ -1,0 +1,103 @@
+"""Words of items posted after the index was built: findable at once, on the same scale.
+
+A second index would have its own document frequencies, so that a posted item could never be
+compared with the others. This one holds only postings and borrows the built index's statistics:
+its BM25 (k1 = 1.2, b = .75, as in tantivy) gives a posted item the score it would have there.
+Adding an item copies two small maps and leaves the old value as it was.
+
+Paper: Robertson and Zaragoza 2009, The Probabilistic Relevance Framework: BM25 and Beyond.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from serendip.search.documents import FIELDS, Document
+
+K1 = 1.2
+B = 0.75
+
+Posting = tuple[tuple[int, int], ...]
+"""(item number, occurrences) pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What BM25 knows about the built index.
+
+    Args:
+        num_documents: items in it.
+        lengths: field -> number of terms in all items together.
+        frequency: (field, term) -> number of items with the term.
+    """
+
+    num_documents: int
+    lengths: Mapping[str, int]
+    frequency: Callable[[str, str], int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PostedWords:
+    """Immutable postings of a few items.
+
+    Args:
+        postings: (field, term) -> items that have it.
+        lengths: (field, item number) -> number of terms.
+        num_documents: items in here.
+    """
+
+    postings: Mapping[tuple[str, str], Posting] = field(default_factory=dict)
+    lengths: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    num_documents: int = 0
+
+    def with_documents(self, documents: Mapping[int, Document]) -> PostedWords:
+        """A copy with more items, by item number."""
+        postings, lengths = dict(self.postings), dict(self.lengths)
+        for number, document in documents.items():
+            for name in FIELDS:
+                terms = document.terms(name)
+                lengths[name, number] = len(terms)
+                for term, count in Counter(terms).items():
+                    postings[name, term] = (*postings.get((name, term), ()), (number, count))
+        return PostedWords(postings, lengths, self.num_documents + len(documents))
+
+    def scores(
+        self,
+        terms: Sequence[tuple[str, str]],
+        weights: Mapping[str, float],
+        statistics: Statistics,
+    ) -> dict[int, float]:
+        """Item number -> BM25 of every posted item with one of the (field, term) pairs."""
+        found: dict[int, float] = {}
+        for name, term in terms:
+            postings = self.postings.get((name, term), ())
+            if postings and weights[name] > 0:
+                self._add(found, name, postings, weights[name], statistics, term)
+        return found
+
+    def _add(
+        self,
+        found: dict[int, float],
+        name: str,
+        postings: Posting,
+        weight: float,
+        statistics: Statistics,
+        term: str,
+    ) -> None:
+        documents = statistics.num_documents + self.num_documents
+        frequency = statistics.frequency(name, term) + len(postings)
+        rarity = math.log(1.0 + (documents - frequency + 0.5) / (frequency + 0.5))
+        mean_length = self._mean_length(name, statistics)
+        for number, count in postings:
+            relative = self.lengths[name, number] / mean_length
+            damped = count / (count + K1 * (1.0 - B + B * relative))
+            found[number] = found.get(number, 0.0) + weight * rarity * (1.0 + K1) * damped
+
+    def _mean_length(self, name: str, statistics: Statistics) -> float:
+        if statistics.num_documents and statistics.lengths[name]:
+            return statistics.lengths[name] / statistics.num_documents
+        own = [length for (field_name, _), length in self.lengths.items() if field_name == name]
+        return max(sum(own) / max(len(own), 1), 1.0)
