@@ -2,9 +2,14 @@
 
 The unit is the user: its value is the mean over all its targets, of all cuts, so a user with a
 hundred targets weighs as much as one with a single target, and one whose targets lie in several
-cuts is drawn or left out as a whole. Intervals are 95 %: a percentile bootstrap over users, or
-the normal interval above 50,000 users, where the two agree to three digits and the bootstrap
-would take minutes.
+cuts is drawn or left out as a whole.
+
+Intervals are 95 %. Up to 50,000 users: a bootstrap over users, read at tails that are widened for
+small n (Hesterberg 2015: Student's t and n - 1) and, for values that cannot be negative, shifted
+for their skew (the acceleration of Efron 1987); measured coverage on values of which 85 to 95 %
+are 0 is .93 to .96. Paired differences are not shifted: there the shift follows noise, and equal
+systems would be called different more often. Above 50,000 users: the normal interval, which then
+agrees to three digits and does not take minutes.
 
 Where all users have the same value c a bootstrap shows no spread at all, and "0 (0 to 0)" of
 twelve users would be a lie. If a share q of users may differ and none of n does, q is at most
@@ -15,9 +20,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
+from serendip.data.arrays import BoolArray
 from serendip.evaluate.run import Groups, Values
 
 RESAMPLES = 2_000
@@ -26,8 +33,10 @@ Z_95 = 1.959963984540054
 _TAIL = 0.025
 _CHUNK_CELLS = 2_000_000
 
-UNIT_RANGE = (0.0, 1.0)
-DIFFERENCE_RANGE = (-1.0, 1.0)
+Support: TypeAlias = tuple[float | Values, float | Values]
+
+UNIT_RANGE: Support = (0.0, 1.0)
+DIFFERENCE_RANGE: Support = (-1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +95,54 @@ def normal_ci(values: Values) -> tuple[Values, Values]:
     return mean - Z_95 * error, mean + Z_95 * error
 
 
-def bootstrap_ci(values: Values, seed: int, resamples: int = RESAMPLES) -> tuple[Values, Values]:
-    """(low, high) of means of values (U, M) over users; normal above 50,000 users."""
-    if len(values) > NORMAL_FROM_USERS:
+def bootstrap_ci(
+    values: Values, seed: int, resamples: int = RESAMPLES, skewed: bool | BoolArray = True
+) -> tuple[Values, Values]:
+    """(low, high) of means of values (U, M) over users; normal above 50,000 users.
+
+    Args:
+        values: one row per user, 1 or more.
+        seed: of the draws.
+        resamples: number of draws.
+        skewed: columns (M,) whose tails are shifted for skew; leave it off for differences.
+    """
+    users = len(values)
+    if users == 1:
+        return values[0], values[0]
+    if users > NORMAL_FROM_USERS:
         return normal_ci(values)
-    low, high = np.quantile(bootstrap_means(values, seed, resamples), (_TAIL, 1 - _TAIL), axis=0)
-    return low, high
+    means = np.sort(bootstrap_means(values, seed, resamples), axis=0)
+    low, high = _tails(values, np.broadcast_to(skewed, values.shape[1]))
+    return _read(means, low), _read(means, high)
+
+
+def _tails(values: Values, skewed: BoolArray) -> tuple[Values, Values]:
+    """Per column the shares (M,) of the sorted draws at which to read the interval's ends."""
+    from scipy.special import ndtr, stdtrit
+
+    users = len(values)
+    reach = math.sqrt(users / (users - 1)) * float(stdtrit(users - 1, 1 - _TAIL))
+    spread = values.std(axis=0)
+    standard = (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    shift = np.where(skewed, (standard**3).sum(axis=0) / (6.0 * users**1.5), 0.0)
+    # With a handful of users the denominators may pass 0: the interval then ends at an extreme.
+    below = shift + (shift - reach) / np.maximum(1.0 - shift * (shift - reach), 1e-6)
+    above = shift + (shift + reach) / np.maximum(1.0 - shift * (shift + reach), 1e-6)
+    return np.asarray(ndtr(below)), np.asarray(ndtr(above))
+
+
+def _read(ordered: Values, shares: Values) -> Values:
+    """Quantiles (M,) of columns sorted along axis 0, one share per column, interpolated."""
+    place = shares * (len(ordered) - 1)
+    under = np.floor(place).astype(np.intp)
+    over = np.minimum(under + 1, len(ordered) - 1)
+    columns = np.arange(ordered.shape[1])
+    left, right = ordered[under, columns], ordered[over, columns]
+    return np.asarray(left + (place - under) * (right - left))
 
 
 def estimates(
-    values: Values,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    support: tuple[float, float] | None = UNIT_RANGE,
+    values: Values, seed: int = 0, resamples: int = RESAMPLES, support: Support = UNIT_RANGE
 ) -> list[Estimate]:
     """One estimate per column of values (U, M).
 
@@ -106,18 +150,18 @@ def estimates(
         values: one row per user; finite.
         seed: of the draws.
         resamples: number of draws.
-        support: range that a user's value can lie in, for columns without spread; None = unknown.
+        support: lowest and highest value that a user can have, for all columns or (M,) each.
     """
     users = len(values)
     if users == 0:
         return [Estimate(None, None, None, 0)] * values.shape[1]
-    low, high = bootstrap_ci(values, seed, resamples)
+    lowest, highest = np.asarray(support[0]), np.asarray(support[1])
+    low, high = bootstrap_ci(values, seed, resamples, skewed=lowest >= 0)
     mean = values.mean(axis=0)
-    if support is not None:
-        same = (values == values[0]).all(axis=0)
-        share = 1.0 - _TAIL ** (1.0 / users)
-        low = np.where(same, mean - share * (mean - support[0]), low)
-        high = np.where(same, mean + share * (support[1] - mean), high)
+    same = (values == values[0]).all(axis=0)
+    share = 1.0 - _TAIL ** (1.0 / users)
+    low = np.where(same, mean - share * (mean - lowest), np.minimum(low, mean))
+    high = np.where(same, mean + share * (highest - mean), np.maximum(high, mean))
     return [
         Estimate(float(m), float(a), float(b), users)
         for m, a, b in zip(mean, low, high, strict=True)
@@ -125,10 +169,7 @@ def estimates(
 
 
 def estimate(
-    values: Values,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    support: tuple[float, float] | None = UNIT_RANGE,
+    values: Values, seed: int = 0, resamples: int = RESAMPLES, support: Support = UNIT_RANGE
 ) -> Estimate:
     """The estimate of values (U,), e.g. hits of n queries."""
     return estimates(np.asarray(values, dtype=np.float64)[:, None], seed, resamples, support)[0]

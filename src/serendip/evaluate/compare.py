@@ -5,7 +5,7 @@ With d the mean difference, (low, high) its 95 % interval, b the baseline's mean
 MDE = (1.96 + 0.84) x standard error the smallest true difference that 80 % of such tests see:
 
 ====================  ==============================================================
-too small to tell     fewer than 30 users; or the interval holds 0 and MDE > 10 % of b
+too small to tell     fewer than 50 users; or the interval holds 0 and MDE > 10 % of b
 better                low > 0 and d >= 1 % of b
 worse                 high < 0 and d <= -1 % of b
 no difference shown   everything else: an effect of 10 % would have been seen, or the
@@ -35,7 +35,7 @@ from serendip.evaluate.aggregate import (
 from serendip.evaluate.metrics import RankingMetric, metric
 from serendip.evaluate.run import Judged, Run, Values
 
-MIN_USERS = 30
+MIN_USERS = 50
 PRACTICAL_SHARE = 0.01
 DETECTABLE_SHARE = 0.10
 _Z_POWER_80 = 0.8416212335729143
