@@ -1,1 +1,51 @@
-"""What comes next: recommenders behind one contract, and the ranker."""
+"""What comes next: recommenders behind one contract, and the ranker.
+
+To add a model: one file with its config and class, one line here, one test class that inherits
+the contract suite.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from serendip.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from serendip.models.base import Recommender
+
+_CLASSES = {
+    "popularity": "serendip.models.popularity:Popularity",
+    "item_knn": "serendip.models.item_knn:ItemKNN",
+    "transitions": "serendip.models.transitions:Transitions",
+    "content_similarity": "serendip.models.content_similarity:ContentSimilarity",
+}
+
+
+def model_names() -> tuple[str, ...]:
+    """Names that a config may use, in a fixed order."""
+    return tuple(_CLASSES)
+
+
+def model_class(name: str) -> type[Recommender]:
+    """The class of a model; only its own module is imported.
+
+    Raises:
+        ConfigError: no model has this name.
+    """
+    if name not in _CLASSES:
+        raise ConfigError(f"no model is called {name!r}.", f"Known: {', '.join(_CLASSES)}.")
+    module, class_name = _CLASSES[name].split(":")
+    return cast("type[Recommender]", getattr(import_module(module), class_name))
+
+
+def open_model(name: str, folder: Path) -> Recommender:
+    """Open what a model of this name saved into ``folder``.
+
+    Raises:
+        ConfigError: no model has this name.
+        ArtefactError: the folder holds no such model.
+    """
+    return model_class(name).open(folder)

@@ -1,0 +1,73 @@
+"""More like this: cosine between an item and what the context's items are made of."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from pydantic import Field
+
+from serendip.config import Config
+from serendip.data.arrays import FloatArray
+from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.query import Query
+from serendip.errors import DataError
+from serendip.models.base import Recommender
+from serendip.models.query_weights import context_matrix, context_weights, strongest
+from serendip.models.sparse import open_array
+from serendip.scale.options import TrainOptions
+
+_CONTENT_FILE = "content.npy"
+
+
+class ContentSimilarityConfig(Config):
+    """How a history becomes one vector."""
+
+    decay: float = Field(default=0.5, gt=0, le=1)
+    """Weight of an event relative to the one after it."""
+
+
+class ContentSimilarity(Recommender):
+    """Score of j = cosine of j to each item of the context, averaged by weight; in [-1, 1]."""
+
+    name = "content_similarity"
+    config_class = ContentSimilarityConfig
+    config: ContentSimilarityConfig
+    zero_means_unknown = False
+
+    def _train(self, dataset: Dataset, options: TrainOptions) -> None:
+        if dataset.features is None:
+            raise DataError(
+                f"model {self.name!r} needs content features and the dataset has none.",
+                "Call dataset.with_features(build_features(...)) first.",
+            )
+        self._content: FloatArray = dataset.features.content
+
+    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
+        weights = context_matrix(queries, self._num_items, self.config.decay)
+        totals = np.maximum(np.asarray(weights.sum(axis=1)).reshape(-1, 1), 1e-12)
+        means = (weights @ self._content) / totals
+        return np.asarray(means.astype(np.float32) @ self._content.T, dtype=np.float32)
+
+    def evidence(self, query: Query, item_num: int, limit: int = 3) -> list[tuple[int, float]]:
+        """Items of the query's context that are most like ``item_num``, strongest first.
+
+        Returns:
+            at most ``limit`` pairs (item number, cosine > 0).
+        """
+        items, _ = context_weights(query, self.num_items, self.config.decay)
+        return strongest(items, self._content[items] @ self._content[item_num], limit)
+
+    def _with_items(self, features: ItemFeatures) -> Self:
+        model = copy.copy(self)
+        model._content = np.concatenate([self._content, features.content])
+        return model
+
+    def _save(self, folder: Path) -> None:
+        np.save(folder / _CONTENT_FILE, self._content, allow_pickle=False)
+
+    def _open(self, folder: Path) -> None:
+        self._content = open_array(folder / _CONTENT_FILE)

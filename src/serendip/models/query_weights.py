@@ -1,0 +1,64 @@
+"""How much each item of a request's context counts: the left factor of every untrained model.
+
+Source items (the item looked at, the cart) replace the history where there are any and count 1
+each; the events of a history lose weight with every step that lies between them and the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.query import Query
+from serendip.models.sparse import Sparse, csr
+
+_NEGLIGIBLE = 1e-4
+"""Older events than those with this weight are left out: histories may have thousands."""
+
+
+def context_weights(
+    query: Query, num_items: int, decay: float, like_weight: float = 1.0
+) -> tuple[IntArray, FloatArray]:
+    """Distinct items of one query's context and their weights.
+
+    Args:
+        query: a request; item numbers outside [0, num_items) are unknown and left out.
+        num_items: N.
+        decay: in (0, 1]; an event that is s steps before the last one weighs ``decay ** s``.
+        like_weight: factor for events that count as likes.
+
+    Returns:
+        item numbers (T,) int32, ascending, and weights (T,) float32; both empty for no context.
+    """
+    if len(query.source_items):
+        known = query.source_items[(query.source_items >= 0) & (query.source_items < num_items)]
+        items = np.unique(known).astype(np.int32)
+        return items, np.ones(len(items), dtype=np.float32)
+    nums = query.history.item_nums
+    is_known = (nums >= 0) & (nums < num_items)
+    nums, liked = nums[is_known], query.history.liked[is_known]
+    weights = decay ** np.arange(len(nums) - 1, -1, -1, dtype=np.float64)
+    recent = weights >= _NEGLIGIBLE
+    weights = np.where(liked, like_weight, 1.0)[recent] * weights[recent]
+    items, places = np.unique(nums[recent], return_inverse=True)
+    summed = np.bincount(places, weights=weights, minlength=len(items))
+    return items.astype(np.int32), summed.astype(np.float32)
+
+
+def context_matrix(
+    queries: Sequence[Query], num_items: int, decay: float, like_weight: float = 1.0
+) -> Sparse:
+    """``context_weights`` of B queries as a sparse (B, N) float32 matrix."""
+    parts = [context_weights(query, num_items, decay, like_weight) for query in queries]
+    starts = np.cumsum([0, *(len(items) for items, _ in parts)], dtype=np.int32)
+    columns = np.concatenate([items for items, _ in parts])
+    values = np.concatenate([weights for _, weights in parts])
+    return csr((values, columns, starts), (len(queries), num_items))
+
+
+def strongest(items: IntArray, votes: FloatArray, limit: int) -> list[tuple[int, float]]:
+    """The ``limit`` pairs with the highest positive votes, strongest first."""
+    order = np.argsort(-votes, kind="stable")[:limit]
+    return [(int(items[row]), float(votes[row])) for row in order if votes[row] > 0]

@@ -1,0 +1,168 @@
+"""What people do next: a graph of item-to-item steps, untrained.
+
+``M[i, j]`` sums 1/gap for every time j came ``gap`` steps after i in somebody's history and half
+of that for the other direction, then is divided by sqrt(row sum + 1) and sqrt(column sum + 1),
+which keeps popular items from winning everywhere. The score is ``h (M + w P M)``: ``h`` the decayed
+history, ``P`` the nearest items by content: an item with few steps borrows those of its like.
+Items that nobody ever stepped to (posted yesterday, or new in the catalogue) borrow the incoming
+steps of their content neighbours in the same way.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from serendip.config import Config
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.query import Query
+from serendip.models.base import Recommender
+from serendip.models.neighbours import content_neighbours
+from serendip.models.query_weights import context_matrix, context_weights, strongest
+from serendip.models.sparse import (
+    Sparse,
+    csr,
+    open_array,
+    open_csr,
+    resized,
+    save_csr,
+    scaled_rows,
+    stacked,
+)
+from serendip.scale.options import TrainOptions
+
+_STEPS_FILE = "steps.safetensors"
+_NEIGHBOURS_FILE = "neighbours.safetensors"
+_CONTENT_FILE = "content.npy"
+
+
+class TransitionsConfig(Config):
+    """Which steps count and how they spread."""
+
+    mode: Literal["plain", "spread"] = "spread"
+    """``spread`` needs content features and is ``plain`` where the dataset has none."""
+
+    num_gaps: int = Field(default=3, ge=1)
+    """Items this many places apart still count as a step."""
+
+    backward_weight: float = Field(default=0.5, ge=0)
+    """A step against the order of time, relative to one with it."""
+
+    decay: float = Field(default=0.5, gt=0, le=1)
+    """Weight of an event relative to the one after it."""
+
+    num_neighbours: int = Field(default=20, ge=1)
+    """Content neighbours that an item borrows steps from."""
+
+    spread_weight: float = Field(default=0.5, ge=0)
+    """A borrowed step, relative to an own one."""
+
+
+class Transitions(Recommender):
+    """Score of j = weighted steps from the context's items, and from things like them, to j."""
+
+    name = "transitions"
+    config_class = TransitionsConfig
+    config: TransitionsConfig
+
+    def _train(self, dataset: Dataset, options: TrainOptions) -> None:
+        steps = self._normalised(self._steps(dataset))
+        self._neighbours: Sparse | None = None
+        self._content: FloatArray | None = None
+        if self.config.mode == "spread" and dataset.features is not None:
+            content = dataset.features.content
+            self._content = content
+            self._neighbours = content_neighbours(content, content, self.config.num_neighbours)
+            unreached = _unreached(steps)
+            steps = self._reach(steps, unreached, self._neighbours[unreached])
+        self._matrix = steps
+
+    def _steps(self, dataset: Dataset) -> Sparse:
+        """(N, N) sums of forward and backward steps, no item stepping to itself."""
+        order = np.argsort(dataset.events.users, kind="stable")
+        users, items = dataset.events.users[order], dataset.events.items[order]
+        shape = (dataset.num_items, dataset.num_items)
+        steps = csr(shape)
+        for gap in range(1, self.config.num_gaps + 1):
+            source, target = items[:-gap], items[gap:]
+            is_step = (users[:-gap] == users[gap:]) & (source != target)
+            values = np.full(int(is_step.sum()), 1.0 / gap, dtype=np.float32)
+            steps += csr((values, (source[is_step], target[is_step])), shape)
+        return csr(steps + self.config.backward_weight * steps.T)
+
+    @staticmethod
+    def _normalised(steps: Sparse) -> Sparse:
+        rows = 1.0 / np.sqrt(steps.sum(axis=1) + 1.0)
+        columns = 1.0 / np.sqrt(steps.sum(axis=0) + 1.0)
+        scaled = scaled_rows(steps, rows)
+        scaled.data *= columns[scaled.indices]
+        return scaled
+
+    def _reach(self, steps: Sparse, targets: IntArray, neighbours: Sparse) -> Sparse:
+        """Give the (empty) columns ``targets`` the incoming steps of their ``neighbours``."""
+        borrowed = (self.config.spread_weight * (steps @ neighbours.T)).tocoo()
+        place = (borrowed.row, targets[borrowed.col])
+        added = csr((borrowed.data, place), steps.shape)
+        return csr(steps + added)
+
+    def _spread(self, weights: Sparse) -> Sparse:
+        """``h + w h P``: the context and, weaker, the things that are like it."""
+        if self._neighbours is None:
+            return weights
+        return weights + self.config.spread_weight * (weights @ self._neighbours)
+
+    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
+        weights = self._spread(context_matrix(queries, self._num_items, self.config.decay))
+        scores: FloatArray = (weights @ self._matrix).toarray()
+        return scores
+
+    def evidence(self, query: Query, item_num: int, limit: int = 3) -> list[tuple[int, float]]:
+        """Items of the query's context that voted for ``item_num``, strongest first.
+
+        Returns:
+            at most ``limit`` pairs (item number, vote > 0); the votes add up to the score.
+        """
+        items, weights = context_weights(query, self.num_items, self.config.decay)
+        place = (np.arange(len(items)), items)
+        single = csr((weights, place), (len(items), self._num_items))
+        votes = (self._spread(single) @ self._matrix[:, [item_num]]).toarray().ravel()
+        return strongest(items, votes, limit)
+
+    def _with_items(self, features: ItemFeatures) -> Self:
+        model = copy.copy(self)
+        old, total = self._num_items, self._num_items + len(features)
+        model._matrix = resized(self._matrix, total, total)
+        if self._neighbours is None or self._content is None:
+            return model
+        new = content_neighbours(features.content, self._content, self.config.num_neighbours, old)
+        new = resized(new, len(features), total)
+        model._matrix = self._reach(model._matrix, np.arange(old, total, dtype=np.int32), new)
+        model._neighbours = stacked([resized(self._neighbours, old, total), new], total)
+        model._content = np.concatenate([self._content, features.content])
+        return model
+
+    def _save(self, folder: Path) -> None:
+        save_csr(folder / _STEPS_FILE, self._matrix)
+        if self._neighbours is not None and self._content is not None:
+            save_csr(folder / _NEIGHBOURS_FILE, self._neighbours)
+            np.save(folder / _CONTENT_FILE, self._content, allow_pickle=False)
+
+    def _open(self, folder: Path) -> None:
+        self._matrix = open_csr(folder / _STEPS_FILE)
+        self._neighbours = self._content = None
+        if not (folder / _NEIGHBOURS_FILE).exists():
+            return
+        self._neighbours = open_csr(folder / _NEIGHBOURS_FILE)
+        self._content = open_array(folder / _CONTENT_FILE)
+
+
+def _unreached(steps: Sparse) -> IntArray:
+    """Numbers of the columns without any entry."""
+    entries = np.bincount(steps.indices, minlength=steps.shape[1])
+    return np.flatnonzero(entries == 0).astype(np.int32)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from contract import EvidenceContract, RecommenderContract
+
+from serendip.data.dataset import Dataset, EventLog
+from serendip.data.item import Catalogue, Item
+from serendip.data.query import History, Query
+from serendip.data.vocabulary import Vocabulary
+from serendip.models.item_knn import ItemKNN, ItemKNNConfig
+
+
+class TestItemKNN(EvidenceContract, RecommenderContract):
+    @classmethod
+    def make(cls) -> ItemKNN:
+        return ItemKNN(ItemKNNConfig(num_neighbours=5))
+
+
+def dataset_of(pairs: list[tuple[int, int]]) -> Dataset:
+    users, items = np.asarray(pairs, dtype=np.int32).T
+    count = len(pairs)
+    log = EventLog(
+        users,
+        items,
+        np.arange(count, dtype=np.float64),
+        np.zeros(count, np.bool_),
+        np.zeros(count, np.float32),
+    )
+    return Dataset(Catalogue(Item(name) for name in "abcd"), Vocabulary("uvw"), log)
+
+
+# u had a b, v had a b c, w had a (twice): users of a = 3, b = 2, c = 1, d = 0.
+WORLD = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 0), (2, 0)]
+
+
+def item(*numbers: int) -> Query:
+    return Query(source_items=np.asarray(numbers, dtype=np.int32))
+
+
+def test_the_score_is_the_cosine_of_the_user_sets() -> None:
+    model = ItemKNN(ItemKNNConfig(shrinkage=0)).train(dataset_of(WORLD))
+    expected = [0.0, 2 / np.sqrt(3 * 2), 1 / np.sqrt(3 * 1), 0.0]
+    np.testing.assert_allclose(model.score_all([item(0)])[0], expected, rtol=1e-6)
+
+
+def test_shrinkage_is_added_to_the_denominator() -> None:
+    model = ItemKNN(ItemKNNConfig(shrinkage=10)).train(dataset_of(WORLD))
+    expected = [0.0, 2 / (np.sqrt(6) + 10), 1 / (np.sqrt(3) + 10), 0.0]
+    np.testing.assert_allclose(model.score_all([item(0)])[0], expected, rtol=1e-6)
+
+
+def test_only_the_nearest_neighbours_are_kept() -> None:
+    model = ItemKNN(ItemKNNConfig(num_neighbours=1, shrinkage=0)).train(dataset_of(WORLD))
+    assert np.flatnonzero(model.score_all([item(0)])[0]).tolist() == [1]
+
+
+def test_older_events_weigh_less_and_likes_more() -> None:
+    config = ItemKNNConfig(shrinkage=0, decay=0.5, like_weight=3)
+    model = ItemKNN(config).train(dataset_of(WORLD))
+    likes_old = History(
+        np.asarray([1, 2], np.int32), np.asarray([0.0, 1.0]), np.asarray([True, False])
+    )
+    scores = model.score_all([Query(history=likes_old)])[0]
+    assert scores[0] == pytest.approx(3 * 0.5 * 2 / np.sqrt(6) + 1 / np.sqrt(3))
+
+
+def test_evidence_adds_up_to_the_score() -> None:
+    model = ItemKNN().train(dataset_of(WORLD))
+    found = model.evidence(item(1, 2), 0, 5)
+    assert [number for number, _ in found] == [1, 2]
+    assert sum(vote for _, vote in found) == pytest.approx(model.score_all([item(1, 2)])[0, 0])

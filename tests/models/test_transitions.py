@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from contract import EvidenceContract, RecommenderContract
+
+from serendip.data.dataset import Dataset, EventLog, ItemFeatures
+from serendip.data.item import Catalogue, Item
+from serendip.data.query import History, Query
+from serendip.data.vocabulary import Vocabulary
+from serendip.models.transitions import Transitions, TransitionsConfig
+
+
+class TestPlainTransitions(EvidenceContract, RecommenderContract):
+    @classmethod
+    def make(cls) -> Transitions:
+        return Transitions(TransitionsConfig(mode="plain"))
+
+
+class TestSpreadTransitions(EvidenceContract, RecommenderContract):
+    @classmethod
+    def make(cls) -> Transitions:
+        return Transitions(TransitionsConfig(mode="spread", num_neighbours=4))
+
+
+PLAIN = TransitionsConfig(mode="plain", decay=0.5, num_gaps=3, backward_weight=0.5)
+SPREAD = PLAIN.model_copy(update={"mode": "spread", "num_neighbours": 1, "spread_weight": 0.5})
+
+
+def dataset_of(*sequences: list[int], num_items: int = 4) -> Dataset:
+    users = [user for user, items in enumerate(sequences) for _ in items]
+    items = [item for sequence in sequences for item in sequence]
+    count = len(items)
+    log = EventLog(
+        np.asarray(users, np.int32),
+        np.asarray(items, np.int32),
+        np.arange(count, dtype=np.float64),
+        np.zeros(count, np.bool_),
+        np.zeros(count, np.float32),
+    )
+    names = [str(number) for number in range(num_items)]
+    people = Vocabulary(str(user) for user in range(len(sequences)))
+    return Dataset(Catalogue(map(Item, names)), people, log)
+
+
+def with_content(dataset: Dataset, vectors: list[list[float]]) -> Dataset:
+    content = np.asarray(vectors, dtype=np.float32)
+    codes = np.zeros((len(content), 1), dtype=np.int32)
+    return dataset.with_features(ItemFeatures(content, codes, 1))
+
+
+def source(*numbers: int) -> Query:
+    return Query(source_items=np.asarray(numbers, dtype=np.int32))
+
+
+# Sums over the histories 0 1 2 and 0 2: forward 1/gap, backward half of it.
+STEPS = np.asarray(
+    [
+        [0.0, 1.0, 0.5 + 1.0, 0.0],
+        [0.5, 0.0, 1.0, 0.0],
+        [0.25 + 0.5, 0.5, 0.0, 0.0],
+        [0.0, 0.0, 0.0, 0.0],
+    ]
+)
+SCALED = STEPS / np.sqrt(STEPS.sum(1, keepdims=True) + 1) / np.sqrt(STEPS.sum(0) + 1)
+
+
+def test_the_graph_is_the_one_computed_by_hand() -> None:
+    model = Transitions(PLAIN).train(dataset_of([0, 1, 2], [0, 2]))
+    scores = model.score_all([source(item) for item in range(4)])
+    np.testing.assert_allclose(scores, SCALED, rtol=1e-6)
+
+
+def test_steps_longer_than_the_gaps_do_not_count() -> None:
+    model = Transitions(PLAIN.model_copy(update={"num_gaps": 1})).train(dataset_of([0, 1, 2]))
+    assert model.score_all([source(0)])[0, 2] == 0
+
+
+def test_steps_never_cross_from_one_user_to_the_next() -> None:
+    model = Transitions(PLAIN).train(dataset_of([0], [1]))
+    assert not model.score_all([source(0), source(1)]).any()
+
+
+def test_an_item_is_no_step_to_itself() -> None:
+    model = Transitions(PLAIN).train(dataset_of([0, 0, 1]))
+    assert model.score_all([source(0)])[0, 0] == 0
+
+
+def test_the_history_decays_with_every_step() -> None:
+    model = Transitions(PLAIN).train(dataset_of([0, 1, 2], [0, 2]))
+    history = History.of_items(np.asarray([0, 1], dtype=np.int32))
+    expected = 0.5 * SCALED[0] + SCALED[1]
+    np.testing.assert_allclose(model.score_all([Query(history=history)])[0], expected, rtol=1e-6)
+
+
+def test_spread_lets_an_item_borrow_the_steps_of_its_content_neighbour() -> None:
+    dataset = dataset_of([0, 1, 2], [0, 2])
+    vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.8, 0.6, 0]]
+    model = Transitions(SPREAD).train(with_content(dataset, vectors))
+    scores = model.score_all([source(3)])[0]
+    np.testing.assert_allclose(scores[:3], 0.5 * SCALED[0][:3], rtol=1e-6)
+
+
+def test_an_item_nobody_stepped_to_borrows_incoming_steps() -> None:
+    dataset = dataset_of([0, 1, 2], [0, 2])
+    vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0.8, 0.6]]
+    scores = Transitions(SPREAD).train(with_content(dataset, vectors)).score_all([source(0)])[0]
+    # Item 0 itself borrows from its only neighbour with positive cosine: it has none.
+    assert scores[3] == pytest.approx(0.5 * SCALED[0, 1])
+
+
+def test_a_posted_item_is_reached_like_its_content_neighbour() -> None:
+    vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    dataset = with_content(dataset_of([0, 1, 2], [0, 2], num_items=3), vectors)
+    new = ItemFeatures(np.asarray([[0, 0.8, 0.6]], dtype=np.float32), np.zeros((1, 1), np.int32), 1)
+    scores = Transitions(SPREAD).train(dataset).with_items(new).score_all([source(0)])[0]
+    assert scores[3] == pytest.approx(0.5 * SCALED[0, 1])
+
+
+def test_spread_without_features_is_plain() -> None:
+    dataset = dataset_of([0, 1, 2], [0, 2])
+    queries = [source(item) for item in range(4)]
+    plain = Transitions(PLAIN).train(dataset).score_all(queries)
+    spread = Transitions(SPREAD).train(dataset).score_all(queries)
+    assert np.array_equal(plain, spread)
+
+
+def test_evidence_adds_up_to_the_score() -> None:
+    model = Transitions(PLAIN).train(dataset_of([0, 1, 2], [0, 2]))
+    found = model.evidence(source(0, 1, 3), 2, 5)
+    assert [number for number, _ in found] == [0, 1]
+    assert [vote for _, vote in found] == pytest.approx([SCALED[0, 2], SCALED[1, 2]])
