@@ -1,0 +1,195 @@
+"""The plots of the report: plain SVG, drawn from the numbers of report.json.
+
+Every plot is 360 wide, so that its words keep their size on a phone; the page puts them side by
+side. Whiskers are 95 % intervals. A missing value leaves its place empty and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from serendip.evaluate.svg import Canvas
+from serendip.evaluate.words import interval, number, percent, seconds
+
+WIDTH = 360.0
+_ROW = 38.0
+_TONES = 6
+
+Found = Mapping[str, Any]
+
+
+def tone(place: int) -> str:
+    """The colour class of a system by its place in the report; the subject is first."""
+    return f"t{place % _TONES}"
+
+
+def bars(label: str, rows: Sequence[tuple[str, Found]], subject: str) -> str:
+    """One bar with a whisker per system; the subject's bar stands out."""
+    canvas = Canvas(WIDTH, _ROW * len(rows) + 2, f"{label} of {len(rows)} systems")
+    top = _top(found for _, found in rows)
+    for place, (name, found) in enumerate(rows):
+        y = _ROW * place
+        value, chosen = found["value"], name == subject
+        canvas.text((0, y + 13), _short(name, 24), "strong" if chosen else "")
+        words = f"{number(value)}  ({interval(found)})" if value is not None else "nobody to judge"
+        canvas.text((WIDTH, y + 13), words, "figure", "end")
+        canvas.bar((0, y + 20), (WIDTH, 8), "track")
+        if value is None:
+            continue
+        hint = f"{name}: {number(value)} ({interval(found)}), n = {number(found['n'])}"
+        canvas.bar((0, y + 20), (WIDTH * value / top, 8), "subject" if chosen else "other", hint)
+        _whisker(canvas, WIDTH * found["low"] / top, WIDTH * found["high"] / top, y + 24)
+    return canvas.svg()
+
+
+def slice_dots(label: str, rows: Sequence[tuple[str, str, Mapping[str, Found]]]) -> str:
+    """One row per slice, one dot with a whisker per system.
+
+    Args:
+        label: the metric.
+        rows: (slice, its size in words, system -> estimate); same systems in all rows.
+    """
+    names = list(rows[0][2]) if rows else []
+    step = 9.0
+    height = 24.0 + step * len(names)
+    legend = 18.0 * math.ceil(len(names) / 2) + 10
+    canvas = Canvas(WIDTH, legend + height * len(rows) + 16, f"{label} by slice")
+    for place, name in enumerate(names):
+        at = (WIDTH / 2 * (place % 2), 12.0 + 18 * (place // 2))
+        canvas.dot((at[0] + 4, at[1] - 4), 4, f"fill {tone(place)}")
+        canvas.text((at[0] + 14, at[1]), _short(name, 20))
+    top = _top(found for _, _, systems in rows for found in systems.values())
+    for row, (slice_name, size, systems) in enumerate(rows):
+        y = legend + height * row
+        canvas.line((0, y), (WIDTH, y), "grid")
+        canvas.text((0, y + 15), slice_name, "strong")
+        canvas.text((WIDTH, y + 15), size, "figure", "end")
+        for place, (name, found) in enumerate(systems.items()):
+            if found["value"] is not None:
+                middle = y + 24 + step * place
+                left, right = (WIDTH * found[end] / top for end in ("low", "high"))
+                canvas.line((left, middle), (right, middle), f"span {tone(place)}")
+                hint = f"{name}, {slice_name}: {number(found['value'])} ({interval(found)})"
+                canvas.dot((WIDTH * found["value"] / top, middle), 3.5, f"fill {tone(place)}", hint)
+    base = legend + height * len(rows)
+    canvas.line((0, base), (WIDTH, base), "axis")
+    canvas.text((0, base + 14), "0", "figure")
+    canvas.text((WIDTH, base + 14), number(top), "figure", "end")
+    return canvas.svg()
+
+
+def quality_and_cost(label: str, points: Sequence[tuple[str, float, Found]], subject: str) -> str:
+    """Quality against CPU-seconds of training, on a logarithmic axis; up and left is better."""
+    left, right, bottom, height = 34.0, WIDTH - 12, 210.0, 244.0
+    canvas = Canvas(WIDTH, height, f"{label} against training time")
+    shown = [(name, max(cost, 1e-3), found) for name, cost, found in points if found["value"]]
+    if not shown:
+        canvas.text((0, 20), "No system has both a value and a cost.", "figure")
+        return canvas.svg()
+    top = _top(found for _, _, found in shown)
+    lowest = math.floor(math.log10(min(cost for _, cost, _ in shown)))
+    highest = max(math.ceil(math.log10(max(cost for _, cost, _ in shown))), lowest + 1)
+    _value_grid(canvas, left, right, bottom, top)
+    for power in range(lowest, highest + 1):
+        x = left + (right - left) * (power - lowest) / (highest - lowest)
+        canvas.line((x, bottom), (x, bottom + 4), "axis")
+        canvas.text((x, bottom + 17), f"{10.0**power:g}", "figure", "middle")
+    canvas.text((right, height - 2), "CPU-seconds to train", "figure", "end")
+    taken: list[float] = []
+    for name, cost, found in sorted(shown, key=lambda row: -row[2]["value"]):
+        x = left + (right - left) * (math.log10(cost) - lowest) / (highest - lowest)
+        y, low, high = (
+            bottom - (bottom - 10) * found[end] / top for end in ("value", "low", "high")
+        )
+        style = "subject" if name == subject else "other"
+        canvas.line((x, low), (x, high), "whisker")
+        hint = f"{name}: {number(found['value'])} ({interval(found)}), {seconds(cost)}"
+        canvas.dot((x, y), 5, style, hint)
+        place = _free(y + 4, taken)
+        side = (x - 9, "end") if x > WIDTH / 2 else (x + 9, "start")
+        canvas.text((side[0], place), _short(name, 20), "", side[1])
+    return canvas.svg()
+
+
+def exposure(curve: Mapping[str, Any]) -> str:
+    """How concentrated the shown items are: cumulative shares, most popular items first."""
+    left, right, bottom = 34.0, WIDTH - 12, 210.0
+    shares, systems = curve["catalogue"], curve["systems"]
+    lines = [("train events", "curve train", curve["train"])]
+    lines += [(name, f"curve {tone(at)}", ys) for at, (name, ys) in enumerate(systems.items())]
+    legend = bottom + 46
+    canvas = Canvas(WIDTH, legend + 18 * math.ceil(len(lines) / 2), "Exposure of the catalogue")
+    _share_grid(canvas, left, right, bottom)
+    first = math.log10(shares[0]) if shares and shares[0] < 1 else -1.0
+    for power in range(math.ceil(first), 1):
+        x = left + (right - left) * (1 - power / first)
+        canvas.line((x, bottom), (x, bottom + 4), "axis")
+        canvas.text((x, bottom + 17), f"{100 * 10.0**power:g} %", "figure", "middle")
+    canvas.text((right, bottom + 32), "of the catalogue, most popular first", "figure", "end")
+    for place, (name, style, heights) in enumerate(lines):
+        points = [
+            (left + (right - left) * (1 - math.log10(x) / first), bottom - (bottom - 10) * y)
+            for x, y in zip(shares, heights, strict=True)
+        ]
+        canvas.path(points, style, name)
+        at = (WIDTH / 2 * (place % 2), legend + 10 + 18 * (place // 2))
+        canvas.path([(at[0], at[1] - 4), (at[0] + 14, at[1] - 4)], style)
+        canvas.text((at[0] + 20, at[1]), _short(name, 19))
+    return canvas.svg()
+
+
+def code_use(levels: Sequence[Mapping[str, Any]]) -> str:
+    """Per level of the semantic IDs: perplexity as a bar on the number of codes."""
+    canvas = Canvas(WIDTH, _ROW * len(levels) + 2, "Use of the codes by level")
+    for place, level in enumerate(levels):
+        y = _ROW * place
+        size = max(int(level["codebook_size"]), 1)
+        canvas.text((0, y + 13), f"Level {level['level']}", "strong")
+        words = f"perplexity {level['perplexity']:.1f} of {size}, {level['codes_used']} used"
+        canvas.text((WIDTH, y + 13), words, "figure", "end")
+        canvas.bar((0, y + 20), (WIDTH, 8), "track")
+        canvas.bar((0, y + 20), (WIDTH * level["codes_used"] / size, 8), "other")
+        canvas.bar((0, y + 20), (WIDTH * level["perplexity"] / size, 8), "subject", words)
+    return canvas.svg()
+
+
+def _top(founds: Any) -> float:
+    """The largest upper end: the right or upper edge of a plot; never 0."""
+    return max((found["high"] for found in founds if found["value"] is not None), default=0) or 1.0
+
+
+def _whisker(canvas: Canvas, left: float, right: float, y: float) -> None:
+    canvas.line((left, y), (right, y), "whisker")
+    for x in (left, right):
+        canvas.line((x, y - 4), (x, y + 4), "whisker")
+
+
+def _value_grid(canvas: Canvas, left: float, right: float, bottom: float, top: float) -> None:
+    for part in (0.0, 0.5, 1.0):
+        y = bottom - (bottom - 10) * part
+        canvas.line((left, y), (right, y), "grid" if part else "axis")
+        canvas.text((left - 6, y + 4), f"{top * part:.2g}", "figure", "end")
+
+
+def _share_grid(canvas: Canvas, left: float, right: float, bottom: float) -> None:
+    for part in (0.0, 0.5, 1.0):
+        y = bottom - (bottom - 10) * part
+        canvas.line((left, y), (right, y), "grid" if part else "axis")
+        canvas.text(
+            (left - 6, y + 4), percent(part).replace(".0", "").replace(" ", ""), "figure", "end"
+        )
+
+
+def _free(wanted: float, taken: list[float]) -> float:
+    """A base line at or below the wanted one, 13 from every other label."""
+    place = wanted
+    while any(abs(place - other) < 13 for other in taken):
+        place += 1
+    taken.append(place)
+    return place
+
+
+def _short(name: str, length: int) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}\N{HORIZONTAL ELLIPSIS}"

@@ -1,0 +1,114 @@
+"""report.json: everything that was measured, as one strict JSON document.
+
+Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null where there is nobody)::
+
+    {"format": 1, "created": ISO time, "code_version", "seed", "resamples", "noun",
+     "data": {"counts": {name: number},
+              "checks": [{"name", "status": "PASS" | "WARN" | "FAIL", "count", "message"}]},
+     "protocols": {"temporal" | "leave_last_out":
+        {"label", "description", "subject", "n_users", "n_targets", "catalogue_size",
+         "cuts": [{"fraction", "cut", "train_events", "targets", "users"}],
+         "systems": {name: {metric: Estimate}},
+         "slices": {slice: {"n_users", "n_targets", "systems": {name: {metric: Estimate}}}},
+         "comparisons": [{"system", "baseline", "metric", "difference", "low", "high", "n",
+                          "verdict", "minimum_detectable"}],
+         "seconds": {system: CPU-seconds},
+         "exposure": {"catalogue": [share], "train": [share], "systems": {name: [share]}}}},
+     "semantic_ids": {"collision_rate", "levels": [{"level", "codebook_size", "codes_used",
+                      "perplexity"}], ...},
+     "search": {"description", "metrics": {name: Estimate}},
+     "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
+     "verdict": [sentence]}
+
+Numbers in systems, slices and comparisons are computed here from runs; the other parts are taken
+as they are and only made safe for JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serendip.evaluate.aggregate import RESAMPLES
+from serendip.evaluate.protocol import METRICS, ProtocolRuns, judge_protocol
+from serendip.evaluate.verdict import sentences
+
+FORMAT = 1
+
+
+def build_report(
+    protocols: Sequence[ProtocolRuns],
+    *,
+    created: str,
+    code_version: str,
+    data: Mapping[str, Any] | None = None,
+    semantic_ids: Mapping[str, Any] | None = None,
+    search: Mapping[str, Any] | None = None,
+    stages: Sequence[Mapping[str, Any]] = (),
+    labels: Sequence[str] = METRICS,
+    noun: str = "item",
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """Judge all protocols and put the report together.
+
+    Args:
+        protocols: the runs of each; the temporal split first.
+        created: ISO time of the report.
+        code_version: of the engine.
+        data: counts and checks.
+        semantic_ids: use of the codes.
+        search: quality of search.
+        stages: cost of each stage.
+        labels: metrics to compute.
+        noun: what one item is called in the sentences, e.g. ``film``.
+        seed: of the bootstrap; the same runs and seed give the same report.
+        resamples: of the bootstrap.
+
+    Returns:
+        the document above; ``json.dumps(report, allow_nan=False)`` always works.
+    """
+    judged = {one.key: judge_protocol(one, labels, seed, resamples) for one in protocols}
+    document = {
+        "format": FORMAT,
+        "created": created,
+        "code_version": code_version,
+        "seed": seed,
+        "resamples": resamples,
+        "noun": noun,
+        "data": data or {},
+        "protocols": judged,
+        "semantic_ids": semantic_ids or {},
+        "search": search or {},
+        "stages": list(stages),
+        "verdict": sentences(judged, noun),
+    }
+    safe: dict[str, Any] = json_safe(document)
+    return safe
+
+
+def json_safe(value: Any) -> Any:
+    """Plain Python values all the way down: numpy becomes lists and numbers, NaN becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray):
+        return json_safe(value.tolist())
+    if isinstance(value, np.generic):
+        return json_safe(value.item())
+    if isinstance(value, (list, tuple)):
+        return [json_safe(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return str(value)
+
+
+def write_json(report: Mapping[str, Any], path: Path) -> None:
+    """Write report.json."""
+    path.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")

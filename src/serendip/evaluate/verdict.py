@@ -1,0 +1,122 @@
+"""The sentences of the verdict, made from the numbers of a report by code.
+
+No sentence is written by hand and none can outlive its numbers: the words better, worse, no
+difference shown and too small to tell are those of ``compare``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from serendip.evaluate import compare
+from serendip.evaluate.words import number, percent, percent_interval, points
+
+FOUND = "Recall@10"
+ORDER = "nDCG@10"
+TEMPORAL = "temporal"
+
+
+def sentences(protocols: Mapping[str, Mapping[str, Any]], noun: str = "item") -> list[str]:
+    """What the protocols show, the temporal split first; empty where nothing was judged."""
+    ordered = sorted(protocols, key=lambda key: key != TEMPORAL)
+    return [line for key in ordered for line in _protocol(key, protocols[key], noun)]
+
+
+def _protocol(key: str, section: Mapping[str, Any], noun: str) -> list[str]:
+    """The lines of one protocol: level, comparisons, and, for the temporal split, the slices."""
+    if key != TEMPORAL:
+        return _literature(section)
+    lines = [*_level(section, noun)]
+    for found in section["comparisons"]:
+        if found["metric"] == FOUND:
+            lines.append(_difference(found))
+    lines += _by_order(section["comparisons"])
+    lines += _slices(section, noun)
+    return lines
+
+
+def _level(section: Mapping[str, Any], noun: str) -> list[str]:
+    subject = section["subject"]
+    found = section["systems"][subject].get(FOUND)
+    if found is None or found["value"] is None:
+        return [f"On the temporal split nothing could be judged: there is no {noun} to find."]
+    return [
+        f"On the temporal split {subject} has the next {noun} in its first ten for "
+        f"{percent(found['value'])} of requests (95 % CI {percent_interval(found)}, "
+        f"mean over {number(found['n'])} users)."
+    ]
+
+
+def _difference(found: Mapping[str, Any]) -> str:
+    """One paired difference of shares, in points, with its word."""
+    names = f"{found['system']} against {found['baseline']}"
+    if found["difference"] is None:
+        return f"{names}: {found['verdict']}, for there is no user to compare by."
+    side = "above" if found["difference"] >= 0 else "below"
+    text = (
+        f"That is {points(abs(found['difference'])).lstrip('+')} points {side} "
+        f"{found['baseline']} (95 % CI of the paired difference {points(found['low'])} to "
+        f"{points(found['high'])}, n = {number(found['n'])}): {found['verdict']}"
+    )
+    if found["verdict"] == compare.TOO_SMALL:
+        smallest = points(found["minimum_detectable"]).lstrip("+")
+        return f"{text}; only a difference of {smallest} points or more would show."
+    return f"{text}."
+
+
+def _by_order(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One sentence that sorts the baselines by the word they got in nDCG@10."""
+    groups: dict[str, list[str]] = {}
+    for found in comparisons:
+        if found["metric"] == ORDER:
+            groups.setdefault(found["verdict"], []).append(found["baseline"])
+    if not groups:
+        return []
+    forms = {
+        compare.BETTER: "better than {}",
+        compare.WORSE: "worse than {}",
+        compare.NO_DIFFERENCE: "no difference shown to {}",
+        compare.TOO_SMALL: "too small to tell from {}",
+    }
+    parts = [forms[word].format(_listed(groups[word])) for word in forms if word in groups]
+    return [f"By the order of the ten ({ORDER}): {'; '.join(parts)}."]
+
+
+def _slices(section: Mapping[str, Any], noun: str) -> list[str]:
+    """How the subject fares where recommenders usually fail."""
+    parts = []
+    for name in ("cold items", "tail items", "cold users"):
+        part = section["slices"].get(name)
+        if part is None:
+            continue
+        found = part["systems"][section["subject"]].get(FOUND)
+        if found is None or found["value"] is None:
+            parts.append(f"no request for {name}")
+            continue
+        parts.append(
+            f"{percent(found['value'])} for {name} ({percent_interval(found)}, "
+            f"n = {number(found['n'])} users)"
+        )
+    if not parts:
+        return []
+    return [f"Where it is hard, the next {noun} is in the first ten: {'; '.join(parts)}."]
+
+
+def _literature(section: Mapping[str, Any]) -> list[str]:
+    found = section["systems"][section["subject"]]
+    values = [
+        f"{label} {number(found[label]['value'])}"
+        for label in (FOUND, ORDER)
+        if label in found and found[label]["value"] is not None
+    ]
+    if not values:
+        return []
+    return [
+        f"{section['label']}: {' and '.join(values)} over {number(section['n_users'])} users; "
+        "no claim rests on these."
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

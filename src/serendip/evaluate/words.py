@@ -1,0 +1,58 @@
+"""How numbers are written for people, in the verdict and on the page alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+NOTHING = "\N{EN DASH}"
+
+
+def percent(share: float | None) -> str:
+    """``18.2 %``; two decimals below one percent; a dash for nothing."""
+    return NOTHING if share is None else f"{_hundredths(share)} %"
+
+
+def points(difference: float | None) -> str:
+    """A difference of shares in percentage points, with its sign: ``+2.1``."""
+    return NOTHING if difference is None else _hundredths(difference, sign="+")
+
+
+def number(value: float | None) -> str:
+    """Three decimals up to ten, two above, thousands separated for whole numbers."""
+    if value is None:
+        return NOTHING
+    if isinstance(value, int):
+        return f"{value:,}"
+    if abs(value) < 0.01 and value != 0:
+        return f"{value:.4f}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.2f}"
+
+
+def interval(found: Mapping[str, Any]) -> str:
+    """``0.169 to 0.196``, or a dash where there is none."""
+    if found.get("low") is None or found.get("high") is None:
+        return NOTHING
+    return f"{number(found['low'])} to {number(found['high'])}"
+
+
+def percent_interval(found: Mapping[str, Any]) -> str:
+    """``16.9 to 19.6``, in percent."""
+    if found.get("low") is None or found.get("high") is None:
+        return NOTHING
+    return f"{_hundredths(found['low'])} to {_hundredths(found['high'])}"
+
+
+def seconds(value: float | None) -> str:
+    """``0.42 s``, ``12.3 s``, ``2 min 05 s``."""
+    if value is None:
+        return NOTHING
+    if value >= 60:
+        minutes, rest = divmod(round(value), 60)
+        return f"{minutes} min {rest:02d} s"
+    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+
+
+def _hundredths(share: float, sign: str = "") -> str:
+    value = 100.0 * share
+    return f"{value:{sign}.1f}" if abs(value) >= 1 or value == 0 else f"{value:{sign}.2f}"
