@@ -1,0 +1,107 @@
+"""The names of columns: ours, those that people already have, and which is which.
+
+A file column is compared after folding: case, punctuation and a type suffix (``user_id:token``)
+do not count. Each file column serves one canonical column at most.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+TableKind: TypeAlias = Literal["items", "events"]
+
+# Aliases in the folded form, best first; a canonical name is its own first alias.
+ITEM_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "item_id": (
+            *("itemid", "movieid", "filmid", "productid", "articleid", "bookid", "trackid"),
+            *("songid", "videoid", "gameid", "jobid", "newsid", "contentid", "documentid"),
+            *("docid", "objectid", "parentasin", "asin", "sku", "stockcode", "isbn", "iid"),
+            *("item", "id"),
+        ),
+        "title": (
+            *("title", "name", "itemtitle", "itemname", "producttitle", "productname"),
+            *("movietitle", "booktitle", "jobtitle", "trackname", "headline"),
+        ),
+        "description": (
+            *("description", "productdescription", "desc", "overview", "plot", "summary"),
+            *("abstract", "body", "text", "comment"),
+        ),
+        "available_from": (
+            *("availablefrom", "createdat", "creationtimestamp", "publishedat", "datepublished"),
+            "availabledate",
+        ),
+    }
+)
+
+EVENT_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "user_id": (
+            *("userid", "visitorid", "customerid", "reviewerid", "clientid", "memberid"),
+            *("accountid", "profileid", "personid", "userpseudoid", "usertoken", "uid"),
+            *("user", "customer", "visitor", "member"),
+        ),
+        "item_id": (
+            *("itemid", "movieid", "filmid", "productid", "articleid", "bookid", "trackid"),
+            *("songid", "videoid", "gameid", "jobid", "newsid", "contentid", "objectid"),
+            *("eventattributesobjectobjectid", "productdetailsproductid", "objectids"),
+            *("parentasin", "asin", "sku", "stockcode", "isbn", "iid", "item", "product"),
+        ),
+        "timestamp": (
+            *("timestamp", "eventtimestamp", "unixreviewtime", "unixtime", "eventtime"),
+            *("datetime", "time", "ts", "occurredat", "createdat", "invoicedate", "date"),
+        ),
+        "action": (
+            *("action", "actionname", "actiontype", "eventtype", "eventname", "feedbacktype"),
+            *("behaviortype", "behaviourtype", "behavior", "behaviour", "interaction"),
+            *("event", "type"),
+        ),
+        "value": ("value", "rating", "eventvalue", "weight", "score", "stars", "overall"),
+        "query": ("query", "querytext", "searchquery", "userquery", "searchterm", "keywords"),
+        "request_id": (
+            *("requestid", "queryid", "recommid", "attributiontoken", "recommendationid"),
+        ),
+        "position": ("position", "positionordinal", "eventattributespositionordinal", "slot"),
+        "surface": ("surface", "scenario", "placement"),
+        "session_id": ("sessionid", "session", "visitid"),
+        "event_id": ("eventid",),
+    }
+)
+
+REQUIRED: Mapping[TableKind, tuple[str, ...]] = MappingProxyType(
+    {"items": ("item_id",), "events": ("user_id", "item_id", "timestamp")}
+)
+
+
+def canonical_columns(kind: TableKind) -> Mapping[str, tuple[str, ...]]:
+    """Canonical columns of a table with the folded names that stand for them."""
+    return ITEM_COLUMNS if kind == "items" else EVENT_COLUMNS
+
+
+def fold(column: str) -> str:
+    """A column name without case, punctuation and type suffix: ``User_ID:token`` -> ``userid``."""
+    return re.sub(r"[^0-9a-z]", "", re.sub(r":\w+$", "", column).casefold())
+
+
+def guess_mapping(columns: Sequence[str], kind: TableKind) -> dict[str, str]:
+    """Which file column is which, judged by the names alone.
+
+    Args:
+        columns: names as they stand in the file.
+        kind: whether the rows are items or events.
+
+    Returns:
+        canonical name -> file column, for those that were recognised, in canonical order.
+    """
+    free: dict[str, str] = {}
+    for column in columns:
+        free.setdefault(fold(column), column)
+    mapping = {}
+    for canonical, aliases in canonical_columns(kind).items():
+        found = next((alias for alias in aliases if alias in free), None)
+        if found is not None:
+            mapping[canonical] = free.pop(found)
+    return mapping

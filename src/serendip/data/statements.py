@@ -1,0 +1,92 @@
+"""Every statement of the store, built once per dialect; imported only when a store is opened."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from sqlalchemy import and_, bindparam, func, not_, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from serendip.data.schema import EVENTS, FROM_API, FROM_FILE, ITEMS, META
+
+Insert: TypeAlias = sqlite.Insert | postgresql.Insert
+
+_CONTENT = ("title", "description", "attributes", "available_from")
+_ITEM = (ITEMS.c.item_id, *(ITEMS.c[name] for name in _CONTENT))
+_EVENT = (
+    *(EVENTS.c.user_id, EVENTS.c.item_id, EVENTS.c.timestamp, EVENTS.c.action, EVENTS.c.value),
+    *(EVENTS.c.query, EVENTS.c.request_id, EVENTS.c.position, EVENTS.c.surface),
+    *(EVENTS.c.session_id, func.coalesce(EVENTS.c.event_id, "").label("event_id")),
+)
+
+ITEM_COLUMNS = select(*_ITEM).where(not_(ITEMS.c.deleted)).order_by(ITEMS.c.number)
+ITEM = ITEM_COLUMNS.where(ITEMS.c.item_id == bindparam("id"))
+ITEMS_AFTER = (
+    select(*_ITEM)
+    .where(ITEMS.c.version > bindparam("after"), not_(ITEMS.c.deleted))
+    .order_by(ITEMS.c.version)
+)
+DELETED = select(ITEMS.c.item_id).where(ITEMS.c.deleted).order_by(ITEMS.c.version)
+FROM_FILES = select(ITEMS.c.item_id).where(not_(ITEMS.c.deleted), ITEMS.c.origin == FROM_FILE)
+MAX_VERSION = select(func.coalesce(func.max(ITEMS.c.version), 0))
+COUNT_ITEMS = select(func.count()).select_from(ITEMS).where(not_(ITEMS.c.deleted))
+TOMBSTONE = (
+    ITEMS.update()
+    .where(ITEMS.c.item_id == bindparam("id"), not_(ITEMS.c.deleted))
+    .values(deleted=True, version=bindparam("new_version"), origin=bindparam("writer"))
+)
+
+HISTORY = (
+    select(*_EVENT)
+    .where(EVENTS.c.user_id == bindparam("user"))
+    .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
+    .limit(bindparam("most"))
+)
+HISTORY_BEFORE = HISTORY.where(EVENTS.c.timestamp < bindparam("time"))
+EVENT_COLUMNS = select(*_EVENT[:5]).order_by(EVENTS.c.timestamp, EVENTS.c.seq)
+USERS = (
+    select(EVENTS.c.user_id, func.count().label("events"))
+    .group_by(EVENTS.c.user_id)
+    .order_by(func.count().desc(), EVENTS.c.user_id)
+    .limit(bindparam("most"))
+)
+COUNT_EVENTS = select(func.count()).select_from(EVENTS)
+MAX_SEQ = select(func.coalesce(func.max(EVENTS.c.seq), 0))
+FORGET_FILE_EVENTS = EVENTS.delete().where(EVENTS.c.origin == FROM_FILE)
+
+META_VALUE = select(META.c.value).where(META.c.key == bindparam("name"))
+
+
+def upsert_items(dialect: str, origin: str) -> Any:
+    """Insert items, or replace those of the same id.
+
+    From the API every replacement counts and revives a deleted item. From a file only rows that a
+    file wrote are replaced, and only where something differs, so that versions mean changes.
+    """
+    insert = _insert(dialect, ITEMS)
+    new = insert.excluded
+    changes = {name: new[name] for name in ("version", "deleted", "origin", *_CONTENT)}
+    condition = None
+    if origin != FROM_API:
+        differs = [ITEMS.c[name].is_distinct_from(new[name]) for name in _CONTENT]
+        condition = and_(ITEMS.c.origin == FROM_FILE, or_(ITEMS.c.deleted, *differs))
+    return insert.on_conflict_do_update(
+        index_elements=[ITEMS.c.item_id], set_=changes, where=condition
+    )
+
+
+def insert_events(dialect: str) -> Any:
+    """Insert events; one whose ``event_id`` is known already is left out."""
+    return _insert(dialect, EVENTS).on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
+
+
+def upsert_meta(dialect: str) -> Any:
+    """Set one value of the meta table."""
+    insert = _insert(dialect, META)
+    return insert.on_conflict_do_update(
+        index_elements=[META.c.key], set_={"value": insert.excluded.value}
+    )
+
+
+def _insert(dialect: str, table: Any) -> Insert:
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)

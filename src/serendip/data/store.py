@@ -1,0 +1,314 @@
+"""The store: items and events, the only source of truth of a workspace.
+
+Everything else can be rebuilt from it. It knows rows, not meaning: which events count is decided
+by whoever takes a snapshot. Writes are one transaction each and durable when they return; reads
+never wait for a writer. One store may be used by many threads, one file by many processes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+from serendip.data.database import Database
+from serendip.data.event import Event
+from serendip.data.event_columns import EventColumns
+from serendip.data.item import Attribute, Item
+from serendip.data.storable import id_problem, require_events, require_items
+
+IMPORT_KEY = "import"
+
+_CHUNK = 10_000
+_MOST = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ImportCounts:
+    """What an import found in the files.
+
+    Args:
+        items: distinct items.
+        events: events stored; those whose event_id was known already are not.
+        duplicate_items: rows whose item_id came again; the last one counts.
+        duplicate_examples: up to ten such ids.
+    """
+
+    items: int
+    events: int
+    duplicate_items: int
+    duplicate_examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoreContent:
+    """Items and events of one moment.
+
+    Args:
+        items: not deleted, in order of first insertion.
+        events: the whole log.
+    """
+
+    items: Sequence[Item]
+    events: EventColumns
+
+
+class Store:
+    """Items and events in one database."""
+
+    def __init__(self, database: Database) -> None:
+        from serendip.data import statements
+
+        self._database = database
+        self._sql = statements
+        self._from_api = statements.upsert_items(database.dialect, "api")
+        self._from_file = statements.upsert_items(database.dialect, "file")
+        self._insert_events = statements.insert_events(database.dialect)
+        self._set_meta = statements.upsert_meta(database.dialect)
+
+    @classmethod
+    def open(cls, url_or_path: str | Path) -> Self:
+        """Open a database, creating file and tables where they are missing.
+
+        Args:
+            url_or_path: path of a SQLite file, or a SQLAlchemy URL.
+
+        Raises:
+            StorageError: the database cannot be opened.
+        """
+        from serendip.data.schema import METADATA
+
+        database = Database(url_or_path)
+        with database.write() as connection:
+            METADATA.create_all(connection)
+        return cls(database)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+    def put_items(self, items: Iterable[Item]) -> int:
+        """Add or replace items; a deleted one is back. The last of equal ids counts.
+
+        Returns:
+            number of distinct items.
+
+        Raises:
+            DataError: an item cannot be stored; none is.
+            StorageError: the database takes no writes.
+        """
+        unique = {item.item_id: item for item in require_items(items)}
+        with self._database.write() as connection:
+            self._upsert(connection, unique.values(), "api")
+        return len(unique)
+
+    def delete_item(self, item_id: str) -> bool:
+        """Delete an item for good: no import brings it back, only ``put_items``.
+
+        Returns:
+            whether there was one.
+        """
+        if id_problem(item_id):
+            return False
+        with self._database.write() as connection:
+            version = int(connection.scalar(self._sql.MAX_VERSION) or 0) + 1
+            values = {"id": item_id, "new_version": version, "writer": "api"}
+            return bool(connection.execute(self._sql.TOMBSTONE, values).rowcount)
+
+    def put_events(self, events: Iterable[Event]) -> int:
+        """Append events; one whose ``event_id`` is there already changes nothing.
+
+        Returns:
+            number of events that were new.
+
+        Raises:
+            DataError: an event cannot be stored; none is.
+            StorageError: the database takes no writes.
+        """
+        checked = list(require_events(events))
+        with self._database.write() as connection:
+            return self._append(connection, checked, "api")
+
+    def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
+        """Replace all that former imports wrote, in one transaction.
+
+        What the API wrote stays as it is: its events, its items, its deletions. An imported item
+        that is not among ``items`` any more is deleted.
+
+        Raises:
+            DataError: a row cannot be stored; the former state stays.
+            StorageError: the database takes no writes; the former state stays.
+        """
+        unique: dict[str, Item] = {}
+        repeated: list[str] = []
+        for item in require_items(items):
+            if item.item_id in unique:
+                repeated.append(item.item_id)
+            unique[item.item_id] = item
+        with self._database.write() as connection:
+            self._upsert(connection, unique.values(), "file")
+            self._delete_missing(connection, unique)
+            connection.execute(self._sql.FORGET_FILE_EVENTS)
+            stored = self._append(connection, require_events(events), "file")
+            examples = tuple(dict.fromkeys(repeated))[:10]
+            counts = ImportCounts(len(unique), stored, len(repeated), examples)
+            note = {"duplicate_items": counts.duplicate_items, "examples": examples}
+            values = {"key": IMPORT_KEY, "value": json.dumps(note)}
+            connection.execute(self._set_meta, values)
+        return counts
+
+    def items(self) -> list[Item]:
+        """All items that are not deleted, in order of first insertion."""
+        with self._database.read() as connection:
+            return _items(connection.execute(self._sql.ITEM_COLUMNS))
+
+    def item(self, item_id: str) -> Item | None:
+        """One item; None where it is unknown or deleted."""
+        if id_problem(item_id):
+            return None
+        with self._database.read() as connection:
+            found = _items(connection.execute(self._sql.ITEM, {"id": item_id}))
+        return found[0] if found else None
+
+    def items_after(self, version: int) -> list[Item]:
+        """Items that are new or changed since a version, in order of change."""
+        with self._database.read() as connection:
+            return _items(connection.execute(self._sql.ITEMS_AFTER, {"after": version}))
+
+    def deleted_ids(self) -> list[str]:
+        """Ids of deleted items, in order of deletion."""
+        with self._database.read() as connection:
+            return list(connection.scalars(self._sql.DELETED))
+
+    def history(self, user_id: str, limit: int, before: float | None = None) -> list[Event]:
+        """The last ``limit`` events of a user, oldest first; strictly before a time, if given."""
+        if id_problem(user_id):
+            return []
+        values: dict[str, Any] = {"user": user_id, "most": min(max(limit, 0), _MOST)}
+        statement = self._sql.HISTORY
+        if before is not None:
+            statement, values["time"] = self._sql.HISTORY_BEFORE, before
+        with self._database.read() as connection:
+            rows = connection.execute(statement, values).all()
+        return [Event(*row) for row in reversed(rows)]
+
+    def users(self, limit: int) -> list[tuple[str, int]]:
+        """(user_id, number of events), most active first."""
+        most = min(max(limit, 0), _MOST)
+        with self._database.read() as connection:
+            return [(row[0], row[1]) for row in connection.execute(self._sql.USERS, {"most": most})]
+
+    def content(self) -> StoreContent:
+        """All items and events as they are at one moment."""
+        with self._database.read() as connection:
+            items = _items(connection.execute(self._sql.ITEM_COLUMNS))
+            rows = connection.execute(self._sql.EVENT_COLUMNS).all()
+        return StoreContent(items, EventColumns.of_rows(rows))
+
+    def meta(self, key: str) -> str | None:
+        """A remembered value; None where there is none."""
+        value: str | None = self._scalar(self._sql.META_VALUE, {"name": key})
+        return value
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Remember a value under a key of at most 64 characters."""
+        with self._database.write() as connection:
+            connection.execute(self._set_meta, {"key": key, "value": value})
+
+    def max_version(self) -> int:
+        """The version of the last change to any item; 0 at first. It only grows."""
+        return int(self._scalar(self._sql.MAX_VERSION))
+
+    def count_items(self) -> int:
+        """Number of items that are not deleted."""
+        return int(self._scalar(self._sql.COUNT_ITEMS))
+
+    def count_events(self) -> int:
+        """Number of events."""
+        return int(self._scalar(self._sql.COUNT_EVENTS))
+
+    def max_seq(self) -> int:
+        """The number of the last event; 0 where there is none."""
+        return int(self._scalar(self._sql.MAX_SEQ))
+
+    def _scalar(self, statement: Any, values: dict[str, Any] | None = None) -> Any:
+        with self._database.read() as connection:
+            return connection.scalar(statement, values or {})
+
+    def _upsert(self, connection: Any, items: Iterable[Item], origin: str) -> None:
+        version = connection.scalar(self._sql.MAX_VERSION)
+        statement = self._from_api if origin == "api" else self._from_file
+        rows = (_item_row(item, version + step, origin) for step, item in enumerate(items, 1))
+        for chunk in _chunks(rows):
+            connection.execute(statement, chunk)
+
+    def _delete_missing(self, connection: Any, present: dict[str, Item]) -> None:
+        version = connection.scalar(self._sql.MAX_VERSION)
+        missing = [name for name in connection.scalars(self._sql.FROM_FILES) if name not in present]
+        for step, name in enumerate(missing, 1):
+            values = {"id": name, "new_version": version + step, "writer": "file"}
+            connection.execute(self._sql.TOMBSTONE, values)
+
+    def _append(self, connection: Any, events: Iterable[Event], origin: str) -> int:
+        rows = (_event_row(event, origin) for event in events)
+        return sum(
+            connection.execute(self._insert_events, chunk).rowcount for chunk in _chunks(rows)
+        )
+
+
+def _chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while chunk := list(islice(rows, _CHUNK)):
+        yield chunk
+
+
+def _item_row(item: Item, version: int, origin: str) -> dict[str, Any]:
+    attributes = json.dumps(dict(item.attributes), ensure_ascii=False, allow_nan=False)
+    return {
+        "item_id": item.item_id,
+        "number": version,
+        "version": version,
+        "deleted": False,
+        "origin": origin,
+        "title": item.title,
+        "description": item.description,
+        "attributes": attributes,
+        "available_from": item.available_from,
+    }
+
+
+def _event_row(event: Event, origin: str) -> dict[str, Any]:
+    return {
+        "event_id": event.event_id or None,
+        "origin": origin,
+        "user_id": event.user_id,
+        "item_id": event.item_id,
+        "timestamp": event.timestamp,
+        "action": event.action,
+        "value": event.value,
+        "query": event.query,
+        "request_id": event.request_id,
+        "position": event.position,
+        "surface": event.surface,
+        "session_id": event.session_id,
+    }
+
+
+def _items(rows: Iterable[Sequence[Any]]) -> list[Item]:
+    return [
+        Item(item_id, title, description, _attributes(json.loads(attributes)), available_from)
+        for item_id, title, description, attributes, available_from in rows
+    ]
+
+
+def _attributes(values: dict[str, Any]) -> dict[str, Attribute]:
+    return {
+        name: tuple(value)
+        if isinstance(value, list)
+        else value
+        if isinstance(value, str)
+        else float(value)
+        for name, value in values.items()
+    }
