@@ -62,6 +62,13 @@ class Catalogue:
         """A new catalogue with more items at the end; old numbers stay."""
         return Catalogue((*self.items, *items))
 
+    def replaced(self, numbers: Iterable[int], items: Iterable[Item]) -> Catalogue:
+        """A new catalogue in which these numbers carry other values of the same ids."""
+        changed = list(self.items)
+        for number, item in zip(numbers, items, strict=True):
+            changed[number] = item
+        return Catalogue(changed)
+
     def texts(self, fields: Sequence[str]) -> list[str]:
         """``Item.text`` of every item, by number."""
         return [item.text(fields) for item in self.items]

@@ -68,7 +68,7 @@ class Batch:
 
 
 def _times_content(vectors: FloatArray, content: FloatArray) -> FloatArray:
-    """vectors @ content.T, where rows without a vector stay NaN and cost nothing."""
+    """Vectors @ content.T, where rows without a vector stay NaN and cost nothing."""
     known = np.isfinite(vectors[:, 0])
     result = np.full((len(vectors), len(content)), np.nan, dtype=np.float32)
     if known.any():

@@ -23,9 +23,10 @@ from serendip.engine.state import EngineState
 from serendip.engine.surfaces import TASKS, SurfaceConfig
 from serendip.errors import SerendipError
 from serendip.models.ranker import action_value
+from serendip.search.understanding import CORRECTED
 
 _PIN = 1_000.0
-"""Added to exact titles; far above any sum of weighted probabilities."""
+"""Value of exact titles; far above any sum of weighted probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +110,31 @@ def _values(
     """Value of each candidate row: the ranker's, else reciprocal rank over the sources."""
     ranker = batch.state.ranker
     if ranker is None or not len(candidates):
-        return _reciprocal_ranks(candidates, found, len(batch.queries))
-    tasks = np.full(len(candidates), TASKS.index(batch.surface.task), dtype=np.int64)
+        values = _reciprocal_ranks(candidates, found, len(batch.queries))
+    else:
+        values = _ranked(batch, features)
+    if batch.surface.pin_exact_titles and batch.hits is not None:
+        _pin_titles(values, batch.hits, candidates)
+    return values
+
+
+def _ranked(batch: Batch, features: FloatArray) -> FloatArray:
+    ranker = batch.state.ranker
+    assert ranker is not None
+    tasks = np.full(len(features), TASKS.index(batch.surface.task), dtype=np.int64)
     probabilities = ranker.predict(features, tasks)
-    values = action_value(probabilities, batch.surface.action_weights, ranker.config.actions)
-    if batch.surface.pin_exact_titles:
-        match = features[:, FEATURES.index("title match")]
-        popularity = features[:, FEATURES.index("log popularity")]
-        values = np.where(match >= 0.9, _PIN * match + popularity, values)
-    return values.astype(np.float32)
+    return action_value(probabilities, batch.surface.action_weights, ranker.config.actions)
+
+
+def _pin_titles(values: FloatArray, hits: Sequence[ItemList], candidates: Candidates) -> None:
+    """Put what bears the typed title (or the one that was meant) first, in the search's order."""
+    bounds = candidates.bounds(len(hits))
+    for row, found in enumerate(hits):
+        pinned = found.item_nums[found.fields["title_match"] >= CORRECTED] if len(found) else []
+        places = bounds[row] + np.searchsorted(
+            candidates.items[bounds[row] : bounds[row + 1]], pinned
+        )
+        values[places] = _PIN + np.arange(len(pinned), 0, -1)
 
 
 def _reciprocal_ranks(

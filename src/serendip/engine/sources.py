@@ -48,9 +48,10 @@ class WordSource:
         for row, query in enumerate(batch.queries):
             hits = ItemList()
             if query.text.strip():
-                hits = batch.state.searcher.search(query.text, query.text_vector, quota)
-            kept, _ = hits.split(batch.allowed[row, hits.item_nums])
-            batch.hits.append(kept)
+                hits = batch.state.searcher.search(
+                    query.text, query.text_vector, quota, batch.allowed[row]
+                )
+            batch.hits.append(hits)
         return batch.hits
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from serendip.config import validate
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import ItemFeatures
 from serendip.data.item import Catalogue, Item
@@ -20,7 +21,8 @@ from serendip.data.semantic_ids import Codebooks
 from serendip.models import open_model
 from serendip.models.base import Recommender
 from serendip.models.ranker import Ranker
-from serendip.search.searcher import Searcher
+from serendip.search.searcher import SearchConfig, Searcher
+from serendip.search.suggestions import Suggester
 
 _ARRAYS = ("content", "codes", "centroids", "counts", "quality")
 
@@ -36,6 +38,7 @@ class EngineState:
         models: recommenders by name.
         ranker: scores candidates; None while its own training rows are being made.
         searcher: finds items by words.
+        suggester: queries worth typing.
         counts: (N,) int32 interactions per item.
         quality: (N,) float32 share of likes, shrunk towards the catalogue's mean.
         hidden: (N,) bool, deleted items.
@@ -48,6 +51,7 @@ class EngineState:
     models: Mapping[str, Recommender]
     ranker: Ranker | None
     searcher: Searcher
+    suggester: Suggester
     counts: IntArray
     quality: FloatArray
     hidden: BoolArray
@@ -60,7 +64,7 @@ class EngineState:
 
     def with_items(self, items: Sequence[Item], features: ItemFeatures) -> EngineState:
         """Append items that were never trained on; they get content, codes and words at once."""
-        first = self.num_items
+        searcher = self.searcher.with_items(items, features.content)
         prior = float(self.quality.mean()) if len(self.quality) else 0.0
         return replace(
             self,
@@ -71,7 +75,8 @@ class EngineState:
                 self.features.codebook_size,
             ),
             models={name: model.with_items(features) for name, model in self.models.items()},
-            searcher=self.searcher.with_items(items, features.content, first),
+            searcher=searcher,
+            suggester=self.suggester.with_items(items, searcher),
             counts=np.concatenate([self.counts, np.zeros(len(items), np.int32)]),
             quality=np.concatenate([self.quality, np.full(len(items), prior, np.float32)]),
             hidden=np.concatenate([self.hidden, np.zeros(len(items), np.bool_)]),
@@ -81,7 +86,11 @@ class EngineState:
         """Hide items (deleted), or show them again."""
         mask = self.hidden.copy()
         mask[numbers] = hidden
-        return replace(self, hidden=mask)
+        if not hidden:
+            return replace(self, hidden=mask)
+        searcher = self.searcher.without_items(numbers.tolist())
+        suggester = self.suggester.with_searcher(searcher)
+        return replace(self, hidden=mask, searcher=searcher, suggester=suggester)
 
     def with_ranker(self, ranker: Ranker) -> EngineState:
         """The same state with a ranker."""
@@ -102,13 +111,20 @@ class EngineState:
             model.save(folder / "models" / name)
         if self.ranker is not None:
             self.ranker.save(folder / "ranker")
-        self.searcher.save(folder / "search")
+        Searcher.build(
+            self.catalogue,
+            self.features.content,
+            self.counts.astype(np.float32),
+            folder / "search",
+            self.searcher.config,
+        )
         _write_catalogue(folder / "catalogue.jsonl", self.catalogue)
         document = {
             "models": {name: model.name for name, model in self.models.items()},
             "codebook_size": self.features.codebook_size,
             "ranker": self.ranker is not None,
             "code_names": dict(self.code_names),
+            "search": self.searcher.config.model_dump(mode="json"),
         }
         (folder / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
 
@@ -121,6 +137,13 @@ class EngineState:
             for name in _ARRAYS
         }
         catalogue = _read_catalogue(folder / "catalogue.jsonl")
+        searcher = Searcher.open(
+            folder / "search",
+            catalogue,
+            arrays["content"],
+            arrays["counts"].astype(np.float32),
+            validate(SearchConfig, document["search"], str(folder / "state.json")),
+        )
         return cls(
             catalogue=catalogue,
             features=ItemFeatures(arrays["content"], arrays["codes"], document["codebook_size"]),
@@ -130,7 +153,8 @@ class EngineState:
                 for name, kind in document["models"].items()
             },
             ranker=Ranker.open(folder / "ranker") if document["ranker"] else None,
-            searcher=Searcher.open(folder / "search"),
+            searcher=searcher,
+            suggester=Suggester.of(catalogue.items, searcher),
             counts=arrays["counts"],
             quality=arrays["quality"],
             hidden=np.zeros(len(catalogue), np.bool_),

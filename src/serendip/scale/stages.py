@@ -60,5 +60,8 @@ def peak_memory_mb() -> float:
 
 
 def _cpu_seconds() -> float:
-    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    usages = (
+        resource.getrusage(resource.RUSAGE_SELF),
+        resource.getrusage(resource.RUSAGE_CHILDREN),
+    )
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -1,0 +1,23 @@
+"""``serendip import``: read the files that serendip.toml names into the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+
+NAME = "import"
+HELP = "Read the files that serendip.toml names into the database, all or nothing."
+
+
+def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
+    """Import items and events; what was posted through the API stays."""
+    from serendip.engine.workspace import Workspace
+    from serendip.workflow.importing import import_files
+
+    terminal = Terminal(json)
+    summary = import_files(Workspace.open(workspace))
+    terminal.say(
+        f"{summary['items']:,} items and {summary['events']:,} events are in the database."
+    )
+    terminal.result(summary)

@@ -1,0 +1,55 @@
+"""``serendip init``: a workspace from a user's own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+
+NAME = "init"
+HELP = "Make a workspace from your own files: guess the columns, write serendip.toml, check."
+
+
+def run(
+    items: Annotated[Path, typer.Option(help="One item per row: CSV, JSONL or Parquet.")],
+    events: Annotated[
+        Path | None, typer.Option(help="One event per row; may follow later.")
+    ] = None,
+    workspace: WorkspaceOption = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite serendip.toml.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Guess, show the mapping, write one file, import, run the doctor."""
+    from serendip.cli.doctor import show
+    from serendip.engine.workspace import SETTINGS_FILE, Workspace
+    from serendip.workflow.doctor import check_workspace
+    from serendip.workflow.importing import import_files
+    from serendip.workflow.starting import start_workspace
+
+    terminal = Terminal(json)
+    guesses = start_workspace(workspace, items, events, force)
+    for table, guess in guesses.items():
+        terminal.say(f"{table}: {guess.path}")
+        for name, column in guess.mapping.items():
+            terminal.say(f"  {name:<14} <- {column}")
+        if guess.others:
+            terminal.say(f"  {'other columns':<14}    {', '.join(guess.others)}")
+    opened = Workspace.open(workspace)
+    summary = import_files(opened)
+    terminal.say(f"{summary['items']:,} items and {summary['events']:,} events imported.")
+    checks = check_workspace(opened)
+    show(checks, terminal)
+    terminal.say(f"Written: {workspace / SETTINGS_FILE}. Next: serendip train, then serendip serve")
+    terminal.result(
+        {
+            "settings": str(workspace / SETTINGS_FILE),
+            "mapping": {table: dict(guess.mapping) for table, guess in guesses.items()},
+            **summary,
+            "checks": checks,
+        }
+    )
+    if any(check["status"] == "FAIL" for check in checks):
+        raise typer.Exit(1)

@@ -1,0 +1,70 @@
+"""``serendip``: the command line. Parses, calls the library, prints; no logic.
+
+Exit codes: 0 done, 1 a named check failed or an unexpected error, 2 wrong option or
+configuration, 3 wrong data, 4 nothing trained, 5 a broken artefact, 6 not supported,
+7 an optional package is missing, 8 the database refused, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import typer
+
+from serendip import __version__
+from serendip.cli import (
+    demo,
+    doctor,
+    evaluate,
+    import_,
+    init,
+    recommend,
+    rollback,
+    serve,
+    train,
+)
+from serendip.errors import SerendipError
+from serendip.scale.threads import limit_threads
+
+app = typer.Typer(
+    name="serendip",
+    help="One engine for search and recommendations.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (init, import_, doctor, train, evaluate, serve, recommend, rollback, demo):
+    app.command(command.NAME, help=command.HELP)(command.run)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: bool = typer.Option(False, "--version", help="Show the version and stop."),
+) -> None:
+    """One engine for search and recommendations."""
+    if version:
+        typer.echo(f"serendip {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; errors that a user can act on become one message and a code."""
+    limit_threads()
+    try:
+        app()
+    except SerendipError as error:
+        _report(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _report(error: SerendipError) -> None:
+    if "--json" in sys.argv:
+        document = {"error": {"type": error.kind, "message": error.message, "hint": error.hint}}
+        typer.echo(json.dumps(document, ensure_ascii=False))
+    typer.echo(f"error: {error.message}", err=True)
+    if error.hint:
+        typer.echo(f"  {error.hint}", err=True)

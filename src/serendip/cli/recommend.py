@@ -1,0 +1,49 @@
+"""``serendip recommend``: answers for one user on the terminal, or for all users into a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.errors import ConfigError
+
+NAME = "recommend"
+HELP = "Recommend for one user, or with --batch for every user into a Parquet file."
+
+
+def run(
+    workspace: WorkspaceOption = Path(),
+    surface: Annotated[str, typer.Option(help="home, similar, cart, ...")] = "home",
+    user: Annotated[str, typer.Option(help="User id; empty = a new visitor.")] = "",
+    item: Annotated[list[str] | None, typer.Option(help="Context item; repeatable.")] = None,
+    k: Annotated[int, typer.Option("-k", help="Items per user.")] = 10,
+    batch: Annotated[bool, typer.Option("--batch", help="All users, into --out.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Parquet file for --batch.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Answer from the published generation."""
+    terminal = Terminal(json)
+    if batch:
+        if out is None:
+            raise ConfigError("--batch needs a file.", "Add --out recs.parquet.")
+        from serendip.workflow.batch import recommend_all
+
+        summary = recommend_all(workspace, surface, k, out, terminal.options().progress)
+        terminal.say(f"{summary['rows']:,} rows for {summary['users']:,} users in {out}")
+        terminal.result(summary)
+        return
+    from dataclasses import asdict
+
+    from serendip.engine.engine import Engine
+
+    engine = Engine.open(workspace)
+    answer = engine.recommend(surface, user, item or [], k)
+    for place, one in enumerate(answer.items, 1):
+        shown = engine.item(one.item_id)
+        title = shown.title if shown else ""
+        terminal.say(f"{place:3}  {title or one.item_id:<44} {one.score:8.4f}  {one.reason}")
+    terminal.result(asdict(answer))
+    engine.close()

@@ -1,0 +1,54 @@
+"""What commands print: data on stdout (text or one JSON document), everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from serendip.scale.options import TrainOptions
+    from serendip.scale.stages import Stage
+
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option(
+        "--workspace", "-w", envvar="SERENDIP_WORKSPACE", help="Folder with serendip.toml."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Root of all randomness.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """Output of one command."""
+
+    as_json: bool = False
+
+    def say(self, text: str = "") -> None:
+        """A line for people, on stderr where stdout carries JSON."""
+        typer.echo(text, err=self.as_json)
+
+    def stage(self, stage: Stage) -> None:
+        """One line per stage as it ends: seconds, CPU seconds, memory."""
+        self.say(
+            f"  {stage.name:<34} {stage.wall_s:7.1f} s   {stage.cpu_s:7.1f} CPU-s"
+            f"   {stage.peak_mb:6.0f} MB"
+        )
+
+    def result(self, document: Mapping[str, Any]) -> None:
+        """The command's result, where JSON was asked for."""
+        if self.as_json:
+            typer.echo(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False))
+
+    def options(self, seed: int = 0) -> TrainOptions:
+        """Training options that draw progress bars on stderr."""
+        from serendip.scale.options import TrainOptions
+        from serendip.scale.progress import RichProgress
+
+        return TrainOptions(seed=seed, progress=RichProgress())

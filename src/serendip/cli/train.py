@@ -1,0 +1,32 @@
+"""``serendip train``: fit everything and publish a generation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serendip.cli.terminal import JsonOption, SeedOption, Terminal, WorkspaceOption
+
+NAME = "train"
+HELP = "Train on everything in the database and publish a generation."
+
+
+def run(
+    workspace: WorkspaceOption = Path(), seed: SeedOption = 0, json: JsonOption = False
+) -> None:
+    """Train and publish; a running service switches over by itself."""
+    from serendip.engine.workspace import Workspace
+    from serendip.scale.stages import StageClock
+    from serendip.workflow.training import train_workspace
+
+    terminal = Terminal(json)
+    clock = StageClock(terminal.stage)
+    generation = train_workspace(Workspace.open(workspace), terminal.options(seed), clock)
+    terminal.say(f"{generation.name} is published. Next: serendip serve")
+    terminal.result(
+        {
+            "generation": generation.name,
+            "counts": generation.manifest["counts"],
+            "gates": generation.manifest["gates"],
+            "stages": clock.as_dicts(),
+        }
+    )

@@ -1,0 +1,108 @@
+"""All settings of a workspace: the tables of ``serendip.toml``.
+
+Each table is the config of one component and lives beside it; this file only names the tables.
+A missing table has its defaults, an unknown key is an error.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from serendip.config import Config
+from serendip.content.semantic_ids import ResidualKMeansConfig
+from serendip.content.text import TextEncoderConfig
+from serendip.data.event import ActionRules
+from serendip.data.query import Surface
+from serendip.data.readers import EventsConfig, ItemsConfig
+from serendip.engine.surfaces import DEFAULT_SURFACES, SurfaceConfig
+from serendip.models import model_class
+from serendip.models.base import Recommender
+from serendip.models.content_similarity import ContentSimilarityConfig
+from serendip.models.item_knn import ItemKNNConfig
+from serendip.models.popularity import PopularityConfig
+from serendip.models.ranker import RankerConfig
+from serendip.models.retriever import RetrieverConfig
+from serendip.models.transitions import TransitionsConfig
+from serendip.search.searcher import SearchConfig
+
+
+class ModelsConfig(Config):
+    """``[models.<name>]``: the recommenders that propose and score candidates."""
+
+    popularity: PopularityConfig = PopularityConfig()
+    """What is chosen most, over all time."""
+
+    popularity_recent: PopularityConfig = PopularityConfig(window_days=7.0)
+    """What is chosen most in the last days of the log."""
+
+    item_knn: ItemKNNConfig = ItemKNNConfig()
+    """Items chosen by the same people."""
+
+    transitions: TransitionsConfig = TransitionsConfig()
+    """Items chosen one after the other."""
+
+    content: ContentSimilarityConfig = ContentSimilarityConfig()
+    """Items that are alike."""
+
+    retriever: RetrieverConfig = RetrieverConfig()
+    """The unified retriever."""
+
+    def build(self) -> dict[str, Recommender]:
+        """Untrained models by the name that reports and surfaces use."""
+        configs = {
+            "popularity": ("popularity", self.popularity),
+            "popularity-recent": ("popularity", self.popularity_recent),
+            "item-knn": ("item-knn", self.item_knn),
+            "transitions": ("transitions", self.transitions),
+            "content": ("content", self.content),
+            "retriever": ("retriever", self.retriever),
+        }
+        return {name: model_class(kind)(config) for name, (kind, config) in configs.items()}
+
+
+class EvaluationConfig(Config):
+    """``[evaluation]``: what the report is made from."""
+
+    cuts: tuple[float, ...] = Field(default=(0.7, 0.8, 0.9), min_length=1)
+    """Fractions of the time-ordered events; each part is judged up to the next cut."""
+
+    leave_last_out: bool = True
+    """Also judge the last event of each user, for comparison with papers."""
+
+
+class Settings(Config):
+    """Everything in ``serendip.toml``."""
+
+    items: ItemsConfig = ItemsConfig()
+    """The items file."""
+
+    events: EventsConfig = EventsConfig()
+    """The events file."""
+
+    actions: ActionRules = ActionRules()
+    """Which events count, and which as likes."""
+
+    content: TextEncoderConfig = TextEncoderConfig()
+    """The text encoder and the fields that it reads."""
+
+    semantic_ids: ResidualKMeansConfig = ResidualKMeansConfig()
+    """The codebooks."""
+
+    models: ModelsConfig = ModelsConfig()
+    """The recommenders."""
+
+    ranker: RankerConfig = RankerConfig()
+    """The unified ranker."""
+
+    search: SearchConfig = SearchConfig()
+    """The word index and how it is fused with meaning."""
+
+    evaluation: EvaluationConfig = EvaluationConfig()
+    """The report."""
+
+    surfaces: dict[Surface, SurfaceConfig] = {}
+    """Surfaces that differ from the defaults."""
+
+    def all_surfaces(self) -> dict[str, SurfaceConfig]:
+        """Surface name -> how it is answered, defaults included."""
+        return {**DEFAULT_SURFACES, **self.surfaces}

@@ -1,0 +1,66 @@
+"""A workspace: one folder with everything of one catalogue.
+
+::
+
+    serendip.toml       the settings
+    serendip.db         items and events, the only source of truth
+    cache/              text vectors by content hash
+    generations/        published artefacts
+    reports/            report.json and report.html
+
+Everything but the database and the settings can be rebuilt from those two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from serendip.config import read_toml, validate
+from serendip.data.store import Store
+from serendip.engine.settings import Settings
+
+SETTINGS_FILE = "serendip.toml"
+DATABASE_FILE = "serendip.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Paths and settings of one folder.
+
+    Args:
+        folder: the workspace.
+        settings: what its ``serendip.toml`` says.
+    """
+
+    folder: Path
+    settings: Settings
+
+    @classmethod
+    def open(cls, folder: Path) -> Workspace:
+        """Read the settings of a folder.
+
+        Raises:
+            ConfigError: there is no ``serendip.toml``, or a key or value in it is wrong.
+        """
+        path = folder / SETTINGS_FILE
+        return cls(folder, validate(Settings, read_toml(path), str(path)))
+
+    @property
+    def cache(self) -> Path:
+        """Folder of cached text vectors."""
+        return self.folder / "cache"
+
+    @property
+    def generations(self) -> Path:
+        """Folder of published artefacts."""
+        return self.folder / "generations"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of reports."""
+        return self.folder / "reports"
+
+    def open_store(self) -> Store:
+        """Open the database; the caller closes it."""
+        return Store.open(self.folder / DATABASE_FILE)

@@ -1,0 +1,84 @@
+"""Answers for every known user at once, into one Parquet file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serendip.data.query import SURFACES
+from serendip.engine.engine import Engine
+from serendip.errors import DataError, UnsupportedError
+from serendip.scale.progress import Progress
+
+BATCH = 128
+NEEDS_CONTEXT = ("similar", "cart", "thank_you", "search")
+
+
+def recommend_all(
+    workspace: Path, surface: str, k: int, out: Path, progress: Progress
+) -> dict[str, Any]:
+    """Write ``user_id, rank, item_id, score`` for every user with events.
+
+    Args:
+        workspace: folder of the workspace.
+        surface: one that needs nothing but the user.
+        k: items per user, 1 or more.
+        out: Parquet file; it appears whole or not at all.
+        progress: follows the users.
+
+    Returns:
+        numbers of users and rows, and the generation that answered.
+
+    Raises:
+        UnsupportedError: the surface needs an item or a text.
+    """
+    if surface in NEEDS_CONTEXT or surface not in SURFACES:
+        raise UnsupportedError(
+            f"surface {surface!r} cannot be answered for all users: it needs an item or a text.",
+            "Use --surface home.",
+        )
+    if k < 1:
+        raise DataError(f"k = {k}.", "Ask for 1 item or more.")
+    engine = Engine.open(workspace)
+    try:
+        users = [user for user, _ in engine.users(limit=2**31 - 1)]
+        columns: dict[str, list[Any]] = {"user_id": [], "rank": [], "item_id": [], "score": []}
+        starts = range(0, len(users), BATCH)
+        for begin in progress.track(starts, f"{surface} for all users", len(starts)):
+            part = users[begin : begin + BATCH]
+            queries = engine.queries("home", part)
+            for user, result in zip(part, engine.run(queries, surface), strict=True):
+                best = result.items.take(np.arange(min(k, len(result.items))))
+                columns["user_id"] += [user] * len(best)
+                columns["rank"] += list(range(1, len(best) + 1))
+                columns["item_id"] += engine.item_ids(best.item_nums)
+                columns["score"] += best.scores.tolist()
+        _write(columns, out)
+        return {
+            "users": len(users),
+            "rows": len(columns["rank"]),
+            "generation": engine.generation,
+            "out": str(out),
+        }
+    finally:
+        engine.close()
+
+
+def _write(columns: dict[str, list[Any]], out: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            ("user_id", pa.string()),
+            ("rank", pa.int32()),
+            ("item_id", pa.string()),
+            ("score", pa.float32()),
+        ]
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + ".part")
+    pq.write_table(pa.table(columns, schema=schema), part)
+    part.replace(out)

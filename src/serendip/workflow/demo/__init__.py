@@ -1,0 +1,1 @@
+"""The demo: MovieLens as a user would bring it."""

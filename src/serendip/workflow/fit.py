@@ -1,0 +1,130 @@
+"""From a dataset to everything that a request reads: features, models, words, ranker.
+
+The ranker is trained on what the other models could not know: they are first fitted on the older
+part of the data, their candidates for the newer part become its rows, and only then are they
+fitted again on everything. Nothing outside the dataset is ever read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from serendip.content.cache import VectorCache
+from serendip.content.features import build_features
+from serendip.content.names import name_prefixes
+from serendip.content.query_examples import write_examples
+from serendip.content.text import TextEncoder
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.dataset import Dataset, QueryExamples
+from serendip.data.item import Catalogue
+from serendip.data.splits import Split, temporal
+from serendip.engine.settings import Settings
+from serendip.engine.state import EngineState
+from serendip.models.base import Recommender
+from serendip.scale.options import TrainOptions
+from serendip.scale.stages import StageClock
+from serendip.search.searcher import Searcher
+from serendip.search.suggestions import Suggester
+from serendip.workflow.ranker_rows import train_ranker
+
+INNER_FRACTION = 0.85
+"""The ranker learns from the last 15 % of the events, seen from models of the first 85 %."""
+
+MIN_EVENTS_FOR_RANKER = 200
+"""With fewer events there is nothing to learn an order from; sources are fused by rank."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitter:
+    """Fits datasets of one workspace; the clock gets a stage per model, ``train <name>``."""
+
+    settings: Settings
+    encoder: TextEncoder
+    cache: VectorCache
+    scratch: Path
+    clock: StageClock
+
+    def fit(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
+        """Fit everything; ``name`` is a folder below ``scratch`` for the word index."""
+        ranker = None
+        if len(dataset.events) >= MIN_EVENTS_FOR_RANKER:
+            split = temporal(dataset, INNER_FRACTION)
+            inner = self.fit_sources(split.train, f"{name}-inner", options)
+            inner = self.with_new_items(inner, split)
+            unseen = self._examples(inner.catalogue, inner.counts, seed=1)
+            with self.clock.stage("train ranker"):
+                ranker = train_ranker(inner, split, unseen, self.settings, options)
+        state = self.fit_sources(dataset, name, options)
+        return state if ranker is None else state.with_ranker(ranker)
+
+    def fit_sources(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
+        """Fit everything but the ranker on ``dataset``."""
+        features, codebooks = build_features(
+            dataset.catalogue,
+            self.encoder,
+            self.cache,
+            self.settings.content,
+            self.settings.semantic_ids,
+            options,
+        )
+        counts = dataset.item_counts()
+        examples = self._examples(dataset.catalogue, counts, seed=0)
+        models = self._models(dataset.with_features(features).with_queries(examples), options)
+        folder = self.scratch / name / "search"
+        searcher = Searcher.build(
+            dataset.catalogue,
+            features.content,
+            counts.astype(np.float32),
+            folder,
+            self.settings.search,
+        )
+        return EngineState(
+            catalogue=dataset.catalogue,
+            features=features,
+            codebooks=codebooks,
+            models=models,
+            ranker=None,
+            searcher=searcher,
+            suggester=Suggester.of(dataset.catalogue.items, searcher),
+            counts=counts,
+            quality=liked_share(dataset),
+            hidden=np.zeros(dataset.num_items, np.bool_),
+            code_names=name_prefixes(
+                dataset.catalogue, features.codes, self.settings.content.fields
+            ),
+        )
+
+    def with_new_items(self, state: EngineState, split: Split) -> EngineState:
+        """Append the items that first appear after the cut, the way a posted item is appended."""
+        if not split.new_items:
+            return state
+        vectors = self.cache.encode(
+            self.encoder, [item.text(self.settings.content.fields) for item in split.new_items]
+        )
+        codes = state.codebooks.assign(vectors)
+        features = replace(state.features, content=vectors, codes=codes)
+        return state.with_items(split.new_items, features)
+
+    def _models(self, dataset: Dataset, options: TrainOptions) -> dict[str, Recommender]:
+        models = {}
+        for name, model in self.settings.models.build().items():
+            with self.clock.stage(f"train {name}"):
+                models[name] = model.train(dataset, options)
+        return models
+
+    def _examples(self, catalogue: Catalogue, counts: IntArray, seed: int) -> QueryExamples:
+        """Written queries for the search task; other seeds write other ones."""
+        texts, items = write_examples(catalogue, counts, self.settings.content.fields, seed)
+        return QueryExamples(texts, self.cache.encode(self.encoder, texts), items)
+
+
+def liked_share(dataset: Dataset, prior_events: float = 10.0) -> FloatArray:
+    """(N,) share of an item's interactions that are likes, shrunk towards the overall share."""
+    counts = dataset.item_counts()
+    liked = np.bincount(dataset.events.items[dataset.events.liked], minlength=dataset.num_items)
+    overall = float(dataset.events.liked.mean()) if len(dataset.events) else 0.0
+    share = (liked + prior_events * overall) / (counts + prior_events)
+    return share.astype(np.float32)

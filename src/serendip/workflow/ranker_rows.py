@@ -1,0 +1,166 @@
+"""Training rows of the unified ranker: candidates of real requests, labelled by what came next.
+
+Three tasks share one model. Home: a user's history up to a moment, labelled by the user's next
+events. Similar: the item of one event as the source, labelled by the events right after it.
+Search: a written query, labelled by the item that it was written for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import BoolArray, IntArray
+from serendip.data.dataset import QueryExamples
+from serendip.data.query import History, Query, Surface
+from serendip.data.splits import Split
+from serendip.engine.features import FEATURES
+from serendip.engine.pipeline import collect
+from serendip.engine.settings import Settings
+from serendip.engine.state import EngineState
+from serendip.engine.surfaces import TASKS
+from serendip.models.ranker import Ranker, RankerRows
+from serendip.scale.options import TrainOptions
+
+NUM_HOME, NUM_SIMILAR, NUM_SEARCH = 3_000, 1_000, 1_000
+NEGATIVES = 40
+"""Candidates without a label that are kept per request."""
+
+FUTURE = 5
+"""So many of the user's following events are right answers."""
+
+BATCH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledQuery:
+    """A request and its right answers.
+
+    Args:
+        query: the request.
+        items: (P,) int32 items that were chosen.
+        liked: (P,) bool, which of them were liked.
+    """
+
+    query: Query
+    items: IntArray
+    liked: BoolArray
+
+
+def train_ranker(
+    state: EngineState,
+    split: Split,
+    examples: QueryExamples,
+    settings: Settings,
+    options: TrainOptions,
+) -> Ranker | None:
+    """Train the ranker on requests of the newer part of a split.
+
+    Args:
+        state: fitted on the older part, with the newer part's items appended.
+        split: the two parts; its numbering is the state's.
+        examples: written queries, items numbered as in the split.
+        settings: surfaces and the ranker's config.
+        options: seed and progress.
+
+    Returns:
+        the ranker; None where no candidate was a right answer.
+    """
+    rng = np.random.default_rng(options.seed)
+    requests = _requests(split, examples, rng)
+    total = sum(map(len, requests.values()))
+    batches = [
+        (surface, labelled[begin : begin + BATCH])
+        for surface, labelled in requests.items()
+        for begin in range(0, len(labelled), BATCH)
+    ]
+    parts: list[RankerRows] = []
+    groups = 0
+    for surface, labelled in options.progress.track(batches, "ranker rows", len(batches)):
+        parts.append(_rows(labelled, surface, state, settings, groups, rng))
+        groups += len(labelled)
+    assert groups == total
+    rows = _joined([part for part in parts if len(part.features)])
+    return None if rows is None else Ranker(settings.ranker).train(rows, FEATURES, options)
+
+
+def _requests(
+    split: Split, examples: QueryExamples, rng: np.random.Generator
+) -> dict[Surface, list[LabelledQuery]]:
+    chosen = rng.permutation(len(split.targets))
+    moments = [split.targets.moment(int(row), FUTURE) for row in chosen[: NUM_HOME + NUM_SIMILAR]]
+    return {
+        "home": [LabelledQuery(Query("home", history=h), i, w) for h, i, w in moments[:NUM_HOME]],
+        "similar": [_similar(h, i, w) for h, i, w in moments[-NUM_SIMILAR:] if len(h)],
+        "search": _search(examples, [moment[0] for moment in moments], rng),
+    }
+
+
+def _similar(history: History, items: IntArray, liked: BoolArray) -> LabelledQuery:
+    query = Query("similar", source_items=history.item_nums[-1:], history=history)
+    return LabelledQuery(query, items, liked)
+
+
+def _search(
+    examples: QueryExamples, histories: Sequence[History], rng: np.random.Generator
+) -> list[LabelledQuery]:
+    """Written queries, every second one with somebody's history: search must not need one."""
+    result = []
+    for place, row in enumerate(rng.permutation(len(examples))[:NUM_SEARCH]):
+        personal = bool(histories) and place % 2 == 0
+        query = Query(
+            "search",
+            text=examples.texts[row],
+            text_vector=examples.vectors[row],
+            history=histories[place % len(histories)] if personal else History(),
+        )
+        result.append(LabelledQuery(query, examples.items[row : row + 1], np.ones(1, np.bool_)))
+    return result
+
+
+def _rows(
+    labelled: Sequence[LabelledQuery],
+    surface: Surface,
+    state: EngineState,
+    settings: Settings,
+    first_group: int,
+    rng: np.random.Generator,
+) -> RankerRows:
+    """Rows of one batch of requests; those whose right answers nobody proposed are left out."""
+    config = settings.all_surfaces()[surface]
+    candidates, features = collect([one.query for one in labelled], config, state)
+    labels = np.zeros((len(candidates), 2), dtype=np.float32)
+    kept: list[NDArray[np.intp]] = []
+    for row, (begin, end) in enumerate(pairwise(candidates.bounds(len(labelled)))):
+        items = candidates.items[begin:end]
+        chosen = np.isin(items, labelled[row].items)
+        if not chosen.any():
+            continue
+        liked = np.isin(items, labelled[row].items[labelled[row].liked])
+        labels[begin:end] = np.column_stack([chosen, liked])
+        others = np.flatnonzero(~chosen)
+        sampled = rng.choice(others, min(NEGATIVES, len(others)), replace=False)
+        kept.append(begin + np.sort(np.concatenate([np.flatnonzero(chosen), sampled])))
+    rows = np.concatenate(kept) if kept else np.empty(0, np.intp)
+    return RankerRows(
+        features=features[rows],
+        task=np.full(len(rows), TASKS.index(config.task), dtype=np.int64),
+        labels=labels[rows],
+        weights=np.ones(len(rows), dtype=np.float32),
+        group=first_group + candidates.rows[rows],
+    )
+
+
+def _joined(parts: Sequence[RankerRows]) -> RankerRows | None:
+    if not parts:
+        return None
+    return RankerRows(
+        **{
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in ("features", "task", "labels", "weights", "group")
+        }
+    )
