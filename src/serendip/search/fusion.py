@@ -1,6 +1,6 @@
-"""Two ways to make one list of several: by rank and by score.
+"""One list of several, by rank: scores of different sources need no common scale.
 
-Both give the same answer whatever the order of the lists; equal results follow the fixed order of
+The answer is the same whatever the order of the lists; equal results follow the fixed order of
 ``data.top_k``.
 
 Paper: Cormack, Clarke and Buettcher 2009, Reciprocal Rank Fusion outperforms Condorcet (SIGIR).
@@ -8,11 +8,10 @@ Paper: Cormack, Clarke and Buettcher 2009, Reciprocal Rank Fusion outperforms Co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
 from serendip.data.item_list import ItemList
 from serendip.data.top_k import tie_order
 from serendip.errors import DataError
@@ -37,48 +36,17 @@ def reciprocal_rank_fusion(
     Raises:
         DataError: weights and lists differ in number.
     """
-    return _fused(lists, num_items, weights, lambda one: 1.0 / (k + 1.0 + np.arange(len(one))))
-
-
-def weighted_fusion(
-    lists: Sequence[ItemList], num_items: int, weights: Sequence[float] | None = None
-) -> ItemList:
-    """Sum of ``weight * score / best score`` over the lists that hold an item.
-
-    Args:
-        lists: scores of 0 and less (or NaN) count nothing.
-        num_items: N, all item numbers are below it.
-        weights: one per list, >= 0; None = all 1.
-
-    Raises:
-        DataError: weights and lists differ in number.
-    """
-    return _fused(lists, num_items, weights, _relative_scores)
-
-
-def _relative_scores(one: ItemList) -> FloatArray:
-    scores = np.nan_to_num(one.scores.astype(np.float64), posinf=0.0, neginf=0.0)
-    positive = np.maximum(scores, 0.0)
-    best = positive.max(initial=0.0)
-    return np.asarray(positive / best if best > 0 else positive)
-
-
-def _fused(
-    lists: Sequence[ItemList],
-    num_items: int,
-    weights: Sequence[float] | None,
-    gains: Callable[[ItemList], FloatArray],
-) -> ItemList:
     weights = [1.0] * len(lists) if weights is None else weights
     if len(weights) != len(lists):
         raise DataError(f"{len(weights)} weights for {len(lists)} lists.")
     if not lists:
         return ItemList()
     numbers = np.unique(np.concatenate([one.item_nums for one in lists]))
-    parts = np.zeros((len(lists), len(numbers)))
+    gains = np.zeros((len(lists), len(numbers)))
     for row, (one, weight) in enumerate(zip(lists, weights, strict=True)):
-        parts[row, np.searchsorted(numbers, one.item_nums)] = weight * gains(one)
+        places = np.searchsorted(numbers, one.item_nums)
+        gains[row, places] = weight / (k + 1.0 + np.arange(len(one)))
     # Sorting makes the sum independent of the order of the lists, to the last bit.
-    scores = np.sort(parts, axis=0).sum(axis=0).astype(np.float32)
+    scores = np.sort(gains, axis=0).sum(axis=0).astype(np.float32)
     order = np.lexsort((tie_order(num_items)[numbers], -scores))
     return ItemList(numbers[order].astype(np.int32), scores[order])

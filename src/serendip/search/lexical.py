@@ -75,7 +75,13 @@ class LexicalIndex:
     def build(
         cls, catalogue: Catalogue, folder: Path, config: LexicalConfig | None = None
     ) -> LexicalIndex:
-        """Index all items of a catalogue into ``folder`` (created) and open it."""
+        """Index all items of a catalogue into ``folder`` (created) and open it.
+
+        Raises:
+            ArtefactError: the folder holds an index already.
+        """
+        if (folder / "meta.json").exists():
+            raise ArtefactError(f"{folder} holds a word index already.", "Build into a new folder.")
         config = config or LexicalConfig()
         documents = [document_of(item, config.fields) for item in catalogue.items]
         folder.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,7 @@ from serendip.search.vector import VectorIndex, best_cosines
 WORDS_FILE = "words.json"
 EXACT = 1.0
 CORRECTED = 0.9
+MIN_COMPLETED = 3
 _RATIO_WEIGHT = 0.8
 
 
@@ -48,8 +49,11 @@ class SearchConfig(Config):
     word_weight: NonNegativeFloat = 1.0
     """Weight of the BM25 list in the fusion."""
 
-    vector_weight: NonNegativeFloat = 0.5
+    vector_weight: NonNegativeFloat = 1.0
     """Weight of the cosine list in the fusion."""
+
+    title_weight: NonNegativeFloat = 1.0
+    """Weight of the list of titles that go on from the text."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,7 +137,10 @@ class Searcher:
         titles = TitleIndex.of(catalogue.items, popularity, keys)
         speller = Speller.of(document["counts"])
         vectors = VectorIndex.of(content_vectors)
-        return cls(config or SearchConfig(), lexical, titles, speller, vectors, keys)
+        searcher = cls(config or SearchConfig(), lexical, titles, speller, vectors, keys)
+        # The first search pays for imports and page faults; better here than in a request.
+        searcher.search("warm up", None, 1)
+        return searcher
 
     @property
     def num_items(self) -> int:
@@ -208,14 +215,15 @@ class Searcher:
         """
         reading = self.read(text)
         if k < 1 or not reading.key:
-            return ItemList()
+            return _nothing()
         words = self.lexical.search(reading.corrected_key, self.config.depth, allowed)
         cosines = self._cosines(text_vector)
         meaning = ItemList()
         if text_vector is not None and cosines.any():
             meaning = best_cosines(cosines, self.config.depth, self._mask(allowed))
-        weights = (self.config.word_weight, self.config.vector_weight)
-        fused = reciprocal_rank_fusion((words, meaning), self.num_items, weights)
+        going_on = self._going_on(reading.corrected_key, allowed)
+        weights = (self.config.word_weight, self.config.vector_weight, self.config.title_weight)
+        fused = reciprocal_rank_fusion((words, meaning, going_on), self.num_items, weights)
         return self._answer(reading, words, fused, cosines, k, allowed)
 
     def _answer(
@@ -232,7 +240,7 @@ class Searcher:
         for number in reading.corrected.tolist():
             titled.setdefault(number, CORRECTED)
         if allowed is not None:
-            titled = {n: match for n, match in titled.items() if n < len(allowed) and allowed[n]}
+            titled = {n: match for n, match in titled.items() if _is_allowed(n, allowed)}
         rest = [number for number in fused.item_nums.tolist() if number not in titled]
         numbers = np.asarray([*titled, *rest][:k], dtype=np.int32)
         scores = _values(fused, numbers)
@@ -253,6 +261,14 @@ class Searcher:
             return np.zeros(self.num_items, dtype=np.float32)
         return self.vectors.cosines(text_vector)
 
+    def _going_on(self, key: str, allowed: BoolArray | None) -> ItemList:
+        """Items whose title goes on from the text, most popular first."""
+        if len(key) < MIN_COMPLETED:
+            return ItemList()
+        found = self.titles.completions(key, self.config.depth)
+        numbers = [one.item_num for one in found if _is_allowed(one.item_num, allowed)]
+        return ItemList.of(numbers, [1.0 / rank for rank in range(1, len(numbers) + 1)])
+
     def _mask(self, allowed: BoolArray | None) -> BoolArray | None:
         if allowed is None and not self.deleted:
             return None
@@ -268,6 +284,15 @@ class Searcher:
 
         weight = _RATIO_WEIGHT / 100.0
         return np.asarray([weight * ratio(key, self.keys[n]) for n in numbers], dtype=np.float32)
+
+
+def _nothing() -> ItemList:
+    none = np.empty(0, dtype=np.float32)
+    return ItemList(fields={"bm25": none, "cosine": none, "title_match": none})
+
+
+def _is_allowed(number: int, allowed: BoolArray | None) -> bool:
+    return allowed is None or (number < len(allowed) and bool(allowed[number]))
 
 
 def _values(source: ItemList, numbers: IntArray) -> FloatArray:

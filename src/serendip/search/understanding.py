@@ -10,7 +10,8 @@ import numpy as np
 from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.search.analysis import normalise, title_key
 from serendip.search.spelling import Speller
-from serendip.search.titles import Bearer, TitleIndex
+from serendip.search.title_table import Bearer
+from serendip.search.titles import TitleIndex
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +44,8 @@ def read(text: str, titles: TitleIndex, speller: Speller) -> Reading:
     near = titles.nearest(normal)
     if near:
         return Reading(key, exact, near[0], _bearing(near, text, titles))
-    meant = speller.corrected(normal)
+    unfinished = titles.completions(normal, 1)
+    meant = normal if unfinished else speller.corrected(normal)
     if meant == normal:
         return Reading(key, exact, key, NO_ITEMS)
     return Reading(key, exact, meant, _bearing([meant], text, titles))

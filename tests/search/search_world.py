@@ -1,0 +1,42 @@
+"""A small catalogue that the tests of this folder search."""
+
+import numpy as np
+
+from serendip.data import Catalogue, Item
+
+TITLES = (
+    "The Matrix",
+    "The Matrix Reloaded",
+    "Hamlet",
+    "Hamlet",
+    "Hamlet",
+    "Amélie (Le Fabuleux destin d'Amélie Poulain)",
+    "Schindler's List",
+    "커피를 마시다",
+    "무선이어폰",
+    "ワイヤレスイヤホン",
+    "Rocky 2",
+    "The Shawshank Redemption",
+    "House",
+    "The Horse Whisperer",
+    "$",
+    "",
+)
+POPULARITY = np.array([300, 90, 5, 50, 20, 40, 80, 1, 2, 3, 30, 200, 9, 8, 1, 0], dtype=np.float32)
+
+
+def film(item_id: str, title: str, genres: tuple[str, ...] = ("Drama",)) -> Item:
+    return Item(item_id, title, attributes={"genres": genres, "year": 1999.0, "price": 9.99})
+
+
+def films() -> Catalogue:
+    genres = (("Action", "Sci-Fi"), ("Action", "Sci-Fi"))
+    return Catalogue(
+        film(f"f{row}", title, genres[row] if row < 2 else ("Drama",))
+        for row, title in enumerate(TITLES)
+    )
+
+
+def vectors(count: int = len(TITLES), size: int = 8) -> np.ndarray:
+    drawn = np.random.default_rng(3).normal(size=(count, size)).astype(np.float32)
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)

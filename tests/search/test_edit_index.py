@@ -1,0 +1,57 @@
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rapidfuzz.distance import OSA
+
+from serendip.search.edits import EditIndex
+from serendip.search.spelling import Speller
+
+SHORT = st.text("abc ", min_size=1, max_size=8)
+
+
+@given(st.sets(SHORT, max_size=30), SHORT)
+def test_exactly_the_strings_one_edit_away_are_found(strings, query):
+    expected = {one for one in strings if OSA.distance(query, one) == 1}
+    assert {one for _, one in EditIndex(strings).near(query, 1)} == expected
+
+
+@given(st.sets(SHORT, max_size=30), st.text("abc ", min_size=3, max_size=8))
+def test_two_edits_find_only_strings_within_two(strings, query):
+    for distance, one in EditIndex(strings).near(query, 2):
+        assert one in strings
+        assert distance == OSA.distance(query, one) <= 2
+
+
+@pytest.mark.parametrize("typo", ["shawshenk", "sahwshank", "shawshan", "sshawshank", "shawhsank"])
+def test_every_kind_of_slip_is_corrected(typo):
+    assert Speller.of({"shawshank": 1, "redemption": 1}).corrected(typo) == "shawshank"
+
+
+def test_known_short_and_numbered_words_are_left_alone():
+    speller = Speller.of({"house": 3, "rocky": 1, "war": 2, "1999": 1})
+    assert speller.corrected("House wat 1998") == "house wat 1998"
+
+
+def test_the_more_frequent_of_two_near_words_wins():
+    assert Speller.of({"stare": 1, "stars": 9}).corrected("starz") == "stars"
+
+
+def test_two_slips_are_corrected_in_long_words_only():
+    speller = Speller.of({"redemption": 1, "alien": 1})
+    assert speller.corrected("redemtoin") == "redemption"
+    assert speller.corrected("alxxn") == "alxxn"
+
+
+def test_words_of_posted_items_are_known():
+    speller = Speller.of({"matrix": 1}).with_words(["matrox"])
+    assert speller.knows("matrox")
+    assert speller.corrected("matrox") == "matrox"
+
+
+def test_a_large_vocabulary_still_answers():
+    letters = string.ascii_lowercase
+    strings = {f"aa{x}{y}{z}" for x in letters for y in letters for z in letters}
+    near = EditIndex(strings).near("aabcdd", 1)
+    assert (1, "aabcd") in near

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.data import ItemList
+from serendip.data.top_k import tie_order
+from serendip.errors import DataError
+from serendip.search.fusion import reciprocal_rank_fusion
+
+NUM_ITEMS = 12
+RANKING = st.lists(st.integers(0, NUM_ITEMS - 1), unique=True, max_size=NUM_ITEMS)
+WEIGHTED = st.lists(st.tuples(RANKING, st.sampled_from([0.1, 0.5, 1.0, 3.0])), max_size=5)
+
+
+def ranked(numbers):
+    return ItemList.of(numbers, np.linspace(1, 0, len(numbers)))
+
+
+def test_scores_are_the_sum_of_reciprocal_ranks():
+    fused = reciprocal_rank_fusion([ranked([3, 5]), ranked([5])], NUM_ITEMS, (1.0, 2.0), k=60)
+    assert fused.item_nums.tolist() == [5, 3]
+    np.testing.assert_allclose(fused.scores, [1 / 62 + 2 / 61, 1 / 61], rtol=1e-6)
+
+
+@given(WEIGHTED, st.randoms())
+def test_the_order_of_the_lists_does_not_matter(weighted, random):
+    shuffled = random.sample(weighted, len(weighted))
+    one, two = (
+        reciprocal_rank_fusion([ranked(r) for r, _ in pairs], NUM_ITEMS, [w for _, w in pairs])
+        for pairs in (weighted, shuffled)
+    )
+    assert one.item_nums.tolist() == two.item_nums.tolist()
+    assert one.scores.tolist() == two.scores.tolist()
+
+
+@given(WEIGHTED)
+def test_every_item_of_every_list_comes_once_best_first(weighted):
+    fused = reciprocal_rank_fusion([ranked(r) for r, _ in weighted], NUM_ITEMS)
+    assert set(fused.item_nums.tolist()) == {number for r, _ in weighted for number in r}
+    assert (np.diff(fused.scores) <= 0).all()
+
+
+def test_equal_scores_follow_the_fixed_order():
+    fused = reciprocal_rank_fusion([ranked([4, 7]), ranked([7, 4])], NUM_ITEMS)
+    assert fused.item_nums.tolist() == sorted([4, 7], key=lambda n: tie_order(NUM_ITEMS)[n])
+
+
+def test_a_weight_is_needed_for_each_list():
+    with pytest.raises(DataError, match="1 weights for 2 lists"):
+        reciprocal_rank_fusion([ItemList(), ItemList()], NUM_ITEMS, [1.0])

@@ -1,0 +1,193 @@
+import dataclasses
+import random
+import string
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from search_world import POPULARITY, TITLES, film, films, vectors
+
+from serendip.data import Catalogue
+from serendip.errors import ArtefactError, DataError
+from serendip.search.searcher import Searcher
+
+NEAR_MATRIX = vectors()[0]
+
+
+@pytest.fixture(scope="module")
+def searcher(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search") / "index"
+    return Searcher.build(films(), vectors(), POPULARITY, folder)
+
+
+def found(searcher, text, k=10, vector=None, allowed=None):
+    return searcher.search(text, vector, k, allowed).item_nums.tolist()
+
+
+@pytest.mark.parametrize("title", sorted({title for title in TITLES if title}))
+def test_the_first_hit_bears_exactly_the_searched_title(searcher, title):
+    for vector in (None, vectors(40)[-1]):
+        hits = searcher.search(title, vector, 5)
+        assert TITLES[hits.item_nums[0]] == title
+        assert hits.fields["title_match"][0] == 1.0
+
+
+def test_equal_titles_come_by_popularity(searcher):
+    assert found(searcher, "hamlet")[:3] == [3, 4, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("the matirx", 0),
+        ("matrix reloded", 1),
+        ("Shindler's List", 6),
+        ("the shawshenk redemtion", 11),
+        ("shawshenk", 11),
+        ("hamlte", 3),
+        ("무선 이어폰", 8),
+    ],
+)
+def test_slips_are_forgiven(searcher, text, number):
+    assert found(searcher, text)[0] == number
+
+
+def test_random_slips_in_the_longest_word_still_find_the_title_first(searcher):
+    draw = random.Random(5)
+    titles = [
+        title for title in TITLES if title.isascii() and len(max(title.split(" "), key=len)) >= 5
+    ]
+    assert len(titles) > 5
+    for title in titles:
+        word = max(title.split(), key=len)
+        at = draw.randrange(1, len(word) - 1)
+        letter = draw.choice(string.ascii_lowercase)
+        for slip in (
+            word[:at] + word[at + 1 :],
+            word[:at] + letter + word[at:],
+            word[:at] + word[at + 1] + word[at] + word[at + 2 :],
+        ):
+            assert TITLES[found(searcher, title.replace(word, slip))[0]] == title
+
+
+def test_a_known_word_is_not_corrected_to_a_title(searcher):
+    assert found(searcher, "horse")[0] == 13
+    assert searcher.corrected("horse") == ""
+
+
+def test_what_was_meant_is_told_as_it_is_written(searcher):
+    assert searcher.corrected("the matirx") == "The Matrix"
+    assert searcher.corrected("shawshenk") == "shawshank"
+    assert searcher.corrected("The Matrix") == ""
+    assert searcher.corrected("the matr") == ""
+    assert searcher.corrected("") == ""
+
+
+def test_titles_that_go_on_from_the_text_are_found(searcher):
+    assert found(searcher, "matrix rel")[0] == 1
+    assert 11 in found(searcher, "shawsh")
+
+
+def test_groups_are_ordered_and_fields_tell_why(searcher):
+    hits = searcher.search("the matirx", NEAR_MATRIX, 16)
+    assert hits.item_nums[0] == 0
+    assert hits.fields["title_match"][0] == pytest.approx(0.9)
+    assert (np.diff(hits.scores) <= 0).all()
+    assert hits.scores[0] > hits.scores[1] + 0.5
+    assert (hits.fields["title_match"][1:] <= 0.8).all()
+    assert hits.fields["bm25"][0] > 0
+    np.testing.assert_allclose(hits.fields["cosine"], vectors()[hits.item_nums] @ NEAR_MATRIX, 1e-4)
+
+
+def test_meaning_finds_what_words_do_not(searcher):
+    assert found(searcher, "qqqq", vector=vectors()[12])[0] == 12
+    assert found(searcher, "qqqq") == []
+
+
+def test_a_posted_item_is_found_at_once_and_only_by_the_new_searcher(searcher):
+    vector = vectors(20)[19:]
+    newer = searcher.with_items([film("n", "Zebra Crossing")], vector)
+    for text in ("zebra crossing", "zebra", "zebar crossing", "zebra cro"):
+        assert found(newer, text)[0] == 16
+    assert found(newer, "qqqq", vector=vector[0])[0] == 16
+    assert found(searcher, "zebra") == []
+    assert newer.num_items == 17
+
+
+def test_a_deleted_item_is_never_answered(searcher):
+    newer = searcher.with_items([film("n", "Matrix Four")], vectors(20)[19:])
+    gone = newer.without_items([0, 16])
+    for text in ("The Matrix", "the matirx", "matrix", "Matrix Four", "matrix f", "qqqq"):
+        for vector in (None, NEAR_MATRIX, vectors(20)[19]):
+            assert not {0, 16} & set(found(gone, text, 50, vector))
+
+
+def test_only_allowed_items_are_answered(searcher):
+    allowed = np.ones(16, dtype=np.bool_)
+    allowed[[0, 3]] = False
+    for text in ("The Matrix", "the matirx", "matrix", "hamlet"):
+        assert not {0, 3} & set(found(searcher, text, 50, NEAR_MATRIX, allowed))
+    newer = searcher.with_items([film("n", "Hamlet")], vectors(20)[19:])
+    assert 16 not in found(newer, "hamlet", 50, NEAR_MATRIX, allowed)
+
+
+def test_an_opened_searcher_answers_as_the_built_one(tmp_path):
+    built = Searcher.build(films(), vectors(), POPULARITY, tmp_path)
+    opened = Searcher.open(tmp_path, films(), vectors(), POPULARITY)
+    for text in ("matrix", "hamlte", "drama"):
+        one, two = (s.search(text, NEAR_MATRIX, 16) for s in (built, opened))
+        assert one.item_nums.tolist() == two.item_nums.tolist()
+        assert one.scores.tolist() == two.scores.tolist()
+        assert one.fields["bm25"].tolist() == two.fields["bm25"].tolist()
+
+
+def test_another_catalogue_than_the_indexed_one_is_refused(tmp_path):
+    Searcher.build(films(), vectors(), POPULARITY, tmp_path)
+    fewer = Catalogue(films().items[:3])
+    with pytest.raises(ArtefactError, match="indexes 16 items, the catalogue has 3"):
+        Searcher.open(tmp_path, fewer, vectors(3), POPULARITY[:3])
+    with pytest.raises(DataError, match="3 vectors"):
+        Searcher.open(tmp_path, films(), vectors(3), POPULARITY)
+    (tmp_path / "words.json").unlink()
+    with pytest.raises(ArtefactError, match="vocabulary"):
+        Searcher.open(tmp_path, films(), vectors(), POPULARITY)
+
+
+def test_it_works_without_vectors_and_without_items(tmp_path):
+    none = np.empty((0, 0), dtype=np.float32)
+    empty = Searcher.build(Catalogue([]), none, np.empty(0, dtype=np.float32), tmp_path)
+    assert found(empty, "matrix") == []
+    newer = empty.with_items([film("a", "Matrix")], np.empty((1, 0), dtype=np.float32))
+    assert found(newer, "matrix", vector=NEAR_MATRIX) == [0]
+
+
+def test_a_searcher_cannot_be_changed(searcher):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        searcher.deleted = frozenset({1})
+
+
+@pytest.mark.parametrize("k", [0, -1, 10**18])
+def test_any_k_is_answered(searcher, k):
+    assert len(searcher.search("matrix", NEAR_MATRIX, k)) == (16 if k > 0 else 0)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(st.characters(codec=None), max_size=60))
+def test_no_text_breaks_the_search(searcher, text):
+    hits = searcher.search(text, NEAR_MATRIX, 5)
+    assert np.isfinite(hits.scores).all()
+    assert set(hits.fields) == {"bm25", "cosine", "title_match"}
+    searcher.corrected(text)
+
+
+@settings(max_examples=50, deadline=None)
+@given(title=st.text(st.characters(codec=None), min_size=1, max_size=40))
+def test_any_posted_title_is_found_by_the_same_text(searcher, title):
+    newer = searcher.with_items([film("n", title)], vectors(20)[19:])
+    if title.strip():
+        assert 16 in found(newer, title, 20)
+
+
+def test_a_very_long_text_is_answered(searcher):
+    assert 0 in found(searcher, "matrix " + "lorem ipsum " * 2_000)

@@ -1,0 +1,82 @@
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from search_world import film
+
+from serendip.search.analysis import grams, normalise, query_grams, title_key, tokens
+from serendip.search.documents import MAX_QUERY_TERMS, document_of, query_terms
+
+ANY_TEXT = st.text(st.characters(codec=None), max_size=60)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Amélie", "amelie"),
+        ("AME\u0301LIE", "amelie"),
+        ("Schindler's  List", "schindlers list"),
+        ("Don\u2019t!", "dont"),
+        ("Fast & Furious", "fast and furious"),
+        ("Straße Łódź Ærø", "strasse lodz aero"),
+        ("İstanbul ıssız", "istanbul issiz"),
+        ("ＦＵＬＬ　ｗｉｄｔｈ", "full width"),
+        ("ｲﾔﾎﾝ", "イヤホン"),
+        ("が", "が"),
+        (unicodedata.normalize("NFD", "커피"), "커피"),
+        ("Spider-Man: Far/Home", "spider man far home"),
+        ("soft\u00adhyphen \u202eleft", "softhyphen left"),
+        ("\x00a\ud800b", "a b"),
+        ("ไม้", "ไม้"),
+        ("😀 ❤️", ""),
+        ("", ""),
+    ],
+)
+def test_text_is_reduced_to_the_words_that_people_type(text, expected):
+    assert normalise(text) == expected
+
+
+def test_words_of_scripts_without_spaces_are_split_from_others():
+    assert tokens("iPhone15케이스 black") == ["iphone15", "케이스", "black"]
+
+
+def test_a_document_has_characters_and_bigrams_and_a_query_only_what_it_must_match():
+    assert grams("커피를") == ["커", "피", "를", "커피", "피를"]
+    assert query_grams("커피") == ["커피"]
+    assert query_grams("꽃") == ["꽃"]
+    assert grams("only latin") == query_grams("only latin") == []
+
+
+def test_a_title_of_signs_only_keeps_its_signs_as_key():
+    assert title_key(" $  ! ") == "$ !"
+    assert title_key("$a") == "a"
+
+
+@given(ANY_TEXT)
+def test_no_text_raises_and_normal_forms_are_clean(text):
+    normal = normalise(text)
+    assert "\x00" not in normal
+    assert normal == " ".join(normal.split())
+    normal.encode("utf-8")
+    assert all(word and " " not in word for word in tokens(text))
+    assert query_terms(text) == query_terms(normal)
+
+
+@given(ANY_TEXT)
+def test_normalising_twice_changes_nothing(text):
+    assert normalise(normalise(text)) == normalise(text)
+
+
+def test_long_text_and_long_words_are_cut():
+    assert len(normalise("a" * 50_000)) == 10_000
+    assert len(tokens("a" * 50_000)[0]) == 64
+    assert len(normalise("\ufdfa" * 20_000)) <= 10_000
+    assert len(query_terms(" ".join(f"w{n}" for n in range(5_000)))) == 2 * MAX_QUERY_TERMS
+
+
+def test_a_body_has_every_attribute_but_fractional_numbers():
+    document = document_of(film("x", "The Matrix", ("Sci-Fi",)))
+    assert document.title == ["the", "matrix"]
+    assert document.body == ["sci", "fi", "1999"]
+    assert document_of(film("x", "A", ("Sci-Fi",)), fields=("year",)).body == ["1999"]

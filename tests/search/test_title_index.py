@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from search_world import POPULARITY, film, films
+
+from serendip.search.titles import TitleIndex, other_names
+
+
+@pytest.fixture(scope="module")
+def titles():
+    return TitleIndex.of(films().items, POPULARITY)
+
+
+def titled(*names, popularity=None):
+    weights = np.zeros(len(names)) if popularity is None else np.asarray(popularity)
+    items = [film(str(row), name) for row, name in enumerate(names)]
+    return TitleIndex.of(items, weights.astype(np.float32))
+
+
+def test_equal_titles_come_by_popularity(titles):
+    assert titles.exact("hamlet").tolist() == [3, 4, 2]
+
+
+def test_case_accents_and_punctuation_do_not_matter(titles):
+    assert titles.exact("THE MATRIX!").tolist() == [0]
+    assert titles.exact("schindlers list").tolist() == [6]
+    assert titles.exact("$").tolist() == [14]
+    assert titles.exact("").tolist() == []
+
+
+def test_a_title_written_just_so_comes_before_a_more_popular_one():
+    index = titled("Suburbia", "SubUrbia", "subUrbia (x)", popularity=[9, 1, 20])
+    assert index.exact("SubUrbia").tolist() == [1, 0, 2]
+    assert index.exact("suburbia").tolist() == [0, 1, 2]
+
+
+def test_names_in_brackets_are_titles_too(titles):
+    assert titles.exact("amelie").tolist() == [5]
+    assert titles.exact("Le Fabuleux destin d'Amélie Poulain").tolist() == [5]
+    assert other_names("Léon (a.k.a. The Professional)") == ["Léon ", "The Professional"]
+    assert other_names("(500) Days of Summer") == []
+
+
+def test_near_titles_are_found_by_whole_title(titles):
+    assert titles.nearest("the matirx") == ["the matrix"]
+    assert titles.nearest("rocky 3") == []
+    assert titles.nearest("hmalet") == ["hamlet"]
+    assert titles.nearest("ham") == []
+
+
+def test_an_unfinished_title_is_not_taken_for_a_wrong_one():
+    index = titled("Batman", "Batman Begins")
+    assert index.nearest("batman be") == []
+    assert titled("Batman Ba", "Catwoman").nearest("batman be") == ["batman ba"]
+
+
+def test_two_slips_are_forgiven_in_long_titles_only(titles):
+    assert titles.nearest("the shawshenk redemtion") == ["the shawshank redemption"]
+    assert titles.nearest("hoxxe") == []
+
+
+def numbers(bearers):
+    return [bearer.item_num for bearer in bearers]
+
+
+def test_completions_begin_with_the_prefix_first_then_hold_it_at_a_later_word(titles):
+    assert numbers(titles.completions("ho", 5)) == [12, 13]
+    assert numbers(titles.completions("the ma", 5)) == [0, 1]
+    assert numbers(titles.completions("matrix re", 5)) == [1]
+    assert numbers(titles.completions("atrix", 5)) == []
+
+
+def test_an_empty_prefix_gives_the_most_popular(titles):
+    assert numbers(titles.completions("", 3)) == [0, 11, 1]
+
+
+def test_a_slip_in_an_unfinished_title_is_forgiven(titles):
+    assert numbers(titles.near_completions("matirx", 3)) == [0, 1]
+    assert numbers(titles.near_completions("the shaswh", 3)) == [11]
+    assert numbers(titles.near_completions("mat", 3)) == []
+
+
+def test_posted_titles_are_known_at_once_and_only_to_the_new_index(titles):
+    newer = titles.with_items([film("n", "Zebra"), film("m", "Hamlet")], 16)
+    assert newer.exact("zebra").tolist() == [16]
+    assert newer.exact("hamlet").tolist() == [3, 4, 2, 17]
+    assert newer.nearest("zebar") == ["zebra"]
+    assert numbers(newer.completions("ze", 3)) == [16]
+    assert titles.exact("zebra").tolist() == []
+
+
+def test_deleted_items_are_never_answered(titles):
+    newer = titles.with_items([film("n", "Matrices")], 16).without_items([0, 3, 16])
+    assert newer.exact("the matrix").tolist() == []
+    assert newer.exact("hamlet").tolist() == [4, 2]
+    assert newer.nearest("the matirx") == []
+    assert numbers(newer.completions("matri", 5)) == [1]
+    assert numbers(newer.completions("", 2)) == [11, 1]
