@@ -1,1 +1,1 @@
-"""What items are: text vectors, their cache, and semantic IDs."""
+"""What items are: text vectors, semantic IDs, names of groups, written queries."""

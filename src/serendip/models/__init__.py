@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 _CLASSES = {
     "popularity": "serendip.models.popularity:Popularity",
-    "item_knn": "serendip.models.item_knn:ItemKNN",
+    "item-knn": "serendip.models.item_knn:ItemKNN",
     "transitions": "serendip.models.transitions:Transitions",
-    "content_similarity": "serendip.models.content_similarity:ContentSimilarity",
+    "content": "serendip.models.content_similarity:ContentSimilarity",
+    "retriever": "serendip.models.retriever:Retriever",
 }
 
 

