@@ -1,1 +1,1 @@
-"""The outside: HTTP API, limits, metrics and the page."""
+"""The outside: HTTP API, hot swap, limits, metrics and the page. Knows nothing of training."""

@@ -1,0 +1,95 @@
+"""The application behind the door: API, page, errors.
+
+``build_app`` is all that the server and the tests need. What fails here fails in one form, whether
+the framework or the engine raised it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from serendip import __version__
+from serendip.errors import SerendipError
+from serendip.serve.asgi import App
+from serendip.serve.door import Door
+from serendip.serve.measures import Measures
+from serendip.serve.pages import Pages
+from serendip.serve.replies import JSON_TYPE, Failure, request_id_of
+from serendip.serve.routes import Routes
+from serendip.serve.state import EngineHolder
+from serendip.serve.work import Workers
+
+
+def build_app(holder: EngineHolder) -> App:
+    """The whole service over one engine holder, door included."""
+    workers, measures = Workers(holder), Measures(holder)
+
+    app = FastAPI(
+        title="Serendip",
+        summary="One engine for search and recommendations.",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    routers = (Routes(workers, measures).router, Pages(workers).router)
+    app.include_router(routers[0])
+    app.include_router(routers[1], include_in_schema=False)
+    app.state.known_routes = [route for router in routers for route in router.routes]
+    app.add_exception_handler(SerendipError, _engine_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    _keep_one_openapi(app)
+    return Door(app, lambda: holder.generation, measures.observe)
+
+
+def _keep_one_openapi(app: FastAPI) -> None:
+    """Drop the framework's own 422, which has another form than ours."""
+    written = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = written()
+        schema.get("components", {}).get("schemas", {}).pop("HTTPValidationError", None)
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+async def _engine_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, SerendipError)
+    return _response(request, Failure.of(error))
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        failure = Failure(404, "unknown_route", f"there is no {request.url.path[:80]!r} here.")
+    elif error.status_code == 405:
+        failure = Failure(
+            405,
+            "method",
+            f"{request.url.path[:80]!r} does not answer to {request.method[:20]}.",
+            f"It answers to {_methods(request)}.",
+        )
+    else:
+        failure = Failure(error.status_code, "http", str(error.detail)[:200])
+    allowed = {"allow": _methods(request)} if error.status_code == 405 else None
+    return _response(request, failure, allowed)
+
+
+def _methods(request: Request) -> str:
+    found: set[str] = set()
+    for route in request.app.state.known_routes:
+        if isinstance(route, APIRoute) and route.path_regex.match(request.url.path):
+            found |= route.methods or set()
+    return ", ".join(sorted(found))
+
+
+def _response(
+    request: Request, failure: Failure, headers: dict[str, str] | None = None
+) -> Response:
+    body = failure.body(request_id_of(request.scope))
+    return Response(body, failure.status, headers, media_type=JSON_TYPE)

@@ -1,0 +1,210 @@
+"""The door that every request passes: id, host, origin, size, headers, and the last resort.
+
+Order: request id -> host allow-list -> origin of changes -> size of the body -> the application.
+It imports no framework, so it guards from the first moment on. Hosts are checked because a page
+of another site can point its own name at 127.0.0.1 (DNS rebinding); origins because a browser
+sends other sites' posts to local services as willingly as their own.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from serendip.serve.asgi import App, Message, Receive, Scope, Send
+from serendip.serve.limits import MAX_BODY_BYTES, MAX_DRAIN_BYTES
+from serendip.serve.replies import Failure, send_failure
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?", re.IGNORECASE)
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (
+        b"content-security-policy",
+        b"default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+        b"object-src 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+_log = logging.getLogger(__name__)
+
+Observe = Callable[[Scope, int, float], None]
+
+
+class BodyTooLarge(Exception):
+    """The body that is being read has passed the limit."""
+
+
+class Door:
+    """Wraps an application.
+
+    Args:
+        app: what answers behind the door.
+        generation: name of the generation in force, for the header; empty while there is none.
+        observe: told the scope, status and seconds of every answer.
+        hosts: host names that may be asked for, without ports.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        generation: Callable[[], str] = lambda: "",
+        observe: Observe = lambda scope, status, seconds: None,
+        hosts: frozenset[str] = LOOPBACK_NAMES,
+    ) -> None:
+        self._app, self._generation, self._observe = app, generation, observe
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or let it through to the application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+        answer = _Answer(send, request_id, self._generation)
+        started = time.perf_counter()
+        try:
+            await self._guarded(scope, receive, answer)
+        finally:
+            self._observe(scope, answer.status, time.perf_counter() - started)
+
+    async def _guarded(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        refused = self._refusal(scope)
+        if refused is not None:
+            await _drain(receive, scope)
+            await send_failure(scope, answer, refused)
+            return
+        body = _CountedBody(receive)
+        try:
+            await self._app(scope, body, answer)
+        except BodyTooLarge:
+            await _drain(receive, scope)
+            await send_failure(scope, answer, _too_large())
+        except Exception:  # noqa: BLE001 - the last resort: the client gets an answer, the log the cause
+            _log.exception("request %s failed", scope["state"]["request_id"])
+            if not answer.started:
+                await send_failure(scope, answer, _broken())
+
+    def _refusal(self, scope: Scope) -> Failure | None:
+        """Why this request may not come in; None where it may."""
+        headers = _first_values(scope)
+        host = headers.get(b"host", "")
+        match = _HOST.fullmatch(host)
+        if match is None or match[1].lower() not in self._hosts:
+            return Failure(
+                403,
+                "host",
+                f"this service does not answer to the host {host[:80]!r}.",
+                "Ask it as 127.0.0.1 or localhost.",
+            )
+        if scope["method"] not in _SAFE_METHODS and not _same_origin(headers, host):
+            origin = headers.get(b"origin", "another site")[:80]
+            return Failure(
+                403,
+                "origin",
+                f"pages of {origin!r} may change nothing here.",
+                "Send the request from the service's own page or without a browser.",
+            )
+        length = headers.get(b"content-length", "")
+        if length.isdigit() and (len(length) > 15 or int(length) > MAX_BODY_BYTES):
+            return _too_large()
+        return None
+
+
+class _Answer:
+    """``send`` that adds the door's headers and remembers what was answered."""
+
+    def __init__(self, send: Send, request_id: str, generation: Callable[[], str]) -> None:
+        self._send, self._request_id, self._generation = send, request_id, generation
+        self.started = False
+        self.status = 500
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), *self._headers(message)]
+        await self._send(message)
+
+    def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
+        given = {name.lower() for name, _ in message.get("headers", ())}
+        own = [(b"x-request-id", self._request_id.encode()), *_SECURITY_HEADERS]
+        generation = self._generation()
+        if generation:
+            own.append((b"x-generation", generation.encode("ascii", "replace")))
+        return [header for header in own if header[0] not in given]
+
+
+class _CountedBody:
+    """``receive`` that stops an application from reading more than the limit."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._count = receive, 0
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._count += len(message.get("body", b""))
+        if self._count > MAX_BODY_BYTES:
+            raise BodyTooLarge
+        return message
+
+
+async def _drain(receive: Receive, scope: Scope) -> None:
+    """Read and drop what is left of a body: a client that still sends cannot read an answer."""
+    if b"content-length" not in _first_values(scope) and not _is_chunked(scope):
+        return
+    dropped = 0
+    while dropped <= MAX_DRAIN_BYTES:
+        message = await receive()
+        dropped += len(message.get("body", b""))
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return
+
+
+def _is_chunked(scope: Scope) -> bool:
+    return b"transfer-encoding" in _first_values(scope)
+
+
+def _first_values(scope: Scope) -> dict[bytes, str]:
+    """Headers by lower-case name; the first of each counts."""
+    found: dict[bytes, str] = {}
+    for name, value in scope["headers"]:
+        found.setdefault(bytes(name).lower(), bytes(value).decode("latin-1"))
+    return found
+
+
+def _same_origin(headers: dict[bytes, Any], host: str) -> bool:
+    origin = headers.get(b"origin")
+    if origin is not None:
+        return bool(origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}"))
+    return headers.get(b"sec-fetch-site", "none") in ("none", "same-origin")
+
+
+def _too_large() -> Failure:
+    return Failure(
+        413,
+        "too_large",
+        f"the body is larger than {MAX_BODY_BYTES // 1024**2} MiB.",
+        "Send it in smaller batches.",
+        ((b"connection", b"close"),),
+    )
+
+
+def _broken() -> Failure:
+    return Failure(
+        500,
+        "internal",
+        "the service failed on this request.",
+        "The log has the cause under this request_id.",
+    )

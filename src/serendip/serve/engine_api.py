@@ -1,0 +1,103 @@
+"""What the service needs from an engine: the seam between HTTP and everything that answers.
+
+The engine of ``serendip.engine`` fulfils it; tests use a small one that lives in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from serendip.data import Event, Item
+from serendip.engine.answer import Answer, Explanation, Suggestion
+
+
+class Engine(Protocol):
+    """One generation, open for requests. Thread-safe; each call takes a few milliseconds."""
+
+    @property
+    def generation(self) -> str:
+        """Name of the generation that answers, ``gen-3``."""
+        ...
+
+    def search(self, text: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
+        """Items that match ``text``, best first."""
+        ...
+
+    def recommend(
+        self,
+        surface: str,
+        user_id: str = "",
+        item_ids: Sequence[str] = (),
+        k: int = 10,
+        cursor: str = "",
+    ) -> Answer:
+        """Items for a surface, in the context of ``item_ids``, best first."""
+        ...
+
+    def similar(self, item_id: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
+        """Items like one item.
+
+        Raises:
+            UnknownItemError: the item is not in the catalogue.
+        """
+        ...
+
+    def suggest(self, text: str, user_id: str = "", k: int = 8) -> list[Suggestion]:
+        """Queries worth typing after ``text``, best first."""
+        ...
+
+    def explain(
+        self,
+        item_id: str,
+        surface: str,
+        user_id: str = "",
+        text: str = "",
+        item_ids: Sequence[str] = (),
+    ) -> Explanation:
+        """Why an item would be shown to this request.
+
+        Raises:
+            UnknownItemError: the item is not in the catalogue.
+        """
+        ...
+
+    def add_events(self, events: Sequence[Event]) -> int:
+        """Store events; durable when it returns. The number of new ones."""
+        ...
+
+    def add_items(self, items: Sequence[Item]) -> int:
+        """Store items; durable, findable and recommendable when it returns."""
+        ...
+
+    def delete_item(self, item_id: str) -> bool:
+        """Take an item out for good; False where it was not there."""
+        ...
+
+    def item(self, item_id: str) -> Item | None:
+        """One item, None where it is unknown or deleted."""
+        ...
+
+    def semantic_id(self, item_id: str) -> tuple[int, ...]:
+        """Codes of an item, coarse to fine; empty where it is unknown."""
+        ...
+
+    def code_label(self, item_id: str) -> str:
+        """What the items of its first code have in common, ``Horror, Thriller``."""
+        ...
+
+    def users(self, limit: int = 50) -> list[tuple[str, int]]:
+        """The most active known users with their number of events."""
+        ...
+
+    def history(self, user_id: str, limit: int = 50) -> list[Event]:
+        """A user's events, newest first."""
+        ...
+
+    def stats(self) -> Mapping[str, int | float | str]:
+        """Counts for the foot of the page and for ``/metrics``."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and threads; nobody asks again."""
+        ...

@@ -1,0 +1,74 @@
+"""What the service counts about itself, in a registry of its own."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from serendip.serve.asgi import Scope
+from serendip.serve.state import EngineHolder
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Measures:
+    """Counters and timings of one service."""
+
+    content_type = "text/plain; version=0.0.4; charset=utf-8"
+
+    def __init__(self, holder: EngineHolder) -> None:
+        self._holder = holder
+        self._registry = CollectorRegistry()
+        self._seconds = Histogram(
+            "serendip_request_seconds",
+            "Time to answer, by route.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._responses = self._counter("serendip_responses", "Answers by status.", "status")
+        self._empty = self._counter("serendip_empty_results", "Answers without items.", "surface")
+        self._events = self._counter("serendip_events", "Events received.")
+        self._items = self._counter("serendip_items", "Items received.")
+        self._failed_loads = self._gauge(
+            "serendip_failed_loads", "Published generations that could not be loaded."
+        )
+        self._generation = self._gauge(
+            "serendip_generation_info", "The generation in force.", "generation"
+        )
+        self._stats = self._gauge("serendip_engine", "Counts that the engine gives.", "name")
+
+    def observe(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count one answer under its route's pattern, never under its path."""
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self._seconds.labels(route).observe(seconds)
+        self._responses.labels(str(status)).inc()
+
+    def add_empty(self, surface: str) -> None:
+        """Count an answer without items."""
+        self._empty.labels(surface).inc()
+
+    def add_events(self, count: int) -> None:
+        """Count events received."""
+        self._events.inc(count)
+
+    def add_items(self, count: int) -> None:
+        """Count items received."""
+        self._items.inc(count)
+
+    def text(self) -> bytes:
+        """Everything in the text format of Prometheus."""
+        self._failed_loads.set(self._holder.failed_loads)
+        self._generation.clear()
+        if self._holder.is_ready:
+            with self._holder.lease() as engine:
+                self._generation.labels(engine.generation).set(1)
+                for name, value in engine.stats().items():
+                    if isinstance(value, int | float):
+                        self._stats.labels(name).set(value)
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(name, help_text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        return Gauge(name, help_text, labels, registry=self._registry)

@@ -1,0 +1,78 @@
+"""Parameters of the page: lenient about names, as links pick up extra ones, strict about values."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import Field
+from starlette.requests import Request
+
+from serendip.data import Surface
+from serendip.serve import wire
+
+_MAX_FIELDS = 20
+
+
+class PageQuery(wire.Wire):
+    """Everything that a link or form of the page may carry."""
+
+    user: wire.OptionalId = ""
+    """The visitor; empty for a new one."""
+
+    q: wire.Text = ""
+    """What was typed."""
+
+    cursor: wire.Cursor = ""
+    """Where the next part of a list starts."""
+
+    first: wire.Count = 1
+    """1-based place of the first item of the next part."""
+
+    item_id: wire.OptionalId = ""
+    """The item that is explained or liked."""
+
+    surface: Surface = "home"
+    """Where it was shown."""
+
+    source: wire.OptionalId = ""
+    """The item beside which it was shown."""
+
+    request_id: wire.OptionalId = ""
+    """The answer it was part of."""
+
+    position: wire.Count | None = Field(default=None)
+    """1-based place in that answer."""
+
+
+def page_query(request: Request) -> PageQuery:
+    """The parameters of a page.
+
+    Raises:
+        DataError: a known one has a wrong value.
+    """
+    return _read(dict(request.query_params))
+
+
+async def form_query(request: Request) -> PageQuery:
+    """The fields of a posted form.
+
+    Raises:
+        DataError: a known one has a wrong value, or the body is no form.
+    """
+    text = (await request.body()).decode("utf-8", "replace")
+    try:
+        return _read(dict(parse_qsl(text, max_num_fields=_MAX_FIELDS)))
+    except ValueError:
+        return _read({})
+
+
+def visitor_id() -> str:
+    """An id for somebody who has none yet."""
+    return f"visitor-{secrets.token_hex(3)}"
+
+
+def _read(values: dict[str, Any]) -> PageQuery:
+    known = PageQuery.model_fields
+    return wire.read(PageQuery, {k: v for k, v in values.items() if k in known and v != ""})

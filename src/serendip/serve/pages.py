@@ -1,0 +1,168 @@
+"""The page at ``/``: routes that answer with HTML.
+
+Everything is rendered on the server and works as plain links and forms; HTMX and one script make
+it smoother. Text of the catalogue is escaped by the templates and can never become markup.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from jinja2 import Environment, FileSystemLoader
+
+from serendip.data import Event
+from serendip.errors import SerendipError
+from serendip.serve import views
+from serendip.serve.assets import UI_FOLDER, asset_link, assets
+from serendip.serve.engine_api import Engine
+from serendip.serve.page_query import PageQuery, form_query, page_query, visitor_id
+from serendip.serve.replies import Failure
+from serendip.serve.routes import unknown_item
+from serendip.serve.wire import PathId, read
+from serendip.serve.work import Workers
+
+_HTML = "text/html; charset=utf-8"
+_FOR_EVER = "public, max-age=31536000, immutable"
+_NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
+
+View = Callable[[Engine, PageQuery], dict[str, Any]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Pages:
+    """The pages over one set of workers."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._templates = _environment()
+        self.router = APIRouter()
+        for path, endpoint in (
+            ("/", self.feed),
+            ("/search", self.search),
+            ("/why", self.why),
+            ("/more", self.more),
+            ("/items/{item_id:path}", self.item),
+        ):
+            self._add(path, "GET", self._in_html(endpoint))
+        self._add("/like", "POST", self._in_html(self.like))
+        self._add("/static/{name:path}", "GET", self.static)
+
+    def _add(self, path: str, method: str, endpoint: Endpoint) -> None:
+        self.router.add_api_route(path, endpoint, methods=[method], response_model=None)
+
+    async def feed(self, request: Request) -> Response:
+        """The feed of a visitor; a new one gets an id, which all links carry from then on."""
+        asked = _with_visitor(page_query(request))
+        name = "_feed.html" if _is_fragment(request) else "feed.html"
+        return await self._page(name, views.feed, asked)
+
+    async def search(self, request: Request) -> Response:
+        """What was found for the words typed."""
+        return await self._page("search.html", views.search, _with_visitor(page_query(request)))
+
+    async def more(self, request: Request) -> Response:
+        """The next part of a feed or of what was found."""
+        asked = _with_visitor(page_query(request))
+        name = "_more.html" if _is_fragment(request) else "more.html"
+        return await self._page(name, views.more, asked)
+
+    async def item(self, request: Request) -> Response:
+        """One item, what is like it and why it would be shown."""
+        item_id = read(PathId, {"id": request.path_params["item_id"]}).id
+        asked = _with_visitor(page_query(request)).model_copy(update={"item_id": item_id})
+        return await self._page("item.html", views.item, asked)
+
+    async def why(self, request: Request) -> Response:
+        """Why an item is shown: as a panel, or as a page of its own."""
+        asked = _with_visitor(page_query(request))
+        name = "_why.html" if _is_fragment(request) else "why.html"
+        return await self._page(name, views.why, asked)
+
+    async def like(self, request: Request) -> Response:
+        """Store a like; the feed that is shown next knows it."""
+        asked = _with_visitor(await form_query(request))
+
+        def store(engine: Engine) -> str:
+            item = engine.item(asked.item_id)
+            if item is None:
+                raise unknown_item(asked.item_id)
+            engine.add_events([_like(asked)])
+            return item.title or item.item_id
+
+        title = await self._workers.run(store)
+        if not _is_fragment(request):
+            back = views.item_link(asked.item_id, asked.user)
+            return Response(status_code=303, headers={"location": back})
+        body = self._templates.get_template("_liked.html").render(title=title)
+        return Response(body, media_type=_HTML, headers={"hx-trigger": "history-changed"})
+
+    async def static(self, request: Request) -> Response:
+        """A file of the page."""
+        asset = assets().get(request.path_params["name"])
+        if asset is None:
+            failure = Failure(404, "unknown_route", "there is no such file here.")
+            return self._error(failure)
+        headers = {"cache-control": _FOR_EVER}
+        return Response(asset.body, media_type=asset.media_type, headers=headers)
+
+    async def _page(self, name: str, view: View, asked: PageQuery) -> Response:
+        template = self._templates.get_template(name)
+
+        def render(engine: Engine) -> tuple[str, str]:
+            values = view(engine, asked)
+            return template.render(asked=asked, user=asked.user, **values), engine.generation
+
+        body, generation = await self._workers.run(render)
+        headers = {**_NOT_STORED, "x-generation": generation}
+        return Response(body, media_type=_HTML, headers=headers)
+
+    def _in_html(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint with errors answered as a page."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await endpoint(request)
+            except SerendipError as error:
+                return self._error(Failure.of(error))
+
+        return answer
+
+    def _error(self, failure: Failure) -> Response:
+        body = self._templates.get_template("error.html").render(failure=failure, user="")
+        return Response(body, failure.status, media_type=_HTML, headers=dict(_NOT_STORED))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(UI_FOLDER / "templates"),
+        autoescape=True,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["asset"] = asset_link
+    return environment
+
+
+def _is_fragment(request: Request) -> bool:
+    return request.headers.get("hx-request") == "true"
+
+
+def _with_visitor(asked: PageQuery) -> PageQuery:
+    return asked if asked.user else asked.model_copy(update={"user": visitor_id()})
+
+
+def _like(asked: PageQuery) -> Event:
+    return Event(
+        asked.user,
+        asked.item_id,
+        time.time(),
+        "like",
+        request_id=asked.request_id,
+        position=None if asked.position is None else asked.position - 1,
+        surface=asked.surface,
+        query=asked.q,
+    )

@@ -1,0 +1,176 @@
+"""Starts the service: listen first, load behind it, drain at the end.
+
+The socket listens and ``/health/live`` answers before the framework or the engine is imported;
+a thread brings both up, and one assignment puts them in front. SIGTERM lets running requests end.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+
+from serendip.errors import ConfigError
+from serendip.serve.asgi import App, Receive, Scope, Send
+from serendip.serve.door import LOOPBACK_NAMES, Door
+from serendip.serve.engine_api import Engine
+from serendip.serve.replies import Failure, send_body, send_failure
+from serendip.serve.state import EngineHolder
+
+_DRAIN_S = 10
+_KEEP_ALIVE_S = 75
+_BACKLOG = 512
+
+
+class Starter:
+    """Answers while the application is being loaded, and hands over to it from then on."""
+
+    def __init__(self) -> None:
+        self._early: App = Door(_loading)
+        self.app: App | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on to whatever answers by now."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        await (self.app or self._early)(scope, receive, send)
+
+
+def run(
+    open_engine: Callable[[], Engine],
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    on_ready: Callable[[str], None] = lambda address: None,
+    current_generation: Callable[[], str] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; returns when the last request is answered.
+
+    Args:
+        open_engine: opens the published generation; called in a thread, and again for each
+            generation published later.
+        host: a loopback name or address.
+        port: 0 for any free one.
+        on_ready: told the address once the engine answers, in the loading thread.
+        current_generation: reads the name of the published generation, every second; None
+            never looks for another one.
+
+    Raises:
+        ConfigError: the host is not this machine's own, or the port is taken.
+        SerendipError: the first generation could not be opened.
+    """
+    listener = _listen(host, port)
+    holder, starter = EngineHolder(), Starter()
+    config = uvicorn.Config(
+        starter,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="on",
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
+    server = uvicorn.Server(config)
+    failures: list[Exception] = []
+
+    def load() -> None:
+        try:
+            _bring_up(starter, holder, open_engine)
+        except Exception as error:  # noqa: BLE001 - handed to the main thread, which raises it
+            failures.append(error)
+            server.should_exit = True
+            return
+        if current_generation is not None:
+            holder.watch(current_generation, open_engine)
+        on_ready(_address(listener, host))
+
+    loader = threading.Thread(target=load, name="loader", daemon=True)
+    loader.start()
+    try:
+        with _signals_end_quietly():
+            server.run(sockets=[listener])
+    finally:
+        holder.close()
+        listener.close()
+    if failures:
+        raise failures[0]
+
+
+def _bring_up(starter: Starter, holder: EngineHolder, open_engine: Callable[[], Engine]) -> None:
+    """Import the application, open the engine, and only then let requests in."""
+    from serendip.serve.app import build_app
+
+    app = build_app(holder)
+    holder.swap(open_engine())
+    starter.app = app
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if host not in {name.strip("[]") for name in LOOPBACK_NAMES}:
+        raise ConfigError(
+            f"host {host!r} can be reached from other machines, and there is no login yet.",
+            "Use 127.0.0.1, and a proxy of your own in front of it.",
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise ConfigError(
+            f"port {port} of {host} cannot be used: {error}.", "Give another one, or 0 for any."
+        ) from None
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _address(listener: socket.socket, host: str) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def _signals_end_quietly() -> Iterator[None]:
+    """The server raises its signal again when it has drained; it has done its work by then."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kinds = (signal.SIGTERM, signal.SIGINT)
+    before = {kind: signal.signal(kind, _nothing) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """Take a signal that is already obeyed."""
+
+
+async def _loading(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["path"] == "/health/live":
+        await send_body(send, 200, b'{"status":"live"}')
+        return
+    failure = Failure(
+        503,
+        "loading",
+        "the service is still loading.",
+        "Try again in a moment; /health/ready says when.",
+        ((b"retry-after", b"1"),),
+    )
+    await send_failure(scope, send, failure)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,130 @@
+"""The engine in force, and its replacement without a failed request.
+
+There is one reference. A request leases it for its whole life, so one answer never mixes two
+generations; a replaced engine is closed when its last lease ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from serendip.errors import NotTrainedError
+from serendip.serve.engine_api import Engine
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Slot:
+    engine: Engine
+    leases: int = 0
+    retired: bool = False
+
+
+class EngineHolder:
+    """Holds the engine that answers; thread-safe."""
+
+    def __init__(self) -> None:
+        self._slot: _Slot | None = None
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._watch: threading.Thread | None = None
+        self.failed_loads = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """True once an engine answers."""
+        return self._slot is not None
+
+    @property
+    def generation(self) -> str:
+        """Name of the generation in force; empty while there is none."""
+        slot = self._slot
+        return slot.engine.generation if slot else ""
+
+    @contextmanager
+    def lease(self) -> Iterator[Engine]:
+        """The engine in force; it stays open until the lease ends.
+
+        Raises:
+            NotTrainedError: no engine is loaded yet.
+        """
+        with self._lock:
+            slot = self._slot
+            if slot is None:
+                raise NotTrainedError("the service is still loading.", "Try again in a moment.")
+            slot.leases += 1
+        try:
+            yield slot.engine
+        finally:
+            self._release(slot)
+
+    def swap(self, engine: Engine) -> None:
+        """Answer from ``engine`` from now on; the old one ends with its last request."""
+        with self._lock:
+            old, self._slot = self._slot, _Slot(engine)
+        if old is not None:
+            self._retire(old)
+
+    def watch(
+        self,
+        current_generation: Callable[[], str],
+        open_engine: Callable[[], Engine],
+        every_s: float = 1.0,
+    ) -> None:
+        """Follow the published pointer from a thread of its own until ``close``."""
+        self._watch = threading.Thread(
+            target=self._follow,
+            args=(current_generation, open_engine, every_s),
+            name="generation-watch",
+            daemon=True,
+        )
+        self._watch.start()
+
+    def close(self) -> None:
+        """Stop watching and close the engine when its last request ends."""
+        self._stopped.set()
+        if self._watch is not None:
+            self._watch.join(timeout=10)
+        with self._lock:
+            slot, self._slot = self._slot, None
+        if slot is not None:
+            self._retire(slot)
+
+    def _follow(
+        self,
+        current_generation: Callable[[], str],
+        open_engine: Callable[[], Engine],
+        every_s: float,
+    ) -> None:
+        refused = ""
+        while not self._stopped.wait(every_s):
+            name = ""
+            try:
+                name = current_generation()
+                if name in ("", self.generation, refused):
+                    continue
+                self.swap(open_engine())
+                _log.info("now answering from %s", name)
+            except Exception:  # noqa: BLE001 - whatever is wrong with the new one, the old one answers on
+                refused = name
+                self.failed_loads += 1
+                _log.exception("generation %r could not be loaded; the old one stays", name)
+
+    def _release(self, slot: _Slot) -> None:
+        with self._lock:
+            slot.leases -= 1
+            finished = slot.retired and slot.leases == 0
+        if finished:
+            slot.engine.close()
+
+    def _retire(self, slot: _Slot) -> None:
+        with self._lock:
+            slot.retired = True
+            finished = slot.leases == 0
+        if finished:
+            slot.engine.close()

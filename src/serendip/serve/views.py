@@ -1,0 +1,244 @@
+"""What each page shows, as plain values for its template; no HTML and no HTTP here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from serendip.data import Event, Item
+from serendip.engine.answer import Answer, Evidence
+from serendip.errors import UnknownItemError
+from serendip.serve.cards import (
+    Card,
+    Context,
+    card_of,
+    cards_of,
+    cover_of,
+    item_link,
+    liked_ids,
+    meta_of,
+)
+from serendip.serve.engine_api import Engine
+from serendip.serve.page_query import PageQuery
+from serendip.serve.routes import unknown_item
+
+__all__ = ["feed", "item", "item_link", "more", "search", "why"]
+
+_FEED_ITEMS = 18
+_FOUND_ITEMS = 24
+_ROW_ITEMS = 12
+_BECAUSE_ROWS = 2
+_HISTORY_SHOWN = 60
+_RECENT_ITEMS = 12
+_KNOWN_USERS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A titled row of cards; ``anchor`` is the item it follows from, empty where there is none."""
+
+    title: str
+    cards: list[Card]
+    anchor: str = ""
+    anchor_link: str = ""
+
+
+def feed(engine: Engine, asked: PageQuery) -> dict[str, Any]:
+    """For you, because you ..., and what the visitor did."""
+    history = engine.history(asked.user, _HISTORY_SHOWN)
+    context = Context(asked.user, "home", liked=liked_ids(history))
+    answer = engine.recommend("home", asked.user, k=_FEED_ITEMS)
+    return _frame(engine, asked, history) | {
+        "cards": cards_of(engine, answer, context),
+        "more_link": _more_link(answer, context, _FEED_ITEMS),
+        "rows": _because_rows(engine, asked.user, history, context.liked),
+        "recent": _recent(engine, history, context),
+        "degraded": answer.degraded,
+        "is_new": not history,
+    }
+
+
+def search(engine: Engine, asked: PageQuery) -> dict[str, Any]:
+    """What was found, and other spellings worth trying."""
+    history = engine.history(asked.user, _HISTORY_SHOWN)
+    context = Context(asked.user, "search", asked.q, liked=liked_ids(history))
+    words = asked.q.strip()
+    answer = engine.search(words, asked.user, k=_FOUND_ITEMS) if words else None
+    others = engine.suggest(words, asked.user) if words else []
+    return _frame(engine, asked, history) | {
+        "cards": cards_of(engine, answer, context) if answer else [],
+        "more_link": _more_link(answer, context, _FOUND_ITEMS) if answer else "",
+        "chips": [
+            (one.text, f"/search?{urlencode({'q': one.text, 'user': asked.user})}")
+            for one in others
+            if one.text.casefold() != words.casefold()
+        ][:6],
+        "degraded": answer.degraded if answer else (),
+    }
+
+
+def more(engine: Engine, asked: PageQuery) -> dict[str, Any]:
+    """The next part of a feed or of what was found."""
+    history = engine.history(asked.user, _HISTORY_SHOWN)
+    context = Context(asked.user, asked.surface, asked.q, liked=liked_ids(history))
+    if asked.surface == "search":
+        answer = engine.search(asked.q, asked.user, _FOUND_ITEMS, asked.cursor)
+    else:
+        answer = engine.recommend("home", asked.user, (), _FOUND_ITEMS, asked.cursor)
+    first = asked.first - 1
+    return _frame(engine, asked, history) | {
+        "cards": cards_of(engine, answer, context, first),
+        "more_link": _more_link(answer, context, first + _FOUND_ITEMS),
+    }
+
+
+def item(engine: Engine, asked: PageQuery) -> dict[str, Any]:
+    """One item with its attributes, its codes and what is like it.
+
+    Raises:
+        UnknownItemError: it is not in the catalogue.
+    """
+    found = engine.item(asked.item_id)
+    if found is None:
+        raise unknown_item(asked.item_id)
+    history = engine.history(asked.user, _HISTORY_SHOWN)
+    context = Context(asked.user, "similar", source=asked.item_id, liked=liked_ids(history))
+    answer = engine.similar(asked.item_id, asked.user, _ROW_ITEMS)
+    home = Context(asked.user, asked.surface, asked.q, asked.source, context.liked)
+    return _frame(engine, asked, history) | {
+        "card": card_of(engine, found, home),
+        "item": found,
+        "facts": _facts(found, asked.user),
+        "codes": engine.semantic_id(asked.item_id),
+        "code_label": engine.code_label(asked.item_id),
+        "similar": cards_of(engine, answer, context),
+        "meta": meta_of(found),
+    }
+
+
+def why(engine: Engine, asked: PageQuery) -> dict[str, Any]:
+    """The evidence for an item, then the numbers, then the stages.
+
+    Raises:
+        UnknownItemError: it is not in the catalogue.
+    """
+    found = engine.item(asked.item_id)
+    if found is None:
+        raise unknown_item(asked.item_id)
+    sources = [asked.source] if asked.source else []
+    surface = "search" if asked.q else asked.surface
+    told = engine.explain(asked.item_id, surface, asked.user, asked.q, sources)
+    history = engine.history(asked.user, _HISTORY_SHOWN)
+    parts = {name: value for name, value in told.parts.items() if math.isfinite(value)}
+    largest = max(map(abs, parts.values()), default=1.0) or 1.0
+    widest = max(told.trace.values(), default=1) or 1
+    return _frame(engine, asked, history) | {
+        "card": card_of(engine, found, Context(asked.user, surface)),
+        "grounds": [_ground(engine, one, asked.user) for one in told.evidence],
+        "parts": [(name, value, _percent(abs(value) / largest)) for name, value in parts.items()],
+        "stages": [(name, count, _percent(count / widest)) for name, count in told.trace.items()],
+        "semantic_id": told.semantic_id,
+        "code_label": engine.code_label(asked.item_id),
+        "place": None if told.position is None else told.position + 1,
+        "surface": surface,
+    }
+
+
+def _frame(engine: Engine, asked: PageQuery, history: list[Event]) -> dict[str, Any]:
+    """What every page has around it."""
+    return {
+        "known_users": engine.users(_KNOWN_USERS),
+        "num_events": len(history),
+        "has_more_events": len(history) == _HISTORY_SHOWN,
+        "stats": engine.stats(),
+        "q": asked.q,
+    }
+
+
+def _because_rows(
+    engine: Engine, user_id: str, history: list[Event], liked: frozenset[str]
+) -> list[Row]:
+    """One row for each of the newest items that has something like it, likes first."""
+    newest = list(dict.fromkeys(event.item_id for event in history if event.item_id))
+    newest.sort(key=lambda item_id: item_id not in liked)
+    rows: list[Row] = []
+    for item_id in newest[: 2 * _BECAUSE_ROWS]:
+        anchor = engine.item(item_id)
+        if anchor is None or len(rows) == _BECAUSE_ROWS:
+            continue
+        context = Context(user_id, "similar", source=item_id, liked=liked)
+        try:
+            answer = engine.similar(item_id, user_id, _ROW_ITEMS)
+        except UnknownItemError:  # deleted since it was looked up
+            continue
+        verb = "liked" if item_id in liked else "chose"
+        cards = cards_of(engine, answer, context)
+        if cards:
+            title = anchor.title or item_id
+            rows.append(Row(f"Because you {verb}", cards, title, item_link(item_id, user_id)))
+    return rows
+
+
+def _recent(engine: Engine, history: list[Event], context: Context) -> list[Card]:
+    """The items that the visitor dealt with last, each once."""
+    found: list[Card] = []
+    for item_id in dict.fromkeys(event.item_id for event in history):
+        item = engine.item(item_id)
+        if item is not None:
+            found.append(card_of(engine, item, context))
+        if len(found) == _RECENT_ITEMS:
+            break
+    return found
+
+
+def _more_link(answer: Answer, context: Context, shown: int) -> str:
+    if not answer.next or shown >= 1000:
+        return ""
+    values = {
+        "user": context.user_id,
+        "surface": context.surface,
+        "cursor": answer.next,
+        "first": str(shown + 1),
+    }
+    if context.q:
+        values["q"] = context.q
+    return f"/more?{urlencode(values)}"
+
+
+def _facts(found: Item, user_id: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(name, [(word, link to a search for it)]) of every attribute; numbers have no link."""
+    facts = []
+    for name, value in found.attributes.items():
+        words = list(value) if isinstance(value, tuple) else [found.field_text(name)]
+        linked = isinstance(value, tuple)
+        facts.append(
+            (
+                name.replace("_", " ").capitalize(),
+                [
+                    (
+                        word,
+                        f"/search?{urlencode({'q': word, 'user': user_id})}" if linked else "",
+                    )
+                    for word in words
+                    if word
+                ],
+            )
+        )
+    return [(name, words) for name, words in facts if words]
+
+
+def _ground(engine: Engine, one: Evidence, user_id: str) -> dict[str, Any]:
+    anchor = engine.item(one.item_id) if one.item_id else None
+    return {
+        "kind": one.kind,
+        "text": one.text,
+        "cover": cover_of(engine, anchor) if anchor else None,
+        "link": item_link(one.item_id, user_id) if anchor else "",
+    }
+
+
+def _percent(share: float) -> int:
+    """A share in [0, 1] in whole percent."""
+    return max(0, min(100, round(share * 100)))

@@ -1,0 +1,185 @@
+"""A whole engine in memory: films that share genres are alike, the liked ones lead the feed."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+
+from serendip.data import SURFACES, Event, Item
+from serendip.engine.answer import Answer, AnswerItem, Evidence, Explanation, Suggestion
+from serendip.errors import DataError, UnknownItemError, UnsupportedError
+
+GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Thriller")
+
+
+def film(number: int) -> Item:
+    """Film number n: title, year and two genres that follow from n."""
+    genres = (GENRES[number % 6], GENRES[(number // 2 + 1) % 6])
+    return Item(
+        f"f{number}",
+        f"Film {number:03d}",
+        f"A story about the number {number}.",
+        {"year": float(1950 + number % 70), "genres": tuple(dict.fromkeys(genres))},
+    )
+
+
+class TinyEngine:
+    """Keeps everything in dicts; fast, exact and small enough to predict."""
+
+    def __init__(self, items: Sequence[Item] | None = None, generation: str = "gen-1") -> None:
+        self.generation = generation
+        self._lock = threading.Lock()
+        chosen = [film(number) for number in range(60)] if items is None else items
+        self._items = {item.item_id: item for item in chosen}
+        self._events: list[Event] = []
+        self._event_ids: set[str] = set()
+        self._answers = 0
+        self.is_closed = False
+
+    def search(self, text: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
+        words = text.casefold().split()
+        scores = {
+            item.item_id: float(sum(word in _words(item) for word in words))
+            for item in self._items.values()
+        }
+        found = {item_id: score for item_id, score in scores.items() if score > 0}
+        return self._answer("search", found, f"Matches “{text}”", k, cursor)
+
+    def recommend(
+        self,
+        surface: str,
+        user_id: str = "",
+        item_ids: Sequence[str] = (),
+        k: int = 10,
+        cursor: str = "",
+    ) -> Answer:
+        if surface not in SURFACES:
+            raise UnsupportedError(f"surface {surface!r} is not configured.")
+        context = [self._known(item_id) for item_id in item_ids]
+        seen = [event.item_id for event in self._events if event.user_id == user_id]
+        context += [self._items[item_id] for item_id in seen if item_id in self._items]
+        taste = Counter(genre for item in context for genre in _genres(item))
+        scores = {
+            item.item_id: float(sum(taste[genre] for genre in _genres(item)))
+            for item in self._items.values()
+            if item.item_id not in seen and item.item_id not in item_ids
+        }
+        return self._answer(surface, scores, "Shares genres with your history", k, cursor)
+
+    def similar(self, item_id: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
+        genres = set(_genres(self._known(item_id)))
+        scores = {
+            item.item_id: float(len(genres & set(_genres(item))))
+            for item in self._items.values()
+            if item.item_id != item_id
+        }
+        return self._answer("similar", scores, "Shares genres", k, cursor)
+
+    def suggest(self, text: str, user_id: str = "", k: int = 8) -> list[Suggestion]:
+        start = text.casefold().strip()
+        titles = [
+            Suggestion(item.title, "title", item.item_id)
+            for item in self._items.values()
+            if start and item.title.casefold().startswith(start)
+        ]
+        genres = [Suggestion(g, "attribute") for g in GENRES if g.casefold().startswith(start)]
+        return ((genres if start else []) + titles)[:k]
+
+    def explain(
+        self,
+        item_id: str,
+        surface: str,
+        user_id: str = "",
+        text: str = "",
+        item_ids: Sequence[str] = (),
+    ) -> Explanation:
+        item = self._known(item_id)
+        anchors = [event.item_id for event in self.history(user_id)]
+        evidence = [
+            Evidence("content", f"Similar to {self._items[a].title}", 0.5, a)
+            for a in dict.fromkeys(anchors)
+            if a in self._items and set(_genres(self._items[a])) & set(_genres(item))
+        ]
+        trace = {"sources": len(self._items), "filters": len(self._items) - 1, "selected": 10}
+        codes = "-".join(map(str, self.semantic_id(item_id)))
+        parts = {"content": 0.5, "popularity": 0.25, "nothing": float("nan")}
+        return Explanation(item_id, tuple(evidence[:3]), parts, codes, trace, 0)
+
+    def add_events(self, events: Sequence[Event]) -> int:
+        with self._lock:
+            new = [e for e in events if not e.event_id or e.event_id not in self._event_ids]
+            self._event_ids.update(event.event_id for event in new)
+            self._events += new
+        return len(new)
+
+    def add_items(self, items: Sequence[Item]) -> int:
+        with self._lock:
+            new = sum(item.item_id not in self._items for item in items)
+            self._items = self._items | {item.item_id: item for item in items}
+        return new
+
+    def delete_item(self, item_id: str) -> bool:
+        with self._lock:
+            left = dict(self._items)
+            found = left.pop(item_id, None)
+            self._items = left
+        return found is not None
+
+    def item(self, item_id: str) -> Item | None:
+        return self._items.get(item_id)
+
+    def semantic_id(self, item_id: str) -> tuple[int, ...]:
+        item = self._items.get(item_id)
+        if item is None:
+            return ()
+        genres = _genres(item) or ("none",)
+        levels = (genres[0], genres[-1], item_id)
+        return tuple(zlib.crc32(level.encode("utf-8", "replace")) % 64 for level in levels)
+
+    def code_label(self, item_id: str) -> str:
+        item = self._items.get(item_id)
+        return ", ".join(_genres(item)) if item else ""
+
+    def users(self, limit: int = 50) -> list[tuple[str, int]]:
+        return Counter(event.user_id for event in self._events).most_common(limit)
+
+    def history(self, user_id: str, limit: int = 50) -> list[Event]:
+        return [event for event in reversed(self._events) if event.user_id == user_id][:limit]
+
+    def stats(self) -> dict[str, int | float | str]:
+        counts = {"items": len(self._items), "events": len(self._events)}
+        return {"generation": self.generation, **counts}
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def _known(self, item_id: str) -> Item:
+        if item_id not in self._items:
+            raise UnknownItemError(f"item {item_id!r} is not in the catalogue.")
+        return self._items[item_id]
+
+    def _answer(
+        self, surface: str, scores: dict[str, float], reason: str, k: int, cursor: str
+    ) -> Answer:
+        if cursor and not cursor.isdecimal():
+            raise DataError(f"cursor {cursor!r} is not valid.")
+        first = int(cursor[:6] or 0)
+        order = sorted(scores, key=lambda item_id: (-scores[item_id], item_id))
+        items = tuple(
+            AnswerItem(i, scores[i], {"match": scores[i]}, reason if scores[i] else "")
+            for i in order[first : first + k]
+        )
+        self._answers += 1
+        following = str(first + k) if first + k < len(order) else ""
+        return Answer(f"r{self._answers}", self.generation, surface, items, following)
+
+
+def _genres(item: Item) -> tuple[str, ...]:
+    value = item.attributes.get("genres", ())
+    return value if isinstance(value, tuple) else ()
+
+
+def _words(item: Item) -> set[str]:
+    return set(f"{item.title} {' '.join(_genres(item))}".casefold().split())
