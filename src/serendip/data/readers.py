@@ -19,18 +19,18 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from serendip.config import Config
+from serendip.data.broken_rows import BrokenRows
 from serendip.data.columns import REQUIRED, TableKind, canonical_columns, guess_mapping
 from serendip.data.event import Event
 from serendip.data.item import Attribute, Item
 from serendip.data.storable import event_problem, item_problem
-from serendip.data.tables import Cell, Row, Table, open_table
+from serendip.data.tables import Cell, Row, open_table
 from serendip.data.times import parse_time
 from serendip.data.title import plain_title
 from serendip.errors import DataError
 
 TitleStyle = Literal["plain", "library"]
 
-_SHOWN = 5
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d+)?")
 
 
@@ -103,7 +103,7 @@ class ItemsRead:
         table = open_table(self.path)
         rows = list(table.rows([*self.mapping.values(), *self.attributes.values()]))
         parsed = self._attribute_rows(rows)
-        problems = _Problems(table)
+        problems = BrokenRows(table)
         for number, (row, attributes) in enumerate(zip(rows, parsed, strict=True)):
             try:
                 item = self._item(row, attributes)
@@ -166,7 +166,7 @@ class EventsRead:
         if self.path is None:
             return
         table = open_table(self.path)
-        problems = _Problems(table)
+        problems = BrokenRows(table)
         names = tuple(self.mapping)
         for number, row in enumerate(table.rows(list(self.mapping.values()))):
             try:
@@ -228,37 +228,6 @@ def read_events(config: EventsConfig, base_folder: Path) -> EventsRead:
     return EventsRead(
         path, _settled(config.columns, open_table(path).columns, "events", path), config
     )
-
-
-class _Problems:
-    """Broken rows of one file: all counted, the first ones kept."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-        self._first: list[tuple[int, str]] = []
-        self._count = 0
-
-    def add(self, row: int, reason: str) -> None:
-        self._count += 1
-        if len(self._first) < _SHOWN:
-            self._first.append((row, reason))
-
-    def refuse(self) -> None:
-        """Raise DataError where anything is broken."""
-        broken = self._table.broken
-        count = self._count + len(broken)
-        if not count:
-            return
-        places = self._table.places([row for row, _ in self._first])
-        named = [(place, reason) for place, (_, reason) in zip(places, self._first, strict=True)]
-        first = sorted([*named, *broken], key=lambda pair: int(pair[0].split()[1]))[:_SHOWN]
-        listed = "; ".join(f"{place}: {reason}" for place, reason in first)
-        more = f"; and {count - len(first)} more" if count > len(first) else ""
-        rows = "1 row is" if count == 1 else f"{count} rows are"
-        raise DataError(
-            f"{self._table.path.name}: {rows} broken: {listed}{more}.",
-            "Nothing was imported. Mend or remove these rows.",
-        )
 
 
 def _check_mapping(mapping: Mapping[str, str], kind: TableKind) -> None:

@@ -1,0 +1,277 @@
+"""The doctor: named checks of what is in the store, each PASS, WARN or FAIL.
+
+One function per check; it sees items and events as columns and says how many of how many are
+wrong, with up to ten examples. Nothing is changed or dropped here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.checked import MAX_EXAMPLES, Checked
+from serendip.data.event_columns import EventColumns
+from serendip.data.item import Item
+from serendip.data.store import IMPORT_KEY, Store
+from serendip.data.vocabulary import Vocabulary
+
+Status: TypeAlias = Literal["PASS", "WARN", "FAIL"]
+
+YEAR_1990 = 631_152_000.0
+DAY = 86_400.0
+LONG_TEXT = 10_000
+MAX_TIED_SHARE = 0.2
+MAX_TOP_USER_SHARE = 0.2
+MAX_VALUE = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What one check found.
+
+    Args:
+        name: of the check.
+        status: PASS, WARN (can be worked with) or FAIL (cannot).
+        count: how many are concerned.
+        total: of how many.
+        message: one sentence for people.
+        examples: up to ten of them.
+    """
+
+    name: str
+    status: Status
+    count: int
+    total: int
+    message: str
+    examples: tuple[str, ...] = ()
+
+
+Check: TypeAlias = Callable[[Checked], CheckResult]
+
+
+def run_checks(
+    items: Store | Iterable[Item], events: EventColumns | None = None, now: float | None = None
+) -> list[CheckResult]:
+    """Run every check.
+
+    Args:
+        items: a store, or items.
+        events: the log of these items; not needed with a store.
+        now: Unix seconds, the machine's clock if not given.
+    """
+    moment = time.time() if now is None else now
+    if isinstance(items, Store):
+        content = items.content()
+        note = json.loads(items.meta(IMPORT_KEY) or "{}")
+        repeated = (int(note.get("duplicate_items", 0)), tuple(note.get("examples", ())))
+        checked = Checked(content.items, content.events, moment, repeated)
+    else:
+        given = list(items)
+        counts = Counter(item.item_id for item in given)
+        names = tuple(name for name, count in counts.items() if count > 1)
+        repeated = (len(given) - len(counts), names[:MAX_EXAMPLES])
+        log = EventColumns.of_rows([]) if events is None else events
+        checked = Checked(given, log, moment, repeated)
+    return [check(checked) for check in CHECKS]
+
+
+def has_items(data: Checked) -> CheckResult:
+    """An empty catalogue leaves nothing to find."""
+    count = len(data.items)
+    status: Status = "FAIL" if not count else "WARN" if count == 1 else "PASS"
+    return CheckResult("catalogue", status, count, count, f"{count:,} items")
+
+
+def has_events(data: Checked) -> CheckResult:
+    """Without events only content can be searched."""
+    count = len(data.events)
+    words = f"{count:,} events" if count else "no events: search and similar items will work alone"
+    return CheckResult("events", "PASS" if count else "WARN", count, count, words)
+
+
+def has_users(data: Checked) -> CheckResult:
+    """One user teaches nothing about others."""
+    count = len(data.user_names)
+    return CheckResult("users", "WARN" if count < 2 else "PASS", count, count, f"{count:,} users")
+
+
+def duplicate_items(data: Checked) -> CheckResult:
+    """Item ids that came more than once; the last row counts."""
+    count, examples = data.repeated_ids
+    message = "rows repeat an item id; the last one counts"
+    return _warn("duplicate item ids", count, len(data.items) + count, message, examples)
+
+
+def duplicate_events(data: Checked) -> CheckResult:
+    """Events equal in user, item, time, action and value."""
+    columns = data.events
+    numbers = np.column_stack(
+        [
+            data.users,
+            data.logged.numbers(columns.item_ids),
+            columns.timestamps,
+            Vocabulary(dict.fromkeys(columns.actions)).numbers(columns.actions),
+            np.nan_to_num(columns.values, nan=np.inf),
+        ]
+    )
+    order = np.lexsort(numbers.T)
+    repeats = np.zeros(len(columns), dtype=np.bool_)
+    repeats[order[1:]] = (numbers[order[1:]] == numbers[order[:-1]]).all(axis=1)
+    message = "events equal another one in user, item, time, action and value"
+    return _warn("duplicate events", int(repeats.sum()), len(columns), message, data.show(repeats))
+
+
+def unknown_items(data: Checked) -> CheckResult:
+    """Events on items that the catalogue does not hold; nothing can be learned from them."""
+    unknown = np.fromiter(
+        (bool(name) and name not in data.known_ids for name in data.logged.ids), dtype=np.bool_
+    )
+    rows = unknown[data.logged.numbers(data.events.item_ids)]
+    names = [data.logged.id(number) for number in np.flatnonzero(unknown)[:MAX_EXAMPLES].tolist()]
+    count, total = int(rows.sum()), len(rows)
+    message = "events name an item that is not in the catalogue; they are left out"
+    if total and count == total:
+        return CheckResult("events on unknown items", "FAIL", count, total, message, tuple(names))
+    return _warn("events on unknown items", count, total, message, names)
+
+
+def unseen_items(data: Checked) -> CheckResult:
+    """Items without an event: only their content speaks for them."""
+    unseen = [item.item_id for item in data.items if item.item_id not in data.logged]
+    share = len(unseen) / max(1, len(data.items))
+    message = "items have no event; they are found by content"
+    found = _warn("items never seen", len(unseen), len(data.items), message, unseen)
+    return found if share > 0.5 else _as_pass(found)
+
+
+def missing_titles(data: Checked) -> CheckResult:
+    """Items that cannot be shown or found by name."""
+    missing = [item.item_id for item in data.items if not item.title.strip()]
+    return _warn("missing titles", len(missing), len(data.items), "items have no title", missing)
+
+
+def duplicate_titles(data: Checked) -> CheckResult:
+    """Different items with one title; a person cannot tell them apart by it."""
+    counts = Counter(item.title for item in data.items if item.title)
+    shared = {title: count for title, count in counts.items() if count > 1}
+    message = "items share their title with another one"
+    found = _warn("duplicate titles", sum(shared.values()), len(data.items), message, list(shared))
+    return found if found.count > 0.05 * found.total else _as_pass(found)
+
+
+def impossible_times(data: Checked) -> CheckResult:
+    """Times at or before 1970, before 1990 or after now: often a wrong unit."""
+    times = data.events.timestamps
+    wrong = (times < YEAR_1990) | (times > data.now + DAY)
+    message = "events lie before 1990 or in the future; is the unit right?"
+    return _warn("impossible times", int(wrong.sum()), len(times), message, data.show(wrong))
+
+
+def equal_times(data: Checked) -> CheckResult:
+    """All events at one time: there is no before and after to learn."""
+    times = data.events.timestamps
+    equal = len(times) > 1 and bool(times[0] == times[-1])
+    count = len(times) if equal else 0
+    message = "events all have the same time; nothing can be judged by time"
+    return _warn("equal times", count, len(times), message, data.show(times == times[:1])[:1])
+
+
+def same_second_bursts(data: Checked) -> CheckResult:
+    """Events of one user in one second: their order cannot be trusted."""
+    seconds = np.floor(data.events.timestamps)
+    order = np.lexsort((seconds, data.users))
+    users, seconds = data.users[order], seconds[order]
+    same = (users[1:] == users[:-1]) & (seconds[1:] == seconds[:-1])
+    tied = np.zeros(len(order), dtype=np.bool_)
+    tied[order[1:]] |= same
+    tied[order[:-1]] |= same
+    message = "events share their second with another one of the same user; their order is chance"
+    found = _warn(
+        "same-second bursts", int(tied.sum()), len(tied), message, _names(data, data.users[tied])
+    )
+    return found if found.count > MAX_TIED_SHARE * found.total else _as_pass(found)
+
+
+def single_event_users(data: Checked) -> CheckResult:
+    """Users with one event: they have a next one for nobody to learn from."""
+    single = np.flatnonzero(data.by_user == 1)
+    message = "users have one event only"
+    names = _names(data, single)
+    found = _warn("users with one event", len(single), len(data.user_names), message, names)
+    return found if found.count > 0.5 * found.total else _as_pass(found)
+
+
+def top_user(data: Checked) -> CheckResult:
+    """One user with a large share of the log is a robot or a test account."""
+    most = int(data.by_user.max(initial=0))
+    names = _names(data, np.flatnonzero(data.by_user == most)[:1]) if most else ()
+    message = "events come from the most active user"
+    found = _warn("share of the top user", most, len(data.events), message, names)
+    many = len(data.user_names) > 1 and most > MAX_TOP_USER_SHARE * len(data.events)
+    return found if many else _as_pass(found)
+
+
+def odd_values(data: Checked) -> CheckResult:
+    """Values beyond a million, or one and the same value throughout."""
+    values = data.events.values
+    given = values[~np.isnan(values)]
+    odd = np.abs(values) > MAX_VALUE
+    if len(given) > 1 and (given == given[0]).all():
+        message = f"values are all {given[0]:g}; they say nothing"
+        return CheckResult("values", "WARN", len(given), len(values), message)
+    message = f"values are beyond {MAX_VALUE:,.0f}"
+    if len(given):
+        message += f" (they range from {given.min():g} to {given.max():g})"
+    return _warn("values", int(odd.sum()), len(given), message, data.show(odd))
+
+
+def long_texts(data: Checked) -> CheckResult:
+    """Titles and descriptions of which an encoder will only read the beginning."""
+    long = [
+        item.item_id for item in data.items if len(item.title) + len(item.description) > LONG_TEXT
+    ]
+    message = f"items have more than {LONG_TEXT:,} characters of text"
+    return _warn("very long texts", len(long), len(data.items), message, long)
+
+
+def unprintable_ids(data: Checked) -> CheckResult:
+    """Ids with control or invisible characters: two that look alike may differ."""
+    names = [*(item.item_id for item in data.items), *data.user_names.ids]
+    odd = [ascii(name) for name in names if not name.isprintable()]
+    return _warn("unprintable ids", len(odd), len(names), "ids hold invisible characters", odd)
+
+
+CHECKS: tuple[Check, ...] = (
+    *(has_items, has_events, has_users),
+    *(duplicate_items, missing_titles, duplicate_titles, long_texts, unseen_items),
+    *(duplicate_events, unknown_items, impossible_times, equal_times, same_second_bursts),
+    *(single_event_users, top_user, odd_values, unprintable_ids),
+)
+
+
+def _warn(name: str, count: int, total: int, message: str, examples: Sequence[str]) -> CheckResult:
+    share = f" ({count / total:.1%})" if count and total else ""
+    return CheckResult(
+        name,
+        "WARN" if count else "PASS",
+        count,
+        total,
+        f"{count:,} of {total:,} {message}{share}",
+        tuple(examples[:MAX_EXAMPLES]) if count else (),
+    )
+
+
+def _as_pass(found: CheckResult) -> CheckResult:
+    return CheckResult(found.name, "PASS", found.count, found.total, found.message, found.examples)
+
+
+def _names(data: Checked, numbers: NDArray[np.integer[Any]]) -> tuple[str, ...]:
+    distinct = list(dict.fromkeys(numbers.tolist()))[:MAX_EXAMPLES]
+    return tuple(data.user_names.ids_of(distinct))
