@@ -123,6 +123,33 @@ def test_a_deleted_item_is_never_answered(searcher):
             assert not {0, 16} & set(found(gone, text, 50, vector))
 
 
+def test_a_changed_item_is_found_by_its_new_words_only(searcher):
+    newer = searcher.with_items([film("n", "Zebra")], vectors(20)[19:])
+    vector = vectors(30)[28:]
+    items = [film("f0", "Giraffe"), film("n", "Lion")]
+    changed = newer.with_changed_items(np.array([0, 16]), items, vector)
+    assert found(changed, "giraffe") == [0]
+    assert found(changed, "lion") == [16]
+    assert found(changed, "zebra") == []
+    assert 0 not in found(changed, "the matrix") and 0 not in found(changed, "matirx")
+    assert found(changed, "qqqq", vector=vector[0])[0] == 0
+    assert found(changed, "qqqq", vector=vector[1])[0] == 16
+    again = changed.with_changed_items([0], [film("f0", "Hamlet")], vector[:1])
+    assert found(again, "hamlet")[:2] == [0, 3]
+    assert found(again, "giraffe") == []
+    assert found(newer, "the matrix")[0] == 0
+
+
+def test_a_deleted_item_comes_back_when_it_is_posted_again(searcher):
+    gone = searcher.without_items([0])
+    back = gone.with_changed_items([0], [film("f0", "The Matrix")], vectors()[:1])
+    for text in ("The Matrix", "the matirx", "matrix"):
+        assert found(gone, text)[:1] != [0]
+        assert found(back, text)[0] == 0
+    with pytest.raises(DataError, match="item number 16"):
+        searcher.with_changed_items([16], [film("x", "X")], vectors()[:1])
+
+
 def test_only_allowed_items_are_answered(searcher):
     allowed = np.ones(16, dtype=np.bool_)
     allowed[[0, 3]] = False

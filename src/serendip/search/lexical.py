@@ -60,7 +60,8 @@ class LexicalIndex:
     Args:
         config: weights and fields.
         statistics: of the built index.
-        posted: words of items posted after the build.
+        posted: words of items posted, or changed, after the build.
+        changed: item numbers whose words in the folder no longer count.
         deleted: item numbers that are never answered.
     """
 
@@ -69,6 +70,7 @@ class LexicalIndex:
     _schema: Any
     _searcher: Any
     posted: PostedWords = field(default_factory=PostedWords)
+    changed: frozenset[int] = frozenset()
     deleted: frozenset[int] = frozenset()
 
     @classmethod
@@ -117,13 +119,24 @@ class LexicalIndex:
         statistics = Statistics(searcher.num_docs, meta["lengths"], searcher.doc_freq)
         return cls(config, statistics, index.schema, searcher)
 
-    def with_items(self, items: Iterable[Item], first_number: int) -> LexicalIndex:
+    def with_items(self, items: Sequence[Item], first_number: int) -> LexicalIndex:
         """A copy that also finds new items, numbered from ``first_number`` on."""
+        return self.with_changed_items(range(first_number, first_number + len(items)), items)
+
+    def with_changed_items(self, item_nums: Sequence[int], items: Sequence[Item]) -> LexicalIndex:
+        """A copy that finds these numbers by other words; deleted ones come back."""
+        numbers = frozenset(int(number) for number in item_nums)
         documents = {
-            number: document_of(item, self.config.fields)
-            for number, item in enumerate(items, start=first_number)
+            int(number): document_of(item, self.config.fields)
+            for number, item in zip(item_nums, items, strict=True)
         }
-        return replace(self, posted=self.posted.with_documents(documents))
+        built = frozenset(n for n in numbers if n < self.statistics.num_documents)
+        return replace(
+            self,
+            posted=self.posted.with_documents(documents),
+            changed=self.changed | built,
+            deleted=self.deleted - numbers,
+        )
 
     def without_items(self, item_nums: Iterable[int]) -> LexicalIndex:
         """A copy that never answers these items."""
@@ -164,12 +177,12 @@ class LexicalIndex:
     ) -> tuple[IntArray, FloatArray]:
         query = self._query(terms)
         most = self.statistics.num_documents
-        limit = min(most, k + len(self.deleted))
+        limit = min(most, k + len(self.deleted) + len(self.changed))
         while limit:
             hits = self._searcher.search(query, limit=limit, count=False).hits
             addresses = [address for _, address in hits]
             stored = self._searcher.fast_field_values("item", addresses) if hits else []
-            keep = [self._is_allowed(number, allowed) for number in stored]
+            keep = [n not in self.changed and self._is_allowed(n, allowed) for n in stored]
             if sum(keep) >= k or len(hits) < limit or limit == most:
                 rows = np.flatnonzero(keep)[:k]
                 numbers = np.asarray(stored, dtype=np.int32)[rows]
@@ -178,9 +191,7 @@ class LexicalIndex:
         return np.empty(0, dtype=np.int32), np.empty(0, dtype=np.float32)
 
     def _is_allowed(self, number: int, allowed: BoolArray | None) -> bool:
-        return number not in self.deleted and (
-            allowed is None or (number < len(allowed) and bool(allowed[number]))
-        )
+        return number not in self.deleted and is_allowed(number, allowed)
 
     def _query(self, terms: Sequence[tuple[str, str]]) -> Any:
         from tantivy import Occur, Query
@@ -197,6 +208,11 @@ class LexicalIndex:
             if weights[name] > 0
         ]
         return Query.boolean_query(clauses) if clauses else Query.empty_query()
+
+
+def is_allowed(number: int, allowed: BoolArray | None) -> bool:
+    """True where a mask admits an item; None admits all, a shorter mask none behind its end."""
+    return allowed is None or (number < len(allowed) and bool(allowed[number]))
 
 
 def word_counts(catalogue: Catalogue, fields: Sequence[str] | None = None) -> Counter[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from serendip.search.documents import FIELDS, Document
@@ -44,25 +44,24 @@ class PostedWords:
     """Immutable postings of a few items.
 
     Args:
+        documents: item number -> its terms.
         postings: (field, term) -> items that have it.
-        lengths: (field, item number) -> number of terms.
-        num_documents: items in here.
     """
 
+    documents: Mapping[int, Document] = field(default_factory=dict)
     postings: Mapping[tuple[str, str], Posting] = field(default_factory=dict)
-    lengths: Mapping[tuple[str, int], int] = field(default_factory=dict)
-    num_documents: int = 0
 
     def with_documents(self, documents: Mapping[int, Document]) -> PostedWords:
-        """A copy with more items, by item number."""
-        postings, lengths = dict(self.postings), dict(self.lengths)
+        """A copy with more items by item number; those it had already are replaced."""
+        postings = dict(self.postings)
+        for number in documents.keys() & self.documents.keys():
+            for pair, _ in _counted(self.documents[number]):
+                kept = tuple(one for one in postings.get(pair, ()) if one[0] != number)
+                postings[pair] = kept
         for number, document in documents.items():
-            for name in FIELDS:
-                terms = document.terms(name)
-                lengths[name, number] = len(terms)
-                for term, count in Counter(terms).items():
-                    postings[name, term] = (*postings.get((name, term), ()), (number, count))
-        return PostedWords(postings, lengths, self.num_documents + len(documents))
+            for pair, count in _counted(document):
+                postings[pair] = (*postings.get(pair, ()), (number, count))
+        return PostedWords({**self.documents, **documents}, postings)
 
     def scores(
         self,
@@ -87,17 +86,24 @@ class PostedWords:
         statistics: Statistics,
         term: str,
     ) -> None:
-        documents = statistics.num_documents + self.num_documents
+        documents = statistics.num_documents + len(self.documents)
         frequency = statistics.frequency(name, term) + len(postings)
         rarity = math.log(1.0 + (documents - frequency + 0.5) / (frequency + 0.5))
         mean_length = self._mean_length(name, statistics)
         for number, count in postings:
-            relative = self.lengths[name, number] / mean_length
+            relative = len(self.documents[number].terms(name)) / mean_length
             damped = count / (count + K1 * (1.0 - B + B * relative))
             found[number] = found.get(number, 0.0) + weight * rarity * (1.0 + K1) * damped
 
     def _mean_length(self, name: str, statistics: Statistics) -> float:
         if statistics.num_documents and statistics.lengths[name]:
             return statistics.lengths[name] / statistics.num_documents
-        own = [length for (field_name, _), length in self.lengths.items() if field_name == name]
+        own = [len(document.terms(name)) for document in self.documents.values()]
         return max(sum(own) / max(len(own), 1), 1.0)
+
+
+def _counted(document: Document) -> Iterator[tuple[tuple[str, str], int]]:
+    """((field, term), occurrences) of a document."""
+    for name in FIELDS:
+        for term, count in Counter(document.terms(name)).items():
+            yield (name, term), count

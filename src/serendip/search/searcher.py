@@ -17,24 +17,22 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from serendip.config import Config
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList
 from serendip.errors import ArtefactError, DataError
 from serendip.search.analysis import title_key
 from serendip.search.documents import document_of
 from serendip.search.fusion import reciprocal_rank_fusion
-from serendip.search.lexical import LexicalConfig, LexicalIndex, word_counts
+from serendip.search.lexical import LexicalConfig, LexicalIndex, is_allowed, word_counts
+from serendip.search.ordering import nothing_found, titles_first
 from serendip.search.spelling import Speller
 from serendip.search.titles import TitleIndex
 from serendip.search.understanding import Reading, read
 from serendip.search.vector import VectorIndex, best_cosines
 
 WORDS_FILE = "words.json"
-EXACT = 1.0
-CORRECTED = 0.9
 MIN_COMPLETED = 3
-_RATIO_WEIGHT = 0.8
 
 
 class SearchConfig(Config):
@@ -159,16 +157,52 @@ class Searcher:
         """
         if len(content_vectors) != len(items):
             raise DataError(f"{len(content_vectors)} vectors for {len(items)} items.")
-        first = self.num_items
-        documents = [document_of(item, self.config.lexical.fields) for item in items]
-        found = {word for one in documents for word in (*one.title, *one.body)}
+        vectors = self.vectors.with_vectors(content_vectors)
+        keys = [*self.keys, *([""] * len(items))]
+        return self._with_texts(range(self.num_items, len(keys)), items, vectors, keys)
+
+    def with_changed_items(
+        self, item_nums: Sequence[int], items: Sequence[Item], content_vectors: FloatArray
+    ) -> Self:
+        """A copy where known numbers have other words and vectors; deleted ones come back.
+
+        Args:
+            item_nums: (P,) numbers below ``num_items``; their popularity stays.
+            items: P items.
+            content_vectors: (P, D) float32 unit vectors.
+
+        Raises:
+            DataError: lengths or sizes differ, or a number is not known.
+        """
+        if len({len(item_nums), len(items), len(content_vectors)}) > 1:
+            raise DataError(f"{len(content_vectors)} vectors for {len(items)} items.")
+        numbers = [int(number) for number in item_nums]
+        unknown = [number for number in numbers if not 0 <= number < self.num_items]
+        if unknown:
+            raise DataError(f"item number {unknown[0]} is not in this index.")
+        vectors = self.vectors.with_changed_vectors(numbers, content_vectors)
+        return self._with_texts(numbers, items, vectors, list(self.keys))
+
+    def _with_texts(
+        self,
+        numbers: Sequence[int],
+        items: Sequence[Item],
+        vectors: VectorIndex,
+        keys: list[str],
+    ) -> Self:
+        found: set[str] = set()
+        for number, item in zip(numbers, items, strict=True):
+            keys[number] = title_key(item.title)
+            document = document_of(item, self.config.lexical.fields)
+            found.update(document.title, document.body)
         return replace(
             self,
-            lexical=self.lexical.with_items(items, first),
-            titles=self.titles.with_items(items, first),
+            lexical=self.lexical.with_changed_items(numbers, items),
+            titles=self.titles.with_changed_items(numbers, items),
             speller=self.speller.with_words(found),
-            vectors=self.vectors.with_vectors(content_vectors),
-            keys=[*self.keys, *(title_key(item.title) for item in items)],
+            vectors=vectors,
+            keys=keys,
+            deleted=self.deleted.difference(numbers),
         )
 
     def without_items(self, item_nums: Iterable[int]) -> Self:
@@ -215,7 +249,7 @@ class Searcher:
         """
         reading = self.read(text)
         if k < 1 or not reading.key:
-            return _nothing()
+            return nothing_found()
         words = self.lexical.search(reading.corrected_key, self.config.depth, allowed)
         cosines = self._cosines(text_vector)
         meaning = ItemList()
@@ -224,37 +258,8 @@ class Searcher:
         going_on = self._going_on(reading.corrected_key, allowed)
         weights = (self.config.word_weight, self.config.vector_weight, self.config.title_weight)
         fused = reciprocal_rank_fusion((words, meaning, going_on), self.num_items, weights)
-        return self._answer(reading, words, fused, cosines, k, allowed)
-
-    def _answer(
-        self,
-        reading: Reading,
-        words: ItemList,
-        fused: ItemList,
-        cosines: FloatArray,
-        k: int,
-        allowed: BoolArray | None,
-    ) -> ItemList:
-        """Put exact and corrected titles before the fused list and fill the fields."""
-        titled: dict[int, float] = dict.fromkeys(reading.exact.tolist(), EXACT)
-        for number in reading.corrected.tolist():
-            titled.setdefault(number, CORRECTED)
-        if allowed is not None:
-            titled = {n: match for n, match in titled.items() if _is_allowed(n, allowed)}
-        rest = [number for number in fused.item_nums.tolist() if number not in titled]
-        numbers = np.asarray([*titled, *rest][:k], dtype=np.int32)
-        scores = _values(fused, numbers)
-        matches = np.asarray([titled.get(n, 0.0) for n in numbers.tolist()], dtype=np.float32)
-        lead = np.arange(len(titled), 0, -1, dtype=np.float32)[: len(numbers)]
-        scores[: len(lead)] = fused.scores.max(initial=0.0) + lead
-        others = numbers[len(lead) :].tolist()
-        matches[len(lead) :] = self._ratios(reading.corrected_key, others)
-        fields = {
-            "bm25": _values(words, numbers),
-            "cosine": cosines[numbers],
-            "title_match": matches,
-        }
-        return ItemList(numbers, scores, fields)
+        answer = titles_first(reading, words, fused, cosines, self.keys, allowed)
+        return answer.take(np.arange(min(k, len(answer))))
 
     def _cosines(self, text_vector: FloatArray | None) -> FloatArray:
         if text_vector is None or self.vectors.built.shape[1] == 0:
@@ -266,7 +271,7 @@ class Searcher:
         if len(key) < MIN_COMPLETED:
             return ItemList()
         found = self.titles.completions(key, self.config.depth)
-        numbers = [one.item_num for one in found if _is_allowed(one.item_num, allowed)]
+        numbers = [one.item_num for one in found if is_allowed(one.item_num, allowed)]
         return ItemList.of(numbers, [1.0 / rank for rank in range(1, len(numbers) + 1)])
 
     def _mask(self, allowed: BoolArray | None) -> BoolArray | None:
@@ -277,25 +282,3 @@ class Searcher:
             mask[: len(allowed)] = allowed[: self.num_items]
         mask[[number for number in self.deleted if number < self.num_items]] = False
         return mask
-
-    def _ratios(self, key: str, numbers: Sequence[int]) -> FloatArray:
-        """Similarity of whole titles, 0 to .8."""
-        from rapidfuzz.fuzz import ratio
-
-        weight = _RATIO_WEIGHT / 100.0
-        return np.asarray([weight * ratio(key, self.keys[n]) for n in numbers], dtype=np.float32)
-
-
-def _nothing() -> ItemList:
-    none = np.empty(0, dtype=np.float32)
-    return ItemList(fields={"bm25": none, "cosine": none, "title_match": none})
-
-
-def _is_allowed(number: int, allowed: BoolArray | None) -> bool:
-    return allowed is None or (number < len(allowed) and bool(allowed[number]))
-
-
-def _values(source: ItemList, numbers: IntArray) -> FloatArray:
-    """Scores of ``numbers`` in a list; 0 for those not in it."""
-    found = dict(zip(source.item_nums.tolist(), source.scores.tolist(), strict=True))
-    return np.asarray([found.get(number, 0.0) for number in numbers.tolist()], dtype=np.float32)

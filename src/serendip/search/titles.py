@@ -30,13 +30,17 @@ class TitleIndex:
     """Titles of a catalogue, of items posted since, without those deleted.
 
     Args:
+        popularity: (N,) interactions per built item; posted ones have none.
         built: titles of the catalogue.
-        posted: titles posted later.
+        posted: titles posted, or changed, later.
+        changed: item numbers whose built titles no longer count.
         deleted: item numbers that are never answered.
     """
 
+    popularity: FloatArray
     built: TitleTable
     posted: TitleTable
+    changed: frozenset[int] = frozenset()
     deleted: frozenset[int] = frozenset()
 
     @classmethod
@@ -50,13 +54,29 @@ class TitleIndex:
             popularity: (N,) interactions per item; orders equal titles and completions.
             keys: ``title_key`` of every item where it is known already.
         """
-        return cls(TitleTable(_bearers(items, 0, popularity, keys)), TitleTable(()))
+        built = TitleTable(_bearers(range(len(items)), items, popularity, keys))
+        return cls(popularity, built, TitleTable(()))
 
     def with_items(self, items: Sequence[Item], first_number: int) -> TitleIndex:
         """A copy with new items, numbered from ``first_number`` on, of popularity 0."""
-        old = ((key, bearer) for key, found in self.posted.bearers.items() for bearer in found)
-        new = _bearers(items, first_number, np.zeros(len(items), dtype=np.float32), None)
-        return replace(self, posted=TitleTable((*old, *new)))
+        return self.with_changed_items(range(first_number, first_number + len(items)), items)
+
+    def with_changed_items(self, item_nums: Sequence[int], items: Sequence[Item]) -> TitleIndex:
+        """A copy where these numbers bear other titles; deleted ones come back."""
+        numbers = frozenset(int(number) for number in item_nums)
+        old = (
+            (key, bearer)
+            for key, found in self.posted.bearers.items()
+            for bearer in found
+            if bearer.item_num not in numbers
+        )
+        new = _bearers(item_nums, items, self.popularity, None)
+        return replace(
+            self,
+            posted=TitleTable((*old, *new)),
+            changed=self.changed | {n for n in numbers if n < len(self.popularity)},
+            deleted=self.deleted - numbers,
+        )
 
     def without_items(self, item_nums: Iterable[int]) -> TitleIndex:
         """A copy that never answers these items."""
@@ -64,7 +84,9 @@ class TitleIndex:
 
     def bearers(self, key: str) -> list[Bearer]:
         """Items whose title has this normal form, most popular first."""
-        found = (*self.built.bearers.get(key, ()), *self.posted.bearers.get(key, ()))
+        built = self.built.bearers.get(key, ())
+        found = [bearer for bearer in built if bearer.item_num not in self.changed]
+        found.extend(self.posted.bearers.get(key, ()))
         alive = [bearer for bearer in found if bearer.item_num not in self.deleted]
         return sorted(alive, key=lambda bearer: (-bearer.popularity, bearer.item_num))
 
@@ -134,7 +156,7 @@ class TitleIndex:
     def _most_popular(self, rows_by_table: Sequence[IntArray], k: int) -> list[Bearer]:
         """Living bearers of some rows of each table, the k most popular, each item once."""
         found: dict[int, Bearer] = {}
-        wanted = 2 * k + len(self.deleted)
+        wanted = 2 * k + len(self.deleted) + len(self.changed)
         for table, rows in zip(self._tables, rows_by_table, strict=True):
             if len(rows) > wanted:
                 rows = rows[np.argpartition(-table.popularity[rows], wanted - 1)[:wanted]]
@@ -153,13 +175,17 @@ def other_names(title: str) -> list[str]:
 
 
 def _bearers(
-    items: Sequence[Item], first_number: int, popularity: FloatArray, keys: Sequence[str] | None
+    item_nums: Sequence[int],
+    items: Sequence[Item],
+    popularity: FloatArray,
+    keys: Sequence[str] | None,
 ) -> list[tuple[str, Bearer]]:
     """(normal form, item) for the title of every item and its other names."""
     keys = [title_key(item.title) for item in items] if keys is None else keys
     pairs: list[tuple[str, Bearer]] = []
-    for row, (key, item) in enumerate(zip(keys, items, strict=True)):
-        bearer = Bearer(first_number + row, item.title, float(popularity[row]))
+    for number, key, item in zip(item_nums, keys, items, strict=True):
+        weight = float(popularity[number]) if number < len(popularity) else 0.0
+        bearer = Bearer(int(number), item.title, weight)
         others = (title_key(name) for name in other_names(item.title))
         pairs.extend((name, bearer) for name in dict.fromkeys((key, *others)) if name)
     return pairs

@@ -13,6 +13,14 @@ from serendip.search.spelling import Speller
 from serendip.search.title_table import Bearer
 from serendip.search.titles import TitleIndex
 
+EXACT = 1.0
+"""``title_match`` of an item that bears exactly the searched title."""
+
+CORRECTED = 0.9
+"""``title_match`` of an item that bears the title which was probably meant."""
+
+MAX_NEAR_TITLES = 3
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
@@ -43,7 +51,7 @@ def read(text: str, titles: TitleIndex, speller: Speller) -> Reading:
         return Reading(key, exact, key, NO_ITEMS)
     near = titles.nearest(normal)
     if near:
-        return Reading(key, exact, near[0], _bearing(near, text, titles))
+        return Reading(key, exact, near[0], _bearing(near[:MAX_NEAR_TITLES], text, titles))
     unfinished = titles.completions(normal, 1)
     meant = normal if unfinished else speller.corrected(normal)
     if meant == normal:
