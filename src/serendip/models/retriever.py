@@ -1,0 +1,259 @@
+"""The unified retriever: one space of vectors for users, queries and items, on every surface.
+
+An item is its content, its codes and a gated memory of its id; a request is a history, a task, and
+what it carries of words and source items; the score is their dot product. Training is torch and
+lives in ``retriever_training``; what answers is numpy, and one ONNX graph for the context. (Ideas:
+unified contextual models as in UniCoRn, semantic IDs with a raw content path as in M3CSR, gated
+transformers as in LiGR, sampled softmax with log-Q correction.)
+
+Shapes: B queries, N items, D embedding size, C content size, L levels, K codes per level.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from serendip.config import Config
+from serendip.data.arrays import FloatArray
+from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.query import Query
+from serendip.errors import ArtefactError, DataError, UnsupportedError
+from serendip.models.base import Recommender
+from serendip.models.export import open_session, read_model
+from serendip.models.retriever_context import build_requests
+from serendip.scale.options import TrainOptions
+
+CONTEXT_FILE, VECTORS_FILE, TOWER_FILE = "context.onnx", "item_vectors.npy", "tower.npz"
+
+
+class RetrieverConfig(Config):
+    """Sizes and training of the retriever."""
+
+    embedding_size: int = Field(default=64, ge=1)
+    """D, size of all vectors."""
+
+    num_layers: int = Field(default=1, ge=1)
+    """Transformer blocks."""
+
+    num_heads: int = Field(default=2, ge=1)
+    """Attention heads; must divide ``embedding_size``."""
+
+    max_len: int = Field(default=50, ge=1)
+    """Most recent events of a history that are read."""
+
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Share of a block's branch that is dropped while training."""
+
+    id_dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Share of items whose id is hidden in a step, so that new items are nothing unusual."""
+
+    temperature: float = Field(default=0.1, gt=0)
+    """tau: scores are near cosine / tau when training starts."""
+
+    num_negatives: int = Field(default=256, ge=1)
+    """Uniform negatives of a step, beside the other targets of the step."""
+
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """Highest step size; it falls to a tenth over the epochs."""
+
+    reg: float = Field(default=0.01, ge=0)
+    """Decoupled weight decay."""
+
+    epochs: int = Field(default=4, ge=1)
+    """Most passes over the events."""
+
+    patience: int = Field(default=2, ge=1)
+    """Passes without a better validation before training stops."""
+
+    batch_size: int = Field(default=32, ge=1)
+    """Rows (blocks of at most ``max_len // 2`` targets) in a step."""
+
+    validation_share: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the newest events that decides when to stop; then they are learned, too."""
+
+    slots: int = Field(default=4, ge=0)
+    """Requests per row for each further task, similar and search; 0 = the home task only."""
+
+    blind_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of home requests that see no history: what to show to an unknown visitor."""
+
+    content_scale: float = Field(default=1.0, gt=0)
+    """Size of projected content when training starts."""
+
+    code_scale: float = Field(default=0.1, ge=0)
+    """Size of code embeddings when training starts."""
+
+    id_scale: float = Field(default=0.1, ge=0)
+    """Size of id embeddings when training starts."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.embedding_size % self.num_heads:
+            raise ValueError(f"num_heads = {self.num_heads} does not divide embedding_size")
+        return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TowerArrays:
+    """The item tower with its gate shut, for words and for items that come after training.
+
+    Plain arrays and not a graph: it is one product and L look-ups, and a second export would cost
+    every training a second.
+
+    Args:
+        weight: (D, C) projection of content and of query vectors.
+        bias: (D,).
+        tables: (L, K, D) code embeddings.
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+    tables: FloatArray
+
+    def project(self, content: FloatArray) -> FloatArray:
+        """(U, C) content or text vectors -> (U, D)."""
+        return np.asarray(content @ self.weight.T + self.bias, dtype=np.float32)
+
+    def encode(self, features: ItemFeatures | None, count: int) -> tuple[FloatArray, FloatArray]:
+        """Vectors (U, D) of ``count`` items without ids, and their projected content (U, D)."""
+        if self.weight.shape[1] == 0 or features is None:
+            content = np.zeros((count, self.weight.shape[1]), np.float32)
+            return self.encode_rows(content, np.zeros((count, 0), np.int32))
+        if features.content.shape[1] != self.weight.shape[1] or (
+            features.codes.shape[1] != len(self.tables)
+        ):
+            raise DataError(
+                f"features of shape {features.content.shape} with codes {features.codes.shape} "
+                f"do not fit a retriever for content of size {self.weight.shape[1]} and "
+                f"{len(self.tables)} levels.",
+                "Encode new items as those it was trained on.",
+            )
+        return self.encode_rows(features.content, features.codes)
+
+    def encode_rows(self, content: FloatArray, codes: Any) -> tuple[FloatArray, FloatArray]:
+        """As ``encode``, from bare arrays (U, C) and (U, L)."""
+        projected = self.project(content)
+        mixed = projected.copy()
+        for level in range(codes.shape[1]):
+            mixed += self.tables[level, codes[:, level]]
+        centred = mixed - mixed.mean(1, keepdims=True)
+        spread = np.sqrt(centred.var(1, keepdims=True) + 1e-5)
+        return np.asarray(centred / spread, dtype=np.float32), projected
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedRetriever:
+    """Everything that training leaves behind.
+
+    Args:
+        context: ONNX bytes of the context encoder.
+        item_vectors: (N, D).
+        projected: (N, D) projected content of the items.
+        tower: for items that come later.
+    """
+
+    context: bytes
+    item_vectors: FloatArray
+    projected: FloatArray
+    tower: TowerArrays
+
+
+class Retriever(Recommender):
+    """Scores items by the dot product of a request's vector with theirs."""
+
+    name: ClassVar[str] = "retriever"
+    config_class: ClassVar[type[Config]] = RetrieverConfig
+    zero_means_unknown: ClassVar[bool] = False
+    config: RetrieverConfig
+
+    def __init__(self, config: RetrieverConfig | None = None) -> None:
+        super().__init__(config)
+        self._trained: TrainedRetriever
+        self._session: Any = None
+
+    @property
+    def item_vectors(self) -> FloatArray:
+        """(N, D) float32 vectors of the items, each of length sqrt(D)."""
+        self._require_trained()
+        return self._trained.item_vectors
+
+    def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
+        """(B, D) float32 vectors: ``encode_queries(q) @ item_vectors.T`` are the scores.
+
+        Raises:
+            UnsupportedError: a text vector has another size than the content it was trained on.
+        """
+        self._require_trained()
+        if not queries:
+            return np.empty((0, self.config.embedding_size), np.float32)
+        requests = build_requests(
+            queries,
+            self._trained.item_vectors,
+            self._trained.projected,
+            [self._project(query.text_vector) for query in queries],
+            self.config.max_len,
+        )
+        feed = {field.name: getattr(requests, field.name) for field in fields(requests)}
+        encoded: FloatArray = self._session.run(None, feed)[0]
+        return encoded[:, 0]
+
+    def _project(self, vector: FloatArray | None) -> FloatArray | None:
+        tower = self._trained.tower
+        width = tower.weight.shape[1]
+        if vector is None or width == 0:
+            return None
+        if vector.shape != (width,):
+            raise UnsupportedError(
+                f"a text vector of shape {vector.shape} for a retriever of content size {width}.",
+                "Encode texts with the encoder that the items were encoded with.",
+            )
+        projected: FloatArray = tower.project(vector.astype(np.float32)[None])[0]
+        return projected
+
+    def _train(self, dataset: Dataset, options: TrainOptions) -> None:
+        from serendip.models.retriever_training import train_retriever
+
+        self._use(train_retriever(dataset, self.config, options))
+
+    def _use(self, trained: TrainedRetriever) -> None:
+        self._trained = trained
+        self._session = open_session(trained.context)
+
+    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
+        return np.asarray(self.encode_queries(queries) @ self._trained.item_vectors.T)
+
+    def _with_items(self, features: ItemFeatures) -> Self:
+        now = self._trained
+        vectors, projected = now.tower.encode(features, len(features))
+        extended = copy.copy(self)
+        extended._trained = TrainedRetriever(
+            now.context,
+            np.concatenate([now.item_vectors, vectors]),
+            np.concatenate([now.projected, projected]),
+            now.tower,
+        )
+        return extended
+
+    def _save(self, folder: Path) -> None:
+        now = self._trained
+        (folder / CONTEXT_FILE).write_bytes(now.context)
+        np.save(folder / VECTORS_FILE, np.stack([now.item_vectors, now.projected]))
+        weight, bias, tables = astuple(now.tower)
+        np.savez(folder / TOWER_FILE, weight=weight, bias=bias, tables=tables)
+
+    def _open(self, folder: Path) -> None:
+        context = read_model(folder / CONTEXT_FILE)
+        try:
+            vectors, projected = np.load(folder / VECTORS_FILE, allow_pickle=False)
+            with np.load(folder / TOWER_FILE, allow_pickle=False) as stored:
+                tower = TowerArrays(stored["weight"], stored["bias"], stored["tables"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtefactError(f"{folder} holds no readable retriever: {error}.") from None
+        self._use(TrainedRetriever(context, vectors, projected, tower))

@@ -1,0 +1,224 @@
+"""Training batches of the retriever as numpy arrays; no Python per row.
+
+A user's events are cut into blocks of targets; each row holds one block and the events before it.
+The requests of a row are: for every target a home request that sees only what lies strictly
+before the target's second (as when serving), a few similar requests (an item -> one of the next
+three) and a few search requests (a query -> its item); some of them see no history at all.
+
+Shapes: B rows, T steps of a row, M requests per row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray
+from serendip.data.dataset import EventLog, QueryExamples
+from serendip.models.retriever import RetrieverConfig
+from serendip.models.retriever_context import HOME, SEARCH, SIMILAR, LongArray, gap_buckets
+
+NONE = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """One step of training.
+
+    Args:
+        items, liked, gaps, places: (B, T) int64 history; ``places`` = T maximum for padding.
+        prefix, task, source, query, target: (B, M) int64; -1 = no source, query or target.
+    """
+
+    items: LongArray
+    liked: LongArray
+    gaps: LongArray
+    places: LongArray
+    prefix: LongArray
+    task: LongArray
+    source: LongArray
+    query: LongArray
+    target: LongArray
+
+
+class PackedLog:
+    """Events grouped by user, oldest first, ready to be cut into rows.
+
+    Args:
+        log: events in order of time.
+        is_target: (E,) which of them may be predicted.
+    """
+
+    def __init__(self, log: EventLog, is_target: BoolArray) -> None:
+        order = np.argsort(log.users, kind="stable")
+        self.users = log.users[order]
+        self.items = log.items[order].astype(np.int64)
+        self.liked = log.liked[order].astype(np.int64)
+        self.is_target = is_target[order]
+        times = log.timestamps[order]
+        new_user = np.r_[True, self.users[1:] != self.users[:-1]][: len(order)]
+        gaps = np.r_[np.nan, np.diff(times)][: len(order)]
+        gaps[new_user] = np.nan
+        self.gaps = gap_buckets(gaps)
+        self.starts = np.flatnonzero(new_user)
+        self.lengths = np.diff(np.r_[self.starts, len(order)])
+        first_of_second = np.isnan(gaps) | (gaps > 0)
+        index = np.arange(len(order))
+        self.strictly_before = np.maximum.accumulate(np.where(first_of_second, index, 0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Row r holds events ``begin[r]:end[r]`` of a log; targets start at ``first[r]``."""
+
+    begin: LongArray
+    first: LongArray
+    end: LongArray
+
+    def take(self, rows: LongArray) -> Rows:
+        """Some of the rows."""
+        return Rows(self.begin[rows], self.first[rows], self.end[rows])
+
+
+def cut_rows(log: PackedLog, max_len: int, offsets: LongArray) -> Rows:
+    """Cut every user's events into blocks of ``max_len // 2`` targets with what precedes them.
+
+    Args:
+        log: the events.
+        max_len: most events of a row.
+        offsets: (number of users with events,) shift of each user's first border.
+    """
+    block = max(1, max_len // 2)
+    offsets = offsets % block
+    counts = (log.lengths + offsets + block - 1) // block
+    user = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
+    start, stop = log.starts[user], log.starts[user] + log.lengths[user]
+    first = start + number * block - offsets[user]
+    begin = np.maximum(first - (max_len - block), start)
+    rows = Rows(begin, np.maximum(first, start), np.minimum(first + block, stop))
+    sums = np.r_[0, np.cumsum(log.is_target)]
+    return rows.take(np.flatnonzero(sums[rows.end] > sums[rows.first]))
+
+
+class BatchMaker:
+    """Draws the requests of rows.
+
+    Args:
+        log: the events.
+        queries: examples for the search task; None = no such task.
+        config: its ``max_len``, ``slots`` and ``blind_share`` say what is drawn.
+    """
+
+    def __init__(
+        self, log: PackedLog, queries: QueryExamples | None, config: RetrieverConfig
+    ) -> None:
+        self.log, self.max_len = log, config.max_len
+        self.slots, self.blind = config.slots, config.blind_share
+        self.query_items = (
+            np.empty(0, np.int64) if queries is None else queries.items.astype(np.int64)
+        )
+        self.query_order = np.argsort(self.query_items, kind="stable")
+
+    def epoch(self, batch_size: int, random: np.random.Generator) -> Iterator[Batch]:
+        """All rows once, cut at new borders, in random order."""
+        rows = cut_rows(self.log, self.max_len, random.integers(0, 2**31, len(self.log.starts)))
+        order = random.permutation(len(rows.begin))
+        for start in range(0, len(order), batch_size):
+            yield self.batch(rows.take(order[start : start + batch_size]), random)
+
+    def batch(self, rows: Rows, random: np.random.Generator) -> Batch:
+        """Requests of every task for some rows."""
+        parts = [self._home(rows, random, self.blind)]
+        if self.slots:
+            parts.append(self._similar(rows, random))
+            if len(self.query_items):
+                parts += [self._search_here(rows, random), self._search_anywhere(rows, random)]
+        return self._with_history(rows, parts)
+
+    def home_batch(self, rows: Rows) -> Batch:
+        """Home requests only, all of which see their history."""
+        return self._with_history(rows, [self._home(rows, np.random.default_rng(0), 0.0)])
+
+    def _with_history(self, rows: Rows, parts: list[tuple[LongArray, ...]]) -> Batch:
+        width = int((rows.end - rows.begin).max())
+        events = rows.begin[:, None] + np.arange(width)
+        inside = events < rows.end[:, None]
+        events = np.where(inside, events, rows.begin[:, None])
+        gaps = self.log.gaps[events]
+        gaps[:, 0] = 0
+        return Batch(
+            self.log.items[events],
+            self.log.liked[events],
+            gaps,
+            np.where(inside, np.arange(width), self.max_len),
+            *(np.concatenate(columns, 1) for columns in zip(*parts, strict=True)),
+        )
+
+    def _home(self, rows: Rows, random: np.random.Generator, blind: float) -> tuple[LongArray, ...]:
+        width = int((rows.end - rows.first).max())
+        events = rows.first[:, None] + np.arange(width)
+        inside = events < rows.end[:, None]
+        events = np.where(inside, events, rows.first[:, None])
+        inside &= self.log.is_target[events]
+        prefix = np.maximum(self.log.strictly_before[events] - rows.begin[:, None], 0)
+        prefix[random.random(prefix.shape) < blind] = 0
+        last = self.log.items[rows.begin[:, None] + np.maximum(prefix - 1, 0)]
+        source = np.where(prefix > 0, last, NONE)
+        target = np.where(inside, self.log.items[events], NONE)
+        return _requests(HOME, prefix, source, np.full_like(prefix, NONE), target)
+
+    def _similar(self, rows: Rows, random: np.random.Generator) -> tuple[LongArray, ...]:
+        events = self._places(rows, random)
+        later = events + random.integers(1, 4, events.shape)
+        inside = later < rows.end[:, None]
+        later = np.where(inside, later, events)
+        inside &= self.log.is_target[later]
+        prefix = self._some_history(events + 1 - rows.begin[:, None], random)
+        target = np.where(inside, self.log.items[later], NONE)
+        return _requests(
+            SIMILAR, prefix, self.log.items[events], np.full_like(prefix, NONE), target
+        )
+
+    def _search_here(self, rows: Rows, random: np.random.Generator) -> tuple[LongArray, ...]:
+        """Queries for items that the row's user came to, with the history before them."""
+        events = self._places(rows, random)
+        items = self.log.items[events]
+        ordered = self.query_items[self.query_order]
+        low = np.searchsorted(ordered, items)
+        count = np.searchsorted(ordered, items, side="right") - low
+        pick = low + (random.random(items.shape) * count).astype(np.int64)
+        inside = (count > 0) & self.log.is_target[events]
+        query = np.where(inside, self.query_order[np.minimum(pick, len(ordered) - 1)], NONE)
+        before = np.maximum(self.log.strictly_before[events] - rows.begin[:, None], 0)
+        prefix = self._some_history(before, random)
+        nothing = np.full_like(prefix, NONE)
+        return _requests(SEARCH, prefix, nothing, query, np.where(inside, items, NONE))
+
+    def _search_anywhere(self, rows: Rows, random: np.random.Generator) -> tuple[LongArray, ...]:
+        """Any queries, without history: also for items that nobody came to."""
+        shape = (len(rows.begin), self.slots)
+        query = random.integers(0, len(self.query_items), shape)
+        nothing = np.full_like(query, NONE)
+        return _requests(SEARCH, np.zeros_like(query), nothing, query, self.query_items[query])
+
+    def _places(self, rows: Rows, random: np.random.Generator) -> LongArray:
+        """(B, slots) random events of each row's block."""
+        share = random.random((len(rows.begin), self.slots))
+        places: LongArray = rows.first[:, None] + (share * (rows.end - rows.first)[:, None]).astype(
+            np.int64
+        )
+        return places
+
+    @staticmethod
+    def _some_history(prefix: LongArray, random: np.random.Generator) -> LongArray:
+        """Half of the requests see their history, half see none."""
+        return np.where(random.random(prefix.shape) < 0.5, prefix, 0)
+
+
+def _requests(
+    task: int, prefix: LongArray, source: LongArray, query: LongArray, target: LongArray
+) -> tuple[LongArray, ...]:
+    return prefix, np.full_like(prefix, task), source, query, target

@@ -1,0 +1,123 @@
+"""How a request becomes arrays for the context encoder; plain numpy, used to train and to serve.
+
+Shapes: B queries, T history steps, D embedding size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import FloatArray, IntArray, TimeArray
+from serendip.data.query import History, Query, Surface
+
+HOME, SIMILAR, SEARCH = 0, 1, 2
+NUM_TASKS = 3
+TASKS: Mapping[Surface, int] = {
+    "home": HOME,
+    "similar": SIMILAR,
+    "search": SEARCH,
+    "cart": SIMILAR,
+    "thank_you": SIMILAR,
+    "ads": HOME,
+    "digest": HOME,
+    "suggest": SEARCH,
+}
+
+GAP_LIMITS = np.array([1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0, 604_800.0, 2_592_000.0])
+NUM_GAPS = len(GAP_LIMITS) + 2
+
+LongArray = NDArray[np.int64]
+
+
+def gap_buckets(seconds: TimeArray) -> LongArray:
+    """Buckets of times between two steps; bucket 0 for "no step before" (NaN)."""
+    buckets = np.searchsorted(GAP_LIMITS, np.nan_to_num(seconds), side="right") + 1
+    return np.where(np.isnan(seconds), 0, buckets).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Requests:
+    """Queries as the encoder's inputs, in the order of its parameters (M = 1 where it has M)."""
+
+    history: FloatArray
+    liked: LongArray
+    gaps: LongArray
+    places: LongArray
+    prefix: LongArray
+    task: LongArray
+    text: FloatArray
+    has_text: FloatArray
+    source: FloatArray
+    has_source: FloatArray
+
+
+def build_requests(
+    queries: Sequence[Query],
+    item_vectors: FloatArray,
+    projected: FloatArray,
+    texts: Sequence[FloatArray | None],
+    max_len: int,
+) -> Requests:
+    """Inputs for a batch of queries.
+
+    Missing context is imputed: similar without text reads the sources' own content, home without
+    a source takes the last item of the history.
+
+    Args:
+        queries: B requests.
+        item_vectors: (N, D).
+        projected: (N, D) projected content of the items.
+        texts: per query its projected text (D,) or None.
+        max_len: history steps that the encoder can read.
+    """
+    count, size = len(queries), item_vectors.shape[1]
+    histories = [_known(query.history, len(item_vectors)).last(max_len) for query in queries]
+    longest = max(1, *(len(history) for history in histories)) if count else 1
+    steps = np.zeros((count, longest, size), np.float32)
+    liked = np.zeros((count, longest), np.int64)
+    gaps = np.zeros((count, longest), np.int64)
+    places = np.full((count, longest), max_len, np.int64)
+    request = np.zeros((2, count, 1, size), np.float32)
+    known = np.zeros((2, count, 1), np.float32)
+    for row, (query, history) in enumerate(zip(queries, histories, strict=True)):
+        length = len(history)
+        if length:
+            steps[row, :length] = item_vectors[history.item_nums]
+            liked[row, :length] = history.liked
+            gaps[row, 1:length] = gap_buckets(np.diff(history.timestamps))
+            places[row, :length] = np.arange(length)
+        sources = _sources(query, history.item_nums, len(item_vectors))
+        text = texts[row]
+        if text is None and len(sources) and TASKS[query.surface] == SIMILAR:
+            text = projected[sources].mean(0)
+        if text is not None:
+            request[0, row, 0], known[0, row] = text, 1.0
+        if len(sources):
+            request[1, row, 0], known[1, row] = item_vectors[sources].mean(0), 1.0
+    prefix = np.array([[len(history)] for history in histories], np.int64)
+    task = np.array([[TASKS[query.surface]] for query in queries], np.int64)
+    return Requests(
+        steps, liked, gaps, places, prefix, task, request[0], known[0], request[1], known[1]
+    )
+
+
+def _known(history: History, num_items: int) -> History:
+    """The history without unknown items."""
+    nums = history.item_nums
+    keep = (nums >= 0) & (nums < num_items)
+    if keep.all():
+        return history
+    return History(nums[keep], history.timestamps[keep], history.liked[keep])
+
+
+def _sources(query: Query, history: IntArray, num_items: int) -> IntArray:
+    """Items in context: those given, else the last of the history unless words were typed."""
+    given = query.source_items
+    given = given[(given >= 0) & (given < num_items)]
+    if len(given) or TASKS[query.surface] == SEARCH:
+        return given
+    return history[-1:]

@@ -1,0 +1,217 @@
+"""The torch half of the unified retriever: item tower and context encoder, for training only.
+
+Item ``z = LN(W x + b + sum_l E_l[c_l] + g E_id)``; the same W reads items and queries, so a query
+starts out beside the items whose content it resembles. Context is a causal sequence of history
+tokens closed by one request token, through gated transformer blocks (LiGR: a sigmoid gate on each
+residual branch). Each token attends to the history strictly before its place and to itself, so
+requests after every prefix of a history are answered in one pass and share its keys and values.
+
+Shapes: B rows, T history steps, M requests per row, D embedding size, H heads, L levels, U items.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from serendip.models.retriever import RetrieverConfig
+from serendip.models.retriever_context import NUM_GAPS, NUM_TASKS
+
+INPUTS = (
+    "history",
+    "liked",
+    "gaps",
+    "places",
+    "prefix",
+    "task",
+    "text",
+    "has_text",
+    "source",
+    "has_source",
+)
+OPEN_AXES = [{0: "rows", 1: "steps"}] * 4 + [{0: "rows"}] * 6
+
+
+class ItemTower(nn.Module):
+    """Vectors of items from content, codes and the gated id."""
+
+    def __init__(
+        self, content: Tensor, codes: Tensor, codebook_size: int, config: RetrieverConfig
+    ) -> None:
+        super().__init__()
+        size = config.embedding_size
+        self.content, self.codes = content, codes
+        self.projection = nn.Linear(content.shape[1], size)
+        self.code_tables = nn.Parameter(
+            torch.randn(codes.shape[1], codebook_size, size) * config.code_scale
+        )
+        self.ids = nn.Parameter(torch.randn(len(content), size) * config.id_scale)
+        axes, centre = principal_axes(content, size)
+        with torch.no_grad():
+            self.projection.weight.copy_(axes * config.content_scale)
+            self.projection.bias.copy_(-self.projection.weight @ centre)
+
+    def forward(self, items: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
+        """Items (U,) and id gates (U,) -> (vectors (U, D), projected content (U, D))."""
+        projected = self.projection(self.content[items])
+        mixed = projected + gate[:, None] * functional.embedding(items, self.ids)
+        for level, table in enumerate(self.code_tables):
+            mixed = mixed + functional.embedding(self.codes[items, level], table)
+        return functional.layer_norm(mixed, mixed.shape[-1:]), projected
+
+
+class GatedBlock(nn.Module):
+    """One causal block in which tokens read a shared history."""
+
+    def __init__(self, config: RetrieverConfig) -> None:
+        super().__init__()
+        size = config.embedding_size
+        self.num_heads = config.num_heads
+        self.attention_norm, self.forward_norm = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.query, self.out = nn.Linear(size, size), nn.Linear(size, size)
+        self.key_value = nn.Linear(size, 2 * size)
+        self.up, self.down = nn.Linear(size, 2 * size), nn.Linear(2 * size, size)
+        self.attention_gate, self.forward_gate = nn.Linear(size, size), nn.Linear(size, size)
+        self.recency = nn.Parameter(torch.zeros(config.max_len + 1, config.num_heads))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, tokens: Tensor, history: Tensor, steps: Tensor) -> Tensor:
+        """Update tokens (B, M, D) from history (B, T, D) and themselves.
+
+        ``steps`` (B, M, T): how many places before the token a history step lies; 0 = not visible.
+        """
+        normed = self.attention_norm(tokens)
+        attended = self.out(self._attend(normed, self.attention_norm(history), steps))
+        gate = torch.sigmoid(self.attention_gate(normed))
+        tokens = tokens + self.dropout(gate * attended)
+        normed = self.forward_norm(tokens)
+        branch = self.down(functional.silu(self.up(normed)))
+        gate = torch.sigmoid(self.forward_gate(normed))
+        updated: Tensor = tokens + self.dropout(gate * branch)
+        return updated
+
+    def _attend(self, tokens: Tensor, history: Tensor, steps: Tensor) -> Tensor:
+        query = self._split(self.query(tokens))
+        key, value = (self._split(part) for part in self.key_value(history).chunk(2, -1))
+        own_key, own_value = (self._split(part) for part in self.key_value(tokens).chunk(2, -1))
+        scale = query.shape[-1] ** -0.5
+        far = query @ key.transpose(-1, -2) * scale + functional.embedding(
+            steps, self.recency
+        ).permute(0, 3, 1, 2)
+        far = far.masked_fill(steps[:, None] == 0, -1e9)
+        own = (query * own_key).sum(-1, keepdim=True) * scale
+        weights = torch.softmax(torch.cat([far, own], -1), -1)
+        mixed = weights[..., :-1] @ value + weights[..., -1:] * own_value
+        joined: Tensor = mixed.transpose(1, 2).flatten(2)
+        return joined
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        """(B, M, D) -> (B, H, M, D / H)."""
+        rows, count, size = tokens.shape
+        heads = tokens.reshape(rows, count, self.num_heads, size // self.num_heads)
+        return heads.transpose(1, 2)
+
+
+class ContextEncoder(nn.Module):
+    """From a history and requests to vectors ``u`` that are compared with item vectors."""
+
+    def __init__(self, config: RetrieverConfig) -> None:
+        super().__init__()
+        size = config.embedding_size
+        self.max_len = config.max_len
+        self.liked = nn.Parameter(torch.randn(2, size) * 0.02)
+        self.gaps = nn.Parameter(torch.randn(NUM_GAPS, size) * 0.02)
+        self.tasks = nn.Parameter(torch.randn(NUM_TASKS, size) * 0.02)
+        self.text, self.source = nn.Linear(size, size, False), nn.Linear(size, size, False)
+        for layer in (self.text, self.source):
+            nn.init.eye_(layer.weight)
+        self.blocks = nn.ModuleList(GatedBlock(config) for _ in range(config.num_layers))
+        self.final_norm = nn.LayerNorm(size)
+        self.scale = 1.0 / (config.temperature * size)
+
+    def forward(
+        self,
+        history: Tensor,
+        liked: Tensor,
+        gaps: Tensor,
+        places: Tensor,
+        prefix: Tensor,
+        task: Tensor,
+        text: Tensor,
+        has_text: Tensor,
+        source: Tensor,
+        has_source: Tensor,
+    ) -> Tensor:
+        """Vectors u (B, M, D).
+
+        Args:
+            history: (B, T, D) item vectors.
+            liked: (B, T) int64, 0 or 1.
+            gaps: (B, T) int64 bucket of the time since the step before.
+            places: (B, T) int64 place in the history, ``max_len`` or more for padding.
+            prefix: (B, M) int64 number of steps that a request may see.
+            task: (B, M) int64.
+            text: (B, M, D) projected text.
+            has_text: (B, M) float, 0 or 1.
+            source: (B, M, D) vector of the source item.
+            has_source: (B, M) float, 0 or 1.
+        """
+        marks = functional.embedding(liked, self.liked) + functional.embedding(gaps, self.gaps)
+        steps = history + marks
+        known_text = functional.layer_norm(text, text.shape[-1:]) * has_text[..., None]
+        requests = (
+            self.tasks[task] + self.text(known_text) + self.source(source * has_source[..., None])
+        )
+        far = self._distance(prefix, places)
+        for number, block in enumerate(self.blocks):
+            before = steps
+            requests = block(requests, before, far)
+            if number + 1 < len(self.blocks):
+                steps = block(before, before, self._distance(places, places))
+        encoded: Tensor = self.final_norm(requests) * self.scale
+        return encoded
+
+    def _distance(self, prefix: Tensor, places: Tensor) -> Tensor:
+        """(B, M, T) steps back from each token; 0 where the step is not before it or is padding."""
+        back = (prefix[:, :, None] - places[:, None, :]).clamp(0, self.max_len)
+        return torch.where(places[:, None, :] < self.max_len, back, torch.zeros_like(back))
+
+
+def example_request(size: int) -> tuple[Tensor, ...]:
+    """Inputs of the context encoder for an export: two rows, three steps, one request each.
+
+    All of them are different tensors: the exporter takes equal objects for one input.
+    """
+    marks = (torch.zeros(2, 3, dtype=torch.int64) for _ in range(3))
+    numbers = (torch.zeros(2, 1, dtype=torch.int64) for _ in range(2))
+    text, has_text = torch.zeros(2, 1, size), torch.zeros(2, 1)
+    return (
+        torch.zeros(2, 3, size),
+        *marks,
+        *numbers,
+        text,
+        has_text,
+        text.clone(),
+        has_text.clone(),
+    )
+
+
+def principal_axes(content: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Axes (size, C) of most variance and the mean (C,) of content (N, C).
+
+    Scaled so that projected items have a mean square near 1; rows beyond the rank of the content
+    are small random directions, so that nothing is dead.
+    """
+    width = content.shape[1]
+    axes = torch.randn(size, width) * 1e-3
+    if not content.numel():
+        return axes, torch.zeros(width)
+    sample = content[:: max(1, len(content) // 20_000)]
+    centre = sample.mean(0)
+    sample = sample - centre
+    values, vectors = torch.linalg.eigh(sample.T @ sample / len(sample))
+    rank = min(size, int((values > 1e-6).sum()))
+    if rank:
+        axes[:rank] = vectors.flip(1)[:, :rank].T * (size / values.sum()) ** 0.5
+    return axes, centre
