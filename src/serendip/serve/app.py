@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from serendip import __version__
 from serendip.errors import SerendipError
 from serendip.serve.asgi import App
-from serendip.serve.door import Door
+from serendip.serve.door import Door, broken
 from serendip.serve.measures import Measures
 from serendip.serve.pages import Pages
 from serendip.serve.replies import JSON_TYPE, Failure, request_id_of
@@ -42,6 +42,7 @@ def build_app(holder: EngineHolder) -> App:
     app.state.known_routes = [route for router in routers for route in router.routes]
     app.add_exception_handler(SerendipError, _engine_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unforeseen)
     _keep_one_openapi(app)
     return Door(app, lambda: holder.generation, measures.observe)
 
@@ -78,6 +79,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
         failure = Failure(error.status_code, "http", str(error.detail)[:200])
     allowed = {"allow": _methods(request)} if error.status_code == 405 else None
     return _response(request, failure, allowed)
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    """Answer in the one form; the framework raises the error again, and the door logs it."""
+    return _response(request, broken())
 
 
 def _methods(request: Request) -> str:

@@ -85,16 +85,16 @@ class Door:
             await _drain(receive, scope)
             await send_failure(scope, answer, refused)
             return
-        body = _CountedBody(receive)
         try:
-            await self._app(scope, body, answer)
+            await self._app(scope, _CountedBody(receive, answer), answer)
         except BodyTooLarge:
+            answer.is_closed = False
             await _drain(receive, scope)
             await send_failure(scope, answer, _too_large())
         except Exception:  # noqa: BLE001 - the last resort: the client gets an answer, the log the cause
             _log.exception("request %s failed", scope["state"]["request_id"])
             if not answer.started:
-                await send_failure(scope, answer, _broken())
+                await send_failure(scope, answer, broken())
 
     def _refusal(self, scope: Scope) -> Failure | None:
         """Why this request may not come in; None where it may."""
@@ -128,9 +128,12 @@ class _Answer:
     def __init__(self, send: Send, request_id: str, generation: Callable[[], str]) -> None:
         self._send, self._request_id, self._generation = send, request_id, generation
         self.started = False
+        self.is_closed = False
         self.status = 500
 
     async def __call__(self, message: Message) -> None:
+        if self.is_closed:
+            return
         if message["type"] == "http.response.start":
             self.started = True
             self.status = message["status"]
@@ -147,15 +150,20 @@ class _Answer:
 
 
 class _CountedBody:
-    """``receive`` that stops an application from reading more than the limit."""
+    """``receive`` that stops an application from reading more than the limit.
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive, self._count = receive, 0
+    A framework between here and the application answers every exception in its own words, so the
+    answer is closed first.
+    """
+
+    def __init__(self, receive: Receive, answer: _Answer) -> None:
+        self._receive, self._answer, self._count = receive, answer, 0
 
     async def __call__(self) -> Message:
         message = await self._receive()
         self._count += len(message.get("body", b""))
         if self._count > MAX_BODY_BYTES:
+            self._answer.is_closed = not self._answer.started
             raise BodyTooLarge
         return message
 
@@ -201,7 +209,8 @@ def _too_large() -> Failure:
     )
 
 
-def _broken() -> Failure:
+def broken() -> Failure:
+    """What a client is told of a failure that nobody foresaw."""
     return Failure(
         500,
         "internal",

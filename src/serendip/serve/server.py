@@ -12,15 +12,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from serendip.errors import ConfigError
 from serendip.serve.asgi import App, Receive, Scope, Send
 from serendip.serve.door import LOOPBACK_NAMES, Door
-from serendip.serve.engine_api import Engine
 from serendip.serve.replies import Failure, send_body, send_failure
 from serendip.serve.state import EngineHolder
+
+if TYPE_CHECKING:  # brings numpy and pydantic, and the service must listen before them
+    from serendip.serve.engine_api import Engine
 
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 75
@@ -48,6 +51,7 @@ def run(
     port: int = 8000,
     on_ready: Callable[[str], None] = lambda address: None,
     current_generation: Callable[[], str] | None = None,
+    on_listening: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; returns when the last request is answered.
 
@@ -59,12 +63,14 @@ def run(
         on_ready: told the address once the engine answers, in the loading thread.
         current_generation: reads the name of the published generation, every second; None
             never looks for another one.
+        on_listening: told the address as soon as ``/health/live`` can be asked.
 
     Raises:
         ConfigError: the host is not this machine's own, or the port is taken.
         SerendipError: the first generation could not be opened.
     """
     listener = _listen(host, port)
+    on_listening(_address(listener, host))
     holder, starter = EngineHolder(), Starter()
     config = uvicorn.Config(
         starter,

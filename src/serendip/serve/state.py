@@ -11,9 +11,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from serendip.errors import NotTrainedError
-from serendip.serve.engine_api import Engine
+
+if TYPE_CHECKING:
+    from serendip.serve.engine_api import Engine
 
 _log = logging.getLogger(__name__)
 

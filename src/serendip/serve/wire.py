@@ -28,6 +28,7 @@ from serendip.serve.strict_json import check_text
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAMED_INSIDE = ("]", ".attributes")
 
 
@@ -42,6 +43,8 @@ def _short_id(value: str) -> str:
     size = len(_storable(value).encode("utf-8"))
     if size > limits.MAX_ID_BYTES:
         raise ValueError(f"it has {size} bytes; an id has at most {limits.MAX_ID_BYTES}")
+    if _CONTROL.search(value):
+        raise ValueError("it holds a control character; an id is one line of text")
     return value
 
 

@@ -1,0 +1,187 @@
+"""Every route of the API over a small engine: what it answers when all is well."""
+
+from __future__ import annotations
+
+import pytest
+from tiny_engine import TinyEngine
+from wire_client import WireClient, error_of
+
+from serendip.data import Item
+
+ANSWER_KEYS = {"request_id", "generation", "surface", "items", "next", "degraded"}
+ITEM_KEYS = {"item_id", "title", "score", "parts", "reason"}
+
+
+@pytest.fixture
+def client() -> WireClient:
+    return WireClient()
+
+
+def ids(response) -> list[str]:
+    return [entry["item_id"] for entry in response.json()["items"]]
+
+
+def test_search_answers_items_with_scores_parts_and_reasons(client):
+    response = client.get("/v1/search", params={"q": "horror", "k": 2})
+    body = response.json()
+    assert response.status_code == 200
+    assert set(body) == ANSWER_KEYS
+    assert body["surface"] == "search"
+    assert ids(response) == ["f15", "f16"]
+    assert set(body["items"][0]) == ITEM_KEYS
+    assert body["items"][0]["title"] == "Film 015"
+    assert response.headers["x-generation"] == body["generation"] == "gen-1"
+
+
+def test_the_next_cursor_continues_where_the_answer_ended(client):
+    first = client.get("/v1/search", params={"q": "horror", "k": 3})
+    rest = client.get("/v1/search", params={"q": "horror", "k": 3, "cursor": first.json()["next"]})
+    whole = client.get("/v1/search", params={"q": "horror", "k": 6})
+    assert ids(first) + ids(rest) == ids(whole)
+
+
+@pytest.mark.parametrize(
+    ("path", "values"),
+    [
+        ("/v1/search", {"q": "drama", "k": 3, "user_id": "u"}),
+        ("/v1/recommend", {"surface": "cart", "item_id": ["f1", "f2"], "k": 3}),
+        ("/v1/items/f1/similar", {"k": 3}),
+        ("/v1/suggest", {"q": "fi", "k": 3}),
+        ("/v1/explain", {"item_id": "f1", "surface": "home"}),
+    ],
+)
+def test_a_read_answers_the_same_by_get_and_by_post(client, path, values):
+    by_get, by_post = client.get(path, params=values), client.post(path, json=values)
+    assert by_get.status_code == by_post.status_code == 200
+    assert by_get.json() | {"request_id": ""} == by_post.json() | {"request_id": ""}
+
+
+def test_items_in_context_change_the_recommendation_and_are_not_in_it(client):
+    response = client.get("/v1/recommend", params={"surface": "cart", "item_id": ["f3", "f9"]})
+    assert not {"f3", "f9"} & set(ids(response))
+    genres = client.engine.item(ids(response)[0]).attributes["genres"]
+    assert "Horror" in genres
+
+
+def test_an_item_is_told_with_its_codes(client):
+    body = client.get("/v1/items/f1").json()
+    assert body["title"] == "Film 001"
+    assert body["attributes"] == {"year": 1951.0, "genres": ["Comedy"]}
+    assert body["semantic_id"] == list(client.engine.semantic_id("f1"))
+    assert body["code_label"] == "Comedy"
+
+
+def test_ids_with_slashes_and_other_signs_are_ids_like_others():
+    name = "a/b c?d=é&f#%"
+    client = WireClient(TinyEngine([Item(name, "Odd"), Item("x", "Other")]))
+    path = "/v1/items/a%2Fb%20c%3Fd%3D%C3%A9%26f%23%25"
+    assert client.get(path).json()["item_id"] == name
+    assert client.get(f"{path}/similar").status_code == 200
+    assert client.ask("DELETE", path).json() == {"item_id": name, "deleted": True}
+
+
+def test_suggestions_have_kind_and_item(client):
+    found = client.get("/v1/suggest", params={"q": "film 03", "k": 1}).json()["suggestions"]
+    assert found == [{"text": "Film 030", "kind": "title", "item_id": "f30"}]
+
+
+def test_an_explanation_names_the_history_it_rests_on_and_holds_no_nan(client):
+    client.post("/v1/events", json={"user_id": "u", "item_id": "f3"})
+    body = client.get("/v1/explain", params={"item_id": "f9", "user_id": "u"}).json()
+    assert body["evidence"][0]["item_id"] == "f3"
+    assert body["parts"] == {"content": 0.5, "popularity": 0.25, "nothing": None}
+    assert list(body["trace"]) == ["sources", "filters", "selected"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"user_id": "u", "item_id": "f3"},
+        [{"user_id": "u", "item_id": "f3"}],
+        {"events": [{"user_id": "u", "item_id": "f3"}]},
+    ],
+)
+def test_an_event_is_in_the_history_and_the_next_answer_at_once(client, body):
+    before = ids(client.get("/v1/recommend", params={"user_id": "u"}))
+    assert client.post("/v1/events", json=body).json() == {"received": 1, "new": 1}
+    after = ids(client.get("/v1/recommend", params={"user_id": "u"}))
+    history = client.get("/v1/users/u/history").json()
+    assert before != after
+    assert history["events"][0]["item_id"] == "f3"
+    assert history["events"][0]["timestamp"] > 1.7e9
+
+
+def test_an_event_id_sent_again_is_not_new(client):
+    event = {"user_id": "u", "item_id": "f3", "event_id": "e1"}
+    client.post("/v1/events", json=event)
+    assert client.post("/v1/events", json=event).json() == {"received": 1, "new": 0}
+
+
+def test_users_come_with_the_number_of_their_events(client):
+    rows = [{"user_id": name, "item_id": "f1"} for name in ("a", "b", "b")]
+    client.post("/v1/events", json=rows)
+    users = client.get("/v1/users", params={"limit": 1}).json()["users"]
+    assert users == [{"user_id": "b", "num_events": 2}]
+
+
+def test_a_posted_item_is_found_and_a_deleted_one_is_not(client):
+    item = {"item_id": "n", "title": "Zanzibar", "attributes": {"year": 2001, "tags": ["sea"]}}
+    assert client.post("/v1/items", json=item).json() == {"received": 1, "new": 1}
+    assert ids(client.get("/v1/search", params={"q": "zanzibar"})) == ["n"]
+    assert client.ask("DELETE", "/v1/items/n").status_code == 200
+    assert ids(client.get("/v1/search", params={"q": "zanzibar"})) == []
+    gone = client.ask("DELETE", "/v1/items/n")
+    assert gone.status_code == 404
+    assert error_of(gone)["type"] == "unknown_item"
+
+
+@pytest.mark.parametrize("path", ["/v1/items/none", "/v1/items/none/similar"])
+def test_an_unknown_item_is_404_with_its_id(client, path):
+    response = client.get(path)
+    assert response.status_code == 404
+    assert "'none'" in error_of(response)["message"]
+
+
+def test_an_unknown_route_is_404_in_the_error_form(client):
+    response = client.get("/v2/everything")
+    assert response.status_code == 404
+    assert error_of(response)["type"] == "unknown_route"
+
+
+def test_a_wrong_method_is_405_and_names_the_right_ones(client):
+    response = client.ask("PUT", "/v1/search")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET, POST"
+    assert "GET, POST" in error_of(response)["hint"]
+
+
+def test_live_and_ready_say_so(client):
+    assert client.get("/health/live").json() == {"status": "live"}
+    assert client.get("/health/ready").json() == {"status": "ready", "generation": "gen-1"}
+
+
+def test_metrics_count_by_route_pattern_and_never_by_path(client):
+    client.get("/v1/items/secret-id")
+    client.get("/v1/search", params={"q": "nothing matches"})
+    client.post("/v1/events", json={"user_id": "u", "item_id": "f1"})
+    text = client.get("/metrics").text
+    assert 'serendip_request_seconds_count{route="/v1/items/{item_id:path}"} 1.0' in text
+    assert 'serendip_empty_results_total{surface="search"} 1.0' in text
+    assert 'serendip_generation_info{generation="gen-1"} 1.0' in text
+    assert "serendip_events_total 1.0" in text
+    assert "secret-id" not in text
+
+
+def test_the_openapi_document_lists_every_route_and_its_parameters(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    names = {part["name"] for part in paths["/v1/recommend"]["get"]["parameters"]}
+    assert names == {"surface", "user_id", "item_id", "k", "cursor"}
+    assert set(paths["/v1/search"]) == {"get", "post"}
+    assert "/v1/events" in paths
+    assert "/like" not in paths
+
+
+def test_an_empty_catalogue_answers_every_read():
+    client = WireClient(TinyEngine([]))
+    for path in ("/v1/search?q=x", "/v1/recommend", "/v1/suggest?q=x", "/v1/users", "/", "/search"):
+        assert client.get(path).status_code == 200

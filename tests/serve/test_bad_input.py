@@ -1,0 +1,197 @@
+"""What must not come in, and the words it is refused with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from wire_client import WireClient, error_of
+
+from serendip.serve import limits
+
+
+@pytest.fixture(scope="module")
+def client() -> WireClient:
+    return WireClient()
+
+
+BAD_COUNTS = ["0", "-1", "1001", str(2**31), str(2**63), str(10**18), "1" * 5000, "NaN", "1e3"]
+BAD_COUNTS += ["1.5", "true", "", " 1", "٣", "0x10", "1_0"]
+
+
+@pytest.mark.parametrize("k", BAD_COUNTS)
+def test_a_count_that_is_no_whole_number_from_1_to_1000_is_refused(client, k):
+    response = client.get("/v1/search", params={"q": "film", "k": k})
+    assert response.status_code == 422
+    assert error_of(response)["message"].startswith("k = ")
+
+
+@pytest.mark.parametrize("k", [0, -1, 1001, 2**62, 1.0, True, "5 ", None, [5], {}])
+def test_a_count_in_a_body_has_the_same_limits(client, k):
+    assert client.post("/v1/search", json={"q": "film", "k": k}).status_code == 422
+
+
+@pytest.mark.parametrize("k", [1, 1000])
+def test_the_limits_of_a_count_are_themselves_allowed(client, k):
+    assert client.get("/v1/search", params={"q": "film", "k": k}).status_code == 200
+    assert client.post("/v1/search", json={"q": "film", "k": k}).status_code == 200
+
+
+EVENT = '{"user_id": "u", "item_id": "f1", %s}'
+BROKEN_BODIES = {
+    "nothing": b"",
+    "blanks": b"  \n",
+    "no JSON": b"hello",
+    "cut": b'{"user_id": "u"',
+    "two values": b"{} {}",
+    "not UTF-8": b'{"user_id": "\xff", "item_id": "f1"}',
+    "byte order mark": b'\xef\xbb\xbf{"user_id": "u", "item_id": "f1"}',
+    "null": b"null",
+    "a number": b"1",
+    "a text": b'"x"',
+    "a list of numbers": b"[1]",
+    "NaN": (EVENT % '"value": NaN').encode(),
+    "Infinity": (EVENT % '"value": Infinity').encode(),
+    "-Infinity": (EVENT % '"value": -Infinity').encode(),
+    "1e400": (EVENT % '"value": 1e400').encode(),
+    "nan as text": (EVENT % '"value": "nan"').encode(),
+    "true as a number": (EVENT % '"value": true').encode(),
+    "integer of 64 bits and more": (EVENT % f'"position": {2**63}').encode(),
+    "integer of 5,000 digits": (EVENT % ('"position": 1' + "0" * 5000)).encode(),
+    "a key twice": (EVENT % '"item_id": "f2"').encode(),
+    "an unknown key": (EVENT % '"itemid": "f2"').encode(),
+    "lone surrogate": (EVENT % '"query": "\\ud800"').encode(),
+    "lone surrogate in a key": (EVENT % '"\\udfff": 1').encode(),
+    "NUL": (EVENT % '"query": "a\\u0000b"').encode(),
+    "too deep": (EVENT % ('"query": ' + "[" * 40 + "]" * 40)).encode(),
+    "far too deep": b"[" * 100_000,
+    "an empty id": b'{"user_id": "", "item_id": "f1"}',
+    "no user": b'{"item_id": "f1"}',
+    "neither item nor query": b'{"user_id": "u"}',
+    "an id of 257 bytes": (EVENT % '"session_id": "%s"').encode() % (b"x" * 257),
+    "an id of 86 wide signs": (EVENT % '"session_id": "%s"').encode() % ("한" * 86).encode(),
+    "time before 1970": (EVENT % '"timestamp": -1').encode(),
+    "time in milliseconds": (EVENT % '"timestamp": 1700000000000').encode(),
+    "time after 9999": (EVENT % '"timestamp": 1e300').encode(),
+    "a negative place": (EVENT % '"position": -1').encode(),
+    "an unknown surface": (EVENT % '"surface": "nowhere"').encode(),
+    "events beside others": b'{"events": [], "more": 1}',
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_BODIES)
+def test_a_broken_event_is_refused_and_nothing_is_stored(client, name):
+    response = client.post("/v1/events", content=BROKEN_BODIES[name])
+    assert response.status_code == 422
+    assert error_of(response)["message"]
+    assert client.engine.stats()["events"] == 0
+
+
+def test_one_bad_event_keeps_the_whole_batch_out_and_is_named(client):
+    rows = [{"user_id": "u", "item_id": "f1"}, {"user_id": "u", "item_id": "f1", "value": "x"}]
+    response = client.post("/v1/events", json=rows)
+    assert error_of(response)["message"].startswith("events[1].value = 'x'")
+    assert client.engine.stats()["events"] == 0
+
+
+def test_more_than_a_batch_is_refused(client):
+    rows = [{"user_id": "u", "item_id": "f1"}] * (limits.MAX_BATCH + 1)
+    response = client.post("/v1/events", json=rows)
+    assert response.status_code == 422
+    assert "10001 events" in error_of(response)["message"]
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"a": True},
+        {"a": None},
+        {"a": {"b": 1}},
+        {"a": [1]},
+        {"": "x"},
+        {"a": "x" * (limits.MAX_TEXT_CHARS + 1)},
+        {f"a{number}": 1 for number in range(limits.MAX_ATTRIBUTES + 1)},
+    ],
+)
+def test_a_broken_item_is_refused(client, attributes):
+    response = client.post("/v1/items", json={"item_id": "new", "attributes": attributes})
+    assert response.status_code == 422
+    assert "attributes" in error_of(response)["message"]
+    assert client.get("/v1/items/new").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["q", "user_id", "cursor"])
+def test_nul_in_a_parameter_is_refused(client, name):
+    response = client.get(f"/v1/search?q=film&{name}=a%00b".replace("q=film&q", "q"))
+    assert response.status_code == 422
+    assert "NUL" in error_of(response)["message"]
+
+
+def test_nul_in_an_id_of_the_path_is_refused(client):
+    assert client.get("/v1/items/a%00b").status_code == 422
+    assert client.get("/v1/users/a%00b/history").status_code == 422
+    assert client.get("/items/a%00b").status_code == 422
+
+
+@pytest.mark.parametrize(("length", "status"), [(1024, 200), (1025, 422)])
+def test_a_query_has_at_most_1024_characters(client, length, status):
+    assert client.get("/v1/search", params={"q": "x" * length}).status_code == status
+    assert client.post("/v1/search", json={"q": "한" * length}).status_code == status
+
+
+@pytest.mark.parametrize(("length", "status"), [(256, 200), (257, 422)])
+def test_an_id_has_at_most_256_bytes(client, length, status):
+    assert client.get("/v1/recommend", params={"user_id": "x" * length}).status_code == status
+
+
+def test_an_unknown_parameter_is_refused_by_name(client):
+    response = client.get("/v1/search", params={"query": "film"})
+    assert response.status_code == 422
+    assert error_of(response)["message"] == "query is not known here."
+    assert "q" in error_of(response)["hint"]
+
+
+def test_an_unknown_surface_is_refused_with_the_known_ones(client):
+    response = client.get("/v1/recommend", params={"surface": "shop"})
+    assert response.status_code == 422
+    assert "'home'" in error_of(response)["message"]
+
+
+@pytest.mark.parametrize("cursor", ["x", "-1", "é", "9" * 1025])
+def test_a_cursor_that_is_not_ours_is_refused(client, cursor):
+    response = client.get("/v1/search", params={"q": "film", "cursor": cursor})
+    assert response.status_code == 422
+
+
+WORDS = ['"', "*", "a AND", "NEAR(", "col:x", "(((", "-", "^", 'a"b', "'; drop table items; --"]
+WORDS += ["../../etc/passwd", "<script>alert(1)</script>", "%s%n", "\r\nSet-Cookie: a=b", "🏳️‍🌈"]
+WORDS += ["\u202eabc", "e" + "\u0301" * 900, "\ufeff", "İ", "가", "{{7*7}}"]
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_any_words_may_be_searched_for(client, words):
+    assert client.get("/v1/search", params={"q": words}).status_code == 200
+    assert client.post("/v1/search", json={"q": words}).status_code == 200
+    assert client.get("/v1/suggest", params={"q": words}).status_code == 200
+    assert client.get("/search", params={"q": words}).status_code == 200
+
+
+@pytest.mark.parametrize("words", [word for word in WORDS if len(word) <= 256 and "\n" not in word])
+def test_any_words_may_be_an_id_and_come_back_as_they_are(words):
+    client = WireClient()
+    item = {"item_id": words, "title": words}
+    assert client.post("/v1/items", content=json.dumps(item)).status_code == 200
+    client.post("/v1/events", json={"user_id": words, "item_id": words})
+    history = client.get("/v1/users/x/history".replace("x", _quoted(words))).json()
+    assert history["events"][0]["item_id"] == words
+
+
+@pytest.mark.parametrize("name", ["a\nb", "\r\nSet-Cookie: a=b", "\x1b[2J", "\x7f"])
+def test_an_id_is_one_line_of_text(client, name):
+    response = client.post("/v1/events", json={"user_id": name, "item_id": "f1"})
+    assert response.status_code == 422
+    assert "control character" in error_of(response)["message"]
+
+
+def _quoted(text: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in text.encode())

@@ -1,0 +1,208 @@
+"""The page as HTML: what it shows, that it escapes, that it works without any script."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from tiny_engine import TinyEngine, film
+from wire_client import WireClient
+
+from serendip.data import Item
+from serendip.errors import UnknownItemError
+
+VOID = {"meta", "link", "input", "img", "br"}
+
+
+@pytest.fixture
+def client() -> WireClient:
+    return WireClient()
+
+
+class Balance(HTMLParser):
+    """Checks that every element that opens also closes, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def parsed(html: str) -> Balance:
+    page = Balance()
+    page.feed(html)
+    assert page.open == []
+    assert len(set(page.ids)) == len(page.ids)
+    return page
+
+
+PAGES = ["/", "/?user=u", "/search", "/search?q=drama&user=u", "/search?q=zzz", "/items/f1?user=u"]
+PAGES += ["/why?item_id=f1&user=u", "/more?user=u&cursor=18&first=19", "/items/none"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_is_balanced_html_without_inline_script_or_style(client, path):
+    client.post("/v1/events", json={"user_id": "u", "item_id": "f3", "action": "like"})
+    page = parsed(client.get(path).text)
+    assert [tag for tag, _ in page.tags].count("h1") + path.startswith("/why") >= 1
+    for tag, attributes in page.tags:
+        assert "style" not in attributes
+        assert tag != "style"
+        assert not any(name.startswith("on") for name in attributes)
+        assert tag != "script" or attributes["src"].startswith("/static/")
+
+
+def test_a_new_visitor_gets_an_id_that_all_links_carry(client):
+    html = client.get("/").text
+    visitor = re.search(r'data-user="(visitor-[0-9a-f]{6})"', html)[1]
+    links = re.findall(r'href="(/items/[^"]*)"', html)
+    assert len(links) == 18
+    assert all(f"user={visitor}" in link for link in links)
+    assert visitor not in client.get("/").text
+
+
+def test_the_feed_changes_after_a_like_without_any_script(client):
+    before = client.get("/?user=u").text
+    form = {"user": "u", "item_id": "f3", "surface": "home", "request_id": "r1", "position": "1"}
+    response = client.post("/like", data=form)
+    assert response.status_code == 303
+    assert response.headers["location"] == "/items/f3?user=u"
+    after = client.get("/?user=u").text
+    assert "Because you liked" not in before
+    assert 'Because you liked <a href="/items/f3?user=u">Film 003</a>' in after
+    event = client.engine.history("u")[0]
+    assert (event.action, event.request_id, event.position) == ("like", "r1", 0)
+
+
+def test_a_like_by_script_tells_the_feed_to_renew_itself(client):
+    headers = {"hx-request": "true"}
+    response = client.post("/like", data={"user": "u", "item_id": "f3"}, headers=headers)
+    assert response.headers["hx-trigger"] == "history-changed"
+    assert "Liked Film 003" in response.text
+    part = client.get("/?user=u", headers=headers).text
+    assert "<html" not in part
+    assert "Because you liked" in part
+
+
+def test_a_like_of_an_unknown_item_is_404_and_not_stored(client):
+    assert client.post("/like", data={"user": "u", "item_id": "none"}).status_code == 404
+    assert client.engine.history("u") == []
+
+
+def test_show_more_leads_to_the_end_and_shows_each_item_once(client):
+    shown: list[str] = []
+    path = "/?user=u"
+    while path:
+        html = client.get(path).text
+        shown += re.findall(r'data-item="([^"]*)" data-surface="home"', html)
+        link = re.search(r'class="button" href="(/more[^"]*)"', html)
+        path = link[1].replace("&amp;", "&") if link else ""
+    assert len(shown) == len(set(shown)) == 60
+
+
+def test_positions_count_on_over_the_pages(client):
+    html = client.get("/more?user=u&cursor=18&first=19&surface=home").text
+    assert re.findall(r'data-position="(\d+)"', html)[:2] == ["18", "19"]
+
+
+def test_the_item_page_shows_attributes_codes_and_similar_items(client):
+    html = client.get("/items/f3?user=u").text
+    assert "<h1>Film 003</h1>" in html
+    assert "A story about the number 3." in html
+    assert "1953" in html
+    assert '/search?q=Horror&amp;user=u"' in html
+    assert "-".join(map(str, client.engine.semantic_id("f3"))) in html
+    assert "More like this" in html
+
+
+def test_why_is_a_page_of_its_own_and_a_panel(client):
+    client.post("/v1/events", json={"user_id": "u", "item_id": "f3"})
+    page = client.get("/why?item_id=f9&user=u").text
+    panel = client.get("/why?item_id=f9&user=u", headers={"hx-request": "true"}).text
+    for html in (page, panel):
+        order = [html.index(word) for word in ("The evidence", "The numbers", "The stages")]
+        assert order == sorted(order)
+        assert "Similar to Film 003" in html
+        assert "nan" not in html
+    assert "<html" in page
+    assert "<html" not in panel
+
+
+def test_an_unknown_item_is_a_page_that_says_so(client):
+    response = client.get("/items/none")
+    assert response.status_code == 404
+    assert response.headers["content-type"].startswith("text/html")
+    assert "This is not here" in response.text
+
+
+PAYLOADS = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' autofocus onfocus=alert(1) '",
+    "</title><svg onload=alert(1)>",
+    "javascript:alert(1)",
+    "{{ 7*7 }}{% include 'base.html' %}",
+    "<!-- --><b>",
+    "&lt;script&gt;",
+]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_text_of_the_catalogue_never_becomes_markup(payload):
+    items = [Item(payload, payload, payload, {payload: payload, "tags": (payload,)}), film(1)]
+    client = WireClient(TinyEngine(items))
+    events = {"user_id": payload, "item_id": payload, "query": payload, "action": "like"}
+    client.post("/v1/events", json=events)
+    values = {"user": payload, "q": payload, "item_id": payload}
+    for path in ("/", "/search", "/why"):
+        html = client.get(path, params=values).text
+        page = parsed(html)
+        for tag, attributes in page.tags:
+            assert tag not in ("b", "iframe")
+            assert not any(name.startswith("on") or name == "autofocus" for name in attributes)
+            assert not str(attributes.get("href", "")).startswith("javascript")
+            assert tag != "script" or str(attributes["src"]).startswith("/static/")
+    assert "49" not in client.get("/search", params={"q": "{{ 7*7 }}"}).text.split("<main")[1][:900]
+
+
+def test_items_that_vanish_while_a_page_is_made_are_left_out():
+    class Vanishing(TinyEngine):
+        def similar(self, item_id, user_id="", k=10, cursor=""):
+            raise UnknownItemError(f"item {item_id!r} is gone.")
+
+        def item(self, item_id):
+            return None if item_id == "f0" else super().item(item_id)
+
+    client = WireClient(Vanishing())
+    client.post("/v1/events", json={"user_id": "u", "item_id": "f3"})
+    response = client.get("/?user=u")
+    assert response.status_code == 200
+    assert 'data-item="f0"' not in response.text
+    assert "Because you" not in response.text
+
+
+def test_static_files_are_cached_by_content_and_nothing_else_is_served(client):
+    link = re.search(r'href="(/static/page\.css\?v=[0-9a-f]{12})"', client.get("/").text)[1]
+    response = client.get(link)
+    assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert response.headers["content-type"] == "text/css; charset=utf-8"
+    for path in ("/static/", "/static/x.css", "/static/vendor/README.md", "/static/%2e%2e/app.py"):
+        assert client.get(path).status_code == 404
+
+
+def test_pages_are_never_stored_by_the_browser(client):
+    assert client.get("/").headers["cache-control"] == "no-store"

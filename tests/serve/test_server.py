@@ -1,0 +1,242 @@
+"""The real server in a process of its own: start, early answers, drain, raw sockets, exit."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from tiny_engine import TinyEngine
+
+from serendip.errors import ConfigError, NotTrainedError
+from serendip.serve.server import run
+
+SCRIPT = Path(__file__).with_name("tiny_server.py")
+FORBIDDEN = ("torch", "lightgbm", "sklearn", "pandas", "duckdb", "faiss")
+
+
+class Running:
+    """A server process and the two moments it announced."""
+
+    def __init__(self, load_s: float) -> None:
+        self.started = time.monotonic()
+        command = [sys.executable, str(SCRIPT), str(load_s)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.address = self._line("listening")
+        self.port = urlsplit(self.address).port or 0
+
+    def _line(self, word: str) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().split()
+        assert line[:1] == [word]
+        return line[1]
+
+    def wait_ready(self) -> None:
+        self._line("ready")
+
+    def get(self, path: str) -> tuple[int, dict]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+
+@contextmanager
+def running(load_s: float = 0.0) -> Iterator[Running]:
+    server = Running(load_s)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+        server.process.wait()
+        assert server.process.stdout is not None
+        server.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    with running() as started:
+        started.wait_ready()
+        yield started
+
+
+def test_it_lives_at_once_and_says_503_until_it_is_ready():
+    with running(load_s=1.0) as server:
+        status, body = server.get("/health/live")
+        live_after = time.monotonic() - server.started
+        assert (status, body) == (200, {"status": "live"})
+        for path in ("/health/ready", "/v1/search?q=x", "/"):
+            status, body = server.get(path)
+            assert status == 503
+            assert body["error"]["type"] == "loading"
+        server.wait_ready()
+        assert server.get("/health/ready")[0] == 200
+        assert server.get("/v1/search?q=film")[0] == 200
+        assert live_after < 3.0  # one second alone; other tests may run beside it
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_running_requests_end_and_exits_with_0(kind):
+    with running() as server:
+        server.wait_ready()
+        answers: list[int] = []
+        connections = []
+        for _ in range(8):
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+            connection.request("GET", "/v1/search?q=slow")
+            connections.append(connection)
+        assert server.get("/health/live")[0] == 200  # the eight before it are in by now
+        server.process.send_signal(kind)
+        for connection in connections:
+            answers.append(connection.getresponse().status)
+            connection.close()
+        assert server.process.wait(timeout=15) == 0
+        assert answers == [200] * 8
+        with pytest.raises(OSError):
+            server.get("/health/live")
+
+
+def raw(server: Running, request: bytes) -> bytes:
+    """What comes back for bytes as they are."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        found = b""
+        while part := connection.recv(65536):
+            found += part
+    return found
+
+
+END = b"Connection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n",
+        b"GET /v1/search?q=\xff HTTP/1.1\r\nHost: localhost\r\n",
+        b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n",
+        b"GET /%ff%fe HTTP/1.1\r\nHost: localhost\r\n",
+        b"GET /static/%2e%2e/%2e%2e/app.py HTTP/1.1\r\nHost: localhost\r\n",
+        b"GET //v1/search HTTP/1.1\r\nHost: localhost\r\n",
+        b"GET * HTTP/1.1\r\nHost: localhost\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n",
+        b"GET / HTTP/1.0\r\n",
+        b"GET / HTTP/1.1\r\nHost: \xff\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n",
+        b"BREW / HTTP/1.1\r\nHost: localhost\r\n",
+        b"nonsense\r\n",
+        b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n",
+        b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 100_000 + b"\r\n",
+        b"GET /?q=" + b"y" * 100_000 + b" HTTP/1.1\r\nHost: localhost\r\n",
+    ],
+)
+def test_no_bytes_on_the_socket_make_the_server_fail(server, request_line):
+    answer = raw(server, request_line + END)
+    assert not answer.startswith(b"HTTP/1.1 5")
+    assert server.get("/health/live")[0] == 200
+
+
+def test_a_client_that_sends_10_mib_can_read_the_413(server):
+    body = b"x" * (10 * 1024**2)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request("POST", "/v1/events", body)
+    response = connection.getresponse()
+    assert response.status == 413
+    assert json.loads(response.read())["error"]["type"] == "too_large"
+    connection.close()
+
+
+def test_a_chunked_body_without_length_is_counted_too(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    chunks = (b"x" * 1024**2 for _ in range(12))
+    connection.request("POST", "/v1/items", chunks, encode_chunked=True)
+    assert connection.getresponse().status == 413
+    connection.close()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.com", ""])
+def test_it_does_not_start_where_other_machines_could_reach_it(host):
+    with pytest.raises(ConfigError, match="no login"):
+        run(TinyEngine, host=host, port=0)
+
+
+def test_a_taken_port_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=str(port)):
+            run(TinyEngine, port=port)
+
+
+def test_what_keeps_the_engine_from_opening_ends_the_server():
+    def open_engine() -> TinyEngine:
+        raise NotTrainedError("nothing is published yet.")
+
+    with pytest.raises(NotTrainedError, match="nothing is published"):
+        run(open_engine, port=0)
+
+
+def test_a_published_generation_is_taken_over_by_the_running_server():
+    published = ["gen-1"]
+    address: list[str] = []
+    ready = threading.Event()
+    closed = threading.Event()
+
+    class Closing(TinyEngine):
+        def close(self) -> None:
+            super().close()
+            closed.set()
+
+    def on_ready(found: str) -> None:
+        address.append(found)
+        ready.set()
+
+    engines = {name: Closing(generation=name) for name in ("gen-1", "gen-2")}
+    server = threading.Thread(
+        target=run,
+        args=(lambda: engines[published[0]],),
+        kwargs={"port": 0, "on_ready": on_ready, "current_generation": lambda: published[0]},
+        daemon=True,
+    )
+    server.start()
+    assert ready.wait(10)
+    published[0] = "gen-2"
+    assert closed.wait(10)  # the old one closes after the new one is in force
+    connection = http.client.HTTPConnection(urlsplit(address[0]).netloc, timeout=10)
+    connection.request("GET", "/health/ready")
+    assert json.loads(connection.getresponse().read())["generation"] == "gen-2"
+    connection.close()
+
+
+def test_serving_imports_nothing_that_is_only_needed_for_training():
+    code = (
+        "import sys; from serendip.serve.server import run; from serendip.serve.app import "
+        "build_app; from serendip.serve.state import EngineHolder; build_app(EngineHolder()); "
+        f"print([name for name in {FORBIDDEN!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_listening_needs_no_framework():
+    code = (
+        "import sys; import serendip.serve.server; "
+        "print([name for name in ('fastapi', 'jinja2', 'pydantic') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,43 @@
+"""The real server over the tiny engine, as a process of its own.
+
+Usage: tiny_server.py LOAD_SECONDS. Prints the address once it is ready.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from serendip.serve.server import run
+
+
+def main() -> None:
+    load_s = float(sys.argv[1])
+
+    def open_engine():
+        threading.Event().wait(load_s)
+        from tiny_engine import TinyEngine
+
+        class SlowEngine(TinyEngine):
+            """Takes half a second for the query ``slow``."""
+
+            def search(self, text, user_id="", k=10, cursor=""):
+                if text == "slow":
+                    threading.Event().wait(0.5)
+                return super().search(text, user_id, k, cursor)
+
+        return SlowEngine()
+
+    def listening(address: str) -> None:
+        print(f"listening {address}", flush=True)  # noqa: T201 - how the test learns the port
+
+    def ready(address: str) -> None:
+        print(f"ready {address}", flush=True)  # noqa: T201 - how the test learns that it is up
+
+    run(open_engine, port=0, on_ready=ready, on_listening=listening)
+
+
+main()

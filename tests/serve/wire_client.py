@@ -1,0 +1,47 @@
+"""A client at the level of the wire: the whole application, door included, without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+from tiny_engine import TinyEngine
+
+from serendip.serve.app import build_app
+from serendip.serve.asgi import App
+from serendip.serve.state import EngineHolder
+
+
+class WireClient:
+    """One service over a tiny engine."""
+
+    def __init__(self, engine: TinyEngine | None = None) -> None:
+        self.engine = engine or TinyEngine()
+        self.holder = EngineHolder()
+        self.holder.swap(self.engine)
+        self.app: App = build_app(self.holder)
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return asyncio.run(self._ask(method, path, options))
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.ask("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.ask("POST", path, **options)
+
+    async def _ask(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, **options)
+
+
+def error_of(response: httpx.Response) -> dict[str, str]:
+    """The error of an answer, whose form is checked on the way."""
+    body = response.json()
+    assert set(body) == {"error"}
+    assert set(body["error"]) == {"type", "message", "hint", "request_id"}
+    assert body["error"]["request_id"] == response.headers["x-request-id"]
+    found: dict[str, str] = body["error"]
+    return found
