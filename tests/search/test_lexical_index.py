@@ -64,6 +64,17 @@ def test_scores_are_equal_after_opening_again(index, tmp_path):
         assert one.scores.tolist() == two.scores.tolist()
 
 
+def test_opening_and_searching_leaves_the_folder_as_it_was(tmp_path):
+    def state():
+        return {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    LexicalIndex.build(films(), tmp_path)
+    before = state()
+    assert not [name for name in before if name.endswith(".lock")]
+    assert found(LexicalIndex.open(tmp_path), "matrix") == [0, 1]
+    assert state() == before
+
+
 def test_a_posted_item_is_found_at_once_and_the_old_index_does_not_know_it(index):
     newer = index.with_items([film("n", "Zebra 커피숍")], 16)
     assert found(newer, "zebra") == [16]

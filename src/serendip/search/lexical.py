@@ -10,6 +10,7 @@ Items enter the index in the fixed order of ``data.top_k``: equal scores come ou
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -103,21 +104,18 @@ class LexicalIndex:
         Raises:
             ArtefactError: the folder holds no such index, or one of another format.
         """
-        import tantivy
-
         try:
             meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
-            index = tantivy.Index.open(str(folder))
+            schema, searcher = _opened(folder)
         except (OSError, ValueError) as error:
             raise ArtefactError(
                 f"{folder} holds no readable word index: {error}.", "Publish a generation again."
             ) from None
         if meta.get("format") != FORMAT:
             raise ArtefactError(f"{folder}: word index of format {meta.get('format')!r}.")
-        searcher = index.searcher()
         config = validate(LexicalConfig, meta["config"], str(folder / META_FILE))
         statistics = Statistics(searcher.num_docs, meta["lengths"], searcher.doc_freq)
-        return cls(config, statistics, index.schema, searcher)
+        return cls(config, statistics, schema, searcher)
 
     def with_items(self, items: Sequence[Item], first_number: int) -> LexicalIndex:
         """A copy that also finds new items, numbered from ``first_number`` on."""
@@ -238,5 +236,22 @@ def _write(documents: Sequence[Document], folder: Path) -> None:
         writer.add_document(tantivy.Document.from_dict({"item": number, **terms}, schema))
     writer.commit()
     writer.wait_merging_threads()
+    del writer, index
     for lock in folder.glob(".tantivy-*.lock"):
         lock.unlink()
+
+
+def _opened(folder: Path) -> tuple[Any, Any]:
+    """(schema, searcher) of a folder that is left as it is and may be read-only.
+
+    Opening puts a lock file beside the index, so it is opened through a folder of links; the maps
+    stay when the links are gone.
+    """
+    import tantivy
+
+    with tempfile.TemporaryDirectory(prefix="serendip-words-") as links:
+        for file in folder.resolve().iterdir():
+            (Path(links) / file.name).symlink_to(file)
+        index = tantivy.Index.open(links)
+        index.config_reader(reload_policy="manual")
+        return index.schema, index.searcher()
