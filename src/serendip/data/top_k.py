@@ -25,15 +25,15 @@ def top_k(scores: FloatArray, k: int) -> ItemList:
 
     Args:
         scores: (N,) float32; NaN and -inf mean "must not be returned".
-        k: at most this many items; fewer where fewer have a score.
+        k: at most this many items, fewer where fewer have a score; none for 0 or less.
 
     Returns:
         items by score, highest first.
     """
     usable = np.flatnonzero(scores > -np.inf)
-    if k < len(usable):
+    if 0 < k < len(usable):
         threshold = np.partition(scores[usable], len(usable) - k)[len(usable) - k]
         usable = usable[scores[usable] >= threshold]
-    order = np.lexsort((tie_order(len(scores))[usable], -scores[usable]))[:k]
+    order = np.lexsort((tie_order(len(scores))[usable], -scores[usable]))[: max(k, 0)]
     best = usable[order]
     return ItemList(best.astype(np.int32), scores[best].astype(np.float32))

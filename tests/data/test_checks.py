@@ -1,0 +1,92 @@
+from contextlib import closing
+
+import pytest
+
+from serendip.data.checks import CHECKS, run_checks
+from serendip.data.event import Event
+from serendip.data.event_columns import EventColumns
+from serendip.data.item import Item
+from serendip.data.store import Store
+
+NOW = 1_700_000_000.0
+FILMS = [Item(name, f"film {name}") for name in "abc"]
+
+
+def checked(items, events):
+    results = run_checks(items, EventColumns.of_events(events), now=NOW)
+    assert len(results) == len(CHECKS)
+    return {result.name: result for result in results}
+
+
+def event(user="u", item="a", ago=1000.0, **fields):
+    return Event(user, item, NOW - ago, **fields)
+
+
+def sound_events():
+    people = [(user, item) for user in "uvwxyz" for item in "abc"]
+    return [event(u, i, 10.0 * n, value=float(n % 5)) for n, (u, i) in enumerate(people, 1)]
+
+
+def test_sound_data_passes_every_check():
+    results = checked(FILMS, sound_events())
+    assert {name: r.status for name, r in results.items() if r.status != "PASS"} == {}
+    assert len(results) == len(CHECKS)
+
+
+def test_nothing_at_all_is_a_failure_with_reasons():
+    results = checked([], [])
+    assert results["catalogue"].status == "FAIL"
+    assert results["events"].status == results["users"].status == "WARN"
+
+
+BAD = [
+    ("catalogue", FILMS[:1], [event()], "WARN", 1),
+    ("users", FILMS, [event()], "WARN", 1),
+    ("duplicate item ids", [*FILMS, Item("a", "again")], [], "WARN", 1),
+    ("missing titles", [*FILMS, Item("d", " ")], [], "WARN", 1),
+    ("duplicate titles", [*FILMS, Item("d", "film a")], [], "WARN", 2),
+    ("very long texts", [*FILMS, Item("d", "x", "y" * 10_000)], [], "WARN", 1),
+    ("items never seen", FILMS, [event()], "WARN", 2),
+    ("duplicate events", FILMS, [event(), event(), event(), event(value=1.0)], "WARN", 2),
+    ("events on unknown items", FILMS, [event(), event(item="z")], "WARN", 1),
+    ("events on unknown items", FILMS, [event(item="y"), event(item="z")], "FAIL", 2),
+    ("impossible times", FILMS, [event(), Event("u", "a", 0.0), event(ago=-1e6)], "WARN", 2),
+    ("equal times", FILMS, [event(), event("v")], "WARN", 2),
+    ("same-second bursts", FILMS, [event(), event(item="b"), event("v")], "WARN", 2),
+    ("users with one event", FILMS, [event(), event("v"), event("v")], "PASS", 1),
+    ("users with one event", FILMS, [event(), event("v")], "WARN", 2),
+    ("share of the top user", FILMS, [event(), event("v"), event("v")], "WARN", 2),
+    ("values", FILMS, [event(value=1.0), event(value=2e6)], "WARN", 1),
+    ("values", FILMS, [event(value=5.0), event(value=5.0), event()], "WARN", 2),
+    ("unprintable ids", [*FILMS, Item("d\u200b", "x")], [event("\n")], "WARN", 2),
+]
+
+
+@pytest.mark.parametrize(("name", "items", "events", "status", "count"), BAD)
+def test_a_check_counts_what_it_is_named_after(name, items, events, status, count):
+    result = checked(items, events)[name]
+    assert (result.status, result.count) == (status, count)
+
+
+def test_every_check_is_seen_failing():
+    assert {row[0] for row in BAD} | {"events"} == set(checked(FILMS, sound_events()))
+
+
+def test_at_most_ten_examples_are_given():
+    result = checked([Item(str(number)) for number in range(30)], [])["missing titles"]
+    assert (result.count, result.examples) == (30, tuple(str(number) for number in range(10)))
+
+
+def test_examples_name_the_user_item_and_time():
+    result = checked(FILMS, [event(), Event("u", "a", 5.0)])["impossible times"]
+    assert result.examples == ("user u, item a, time 5",)
+
+
+def test_the_store_remembers_the_duplicates_of_its_files(tmp_path):
+    with closing(Store.open(tmp_path / "s.db")) as store:
+        store.import_all([*FILMS, Item("b", "again")], sound_events())
+        for _ in range(2):
+            results = {result.name: result for result in run_checks(store, now=NOW)}
+            found = results["duplicate item ids"]
+            assert (found.status, found.count, found.examples) == ("WARN", 1, ("b",))
+            assert results["events"].count == 18

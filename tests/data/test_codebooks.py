@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.data.semantic_ids import Codebooks, code_name, common_prefix
+from serendip.errors import DataError
+
+BOOKS = Codebooks(np.array([[[0, 0], [10, 0]], [[0, 1], [0, -1]]], dtype=np.float32))
+
+
+def test_codes_are_the_nearest_centroids_of_the_residuals():
+    vectors = np.array([[9, 2], [1, -3], [0, 1]], np.float32)
+    codes = BOOKS.assign(vectors)
+    assert codes.tolist() == [[1, 0], [0, 1], [0, 0]]
+    assert codes.dtype == np.int32
+    assert vectors.tolist() == [[9, 2], [1, -3], [0, 1]]
+    assert (BOOKS.num_levels, BOOKS.codebook_size) == (2, 2)
+
+
+@given(st.lists(st.tuples(*[st.floats(-20, 20, width=32)] * 2), min_size=1, max_size=8))
+def test_codes_of_a_vector_do_not_depend_on_its_company(rows):
+    vectors = np.array(rows, np.float32)
+    alone = np.concatenate([BOOKS.assign(vector[None]) for vector in vectors])
+    np.testing.assert_array_equal(BOOKS.assign(vectors), alone)
+
+
+def test_vectors_that_do_not_fit_are_refused():
+    with pytest.raises(DataError, match=r"\(1, 3\) do not fit codebooks of size 2"):
+        BOOKS.assign(np.zeros((1, 3), np.float32))
+    with pytest.raises(DataError, match="not finite"):
+        BOOKS.assign(np.array([[0, np.nan]], np.float32))
+
+
+def test_a_common_prefix_ends_at_the_first_difference():
+    left = np.array([[1, 2, 3], [1, 9, 3], [9, 2, 3]])
+    assert common_prefix(left, np.array([1, 2, 3])).tolist() == [3, 1, 0]
+
+
+def test_codes_are_written_with_dashes():
+    assert code_name(np.array([12, 7, 201])) == "12-7-201"

@@ -1,0 +1,59 @@
+import pytest
+
+from serendip.data.columns import EVENT_COLUMNS, ITEM_COLUMNS, fold, guess_mapping
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (
+            ["userId", "movieId", "rating", "timestamp"],
+            ["userId", "movieId", "timestamp", "rating"],
+        ),
+        (["USER_ID", "ITEM_ID", "TIMESTAMP", "EVENT_TYPE"], None),
+        (["UserId", "ItemId", "FeedbackType", "Timestamp"], None),
+        (["user_id", "item_id", "weight", "datetime"], None),
+        (["user_id:token", "item_id:token", "rating:float", "timestamp:float"], None),
+        (["visitorId", "productDetails.product.id", "eventTime", "attributionToken"], None),
+        (["client_id", "event_attributes.object.object_id", "timestamp", "query_id"], None),
+        (["reviewerID", "asin", "overall", "unixReviewTime"], None),
+    ],
+)
+def test_events_of_well_known_tools_are_recognised(columns, expected):
+    mapping = guess_mapping(columns, "events")
+    assert set(mapping) >= {"user_id", "item_id", "timestamp"}
+    assert set(mapping.values()) == set(columns)
+    if expected:
+        assert list(mapping.values()) == expected
+
+
+def test_items_are_recognised_and_free_columns_are_left():
+    columns = ["movieId", "title", "genres", "createdAt", "overview"]
+    assert guess_mapping(columns, "items") == {
+        "item_id": "movieId",
+        "title": "title",
+        "description": "overview",
+        "available_from": "createdAt",
+    }
+
+
+def test_an_own_name_wins_over_an_alias():
+    assert guess_mapping(["id", "item_id"], "items")["item_id"] == "item_id"
+
+
+def test_a_file_column_serves_once():
+    mapping = guess_mapping(["item", "type"], "events")
+    assert mapping == {"item_id": "item", "action": "type"}
+
+
+def test_names_in_other_scripts_are_no_match():
+    assert guess_mapping(["제품명", "아이디"], "items") == {}
+
+
+@pytest.mark.parametrize("table", [ITEM_COLUMNS, EVENT_COLUMNS])
+def test_aliases_are_folded_distinct_and_begin_with_their_own_name(table):
+    for canonical, aliases in table.items():
+        assert aliases[0] == fold(canonical)
+        assert [fold(alias) for alias in aliases] == list(aliases)
+    every = [alias for aliases in table.values() for alias in aliases]
+    assert len(every) == len(set(every))

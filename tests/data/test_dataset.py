@@ -1,0 +1,30 @@
+import numpy as np
+from data_world import LOGS, dataset_of
+from hypothesis import given
+
+
+@given(LOGS)
+def test_histories_are_the_events_of_each_user_in_order(rows):
+    data = dataset_of(rows)
+    log = sorted(rows, key=lambda row: row[2])
+    assert set(data.histories()) == set(range(data.num_users))
+    for user, found in data.histories().items():
+        own = [row for row in log if row[0] == data.users.id(user)]
+        assert data.catalogue.vocabulary.ids_of(found.item_nums) == [row[1] for row in own]
+        assert found.timestamps.tolist() == [row[2] for row in own]
+        assert found.liked.tolist() == [row[1] in "abc" for row in own]
+
+
+def test_an_unknown_user_has_an_empty_history():
+    assert len(dataset_of([("u", "a", 1)]).history(99)) == 0
+    assert dataset_of([]).histories() == {}
+
+
+def test_item_counts_include_items_without_events():
+    assert dataset_of([("u", "a", 1), ("v", "a", 2)]).item_counts().tolist() == [2, 0, 0, 0, 0, 0]
+
+
+def test_rows_of_a_log_keep_all_columns():
+    log = dataset_of([("u", "a", 1), ("v", "d", 2)]).events.rows(np.array([False, True]))
+    assert (len(log), log.items.tolist(), log.timestamps.tolist()) == (1, [3], [2])
+    assert log.liked.tolist() == [False] and np.isnan(log.values).all()

@@ -1,0 +1,53 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.data.query import SURFACES, History, Query
+
+
+def history(times):
+    numbers = np.arange(len(times), dtype=np.int32)
+    return History(numbers, np.array(times, np.float64), numbers % 2 == 0)
+
+
+@given(st.lists(st.integers(0, 9), max_size=12).map(sorted), st.integers(-1, 10))
+def test_before_is_strict(times, time):
+    found = history(times).before(time)
+    assert found.timestamps.tolist() == [one for one in times if one < time]
+    assert found.item_nums.tolist() == list(range(len(found)))
+
+
+@given(st.lists(st.integers(0, 9), max_size=12).map(sorted), st.integers(0, 15))
+def test_last_keeps_the_most_recent_oldest_first(times, count):
+    found = history(times).last(count)
+    kept = min(count, len(times))
+    assert found.item_nums.tolist() == list(range(len(times) - kept, len(times)))
+    assert found.liked.tolist() == [number % 2 == 0 for number in found.item_nums]
+
+
+def test_items_alone_are_a_history_without_likes():
+    found = History.of_items(np.array([3, 1]))
+    assert found.item_nums.dtype == np.int32
+    assert (found.timestamps.tolist(), found.liked.tolist()) == ([0, 0], [False, False])
+
+
+def test_a_query_is_read_only_and_copies_carry_the_vector():
+    query = Query("search", text="heat")
+    vector = np.ones(3, np.float32)
+    assert query.with_text_vector(vector).text_vector is vector
+    assert query.text_vector is None
+    assert np.isnan(query.time)
+    assert not query.exclude.flags.writeable
+
+
+def test_the_surfaces_are_those_of_the_design():
+    assert SURFACES == (
+        "home",
+        "similar",
+        "search",
+        "cart",
+        "thank_you",
+        "ads",
+        "digest",
+        "suggest",
+    )

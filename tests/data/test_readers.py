@@ -1,0 +1,260 @@
+import gzip
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serendip.config import validate
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.data.readers import EventsConfig, ItemsConfig, read_events, read_items
+from serendip.errors import ConfigError, DataError
+
+
+def items_of(folder, name, text, **config):
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return list(read_items(ItemsConfig(path=name, **config), folder))
+
+
+def events_of(folder, name, text, **config):
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return list(read_events(EventsConfig(path=name, **config), folder))
+
+
+def parquet(folder, name, query):
+    import duckdb
+
+    duckdb.sql(f"COPY ({query}) TO '{folder / name}' (FORMAT parquet)")
+
+
+def test_films_are_read_with_lists_numbers_and_spoken_titles(tmp_path):
+    text = (
+        "movieId,title,genres,runtime,shelf\n"
+        '1,"Matrix, The (1999)",Action|Sci-Fi,136,A1\n'
+        "007,Solo,Drama,,12\n"
+    )
+    assert items_of(tmp_path, "films.csv", text, title_style="library") == [
+        Item(
+            "1",
+            "The Matrix",
+            "",
+            {"genres": ("Action", "Sci-Fi"), "runtime": 136.0, "shelf": "A1", "year": 1999.0},
+        ),
+        Item("007", "Solo", "", {"genres": ("Drama",), "shelf": "12"}),
+    ]
+
+
+def test_a_year_of_the_file_wins_over_the_year_of_the_title(tmp_path):
+    items = items_of(
+        tmp_path, "a.csv", "id,title,year\n1,Heat (1995),1996\n", title_style="library"
+    )
+    assert items[0].attributes == {"year": 1996.0}
+
+
+def test_only_the_named_attributes_are_kept(tmp_path):
+    text = "id,a,b,c\n1,x,y,z\n"
+    assert items_of(tmp_path, "a.csv", text, attributes=("b",))[0].attributes == {"b": "y"}
+    named = items_of(tmp_path, "a.csv", text, attributes={"colour": "c"})
+    assert named[0].attributes == {"colour": "z"}
+    assert items_of(tmp_path, "a.csv", text, attributes=())[0].attributes == {}
+
+
+def test_without_a_separator_nothing_is_split(tmp_path):
+    items = items_of(tmp_path, "a.csv", "id,t\n1,x|y\n", list_separator="")
+    assert items[0].attributes == {"t": "x|y"}
+
+
+def test_events_are_read_with_every_column(tmp_path):
+    text = (
+        "user_id,item_id,timestamp,action,value,query,request_id,position,surface,session_id,"
+        "event_id\nu,i,1700000000,buy,2.5,shoe,r,3,home,s,e\n"
+    )
+    assert events_of(tmp_path, "e.csv", text) == [
+        Event("u", "i", 1.7e9, "buy", 2.5, "shoe", "r", 3, "home", "s", "e")
+    ]
+
+
+def test_an_action_that_is_not_named_is_the_default(tmp_path):
+    events = events_of(tmp_path, "e.csv", "user,item,ts\nu,i,5\n", default_action="rate")
+    assert events == [Event("u", "i", 5.0, "rate")]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_delimiters_line_ends_and_byte_order_marks(tmp_path, delimiter, ending):
+    rows = [("user", "item", "ts"), ("u", "a b", "1"), ("v", "c", "2")]
+    text = ending.join(delimiter.join(row) for row in rows)
+    events = events_of(tmp_path, "e.csv", "﻿" + text)
+    assert [(event.user_id, event.item_id) for event in events] == [("u", "a b"), ("v", "c")]
+
+
+def test_three_formats_say_the_same(tmp_path):
+    rows = [{"user": "u", "item": 1, "ts": 1700000000, "rating": 4.0}]
+    wanted = [Event("u", "1", 1.7e9, "click", 4.0)]
+    assert events_of(tmp_path, "e.csv", "user,item,ts,rating\nu,1,1700000000,4.0\n") == wanted
+    lines = "".join(json.dumps(row) + "\n\n" for row in rows)
+    assert events_of(tmp_path, "e.jsonl", lines) == wanted
+    assert events_of(tmp_path, "e.jsonl.gz", gzip.compress(lines.encode())) == wanted
+    parquet(
+        tmp_path,
+        "e.parquet",
+        "SELECT 'u' AS user, 1.0::DOUBLE AS item, TIMESTAMP '2023-11-14 22:13:20' AS ts, "
+        "4.0::FLOAT AS rating",
+    )
+    assert list(read_events(EventsConfig(path="e.parquet"), tmp_path)) == wanted
+
+
+def test_parquet_lists_nulls_and_nan(tmp_path):
+    parquet(
+        tmp_path,
+        "i.parquet",
+        "SELECT 1::BIGINT AS id, ['a', 'b'] AS tags, 'nan'::DOUBLE AS price, NULL AS title "
+        "UNION ALL SELECT 2, NULL, 2.5, 'two'",
+    )
+    assert list(read_items(ItemsConfig(path="i.parquet"), tmp_path)) == [
+        Item("1", "", "", {"tags": ("a", "b")}),
+        Item("2", "two", "", {"price": 2.5}),
+    ]
+
+
+def test_json_keeps_the_spelling_of_ids_and_the_lists(tmp_path):
+    text = '{"id": 10, "tags": ["x", "y"], "n": 1.50}\n{"id": "10.0", "late": true}\n'
+    assert items_of(tmp_path, "i.jsonl", text) == [
+        Item("10", "", "", {"tags": ("x", "y"), "n": 1.5}),
+        Item("10.0", "", "", {"late": "true"}),
+    ]
+
+
+def test_no_file_is_no_rows(tmp_path):
+    assert list(read_items(ItemsConfig(), tmp_path)) == []
+    assert list(read_events(EventsConfig(), tmp_path)) == []
+
+
+def test_a_file_with_a_header_only_has_no_rows(tmp_path):
+    assert items_of(tmp_path, "a.csv", "id,title\n") == []
+
+
+@pytest.mark.parametrize("name", ["films[1].csv", "a*b.csv", "what?.csv", "it's.csv"])
+def test_odd_file_names_are_names_and_not_patterns(tmp_path, name):
+    assert items_of(tmp_path, name, "id\n1\n") == [Item("1")]
+
+
+def test_quoted_line_breaks_do_not_confuse_line_numbers(tmp_path):
+    text = 'user,item,ts\nu,"two\nlines",1\n\nu,i,never\nu,,2\n'
+    with pytest.raises(DataError) as caught:
+        events_of(tmp_path, "e.csv", text)
+    message = caught.value.message
+    assert "e.csv: 2 rows are broken" in message
+    assert "line 5: timestamp 'never' is not a time" in message
+    assert "line 6: item_id '' is empty" in message
+
+
+def test_rows_that_csv_forbids_are_named_by_line(tmp_path):
+    text = 'id,title\n1,"a\nb"\n2\n3,x,y\n4,ok\n'
+    with pytest.raises(DataError) as caught:
+        items_of(tmp_path, "a.csv", text)
+    assert "2 rows are broken: line 4: " in caught.value.message
+    assert "line 5: " in caught.value.message
+
+
+def test_broken_and_wrong_rows_are_named_together_in_order(tmp_path):
+    with pytest.raises(DataError, match=r"3 rows.*line 2: .*line 3: .*line 5: "):
+        events_of(tmp_path, "e.csv", "user,item,ts\nu,i\nu,i,x\nu,i,1\n,i,1\n")
+
+
+def test_only_the_first_of_many_broken_rows_are_listed(tmp_path):
+    with pytest.raises(DataError, match=r"200 rows are broken.*line 6: .*; and 195 more"):
+        events_of(tmp_path, "e.csv", "user,item,ts\n" + "u,i,x\n" * 200)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"id": ', "not JSON"),
+        ("[1, 2]", "not a JSON object"),
+        ('{"id": "\\ud800"}', "lone surrogate"),
+        ('{"id": "a\\u0000"}', "NUL"),
+        ('{"id": ""}', "is empty"),
+        ('{"id": "1", "title": "\\ud83d"}', "title holds"),
+        ('{"id": "1", "tags": ["\\u0000"]}', "attribute 'tags'"),
+        ('{"id": "1", "created_at": NaN}', "not a time"),
+        ("[" * 20_000, "not JSON"),
+    ],
+)
+def test_a_broken_json_line_is_named(tmp_path, line, reason):
+    with pytest.raises(DataError, match=r"i\.jsonl: 1 row is broken: line 3") as caught:
+        items_of(tmp_path, "i.jsonl", f'{{"id": "ok"}}\n\n{line}\n')
+    assert reason in caught.value.message
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-Infinity", "many"])
+def test_a_value_must_be_a_finite_number(tmp_path, value):
+    with pytest.raises(DataError, match="line 2: value"):
+        events_of(tmp_path, "e.csv", f"user,item,ts,value\nu,i,1,{value}\n")
+
+
+@pytest.mark.parametrize("position", ["1.5", "-1", "x", "99999999999999999999"])
+def test_a_position_must_be_a_place(tmp_path, position):
+    with pytest.raises(DataError, match="line 2: position"):
+        events_of(tmp_path, "e.csv", f"user,item,ts,position\nu,i,1,{position}\n")
+
+
+def test_bytes_that_are_no_utf8_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"line 2: .*utf-8"):
+        items_of(tmp_path, "a.csv", b"id,title\n1,caf\xe9\n")
+
+
+def test_a_missing_column_is_named_with_the_closest_one(tmp_path):
+    columns = {"item_id": "movie", "title": "title"}
+    with pytest.raises(DataError, match="no column 'movie'; found: movieId, title") as caught:
+        items_of(tmp_path, "a.csv", "movieId,title\n1,x\n", columns=columns)
+    assert caught.value.hint == "Did you mean 'movieId'?"
+
+
+def test_a_column_that_cannot_be_guessed_is_named(tmp_path):
+    with pytest.raises(DataError, match="no column looks like `user_id`; found: a, b"):
+        events_of(tmp_path, "e.csv", "a,b\n1,2\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.csv", b"", "empty"),
+        ("a.csv", b"id,id\n1,2\n", "appears twice"),
+        ("a.jsonl", b"", "no JSON objects"),
+        ("a.parquet", b"not parquet", "cannot be read"),
+        ("a.xlsx", b"", "unknown file format"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(tmp_path, name, content, reason):
+    with pytest.raises(DataError, match=reason):
+        items_of(tmp_path, name, content)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere\.csv does not exist"):
+        read_items(ItemsConfig(path="nowhere.csv"), tmp_path)
+
+
+def test_an_unknown_canonical_column_is_a_config_error():
+    with pytest.raises(ConfigError, match="`colour` is not a column of events; known: user_id"):
+        validate(EventsConfig, {"columns": {"colour": "c"}}, "serendip.toml")
+    with pytest.raises(ConfigError, match="`item_id` is not mapped"):
+        validate(ItemsConfig, {"columns": {"title": "t"}}, "serendip.toml")
+
+
+CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r|"), max_size=12)
+
+
+@settings(max_examples=40)
+@given(titles=st.lists(CELLS, min_size=1, max_size=6))
+def test_any_text_survives_csv_and_json(tmp_path_factory, titles):
+    folder = tmp_path_factory.mktemp("t")
+    quoted = ['"' + title.replace('"', '""') + '"' for title in titles]
+    lines = "".join(f"{number},{cell}\n" for number, cell in enumerate(quoted))
+    wanted = [title.strip() for title in titles]
+    read = items_of(folder, "a.csv", "id,title\n" + lines)
+    assert [item.title for item in read] == wanted
+    lines = "".join(json.dumps({"id": n, "title": t}) + "\n" for n, t in enumerate(titles))
+    assert [item.title for item in items_of(folder, "a.jsonl", lines)] == wanted

@@ -1,0 +1,68 @@
+from contextlib import closing
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.data.event import ActionRules, Event
+from serendip.data.event_columns import EventColumns
+from serendip.data.item import Item
+from serendip.data.snapshot import DroppedEvents, likes, snapshot_with_drops, take_snapshot
+from serendip.data.store import Store
+
+
+def opened(tmp_path):
+    return closing(Store.open(tmp_path / "s.db"))
+
+
+def test_a_snapshot_holds_interactions_with_known_items_in_order_of_time(tmp_path):
+    with opened(tmp_path) as store:
+        store.put_items([Item("b"), Item("a"), Item("gone")])
+        store.delete_item("gone")
+        store.put_events(
+            [
+                Event("v", "a", 9.0, "rate", 4.0),
+                Event("u", "b", 2.0, "rate", 3.0),
+                Event("u", "a", 2.0, "purchase"),
+                Event("u", "a", 1.0, "impression"),
+                Event("u", "gone", 1.0),
+                Event("u", "", 1.0, "search", query="q"),
+                Event("only", "never", 1.0),
+            ]
+        )
+        data, dropped = snapshot_with_drops(store, ActionRules())
+    assert data.catalogue.vocabulary.ids == ("b", "a")
+    assert data.users.ids == ("u", "v")
+    assert data.events.users.tolist() == [0, 0, 1]
+    assert data.events.items.tolist() == [0, 1, 1]
+    assert data.events.timestamps.tolist() == [2.0, 2.0, 9.0]
+    assert data.events.liked.tolist() == [False, True, True]
+    np.testing.assert_array_equal(data.events.values, np.array([3, np.nan, 4], np.float32))
+    assert dropped == DroppedEvents(ignored=1, unknown_item=3, after_cut=0)
+
+
+def test_events_after_the_cut_are_left_out(tmp_path):
+    with opened(tmp_path) as store:
+        store.put_items([Item("a")])
+        store.put_events([Event(f"u{time}", "a", float(time)) for time in (1, 2, 3)])
+        data, dropped = snapshot_with_drops(store, ActionRules(), cut=2.0)
+    assert (data.users.ids, data.cut, dropped.after_cut) == (("u1", "u2"), 2.0, 1)
+
+
+def test_an_empty_store_is_an_empty_dataset(tmp_path):
+    with opened(tmp_path) as store:
+        data = take_snapshot(store, ActionRules())
+    assert (data.num_items, data.num_users, len(data.events)) == (0, 0, 0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["rate", "like", "click"]), st.none() | st.floats(0, 5)),
+        max_size=20,
+    )
+)
+def test_likes_of_columns_are_likes_of_events(rows):
+    events = [Event("u", "i", float(n), action, value) for n, (action, value) in enumerate(rows)]
+    rules = ActionRules()
+    found = likes(EventColumns.of_events(events), rules).tolist()
+    assert found == [rules.is_like(action, value) for action, value in rows]

@@ -1,0 +1,237 @@
+import numpy as np
+import pytest
+from data_world import LOGS, dataset_of
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from serendip.data.splits import MAX_TARGETS_PER_USER, leave_last_out, temporal
+from serendip.errors import DataError
+
+
+def ids(catalogue, numbers):
+    return catalogue.vocabulary.ids_of(numbers)
+
+
+def train_rows(split):
+    log = split.train.events
+    users = split.train.users.ids_of(log.users)
+    return list(zip(users, ids(split.train.catalogue, log.items), log.timestamps, strict=True))
+
+
+def target_rows(split, targets=None):
+    chosen = targets or split.targets
+    return list(zip(chosen.users, ids(split.catalogue, chosen.items), chosen.times, strict=True))
+
+
+WORLD = [
+    ("u", "b", 1),
+    ("v", "a", 2),
+    ("u", "d", 3),
+    ("v", "d", 4),
+    ("u", "a", 5),
+    ("w", "c", 6),
+    ("u", "c", 7),
+    ("w", "b", 8),
+]
+
+
+def test_a_temporal_split_of_a_small_world():
+    split = temporal(dataset_of(WORLD), 0.5)
+    assert split.name == "temporal@0.5"
+    assert split.cut == 5.0
+    assert train_rows(split) == [("u", "b", 1), ("v", "a", 2), ("u", "d", 3), ("v", "d", 4)]
+    assert split.train.catalogue.vocabulary.ids == ("a", "b", "d")
+    assert split.train.users.ids == ("u", "v")
+    assert split.train.cut == 4.0
+    assert [item.item_id for item in split.new_items] == ["c", "e", "f"]
+    assert split.catalogue.vocabulary.ids == ("a", "b", "d", "c", "e", "f")
+    assert target_rows(split) == [("u", "a", 5), ("u", "c", 7), ("w", "c", 6), ("w", "b", 8)]
+
+
+def test_queries_know_what_happened_before_their_target_also_after_the_cut():
+    split = temporal(dataset_of(WORLD), 0.5)
+    queries = split.targets.queries("cart")
+    assert [ids(split.catalogue, query.history.item_nums) for query in queries] == [
+        ["b", "d"],
+        ["b", "d", "a"],
+        [],
+        ["c"],
+    ]
+    assert [query.surface for query in queries] == ["cart"] * 4
+    assert [query.user_id for query in queries] == ["u", "u", "w", "w"]
+    assert [query.time for query in queries] == [5, 7, 6, 8]
+    assert ids(split.catalogue, queries[1].exclude) == ["a", "b", "d"]
+    assert queries[1].history.liked.tolist() == [True, False, True]
+
+
+def test_flags_of_a_small_world():
+    flags = temporal(dataset_of(WORLD), 0.5).flags()
+    assert flags["cold_item"].tolist() == [False, True, True, False]
+    assert flags["cold_user"].tolist() == [True] * 4
+    # A fifth of three items is none: there is no head.
+    assert flags["tail_item"].tolist() == [True] * 4
+
+
+def test_items_at_the_border_with_equal_counts_are_all_tail():
+    rows = [("u", "a", 1), ("v", "a", 2), ("w", "a", 3), ("u", "b", 4), ("v", "b", 5)]
+    rows += [("u", "c", 6), ("v", "c", 7), ("u", "d", 8), ("v", "e", 9)]
+    rows += [("z", "a", 20), ("z", "b", 21), ("z", "c", 22), ("z", "d", 23), ("z", "f", 24)]
+    split = temporal(dataset_of(rows), 9 / 14)
+    tail = dict(
+        zip(ids(split.catalogue, split.targets.items), split.flags()["tail_item"], strict=True)
+    )
+    assert tail == {"a": False, "b": True, "c": True, "d": True, "f": True}
+
+
+def test_a_user_with_three_train_events_is_warm():
+    rows = [("u", name, time) for time, name in enumerate("abc")] + [("v", "a", 3), ("v", "b", 4)]
+    split = temporal(dataset_of([*rows, ("u", "d", 9), ("v", "d", 9), ("w", "d", 9)]), 5 / 8)
+    flags = dict(zip(split.targets.users, split.flags()["cold_user"], strict=True))
+    assert flags == {"u": False, "v": True, "w": True}
+
+
+def test_an_item_available_before_the_cut_is_known_without_an_event():
+    available = {"e": 4.5, "f": 5.0, "c": 9.0}
+    split = temporal(dataset_of(WORLD, available=available), 0.5)
+    assert split.train.catalogue.vocabulary.ids == ("a", "b", "d", "e")
+    assert [item.item_id for item in split.new_items] == ["c", "f"]
+
+
+def test_the_cut_never_falls_between_events_of_one_time():
+    split = temporal(dataset_of([("u", "a", 1), *[("v", name, 2) for name in "bcdef"]]), 0.5)
+    assert train_rows(split) == [("u", "a", 1)]
+    assert len(split.targets) == 5
+    assert all(len(query.history) == 0 for query in split.targets.queries())
+
+
+def test_a_first_tie_longer_than_the_fraction_belongs_to_train():
+    split = temporal(dataset_of([*[("u", name, 1) for name in "abcd"], ("v", "a", 2)]), 0.3)
+    assert len(split.train.events) == 4
+    assert target_rows(split) == [("v", "a", 2)]
+
+
+def test_a_repeated_item_is_no_target():
+    split = temporal(dataset_of([("u", "a", 1), ("u", "b", 2), ("u", "a", 3), ("u", "c", 4)]), 0.5)
+    assert target_rows(split) == [("u", "c", 4)]
+
+
+def test_at_most_the_first_hundred_of_a_user_are_targets():
+    items = [f"i{number}" for number in range(160)]
+    rows = [("u", name, time) for time, name in enumerate(items, 10)]
+    split = temporal(dataset_of([("v", "i0", 1), *rows], items), 0.001 + 1 / 161)
+    assert MAX_TARGETS_PER_USER == 100
+    assert ids(split.catalogue, split.targets.items) == items[:100]
+
+
+def test_consecutive_windows_do_not_overlap():
+    data = dataset_of(WORLD)
+    first, second = temporal(data, 0.5, 0.75), temporal(data, 0.75)
+    assert target_rows(first) == [("u", "a", 5), ("w", "c", 6)]
+    assert target_rows(second) == [("u", "c", 7), ("w", "b", 8)]
+
+
+def test_a_moment_is_the_history_and_what_followed():
+    targets = temporal(dataset_of(WORLD), 0.5).targets
+    history, items, liked = targets.moment(0, 5)
+    assert (len(history), items.tolist(), liked.tolist()) == (2, [0, 3], [True, True])
+    assert targets.moment(0, 1)[1].tolist() == [0]
+
+
+@pytest.mark.parametrize(("fraction", "until"), [(0, 1), (1, 1), (0.5, 0.5), (0.5, 1.1), (-1, 1)])
+def test_impossible_fractions_are_refused(fraction, until):
+    with pytest.raises(DataError, match="cannot split at"):
+        temporal(dataset_of(WORLD), fraction, until)
+
+
+@pytest.mark.parametrize("rows", [[], [("u", "a", 1)], [("u", "a", 1), ("v", "b", 1)]])
+def test_events_without_a_before_and_after_cannot_be_split_by_time(rows):
+    with pytest.raises(DataError, match="cannot be split by time"):
+        temporal(dataset_of(rows), 0.5)
+
+
+@given(LOGS, st.floats(0.05, 0.9), st.floats(0.05, 1.0))
+def test_a_temporal_split_never_leaks(rows, fraction, width):
+    data = dataset_of(rows)
+    assume(len({time for _, _, time in rows}) > 1)
+    until = min(1.0, fraction + width)
+    split = temporal(data, fraction, until)
+    train, targets = train_rows(split), target_rows(split)
+    log = sorted(rows, key=lambda row: row[2])
+    assert train == [row for row in log if row[2] < split.cut]
+    assert all(row[2] >= split.cut for row in targets)
+    assert set(targets) <= set(rows)
+    past_items = {item for _, item, time in rows if time < split.cut}
+    assert set(split.train.catalogue.vocabulary.ids) == past_items
+    assert set(split.train.users.ids) == {user for user, _, time in rows if time < split.cut}
+    for query, (user, item, time) in zip(split.targets.queries(), targets, strict=True):
+        before = [name for who, name, when in log if who == user and when < time]
+        assert ids(split.catalogue, query.history.item_nums) == before
+        assert (query.history.timestamps < time).all()
+        assert sorted(ids(split.catalogue, query.exclude)) == sorted(set(before))
+        assert item not in before
+
+
+@given(LOGS, st.floats(0.05, 0.9))
+def test_train_numbers_are_the_beginning_of_the_split_numbers(rows, fraction):
+    assume(len({time for _, _, time in rows}) > 1)
+    split = temporal(dataset_of(rows), fraction)
+    whole = split.catalogue.vocabulary.ids
+    new = tuple(item.item_id for item in split.new_items)
+    assert split.train.catalogue.vocabulary.ids + new == whole
+    assert sorted(whole) == list("abcdef")
+    assert all(len(flag) == len(split.targets) for flag in split.flags().values())
+
+
+def test_the_last_event_is_left_out_and_the_last_but_one_is_input():
+    rows = [
+        ("u", "a", 1),
+        ("u", "b", 2),
+        ("v", "e", 3),
+        ("u", "c", 4),
+        ("v", "a", 5),
+        ("u", "d", 6),
+    ]
+    split = leave_last_out(dataset_of(rows))
+    assert train_rows(split) == [("u", "a", 1), ("u", "b", 2), ("v", "e", 3), ("v", "a", 5)]
+    assert target_rows(split) == [("u", "d", 6)]
+    assert ids(split.catalogue, split.targets.history(0).item_nums) == ["a", "b", "c"]
+    assert target_rows(split, split.validation) == [("u", "c", 4)]
+    assert ids(split.catalogue, split.validation.history(0).item_nums) == ["a", "b"]
+    assert [item.item_id for item in split.new_items] == ["c", "d", "f"]
+    assert split.cut is None
+
+
+def test_equal_times_are_left_out_by_order():
+    split = leave_last_out(dataset_of([("u", name, 1) for name in "abcd"]))
+    assert ids(split.catalogue, split.targets.items) == ["d"]
+    assert ids(split.catalogue, split.targets.history(0).item_nums) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("rows", [[], [("u", "a", 1), ("u", "b", 2)]])
+def test_users_with_two_events_are_not_asked(rows):
+    split = leave_last_out(dataset_of(rows))
+    assert (len(split.targets), len(split.train.events)) == (0, len(rows))
+    assert split.targets.queries() == []
+    assert all(len(flag) == 0 for flag in split.flags().values())
+
+
+@given(LOGS)
+def test_leaving_out_keeps_every_event_in_one_place(rows):
+    data = dataset_of(rows)
+    split = leave_last_out(data)
+    users = {user for user, _, _ in rows}
+    asked = {user for user in users if sum(row[0] == user for row in rows) >= 3}
+    assert len(split.train.events) == len(rows) - 2 * len(asked)
+    assert set(split.targets.users) <= asked
+    for row, user in enumerate(split.targets.users):
+        whole = data.history(data.users.number(user))
+        known = ids(split.catalogue, split.targets.history(row).item_nums)
+        assert known == ids(data.catalogue, whole.item_nums[:-1])
+
+
+def test_features_that_may_know_the_future_are_left_behind():
+    from serendip.data.dataset import ItemFeatures
+
+    data = dataset_of(WORLD)
+    features = ItemFeatures(np.zeros((6, 2), np.float32), np.zeros((6, 1), np.int32), 4)
+    assert temporal(data.with_features(features), 0.5).train.features is None

@@ -1,0 +1,25 @@
+import pytest
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
+
+from serendip.data import statements
+from serendip.data.schema import METADATA
+
+
+@pytest.mark.parametrize("table", METADATA.sorted_tables, ids=lambda table: table.name)
+def test_tables_can_be_created_on_postgresql(table):
+    ddl = str(CreateTable(table).compile(dialect=postgresql.dialect()))
+    assert f"CREATE TABLE {table.name}" in ddl
+    assert ("BIGSERIAL" in ddl) == (table.name == "events")
+
+
+@pytest.mark.parametrize("origin", ["file", "api"])
+def test_statements_compile_for_postgresql(origin):
+    dialect = postgresql.dialect()
+    upsert = str(statements.upsert_items("postgresql", origin).compile(dialect=dialect))
+    assert "ON CONFLICT (item_id) DO UPDATE" in upsert
+    assert ("IS DISTINCT FROM" in upsert) == (origin == "file")
+    insert = str(statements.insert_events("postgresql").compile(dialect=dialect))
+    assert "ON CONFLICT (event_id) DO NOTHING" in insert
+    for name in ("HISTORY_BEFORE", "USERS", "ITEMS_AFTER", "TOMBSTONE"):
+        assert str(getattr(statements, name).compile(dialect=dialect))

@@ -1,0 +1,293 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.data.store import Store
+from serendip.errors import DataError, StorageError
+
+
+@pytest.fixture
+def store(tmp_path):
+    with closing(Store.open(tmp_path / "s.db")) as opened:
+        yield opened
+
+
+def full_item():
+    attributes = {"year": 1999.0, "genres": ("a", "b"), "brand": "제품"}
+    return Item("1", "The Matrix", "words", attributes, 12.5)
+
+
+def full_event(**changes):
+    values = {
+        "user_id": "u",
+        "item_id": "1",
+        "timestamp": 5.0,
+        "action": "rate",
+        "value": 4.5,
+        "query": "q",
+        "request_id": "r",
+        "position": 3,
+        "surface": "home",
+        "session_id": "s",
+        "event_id": "e",
+    }
+    return Event(**{**values, **changes})
+
+
+def test_items_come_back_as_they_went_in(store):
+    assert store.put_items([full_item(), Item("2")]) == 2
+    assert store.items() == [full_item(), Item("2")]
+    assert store.item("1") == full_item()
+    assert store.item("3") is None
+    assert store.count_items() == 2
+
+
+def test_events_come_back_as_they_went_in(store):
+    events = [full_event(), Event("u", "2", 6.0)]
+    assert store.put_events(events) == 2
+    assert store.history("u", 10) == events
+    assert store.count_events() == store.max_seq() == 2
+
+
+def test_everything_is_there_after_opening_again(tmp_path):
+    with closing(Store.open(tmp_path / "s.db")) as store:
+        store.put_items([full_item()])
+        store.put_events([full_event()])
+    with closing(Store.open(tmp_path / "s.db")) as store:
+        assert (store.items(), store.history("u", 1)) == ([full_item()], [full_event()])
+
+
+def test_replaced_items_keep_their_place_and_get_a_new_version(store):
+    store.put_items([Item("a"), Item("b"), Item("c")])
+    before = store.max_version()
+    store.put_items([Item("b", "new")])
+    assert [item.item_id for item in store.items()] == ["a", "b", "c"]
+    assert store.items_after(before) == [Item("b", "new")]
+    assert store.items_after(store.max_version()) == []
+
+
+def test_the_last_of_equal_ids_counts(store):
+    assert store.put_items([Item("a", "old"), Item("b"), Item("a", "new")]) == 2
+    assert store.items() == [Item("a", "new"), Item("b")]
+
+
+def test_a_deleted_item_is_gone_until_it_is_put_again(store):
+    store.put_items([Item("a"), Item("b")])
+    version = store.max_version()
+    assert store.delete_item("a")
+    assert not store.delete_item("a")
+    assert not store.delete_item("never")
+    assert (store.items(), store.deleted_ids(), store.item("a")) == ([Item("b")], ["a"], None)
+    assert store.max_version() > version
+    store.put_items([Item("a", "back")])
+    assert (store.items()[0], store.deleted_ids()) == (Item("a", "back"), [])
+
+
+def test_history_is_oldest_first_and_ties_keep_the_order_of_arrival(store):
+    store.put_events([Event("u", name, time) for name, time in [("c", 3), ("a", 1), ("b", 1)]])
+    store.put_events([Event("other", "x", 2)])
+    names = [event.item_id for event in store.history("u", 10)]
+    assert names == ["a", "b", "c"]
+    assert [event.item_id for event in store.history("u", 2)] == ["b", "c"]
+    assert [event.item_id for event in store.history("u", 10, before=3)] == ["a", "b"]
+    assert store.history("u", 0) == store.history("u", -1) == store.history("nobody", 5) == []
+    assert len(store.history("u", 10**18)) == 3
+
+
+def test_lookups_of_impossible_ids_find_nothing(store):
+    for name in ("", "\ud800", "a\0b"):
+        assert store.history(name, 5) == []
+        assert store.item(name) is None
+        assert not store.delete_item(name)
+
+
+def test_users_are_most_active_first(store):
+    store.put_events([Event(user, "i", 1) for user in "bbacc"])
+    assert store.users(2) == [("b", 2), ("c", 2)]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Event("", "i", 1.0),
+        Event("u", "", 1.0),
+        Event("u", "i", float("nan")),
+        Event("u", "i", float("inf")),
+        Event("u", "i", 1.0, value=float("nan")),
+        Event("u", "i", 1.0, position=-1),
+        Event("u", "i", 1.0, position=2**63),
+        Event("\ud800", "i", 1.0),
+        Event("u", "i", 1.0, query="a\0"),
+        Event("u", "x" * 513, 1.0),
+    ],
+)
+def test_an_event_that_cannot_be_stored_stores_none_of_its_batch(store, event):
+    with pytest.raises(DataError, match="cannot be stored"):
+        store.put_events([Event("u", "i", 1.0), event])
+    assert store.count_events() == 0
+
+
+@pytest.mark.parametrize(
+    "item",
+    [Item(""), Item("a", "\ud800"), Item("a", "", "\0"), Item("a", "", "", {"x": float("nan")})],
+)
+def test_an_item_that_cannot_be_stored_stores_none_of_its_batch(store, item):
+    with pytest.raises(DataError, match="cannot be stored"):
+        store.put_items([Item("ok"), item])
+    assert store.items() == []
+
+
+def test_a_query_without_a_click_is_an_event(store):
+    assert store.put_events([Event("u", "", 1.0, "search", query="shoes")]) == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 8), max_size=6), max_size=6))
+def test_an_event_sent_again_changes_nothing(tmp_path_factory, batches):
+    with closing(Store.open(tmp_path_factory.mktemp("s") / "s.db")) as store:
+        seen = set()
+        for number, batch in enumerate(batches):
+            events = [Event(f"u{n}", f"i{number}", 1.0, event_id=f"e{n}") for n in batch]
+            assert store.put_events(events) == len(set(batch) - seen)
+            seen |= set(batch)
+        assert store.count_events() == len(seen)
+        for batch in batches:
+            assert store.put_events([Event("x", "y", 9.0, event_id=f"e{n}") for n in batch]) == 0
+
+
+def test_an_import_replaces_what_files_brought_and_nothing_else(store):
+    store.import_all([Item("a"), Item("b")], [Event("u", "a", 1.0)])
+    store.put_items([Item("posted")])
+    store.put_events([Event("u", "b", 2.0)])
+    counts = store.import_all([Item("a", "new"), Item("c")], [Event("u", "c", 3.0)])
+    assert (counts.items, counts.events, counts.duplicate_items) == (2, 1, 0)
+    assert [item.item_id for item in store.items()] == ["a", "posted", "c"]
+    assert store.item("a") == Item("a", "new")
+    assert store.deleted_ids() == ["b"]
+    assert [event.item_id for event in store.history("u", 9)] == ["b", "c"]
+
+
+def test_an_item_deleted_by_hand_stays_deleted_and_one_posted_stays_as_posted(store):
+    files = [Item("a", "file"), Item("b", "file")]
+    store.import_all(files, [])
+    store.delete_item("a")
+    store.put_items([Item("b", "posted")])
+    store.import_all(files, [])
+    assert (store.items(), store.deleted_ids()) == ([Item("b", "posted")], ["a"])
+
+
+def test_an_item_that_left_the_files_may_return_with_them(store):
+    store.import_all([Item("a")], [])
+    store.import_all([], [])
+    assert store.items() == []
+    store.import_all([Item("a")], [])
+    assert store.items() == [Item("a")]
+
+
+def test_importing_the_same_again_changes_no_version(store):
+    items = [full_item(), Item("2")]
+    store.import_all(items, [Event("u", "1", 1.0)])
+    version = store.max_version()
+    store.import_all(items, [Event("u", "1", 1.0)])
+    assert (store.max_version(), store.count_events()) == (version, 1)
+
+
+def test_repeated_item_ids_are_counted(store):
+    counts = store.import_all([Item("a", "1"), Item("a", "2"), Item("b")], [])
+    assert (counts.duplicate_items, counts.duplicate_examples) == (1, ("a",))
+    assert store.item("a") == Item("a", "2")
+
+
+def test_an_import_that_fails_leaves_the_former_state(store):
+    store.import_all([Item("a")], [Event("u", "a", 1.0)])
+
+    def events():
+        yield Event("v", "b", 2.0)
+        raise DataError("a broken row")
+
+    with pytest.raises(DataError, match="a broken row"):
+        store.import_all([Item("b")], events())
+    assert (store.items(), store.users(5)) == ([Item("a")], [("u", 1)])
+
+
+KILLED = """
+import sys
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.data.store import Store
+
+def events():
+    for number in range(10**9):
+        if number == 30_000:
+            print("writing", flush=True)
+        yield Event("new", "b", float(number))
+
+Store.open(sys.argv[1]).import_all([Item("b")], events())
+"""
+
+
+def test_a_process_killed_while_importing_leaves_the_former_state(tmp_path):
+    path = tmp_path / "s.db"
+    with closing(Store.open(path)) as store:
+        store.import_all([Item("a")], [Event("u", "a", 1.0)])
+    command = [sys.executable, "-c", KILLED, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "writing\n"
+        os.kill(process.pid, signal.SIGKILL)
+    with closing(Store.open(path)) as store:
+        assert (store.items(), store.users(9)) == ([Item("a")], [("u", 1)])
+        assert store.put_events([Event("u", "a", 2.0)]) == 1
+        assert store.import_all([Item("c")], []).items == 1
+
+
+def test_readers_do_not_wait_for_a_writer_and_see_the_former_state(store):
+    store.import_all([Item("a")], [Event("u", "a", 1.0)])
+    seen = []
+
+    def events():
+        yield Event("v", "b", 2.0)
+        seen.append((store.items(), store.users(5)))  # the write lock is held here
+
+    store.import_all([Item("b")], events())
+    assert seen == [([Item("a")], [("u", 1)])]
+    assert store.users(5) == [("v", 1)]
+
+
+def test_many_threads_lose_nothing(store):
+    barrier = threading.Barrier(8)
+
+    def work(thread):
+        barrier.wait()
+        for number in range(20):
+            store.put_events([Event(f"u{thread}", f"i{number}", float(number))])
+            store.put_items([Item(f"{thread}-{number}")])
+        return len(store.history(f"u{thread}", 100))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(work, range(8))) == [20] * 8
+    assert (store.count_events(), store.count_items(), store.max_version()) == (160, 160, 160)
+
+
+def test_remembered_values_are_replaced(store):
+    assert store.meta("k") is None
+    store.set_meta("k", "1")
+    store.set_meta("k", "2")
+    assert store.meta("k") == "2"
+
+
+def test_a_database_that_cannot_be_opened_is_a_storage_error(tmp_path):
+    (tmp_path / "s.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(StorageError, match=r"s\.db: file is not a database"):
+        Store.open(tmp_path / "s.db")
+    with pytest.raises(StorageError, match="unable to open"):
+        Store.open(tmp_path / "missing" / "s.db")

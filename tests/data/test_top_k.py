@@ -1,0 +1,44 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.data.top_k import tie_order, top_k
+
+
+def test_the_best_come_first():
+    found = top_k(np.array([0.1, 0.9, -np.inf, np.nan, 0.5], np.float32), 10)
+    assert found.item_nums.tolist() == [1, 4, 0]
+    np.testing.assert_allclose(found.scores, [0.9, 0.5, 0.1])
+
+
+def test_fewer_than_k_have_a_score():
+    assert len(top_k(np.full(3, -np.inf, np.float32), 2)) == 0
+    assert len(top_k(np.empty(0, np.float32), 2)) == 0
+
+
+def test_ties_do_not_follow_the_order_of_the_catalogue():
+    found = top_k(np.zeros(1000, np.float32), 1000).item_nums
+    assert sorted(found.tolist()) == list(range(1000))
+    assert abs(np.corrcoef(found, np.arange(1000))[0, 1]) < 0.1
+
+
+def test_the_order_of_ties_is_the_same_every_time_and_for_every_k():
+    scores = np.zeros(50, np.float32)
+    whole = top_k(scores, 50).item_nums.tolist()
+    assert top_k(scores, 7).item_nums.tolist() == whole[:7]
+    tie_order.cache_clear()
+    assert top_k(scores, 50).item_nums.tolist() == whole
+
+
+FEW_VALUES = st.sampled_from([0.0, 1.0, 2.0, -1.0, float("nan"), float("-inf"), 0.5])
+
+
+@given(st.lists(FEW_VALUES, max_size=30), st.integers(-2, 35))
+def test_top_k_is_the_beginning_of_a_full_sort(values, k):
+    scores = np.array(values, dtype=np.float32)
+    order = tie_order(len(scores))
+    usable = [n for n in range(len(scores)) if scores[n] > -np.inf]
+    wanted = sorted(usable, key=lambda n: (-scores[n], order[n]))[: max(k, 0)]
+    found = top_k(scores, k)
+    assert found.item_nums.tolist() == wanted
+    assert found.scores.tolist() == [scores[n] for n in wanted]
