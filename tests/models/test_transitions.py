@@ -130,3 +130,12 @@ def test_evidence_adds_up_to_the_score() -> None:
     found = model.evidence(source(0, 1, 3), 2, 5)
     assert [number for number, _ in found] == [0, 1]
     assert [vote for _, vote in found] == pytest.approx([SCALED[0, 2], SCALED[1, 2]])
+
+
+def test_a_borrowed_step_has_evidence_that_adds_up_to_the_score() -> None:
+    dataset = dataset_of([0, 1, 2], [0, 2])
+    vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0.8, 0.6]]
+    model = Transitions(SPREAD).train(with_content(dataset, vectors))
+    ((item, vote),) = model.evidence(source(0), 3, 5)
+    assert item == 0
+    assert vote == pytest.approx(model.score_all([source(0)])[0, 3])

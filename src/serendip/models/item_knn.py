@@ -39,7 +39,7 @@ class ItemKNNConfig(Config):
     shrinkage: float = Field(default=10.0, ge=0)
     """Added to the denominator of the cosine, in users."""
 
-    decay: float = Field(default=0.9, gt=0, le=1)
+    decay: float = Field(default=0.5, gt=0, le=1)
     """Weight of an event relative to the one after it."""
 
     like_weight: float = Field(default=1.0, gt=0)

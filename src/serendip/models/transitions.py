@@ -48,19 +48,19 @@ class TransitionsConfig(Config):
     mode: Literal["plain", "spread"] = "spread"
     """``spread`` needs content features and is ``plain`` where the dataset has none."""
 
-    num_gaps: int = Field(default=3, ge=1)
+    num_gaps: int = Field(default=10, ge=1)
     """Items this many places apart still count as a step."""
 
     backward_weight: float = Field(default=0.5, ge=0)
     """A step against the order of time, relative to one with it."""
 
-    decay: float = Field(default=0.5, gt=0, le=1)
+    decay: float = Field(default=0.8, gt=0, le=1)
     """Weight of an event relative to the one after it."""
 
     num_neighbours: int = Field(default=20, ge=1)
     """Content neighbours that an item borrows steps from."""
 
-    spread_weight: float = Field(default=0.5, ge=0)
+    spread_weight: float = Field(default=1.0, ge=0)
     """A borrowed step, relative to an own one."""
 
 
@@ -79,9 +79,8 @@ class Transitions(Recommender):
             content = dataset.features.content
             self._content = content
             self._neighbours = content_neighbours(content, content, self.config.num_neighbours)
-            unreached = _unreached(steps)
-            steps = self._reach(steps, unreached, self._neighbours[unreached])
         self._matrix = steps
+        self._unreached = _empty_columns(steps)
 
     def _steps(self, dataset: Dataset) -> Sparse:
         """(N, N) sums of forward and backward steps, no item stepping to itself."""
@@ -104,13 +103,6 @@ class Transitions(Recommender):
         scaled.data *= columns[scaled.indices]
         return scaled
 
-    def _reach(self, steps: Sparse, targets: IntArray, neighbours: Sparse) -> Sparse:
-        """Give the (empty) columns ``targets`` the incoming steps of their ``neighbours``."""
-        borrowed = (self.config.spread_weight * (steps @ neighbours.T)).tocoo()
-        place = (borrowed.row, targets[borrowed.col])
-        added = csr((borrowed.data, place), steps.shape)
-        return csr(steps + added)
-
     def _spread(self, weights: Sparse) -> Sparse:
         """``h + w h P``: the context and, weaker, the things that are like it."""
         if self._neighbours is None:
@@ -120,7 +112,17 @@ class Transitions(Recommender):
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         weights = self._spread(context_matrix(queries, self._num_items, self.config.decay))
         scores: FloatArray = (weights @ self._matrix).toarray()
+        if self._neighbours is not None and len(self._unreached):
+            borrowed = self._neighbours[self._unreached] @ scores.T
+            scores[:, self._unreached] = self.config.spread_weight * borrowed.T
         return scores
+
+    def _incoming(self, item_num: int) -> Sparse:
+        """(N, 1) steps to one item: its own, or borrowed ones where it has none."""
+        own = self._matrix[:, [item_num]]
+        if self._neighbours is None or own.nnz:
+            return own
+        return self.config.spread_weight * (self._matrix @ self._neighbours[[item_num]].T)
 
     def evidence(self, query: Query, item_num: int, limit: int = 3) -> list[tuple[int, float]]:
         """Items of the query's context that voted for ``item_num``, strongest first.
@@ -131,18 +133,18 @@ class Transitions(Recommender):
         items, weights = context_weights(query, self.num_items, self.config.decay)
         place = (np.arange(len(items)), items)
         single = csr((weights, place), (len(items), self._num_items))
-        votes = (self._spread(single) @ self._matrix[:, [item_num]]).toarray().ravel()
+        votes = (self._spread(single) @ self._incoming(item_num)).toarray().ravel()
         return strongest(items, votes, limit)
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)
         old, total = self._num_items, self._num_items + len(features)
         model._matrix = resized(self._matrix, total, total)
+        model._unreached = _empty_columns(model._matrix)
         if self._neighbours is None or self._content is None:
             return model
         new = content_neighbours(features.content, self._content, self.config.num_neighbours, old)
         new = resized(new, len(features), total)
-        model._matrix = self._reach(model._matrix, np.arange(old, total, dtype=np.int32), new)
         model._neighbours = stacked([resized(self._neighbours, old, total), new], total)
         model._content = np.concatenate([self._content, features.content])
         return model
@@ -155,6 +157,7 @@ class Transitions(Recommender):
 
     def _open(self, folder: Path) -> None:
         self._matrix = open_csr(folder / _STEPS_FILE)
+        self._unreached = _empty_columns(self._matrix)
         self._neighbours = self._content = None
         if not (folder / _NEIGHBOURS_FILE).exists():
             return
@@ -162,7 +165,7 @@ class Transitions(Recommender):
         self._content = open_array(folder / _CONTENT_FILE)
 
 
-def _unreached(steps: Sparse) -> IntArray:
+def _empty_columns(steps: Sparse) -> IntArray:
     """Numbers of the columns without any entry."""
     entries = np.bincount(steps.indices, minlength=steps.shape[1])
     return np.flatnonzero(entries == 0).astype(np.int32)
