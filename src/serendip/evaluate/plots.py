@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serendip.evaluate.svg import Canvas
-from serendip.evaluate.words import interval, number, percent, seconds
+from serendip.evaluate.words import interval, number, seconds
 
 WIDTH = 360.0
 _ROW = 38.0
 _TONES = 6
+_LEFT, _RIGHT, _BOTTOM = 38.0, WIDTH - 12, 210.0
 
 Found = Mapping[str, Any]
 
@@ -82,8 +83,8 @@ def slice_dots(label: str, rows: Sequence[tuple[str, str, Mapping[str, Found]]])
 
 def quality_and_cost(label: str, points: Sequence[tuple[str, float, Found]], subject: str) -> str:
     """Quality against CPU-seconds of training, on a logarithmic axis; up and left is better."""
-    left, right, bottom, height = 34.0, WIDTH - 12, 210.0, 244.0
-    canvas = Canvas(WIDTH, height, f"{label} against training time")
+    left, right, bottom = _LEFT, _RIGHT, _BOTTOM
+    canvas = Canvas(WIDTH, bottom + 34, f"{label} against training time")
     shown = [(name, max(cost, 1e-3), found) for name, cost, found in points if found["value"]]
     if not shown:
         canvas.text((0, 20), "No system has both a value and a cost.", "figure")
@@ -91,12 +92,12 @@ def quality_and_cost(label: str, points: Sequence[tuple[str, float, Found]], sub
     top = _top(found for _, _, found in shown)
     lowest = math.floor(math.log10(min(cost for _, cost, _ in shown)))
     highest = max(math.ceil(math.log10(max(cost for _, cost, _ in shown))), lowest + 1)
-    _value_grid(canvas, left, right, bottom, top)
+    _grid(canvas, ("0", f"{top / 2:.2g}", f"{top:.2g}"))
     for power in range(lowest, highest + 1):
         x = left + (right - left) * (power - lowest) / (highest - lowest)
         canvas.line((x, bottom), (x, bottom + 4), "axis")
         canvas.text((x, bottom + 17), f"{10.0**power:g}", "figure", "middle")
-    canvas.text((right, height - 2), "CPU-seconds to train", "figure", "end")
+    canvas.text((right, bottom + 32), "CPU-seconds to train", "figure", "end")
     taken: list[float] = []
     for name, cost, found in sorted(shown, key=lambda row: -row[2]["value"]):
         x = left + (right - left) * (math.log10(cost) - lowest) / (highest - lowest)
@@ -108,20 +109,21 @@ def quality_and_cost(label: str, points: Sequence[tuple[str, float, Found]], sub
         hint = f"{name}: {number(found['value'])} ({interval(found)}), {seconds(cost)}"
         canvas.dot((x, y), 5, style, hint)
         place = _free(y + 4, taken)
-        side = (x - 9, "end") if x > WIDTH / 2 else (x + 9, "start")
-        canvas.text((side[0], place), _short(name, 20), "", side[1])
+        words = _short(name, 20)
+        fits = x + 9 + 7 * len(words) < WIDTH
+        canvas.text((x + 9 if fits else x - 9, place), words, "", "start" if fits else "end")
     return canvas.svg()
 
 
 def exposure(curve: Mapping[str, Any]) -> str:
     """How concentrated the shown items are: cumulative shares, most popular items first."""
-    left, right, bottom = 34.0, WIDTH - 12, 210.0
+    left, right, bottom = _LEFT, _RIGHT, _BOTTOM
     shares, systems = curve["catalogue"], curve["systems"]
     lines = [("train events", "curve train", curve["train"])]
     lines += [(name, f"curve {tone(at)}", ys) for at, (name, ys) in enumerate(systems.items())]
     legend = bottom + 46
     canvas = Canvas(WIDTH, legend + 18 * math.ceil(len(lines) / 2), "Exposure of the catalogue")
-    _share_grid(canvas, left, right, bottom)
+    _grid(canvas, ("0%", "50%", "100%"))
     first = math.log10(shares[0]) if shares and shares[0] < 1 else -1.0
     for power in range(math.ceil(first), 1):
         x = left + (right - left) * (1 - power / first)
@@ -166,20 +168,12 @@ def _whisker(canvas: Canvas, left: float, right: float, y: float) -> None:
         canvas.line((x, y - 4), (x, y + 4), "whisker")
 
 
-def _value_grid(canvas: Canvas, left: float, right: float, bottom: float, top: float) -> None:
-    for part in (0.0, 0.5, 1.0):
-        y = bottom - (bottom - 10) * part
-        canvas.line((left, y), (right, y), "grid" if part else "axis")
-        canvas.text((left - 6, y + 4), f"{top * part:.2g}", "figure", "end")
-
-
-def _share_grid(canvas: Canvas, left: float, right: float, bottom: float) -> None:
-    for part in (0.0, 0.5, 1.0):
-        y = bottom - (bottom - 10) * part
-        canvas.line((left, y), (right, y), "grid" if part else "axis")
-        canvas.text(
-            (left - 6, y + 4), percent(part).replace(".0", "").replace(" ", ""), "figure", "end"
-        )
+def _grid(canvas: Canvas, words: tuple[str, str, str]) -> None:
+    """Three horizontal lines, named from the lowest up."""
+    for step, word in enumerate(words):
+        y = _BOTTOM - (_BOTTOM - 10) * step / 2
+        canvas.line((_LEFT, y), (_RIGHT, y), "grid" if step else "axis")
+        canvas.text((_LEFT - 6, y + 4), word, "figure", "end")
 
 
 def _free(wanted: float, taken: list[float]) -> float:

@@ -113,8 +113,8 @@ def _literature(section: Mapping[str, Any]) -> list[str]:
     if not values:
         return []
     return [
-        f"{section['label']}: {' and '.join(values)} over {number(section['n_users'])} users; "
-        "no claim rests on these."
+        f"{section['label']}. There {section['subject']} has {' and '.join(values)} over "
+        f"{number(section['n_users'])} users; no claim rests on these."
     ]
 
 

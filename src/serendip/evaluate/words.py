@@ -29,6 +29,11 @@ def number(value: float | None) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.2f}"
 
 
+def signed(value: float | None) -> str:
+    """A difference with its sign: ``+0.017``."""
+    return f"+{number(value)}" if value is not None and value > 0 else number(value)
+
+
 def interval(found: Mapping[str, Any]) -> str:
     """``0.169 to 0.196``, or a dash where there is none."""
     if found.get("low") is None or found.get("high") is None:

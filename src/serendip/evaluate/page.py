@@ -1,0 +1,128 @@
+"""The report as one HTML page that needs nothing else: no script, no font, no picture, no network.
+
+The page shows report.json and computes nothing of its own. It follows light and dark, fits a
+phone and prints. Names come from users' files, so everything is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from serendip.evaluate import plots, words
+from serendip.evaluate.compare import BETTER, WORSE
+from serendip.evaluate.slices import ALL
+
+TEMPLATE = "report.html"
+CHARTS = ("nDCG@10", "Recall@10", "MRR@10")
+MAIN = "nDCG@10"
+
+
+def render_page(report: Mapping[str, Any]) -> str:
+    """The HTML of a report (the document of ``report``); encodable as UTF-8 whatever its names."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("serendip.evaluate", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        number=words.number,
+        percent=words.percent,
+        interval=words.interval,
+        seconds=words.seconds,
+        signed=words.signed,
+        tight=tight,
+        day=day,
+        badge=badge,
+    )
+    protocols = {key: _protocol(section) for key, section in report["protocols"].items()}
+    levels = report["semantic_ids"].get("levels") or []
+    text = environment.get_template(TEMPLATE).render(
+        report=report,
+        protocols={
+            key: {**view, "plots": {name: Markup(svg) for name, svg in view["plots"].items()}}
+            for key, view in protocols.items()
+        },
+        code_use=Markup(plots.code_use(levels)) if levels else "",
+        longest_s=max((stage["wall_s"] or 0.0 for stage in report["stages"]), default=0.0) or 1.0,
+    )
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def write_page(report: Mapping[str, Any], path: Path) -> None:
+    """Write the page."""
+    path.write_text(render_page(report), encoding="utf-8")
+
+
+def day(value: Any) -> str:
+    """A time as a date: Unix seconds or an ISO time; a dash for nothing."""
+    if value is None:
+        return words.NOTHING
+    if isinstance(value, str):
+        return value[:16].replace("T", " ")
+    return f"{datetime.fromtimestamp(float(value), UTC):%Y-%m-%d}"
+
+
+def tight(sentence: str) -> str:
+    """Keep a number and its sign or unit on one line."""
+    return sentence.replace(" %", "\N{NO-BREAK SPACE}%").replace(
+        "n = ", "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
+    )
+
+
+def badge(word: str) -> str:
+    """The colour class of a verdict or of the status of a check."""
+    return {BETTER: "good", "PASS": "good", WORSE: "bad", "FAIL": "bad", "WARN": "warn"}.get(
+        word, "plain"
+    )
+
+
+def _protocol(section: Mapping[str, Any]) -> dict[str, Any]:
+    """What the template needs beside the section itself: columns and drawings."""
+    systems: Mapping[str, Any] = section["systems"]
+    subject = section["subject"]
+    labels: Sequence[str] = list(systems[subject])
+    drawn = {
+        label: plots.bars(label, [(name, found[label]) for name, found in systems.items()], subject)
+        for label in CHARTS
+        if label in labels
+    }
+    if MAIN in labels:
+        drawn["slices"] = plots.slice_dots(MAIN, _slice_rows(section))
+        costs = [
+            (name, cost, systems[name][MAIN])
+            for name, cost in section["seconds"].items()
+            if name in systems
+        ]
+        if costs:
+            drawn["cost"] = plots.quality_and_cost(MAIN, costs, subject)
+    if section["exposure"]["catalogue"]:
+        drawn["exposure"] = plots.exposure(section["exposure"])
+    compared: dict[str, dict[str, Any]] = {}
+    for row in section["comparisons"]:
+        compared.setdefault(row["baseline"], {})[row["metric"]] = row
+    return {
+        "labels": labels,
+        "charts": [label for label in CHARTS if label in drawn],
+        "slice_labels": list(section["slices"][ALL]["systems"][subject]),
+        "comparisons": compared,
+        "plots": drawn,
+    }
+
+
+def _slice_rows(section: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (
+            name,
+            f"{words.number(part['n_users'])} users, {words.number(part['n_targets'])} requests",
+            {system: found[MAIN] for system, found in part["systems"].items()},
+        )
+        for name, part in section["slices"].items()
+    ]
