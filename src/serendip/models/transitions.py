@@ -80,7 +80,7 @@ class Transitions(Recommender):
             self._content = content
             self._neighbours = content_neighbours(content, content, self.config.num_neighbours)
         self._matrix = steps
-        self._unreached = _empty_columns(steps)
+        self._find_unreached()
 
     def _steps(self, dataset: Dataset) -> Sparse:
         """(N, N) sums of forward and backward steps, no item stepping to itself."""
@@ -103,6 +103,12 @@ class Transitions(Recommender):
         scaled.data *= columns[scaled.indices]
         return scaled
 
+    def _find_unreached(self) -> None:
+        """Keep what borrowing needs, so that a request slices nothing."""
+        if self._neighbours is not None:
+            self._unreached = _empty_columns(self._matrix)
+            self._borrowing: Sparse = self._neighbours[self._unreached]
+
     def _spread(self, weights: Sparse) -> Sparse:
         """``h + w h P``: the context and, weaker, the things that are like it."""
         if self._neighbours is None:
@@ -113,7 +119,7 @@ class Transitions(Recommender):
         weights = self._spread(context_matrix(queries, self._num_items, self.config.decay))
         scores: FloatArray = (weights @ self._matrix).toarray()
         if self._neighbours is not None and len(self._unreached):
-            borrowed = self._neighbours[self._unreached] @ scores.T
+            borrowed = self._borrowing @ scores.T
             scores[:, self._unreached] = self.config.spread_weight * borrowed.T
         return scores
 
@@ -140,13 +146,13 @@ class Transitions(Recommender):
         model = copy.copy(self)
         old, total = self._num_items, self._num_items + len(features)
         model._matrix = resized(self._matrix, total, total)
-        model._unreached = _empty_columns(model._matrix)
         if self._neighbours is None or self._content is None:
             return model
         new = content_neighbours(features.content, self._content, self.config.num_neighbours, old)
         new = resized(new, len(features), total)
         model._neighbours = stacked([resized(self._neighbours, old, total), new], total)
         model._content = np.concatenate([self._content, features.content])
+        model._find_unreached()
         return model
 
     def _save(self, folder: Path) -> None:
@@ -157,12 +163,12 @@ class Transitions(Recommender):
 
     def _open(self, folder: Path) -> None:
         self._matrix = open_csr(folder / _STEPS_FILE)
-        self._unreached = _empty_columns(self._matrix)
         self._neighbours = self._content = None
         if not (folder / _NEIGHBOURS_FILE).exists():
             return
         self._neighbours = open_csr(folder / _NEIGHBOURS_FILE)
         self._content = open_array(folder / _CONTENT_FILE)
+        self._find_unreached()
 
 
 def _empty_columns(steps: Sparse) -> IntArray:
