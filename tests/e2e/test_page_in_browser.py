@@ -1,0 +1,285 @@
+"""The page in a real Chromium: by keyboard, by touch width, with hostile titles, without errors."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+SERVER = Path(__file__).parents[1] / "serve" / "tiny_server.py"
+ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+WIDTHS = {"phone": 390, "desk": 1280}
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    command = [sys.executable, str(SERVER), "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.stdout.readline().split()[1]
+        process.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as player:
+        chromium = player.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser, address) -> Iterator[object]:
+    """Opens pages of a width; at the end no page may have had an error or a dialog."""
+    problems: list[str] = []
+    contexts = []
+
+    def open_at(path: str, width: int = 1280, **options):
+        viewport = {"width": width, "height": 844}
+        context = browser.new_context(viewport=viewport, base_url=address, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("dialog", lambda dialog: problems.append(f"dialog: {dialog.message}"))
+        page.on(
+            "console",
+            lambda line: problems.append(line.text) if line.type in ("error", "warning") else None,
+        )
+        page.goto(path)
+        return page
+
+    yield open_at
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def history(address: str, user_id: str) -> list[dict]:
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=10)
+    connection.request("GET", f"/v1/users/{user_id}/history")
+    events = json.loads(connection.getresponse().read())["events"]
+    connection.close()
+    return events
+
+
+def titles(page) -> list[str]:
+    return page.locator("#feed .grid .card-title").all_inner_texts()
+
+
+def test_search_with_suggestions_by_keyboard_alone(open_page, address):
+    page = open_page("/?user=keys")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "q"
+    page.keyboard.type("film 04")
+    options = page.get_by_role("option")
+    options.first.wait_for()
+    assert options.count() == 8
+    box = page.get_by_role("combobox")
+    assert box.get_attribute("aria-expanded") == "true"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert box.get_attribute("aria-activedescendant") == "suggestion-1"
+    assert options.nth(1).get_attribute("aria-selected") == "true"
+    page.keyboard.press("ArrowUp")
+    assert box.input_value() == "Film 040"
+    page.keyboard.press("Escape")
+    assert box.input_value() == "film 04"
+    assert box.get_attribute("aria-expanded") == "false"
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/items/f40?user=keys")
+    assert page.get_by_role("heading", level=1).inner_text() == "Film 040"
+    event = history(address, "keys")[0]
+    assert (event["item_id"], event["action"], event["surface"]) == ("f40", "click", "suggest")
+
+
+def test_enter_without_a_choice_searches_for_the_words(open_page):
+    page = open_page("/?user=words")
+    page.get_by_role("combobox").fill("horror")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search?**q=horror")
+    assert page.get_by_role("heading", level=1).inner_text() == "“horror”"
+    assert page.locator(".grid .card").count() > 3
+
+
+def test_opening_an_item_is_a_click_that_changes_the_feed(open_page, address):
+    page = open_page("/?user=clicks")
+    before = titles(page)
+    page.locator("#feed .card-link").nth(3).click()
+    page.wait_for_url("**/items/**")
+    page.goto("/?user=clicks")
+    assert titles(page) != before
+    assert page.get_by_role("heading", name="Because you chose").is_visible()
+    assert page.get_by_role("heading", name="Your history").is_visible()
+    event = history(address, "clicks")[0]
+    assert (event["action"], event["surface"], event["position"]) == ("click", "home", 3)
+    assert event["request_id"]
+
+
+def test_a_like_in_the_feed_changes_it_at_once_and_is_said_aloud(open_page):
+    page = open_page("/?user=likes")
+    before = titles(page)
+    page.get_by_role("button", name="Like Film 000").first.click()
+    page.get_by_role("heading", name="Because you liked Film 000").wait_for()
+    assert titles(page) != before
+    assert "Film 000" not in titles(page)
+    assert "Liked Film 000" in page.locator("#live").inner_text()
+
+
+def test_a_like_on_the_item_page_is_shown_as_pressed_and_stays(open_page):
+    page = open_page("/items/f7?user=pressed")
+    button = page.get_by_role("button", name="Like Film 007")
+    assert button.get_attribute("aria-pressed") == "false"
+    button.click()
+    page.locator("#live", has_text="Liked Film 007").wait_for()
+    assert button.get_attribute("aria-pressed") == "true"
+    page.reload()
+    assert page.get_by_role("button", name="Like Film 007").get_attribute("aria-pressed") == "true"
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_why_this_opens_the_evidence_and_escape_closes_it(open_page, width):
+    page = open_page("/items/f3?user=why", width)
+    page.get_by_role("button", name="Like Film 003").click()
+    page.locator("#live", has_text="Liked").wait_for()
+    page.goto("/items/f9?user=why")
+    page.get_by_role("link", name="Why this?").click()
+    panel = page.get_by_role("dialog")
+    panel.wait_for()
+    assert "Similar to Film 003" in panel.inner_text()
+    assert page.evaluate("document.activeElement.id") == "why-title"
+    page.keyboard.press("Escape")
+    panel.wait_for(state="hidden")
+    assert page.evaluate("document.activeElement.textContent") == "Why this?"
+
+
+def test_show_more_adds_to_the_list(open_page):
+    page = open_page("/?user=more")
+    page.get_by_role("link", name="Show more").click()
+    page.locator("#feed .grid").nth(1).wait_for()
+    assert page.locator("#feed .grid .card").count() == 42
+
+
+def test_a_known_user_is_chosen_and_a_new_visitor_starts_afresh(open_page):
+    page = open_page("/items/f3?user=reader")
+    page.get_by_role("button", name="Like Film 003").click()
+    page.locator("#live", has_text="Liked").wait_for()
+    page.goto("/")
+    page.wait_for_url("**/?user=visitor-*")
+    page.locator(".picker summary").click()
+    page.get_by_label("Known user").fill("read")
+    rows = page.locator(".picker-list li:visible")
+    assert rows.count() == 1
+    rows.get_by_role("link").click()
+    page.wait_for_url("**/?user=reader")
+    assert page.get_by_role("heading", level=1).inner_text() == "For you"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, *WIDTHS.values()])
+def test_no_page_scrolls_sideways(open_page, width, scheme):
+    page = open_page("/items/f3?user=wide", width, color_scheme=scheme)
+    page.get_by_role("button", name="Like Film 003").click()
+    page.locator("#live", has_text="Liked").wait_for()
+    for path in ("/?user=wide", "/search?q=drama&user=wide", "/items/f3?user=wide"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_words_can_be_read_on_their_ground_in_both_schemes(open_page):
+    for scheme in ("light", "dark"):
+        page = open_page("/search?q=drama&user=ink", color_scheme=scheme)
+        for selector in (".card-title", ".card-meta", ".card-reason", ".why-link", ".foot p"):
+            assert page.evaluate(CONTRAST, selector) >= 4.5, (scheme, selector)
+
+
+CONTRAST = """selector => {
+  const parts = text => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map(c => c / 255)
+      .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const ink = light(parts(getComputedStyle(document.querySelector(selector)).color));
+  const ground = light(parts(getComputedStyle(document.body).backgroundColor));
+  return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+}"""
+
+
+def test_controls_are_large_enough_for_a_finger(open_page):
+    page = open_page("/?user=finger", 390)
+    for selector in (".like-button", "#q", ".picker summary", ".why-link"):
+        box = page.locator(selector).first.bounding_box()
+        assert box["height"] >= 32, selector
+
+
+def test_the_essentials_work_without_scripts(open_page, address):
+    page = open_page("/?user=plain", java_script_enabled=False)
+    page.locator("#q").fill("horror")
+    page.keyboard.press("Enter")
+    page.locator(".grid .card-link").first.click()
+    page.get_by_role("button", name="Like").first.click()
+    page.wait_for_url("**/items/**")
+    assert history(address, "plain")[0]["action"] == "like"
+    page.get_by_role("link", name="Why this?").click()
+    assert "The numbers" in page.locator("main").inner_text()
+
+
+PAYLOADS = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "<svg/onload=alert(1)>",
+    "<iframe srcdoc='<script>parent.alert(1)</script>'>",
+    "' onmouseover='alert(1)",
+    "javascript:alert(1)",
+    "<div hx-get=/v1/users hx-trigger=load hx-target=body>",
+]
+
+
+def test_hostile_titles_are_only_ever_text(open_page, address):
+    items = [
+        {"item_id": f"x{number}{payload}", "title": f"Evil {payload}", "description": payload}
+        | {"attributes": {"genres": ["Horror", payload]}}
+        for number, payload in enumerate(PAYLOADS)
+    ]
+    page = open_page("/?user=%3Cscript%3Ealert(1)%3C%2Fscript%3E")
+    assert page.request.post("/v1/items", data=items).ok
+    page.get_by_role("combobox").fill("evil")
+    page.get_by_role("option").first.wait_for()
+    assert page.get_by_role("option").count() == len(PAYLOADS)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search?**")
+    assert page.locator(".grid .card").count() == len(PAYLOADS)
+    for number in range(len(PAYLOADS)):
+        page.goto("/search?q=evil&user=x")
+        page.locator(".grid .card-link").nth(number).click()
+        page.wait_for_url("**/items/**")
+        assert page.get_by_role("heading", level=1).inner_text().startswith("Evil ")
+        page.get_by_role("button", name="Like Evil").first.click()
+        page.locator("#live", has_text="Liked Evil").wait_for()
+        page.get_by_role("link", name="Why this?").click()
+        page.get_by_role("dialog").wait_for()
+    assert page.locator("script").count() == 2
+    for path in ("/items/f15?user=x", "/?user=x"):
+        page.goto(path)
