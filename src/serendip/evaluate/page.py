@@ -43,14 +43,14 @@ def render_page(report: Mapping[str, Any]) -> str:
         badge=badge,
     )
     protocols = {key: _protocol(section) for key, section in report["protocols"].items()}
-    levels = report["semantic_ids"].get("levels") or []
+    codes = report["semantic_ids"]
     text = environment.get_template(TEMPLATE).render(
         report=report,
         protocols={
             key: {**view, "plots": {name: Markup(svg) for name, svg in view["plots"].items()}}
             for key, view in protocols.items()
         },
-        code_use=Markup(plots.code_use(levels)) if levels else "",
+        code_use=Markup(plots.code_use(codes)) if codes.get("used") else "",
         longest_s=max((stage["wall_s"] or 0.0 for stage in report["stages"]), default=0.0) or 1.0,
     )
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -142,18 +142,23 @@ def exposure(curve: Mapping[str, Any]) -> str:
     return canvas.svg()
 
 
-def code_use(levels: Sequence[Mapping[str, Any]]) -> str:
-    """Per level of the semantic IDs: perplexity as a bar on the number of codes."""
-    canvas = Canvas(WIDTH, _ROW * len(levels) + 2, "Use of the codes by level")
-    for place, level in enumerate(levels):
-        y = _ROW * place
-        size = max(int(level["codebook_size"]), 1)
-        canvas.text((0, y + 13), f"Level {level['level']}", "strong")
-        words = f"perplexity {level['perplexity']:.1f} of {size}, {level['codes_used']} used"
+def code_use(codes: Mapping[str, Any]) -> str:
+    """Per level of the semantic IDs: perplexity, then codes in use, on the number of codes.
+
+    Args:
+        codes: ``used``, ``dead`` and ``perplexity``, one number per level each.
+    """
+    rows = list(zip(codes["used"], codes["dead"], codes["perplexity"], strict=False))
+    canvas = Canvas(WIDTH, _ROW * len(rows) + 2, "Use of the codes by level")
+    for level, (used, dead, perplexity) in enumerate(rows):
+        y = _ROW * level
+        size = max(used + dead, 1)
+        words = f"perplexity {perplexity:.1f} of {size}, {used} used"
+        canvas.text((0, y + 13), f"Level {level}", "strong")
         canvas.text((WIDTH, y + 13), words, "figure", "end")
         canvas.bar((0, y + 20), (WIDTH, 8), "track")
-        canvas.bar((0, y + 20), (WIDTH * level["codes_used"] / size, 8), "other")
-        canvas.bar((0, y + 20), (WIDTH * level["perplexity"] / size, 8), "subject", words)
+        canvas.bar((0, y + 20), (WIDTH * used / size, 8), "other")
+        canvas.bar((0, y + 20), (WIDTH * perplexity / size, 8), "subject", words)
     return canvas.svg()
 
 

@@ -14,8 +14,8 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null where there
                           "verdict", "minimum_detectable"}],
          "seconds": {system: CPU-seconds},
          "exposure": {"catalogue": [share], "train": [share], "systems": {name: [share]}}}},
-     "semantic_ids": {"collision_rate", "levels": [{"level", "codebook_size", "codes_used",
-                      "perplexity"}], ...},
+     "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
+                      "perplexity": [per level]},
      "search": {"description", "metrics": {name: Estimate}},
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
      "verdict": [sentence]}

@@ -52,7 +52,7 @@ def seconds(value: float | None) -> str:
     """``0.42 s``, ``12.3 s``, ``2 min 05 s``."""
     if value is None:
         return NOTHING
-    if value >= 60:
+    if round(value, 1) >= 60:
         minutes, rest = divmod(round(value), 60)
         return f"{minutes} min {rest:02d} s"
     return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"

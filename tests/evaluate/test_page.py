@@ -1,0 +1,118 @@
+"""The page: every number, nothing from elsewhere, no name that becomes markup."""
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+from worlds import protocol_world, report_world
+
+from serendip.evaluate.page import day, render_page, write_page
+from serendip.evaluate.words import number
+
+HOSTILE = '<script>alert("x")</script>'
+
+
+class Parts(HTMLParser):
+    """Tags, attributes and visible text of a page."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.links, self.words = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def page():
+    other = protocol_world("leave_last_out", "Literature comparison: leaks the future")
+    return render_page(report_world([protocol_world(), other]))
+
+
+def test_every_number_of_systems_slices_and_comparisons_is_on_the_page(page):
+    text = " ".join(Parts(page).words)
+    section = report_world()["protocols"]["temporal"]
+    systems = [section["systems"], *(part["systems"] for part in section["slices"].values())]
+    for found in (f for group in systems for labels in group.values() for f in labels.values()):
+        if found["value"] is None:
+            assert "nobody" in text
+            continue
+        for end in ("value", "low", "high", "n"):
+            assert number(found[end]) in text
+    for row in section["comparisons"]:
+        for end in ("difference", "low", "high", "n", "minimum_detectable"):
+            assert number(row[end]) in text
+        assert row["verdict"] in text
+
+
+def test_sentences_checks_stages_codes_and_search_are_on_the_page(page):
+    text = " ".join(Parts(page).words).replace("\N{NO-BREAK SPACE}", " ")
+    for line in report_world()["verdict"]:
+        assert line in text
+    for words in ("61 events", "WARN", "1 min 04 s", "1,480 MB", "perplexity 51.2 of 64", "0.998"):
+        assert words in text
+
+
+def test_the_page_needs_nothing_from_elsewhere(page):
+    parts = Parts(page)
+    assert parts.links == []
+    assert not {"script", "link", "img", "iframe", "object"} & set(parts.tags)
+    assert not re.search(r"https?:|url\(|@import|//[a-z]", page)
+
+
+def test_every_drawing_is_well_formed(page):
+    drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(drawings) >= 12
+    for drawing in drawings:
+        assert ElementTree.fromstring(drawing).get("aria-label")
+        assert "nan" not in drawing.lower()
+
+
+def test_hostile_names_stay_text():
+    names = (HOSTILE, "item-kNN", "a & b")
+    report = report_world(
+        [protocol_world(names=names, label=HOSTILE)],
+        noun=HOSTILE,
+        data={"counts": {HOSTILE: 1}, "checks": [{"name": HOSTILE, "status": HOSTILE}]},
+    )
+    rendered = render_page(report)
+    assert "<script" not in rendered
+    assert "a &amp; b" in rendered
+
+
+def test_a_lone_surrogate_in_a_name_can_be_written(tmp_path):
+    report = report_world([protocol_world(names=("a\ud800", "b", "c"))])
+    write_page(report, tmp_path / "report.html")
+    assert "a?" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_report_of_nothing_is_a_page():
+    empty = report_world([], data=None, semantic_ids=None, search=None, stages=())
+    assert "Nothing was judged." in render_page(empty)
+
+
+def test_a_protocol_without_slices_costs_cuts_or_baselines_is_a_page():
+    bare = protocol_world(baselines=(), cuts=(), seconds={})
+    assert "against the others" not in render_page(report_world([bare]))
+
+
+def test_metrics_may_be_chosen():
+    rendered = render_page(report_world(labels=("Recall@5", "Coverage@5")))
+    assert "Recall@5" in rendered
+    assert "Gini@10</th>" not in rendered
+
+
+def test_stages_and_cuts_without_a_measure_show_a_dash():
+    stages = [{"name": "train", "wall_s": None, "cpu_s": None, "peak_mb": None}]
+    assert "&ndash;" in render_page(report_world(stages=stages))
+    assert (day(None), day(0.0), day("2026-01-02T03:04:05")) == (
+        "\N{EN DASH}",
+        "1970-01-01",
+        "2026-01-02 03:04",
+    )

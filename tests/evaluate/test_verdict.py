@@ -1,0 +1,85 @@
+"""Sentences follow the numbers."""
+
+from worlds import protocol_world, report_world
+
+from serendip.evaluate.verdict import sentences
+from serendip.evaluate.words import interval, number, percent, points, seconds
+
+
+def section(verdict="better", difference=0.021, low=0.012, high=0.03):
+    found = {"value": 0.182, "low": 0.169, "high": 0.196, "n": 671}
+    row = {"system": "home", "baseline": "popularity", "difference": difference, "low": low}
+    row |= {"high": high, "n": 671, "verdict": verdict, "minimum_detectable": 0.034}
+    return {
+        "label": "Temporal split",
+        "subject": "home",
+        "n_users": 671,
+        "systems": {"home": {"Recall@10": found, "nDCG@10": {**found, "value": 0.0912}}},
+        "slices": {},
+        "comparisons": [{**row, "metric": "Recall@10"}, {**row, "metric": "nDCG@10"}],
+    }
+
+
+def test_the_level_and_the_difference_are_said_with_intervals():
+    lines = sentences({"temporal": section()}, noun="film")
+    assert lines[0] == (
+        "On the temporal split home has the next film in its first ten for 18.2 % of requests "
+        "(95 % CI 16.9 to 19.6, mean over 671 users)."
+    )
+    assert lines[1] == (
+        "That is 2.1 points above popularity (95 % CI of the paired difference +1.2 to +3.0, "
+        "n = 671): better."
+    )
+    assert lines[2] == "By the order of the ten (nDCG@10): better than popularity."
+
+
+def test_a_worse_system_is_called_worse():
+    lines = sentences({"temporal": section("worse", -0.021, -0.03, -0.012)})
+    assert "That is 2.1 points below popularity" in lines[1]
+    assert lines[1].endswith("-3.0 to -1.2, n = 671): worse.")
+
+
+def test_too_small_says_what_would_have_shown():
+    lines = sentences({"temporal": section("too small to tell", 0.01, -0.01, 0.03)})
+    assert lines[1].endswith(
+        "too small to tell; only a difference of 3.4 points or more would show."
+    )
+
+
+def test_leave_last_out_comes_last_and_claims_nothing():
+    other = {**section(), "label": "Literature comparison: leaks the future"}
+    lines = sentences({"leave_last_out": other, "temporal": section()})
+    assert lines[0].startswith("On the temporal split")
+    assert lines[-1] == (
+        "Literature comparison: leaks the future. There home has Recall@10 0.182 and "
+        "nDCG@10 0.091 over 671 users; no claim rests on these."
+    )
+
+
+def test_slices_are_said_with_their_users_and_empty_ones_as_such():
+    line = report_world([protocol_world()])["verdict"][-1]
+    assert "for cold items (" in line
+    assert "no request for cold users" in line
+
+
+def test_nothing_judged_says_nothing():
+    assert sentences({}) == []
+
+
+def test_numbers_are_written_for_people():
+    assert [number(v) for v in (0.18234, 0.00123, 0.0, 12_345, 9066.5, None)] == [
+        "0.182",
+        "0.0012",
+        "0.000",
+        "12,345",
+        "9,066.50",
+        "\N{EN DASH}",
+    ]
+    assert (percent(0.182), percent(0.0042), percent(None)) == ("18.2 %", "0.42 %", "\N{EN DASH}")
+    assert (points(0.021), points(-0.0021)) == ("+2.1", "-0.21")
+    assert (seconds(0.421), seconds(12.34), seconds(125)) == ("0.42 s", "12.3 s", "2 min 05 s")
+    assert interval({"low": 0.1, "high": 0.2}) == "0.100 to 0.200"
+
+
+def test_seconds_that_round_up_to_a_minute_are_written_as_one():
+    assert seconds(59.96) == "1 min 00 s"
