@@ -1,0 +1,253 @@
+"""The unified ranker: one model for home, search and similar, over candidates of all sources.
+
+A deep-and-cross network reads the features of one candidate and the task, and gives one
+probability per action; what a candidate is worth is a weighted sum of them, with weights that the
+caller owns. A row's answer never depends on the other rows. Training is torch, in
+``ranker_network`` and ``ranker_training``; what answers is one ONNX graph, standardisation
+included.
+
+Shapes: R rows (query, candidate), F features, A actions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from serendip.config import Config, validate
+from serendip.data.arrays import FloatArray
+from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
+from serendip.models.export import open_session, read_model
+from serendip.scale.options import TrainOptions
+
+CONFIG_FILE, NETWORK_FILE = "config.json", "network.onnx"
+
+
+class RankerConfig(Config):
+    """Sizes and training of the ranker."""
+
+    actions: tuple[str, ...] = Field(default=("interact", "like"), min_length=1)
+    """Names of the label columns, in order."""
+
+    num_tasks: int = Field(default=3, ge=1)
+    """Tasks are numbered 0 .. num_tasks - 1."""
+
+    task_size: int = Field(default=8, ge=1)
+    """Size of a task's embedding."""
+
+    num_cross: int = Field(default=2, ge=0)
+    """Cross layers: each multiplies every input with a learned mix of all."""
+
+    hidden_size: int = Field(default=64, ge=1)
+    """Width of the deep half."""
+
+    num_hidden: int = Field(default=2, ge=1)
+    """Layers of the deep half."""
+
+    listwise_weight: float = Field(default=0.2, ge=0)
+    """Weight of the softmax loss among the candidates of one query, beside cross-entropy. More
+    may help the order and draws the probabilities towards the middle."""
+
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """Highest step size; it falls to a tenth over the epochs."""
+
+    reg: float = Field(default=1e-3, ge=0)
+    """Decoupled weight decay."""
+
+    epochs: int = Field(default=6, ge=1)
+    """Most passes over the rows."""
+
+    patience: int = Field(default=2, ge=1)
+    """Passes without a better validation before training stops."""
+
+    batch_size: int = Field(default=2048, ge=1)
+    """Rows of a step, in whole queries."""
+
+    validation_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the queries that decides when to stop."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RankerRows:
+    """Candidates whose outcome is known.
+
+    Args:
+        features: (R, F) float32, NaN = does not apply.
+        task: (R,) int, 0 .. num_tasks - 1.
+        labels: (R, A) float, 0 or 1 per action.
+        weights: (R,) float, how much a row counts.
+        group: (R,) int, rows of one query share a number.
+
+    Raises:
+        DataError: lengths differ.
+    """
+
+    features: FloatArray
+    task: NDArray[np.integer]
+    labels: FloatArray
+    weights: FloatArray
+    group: NDArray[np.integer]
+
+    def __post_init__(self) -> None:
+        for name in ("task", "labels", "weights", "group"):
+            if len(getattr(self, name)) != len(self):
+                raise DataError(f"{name} has {len(getattr(self, name))} of {len(self)} rows.")
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+def action_value(
+    probabilities: FloatArray, action_weights: Mapping[str, float], actions: Sequence[str]
+) -> FloatArray:
+    """What candidates are worth: the weighted sum of their actions' probabilities.
+
+    Args:
+        probabilities: (R, A).
+        action_weights: action -> weight; actions that are not named count 0.
+        actions: names of the A columns.
+
+    Returns:
+        (R,) float32.
+
+    Raises:
+        ConfigError: a weight names an action that the ranker does not predict.
+    """
+    unknown = sorted(set(action_weights) - set(actions))
+    if unknown:
+        known = ", ".join(actions)
+        raise ConfigError(f"no action is called {unknown[0]!r}.", f"Predicted here: {known}.")
+    weights = np.array([action_weights.get(action, 0.0) for action in actions], np.float32)
+    value: FloatArray = (probabilities * weights).sum(1)
+    return value
+
+
+class Ranker:
+    """Probabilities of actions for rows of features."""
+
+    def __init__(self, config: RankerConfig | None = None) -> None:
+        self.config = config if config is not None else RankerConfig()
+        self._feature_names: tuple[str, ...] = ()
+        self._network = b""
+        self._session: Any = None
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the F columns that it was trained on, in order."""
+        self._require_trained()
+        return self._feature_names
+
+    def train(
+        self,
+        rows: RankerRows,
+        feature_names: Sequence[str],
+        options: TrainOptions | None = None,
+    ) -> Self:
+        """Learn from rows; training again starts afresh.
+
+        Args:
+            rows: at least one.
+            feature_names: names of the columns of ``rows.features``.
+            options: seed and progress.
+
+        Raises:
+            DataError: there are no rows, or columns, labels or tasks do not fit.
+        """
+        from serendip.models.ranker_training import train_ranker
+
+        self._check(rows, feature_names)
+        self._network = train_ranker(rows, self.config, options or TrainOptions())
+        self._feature_names = tuple(feature_names)
+        self._session = open_session(self._network)
+        return self
+
+    def predict(self, features: FloatArray, task: NDArray[np.integer]) -> FloatArray:
+        """Probabilities (R, A) float32 for features (R, F) and tasks (R,).
+
+        Raises:
+            DataError: the number of columns or rows differs from what is expected.
+        """
+        self._require_trained()
+        expected = (len(task), len(self._feature_names))
+        if features.shape != expected:
+            raise DataError(f"features of shape {features.shape}, expected {expected}.")
+        if not len(features):
+            return np.empty((0, len(self.config.actions)), np.float32)
+        feed = {
+            "features": np.ascontiguousarray(features, np.float32),
+            "task": task.astype(np.int64),
+        }
+        probabilities: FloatArray = self._session.run(None, feed)[0]
+        return probabilities
+
+    def value(self, probabilities: FloatArray, action_weights: Mapping[str, float]) -> FloatArray:
+        """``action_value`` with this ranker's actions."""
+        return action_value(probabilities, action_weights, self.config.actions)
+
+    def save(self, folder: Path) -> None:
+        """Write config, feature names and network into ``folder`` (created); no pickle."""
+        self._require_trained()
+        folder.mkdir(parents=True, exist_ok=True)
+        document = {
+            "model": "ranker",
+            "feature_names": self._feature_names,
+            "config": self.config.model_dump(mode="json"),
+        }
+        (folder / CONFIG_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
+        (folder / NETWORK_FILE).write_bytes(self._network)
+
+    @classmethod
+    def open(cls, folder: Path, feature_names: Sequence[str] | None = None) -> Self:
+        """Read what ``save`` wrote.
+
+        Args:
+            folder: where it was saved.
+            feature_names: what the caller will hand in; None = do not check.
+
+        Raises:
+            ArtefactError: the folder holds no ranker, or one for other features.
+        """
+        try:
+            document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            stored = tuple(document["feature_names"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtefactError(f"{folder} holds no readable ranker: {error}.") from None
+        if feature_names is not None and tuple(feature_names) != stored:
+            differing = sorted(set(feature_names) ^ set(stored)) or ["their order"]
+            raise ArtefactError(
+                f"{folder} holds a ranker for other features; different: {', '.join(differing)}.",
+                "Train it again with this version.",
+            )
+        ranker = cls(validate(RankerConfig, document["config"], str(folder / CONFIG_FILE)))
+        ranker._network = read_model(folder / NETWORK_FILE)
+        ranker._session = open_session(ranker._network)
+        ranker._feature_names = stored
+        return ranker
+
+    def _require_trained(self) -> None:
+        if self._session is None:
+            raise NotTrainedError("the ranker is not trained.", "Call train(rows, names).")
+
+    def _check(self, rows: RankerRows, feature_names: Sequence[str]) -> None:
+        if not len(rows):
+            raise DataError("the ranker has no rows to learn from.")
+        if rows.features.shape[1:] != (len(feature_names),) or not len(feature_names):
+            raise DataError(
+                f"features of shape {rows.features.shape} for {len(feature_names)} names."
+            )
+        if rows.labels.shape[1:] != (len(self.config.actions),):
+            raise DataError(
+                f"labels of shape {rows.labels.shape} for actions {self.config.actions}."
+            )
+        if rows.task.min() < 0 or rows.task.max() >= self.config.num_tasks:
+            raise DataError(
+                f"tasks {rows.task.min()} to {rows.task.max()} in the rows, "
+                f"0 to {self.config.num_tasks - 1} expected."
+            )

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.config import validate
+from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
+from serendip.models.ranker import Ranker, RankerConfig, RankerRows, action_value
+from serendip.scale.options import TrainOptions
+
+NAMES = ("left", "right", "constant", "often missing")
+ONE_ACTION = RankerConfig(actions=("interact",), epochs=20, batch_size=128, patience=20)
+
+
+def made_up_rows(num_rows: int = 6_000, seed: int = 0) -> RankerRows:
+    """Task 0: liked where left and right have one sign; task 1: where ``left`` is negative;
+    task 2: where ``often missing`` is missing. Labels are 90 % sure.
+    """
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(num_rows, 4)).astype(np.float32)
+    features[:, 2] = 3.5
+    features[rng.random(num_rows) < 0.5, 3] = np.nan
+    task = rng.integers(0, 3, num_rows)
+    right = np.stack(
+        [features[:, 0] * features[:, 1] > 0, features[:, 0] < 0, np.isnan(features[:, 3])]
+    )[task, np.arange(num_rows)]
+    labels = np.where(rng.random(num_rows) < 0.9, right, ~right)[:, None].astype(np.float32)
+    weights = np.ones(num_rows, np.float32)
+    return RankerRows(features, task, labels, weights, np.arange(num_rows) // 10)
+
+
+def auc(scores: np.ndarray, labels: np.ndarray) -> float:
+    rank = scores.argsort().argsort() + 1.0
+    positive = labels > 0.5
+    count = positive.sum()
+    best = count * (len(labels) - count)
+    return float((rank[positive].sum() - count * (count + 1) / 2) / best)
+
+
+@pytest.fixture(scope="module")
+def rows() -> RankerRows:
+    return made_up_rows()
+
+
+@pytest.fixture(scope="module")
+def ranker(rows: RankerRows) -> Ranker:
+    return Ranker(ONE_ACTION).train(rows, NAMES, TrainOptions(seed=1))
+
+
+@pytest.mark.parametrize("task", [0, 1, 2])
+def test_it_learns_what_each_task_wants(ranker: Ranker, task: int) -> None:
+    unseen = made_up_rows(seed=9)
+    chosen = unseen.task == task
+    probabilities = ranker.predict(unseen.features[chosen], unseen.task[chosen])
+    assert auc(probabilities[:, 0], unseen.labels[chosen, 0]) > 0.85
+
+
+def test_probabilities_are_near_frequencies(ranker: Ranker) -> None:
+    unseen = made_up_rows(seed=9)
+    probabilities = ranker.predict(unseen.features, unseen.task)[:, 0]
+    for low, high in ((0.0, 0.25), (0.75, 1.0)):
+        inside = (probabilities >= low) & (probabilities < high)
+        assert abs(probabilities[inside].mean() - unseen.labels[inside, 0].mean()) < 0.06
+
+
+def test_the_task_turns_the_sign_of_a_feature(ranker: Ranker) -> None:
+    ascending = np.zeros((2, 4), np.float32)
+    ascending[:, 0], ascending[:, 1] = (-1.5, 1.5), 1.5
+    product = ranker.predict(ascending, np.zeros(2, np.int64))[:, 0]
+    negative = ranker.predict(ascending, np.ones(2, np.int64))[:, 0]
+    assert product[0] < 0.5 < product[1]
+    assert negative[0] > 0.5 > negative[1]
+
+
+def test_a_row_does_not_depend_on_the_other_rows(ranker: Ranker, rows: RankerRows) -> None:
+    features, task = rows.features[:50], rows.task[:50]
+    together = ranker.predict(features, task)
+    shuffled = np.random.default_rng(0).permutation(50)
+    alone = np.concatenate(
+        [ranker.predict(features[i : i + 1], task[i : i + 1]) for i in range(50)]
+    )
+    np.testing.assert_allclose(alone, together, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        ranker.predict(features[shuffled], task[shuffled]), together[shuffled], rtol=0, atol=1e-5
+    )
+
+
+def test_the_same_seed_gives_the_same_network(rows: RankerRows) -> None:
+    quick = ONE_ACTION.model_copy(update={"epochs": 1})
+    first, second, other = (
+        Ranker(quick).train(rows, NAMES, TrainOptions(seed=seed)).predict(rows.features, rows.task)
+        for seed in (3, 3, 4)
+    )
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+
+
+def test_the_order_within_a_query_can_be_learned_from_the_listwise_term_alone() -> None:
+    rows = made_up_rows()
+    config = ONE_ACTION.model_copy(update={"listwise_weight": 50.0})
+    trained = Ranker(config).train(rows, NAMES)
+    probabilities = trained.predict(rows.features, rows.task)[:, 0]
+    assert auc(probabilities, rows.labels[:, 0]) > 0.8
+
+
+def test_a_saved_ranker_opens_with_the_same_answers(
+    ranker: Ranker, rows: RankerRows, tmp_path: Path
+) -> None:
+    ranker.save(tmp_path)
+    opened = Ranker.open(tmp_path, NAMES)
+    assert opened.config == ranker.config
+    assert opened.feature_names == NAMES
+    before = ranker.predict(rows.features, rows.task)
+    assert np.array_equal(opened.predict(rows.features, rows.task), before)
+    assert not {file.suffix for file in tmp_path.iterdir()} - {".json", ".onnx"}
+
+
+def test_a_ranker_for_other_features_is_refused(ranker: Ranker, tmp_path: Path) -> None:
+    ranker.save(tmp_path)
+    with pytest.raises(ArtefactError, match="constant, new"):
+        Ranker.open(tmp_path, ("left", "right", "new", "often missing"))
+    with pytest.raises(ArtefactError, match="order"):
+        Ranker.open(tmp_path, NAMES[::-1])
+
+
+@pytest.mark.parametrize("lost", ["config.json", "network.onnx"])
+def test_a_lost_file_is_an_artefact_error(ranker: Ranker, tmp_path: Path, lost: str) -> None:
+    ranker.save(tmp_path)
+    (tmp_path / lost).unlink()
+    with pytest.raises(ArtefactError, match=tmp_path.name):
+        Ranker.open(tmp_path)
+
+
+def test_a_damaged_network_is_an_artefact_error(ranker: Ranker, tmp_path: Path) -> None:
+    ranker.save(tmp_path)
+    (tmp_path / "network.onnx").write_bytes(b"not a network")
+    with pytest.raises(ArtefactError, match="cannot be opened"):
+        Ranker.open(tmp_path)
+
+
+def test_an_untrained_ranker_says_so(rows: RankerRows) -> None:
+    with pytest.raises(NotTrainedError, match="ranker"):
+        Ranker().predict(rows.features, rows.task)
+
+
+def test_a_feature_that_never_varied_says_nothing_when_it_does(
+    ranker: Ranker, rows: RankerRows
+) -> None:
+    changed = rows.features.copy()
+    changed[:, 2] = np.resize([0.0, -9.0, np.inf], len(changed))
+    before = ranker.predict(rows.features, rows.task)
+    assert np.array_equal(ranker.predict(changed, rows.task), before)
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_one_row_of_one_class_is_enough(label: float) -> None:
+    rows = RankerRows(
+        np.full((1, 4), np.nan, np.float32),
+        np.zeros(1, np.int64),
+        np.full((1, 2), label, np.float32),
+        np.ones(1, np.float32),
+        np.zeros(1, np.int64),
+    )
+    probabilities = (
+        Ranker(RankerConfig(epochs=2)).train(rows, NAMES).predict(rows.features, rows.task)
+    )
+    assert probabilities.shape == (1, 2)
+    assert np.isfinite(probabilities).all()
+
+
+def test_endless_and_missing_values_give_probabilities(ranker: Ranker) -> None:
+    odd = np.array([[np.inf, -np.inf, np.nan, 1e30], [np.nan] * 4], np.float32)
+    probabilities = ranker.predict(odd, np.zeros(2, np.int64))
+    assert ((probabilities >= 0) & (probabilities <= 1)).all()
+
+
+def test_no_rows_are_answered_with_none_and_not_learned_from(
+    ranker: Ranker, rows: RankerRows
+) -> None:
+    assert ranker.predict(rows.features[:0], rows.task[:0]).shape == (0, 1)
+    empty = RankerRows(*(getattr(rows, name)[:0] for name in rows.__dataclass_fields__))
+    with pytest.raises(DataError, match="no rows"):
+        Ranker(ONE_ACTION).train(empty, NAMES)
+
+
+def test_rows_that_do_not_fit_are_refused(ranker: Ranker, rows: RankerRows) -> None:
+    with pytest.raises(DataError, match="3 names"):
+        Ranker(ONE_ACTION).train(rows, NAMES[:3])
+    with pytest.raises(DataError, match="labels"):
+        Ranker().train(rows, NAMES)
+    with pytest.raises(DataError, match="tasks 0 to 7"):
+        Ranker(ONE_ACTION).train(replace(rows, task=rows.task + 5 * (rows.task == 2)), NAMES)
+    with pytest.raises(DataError, match="weights has 1"):
+        replace(rows, weights=rows.weights[:1])
+    with pytest.raises(DataError, match="expected"):
+        ranker.predict(rows.features[:, :2], rows.task)
+
+
+def test_a_value_is_the_weighted_sum_of_probabilities() -> None:
+    probabilities = np.array([[0.5, 0.25], [1.0, 0.0]], np.float32)
+    value = action_value(probabilities, {"like": 2.0, "interact": 1.0}, ("interact", "like"))
+    assert value.tolist() == [1.0, 1.0]
+    assert Ranker().value(probabilities, {"like": 2.0}).tolist() == [0.5, 0.0]
+    with pytest.raises(ConfigError, match="'buy'"):
+        Ranker().value(probabilities, {"buy": 1.0})
+
+
+def test_its_config_survives_json() -> None:
+    again = validate(RankerConfig, ONE_ACTION.model_dump(mode="json"), "test")
+    assert again == ONE_ACTION
