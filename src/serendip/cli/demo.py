@@ -31,6 +31,6 @@ def run(
     )
     terminal.result(summary)
     if serve:
-        from serendip.serve.server import serve_workspace
+        from serendip.cli.serving import serve_workspace
 
         serve_workspace(workspace, "127.0.0.1", port, terminal.say)

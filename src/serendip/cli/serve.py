@@ -19,6 +19,6 @@ def run(
     port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 8080,
 ) -> None:
     """Listen at once, load the published generation, answer until interrupted."""
-    from serendip.serve.server import serve_workspace
+    from serendip.cli.serving import serve_workspace
 
     serve_workspace(workspace, host, port, Terminal().say)

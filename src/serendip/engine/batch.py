@@ -93,4 +93,5 @@ class Candidates:
 
     def bounds(self, num_queries: int) -> list[int]:
         """B + 1 positions: rows of query b are ``bounds[b]:bounds[b + 1]``."""
-        return np.searchsorted(self.rows, np.arange(num_queries + 1)).tolist()
+        places: list[int] = np.searchsorted(self.rows, np.arange(num_queries + 1)).tolist()
+        return places

@@ -130,7 +130,9 @@ def _pin_titles(values: FloatArray, hits: Sequence[ItemList], candidates: Candid
     """Put what bears the typed title (or the one that was meant) first, in the search's order."""
     bounds = candidates.bounds(len(hits))
     for row, found in enumerate(hits):
-        pinned = found.item_nums[found.fields["title_match"] >= CORRECTED] if len(found) else []
+        if not len(found):
+            continue
+        pinned = found.item_nums[found.fields["title_match"] >= CORRECTED]
         places = bounds[row] + np.searchsorted(
             candidates.items[bounds[row] : bounds[row + 1]], pinned
         )

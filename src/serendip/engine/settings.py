@@ -100,9 +100,9 @@ class Settings(Config):
     evaluation: EvaluationConfig = EvaluationConfig()
     """The report."""
 
-    surfaces: dict[Surface, SurfaceConfig] = {}
+    surfaces: dict[Surface, SurfaceConfig] = Field(default_factory=dict)
     """Surfaces that differ from the defaults."""
 
     def all_surfaces(self) -> dict[str, SurfaceConfig]:
         """Surface name -> how it is answered, defaults included."""
-        return {**DEFAULT_SURFACES, **self.surfaces}
+        return {str(name): one for name, one in {**DEFAULT_SURFACES, **self.surfaces}.items()}

@@ -82,6 +82,21 @@ class EngineState:
             hidden=np.concatenate([self.hidden, np.zeros(len(items), np.bool_)]),
         )
 
+    def with_changed_items(
+        self, numbers: IntArray, items: Sequence[Item], features: ItemFeatures
+    ) -> EngineState:
+        """Known items with other words: new content, codes and words, the same behaviour."""
+        content, codes = self.features.content.copy(), self.features.codes.copy()
+        content[numbers], codes[numbers] = features.content, features.codes
+        searcher = self.searcher.with_changed_items(numbers.tolist(), items, features.content)
+        return replace(
+            self,
+            catalogue=self.catalogue.replaced(numbers.tolist(), items),
+            features=ItemFeatures(content, codes, self.features.codebook_size),
+            searcher=searcher,
+            suggester=self.suggester.with_searcher(searcher),
+        )
+
     def with_hidden(self, numbers: IntArray, hidden: bool = True) -> EngineState:
         """Hide items (deleted), or show them again."""
         mask = self.hidden.copy()
