@@ -1,8 +1,28 @@
 from __future__ import annotations
 
-from contract import RecommenderContract
+import subprocess
+import sys
+from dataclasses import replace
 
-from serendip.models.retriever import Retriever, RetrieverConfig
+import numpy as np
+import pytest
+import torch
+from contract import RecommenderContract, random_features, small_world, unit_vectors
+
+from serendip.config import validate
+from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.query import History, Query
+from serendip.errors import ConfigError, DataError, UnsupportedError
+from serendip.models.export import open_session, to_onnx
+from serendip.models.retriever import Retriever, RetrieverConfig, TowerArrays
+from serendip.models.retriever_network import (
+    INPUTS,
+    OPEN_AXES,
+    ContextEncoder,
+    ItemTower,
+    example_request,
+)
+from serendip.scale.options import TrainOptions
 
 SMALL = RetrieverConfig(embedding_size=8, epochs=3, max_len=10, batch_size=8)
 
@@ -11,3 +31,202 @@ class TestRetriever(RecommenderContract):
     @classmethod
     def make(cls) -> Retriever:
         return Retriever(SMALL)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return small_world()
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Dataset) -> Retriever:
+    return Retriever(SMALL).train(dataset, TrainOptions(seed=5))
+
+
+def random_request(rows: int, steps: int, config: RetrieverConfig) -> list[torch.Tensor]:
+    size = config.embedding_size
+    lengths = torch.arange(rows) % (steps + 1)
+    lengths[0] = steps
+    places = torch.arange(steps).repeat(rows, 1)
+    return [
+        torch.randn(rows, steps, size),
+        torch.randint(0, 2, (rows, steps)),
+        torch.randint(0, 9, (rows, steps)),
+        torch.where(places < lengths[:, None], places, config.max_len),
+        lengths[:, None],
+        torch.arange(rows)[:, None] % 3,
+        torch.randn(rows, 1, size),
+        torch.ones(rows, 1),
+        torch.randn(rows, 1, size),
+        torch.ones(rows, 1),
+    ]
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def exported(request: pytest.FixtureRequest) -> tuple[RetrieverConfig, ContextEncoder, object]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = RetrieverConfig(num_layers=request.param, max_len=50)
+        encoder = ContextEncoder(config).eval()
+        for parameter in encoder.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        example = example_request(config.embedding_size)
+        model = to_onnx(encoder, example, INPUTS, ("encoded",), OPEN_AXES)
+        return config, encoder, open_session(model)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("steps", [1, 7, 50])
+def test_the_exported_encoder_says_what_torch_says(exported, rows: int, steps: int) -> None:
+    config, encoder, session = exported
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(rows * 100 + steps)
+        request = random_request(rows, steps, config)
+        expected = encoder(*request).numpy()
+    feed = {name: tensor.numpy() for name, tensor in zip(INPUTS, request, strict=True)}
+    np.testing.assert_allclose(session.run(None, feed)[0], expected, rtol=0, atol=1e-4)
+
+
+def test_requests_of_one_row_see_what_separate_rows_would_see(exported) -> None:
+    config, encoder, _ = exported
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(1)
+        whole = random_request(1, 6, config)
+        packed = [*whole[:4], torch.arange(7)[None]]
+        packed += [tensor.repeat(1, 7, *[1] * (tensor.ndim - 2)) for tensor in whole[5:]]
+        together = encoder(*packed)[0]
+        for length in range(7):
+            cut = [tensor[:, : max(length, 1)] for tensor in whole[:4]]
+            if length == 0:
+                cut[3] = torch.full_like(cut[3], config.max_len)
+            alone = encoder(*cut, torch.tensor([[length]]), *whole[5:])[0, 0]
+            torch.testing.assert_close(alone, together[length], rtol=0, atol=1e-5)
+
+
+def test_the_numpy_tower_says_what_torch_says_with_the_gate_shut() -> None:
+    features = random_features(2, 12)
+    content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        tower = ItemTower(content, codes, features.codebook_size, SMALL)
+        vectors, projected = tower(torch.arange(12), torch.zeros(12))
+    arrays = TowerArrays(
+        tower.weight.detach().numpy(),
+        tower.bias.detach().numpy(),
+        tower.code_tables.detach().numpy(),
+    )
+    encoded, content_only = arrays.encode(features, 12)
+    np.testing.assert_allclose(encoded, vectors.numpy(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(content_only, projected.numpy(), rtol=0, atol=1e-5)
+
+
+def test_a_new_item_gets_the_vector_of_a_twin_that_nobody_touched(
+    trained: Retriever, dataset: Dataset
+) -> None:
+    features = dataset.features
+    assert features is not None
+    untouched = np.flatnonzero(dataset.item_counts() == 0)[:1]
+    twin = ItemFeatures(
+        features.content[untouched], features.codes[untouched], features.codebook_size
+    )
+    vectors = trained.with_items(twin).item_vectors
+    np.testing.assert_allclose(vectors[-1], vectors[untouched[0]], rtol=0, atol=1e-5)
+
+
+def test_encoded_queries_times_item_vectors_are_the_scores(
+    trained: Retriever, dataset: Dataset
+) -> None:
+    queries = [Query(), Query(history=dataset.history(1))]
+    product = trained.encode_queries(queries) @ trained.item_vectors.T
+    np.testing.assert_allclose(product, trained.score_all(queries), rtol=0, atol=1e-5)
+
+
+def test_it_learns_which_item_follows_which(dataset: Dataset) -> None:
+    chain = np.tile(np.arange(10, dtype=np.int32), 24)
+    events = replace(
+        dataset.events,
+        items=chain,
+        users=np.repeat(np.arange(12, dtype=np.int32), 20),
+        timestamps=np.arange(240, dtype=np.float64),
+    )
+    config = SMALL.model_copy(update={"epochs": 40, "patience": 40, "learning_rate": 0.01})
+    model = Retriever(config).train(replace(dataset, events=events, queries=None))
+    after = [Query(history=History.of_items(chain[:length])) for length in range(3, 10)]
+    best = model.score_all(after).argmax(1)
+    assert (best == np.arange(3, 10)).mean() > 0.8
+
+
+def test_it_finds_the_item_of_a_query(dataset: Dataset) -> None:
+    assert dataset.queries is not None and dataset.features is not None
+    queries = replace(
+        dataset.queries,
+        texts=[""] * dataset.num_items,
+        vectors=dataset.features.content,
+        items=np.arange(dataset.num_items, dtype=np.int32),
+    )
+    config = SMALL.model_copy(update={"epochs": 20, "patience": 20, "learning_rate": 0.01})
+    model = Retriever(config).train(dataset.with_queries(queries))
+    asked = [Query(surface="search", text_vector=vector) for vector in queries.vectors]
+    ranked = np.argsort(-model.score_all(asked), axis=1)[:, :3]
+    assert (ranked == queries.items[:, None]).any(1).mean() > 0.8
+
+
+def test_a_visitor_without_a_past_gets_popular_items(dataset: Dataset) -> None:
+    config = SMALL.model_copy(update={"epochs": 20, "patience": 20, "learning_rate": 0.01})
+    model = Retriever(config).train(dataset)
+    scores = model.score_all([Query()])[0]
+    counts = dataset.item_counts()
+    assert np.corrcoef(scores, np.log1p(counts))[0, 1] > 0.5
+
+
+def test_ids_alone_are_enough(dataset: Dataset) -> None:
+    bare = replace(dataset, features=None)
+    model = Retriever(SMALL).train(bare)
+    asked = Query(surface="search", text_vector=np.ones(16, np.float32), history=bare.history(0))
+    extended = model.with_items(random_features(0, 2))
+    assert np.isfinite(extended.score_all([asked, Query()])).all()
+    assert extended.num_items == dataset.num_items + 2
+
+
+def test_similar_without_words_reads_the_words_of_its_source(
+    trained: Retriever, dataset: Dataset
+) -> None:
+    assert dataset.features is not None
+    bare = Query(surface="similar", source_items=np.array([3], np.int32))
+    said = bare.with_text_vector(dataset.features.content[3])
+    other = bare.with_text_vector(-dataset.features.content[3])
+    plain, same, different = trained.score_all([bare, said, other])
+    np.testing.assert_allclose(plain, same, rtol=0, atol=1e-4)
+    assert np.abs(plain - different).max() > 1e-2
+
+
+def test_only_the_newest_events_of_a_long_history_are_read(trained: Retriever) -> None:
+    items = np.arange(28, dtype=np.int32)
+    newest = Query(history=History.of_items(items[-SMALL.max_len :]))
+    both = trained.score_all([Query(history=History.of_items(items)), newest])
+    np.testing.assert_allclose(both[0], both[1], rtol=0, atol=1e-5)
+
+
+def test_vectors_of_another_encoder_are_refused(trained: Retriever) -> None:
+    odd = Query(surface="search", text_vector=np.ones(5, np.float32))
+    with pytest.raises(UnsupportedError, match=r"\(5,\)"):
+        trained.score_all([odd])
+    vectors = unit_vectors(np.random.default_rng(0), 2)[:, :5]
+    with pytest.raises(DataError, match="do not fit"):
+        trained.with_items(ItemFeatures(vectors, np.zeros((2, 2), np.int32), 4))
+
+
+def test_heads_must_divide_the_size() -> None:
+    with pytest.raises(ConfigError, match="num_heads = 3"):
+        validate(RetrieverConfig, {"num_heads": 3}, "test")
+
+
+def test_opening_and_answering_imports_no_torch(trained: Retriever, tmp_path) -> None:
+    trained.save(tmp_path)
+    program = (
+        "import sys, pathlib; from serendip.models.retriever import Retriever; "
+        "from serendip.data.query import Query; "
+        f"Retriever.open(pathlib.Path({str(tmp_path)!r})).score_all([Query()]); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

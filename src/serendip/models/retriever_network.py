@@ -42,19 +42,21 @@ class ItemTower(nn.Module):
         super().__init__()
         size = config.embedding_size
         self.content, self.codes = content, codes
-        self.projection = nn.Linear(content.shape[1], size)
         self.code_tables = nn.Parameter(
             torch.randn(codes.shape[1], codebook_size, size) * config.code_scale
         )
         self.ids = nn.Parameter(torch.randn(len(content), size) * config.id_scale)
         axes, centre = principal_axes(content, size)
-        with torch.no_grad():
-            self.projection.weight.copy_(axes * config.content_scale)
-            self.projection.bias.copy_(-self.projection.weight @ centre)
+        self.weight = nn.Parameter(axes * config.content_scale)
+        self.bias = nn.Parameter(-config.content_scale * axes @ centre)
+
+    def project(self, content: Tensor) -> Tensor:
+        """Content of items or vectors of queries (U, C) -> (U, D)."""
+        return functional.linear(content, self.weight, self.bias)
 
     def forward(self, items: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
         """Items (U,) and id gates (U,) -> (vectors (U, D), projected content (U, D))."""
-        projected = self.projection(self.content[items])
+        projected = self.project(self.content[items])
         mixed = projected + gate[:, None] * functional.embedding(items, self.ids)
         for level, table in enumerate(self.code_tables):
             mixed = mixed + functional.embedding(self.codes[items, level], table)

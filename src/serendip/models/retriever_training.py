@@ -190,7 +190,7 @@ class RetrieverTraining:
         asked = query >= 0
         if bool(asked.any()):
             text = text.clone()
-            text[asked] = self.tower.projection(self.query_vectors[query[asked]])
+            text[asked] = self.tower.project(self.query_vectors[query[asked]])
         return text, (imputed | asked).float()
 
     def _candidates(self, batch: Batch) -> Candidates:
@@ -253,8 +253,8 @@ class RetrieverTraining:
         self.tower.eval()
         vectors, projected = self.tower(torch.arange(self.num_items), self.seen)
         tower = TowerArrays(
-            self.tower.projection.weight.numpy().copy(),
-            self.tower.projection.bias.numpy().copy(),
+            self.tower.weight.detach().numpy().copy(),
+            self.tower.bias.detach().numpy().copy(),
             self.tower.code_tables.detach().numpy().copy(),
         )
         example = example_request(self.config.embedding_size)
