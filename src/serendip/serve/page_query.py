@@ -10,39 +10,39 @@ from pydantic import Field
 from starlette.requests import Request
 
 from serendip.data import Surface
-from serendip.serve import wire
+from serendip.serve import fields
 
 _MAX_FIELDS = 20
 
 
-class PageQuery(wire.Wire):
+class PageQuery(fields.Wire):
     """Everything that a link or form of the page may carry."""
 
-    user: wire.OptionalId = ""
+    user: fields.OptionalId = ""
     """The visitor; empty for a new one."""
 
-    q: wire.Text = ""
+    q: fields.Text = ""
     """What was typed."""
 
-    cursor: wire.Cursor = ""
+    cursor: fields.Cursor = ""
     """Where the next part of a list starts."""
 
-    first: wire.Count = 1
+    first: fields.Count = 1
     """1-based place of the first item of the next part."""
 
-    item_id: wire.OptionalId = ""
+    item_id: fields.OptionalId = ""
     """The item that is explained or liked."""
 
     surface: Surface = "home"
     """Where it was shown."""
 
-    source: wire.OptionalId = ""
+    source: fields.OptionalId = ""
     """The item beside which it was shown."""
 
-    request_id: wire.OptionalId = ""
+    request_id: fields.OptionalId = ""
     """The answer it was part of."""
 
-    position: wire.Count | None = Field(default=None)
+    position: fields.Count | None = Field(default=None)
     """1-based place in that answer."""
 
 
@@ -75,4 +75,4 @@ def visitor_id() -> str:
 
 def _read(values: dict[str, Any]) -> PageQuery:
     known = PageQuery.model_fields
-    return wire.read(PageQuery, {k: v for k, v in values.items() if k in known and v != ""})
+    return fields.read(PageQuery, {k: v for k, v in values.items() if k in known and v != ""})

@@ -18,10 +18,11 @@ from serendip.errors import SerendipError
 from serendip.serve import views
 from serendip.serve.assets import UI_FOLDER, asset_link, assets
 from serendip.serve.engine_api import Engine
+from serendip.serve.fields import read
 from serendip.serve.page_query import PageQuery, form_query, page_query, visitor_id
 from serendip.serve.replies import Failure
 from serendip.serve.routes import unknown_item
-from serendip.serve.wire import PathId, read
+from serendip.serve.wire import PathId
 from serendip.serve.work import Workers
 
 _HTML = "text/html; charset=utf-8"

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from serendip.errors import UnknownItemError
-from serendip.serve import wire, written
+from serendip.serve import fields, wire, wire_rows, written
 from serendip.serve.engine_api import Engine
 from serendip.serve.measures import Measures
 from serendip.serve.openapi import Documented
@@ -47,8 +47,8 @@ class Routes:
         self._add("/v1/items/{item_id:path}", self.item, ("GET",))
 
     def _add_writes(self) -> None:
-        self._add("/v1/events", self.add_events, ("POST",), wire.EventIn)
-        self._add("/v1/items", self.add_items, ("POST",), wire.ItemIn)
+        self._add("/v1/events", self.add_events, ("POST",), wire_rows.EventIn)
+        self._add("/v1/items", self.add_items, ("POST",), wire_rows.ItemIn)
         self._add("/v1/items/{item_id:path}", self.delete_item, ("DELETE",))
 
     def _add_operations(self) -> None:
@@ -148,14 +148,14 @@ class Routes:
 
     async def add_events(self, request: Request) -> Response:
         """Store one event or many; durable when it answers."""
-        events = wire.read_events(parse(await request.body()), time.time())
+        events = wire_rows.read_events(parse(await request.body()), time.time())
         new = await self._workers.run(lambda engine: engine.add_events(events))
         self._measures.add_events(len(events))
         return _reply({"received": len(events), "new": new})
 
     async def add_items(self, request: Request) -> Response:
         """Store one item or many; findable and recommendable when it answers."""
-        items = wire.read_items(parse(await request.body()))
+        items = wire_rows.read_items(parse(await request.body()))
         new = await self._workers.run(lambda engine: engine.add_items(items))
         self._measures.add_items(len(items))
         return _reply({"received": len(items), "new": new})
@@ -216,10 +216,10 @@ def unknown_item(item_id: str) -> UnknownItemError:
 async def _read(request: Request, model: type[ModelT]) -> ModelT:
     """A request as its model: parameters of a GET, the JSON body of a POST."""
     if request.method == "POST":
-        return wire.read(model, parse(await request.body()))
+        return fields.read(model, parse(await request.body()))
     parameters = request.query_params
-    repeated = wire.repeated_names(model)
-    return wire.read(
+    repeated = fields.repeated_names(model)
+    return fields.read(
         model,
         {
             name: parameters.getlist(name) if name in repeated else parameters[name]
@@ -229,7 +229,7 @@ async def _read(request: Request, model: type[ModelT]) -> ModelT:
 
 
 def _path_id(request: Request, name: str) -> str:
-    return wire.read(wire.PathId, {"id": request.path_params[name]}).id
+    return fields.read(wire.PathId, {"id": request.path_params[name]}).id
 
 
 def _reply(body: dict[str, Any], generation: str = "") -> Response:

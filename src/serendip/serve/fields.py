@@ -1,0 +1,131 @@
+"""The types of what comes in: their limits, and the words in which a wrong value is refused."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
+
+from serendip.errors import DataError
+from serendip.serve import limits
+from serendip.serve.strict_json import check_text
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NAMED_INSIDE = ("]", ".attributes")
+
+
+def _storable(value: str) -> str:
+    try:
+        return check_text(value, "it")
+    except DataError as error:
+        raise ValueError(error.message) from None
+
+
+def _short_id(value: str) -> str:
+    size = len(_storable(value).encode("utf-8"))
+    if size > limits.MAX_ID_BYTES:
+        raise ValueError(f"it has {size} bytes; an id has at most {limits.MAX_ID_BYTES}")
+    if _CONTROL.search(value):
+        raise ValueError("it holds a control character; an id is one line of text")
+    return value
+
+
+def _whole_number(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,19}", value):
+        raise ValueError("it is not a whole number")
+    return int(value) if isinstance(value, str) else value
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _time(value: float) -> float:
+    if not 0 <= value < limits.LATEST_TIMESTAMP:
+        raise ValueError("a time is in Unix seconds, between the years 1970 and 9999")
+    return value
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("it is not a finite number")
+    return value
+
+
+OptionalId = Annotated[str, AfterValidator(_short_id)]
+Id = Annotated[str, Field(min_length=1), AfterValidator(_short_id)]
+Text = Annotated[str, Field(max_length=limits.MAX_QUERY_CHARS), AfterValidator(_storable)]
+LongText = Annotated[str, Field(max_length=limits.MAX_TEXT_CHARS), AfterValidator(_storable)]
+Cursor = Annotated[str, Field(max_length=limits.MAX_CURSOR_CHARS), AfterValidator(_storable)]
+Count = Annotated[int, Field(ge=1, le=limits.MAX_K), BeforeValidator(_whole_number)]
+Ids = Annotated[list[Id], Field(max_length=limits.MAX_SOURCE_ITEMS), BeforeValidator(_as_list)]
+Number = Annotated[float, AfterValidator(_finite)]
+Time = Annotated[float, AfterValidator(_time)]
+Attribute = (
+    Number | LongText | Annotated[list[LongText], Field(max_length=limits.MAX_ATTRIBUTE_VALUES)]
+)
+
+
+class Wire(BaseModel):
+    """Base of what comes in: exact types, no unknown names."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def read(model: type[ModelT], values: Any) -> ModelT:
+    """Values as a model.
+
+    Raises:
+        DataError: the first wrong name or value.
+    """
+    if not isinstance(values, Mapping):
+        raise DataError("the body is not an object.", f"Known names: {_names(model)}.")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise complaint(error, model) from None
+
+
+def repeated_names(model: type[BaseModel]) -> frozenset[str]:
+    """Parameters of a model that may be given more than once."""
+    fields = model.model_fields.items()
+    return frozenset(name for name, field in fields if isinstance(field.default, list))
+
+
+def complaint(error: ValidationError, model: type[BaseModel], rows: str = "") -> DataError:
+    """The first problem of a validation error, with its place, its value and the known names."""
+    first = error.errors(include_url=False)[0]
+    place = rows
+    for part in first["loc"]:
+        if isinstance(part, int):
+            place += f"[{part}]"
+        elif part in model.model_fields or place in ("", rows) or place.endswith(_NAMED_INSIDE):
+            place += f".{part}" if place else str(part)
+    place = place[:80] or "the body"
+    if first["type"] == "extra_forbidden":
+        return DataError(f"{place} is not known here.", f"Known names: {_names(model)}.")
+    if first["type"] == "missing":
+        return DataError(f"{place} is missing.", f"Known names: {_names(model)}.")
+    message = first["msg"].removeprefix("Value error, ")
+    return DataError(f"{place} = {_shown(first['input'])}: {message}.")
+
+
+def _names(model: type[BaseModel]) -> str:
+    return ", ".join(model.model_fields)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
