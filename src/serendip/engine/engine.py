@@ -29,7 +29,8 @@ from serendip.engine.answer import Answer, AnswerItem, Explanation, Suggestion
 from serendip.engine.batch import Batch, Candidates
 from serendip.engine.cursor import cursor_of, offset_of
 from serendip.engine.explain import Explainer
-from serendip.engine.features import FEATURES, feature_matrix
+from serendip.engine.feature_names import FEATURES
+from serendip.engine.features import feature_matrix
 from serendip.engine.generation import Generation, open_current
 from serendip.engine.pipeline import Result, run
 from serendip.engine.settings import Settings
@@ -277,10 +278,12 @@ class Engine:
         allowed = np.ones((1, state.num_items), dtype=np.bool_)
         batch = Batch([query], self._surface(query.surface), state, allowed)
         row = Candidates(np.zeros(1, np.int32), np.array([item], np.int32))
-        return feature_matrix(batch, row)[0]
+        features: FloatArray = feature_matrix(batch, row)[0]
+        return features
 
     def _encode_uncached(self, text: str) -> FloatArray:
-        return self._encoder.encode([text])[0]
+        vector: FloatArray = self._encoder.encode([text])[0]
+        return vector
 
     def _state_with(self, items: Sequence[Item], state: EngineState) -> EngineState:
         """New items appended, known ones replaced in place; deleted ones come back."""

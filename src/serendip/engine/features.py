@@ -13,30 +13,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.batch import Batch, Candidates
-
-COUNT_MODELS = ("transitions", "item-knn")
-"""Scores are sums of evidence, 0 = none: relative = divided by the best."""
-
-DENSE_MODELS = ("retriever", "content")
-"""Scores are similarities: relative = distance to the best."""
-
-FEATURES: tuple[str, ...] = (
-    *COUNT_MODELS,
-    *(f"{name} relative" for name in COUNT_MODELS),
-    *DENSE_MODELS,
-    *(f"{name} relative" for name in DENSE_MODELS),
-    "last item cosine",
-    "query cosine",
-    "bm25",
-    "title match",
-    "log popularity",
-    "log recent popularity",
-    "quality",
-    "best code match",
-    "mean code match",
-    "log history length",
-    "liked share",
-)
+from serendip.engine.feature_names import COUNT_MODELS, DENSE_MODELS, FEATURES
 
 _CODE_HISTORY = 20
 """Code matches look at this many recent items."""

@@ -16,7 +16,8 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.data.top_k import tie_order
 from serendip.engine.batch import Batch, Candidates
-from serendip.engine.features import FEATURES, feature_matrix
+from serendip.engine.feature_names import FEATURES
+from serendip.engine.features import feature_matrix
 from serendip.engine.filters import filters_of
 from serendip.engine.sources import source_named
 from serendip.engine.state import EngineState
@@ -112,18 +113,20 @@ def _values(
     if ranker is None or not len(candidates):
         values = _reciprocal_ranks(candidates, found, len(batch.queries))
     else:
-        values = _ranked(batch, features)
+        values = _ranked(batch, candidates, features)
     if batch.surface.pin_exact_titles and batch.hits is not None:
         _pin_titles(values, batch.hits, candidates)
     return values
 
 
-def _ranked(batch: Batch, features: FloatArray) -> FloatArray:
+def _ranked(batch: Batch, candidates: Candidates, features: FloatArray) -> FloatArray:
     ranker = batch.state.ranker
     assert ranker is not None
     tasks = np.full(len(features), TASKS.index(batch.surface.task), dtype=np.int64)
     probabilities = ranker.predict(features, tasks)
-    return action_value(probabilities, batch.surface.action_weights, ranker.config.actions)
+    values = action_value(probabilities, batch.surface.action_weights, ranker.config.actions)
+    popularity = 1.0 + batch.state.counts[candidates.items].astype(np.float32)
+    return values / popularity**batch.surface.popularity_discount
 
 
 def _pin_titles(values: FloatArray, hits: Sequence[ItemList], candidates: Candidates) -> None:

@@ -18,6 +18,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import ItemFeatures
 from serendip.data.item import Catalogue, Item
 from serendip.data.semantic_ids import Codebooks
+from serendip.engine.feature_names import FEATURES
 from serendip.models import open_model
 from serendip.models.base import Recommender
 from serendip.models.ranker import Ranker
@@ -167,7 +168,7 @@ class EngineState:
                 name: open_model(kind, folder / "models" / name)
                 for name, kind in document["models"].items()
             },
-            ranker=Ranker.open(folder / "ranker") if document["ranker"] else None,
+            ranker=Ranker.open(folder / "ranker", FEATURES) if document["ranker"] else None,
             searcher=searcher,
             suggester=Suggester.of(catalogue.items, searcher),
             counts=arrays["counts"],

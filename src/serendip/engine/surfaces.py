@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from serendip.config import Config
 from serendip.data.query import Surface
@@ -32,6 +32,10 @@ class SurfaceConfig(Config):
     action_weights: dict[str, float] = Field(default={"interact": 1.0, "like": 1.0})
     """Value of a candidate = sum over actions of weight x P(action)."""
 
+    popularity_discount: NonNegativeFloat = 0.0
+    """Divide the value by (1 + interactions) to this power: 0 ranks by what is chosen next, more
+    prefers what is particular to the context over what everybody chooses anyway."""
+
     pin_exact_titles: bool = False
     """Put items whose title is what was typed before everything else."""
 
@@ -43,7 +47,10 @@ DEFAULT_SURFACES: dict[Surface, SurfaceConfig] = {
         task="home", sources={**_BEHAVIOUR, "popularity": 100, "popularity-recent": 50}
     ),
     "similar": SurfaceConfig(
-        task="similar", sources={**_BEHAVIOUR, "content": 100, "popularity": 20}, hide_seen=False
+        task="similar",
+        sources={**_BEHAVIOUR, "content": 100},
+        hide_seen=False,
+        popularity_discount=0.5,
     ),
     "search": SurfaceConfig(
         task="search",

@@ -1,6 +1,9 @@
 """The one place that sets thread counts.
 
-Numeric libraries start one spinning thread per core each; on two busy cores that costs up to 40x.
+Numeric libraries start one spinning thread per core each; on two busy cores that costs up to 40x,
+and the small matrices here gain nothing from a second thread: training the retriever takes twice
+the CPU seconds for the same wall time. So the default is one thread, processes are the parallel
+unit, and whoever knows better sets ``OMP_NUM_THREADS``.
 ``limit_threads`` must run before numpy is first imported (the CLI does it first thing); later
 calls only affect torch and the values that sessions read through ``num_threads``.
 """
@@ -20,12 +23,12 @@ _VARIABLES = (
 
 
 def limit_threads(count: int | None = None) -> int:
-    """Limit every numeric library to ``count`` threads (default: the machine's cores, at most 4).
+    """Limit every numeric library to ``count`` threads (default: ``OMP_NUM_THREADS``, else 1).
 
     Returns:
         the number in force.
     """
-    threads = count or min(os.cpu_count() or 1, 4)
+    threads = count or num_threads()
     for name in _VARIABLES:
         os.environ[name] = str(threads)
     if "torch" in sys.modules:

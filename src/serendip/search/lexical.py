@@ -10,7 +10,9 @@ Items enter the index in the fixed order of ``data.top_k``: equal scores come ou
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -249,9 +251,21 @@ def _opened(folder: Path) -> tuple[Any, Any]:
     """
     import tantivy
 
-    with tempfile.TemporaryDirectory(prefix="serendip-words-") as links:
+    links = Path(tempfile.mkdtemp(prefix="serendip-words-"))
+    try:
         for file in folder.resolve().iterdir():
-            (Path(links) / file.name).symlink_to(file)
-        index = tantivy.Index.open(links)
+            (links / file.name).symlink_to(file)
+        index = tantivy.Index.open(str(links))
         index.config_reader(reload_policy="manual")
         return index.schema, index.searcher()
+    finally:
+        _remove(links)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder into which a thread of the library may still be writing its lock file."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.01)

@@ -24,14 +24,18 @@ from serendip.data.splits import Split, temporal
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.models.base import Recommender
+from serendip.models.ranker import Ranker
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
-from serendip.workflow.ranker_rows import train_ranker
+from serendip.workflow.ranker_rows import NUM_SEARCH, train_ranker
 
 INNER_FRACTION = 0.85
 """The ranker learns from the last 15 % of the events, seen from models of the first 85 %."""
+
+NUM_EXAMPLES = 2_000
+"""Written queries that the retriever learns the search task from."""
 
 MIN_EVENTS_FOR_RANKER = 200
 """With fewer events there is nothing to learn an order from; sources are fused by rank."""
@@ -49,16 +53,19 @@ class Fitter:
 
     def fit(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
         """Fit everything; ``name`` is a folder below ``scratch`` for the word index."""
-        ranker = None
-        if len(dataset.events) >= MIN_EVENTS_FOR_RANKER:
-            split = temporal(dataset, INNER_FRACTION)
-            inner = self.fit_sources(split.train, f"{name}-inner", options)
-            inner = self.with_new_items(inner, split)
-            unseen = self._examples(inner.catalogue, inner.counts, seed=1)
-            with self.clock.stage("train ranker"):
-                ranker = train_ranker(inner, split, unseen, self.settings, options)
+        ranker = self._ranker(dataset, f"{name}-inner", options)
         state = self.fit_sources(dataset, name, options)
         return state if ranker is None else state.with_ranker(ranker)
+
+    def _ranker(self, dataset: Dataset, name: str, options: TrainOptions) -> Ranker | None:
+        """Trained on the newer part; None where there are too few events or only one moment."""
+        if len(dataset.events) < MIN_EVENTS_FOR_RANKER or np.ptp(dataset.events.timestamps) == 0:
+            return None
+        split = temporal(dataset, INNER_FRACTION)
+        inner = self.with_new_items(self.fit_sources(split.train, name, options), split)
+        unseen = self._examples(inner.catalogue, inner.counts, seed=1, count=NUM_SEARCH)
+        with self.clock.stage("train ranker"):
+            return train_ranker(inner, split, unseen, self.settings, options)
 
     def fit_sources(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
         """Fit everything but the ranker on ``dataset``."""
@@ -71,7 +78,7 @@ class Fitter:
             options,
         )
         counts = dataset.item_counts()
-        examples = self._examples(dataset.catalogue, counts, seed=0)
+        examples = self._examples(dataset.catalogue, counts, seed=0, count=NUM_EXAMPLES)
         models = self._models(dataset.with_features(features).with_queries(examples), options)
         folder = self.scratch / name / "search"
         searcher = Searcher.build(
@@ -115,9 +122,11 @@ class Fitter:
                 models[name] = model.train(dataset, options)
         return models
 
-    def _examples(self, catalogue: Catalogue, counts: IntArray, seed: int) -> QueryExamples:
+    def _examples(
+        self, catalogue: Catalogue, counts: IntArray, seed: int, count: int
+    ) -> QueryExamples:
         """Written queries for the search task; other seeds write other ones."""
-        texts, items = write_examples(catalogue, counts, self.settings.content.fields, seed)
+        texts, items = write_examples(catalogue, counts, self.settings.content.fields, seed, count)
         return QueryExamples(texts, self.cache.encode(self.encoder, texts), items)
 
 

@@ -18,7 +18,7 @@ from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import QueryExamples
 from serendip.data.query import History, Query, Surface
 from serendip.data.splits import Split
-from serendip.engine.features import FEATURES
+from serendip.engine.feature_names import FEATURES
 from serendip.engine.pipeline import collect
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
