@@ -132,12 +132,11 @@ def why(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     told = engine.explain(asked.item_id, surface, asked.user, asked.q, sources)
     history = engine.history(asked.user, _HISTORY_SHOWN)
     parts = {name: value for name, value in told.parts.items() if math.isfinite(value)}
-    largest = max(map(abs, parts.values()), default=1.0) or 1.0
     widest = max(told.trace.values(), default=1) or 1
     return _frame(engine, asked, history) | {
         "card": card_of(engine, found, Context(asked.user, surface)),
         "grounds": [_ground(engine, one, asked.user) for one in told.evidence],
-        "parts": [(name, value, _percent(abs(value) / largest)) for name, value in parts.items()],
+        "parts": parts,
         "stages": [(name, count, _percent(count / widest)) for name, count in told.trace.items()],
         "semantic_id": told.semantic_id,
         "code_label": engine.code_label(asked.item_id),
