@@ -28,7 +28,7 @@ from serendip.data.store import Store
 from serendip.engine.answer import Answer, AnswerItem, Explanation, Suggestion
 from serendip.engine.batch import Batch, Candidates
 from serendip.engine.cursor import cursor_of, offset_of
-from serendip.engine.explain import Explainer
+from serendip.engine.explain import Explainer, group_name
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.features import feature_matrix
 from serendip.engine.generation import Generation, open_current
@@ -38,6 +38,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.surfaces import SurfaceConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
+from serendip.search.analysis import normalise
 
 HISTORY_LIMIT = 10_000
 """Most recent events of a user that a request reads."""
@@ -83,7 +84,9 @@ class Engine:
         self._store.close()
 
     def search(self, text: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
-        """Find items by words, ranked for the user where one is given."""
+        """Find items by words, ranked for the user where one is given; no words find nothing."""
+        if not normalise(text):
+            return Answer(uuid.uuid4().hex, self.generation, "search", ())
         return self._answer(self._query("search", user_id, text), k, cursor)
 
     def recommend(
@@ -132,9 +135,10 @@ class Engine:
         else:
             features = self._features_of(query, item, state)
         parts = _finite_parts(features)
+        explainer = Explainer(state, query, np.array([item], np.int32))
         return Explanation(
             item_id,
-            tuple(Explainer(state).evidence(query, item, parts.get("title match", math.nan))),
+            tuple(explainer.evidence([parts.get("title match", math.nan)])[0]),
             parts,
             code_name(state.features.codes[item]),
             result.trace,
@@ -182,7 +186,7 @@ class Engine:
         """Readable name of the item's code prefix; empty where it has none."""
         state = self._state
         number = state.catalogue.vocabulary.number(item_id)
-        return "" if number < 0 else Explainer(state).name_of(number)
+        return "" if number < 0 else group_name(state, number)
 
     def users(self, limit: int = 50) -> list[tuple[str, int]]:
         """Most active users with their number of events."""
@@ -221,13 +225,13 @@ class Engine:
         state, offset = self._state, offset_of(cursor)
         result = run([query], self._surface(query.surface), state)[0]
         page = result.items.take(np.arange(offset, min(offset + k, len(result.items))))
-        explainer = Explainer(state)
+        matches = page.fields["title match"]
+        reasons = Explainer(state, query, page.item_nums).reasons(matches.tolist())
         items = []
         for row, item in enumerate(page.item_nums):
             parts = _finite_parts(np.array([page.fields[name][row] for name in FEATURES]))
-            reason = explainer.reason(query, int(item), parts.get("title match", math.nan))
             item_id = state.catalogue[int(item)].item_id
-            items.append(AnswerItem(item_id, float(page.scores[row]), parts, reason))
+            items.append(AnswerItem(item_id, float(page.scores[row]), parts, reasons[row]))
         following = cursor_of(offset + k) if offset + k < len(result.items) else ""
         return Answer(
             uuid.uuid4().hex,

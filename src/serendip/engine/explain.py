@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.answer import Evidence
@@ -14,11 +16,11 @@ from serendip.engine.state import EngineState
 
 
 @runtime_checkable
-class GivesEvidence(Protocol):
-    """A model that can name the items of the context which speak for an item."""
+class GivesVotes(Protocol):
+    """A model that can say what each item of the context gives to the score of an item."""
 
-    def evidence(self, query: Query, item_num: int, limit: int) -> list[tuple[int, float]]:
-        """(item number, weight), strongest first."""
+    def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
+        """Items (T,) of the context and their votes (T, C) for ``item_nums``."""
         ...
 
 
@@ -27,70 +29,86 @@ _SENTENCES = {
     "item-knn": ("neighbour", "Chosen by the same people as {title}"),
     "content": ("content", "Similar to {title}"),
 }
-_LEAST_COSINE = 0.3
+_LEAST_VOTE = {"content": 0.3}
 """Weaker likeness is no reason that a person would accept."""
+
+_PER_MODEL = 2
+_RECENT = 20
+_POPULAR_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Explainer:
-    """Gathers evidence for items of one state."""
+    """Gathers evidence for the items of one answer.
+
+    Args:
+        state: what the answer was made from.
+        query: the request, history included.
+        items: (C,) int32 the items to be explained.
+    """
 
     state: EngineState
+    query: Query
+    items: IntArray
 
-    def evidence(self, query: Query, item: int, match: float = float("nan")) -> list[Evidence]:
-        """All grounds for showing ``item``, strongest kind first.
+    def evidence(self, matches: Sequence[float]) -> list[list[Evidence]]:
+        """All grounds for showing each item, strongest kind first.
 
         Args:
-            query: the request, history included.
-            item: the item number.
-            match: how well its title matches the text; NaN where there is no text.
+            matches: per item how well its title matches the text; NaN where there is no text.
         """
-        found = self._words(query, match)
-        for model in _SENTENCES:
-            found += self._from_model(model, query, item)
-        return found + self._code(query, item) + self._popularity(item)
+        found = [self._words(match) for match in matches]
+        for name, (kind, sentence) in _SENTENCES.items():
+            model = self.state.models.get(name)
+            if isinstance(model, GivesVotes):
+                context, votes = model.votes(self.query, self.items)
+                for place, grounds in enumerate(found):
+                    least = _LEAST_VOTE.get(name, 0.0)
+                    grounds += self._told(kind, sentence, context, votes[:, place], least)
+        for grounds, item in zip(found, self.items.tolist(), strict=True):
+            grounds += self._code(item) + self._popularity(item)
+        return found
 
-    def reason(self, query: Query, item: int, match: float = float("nan")) -> str:
-        """The strongest ground as one sentence."""
-        found = self.evidence(query, item, match)
-        return found[0].text if found else ""
+    def reasons(self, matches: Sequence[float]) -> list[str]:
+        """The strongest ground of each item as one sentence; empty where there is none."""
+        return [grounds[0].text if grounds else "" for grounds in self.evidence(matches)]
 
-    def _words(self, query: Query, match: float) -> list[Evidence]:
-        if not query.text or not match > 0:
+    def _words(self, match: float) -> list[Evidence]:
+        if not self.query.text or not match > 0:
             return []
         exact = match >= 1.0
-        text = "The title is what you typed" if exact else f"Matches “{query.text}”"
+        text = "The title is what you typed" if exact else f"Matches “{self.query.text}”"
         return [Evidence("word", text, round(float(match), 3))]
 
-    def _from_model(self, name: str, query: Query, item: int) -> list[Evidence]:
-        model = self.state.models.get(name)
-        if not isinstance(model, GivesEvidence):
-            return []
-        kind, sentence = _SENTENCES[name]
-        result = []
-        for other, weight in model.evidence(query, item, 2):
-            if kind == "content" and weight < _LEAST_COSINE:
-                continue
-            anchor = self.state.catalogue[other]
-            text = sentence.format(title=anchor.title or anchor.item_id)
-            result.append(Evidence(kind, text, round(weight, 4), anchor.item_id))
-        return result
+    def _told(
+        self, kind: str, sentence: str, context: IntArray, votes: FloatArray, least: float
+    ) -> list[Evidence]:
+        """The strongest votes of one model for one item, in words."""
+        told = []
+        for row in np.argsort(-votes, kind="stable")[:_PER_MODEL]:
+            if votes[row] > least:
+                anchor = self.state.catalogue[int(context[row])]
+                text = sentence.format(title=anchor.title or anchor.item_id)
+                told.append(Evidence(kind, text, round(float(votes[row]), 4), anchor.item_id))
+        return told
 
-    def _code(self, query: Query, item: int) -> list[Evidence]:
-        anchors = query.source_items if len(query.source_items) else query.history.item_nums[-20:]
+    def _code(self, item: int) -> list[Evidence]:
+        query, codes = self.query, self.state.features.codes
+        anchors = query.source_items if len(query.source_items) else query.history.item_nums
+        anchors = anchors[-_RECENT:]
         if not len(anchors):
             return []
-        codes = self.state.features.codes
         shared = common_prefix(codes[item][None, :], codes[anchors])
         nearest = int(np.argmax(shared))
         depth = int(shared[nearest])
         if depth == 0:
             return []
-        name = self.name_of(item, depth)
-        title = self.state.catalogue[int(anchors[nearest])].title
-        text = f"In the same group as {title}" + (f": {name}" if name else "")
-        anchor = self.state.catalogue[int(anchors[nearest])].item_id
-        return [Evidence("code", text, float(depth), anchor)]
+        anchor, name = (
+            self.state.catalogue[int(anchors[nearest])],
+            group_name(self.state, item, depth),
+        )
+        text = f"In the same group as {anchor.title}" + (f": {name}" if name else "")
+        return [Evidence("code", text, float(depth), anchor.item_id)]
 
     def _popularity(self, item: int) -> list[Evidence]:
         count = int(self.state.counts[item])
@@ -99,13 +117,14 @@ class Explainer:
         higher = float((self.state.counts > count).mean())
         share = max(1, round(100 * higher))
         text = f"Among the {share} % most popular, with {count:,} interactions"
-        return [Evidence("popular", text, float(count))] if higher <= 0.2 else []
+        return [Evidence("popular", text, float(count))] if higher <= _POPULAR_SHARE else []
 
-    def name_of(self, item: int, depth: int = 2) -> str:
-        """Readable name of the first ``depth`` codes of an item; shorter prefixes as fallback."""
-        codes = [str(int(code)) for code in self.state.features.codes[item]]
-        for levels in range(min(depth, len(codes)), 0, -1):
-            name = self.state.code_names.get("-".join(codes[:levels]), "")
-            if name:
-                return name
-        return ""
+
+def group_name(state: EngineState, item: int, depth: int = 2) -> str:
+    """Readable name of the first ``depth`` codes of an item; shorter prefixes as fallback."""
+    codes = [str(int(code)) for code in state.features.codes[item]]
+    for levels in range(min(depth, len(codes)), 0, -1):
+        name = state.code_names.get("-".join(codes[:levels]), "")
+        if name:
+            return name
+    return ""

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import DataError
@@ -58,8 +58,13 @@ class ContentSimilarity(Recommender):
         Returns:
             at most ``limit`` pairs (item number, cosine > 0).
         """
+        items, cosines = self.votes(query, np.array([item_num], np.int32))
+        return strongest(items, cosines[:, 0], limit)
+
+    def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
+        """Items (T,) of the context and their cosines (T, C) with some items."""
         items, _ = context_weights(query, self.num_items, self.config.decay)
-        return strongest(items, self._content[items] @ self._content[item_num], limit)
+        return items, self._content[items] @ self._content[item_nums].T
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)

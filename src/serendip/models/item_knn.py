@@ -17,13 +17,13 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import Query
 from serendip.models.base import Recommender
 from serendip.models.neighbours import top_of_rows
 from serendip.models.query_weights import context_matrix, context_weights, strongest
-from serendip.models.sparse import Sparse, csr, open_csr, resized, save_csr, stacked
+from serendip.models.sparse import Sparse, columns_of, csr, open_csr, resized, save_csr, stacked
 from serendip.scale.options import TrainOptions
 
 _MATRIX_FILE = "similarities.safetensors"
@@ -82,10 +82,14 @@ class ItemKNN(Recommender):
         Returns:
             at most ``limit`` pairs (item number, vote > 0); the votes add up to the score.
         """
+        items, votes = self.votes(query, np.array([item_num], np.int32))
+        return strongest(items, votes[:, 0], limit)
+
+    def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
+        """Items (T,) of the context and what each gives (T, C) to the scores of some items."""
         config = self.config
         items, weights = context_weights(query, self.num_items, config.decay, config.like_weight)
-        column = self._similarities[items][:, [item_num]].toarray().ravel()
-        return strongest(items, weights * column, limit)
+        return items, weights[:, None] * columns_of(self._similarities[items], item_nums)
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.errors import ArtefactError
 
 Sparse: TypeAlias = Any
@@ -48,6 +48,18 @@ def resized(matrix: Sparse, rows: int, columns: int) -> Sparse:
     added = np.full(rows - matrix.shape[0], matrix.indptr[-1], dtype=matrix.indptr.dtype)
     starts = np.concatenate([matrix.indptr, added])
     return csr((matrix.data, matrix.indices, starts), (rows, columns))
+
+
+def columns_of(matrix: Sparse, numbers: IntArray) -> FloatArray:
+    """Some columns of a matrix (M, N) as a dense (M, C) array; reads each entry once."""
+    places = np.full(matrix.shape[1], -1, dtype=np.int32)
+    places[numbers] = np.arange(len(numbers))
+    found = places[matrix.indices]
+    entries = np.flatnonzero(found >= 0)
+    rows = np.searchsorted(matrix.indptr, entries, side="right") - 1
+    dense = np.zeros((matrix.shape[0], len(numbers)), dtype=np.float32)
+    dense[rows, found[entries]] = matrix.data[entries]
+    return dense
 
 
 def save_csr(path: Path, matrix: Sparse) -> None:

@@ -27,6 +27,7 @@ from serendip.models.neighbours import content_neighbours
 from serendip.models.query_weights import context_matrix, context_weights, strongest
 from serendip.models.sparse import (
     Sparse,
+    columns_of,
     csr,
     open_array,
     open_csr,
@@ -40,6 +41,9 @@ from serendip.scale.options import TrainOptions
 _STEPS_FILE = "steps.safetensors"
 _NEIGHBOURS_FILE = "neighbours.safetensors"
 _CONTENT_FILE = "content.npy"
+
+
+_MOST_VOTERS = 12
 
 
 class TransitionsConfig(Config):
@@ -123,24 +127,32 @@ class Transitions(Recommender):
             scores[:, self._unreached] = self.config.spread_weight * borrowed.T
         return scores
 
-    def _incoming(self, item_num: int) -> Sparse:
-        """(N, 1) steps to one item: its own, or borrowed ones where it has none."""
-        own = self._matrix[:, [item_num]]
-        if self._neighbours is None or own.nnz:
-            return own
-        return self.config.spread_weight * (self._matrix @ self._neighbours[[item_num]].T)
-
     def evidence(self, query: Query, item_num: int, limit: int = 3) -> list[tuple[int, float]]:
         """Items of the query's context that voted for ``item_num``, strongest first.
 
         Returns:
             at most ``limit`` pairs (item number, vote > 0); the votes add up to the score.
         """
+        items, votes = self.votes(query, np.array([item_num], np.int32))
+        return strongest(items, votes[:, 0], limit)
+
+    def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
+        """Items (T,) of the context and what each gives (T, C) to the scores of some items.
+
+        Only the strongest of a long context are asked: the rest could not give more than they.
+        """
         items, weights = context_weights(query, self.num_items, self.config.decay)
+        loudest = np.argsort(-weights, kind="stable")[:_MOST_VOTERS]
+        items, weights = items[loudest], weights[loudest]
         place = (np.arange(len(items)), items)
         single = csr((weights, place), (len(items), self._num_items))
-        votes = (self._spread(single) @ self._incoming(item_num)).toarray().ravel()
-        return strongest(items, votes, limit)
+        steps = csr(self._spread(single) @ self._matrix)
+        votes = columns_of(steps, item_nums)
+        if self._neighbours is not None:
+            borrows = np.flatnonzero(np.isin(item_nums, self._unreached))
+            lenders = self._neighbours[item_nums[borrows]]
+            votes[:, borrows] = self.config.spread_weight * (steps @ lenders.T).toarray()
+        return items, votes
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+for folder in ("", "models", "content", "data", "search", "serve", "evaluate"):
+    sys.path.append(str(Path(__file__).parent / folder))
+
+from small_shop import write_files  # noqa: E402
+
+from serendip.engine.engine import Engine  # noqa: E402
+from serendip.engine.workspace import Workspace  # noqa: E402
+from serendip.scale.options import TrainOptions  # noqa: E402
+from serendip.scale.stages import StageClock  # noqa: E402
+from serendip.workflow.importing import import_files  # noqa: E402
+from serendip.workflow.training import train_workspace  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with one published generation; tests that write copy it first."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_files(folder)
+    workspace = Workspace.open(folder)
+    import_files(workspace)
+    train_workspace(workspace, TrainOptions(seed=0), StageClock())
+    return folder
+
+
+@pytest.fixture
+def shop(trained_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the trained workspace that a test may change."""
+    import shutil
+
+    return Path(shutil.copytree(trained_folder, tmp_path / "shop"))
+
+
+@pytest.fixture
+def engine(shop: Path) -> Iterator[Engine]:
+    """An engine over a workspace of its own."""
+    opened = Engine.open(shop)
+    yield opened
+    opened.close()

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.data.query import History, Query
+from serendip.engine.engine import Engine
+from serendip.engine.pipeline import run
+from serendip.engine.sources import ModelSource
+from serendip.engine.surfaces import SurfaceConfig
+from serendip.errors import DataError, UnknownItemError, UnsupportedError
+
+
+def ids(answer) -> list[str]:
+    return [item.item_id for item in answer.items]
+
+
+def click(user: str, item: str, action: str = "like") -> Event:
+    return Event(user, item, time.time(), action)
+
+
+def test_an_exact_title_comes_first_and_a_misspelt_one_too(engine: Engine) -> None:
+    assert ids(engine.search("The comedy tale number 7"))[0] == "i7"
+    assert ids(engine.search("the comedy tael number 7"))[0] == "i7"
+
+
+def test_a_search_without_words_finds_nothing(engine: Engine) -> None:
+    for text in ("", "   ", "!!!", "\ud800", "💥"):
+        assert engine.search(text).items == ()
+
+
+def test_home_leaves_out_what_the_user_has_seen(engine: Engine) -> None:
+    seen = {event.item_id for event in engine.history("u0", 1000)}
+    answer = engine.recommend("home", "u0", k=50)
+    assert seen
+    assert not seen & set(ids(answer))
+
+
+def test_home_follows_the_taste_of_the_user(engine: Engine) -> None:
+    tastes = [int(item[1:]) % 3 for item in ids(engine.recommend("home", "u0", k=5))]
+    assert tastes.count(0) >= 4
+
+
+def test_an_unknown_visitor_gets_an_answer(engine: Engine) -> None:
+    assert len(engine.recommend("home", "nobody", k=10).items) == 10
+    assert len(engine.recommend("home", k=10).items) == 10
+
+
+def test_a_posted_event_changes_the_next_answer_without_training(engine: Engine) -> None:
+    before = engine.recommend("home", "visitor", k=10)
+    assert engine.add_events([click("visitor", "i1"), click("visitor", "i4")]) == 2
+    after = engine.recommend("home", "visitor", k=10)
+    assert ids(before) != ids(after)
+    assert not {"i1", "i4"} & set(ids(after))
+    assert sum(int(item[1:]) % 3 == 1 for item in ids(after)) > sum(
+        int(item[1:]) % 3 == 1 for item in ids(before)
+    )
+    assert after.generation == before.generation
+
+
+def test_an_event_sent_again_is_not_new(engine: Engine) -> None:
+    event = Event("u1", "i2", time.time(), "click", event_id="e-1")
+    assert [engine.add_events([event]), engine.add_events([event])] == [1, 0]
+
+
+def test_a_posted_item_is_found_and_recommended_at_once_and_never_after_its_deletion(
+    engine: Engine, shop: Path
+) -> None:
+    twin = Item("new", "The horror tale number 61", "", {"genre": "horror"})
+    started = time.perf_counter()
+    assert engine.add_items([twin]) == 1
+    assert ids(engine.search("the horror tale number 61"))[0] == "new"
+    assert "new" in ids(engine.similar("i0", k=100))
+    assert "new" in ids(engine.recommend("home", "u0", k=100))
+    assert time.perf_counter() - started < 2
+    assert engine.delete_item("new")
+    answers = [
+        engine.search("the horror tale number 61", k=100),
+        engine.similar("i0", k=100),
+        engine.recommend("home", "u0", k=100),
+    ]
+    assert all("new" not in ids(answer) for answer in answers)
+    assert engine.item("new") is None
+    with pytest.raises(UnknownItemError, match="'new'"):
+        engine.similar("new")
+    reopened = Engine.open(shop)
+    assert "new" not in ids(reopened.search("the horror tale number 61", k=100))
+    reopened.close()
+
+
+def test_items_posted_since_the_generation_are_there_after_a_restart(
+    engine: Engine, shop: Path
+) -> None:
+    engine.add_items([Item("late", "A very late arrival", "", {"genre": "western"})])
+    engine.delete_item("i5")
+    reopened = Engine.open(shop)
+    assert ids(reopened.search("a very late arrival"))[0] == "late"
+    assert reopened.item("i5") is None
+    assert "i5" not in ids(reopened.recommend("home", "u1", k=100))
+    reopened.close()
+
+
+def test_a_deleted_item_that_is_posted_again_is_back(engine: Engine) -> None:
+    engine.delete_item("i7")
+    engine.add_items([Item("i7", "The comedy tale number 7", "", {"genre": "comedy"})])
+    assert ids(engine.search("The comedy tale number 7"))[0] == "i7"
+
+
+def test_a_changed_item_is_found_by_its_new_title_and_not_by_the_old_one(engine: Engine) -> None:
+    engine.add_items([Item("i7", "Completely different words", "", {"genre": "comedy"})])
+    assert ids(engine.search("completely different words"))[0] == "i7"
+    assert engine.search("The comedy tale number 7").items[0].item_id != "i7"
+    changed = engine.item("i7")
+    assert changed is not None
+    assert changed.title == "Completely different words"
+
+
+def test_an_item_posted_twice_in_one_call_counts_once(engine: Engine) -> None:
+    assert engine.add_items([Item("d", "One"), Item("d", "Two")]) == 1
+    item = engine.item("d")
+    assert item is not None
+    assert item.title == "Two"
+
+
+def test_pages_follow_one_another_without_overlap(engine: Engine) -> None:
+    first = engine.recommend("home", "u0", k=5)
+    second = engine.recommend("home", "u0", k=5, cursor=first.next)
+    both = engine.recommend("home", "u0", k=10)
+    assert ids(first) + ids(second) == ids(both)
+
+
+def test_the_last_page_has_no_next(engine: Engine) -> None:
+    answer = engine.recommend("home", "u0", k=1000)
+    assert answer.next == ""
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_k_below_one_is_refused(engine: Engine, k: int) -> None:
+    with pytest.raises(DataError, match=f"k = {k}"):
+        engine.recommend("home", k=k)
+
+
+def test_unknown_surfaces_and_items_are_named_in_the_error(engine: Engine) -> None:
+    with pytest.raises(UnsupportedError, match=r"'shelf'.*home"):
+        engine.recommend("shelf")
+    with pytest.raises(UnknownItemError, match="'i999'"):
+        engine.similar("i999")
+
+
+def test_an_explanation_names_an_item_of_the_history_and_the_stages(engine: Engine) -> None:
+    item = ids(engine.recommend("home", "u0"))[0]
+    told = engine.explain(item, "home", "u0")
+    seen = {event.item_id for event in engine.history("u0", 1000)}
+    assert told.position == 0
+    assert told.evidence[0].item_id in seen
+    assert told.trace["catalogue"] == 60
+    assert told.trace["after seen"] == 60 - len(seen)
+    assert told.semantic_id == "-".join(map(str, engine.semantic_id(item)))
+
+
+def test_an_item_outside_the_answer_is_explained_without_a_position(engine: Engine) -> None:
+    seen = engine.history("u0", 1)[0].item_id
+    assert engine.explain(seen, "home", "u0").position is None
+
+
+def test_every_item_of_an_answer_has_finite_parts_and_falling_scores(engine: Engine) -> None:
+    answer = engine.recommend("home", "u3", k=20)
+    scores = [item.score for item in answer.items]
+    assert scores == sorted(scores, reverse=True)
+    assert all(np.isfinite(list(item.parts.values())).all() for item in answer.items)
+    assert answer.degraded == ()
+
+
+def test_answers_do_not_depend_on_what_is_asked_beside_them(engine: Engine) -> None:
+    users = [f"u{number}" for number in range(9)] + ["nobody"]
+    queries = engine.queries("home", users)
+    together = engine.run(queries, "home")
+    for row, query in enumerate(queries):
+        alone = engine.run([query], "home")[0]
+        assert together[row].items.item_nums[:10].tolist() == alone.items.item_nums[:10].tolist()
+        np.testing.assert_allclose(
+            together[row].items.scores, alone.items.scores, rtol=1e-4, atol=1e-5
+        )
+
+
+def test_what_filters_remove_and_what_is_answered_never_meet(engine: Engine) -> None:
+    history = History.of_items(np.arange(0, 30, dtype=np.int32))
+    query = Query("home", history=history, exclude=np.array([31, 32], np.int32))
+    items = engine.run([query], "home")[0].items.item_nums
+    assert not set(items.tolist()) & {*range(30), 31, 32}
+
+
+def test_a_source_that_fails_is_named_and_the_others_answer(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ModelSource.retrieve
+
+    def broken(self, batch, quota):
+        if self.name == "item-knn":
+            raise RuntimeError("broken")
+        return real(self, batch, quota)
+
+    monkeypatch.setattr(ModelSource, "retrieve", broken)
+    answer = engine.recommend("home", "u0")
+    assert answer.degraded == ("item-knn",)
+    assert len(answer.items) == 10
+
+
+def test_a_surface_needs_no_code(engine: Engine) -> None:
+    surface = SurfaceConfig(task="home", sources={"popularity": 5}, hide_seen=False)
+    result = run([Query("home")], surface, engine._state)[0]
+    assert len(result.items) == 5
+    assert result.trace["from popularity"] == 5
+
+
+def test_suggestions_continue_what_is_typed(engine: Engine) -> None:
+    found = engine.suggest("the hor")
+    assert found
+    assert all("horror" in one.text.lower() for one in found)

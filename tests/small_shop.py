@@ -1,0 +1,56 @@
+"""A small seeded world as two files: three tastes, items of one taste follow one another."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+TASTES = ("horror", "comedy", "western")
+NUM_ITEMS = 60
+NUM_USERS = 45
+SETTINGS = """
+[items]
+path = "items.csv"
+
+[events]
+path = "events.csv"
+
+[content]
+name = "hashing"
+fields = ["title", "genre"]
+
+[models.retriever]
+embedding_size = 16
+epochs = 2
+max_len = 10
+
+[ranker]
+epochs = 2
+"""
+
+
+def write_files(folder: Path, seed: int = 0, num_users: int = NUM_USERS) -> None:
+    """items.csv, events.csv and serendip.toml."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    with (folder / "items.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["item_id", "title", "genre"])
+        for number in range(NUM_ITEMS):
+            taste = TASTES[number % 3]
+            writer.writerow([f"i{number}", f"The {taste} tale number {number}", taste])
+    with (folder / "events.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["user_id", "item_id", "timestamp", "action", "value"])
+        rows = []
+        for user in range(num_users):
+            start = 1_600_000_000 + int(rng.integers(0, 10_000_000))
+            place = int(rng.integers(0, NUM_ITEMS // 3))
+            for step in range(int(rng.integers(8, 16))):
+                item = 3 * ((place + step) % (NUM_ITEMS // 3)) + user % 3
+                stars = float(rng.integers(2, 6))
+                rows.append([f"u{user}", f"i{item}", start + 3600 * step, "rate", stars])
+        writer.writerows(sorted(rows, key=lambda row: row[2]))
+    (folder / "serendip.toml").write_text(SETTINGS)
