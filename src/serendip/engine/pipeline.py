@@ -30,6 +30,10 @@ _PIN = 1_000.0
 """Value of exact titles; far above any sum of weighted probabilities."""
 
 
+_RARE = 20.0
+"""Interactions below which being rare is no merit: the discount of popularity starts here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """What a run found for one query.
@@ -125,7 +129,7 @@ def _ranked(batch: Batch, candidates: Candidates, features: FloatArray) -> Float
     tasks = np.full(len(features), TASKS.index(batch.surface.task), dtype=np.int64)
     probabilities = ranker.predict(features, tasks)
     values = action_value(probabilities, batch.surface.action_weights, ranker.config.actions)
-    popularity = 1.0 + batch.state.counts[candidates.items].astype(np.float32)
+    popularity = _RARE + batch.state.counts[candidates.items].astype(np.float32)
     return values / popularity**batch.surface.popularity_discount
 
 

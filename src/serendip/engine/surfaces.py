@@ -33,7 +33,7 @@ class SurfaceConfig(Config):
     """Value of a candidate = sum over actions of weight x P(action)."""
 
     popularity_discount: NonNegativeFloat = 0.0
-    """Divide the value by (1 + interactions) to this power: 0 ranks by what is chosen next, more
+    """Divide the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
     prefers what is particular to the context over what everybody chooses anyway."""
 
     pin_exact_titles: bool = False

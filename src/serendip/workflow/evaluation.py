@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,11 +80,13 @@ def evaluate_workspace(
             f"{len(dataset.events)} interactions are too few for a report.",
             f"Collect at least {MIN_EVENTS}; `serendip train` works without a report.",
         )
+    executor = executor or LocalExecutor()
     with clock.stage("content vectors and codes"):
-        codes = _encode_once(workspace, dataset, options)
+        task = EncodeTask(os.fspath(workspace.folder), options)
+        codes = next(iter(executor.map(encode_once, [task])))
     tasks = _tasks(workspace, options.seed)
     with clock.stage("judge all splits"):
-        found = (executor or LocalExecutor()).map(judge, tasks)
+        found = executor.map(judge, tasks)
         judged = list(options.progress.track(found, "splits judged", len(tasks)))
     for split in judged:
         for stage in split.facts["stages"]:
@@ -107,16 +109,27 @@ def evaluate_workspace(
     return report
 
 
-def _encode_once(workspace: Workspace, dataset: Dataset, options: TrainOptions) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class EncodeTask:
+    """A workspace whose items are to be encoded, and how that executes."""
+
+    folder: str
+    options: TrainOptions
+
+
+def encode_once(task: EncodeTask) -> dict[str, Any]:
     """Fill the vector cache for everything that follows; tell how well the codes are used."""
+    workspace = Workspace.open(Path(task.folder))
     settings = workspace.settings
+    with closing(workspace.open_store()) as store:
+        dataset = take_snapshot(store, settings.actions)
     features, _ = build_features(
         dataset.catalogue,
         open_encoder(settings.content),
         VectorCache(workspace.cache),
         settings.content,
         settings.semantic_ids,
-        options,
+        task.options,
     )
     return asdict(quality(features.codes, features.codebook_size))
 

@@ -32,7 +32,7 @@ from serendip.workflow.fit import Fitter
 
 ENGINE = "engine"
 K = 10
-BATCH = 128
+BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,8 @@ def judge(task: JudgeTask) -> JudgedSplit:
         with clock.stage(f"fit {split.name}"):
             past = fitter.fit(split.train, "past", TrainOptions(seed=task.seed))
             state = fitter.with_new_items(past, split)
+            seconds = train_seconds(fitter.clock)
+            del fitter, encoder, cache  # answers need neither the encoder's weights nor the cache
         with clock.stage(f"answer {split.name}"):
             lists = answers(split.targets.queries(), state, settings)
     counts = np.zeros(state.num_items, np.int32)
@@ -103,7 +105,7 @@ def judge(task: JudgeTask) -> JudgedSplit:
         "train_items": split.train.num_items,
         "new_items": len(split.new_items),
         "stages": clock.as_dicts(),
-        "seconds": train_seconds(fitter.clock),
+        "seconds": seconds,
     }
     return JudgedSplit(
         split.name,

@@ -33,7 +33,7 @@ NEGATIVES = 40
 FUTURE = 5
 """So many of the user's following events are right answers."""
 
-BATCH = 128
+BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
