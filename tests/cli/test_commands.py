@@ -1,0 +1,274 @@
+"""The real commands, as processes, on real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from small_shop import write_files
+
+COMMANDS = (
+    "init",
+    "import",
+    "doctor",
+    "train",
+    "evaluate",
+    "serve",
+    "recommend",
+    "rollback",
+    "demo",
+)
+
+
+def serendip(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "serendip", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def shop_files(folder: Path) -> Path:
+    write_files(folder)
+    return folder
+
+
+def toml(folder: Path, old: str, new: str) -> None:
+    path = folder / "serendip.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_users_own_files_become_recommendations_in_a_parquet_file(tmp_path: Path) -> None:
+    shop_files(tmp_path / "files")
+    done = serendip(
+        "init",
+        "-w",
+        "ws",
+        "--items",
+        "files/items.csv",
+        "--events",
+        "files/events.csv",
+        "--json",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["mapping"]["items"] == {"item_id": "item_id", "title": "title"}
+    assert summary["mapping"]["events"]["value"] == "value"
+    assert summary["items"] == 60
+    assert {check["status"] for check in summary["checks"]} <= {"PASS", "WARN"}
+    settings = tmp_path / "ws" / "serendip.toml"
+    assert 'fields = ["title", "genre"]' in settings.read_text()
+    settings.write_text(
+        settings.read_text().replace("[content]", '[content]\nname = "hashing"')
+        + "\n[models.retriever]\nembedding_size = 8\nepochs = 1\n"
+    )
+    trained = serendip("train", "-w", "ws", "--json", cwd=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert json.loads(trained.stdout)["generation"] == "gen-1"
+
+    batch = serendip(
+        "recommend",
+        "-w",
+        "ws",
+        "--batch",
+        "--surface",
+        "home",
+        "--out",
+        "recs.parquet",
+        "-k",
+        3,
+        "--json",
+        cwd=tmp_path,
+    )
+    assert batch.returncode == 0, batch.stderr
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(tmp_path / "recs.parquet")
+    assert table.column_names == ["user_id", "rank", "item_id", "score"]
+    assert table.num_rows == 45 * 3 == json.loads(batch.stdout)["rows"]
+
+    one = serendip("recommend", "-w", "ws", "--user", "u1", "-k", 2, cwd=tmp_path)
+    assert one.stdout.count("\n") == 2
+    assert "tale number" in one.stdout
+
+
+def test_rollback_returns_to_the_generation_before(shop: Path) -> None:
+    assert serendip("train", "-w", shop).returncode == 0
+    assert (shop / "generations" / "CURRENT").read_text() == "gen-2\n"
+    back = serendip("rollback", "-w", shop, "--json")
+    assert json.loads(back.stdout) == {"generation": "gen-1"}
+    assert serendip("rollback", "-w", shop).returncode == 4
+
+
+def test_a_report_has_every_part_and_a_page(shop: Path) -> None:
+    toml(shop, "[ranker]", "[evaluation]\ncuts = [0.7]\n\n[ranker]")
+    done = serendip("evaluate", "-w", shop, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads((shop / "reports" / "report.json").read_text())
+    assert json.loads(done.stdout) == report
+    assert {"format", "protocols", "semantic_ids", "stages", "verdict"} <= set(report)
+    temporal = report["protocols"]["temporal"]
+    assert {"engine", "popularity", "popularity-recent", "item-knn", "transitions"} <= set(
+        temporal["systems"]
+    )
+    best = temporal["systems"]["engine"]["nDCG@10"]
+    assert 0 <= best["low"] <= best["value"] <= best["high"] <= 1
+    assert {"cold items", "tail items", "cold users"} <= set(temporal["slices"])
+    assert "leaks the future" in report["protocols"]["leave_last_out"]["label"]
+    assert "<svg" in (shop / "reports" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_json(name: str) -> None:
+    done = serendip(name, "--help")
+    assert done.returncode == 0
+    if name != "serve":
+        assert "--json" in done.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nimport serendip.cli.main\n"
+        "heavy = {'numpy', 'torch', 'faiss', 'duckdb', 'sqlalchemy', 'pydantic', 'scipy', 'rich'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+BROKEN = {
+    "unknown key": ('name = "hashing"', 'name = "hashing"\ncolour = 1', 2, "content.colour"),
+    "wrong type": ("epochs = 2\nmax_len", 'epochs = "many"\nmax_len', 2, "models.retriever.epochs"),
+    "not TOML": ("[content]", "[content", 2, "serendip.toml"),
+    "unknown encoder": ('name = "hashing"', 'name = "magic"', 2, "magic"),
+    "missing file": ('path = "items.csv"', 'path = "nothing.csv"', 3, "nothing.csv"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_setting_is_named_with_its_exit_code(what: str, tmp_path: Path) -> None:
+    old, new, code, named = BROKEN[what]
+    folder = shop_files(tmp_path)
+    toml(folder, old, new)
+    command = "train" if what == "unknown encoder" else "import"
+    if command == "train":
+        toml(folder, 'name = "magic"', 'name = "hashing"')
+        assert serendip("import", "-w", folder).returncode == 0
+        toml(folder, 'name = "hashing"', 'name = "magic"')
+    done = serendip(command, "-w", folder, "--json")
+    assert done.returncode == code, done.stderr
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert named in json.loads(done.stdout)["error"]["message"]
+
+
+ROWS = {
+    "a missing column": ("user_id,item_id,when\nu,i1,5\n", "timestamp"),
+    "a broken row": ("user_id,item_id,timestamp\nu,i1,1600000000\nu,i2,soon\n", "line 3"),
+    "NaN": ("user_id,item_id,timestamp,value\nu,i1,1600000000,NaN\n", "line 2"),
+    "an empty id": ("user_id,item_id,timestamp\n,i1,1600000000\n", "line 2"),
+}
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_broken_rows_are_refused_with_their_line_and_change_nothing(
+    what: str, tmp_path: Path
+) -> None:
+    folder = shop_files(tmp_path)
+    before = json.loads(serendip("import", "-w", folder, "--json").stdout)
+    text, named = ROWS[what]
+    (folder / "events.csv").write_text(text)
+    done = serendip("import", "-w", folder)
+    assert done.returncode == 3, done.stderr
+    assert named in done.stderr
+    from contextlib import closing
+
+    from serendip.data.store import Store
+
+    with closing(Store.open(folder / "serendip.db")) as store:
+        assert store.count_events() == before["events"]
+
+
+@pytest.mark.parametrize(
+    ("items", "events", "code"),
+    [
+        ("item_id,title\n", "user_id,item_id,timestamp\n", 3),
+        ("item_id,title\na,Only one\n", "user_id,item_id,timestamp\nu,a,1600000000\n", 0),
+        ("item_id,title\na,One\nb,Two\n", "user_id,item_id,timestamp\n", 0),
+    ],
+    ids=["empty catalogue", "one user, one item", "no events"],
+)
+def test_tiny_worlds_train_or_say_why(tmp_path: Path, items: str, events: str, code: int) -> None:
+    folder = shop_files(tmp_path)
+    (folder / "items.csv").write_text(items)
+    (folder / "events.csv").write_text(events)
+    toml(folder, 'fields = ["title", "genre"]', 'fields = ["title"]')
+    assert serendip("import", "-w", folder).returncode == 0
+    done = serendip("train", "-w", folder)
+    assert done.returncode == code, done.stderr
+    if code:
+        assert "the catalogue is empty" in done.stderr
+    else:
+        answer = serendip("recommend", "-w", folder, "--json")
+        assert json.loads(answer.stdout)["items"]
+        assert serendip("evaluate", "-w", folder).returncode == 3
+
+
+def test_nothing_trained_says_what_to_run(tmp_path: Path) -> None:
+    folder = shop_files(tmp_path)
+    done = serendip("recommend", "-w", folder)
+    assert done.returncode == 4
+    assert "serendip train" in done.stderr
+
+
+@pytest.mark.parametrize("k", ["0", "-1"])
+def test_k_below_one_is_refused(shop: Path, k: str) -> None:
+    done = serendip("recommend", "-w", shop, "-k", k)
+    assert done.returncode == 3
+    assert f"k = {k}" in done.stderr
+
+
+def test_a_huge_k_gives_what_there_is(shop: Path) -> None:
+    done = serendip("recommend", "-w", shop, "-k", str(10**18), "--json")
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["items"]) == 60
+
+
+def test_kill_9_while_training_leaves_the_published_generation(shop: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "serendip", "train", "-w", os.fspath(shop)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:  # killed as soon as the first models are trained
+            if "train item-knn" in line:
+                process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    answer = serendip("recommend", "-w", shop, "--json")
+    assert json.loads(answer.stdout)["generation"] == "gen-1"
+    assert serendip("train", "-w", shop).returncode == 0
+    assert (shop / "generations" / "CURRENT").read_text() == "gen-2\n"
+
+
+def test_help_takes_a_fraction_of_a_second_of_cpu() -> None:
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
+    assert serendip("--help").returncode == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 1.0, f"{spent:.2f} CPU-s, {time.perf_counter() - started:.2f} s"

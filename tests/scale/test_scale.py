@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from serendip.scale.executor import LocalExecutor
+from serendip.scale.progress import RichProgress, SilentProgress
+from serendip.scale.stages import StageClock
+from serendip.scale.threads import limit_threads, num_threads
+
+
+def square(number: int) -> tuple[int, int]:
+    return number * number, os.getpid()
+
+
+def fail(number: int) -> int:
+    raise ValueError(f"task {number}")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_the_order_of_the_tasks(workers: int) -> None:
+    found = list(LocalExecutor(workers).map(square, [3, 1, 2]))
+    assert [result for result, _ in found] == [9, 1, 4]
+    own = {process == os.getpid() for _, process in found}
+    assert own == {workers == 1}
+
+
+def test_no_tasks_give_no_results() -> None:
+    assert list(LocalExecutor(2).map(square, [])) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_a_task_reaches_the_caller(workers: int) -> None:
+    with pytest.raises(ValueError, match="task 7"):
+        list(LocalExecutor(workers).map(fail, [7]))
+
+
+@pytest.mark.parametrize("progress", [SilentProgress(), RichProgress()])
+def test_progress_yields_what_it_follows(progress) -> None:
+    assert list(progress.track(iter("abc"), "letters", 3)) == ["a", "b", "c"]
+
+
+def test_a_stage_is_measured_and_told() -> None:
+    told = []
+    clock = StageClock(told.append)
+    with clock.stage("counting"):
+        sum(range(10_000))
+    assert told == clock.stages
+    assert clock.stages[0].name == "counting"
+    assert clock.stages[0].wall_s >= 0
+    assert clock.stages[0].peak_mb > 1
+    assert clock.as_dicts()[0]["name"] == "counting"
+
+
+def test_a_stage_that_fails_is_not_recorded() -> None:
+    clock = StageClock()
+    with pytest.raises(ValueError, match="no"), clock.stage("broken"):
+        raise ValueError("no")
+    assert clock.stages == []
+
+
+def test_threads_are_limited_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "7")
+    assert limit_threads() == 7 == num_threads()
+    assert limit_threads(1) == 1 == num_threads()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"

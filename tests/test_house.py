@@ -1,0 +1,66 @@
+"""The house as the README and DESIGN describe it: folders, sizes, names, safety."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "serendip"
+FILES = sorted(SOURCE.rglob("*.py"))
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_tree_in_the_readme_names_every_folder() -> None:
+    tree = README[README.index("src/serendip/\n") :]
+    folders = {path.name for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
+    assert folders == set(re.findall(r"^  (\w+)/ ", tree, re.MULTILINE))
+
+
+def test_the_readme_names_every_command() -> None:
+    from serendip.cli import main
+
+    names = {command.name for command in main.app.registered_commands}
+    assert names == {name for name in names if f"`serendip {name}" in README}
+    assert len(names) == 9
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_files_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < 70, node.name
+
+
+def test_nothing_is_named_after_having_no_name() -> None:
+    assert not [
+        path for path in FILES if path.stem in {"utils", "util", "common", "helpers", "misc"}
+    ]
+
+
+def test_no_file_can_run_code_from_data() -> None:
+    unsafe = re.compile(
+        r"\b(pickle|joblib|dill|shelve|marshal)\b(?!s)|allow_pickle=True|torch\.load\(|shell=True|\beval\(|\bexec\("
+    )
+    found = {
+        str(path.relative_to(SOURCE)): unsafe.findall(path.read_text())
+        for path in FILES
+        if unsafe.search(re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(), flags=re.DOTALL))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize("name", ["popularity", "item-knn", "transitions", "content", "retriever"])
+def test_every_model_has_a_class_that_inherits_the_contract_suite(name: str) -> None:
+    from serendip.models import model_class
+
+    class_name = model_class(name).__name__
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests" / "models").glob("test_*.py"))
+    assert re.search(r"class Test\w*\(.*RecommenderContract.*\)", tests)
+    assert class_name in tests
