@@ -23,7 +23,7 @@ def section(verdict="better", difference=0.021, low=0.012, high=0.03):
 def test_the_level_and_the_difference_are_said_with_intervals():
     lines = sentences({"temporal": section()}, noun="film")
     assert lines[0] == (
-        "On the temporal split home has the next film in its first ten for 18.2 % of requests "
+        "On the temporal split the home has the next film in its first ten for 18.2 % of requests "
         "(95 % CI 16.9 to 19.6, mean over 671 users)."
     )
     assert lines[1] == (
@@ -51,7 +51,7 @@ def test_leave_last_out_comes_last_and_claims_nothing():
     lines = sentences({"leave_last_out": other, "temporal": section()})
     assert lines[0].startswith("On the temporal split")
     assert lines[-1] == (
-        "Literature comparison: leaks the future. There home has Recall@10 0.182 and "
+        "Literature comparison: leaks the future. There the home has Recall@10 0.182 and "
         "nDCG@10 0.091 over 671 users; no claim rests on these."
     )
 

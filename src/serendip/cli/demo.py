@@ -29,6 +29,10 @@ def run(
     summary = build_demo(
         workspace, terminal.options(), clock, lambda checks: show(checks, terminal), terminal.say
     )
+    terminal.semantic_ids(summary["semantic_ids"])
+    for sentence in summary["verdict"]:
+        terminal.say(f"  {sentence}")
+    terminal.say(f"Report: {summary['report']} and report.html beside it")
     terminal.result(summary)
     if serve:
         from serendip.cli.serving import serve_workspace

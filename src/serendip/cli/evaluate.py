@@ -22,6 +22,7 @@ def run(
     clock = StageClock(terminal.stage)
     opened = Workspace.open(workspace)
     report = evaluate_workspace(opened, terminal.options(seed), clock)
+    terminal.semantic_ids(report["semantic_ids"])
     for sentence in report["verdict"]:
         terminal.say(f"  {sentence}")
     terminal.say(f"Report: {opened.reports / 'report.html'}")

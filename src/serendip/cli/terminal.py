@@ -46,6 +46,16 @@ class Terminal:
         if self.as_json:
             typer.echo(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False))
 
+    def semantic_ids(self, codes: Mapping[str, Any]) -> None:
+        """How well the codes tell items apart, and per level how evenly they are used."""
+        share = 100 * codes["collision_rate"]
+        self.say(f"  semantic IDs: {share:.1f} % of the items share theirs with another one")
+        levels = zip(codes["used"], codes["dead"], codes["perplexity"], strict=True)
+        for level, (used, dead, perplexity) in enumerate(levels):
+            self.say(
+                f"    level {level}: {used} of {used + dead} codes, perplexity {perplexity:.1f}"
+            )
+
     def options(self, seed: int = 0) -> TrainOptions:
         """Training options that draw progress bars on stderr."""
         from serendip.scale.options import TrainOptions

@@ -21,6 +21,7 @@ def run(
     terminal = Terminal(json)
     clock = StageClock(terminal.stage)
     generation = train_workspace(Workspace.open(workspace), terminal.options(seed), clock)
+    terminal.semantic_ids(generation.manifest["semantic_ids"])
     terminal.say(f"{generation.name} is published. Next: serendip serve")
     terminal.result(
         {

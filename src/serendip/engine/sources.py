@@ -33,7 +33,11 @@ class ModelSource:
         usable = batch.allowed
         if batch.state.models[self.name].zero_means_unknown:
             usable = usable & (scores != 0)
-        masked = np.where(usable, scores, -np.inf)
+        # A row of equal scores says nothing: its "best" items would be chance.
+        speaks = (
+            scores.max(1) > scores.min(1) if scores.shape[1] > 1 else np.ones(len(scores), bool)
+        )
+        masked = np.where(usable & speaks[:, None], scores, -np.inf)
         return [top_k(row, quota) for row in masked]
 
 

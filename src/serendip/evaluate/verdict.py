@@ -42,7 +42,7 @@ def _level(section: Mapping[str, Any], noun: str) -> list[str]:
     if found is None or found["value"] is None:
         return [f"On the temporal split nothing could be judged: there is no {noun} to find."]
     return [
-        f"On the temporal split {subject} has the next {noun} in its first ten for "
+        f"On the temporal split the {subject} has the next {noun} in its first ten for "
         f"{percent(found['value'])} of requests (95 % CI {percent_interval(found)}, "
         f"mean over {number(found['n'])} users)."
     ]
@@ -113,7 +113,7 @@ def _literature(section: Mapping[str, Any]) -> list[str]:
     if not values:
         return []
     return [
-        f"{section['label']}. There {section['subject']} has {' and '.join(values)} over "
+        f"{section['label']}. There the {section['subject']} has {' and '.join(values)} over "
         f"{number(section['n_users'])} users; no claim rests on these."
     ]
 

@@ -211,7 +211,7 @@ def principal_axes(content: Tensor, size: int) -> tuple[Tensor, Tensor]:
         return axes, torch.zeros(width)
     sample = content[:: max(1, len(content) // 20_000)]
     centre = sample.mean(0)
-    # Doubles: with a handful of items nearly all eigenvalues are equal, and singles may not converge.
+    # Doubles: with few items nearly all eigenvalues are equal, and singles may not converge.
     sample = (sample - centre).double()
     values, vectors = torch.linalg.eigh(sample.T @ sample / len(sample))
     values, vectors = values.float(), vectors.float()

@@ -32,9 +32,9 @@ from serendip.scale.options import TrainOptions
 from serendip.scale.stages import Stage, StageClock
 from serendip.workflow.doctor import check_workspace
 from serendip.workflow.judging import ENGINE, JudgedSplit, JudgeTask, judge
-from serendip.workflow.training import fingerprint
+from serendip.workflow.training import REPORT_JSON, fingerprint
 
-REPORT_JSON, REPORT_HTML = "report.json", "report.html"
+REPORT_HTML = "report.html"
 MIN_EVENTS = 100
 """With fewer interactions no split leaves anything to learn from or to ask about."""
 

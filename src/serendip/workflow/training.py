@@ -5,36 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from serendip import __version__
 from serendip.content.cache import VectorCache
+from serendip.content.semantic_ids import quality
 from serendip.content.text import open_encoder
 from serendip.data.dataset import Dataset
-from serendip.data.query import History, Query
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.generation import Generation, publish
-from serendip.engine.pipeline import run
-from serendip.engine.state import EngineState
-from serendip.engine.surfaces import SurfaceConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.fit import Fitter
+from serendip.workflow.gates import integrity_gates, report_gate
 from serendip.workflow.importing import imported_digest
+
+REPORT_JSON = "report.json"
 
 
 def train_workspace(
     workspace: Workspace,
     options: TrainOptions,
     clock: StageClock,
-    evaluation: Mapping[str, Any] | None = None,
 ) -> Generation:
     """Fit everything on all data of the store and publish it.
 
@@ -42,7 +38,6 @@ def train_workspace(
         workspace: where the data is and the generation goes.
         options: seed and progress.
         clock: collects what each stage cost.
-        evaluation: gate results of a report, to be told in the manifest.
 
     Raises:
         DataError: the catalogue is empty, or the new generation fails a gate; the published one
@@ -62,7 +57,11 @@ def train_workspace(
             clock,
         )
         state = fitter.fit(dataset, "all", options)
-        gates = integrity_gates(state, workspace.settings.all_surfaces()["home"])
+        made_from = fingerprint(workspace, options.seed)
+        gates = [
+            *integrity_gates(state, workspace.settings.all_surfaces()["home"]),
+            *report_gate(workspace.reports / REPORT_JSON, made_from),
+        ]
         failed = [gate["name"] for gate in gates if not gate["passed"]]
         if failed:
             raise DataError(
@@ -71,7 +70,7 @@ def train_workspace(
         facts = {
             "item_version": item_version,
             "event_seq": event_seq,
-            "fingerprint": fingerprint(workspace, options.seed),
+            "fingerprint": made_from,
             "seed": options.seed,
             "data_cut": _last_time(dataset),
             "counts": {
@@ -79,26 +78,12 @@ def train_workspace(
                 "users": dataset.num_users,
                 "events": len(dataset.events),
             },
-            "gates": [*gates, *([evaluation] if evaluation else [])],
+            "semantic_ids": asdict(quality(state.features.codes, state.features.codebook_size)),
+            "gates": gates,
             "settings": workspace.settings.model_dump(mode="json"),
         }
         with clock.stage("publish"):
             return publish(workspace.generations, state.save, facts)
-
-
-def integrity_gates(state: EngineState, home: SurfaceConfig) -> list[dict[str, Any]]:
-    """What every generation must pass: finite numbers, and answers where there must be some."""
-    arrays = {"content": state.features.content, "quality": state.quality}
-    finite = all(bool(np.isfinite(array).all()) for array in arrays.values())
-    answers = run([Query("home", history=History())], home, state)[0]
-    return [
-        {"name": "finite", "passed": finite, "detail": "content and quality are finite"},
-        {
-            "name": "answers",
-            "passed": len(answers.items) > 0,
-            "detail": f"home gives {len(answers.items)} candidates to an unknown visitor",
-        },
-    ]
 
 
 def fingerprint(workspace: Workspace, seed: int) -> str:

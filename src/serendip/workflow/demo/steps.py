@@ -17,9 +17,9 @@ from serendip.errors import ExtraMissing, NotTrainedError
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.doctor import check_workspace
-from serendip.workflow.evaluation import REPORT_JSON, evaluate_workspace
+from serendip.workflow.evaluation import evaluate_workspace
 from serendip.workflow.importing import import_files, imported_digest
-from serendip.workflow.training import fingerprint, train_workspace
+from serendip.workflow.training import REPORT_JSON, fingerprint, train_workspace
 
 _HERE = Path(__file__).parent
 
@@ -41,7 +41,7 @@ def build_demo(
         say: sees lines for people.
 
     Returns:
-        the generation's name, the report's path, its verdict, and the stages.
+        the generation's name, the report's path and verdict, use of the codes, and the stages.
     """
     with clock.stage("data files"):
         write_files(folder)
@@ -54,13 +54,11 @@ def build_demo(
     on_checks(checks)
     report = _report(workspace, options, clock, say)
     generation = _generation(workspace, options, clock, say)
-    for sentence in report["verdict"]:
-        say(f"  {sentence}")
-    say(f"Report: {workspace.reports / 'report.html'}")
     return {
         "generation": generation,
         "report": str(workspace.reports / REPORT_JSON),
         "verdict": report["verdict"],
+        "semantic_ids": report["semantic_ids"],
         "stages": clock.as_dicts(),
     }
 
