@@ -45,36 +45,6 @@ class Batch:
             self._scores[model] = self.state.models[model].score_all(self.queries)
         return self._scores[model]
 
-    def text_cosine(self) -> FloatArray:
-        """(B, N) cosine of the query's text with each item; NaN rows where there is no text."""
-        if "text" not in self._scores:
-            content = self.state.features.content
-            missing = np.full(content.shape[1], np.nan, dtype=np.float32)
-            vectors = [missing if q.text_vector is None else q.text_vector for q in self.queries]
-            self._scores["text"] = _times_content(np.stack(vectors), content)
-        return self._scores["text"]
-
-    def last_item_cosine(self) -> FloatArray:
-        """(B, N) cosine with the source item, else the last of the history; NaN without either."""
-        if "last" not in self._scores:
-            content = self.state.features.content
-            vectors = np.full((len(self.queries), content.shape[1]), np.nan, dtype=np.float32)
-            for row, query in enumerate(self.queries):
-                anchors = query.source_items if len(query.source_items) else query.history.item_nums
-                if len(anchors):
-                    vectors[row] = content[anchors[-1]]
-            self._scores["last"] = _times_content(vectors, content)
-        return self._scores["last"]
-
-
-def _times_content(vectors: FloatArray, content: FloatArray) -> FloatArray:
-    """Vectors @ content.T, where rows without a vector stay NaN and cost nothing."""
-    known = np.isfinite(vectors[:, 0])
-    result = np.full((len(vectors), len(content)), np.nan, dtype=np.float32)
-    if known.any():
-        result[known] = vectors[known] @ content.T
-    return result
-
 
 @dataclass(frozen=True, slots=True)
 class Candidates:

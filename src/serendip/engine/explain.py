@@ -58,7 +58,8 @@ class Explainer:
             matches: per item how well its title matches the text; NaN where there is no text.
         """
         found = [self._words(match) for match in matches]
-        for name, (kind, sentence) in _SENTENCES.items():
+        has_context = len(self.query.history) or len(self.query.source_items)
+        for name, (kind, sentence) in _SENTENCES.items() if has_context else ():
             model = self.state.models.get(name)
             if isinstance(model, GivesVotes):
                 context, votes = model.votes(self.query, self.items)

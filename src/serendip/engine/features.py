@@ -7,10 +7,14 @@ NaN means "does not apply here".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.batch import Batch, Candidates
 from serendip.engine.feature_names import COUNT_MODELS, DENSE_MODELS, FEATURES
@@ -32,8 +36,12 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
         scores = batch.scores(name)
         columns[name] = scores[rows, items]
         columns[f"{name} relative"] = scores[rows, items] - scores.max(1)[rows]
-    columns["last item cosine"] = batch.last_item_cosine()[rows, items]
-    columns["query cosine"] = batch.text_cosine()[rows, items]
+    content = batch.state.features.content
+    anchors = [_anchor(query) for query in batch.queries]
+    last = [None if anchor < 0 else content[anchor] for anchor in anchors]
+    columns["last item cosine"] = _cosines(last, candidates, content)
+    texts = [query.text_vector for query in batch.queries]
+    columns["query cosine"] = _cosines(texts, candidates, content)
     columns["bm25"], columns["title match"] = _word_columns(batch, candidates)
     columns["log popularity"] = np.log1p(batch.state.counts)[items]
     columns["log recent popularity"] = batch.scores("popularity-recent")[rows, items]
@@ -46,6 +54,25 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     ]
     columns["liked share"] = np.array(liked, dtype=np.float32)[rows]
     return np.column_stack([columns[name] for name in FEATURES]).astype(np.float32)
+
+
+def _anchor(query: Query) -> int:
+    """The source item, else the last of the history; -1 without either."""
+    anchors = query.source_items if len(query.source_items) else query.history.item_nums
+    return int(anchors[-1]) if len(anchors) else -1
+
+
+def _cosines(
+    vectors: Sequence[FloatArray | None], candidates: Candidates, content: FloatArray
+) -> FloatArray:
+    """Cosine of each row's item with its query's vector; NaN where the query has none."""
+    result = np.full(len(candidates), np.nan, dtype=np.float32)
+    for vector, (begin, end) in zip(
+        vectors, pairwise(candidates.bounds(len(vectors))), strict=True
+    ):
+        if vector is not None:
+            result[begin:end] = content[candidates.items[begin:end]] @ vector
+    return result
 
 
 def _word_columns(batch: Batch, candidates: Candidates) -> tuple[FloatArray, FloatArray]:

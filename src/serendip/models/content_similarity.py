@@ -48,6 +48,8 @@ class ContentSimilarity(Recommender):
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         weights = context_matrix(queries, self._num_items, self.config.decay)
+        if not weights.nnz:
+            return np.zeros((len(queries), self._num_items), dtype=np.float32)
         totals = np.maximum(np.asarray(weights.sum(axis=1)).reshape(-1, 1), 1e-12)
         means = (weights @ self._content) / totals
         return np.asarray(means.astype(np.float32) @ self._content.T, dtype=np.float32)

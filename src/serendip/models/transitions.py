@@ -43,7 +43,7 @@ _NEIGHBOURS_FILE = "neighbours.safetensors"
 _CONTENT_FILE = "content.npy"
 
 
-_MOST_VOTERS = 12
+_MOST_VOTERS = 8
 
 
 class TransitionsConfig(Config):
