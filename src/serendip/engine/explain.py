@@ -13,6 +13,7 @@ from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.answer import Evidence
 from serendip.engine.state import EngineState
+from serendip.search.understanding import CORRECTED, EXACT
 
 
 @runtime_checkable
@@ -31,6 +32,9 @@ _SENTENCES = {
 }
 _LEAST_VOTE = {"content": 0.3}
 """Weaker likeness is no reason that a person would accept."""
+
+_ALIKE = 0.5
+"""Title matches from here on look alike to a person."""
 
 _PER_MODEL = 2
 _RECENT = 20
@@ -77,8 +81,12 @@ class Explainer:
     def _words(self, match: float) -> list[Evidence]:
         if not self.query.text or not match > 0:
             return []
-        exact = match >= 1.0
-        text = "The title is what you typed" if exact else f"Matches “{self.query.text}”"
+        if match >= EXACT:
+            text = "The title is what you typed"
+        elif match >= CORRECTED:
+            text = f"Probably meant by “{self.query.text}”"
+        else:
+            text = f"{'Matches' if match >= _ALIKE else 'Related to'} “{self.query.text}”"
         return [Evidence("word", text, round(float(match), 3))]
 
     def _told(
