@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +21,7 @@ from serendip.engine.generation import (
     publish,
     rollback,
 )
-from serendip.errors import ArtefactError, NotTrainedError
+from serendip.errors import ArtefactError, NotTrainedError, StorageError
 
 
 def write(text: str):
@@ -48,6 +51,42 @@ def test_rollback_returns_to_the_generation_before(tmp_path: Path) -> None:
         rollback(tmp_path)
 
 
+def test_rollback_returns_to_the_one_that_was_current_before_not_to_the_next_number(
+    tmp_path: Path,
+) -> None:
+    publish(tmp_path, write("a"), {})
+    publish(tmp_path, write("b"), {})
+    assert rollback(tmp_path).name == "gen-1"
+    assert publish(tmp_path, write("c"), {}).manifest["previous"] == "gen-1"
+    assert rollback(tmp_path).name == "gen-1" == current_name(tmp_path)
+
+
+@pytest.mark.parametrize("lost", ["folder", "entry"])
+def test_rollback_falls_back_to_the_highest_lower_number(tmp_path: Path, lost: str) -> None:
+    publish(tmp_path, write("a"), {})
+    publish(tmp_path, write("b"), {})
+    rollback(tmp_path)
+    folder = publish(tmp_path, write("c"), {}).folder
+    if lost == "folder":
+        shutil.rmtree(tmp_path / "gen-1")
+    else:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        del manifest["previous"]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert rollback(tmp_path).name == "gen-2"
+
+
+def test_the_generation_that_rollback_goes_back_to_is_never_removed(tmp_path: Path) -> None:
+    for text in "abc":
+        publish(tmp_path, write(text), {})
+    rollback(tmp_path)
+    rollback(tmp_path)
+    assert publish(tmp_path, write("d"), {}).manifest["previous"] == "gen-1"
+    names = [path.name for path in list_folders(tmp_path)]
+    assert names == ["gen-1", "gen-2", "gen-3", "gen-4"]
+    assert rollback(tmp_path).name == "gen-1"
+
+
 def test_a_generation_published_after_a_rollback_gets_a_new_number(tmp_path: Path) -> None:
     publish(tmp_path, write("a"), {})
     publish(tmp_path, write("b"), {})
@@ -61,6 +100,93 @@ def test_only_the_newest_generations_are_kept(tmp_path: Path) -> None:
         publish(tmp_path, write(text), {})
     assert [path.name for path in list_folders(tmp_path)] == ["gen-4", "gen-5", "gen-6"]
     assert len(list_folders(tmp_path)) == KEEP
+
+
+def test_kill_9_while_an_old_generation_is_removed_leaves_only_whole_ones(tmp_path: Path) -> None:
+    for text in "abc":
+        publish(tmp_path, write(text), {})
+    command = [sys.executable, "-c", KILLED_REMOVING, os.fspath(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    for folder in list_folders(tmp_path):
+        open_generation(folder)
+    assert [path.name for path in list_folders(tmp_path)] == ["gen-2", "gen-3", "gen-4"]
+    publish(tmp_path, write("e"), {})
+    assert not [path for path in tmp_path.glob(".*-gen-*")]
+
+
+KILLED_REMOVING = """
+import os, shutil, signal, sys
+from pathlib import Path
+import serendip.engine.generation as g
+
+def rmtree(folder):
+    next(path for path in Path(folder).rglob("*.txt")).unlink()
+    os.kill(os.getpid(), signal.SIGKILL)
+shutil.rmtree = rmtree
+g.publish(Path(sys.argv[1]), lambda folder: None, {})
+"""
+
+
+@contextmanager
+def publishing_elsewhere(generations: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process in the middle of a publication; a line on its stdin lets it go on."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PUBLISHING, os.fspath(generations)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+PUBLISHING = """
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from serendip.engine.generation import publish
+
+def fill(folder):
+    (folder / "data.txt").write_text("other")
+    print("writing", flush=True)
+    sys.stdin.readline()
+publish(Path(sys.argv[1]), fill, {})
+"""
+
+
+def test_a_second_publication_or_rollback_fails_at_once_and_harms_nothing(tmp_path: Path) -> None:
+    publish(tmp_path, write("a"), {})
+    with publishing_elsewhere(tmp_path) as process:
+        for change in (lambda: publish(tmp_path, write("b"), {}), lambda: rollback(tmp_path)):
+            with pytest.raises(StorageError, match=r"another process is publishing in .*Wait"):
+                change()
+        assert current_name(tmp_path) == "gen-1"
+        process.communicate("go on\n", timeout=30)
+        assert process.returncode == 0
+    assert (open_current(tmp_path).folder / "data.txt").read_text() == "other"
+    assert publish(tmp_path, write("b"), {}).name == "gen-3"
+
+
+def test_a_killed_publication_keeps_nobody_out(tmp_path: Path) -> None:
+    with publishing_elsewhere(tmp_path) as process:
+        process.kill()
+        process.wait(timeout=30)
+        assert publish(tmp_path, write("b"), {}).name == "gen-1"
+    assert not list(tmp_path.glob(".building-*"))
+
+
+def test_a_publication_that_failed_lets_the_next_one_in(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        publish(tmp_path, fail, {})
+    assert publish(tmp_path, write("a"), {}).name == "gen-1"
 
 
 def test_nothing_published_says_what_to_run(tmp_path: Path) -> None:

@@ -9,27 +9,34 @@ Layout of a workspace's ``generations/``::
 Publishing writes into a hidden folder, flushes every file, writes the manifest, renames the
 folder, and only then replaces ``CURRENT``. A crash at any point leaves exactly the old or exactly
 the new generation published; leftovers are hidden folders that the next publication removes.
+One process at a time publishes or rolls back: it holds the lock of ``.lock``, which the operating
+system gives back when the process ends, however it ends.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from serendip import __version__
-from serendip.errors import ArtefactError, NotTrainedError
+from serendip.errors import ArtefactError, NotTrainedError, StorageError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 POINTER = "CURRENT"
+LOCK = ".lock"
 KEEP = 3
+
+_BUILDING, _REMOVING = ".building-", ".removing-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,47 +66,53 @@ def publish(
         generations: the workspace's folder of generations (created).
         write: fills an empty folder with artefacts.
         facts: what the manifest tells beside the checksums: data cut, counts, gates.
+
+    Raises:
+        StorageError: another process publishes or rolls back there now.
     """
-    generations.mkdir(parents=True, exist_ok=True)
-    for leftover in generations.glob(".building-*"):
-        shutil.rmtree(leftover)
-    name = f"gen-{max((number(path.name) for path in list_folders(generations)), default=0) + 1}"
-    building = generations / f".building-{name}"
-    building.mkdir()
-    write(building)
-    manifest = {
-        "format": FORMAT,
-        "name": name,
-        "code_version": __version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "previous": current_name(generations),
-        **facts,
-        "files": _checksums(building),
-    }
-    _write_durably(building / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False))
-    _flush_tree(building)
-    building.rename(generations / name)
-    _flush_folder(generations)
-    _point_to(generations, name)
-    _remove_old(generations, name)
-    return Generation(generations / name, manifest)
+    with _alone(generations):
+        _remove_leftovers(generations)
+        newest = max((number(path.name) for path in list_folders(generations)), default=0)
+        name = f"gen-{newest + 1}"
+        building = generations / f"{_BUILDING}{name}"
+        building.mkdir()
+        write(building)
+        manifest = {
+            "format": FORMAT,
+            "name": name,
+            "code_version": __version__,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "previous": current_name(generations),
+            **facts,
+            "files": _checksums(building),
+        }
+        _write_durably(building / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False))
+        _flush_tree(building)
+        building.rename(generations / name)
+        _flush_folder(generations)
+        _point_to(generations, name)
+        generation = Generation(generations / name, manifest)
+        _remove_old(generations, generation)
+    return generation
 
 
 def rollback(generations: Path) -> Generation:
-    """Make the generation before the current one current again.
+    """Make the generation that was current before the current one current again.
 
     Raises:
         NotTrainedError: there is none before it.
+        StorageError: another process publishes or rolls back there now.
     """
-    current = open_current(generations, verify=False)
-    older = [p for p in list_folders(generations) if number(p.name) < number(current.name)]
-    if not older:
-        raise NotTrainedError(
-            f"{current.name} is the oldest generation in {generations}.",
-            "Train again to publish a newer one.",
-        )
-    target = open_generation(max(older, key=lambda path: number(path.name)))
-    _point_to(generations, target.name)
+    with _alone(generations):
+        current = open_current(generations, verify=False)
+        name = _name_before(current, [path.name for path in list_folders(generations)])
+        if not name:
+            raise NotTrainedError(
+                f"{current.name} is the oldest generation in {generations}.",
+                "Train again to publish a newer one.",
+            )
+        target = open_generation(generations / name)
+        _point_to(generations, name)
     return target
 
 
@@ -188,10 +201,47 @@ def _point_to(generations: Path, name: str) -> None:
     _flush_folder(generations)
 
 
-def _remove_old(generations: Path, current: str) -> None:
-    for path in list_folders(generations)[:-KEEP]:
-        if path.name != current:
-            shutil.rmtree(path)
+@contextmanager
+def _alone(generations: Path) -> Iterator[None]:
+    """Keep every other process from changing the folder meanwhile."""
+    generations.mkdir(parents=True, exist_ok=True)
+    handle = os.open(generations / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StorageError(
+                f"another process is publishing in {generations}.",
+                "Wait until it has ended, then try again.",
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _name_before(current: Generation, names: list[str]) -> str:
+    """The generation to go back to, of those that are left; empty where there is none."""
+    older = [name for name in names if number(name) < number(current.name)]
+    previous = str(current.manifest.get("previous", ""))
+    return previous if previous in older else max(older, key=number, default="")
+
+
+def _remove_old(generations: Path, current: Generation) -> None:
+    """Remove all but the newest ones, the current one and the one that rollback goes back to."""
+    folders = list_folders(generations)
+    kept = {current.name, _name_before(current, [path.name for path in folders])}
+    for path in folders[:-KEEP]:
+        if path.name not in kept:
+            # Out of the list in one step: half a generation must never look like a whole one.
+            hidden = path.rename(generations / f"{_REMOVING}{path.name}")
+            _flush_folder(generations)
+            shutil.rmtree(hidden)
+
+
+def _remove_leftovers(generations: Path) -> None:
+    for start in (_BUILDING, _REMOVING):
+        for leftover in generations.glob(f"{start}*"):
+            shutil.rmtree(leftover)
 
 
 def _write_durably(path: Path, text: str) -> None:
