@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
-from tiny_engine import TinyEngine
+from tiny_engine import TinyEngine, TinyStore, film
 from wire_client import WireClient
 
-from serendip.errors import ArtefactError, NotTrainedError
+from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.serve.state import EngineHolder
 
 
@@ -39,6 +39,96 @@ def test_an_idle_engine_closes_at_the_swap():
     holder.swap(old)
     holder.swap(TinyEngine())
     assert old.is_closed
+
+
+def test_what_was_written_while_a_generation_was_opened_is_respected_by_it():
+    store: TinyStore = []
+    holder = EngineHolder()
+    holder.swap(TinyEngine(store=store))
+    opened = TinyEngine(generation="gen-2", store=store)
+    with holder.lease() as old:
+        old.delete_item("f1")
+        old.add_items([film(99)])
+    holder.swap(opened)
+    with holder.lease() as new:
+        assert new is opened
+        assert new.item("f1") is None
+        assert new.item("f99") == film(99)
+
+
+def test_what_a_request_writes_through_a_replaced_engine_is_respected_when_it_ends():
+    store: TinyStore = []
+    old = TinyEngine(store=store)
+    holder = EngineHolder()
+    holder.swap(old)
+    with holder.lease():
+        with holder.lease() as leased:
+            holder.swap(TinyEngine(generation="gen-2", store=store))
+            assert leased is old
+            leased.delete_item("f1")
+            leased.add_items([film(99)])
+        assert not old.is_closed
+        with holder.lease() as new:
+            assert new.item("f1") is None
+            assert new.item("f99") == film(99)
+    assert old.is_closed
+
+
+def test_the_engine_in_force_catches_up_before_the_replaced_one_is_closed():
+    seen: list[bool] = []
+    old = TinyEngine()
+
+    class Watching(TinyEngine):
+        def catch_up(self) -> None:
+            seen.append(old.is_closed)
+
+    holder = EngineHolder()
+    holder.swap(old)
+    with holder.lease():
+        holder.swap(Watching(generation="gen-2"))
+        seen.clear()
+    assert seen == [False]
+    assert old.is_closed
+
+
+def test_a_write_is_respected_two_generations_later():
+    store: TinyStore = []
+    holder = EngineHolder()
+    holder.swap(TinyEngine(store=store))
+    middle = TinyEngine(generation="gen-2", store=store)
+    with holder.lease() as oldest:
+        holder.swap(middle)
+        holder.swap(TinyEngine(generation="gen-3", store=store))
+        assert middle.is_closed
+        oldest.delete_item("f1")
+    with holder.lease() as newest:
+        assert newest.item("f1") is None
+
+
+def test_a_store_that_cannot_be_read_at_the_swap_is_read_by_the_watch():
+    broken, caught_up = threading.Event(), threading.Event()
+
+    class Reading(TinyEngine):
+        def catch_up(self) -> None:
+            if broken.is_set():
+                broken.clear()
+                raise StorageError("the store is busy.")
+            caught_up.set()
+
+    old, new = TinyEngine(), Reading(generation="gen-2")
+    holder = EngineHolder()
+    holder.swap(old)
+    caught_up.clear()
+    broken.set()
+    holder.swap(new)
+    assert holder.generation == "gen-2"
+    assert old.is_closed
+    assert not caught_up.is_set()
+    holder.watch(lambda: "gen-2", TinyEngine, every_s=0.001)
+    assert caught_up.wait(timeout=5)
+    holder.close()
+    assert new.is_closed
+    assert holder.failed_loads == 0
 
 
 def test_a_new_generation_is_followed_and_a_broken_one_is_not():

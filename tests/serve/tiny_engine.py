@@ -25,11 +25,25 @@ def film(number: int) -> Item:
     )
 
 
-class TinyEngine:
-    """Keeps everything in dicts; fast, exact and small enough to predict."""
+TinyStore = list[tuple[str, Item | None]]
+"""Every change of the items, oldest first: (id, item), with None for a deletion."""
 
-    def __init__(self, items: Sequence[Item] | None = None, generation: str = "gen-1") -> None:
+
+class TinyEngine:
+    """Keeps everything in dicts; fast, exact and small enough to predict.
+
+    Engines over one ``store`` are told of each other's items by ``catch_up`` alone.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item] | None = None,
+        generation: str = "gen-1",
+        store: TinyStore | None = None,
+    ) -> None:
         self.generation = generation
+        self._store: TinyStore = [] if store is None else store
+        self._version = 0
         self._lock = threading.Lock()
         chosen = [film(number) for number in range(60)] if items is None else items
         self._items = {item.item_id: item for item in chosen}
@@ -37,6 +51,7 @@ class TinyEngine:
         self._event_ids: set[str] = set()
         self._answers = 0
         self.is_closed = False
+        self.catch_up()
 
     def search(self, text: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
         words = text.casefold().split()
@@ -118,6 +133,7 @@ class TinyEngine:
         with self._lock:
             new = sum(item.item_id not in self._items for item in items)
             self._items = self._items | {item.item_id: item for item in items}
+            self._store += [(item.item_id, item) for item in items]
         return new
 
     def delete_item(self, item_id: str) -> bool:
@@ -125,7 +141,19 @@ class TinyEngine:
             left = dict(self._items)
             found = left.pop(item_id, None)
             self._items = left
+            self._store.append((item_id, None))
         return found is not None
+
+    def catch_up(self) -> None:
+        with self._lock:
+            items = dict(self._items)
+            changes = self._store[self._version :]
+            for item_id, item in changes:
+                if item is None:
+                    items.pop(item_id, None)
+                else:
+                    items[item_id] = item
+            self._items, self._version = items, self._version + len(changes)
 
     def item(self, item_id: str) -> Item | None:
         return self._items.get(item_id)

@@ -74,6 +74,10 @@ class Engine(Protocol):
         """Take an item out for good; False where it was not there."""
         ...
 
+    def catch_up(self) -> None:
+        """Read the items that others have stored or deleted since it last looked; idempotent."""
+        ...
+
     def item(self, item_id: str) -> Item | None:
         """One item, None where it is unknown or deleted."""
         ...

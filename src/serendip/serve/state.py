@@ -1,7 +1,9 @@
 """The engine in force, and its replacement without a failed request.
 
 There is one reference. A request leases it for its whole life, so one answer never mixes two
-generations; a replaced engine is closed when its last lease ends.
+generations; a replaced engine is closed when its last lease ends. What was written through it while
+the next one was opened, or later by a request that still leased it, the engine in force reads from
+the store before that request is answered.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ class EngineHolder:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._watch: threading.Thread | None = None
+        self._is_behind = False
         self.failed_loads = 0
 
     @property
@@ -68,10 +71,7 @@ class EngineHolder:
 
     def swap(self, engine: Engine) -> None:
         """Answer from ``engine`` from now on; the old one ends with its last request."""
-        with self._lock:
-            old, self._slot = self._slot, _Slot(engine)
-        if old is not None:
-            self._retire(old)
+        self._replace(_Slot(engine))
 
     def watch(
         self,
@@ -93,10 +93,7 @@ class EngineHolder:
         self._stopped.set()
         if self._watch is not None:
             self._watch.join(timeout=10)
-        with self._lock:
-            slot, self._slot = self._slot, None
-        if slot is not None:
-            self._retire(slot)
+        self._replace(None)
 
     def _follow(
         self,
@@ -107,6 +104,8 @@ class EngineHolder:
         refused = ""
         while not self._stopped.wait(every_s):
             name = ""
+            if self._is_behind:
+                self._catch_up()
             try:
                 name = current_generation()
                 if name in ("", self.generation, refused):
@@ -118,16 +117,36 @@ class EngineHolder:
                 self.failed_loads += 1
                 _log.exception("generation %r could not be loaded; the old one stays", name)
 
+    def _replace(self, slot: _Slot | None) -> None:
+        with self._lock:
+            old, self._slot = self._slot, slot
+            if old is None:
+                return
+            old.retired = True
+            old.leases += 1  # ours: it must not close before the new one has caught up
+        self._release(old)
+
     def _release(self, slot: _Slot) -> None:
+        if slot.retired:
+            self._catch_up()
         with self._lock:
             slot.leases -= 1
             finished = slot.retired and slot.leases == 0
         if finished:
             slot.engine.close()
 
-    def _retire(self, slot: _Slot) -> None:
-        with self._lock:
-            slot.retired = True
-            finished = slot.leases == 0
-        if finished:
-            slot.engine.close()
+    def _catch_up(self) -> None:
+        """Let the engine in force read what was written through the ones before it.
+
+        A failure is no failure of the request that ends here, as its write is stored: the watch
+        tries again.
+        """
+        self._is_behind = False  # before the try: a failure meanwhile in another thread must stay
+        try:
+            with self.lease() as engine:
+                engine.catch_up()
+        except NotTrainedError:  # nothing answers any more
+            return
+        except Exception:  # noqa: BLE001 - whatever it is, the stored changes are read later
+            self._is_behind = True
+            _log.exception("the stored changes could not be read yet")
