@@ -67,7 +67,7 @@ def test_queries_know_what_happened_before_their_target_also_after_the_cut():
 def test_flags_of_a_small_world():
     flags = temporal(dataset_of(WORLD), 0.5).flags()
     assert flags["cold_item"].tolist() == [False, True, True, False]
-    assert flags["cold_user"].tolist() == [True] * 4
+    assert flags["cold_user"].tolist() == [True, False, True, True]  # u knows 3 at the second
     # A fifth of three items is none: there is no head.
     assert flags["tail_item"].tolist() == [True] * 4
 
@@ -83,7 +83,7 @@ def test_items_at_the_border_with_equal_counts_are_all_tail():
     assert tail == {"a": False, "b": True, "c": True, "d": True, "f": True}
 
 
-def test_a_user_with_three_train_events_is_warm():
+def test_a_user_with_three_known_events_is_warm():
     rows = [("u", name, time) for time, name in enumerate("abc")] + [("v", "a", 3), ("v", "b", 4)]
     split = temporal(dataset_of([*rows, ("u", "d", 9), ("v", "d", 9), ("w", "d", 9)]), 5 / 8)
     flags = dict(zip(split.targets.users, split.flags()["cold_user"], strict=True))

@@ -222,3 +222,57 @@ def test_suggestions_continue_what_is_typed(engine: Engine) -> None:
     found = engine.suggest("the hor")
     assert found
     assert all("horror" in one.text.lower() for one in found)
+
+
+def test_an_item_is_not_shown_before_its_time(engine: Engine) -> None:
+    future, past = time.time() + 3600, time.time() - 3600
+    engine.add_items(
+        [
+            Item("soon", "Zanzibar quokka heist", "", {"genre": "horror"}, available_from=future),
+            Item("open", "Zanzibar quokka heist two", "", {"genre": "horror"}, available_from=past),
+        ]
+    )
+    found = ids(engine.search("zanzibar quokka heist", k=100))
+    assert "open" in found
+    assert "soon" not in found
+    assert "soon" not in ids(engine.similar("open", k=100))
+
+
+def test_a_deleted_item_is_no_reason(engine: Engine) -> None:
+    engine.add_events([click("mourner", "i3"), click("mourner", "i6")])
+    engine.delete_item("i6")
+    for item in engine.recommend("home", "mourner", k=20).items:
+        assert "number 6" not in item.reason
+        told = engine.explain(item.item_id, "home", "mourner").evidence
+        assert "i6" not in {one.item_id for one in told}
+
+
+def test_nobody_is_said_to_have_chosen_a_new_item(engine: Engine) -> None:
+    engine.add_items([Item("fresh", "The horror tale number 99", "", {"genre": "horror"})])
+    kinds = {one.kind for one in engine.explain("fresh", "similar", item_ids=["i0"]).evidence}
+    assert "content" in kinds
+    assert not kinds & {"transition", "neighbour", "popular"}
+
+
+def test_what_was_seen_long_ago_stays_hidden_behind_a_long_history(engine: Engine) -> None:
+    old = Event("reader", "i9", 1_000_000_000.0, "like")
+    many = [Event("reader", "i0", 1_100_000_000.0 + step, "click") for step in range(600)]
+    engine.add_events([old, *many])
+    assert "i9" not in ids(engine.recommend("home", "reader", k=100))
+
+
+def test_impressions_are_no_taste(engine: Engine) -> None:
+    engine.add_events([click("viewer", "i3", "impression")])
+    assert engine.recommend("home", "viewer", k=60).items
+    assert "i3" in ids(engine.recommend("home", "viewer", k=60))
+
+
+def test_writes_of_another_engine_are_taken_in(engine: Engine, shop: Path) -> None:
+    other = Engine.open(shop)
+    engine.delete_item("i8")
+    engine.add_items([Item("elsewhere", "Posted through the other one", "", {"genre": "x"})])
+    assert other.item("i8") is not None
+    other.catch_up()
+    assert other.item("i8") is None
+    assert ids(other.search("posted through the other one"))[0] == "elsewhere"
+    other.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from serendip.engine.workspace import Workspace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.fit import Fitter
+from serendip.workflow.judging import JudgedSplit, JudgeTask, judge
 
 CUT = 0.7
 
@@ -122,3 +125,39 @@ def test_the_poison_would_be_seen_by_a_trainer_that_reads_everything(tmp_path: P
     late = replace(temporal(poisoned(dataset), CUT), train=poisoned(dataset))
     state = fit(workspace, late, tmp_path)
     assert int(state.counts.argmax()) == state.catalogue.vocabulary.number("poison")
+
+
+def judged(folder: Path, poison: bool) -> JudgedSplit:
+    """Judge one cut of a stored shop; with poison, its future holds one item only."""
+    write_files(folder)
+    workspace = Workspace.open(folder)
+    items = [*read_items(workspace.settings.items, folder), Item("poison", "The poison tale")]
+    events = list(read_events(workspace.settings.events, folder))
+    cut = sorted(event.timestamp for event in events)[int(CUT * len(events))]
+    if poison:
+        events = [replace(e, item_id="poison") if e.timestamp >= cut else e for e in events]
+    with closing(workspace.open_store()) as store:
+        store.import_all(items, events)
+    return judge(JudgeTask(os.fspath(folder), CUT, 1.0, 0))
+
+
+def test_what_a_report_judges_was_fitted_without_a_row_after_the_cut(tmp_path: Path) -> None:
+    honest, other = (judged(tmp_path / str(p), p) for p in (False, True))
+    names = [np.array(split.item_ids) for split in (honest, other)]
+    assert dict(zip(names[0], honest.counts.tolist(), strict=True)) == dict(
+        zip(names[1], other.counts.tolist(), strict=True)
+    )
+    answers = []
+    for split, own in zip((honest, other), names, strict=True):
+        rows: dict[str, int] = {}
+        for row, user in enumerate(split.users):
+            rows.setdefault(user, row)  # at its first target a user's whole history is the past
+        answers.append(
+            {
+                (user, system): [own[item] for item in lists[row] if item >= 0]
+                for system, lists in split.lists.items()
+                for user, row in rows.items()
+            }
+        )
+    assert len(answers[0]) > 20
+    assert answers[0] == answers[1]

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import numpy as np
+
+from serendip.data.arrays import TimeArray
 from serendip.data.vocabulary import Vocabulary
 
 Attribute: TypeAlias = str | float | tuple[str, ...]
@@ -44,13 +47,20 @@ class Item:
 
 
 class Catalogue:
-    """Items by number; the vocabulary of their ids belongs to it."""
+    """Items by number, with their ids and the Unix seconds (N,) from which they may be shown."""
 
-    __slots__ = ("items", "vocabulary")
+    __slots__ = ("available_from", "items", "vocabulary")
 
     def __init__(self, items: Iterable[Item]) -> None:
         self.items: tuple[Item, ...] = tuple(items)
         self.vocabulary = Vocabulary(item.item_id for item in self.items)
+        self.available_from: TimeArray = np.fromiter(
+            (
+                -np.inf if item.available_from is None else item.available_from
+                for item in self.items
+            ),
+            dtype=np.float64,
+        )
 
     def __len__(self) -> int:
         return len(self.items)

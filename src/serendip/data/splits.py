@@ -112,18 +112,16 @@ class Split:
 
         ``cold_item``: no event in train. ``tail_item``: outside the 20 % of train items with most
         events; where the border falls among items with equally many events, all of them are tail,
-        so the tail is never smaller than 80 %. ``cold_user``: fewer than 3 events in train.
+        so the tail is never smaller than 80 %. ``cold_user``: fewer than 3 events are
+        known when the target is asked for.
         """
         counts = np.zeros(len(self.catalogue), dtype=np.int32)
         counts[: self.train.num_items] = self.train.item_counts()
-        by_user = np.bincount(self.train.events.users, minlength=self.train.num_users)
-        numbers = self.train.users.numbers(self.targets.users)
-        own = np.append(by_user, 0)[numbers]  # an unknown user is number -1: the appended 0
         popularity = counts[self.targets.items]
         return {
             "cold_item": popularity == 0,
             "tail_item": popularity <= _tail_border(counts[: self.train.num_items]),
-            "cold_user": own < COLD_USER_BELOW,
+            "cold_user": self.targets.known < COLD_USER_BELOW,
         }
 
 

@@ -43,6 +43,7 @@ HISTORY = (
     .limit(bindparam("most"))
 )
 HISTORY_BEFORE = HISTORY.where(EVENTS.c.timestamp < bindparam("time"))
+CHOSEN = select(EVENTS.c.item_id, EVENTS.c.action).where(EVENTS.c.user_id == bindparam("user"))
 EVENT_COLUMNS = select(*_EVENT[:5]).order_by(EVENTS.c.timestamp, EVENTS.c.seq)
 USERS = (
     select(EVENTS.c.user_id, func.count().label("events"))

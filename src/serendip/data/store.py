@@ -195,6 +195,14 @@ class Store:
             rows = connection.execute(statement, values).all()
         return [Event(*row) for row in reversed(rows)]
 
+    def chosen(self, user_id: str) -> list[tuple[str, str]]:
+        """(item_id, action) of every event of a user, in no order, repetitions included."""
+        if id_problem(user_id):
+            return []
+        with self._database.read() as connection:
+            rows = connection.execute(self._sql.CHOSEN, {"user": user_id})
+            return [(row[0], row[1]) for row in rows]
+
     def users(self, limit: int) -> list[tuple[str, int]]:
         """(user_id, number of events), most active first."""
         most = min(max(limit, 0), _MOST)

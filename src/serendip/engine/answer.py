@@ -64,7 +64,8 @@ class Evidence:
     """One ground for showing an item.
 
     Args:
-        kind: ``transition``, ``neighbour``, ``content``, ``code``, ``word`` or ``popular``.
+        kind: ``transition``, ``neighbour``, ``content``, ``code``, ``word``, ``popular``
+            or ``new``.
         text: one sentence for people.
         weight: strength, higher is stronger; comparable within one kind only.
         item_id: the item of the history or context that it rests on; empty where there is none.

@@ -20,7 +20,7 @@ import numpy as np
 from serendip.content.features import encode_new
 from serendip.content.text import TextEncoder, open_encoder
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.event import ActionRules, Event
+from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.query import History, Query, Surface
 from serendip.data.semantic_ids import code_name
@@ -32,7 +32,8 @@ from serendip.engine.explain import Explainer, group_name
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.features import feature_matrix
 from serendip.engine.generation import Generation, open_current
-from serendip.engine.pipeline import Result, run
+from serendip.engine.histories import history_from, seen_items
+from serendip.engine.pipeline import HISTORY_LIMIT, Result, run
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.engine.surfaces import SurfaceConfig
@@ -40,8 +41,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
 from serendip.search.analysis import normalise
 
-HISTORY_LIMIT = 10_000
-"""Most recent events of a user that a request reads."""
+_WORDS = ("title match", "bm25")
 
 
 class Engine:
@@ -63,7 +63,8 @@ class Engine:
         self._store = store
         self._writing = threading.Lock()
         self._encode_text = lru_cache(maxsize=4096)(self._encode_uncached)
-        self._catch_up(int(generation.manifest["item_version"]))
+        self._item_version = int(generation.manifest["item_version"])
+        self.catch_up()
 
     @classmethod
     def open(cls, folder: Path | str) -> Engine:
@@ -83,11 +84,27 @@ class Engine:
         """Close the store; requests in flight finish first where the caller waited for them."""
         self._store.close()
 
+    def catch_up(self) -> None:
+        """Take in what was posted or deleted in the store since this engine last looked.
+
+        Needed once after opening, and when another engine over the same store took writes.
+        """
+        with self._writing:
+            version = self._store.max_version()
+            if version == self._item_version:
+                return
+            items = self._store.items_after(self._item_version)
+            state = self._state_with(items, self._state) if items else self._state
+            numbers = state.catalogue.vocabulary.numbers(self._store.deleted_ids())
+            self._state = state.with_hidden(numbers[numbers >= 0])
+            self._item_version = version
+
     def search(self, text: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
         """Find items by words, ranked for the user where one is given; no words find nothing."""
         if not normalise(text):
             return Answer(uuid.uuid4().hex, self.generation, "search", ())
-        return self._answer(self._query("search", user_id, text), k, cursor)
+        state = self._state
+        return self._answer(self._query(state, "search", user_id, text), state, k, cursor)
 
     def recommend(
         self,
@@ -98,11 +115,13 @@ class Engine:
         cursor: str = "",
     ) -> Answer:
         """Recommend for a surface; ``item_ids`` is the context (item looked at, cart)."""
-        return self._answer(self._query(surface, user_id, item_ids=item_ids), k, cursor)
+        state = self._state
+        query = self._query(state, surface, user_id, item_ids=item_ids)
+        return self._answer(query, state, k, cursor)
 
     def similar(self, item_id: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
         """Items similar to one item."""
-        return self._answer(self._query("similar", user_id, item_ids=[item_id]), k, cursor)
+        return self.recommend("similar", user_id, [item_id], k, cursor)
 
     def suggest(self, text: str, user_id: str = "", k: int = 8) -> list[Suggestion]:
         """Queries worth typing, each of which finds something."""
@@ -127,7 +146,7 @@ class Engine:
         """Why an item is, or is not, in the answer to this request."""
         state = self._state
         item = self._number(item_id, state)
-        query = self._query(surface, user_id, text, item_ids)
+        query = self._query(state, surface, user_id, text, item_ids)
         result = run([query], self._surface(surface), state)[0]
         places = np.flatnonzero(result.items.item_nums == item)
         if len(places):
@@ -138,7 +157,7 @@ class Engine:
         explainer = Explainer(state, query, np.array([item], np.int32))
         return Explanation(
             item_id,
-            tuple(explainer.evidence([parts.get("title match", math.nan)])[0]),
+            tuple(explainer.evidence(*([parts.get(name, math.nan)] for name in _WORDS))[0]),
             parts,
             code_name(state.features.codes[item]),
             result.trace,
@@ -209,7 +228,8 @@ class Engine:
 
     def queries(self, surface: Surface, user_ids: Sequence[str]) -> list[Query]:
         """One query per user, for batch jobs."""
-        return [self._query(surface, user_id) for user_id in user_ids]
+        state = self._state
+        return [self._query(state, surface, user_id) for user_id in user_ids]
 
     def run(self, queries: Sequence[Query], surface: str) -> list[Result]:
         """Answer many queries of one surface without wording reasons; for batch jobs."""
@@ -219,14 +239,14 @@ class Engine:
         """External ids of numbers that ``run`` returned."""
         return self._state.catalogue.vocabulary.ids_of(item_nums)
 
-    def _answer(self, query: Query, k: int, cursor: str) -> Answer:
+    def _answer(self, query: Query, state: EngineState, k: int, cursor: str) -> Answer:
         if k < 1:
             raise DataError(f"k = {k}.", "Ask for 1 item or more.")
-        state, offset = self._state, offset_of(cursor)
+        offset = offset_of(cursor)
         result = run([query], self._surface(query.surface), state)[0]
         page = result.items.take(np.arange(offset, min(offset + k, len(result.items))))
-        matches = page.fields["title match"]
-        reasons = Explainer(state, query, page.item_nums).reasons(matches.tolist())
+        words = (page.fields[name].tolist() for name in _WORDS)
+        reasons = Explainer(state, query, page.item_nums).reasons(*words)
         items = []
         for row, item in enumerate(page.item_nums):
             parts = _finite_parts(np.array([page.fields[name][row] for name in FEATURES]))
@@ -243,24 +263,35 @@ class Engine:
         )
 
     def _query(
-        self, surface: str, user_id: str = "", text: str = "", item_ids: Sequence[str] = ()
+        self,
+        state: EngineState,
+        surface: str,
+        user_id: str = "",
+        text: str = "",
+        item_ids: Sequence[str] = (),
     ) -> Query:
-        self._surface(surface)
-        state = self._state
+        """Ids to numbers of one state, text to a vector, the user's history from the store."""
+        hide_seen = self._surface(surface).hide_seen
+        history = self._history_of(user_id, state) if user_id else History()
+        is_whole = len(history) < HISTORY_LIMIT
         sources = [self._number(item_id, state) for item_id in item_ids]
         return Query(
             surface=surface,  # type: ignore[arg-type]
             text=text,
             text_vector=self._encode_text(text) if text.strip() else None,
             user_id=user_id,
-            history=self._history_of(user_id, state) if user_id else History(),
+            history=history,
             source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
+            exclude=NO_ITEMS if is_whole or not hide_seen else self._seen_by(user_id, state),
             time=time.time(),
         )
 
     def _history_of(self, user_id: str, state: EngineState) -> History:
         events = self._store.history(user_id, HISTORY_LIMIT)
         return history_from(events, state, self.settings.actions)
+
+    def _seen_by(self, user_id: str, state: EngineState) -> IntArray:
+        return seen_items(self._store.chosen(user_id), state, self.settings.actions)
 
     def _surface(self, name: str) -> SurfaceConfig:
         surfaces = self.settings.all_surfaces()
@@ -303,26 +334,6 @@ class Engine:
             features = encode_new(fresh, self._encoder, state.codebooks, fields)
             state = state.with_items(fresh, features)
         return state
-
-    def _catch_up(self, version: int) -> None:
-        """Take in what was posted or deleted since the generation's snapshot."""
-        items = self._store.items_after(version)
-        if items:
-            self._state = self._state_with(items, self._state)
-        numbers = self._state.catalogue.vocabulary.numbers(self._store.deleted_ids())
-        self._state = self._state.with_hidden(numbers[numbers >= 0])
-
-
-def history_from(events: Sequence[Event], state: EngineState, rules: ActionRules) -> History:
-    """Interactions with known items as a history; everything else is left out."""
-    kept = [event for event in events if event.action not in rules.ignore]
-    numbers = state.catalogue.vocabulary.numbers(event.item_id for event in kept)
-    rows = np.flatnonzero(numbers >= 0)
-    return History(
-        numbers[rows],
-        np.array([kept[row].timestamp for row in rows], dtype=np.float64),
-        np.array([rules.is_like(kept[row].action, kept[row].value) for row in rows], np.bool_),
-    )
 
 
 def _finite_parts(features: FloatArray) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -26,15 +27,12 @@ class GivesVotes(Protocol):
 
 
 _SENTENCES = {
-    "transitions": ("transition", "Often chosen next after {title}"),
+    "transitions": ("transition", "Often chosen next after {title} or its like"),
     "item-knn": ("neighbour", "Chosen by the same people as {title}"),
     "content": ("content", "Similar to {title}"),
 }
 _LEAST_VOTE = {"content": 0.3}
 """Weaker likeness is no reason that a person would accept."""
-
-_ALIKE = 0.5
-"""Title matches from here on look alike to a person."""
 
 _PER_MODEL = 2
 _RECENT = 20
@@ -55,13 +53,14 @@ class Explainer:
     query: Query
     items: IntArray
 
-    def evidence(self, matches: Sequence[float]) -> list[list[Evidence]]:
+    def evidence(self, matches: Sequence[float], scores: Sequence[float]) -> list[list[Evidence]]:
         """All grounds for showing each item, strongest kind first.
 
         Args:
             matches: per item how well its title matches the text; NaN where there is no text.
+            scores: per item its BM25, 0 where it has none of the words; NaN where there is no text.
         """
-        found = [self._words(match) for match in matches]
+        found = [self._words(*both) for both in zip(matches, scores, strict=True)]
         has_context = len(self.query.history) or len(self.query.source_items)
         for name, (kind, sentence) in _SENTENCES.items() if has_context else ():
             model = self.state.models.get(name)
@@ -69,33 +68,35 @@ class Explainer:
                 context, votes = model.votes(self.query, self.items)
                 for place, grounds in enumerate(found):
                     least = _LEAST_VOTE.get(name, 0.0)
-                    grounds += self._told(kind, sentence, context, votes[:, place], least)
+                    if kind == "content" or self.state.counts[self.items[place]]:
+                        grounds += self._told(kind, sentence, context, votes[:, place], least)
         for grounds, item in zip(found, self.items.tolist(), strict=True):
             grounds += self._code(item) + self._popularity(item)
         return found
 
-    def reasons(self, matches: Sequence[float]) -> list[str]:
+    def reasons(self, matches: Sequence[float], scores: Sequence[float]) -> list[str]:
         """The strongest ground of each item as one sentence; empty where there is none."""
-        return [grounds[0].text if grounds else "" for grounds in self.evidence(matches)]
+        return [grounds[0].text if grounds else "" for grounds in self.evidence(matches, scores)]
 
-    def _words(self, match: float) -> list[Evidence]:
-        if not self.query.text or not match > 0:
+    def _words(self, match: float, score: float) -> list[Evidence]:
+        if not self.query.text:
             return []
         if match >= EXACT:
             text = "The title is what you typed"
         elif match >= CORRECTED:
             text = f"Probably meant by “{self.query.text}”"
         else:
-            text = f"{'Matches' if match >= _ALIKE else 'Related to'} “{self.query.text}”"
-        return [Evidence("word", text, round(float(match), 3))]
+            text = f"{'Has words of' if score > 0 else 'Related to'} “{self.query.text}”"
+        return [Evidence("word", text, round(max(match, 0.0) if match == match else 0.0, 3))]
 
     def _told(
         self, kind: str, sentence: str, context: IntArray, votes: FloatArray, least: float
     ) -> list[Evidence]:
         """The strongest votes of one model for one item, in words."""
         told = []
-        for row in np.argsort(-votes, kind="stable")[:_PER_MODEL]:
-            if votes[row] > least:
+        shown = np.where(self.state.hidden[context], 0.0, votes)
+        for row in np.argsort(-shown, kind="stable")[:_PER_MODEL]:
+            if shown[row] > least:
                 anchor = self.state.catalogue[int(context[row])]
                 text = sentence.format(title=anchor.title or anchor.item_id)
                 told.append(Evidence(kind, text, round(float(votes[row]), 4), anchor.item_id))
@@ -104,7 +105,7 @@ class Explainer:
     def _code(self, item: int) -> list[Evidence]:
         query, codes = self.query, self.state.features.codes
         anchors = query.source_items if len(query.source_items) else query.history.item_nums
-        anchors = anchors[-_RECENT:]
+        anchors = anchors[~self.state.hidden[anchors]][-_RECENT:]
         if not len(anchors):
             return []
         shared = common_prefix(codes[item][None, :], codes[anchors])
@@ -116,17 +117,18 @@ class Explainer:
             self.state.catalogue[int(anchors[nearest])],
             group_name(self.state, item, depth),
         )
-        text = f"In the same group as {anchor.title}" + (f": {name}" if name else "")
+        text = f"In the same group as {anchor.title or anchor.item_id}" + (
+            f": {name}" if name else ""
+        )
         return [Evidence("code", text, float(depth), anchor.item_id)]
 
     def _popularity(self, item: int) -> list[Evidence]:
         count = int(self.state.counts[item])
         if count == 0:
             return [Evidence("new", "New here", 0.0)]
-        higher = float((self.state.counts > count).mean())
-        share = max(1, round(100 * higher))
-        text = f"Among the {share} % most popular, with {count:,} interactions"
-        return [Evidence("popular", text, float(count))] if higher <= _POPULAR_SHARE else []
+        place = (int((self.state.counts > count).sum()) + 1) / self.state.num_items
+        text = f"Among the {math.ceil(100 * place)} % most popular, with {count:,} interactions"
+        return [Evidence("popular", text, float(count))] if place <= _POPULAR_SHARE else []
 
 
 def group_name(state: EngineState, item: int, depth: int = 2) -> str:

@@ -6,6 +6,7 @@ the trace. Filtering first means that quotas are never filled with items that ca
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -27,13 +28,26 @@ class Filter(Protocol):
 
 
 class NotDeleted:
-    """Removes deleted items, and those whose time has not come."""
+    """Removes deleted items."""
 
     name = "deleted"
 
     def keep(self, query: Query, state: EngineState) -> BoolArray:
         """True for items that exist."""
         return ~state.hidden
+
+
+class Available:
+    """Removes items whose time has not come; a query without a time sees all."""
+
+    name = "available"
+
+    def keep(self, query: Query, state: EngineState) -> BoolArray:
+        """True where ``available_from`` lies before the request."""
+        if math.isnan(query.time):
+            return np.ones(state.num_items, dtype=np.bool_)
+        keep: BoolArray = state.catalogue.available_from <= query.time
+        return keep
 
 
 class NotSeen:
@@ -63,5 +77,5 @@ class NotInContext:
 
 def filters_of(surface: SurfaceConfig) -> tuple[Filter, ...]:
     """The filters of a surface, in order."""
-    always: tuple[Filter, ...] = (NotDeleted(), NotInContext())
+    always: tuple[Filter, ...] = (NotDeleted(), Available(), NotInContext())
     return (*always, NotSeen()) if surface.hide_seen else always

@@ -7,7 +7,7 @@ fallback is reciprocal rank over the sources. Every stage leaves a count in the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from serendip.engine.surfaces import TASKS, SurfaceConfig
 from serendip.errors import SerendipError
 from serendip.models.ranker import action_value
 from serendip.search.understanding import CORRECTED
+
+HISTORY_LIMIT = 500
+"""Models and features read this many recent events; filters see all that the query carries."""
 
 _PIN = 1_000.0
 """Value of exact titles; far above any sum of weighted probabilities."""
@@ -81,7 +84,8 @@ def _filtered(
         for row, query in enumerate(queries):
             allowed[row] &= stage.keep(query, state)
             traces[row][f"after {stage.name}"] = int(allowed[row].sum())
-    return Batch(queries, surface, state, allowed), traces
+    recent = [replace(query, history=query.history.last(HISTORY_LIMIT)) for query in queries]
+    return Batch(recent, surface, state, allowed), traces
 
 
 def _retrieved(batch: Batch, traces: list[dict[str, int]]) -> dict[str, list[ItemList]]:

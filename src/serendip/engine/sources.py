@@ -1,4 +1,4 @@
-"""Sources propose candidates: one per recommender, and one for words."""
+"""Sources propose candidates: one per recommender, one for words, one for new items."""
 
 from __future__ import annotations
 
@@ -41,6 +41,19 @@ class ModelSource:
         return [top_k(row, quota) for row in masked]
 
 
+class NewItemSource:
+    """Items that nobody has chosen yet and that are most like the context: they need a start."""
+
+    name = "new-items"
+
+    def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
+        """Nearest by content among items without interactions; nothing without a context."""
+        scores = batch.scores("content")
+        new = batch.allowed & (batch.state.counts == 0)
+        masked = np.where(new & (scores > 0), scores, -np.inf)
+        return [top_k(row, quota) for row in masked]
+
+
 class WordSource:
     """What the words of the query find; proposes nothing where there is no text."""
 
@@ -60,5 +73,6 @@ class WordSource:
 
 
 def source_named(name: str) -> Source:
-    """``words``, or the recommender of that name."""
-    return WordSource() if name == WordSource.name else ModelSource(name)
+    """``words``, ``new-items``, or the recommender of that name."""
+    own: dict[str, Source] = {WordSource.name: WordSource(), NewItemSource.name: NewItemSource()}
+    return own.get(name) or ModelSource(name)

@@ -44,7 +44,8 @@ _BEHAVIOUR = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 
 
 DEFAULT_SURFACES: dict[Surface, SurfaceConfig] = {
     "home": SurfaceConfig(
-        task="home", sources={**_BEHAVIOUR, "popularity": 100, "popularity-recent": 50}
+        task="home",
+        sources={**_BEHAVIOUR, "popularity": 100, "popularity-recent": 50, "new-items": 10},
     ),
     "similar": SurfaceConfig(
         task="similar",

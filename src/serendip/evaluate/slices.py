@@ -22,7 +22,7 @@ _SLICES: dict[str, tuple[str, bool]] = {
     "cold users": ("cold_user", True),
 }
 """Slice -> (flag, value). A cold item has no event in the train part, a tail item is among the 80 %
-least popular, a cold user has fewer than 3 events in the train part."""
+least popular, a cold user has fewer than 3 events that are known at the request."""
 
 FLAGS = tuple(sorted({flag for flag, _ in _SLICES.values()}))
 

@@ -95,13 +95,19 @@ def _requests(
     moments = [split.targets.moment(int(row), FUTURE) for row in chosen[: NUM_HOME + NUM_SIMILAR]]
     return {
         "home": [LabelledQuery(Query("home", history=h), i, w) for h, i, w in moments[:NUM_HOME]],
-        "similar": [_similar(h, i, w) for h, i, w in moments[-NUM_SIMILAR:] if len(h)],
+        "similar": [
+            _similar(h, i, w, place % 2 == 0)
+            for place, (h, i, w) in enumerate(moments[-NUM_SIMILAR:])
+            if len(h)
+        ],
         "search": _search(examples, [moment[0] for moment in moments], rng),
     }
 
 
-def _similar(history: History, items: IntArray, liked: BoolArray) -> LabelledQuery:
-    query = Query("similar", source_items=history.item_nums[-1:], history=history)
+def _similar(history: History, items: IntArray, liked: BoolArray, is_known: bool) -> LabelledQuery:
+    """An item page; every second one is looked at by a visitor without a past."""
+    past = history if is_known else History()
+    query = Query("similar", source_items=history.item_nums[-1:], history=past)
     return LabelledQuery(query, items, liked)
 
 

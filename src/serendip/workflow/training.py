@@ -7,8 +7,10 @@ import json
 import tempfile
 from contextlib import closing
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
+import serendip
 from serendip import __version__
 from serendip.content.cache import VectorCache
 from serendip.content.semantic_ids import quality
@@ -86,6 +88,16 @@ def train_workspace(
             return publish(workspace.generations, state.save, facts)
 
 
+@cache
+def code_digest() -> str:
+    """SHA-256 over the package's own sources and the locked weights."""
+    digest = hashlib.sha256(__version__.encode())
+    package = Path(serendip.__file__).parent
+    for path in sorted((*package.rglob("*.py"), *package.rglob("*.lock"))):
+        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def fingerprint(workspace: Workspace, seed: int) -> str:
     """A hash of what decides the numbers of a report or generation made from imported files.
 
@@ -93,7 +105,7 @@ def fingerprint(workspace: Workspace, seed: int) -> str:
     when ``serendip train`` is called, not whenever something looks.
     """
     parts = {
-        "code": __version__,
+        "code": code_digest(),
         "settings": workspace.settings.model_dump(mode="json"),
         "import": imported_digest(workspace),
         "seed": seed,
