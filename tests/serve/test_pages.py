@@ -51,7 +51,7 @@ def parsed(html: str) -> Balance:
 
 
 PAGES = ["/", "/?user=u", "/search", "/search?q=drama&user=u", "/search?q=zzz", "/items/f1?user=u"]
-PAGES += ["/why?item_id=f1&user=u", "/more?user=u&cursor=18&first=19", "/items/none"]
+PAGES += ["/why?item_id=f1&user=u", "/more?user=u&cursor=18&first=18", "/items/none"]
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -77,7 +77,7 @@ def test_a_new_visitor_gets_an_id_that_all_links_carry(client):
 
 def test_the_feed_changes_after_a_like_without_any_script(client):
     before = client.get("/?user=u").text
-    form = {"user": "u", "item_id": "f3", "surface": "home", "request_id": "r1", "position": "1"}
+    form = {"user": "u", "item_id": "f3", "surface": "home", "request_id": "r1", "position": "0"}
     response = client.post("/like", data=form)
     assert response.status_code == 303
     assert response.headers["location"] == "/items/f3?user=u"
@@ -115,8 +115,35 @@ def test_show_more_leads_to_the_end_and_shows_each_item_once(client):
 
 
 def test_positions_count_on_over_the_pages(client):
-    html = client.get("/more?user=u&cursor=18&first=19&surface=home").text
+    html = client.get("/more?user=u&cursor=18&first=18&surface=home").text
     assert re.findall(r'data-position="(\d+)"', html)[:2] == ["18", "19"]
+    assert re.findall(r'name="position" value="(\d+)"', html)[:2] == ["18", "19"]
+    assert "first=42" in html
+
+
+@pytest.mark.parametrize("path", ["/", "/more?user=u&cursor=18&first=18&surface=home"])
+def test_a_like_by_form_tells_the_same_place_as_a_click(client, path):
+    html = client.get(path).text
+    clicks = re.findall(r'data-surface="home" data-request="[^"]*" data-position="(\d+)"', html)
+    forms = re.findall(r'value="home">\s*<input[^>]*>\s*<input[^>]*value="(\d+)"', html)
+    assert clicks
+    assert clicks == forms
+
+
+@pytest.mark.parametrize("position", ["-1", "2147483648", "1.5"])
+def test_a_place_that_no_answer_has_is_refused(client, position):
+    form = {"user": "u", "item_id": "f3", "position": position}
+    response = client.post("/like", data=form)
+    assert response.status_code == 422
+    assert "position" in response.text
+    assert client.engine.history("u") == []
+
+
+def test_a_form_of_too_many_fields_is_refused(client):
+    form = {"item_id": "f3", **{f"extra{number}": "x" for number in range(20)}}
+    response = client.post("/like", data=form)
+    assert response.status_code == 422
+    assert "more than 20 fields" in response.text
 
 
 def test_the_item_page_shows_attributes_codes_and_similar_items(client):
@@ -134,8 +161,13 @@ def test_why_is_a_page_of_its_own_and_a_panel(client):
     page = client.get("/why?item_id=f9&user=u").text
     panel = client.get("/why?item_id=f9&user=u", headers={"hx-request": "true"}).text
     for html in (page, panel):
-        order = [html.index(word) for word in ("The evidence", "The numbers", "The stages")]
+        order = [
+            html.index(word)
+            for word in ("The evidence", '<details class="details">', "The numbers", "The stages")
+        ]
         assert order == sorted(order)
+        assert "<dt>What it is (similarity)</dt>" in html
+        assert "<dt>popularity</dt>" in html
         assert "Similar to Film 003" in html
         assert "nan" not in html
     assert "<html" in page

@@ -70,6 +70,7 @@ Text = Annotated[str, Field(max_length=limits.MAX_QUERY_CHARS), AfterValidator(_
 LongText = Annotated[str, Field(max_length=limits.MAX_TEXT_CHARS), AfterValidator(_storable)]
 Cursor = Annotated[str, Field(max_length=limits.MAX_CURSOR_CHARS), AfterValidator(_storable)]
 Count = Annotated[int, Field(ge=1, le=limits.MAX_K), BeforeValidator(_whole_number)]
+Place = Annotated[int, Field(ge=0, lt=2**31), BeforeValidator(_whole_number)]
 Ids = Annotated[list[Id], Field(max_length=limits.MAX_SOURCE_ITEMS), BeforeValidator(_as_list)]
 Number = Annotated[float, AfterValidator(_finite)]
 Time = Annotated[float, AfterValidator(_time)]

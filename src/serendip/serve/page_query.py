@@ -6,10 +6,10 @@ import secrets
 from typing import Any
 from urllib.parse import parse_qsl
 
-from pydantic import Field
 from starlette.requests import Request
 
 from serendip.data import Surface
+from serendip.errors import DataError
 from serendip.serve import fields
 
 _MAX_FIELDS = 20
@@ -27,8 +27,8 @@ class PageQuery(fields.Wire):
     cursor: fields.Cursor = ""
     """Where the next part of a list starts."""
 
-    first: fields.Count = 1
-    """1-based place of the first item of the next part."""
+    first: fields.Place = 0
+    """0-based place of the first item of the next part."""
 
     item_id: fields.OptionalId = ""
     """The item that is explained or liked."""
@@ -42,8 +42,8 @@ class PageQuery(fields.Wire):
     request_id: fields.OptionalId = ""
     """The answer it was part of."""
 
-    position: fields.Count | None = Field(default=None)
-    """1-based place in that answer."""
+    position: fields.Place | None = None
+    """0-based place in that answer."""
 
 
 def page_query(request: Request) -> PageQuery:
@@ -59,13 +59,14 @@ async def form_query(request: Request) -> PageQuery:
     """The fields of a posted form.
 
     Raises:
-        DataError: a known one has a wrong value, or the body is no form.
+        DataError: a known one has a wrong value, or there are too many.
     """
     text = (await request.body()).decode("utf-8", "replace")
     try:
-        return _read(dict(parse_qsl(text, max_num_fields=_MAX_FIELDS)))
+        values = dict(parse_qsl(text, max_num_fields=_MAX_FIELDS))
     except ValueError:
-        return _read({})
+        raise DataError(f"the form has more than {_MAX_FIELDS} fields.") from None
+    return _read(values)
 
 
 def visitor_id() -> str:

@@ -163,7 +163,7 @@ def _like(asked: PageQuery) -> Event:
         time.time(),
         "like",
         request_id=asked.request_id,
-        position=None if asked.position is None else asked.position - 1,
+        position=asked.position,
         surface=asked.surface,
         query=asked.q,
     )

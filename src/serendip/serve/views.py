@@ -21,6 +21,7 @@ from serendip.serve.cards import (
     meta_of,
 )
 from serendip.serve.engine_api import Engine
+from serendip.serve.labels import number_label, stage_label
 from serendip.serve.page_query import PageQuery
 from serendip.serve.routes import unknown_item
 
@@ -87,10 +88,9 @@ def more(engine: Engine, asked: PageQuery) -> dict[str, Any]:
         answer = engine.search(asked.q, asked.user, _FOUND_ITEMS, asked.cursor)
     else:
         answer = engine.recommend("home", asked.user, (), _FOUND_ITEMS, asked.cursor)
-    first = asked.first - 1
     return _frame(engine, asked, history) | {
-        "cards": cards_of(engine, answer, context, first),
-        "more_link": _more_link(answer, context, first + _FOUND_ITEMS),
+        "cards": cards_of(engine, answer, context, asked.first),
+        "more_link": _more_link(answer, context, asked.first + _FOUND_ITEMS),
     }
 
 
@@ -136,11 +136,14 @@ def why(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     return _frame(engine, asked, history) | {
         "card": card_of(engine, found, Context(asked.user, surface)),
         "grounds": [_ground(engine, one, asked.user) for one in told.evidence],
-        "parts": parts,
-        "stages": [(name, count, _percent(count / widest)) for name, count in told.trace.items()],
+        "parts": [(number_label(name), value) for name, value in parts.items()],
+        "stages": [
+            (stage_label(name), count, _percent(count / widest))
+            for name, count in told.trace.items()
+        ],
         "semantic_id": told.semantic_id,
         "code_label": engine.code_label(asked.item_id),
-        "place": None if told.position is None else told.position + 1,
+        "position": told.position,
         "surface": surface,
     }
 
@@ -199,7 +202,7 @@ def _more_link(answer: Answer, context: Context, shown: int) -> str:
         "user": context.user_id,
         "surface": context.surface,
         "cursor": answer.next,
-        "first": str(shown + 1),
+        "first": str(shown),
     }
     if context.q:
         values["q"] = context.q

@@ -1,0 +1,58 @@
+"""What the page calls the numbers and the stages of an explanation."""
+
+from __future__ import annotations
+
+_NUMBERS = {
+    "transitions": "Chosen next (score)",
+    "transitions relative": "Chosen next, share of its best",
+    "item-knn": "Chosen by the same people (score)",
+    "item-knn relative": "Chosen by the same people, share of its best",
+    "retriever": "Unified model (similarity)",
+    "retriever relative": "Unified model, distance to its best",
+    "content": "What it is (similarity)",
+    "content relative": "What it is, distance to its best",
+    "last item cosine": "Likeness to the last item",
+    "query cosine": "Likeness to the words in meaning",
+    "bm25": "Words found (BM25)",
+    "title match": "Title matches the words",
+    "log popularity": "Popularity (log)",
+    "log recent popularity": "Popularity of late (log)",
+    "quality": "Quality",
+    "best code match": "Levels shared with the nearest item",
+    "mean code match": "Levels shared on average",
+    "log history length": "Length of the history (log)",
+    "liked share": "Share of likes in the history",
+}
+
+_STAGES = {
+    "catalogue": "In the catalogue",
+    "after deleted": "Not deleted",
+    "after available": "Available",
+    "after seen": "Not seen yet",
+    "after context": "Not the item itself",
+    "candidates": "Candidates, each once",
+}
+
+_SOURCES = {
+    "transitions": "what people choose next",
+    "item-knn": "the same people",
+    "retriever": "the unified model",
+    "content": "what it is",
+    "words": "the words",
+    "popularity": "popularity",
+    "popularity-recent": "popularity of late",
+    "new-items": "new items",
+}
+
+
+def number_label(name: str) -> str:
+    """Words for a number of an explanation; an unknown one keeps its name."""
+    return _NUMBERS.get(name, name)
+
+
+def stage_label(name: str) -> str:
+    """Words for a stage of an explanation; an unknown one keeps its name."""
+    source = name.removeprefix("from ")
+    if source != name and source in _SOURCES:
+        return f"From {_SOURCES[source]}"
+    return _STAGES.get(name, name)
