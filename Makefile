@@ -39,6 +39,6 @@ lint: .venv/.lint
 	touch $@
 
 clean:
-	rm -rf .venv demo report.json report.html
+	rm -rf .venv demo
 
 .PHONY: demo test lint clean
