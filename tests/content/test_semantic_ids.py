@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import faiss
 import numpy as np
 import pytest
@@ -11,12 +9,10 @@ from hypothesis import strategies as st
 from serendip.content.semantic_ids import (
     ResidualKMeans,
     ResidualKMeansConfig,
-    open_codebooks,
     quality,
-    save_codebooks,
 )
 from serendip.data.arrays import FloatArray
-from serendip.errors import ArtefactError, DataError
+from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
 
 
@@ -131,21 +127,3 @@ def test_quality_stays_within_its_bounds(rows: list[tuple[int, int]]) -> None:
     for used, dead, perplexity in zip(found.used, found.dead, found.perplexity, strict=True):
         assert used + dead == 4
         assert 1 - 1e-9 <= perplexity <= used + 1e-9
-
-
-def test_codebooks_open_as_they_were_saved(tmp_path: Path) -> None:
-    codebooks, codes = ResidualKMeans().fit(vectors(60))
-    save_codebooks(codebooks, tmp_path)
-    opened = open_codebooks(tmp_path)
-    assert np.array_equal(opened.centroids, codebooks.centroids)
-    assert np.array_equal(opened.assign(vectors(60)), codes)
-
-
-def test_torn_codebooks_are_an_artefact_error(tmp_path: Path) -> None:
-    codebooks, _ = ResidualKMeans().fit(vectors(60))
-    save_codebooks(codebooks, tmp_path)
-    file = tmp_path / "centroids.npy"
-    for length in (0, 10, file.stat().st_size - 4):
-        file.write_bytes(file.read_bytes()[:length])
-        with pytest.raises(ArtefactError, match="no readable codebooks"):
-            open_codebooks(tmp_path)

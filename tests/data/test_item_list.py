@@ -11,7 +11,8 @@ SCORES = st.lists(st.floats(width=32, allow_infinity=False), max_size=12)
 
 
 def listed(scores):
-    return ItemList.of(range(len(scores)), scores).with_field("copy", np.array(scores, np.float32))
+    column = np.array(scores, np.float32)
+    return ItemList(np.arange(len(scores), dtype=np.int32), column, {"copy": column})
 
 
 def test_sorting_puts_the_highest_first_nan_last_and_keeps_ties():
@@ -38,13 +39,7 @@ def test_columns_have_one_length():
     with pytest.raises(DataError, match="'scores' has 1 values for 2 items"):
         ItemList.of([1, 2], [0.0])
     with pytest.raises(DataError, match="'part' has 3 values for 2 items"):
-        ItemList.of([1, 2], [0.0, 1.0]).with_field("part", np.zeros(3))
-
-
-def test_other_scores_keep_items_and_fields():
-    items = listed([1.0, 2.0]).with_scores(np.array([4.0, 3.0]))
-    assert items.scores.dtype == np.float32
-    assert items.sorted().fields["copy"].tolist() == [1.0, 2.0]
+        ItemList(np.array([1, 2], np.int32), np.zeros(2, np.float32), {"part": np.zeros(3)})
 
 
 def test_an_empty_list_is_a_list():

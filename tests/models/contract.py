@@ -251,6 +251,65 @@ class RecommenderContract(ABC):
             reopened.score_all(queries), expected, rtol=0, atol=self.tolerance
         )
 
+    def test_an_item_appended_and_then_changed_is_the_changed_one_appended(
+        self, model: Recommender, queries: list[Query], dataset: Dataset
+    ) -> None:
+        newest = np.asarray([dataset.num_items], dtype=np.int32)
+        asked = [*queries, Query(source_items=newest), Query(history=History.of_items(newest))]
+        draft, final = random_features(9, 1), random_features(10, 1)
+        changed = model.with_items(draft).with_changed_items(newest, final)
+        expected = model.with_items(final).score_all(asked)
+        np.testing.assert_allclose(changed.score_all(asked), expected, rtol=0, atol=1e-5)
+
+    def test_changed_items_leave_the_old_model_alone(
+        self, model: Recommender, queries: list[Query], dataset: Dataset
+    ) -> None:
+        before = model.score_all(queries)
+        changed = model.with_changed_items(np.asarray([4, 29], np.int32), random_features(9, 2))
+        assert changed.num_items == dataset.num_items
+        assert np.isfinite(changed.score_all(queries)).all()
+        assert np.array_equal(model.score_all(queries), before)
+
+    def test_a_changed_and_reopened_model_scores_the_same(
+        self, model: Recommender, queries: list[Query], tmp_path: Path
+    ) -> None:
+        changed = model.with_changed_items(np.asarray([29, 4], np.int32), random_features(9, 2))
+        changed.save(tmp_path)
+        opened = type(model).open(tmp_path)
+        assert np.array_equal(opened.score_all(queries), changed.score_all(queries))
+        numbers, back = np.asarray([4], np.int32), random_features(11, 1)
+        np.testing.assert_allclose(
+            opened.with_changed_items(numbers, back).score_all(queries),
+            changed.with_changed_items(numbers, back).score_all(queries),
+            rtol=0,
+            atol=self.tolerance,
+        )
+
+    def test_changing_an_item_to_what_it_is_changes_no_score(
+        self, model: Recommender, queries: list[Query], dataset: Dataset
+    ) -> None:
+        assert dataset.features is not None
+        same = model.with_changed_items(np.arange(30, dtype=np.int32), dataset.features)
+        expected = model.score_all(queries)
+        np.testing.assert_allclose(same.score_all(queries), expected, rtol=0, atol=self.tolerance)
+
+    def test_changing_no_items_is_allowed(self, model: Recommender, queries: list[Query]) -> None:
+        same = model.with_changed_items(np.empty(0, np.int32), random_features(9, 0))
+        assert np.array_equal(same.score_all(queries), model.score_all(queries))
+
+    def test_only_known_items_can_change(self, model: Recommender) -> None:
+        for number in (-1, 30):
+            with pytest.raises(DataError, match=f"item number {number} "):
+                model.with_changed_items(np.asarray([3, number], np.int32), random_features(9, 2))
+
+    def test_every_changed_item_needs_its_features(self, model: Recommender) -> None:
+        with pytest.raises(DataError, match="2 changed items with features of 1"):
+            model.with_changed_items(np.asarray([3, 4], np.int32), random_features(9, 1))
+
+    def test_an_untrained_model_changes_no_items(self) -> None:
+        with pytest.raises(NotTrainedError):
+            self.make().with_changed_items(np.asarray([0], np.int32), random_features(9, 1))
+
     def test_a_catalogue_of_one_item_works(self) -> None:
         dataset = small_world(num_items=1, num_users=1, num_events=3)
         model = self.make().train(dataset)
@@ -265,21 +324,60 @@ class RecommenderContract(ABC):
         assert np.isfinite(scores).all()
 
 
-class EvidenceContract:
-    """For models that name the items of the context which spoke for an item."""
+class LocalChangeContract:
+    """For models in which an item that is neither asked about nor asked for plays no part."""
 
-    def test_evidence_names_items_of_the_context_strongest_first(
+    def test_a_changed_item_leaves_the_scores_of_the_others_alone(self, model: Recommender) -> None:
+        seen = History.of_items(np.asarray([1, 5, 2], dtype=np.int32))
+        asked = [Query(), Query(history=seen), Query(source_items=np.asarray([3], np.int32))]
+        changed = model.with_changed_items(np.asarray([7], np.int32), random_features(9, 1))
+        others = np.arange(model.num_items) != 7
+        before, after = model.score_all(asked), changed.score_all(asked)
+        np.testing.assert_allclose(after[:, others], before[:, others], rtol=0, atol=1e-5)
+
+
+class VotesContract:
+    """For models that say what each item of the context gives to an item's score."""
+
+    def test_votes_come_from_items_of_the_context(
         self, model: Recommender, queries: list[Query]
     ) -> None:
+        asked = np.asarray([5, 0, 29], dtype=np.int32)
         for query in queries:
-            best = int(model.score_all([query])[0].argmax())
-            found = model.evidence(query, best, 3)  # type: ignore[attr-defined]
+            items, votes = model.votes(query, asked)  # type: ignore[attr-defined]
             context = {*query.history.item_nums.tolist(), *query.source_items.tolist()}
-            weights = [weight for _, weight in found]
-            assert {item for item, _ in found} <= context
-            assert len(found) <= 3
-            assert weights == sorted(weights, reverse=True)
-            assert all(weight > 0 for weight in weights)
+            assert set(items.tolist()) <= context
+            assert bool(len(items)) == bool(context)
+            assert len(set(items.tolist())) == len(items)
+            assert votes.shape == (len(items), 3)
+            assert np.isfinite(votes).all()
 
-    def test_evidence_needs_a_context(self, model: Recommender) -> None:
-        assert model.evidence(Query(), 0, 3) == []  # type: ignore[attr-defined]
+    def test_votes_for_an_item_do_not_depend_on_the_others(
+        self, model: Recommender, queries: list[Query], dataset: Dataset
+    ) -> None:
+        everything = np.arange(dataset.num_items, dtype=np.int32)
+        items, votes = model.votes(queries[0], everything)  # type: ignore[attr-defined]
+        for number in (0, 7, dataset.num_items - 1):
+            alone, vote = model.votes(queries[0], everything[number, None])  # type: ignore[attr-defined]
+            assert np.array_equal(alone, items)
+            np.testing.assert_allclose(vote[:, 0], votes[:, number], rtol=0, atol=1e-6)
+
+    def test_votes_need_a_context(self, model: Recommender) -> None:
+        items, votes = model.votes(Query(), np.asarray([0, 1], np.int32))  # type: ignore[attr-defined]
+        assert len(items) == 0
+        assert votes.shape == (0, 2)
+
+
+class AddingVotesContract(VotesContract):
+    """For models whose scores are sums of votes."""
+
+    def test_votes_of_a_short_context_add_up_to_the_scores(
+        self, model: Recommender, dataset: Dataset
+    ) -> None:
+        everything = np.arange(dataset.num_items, dtype=np.int32)
+        seen = np.asarray([2, 0, 9, 2, 1, 28], dtype=np.int32)
+        for query in (Query(history=History.of_items(seen)), Query(source_items=everything[:8])):
+            _, votes = model.votes(query, everything)  # type: ignore[attr-defined]
+            scores = model.score_all([query])[0]
+            assert scores.any()
+            np.testing.assert_allclose(votes.sum(0), scores, rtol=0, atol=1e-5)

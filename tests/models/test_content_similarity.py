@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from contract import EvidenceContract, RecommenderContract, small_world
+from contract import LocalChangeContract, RecommenderContract, VotesContract, small_world
 
 from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import History, Query
@@ -10,7 +10,7 @@ from serendip.errors import DataError
 from serendip.models.content_similarity import ContentSimilarity, ContentSimilarityConfig
 
 
-class TestContentSimilarity(EvidenceContract, RecommenderContract):
+class TestContentSimilarity(VotesContract, LocalChangeContract, RecommenderContract):
     @classmethod
     def make(cls) -> ContentSimilarity:
         return ContentSimilarity()
@@ -36,12 +36,29 @@ def test_source_items_replace_the_history() -> None:
     np.testing.assert_allclose(model.score_all([query])[0], [1, 0, 0.6, 0], rtol=1e-6)
 
 
-def test_evidence_is_the_cosine_to_each_item_of_the_context() -> None:
+def test_votes_are_the_cosines_to_each_item_of_the_context() -> None:
     model = ContentSimilarity().train(four_items())
     history = History.of_items(np.asarray([0, 1, 3], dtype=np.int32))
-    found = model.evidence(Query(history=history), 2, 2)
-    assert [number for number, _ in found] == [1, 0]
-    assert [cosine for _, cosine in found] == pytest.approx([0.8, 0.6])
+    items, votes = model.votes(Query(history=history), np.asarray([2, 0], dtype=np.int32))
+    assert items.tolist() == [0, 1, 3]
+    np.testing.assert_allclose(votes, [[0.6, 1.0], [0.8, 0.0], [0.0, 0.0]], rtol=1e-6)
+
+
+def test_a_changed_item_is_like_what_its_new_text_is_like() -> None:
+    new = ItemFeatures(np.asarray([[1, 0]], np.float32), np.zeros((1, 1), np.int32), 1)
+    model = ContentSimilarity().train(four_items())
+    changed = model.with_changed_items(np.asarray([1], np.int32), new)
+    query = Query(source_items=np.asarray([1], dtype=np.int32))
+    np.testing.assert_allclose(changed.score_all([query])[0], [1, 1, 0.6, 0], rtol=1e-6)
+
+
+def test_of_an_item_changed_twice_at_once_the_last_text_counts() -> None:
+    vectors = np.asarray([[1, 0], [0, 1]], np.float32)
+    new = ItemFeatures(vectors, np.zeros((2, 1), np.int32), 1)
+    changed = ContentSimilarity().train(four_items())
+    changed = changed.with_changed_items(np.asarray([3, 3], np.int32), new)
+    query = Query(source_items=np.asarray([3], dtype=np.int32))
+    np.testing.assert_allclose(changed.score_all([query])[0], [0, 1, 0.8, 1], rtol=1e-6)
 
 
 def test_a_dataset_without_content_is_refused() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from contract import EvidenceContract, RecommenderContract
+from contract import AddingVotesContract, LocalChangeContract, RecommenderContract
 
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
@@ -11,7 +11,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.models.item_knn import ItemKNN, ItemKNNConfig
 
 
-class TestItemKNN(EvidenceContract, RecommenderContract):
+class TestItemKNN(AddingVotesContract, LocalChangeContract, RecommenderContract):
     @classmethod
     def make(cls) -> ItemKNN:
         return ItemKNN(ItemKNNConfig(num_neighbours=5))
@@ -65,8 +65,8 @@ def test_older_events_weigh_less_and_likes_more() -> None:
     assert scores[0] == pytest.approx(3 * 0.5 * 2 / np.sqrt(6) + 1 / np.sqrt(3))
 
 
-def test_evidence_adds_up_to_the_score() -> None:
-    model = ItemKNN().train(dataset_of(WORLD))
-    found = model.evidence(item(1, 2), 0, 5)
-    assert [number for number, _ in found] == [1, 2]
-    assert sum(vote for _, vote in found) == pytest.approx(model.score_all([item(1, 2)])[0, 0])
+def test_votes_are_the_similarities_to_each_item_of_the_context() -> None:
+    model = ItemKNN(ItemKNNConfig(shrinkage=0)).train(dataset_of(WORLD))
+    items, votes = model.votes(item(1, 2), np.asarray([0, 3], np.int32))
+    assert items.tolist() == [1, 2]
+    np.testing.assert_allclose(votes, [[2 / np.sqrt(6), 0], [1 / np.sqrt(3), 0]], rtol=1e-6)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
-from contract import RecommenderContract
+from contract import LocalChangeContract, RecommenderContract
 
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
@@ -12,13 +12,13 @@ from serendip.models.popularity import Popularity, PopularityConfig
 DAY = 86_400.0
 
 
-class TestPopularity(RecommenderContract):
+class TestPopularity(LocalChangeContract, RecommenderContract):
     @classmethod
     def make(cls) -> Popularity:
         return Popularity()
 
 
-class TestRecentPopularity(RecommenderContract):
+class TestRecentPopularity(LocalChangeContract, RecommenderContract):
     @classmethod
     def make(cls) -> Popularity:
         return Popularity(PopularityConfig(window_days=2))

@@ -7,7 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from contract import RecommenderContract, random_features, small_world, unit_vectors
+from contract import (
+    LocalChangeContract,
+    RecommenderContract,
+    random_features,
+    small_world,
+    unit_vectors,
+)
 
 from serendip.config import validate
 from serendip.data.dataset import Dataset, ItemFeatures
@@ -27,7 +33,7 @@ from serendip.scale.options import TrainOptions
 SMALL = RetrieverConfig(embedding_size=8, epochs=3, max_len=10, batch_size=8)
 
 
-class TestRetriever(RecommenderContract):
+class TestRetriever(LocalChangeContract, RecommenderContract):
     @classmethod
     def make(cls) -> Retriever:
         return Retriever(SMALL)
@@ -156,6 +162,19 @@ def test_it_learns_which_item_follows_which(dataset: Dataset) -> None:
     assert (best == np.arange(3, 10)).mean() > 0.8
 
 
+def test_a_changed_item_forgets_its_id_and_an_unchanged_one_keeps_it(
+    trained: Retriever, dataset: Dataset
+) -> None:
+    assert dataset.features is not None
+    numbers, other = np.asarray([0, 1], np.int32), random_features(9, 1)
+    content = np.concatenate([other.content, dataset.features.content[1:2]])
+    codes = np.concatenate([other.codes, dataset.features.codes[1:2]])
+    changed = trained.with_changed_items(numbers, ItemFeatures(content, codes, 4)).item_vectors
+    (as_new,) = trained.with_items(other).item_vectors[dataset.num_items :]
+    np.testing.assert_allclose(changed[0], as_new, rtol=0, atol=1e-6)
+    assert np.array_equal(changed[1:], trained.item_vectors[1:])
+
+
 def test_it_finds_the_item_of_a_query(dataset: Dataset) -> None:
     assert dataset.queries is not None and dataset.features is not None
     queries = replace(
@@ -186,6 +205,8 @@ def test_ids_alone_are_enough(dataset: Dataset) -> None:
     extended = model.with_items(random_features(0, 2))
     assert np.isfinite(extended.score_all([asked, Query()])).all()
     assert extended.num_items == dataset.num_items + 2
+    changed = extended.with_changed_items(np.asarray([0], np.int32), random_features(1, 1))
+    assert np.array_equal(changed.item_vectors, extended.item_vectors)
 
 
 def test_similar_without_words_reads_the_words_of_its_source(

@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from contract import EvidenceContract, RecommenderContract
+from contract import (
+    AddingVotesContract,
+    LocalChangeContract,
+    RecommenderContract,
+    random_features,
+    small_world,
+)
 
+from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset, EventLog, ItemFeatures
 from serendip.data.item import Catalogue, Item
 from serendip.data.query import History, Query
@@ -11,13 +20,13 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.models.transitions import Transitions, TransitionsConfig
 
 
-class TestPlainTransitions(EvidenceContract, RecommenderContract):
+class TestPlainTransitions(AddingVotesContract, LocalChangeContract, RecommenderContract):
     @classmethod
     def make(cls) -> Transitions:
         return Transitions(TransitionsConfig(mode="plain"))
 
 
-class TestSpreadTransitions(EvidenceContract, RecommenderContract):
+class TestSpreadTransitions(AddingVotesContract, RecommenderContract):
     @classmethod
     def make(cls) -> Transitions:
         return Transitions(TransitionsConfig(mode="spread", num_neighbours=4))
@@ -125,17 +134,77 @@ def test_spread_without_features_is_plain() -> None:
     assert np.array_equal(plain, spread)
 
 
-def test_evidence_adds_up_to_the_score() -> None:
+def number(*numbers: int) -> IntArray:
+    return np.asarray(numbers, dtype=np.int32)
+
+
+def test_votes_are_the_steps_from_each_item_of_the_context() -> None:
     model = Transitions(PLAIN).train(dataset_of([0, 1, 2], [0, 2]))
-    found = model.evidence(source(0, 1, 3), 2, 5)
-    assert [number for number, _ in found] == [0, 1]
-    assert [vote for _, vote in found] == pytest.approx([SCALED[0, 2], SCALED[1, 2]])
+    items, votes = model.votes(source(0, 1, 3), number(2, 0))
+    assert items.tolist() == [0, 1, 3]
+    expected = [[SCALED[0, 2], 0], [SCALED[1, 2], SCALED[1, 0]], [0, 0]]
+    np.testing.assert_allclose(votes, expected, rtol=1e-6)
 
 
-def test_a_borrowed_step_has_evidence_that_adds_up_to_the_score() -> None:
+def test_a_borrowed_step_is_a_vote_of_the_item_that_it_starts_from() -> None:
     dataset = dataset_of([0, 1, 2], [0, 2])
     vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0.8, 0.6]]
     model = Transitions(SPREAD).train(with_content(dataset, vectors))
-    ((item, vote),) = model.evidence(source(0), 3, 5)
-    assert item == 0
-    assert vote == pytest.approx(model.score_all([source(0)])[0, 3])
+    items, votes = model.votes(source(0), number(3))
+    assert items.tolist() == [0]
+    assert votes[0, 0] == pytest.approx(0.5 * SCALED[0, 1])
+
+
+def test_only_the_strongest_of_a_long_context_vote() -> None:
+    model = Transitions(PLAIN).train(dataset_of(list(range(12)), num_items=12))
+    items, _ = model.votes(Query(history=History.of_items(number(*range(12)))), number(0))
+    assert items.tolist() == [11, 10, 9, 8, 7, 6, 5, 4]
+
+
+def changed(vector: list[float]) -> ItemFeatures:
+    return ItemFeatures(np.asarray([vector], dtype=np.float32), np.zeros((1, 1), np.int32), 1)
+
+
+def test_a_changed_item_borrows_the_steps_of_its_new_neighbour() -> None:
+    vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.8, 0.6, 0]]
+    dataset = with_content(dataset_of([0, 1, 2], [0, 2]), vectors)
+    model = Transitions(SPREAD).train(dataset).with_changed_items(number(3), changed([0, 0.8, 0.6]))
+    from_changed, to_changed = model.score_all([source(3), source(0)])
+    np.testing.assert_allclose(from_changed[:3], 0.5 * SCALED[1][:3], rtol=1e-6)
+    assert to_changed[3] == pytest.approx(0.5 * SCALED[0, 1])
+
+
+def test_who_borrowed_from_a_changed_item_borrows_elsewhere() -> None:
+    dataset = dataset_of([0, 1, 2], [0, 2])
+    vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.8, 0.6, 0]]
+    model = Transitions(SPREAD).train(with_content(dataset, vectors))
+    model = model.with_changed_items(number(0), changed([0, 0, 1]))
+    np.testing.assert_allclose(model.score_all([source(3)])[0, :3], 0.5 * SCALED[1][:3], rtol=1e-6)
+
+
+def test_the_own_steps_of_a_changed_item_stay() -> None:
+    dataset = dataset_of([0, 1, 2], [0, 2])
+    vectors = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0.8, 0.6, 0]]
+    model = Transitions(SPREAD).train(with_content(dataset, vectors))
+    model = model.with_changed_items(number(0), changed([0, 0, -1]))
+    np.testing.assert_allclose(model.score_all([source(0)])[0, :3], SCALED[0][:3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("numbers", [[0], [5, 29], [29, 3, 11]])
+def test_when_all_neighbours_count_a_change_is_a_training_with_the_new_content(
+    numbers: list[int],
+) -> None:
+    world, new = small_world(), random_features(9, len(numbers))
+    assert world.features is not None
+    config = TransitionsConfig(num_neighbours=30)
+    content = world.features.content.copy()
+    content[numbers] = new.content
+    again = world.with_features(replace(world.features, content=content))
+    # Items that were no neighbours (negative cosine) of a changed item are not looked at again.
+    asked = [source(one) for one in numbers]
+    model = Transitions(config).train(world).with_changed_items(number(*numbers), new)
+    expected = Transitions(config).train(again)
+    reached = np.flatnonzero(world.item_counts())
+    np.testing.assert_allclose(
+        model.score_all(asked)[:, reached], expected.score_all(asked)[:, reached], atol=1e-5
+    )

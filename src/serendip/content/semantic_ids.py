@@ -10,10 +10,8 @@ Legend: N items, D vector size, L levels, K codes per level.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from pydantic import Field
@@ -21,13 +19,10 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.semantic_ids import Codebooks
-from serendip.errors import ArtefactError, DataError
+from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import num_threads
 
-_FORMAT = 1
-_CENTROIDS_FILE = "centroids.npy"
-_DESCRIPTION_FILE = "codebooks.json"
 _SMALLEST_CODEBOOK, _LARGEST_CODEBOOK = 4, 256
 
 
@@ -141,28 +136,3 @@ def quality(codes: IntArray, codebook_size: int) -> CodeQuality:
     dead = tuple(codebook_size - count for count in used)
     collided = float(counts[counts > 1].sum() / num_items)
     return CodeQuality(num_items, collided, tuple(used), dead, tuple(perplexity))
-
-
-def save_codebooks(codebooks: Codebooks, folder: Path) -> None:
-    """Write codebooks into ``folder`` (created): an npy file and a description."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / _CENTROIDS_FILE, codebooks.centroids, allow_pickle=False)
-    description = {"format": _FORMAT, "shape": list(codebooks.centroids.shape)}
-    (folder / _DESCRIPTION_FILE).write_text(json.dumps(description), encoding="utf-8")
-
-
-def open_codebooks(folder: Path) -> Codebooks:
-    """Read what ``save_codebooks`` wrote.
-
-    Raises:
-        ArtefactError: files are missing, torn, or of another format.
-    """
-    try:
-        description = json.loads((folder / _DESCRIPTION_FILE).read_text(encoding="utf-8"))
-        centroids = np.load(folder / _CENTROIDS_FILE, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ArtefactError(f"{folder} holds no readable codebooks: {error}.") from None
-    expected = {"format": _FORMAT, "shape": list(centroids.shape)}
-    if description != expected:
-        raise ArtefactError(f"{folder} describes {description}, its arrays are {expected}.")
-    return Codebooks(centroids)

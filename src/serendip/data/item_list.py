@@ -78,11 +78,3 @@ class ItemList:
     def split(self, keep: BoolArray) -> tuple[ItemList, ItemList]:
         """(kept, removed): together exactly this list, each in its order."""
         return self.take(np.flatnonzero(keep)), self.take(np.flatnonzero(~keep))
-
-    def with_field(self, name: str, column: Column) -> ItemList:
-        """A copy with one more named column (replacing one of the same name)."""
-        return ItemList(self.item_nums, self.scores, {**self.fields, name: column})
-
-    def with_scores(self, scores: FloatArray) -> ItemList:
-        """A copy with other scores, same order."""
-        return ItemList(self.item_nums, np.asarray(scores, dtype=np.float32), self.fields)

@@ -25,11 +25,6 @@ _CLASSES = {
 }
 
 
-def model_names() -> tuple[str, ...]:
-    """Names that a config may use, in a fixed order."""
-    return tuple(_CLASSES)
-
-
 def model_class(name: str) -> type[Recommender]:
     """The class of a model; only its own module is imported.
 

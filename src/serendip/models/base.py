@@ -3,7 +3,7 @@
 A model is a frozen config plus ``train``; what it learned is only numbers, so it can be saved,
 opened in another process and answer with the same scores. Public methods check and mask; the
 private hooks (one per public method) hold the maths and see item numbers only. A model never
-changes after training: ``with_items`` returns a new one.
+changes after training: ``with_items`` and ``with_changed_items`` return a new one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from serendip.config import Config, validate
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.item_list import ItemList
 from serendip.data.query import Query
@@ -91,6 +91,33 @@ class Recommender(ABC):
         extended._num_items = self._num_items + len(features)
         return extended
 
+    def with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+        """A copy that knows other content of known items; nothing is trained.
+
+        What people did with the items stays. Models that hold no content return themselves.
+
+        Args:
+            item_nums: (M,) int32 in [0, N); of a number given twice the last content counts.
+            features: content and codes of the M items.
+
+        Raises:
+            DataError: lengths differ, or a number is outside the catalogue.
+        """
+        self._require_trained()
+        if len(item_nums) != len(features):
+            raise DataError(
+                f"{len(item_nums)} changed items with features of {len(features)}.",
+                "Give one row of features per item.",
+            )
+        outside = item_nums[(item_nums < 0) | (item_nums >= self._num_items)]
+        if len(outside):
+            raise DataError(
+                f"item number {outside[0]} is not one of the {self._num_items} that "
+                f"model {self.name!r} knows.",
+                "Add new items with with_items(features).",
+            )
+        return self._with_changed_items(item_nums, features) if len(item_nums) else self
+
     def save(self, folder: Path) -> None:
         """Write config and numbers into ``folder`` (created); no pickle."""
         self._require_trained()
@@ -130,6 +157,10 @@ class Recommender(ABC):
 
     @abstractmethod
     def _with_items(self, features: ItemFeatures) -> Self: ...
+
+    def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+        """Right for models that learn from behaviour alone; those with content replace it here."""
+        return self
 
     @abstractmethod
     def _save(self, folder: Path) -> None: ...

@@ -16,8 +16,8 @@ from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import DataError
 from serendip.models.base import Recommender
-from serendip.models.query_weights import context_matrix, context_weights, strongest
-from serendip.models.sparse import open_array
+from serendip.models.query_weights import context_matrix, context_weights
+from serendip.models.sparse import open_array, with_rows
 from serendip.scale.options import TrainOptions
 
 _CONTENT_FILE = "content.npy"
@@ -54,15 +54,6 @@ class ContentSimilarity(Recommender):
         means = (weights @ self._content) / totals
         return np.asarray(means.astype(np.float32) @ self._content.T, dtype=np.float32)
 
-    def evidence(self, query: Query, item_num: int, limit: int = 3) -> list[tuple[int, float]]:
-        """Items of the query's context that are most like ``item_num``, strongest first.
-
-        Returns:
-            at most ``limit`` pairs (item number, cosine > 0).
-        """
-        items, cosines = self.votes(query, np.array([item_num], np.int32))
-        return strongest(items, cosines[:, 0], limit)
-
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and their cosines (T, C) with some items."""
         items, _ = context_weights(query, self.num_items, self.config.decay)
@@ -71,6 +62,11 @@ class ContentSimilarity(Recommender):
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)
         model._content = np.concatenate([self._content, features.content])
+        return model
+
+    def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+        model = copy.copy(self)
+        model._content = with_rows(self._content, item_nums, features.content)
         return model
 
     def _save(self, folder: Path) -> None:

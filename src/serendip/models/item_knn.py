@@ -22,7 +22,7 @@ from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import Query
 from serendip.models.base import Recommender
 from serendip.models.neighbours import top_of_rows
-from serendip.models.query_weights import context_matrix, context_weights, strongest
+from serendip.models.query_weights import context_matrix, context_weights
 from serendip.models.sparse import Sparse, columns_of, csr, open_csr, resized, save_csr, stacked
 from serendip.scale.options import TrainOptions
 
@@ -76,17 +76,11 @@ class ItemKNN(Recommender):
         scores: FloatArray = (weights @ self._similarities).toarray()
         return scores
 
-    def evidence(self, query: Query, item_num: int, limit: int = 3) -> list[tuple[int, float]]:
-        """Items of the query's context that voted for ``item_num``, strongest first.
-
-        Returns:
-            at most ``limit`` pairs (item number, vote > 0); the votes add up to the score.
-        """
-        items, votes = self.votes(query, np.array([item_num], np.int32))
-        return strongest(items, votes[:, 0], limit)
-
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
-        """Items (T,) of the context and what each gives (T, C) to the scores of some items."""
+        """Items (T,) of the context and what each gives (T, C) to the scores of some items.
+
+        The votes for an item add up to its score.
+        """
         config = self.config
         items, weights = context_weights(query, self.num_items, config.decay, config.like_weight)
         return items, weights[:, None] * columns_of(self._similarities[items], item_nums)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.models.sparse import Sparse, csr, scaled_rows, stacked
 
 _ROWS_AT_ONCE = 1024
@@ -13,15 +13,15 @@ _POWER = 4
 
 
 def content_neighbours(
-    vectors: FloatArray, catalogue: FloatArray, count: int, first: int = 0
+    vectors: FloatArray, numbers: IntArray, catalogue: FloatArray, count: int
 ) -> Sparse:
     """The nearest catalogue items of each vector, weighted by cosine^4; rows sum to 1.
 
     Args:
         vectors: (M, D) float32 unit vectors; a zero vector has no neighbours.
+        numbers: (M,) the items that the rows stand for; no item is a neighbour of itself.
         catalogue: (N, D) float32 unit vectors.
         count: neighbours per row, at most.
-        first: number of the item that row 0 stands for; no item is a neighbour of itself.
 
     Returns:
         (M, N) float32; a row without positive cosine is empty.
@@ -30,7 +30,7 @@ def content_neighbours(
     for begin in range(0, len(vectors), _ROWS_AT_ONCE):
         block = vectors[begin : begin + _ROWS_AT_ONCE]
         cosines = block @ catalogue.T
-        own = first + begin + np.arange(len(block))
+        own = numbers[begin : begin + _ROWS_AT_ONCE]
         inside = own < len(catalogue)
         cosines[np.flatnonzero(inside), own[inside]] = 0.0
         blocks.append(_normalised_rows(top_of_rows(cosines, count)))

@@ -56,9 +56,3 @@ def context_matrix(
     columns = np.concatenate([items for items, _ in parts])
     values = np.concatenate([weights for _, weights in parts])
     return csr((values, columns, starts), (len(queries), num_items))
-
-
-def strongest(items: IntArray, votes: FloatArray, limit: int) -> list[tuple[int, float]]:
-    """The ``limit`` pairs with the highest positive votes, strongest first."""
-    order = np.argsort(-votes, kind="stable")[:limit]
-    return [(int(items[row]), float(votes[row])) for row in order if votes[row] > 0]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,16 +21,20 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from serendip.config import Config
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import ArtefactError, DataError, UnsupportedError
 from serendip.models.base import Recommender
 from serendip.models.export import open_session, read_model
 from serendip.models.retriever_context import build_requests
+from serendip.models.sparse import with_rows
 from serendip.scale.options import TrainOptions
 
 CONTEXT_FILE, VECTORS_FILE, TOWER_FILE = "context.onnx", "item_vectors.npy", "tower.npz"
+
+_MOVED = 1e-3
+"""Projected content (values near 1) that differs by more is other content, not rounding."""
 
 
 class RetrieverConfig(Config):
@@ -240,6 +244,29 @@ class Retriever(Recommender):
             now.tower,
         )
         return extended
+
+    def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+        """Changed items pass the tower with the gate shut, as new ones do.
+
+        What was learned about their ids is lost until the next training: it went into the vector
+        before the layer norm and cannot be taken out again. Items that project to where they were
+        (posted again with another price, say) keep their vectors, ids and all.
+        """
+        now = self._trained
+        if now.tower.weight.shape[1] == 0:
+            return self
+        vectors, projected = now.tower.encode(features, len(features))
+        moved = np.abs(projected - now.projected[item_nums]).max(1) > _MOVED
+        if not moved.any():
+            return self
+        rows = item_nums[moved]
+        model = copy.copy(self)
+        model._trained = replace(
+            now,
+            item_vectors=with_rows(now.item_vectors, rows, vectors[moved]),
+            projected=with_rows(now.projected, rows, projected[moved]),
+        )
+        return model
 
     def _save(self, folder: Path) -> None:
         now = self._trained

@@ -50,6 +50,21 @@ def resized(matrix: Sparse, rows: int, columns: int) -> Sparse:
     return csr((matrix.data, matrix.indices, starts), (rows, columns))
 
 
+def with_sparse_rows(matrix: Sparse, numbers: IntArray, rows: Sparse) -> Sparse:
+    """A copy in which ``rows`` (M, C) stand for the rows with these distinct numbers (M,)."""
+    count, columns = matrix.shape
+    places = np.arange(count)
+    places[numbers] = count + np.arange(len(numbers))
+    return stacked([matrix, rows], columns)[places]
+
+
+def with_rows(array: FloatArray, numbers: IntArray, rows: FloatArray) -> FloatArray:
+    """A copy, in memory, in which ``rows`` (M, D) stand for the rows with these numbers (M,)."""
+    changed = np.array(array)
+    changed[numbers] = rows
+    return changed
+
+
 def columns_of(matrix: Sparse, numbers: IntArray) -> FloatArray:
     """Some columns of a matrix (M, N) as a dense (M, C) array; reads each entry once."""
     places = np.full(matrix.shape[1], -1, dtype=np.int32)

@@ -24,7 +24,7 @@ from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import Query
 from serendip.models.base import Recommender
 from serendip.models.neighbours import content_neighbours
-from serendip.models.query_weights import context_matrix, context_weights, strongest
+from serendip.models.query_weights import context_matrix, context_weights
 from serendip.models.sparse import (
     Sparse,
     columns_of,
@@ -35,6 +35,8 @@ from serendip.models.sparse import (
     save_csr,
     scaled_rows,
     stacked,
+    with_rows,
+    with_sparse_rows,
 )
 from serendip.scale.options import TrainOptions
 
@@ -42,8 +44,8 @@ _STEPS_FILE = "steps.safetensors"
 _NEIGHBOURS_FILE = "neighbours.safetensors"
 _CONTENT_FILE = "content.npy"
 
-
 _MOST_VOTERS = 8
+"""Items of a long context that are asked for votes: an explanation names fewer."""
 
 
 class TransitionsConfig(Config):
@@ -82,7 +84,8 @@ class Transitions(Recommender):
         if self.config.mode == "spread" and dataset.features is not None:
             content = dataset.features.content
             self._content = content
-            self._neighbours = content_neighbours(content, content, self.config.num_neighbours)
+            everything = np.arange(dataset.num_items, dtype=np.int32)
+            self._neighbours = self._nearest(everything, content, content)
         self._matrix = steps
         self._find_unreached()
 
@@ -113,6 +116,9 @@ class Transitions(Recommender):
             self._unreached = _empty_columns(self._matrix)
             self._borrowing: Sparse = self._neighbours[self._unreached]
 
+    def _nearest(self, numbers: IntArray, vectors: FloatArray, catalogue: FloatArray) -> Sparse:
+        return content_neighbours(vectors, numbers, catalogue, self.config.num_neighbours)
+
     def _spread(self, weights: Sparse) -> Sparse:
         """``h + w h P``: the context and, weaker, the things that are like it."""
         if self._neighbours is None:
@@ -127,19 +133,12 @@ class Transitions(Recommender):
             scores[:, self._unreached] = self.config.spread_weight * borrowed.T
         return scores
 
-    def evidence(self, query: Query, item_num: int, limit: int = 3) -> list[tuple[int, float]]:
-        """Items of the query's context that voted for ``item_num``, strongest first.
-
-        Returns:
-            at most ``limit`` pairs (item number, vote > 0); the votes add up to the score.
-        """
-        items, votes = self.votes(query, np.array([item_num], np.int32))
-        return strongest(items, votes[:, 0], limit)
-
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and what each gives (T, C) to the scores of some items.
 
-        Only the strongest of a long context are asked: the rest could not give more than they.
+        Of a long context only the ``_MOST_VOTERS`` with the largest weights are asked, so the votes
+        for an item add up to its score in contexts of that many distinct items or fewer. Largest
+        weight first.
         """
         items, weights = context_weights(query, self.num_items, self.config.decay)
         loudest = np.argsort(-weights, kind="stable")[:_MOST_VOTERS]
@@ -160,10 +159,25 @@ class Transitions(Recommender):
         model._matrix = resized(self._matrix, total, total)
         if self._neighbours is None or self._content is None:
             return model
-        new = content_neighbours(features.content, self._content, self.config.num_neighbours, old)
+        numbers = np.arange(old, total, dtype=np.int32)
+        new = self._nearest(numbers, features.content, self._content)
         new = resized(new, len(features), total)
         model._neighbours = stacked([resized(self._neighbours, old, total), new], total)
         model._content = np.concatenate([self._content, features.content])
+        model._find_unreached()
+        return model
+
+    def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+        if self._neighbours is None or self._content is None:
+            return self
+        model = copy.copy(self)
+        model._content = with_rows(self._content, item_nums, features.content)
+        # Whoever borrowed from a changed item may have to borrow elsewhere now.
+        entries = np.flatnonzero(np.isin(self._neighbours.indices, item_nums))
+        borrowers = np.searchsorted(self._neighbours.indptr, entries, side="right") - 1
+        numbers = np.union1d(item_nums, borrowers).astype(np.int32)
+        new = self._nearest(numbers, model._content[numbers], model._content)
+        model._neighbours = with_sparse_rows(self._neighbours, numbers, new)
         model._find_unreached()
         return model
 
