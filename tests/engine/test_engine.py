@@ -276,3 +276,12 @@ def test_writes_of_another_engine_are_taken_in(engine: Engine, shop: Path) -> No
     assert other.item("i8") is None
     assert ids(other.search("posted through the other one"))[0] == "elsewhere"
     other.close()
+
+
+def test_an_item_posted_again_with_other_words_is_like_other_items(engine: Engine) -> None:
+    engine.add_items([Item("z", "The horror tale number 70", "", {"genre": "horror"})])
+    engine.add_items([Item("z", "The western tale number 70", "", {"genre": "western"})])
+    nearest = engine.explain("z", "similar", item_ids=["i2"]).parts
+    assert nearest["content"] == pytest.approx(nearest["last item cosine"], abs=1e-4)
+    tastes = [int(item[1:]) % 3 for item in ids(engine.similar("z", k=5)) if item != "z"]
+    assert tastes.count(2) >= 4

@@ -94,6 +94,10 @@ class EngineState:
             self,
             catalogue=self.catalogue.replaced(numbers.tolist(), items),
             features=ItemFeatures(content, codes, self.features.codebook_size),
+            models={
+                name: model.with_changed_items(numbers, features)
+                for name, model in self.models.items()
+            },
             searcher=searcher,
             suggester=self.suggester.with_searcher(searcher),
         )
