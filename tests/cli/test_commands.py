@@ -272,3 +272,40 @@ def test_help_takes_a_fraction_of_a_second_of_cpu() -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert spent < 1.0, f"{spent:.2f} CPU-s, {time.perf_counter() - started:.2f} s"
+
+
+@pytest.mark.parametrize("out", ["/proc/x/y.parquet", "."])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, out: str
+) -> None:
+    done = serendip("recommend", "-w", "nowhere", "--batch", "--out", out, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert "cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_that_is_no_workspace_is_not_served(tmp_path: Path) -> None:
+    done = serendip("serve", "-w", tmp_path, "--port", 0)
+    assert done.returncode == 2
+    assert "serendip.toml does not exist" in done.stderr
+    assert "Listening" not in done.stdout + done.stderr
+
+
+def test_columns_with_names_of_their_own_are_mapped_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x;y\n1;One\n2;Two\n")
+    (tmp_path / "b.csv").write_text("p;q;r\n1;1;2024-01-01\n2;2;2024-01-02\n")
+    files = ("--items", "a.csv", "--events", "b.csv")
+    doubt = serendip("init", *files, cwd=tmp_path)
+    assert doubt.returncode == 3
+    assert "--map items.item_id=COLUMN" not in doubt.stderr or "x: 1" in doubt.stderr
+    assert not (tmp_path / "serendip.toml").exists()
+    said = ("--map", "item_id=x", "--map", "events.item_id=q", "--map", "user_id=p")
+    done = serendip("init", *files, *said, "--map", "timestamp=r", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["events"] == 2, done.stderr
+
+
+def test_a_missing_file_given_to_init_is_no_matter_of_settings(tmp_path: Path) -> None:
+    done = serendip("init", "--items", "none.csv", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "none.csv" in done.stderr
+    assert "serendip.toml" not in done.stderr

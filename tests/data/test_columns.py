@@ -57,3 +57,27 @@ def test_aliases_are_folded_distinct_and_begin_with_their_own_name(table):
         assert [fold(alias) for alias in aliases] == list(aliases)
     every = [alias for aliases in table.values() for alias in aliases]
     assert len(every) == len(set(every))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ["customer", "sku", "when"],
+        ["client", "article", "viewed_at"],
+        ["shopper", "product", "clicked_at"],
+        ["Visitor", "ASIN", "time_stamp"],
+        ["member", "item", "day"],
+        ["buyer", "product_code", "created"],
+    ],
+)
+def test_everyday_names_of_events_are_recognised(columns):
+    expected = dict(zip(("user_id", "item_id", "timestamp"), columns, strict=True))
+    assert guess_mapping(columns, "events") == expected
+
+
+def test_what_is_given_is_kept_and_not_used_twice():
+    given = {"user_id": "item_id", "item_id": "b"}
+    assert guess_mapping(["item_id", "b", "when"], "events", given) == {
+        **given,
+        "timestamp": "when",
+    }

@@ -40,7 +40,7 @@ def test_a_query_is_read_only_and_copies_carry_the_vector():
     assert not query.exclude.flags.writeable
 
 
-def test_the_surfaces_are_those_of_the_design():
+def test_the_surfaces_have_a_fixed_order():
     assert SURFACES == (
         "home",
         "similar",

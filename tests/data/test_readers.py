@@ -258,3 +258,17 @@ def test_any_text_survives_csv_and_json(tmp_path_factory, titles):
     assert [item.title for item in read] == wanted
     lines = "".join(json.dumps({"id": n, "title": t}) + "\n" for n, t in enumerate(titles))
     assert [item.title for item in items_of(folder, "a.jsonl", lines)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ('id;"price, EUR, net"', 'a;"1,50"'),
+        ("id;price, EUR", "a;1,50"),
+        ("id;price, EUR, net", "a;1"),
+    ],
+)
+def test_the_delimiter_is_the_one_that_lines_agree_on(tmp_path, header, row):
+    items = items_of(tmp_path, "a.csv", f"{header}\n{row}\n{row.replace('a', 'b', 1)}\n")
+    assert [item.item_id for item in items] == ["a", "b"]
+    assert len(items[0].attributes) == 1

@@ -195,3 +195,35 @@ def test_an_id_is_one_line_of_text(client, name):
 
 def _quoted(text: str) -> str:
     return "".join(f"%{byte:02X}" for byte in text.encode())
+
+
+@pytest.mark.parametrize("k", ["0", "1001", "x"])
+def test_a_wrong_count_is_refused_with_its_range(client, k):
+    response = client.get("/v1/search", params={"q": "film", "k": k})
+    assert error_of(response)["hint"] == "k is 1 to 1000."
+
+
+@pytest.mark.parametrize(
+    ("surface", "missing"),
+    [("search", "q"), ("similar", "item_id"), ("cart", "item_id"), ("thank_you", "item_id")],
+)
+def test_a_surface_without_what_it_is_about_is_refused_with_its_name(client, surface, missing):
+    for response in (
+        client.get("/v1/recommend", params={"surface": surface}),
+        client.post("/v1/recommend", json={"surface": surface, "q": "  ", "item_id": []}),
+    ):
+        assert response.status_code == 422
+        assert error_of(response)["message"].startswith(f"{missing} is missing")
+        assert f"Add {missing}=" in error_of(response)["hint"]
+
+
+def test_a_blank_search_has_no_items(client):
+    response = client.get("/v1/search", params={"q": " "})
+    assert response.status_code == 200
+    assert response.json()["items"] == []
+
+
+def test_the_surface_search_with_words_answers_as_search_does(client):
+    asked = client.get("/v1/recommend", params={"surface": "search", "q": "horror"}).json()
+    plain = client.get("/v1/search", params={"q": "horror"}).json()
+    assert asked["items"] == plain["items"] != []

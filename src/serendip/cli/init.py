@@ -18,6 +18,14 @@ def run(
     events: Annotated[
         Path | None, typer.Option(help="One event per row; may follow later.")
     ] = None,
+    said: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="NAME=COLUMN",
+            help="What a column is: events.timestamp=when. Repeatable.",
+        ),
+    ] = None,
     workspace: WorkspaceOption = Path(),
     force: Annotated[bool, typer.Option("--force", help="Overwrite serendip.toml.")] = False,
     json: JsonOption = False,
@@ -30,7 +38,7 @@ def run(
     from serendip.workflow.starting import start_workspace
 
     terminal = Terminal(json)
-    guesses = start_workspace(workspace, items, events, force)
+    guesses = start_workspace(workspace, items, events, force, said or [])
     for table, guess in guesses.items():
         terminal.say(f"{table}: {guess.path}")
         for name, column in guess.mapping.items():

@@ -19,12 +19,13 @@ ITEM_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "item_id": (
             *("itemid", "movieid", "filmid", "productid", "articleid", "bookid", "trackid"),
             *("songid", "videoid", "gameid", "jobid", "newsid", "contentid", "documentid"),
-            *("docid", "objectid", "parentasin", "asin", "sku", "stockcode", "isbn", "iid"),
-            *("item", "id"),
+            *("docid", "objectid", "parentasin", "asin", "sku", "stockcode", "isbn", "ean", "iid"),
+            *("itemcode", "productcode", "item", "id", "key", "product", "article"),
         ),
         "title": (
             *("title", "name", "itemtitle", "itemname", "producttitle", "productname"),
-            *("movietitle", "booktitle", "jobtitle", "trackname", "headline"),
+            *("movietitle", "booktitle", "jobtitle", "trackname", "headline", "articlename"),
+            *("articletitle", "label", "caption"),
         ),
         "description": (
             *("description", "productdescription", "desc", "overview", "plot", "summary"),
@@ -42,17 +43,21 @@ EVENT_COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "user_id": (
             *("userid", "visitorid", "customerid", "reviewerid", "clientid", "memberid"),
             *("accountid", "profileid", "personid", "userpseudoid", "usertoken", "uid"),
-            *("user", "customer", "visitor", "member"),
+            *("user", "customer", "visitor", "member", "client", "shopper", "buyer", "viewer"),
+            *("reader", "shopperid", "buyerid", "person", "account"),
         ),
         "item_id": (
             *("itemid", "movieid", "filmid", "productid", "articleid", "bookid", "trackid"),
             *("songid", "videoid", "gameid", "jobid", "newsid", "contentid", "objectid"),
             *("eventattributesobjectobjectid", "productdetailsproductid", "objectids"),
-            *("parentasin", "asin", "sku", "stockcode", "isbn", "iid", "item", "product"),
+            *("parentasin", "asin", "sku", "stockcode", "isbn", "ean", "iid"),
+            *("itemcode", "productcode", "documentid", "docid", "item", "product", "article"),
         ),
         "timestamp": (
             *("timestamp", "eventtimestamp", "unixreviewtime", "unixtime", "eventtime"),
-            *("datetime", "time", "ts", "occurredat", "createdat", "invoicedate", "date"),
+            *("datetime", "time", "ts", "occurredat", "createdat", "invoicedate", "viewedat"),
+            *("clickedat", "boughtat", "purchasedat", "orderedat", "orderdate", "when"),
+            *("created", "date", "day"),
         ),
         "action": (
             *("action", "actionname", "actiontype", "eventtype", "eventname", "feedbacktype"),
@@ -86,21 +91,28 @@ def fold(column: str) -> str:
     return re.sub(r"[^0-9a-z]", "", re.sub(r":\w+$", "", column).casefold())
 
 
-def guess_mapping(columns: Sequence[str], kind: TableKind) -> dict[str, str]:
+def guess_mapping(
+    columns: Sequence[str], kind: TableKind, given: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     """Which file column is which, judged by the names alone.
 
     Args:
         columns: names as they stand in the file.
         kind: whether the rows are items or events.
+        given: canonical name -> file column, where it is known already; no guess changes it.
 
     Returns:
         canonical name -> file column, for those that were recognised, in canonical order.
     """
     free: dict[str, str] = {}
     for column in columns:
-        free.setdefault(fold(column), column)
+        if column not in given.values():
+            free.setdefault(fold(column), column)
     mapping = {}
     for canonical, aliases in canonical_columns(kind).items():
+        if canonical in given:
+            mapping[canonical] = given[canonical]
+            continue
         found = next((alias for alias in aliases if alias in free), None)
         if found is not None:
             mapping[canonical] = free.pop(found)

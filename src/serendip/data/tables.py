@@ -14,8 +14,10 @@ import csv
 import gzip
 import io
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
@@ -34,6 +36,7 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 
 _DELIMITERS = ",;\t|"
 _BATCH = 20_000
+_SAMPLE_LINES = 20
 _MAX_BROKEN = 1000
 _MAX_CELL = 16 * 2**20
 
@@ -84,13 +87,12 @@ def open_table(path: Path) -> Table:
 
 
 class CsvTable(Table):
-    """Delimited text with a header; the delimiter is the commonest of ``, ; tab |`` there."""
+    """Delimited text with a header; the delimiter is the one of ``, ; tab |`` that its lines agree on."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         with _open_text(path) as file:
-            sample = file.readline()
-        self._delimiter = max(_DELIMITERS, key=sample.count)
+            self._delimiter = _delimiter(list(islice(file, _SAMPLE_LINES)))
         header = next(self._records(), (0, []))[1]
         self._header = [name.strip() for name in header]
         if not any(self._header):
@@ -232,6 +234,20 @@ class ParquetTable(Table):
         if kind == "TIMESTAMP WITH TIME ZONE":
             return f"CAST(make_timestamp(epoch_us({column})) AS VARCHAR)"
         return f"CAST({column} AS VARCHAR)"
+
+
+def _delimiter(lines: Sequence[str]) -> str:
+    """The sign that most lines hold as often as the header does; signs within quotes do not count.
+
+    Lines inside a quoted cell are noise; a tie is settled by how often the header has the sign.
+    """
+    plain = [re.sub(r'"[^"]*"', "", line) for line in lines] or [""]
+
+    def agreement(sign: str) -> tuple[int, int]:
+        wanted = plain[0].count(sign)
+        return sum(line.count(sign) == wanted for line in plain) if wanted else 0, wanted
+
+    return max(_DELIMITERS, key=agreement)
 
 
 def _connect() -> DuckDBPyConnection:

@@ -51,7 +51,7 @@ DEFAULT_SURFACES: dict[Surface, SurfaceConfig] = {
         task="similar",
         sources={**_BEHAVIOUR, "content": 100},
         hide_seen=False,
-        popularity_discount=0.5,
+        popularity_discount=1.0,
     ),
     "search": SurfaceConfig(
         task="search",

@@ -120,7 +120,16 @@ def complaint(error: ValidationError, model: type[BaseModel], rows: str = "") ->
     if first["type"] == "missing":
         return DataError(f"{place} is missing.", f"Known names: {_names(model)}.")
     message = first["msg"].removeprefix("Value error, ")
-    return DataError(f"{place} = {_shown(first['input'])}: {message}.")
+    return DataError(f"{place} = {_shown(first['input'])}: {message}.", _range(model, first["loc"]))
+
+
+def _range(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
+    """The limits of a count; empty for everything else."""
+    name = str(place[0]) if len(place) == 1 else ""
+    rules = model.model_fields[name].metadata if name in model.model_fields else []
+    low = next((rule.ge for rule in rules if hasattr(rule, "ge")), None)
+    high = next((rule.le for rule in rules if hasattr(rule, "le")), None)
+    return "" if low is None or high is None else f"{name} is {low} to {high}."
 
 
 def _names(model: type[BaseModel]) -> str:

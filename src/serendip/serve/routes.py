@@ -85,6 +85,11 @@ class Routes:
     async def recommend(self, request: Request) -> Response:
         """Items for a surface, best first."""
         asked = await _read(request, wire.RecommendQuery)
+        asked.require_context()
+        if asked.surface == "search":
+            return await self._answer(
+                lambda engine: engine.search(asked.q, asked.user_id, asked.k, asked.cursor)
+            )
         return await self._answer(
             lambda engine: engine.recommend(
                 asked.surface, asked.user_id, asked.item_id, asked.k, asked.cursor

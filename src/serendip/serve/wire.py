@@ -9,7 +9,12 @@ from __future__ import annotations
 from pydantic import Field
 
 from serendip.data import Surface
+from serendip.errors import DataError
 from serendip.serve.fields import Count, Cursor, Id, Ids, OptionalId, Text, Wire
+
+
+NEEDS_ITEM = ("similar", "cart", "thank_you")
+"""Surfaces that are about the items in context and empty without them."""
 
 
 class PathId(Wire):
@@ -45,6 +50,26 @@ class RecommendQuery(_Page):
 
     item_id: Ids = Field(default=[])
     """Items in context: the one looked at, the cart. May be repeated."""
+
+    q: Text = ""
+    """What was typed, for the surface ``search``."""
+
+    def require_context(self) -> None:
+        """Refuse a request without what its surface is about.
+
+        Raises:
+            DataError: the item or the text is missing; the hint names it.
+        """
+        if self.surface == "search" and not self.q.strip():
+            raise DataError(
+                "q is missing: the surface 'search' needs what was typed.",
+                "Add q=WORDS, or ask /v1/search.",
+            )
+        if self.surface in NEEDS_ITEM and not self.item_id:
+            raise DataError(
+                f"item_id is missing: the surface {self.surface!r} needs an item in context.",
+                "Add item_id=ID; it may be repeated.",
+            )
 
 
 class SimilarQuery(_Page):

@@ -9,7 +9,7 @@ import numpy as np
 
 from serendip.data.query import SURFACES
 from serendip.engine.engine import Engine
-from serendip.errors import DataError, UnsupportedError
+from serendip.errors import ConfigError, DataError, StorageError, UnsupportedError
 from serendip.scale.progress import Progress
 
 BATCH = 128
@@ -33,6 +33,8 @@ def recommend_all(
 
     Raises:
         UnsupportedError: the surface needs an item or a text.
+        ConfigError: ``out`` cannot be written; found before anything is computed.
+        StorageError: it could be written before, and now cannot.
     """
     if surface in NEEDS_CONTEXT or surface not in SURFACES:
         raise UnsupportedError(
@@ -41,6 +43,7 @@ def recommend_all(
         )
     if k < 1:
         raise DataError(f"k = {k}.", "Ask for 1 item or more.")
+    _require_writable(out)
     engine = Engine.open(workspace)
     try:
         users = [user for user, _ in engine.users(limit=2**31 - 1)]
@@ -66,6 +69,26 @@ def recommend_all(
         engine.close()
 
 
+def _require_writable(out: Path) -> None:
+    """Write an empty file where the answers will be collected, and take it away again."""
+    try:
+        if out.is_dir():
+            raise IsADirectoryError("it is a folder")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = _part(out)
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"{out} cannot be written: {error.strerror or error}.",
+            "Give --out a file in a folder of yours.",
+        ) from None
+
+
+def _part(out: Path) -> Path:
+    return out.with_name(out.name + ".part")
+
+
 def _write(columns: dict[str, list[Any]], out: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -78,7 +101,12 @@ def _write(columns: dict[str, list[Any]], out: Path) -> None:
             ("score", pa.float32()),
         ]
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    pq.write_table(pa.table(columns, schema=schema), part)
-    part.replace(out)
+    part = _part(out)
+    try:
+        pq.write_table(pa.table(columns, schema=schema), part)
+        part.replace(out)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(
+            f"{out} cannot be written: {error.strerror or error}.", "Is the disk full?"
+        ) from None

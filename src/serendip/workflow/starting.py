@@ -6,23 +6,28 @@ comments. Guesses are shown and can be edited; nothing is decided in hiding.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from serendip.data.columns import REQUIRED, TableKind, guess_mapping
+from serendip.data.columns import TableKind, canonical_columns
 from serendip.data.item import Item
 from serendip.data.readers import EventsConfig, ItemsConfig, read_events, read_items
 from serendip.data.tables import open_table
 from serendip.data.title import looks_like_library_style
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
+from serendip.workflow.guessing import SAMPLE, SampledFile, understand
 
-SAMPLE = 5_000
 MAX_TEXT_FIELDS = 6
+
+_CURRENCY = r"(?:[$€£¥₩₹₽₺₫₱₪฿]|[A-Z]{3}|kr|zł|Kč|Ft|원|円|元)"
+_NUMBER = re.compile(rf"{_CURRENCY}?\s*[-+−]?\s*{_CURRENCY}?\s*\d[\d.,'’\s]*(?:{_CURRENCY}|%)?-?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,7 @@ class Guess:
 
 
 def start_workspace(
-    folder: Path, items: Path, events: Path | None, force: bool
+    folder: Path, items: Path, events: Path | None, force: bool, said: Sequence[str] = ()
 ) -> dict[str, Guess]:
     """Write ``serendip.toml`` into ``folder`` for these files.
 
@@ -50,20 +55,22 @@ def start_workspace(
         items: CSV, JSONL or Parquet with one item per row.
         events: the same with one event per row; None = no events yet.
         force: overwrite a ``serendip.toml`` that is there.
+        said: ``timestamp=when`` or ``events.timestamp=when``: columns that need no guess.
 
     Returns:
         the guesses by table.
 
     Raises:
-        ConfigError: ``serendip.toml`` is there already.
-        DataError: a file has no column that can be the item id (or the user id).
+        ConfigError: ``serendip.toml`` is there already, or ``said`` is not understood.
+        DataError: a file is missing, or a column that is needed cannot be told.
     """
     target = folder / SETTINGS_FILE
     if target.exists() and not force:
         raise ConfigError(f"{target} exists.", "Edit it, or add --force to overwrite it.")
-    guesses = {"items": _guess(folder, items, "items")}
+    paths: dict[TableKind, Path] = {"items": items}
     if events is not None:
-        guesses["events"] = _guess(folder, events, "events")
+        paths["events"] = events
+    guesses = _guesses(folder, paths, said)
     folder.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(".toml.part")
     part.write_text(_toml(folder, guesses), encoding="utf-8")
@@ -71,24 +78,80 @@ def start_workspace(
     return guesses
 
 
-def _guess(folder: Path, path: Path, kind: TableKind) -> Guess:
-    columns = open_table(path).columns
-    mapping = guess_mapping(columns, kind)
-    missing = [name for name in REQUIRED[kind] if name not in mapping]
-    if missing:
-        raise DataError(
-            f"{path}: no column looks like {', '.join(missing)}; it has {', '.join(columns)}.",
-            "Rename a column, or write serendip.toml by hand (README, “Your own data”).",
-        )
-    used = set(mapping.values())
-    relative = os.path.relpath(path, folder)
-    return Guess(relative, mapping, [name for name in columns if name not in used])
+def _guesses(
+    folder: Path, paths: Mapping[TableKind, Path], said: Sequence[str]
+) -> dict[str, Guess]:
+    for kind, path in paths.items():
+        if not path.is_file():
+            raise DataError(f"{path} is not a file.", f"Check what --{kind} names.")
+    columns = {kind: open_table(path).columns for kind, path in paths.items()}
+    given = given_columns(said, columns)
+    files = {kind: SampledFile(path, kind, given[kind]) for kind, path in paths.items()}
+    mappings = dict(
+        zip(("items", "events"), understand(files["items"], files.get("events")), strict=True)
+    )
+    guesses = {}
+    for kind, path in paths.items():
+        used = set(mappings[kind].values())
+        others = [name for name in columns[kind] if name not in used]
+        guesses[str(kind)] = Guess(os.path.relpath(path, folder), mappings[kind], others)
+    return guesses
+
+
+def given_columns(
+    said: Sequence[str], columns: Mapping[TableKind, Sequence[str]]
+) -> dict[TableKind, dict[str, str]]:
+    """What ``--map`` says, by table.
+
+    Args:
+        said: ``timestamp=when`` or ``events.timestamp=when``. A name without a table counts for
+            every table that knows it and whose file has the column.
+        columns: table -> columns of its file.
+
+    Returns:
+        table -> canonical name -> file column, for every table of ``columns``.
+
+    Raises:
+        ConfigError: no ``NAME=COLUMN``, an unknown name or table, or a name said twice.
+        DataError: the file has no such column.
+    """
+    given: dict[TableKind, dict[str, str]] = {kind: {} for kind in columns}
+    for text in said:
+        name, _, column = text.partition("=")
+        table, _, canonical = name.strip().rpartition(".")
+        kinds = [
+            kind for kind in columns if table in ("", kind) and canonical in canonical_columns(kind)
+        ]
+        if not kinds or not column:
+            raise ConfigError(f"--map {text!r} is not understood.", _known_names(columns))
+        holding = [kind for kind in kinds if column in columns[kind]]
+        if not holding:
+            raise _no_such_column(text, column, [one for kind in kinds for one in columns[kind]])
+        for kind in holding:
+            if canonical in given[kind]:
+                raise ConfigError(f"--map {text!r}: {kind}.{canonical} is said twice.", "Keep one.")
+            given[kind][canonical] = column
+    return given
+
+
+def _known_names(columns: Mapping[TableKind, Sequence[str]]) -> str:
+    names = [f"{kind}.{name}" for kind in columns for name in canonical_columns(kind)]
+    return f"Write --map NAME=COLUMN, where NAME is one of {', '.join(names)}."
+
+
+def _no_such_column(text: str, column: str, columns: Sequence[str]) -> DataError:
+    close = difflib.get_close_matches(column, columns, n=1, cutoff=0.5)
+    found = ", ".join(dict.fromkeys(columns))
+    return DataError(
+        f"--map {text!r}: there is no column {column!r}.",
+        f"Did you mean {close[0]!r}?" if close else f"Found: {found}.",
+    )
 
 
 def text_fields(items: Sequence[Item]) -> list[str]:
     """Fields whose words say what an item is: title, description, short or repeated attributes.
 
-    Links, numbers with many values and columns that are mostly empty are left out.
+    Links, numbers (also prices such as "12,50 €") and columns that are mostly empty are left out.
     """
     fields = [name for name in ("title", "description") if any(i.field_text(name) for i in items)]
     names = dict.fromkeys(name for item in items for name in item.attributes)
@@ -97,8 +160,7 @@ def text_fields(items: Sequence[Item]) -> list[str]:
         filled = [cell for cell in cells if cell]
         if len(filled) < 0.3 * len(items) or any("://" in cell for cell in filled[:50]):
             continue
-        is_number = all(isinstance(i.attributes.get(name, 0.0), float) for i in items)
-        if is_number and len(set(filled)) > 0.2 * len(items) + 5:
+        if sum(_NUMBER.fullmatch(cell.strip()) is not None for cell in filled) > 0.5 * len(filled):
             continue
         fields.append(name)
     return fields[:MAX_TEXT_FIELDS] or ["title"]
@@ -157,10 +219,11 @@ def _events_lines(folder: Path, events: Guess) -> list[str]:
 def _columns(table: str, guess: Guess) -> list[str]:
     lines = ["", f"[{table}.columns]     # Serendip's word = your column"]
     lines += [f"{name} = {_quoted(column)}" for name, column in guess.mapping.items()]
-    if guess.others and table == "items":
-        lines.append(f"# kept as attributes: {', '.join(guess.others)}")
-    elif guess.others:
-        lines.append(f"# not used: {', '.join(guess.others)}")
+    others = [" ".join(name.split()) for name in guess.others]  # a comment is one line
+    if others and table == "items":
+        lines.append(f"# kept as attributes: {', '.join(others)}")
+    elif others:
+        lines.append(f"# not used: {', '.join(others)}")
     return lines
 
 
