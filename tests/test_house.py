@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serendip.models import model_class, model_names
+from serendip.models import _CLASSES, model_class
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "serendip"
@@ -70,7 +70,7 @@ def _contract_classes() -> list[ast.ClassDef]:
     ]
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", _CLASSES)
 def test_every_model_has_a_class_that_inherits_the_contract_suite(name: str) -> None:
     class_name = model_class(name).__name__
     assert [

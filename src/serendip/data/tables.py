@@ -87,7 +87,7 @@ def open_table(path: Path) -> Table:
 
 
 class CsvTable(Table):
-    """Delimited text with a header; the delimiter is the one of ``, ; tab |`` that its lines agree on."""
+    """Text with a header; the delimiter is the one of ``, ; tab |`` that its lines agree on."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -239,13 +239,18 @@ class ParquetTable(Table):
 def _delimiter(lines: Sequence[str]) -> str:
     """The sign that most lines hold as often as the header does; signs within quotes do not count.
 
-    Lines inside a quoted cell are noise; a tie is settled by how often the header has the sign.
+    Lines inside a quoted cell are noise; a tie is settled by the header, where no blank
+    follows a delimiter, and by how often it has the sign.
     """
     plain = [re.sub(r'"[^"]*"', "", line) for line in lines] or [""]
 
-    def agreement(sign: str) -> tuple[int, int]:
+    def agreement(sign: str) -> tuple[int, int, int]:
         wanted = plain[0].count(sign)
-        return sum(line.count(sign) == wanted for line in plain) if wanted else 0, wanted
+        return (
+            sum(line.count(sign) == wanted for line in plain) if wanted else 0,
+            wanted - plain[0].count(f"{sign} "),
+            wanted,
+        )
 
     return max(_DELIMITERS, key=agreement)
 

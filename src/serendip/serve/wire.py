@@ -12,7 +12,6 @@ from serendip.data import Surface
 from serendip.errors import DataError
 from serendip.serve.fields import Count, Cursor, Id, Ids, OptionalId, Text, Wire
 
-
 NEEDS_ITEM = ("similar", "cart", "thank_you")
 """Surfaces that are about the items in context and empty without them."""
 

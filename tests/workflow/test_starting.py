@@ -1,0 +1,148 @@
+from pathlib import Path
+
+import pytest
+
+from serendip.data.item import Item
+from serendip.data.readers import read_events, read_items
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError, DataError
+from serendip.workflow.starting import given_columns, start_workspace, text_fields
+
+ITEMS = 'sku;name;"price, EUR"\n' + "".join(
+    f"s{number};Chair {number};{number},50\n" for number in range(8)
+)
+
+
+def clicks(header: str, separator: str = ";") -> str:
+    rows = [header]
+    rows += [
+        f"c{n % 3}{separator}s{n % 8}{separator}2024-03-0{n % 9 + 1} 10:00:00" for n in range(12)
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def start(folder: Path, items: str, events: str | None, said=()):
+    (folder / "items.csv").write_text(items, encoding="utf-8-sig")
+    path = None
+    if events is not None:
+        path = folder / "events.csv"
+        path.write_text(events, encoding="utf-8-sig")
+    return start_workspace(folder / "ws", folder / "items.csv", path, False, said)
+
+
+def settings(folder: Path):
+    return Workspace.open(folder / "ws").settings
+
+
+def test_semicolons_a_byte_order_mark_and_everyday_names_need_no_help(tmp_path):
+    guesses = start(tmp_path, ITEMS, clicks("customer;sku;when"))
+    assert guesses["items"].mapping == {"item_id": "sku", "title": "name"}
+    assert guesses["items"].others == ["price, EUR"]
+    assert guesses["events"].mapping == {
+        "user_id": "customer",
+        "item_id": "sku",
+        "timestamp": "when",
+    }
+    found = settings(tmp_path)
+    assert found.content.fields == ("title",)
+    items = list(read_items(found.items, tmp_path / "ws"))
+    assert items[3] == Item("s3", "Chair 3", "", {"price, EUR": "3,50"})
+    events = list(read_events(found.events, tmp_path / "ws"))
+    assert (len(events), events[0].user_id, events[0].timestamp) == (12, "c0", 1709287200.0)
+
+
+def test_columns_with_unknown_names_are_told_by_their_cells(tmp_path):
+    guesses = start(tmp_path, ITEMS.replace("sku;name", "kode;navn"), clicks("hvem;hva;naar"))
+    assert guesses["items"].mapping == {"item_id": "kode"}
+    assert guesses["events"].mapping == {"user_id": "hvem", "item_id": "hva", "timestamp": "naar"}
+
+
+def test_the_only_unique_column_is_the_id_where_no_events_help(tmp_path):
+    text = "kode;farge\n" + "".join(f"k{n};{'red' if n % 2 else 'blue'}\n" for n in range(6))
+    assert start(tmp_path, text, None)["items"].mapping == {"item_id": "kode"}
+
+
+def test_doubt_ends_in_the_columns_a_cell_of_each_and_the_option(tmp_path):
+    events = "who;what;began;ended\n" + "".join(
+        f"c{n % 3};s{n % 8};2024-03-01;2024-03-02\n" for n in range(9)
+    )
+    with pytest.raises(DataError) as caught:
+        start(tmp_path, ITEMS, events)
+    assert "  began: 2024-03-01\n  ended: 2024-03-02\n" in caught.value.message
+    assert "--map events.timestamp=COLUMN" in caught.value.hint
+    assert not (tmp_path / "ws").exists()
+    guesses = start(tmp_path, ITEMS, events, ["timestamp=ended"])
+    assert guesses["events"].mapping == {
+        "user_id": "who",
+        "item_id": "what",
+        "timestamp": "ended",
+    }
+
+
+def test_numbers_that_are_no_times_are_not_taken_for_times(tmp_path):
+    events = "who;what;amount\n" + "".join(f"c{n % 3};s{n % 8};{n}\n" for n in range(9))
+    with pytest.raises(DataError, match=r"cannot tell .* timestamp"):
+        start(tmp_path, ITEMS, events)
+
+
+def test_two_columns_that_both_hold_ids_are_no_clear_answer(tmp_path):
+    items = "number;label\n" + "".join(f"{n};Thing {n}\n" for n in range(1, 9))
+    events = "a;b;when\n" + "".join(f"{n % 3 + 1};{n % 8 + 1};2024-03-01\n" for n in range(20))
+    with pytest.raises(DataError, match="user_id and which is item_id"):
+        start(tmp_path, items, events, ["items.item_id=number"])
+
+
+def test_what_is_said_wins_over_a_name(tmp_path):
+    guesses = start(tmp_path, ITEMS, clicks("time;sku;id"), ["user_id=time", "timestamp=id"])
+    assert guesses["events"].mapping == {"user_id": "time", "item_id": "sku", "timestamp": "id"}
+
+
+def test_a_missing_file_is_named_with_its_option(tmp_path):
+    with pytest.raises(DataError) as caught:
+        start_workspace(tmp_path, tmp_path / "none.csv", None, False)
+    assert "none.csv" in caught.value.message
+    assert caught.value.hint == "Check what --items names."
+
+
+COLUMNS = {"items": ["sku", "name"], "events": ["sku", "when"]}
+
+
+def test_a_name_without_a_table_counts_wherever_the_column_is():
+    assert given_columns(["item_id=sku"], COLUMNS) == {
+        "items": {"item_id": "sku"},
+        "events": {"item_id": "sku"},
+    }
+    assert given_columns(["items.item_id=sku", "timestamp=when"], COLUMNS) == {
+        "items": {"item_id": "sku"},
+        "events": {"timestamp": "when"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "words"),
+    [
+        (["when"], ConfigError, "events.timestamp"),
+        (["timestamp="], ConfigError, "--map NAME=COLUMN"),
+        (["colour=sku"], ConfigError, "not understood"),
+        (["shop.item_id=sku"], ConfigError, "not understood"),
+        (["items.timestamp=sku"], ConfigError, "not understood"),
+        (["timestamp=wen"], DataError, "Did you mean 'when'"),
+        (["timestamp=when", "events.timestamp=sku"], ConfigError, "said twice"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(said, error, words):
+    with pytest.raises(error) as caught:
+        given_columns(said, COLUMNS)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "cell", ["12,50", "1.234,56", "12.50 €", "€12", "$ 1,299.00", "EUR 5", "-3", "40 %", "1 000 kr"]
+)
+def test_numbers_and_prices_are_no_text(cell):
+    assert text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title"]
+
+
+@pytest.mark.parametrize("cell", ["red", "A1", "7 dwarfs", "Heat 2", "USB"])
+def test_words_are_text_even_with_a_number(cell):
+    assert text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title", "x"]
