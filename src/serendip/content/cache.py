@@ -1,24 +1,26 @@
-"""Vectors by content: a text is encoded once, whatever item, dataset or run it belongs to.
+"""Vectors by content: an input is encoded once, whatever item, dataset or run it belongs to.
 
 One folder per encoder holds segments: files that are written aside, flushed and renamed, and
-never changed. A segment that is torn (a killed process, a full disk) is passed over; its texts are
-encoded again and the new segment takes its place. The key of a vector is the SHA-256 of the
-encoder's name, its version and the text.
+never changed. A segment that is torn (a killed process, a full disk) is passed over; its inputs
+are encoded again and the new segment takes its place. The key of a vector is the SHA-256 of the
+encoder's name, its version and the text, or what is inside of the file, wherever it lies.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.content.text import TextEncoder
+from serendip.content.encoder import Encoder, EncoderInput, InputT
+from serendip.content.weights import file_sha256
 from serendip.data.arrays import FloatArray
-from serendip.errors import StorageError
+from serendip.errors import DataError, StorageError
 from serendip.scale.progress import Progress, SilentProgress
 
 _SUFFIX = ".safetensors"
@@ -30,44 +32,59 @@ class VectorCache:
 
     Args:
         folder: created at the first write.
-        batch_size: texts per segment: what a killed run may lose.
+        batch_size: inputs per segment: what a killed run may lose.
     """
 
     def __init__(self, folder: Path, batch_size: int = 1024) -> None:
-        self._folder = folder
+        self.folder = folder
         self._batch_size = batch_size
         self._known: dict[str, dict[bytes, FloatArray]] = {}
 
     def encode(
-        self, encoder: TextEncoder, texts: Sequence[str], progress: Progress | None = None
+        self,
+        encoder: Encoder[InputT],
+        inputs: Sequence[InputT],
+        progress: Progress | None = None,
+        what: str = "texts",
+        batch_size: int | None = None,
     ) -> FloatArray:
-        """What ``encoder.encode(texts)`` gives; only texts never seen before are encoded.
+        """What ``encoder.encode(inputs)`` gives; only inputs never seen before are encoded.
+
+        Args:
+            encoder: which vectors.
+            inputs: N texts or files; which of them are there is ``present_rows(inputs)``.
+            progress: follows the batches.
+            what: the inputs in a word, for the progress.
+            batch_size: another one for inputs that are slow to encode.
 
         Returns:
-            vectors (N, D) float32 in the order of ``texts``.
+            vectors (N, D) float32 in the order of ``inputs``.
 
         Raises:
+            DataError: a file cannot be read.
             StorageError: a segment cannot be written.
         """
         known = self._vectors_of(encoder)
-        keys = [_key(encoder, text) for text in texts]
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+        keys = [_key(encoder, one) for one in inputs]
+        missing = {key: one for key, one in zip(keys, inputs, strict=True) if key not in known}
         new = list(missing.items())
-        starts = range(0, len(new), self._batch_size)
+        step = batch_size or self._batch_size
+        starts = range(0, len(new), step)
         follow = progress or SilentProgress()
-        for begin in follow.track(starts, "Encoding texts", len(starts)) if new else ():
-            batch = new[begin : begin + self._batch_size]
-            vectors = encoder.encode([text for _, text in batch])
+        for begin in follow.track(starts, f"Encoding {what}", len(starts)) if new else ():
+            batch = new[begin : begin + step]
+            vectors = encoder.encode([one for _, one in batch])
             self._write(encoder, [key for key, _ in batch], vectors)
             known.update(zip((key for key, _ in batch), vectors, strict=True))
         if not keys:
             return np.empty((0, encoder.size), dtype=np.float32)
         return np.stack([known[key] for key in keys])
 
-    def _place(self, encoder: TextEncoder) -> Path:
-        return self._folder / f"{encoder.name}-{encoder.version}"
+    def _place(self, encoder: Encoder[InputT]) -> Path:
+        plain = re.sub(r"[^\w.]+", "-", encoder.name)  # Names of models have ":" and "/".
+        return self.folder / f"{plain}-{encoder.version}"
 
-    def _vectors_of(self, encoder: TextEncoder) -> dict[bytes, FloatArray]:
+    def _vectors_of(self, encoder: Encoder[InputT]) -> dict[bytes, FloatArray]:
         place = self._place(encoder)
         if place.name not in self._known:
             known: dict[bytes, FloatArray] = {}
@@ -77,7 +94,7 @@ class VectorCache:
             self._known[place.name] = known
         return self._known[place.name]
 
-    def _write(self, encoder: TextEncoder, keys: list[bytes], vectors: FloatArray) -> None:
+    def _write(self, encoder: Encoder[InputT], keys: list[bytes], vectors: FloatArray) -> None:
         from safetensors.numpy import save
 
         place = self._place(encoder)
@@ -98,9 +115,19 @@ class VectorCache:
             ) from None
 
 
-def _key(encoder: TextEncoder, text: str) -> bytes:
-    parts = (encoder.name, encoder.version, text)
+def _key(encoder: Encoder[InputT], one: EncoderInput) -> bytes:
+    parts = (encoder.name, encoder.version, _content(one))
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
+
+
+def _content(one: EncoderInput) -> str:
+    """A text itself, the hash of a file, or nothing."""
+    if not isinstance(one, Path):
+        return one or ""
+    try:
+        return file_sha256(one)
+    except OSError as error:
+        raise DataError(f"{one} cannot be read: {error.strerror}.") from None
 
 
 def _read_segment(path: Path, size: int) -> tuple[NDArray[np.uint8], FloatArray]:

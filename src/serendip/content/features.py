@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serendip.content.cache import VectorCache
+from serendip.content.encoder import TextEncoder
 from serendip.content.semantic_ids import ResidualKMeans, ResidualKMeansConfig
-from serendip.content.text import TextEncoder, TextEncoderConfig
+from serendip.content.text import TextEncoderConfig
 from serendip.data.dataset import ItemFeatures
 from serendip.data.item import Catalogue, Item
 from serendip.data.semantic_ids import Codebooks

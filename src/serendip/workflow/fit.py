@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from serendip.content.cache import VectorCache
+from serendip.content.encoder import TextEncoder
 from serendip.content.features import build_features
 from serendip.content.names import name_prefixes
 from serendip.content.query_examples import write_examples
-from serendip.content.text import TextEncoder
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.item import Catalogue

@@ -1,0 +1,95 @@
+"""What every encoder promises, whatever it reads: texts, images or sounds become unit vectors.
+
+An input that an item lacks is *missing*: a blank text, or None in place of a file. The mask of
+``present_rows`` says so; the row of a missing input is filler that no reader may take for a
+meaning, and never noise that looks like one.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray, FloatArray
+from serendip.errors import ExtraMissing
+
+EncoderInput: TypeAlias = str | Path | None
+"""A text, or a file; None = the item has no file."""
+
+InputT = TypeVar("InputT", str, Path | None)
+InputT_contra = TypeVar("InputT_contra", contravariant=True)
+
+
+class Encoder(Protocol[InputT_contra]):
+    """Turns inputs into vectors whose dot product is a likeness.
+
+    Encoders load their weights at the first input and are safe to share between threads.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name in the config and in cache keys."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the same input would get another vector."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """D."""
+        ...
+
+    def encode(self, inputs: Sequence[InputT_contra]) -> FloatArray:
+        """Vectors (N, D) float32: unit rows where an input is present, filler zeros elsewhere."""
+        ...
+
+
+TextEncoder: TypeAlias = Encoder[str]
+MediaEncoder: TypeAlias = Encoder[Path | None]
+
+
+def present_rows(inputs: Sequence[EncoderInput]) -> BoolArray:
+    """(N,) bool: False where a text is blank or there is no file."""
+    present = (bool(one.strip()) if isinstance(one, str) else one is not None for one in inputs)
+    return np.fromiter(present, dtype=np.bool_, count=len(inputs))
+
+
+def encode_present(
+    inputs: Sequence[InputT], size: int, encode: Callable[[list[InputT]], FloatArray]
+) -> FloatArray:
+    """Run ``encode`` over the inputs that are present and put its rows, made unit, in place.
+
+    Args:
+        inputs: N texts or files.
+        size: D.
+        encode: present inputs -> vectors (P, D) of any length; not called where P = 0.
+    """
+    vectors = np.zeros((len(inputs), size), dtype=np.float32)
+    rows = np.flatnonzero(present_rows(inputs)).tolist()
+    if rows:
+        vectors[rows] = unit(encode([inputs[row] for row in rows]))
+    return vectors
+
+
+def unit(vectors: FloatArray) -> FloatArray:
+    """Rows divided by their lengths; a zero row stays zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
+
+
+def import_extra(module: str, hint: str) -> Any:
+    """Import a package that an encoder needs and the base installation lacks.
+
+    Raises:
+        ExtraMissing: it cannot be imported; ``hint`` says how to get it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ExtraMissing(f"{module} cannot be imported: {error}.", hint) from None
