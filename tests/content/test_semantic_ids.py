@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Literal
+
 import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from serendip.content.semantic_ids import (
     ResidualKMeans,
@@ -51,6 +54,63 @@ def test_centroids_of_all_levels_add_up_nearer_with_every_level() -> None:
 )
 def test_the_codebook_size_follows_the_catalogue(num_items: int, expected: int) -> None:
     assert ResidualKMeans().codebook_size(num_items) == expected
+
+
+@pytest.mark.parametrize(
+    ("num_items", "expected"), [(0, 1), (3, 3), (20, 4), (500, 50), (9_066, 906), (10**7, 1_000)]
+)
+def test_plain_k_means_has_about_a_thousand_clusters(num_items: int, expected: int) -> None:
+    config = ResidualKMeansConfig(method="k-means")
+    assert ResidualKMeans(config).codebook_size(num_items) == expected
+
+
+def test_plain_k_means_is_one_level_of_nearest_clusters() -> None:
+    points = vectors(300)
+    codebooks, codes = ResidualKMeans(ResidualKMeansConfig(method="k-means")).fit(points)
+    assert codebooks.centroids.shape == (1, 30, 8)
+    distance = ((points[:, None] - codebooks.centroids[0]) ** 2).sum(-1)
+    assert np.array_equal(distance.argmin(1), codes[:, 0])
+
+
+@pytest.mark.parametrize("method", ["k-means", "residual-k-means"])
+def test_every_modality_is_coded_as_if_it_were_alone(
+    method: Literal["k-means", "residual-k-means"],
+) -> None:
+    points = np.concatenate([vectors(200, 6), vectors(200, 4, seed=1)], axis=1)
+    blocks = [slice(0, 6), slice(6, 10)]
+    config = ResidualKMeansConfig(method=method, scope="per-modality", num_levels=2)
+    codebooks, codes = ResidualKMeans(config).fit(points, blocks=blocks)
+    per_modality = 1 if method == "k-means" else 2
+    assert codes.shape == (200, 2 * per_modality)
+    assert np.array_equal(codebooks.assign(points), codes)
+    other = points.copy()
+    other[:, :6] = 0
+    first, second = codes[:, :per_modality], codes[:, per_modality:]
+    assert np.array_equal(codebooks.assign(other)[:, per_modality:], second)
+    alone, _ = ResidualKMeans(config).fit(np.ascontiguousarray(points[:, :6]))
+    assert np.array_equal(alone.assign(points[:, :6]), first)
+
+
+def test_jointly_coded_vectors_know_no_modalities() -> None:
+    points = vectors(100)
+    _, whole = ResidualKMeans().fit(points)
+    _, codes = ResidualKMeans().fit(points, blocks=[slice(0, 3), slice(3, 8)])
+    assert np.array_equal(whole, codes)
+
+
+def test_as_many_codes_as_distinct_vectors_keep_each_apart() -> None:
+    points = np.tile(vectors(5), (40, 1))
+    points[0] = -0.0 * points[0]
+    points[1] = 0.0
+    codebooks, codes = ResidualKMeans(ResidualKMeansConfig(codebook_size=6)).fit(points)
+    assert len(np.unique(codes[:, 0])) == 6
+    assert codes[0, 0] == codes[1, 0]
+    assert np.allclose(codebooks.centroids[0][codes[:, 0]], points)
+
+
+def test_a_config_names_no_other_method() -> None:
+    with pytest.raises(ValidationError):
+        ResidualKMeansConfig.model_validate({"method": "k-medoids"})
 
 
 def test_a_configured_size_is_never_more_than_the_items() -> None:
@@ -101,6 +161,7 @@ def test_quality_counts_items_that_share_their_full_code() -> None:
     assert found.num_items == 4
     assert found.collision_rate == 0.5
     assert found.used == (2, 2)
+    assert found.largest == (0.75, 0.75)
     assert found.dead == (2, 2)
     entropy = -(0.75 * np.log2(0.75) + 0.25 * np.log2(0.25))
     assert found.perplexity == pytest.approx((2**entropy, 2**entropy))

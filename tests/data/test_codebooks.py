@@ -32,6 +32,16 @@ def test_vectors_that_do_not_fit_are_refused():
         BOOKS.assign(np.array([[0, np.nan]], np.float32))
 
 
+def test_more_vectors_than_one_block_are_coded_like_one_by_one():
+    vectors = np.random.default_rng(0).normal(size=(2_500, 2)).astype(np.float32) * 8
+    codes = BOOKS.assign(vectors)
+    residual = vectors
+    for level, centroids in enumerate(BOOKS.centroids):
+        nearest = ((residual[:, None] - centroids) ** 2).sum(-1).argmin(1)
+        np.testing.assert_array_equal(codes[:, level], nearest)
+        residual = residual - centroids[nearest]
+
+
 def test_a_common_prefix_ends_at_the_first_difference():
     left = np.array([[1, 2, 3], [1, 9, 3], [9, 2, 3]])
     assert common_prefix(left, np.array([1, 2, 3])).tolist() == [3, 1, 0]

@@ -1,9 +1,12 @@
-"""Semantic IDs by residual k-means: coarse groups first, then what is left over.
+"""Semantic IDs by k-means: one level of clusters, or coarse groups first, then what is left over.
 
-Level 0 clusters the vectors, level 1 what remains after subtracting their centroids, and so on
-(residual quantisation as in Rajput et al. 2023, "Recommender Systems with Generative Retrieval",
-arXiv:2305.05065; k-means instead of a trained autoencoder). Codes always come from
-``Codebooks.assign``, so an item posted later gets the code that it would have got here.
+Residual k-means: level 0 clusters the vectors, level 1 what remains after subtracting their
+centroids, and so on (residual quantisation as in Rajput et al. 2023, "Recommender Systems with
+Generative Retrieval", arXiv:2305.05065; k-means instead of a trained autoencoder). Plain k-means
+is its first level with more clusters (Pan et al. 2024, "A Multi-modal Modeling Framework for
+Cold-start Short-video Recommendation", doi:10.1145/3640457.3688098: about 1,000). Either clusters
+whole vectors or each modality by itself. Codes always come from ``Codebooks.assign``, so an item
+posted later gets the code that it would have got here.
 
 Legend: N items, D vector size, L levels, K codes per level.
 """
@@ -11,29 +14,40 @@ Legend: N items, D vector size, L levels, K codes per level.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.semantic_ids import Codebooks
+from serendip.data.semantic_ids import Codebooks, Level
 from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import num_threads
 
 _SMALLEST_CODEBOOK, _LARGEST_CODEBOOK = 4, 256
+_MOST_CLUSTERS, _ITEMS_PER_CLUSTER = 1_000, 10
 
 
 class ResidualKMeansConfig(Config):
-    """How many levels and codes."""
+    """How many levels and codes, and of what."""
+
+    method: Literal["residual-k-means", "k-means"] = "residual-k-means"
+    """Several levels of few codes, or one level of many."""
+
+    scope: Literal["joint", "per-modality"] = "joint"
+    """Whole vectors, or every modality by itself: the levels of the first one, then those of the
+    next."""
 
     num_levels: int = Field(default=3, ge=1, le=8)
-    """L."""
+    """Levels of residual k-means, per modality where they are coded apart; k-means has one."""
 
     codebook_size: int | None = Field(default=None, ge=1, le=65_536)
-    """K; None = about sqrt(N), a power of two from 4 to 256. Never more than N."""
+    """K; None = about sqrt(N), a power of two from 4 to 256; for k-means N / 10, from 4 to 1,000.
+    Never more than N."""
 
     iterations: int = Field(default=20, ge=1)
     """k-means rounds per level."""
@@ -49,18 +63,25 @@ class ResidualKMeans:
         """K for a catalogue of N items."""
         if num_items < 2:
             return 1
-        power = 2 ** round(math.log2(math.sqrt(num_items)))
-        size = min(max(power, _SMALLEST_CODEBOOK), _LARGEST_CODEBOOK)
+        size = 2 ** round(math.log2(math.sqrt(num_items)))
+        largest = _LARGEST_CODEBOOK
+        if self.config.method == "k-means":
+            size, largest = num_items // _ITEMS_PER_CLUSTER, _MOST_CLUSTERS
+        size = min(max(size, _SMALLEST_CODEBOOK), largest)
         return min(self.config.codebook_size or size, num_items)
 
     def fit(
-        self, vectors: FloatArray, options: TrainOptions | None = None
+        self,
+        vectors: FloatArray,
+        options: TrainOptions | None = None,
+        blocks: Sequence[slice] = (),
     ) -> tuple[Codebooks, IntArray]:
         """Fit one codebook per level.
 
         Args:
             vectors: (N, D) float32; N may be 0 or 1, rows may be equal.
             options: seed and progress.
+            blocks: the columns of each modality; none = all columns are one modality.
 
         Returns:
             the codebooks and the codes (N, L) of ``vectors``.
@@ -71,20 +92,27 @@ class ResidualKMeans:
         options = options or TrainOptions()
         if vectors.ndim != 2 or not np.isfinite(vectors).all():
             raise DataError(f"vectors of shape {vectors.shape} cannot be clustered: not finite.")
-        num_levels, size = self.config.num_levels, self.codebook_size(len(vectors))
-        centroids = np.zeros((num_levels, size, vectors.shape[1]), dtype=np.float32)
-        residual = np.ascontiguousarray(vectors, dtype=np.float32)
-        levels = options.progress.track(range(num_levels), "Semantic IDs", num_levels)
+        columns = self._columns(blocks)
+        size = self.codebook_size(len(vectors))
+        centroids = np.zeros((len(columns), size, vectors.shape[1]), dtype=np.float32)
+        codes = np.zeros((len(vectors), len(columns)), dtype=np.int32)
+        residual = np.array(vectors, dtype=np.float32, order="C")
+        levels = options.progress.track(range(len(columns)), "Semantic IDs", len(columns))
         for level in levels if len(vectors) else ():
-            centroids[level] = self._centroids(residual, size, options.seed + level)
-            codes = Codebooks(centroids[level : level + 1]).assign(residual)[:, 0]
-            residual = residual - centroids[level][codes]
-        codebooks = Codebooks(centroids)
-        return codebooks, codebooks.assign(vectors)
+            part = np.ascontiguousarray(residual[:, columns[level]])
+            centroids[level, :, columns[level]] = self._centroids(part, size, options.seed + level)
+            codes[:, level] = Level(centroids[level]).quantise(residual)
+        return Codebooks(centroids), codes
+
+    def _columns(self, blocks: Sequence[slice]) -> list[slice]:
+        """The columns that each level clusters."""
+        num_levels = 1 if self.config.method == "k-means" else self.config.num_levels
+        modalities = blocks if blocks and self.config.scope == "per-modality" else [slice(None)]
+        return [columns for columns in modalities for _ in range(num_levels)]
 
     def _centroids(self, vectors: FloatArray, size: int, seed: int) -> FloatArray:
-        distinct = np.unique(vectors, axis=0)
-        if len(distinct) <= size:
+        distinct = _distinct(vectors, size)
+        if distinct is not None:
             # Each distinct vector is its own centre; copies of the first are never assigned.
             filler = np.repeat(distinct[:1], size - len(distinct), axis=0)
             return np.concatenate([distinct, filler])
@@ -102,6 +130,19 @@ class ResidualKMeans:
         return np.asarray(kmeans.centroids, dtype=np.float32).reshape(size, -1)
 
 
+def _distinct(vectors: FloatArray, most: int) -> FloatArray | None:
+    """The distinct rows in order of appearance; None where there are more than ``most``.
+
+    Ends at the first row that is one too many: for most catalogues after a few hundred rows.
+    """
+    found: dict[bytes, int] = {}
+    for number, row in enumerate(vectors):
+        found.setdefault((row + 0.0).tobytes(), number)  # -0.0 and 0.0 are the same number
+        if len(found) > most:
+            return None
+    return vectors[list(found.values())]
+
+
 @dataclass(frozen=True, slots=True)
 class CodeQuality:
     """How well codes tell items apart and how evenly they are used.
@@ -112,6 +153,7 @@ class CodeQuality:
         used: codes in use, per level.
         dead: codes that no item has, per level.
         perplexity: 2 ** entropy of the codes, per level; K = all used evenly, 1 = one for all.
+        largest: share of the items that have the most frequent code, per level; in [0, 1].
     """
 
     num_items: int
@@ -119,20 +161,22 @@ class CodeQuality:
     used: tuple[int, ...]
     dead: tuple[int, ...]
     perplexity: tuple[float, ...]
+    largest: tuple[float, ...]
 
 
 def quality(codes: IntArray, codebook_size: int) -> CodeQuality:
     """Measure codes (N, L) with values in [0, codebook_size)."""
     num_items, num_levels = codes.shape
     if num_items == 0:
-        return CodeQuality(0, 0.0, (0,) * num_levels, (codebook_size,) * num_levels, ())
+        return CodeQuality(0, 0.0, (0,) * num_levels, (codebook_size,) * num_levels, (), ())
     _, counts = np.unique(codes, axis=0, return_counts=True)
-    used, perplexity = [], []
+    used, perplexity, largest = [], [], []
     for level in range(num_levels):
         share = np.bincount(codes[:, level], minlength=codebook_size) / num_items
         share = share[share > 0]
         used.append(len(share))
         perplexity.append(float(2.0 ** -(share * np.log2(share)).sum()))
+        largest.append(float(share.max()))
     dead = tuple(codebook_size - count for count in used)
     collided = float(counts[counts > 1].sum() / num_items)
-    return CodeQuality(num_items, collided, tuple(used), dead, tuple(perplexity))
+    return CodeQuality(num_items, collided, tuple(used), dead, tuple(perplexity), tuple(largest))

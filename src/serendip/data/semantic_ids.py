@@ -6,6 +6,7 @@ plain numpy and lives here, because serving needs it for items posted after trai
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +14,16 @@ import numpy as np
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.errors import DataError
 
+_BLOCK = 1024
+"""Vectors per matrix product: their distances to 1,000 centroids still fit the cache."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codebooks:
     """Residual codebooks, coarse to fine.
+
+    A level that codes one modality only has centroids that are zero outside its columns: it then
+    neither looks at the other columns nor changes them.
 
     Args:
         centroids: (L, K, D) float32; level 0 is coarsest.
@@ -46,15 +53,43 @@ class Codebooks:
                 f"{self.centroids.shape[2]}.",
                 "Encode them with the encoder the codebooks were fitted on.",
             )
-        if not np.isfinite(vectors).all():
-            raise DataError("a vector to be coded is not finite.")
-        residual = vectors.astype(np.float32)
         codes = np.empty((len(vectors), self.num_levels), dtype=np.int32)
-        for level, centroids in enumerate(self.centroids):
-            distance = (centroids**2).sum(1)[None, :] - 2.0 * residual @ centroids.T
-            codes[:, level] = distance.argmin(1)
-            residual = residual - centroids[codes[:, level]]
+        levels = [Level(centroids) for centroids in self.centroids]
+        for rows in _blocks(len(vectors)):
+            residual = np.array(vectors[rows], dtype=np.float32, order="C")
+            if not np.isfinite(residual).all():
+                raise DataError("a vector to be coded is not finite.")
+            for number, level in enumerate(levels):
+                codes[rows, number] = level.quantise(residual)
         return codes
+
+
+class Level:
+    """One level of codebooks, ready to be looked up.
+
+    Args:
+        centroids: (K, D) float32.
+    """
+
+    def __init__(self, centroids: FloatArray) -> None:
+        self.centroids = centroids
+        self._minus_twice = np.ascontiguousarray(-2.0 * centroids.T)
+        self._lengths = (centroids**2).sum(1)
+
+    def quantise(self, residual: FloatArray) -> IntArray:
+        """Nearest centroids (N,) int32 of float32 vectors (N, D), which are reduced by them."""
+        codes = np.empty(len(residual), dtype=np.int32)
+        for rows in _blocks(len(residual)):
+            distance = residual[rows] @ self._minus_twice
+            distance += self._lengths
+            codes[rows] = distance.argmin(1)
+            residual[rows] -= self.centroids[codes[rows]]
+        return codes
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    for begin in range(0, count, _BLOCK):
+        yield slice(begin, begin + _BLOCK)
 
 
 def common_prefix(left: IntArray, right: IntArray) -> IntArray:
