@@ -12,7 +12,7 @@ from contract import (
     small_world,
 )
 
-from serendip.data.arrays import IntArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, EventLog, ItemFeatures
 from serendip.data.item import Catalogue, Item
 from serendip.data.query import History, Query
@@ -30,6 +30,18 @@ class TestSpreadTransitions(AddingVotesContract, RecommenderContract):
     @classmethod
     def make(cls) -> Transitions:
         return Transitions(TransitionsConfig(mode="spread", num_neighbours=4))
+
+
+class TestTransitionsAndContent(AddingVotesContract, RecommenderContract):
+    @classmethod
+    def make(cls) -> Transitions:
+        return Transitions(TransitionsConfig(num_neighbours=4, content_weight=0.1))
+
+
+class TestPlainTransitionsAndContent(AddingVotesContract, LocalChangeContract, RecommenderContract):
+    @classmethod
+    def make(cls) -> Transitions:
+        return Transitions(TransitionsConfig(mode="plain", content_weight=0.1))
 
 
 PLAIN = TransitionsConfig(mode="plain", decay=0.5, num_gaps=3, backward_weight=0.5)
@@ -207,4 +219,59 @@ def test_when_all_neighbours_count_a_change_is_a_training_with_the_new_content(
     reached = np.flatnonzero(world.item_counts())
     np.testing.assert_allclose(
         model.score_all(asked)[:, reached], expected.score_all(asked)[:, reached], atol=1e-5
+    )
+
+
+def dense_line(world: Dataset, config: TransitionsConfig, seen: list[int]) -> FloatArray:
+    """``h (M + w P M) + c (h E) E^T`` of one history, with loops and dense matrices."""
+    assert world.features is not None
+    content, count = world.features.content, world.num_items
+    steps = np.zeros((count, count))
+    for history in world.histories().values():
+        for place, target in enumerate(history.item_nums):
+            for gap in range(1, min(config.num_gaps, place) + 1):
+                if (begin := history.item_nums[place - gap]) != target:
+                    steps[begin, target] += 1 / gap
+                    steps[target, begin] += config.backward_weight / gap
+    scaled = steps / np.sqrt(steps.sum(1, keepdims=True) + 1) / np.sqrt(steps.sum(0) + 1)
+    nearest = content @ content.T
+    np.fill_diagonal(nearest, 0)
+    nearest[nearest < np.sort(nearest, axis=1)[:, -config.num_neighbours, None]] = 0
+    nearest = np.maximum(nearest, 0) ** 4
+    nearest /= nearest.sum(1, keepdims=True)
+    context = np.zeros(count)
+    for age, number in enumerate(reversed(seen)):
+        context[number] += config.decay**age
+    scores = context @ (scaled + config.spread_weight * nearest @ scaled)
+    unreached = ~steps.any(0)
+    scores[unreached] = config.spread_weight * (nearest @ scores)[unreached]
+    return scores + config.content_weight * (context @ content) @ content.T
+
+
+def test_steps_borrowed_steps_and_content_make_the_written_formula() -> None:
+    world, seen = small_world(), [2, 0, 9, 2, 1, 28]
+    config = TransitionsConfig(
+        num_gaps=3, decay=0.5, num_neighbours=5, spread_weight=0.5, content_weight=0.1
+    )
+    model, query = Transitions(config).train(world), Query(history=History.of_items(number(*seen)))
+    expected = dense_line(world, config, seen)
+    assert not world.item_counts()[28:].any()
+    np.testing.assert_allclose(model.score_all([query])[0], expected, rtol=0, atol=1e-6)
+
+
+def test_a_posted_item_has_its_cosine_to_the_context() -> None:
+    config = PLAIN.model_copy(update={"content_weight": 0.1})
+    dataset = with_content(dataset_of([0, 1], num_items=2), [[1, 0], [0, 1]])
+    new = ItemFeatures(np.asarray([[0.6, 0.8]], dtype=np.float32), np.zeros((1, 1), np.int32), 1)
+    scores = Transitions(config).train(dataset).with_items(new).score_all([source(0), source(2)])
+    assert scores[0, 2] == pytest.approx(0.06)
+    np.testing.assert_allclose(scores[1], [0.06, 0.08, 0.1], rtol=1e-6)
+
+
+def test_content_counts_for_nothing_where_there_is_none() -> None:
+    dataset = dataset_of([0, 1, 2], [0, 2])
+    config = PLAIN.model_copy(update={"content_weight": 0.1})
+    plain, asked = Transitions(PLAIN).train(dataset), [source(item) for item in range(4)]
+    assert np.array_equal(
+        Transitions(config).train(dataset).score_all(asked), plain.score_all(asked)
     )

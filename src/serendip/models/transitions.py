@@ -2,8 +2,9 @@
 
 ``M[i, j]`` sums 1/gap for every time j came ``gap`` steps after i in somebody's history and half
 of that for the other direction, then is divided by sqrt(row sum + 1) and sqrt(column sum + 1),
-which keeps popular items from winning everywhere. The score is ``h (M + w P M)``: ``h`` the decayed
-history, ``P`` the nearest items by content: an item with few steps borrows those of its like.
+which keeps popular items from winning everywhere. The score is ``h (M + w P M) + c (h E) E^T``:
+``h`` the decayed history, ``P`` the nearest items by content, so that an item with few steps
+borrows those of its like, ``E`` the content itself, for what is merely alike (``c`` = 0: without).
 Items that nobody ever stepped to (posted yesterday, or new in the catalogue) borrow the incoming
 steps of their content neighbours in the same way.
 """
@@ -69,6 +70,10 @@ class TransitionsConfig(Config):
     spread_weight: float = Field(default=1.0, ge=0)
     """A borrowed step, relative to an own one."""
 
+    content_weight: float = Field(default=0.0, ge=0)
+    """What a content cosine of 1 adds, in units of a step; needs content features like
+    ``spread`` does, and goes with ``plain`` as well."""
+
 
 class Transitions(Recommender):
     """Score of j = weighted steps from the context's items, and from things like them, to j."""
@@ -81,11 +86,12 @@ class Transitions(Recommender):
         steps = self._normalised(self._steps(dataset))
         self._neighbours: Sparse | None = None
         self._content: FloatArray | None = None
-        if self.config.mode == "spread" and dataset.features is not None:
-            content = dataset.features.content
-            self._content = content
-            everything = np.arange(dataset.num_items, dtype=np.int32)
-            self._neighbours = self._nearest(everything, content, content)
+        spreads = self.config.mode == "spread"
+        if dataset.features is not None and (spreads or self.config.content_weight):
+            self._content = dataset.features.content
+            if spreads:
+                everything = np.arange(dataset.num_items, dtype=np.int32)
+                self._neighbours = self._nearest(everything, self._content, self._content)
         self._matrix = steps
         self._find_unreached()
 
@@ -126,11 +132,13 @@ class Transitions(Recommender):
         return weights + self.config.spread_weight * (weights @ self._neighbours)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        weights = self._spread(context_matrix(queries, self._num_items, self.config.decay))
-        scores: FloatArray = (weights @ self._matrix).toarray()
+        context = context_matrix(queries, self._num_items, self.config.decay)
+        scores: FloatArray = (self._spread(context) @ self._matrix).toarray()
         if self._neighbours is not None and len(self._unreached):
             borrowed = self._borrowing @ scores.T
             scores[:, self._unreached] = self.config.spread_weight * borrowed.T
+        if self._content is not None and self.config.content_weight:
+            scores += (self.config.content_weight * (context @ self._content)) @ self._content.T
         return scores
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
@@ -151,27 +159,33 @@ class Transitions(Recommender):
             borrows = np.flatnonzero(np.isin(item_nums, self._unreached))
             lenders = self._neighbours[item_nums[borrows]]
             votes[:, borrows] = self.config.spread_weight * (steps @ lenders.T).toarray()
+        if self._content is not None and self.config.content_weight:
+            wants = self.config.content_weight * weights[:, None] * self._content[items]
+            votes += wants @ self._content[item_nums].T
         return items, votes
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)
         old, total = self._num_items, self._num_items + len(features)
         model._matrix = resized(self._matrix, total, total)
-        if self._neighbours is None or self._content is None:
+        if self._content is None:
             return model
-        numbers = np.arange(old, total, dtype=np.int32)
-        new = self._nearest(numbers, features.content, self._content)
-        new = resized(new, len(features), total)
-        model._neighbours = stacked([resized(self._neighbours, old, total), new], total)
         model._content = np.concatenate([self._content, features.content])
-        model._find_unreached()
+        if self._neighbours is not None:
+            numbers = np.arange(old, total, dtype=np.int32)
+            new = self._nearest(numbers, features.content, self._content)
+            new = resized(new, len(features), total)
+            model._neighbours = stacked([resized(self._neighbours, old, total), new], total)
+            model._find_unreached()
         return model
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
-        if self._neighbours is None or self._content is None:
+        if self._content is None:
             return self
         model = copy.copy(self)
         model._content = with_rows(self._content, item_nums, features.content)
+        if self._neighbours is None:
+            return model
         # Whoever borrowed from a changed item may have to borrow elsewhere now.
         entries = np.flatnonzero(np.isin(self._neighbours.indices, item_nums))
         borrowers = np.searchsorted(self._neighbours.indptr, entries, side="right") - 1
@@ -183,17 +197,18 @@ class Transitions(Recommender):
 
     def _save(self, folder: Path) -> None:
         save_csr(folder / _STEPS_FILE, self._matrix)
-        if self._neighbours is not None and self._content is not None:
+        if self._neighbours is not None:
             save_csr(folder / _NEIGHBOURS_FILE, self._neighbours)
+        if self._content is not None:
             np.save(folder / _CONTENT_FILE, self._content, allow_pickle=False)
 
     def _open(self, folder: Path) -> None:
         self._matrix = open_csr(folder / _STEPS_FILE)
         self._neighbours = self._content = None
-        if not (folder / _NEIGHBOURS_FILE).exists():
-            return
-        self._neighbours = open_csr(folder / _NEIGHBOURS_FILE)
-        self._content = open_array(folder / _CONTENT_FILE)
+        if (folder / _NEIGHBOURS_FILE).exists():
+            self._neighbours = open_csr(folder / _NEIGHBOURS_FILE)
+        if self._neighbours is not None or (folder / _CONTENT_FILE).exists():
+            self._content = open_array(folder / _CONTENT_FILE)
         self._find_unreached()
 
 
