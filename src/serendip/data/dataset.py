@@ -57,14 +57,55 @@ class ItemFeatures:
         content: (N, D) float32 unit vectors.
         codes: (N, L) int32 semantic IDs.
         codebook_size: K, so that tables can be sized without looking at the codes.
+        present: (N, M) bool, which of M modalities an item has; None = nothing is missing.
     """
 
     content: FloatArray
     codes: IntArray
     codebook_size: int
+    present: BoolArray | None = None
 
     def __len__(self) -> int:
         return len(self.content)
+
+    def rows(self, item_nums: IntArray) -> ItemFeatures:
+        """Features of some items, in the order of their numbers given."""
+        return ItemFeatures(
+            self.content[item_nums],
+            self.codes[item_nums],
+            self.codebook_size,
+            None if self.present is None else self.present[item_nums],
+        )
+
+    def extended(self, new: ItemFeatures) -> ItemFeatures:
+        """These items and new ones after them."""
+        present = None
+        if self.present is not None or new.present is not None:
+            present = np.concatenate([_mask(self, new), _mask(new, self)])
+        return ItemFeatures(
+            np.concatenate([self.content, new.content]),
+            np.concatenate([self.codes, new.codes]),
+            self.codebook_size,
+            present,
+        )
+
+    def with_rows(self, item_nums: IntArray, new: ItemFeatures) -> ItemFeatures:
+        """A copy in which these items have other features."""
+        content, codes = self.content.copy(), self.codes.copy()
+        content[item_nums], codes[item_nums] = new.content, new.codes
+        present = None
+        if self.present is not None or new.present is not None:
+            present = _mask(self, new).copy()
+            present[item_nums] = _mask(new, self)
+        return ItemFeatures(content, codes, self.codebook_size, present)
+
+
+def _mask(features: ItemFeatures, other: ItemFeatures) -> BoolArray:
+    """``features.present``, spelt out as wide as the other's where it is None."""
+    if features.present is not None:
+        return features.present
+    assert other.present is not None
+    return np.ones((len(features), other.present.shape[1]), dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +127,24 @@ class QueryExamples:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """What came next for some users: targets to stop training by, never learned from.
+
+    The input of a target is the whole history of its user in the dataset.
+
+    Args:
+        users: (V,) int32 user numbers.
+        items: (V,) int32 item numbers; one outside the catalogue is a miss whatever is answered.
+    """
+
+    users: IntArray
+    items: IntArray
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """A catalogue, a log and what content says about the items.
 
@@ -96,6 +155,7 @@ class Dataset:
         features: content vectors and codes, once they are computed.
         queries: examples for the search task, once they are written.
         cut: Unix seconds after which nothing is in here; None = everything is.
+        validation: targets to stop training by; None = a model holds back events of its own.
     """
 
     catalogue: Catalogue
@@ -104,6 +164,7 @@ class Dataset:
     features: ItemFeatures | None = None
     queries: QueryExamples | None = None
     cut: float | None = None
+    validation: HeldOut | None = None
     _by_user: dict[int, History] = field(default_factory=dict, repr=False)
 
     @property
@@ -123,6 +184,10 @@ class Dataset:
     def with_queries(self, queries: QueryExamples) -> Dataset:
         """A copy that carries query examples."""
         return replace(self, queries=queries)
+
+    def with_validation(self, validation: HeldOut) -> Dataset:
+        """A copy that carries targets to stop training by."""
+        return replace(self, validation=validation)
 
     def history(self, user: int) -> History:
         """All events of a user number, oldest first; empty for an unknown one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from serendip.scale.progress import Progress, SilentProgress
 
@@ -14,7 +15,13 @@ class TrainOptions:
     Args:
         seed: root of all randomness; the same seed on the same data gives the same numbers.
         progress: follows long loops.
+        checkpoint: folder for the state of a training in epochs, written after each of them; a
+            killed run that starts again with the same folder, data, config and seed continues and
+            ends with the same numbers. Removed at the end. None = nothing is written.
+        device: torch's name of where encoders of content run.
     """
 
     seed: int = 0
     progress: Progress = field(default_factory=SilentProgress)
+    checkpoint: Path | None = None
+    device: str = "cpu"
