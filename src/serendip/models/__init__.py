@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _CLASSES = {
     "popularity": "serendip.models.popularity:Popularity",
     "item-knn": "serendip.models.item_knn:ItemKNN",
+    "ease": "serendip.models.ease:EASE",
     "transitions": "serendip.models.transitions:Transitions",
     "content": "serendip.models.content_similarity:ContentSimilarity",
     "retriever": "serendip.models.retriever:Retriever",

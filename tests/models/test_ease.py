@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from contract import AddingVotesContract, LocalChangeContract, RecommenderContract, small_world
+
+from serendip.data.arrays import FloatArray
+from serendip.data.dataset import Dataset
+from serendip.data.query import History, Query
+from serendip.errors import DataError
+from serendip.models.ease import EASE, EASEConfig, _rows_of_symmetric
+from serendip.models.item_to_item import seen_matrix
+
+
+class TestEASE(AddingVotesContract, LocalChangeContract, RecommenderContract):
+    @classmethod
+    def make(cls) -> EASE:
+        return EASE(EASEConfig(num_neighbours=5, l2=2.0))
+
+
+def weights_of(model: EASE) -> FloatArray:
+    """(N, N): row i is what item i gives."""
+    everything = np.arange(model.num_items, dtype=np.int32)
+    return model.score_all([Query(source_items=everything[[item]]) for item in everything])
+
+
+def written_formula(world: Dataset, l2: float) -> FloatArray:
+    """B by its definition in float64, negative weights left out."""
+    seen = seen_matrix(world).toarray().astype(np.float64)
+    inverse = np.linalg.inv(seen.T @ seen + l2 * np.eye(world.num_items))
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0)
+    return np.maximum(weights, 0).astype(np.float32)
+
+
+def test_the_weights_are_the_written_formula() -> None:
+    world = small_world()
+    model = EASE(EASEConfig(num_neighbours=30, l2=2.0)).train(world)
+    expected = written_formula(world, 2.0)
+    assert expected.any()
+    np.testing.assert_allclose(weights_of(model), expected, rtol=0, atol=1e-6)
+
+
+def test_a_column_is_the_ridge_regression_of_its_item_on_all_others() -> None:
+    world, l2, target = small_world(), 2.0, 3
+    seen = seen_matrix(world).toarray().astype(np.float64)
+    others = np.arange(world.num_items) != target
+    rest = seen[:, others]
+    ridge = np.linalg.solve(rest.T @ rest + l2 * np.eye(rest.shape[1]), rest.T @ seen[:, target])
+    column = weights_of(EASE(EASEConfig(num_neighbours=30, l2=l2)).train(world))[others, target]
+    np.testing.assert_allclose(column, np.maximum(ridge, 0), rtol=0, atol=1e-6)
+
+
+def test_blocks_of_rows_are_put_together_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serendip.models.ease._ROWS_AT_ONCE", 7)
+    world = small_world()
+    model = EASE(EASEConfig(num_neighbours=30, l2=2.0)).train(world)
+    np.testing.assert_allclose(weights_of(model), written_formula(world, 2.0), rtol=0, atol=1e-6)
+
+
+def test_rows_come_from_the_lower_triangle_alone() -> None:
+    full = np.random.default_rng(0).normal(size=(9, 9)).astype(np.float32)
+    full += full.T
+    spoilt = np.where(np.tri(9, dtype=np.bool_), full, np.nan)
+    for begin, end in ((0, 4), (4, 8), (8, 12)):
+        assert np.array_equal(_rows_of_symmetric(spoilt, begin, end), full[begin:end])
+
+
+def test_only_the_largest_weights_are_kept() -> None:
+    world = small_world()
+    kept = weights_of(EASE(EASEConfig(num_neighbours=3, l2=2.0)).train(world))
+    expected = written_formula(world, 2.0)
+    expected[expected < np.sort(expected, axis=1)[:, -3, None]] = 0
+    np.testing.assert_allclose(kept, expected, rtol=0, atol=1e-6)
+
+
+def test_items_without_events_neither_vote_nor_get_votes() -> None:
+    weights = weights_of(EASE().train(small_world()))
+    assert not weights[28:].any()
+    assert not weights[:, 28:].any()
+
+
+def test_older_events_weigh_less() -> None:
+    model = EASE(EASEConfig(num_neighbours=30, l2=2.0, decay=0.25)).train(small_world())
+    weights, history = weights_of(model), History.of_items(np.asarray([4, 0], np.int32))
+    expected = 0.25 * weights[4] + weights[0]
+    np.testing.assert_allclose(model.score_all([Query(history=history)])[0], expected, atol=1e-7)
+
+
+def test_a_catalogue_that_is_too_large_is_refused_with_the_way_out() -> None:
+    reached = int((small_world().item_counts() > 0).sum())
+    EASE(EASEConfig(max_items=reached)).train(small_world())
+    with pytest.raises(DataError, match=f"{reached} items have events.*max_items = {reached - 1}"):
+        EASE(EASEConfig(max_items=reached - 1)).train(small_world())
+
+
+def test_a_ridge_too_small_for_float32_is_refused() -> None:
+    with pytest.raises(DataError, match="l2 = 1e-20"):
+        EASE(EASEConfig(l2=1e-20)).train(small_world(num_users=2))
