@@ -20,7 +20,7 @@ FILMS = Catalogue(
 
 def test_features_are_aligned_with_the_catalogue(tmp_path: Path) -> None:
     encoder = HashingEncoder()
-    features, codebooks = build_features(
+    features, codebooks, _ = build_features(
         FILMS, encoder, VectorCache(tmp_path), TEXT, ResidualKMeansConfig()
     )
     assert np.array_equal(features.content, encoder.encode(FILMS.texts(FIELDS)))
@@ -30,7 +30,7 @@ def test_features_are_aligned_with_the_catalogue(tmp_path: Path) -> None:
 
 def test_a_posted_copy_of_an_item_gets_its_codes(tmp_path: Path) -> None:
     encoder = HashingEncoder()
-    features, codebooks = build_features(
+    features, codebooks, _ = build_features(
         FILMS, encoder, VectorCache(tmp_path), TEXT, ResidualKMeansConfig()
     )
     new = encode_new(FILMS.items[3:5], encoder, codebooks, FIELDS)
@@ -39,7 +39,7 @@ def test_a_posted_copy_of_an_item_gets_its_codes(tmp_path: Path) -> None:
 
 
 def test_an_empty_catalogue_has_features_of_no_rows(tmp_path: Path) -> None:
-    features, codebooks = build_features(
+    features, codebooks, _ = build_features(
         Catalogue([]), HashingEncoder(), VectorCache(tmp_path), TEXT, ResidualKMeansConfig()
     )
     assert features.content.shape == (0, HashingEncoder.size)

@@ -22,6 +22,9 @@ WorkspaceOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Root of all randomness.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="Where encoders of content run: cpu, cuda, mps.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,9 @@ class Terminal:
                 f"    level {level}: {used} of {used + dead} codes, perplexity {perplexity:.1f}"
             )
 
-    def options(self, seed: int = 0) -> TrainOptions:
+    def options(self, seed: int = 0, device: str = "cpu") -> TrainOptions:
         """Training options that draw progress bars on stderr."""
         from serendip.scale.options import TrainOptions
         from serendip.scale.progress import RichProgress
 
-        return TrainOptions(seed=seed, progress=RichProgress())
+        return TrainOptions(seed=seed, progress=RichProgress(), device=device)

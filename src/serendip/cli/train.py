@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serendip.cli.terminal import JsonOption, SeedOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import DeviceOption, JsonOption, SeedOption, Terminal, WorkspaceOption
 
 NAME = "train"
 HELP = "Train on everything in the database and publish a generation."
 
 
 def run(
-    workspace: WorkspaceOption = Path(), seed: SeedOption = 0, json: JsonOption = False
+    workspace: WorkspaceOption = Path(),
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    json: JsonOption = False,
 ) -> None:
     """Train and publish; a running service switches over by itself."""
     from serendip.engine.workspace import Workspace
@@ -20,7 +23,7 @@ def run(
 
     terminal = Terminal(json)
     clock = StageClock(terminal.stage)
-    generation = train_workspace(Workspace.open(workspace), terminal.options(seed), clock)
+    generation = train_workspace(Workspace.open(workspace), terminal.options(seed, device), clock)
     terminal.semantic_ids(generation.manifest["semantic_ids"])
     terminal.say(f"{generation.name} is published. Next: serendip serve")
     terminal.result(

@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from serendip.content.cache import VectorCache
-from serendip.content.encoder import TextEncoder
+from serendip.content.encoder import TextEncoder, present_rows
+from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
+from serendip.content.media import Media
 from serendip.content.semantic_ids import ResidualKMeans, ResidualKMeansConfig
 from serendip.content.text import TextEncoderConfig
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import ItemFeatures
+from serendip.data.encoded import Encoded
 from serendip.data.item import Catalogue, Item
 from serendip.data.semantic_ids import Codebooks
 from serendip.scale.options import TrainOptions
+
+_FILES_AT_ONCE = 64
+"""Files that a killed run may have to encode again."""
+
+
+def encode_items(
+    items: Sequence[Item],
+    encoder: TextEncoder,
+    cache: VectorCache,
+    fields: Sequence[str],
+    media: Mapping[str, Media] | None = None,
+    options: TrainOptions | None = None,
+) -> dict[str, Encoded]:
+    """Vectors and masks of N items by modality, ``text`` first.
+
+    Raises:
+        DataError: an item names a file that is missing, outside the workspace or not readable.
+    """
+    progress = (options or TrainOptions()).progress
+    texts = [item.text(fields) for item in items]
+    vectors = cache.encode(encoder, texts, progress)
+    encoded = {TEXT: Encoded(vectors, present_rows(texts))}
+    for name, source in (media or {}).items():
+        files = source.files(items)
+        vectors = cache.encode(source.encoder, files, progress, f"{name} files", _FILES_AT_ONCE)
+        encoded[name] = Encoded(vectors, present_rows(files))
+    return encoded
 
 
 def build_features(
@@ -21,21 +54,59 @@ def build_features(
     text: TextEncoderConfig,
     semantic_ids: ResidualKMeansConfig,
     options: TrainOptions | None = None,
-) -> tuple[ItemFeatures, Codebooks]:
-    """Encode every item and fit codebooks to the vectors.
+    media: Mapping[str, Media] | None = None,
+    fusion: FusionConfig | None = None,
+) -> tuple[ItemFeatures, Codebooks, Fusion]:
+    """Encode every item, fuse its modalities and fit codebooks to the vectors.
 
     Returns:
-        features aligned with the catalogue, and the codebooks for items that come later.
+        features aligned with the catalogue, and for items and words that come later the
+        codebooks and the fusion.
     """
     options = options or TrainOptions()
-    content = cache.encode(encoder, catalogue.texts(text.fields), options.progress)
-    codebooks, codes = ResidualKMeans(semantic_ids).fit(content, options)
-    return ItemFeatures(content, codes, codebooks.codebook_size), codebooks
+    encoded = encode_items(catalogue.items, encoder, cache, text.fields, media, options)
+    fitted = Fusion.fit(encoded, fusion or FusionConfig())
+    content = fitted.encode(encoded)
+    codebooks, codes = ResidualKMeans(semantic_ids).fit(content, options, fitted.columns)
+    size = codebooks.codebook_size
+    return ItemFeatures(content, codes, size, fitted.present(encoded)), codebooks, fitted
 
 
 def encode_new(
-    items: Sequence[Item], encoder: TextEncoder, codebooks: Codebooks, fields: Sequence[str]
+    items: Sequence[Item],
+    encoder: TextEncoder,
+    codebooks: Codebooks,
+    fields: Sequence[str],
+    fusion: Fusion = TEXT_ONLY,
 ) -> ItemFeatures:
-    """Features of items posted after training: fresh vectors, codes of the frozen codebooks."""
-    content = encoder.encode([item.text(fields) for item in items])
-    return ItemFeatures(content, codebooks.assign(content), codebooks.codebook_size)
+    """Features of items posted after training: fresh vectors, codes of the frozen codebooks.
+
+    Only their words are read, since this runs while requests are served, where no image is ever
+    decoded: images and sounds of such items count as missing until the next training.
+    """
+    texts = [item.text(fields) for item in items]
+    return features_of_words(texts, encoder.encode(texts), codebooks, fusion)
+
+
+def features_of_words(
+    texts: Sequence[str], vectors: FloatArray, codebooks: Codebooks, fusion: Fusion
+) -> ItemFeatures:
+    """Features of items of which only the words and their vectors (N, D) are known."""
+    encoded = {TEXT: Encoded(vectors, present_rows(texts))}
+    content = fusion.encode(encoded)
+    codes = codebooks.assign(content)
+    return ItemFeatures(content, codes, codebooks.codebook_size, fusion.present(encoded))
+
+
+def encode_words(texts: Sequence[str], vectors: FloatArray, fusion: Fusion) -> FloatArray:
+    """Text vectors (Q, D) of queries in the space of the items."""
+    return fusion.encode({TEXT: Encoded(vectors, present_rows(texts))})
+
+
+def reads_alike(before: Sequence[Item], after: Sequence[Item], fields: Sequence[str]) -> IntArray:
+    """Places where an item posted again has the same words and files in ``fields`` as before."""
+    same = [
+        all(old.field_text(name) == new.field_text(name) for name in fields)
+        for old, new in zip(before, after, strict=True)
+    ]
+    return np.flatnonzero(same).astype(np.int32)

@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from serendip.content.encoder import TextEncoder
-from serendip.content.features import encode_new
+from serendip.content.features import encode_new, encode_words, reads_alike
 from serendip.content.text import open_encoder
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.dataset import ItemFeatures
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.query import History, Query, Surface
@@ -318,7 +319,8 @@ class Engine:
         return features
 
     def _encode_uncached(self, text: str) -> FloatArray:
-        vector: FloatArray = self._encoder.encode([text])[0]
+        vectors = self._encoder.encode([text])
+        vector: FloatArray = encode_words([text], vectors, self._state.fusion)[0]
         return vector
 
     def _state_with(self, items: Sequence[Item], state: EngineState) -> EngineState:
@@ -328,13 +330,28 @@ class Engine:
         fresh = [item for item in items if item.item_id not in vocabulary]
         fields = self.settings.content.fields
         if known:
-            features = encode_new(known, self._encoder, state.codebooks, fields)
             numbers = vocabulary.numbers(item.item_id for item in known)
+            features = self._features_again(numbers, known, state)
             state = state.with_changed_items(numbers, known, features).with_hidden(numbers, False)
         if fresh:
-            features = encode_new(fresh, self._encoder, state.codebooks, fields)
+            features = encode_new(fresh, self._encoder, state.codebooks, fields, state.fusion)
             state = state.with_items(fresh, features)
         return state
+
+    def _features_again(
+        self, numbers: IntArray, items: Sequence[Item], state: EngineState
+    ) -> ItemFeatures:
+        """Features of known items posted again; those that name the same files keep theirs.
+
+        Without that, a new price would cost an item its picture until the next training.
+        """
+        content = self.settings.content
+        new = encode_new(items, self._encoder, state.codebooks, content.fields, state.fusion)
+        if not state.fusion.blocks:
+            return new
+        before = [state.catalogue[int(number)] for number in numbers]
+        same = reads_alike(before, items, (*content.fields, *content.media_fields))
+        return new.with_rows(same, state.features.rows(numbers[same]))
 
 
 def _finite_parts(features: FloatArray) -> dict[str, float]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from serendip.config import Config
+from serendip.content.modalities import ContentConfig
 from serendip.content.semantic_ids import ResidualKMeansConfig
-from serendip.content.text import TextEncoderConfig
 from serendip.data.event import ActionRules
 from serendip.data.query import Surface
 from serendip.data.readers import EventsConfig, ItemsConfig
@@ -82,8 +82,8 @@ class Settings(Config):
     actions: ActionRules = ActionRules()
     """Which events count, and which as likes."""
 
-    content: TextEncoderConfig = TextEncoderConfig()
-    """The text encoder and the fields that it reads."""
+    content: ContentConfig = ContentConfig()
+    """The encoders and the fields that they read."""
 
     semantic_ids: ResidualKMeansConfig = ResidualKMeansConfig()
     """The codebooks."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from serendip.config import validate
+from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import ItemFeatures
 from serendip.data.item import Catalogue, Item
@@ -26,6 +27,7 @@ from serendip.search.searcher import SearchConfig, Searcher
 from serendip.search.suggestions import Suggester
 
 _ARRAYS = ("content", "codes", "centroids", "counts", "quality")
+_PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +46,7 @@ class EngineState:
         quality: (N,) float32 share of likes, shrunk towards the catalogue's mean.
         hidden: (N,) bool, deleted items.
         code_names: code prefix (``12`` or ``12-7``) -> readable name.
+        fusion: maps words into the space of the content vectors.
     """
 
     catalogue: Catalogue
@@ -57,6 +60,7 @@ class EngineState:
     quality: FloatArray
     hidden: BoolArray
     code_names: Mapping[str, str]
+    fusion: Fusion = TEXT_ONLY
 
     @property
     def num_items(self) -> int:
@@ -70,11 +74,7 @@ class EngineState:
         return replace(
             self,
             catalogue=self.catalogue.extended(items),
-            features=ItemFeatures(
-                np.concatenate([self.features.content, features.content]),
-                np.concatenate([self.features.codes, features.codes]),
-                self.features.codebook_size,
-            ),
+            features=self.features.extended(features),
             models={name: model.with_items(features) for name, model in self.models.items()},
             searcher=searcher,
             suggester=self.suggester.with_items(items, searcher),
@@ -87,13 +87,11 @@ class EngineState:
         self, numbers: IntArray, items: Sequence[Item], features: ItemFeatures
     ) -> EngineState:
         """Known items with other words: new content, codes and words, the same behaviour."""
-        content, codes = self.features.content.copy(), self.features.codes.copy()
-        content[numbers], codes[numbers] = features.content, features.codes
         searcher = self.searcher.with_changed_items(numbers.tolist(), items, features.content)
         return replace(
             self,
             catalogue=self.catalogue.replaced(numbers.tolist(), items),
-            features=ItemFeatures(content, codes, self.features.codebook_size),
+            features=self.features.with_rows(numbers, features),
             models={
                 name: model.with_changed_items(numbers, features)
                 for name, model in self.models.items()
@@ -127,6 +125,10 @@ class EngineState:
         }
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        if self.features.present is not None:
+            np.save(folder / _PRESENT_FILE, self.features.present, allow_pickle=False)
+        if self.fusion.blocks:
+            self.fusion.save(folder / _FUSION_FILE)
         for name, model in self.models.items():
             model.save(folder / "models" / name)
         if self.ranker is not None:
@@ -166,7 +168,9 @@ class EngineState:
         )
         return cls(
             catalogue=catalogue,
-            features=ItemFeatures(arrays["content"], arrays["codes"], document["codebook_size"]),
+            features=ItemFeatures(
+                arrays["content"], arrays["codes"], document["codebook_size"], _present(folder)
+            ),
             codebooks=Codebooks(np.asarray(arrays["centroids"])),
             models={
                 name: open_model(kind, folder / "models" / name)
@@ -179,6 +183,7 @@ class EngineState:
             quality=arrays["quality"],
             hidden=np.zeros(len(catalogue), np.bool_),
             code_names=document["code_names"],
+            fusion=Fusion.open(fused) if (fused := folder / _FUSION_FILE).is_file() else TEXT_ONLY,
         )
 
 
@@ -193,6 +198,12 @@ def _write_catalogue(path: Path, catalogue: Catalogue) -> None:
                 "available_from": item.available_from,
             }
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _present(folder: Path) -> BoolArray | None:
+    """The mask of modalities; None where nothing was masked when it was saved."""
+    path = folder / _PRESENT_FILE
+    return np.load(path, allow_pickle=False) if path.is_file() else None
 
 
 def _read_catalogue(path: Path) -> Catalogue:

@@ -15,6 +15,7 @@ import numpy as np
 from serendip import __version__
 from serendip.content.cache import VectorCache
 from serendip.content.features import build_features
+from serendip.content.modalities import open_media
 from serendip.content.semantic_ids import quality
 from serendip.content.text import open_encoder
 from serendip.data.arrays import IntArray
@@ -123,13 +124,16 @@ def encode_once(task: EncodeTask) -> dict[str, Any]:
     settings = workspace.settings
     with closing(workspace.open_store()) as store:
         dataset = take_snapshot(store, settings.actions)
-    features, _ = build_features(
+    device = task.options.device
+    features, _, _ = build_features(
         dataset.catalogue,
-        open_encoder(settings.content),
+        open_encoder(settings.content, device),
         VectorCache(workspace.cache),
         settings.content,
         settings.semantic_ids,
         task.options,
+        open_media(settings.content, workspace.folder, workspace.cache, device),
+        settings.content.fusion,
     )
     return asdict(quality(features.codes, features.codebook_size))
 

@@ -7,14 +7,17 @@ fitted again on everything. Nothing outside the dataset is ever read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoder import TextEncoder
-from serendip.content.features import build_features
+from serendip.content.features import build_features, encode_words, features_of_words
+from serendip.content.fusion import Fusion
+from serendip.content.media import Media
 from serendip.content.names import name_prefixes
 from serendip.content.query_examples import write_examples
 from serendip.data.arrays import FloatArray, IntArray
@@ -43,13 +46,23 @@ MIN_EVENTS_FOR_RANKER = 200
 
 @dataclass(frozen=True, slots=True)
 class Fitter:
-    """Fits datasets of one workspace; the clock gets a stage per model, ``train <name>``."""
+    """Fits datasets of one workspace; the clock gets a stage per model, ``train <name>``.
+
+    Args:
+        settings: of the workspace.
+        encoder: of texts.
+        cache: of vectors.
+        scratch: folder for word indexes.
+        clock: collects what each stage cost.
+        media: encoders of the modalities beside text.
+    """
 
     settings: Settings
     encoder: TextEncoder
     cache: VectorCache
     scratch: Path
     clock: StageClock
+    media: Mapping[str, Media] = field(default_factory=dict)
 
     def fit(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
         """Fit everything; ``name`` is a folder below ``scratch`` for the word index."""
@@ -63,22 +76,26 @@ class Fitter:
             return None
         split = temporal(dataset, INNER_FRACTION)
         inner = self.with_new_items(self.fit_sources(split.train, name, options), split)
-        unseen = self._examples(inner.catalogue, inner.counts, seed=1, count=NUM_SEARCH)
+        unseen = self._examples(
+            inner.catalogue, inner.counts, inner.fusion, seed=1, count=NUM_SEARCH
+        )
         with self.clock.stage("train ranker"):
             return train_ranker(inner, split, unseen, self.settings, options)
 
     def fit_sources(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
         """Fit everything but the ranker on ``dataset``."""
-        features, codebooks = build_features(
+        features, codebooks, fusion = build_features(
             dataset.catalogue,
             self.encoder,
             self.cache,
             self.settings.content,
             self.settings.semantic_ids,
             options,
+            self.media,
+            self.settings.content.fusion,
         )
         counts = dataset.item_counts()
-        examples = self._examples(dataset.catalogue, counts, seed=0, count=NUM_EXAMPLES)
+        examples = self._examples(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
         models = self._models(dataset.with_features(features).with_queries(examples), options)
         folder = self.scratch / name / "search"
         searcher = Searcher.build(
@@ -102,17 +119,16 @@ class Fitter:
             code_names=name_prefixes(
                 dataset.catalogue, features.codes, self.settings.content.fields
             ),
+            fusion=fusion,
         )
 
     def with_new_items(self, state: EngineState, split: Split) -> EngineState:
         """Append the items that first appear after the cut, the way a posted item is appended."""
         if not split.new_items:
             return state
-        vectors = self.cache.encode(
-            self.encoder, [item.text(self.settings.content.fields) for item in split.new_items]
-        )
-        codes = state.codebooks.assign(vectors)
-        features = replace(state.features, content=vectors, codes=codes)
+        texts = [item.text(self.settings.content.fields) for item in split.new_items]
+        vectors = self.cache.encode(self.encoder, texts)
+        features = features_of_words(texts, vectors, state.codebooks, state.fusion)
         return state.with_items(split.new_items, features)
 
     def _models(self, dataset: Dataset, options: TrainOptions) -> dict[str, Recommender]:
@@ -123,11 +139,12 @@ class Fitter:
         return models
 
     def _examples(
-        self, catalogue: Catalogue, counts: IntArray, seed: int, count: int
+        self, catalogue: Catalogue, counts: IntArray, fusion: Fusion, seed: int, count: int
     ) -> QueryExamples:
         """Written queries for the search task; other seeds write other ones."""
         texts, items = write_examples(catalogue, counts, self.settings.content.fields, seed, count)
-        return QueryExamples(texts, self.cache.encode(self.encoder, texts), items)
+        vectors = encode_words(texts, self.cache.encode(self.encoder, texts), fusion)
+        return QueryExamples(texts, vectors, items)
 
 
 def liked_share(dataset: Dataset, prior_events: float = 10.0) -> FloatArray:

@@ -13,6 +13,7 @@ from pathlib import Path
 import serendip
 from serendip import __version__
 from serendip.content.cache import VectorCache
+from serendip.content.modalities import open_media
 from serendip.content.semantic_ids import quality
 from serendip.content.text import open_encoder
 from serendip.data.dataset import Dataset
@@ -38,7 +39,7 @@ def train_workspace(
 
     Args:
         workspace: where the data is and the generation goes.
-        options: seed and progress.
+        options: seed, progress and device.
         clock: collects what each stage cost.
 
     Raises:
@@ -50,13 +51,15 @@ def train_workspace(
         dataset = take_snapshot(store, workspace.settings.actions)
     if dataset.num_items == 0:
         raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
+    content = workspace.settings.content
     with tempfile.TemporaryDirectory() as scratch:
         fitter = Fitter(
             workspace.settings,
-            open_encoder(workspace.settings.content),
+            open_encoder(content, options.device),
             VectorCache(workspace.cache),
             Path(scratch),
             clock,
+            open_media(content, workspace.folder, workspace.cache, options.device),
         )
         state = fitter.fit(dataset, "all", options)
         made_from = fingerprint(workspace, options.seed)
