@@ -126,6 +126,20 @@ class Fusion:
         ]
         return unit(np.concatenate(parts, axis=1))
 
+    def words_of(self, fused: FloatArray) -> FloatArray:
+        """Fused rows (N, sum of P) with their text block alone, made unit.
+
+        What words are compared with: beside whole rows, an item without a picture would be nearer
+        to every query than one whose picture takes half of its row.
+        """
+        if not self.blocks:
+            return fused
+        words = np.zeros(fused.shape, dtype=np.float32)
+        for name, columns in zip(self.blocks, self.columns, strict=True):
+            if name == TEXT:
+                words[:, columns] = fused[:, columns]
+        return unit(words)
+
     def present(self, encoded: Mapping[str, Encoded]) -> BoolArray:
         """Mask (N, M) of what ``encode`` read, columns as ``modalities``."""
         nothing = np.zeros(len(next(iter(encoded.values()))), dtype=np.bool_)

@@ -7,7 +7,7 @@ NaN means "does not apply here".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -39,9 +39,10 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     content = batch.state.features.content
     anchors = [_anchor(query) for query in batch.queries]
     last = [None if anchor < 0 else content[anchor] for anchor in anchors]
-    columns["last item cosine"] = _cosines(last, candidates, content)
+    columns["last item cosine"] = _cosines(last, candidates, lambda items: content[items])
     texts = [query.text_vector for query in batch.queries]
-    columns["query cosine"] = _cosines(texts, candidates, content)
+    words_of = batch.state.fusion.words_of
+    columns["query cosine"] = _cosines(texts, candidates, lambda items: words_of(content[items]))
     columns["bm25"], columns["title match"] = _word_columns(batch, candidates)
     columns["log popularity"] = np.log1p(batch.state.counts)[items]
     columns["log recent popularity"] = batch.scores("popularity-recent")[rows, items]
@@ -63,7 +64,9 @@ def _anchor(query: Query) -> int:
 
 
 def _cosines(
-    vectors: Sequence[FloatArray | None], candidates: Candidates, content: FloatArray
+    vectors: Sequence[FloatArray | None],
+    candidates: Candidates,
+    vectors_of: Callable[[IntArray], FloatArray],
 ) -> FloatArray:
     """Cosine of each row's item with its query's vector; NaN where the query has none."""
     result = np.full(len(candidates), np.nan, dtype=np.float32)
@@ -71,7 +74,7 @@ def _cosines(
         vectors, pairwise(candidates.bounds(len(vectors))), strict=True
     ):
         if vector is not None:
-            result[begin:end] = content[candidates.items[begin:end]] @ vector
+            result[begin:end] = vectors_of(candidates.items[begin:end]) @ vector
     return result
 
 

@@ -69,7 +69,7 @@ class EngineState:
 
     def with_items(self, items: Sequence[Item], features: ItemFeatures) -> EngineState:
         """Append items that were never trained on; they get content, codes and words at once."""
-        searcher = self.searcher.with_items(items, features.content)
+        searcher = self.searcher.with_items(items, self.fusion.words_of(features.content))
         prior = float(self.quality.mean()) if len(self.quality) else 0.0
         return replace(
             self,
@@ -87,7 +87,8 @@ class EngineState:
         self, numbers: IntArray, items: Sequence[Item], features: ItemFeatures
     ) -> EngineState:
         """Known items with other words: new content, codes and words, the same behaviour."""
-        searcher = self.searcher.with_changed_items(numbers.tolist(), items, features.content)
+        words = self.fusion.words_of(features.content)
+        searcher = self.searcher.with_changed_items(numbers.tolist(), items, words)
         return replace(
             self,
             catalogue=self.catalogue.replaced(numbers.tolist(), items),
@@ -135,7 +136,7 @@ class EngineState:
             self.ranker.save(folder / "ranker")
         Searcher.build(
             self.catalogue,
-            self.features.content,
+            self.fusion.words_of(self.features.content),
             self.counts.astype(np.float32),
             folder / "search",
             self.searcher.config,
@@ -158,11 +159,13 @@ class EngineState:
             name: np.load(folder / f"{name}.npy", allow_pickle=False, mmap_mode="r")
             for name in _ARRAYS
         }
+        fused = folder / _FUSION_FILE
+        fusion = Fusion.open(fused) if fused.is_file() else TEXT_ONLY
         catalogue = _read_catalogue(folder / "catalogue.jsonl")
         searcher = Searcher.open(
             folder / "search",
             catalogue,
-            arrays["content"],
+            fusion.words_of(arrays["content"]),
             arrays["counts"].astype(np.float32),
             validate(SearchConfig, document["search"], str(folder / "state.json")),
         )
@@ -183,7 +186,7 @@ class EngineState:
             quality=arrays["quality"],
             hidden=np.zeros(len(catalogue), np.bool_),
             code_names=document["code_names"],
-            fusion=Fusion.open(fused) if (fused := folder / _FUSION_FILE).is_file() else TEXT_ONLY,
+            fusion=fusion,
         )
 
 

@@ -100,7 +100,7 @@ class Fitter:
         folder = self.scratch / name / "search"
         searcher = Searcher.build(
             dataset.catalogue,
-            features.content,
+            fusion.words_of(features.content),
             counts.astype(np.float32),
             folder,
             self.settings.search,

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from encoder_contract import EncoderContract
+from sounds import sine, tone
+
+from serendip.content.audio import AudioConfig, open_audio_encoder
+from serendip.content.encoder import Encoder
+from serendip.content.log_mel import patches
+from serendip.errors import ConfigError, DataError
+
+SAMPLES = Path("/usr/share/sonic-pi/samples")
+MUSICNN = pytest.mark.skipif(find_spec("musicnn") is None, reason="musicnn is not installed")
+
+
+def some_sounds(folder: Path) -> list[Path | None]:
+    """Three sounds of other lengths, the last one missing."""
+    return [
+        tone(folder / "low.wav", 220, 0.4),
+        tone(folder / "also-low.flac", 220, 1.1, 44_100),
+        tone(folder / "high.ogg", 3000, 7.0),
+        None,
+    ]
+
+
+class AudioEncoderContract(EncoderContract[Path | None]):
+    def inputs(self, folder: Path) -> Sequence[Path | None]:
+        return some_sounds(folder)
+
+    def test_the_same_tone_in_another_format_is_nearest(
+        self, encoder: Encoder[Path | None], tmp_path: Path
+    ) -> None:
+        low, also_low, high, _ = encoder.encode(some_sounds(tmp_path))
+        assert low @ also_low > 0.9
+        assert low @ also_low > low @ high + 0.1
+
+
+@MUSICNN
+class TestMusicNNEncoder(AudioEncoderContract):
+    @classmethod
+    def make(cls) -> Encoder[Path | None]:
+        return open_audio_encoder(AudioConfig())
+
+    @pytest.mark.skipif(not SAMPLES.is_dir(), reason="sonic-pi-samples is not installed")
+    def test_neighbours_are_of_the_same_family_of_instruments(
+        self, encoder: Encoder[Path | None]
+    ) -> None:
+        files = sorted(SAMPLES.glob("*.flac"))
+        families = [file.name.split("_")[0] for file in files]
+        wanted = [name for name, _ in sorted(Counter(families).items())][::2]
+        chosen = [
+            file
+            for name in wanted
+            for file in [one for one, own in zip(files, families, strict=True) if own == name][:7]
+        ]
+        vectors = encoder.encode(chosen)
+        likeness = vectors @ vectors.T
+        np.fill_diagonal(likeness, -1)
+        own = np.array([file.name.split("_")[0] for file in chosen])
+        found = (own[likeness.argmax(1)] == own).mean()
+        chance = ((own[:, None] == own).sum(1) - 1).mean() / (len(own) - 1)
+        assert found > 3 * chance
+
+
+class TestTorchAudioEncoder(AudioEncoderContract):
+    @classmethod
+    def make(cls) -> Encoder[Path | None]:
+        return open_audio_encoder(AudioConfig(encoder="torch:tiny_networks:mel_mean"))
+
+    def test_a_vector_is_the_mean_over_the_pieces(
+        self, encoder: Encoder[Path | None], tmp_path: Path
+    ) -> None:
+        path = tone(tmp_path / "a.wav", 440, 7.0)
+        expected = patches(sine(440, 7.0)).mean(axis=(0, 1))
+        expected /= np.linalg.norm(expected)
+        np.testing.assert_allclose(encoder.encode([path])[0], expected, atol=1e-3)
+
+    def test_its_version_is_its_weights(self, encoder: Encoder[Path | None]) -> None:
+        other = open_audio_encoder(AudioConfig(encoder="torch:tiny_networks:doubled"))
+        assert encoder.version == self.make().version != other.version
+
+    def test_limits_of_the_config_hold(self, tmp_path: Path) -> None:
+        config = AudioConfig(encoder="torch:tiny_networks:mel_mean", max_bytes=50)
+        with pytest.raises(DataError, match="larger than 50 bytes"):
+            open_audio_encoder(config).encode([tone(tmp_path / "a.wav")])
+
+
+def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
+    for name in ("vggish", "torch:", "torch:module", "torch::callable"):
+        with pytest.raises(ConfigError, match=r"Known: musicnn, torch:<module>:<callable>"):
+            open_audio_encoder(AudioConfig(encoder=name))
+
+
+@pytest.mark.parametrize("name", ["torch:no_such_module:make", "torch:tiny_networks:absent"])
+def test_a_network_that_cannot_be_made_is_a_config_error(name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be made"):
+        _ = open_audio_encoder(AudioConfig(encoder=name)).size
+
+
+def test_a_network_must_give_one_vector_per_patch() -> None:
+    encoder = open_audio_encoder(AudioConfig(encoder="torch:tiny_networks:not_vectors"))
+    with pytest.raises(ConfigError, match=r"\(1, 187, 96\) to \(1, 187, 96\)"):
+        _ = encoder.size

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serendip.content.fusion import TEXT_ONLY, Fusion, FusionConfig
+from serendip.data.arrays import FloatArray
+from serendip.data.encoded import Encoded
+from serendip.errors import ArtefactError, DataError
+
+
+def unit_rows(rng: np.random.Generator, count: int, size: int, offset: float = 0.0) -> FloatArray:
+    rows = rng.normal(size=(count, size)) * np.geomspace(3, 0.1, size) + offset
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def some(count: int = 80, lacking: float = 0.3, seed: int = 0) -> dict[str, Encoded]:
+    """Texts that hardly differ, pictures that differ much and are often missing."""
+    rng = np.random.default_rng(seed)
+    text = Encoded(unit_rows(rng, count, 12, offset=5.0), np.ones(count, np.bool_))
+    present = rng.random(count) >= lacking
+    pictures = unit_rows(rng, count, 20)
+    pictures[~present] = 0
+    return {"text": text, "image": Encoded(pictures, present)}
+
+
+def blocks(fusion: Fusion, encoded: dict[str, Encoded]) -> dict[str, FloatArray]:
+    """What each modality adds before the rows are made unit."""
+    return {name: block.encode(encoded[name]) for name, block in fusion.blocks.items()}
+
+
+@pytest.mark.parametrize("method", ["pca", "whiten"])
+def test_no_modality_dominates(method: str) -> None:
+    encoded = some()
+    fusion = Fusion.fit(encoded, FusionConfig.model_validate({"method": method, "size": 6}))
+    for name, block in blocks(fusion, encoded).items():
+        energy = (block[encoded[name].present] ** 2).sum(1).mean()
+        assert energy == pytest.approx(1.0, rel=1e-4)
+
+
+def test_without_the_scale_one_modality_would_dominate() -> None:
+    encoded = some()
+    spread = {name: one.vectors[one.present].var(0).sum() for name, one in encoded.items()}
+    assert spread["image"] > 10 * spread["text"]
+
+
+def test_pca_keeps_the_angles_between_centred_vectors() -> None:
+    encoded = some(lacking=0.0)
+    fusion = Fusion.fit(encoded, FusionConfig(size=20))
+    centred = encoded["text"].vectors - encoded["text"].vectors.mean(0)
+    block = blocks(fusion, encoded)["text"]
+    ratio = (block @ block.T) / (centred @ centred.T)
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=2e-2)
+
+
+def test_whitening_gives_every_component_the_same_variance_and_no_correlation() -> None:
+    encoded = some()
+    fusion = Fusion.fit(encoded, FusionConfig(method="whiten", size=5))
+    block = blocks(fusion, encoded)["image"][encoded["image"].present]
+    np.testing.assert_allclose(np.cov(block.T, bias=True), np.eye(5) / 5, atol=1e-4)
+
+
+def test_rows_are_unit_and_a_missing_modality_is_zeros_and_masked() -> None:
+    encoded = some()
+    fusion = Fusion.fit(encoded, FusionConfig(size=6))
+    fused, present = fusion.encode(encoded), fusion.present(encoded)
+    np.testing.assert_allclose(np.linalg.norm(fused, axis=1), 1, rtol=1e-5)
+    _, pictures = fusion.columns
+    missing = ~encoded["image"].present
+    assert missing.any()
+    assert not fused[missing, pictures].any()
+    assert fused[~missing, pictures].any(axis=1).all()
+    assert np.array_equal(present, np.stack([np.ones(80, np.bool_), ~missing], axis=1))
+
+
+def test_what_stands_in_a_missing_row_changes_nothing() -> None:
+    encoded = some()
+    noisy = encoded["image"].vectors.copy()
+    noisy[~encoded["image"].present] = 7.0
+    other = {**encoded, "image": Encoded(noisy, encoded["image"].present)}
+    one, two = (Fusion.fit(each, FusionConfig(size=6)) for each in (encoded, other))
+    assert np.array_equal(one.encode(encoded), two.encode(other))
+
+
+def test_words_alone_find_items_by_their_text_block() -> None:
+    encoded = some()
+    fusion = Fusion.fit(encoded, FusionConfig(size=6))
+    words = fusion.encode({"text": encoded["text"]})
+    text, pictures = fusion.columns
+    assert not words[:, pictures].any()
+    block = blocks(fusion, encoded)["text"]
+    expected = block / np.linalg.norm(block, axis=1, keepdims=True)
+    np.testing.assert_allclose(words[:, text], expected, rtol=1e-4, atol=1e-6)
+    searched = fusion.words_of(fusion.encode(encoded))
+    np.testing.assert_allclose(searched, words, rtol=1e-3, atol=1e-5)
+
+
+def test_with_text_only_vectors_stay_as_they_are() -> None:
+    encoded = {"text": some()["text"]}
+    fusion = Fusion.fit(encoded, FusionConfig())
+    assert fusion.blocks == {}
+    assert fusion.encode(encoded) is encoded["text"].vectors
+    assert fusion.words_of(encoded["text"].vectors) is encoded["text"].vectors
+    assert fusion.present(encoded).tolist() == [[True]] * 80
+    assert fusion.columns == ()
+    assert fusion.modalities == TEXT_ONLY.modalities == ("text",)
+
+
+def test_a_modality_that_says_nothing_is_left_out() -> None:
+    encoded = some()
+    nobody = Encoded(np.zeros((80, 4), np.float32), np.zeros(80, np.bool_))
+    alike = Encoded(np.full((80, 4), 0.5, np.float32), np.ones(80, np.bool_))
+    fusion = Fusion.fit({**encoded, "audio": nobody, "other": alike}, FusionConfig())
+    assert fusion.modalities == ("text", "image")
+
+
+def test_without_any_modality_that_differs_there_are_still_rows() -> None:
+    one = Encoded(np.array([[1, 0]], np.float32), np.ones(1, np.bool_))
+    fusion = Fusion.fit({"text": one, "image": one}, FusionConfig())
+    assert fusion.encode({"text": one, "image": one}).shape == (1, 2)
+
+
+def test_an_empty_catalogue_has_no_rows() -> None:
+    none = Encoded(np.empty((0, 3), np.float32), np.empty(0, np.bool_))
+    fusion = Fusion.fit({"text": none, "image": none}, FusionConfig())
+    assert fusion.encode({"text": none, "image": none}).shape == (0, 3)
+
+
+def test_saving_and_opening_changes_nothing(tmp_path: Path) -> None:
+    encoded = some()
+    fusion = Fusion.fit(encoded, FusionConfig(size=6))
+    fusion.save(tmp_path / "fusion.safetensors")
+    opened = Fusion.open(tmp_path / "fusion.safetensors")
+    assert opened.modalities == fusion.modalities
+    assert np.array_equal(opened.encode(encoded), fusion.encode(encoded))
+
+
+def test_a_torn_file_is_an_artefact_error(tmp_path: Path) -> None:
+    path = tmp_path / "fusion.safetensors"
+    Fusion.fit(some(), FusionConfig(size=6)).save(path)
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(ArtefactError, match="no readable fusion"):
+        Fusion.open(path)
+
+
+def test_vectors_of_another_encoder_are_refused() -> None:
+    fusion = Fusion.fit(some(), FusionConfig())
+    with pytest.raises(DataError, match=r"\(2, 5\) do not fit a fusion of vectors of size 12"):
+        fusion.encode({"text": Encoded(np.ones((2, 5), np.float32), np.ones(2, np.bool_))})
+    with pytest.raises(DataError, match="nothing to fuse"):
+        fusion.encode({})
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    count=st.integers(1, 12),
+    lacking=st.sampled_from([0.0, 0.5, 1.0]),
+    size=st.integers(1, 30),
+    seed=st.integers(0, 99),
+)
+def test_any_catalogue_gives_finite_rows_that_are_unit_or_masked(
+    count: int, lacking: float, size: int, seed: int
+) -> None:
+    encoded = some(count, lacking, seed)
+    for method in ("pca", "whiten"):
+        fusion = Fusion.fit(encoded, FusionConfig.model_validate({"method": method, "size": size}))
+        fused = fusion.encode(encoded)
+        assert np.isfinite(fused).all()
+        lengths = np.linalg.norm(fused, axis=1)
+        assert ((np.abs(lengths - 1) < 1e-4) | (lengths == 0)).all()
+        assert fusion.present(encoded).shape == (count, len(fusion.modalities))

