@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.errors import DataError
 
@@ -27,9 +28,11 @@ class Codebooks:
 
     Args:
         centroids: (L, K, D) float32; level 0 is coarsest.
+        alignment: what moves content vectors before they are coded; None = nothing does.
     """
 
     centroids: FloatArray
+    alignment: AlignedProjection | None = None
 
     @property
     def num_levels(self) -> int:
@@ -42,7 +45,7 @@ class Codebooks:
         return int(self.centroids.shape[1])
 
     def assign(self, vectors: FloatArray) -> IntArray:
-        """Codes (N, L) int32 of vectors (N, D): nearest centroid of the residual, level by level.
+        """Codes (N, L) int32 of content (N, D): nearest centroid of the residual, level by level.
 
         Raises:
             DataError: D differs from the codebooks' or a vector is not finite.
@@ -59,6 +62,8 @@ class Codebooks:
             residual = np.array(vectors[rows], dtype=np.float32, order="C")
             if not np.isfinite(residual).all():
                 raise DataError("a vector to be coded is not finite.")
+            if self.alignment is not None:
+                residual = self.alignment.encode(residual)
             for number, level in enumerate(levels):
                 codes[rows, number] = level.quantise(residual)
         return codes

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from serendip.content.alignment import AlignmentConfig, align
+from serendip.data.alignment import AlignedProjection
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.errors import DataError
+from serendip.scale.options import TrainOptions
+
+NUM_ITEMS, GROUPS = 300, 10
+
+
+def world(seed: int = 0) -> tuple[FloatArray, IntArray]:
+    """Content of 32 columns of which 4 say what is chosen together; the rest is loud noise."""
+    rng = np.random.default_rng(seed)
+    group = np.arange(NUM_ITEMS) % GROUPS
+    content = rng.normal(size=(NUM_ITEMS, 32)).astype(np.float32)
+    content[:, :4] = 0.8 * rng.normal(size=(GROUPS, 4))[group] + 0.1 * content[:, :4]
+    content /= np.linalg.norm(content, axis=1, keepdims=True)
+    left = rng.integers(0, NUM_ITEMS, 6_000)
+    right = (left + GROUPS * rng.integers(1, NUM_ITEMS // GROUPS, 6_000)) % NUM_ITEMS
+    return content, np.stack([left, right], axis=1).astype(np.int32)
+
+
+def shared_group(vectors: FloatArray, rows: slice) -> float:
+    """Share of the ten nearest items that belong to the group of their item."""
+    scores = vectors[rows] @ vectors.T
+    own = np.arange(NUM_ITEMS)[rows]
+    scores[np.arange(len(own)), own] = -np.inf
+    nearest = np.argsort(-scores, axis=1)[:, :10]
+    return float((nearest % GROUPS == (own % GROUPS)[:, None]).mean())
+
+
+CONFIG = AlignmentConfig(rank=16, epochs=4, batch_size=128)
+
+
+def test_items_chosen_together_become_neighbours_even_those_never_chosen() -> None:
+    content, pairs = world()
+    fresh = slice(240, NUM_ITEMS)
+    seen = pairs[(pairs < fresh.start).all(1)]
+    aligned = align(content, seen, CONFIG).encode(content)
+    np.testing.assert_allclose(np.linalg.norm(aligned, axis=1), 1, rtol=1e-5)
+    for rows in (slice(0, 240), fresh):
+        before, after = (shared_group(vectors, rows) for vectors in (content, aligned))
+        assert after > 1.5 * before, (before, after)
+
+
+def test_the_seed_decides_everything() -> None:
+    content, pairs = world()
+    first, second, other = (
+        align(content, pairs, CONFIG.model_copy(update={"epochs": 1}), TrainOptions(seed=seed))
+        for seed in (1, 1, 2)
+    )
+    assert np.array_equal(first.up, second.up)
+    assert np.array_equal(first.down, second.down)
+    assert not np.array_equal(first.up, other.up)
+
+
+def test_with_next_to_no_behaviour_content_stays_as_it_is() -> None:
+    content, pairs = world()
+    np.testing.assert_allclose(align(content, pairs[:50]).encode(content), content, atol=1e-6)
+    assert isinstance(align(content, np.empty((0, 2), np.int32)), AlignedProjection)
+
+
+def test_more_pairs_than_allowed_are_sampled() -> None:
+    content, pairs = world()
+    config = AlignmentConfig(rank=4, epochs=1, batch_size=100, most_pairs=200)
+    assert np.isfinite(align(content, pairs, config).up).all()
+
+
+def test_an_item_without_content_gets_none_by_alignment() -> None:
+    content, pairs = world()
+    content[0] = 0
+    aligned = align(content, pairs, CONFIG.model_copy(update={"epochs": 1})).encode(content)
+    assert not aligned[0].any()
+    assert np.isfinite(aligned).all()
+
+
+def test_pairs_outside_of_the_catalogue_are_refused() -> None:
+    with pytest.raises(DataError, match="outside of the 3"):
+        align(np.eye(3, dtype=np.float32), np.array([[0, 3]], np.int32))

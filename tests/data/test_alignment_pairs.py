@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.data.alignment import AlignedProjection, cooccurring_pairs
+from serendip.data.arrays import IntArray
+from serendip.data.dataset import EventLog
+from serendip.data.semantic_ids import Codebooks
+
+
+def log(users: list[int], items: list[int]) -> EventLog:
+    count = len(users)
+    return EventLog(
+        np.array(users, np.int32),
+        np.array(items, np.int32),
+        np.arange(count, dtype=np.float64),
+        np.zeros(count, np.bool_),
+        np.full(count, np.nan, np.float32),
+    )
+
+
+def as_set(pairs: IntArray) -> list[tuple[int, int]]:
+    return sorted((int(left), int(right)) for left, right in pairs)
+
+
+def test_items_of_a_history_near_one_another_are_pairs() -> None:
+    events = log([0, 1, 0, 1, 0, 0], [1, 5, 2, 6, 3, 4])
+    assert as_set(cooccurring_pairs(events, 1)) == [(1, 2), (2, 3), (3, 4), (5, 6)]
+    assert (1, 4) not in as_set(cooccurring_pairs(events, 2))
+    assert (1, 4) in as_set(cooccurring_pairs(events, 3))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5)), max_size=30), st.integers(1, 4))
+def test_pairs_are_those_that_a_loop_over_histories_finds(rows, steps) -> None:
+    users, items = [user for user, _ in rows], [item for _, item in rows]
+    expected = []
+    for user in set(users):
+        history = [item for owner, item in rows if owner == user]
+        expected += [
+            (left, right)
+            for place, left in enumerate(history)
+            for right in history[place + 1 : place + 1 + steps]
+            if left != right
+        ]
+    pairs = cooccurring_pairs(log(users, items), steps)
+    assert pairs.dtype == np.int32
+    assert as_set(pairs) == sorted(expected)
+
+
+def test_no_movement_is_the_content_itself_and_no_content_stays_none() -> None:
+    content = np.array([[3, 4], [0, 0]], np.float32)
+    still = AlignedProjection(np.ones((2, 1), np.float32), np.zeros((1, 2), np.float32))
+    np.testing.assert_allclose(still.encode(content), [[0.6, 0.8], [0, 0]], rtol=1e-6)
+    turned = AlignedProjection(np.eye(2, dtype=np.float32), np.diag([-1, 0]).astype(np.float32))
+    np.testing.assert_allclose(turned.encode(content), [[0, 1], [0, 0]], atol=1e-6)
+
+
+def test_aligned_codebooks_code_content_where_it_is_moved_to() -> None:
+    swap = np.array([[-1, 1], [1, -1]], np.float32)
+    centroids = np.array([[[1, 0], [0, 1]]], np.float32)
+    content = np.eye(2, dtype=np.float32)
+    assert Codebooks(centroids).assign(content).tolist() == [[0], [1]]
+    aligned = Codebooks(centroids, AlignedProjection(np.eye(2, dtype=np.float32), swap))
+    assert aligned.assign(content).tolist() == [[1], [0]]
