@@ -20,6 +20,7 @@ _CLASSES = {
     "popularity": "serendip.models.popularity:Popularity",
     "item-knn": "serendip.models.item_knn:ItemKNN",
     "ease": "serendip.models.ease:EASE",
+    "item2vec": "serendip.models.item2vec:Item2Vec",
     "transitions": "serendip.models.transitions:Transitions",
     "content": "serendip.models.content_similarity:ContentSimilarity",
     "retriever": "serendip.models.retriever:Retriever",

@@ -25,6 +25,7 @@ from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import Query
 from serendip.models.base import Recommender
 from serendip.models.neighbours import content_neighbours
+from serendip.models.pairs import pairs_by_gap
 from serendip.models.query_weights import context_matrix, context_weights
 from serendip.models.sparse import (
     Sparse,
@@ -97,15 +98,11 @@ class Transitions(Recommender):
 
     def _steps(self, dataset: Dataset) -> Sparse:
         """(N, N) sums of forward and backward steps, no item stepping to itself."""
-        order = np.argsort(dataset.events.users, kind="stable")
-        users, items = dataset.events.users[order], dataset.events.items[order]
         shape = (dataset.num_items, dataset.num_items)
         steps = csr(shape)
-        for gap in range(1, self.config.num_gaps + 1):
-            source, target = items[:-gap], items[gap:]
-            is_step = (users[:-gap] == users[gap:]) & (source != target)
-            values = np.full(int(is_step.sum()), 1.0 / gap, dtype=np.float32)
-            steps += csr((values, (source[is_step], target[is_step])), shape)
+        for gap, source, target in pairs_by_gap(dataset, self.config.num_gaps):
+            values = np.full(len(source), 1.0 / gap, dtype=np.float32)
+            steps += csr((values, (source, target)), shape)
         return csr(steps + self.config.backward_weight * steps.T)
 
     @staticmethod

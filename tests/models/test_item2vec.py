@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from contract import AddingVotesContract, LocalChangeContract, RecommenderContract, small_world
+
+from serendip.data.arrays import FloatArray
+from serendip.data.dataset import Dataset, EventLog
+from serendip.data.item import Catalogue, Item
+from serendip.data.query import History, Query
+from serendip.data.vocabulary import Vocabulary
+from serendip.models.item2vec import Item2Vec, Item2VecConfig
+from serendip.models.item2vec_training import Item2VecTraining, count_pairs
+from serendip.models.sparse import csr
+from serendip.scale.options import TrainOptions
+
+
+class TestItem2Vec(AddingVotesContract, LocalChangeContract, RecommenderContract):
+    @classmethod
+    def make(cls) -> Item2Vec:
+        return Item2Vec(Item2VecConfig(embedding_size=8, epochs=3))
+
+
+def dataset_of(*sequences: list[int], num_items: int) -> Dataset:
+    users = [user for user, items in enumerate(sequences) for _ in items]
+    items = [item for sequence in sequences for item in sequence]
+    nothing = np.zeros(len(items))
+    log = EventLog(
+        np.asarray(users, np.int32),
+        np.asarray(items, np.int32),
+        nothing,
+        nothing.astype(np.bool_),
+        nothing.astype(np.float32),
+    )
+    people = Vocabulary(str(user) for user in range(len(sequences)))
+    return Dataset(Catalogue(Item(str(number)) for number in range(num_items)), people, log)
+
+
+def two_tastes() -> Dataset:
+    """Items 0-4 are had by some people, 5-9 by others, 10 by one alone, 11 by nobody."""
+    rng = np.random.default_rng(4)
+    sides = [list(rng.permutation(5) + side * 5) for side in (0, 1) for _ in range(20)]
+    return dataset_of(*sides, [10], num_items=12)
+
+
+def cosines(model: Item2Vec) -> FloatArray:
+    everything = np.arange(model.num_items, dtype=np.int32)
+    return model.score_all([Query(source_items=everything[[item]]) for item in everything])
+
+
+def test_nearer_pairs_count_more_and_both_ways() -> None:
+    pairs = count_pairs(dataset_of([0, 1, 2, 3], num_items=4), window=2, subsampling=0)
+    expected = [[0, 1, 0.5, 0], [1, 0, 1, 0.5], [0.5, 1, 0, 1], [0, 0.5, 1, 0]]
+    np.testing.assert_allclose(pairs.toarray(), expected)
+
+
+def test_subsampling_leaves_pairs_of_frequent_items_out_in_part() -> None:
+    world = dataset_of([0, 1, 0], [0, 2], num_items=3)  # shares .6, .2, .2
+    pairs = count_pairs(world, window=1, subsampling=0.1)
+    often, seldom = np.sqrt(1 / 6) + 1 / 6, 1.0  # sqrt(.5) + .5 > 1
+    np.testing.assert_allclose(pairs.toarray()[0], [0, 2 * often * seldom, often], rtol=1e-6)
+
+
+def test_items_of_one_taste_are_alike_and_those_of_two_are_not() -> None:
+    similar = cosines(Item2Vec(Item2VecConfig(embedding_size=8, epochs=200)).train(two_tastes()))
+    within = np.concatenate([similar[:5, :5].ravel(), similar[5:10, 5:10].ravel()])
+    assert within.min() > similar[:5, 5:10].max() + 0.2
+
+
+def test_items_without_neighbours_have_no_vector() -> None:
+    similar = cosines(Item2Vec(Item2VecConfig(embedding_size=8)).train(two_tastes()))
+    np.testing.assert_allclose(np.diag(similar), [1] * 10 + [0, 0], atol=1e-6)
+    assert not similar[10:].any()
+    assert not similar[:, 10:].any()
+
+
+def test_the_score_is_the_cosine_with_the_decayed_mean() -> None:
+    model = Item2Vec(Item2VecConfig(embedding_size=8, decay=0.25)).train(small_world())
+    vectors = model._vectors
+    mean = 0.25 * vectors[3] + vectors[7]
+    history = History.of_items(np.asarray([3, 7], np.int32))
+    expected = vectors @ mean / np.linalg.norm(mean)
+    np.testing.assert_allclose(model.score_all([Query(history=history)])[0], expected, atol=1e-6)
+
+
+def test_another_seed_gives_other_vectors() -> None:
+    first, second = (
+        Item2Vec(Item2VecConfig(epochs=1)).train(small_world(), TrainOptions(seed=seed))
+        for seed in (1, 2)
+    )
+    assert not np.array_equal(first._vectors, second._vectors)
+
+
+@pytest.mark.parametrize("exponent", [-0.5, 0.0, 0.75])
+def test_negatives_are_drawn_by_frequency_to_the_exponent(exponent: float) -> None:
+    pairs = csr(np.asarray([[0, 1, 3], [1, 0, 0], [3, 0, 0]]))
+    training = Item2VecTraining(pairs, Item2VecConfig(negative_exponent=exponent), 0)
+    weights = np.asarray([4.0, 1.0, 3.0]) ** exponent
+    np.testing.assert_allclose(training.chances, np.cumsum(weights) / weights.sum())
+
+
+def test_with_full_size_it_factorises_the_shifted_pointwise_mutual_information() -> None:
+    """The optimum of the objective is known: log(pairs[i, j] / (k totals[i] P(j)))."""
+    rng = np.random.default_rng(1)
+    counts = rng.integers(3, 9, (6, 6)) * (1 - np.eye(6, dtype=np.int64))
+    counts = counts + counts.T
+    config = Item2VecConfig(
+        embedding_size=12, epochs=500, num_negatives=1, negative_exponent=1, learning_rate=0.3
+    )
+    training = Item2VecTraining(csr(counts), config, 3)
+    training.run(TrainOptions())
+    totals = counts.sum(1)
+    expected = counts * totals.sum() / np.outer(totals, totals)
+    apart = ~np.eye(6, dtype=np.bool_)
+    found = (training.inner @ training.outer.T)[apart]
+    np.testing.assert_allclose(found, np.log(expected[apart]), atol=0.15)

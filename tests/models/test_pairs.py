@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import numpy as np
+
+from serendip.data.dataset import Dataset, EventLog
+from serendip.data.item import Catalogue, Item
+from serendip.data.vocabulary import Vocabulary
+from serendip.models.pairs import pairs_by_gap
+
+
+def pairs_of(rows: list[tuple[int, int]], gaps: int) -> dict[int, list[tuple[int, int]]]:
+    """Pairs by gap of a log with these (user, item) rows in order of time."""
+    users, items = np.asarray(rows, dtype=np.int32).reshape(-1, 2).T
+    count = len(rows)
+    nothing = np.zeros(count)
+    log = EventLog(users, items, nothing, nothing.astype(np.bool_), nothing.astype(np.float32))
+    world = Dataset(Catalogue(Item(name) for name in "abcd"), Vocabulary("uv"), log)
+    return {
+        gap: list(zip(source.tolist(), target.tolist(), strict=True))
+        for gap, source, target in pairs_by_gap(world, gaps)
+    }
+
+
+def test_pairs_stand_in_the_order_of_each_users_history() -> None:
+    rows = [(1, 3), (0, 0), (0, 1), (1, 0), (0, 2)]
+    assert pairs_of(rows, 2) == {1: [(0, 1), (1, 2), (3, 0)], 2: [(0, 2)]}
+
+
+def test_an_item_is_no_pair_with_itself() -> None:
+    assert pairs_of([(0, 1), (0, 1), (0, 2)], 1) == {1: [(1, 2)]}
+
+
+def test_gaps_longer_than_the_log_have_no_pairs() -> None:
+    assert pairs_of([], 2) == {1: [], 2: []}
+    assert pairs_of([(0, 1)], 3) == {1: [], 2: [], 3: []}
