@@ -14,6 +14,7 @@ import typer
 
 from serendip import __version__
 from serendip.cli import (
+    bench,
     demo,
     doctor,
     evaluate,
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 for command in (init, import_, doctor, train, evaluate, serve, recommend, rollback, demo):
     app.command(command.NAME, help=command.HELP)(command.run)
+app.add_typer(bench.app, name=bench.NAME, help=bench.HELP)
 
 
 @app.callback(invoke_without_command=True)

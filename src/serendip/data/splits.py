@@ -120,7 +120,7 @@ class Split:
         popularity = counts[self.targets.items]
         return {
             "cold_item": popularity == 0,
-            "tail_item": popularity <= _tail_border(counts[: self.train.num_items]),
+            "tail_item": popularity <= tail_border(counts[: self.train.num_items]),
             "cold_user": self.targets.known < COLD_USER_BELOW,
         }
 
@@ -292,7 +292,7 @@ def _places(users: IntArray) -> Rows:
     return places
 
 
-def _tail_border(counts: IntArray) -> int:
+def tail_border(counts: IntArray) -> int:
     """Most events that an item of the tail has."""
     if not len(counts):
         return 0

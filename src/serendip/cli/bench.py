@@ -1,0 +1,140 @@
+"""``serendip bench sequential`` and ``cold``: public data, published protocol, full ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serendip.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from serendip.workflow.bench.rows import Kind
+    from serendip.workflow.bench.table import BenchModel
+
+NAME = "bench"
+HELP = "Measure models on public data: sequences, and items that nobody has chosen yet."
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+DataOption = Annotated[Path, typer.Option("--data", help="Folder: sequences.txt, items.jsonl.")]
+FileOption = Annotated[
+    Path, typer.Option("--json", help="Results file; rows are appended, a killed run resumes.")
+]
+ModelsOption = Annotated[
+    str | None, typer.Option("--models", help="Names, comma-separated; default: all of them.")
+]
+SeedsOption = Annotated[int, typer.Option("--seeds", help="Runs of models that use chance.")]
+CacheOption = Annotated[
+    Path | None, typer.Option("--cache", help="Folder of text vectors; default: FILE.work/cache.")
+]
+
+_SEQUENTIAL_COLUMNS = {
+    "R@5": "R@5",
+    "N@5": "N@5",
+    "R@10": "R@10",
+    "N@10": "N@10",
+    "train_cpu_s": "CPU s",
+    "train_wall_s": "wall s",
+    "peak_mb": "MB",
+}
+_COLD_COLUMNS = {
+    "cold_R@10": "cold R@10",
+    "cold_N@10": "cold N@10",
+    "warm_R@10": "warm R@10",
+    "warm_N@10": "warm N@10",
+    "coverage_cold@10": "coverage",
+    "tail_share@10": "tail",
+    "gini@10": "Gini",
+    "popularity_lift@10": "lift",
+    "train_cpu_s": "CPU s",
+}
+
+
+@app.command("sequential")
+def sequential(
+    data: DataOption,
+    json: FileOption,
+    models: ModelsOption = None,
+    seeds: SeedsOption = 3,
+    cache: CacheOption = None,
+) -> None:
+    """What comes next: leave the last item out, rank all items."""
+    from serendip.workflow.bench.table import SEQUENTIAL
+
+    _run("sequential", (data, json, cache), SEQUENTIAL, (models, seeds), _SEQUENTIAL_COLUMNS)
+
+
+@app.command("cold")
+def cold(
+    data: DataOption,
+    json: FileOption,
+    models: ModelsOption = None,
+    seeds: SeedsOption = 3,
+    cache: CacheOption = None,
+) -> None:
+    """Items that nobody has chosen yet: 5 % held out, ranked among all items."""
+    from serendip.workflow.bench.table import COLD
+
+    _run("cold", (data, json, cache), COLD, (models, seeds), _COLD_COLUMNS)
+
+
+def _run(
+    kind: Kind,
+    places: tuple[Path, Path, Path | None],
+    table: Mapping[str, BenchModel],
+    asked: tuple[str | None, int],
+    columns: Mapping[str, str],
+) -> None:
+    from serendip.workflow.bench.run import Bench, run_bench
+    from serendip.workflow.bench.table import chosen
+
+    terminal = Terminal(as_json=True)
+    data, file, cache = places
+    names, seeds = asked
+    bench = Bench(kind, data, file, chosen(table, names), seeds, cache)
+    document = run_bench(bench, terminal.options(), _shower(terminal, columns))
+    _show(document, columns)
+    typer.echo(f"Results: {file}")
+
+
+def _shower(terminal: Terminal, columns: Mapping[str, str]) -> Callable[[Mapping[str, Any]], None]:
+    """Says each row on stderr as it is finished."""
+
+    def show(row: Mapping[str, Any]) -> None:
+        name = f"{row.get('mode', row['model'])} (seed {row['seed']})"
+        values = "  ".join(f"{title} {_text(column, row)}" for column, title in columns.items())
+        terminal.say(f"  {name:<30} {values}")
+
+    return show
+
+
+def _show(document: Mapping[str, Any], columns: Mapping[str, str]) -> None:
+    """The table: means over seeds, intervals at 10."""
+    models = document["summary"]["models"]
+    lines = [["model", *columns.values()]]
+    for name, row in models.items():
+        lines.append([name, *(_text(column, row, with_ci=True) for column in columns)])
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+    if document["encode_cpu_s"] is not None:
+        typer.echo(f"Encoding the texts of the items: {document['encode_cpu_s']:.1f} CPU s")
+
+
+def _text(column: str, row: Mapping[str, Any], with_ci: bool = False) -> str:
+    value = row.get(column)
+    if value is None:
+        return "-"
+    if column.endswith(("_s", "_mb")):
+        return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+    text = _share(value)
+    ends = row["ci95"].get(column) if with_ci and column.endswith("@10") else None
+    return f"{text} ({_share(ends[0])}-{_share(ends[1])})" if ends else text
+
+
+def _share(value: float) -> str:
+    return f"{value:.4f}".replace("0.", ".", 1)

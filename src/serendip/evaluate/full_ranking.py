@@ -1,0 +1,79 @@
+"""Every item ranked for every user, in batches: one known next item each, ties counted half.
+
+::
+
+    rank = 1 + (items scored higher) + (other items scored equal) / 2
+    R@k  = 1 where rank <= k, else 0
+    N@k  = 1 / log2(rank + 1) where rank <= k, else 0        (ranks may end in .5)
+
+Items of the history are not ranked. Nothing is sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.top_k import top_k
+from serendip.evaluate.aggregate import Estimate, estimates
+from serendip.evaluate.metrics.ndcg import NDCG
+from serendip.evaluate.metrics.recall import Recall
+from serendip.evaluate.run import PADDING, Values, ranks_from_scores
+
+BATCH = 512
+LABELS = ("R@5", "N@5", "R@10", "N@10")
+_METRICS = (Recall(5), NDCG(5), Recall(10), NDCG(10))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FullRanking:
+    """Where the next items are, and what stands first.
+
+    Args:
+        ranks: (T,) float64, 1-based.
+        lists: (T, k) int32 the first k items, padded with -1; equal scores in a fixed random order.
+    """
+
+    ranks: Values
+    lists: IntArray
+
+
+def rank_all(
+    score: Callable[[slice], FloatArray],
+    targets: IntArray,
+    excluded: Sequence[IntArray],
+    k: int = 0,
+) -> FullRanking:
+    """Rank the targets among all items that are not excluded.
+
+    Args:
+        score: rows of requests -> scores (B, N) of all items.
+        targets: (T,) int32 the item that came next.
+        excluded: T arrays of items that are not ranked.
+        k: items of the lists; with 0 none are made.
+    """
+    ranks = np.empty(len(targets))
+    lists = np.full((len(targets), k), PADDING, np.int32)
+    for begin in range(0, len(targets), BATCH):
+        rows = slice(begin, begin + BATCH)
+        scores = score(rows)
+        ranks[rows] = ranks_from_scores(scores, targets[rows], excluded[rows])
+        for row, one in enumerate(scores if k else (), start=begin):
+            allowed = one.copy()
+            allowed[excluded[row]] = -np.inf
+            best = top_k(allowed, k).item_nums
+            lists[row, : len(best)] = best
+    return FullRanking(ranks, lists)
+
+
+def values_of_ranks(ranks: Values) -> Values:
+    """(T, 4): R@5, N@5, R@10 and N@10 of each request."""
+    return np.stack([metric.of_ranks(ranks) for metric in _METRICS], axis=1)
+
+
+def estimates_of_ranks(ranks: Values) -> dict[str, Estimate]:
+    """Label -> mean over the requests with its 95 % interval; one request per user."""
+    return dict(zip(LABELS, estimates(values_of_ranks(ranks)), strict=True))

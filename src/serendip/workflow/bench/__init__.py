@@ -1,0 +1,1 @@
+"""Benchmarks on public data: sequences of items, with and without items held out."""

@@ -1,0 +1,200 @@
+"""``serendip bench``: every row in a process of its own, appended as it finishes, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.errors import ConfigError
+from serendip.scale.executor import Executor, LocalExecutor
+from serendip.scale.options import TrainOptions
+from serendip.workflow.bench.protocol import PROTOCOL_VERSION, protocol
+from serendip.workflow.bench.results import Results
+from serendip.workflow.bench.rows import Kind, RowTask, is_left, make_row, row_folder
+from serendip.workflow.bench.sequences import data_digest, read_sequences
+from serendip.workflow.bench.summary import summarise_cold, summarise_sequential
+from serendip.workflow.bench.table import ENCODER, SEMANTIC_IDS, BenchModel, full_config
+from serendip.workflow.bench.vectors import EncodeTask, encode_items
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What to run, and where the results go.
+
+    Args:
+        kind: which benchmark.
+        data: folder with ``sequences.txt`` and ``items.jsonl``.
+        file: the results; models, ranks and vectors lie in ``<file>.work``.
+        models: lines of the table.
+        seeds: 0 .. seeds - 1 for models that have any use for them.
+        cache: folder of the vector cache; None = inside of ``<file>.work``.
+        encoder: of the items' texts.
+    """
+
+    kind: Kind
+    data: Path
+    file: Path
+    models: Mapping[str, BenchModel]
+    seeds: int = 3
+    cache: Path | None = None
+    encoder: TextEncoderConfig = ENCODER
+
+    @property
+    def work(self) -> Path:
+        """What a resumed run reads again."""
+        return self.file.with_name(self.file.name + ".work")
+
+    @property
+    def content(self) -> Path:
+        """The vectors of all items."""
+        return self.work / "content.npy"
+
+
+def run_bench(
+    bench: Bench,
+    options: TrainOptions,
+    on_row: Callable[[dict[str, Any]], None] = lambda row: None,
+    executor: Executor | None = None,
+) -> dict[str, Any]:
+    """Make all rows that the results file lacks, then summarise.
+
+    Args:
+        bench: what to run.
+        options: progress; seeds are the benchmark's own.
+        on_row: sees each row as it is finished.
+        executor: where rows are made; two local processes of one thread by default.
+
+    Returns:
+        the document that the results file holds.
+
+    Raises:
+        ConfigError: seeds < 1, or the results file cannot be written or holds something else.
+        DataError: the data is not as it should be.
+    """
+    if bench.seeds < 1:
+        raise ConfigError(f"--seeds {bench.seeds}.", "Ask for 1 seed or more.")
+    dataset = read_sequences(bench.data)
+    data = data_digest(bench.data)
+    head = {
+        "dataset": bench.data.resolve().name,
+        "protocol": protocol(bench.kind, dataset, data),
+    }
+    results = Results(bench.file, head)
+    results.write()
+    executor = executor or LocalExecutor()
+    tasks = _open_tasks(_all_tasks(bench, data), results)
+    if any(task.line.reads != "events" for task in tasks):
+        _encode(bench, results, options, executor)
+    after = _dependencies(tasks)
+    found = executor.as_finished(make_row, tasks, after)
+    for row in options.progress.track(found, "rows", len(tasks)) if tasks else ():
+        digest = next(task.digest for task in tasks if _has_key(row, task))
+        line = next(task.line for task in tasks if _has_key(row, task))
+        results.add({**row, "config": _config(bench, line), "digest": digest})
+        on_row(row)
+    left = [row for row in results.rows if _is_left(bench, row)]
+    summarise = summarise_sequential if bench.kind == "sequential" else summarise_cold
+    results.document["summary"] = summarise(left, bench.work)
+    results.write()
+    return results.document
+
+
+def _encode(bench: Bench, results: Results, options: TrainOptions, executor: Executor) -> None:
+    task = EncodeTask(
+        str(bench.data),
+        bench.encoder,
+        str(bench.cache or bench.work / "cache"),
+        str(bench.content),
+        options,
+    )
+    bench.work.mkdir(parents=True, exist_ok=True)
+    (seconds,) = executor.as_finished(encode_items, [task])
+    results.document["encode_cpu_s"] = seconds
+    results.document["encoder"] = _encoder(bench)
+    results.write()
+
+
+def _all_tasks(bench: Bench, data: str) -> list[RowTask]:
+    """Seed by seed, so that every model has a first row early."""
+    digests: dict[str, str] = {}
+    for name, line in bench.models.items():
+        parts = [digests[part] for part in line.parts]
+        digests[name] = _digest(bench.kind, data, name, _config(bench, line), parts)
+    return [
+        RowTask(
+            bench.kind,
+            name,
+            line,
+            seed,
+            str(bench.data),
+            str(bench.content),
+            str(row_folder(bench.work, name, seed)),
+            digests[name],
+            {
+                part: str(row_folder(bench.work, part, seed if bench.models[part].random else 0))
+                for part in line.parts
+            },
+        )
+        for seed in range(bench.seeds)
+        for name, line in bench.models.items()
+        if line.random or seed == 0
+    ]
+
+
+def _open_tasks(tasks: list[RowTask], results: Results) -> list[RowTask]:
+    """Those without a finished row of the same digest."""
+    for task in tasks:
+        model = {name: value for name, value in task.key.items() if name != "seed"}
+        results.drop_others(model, task.digest)
+    return [
+        task
+        for task in tasks
+        if not (results.has(task.key) and is_left(Path(task.folder), task.digest))
+    ]
+
+
+def _dependencies(tasks: list[RowTask]) -> dict[int, list[int]]:
+    """Place of a task -> places of the tasks of its parts."""
+    places = {task.folder: place for place, task in enumerate(tasks)}
+    return {
+        place: [places[folder] for folder in task.parts.values() if folder in places]
+        for place, task in enumerate(tasks)
+    }
+
+
+def _config(bench: Bench, line: BenchModel) -> dict[str, Any]:
+    """Everything that decides what a model gets and does."""
+    config: dict[str, Any] = {
+        "model": line.model,
+        "reads": line.reads,
+        "values": full_config(line),
+        "parts": list(line.parts),
+    }
+    if line.reads != "events":
+        config["encoder"] = _encoder(bench)
+    if line.reads == "content and codes":
+        config["semantic_ids"] = SEMANTIC_IDS.model_dump(mode="json")
+    return config
+
+
+def _encoder(bench: Bench) -> dict[str, Any]:
+    return {**bench.encoder.model_dump(mode="json"), "version": open_encoder(bench.encoder).version}
+
+
+def _digest(*parts: Any) -> str:
+    text = json.dumps([PROTOCOL_VERSION, *parts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _has_key(row: Mapping[str, Any], task: RowTask) -> bool:
+    return all(row[name] == value for name, value in task.key.items())
+
+
+def _is_left(bench: Bench, row: Mapping[str, Any]) -> bool:
+    name = str(row.get("mode", row["model"]))
+    return is_left(row_folder(bench.work, name, int(row["seed"])), str(row["digest"]))

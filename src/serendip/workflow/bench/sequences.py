@@ -1,0 +1,136 @@
+"""Sequences without times: one line per user in ``sequences.txt``, one item per line in
+``items.jsonl``.
+
+A line of ``sequences.txt`` is a user id, then item ids in the order in which they were chosen. The
+time of an event is its place in the user's line, so order is kept and nothing else is claimed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serendip.data.dataset import Dataset, EventLog
+from serendip.data.item import Catalogue, Item
+from serendip.data.vocabulary import MISSING, Vocabulary
+from serendip.errors import DataError
+
+SEQUENCES_FILE, ITEMS_FILE = "sequences.txt", "items.jsonl"
+TEXT_FIELDS = ("title", "category")
+"""What is encoded: ``Item.text`` of these, "title. words of the first category path"."""
+
+MIN_EVENTS = 3
+"""A user with fewer is only trained on."""
+
+_LAYOUT = f"A benchmark folder holds {SEQUENCES_FILE} and {ITEMS_FILE}."
+
+
+def read_sequences(folder: Path) -> Dataset:
+    """Items in the order of ``items.jsonl`` and everything that users did, no features.
+
+    Raises:
+        DataError: a file is missing or unreadable, an item or a user appears twice, a user has an
+            item that ``items.jsonl`` lacks, or nobody has three events.
+    """
+    catalogue = _read_items(folder / ITEMS_FILE)
+    path = folder / SEQUENCES_FILE
+    users: list[str] = []
+    sequences: list[list[str]] = []
+    for number, line in _lines(path):
+        user, *items = line.split()
+        if not items:
+            raise DataError(f"{path}:{number}: user {user!r} has no items.", "Leave the user out.")
+        users.append(user)
+        sequences.append(items)
+    _check_once(path, "user", users)
+    lengths = [len(items) for items in sequences]
+    if not any(length >= MIN_EVENTS for length in lengths):
+        raise DataError(
+            f"{path}: none of {len(users)} users has {MIN_EVENTS} items.",
+            "The last two items of a user are held out; the rest is learned from.",
+        )
+    return Dataset(catalogue, Vocabulary(users), _log(path, catalogue, users, sequences))
+
+
+def data_digest(folder: Path) -> str:
+    """Changes whenever a byte of the two files does."""
+    whole = hashlib.sha256()
+    for name in (SEQUENCES_FILE, ITEMS_FILE):
+        whole.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    return whole.hexdigest()[:16]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines that are not blank."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist.", _LAYOUT) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}.", _LAYOUT) from None
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, line
+
+
+def _read_items(path: Path) -> Catalogue:
+    items = []
+    for number, line in _lines(path):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}:{number} is not JSON: {error}.") from None
+        if not isinstance(row, dict) or row.get("item_id") in (None, ""):
+            raise DataError(f"{path}:{number} has no item_id.", "Every line is one JSON object.")
+        items.append(_item(row))
+    _check_once(path, "item", [item.item_id for item in items])
+    return Catalogue(items)
+
+
+def _item(row: dict[str, Any]) -> Item:
+    paths = row.get("categories") or [[]]
+    words = " ".join(str(word) for word in paths[0]) if isinstance(paths[0], list) else ""
+    title = str(row.get("title") or row.get("textual_id") or "")
+    return Item(str(row["item_id"]), title, attributes={"category": words})
+
+
+def _check_once(path: Path, what: str, ids: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{path}: {len(twice)} {what}s have more than one line; the first is {twice[0]!r}.",
+            f"Give each {what} one line.",
+        )
+
+
+def _log(
+    path: Path, catalogue: Catalogue, users: Sequence[str], sequences: Sequence[Sequence[str]]
+) -> EventLog:
+    """All events by place, then by user."""
+    lengths = np.array([len(items) for items in sequences])
+    who = np.repeat(np.arange(len(sequences), dtype=np.int32), lengths)
+    items = catalogue.vocabulary.numbers(item for sequence in sequences for item in sequence)
+    unknown = np.flatnonzero(items == MISSING)
+    places = np.arange(len(items)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    if len(unknown):
+        first = unknown[0]
+        name = sequences[who[first]][places[first]]
+        raise DataError(
+            f"{path}: {len(unknown)} items are not in {ITEMS_FILE}; the first is {name!r} of user "
+            f"{users[who[first]]!r}.",
+            f"Add them to {ITEMS_FILE}, an item_id is enough.",
+        )
+    order = np.lexsort((who, places))
+    return EventLog(
+        who[order],
+        items[order],
+        places[order].astype(np.float64),
+        np.zeros(len(items), np.bool_),
+        np.full(len(items), np.nan, np.float32),
+    )

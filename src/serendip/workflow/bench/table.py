@@ -1,0 +1,84 @@
+"""The benchmark's one configuration per model, the same for every data set.
+
+To add a model: one line in ``SEQUENTIAL`` (or ``COLD``). Configs name only what differs from the
+model's defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from serendip.content.semantic_ids import ResidualKMeansConfig
+from serendip.content.text import TextEncoderConfig
+from serendip.errors import ConfigError
+from serendip.models import model_class
+from serendip.workflow.bench.sequences import TEXT_FIELDS
+
+ENCODER = TextEncoderConfig(name="minilm", fields=TEXT_FIELDS)
+"""The text encoder of every model that reads content."""
+
+SEMANTIC_IDS = ResidualKMeansConfig()
+"""The codebooks of every model that reads codes; fitted inside of its training time."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchModel:
+    """A line of the table.
+
+    Args:
+        model: name in the registry of ``serendip.models``.
+        config: what differs from its defaults.
+        reads: what the model gets besides the events.
+        random: whether a seed changes it; if not it runs once, with seed 0.
+        parts: names of rows whose trained models it is made from.
+    """
+
+    model: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    reads: Literal["events", "content", "content and codes"] = "events"
+    random: bool = False
+    parts: tuple[str, ...] = ()
+
+
+_STEPS = {"num_gaps": 3, "decay": 0.5}
+_RETRIEVER = {"embedding_size": 128, "epochs": 20, "slots": 0}
+
+SEQUENTIAL: dict[str, BenchModel] = {
+    "popularity": BenchModel("popularity"),
+    "item-knn": BenchModel("item-knn"),
+    "ease": BenchModel("ease"),
+    "transitions": BenchModel("transitions", {**_STEPS, "mode": "plain"}),
+    "transitions+content": BenchModel(
+        "transitions", {**_STEPS, "spread_weight": 0.5, "content_weight": 0.1}, "content"
+    ),
+    "retriever": BenchModel("retriever", _RETRIEVER, "content and codes", random=True),
+}
+
+COLD: dict[str, BenchModel] = {
+    "content-knn": BenchModel("content", {"decay": 0.5}, "content"),
+}
+
+
+def chosen(table: Mapping[str, BenchModel], names: str | None) -> dict[str, BenchModel]:
+    """The lines of comma-separated ``names`` and of their parts, in the table's order.
+
+    Raises:
+        ConfigError: a name is not in the table.
+    """
+    if names is None:
+        return dict(table)
+    asked = {name.strip() for name in names.split(",") if name.strip()}
+    for name in sorted(asked):
+        if name not in table:
+            raise ConfigError(f"no model is called {name!r}.", f"Known: {', '.join(table)}.")
+    if not asked:
+        raise ConfigError(f"--models {names!r} names no model.", f"Known: {', '.join(table)}.")
+    asked |= {part for name in asked for part in table[name].parts}
+    return {name: line for name, line in table.items() if name in asked}
+
+
+def full_config(line: BenchModel) -> dict[str, Any]:
+    """All values of a line's config, defaults included."""
+    return model_class(line.model).config_class(**line.config).model_dump(mode="json")

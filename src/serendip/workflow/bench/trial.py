@@ -1,0 +1,148 @@
+"""What a model may learn from, and what it is asked: leave the last two out, or items as well.
+
+Items are numbered anew: those of the training part first, in the order of ``items.jsonl``, then
+all others, which join a trained model through ``with_items``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from serendip.content.semantic_ids import ResidualKMeans, ResidualKMeansConfig
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.dataset import Dataset, HeldOut, ItemFeatures
+from serendip.data.item import Catalogue
+from serendip.data.query import History, Query
+from serendip.data.splits import Targets, leave_last_out
+from serendip.scale.options import TrainOptions
+
+COLD_SHARE = 0.05
+"""Share of the items that the cold benchmark takes out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """One request per user, and what came next.
+
+    Args:
+        queries: T requests; the items of the history are excluded.
+        items: (T,) int32.
+    """
+
+    queries: list[Query]
+    items: IntArray
+
+    def where(self, mask: BoolArray) -> Asked:
+        """The requests that a mask (T,) keeps."""
+        queries = [query for query, keep in zip(self.queries, mask, strict=True) if keep]
+        return Asked(queries, self.items[mask])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """A training part, what is known of other items, and the requests.
+
+    Args:
+        train: without features; carries the validation targets for early stopping.
+        numbers: (N,) place in ``items.jsonl`` of each item; the training part's come first.
+        validation: the last but one item of each user.
+        test: the last item of each user; the last but one is input.
+        cold: (N,) items that were taken out of training and histories.
+    """
+
+    train: Dataset
+    numbers: IntArray
+    validation: Asked
+    test: Asked
+    cold: BoolArray
+
+    def features(
+        self, content: FloatArray, config: ResidualKMeansConfig | None, seed: int
+    ) -> tuple[ItemFeatures, ItemFeatures]:
+        """Features of the training part's items and of the others.
+
+        Args:
+            content: unit vectors in the order of ``items.jsonl``.
+            config: codebooks, fitted to the training part's items; None = no codes.
+            seed: of the codebooks.
+        """
+        vectors, known = content[self.numbers], self.train.num_items
+        codes, size = np.zeros((len(vectors), 0), np.int32), 1
+        if config is not None:
+            codebooks, own = ResidualKMeans(config).fit(vectors[:known], TrainOptions(seed))
+            codes = np.concatenate([own, codebooks.assign(vectors[known:])])
+            size = codebooks.codebook_size
+        return (
+            ItemFeatures(vectors[:known], codes[:known], size),
+            ItemFeatures(vectors[known:], codes[known:], size),
+        )
+
+
+def sequential_trial(dataset: Dataset) -> Trial:
+    """All but the last two items of each user are learned from."""
+    split = leave_last_out(dataset)
+    assert split.validation is not None
+    validation = _asked(split.validation)
+    return Trial(
+        _stopped_by(split.train, validation),
+        dataset.catalogue.vocabulary.numbers(item.item_id for item in split.catalogue.items),
+        validation,
+        _asked(split.targets),
+        np.zeros(dataset.num_items, np.bool_),
+    )
+
+
+def cold_trial(dataset: Dataset, seed: int) -> Trial:
+    """As ``sequential_trial``, with a random 5 % of the items taken out of training and histories.
+
+    They stay among what is ranked, and among what is asked for at the end; a validation target
+    that is cold is dropped.
+    """
+    trial = sequential_trial(dataset)
+    count = round(COLD_SHARE * dataset.num_items)
+    drawn = np.random.default_rng(seed).choice(dataset.num_items, count, replace=False)
+    is_cold = np.isin(trial.numbers, drawn)
+    events = trial.train.events.rows(~is_cold[trial.train.events.items])
+    in_train = np.zeros(dataset.num_items, np.bool_)
+    in_train[events.items] = True
+    order = np.concatenate([np.flatnonzero(in_train), np.flatnonzero(~in_train)])
+    number = np.empty(dataset.num_items, np.int32)
+    number[order] = np.arange(dataset.num_items, dtype=np.int32)
+    known = order[: int(in_train.sum())]
+    train = Dataset(
+        Catalogue([trial.train.catalogue[place] for place in known.tolist()]),
+        trial.train.users,
+        replace(events, items=number[events.items]),
+    )
+    validation = trial.validation.where(~is_cold[trial.validation.items])
+    validation = _without(validation, is_cold, number)
+    return Trial(
+        _stopped_by(train, validation),
+        trial.numbers[order],
+        validation,
+        _without(trial.test, is_cold, number),
+        is_cold[order],
+    )
+
+
+def _stopped_by(train: Dataset, validation: Asked) -> Dataset:
+    users = train.users.numbers(query.user_id for query in validation.queries)
+    return train.with_validation(HeldOut(users, validation.items))
+
+
+def _asked(targets: Targets) -> Asked:
+    return Asked(targets.queries(), targets.items)
+
+
+def _without(asked: Asked, is_cold: BoolArray, number: IntArray) -> Asked:
+    """Requests in new numbers whose histories do not know the cold items."""
+    queries = []
+    for query in asked.queries:
+        whole = query.history
+        kept = ~is_cold[whole.item_nums]
+        items = number[whole.item_nums[kept]]
+        history = History(items, whole.timestamps[kept], whole.liked[kept])
+        queries.append(replace(query, history=history, exclude=np.unique(items)))
+    return Asked(queries, number[asked.items])
