@@ -31,6 +31,16 @@ def test_items_alone_are_a_history_without_likes():
     assert (found.timestamps.tolist(), found.liked.tolist()) == ([0, 0], [False, False])
 
 
+def test_parts_of_a_history_know_which_events_were_pulled_in():
+    numbers = np.array([5, 1, 9, 2], np.int32)
+    found = History(numbers, np.arange(4.0), np.zeros(4, np.bool_), recalled=2)
+    assert [found.last(count).recalled for count in (4, 3, 2, 1)] == [2, 1, 0, 0]
+    assert [found.before(time).recalled for time in (0.5, 1.5, 9)] == [1, 2, 2]
+    known = found.known(5)
+    assert (known.item_nums.tolist(), known.recalled) == ([1, 2], 1)
+    assert found.known(10) is found
+
+
 def test_a_query_is_read_only_and_copies_carry_the_vector():
     query = Query("search", text="heat")
     vector = np.ones(3, np.float32)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 
@@ -26,11 +27,14 @@ class History:
         item_nums: (T,) int32 item numbers.
         timestamps: (T,) float64 Unix seconds, non-decreasing.
         liked: (T,) bool, True where the event counts as a like (see ``ActionRules``).
+        recalled: so many of the first events were pulled in from further back for the request at
+            hand (see ``long_history``); between them and the others, events are left out.
     """
 
     item_nums: IntArray = field(default_factory=lambda: NO_ITEMS)
     timestamps: TimeArray = field(default_factory=lambda: np.empty(0, dtype=np.float64))
     liked: BoolArray = field(default_factory=lambda: np.empty(0, dtype=np.bool_))
+    recalled: int = 0
 
     def __len__(self) -> int:
         return len(self.item_nums)
@@ -43,14 +47,27 @@ class History:
 
     def before(self, time: float) -> History:
         """Events strictly before ``time``."""
-        return self._rows(slice(0, int(np.searchsorted(self.timestamps, time, side="left"))))
+        return self._part(0, int(np.searchsorted(self.timestamps, time, side="left")))
 
     def last(self, count: int) -> History:
         """The ``count`` most recent events, still oldest first."""
-        return self._rows(slice(max(0, len(self) - count), len(self)))
+        return self._part(max(0, len(self) - count), len(self))
 
-    def _rows(self, rows: slice) -> History:
-        return History(self.item_nums[rows], self.timestamps[rows], self.liked[rows])
+    def rows(self, rows: NDArray[np.integer], recalled: int) -> History:
+        """Events by ascending place, the first ``recalled`` of them pulled in."""
+        return History(self.item_nums[rows], self.timestamps[rows], self.liked[rows], recalled)
+
+    def known(self, num_items: int) -> History:
+        """Events with item numbers in [0, num_items)."""
+        keep = (self.item_nums >= 0) & (self.item_nums < num_items)
+        if keep.all():
+            return self
+        return self.rows(np.flatnonzero(keep), int(keep[: self.recalled].sum()))
+
+    def _part(self, begin: int, end: int) -> History:
+        part = slice(begin, end)
+        recalled = max(0, min(self.recalled, end) - begin)
+        return History(self.item_nums[part], self.timestamps[part], self.liked[part], recalled)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,6 +2,8 @@
 
 Source items (the item looked at, the cart) replace the history where there are any and count 1
 each; the events of a history lose weight with every step that lies between them and the last one.
+Events that were pulled in from further back (``History.recalled``) are there because they bear on
+the request: their age says nothing, and they have a fixed place among the others.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from serendip.models.sparse import Sparse, csr
 _NEGLIGIBLE = 1e-4
 """Older events than those with this weight are left out: histories may have thousands."""
 
+RECALLED_STEPS = 5
+"""Pulled in events count as if so many steps lay between them and the last one."""
+
 
 def context_weights(
     query: Query, num_items: int, decay: float, like_weight: float = 1.0
@@ -26,7 +31,8 @@ def context_weights(
     Args:
         query: a request; item numbers outside [0, num_items) are unknown and left out.
         num_items: N.
-        decay: in (0, 1]; an event that is s steps before the last one weighs ``decay ** s``.
+        decay: in (0, 1]; an event that is s steps before the last one weighs ``decay ** s``; one
+            that was pulled in, ``decay ** RECALLED_STEPS``.
         like_weight: factor for events that count as likes.
 
     Returns:
@@ -36,13 +42,13 @@ def context_weights(
         known = query.source_items[(query.source_items >= 0) & (query.source_items < num_items)]
         items = np.unique(known).astype(np.int32)
         return items, np.ones(len(items), dtype=np.float32)
-    nums = query.history.item_nums
-    is_known = (nums >= 0) & (nums < num_items)
-    nums, liked = nums[is_known], query.history.liked[is_known]
-    weights = decay ** np.arange(len(nums) - 1, -1, -1, dtype=np.float64)
-    recent = weights >= _NEGLIGIBLE
-    weights = np.where(liked, like_weight, 1.0)[recent] * weights[recent]
-    items, places = np.unique(nums[recent], return_inverse=True)
+    history = query.history.known(num_items)
+    steps = np.arange(len(history) - 1, -1, -1, dtype=np.float64)
+    steps[: history.recalled] = np.minimum(steps[: history.recalled], RECALLED_STEPS)
+    weights = decay**steps
+    counts = weights >= _NEGLIGIBLE
+    weights = np.where(history.liked, like_weight, 1.0)[counts] * weights[counts]
+    items, places = np.unique(history.item_nums[counts], return_inverse=True)
     summed = np.bincount(places, weights=weights, minlength=len(items))
     return items.astype(np.int32), summed.astype(np.float32)
 

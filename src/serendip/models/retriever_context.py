@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray, TimeArray
-from serendip.data.query import History, Query, Surface
+from serendip.data.query import Query, Surface
 
 HOME, SIMILAR, SEARCH = 0, 1, 2
 NUM_TASKS = 3
@@ -75,7 +75,7 @@ def build_requests(
         max_len: history steps that the encoder can read.
     """
     count, size = len(queries), item_vectors.shape[1]
-    histories = [_known(query.history, len(item_vectors)).last(max_len) for query in queries]
+    histories = [query.history.known(len(item_vectors)).last(max_len) for query in queries]
     longest = max(1, *(len(history) for history in histories)) if count else 1
     steps = np.zeros((count, longest, size), np.float32)
     liked = np.zeros((count, longest), np.int64)
@@ -103,15 +103,6 @@ def build_requests(
     return Requests(
         steps, liked, gaps, places, prefix, task, request[0], known[0], request[1], known[1]
     )
-
-
-def _known(history: History, num_items: int) -> History:
-    """The history without unknown items."""
-    nums = history.item_nums
-    keep = (nums >= 0) & (nums < num_items)
-    if keep.all():
-        return history
-    return History(nums[keep], history.timestamps[keep], history.liked[keep])
 
 
 def _sources(query: Query, history: IntArray, num_items: int) -> IntArray:
