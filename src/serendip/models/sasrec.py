@@ -1,0 +1,55 @@
+"""SASRec: what comes next by causal self-attention over the history (Kang and McAuley, 2018).
+
+Here, other than there: sampled softmax instead of one negative per event (the loss, not the
+architecture, held it back: Klenitskiy and Vasilev, 2023), negatives shared by a step, pre-norm
+blocks whose feed-forward part may be wider, and optionally gated blocks (LiGR).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from serendip.config import Config
+from serendip.data.dataset import Dataset
+from serendip.models.sequence_model import SequenceConfig, SequenceRecommender, TrainedSequences
+from serendip.scale.options import TrainOptions
+
+
+class SASRecConfig(SequenceConfig):
+    """Sizes and training of SASRec."""
+
+    block: Literal["original", "ligr"] = "original"
+    """Kind of block."""
+
+    num_layers: int = Field(default=1, ge=1)
+    """Blocks."""
+
+    num_heads: int = Field(default=1, ge=1)
+    """Attention heads; must divide ``embedding_size``."""
+
+    feed_forward: int = Field(default=4, ge=1)
+    """Width of a block's inner layer, in multiples of ``embedding_size``."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.embedding_size % self.num_heads:
+            raise ValueError(f"num_heads = {self.num_heads} does not divide embedding_size")
+        return self
+
+
+class SASRec(SequenceRecommender):
+    """Self-attention over the most recent events."""
+
+    name: ClassVar[str] = "sasrec"
+    config_class: ClassVar[type[Config]] = SASRecConfig
+    config: SASRecConfig
+
+    def _fit(self, dataset: Dataset, options: TrainOptions) -> TrainedSequences:
+        from serendip.models.sasrec_network import SASRecNetwork
+        from serendip.models.sequence_training import train_sequences
+
+        return train_sequences(
+            lambda: SASRecNetwork(dataset.num_items, self.config), dataset, self.config, options
+        )

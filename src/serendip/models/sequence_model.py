@@ -1,0 +1,160 @@
+"""What models of item sequences share: their config, how a history becomes scores, what is stored.
+
+A history is read by one ONNX graph into a vector of the size of the items'; the score is their dot
+product. Histories of one length go through the graph together, so nothing is padded and the graph
+knows no padding. Training is torch and lives in ``sequence_training``.
+
+Shapes: B queries, N items with a vector, T steps, D embedding size.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from serendip.config import Config
+from serendip.data.arrays import FloatArray
+from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.query import Query
+from serendip.errors import ArtefactError
+from serendip.models.base import Recommender
+from serendip.models.export import open_session, read_model
+from serendip.models.sequence_batches import Sequences, pack
+from serendip.models.sparse import open_array
+from serendip.scale.options import TrainOptions
+
+GRAPH_FILE, VECTORS_FILE, VISITOR_FILE = "sequence.onnx", "item_vectors.npy", "visitor.npy"
+INPUT, OUTPUT = "history", "encoded"
+
+_ROWS_AT_ONCE = 4_096
+
+
+class SequenceConfig(Config):
+    """Sizes and training that the models of sequences share."""
+
+    embedding_size: int = Field(default=128, ge=1)
+    """D, size of item and history vectors."""
+
+    max_len: int = Field(default=50, ge=1)
+    """Most recent events of a history that are read."""
+
+    dropout: float = Field(default=0.5, ge=0, lt=1)
+    """Share of values that is dropped while training."""
+
+    loss: Literal["sampled-softmax", "gbce", "bce"] = "sampled-softmax"
+    """What is minimised; see ``sequence_losses``."""
+
+    num_negatives: int = Field(default=1024, ge=1)
+    """Uniform negatives of a step; catalogues up to twice as large are scored whole."""
+
+    calibration: float = Field(default=0.75, ge=0, le=1)
+    """t of gBCE."""
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Step size of Adam."""
+
+    batch_size: int = Field(default=768, ge=1)
+    """Events with a successor in a step, about."""
+
+    epochs: int = Field(default=40, ge=1)
+    """Most passes over the events."""
+
+    validate_every: int = Field(default=2, ge=1)
+    """Passes between two validations."""
+
+    patience: int = Field(default=3, ge=1)
+    """Validations without a better nDCG@10 before training stops."""
+
+    most_validated: int = Field(default=5_000, ge=0)
+    """Users whose last event is held back to stop by where the dataset says none; at most a tenth
+    of the users."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedSequences:
+    """Everything that training leaves behind.
+
+    Args:
+        graph: ONNX bytes, item vectors (rows, T, D) -> history vectors (rows, D).
+        item_vectors: (N, D).
+        visitor: (D,) mean history vector, for those who have no history.
+    """
+
+    graph: bytes
+    item_vectors: FloatArray
+    visitor: FloatArray
+
+
+class SequenceRecommender(Recommender):
+    """Scores items by the dot product of a history's vector with theirs.
+
+    Items that come after training have no vector: in a history they are passed over, and their
+    score is the lowest of the row.
+    """
+
+    zero_means_unknown: ClassVar[bool] = False
+    config: SequenceConfig
+
+    def __init__(self, config: Config | None = None) -> None:
+        super().__init__(config)
+        self._trained: TrainedSequences
+        self._session: Any = None
+
+    @abstractmethod
+    def _fit(self, dataset: Dataset, options: TrainOptions) -> TrainedSequences: ...
+
+    def _train(self, dataset: Dataset, options: TrainOptions) -> None:
+        self._use(self._fit(dataset, options))
+
+    def _use(self, trained: TrainedSequences) -> None:
+        self._trained = trained
+        self._session = open_session(trained.graph)
+
+    def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
+        """(B, D) float32 vectors of what the queries know."""
+        self._require_trained()
+        vectors = self._trained.item_vectors
+        sequences = Sequences.of_queries(queries, len(vectors)).last(self.config.max_len)
+        encoded = np.repeat(self._trained.visitor[None], len(queries), 0)
+        filled = np.flatnonzero(sequences.lengths)
+        packed = pack(sequences, filled)
+        steps, end = sequences.items[packed.events], 0
+        for first, rows, length in packed.blocks:
+            block = steps[first : first + rows * length].reshape(rows, length)
+            for start in range(0, rows, _ROWS_AT_ONCE):
+                feed = {INPUT: vectors[block[start : start + _ROWS_AT_ONCE]]}
+                part = self._session.run(None, feed)[0]
+                encoded[packed.rows[end : end + len(part)]] = part
+                end += len(part)
+        return encoded
+
+    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
+        vectors = self._trained.item_vectors
+        scores = np.empty((len(queries), self._num_items), np.float32)
+        known = scores[:, : len(vectors)]
+        np.matmul(self.encode_queries(queries), vectors.T, out=known)
+        if known.shape != scores.shape:
+            scores[:, len(vectors) :] = known.min(1, keepdims=True)
+        return scores
+
+    def _with_items(self, features: ItemFeatures) -> Self:
+        return copy.copy(self)
+
+    def _save(self, folder: Path) -> None:
+        (folder / GRAPH_FILE).write_bytes(self._trained.graph)
+        np.save(folder / VECTORS_FILE, self._trained.item_vectors, allow_pickle=False)
+        np.save(folder / VISITOR_FILE, self._trained.visitor, allow_pickle=False)
+
+    def _open(self, folder: Path) -> None:
+        graph = read_model(folder / GRAPH_FILE)
+        vectors, visitor = (open_array(folder / file) for file in (VECTORS_FILE, VISITOR_FILE))
+        if vectors.ndim != 2 or visitor.shape != vectors.shape[1:]:
+            raise ArtefactError(f"{folder} holds vectors of shapes that do not fit together.")
+        self._use(TrainedSequences(graph, vectors, visitor))

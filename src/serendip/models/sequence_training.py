@@ -1,0 +1,185 @@
+"""Trains networks over item sequences: every event is predicted from those before it.
+
+Steps are packed batches with one shared draw of negatives. Training stops by the nDCG@10 of the
+dataset's validation targets among all items; where it carries none, the last events of some users
+are held back for that. The weights of the best validation are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from serendip.data.arrays import IntArray
+from serendip.data.dataset import Dataset
+from serendip.models.sequence_batches import (
+    LongArray,
+    Packed,
+    Sequences,
+    batches,
+    batches_in_order,
+)
+from serendip.models.sequence_losses import (
+    draw_negatives,
+    full_softmax,
+    gbce,
+    sampled_softmax,
+    shared_scores,
+)
+from serendip.models.sequence_model import SequenceConfig, TrainedSequences
+from serendip.models.sequence_network import SequenceNetwork
+from serendip.models.training_loop import Stopping, train_epochs
+from serendip.scale.options import TrainOptions
+from serendip.scale.threads import num_threads
+
+_READ_AT_ONCE, _RANKED_AT_ONCE = 1_024, 128
+_HELD_SHARE, _LEAST_HELD_FROM = 0.1, 3
+_TOP = 10
+
+
+def train_sequences(
+    make_network: Callable[[], SequenceNetwork],
+    dataset: Dataset,
+    config: SequenceConfig,
+    options: TrainOptions,
+) -> TrainedSequences:
+    """Train a network on a dataset; leaves torch's own random state as it was."""
+    torch.set_num_threads(num_threads())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        training = SequenceTraining(make_network(), dataset, config, options.seed)
+        stopping = Stopping(config.epochs, config.patience, config.validate_every)
+        digest = digest_of(training.past, training.targets, config, options.seed)
+        train_epochs(training, stopping, options, digest, "Training on sequences")
+        return training.finish()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoppingTargets:
+    """What the histories of some sequences are asked for to know when to stop.
+
+    Args:
+        rows: (V,) int32 sequences with at least one event.
+        items: (V,) int32 item that came next; one outside the catalogue is a miss.
+    """
+
+    rows: IntArray
+    items: IntArray
+
+
+def past_and_targets(
+    dataset: Dataset, most_held: int, random: np.random.Generator
+) -> tuple[Sequences, StoppingTargets]:
+    """What is learned from, and what decides when to stop; the second is not in the first."""
+    past = Sequences.of_users(dataset.events, dataset.num_users)
+    if dataset.validation is not None:
+        users, items = dataset.validation.users, dataset.validation.items
+        filled = past.lengths[users] > 0
+        return past, StoppingTargets(users[filled], items[filled])
+    long_enough = np.flatnonzero(past.lengths >= _LEAST_HELD_FROM)
+    count = min(most_held, int(_HELD_SHARE * len(long_enough)))
+    users = np.sort(random.permutation(long_enough)[:count]).astype(np.int32)
+    items = past.items[past.starts[users] + past.lengths[users] - 1].astype(np.int32)
+    return past.without_last(users.astype(np.int64)), StoppingTargets(users, items)
+
+
+class SequenceTraining:
+    """One training run and its state."""
+
+    def __init__(
+        self, network: SequenceNetwork, dataset: Dataset, config: SequenceConfig, seed: int
+    ) -> None:
+        self.module, self.config = network, config
+        self.num_items = dataset.num_items
+        self.random = np.random.default_rng(seed)
+        self.past, self.targets = past_and_targets(dataset, config.most_validated, self.random)
+        self.optimiser = torch.optim.Adam(
+            network.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), fused=True
+        )
+
+    def epoch(self, number: int) -> None:
+        """Every event with a successor once."""
+        self.module.train()
+        windows = self.past.windows(self.config.max_len, self.random)
+        for batch in batches(windows, self.config.batch_size, self.random):
+            loss = self.loss(batch)
+            self.optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimiser.step()
+
+    def loss(self, batch: Packed) -> Tensor:
+        """Mean loss of a batch's events."""
+        encoded = self._encode(self.past, batch)
+        targets = torch.from_numpy(self.past.items[batch.events + 1])
+        negatives = draw_negatives(self.num_items, self.config.num_negatives, self.random)
+        table = self.module.items
+        if self.config.loss == "sampled-softmax" and len(negatives) == self.num_items:
+            return full_softmax(encoded, targets, table)
+        scores = shared_scores(encoded, targets, negatives, table)
+        if self.config.loss == "sampled-softmax":
+            return sampled_softmax(scores)
+        return gbce(scores, self.config.calibration if self.config.loss == "gbce" else 0.0)
+
+    def _encode(self, sequences: Sequences, batch: Packed) -> Tensor:
+        items = torch.from_numpy(sequences.items[batch.events])
+        encoded: Tensor = self.module(items, torch.from_numpy(batch.places), batch.blocks)
+        return encoded
+
+    @torch.no_grad()
+    def validate(self) -> float | None:
+        """Mean nDCG@10 of the stopping targets among all items outside their histories."""
+        if not len(self.targets.rows):
+            return None
+        self.module.eval()
+        recent, gain = self.past.last(self.config.max_len), 0.0
+        wanted = np.full(len(self.past), self.num_items, np.int64)
+        wanted[self.targets.rows] = self.targets.items
+        for batch in batches_in_order(recent, self.targets.rows, _READ_AT_ONCE):
+            encoded = self._encode(recent, batch)[torch.from_numpy(batch.last)]
+            for start in range(0, len(batch.rows), _RANKED_AT_ONCE):
+                part = slice(start, start + _RANKED_AT_ONCE)
+                gain += self._gain(encoded[part], batch.rows[part], wanted[batch.rows[part]])
+        return gain / len(self.targets.rows)
+
+    def _gain(self, encoded: Tensor, rows: LongArray, targets: LongArray) -> float:
+        """Summed nDCG@10 of some sequences; ties count half."""
+        known = targets < self.num_items
+        encoded, rows, targets = encoded[torch.from_numpy(known)], rows[known], targets[known]
+        scores = (encoded @ self.module.items.T).numpy()
+        line = np.arange(len(rows))
+        own = scores[line, targets][:, None]
+        lengths = self.past.lengths[rows]
+        first = np.repeat(self.past.starts[rows] - (np.cumsum(lengths) - lengths), lengths)
+        history = self.past.items[first + np.arange(len(first))]
+        scores[np.repeat(line, lengths), history] = -np.inf
+        scores[line, targets] = own[:, 0]
+        above = np.count_nonzero(scores > own, axis=1)
+        rank = above + (np.count_nonzero(scores == own, axis=1) - 1) / 2
+        return float((1 / np.log2(rank[rank < _TOP] + 2)).sum())
+
+    @torch.no_grad()
+    def finish(self) -> TrainedSequences:
+        """Vectors of all items, the mean history and the exported network."""
+        self.module.eval()
+        table = self.module.items.detach().numpy()
+        total, count = np.zeros(table.shape[1]), 0
+        recent = self.past.last(self.config.max_len)
+        everybody = np.arange(len(recent), dtype=np.int32)
+        for batch in batches_in_order(recent, everybody, _READ_AT_ONCE):
+            total += self._encode(recent, batch)[torch.from_numpy(batch.last)].numpy().sum(0)
+            count += len(batch.rows)
+        visitor = (total / max(1, count)).astype(np.float32)
+        return TrainedSequences(self.module.graph(), table.copy(), visitor)
+
+
+def digest_of(past: Sequences, targets: StoppingTargets, config: SequenceConfig, seed: int) -> str:
+    """SHA-256 of everything that a training's numbers depend on."""
+    digest = hashlib.sha256(f"{config.model_dump_json()} {seed}".encode())
+    for array in (past.items, past.lengths, targets.rows, targets.items):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
