@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from serendip.content.cache import VectorCache
-from serendip.content.features import build_features, encode_new
+from serendip.content.encoder import encode_present
+from serendip.content.features import build_features, encode_items, encode_new, reads_alike
+from serendip.content.fusion import FusionConfig
+from serendip.content.media import Media
 from serendip.content.semantic_ids import ResidualKMeansConfig
 from serendip.content.text import HashingEncoder, TextEncoderConfig
+from serendip.data.arrays import FloatArray
 from serendip.data.item import Catalogue, Item
 
 FIELDS = ("title", "year", "genres")
@@ -44,3 +49,83 @@ def test_an_empty_catalogue_has_features_of_no_rows(tmp_path: Path) -> None:
     )
     assert features.content.shape == (0, HashingEncoder.size)
     assert codebooks.codebook_size == 1
+
+
+class FirstBytes:
+    """The first 16 bytes of a file as its vector."""
+
+    name, version, size = "first-bytes", "1", 16
+
+    def encode(self, inputs: Sequence[Path | None]) -> FloatArray:
+        return encode_present(inputs, self.size, self._encode)
+
+    def _encode(self, files: list[Path | None]) -> FloatArray:
+        rows = [np.frombuffer(file.read_bytes()[:16], np.uint8) for file in files if file]
+        return np.stack(rows).astype(np.float32)
+
+
+def illustrated(folder: Path) -> tuple[Catalogue, dict[str, Media]]:
+    """The films, every third of them without a picture."""
+    rng = np.random.default_rng(0)
+    items = []
+    for number, film in enumerate(FILMS.items):
+        name = "" if number % 3 == 0 else f"{number}.png"
+        if name:
+            (folder / name).write_bytes(rng.bytes(16))
+        items.append(Item(film.item_id, film.title, "", {**film.attributes, "image": name}))
+    return Catalogue(items), {"image": Media(FirstBytes(), "image", folder)}
+
+
+def test_modalities_are_encoded_with_their_masks(tmp_path: Path) -> None:
+    catalogue, media = illustrated(tmp_path)
+    cache = VectorCache(tmp_path / "cache")
+    encoded = encode_items(catalogue.items, HashingEncoder(), cache, FIELDS, media)
+    assert list(encoded) == ["text", "image"]
+    assert encoded["text"].present.all()
+    assert encoded["image"].present.tolist() == [number % 3 != 0 for number in range(30)]
+    assert encoded["image"].vectors.shape == (30, 16)
+
+
+def test_pictures_are_fused_with_words_and_masked_where_missing(tmp_path: Path) -> None:
+    catalogue, media = illustrated(tmp_path)
+    features, codebooks, fusion = build_features(
+        catalogue,
+        HashingEncoder(),
+        VectorCache(tmp_path / "cache"),
+        TEXT,
+        ResidualKMeansConfig(),
+        media=media,
+        fusion=FusionConfig(size=8),
+    )
+    assert features.present is not None
+    assert features.present.tolist() == [[True, number % 3 != 0] for number in range(30)]
+    assert features.content.shape == (30, 16)
+    assert np.array_equal(features.codes, codebooks.assign(features.content))
+    posted = encode_new(catalogue.items[3:5], HashingEncoder(), codebooks, FIELDS, fusion)
+    np.testing.assert_allclose(posted.content[0], features.content[3], atol=1e-5)
+    assert posted.present is not None
+    assert posted.present.tolist() == [[True, False], [True, False]]
+    assert not posted.content[:, 8:].any()
+
+
+def test_codes_per_modality_cluster_the_columns_of_each(tmp_path: Path) -> None:
+    catalogue, media = illustrated(tmp_path)
+    _, codebooks, _ = build_features(
+        catalogue,
+        HashingEncoder(),
+        VectorCache(tmp_path / "cache"),
+        TEXT,
+        ResidualKMeansConfig(scope="per-modality", num_levels=1),
+        media=media,
+        fusion=FusionConfig(size=8),
+    )
+    assert codebooks.num_levels == 2
+    assert not codebooks.centroids[0, :, 8:].any()
+    assert not codebooks.centroids[1, :, :8].any()
+
+
+def test_items_read_alike_where_words_and_files_are_the_same() -> None:
+    before = [Item("1", "A", attributes={"image": "a", "price": 1.0}), Item("2", "B"), Item("3")]
+    after = [Item("1", "A", attributes={"image": "a", "price": 2.0}), Item("2", "C"), Item("3")]
+    assert reads_alike(before, after, ["title", "image"]).tolist() == [0, 2]
+    assert reads_alike(before, after, ["price"]).tolist() == [1, 2]

