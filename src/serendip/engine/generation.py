@@ -15,25 +15,29 @@ system gives back when the process ends, however it ends.
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from serendip import __version__
-from serendip.errors import ArtefactError, NotTrainedError, StorageError
+from serendip.data.durable import (
+    MANIFEST,
+    alone,
+    checksums,
+    flush_folder,
+    flush_tree,
+    point_to,
+    pointed_at,
+    write_durably,
+)
+from serendip.errors import ArtefactError, NotTrainedError
 
 FORMAT = 1
-MANIFEST = "manifest.json"
 POINTER = "CURRENT"
-LOCK = ".lock"
 KEEP = 3
 
 _BUILDING, _REMOVING = ".building-", ".removing-"
@@ -70,7 +74,7 @@ def publish(
     Raises:
         StorageError: another process publishes or rolls back there now.
     """
-    with _alone(generations):
+    with alone(generations):
         _remove_leftovers(generations)
         newest = max((number(path.name) for path in list_folders(generations)), default=0)
         name = f"gen-{newest + 1}"
@@ -84,13 +88,13 @@ def publish(
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "previous": current_name(generations),
             **facts,
-            "files": _checksums(building),
+            "files": checksums(building),
         }
-        _write_durably(building / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False))
-        _flush_tree(building)
+        write_durably(building / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False))
+        flush_tree(building)
         building.rename(generations / name)
-        _flush_folder(generations)
-        _point_to(generations, name)
+        flush_folder(generations)
+        point_to(generations / POINTER, name)
         generation = Generation(generations / name, manifest)
         _remove_old(generations, generation)
     return generation
@@ -103,7 +107,7 @@ def rollback(generations: Path) -> Generation:
         NotTrainedError: there is none before it.
         StorageError: another process publishes or rolls back there now.
     """
-    with _alone(generations):
+    with alone(generations):
         current = open_current(generations, verify=False)
         name = _name_before(current, [path.name for path in list_folders(generations)])
         if not name:
@@ -112,7 +116,7 @@ def rollback(generations: Path) -> Generation:
                 "Train again to publish a newer one.",
             )
         target = open_generation(generations / name)
-        _point_to(generations, name)
+        point_to(generations / POINTER, name)
     return target
 
 
@@ -154,10 +158,7 @@ def open_generation(folder: Path, verify: bool = True) -> Generation:
 
 def current_name(generations: Path) -> str:
     """Name of the published generation; empty where none is."""
-    try:
-        return (generations / POINTER).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        return ""
+    return pointed_at(generations / POINTER)
 
 
 def list_folders(generations: Path) -> list[Path]:
@@ -173,7 +174,7 @@ def number(name: str) -> int:
 
 
 def _verify(folder: Path, expected: Mapping[str, str]) -> None:
-    found = _checksums(folder)
+    found = checksums(folder)
     for name in sorted(set(expected) | set(found)):
         if expected.get(name) != found.get(name):
             state = "missing" if name not in found else "altered" if name in expected else "unknown"
@@ -182,41 +183,6 @@ def _verify(folder: Path, expected: Mapping[str, str]) -> None:
                 f"found {found.get(name, 'nothing')}.",
                 "Run `serendip rollback`, or train again.",
             )
-
-
-def _checksums(folder: Path) -> dict[str, str]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST)
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _point_to(generations: Path, name: str) -> None:
-    temporary = generations / f".{POINTER}.new"
-    _write_durably(temporary, name + "\n")
-    temporary.replace(generations / POINTER)
-    _flush_folder(generations)
-
-
-@contextmanager
-def _alone(generations: Path) -> Iterator[None]:
-    """Keep every other process from changing the folder meanwhile."""
-    generations.mkdir(parents=True, exist_ok=True)
-    handle = os.open(generations / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StorageError(
-                f"another process is publishing in {generations}.",
-                "Wait until it has ended, then try again.",
-            ) from None
-        yield
-    finally:
-        os.close(handle)
 
 
 def _name_before(current: Generation, names: list[str]) -> str:
@@ -234,7 +200,7 @@ def _remove_old(generations: Path, current: Generation) -> None:
         if path.name not in kept:
             # Out of the list in one step: half a generation must never look like a whole one.
             hidden = path.rename(generations / f"{_REMOVING}{path.name}")
-            _flush_folder(generations)
+            flush_folder(generations)
             shutil.rmtree(hidden)
 
 
@@ -242,23 +208,3 @@ def _remove_leftovers(generations: Path) -> None:
     for start in (_BUILDING, _REMOVING):
         for leftover in generations.glob(f"{start}*"):
             shutil.rmtree(leftover)
-
-
-def _write_durably(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _flush_tree(folder: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:
-        _flush_folder(path)
-
-
-def _flush_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
