@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from serendip.content.semantic_ids import (
     ResidualKMeans,
     ResidualKMeansConfig,
+    fit_codebooks,
     quality,
 )
 from serendip.data.arrays import FloatArray
@@ -106,6 +107,26 @@ def test_as_many_codes_as_distinct_vectors_keep_each_apart() -> None:
     assert len(np.unique(codes[:, 0])) == 6
     assert codes[0, 0] == codes[1, 0]
     assert np.allclose(codebooks.centroids[0][codes[:, 0]], points)
+
+
+def test_aligned_codebooks_take_content_and_cluster_where_it_is_moved_to() -> None:
+    points = vectors(300)
+    random = np.random.default_rng(0)
+    pairs = random.integers(0, 300, (500, 2)).astype(np.int32)
+    plain, aligned = (
+        fit_codebooks(points, ResidualKMeansConfig(vectors=kind), pairs, TrainOptions())
+        for kind in ("content", "aligned")
+    )
+    assert plain[0].alignment is None
+    assert aligned[0].alignment is not None
+    for codebooks, codes in (plain, aligned):
+        assert np.array_equal(codebooks.assign(points), codes)
+    assert not np.array_equal(plain[1], aligned[1])
+
+
+def test_aligned_vectors_have_no_modalities() -> None:
+    with pytest.raises(ValidationError, match="coded jointly"):
+        ResidualKMeansConfig(vectors="aligned", scope="per-modality")
 
 
 def test_a_config_names_no_other_method() -> None:

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.semantic_ids import Codebooks, code_name, common_prefix
-from serendip.errors import DataError
+from serendip.data.alignment import AlignedProjection
+from serendip.data.semantic_ids import Codebooks, code_name, common_prefix, places_in_groups
+from serendip.errors import ArtefactError, DataError
 
 BOOKS = Codebooks(np.array([[[0, 0], [10, 0]], [[0, 1], [0, -1]]], dtype=np.float32))
 
@@ -49,3 +50,28 @@ def test_a_common_prefix_ends_at_the_first_difference():
 
 def test_codes_are_written_with_dashes():
     assert code_name(np.array([12, 7, 201])) == "12-7-201"
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=12), st.integers(0, 12))
+def test_full_ids_are_unique_and_stay_when_items_are_appended(rows, before):
+    codes = np.array(rows, np.int32).reshape(-1, 2)
+    first = places_in_groups(codes[:before], np.full(len(codes[:before]), -1))
+    kept = np.concatenate([first, np.full(len(codes) - len(first), -1, np.int32)])
+    places = places_in_groups(codes, kept)
+    assert places[: len(first)].tolist() == first.tolist()
+    assert len({(*row, place) for row, place in zip(rows, places, strict=True)}) == len(rows)
+    assert places.tolist() == [rows[:at].count(row) for at, row in enumerate(rows)]
+
+
+def test_codebooks_survive_a_file(tmp_path):
+    path = tmp_path / "codebooks.safetensors"
+    BOOKS.save(path)
+    opened = Codebooks.open(path)
+    np.testing.assert_array_equal(opened.centroids, BOOKS.centroids)
+    assert opened.alignment is None
+    aligned = AlignedProjection(np.ones((2, 1), np.float32), np.ones((1, 2), np.float32))
+    Codebooks(BOOKS.centroids, aligned).save(path)
+    np.testing.assert_array_equal(Codebooks.open(path).alignment.down, aligned.down)
+    path.write_bytes(b"x")
+    with pytest.raises(ArtefactError, match="no readable codebooks"):
+        Codebooks.open(path)

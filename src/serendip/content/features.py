@@ -10,7 +10,7 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoder import TextEncoder, present_rows
 from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
 from serendip.content.media import Media
-from serendip.content.semantic_ids import ResidualKMeans, ResidualKMeansConfig
+from serendip.content.semantic_ids import ResidualKMeansConfig, fit_codebooks
 from serendip.content.text import TextEncoderConfig
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import ItemFeatures
@@ -56,8 +56,11 @@ def build_features(
     options: TrainOptions | None = None,
     media: Mapping[str, Media] | None = None,
     fusion: FusionConfig | None = None,
+    pairs: IntArray | None = None,
 ) -> tuple[ItemFeatures, Codebooks, Fusion]:
     """Encode every item, fuse its modalities and fit codebooks to the vectors.
+
+    ``pairs`` (P, 2) of items chosen together move the vectors where the config asks for it.
 
     Returns:
         features aligned with the catalogue, and for items and words that come later the
@@ -67,7 +70,8 @@ def build_features(
     encoded = encode_items(catalogue.items, encoder, cache, text.fields, media, options)
     fitted = Fusion.fit(encoded, fusion or FusionConfig())
     content = fitted.encode(encoded)
-    codebooks, codes = ResidualKMeans(semantic_ids).fit(content, options, fitted.columns)
+    together = np.empty((0, 2), np.int32) if pairs is None else pairs
+    codebooks, codes = fit_codebooks(content, semantic_ids, together, options, fitted.columns)
     size = codebooks.codebook_size
     return ItemFeatures(content, codes, size, fitted.present(encoded)), codebooks, fitted
 

@@ -16,12 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from serendip.config import Config
+from serendip.content.alignment import align
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.semantic_ids import Codebooks, Level
 from serendip.errors import DataError
@@ -38,6 +39,9 @@ class ResidualKMeansConfig(Config):
     method: Literal["residual-k-means", "k-means"] = "residual-k-means"
     """Several levels of few codes, or one level of many."""
 
+    vectors: Literal["content", "aligned"] = "content"
+    """What is clustered: content as it is, or moved to where behaviour puts it."""
+
     scope: Literal["joint", "per-modality"] = "joint"
     """Whole vectors, or every modality by itself: the levels of the first one, then those of the
     next."""
@@ -51,6 +55,12 @@ class ResidualKMeansConfig(Config):
 
     iterations: int = Field(default=20, ge=1)
     """k-means rounds per level."""
+
+    @model_validator(mode="after")
+    def _aligned_vectors_have_no_modalities(self) -> Self:
+        if self.vectors == "aligned" and self.scope == "per-modality":
+            raise ValueError("aligned vectors mix the modalities, so they are coded jointly")
+        return self
 
 
 class ResidualKMeans:
@@ -128,6 +138,34 @@ class ResidualKMeans:
         )
         kmeans.train(vectors)
         return np.asarray(kmeans.centroids, dtype=np.float32).reshape(size, -1)
+
+
+def fit_codebooks(
+    content: FloatArray,
+    config: ResidualKMeansConfig,
+    pairs: IntArray,
+    options: TrainOptions,
+    blocks: Sequence[slice] = (),
+) -> tuple[Codebooks, IntArray]:
+    """Codebooks of content or, where the config says so, of behaviour-aligned content.
+
+    Args:
+        content: (N, D) float32.
+        config: of which vectors, and how.
+        pairs: (P, 2) int32 items chosen together; read only where vectors are aligned.
+        options: seed and progress.
+        blocks: the columns of each modality.
+
+    Returns:
+        the codebooks, which take content in either case, and the codes (N, L).
+    """
+    kmeans = ResidualKMeans(config)
+    if config.vectors == "content":
+        return kmeans.fit(content, options, blocks)
+    alignment = align(content, pairs, options=options)
+    fitted, _ = kmeans.fit(alignment.encode(content), options)
+    codebooks = Codebooks(fitted.centroids, alignment)
+    return codebooks, codebooks.assign(content)
 
 
 def _distinct(vectors: FloatArray, most: int) -> FloatArray | None:

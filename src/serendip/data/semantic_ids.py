@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.errors import DataError
+from serendip.errors import ArtefactError, DataError
 
 _BLOCK = 1024
 """Vectors per matrix product: their distances to 1,000 centroids still fit the cache."""
@@ -68,6 +70,34 @@ class Codebooks:
                 codes[rows, number] = level.quantise(residual)
         return codes
 
+    def save(self, path: Path) -> None:
+        """Write the arrays as safetensors."""
+        from safetensors.numpy import save_file
+
+        arrays = {"centroids": np.ascontiguousarray(self.centroids)}
+        if self.alignment is not None:
+            arrays["down"] = np.ascontiguousarray(self.alignment.down)
+            arrays["up"] = np.ascontiguousarray(self.alignment.up)
+        save_file(arrays, path)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ArtefactError: the file holds no codebooks.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            arrays = load_file(path)
+            moved = "down" in arrays
+            alignment = AlignedProjection(arrays["down"], arrays["up"]) if moved else None
+            return cls(arrays["centroids"], alignment)
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            raise ArtefactError(f"{path} holds no readable codebooks: {error}.") from None
+
 
 class Level:
     """One level of codebooks, ready to be looked up.
@@ -101,6 +131,30 @@ def common_prefix(left: IntArray, right: IntArray) -> IntArray:
     """Number of leading levels on which codes (..., L) agree; shapes broadcast."""
     agree: IntArray = np.cumprod(left == right, axis=-1, dtype=np.int32)
     return np.asarray(agree.sum(-1), dtype=np.int32)
+
+
+def places_in_groups(codes: IntArray, kept: IntArray) -> IntArray:
+    """The last part of a full ID: a number that tells items of equal codes apart.
+
+    Args:
+        codes: (N, L) codes.
+        kept: (N,) places that items have already and keep; -1 = none yet.
+
+    Returns:
+        (N,) int32: those without a place come after the others of their group, in order.
+    """
+    if not len(codes):
+        return kept.astype(np.int32)
+    _, groups = np.unique(codes, axis=0, return_inverse=True)
+    groups = groups.reshape(-1)
+    first_free = np.zeros(groups.max() + 1, np.int32)
+    np.maximum.at(first_free, groups, kept.astype(np.int32) + 1)
+    new = np.flatnonzero(kept < 0)
+    order = new[np.argsort(groups[new], kind="stable")]
+    begins = np.searchsorted(groups[order], groups[order])
+    places = kept.astype(np.int32)
+    places[order] = first_free[groups[order]] + np.arange(len(order)) - begins
+    return places
 
 
 def code_name(codes: IntArray) -> str:
