@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -37,8 +37,15 @@ _MOVED = 1e-3
 """Projected content (values near 1) that differs by more is other content, not rounding."""
 
 
+ItemMode = Literal["id", "content", "codes", "content+codes", "content+codes+id"]
+
+
 class RetrieverConfig(Config):
     """Sizes and training of the retriever."""
+
+    item_mode: ItemMode = "content+codes+id"
+    """What an item's vector is made of. ``id`` alone is the classic hash ID, which says nothing of
+    an item that nobody has chosen yet; the others are its semantic counterparts."""
 
     embedding_size: int = Field(default=64, ge=1)
     """D, size of all vectors."""
@@ -53,7 +60,7 @@ class RetrieverConfig(Config):
     """Most recent events of a history that are read."""
 
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Share of a block's branch that is dropped while training."""
+    """Share of the steps' values and of a block's branches that is dropped while training."""
 
     id_dropout: float = Field(default=0.3, ge=0, lt=1)
     """Share of items whose id is hidden in a step, so that new items are nothing unusual."""
@@ -65,7 +72,10 @@ class RetrieverConfig(Config):
     """Uniform negatives of a step, beside the other targets of the step."""
 
     learning_rate: float = Field(default=3e-3, gt=0)
-    """Highest step size; it falls to a tenth over the epochs."""
+    """Highest step size; it rises for a twentieth of the training and falls to nearly nothing."""
+
+    id_learning_rate: float = Field(default=3.0, gt=0)
+    """Step size of id embeddings relative to the others: an id is seen in few steps."""
 
     reg: float = Field(default=0.01, ge=0)
     """Decoupled weight decay."""
@@ -76,8 +86,8 @@ class RetrieverConfig(Config):
     patience: int = Field(default=2, ge=1)
     """Passes without a better validation before training stops."""
 
-    batch_size: int = Field(default=32, ge=1)
-    """Rows (blocks of at most ``max_len // 2`` targets) in a step."""
+    batch_size: int = Field(default=1024, ge=1)
+    """Events in a step, about."""
 
     validation_share: float = Field(default=0.05, ge=0, lt=1)
     """Share of the newest events that decides when to stop; then they are learned, too."""
@@ -97,6 +107,10 @@ class RetrieverConfig(Config):
     id_scale: float = Field(default=0.1, ge=0)
     """Size of id embeddings when training starts."""
 
+    def reads(self, part: Literal["id", "content", "codes"]) -> bool:
+        """True where an item's vector holds this part."""
+        return part in self.item_mode.split("+")
+
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
         if self.embedding_size % self.num_heads:
@@ -114,12 +128,19 @@ class TowerArrays:
     Args:
         weight: (D, C) projection of content and of query vectors.
         bias: (D,).
-        tables: (L, K, D) code embeddings.
+        tables: (L, K, D) code embeddings; L = 0 where codes are not read.
+        reads_content: whether items are made of content; queries always are.
     """
 
     weight: FloatArray
     bias: FloatArray
     tables: FloatArray
+    reads_content: bool = True
+
+    @property
+    def knows_new_items(self) -> bool:
+        """False where an item is its id and nothing else."""
+        return len(self.tables) > 0 or (self.reads_content and self.weight.shape[1] > 0)
 
     def project(self, content: FloatArray) -> FloatArray:
         """(U, C) content or text vectors -> (U, D)."""
@@ -130,9 +151,8 @@ class TowerArrays:
         if self.weight.shape[1] == 0 or features is None:
             content = np.zeros((count, self.weight.shape[1]), np.float32)
             return self.encode_rows(content, np.zeros((count, 0), np.int32))
-        if features.content.shape[1] != self.weight.shape[1] or (
-            features.codes.shape[1] != len(self.tables)
-        ):
+        levels = features.codes.shape[1] if len(self.tables) else 0
+        if features.content.shape[1] != self.weight.shape[1] or levels != len(self.tables):
             raise DataError(
                 f"features of shape {features.content.shape} with codes {features.codes.shape} "
                 f"do not fit a retriever for content of size {self.weight.shape[1]} and "
@@ -144,9 +164,9 @@ class TowerArrays:
     def encode_rows(self, content: FloatArray, codes: Any) -> tuple[FloatArray, FloatArray]:
         """As ``encode``, from bare arrays (U, C) and (U, L)."""
         projected = self.project(content)
-        mixed = projected.copy()
-        for level in range(codes.shape[1]):
-            mixed += self.tables[level, codes[:, level]]
+        mixed = projected * np.float32(self.reads_content)
+        for level, table in enumerate(self.tables):
+            mixed += table[codes[:, level]]
         centred = mixed - mixed.mean(1, keepdims=True)
         spread = np.sqrt(centred.var(1, keepdims=True) + 1e-5)
         return np.asarray(centred / spread, dtype=np.float32), projected
@@ -253,7 +273,7 @@ class Retriever(Recommender):
         (posted again with another price, say) keep their vectors, ids and all.
         """
         now = self._trained
-        if now.tower.weight.shape[1] == 0:
+        if not now.tower.knows_new_items:
             return self
         vectors, projected = now.tower.encode(features, len(features))
         moved = np.abs(projected - now.projected[item_nums]).max(1) > _MOVED
@@ -272,15 +292,16 @@ class Retriever(Recommender):
         now = self._trained
         (folder / CONTEXT_FILE).write_bytes(now.context)
         np.save(folder / VECTORS_FILE, np.stack([now.item_vectors, now.projected]))
-        weight, bias, tables = astuple(now.tower)
-        np.savez(folder / TOWER_FILE, weight=weight, bias=bias, tables=tables)
+        tower = now.tower
+        np.savez(folder / TOWER_FILE, weight=tower.weight, bias=tower.bias, tables=tower.tables)
 
     def _open(self, folder: Path) -> None:
         context = read_model(folder / CONTEXT_FILE)
         try:
             vectors, projected = np.load(folder / VECTORS_FILE, allow_pickle=False)
             with np.load(folder / TOWER_FILE, allow_pickle=False) as stored:
-                tower = TowerArrays(stored["weight"], stored["bias"], stored["tables"])
+                arrays = stored["weight"], stored["bias"], stored["tables"]
+                tower = TowerArrays(*arrays, self.config.reads("content"))
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(f"{folder} holds no readable retriever: {error}.") from None
         self._use(TrainedRetriever(context, vectors, projected, tower))

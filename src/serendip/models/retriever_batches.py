@@ -22,6 +22,9 @@ from serendip.models.retriever_context import HOME, SEARCH, SIMILAR, LongArray, 
 
 NONE = -1
 
+_LENGTH_NOISE = 1.5
+"""Rows of lengths nearer than this may change places, so that steps are never the same."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
@@ -123,11 +126,18 @@ class BatchMaker:
         self.query_order = np.argsort(self.query_items, kind="stable")
 
     def epoch(self, batch_size: int, random: np.random.Generator) -> Iterator[Batch]:
-        """All rows once, cut at new borders, in random order."""
+        """All rows once, cut at new borders, in steps of about ``batch_size`` events.
+
+        Rows of a step are about equally long, so that little of it is padding; the order of the
+        steps is random.
+        """
         rows = cut_rows(self.log, self.max_len, random.integers(0, 2**31, len(self.log.starts)))
-        order = random.permutation(len(rows.begin))
-        for start in range(0, len(order), batch_size):
-            yield self.batch(rows.take(order[start : start + batch_size]), random)
+        lengths = rows.end - rows.begin
+        order = np.argsort(lengths + random.random(len(lengths)) * _LENGTH_NOISE, kind="stable")
+        steps = np.cumsum(lengths[order]) // batch_size
+        parts = np.split(order, np.flatnonzero(np.diff(steps)) + 1) if len(order) else []
+        for part in random.permutation(len(parts)).tolist():
+            yield self.batch(rows.take(parts[part]), random)
 
     def batch(self, rows: Rows, random: np.random.Generator) -> Batch:
         """Requests of every task for some rows."""

@@ -42,10 +42,14 @@ class ItemTower(nn.Module):
         super().__init__()
         size = config.embedding_size
         self.content, self.codes = content, codes
+        self.reads_content = config.reads("content")
+        levels = codes.shape[1] if config.reads("codes") else 0
         self.code_tables = nn.Parameter(
-            torch.randn(codes.shape[1], codebook_size, size) * config.code_scale
+            torch.randn(levels, codebook_size, size) * config.code_scale
         )
-        self.ids = nn.Parameter(torch.randn(len(content), size) * config.id_scale)
+        ids = len(content) if config.reads("id") else 0
+        scale = 1.0 if config.item_mode == "id" else config.id_scale
+        self.ids = nn.Parameter(torch.randn(ids, size) * scale)
         axes, centre = principal_axes(content, size)
         self.weight = nn.Parameter(axes * config.content_scale)
         self.bias = nn.Parameter(-config.content_scale * axes @ centre)
@@ -57,7 +61,9 @@ class ItemTower(nn.Module):
     def forward(self, items: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
         """Items (U,) and id gates (U,) -> (vectors (U, D), projected content (U, D))."""
         projected = self.project(self.content[items])
-        mixed = projected + gate[:, None] * functional.embedding(items, self.ids)
+        mixed = projected if self.reads_content else torch.zeros_like(projected)
+        if len(self.ids):
+            mixed = mixed + gate[:, None] * functional.embedding(items, self.ids)
         for level, table in enumerate(self.code_tables):
             mixed = mixed + functional.embedding(self.codes[items, level], table)
         return functional.layer_norm(mixed, mixed.shape[-1:]), projected
@@ -73,7 +79,8 @@ class GatedBlock(nn.Module):
         self.attention_norm, self.forward_norm = nn.LayerNorm(size), nn.LayerNorm(size)
         self.query, self.out = nn.Linear(size, size), nn.Linear(size, size)
         self.key_value = nn.Linear(size, 2 * size)
-        self.up, self.down = nn.Linear(size, 2 * size), nn.Linear(2 * size, size)
+        self.up = nn.Linear(size, 4 * size, bias=False)
+        self.down = nn.Linear(2 * size, size, bias=False)
         self.attention_gate, self.forward_gate = nn.Linear(size, size), nn.Linear(size, size)
         self.recency = nn.Parameter(torch.zeros(config.max_len + 1, config.num_heads))
         self.dropout = nn.Dropout(config.dropout)
@@ -88,7 +95,8 @@ class GatedBlock(nn.Module):
         gate = torch.sigmoid(self.attention_gate(normed))
         tokens = tokens + self.dropout(gate * attended)
         normed = self.forward_norm(tokens)
-        branch = self.down(functional.silu(self.up(normed)))
+        passed, opened = self.up(normed).chunk(2, -1)
+        branch = self.down(functional.silu(passed) * opened)
         gate = torch.sigmoid(self.forward_gate(normed))
         updated: Tensor = tokens + self.dropout(gate * branch)
         return updated
@@ -128,6 +136,7 @@ class ContextEncoder(nn.Module):
         self.text, self.source = nn.Linear(size, size, False), nn.Linear(size, size, False)
         for layer in (self.text, self.source):
             nn.init.eye_(layer.weight)
+        self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(GatedBlock(config) for _ in range(config.num_layers))
         self.final_norm = nn.LayerNorm(size)
         self.scale = 1.0 / (config.temperature * size)
@@ -160,11 +169,12 @@ class ContextEncoder(nn.Module):
             has_source: (B, M) float, 0 or 1.
         """
         marks = functional.embedding(liked, self.liked) + functional.embedding(gaps, self.gaps)
-        steps = history + marks
+        steps = self.dropout(history + marks)
         known_text = functional.layer_norm(text, text.shape[-1:]) * has_text[..., None]
         requests = (
             self.tasks[task] + self.text(known_text) + self.source(source * has_source[..., None])
         )
+        requests = self.dropout(requests)
         far = self._distance(prefix, places)
         for number, block in enumerate(self.blocks):
             before = steps

@@ -1,38 +1,33 @@
-"""Trains the retriever: sampled softmax over mixed tasks, early stopping, then export.
+"""Trains the retriever: mixed tasks, early stopping, then export.
 
-Loss of one request: ``-s(target) + log(exp s(target) + sum exp(s(j) - log pi_j))`` over the
-candidates j of the step (its targets and uniform negatives), ``pi_j`` the chance that j is among
-them, so that the sum estimates the full softmax (log-Q correction; the target itself is not
-corrected). Small catalogues are scored whole.
+Training stops by the validation targets of the dataset. Where it carries none, the newest events
+are held back for that, and learned in one last pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
-from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.arrays import BoolArray
+from serendip.data.dataset import Dataset, EventLog, HeldOut, ItemFeatures
 from serendip.models.export import to_onnx
 from serendip.models.retriever import RetrieverConfig, TowerArrays, TrainedRetriever
 from serendip.models.retriever_batches import Batch, BatchMaker, PackedLog, cut_rows
-from serendip.models.retriever_context import HOME, NUM_TASKS
-from serendip.models.retriever_network import (
-    INPUTS,
-    OPEN_AXES,
-    ContextEncoder,
-    ItemTower,
-    example_request,
-)
+from serendip.models.retriever_loss import CandidateDraw, RetrieverNetwork
+from serendip.models.retriever_network import INPUTS, OPEN_AXES, example_request
+from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import num_threads
 
-MOST_VALIDATED = 1_000
+MOST_VALIDATED = 4_000
+_WARM_SHARE, _LAST_RATE, _MOST_GRADIENT = 0.05, 0.02, 1.0
+_RANKED_AT_ONCE = 512
 
 
 def train_retriever(
@@ -43,21 +38,39 @@ def train_retriever(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         training = RetrieverTraining(dataset, config, options.seed)
-        training.run(options)
+        stopping = Stopping(config.epochs, config.patience)
+        digest = digest_of(dataset, config, options.seed)
+        train_epochs(training, stopping, options, digest, "Training the retriever")
+        training.learn_held_back()
         return training.finish()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
-    """What a step's targets are told apart from.
+class Examples:
+    """What is learned from, and what decides when to stop.
 
     Args:
-        items: (C,) int64 item numbers, ascending.
-        correction: (C,) float32 log of the chance to be a candidate.
+        log: all events.
+        learned: (E,) bool, events that are predicted in training.
+        asked: (E,) bool, events that are predicted to know when to stop; nothing learns from them.
+        held_back: True where the asked ones are of the dataset itself, to be learned at the end.
     """
 
-    items: Tensor
-    correction: Tensor
+    log: EventLog
+    learned: BoolArray
+    asked: BoolArray
+    held_back: bool
+
+    @classmethod
+    def of(cls, dataset: Dataset, share: float) -> Examples:
+        """From the validation targets of a dataset, or from its newest ``share`` of events."""
+        log = dataset.events
+        if dataset.validation is not None:
+            log = _with_targets(dataset, dataset.validation)
+            asked = np.arange(len(log)) >= len(dataset.events)
+            return cls(log, ~asked, asked, held_back=False)
+        asked = np.arange(len(log)) >= len(log) - int(len(log) * share)
+        return cls(log, ~asked, asked, held_back=bool(asked.any()))
 
 
 class RetrieverTraining:
@@ -67,199 +80,147 @@ class RetrieverTraining:
         self.config, self.num_items = config, dataset.num_items
         self.random = np.random.default_rng(seed)
         counts = dataset.item_counts()
-        self.seen = torch.from_numpy((counts > 0).astype(np.float32))
-        features = dataset.features or _no_features(dataset.num_items)
-        self.tower = ItemTower(
-            torch.from_numpy(features.content.astype(np.float32)),
-            torch.from_numpy(features.codes.astype(np.int64)),
-            features.codebook_size,
-            config,
-        )
-        self.encoder = ContextEncoder(config)
         queries = dataset.queries if dataset.features is not None else None
-        self.query_vectors = torch.from_numpy(
-            np.zeros((0, features.content.shape[1]), np.float32)
-            if queries is None
-            else queries.vectors.astype(np.float32)
-        )
-        log = dataset.events
-        newest = np.arange(len(log)) >= len(log) - int(len(log) * config.validation_share)
-        everything = np.ones(len(log), np.bool_)
-        self.early, self.newest, self.whole = (
-            BatchMaker(PackedLog(log.rows(rows), targets[rows]), queries, config)
-            for rows, targets in (
-                (~newest, everything),
-                (everything, newest),
-                (everything, everything),
+        features = dataset.features or _no_features(dataset.num_items)
+        self.module = RetrieverNetwork(features, queries, counts > 0, config)
+        self.draw = CandidateDraw(counts, queries, config.num_negatives)
+        examples = Examples.of(dataset, config.validation_share)
+        everything = np.ones(len(examples.log), np.bool_)
+        past = examples.log.rows(examples.learned)
+        self.held_back = examples.held_back
+        self.learned, self.asked, self.whole = (
+            BatchMaker(PackedLog(log, targets), queries, config)
+            for log, targets in (
+                (past, everything[: len(past)]),
+                (examples.log, examples.asked),
+                (examples.log, everything),
             )
         )
-        self.frequency = self._frequency(counts, queries.items if queries else None)
         self.optimiser = self._optimiser()
 
-    def run(self, options: TrainOptions) -> None:
-        """Learn all but the newest events until they stop being predicted better, then all.
+    def epoch(self, number: int) -> None:
+        """All events once; the rate depends on how much of the whole training is done."""
+        self._pass(self.learned, number)
 
-        Where there are too few events to hold any back, all are learned for all epochs.
-        """
-        stops_early = bool(self.newest.log.is_target.any())
-        best, state, waited = -np.inf, self._state(), 0
-        epochs = range(self.config.epochs)
-        for epoch in options.progress.track(epochs, "Training the retriever", len(epochs)):
-            self._rate(epoch)
-            self._epoch(self.early if stops_early else self.whole)
-            if not stops_early:
-                continue
-            score, waited = self.validate(), waited + 1
-            if score > best:
-                best, state, waited = score, self._state(), 0
-            if waited >= self.config.patience:
-                break
-        if stops_early:
-            self.tower.load_state_dict(state[0])
-            self.encoder.load_state_dict(state[1])
-            self._rate(self.config.epochs)
-            self._epoch(self.whole)
+    def learn_held_back(self) -> None:
+        """One pass over everything at the last rate, where training could not see everything."""
+        if self.held_back:
+            self._pass(self.whole, self.config.epochs)
 
-    def _state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        first, second = (
-            {name: value.clone() for name, value in module.state_dict().items()}
-            for module in (self.tower, self.encoder)
-        )
-        return first, second
-
-    def _rate(self, epoch: int) -> None:
-        share = 0.1 + 0.9 * max(0.0, 1 - epoch / self.config.epochs)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * share
-
-    def _epoch(self, maker: BatchMaker) -> None:
-        self.tower.train()
-        self.encoder.train()
-        for batch in maker.epoch(self.config.batch_size, self.random):
-            loss = self.loss(batch)
+    def _pass(self, maker: BatchMaker, number: int) -> None:
+        self.module.train()
+        batches = list(maker.epoch(self.config.batch_size, self.random))
+        for place, batch in enumerate(batches):
+            self._set_rate((number + place / len(batches)) / self.config.epochs)
+            loss = self.module.loss(batch, self.draw(batch, self.random))
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.module.parameters(), _MOST_GRADIENT)
             self.optimiser.step()
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Mean loss of a batch's requests."""
-        candidates = self._candidates(batch)
-        keep = torch.rand(self.num_items) >= self.config.id_dropout
-        encoded, targets, vectors = self._forward(batch, candidates.items, self.seen * keep)
-        own = torch.searchsorted(candidates.items, targets)
-        logits = torch.addmm(-candidates.correction, encoded, vectors.T)
-        place = (torch.arange(len(own)), own)
-        logits = logits.index_put_(place, candidates.correction[own], accumulate=True)
-        return functional.cross_entropy(logits, own)
-
-    def _forward(
-        self, batch: Batch, candidates: Tensor, gate: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Request vectors (R, D), targets (R,) and candidate vectors (C, D)."""
-        source = torch.from_numpy(np.maximum(batch.source, 0))
-        history = torch.from_numpy(batch.items)
-        wanted = torch.zeros(self.num_items, dtype=torch.bool)
-        for items in (source, history, candidates):
-            wanted[items] = True
-        items = wanted.nonzero()[:, 0]
-        place = torch.zeros(self.num_items, dtype=torch.int64)
-        place[items] = torch.arange(len(items))
-        vectors, projected = self.tower(items, gate[items])
-        has_source = torch.from_numpy(batch.source >= 0)
-        text, has_text = self._texts(batch, projected[place[source]], has_source)
-        encoded = self.encoder(
-            vectors[place[history]],
-            *map(torch.from_numpy, (batch.liked, batch.gaps, batch.places)),
-            *map(torch.from_numpy, (batch.prefix, batch.task)),
-            text,
-            has_text,
-            vectors[place[source]],
-            has_source.float(),
-        )
-        target = torch.from_numpy(batch.target)
-        return encoded[target >= 0], target[target >= 0], vectors[place[candidates]]
-
-    def _texts(
-        self, batch: Batch, source_text: Tensor, has_source: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Projected texts (B, M, D): the query's, else the source's own outside of home."""
-        query = torch.from_numpy(batch.query)
-        task = torch.from_numpy(batch.task)
-        imputed = has_source & (task != HOME)
-        text = source_text * imputed[..., None]
-        asked = query >= 0
-        if bool(asked.any()):
-            text = text.clone()
-            text[asked] = self.tower.project(self.query_vectors[query[asked]])
-        return text, (imputed | asked).float()
-
-    def _candidates(self, batch: Batch) -> Candidates:
-        negatives = self.config.num_negatives
-        if self.num_items <= 2 * negatives:
-            items = torch.arange(self.num_items)
-            return Candidates(items, torch.zeros(self.num_items))
-        chosen = np.zeros(self.num_items, np.bool_)
-        targets = batch.target >= 0
-        chosen[batch.target[targets]] = True
-        chosen[self.random.integers(0, self.num_items, negatives)] = True
-        numbers = np.flatnonzero(chosen)
-        per_task = np.bincount(batch.task[targets], minlength=NUM_TASKS)
-        expected = per_task @ self.frequency[:, numbers] + negatives / self.num_items
-        chance = np.log(-np.expm1(-expected)).astype(np.float32)
-        return Candidates(torch.from_numpy(numbers), torch.from_numpy(chance))
-
-    def _frequency(self, counts: IntArray, asked: IntArray | None) -> TimeArray:
-        """(tasks, N) how often an item is the target of a task's request."""
-        logged = counts / max(1, counts.sum())
-        searched = logged
-        if asked is not None:
-            searched = np.bincount(asked, minlength=self.num_items) / max(1, len(asked))
-            searched = (searched + logged) / 2
-        return np.stack([logged, logged, searched])
+    def _set_rate(self, done: float) -> None:
+        """Linear warm-up, then half a cosine. ``done``: share of the training; 1 or more = over."""
+        falling = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        share = min(1.0, (done + 1e-3) / _WARM_SHARE) * max(_LAST_RATE, falling)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.learning_rate * share * group["relative"]
 
     def _optimiser(self) -> torch.optim.Optimizer:
-        parameters = [*self.tower.parameters(), *self.encoder.parameters()]
+        """The groups in this order, as checkpoints know parameters by their place."""
+        ids = self.module.tower.ids
+        others = [each for each in self.module.parameters() if each is not ids]
+        groups = [
+            {"params": others, "relative": 1.0},
+            {"params": [ids], "relative": self.config.id_learning_rate},
+        ]
         return torch.optim.AdamW(
-            parameters, lr=self.config.learning_rate, weight_decay=self.config.reg, fused=True
+            groups,
+            lr=self.config.learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=self.config.reg,
+            fused=True,
         )
 
-    def _batches(self, maker: BatchMaker) -> Iterator[Batch]:
-        """Home requests for the newest events, cut the same way every time."""
-        rows = cut_rows(maker.log, self.config.max_len, np.zeros(len(maker.log.starts), np.int64))
-        order = np.random.default_rng(0).permutation(len(rows.begin))
-        for start in range(0, len(order), self.config.batch_size):
-            yield maker.home_batch(rows.take(order[start : start + self.config.batch_size]))
-
     @torch.no_grad()
-    def validate(self) -> float:
-        """Mean nDCG@10 of up to 1,000 of the newest events among all items."""
-        self.tower.eval()
-        self.encoder.eval()
+    def validate(self) -> float | None:
+        """Mean nDCG@10 of some of the asked events among all items outside their histories."""
+        log = self.asked.log
+        if not log.is_target.any():
+            return None
+        self.module.eval()
         everything = torch.arange(self.num_items)
-        gains: list[Tensor] = []
-        for batch in self._batches(self.newest):
-            encoded, targets, vectors = self._forward(batch, everything, self.seen)
-            scores = encoded @ vectors.T
-            own = scores.gather(1, targets[:, None])
-            rank = (scores > own).sum(1) + ((scores == own).sum(1) - 1) / 2
-            gains.append(torch.where(rank < 10, 1 / torch.log2(rank + 2), torch.zeros(())))
-            if sum(map(len, gains)) >= MOST_VALIDATED:
+        rows = cut_rows(log, self.config.max_len, np.zeros(len(log.starts), np.int64))
+        order = np.random.default_rng(0).permutation(len(rows.begin))
+        gain, count = 0.0, 0
+        for start in range(0, len(order), _RANKED_AT_ONCE):
+            batch = self.asked.home_batch(rows.take(order[start : start + _RANKED_AT_ONCE]))
+            gains = _gains(self.module, batch, everything)
+            gain, count = gain + float(gains.sum()), count + len(gains)
+            if count >= MOST_VALIDATED:
                 break
-        return float(torch.cat(gains).mean()) if gains else 0.0
+        return gain / count
 
     @torch.no_grad()
     def finish(self) -> TrainedRetriever:
         """Vectors of all items, the tower's arrays and the exported context encoder."""
-        self.tower.eval()
-        vectors, projected = self.tower(torch.arange(self.num_items), self.seen)
+        self.module.eval()
+        own = self.module.tower
+        vectors, projected = own(torch.arange(self.num_items), self.module.seen)
         tower = TowerArrays(
-            self.tower.weight.detach().numpy().copy(),
-            self.tower.bias.detach().numpy().copy(),
-            self.tower.code_tables.detach().numpy().copy(),
+            own.weight.detach().numpy().copy(),
+            own.bias.detach().numpy().copy(),
+            own.code_tables.detach().numpy().copy(),
+            own.reads_content,
         )
         example = example_request(self.config.embedding_size)
-        context = to_onnx(self.encoder, example, INPUTS, ("encoded",), OPEN_AXES)
+        context = to_onnx(self.module.encoder, example, INPUTS, ("encoded",), OPEN_AXES)
         return TrainedRetriever(context, vectors.numpy(), projected.numpy(), tower)
+
+
+def _gains(network: RetrieverNetwork, batch: Batch, everything: Tensor) -> Tensor:
+    """(R,) nDCG@10 of a batch's targets; ties count half."""
+    encoded, targets, vectors = network(batch, everything, network.seen)
+    scores = encoded @ vectors.T
+    own = scores.gather(1, targets[:, None])
+    asked = batch.target >= 0
+    shown = (batch.places[:, None, :] < batch.prefix[:, :, None])[asked]
+    request, place = np.nonzero(shown)
+    row = np.nonzero(asked)[0][request]
+    scores[request, batch.items[row, place]] = -torch.inf
+    scores.scatter_(1, targets[:, None], own)
+    rank = (scores > own).sum(1) + ((scores == own).sum(1) - 1) / 2
+    return torch.where(rank < 10, 1 / torch.log2(rank + 2), torch.zeros(()))
+
+
+def _with_targets(dataset: Dataset, held: HeldOut) -> EventLog:
+    """The log with each held-out item as its user's next event, a second after the last one."""
+    log = dataset.events
+    last = np.full(dataset.num_users, -np.inf)
+    np.maximum.at(last, log.users, log.timestamps)
+    known = (held.items < dataset.num_items) & np.isfinite(last[held.users])
+    users, items = held.users[known], held.items[known]
+    return EventLog(
+        np.concatenate([log.users, users]),
+        np.concatenate([log.items, items]),
+        np.concatenate([log.timestamps, last[users] + 1.0]),
+        np.concatenate([log.liked, np.zeros(len(users), np.bool_)]),
+        np.concatenate([log.values, np.full(len(users), np.nan, np.float32)]),
+    )
+
+
+def digest_of(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
+    """SHA-256 of everything that a training's numbers depend on."""
+    digest = hashlib.sha256(f"{config.model_dump_json()} {seed}".encode())
+    arrays = [dataset.events.users, dataset.events.items, dataset.events.timestamps]
+    if dataset.features is not None:
+        arrays += [dataset.features.content, dataset.features.codes]
+    if dataset.queries is not None:
+        arrays += [dataset.queries.vectors, dataset.queries.items]
+    if dataset.validation is not None:
+        arrays += [dataset.validation.users, dataset.validation.items]
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _no_features(num_items: int) -> ItemFeatures:

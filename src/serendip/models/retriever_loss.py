@@ -1,0 +1,149 @@
+"""The loss of the retriever: sampled softmax over mixed tasks. Torch, training only.
+
+Loss of one request: ``-s(target) + log(exp s(target) + sum exp(s(j) - log pi_j))`` over the
+candidates j of the step (its targets and uniform negatives), ``pi_j`` the chance that j is among
+them, so that the sum estimates the full softmax (log-Q correction; the target itself is not
+corrected). Small catalogues are scored whole.
+
+Shapes: R requests with a target, C candidates, D embedding size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from serendip.data.arrays import BoolArray, IntArray, TimeArray
+from serendip.data.dataset import ItemFeatures, QueryExamples
+from serendip.models.retriever import RetrieverConfig
+from serendip.models.retriever_batches import Batch
+from serendip.models.retriever_context import HOME, NUM_TASKS
+from serendip.models.retriever_network import ContextEncoder, ItemTower
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """What a step's targets are told apart from.
+
+    Args:
+        items: (C,) int64 item numbers, ascending.
+        correction: (C,) float32 log of the chance to be a candidate.
+    """
+
+    items: Tensor
+    correction: Tensor
+
+
+class CandidateDraw:
+    """Draws the candidates of a step: all its targets and some uniform negatives."""
+
+    def __init__(self, counts: IntArray, queries: QueryExamples | None, num_negatives: int) -> None:
+        self.num_items, self.num_negatives = len(counts), num_negatives
+        self.frequency = _frequency(counts, queries)
+
+    def __call__(self, batch: Batch, random: np.random.Generator) -> Candidates:
+        """Candidates of a batch; the whole catalogue where it is small."""
+        if self.num_items <= 2 * self.num_negatives:
+            items = torch.arange(self.num_items)
+            return Candidates(items, torch.zeros(self.num_items))
+        chosen = np.zeros(self.num_items, np.bool_)
+        targets = batch.target >= 0
+        chosen[batch.target[targets]] = True
+        chosen[random.integers(0, self.num_items, self.num_negatives)] = True
+        numbers = np.flatnonzero(chosen)
+        per_task = np.bincount(batch.task[targets], minlength=NUM_TASKS)
+        expected = per_task @ self.frequency[:, numbers] + self.num_negatives / self.num_items
+        chance = np.log(-np.expm1(-expected)).astype(np.float32)
+        return Candidates(torch.from_numpy(numbers), torch.from_numpy(chance))
+
+
+def _frequency(counts: IntArray, queries: QueryExamples | None) -> TimeArray:
+    """(tasks, N) how often an item is the target of a task's request."""
+    logged = counts / max(1, counts.sum())
+    searched = logged
+    if queries is not None:
+        searched = np.bincount(queries.items, minlength=len(counts)) / max(1, len(queries))
+        searched = (searched + logged) / 2
+    return np.stack([logged, logged, searched])
+
+
+class RetrieverNetwork(nn.Module):
+    """Item tower and context encoder, joined by the requests of a step."""
+
+    def __init__(
+        self,
+        features: ItemFeatures,
+        queries: QueryExamples | None,
+        seen: BoolArray,
+        config: RetrieverConfig,
+    ) -> None:
+        super().__init__()
+        self.id_dropout = config.id_dropout if config.item_mode != "id" else 0.0
+        self.seen = torch.from_numpy(seen.astype(np.float32))
+        self.tower = ItemTower(
+            torch.from_numpy(features.content.astype(np.float32)),
+            torch.from_numpy(features.codes.astype(np.int64)),
+            features.codebook_size,
+            config,
+        )
+        self.encoder = ContextEncoder(config)
+        self.query_vectors = torch.from_numpy(
+            np.zeros((0, features.content.shape[1]), np.float32)
+            if queries is None
+            else queries.vectors.astype(np.float32)
+        )
+
+    def loss(self, batch: Batch, candidates: Candidates) -> Tensor:
+        """Mean loss of a batch's requests."""
+        keep = torch.rand(len(self.seen)) >= self.id_dropout
+        encoded, targets, vectors = self(batch, candidates.items, self.seen * keep)
+        own = torch.searchsorted(candidates.items, targets)
+        logits = torch.addmm(-candidates.correction, encoded, vectors.T)
+        place = (torch.arange(len(own)), own)
+        logits = logits.index_put_(place, candidates.correction[own], accumulate=True)
+        return functional.cross_entropy(logits, own)
+
+    def forward(
+        self, batch: Batch, candidates: Tensor, gate: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Request vectors (R, D), targets (R,) and candidate vectors (C, D)."""
+        source = torch.from_numpy(np.maximum(batch.source, 0))
+        history = torch.from_numpy(batch.items)
+        wanted = torch.zeros(len(self.seen), dtype=torch.bool)
+        for items in (source, history, candidates):
+            wanted[items] = True
+        items = wanted.nonzero()[:, 0]
+        place = torch.zeros(len(self.seen), dtype=torch.int64)
+        place[items] = torch.arange(len(items))
+        vectors, projected = self.tower(items, gate[items])
+        has_source = torch.from_numpy(batch.source >= 0)
+        text, has_text = self._texts(batch, projected[place[source]], has_source)
+        encoded = self.encoder(
+            vectors[place[history]],
+            *map(torch.from_numpy, (batch.liked, batch.gaps, batch.places)),
+            *map(torch.from_numpy, (batch.prefix, batch.task)),
+            text,
+            has_text,
+            vectors[place[source]],
+            has_source.float(),
+        )
+        target = torch.from_numpy(batch.target)
+        return encoded[target >= 0], target[target >= 0], vectors[place[candidates]]
+
+    def _texts(
+        self, batch: Batch, source_text: Tensor, has_source: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Projected texts (B, M, D): the query's, else the source's own outside of home."""
+        query = torch.from_numpy(batch.query)
+        task = torch.from_numpy(batch.task)
+        imputed = has_source & (task != HOME)
+        text = source_text * imputed[..., None]
+        asked = query >= 0
+        if bool(asked.any()):
+            text = text.clone()
+            text[asked] = self.tower.project(self.query_vectors[query[asked]])
+        return text, (imputed | asked).float()
