@@ -59,10 +59,8 @@ class SentenceTransformer(torch.nn.Module):
         torch.manual_seed(len(name))
         self.table = torch.nn.Embedding(256, 8)
 
-    def get_sentence_embedding_dimension(self):
-        return 8
-
-    def encode(self, texts, batch_size, show_progress_bar):
+    def encode(self, texts, batch_size=32, show_progress_bar=True):
+        assert not show_progress_bar
         rows = [self.table(torch.tensor(list(text.encode()))).mean(0) for text in texts]
         return torch.stack(rows).detach().numpy()
 """

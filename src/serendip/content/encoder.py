@@ -91,5 +91,5 @@ def import_extra(module: str, hint: str) -> Any:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except (ImportError, RuntimeError, OSError) as error:  # Built for another torch, too.
         raise ExtraMissing(f"{module} cannot be imported: {error}.", hint) from None

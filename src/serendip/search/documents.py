@@ -6,6 +6,7 @@ bigrams of both, for scripts without spaces).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from serendip.search.analysis import grams, normalise, query_grams, words
 
 FIELDS = ("title", "body", "grams")
 MAX_QUERY_TERMS = 32
+
+_FILE = re.compile(r"\S+\.(jpe?g|png|webp|gif|svg|wav|flac|ogg|mp3|aiff?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ def document_of(item: Item, fields: Sequence[str] | None = None) -> Document:
     Args:
         item: the item.
         fields: names of the body's fields; None = the description and every attribute but
-            fractional numbers (a price is not a word).
+            fractional numbers (a price is not a word) and paths of pictures and sounds.
     """
     if fields is None:
         fields = ("description", *(name for name in item.attributes if _is_wordy(item, name)))
@@ -56,4 +59,6 @@ def query_terms(text: str) -> list[tuple[str, str]]:
 
 def _is_wordy(item: Item, name: str) -> bool:
     value = item.attributes[name]
-    return not isinstance(value, float) or value.is_integer()
+    if isinstance(value, float):
+        return value.is_integer()
+    return not isinstance(value, str) or _FILE.fullmatch(value) is None
