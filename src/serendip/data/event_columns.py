@@ -53,3 +53,13 @@ class EventColumns:
         """From events in any order."""
         ordered = sorted(events, key=lambda event: event.timestamp)
         return cls.of_rows([[getattr(event, name) for name in _NAMES] for event in ordered])
+
+    def rows(self, rows: Sequence[int]) -> EventColumns:
+        """Some of the events, by ascending row."""
+        return EventColumns(
+            [self.user_ids[row] for row in rows],
+            [self.item_ids[row] for row in rows],
+            self.timestamps[rows],
+            [self.actions[row] for row in rows],
+            self.values[rows],
+        )

@@ -98,4 +98,5 @@ def _last_of_each(items: IntArray, without: IntArray, codes: IntArray) -> NDArra
     rows = np.flatnonzero((items >= 0) & (items < len(codes)))
     rows = rows[~leave_out[items[rows]]]
     last[items[rows]] = rows
-    return rows[last[items[rows]] == rows]
+    newest: NDArray[np.intp] = rows[last[items[rows]] == rows]
+    return newest

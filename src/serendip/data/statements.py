@@ -43,8 +43,13 @@ HISTORY = (
     .limit(bindparam("most"))
 )
 HISTORY_BEFORE = HISTORY.where(EVENTS.c.timestamp < bindparam("time"))
-CHOSEN = select(EVENTS.c.item_id, EVENTS.c.action).where(EVENTS.c.user_id == bindparam("user"))
 EVENT_COLUMNS = select(*_EVENT[:5]).order_by(EVENTS.c.timestamp, EVENTS.c.seq)
+PAST = EVENT_COLUMNS.where(EVENTS.c.user_id == bindparam("user"))
+EVENTS_AFTER = (
+    select(*_EVENT[:5], EVENTS.c.seq)
+    .where(EVENTS.c.seq > bindparam("after"))
+    .order_by(EVENTS.c.timestamp, EVENTS.c.seq)
+)
 USERS = (
     select(EVENTS.c.user_id, func.count().label("events"))
     .group_by(EVENTS.c.user_id)
@@ -55,6 +60,10 @@ COUNT_EVENTS = select(func.count()).select_from(EVENTS)
 MAX_SEQ = select(func.coalesce(func.max(EVENTS.c.seq), 0))
 FORGET_FILE_EVENTS = EVENTS.delete().where(EVENTS.c.origin == FROM_FILE)
 
+EVENT_MARK = select(
+    MAX_SEQ.scalar_subquery(),
+    select(META.c.value).where(META.c.key == bindparam("key")).scalar_subquery(),
+)
 META_VALUE = select(META.c.value).where(META.c.key == bindparam("name"))
 
 

@@ -21,6 +21,7 @@ from serendip.data.item import Attribute, Item
 from serendip.data.storable import id_problem, require_events, require_items
 
 IMPORT_KEY = "import"
+_REMOVALS_KEY = "event removals"
 
 _CHUNK = 10_000
 _MOST = 2**31 - 1
@@ -54,6 +55,19 @@ class StoreContent:
 
     items: Sequence[Item]
     events: EventColumns
+
+
+@dataclass(frozen=True, slots=True)
+class EventMark:
+    """A place in the log of events: equal marks, equal logs.
+
+    Args:
+        removals: how often events were taken out of the log.
+        seq: number of the last event; 0 where there is none. It grows with every event appended.
+    """
+
+    removals: int
+    seq: int
 
 
 class Store:
@@ -152,6 +166,8 @@ class Store:
             self._upsert(connection, unique.values(), "file")
             self._delete_missing(connection, unique)
             connection.execute(self._sql.FORGET_FILE_EVENTS)
+            removals = {"key": _REMOVALS_KEY, "value": str(self._mark(connection).removals + 1)}
+            connection.execute(self._set_meta, removals)
             stored = self._append(connection, require_events(events), "file")
             examples = tuple(dict.fromkeys(repeated))[:10]
             counts = ImportCounts(len(unique), stored, len(repeated), examples)
@@ -195,13 +211,33 @@ class Store:
             rows = connection.execute(statement, values).all()
         return [Event(*row) for row in reversed(rows)]
 
-    def chosen(self, user_id: str) -> list[tuple[str, str]]:
-        """(item_id, action) of every event of a user, in no order, repetitions included."""
+    def past(self, user_id: str) -> tuple[EventColumns, int]:
+        """All events of a user, and the number of the last event of anybody at that moment."""
         if id_problem(user_id):
-            return []
+            return EventColumns.of_rows(()), self.max_seq()
         with self._database.read() as connection:
-            rows = connection.execute(self._sql.CHOSEN, {"user": user_id})
-            return [(row[0], row[1]) for row in rows]
+            seq = self._mark(connection).seq
+            rows = connection.execute(self._sql.PAST, {"user": user_id}).all()
+        return EventColumns.of_rows(rows), seq
+
+    def event_mark(self) -> EventMark:
+        """How far the log is."""
+        with self._database.read() as connection:
+            return self._mark(connection)
+
+    def events_after(self, seq: int, most: int) -> tuple[EventMark, EventColumns, list[int]]:
+        """Events appended after number ``seq`` by whomever, with their numbers, in order of time.
+
+        Returns:
+            how far the log is, the events and their numbers; none where more than ``most`` numbers
+            lie between: then it costs less to read afresh what is needed.
+        """
+        with self._database.read() as connection:
+            mark = self._mark(connection)
+            if not seq < mark.seq <= seq + most:
+                return mark, EventColumns.of_rows(()), []
+            rows = connection.execute(self._sql.EVENTS_AFTER, {"after": seq}).all()
+        return mark, EventColumns.of_rows([row[:5] for row in rows]), [row[5] for row in rows]
 
     def users(self, limit: int) -> list[tuple[str, int]]:
         """(user_id, number of events), most active first."""
@@ -241,6 +277,10 @@ class Store:
     def max_seq(self) -> int:
         """The number of the last event; 0 where there is none."""
         return int(self._scalar(self._sql.MAX_SEQ))
+
+    def _mark(self, connection: Any) -> EventMark:
+        seq, removals = connection.execute(self._sql.EVENT_MARK, {"key": _REMOVALS_KEY}).one()
+        return EventMark(int(removals or 0), int(seq))
 
     def _scalar(self, statement: Any, values: dict[str, Any] | None = None) -> Any:
         with self._database.read() as connection:

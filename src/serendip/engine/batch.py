@@ -7,15 +7,20 @@ ranker features.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item_list import ItemList
-from serendip.data.query import Query
+from serendip.data.long_history import condense
+from serendip.data.query import History, Query
 from serendip.engine.state import EngineState
 from serendip.engine.surfaces import SurfaceConfig
+
+TOLD = 500
+"""What features tell of a whole past, its length and share of likes, is told of so many events."""
 
 
 @dataclass(slots=True)
@@ -23,7 +28,8 @@ class Batch:
     """Requests that are answered together; no row ever influences another.
 
     Args:
-        queries: B queries of one surface.
+        queries: B queries of one surface, with histories short enough for any model.
+        pasts: per query its recent past, longer than the history that models read.
         surface: how that surface is answered.
         state: what the answers are made from.
         allowed: (B, N) bool, items that may be shown.
@@ -32,12 +38,25 @@ class Batch:
     """
 
     queries: Sequence[Query]
+    pasts: Sequence[History]
     surface: SurfaceConfig
     state: EngineState
     allowed: BoolArray
     hits: list[ItemList] | None = None
     degraded: list[str] = field(default_factory=list)
     _scores: dict[str, FloatArray] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        queries: Sequence[Query],
+        surface: SurfaceConfig,
+        state: EngineState,
+        allowed: BoolArray,
+    ) -> Self:
+        """From queries with histories of any length."""
+        pasts = [query.history.last(TOLD) for query in queries]
+        return cls([_condensed(query, state) for query in queries], pasts, surface, state, allowed)
 
     def scores(self, model: str) -> FloatArray:
         """(B, N) scores of a model, computed on first use."""
@@ -65,3 +84,16 @@ class Candidates:
         """B + 1 positions: rows of query b are ``bounds[b]:bounds[b + 1]``."""
         places: list[int] = np.searchsorted(self.rows, np.arange(num_queries + 1)).tolist()
         return places
+
+
+def _condensed(query: Query, state: EngineState) -> Query:
+    """The query with the part of its user's past that bears on it; see ``condense``.
+
+    What a request names are its source items and its words; for words, the codes that an item of
+    exactly these words would have.
+    """
+    codes = state.features.codes
+    named = codes[query.source_items]
+    if query.text_vector is not None and query.text_vector.any():
+        named = np.concatenate([named, state.codebooks.assign(query.text_vector[None])])
+    return replace(query, history=condense(query.history, codes, named))

@@ -34,8 +34,8 @@ from serendip.engine.explain import Explainer, group_name
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.features import feature_matrix
 from serendip.engine.generation import Generation, open_current
-from serendip.engine.histories import history_from, seen_items
-from serendip.engine.pipeline import HISTORY_LIMIT, Result, run
+from serendip.engine.pasts import Pasts
+from serendip.engine.pipeline import Result, run
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.engine.surfaces import SurfaceConfig
@@ -63,6 +63,7 @@ class Engine:
         self._state = state
         self._encoder = encoder
         self._store = store
+        self._pasts = Pasts(store, settings.actions)
         self._writing = threading.Lock()
         self._encode_text = lru_cache(maxsize=4096)(self._encode_uncached)
         self._item_version = int(generation.manifest["item_version"])
@@ -156,7 +157,7 @@ class Engine:
         else:
             features = self._features_of(query, item, state)
         parts = _finite_parts(features)
-        explainer = Explainer(state, query, np.array([item], np.int32))
+        explainer = Explainer(state, result.query, np.array([item], np.int32))
         return Explanation(
             item_id,
             tuple(explainer.evidence(*([parts.get(name, math.nan)] for name in _WORDS))[0]),
@@ -248,7 +249,7 @@ class Engine:
         result = run([query], self._surface(query.surface), state)[0]
         page = result.items.take(np.arange(offset, min(offset + k, len(result.items))))
         words = (page.fields[name].tolist() for name in _WORDS)
-        reasons = Explainer(state, query, page.item_nums).reasons(*words)
+        reasons = Explainer(state, result.query, page.item_nums).reasons(*words)
         items = []
         for row, item in enumerate(page.item_nums):
             parts = _finite_parts(np.array([page.fields[name][row] for name in FEATURES]))
@@ -272,28 +273,19 @@ class Engine:
         text: str = "",
         item_ids: Sequence[str] = (),
     ) -> Query:
-        """Ids to numbers of one state, text to a vector, the user's history from the store."""
-        hide_seen = self._surface(surface).hide_seen
-        history = self._history_of(user_id, state) if user_id else History()
-        is_whole = len(history) < HISTORY_LIMIT
+        """Ids to numbers of one state, text to a vector, the user's whole past."""
+        self._surface(surface)
+        vocabulary = state.catalogue.vocabulary
         sources = [self._number(item_id, state) for item_id in item_ids]
         return Query(
             surface=surface,  # type: ignore[arg-type]
             text=text,
             text_vector=self._encode_text(text) if text.strip() else None,
             user_id=user_id,
-            history=history,
+            history=self._pasts.history(user_id, vocabulary) if user_id else History(),
             source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
-            exclude=NO_ITEMS if is_whole or not hide_seen else self._seen_by(user_id, state),
             time=time.time(),
         )
-
-    def _history_of(self, user_id: str, state: EngineState) -> History:
-        events = self._store.history(user_id, HISTORY_LIMIT)
-        return history_from(events, state, self.settings.actions)
-
-    def _seen_by(self, user_id: str, state: EngineState) -> IntArray:
-        return seen_items(self._store.chosen(user_id), state, self.settings.actions)
 
     def _surface(self, name: str) -> SurfaceConfig:
         surfaces = self.settings.all_surfaces()
@@ -313,7 +305,7 @@ class Engine:
 
     def _features_of(self, query: Query, item: int, state: EngineState) -> FloatArray:
         allowed = np.ones((1, state.num_items), dtype=np.bool_)
-        batch = Batch([query], self._surface(query.surface), state, allowed)
+        batch = Batch.of([query], self._surface(query.surface), state, allowed)
         row = Candidates(np.zeros(1, np.int32), np.array([item], np.int32))
         features: FloatArray = feature_matrix(batch, row)[0]
         return features

@@ -48,11 +48,9 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     columns["log recent popularity"] = batch.scores("popularity-recent")[rows, items]
     columns["quality"] = batch.state.quality[items]
     columns["best code match"], columns["mean code match"] = _code_columns(batch, candidates)
-    lengths = np.array([len(query.history) for query in batch.queries], dtype=np.float32)
+    lengths = np.array([len(past) for past in batch.pasts], dtype=np.float32)
     columns["log history length"] = np.log1p(lengths)[rows]
-    liked = [
-        query.history.liked.mean() if len(query.history) else np.nan for query in batch.queries
-    ]
+    liked = [past.liked.mean() if len(past) else np.nan for past in batch.pasts]
     columns["liked share"] = np.array(liked, dtype=np.float32)[rows]
     return np.column_stack([columns[name] for name in FEATURES]).astype(np.float32)
 

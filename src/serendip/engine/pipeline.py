@@ -7,7 +7,7 @@ fallback is reciprocal rank over the sources. Every stage leaves a count in the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,9 +26,6 @@ from serendip.errors import SerendipError
 from serendip.models.ranker import action_value
 from serendip.search.understanding import CORRECTED
 
-HISTORY_LIMIT = 500
-"""Models and features read this many recent events; filters see all that the query carries."""
-
 _PIN = 1_000.0
 """Value of exact titles; far above any sum of weighted probabilities."""
 
@@ -42,11 +39,13 @@ class Result:
     """What a run found for one query.
 
     Args:
+        query: as the models saw it: of a long history, the part that bears on the request.
         items: all candidates, best first, with a column per feature and ``found by`` bits.
         trace: stage -> number of items after it.
         degraded: stages that failed.
     """
 
+    query: Query
     items: ItemList
     trace: Mapping[str, int]
     degraded: tuple[str, ...]
@@ -84,8 +83,7 @@ def _filtered(
         for row, query in enumerate(queries):
             allowed[row] &= stage.keep(query, state)
             traces[row][f"after {stage.name}"] = int(allowed[row].sum())
-    recent = [replace(query, history=query.history.last(HISTORY_LIMIT)) for query in queries]
-    return Batch(recent, surface, state, allowed), traces
+    return Batch.of(queries, surface, state, allowed), traces
 
 
 def _retrieved(batch: Batch, traces: list[dict[str, int]]) -> dict[str, list[ItemList]]:
@@ -180,7 +178,7 @@ def _selected(
         part = features[begin:end][order]
         columns = {name: part[:, column] for column, name in enumerate(FEATURES)}
         ranked = ItemList(items[order], values[begin:end][order], columns)
-        results.append(Result(ranked, traces[row], tuple(batch.degraded)))
+        results.append(Result(batch.queries[row], ranked, traces[row], tuple(batch.degraded)))
     return results
 
 

@@ -19,7 +19,7 @@ from serendip.models.sparse import Sparse, csr
 _NEGLIGIBLE = 1e-4
 """Older events than those with this weight are left out: histories may have thousands."""
 
-RECALLED_STEPS = 5
+RECALLED_STEPS = 8
 """Pulled in events count as if so many steps lay between them and the last one."""
 
 
