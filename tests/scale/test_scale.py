@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
+from serendip.errors import SerendipError
 from serendip.scale.executor import LocalExecutor
 from serendip.scale.progress import RichProgress, SilentProgress
 from serendip.scale.stages import StageClock
@@ -34,6 +36,42 @@ def test_no_tasks_give_no_results() -> None:
 def test_an_error_of_a_task_reaches_the_caller(workers: int) -> None:
     with pytest.raises(ValueError, match="task 7"):
         list(LocalExecutor(workers).map(fail, [7]))
+
+
+def note(task: tuple[str, str]) -> str:
+    """Write the names that were there before, then one's own."""
+    folder, name = task
+    there = sorted(os.listdir(folder))
+    Path(folder, name).touch()
+    return f"{name} after {there}"
+
+
+def end_at_once(number: int) -> None:
+    os._exit(number)
+
+
+def test_every_task_has_a_process_of_its_own() -> None:
+    found = list(LocalExecutor(2).as_finished(square, [3, 1, 2]))
+    assert {result for result, _ in found} == {9, 1, 4}
+    assert len({os.getpid(), *(process for _, process in found)}) == 4
+
+
+def test_a_task_starts_after_those_it_needs(tmp_path: Path) -> None:
+    tasks = [(str(tmp_path), name) for name in "abc"]
+    found = list(LocalExecutor(2).as_finished(note, tasks, {0: [1, 2], 1: [2]}))
+    assert found == ["c after []", "b after ['c']", "a after ['b', 'c']"]
+
+
+def test_after_an_error_nothing_new_starts_and_what_ran_is_not_lost() -> None:
+    executor, found = LocalExecutor(1), []
+    with pytest.raises(ValueError, match="task 7"):
+        found += executor.as_finished(fail, [7, 8])
+    assert found == []
+
+
+def test_a_process_that_is_ended_from_outside_is_named() -> None:
+    with pytest.raises(SerendipError, match="process of 9 was ended"):
+        list(LocalExecutor(2).as_finished(end_at_once, [9]))
 
 
 @pytest.mark.parametrize("progress", [SilentProgress(), RichProgress()])

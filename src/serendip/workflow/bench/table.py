@@ -44,6 +44,7 @@ class BenchModel:
 
 _STEPS = {"num_gaps": 3, "decay": 0.5}
 _RETRIEVER = {"embedding_size": 128, "epochs": 20, "slots": 0}
+_ITEM_MODES = ("id", "content", "codes", "content+codes", "content+codes+id")
 
 SEQUENTIAL: dict[str, BenchModel] = {
     "popularity": BenchModel("popularity"),
@@ -53,12 +54,21 @@ SEQUENTIAL: dict[str, BenchModel] = {
     "transitions+content": BenchModel(
         "transitions", {**_STEPS, "spread_weight": 0.5, "content_weight": 0.1}, "content"
     ),
+    "item2vec": BenchModel("item2vec", random=True),
+    "gru4rec": BenchModel("gru4rec", random=True),
+    "sasrec": BenchModel("sasrec", random=True),
     "retriever": BenchModel("retriever", _RETRIEVER, "content and codes", random=True),
 }
+"""``serendip bench sequential``: name of the row -> model."""
 
 COLD: dict[str, BenchModel] = {
-    "content-knn": BenchModel("content", {"decay": 0.5}, "content"),
+    "content-knn": BenchModel("content", {"decay": 0.5}, "content", random=True),
+    **{
+        mode: BenchModel("retriever", {**_RETRIEVER, "item_mode": mode}, "content and codes", True)
+        for mode in _ITEM_MODES
+    },
 }
+"""``serendip bench cold``: mode of the row -> model; each seed takes other items out."""
 
 
 def chosen(table: Mapping[str, BenchModel], names: str | None) -> dict[str, BenchModel]:
@@ -67,8 +77,9 @@ def chosen(table: Mapping[str, BenchModel], names: str | None) -> dict[str, Benc
     Raises:
         ConfigError: a name is not in the table.
     """
+    table = {name: line for name, line in table.items() if _exists(line)}
     if names is None:
-        return dict(table)
+        return table
     asked = {name.strip() for name in names.split(",") if name.strip()}
     for name in sorted(asked):
         if name not in table:
@@ -77,6 +88,13 @@ def chosen(table: Mapping[str, BenchModel], names: str | None) -> dict[str, Benc
         raise ConfigError(f"--models {names!r} names no model.", f"Known: {', '.join(table)}.")
     asked |= {part for name in asked for part in table[name].parts}
     return {name: line for name, line in table.items() if name in asked}
+
+
+def _exists(line: BenchModel) -> bool:
+    try:
+        return set(line.config) <= set(model_class(line.model).config_class.model_fields)
+    except ConfigError:
+        return False
 
 
 def full_config(line: BenchModel) -> dict[str, Any]:

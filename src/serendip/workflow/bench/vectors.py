@@ -63,7 +63,7 @@ def encode_items(task: EncodeTask) -> float:
     part = Path(task.target).with_suffix(".part.npy")
     np.save(part, np.concatenate(parts), allow_pickle=False)
     part.replace(task.target)
-    return round(spent, 2)
+    return round(spent, 3)
 
 
 def _read_costs(folder: Path) -> dict[str, float]:

@@ -1,0 +1,105 @@
+"""``serendip bench`` as processes: the table, wrong input, a kill in the middle; real data."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_world import write_world
+
+DATA = Path(os.environ.get("SERENDIP_DATA", "../shared/data"))
+COSTS = ("train_cpu_s", "train_wall_s", "score_cpu_s", "score_wall_s", "peak_mb")
+COMMAND = (sys.executable, "-m", "serendip", "bench")
+
+
+def run_bench(*arguments: object) -> subprocess.CompletedProcess[str]:
+    line = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return list(json.loads(path.read_text())["rows"]) if path.exists() else []
+
+
+def figures(path: Path) -> dict[str, Any]:
+    return {
+        row["model"]: {name: value for name, value in row.items() if name not in COSTS}
+        for row in rows(path)
+    }
+
+
+def test_a_killed_run_goes_on_and_gives_what_an_uninterrupted_one_does(tmp_path: Path) -> None:
+    world = write_world(tmp_path / "circles")
+    models = "popularity,item-knn,transitions"
+    killed, whole = tmp_path / "killed.json", tmp_path / "whole.json"
+    line = [*COMMAND, "sequential", "--data", world, "--models", models, "--json"]
+    process = subprocess.Popen(
+        [*map(str, line), str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not rows(killed):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 1 <= len(rows(killed)) < 3
+    first = rows(killed)
+
+    for path in (killed, whole):
+        arguments = ("--data", world, "--models", models, "--json", path)
+        done = run_bench("sequential", *arguments)
+        assert done.returncode == 0, done.stderr
+        for name in ("R@5", "N@5", "R@10", "N@10", "CPU s", "wall s", "MB", "popularity"):
+            assert name in done.stdout
+    assert rows(killed)[: len(first)] == first
+    assert figures(killed) == figures(whole)
+    assert set(figures(whole)) == set(models.split(","))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--models", "nothing"], 2, "no model is called 'nothing'"),
+        (["--seeds", "0"], 2, "--seeds 0"),
+        (["--data", "nowhere"], 3, "items.jsonl does not exist"),
+    ],
+)
+def test_wrong_input_has_a_message_and_a_code(
+    tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    world = write_world(tmp_path / "circles")
+    out = tmp_path / "out.json"
+    done = run_bench("sequential", "--data", world, "--json", out, *arguments)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not out.exists()
+
+
+def test_results_need_a_file(tmp_path: Path) -> None:
+    assert run_bench("cold", "--data", tmp_path).returncode == 2
+
+
+@pytest.mark.data
+@pytest.mark.skipif(
+    not (DATA / "amazon-beauty").exists(), reason="amazon-beauty is not in SERENDIP_DATA"
+)
+def test_beauty_gives_the_figures_of_record(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    models = ("--models", "popularity,transitions")
+    done = run_bench("sequential", "--data", DATA / "amazon-beauty", "--json", out, *models)
+    assert done.returncode == 0, done.stderr
+    found = {row["model"]: row for row in rows(out)}
+    # Ties count half: an order of equally popular items by their number would give .0114 / .0054.
+    assert found["popularity"]["R@10"] == pytest.approx(0.0110, abs=5e-5)
+    assert found["popularity"]["N@10"] == pytest.approx(0.0053, abs=5e-5)
+    assert found["transitions"]["R@10"] == pytest.approx(0.0748, abs=5e-5)
+    assert found["transitions"]["N@10"] == pytest.approx(0.0477, abs=5e-5)
+    assert all(row["users"] == 22_363 for row in found.values())
+    assert all(row["train_cpu_s"] < 5 for row in found.values())

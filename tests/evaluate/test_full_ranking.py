@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from serendip.evaluate.full_ranking import (
+    BATCH,
+    LABELS,
+    estimates_of_ranks,
+    rank_all,
+    values_of_ranks,
+)
+
+
+def oracle(scores: list[float], target: int, excluded: set[int]) -> float:
+    """The rank by its definition, one comparison at a time."""
+    rank = 1.0
+    for item, score in enumerate(scores):
+        if item != target and item not in excluded:
+            rank += 1.0 if score > scores[target] else 0.5 if score == scores[target] else 0.0
+    return rank
+
+
+def test_ranks_are_those_of_the_definition_in_every_batch() -> None:
+    rng = np.random.default_rng(5)
+    count, items = BATCH + 40, 17
+    scores = rng.integers(-2, 3, (count, items)).astype(np.float32)
+    targets = rng.integers(0, items, count).astype(np.int32)
+    excluded = [
+        np.setdiff1d(rng.integers(0, items, rng.integers(0, 6)), [target]).astype(np.int32)
+        for target in targets
+    ]
+    found = rank_all(lambda rows: scores[rows], targets, excluded, k=4)
+    expected = [
+        oracle(row.tolist(), int(target), set(gone.tolist()))
+        for row, target, gone in zip(scores, targets, excluded, strict=True)
+    ]
+    assert found.ranks.tolist() == expected
+    for row, shown, gone in zip(scores, found.lists, excluded, strict=True):
+        allowed = np.delete(row, gone)
+        assert not set(shown.tolist()) & set(gone.tolist())
+        assert row[shown].tolist() == sorted(allowed.tolist(), reverse=True)[:4]
+
+
+def test_what_is_excluded_is_neither_ranked_nor_shown() -> None:
+    scores = np.array([[5.0, 4.0, 3.0, 2.0]], np.float32)
+    found = rank_all(lambda rows: scores, np.array([3]), [np.array([0, 1])], k=3)
+    assert found.ranks.tolist() == [2.0]
+    assert found.lists.tolist() == [[2, 3, -1]]
+    assert scores.tolist() == [[5.0, 4.0, 3.0, 2.0]]
+
+
+def test_a_constant_scorer_has_the_rank_of_chance() -> None:
+    found = rank_all(lambda rows: np.zeros((1, 101), np.float32), np.array([7]), [np.empty(0, int)])
+    assert found.ranks.tolist() == [51.0]
+
+
+@pytest.mark.parametrize(
+    ("rank", "values"),
+    [
+        (1.0, [1, 1, 1, 1]),
+        (5.0, [1, 1 / np.log2(6), 1, 1 / np.log2(6)]),
+        (5.5, [0, 0, 1, 1 / np.log2(6.5)]),
+        (10.0, [0, 0, 1, 1 / np.log2(11)]),
+        (10.5, [0, 0, 0, 0]),
+    ],
+)
+def test_values_of_a_rank(rank: float, values: list[float]) -> None:
+    assert values_of_ranks(np.array([rank]))[0] == pytest.approx(values)
+
+
+def test_estimates_hold_the_mean_within_their_interval() -> None:
+    ranks = np.tile([1.0, 2.0, 7.0, 100.0], 50)
+    found = estimates_of_ranks(ranks)
+    assert tuple(found) == LABELS
+    assert found["R@5"].value == 0.5
+    assert found["R@10"].value == 0.75
+    assert found["R@10"].low is not None
+    assert found["R@10"].low < 0.75 < found["R@10"].high
+    assert found["R@10"].n == 200

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench_world import write_world
+
+from serendip.workflow.bench.exposure import exposure
+from serendip.workflow.bench.sequences import read_sequences
+from serendip.workflow.bench.trial import cold_trial
+
+
+def test_shares_of_cold_and_tail_items(tmp_path: Path) -> None:
+    trial = cold_trial(read_sequences(write_world(tmp_path)), 3)
+    cold = np.flatnonzero(trial.cold)[0]
+    popular = trial.train.item_counts().argmax()
+    lists = np.full((4, 10), -1, np.int32)
+    lists[:, 0] = popular
+    lists[0, 1] = cold
+    histories = [np.array([popular], np.int32), *[np.empty(0, np.int32)] * 3]
+    found = exposure(lists, histories, trial)
+    assert found["coverage_cold@10"] == pytest.approx(1 / 5)
+    assert found["cold_items_shown"] == pytest.approx(1 / found["cold_items"])
+    assert found["tail_share@10"] == pytest.approx(1 / 5)
+    assert 0.9 < found["gini@10"] <= 1
+    # The one user with a history chose the most popular item; is shown it and one without events.
+    assert found["popularity_lift@10"] == pytest.approx(-0.5)

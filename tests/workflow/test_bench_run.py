@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bench_world import sequences, write_world
+
+from serendip.content.text import TextEncoderConfig
+from serendip.errors import ConfigError
+from serendip.evaluate.full_ranking import LABELS, values_of_ranks
+from serendip.scale.options import TrainOptions
+from serendip.workflow.bench.rows import RowTask
+from serendip.workflow.bench.run import Bench, run_bench
+from serendip.workflow.bench.sequences import TEXT_FIELDS
+from serendip.workflow.bench.table import COLD, SEQUENTIAL, BenchModel, chosen
+
+HASHING = TextEncoderConfig(name="hashing", fields=TEXT_FIELDS)
+TINY = {"embedding_size": 8, "epochs": 2}
+COSTS = ("train_cpu_s", "train_wall_s", "score_cpu_s", "score_wall_s", "peak_mb")
+MODELS = {
+    "popularity": BenchModel("popularity"),
+    "content": BenchModel("content", {}, "content"),
+    "item2vec": BenchModel("item2vec", TINY, random=True),
+}
+MODES = {"flat": BenchModel("content", {"decay": 1.0}, "content", random=True)}
+
+
+class InThisProcess:
+    """Runs tasks here, in their order, and remembers them; ends after ``most`` of them."""
+
+    def __init__(self, most: int = 100) -> None:
+        self.names: list[str] = []
+        self._most = most
+
+    def map(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
+        yield from map(work, tasks)
+
+    def as_finished(
+        self, work: Callable[[Any], Any], tasks: Any, after: Mapping[int, Any] | None = None
+    ) -> Iterator[Any]:
+        for task in tasks:
+            if len(self.names) == self._most:
+                raise KeyboardInterrupt
+            self.names.append(str(task) if work.__name__ == "make_row" else work.__name__)
+            yield work(task)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_world(tmp_path_factory.mktemp("bench") / "circles")
+
+
+def bench(world: Path, folder: Path, **changes: Any) -> Bench:
+    first = Bench("sequential", world, folder / "out.json", MODELS, seeds=2, encoder=HASHING)
+    return replace(first, **changes)
+
+
+def run(one: Bench, most: int = 100) -> tuple[dict[str, Any], list[str]]:
+    executor = InThisProcess(most)
+    document = run_bench(one, TrainOptions(), executor=executor)
+    assert json.loads(one.file.read_text()) == document
+    return document, executor.names
+
+
+def figures(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows without what they cost."""
+    return [{k: v for k, v in row.items() if k not in COSTS} for row in document["rows"]]
+
+
+def test_the_document_holds_what_is_promised(world: Path, tmp_path: Path) -> None:
+    document, names = run(bench(world, tmp_path))
+    assert names == [
+        "encode_items",
+        "popularity (seed 0)",
+        "content (seed 0)",
+        "item2vec (seed 0)",
+        "item2vec (seed 1)",
+    ]
+    assert document["dataset"] == "circles"
+    assert document["encoder"]["name"] == "hashing"
+    assert document["encode_cpu_s"] >= 0
+    for row in document["rows"]:
+        assert set(COSTS) | {"R@5", "N@5", "R@10", "N@10", "valid_N@10", "valid_R@10"} <= set(row)
+        for label, (low, high) in row["ci95"].items():
+            assert low <= row[label] <= high
+        ranks = np.load(tmp_path / f"out.json.work/{row['model']}-{row['seed']}/ranks.npy")
+        assert [row[label] for label in LABELS] == values_of_ranks(ranks).mean(0).tolist()
+        assert row["users"] == len(ranks)
+    assert document["rows"][-1]["config"]["values"]["embedding_size"] == 8
+    models = document["summary"]["models"]
+    assert models["item2vec"]["seeds"] == [0, 1]
+    seeds = [row["N@10"] for row in document["rows"] if row["model"] == "item2vec"]
+    assert models["item2vec"]["N@10"] == pytest.approx(np.mean(seeds))
+    # People stay in their group, whose words the items share.
+    assert models["content"]["R@10"] > models["popularity"]["R@10"]
+
+
+def test_a_second_run_makes_nothing_again(world: Path, tmp_path: Path) -> None:
+    first, _ = run(bench(world, tmp_path))
+    second, names = run(bench(world, tmp_path))
+    assert names == []
+    assert second == first
+
+
+def test_a_run_that_ended_early_goes_on_with_the_same_figures(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(bench(world, tmp_path / "a"), most=3)
+    assert len(json.loads((tmp_path / "a" / "out.json").read_text())["rows"]) == 2
+    resumed, names = run(bench(world, tmp_path / "a"))
+    assert names == ["item2vec (seed 0)", "item2vec (seed 1)"]
+    whole, _ = run(bench(world, tmp_path / "b"))
+    assert figures(resumed) == figures(whole)
+    assert resumed["encode_cpu_s"] is not None
+
+
+def test_another_configuration_makes_its_rows_again_and_keeps_others(
+    world: Path, tmp_path: Path
+) -> None:
+    run(bench(world, tmp_path))
+    other = BenchModel("item2vec", {**TINY, "epochs": 1}, random=True)
+    document, names = run(bench(world, tmp_path, models={"item2vec": other}, seeds=1))
+    assert names == ["item2vec (seed 0)"]
+    assert [(row["model"], row["seed"]) for row in document["rows"]] == [
+        ("popularity", 0),
+        ("content", 0),
+        ("item2vec", 0),
+    ]
+    assert set(document["summary"]["models"]) == set(MODELS)
+
+
+def test_a_row_whose_folder_is_gone_is_made_again(world: Path, tmp_path: Path) -> None:
+    one = bench(world, tmp_path, models={"popularity": MODELS["popularity"]})
+    first, _ = run(one)
+    (one.work / "popularity-0" / "ranks.npy").unlink()
+    again, names = run(one)
+    assert names == ["popularity (seed 0)"]
+    assert figures(again) == figures(first)
+
+
+def test_rows_of_other_data_are_refused(world: Path, tmp_path: Path) -> None:
+    one = bench(world, tmp_path, models={"popularity": MODELS["popularity"]})
+    run(one)
+    before = one.file.read_text()
+    other = write_world(tmp_path / "other", sequences(seed=1))
+    with pytest.raises(ConfigError, match="holds rows of protocol data"):
+        run(replace(one, data=other))
+    with pytest.raises(ConfigError, match="holds rows of protocol name 'sequential'"):
+        run(replace(one, kind="cold"))
+    assert one.file.read_text() == before
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"rows": []}', "word"])
+def test_a_file_that_holds_something_else_is_left_alone(
+    world: Path, tmp_path: Path, content: str
+) -> None:
+    one = bench(world, tmp_path)
+    one.file.write_text(content)
+    with pytest.raises(ConfigError, match="holds no benchmark results"):
+        run(one)
+    assert one.file.read_text() == content
+
+
+def test_a_place_that_cannot_be_written_to_is_named(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot be written"):
+        run(bench(world, tmp_path, file=tmp_path / "file" / "out.json"))
+
+
+def test_cold_rows_show_both_kinds_of_users(world: Path, tmp_path: Path) -> None:
+    table = {**MODES, "content-knn": COLD["content-knn"]}
+    document, _ = run(bench(world, tmp_path, kind="cold", models=table, seeds=2))
+    for row in document["rows"]:
+        assert {"cold_R@10", "cold_N@10", "warm_R@10", "warm_N@10"} <= set(row)
+        assert {"coverage_cold@10", "tail_share@10", "gini@10", "popularity_lift@10"} <= set(row)
+        assert row["model"] == row["mode"]
+        ranks = np.load(tmp_path / f"out.json.work/{row['mode']}-{row['seed']}/ranks.npy")
+        assert row["users_cold"] + row["users_warm"] == len(ranks)
+    summary = document["summary"]
+    assert set(summary["models"]) == set(table)
+    assert summary["models"]["content-knn"]["seeds"] == [0, 1]
+    compared = {(one["system"], one["metric"]) for one in summary["comparisons"]}
+    assert compared == {
+        (mode, metric)
+        for mode in table
+        if mode != "content-knn"
+        for metric in ("cold_R@10", "cold_N@10", "warm_R@10", "warm_N@10")
+    }
+
+
+def test_rows_of_the_retriever_differ_in_their_mode() -> None:
+    for name, line in COLD.items():
+        task = RowTask("cold", name, line, 1, "", "", "", "")
+        model = "content-knn" if name == "content-knn" else "retriever"
+        assert task.key == {"model": model, "mode": name, "seed": 1}
+        assert name == "content-knn" or line.config["item_mode"] == name
+    assert len(COLD) == 6
+
+
+def test_names_choose_lines_in_the_order_of_the_table() -> None:
+    assert list(chosen(SEQUENTIAL, "transitions, popularity")) == ["popularity", "transitions"]
+    assert {"popularity", "item-knn", "transitions+content"} <= set(chosen(SEQUENTIAL, None))
+    with pytest.raises(ConfigError, match="no model is called 'nothing'"):
+        chosen(SEQUENTIAL, "popularity,nothing")
+    with pytest.raises(ConfigError, match="names no model"):
+        chosen(SEQUENTIAL, " , ")
+
+
+def test_seeds_below_one_are_refused(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--seeds 0"):
+        run(bench(world, tmp_path, seeds=0))
