@@ -40,6 +40,12 @@ class AudioEncoderContract(EncoderContract[Path | None]):
         assert low @ also_low > 0.9
         assert low @ also_low > low @ high + 0.1
 
+    def test_hearing_more_of_a_sound_is_another_version(
+        self, encoder: Encoder[Path | None]
+    ) -> None:
+        longer = open_audio_encoder(AudioConfig(encoder=encoder.name, max_seconds=90))
+        assert longer.version != encoder.version == self.make().version
+
 
 @MUSICNN
 class TestMusicNNEncoder(AudioEncoderContract):

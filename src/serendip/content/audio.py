@@ -56,11 +56,11 @@ class MusicNNEncoder:
     """
 
     name = "musicnn"
-    version = "0.1.0"
     size = 200
     package = "musicnn"
 
     def __init__(self, limits: AudioConfig, device: str = "cpu") -> None:
+        self.version = f"0.1.0-{limits.max_seconds:g}s"
         self._limits, self._device = limits, device
         self._module: Any = None
         self._lock = threading.Lock()
@@ -82,8 +82,8 @@ class MusicNNEncoder:
 
                 from serendip.content.musicnn_network import MusicNN
 
-                index = verify_weights(self.package)
-                tensors = read_bundle(index, index.with_name(".data-00000-of-00001"))
+                folder = verify_weights(self.package).parent
+                tensors = read_bundle(folder / ".index", folder / ".data-00000-of-00001")
                 torch.set_num_threads(num_threads())
                 self._module = MusicNN(tensors).to(self._device)
             return _features(files, self._module, self._limits, self._device)
@@ -93,7 +93,7 @@ class TorchAudioEncoder:
     """Any torch module for log-mel patches, such as a VGGish, found by module and callable.
 
     The code that is named here runs with all rights, as any plugin does. The version is a hash of
-    the module's weights.
+    the module's weights, and how much of a sound is heard.
 
     Args:
         name: ``torch:<module>:<callable>``.
@@ -110,7 +110,7 @@ class TorchAudioEncoder:
 
     @property
     def version(self) -> str:
-        """Hash of the weights."""
+        """Hash of the weights, and how much is heard."""
         self._loaded()
         return self._version
 
@@ -149,8 +149,8 @@ class TorchAudioEncoder:
                         f"{self.name} maps a patch of shape {tuple(probe.shape)} to {shape}.",
                         "It must map (P, 187, 96) to (P, D).",
                     )
-                self._version, self._size = module_digest(module), shape[1]
-                self._module = module
+                self._version = f"{module_digest(module)}-{self._limits.max_seconds:g}s"
+                self._size, self._module = shape[1], module
         return self._module
 
 
