@@ -124,6 +124,18 @@ def test_aligned_codebooks_take_content_and_cluster_where_it_is_moved_to() -> No
     assert not np.array_equal(plain[1], aligned[1])
 
 
+def test_a_refit_that_starts_at_earlier_codebooks_keeps_most_codes() -> None:
+    points = vectors(600)
+    kmeans = ResidualKMeans(ResidualKMeansConfig(codebook_size=16))
+    before, old = kmeans.fit(points[:550])
+    _, moved = kmeans.fit(points, TrainOptions(seed=7), start=before)
+    _, drawn = kmeans.fit(points, TrainOptions(seed=7))
+    assert (moved[:550, 0] == old[:, 0]).mean() > 0.85 > (drawn[:550, 0] == old[:, 0]).mean()
+    wider = ResidualKMeansConfig(codebook_size=32)
+    fresh, started = (ResidualKMeans(wider).fit(points, start=one)[0] for one in (None, before))
+    assert np.array_equal(fresh.centroids, started.centroids)
+
+
 def test_aligned_vectors_have_no_modalities() -> None:
     with pytest.raises(ValidationError, match="coded jointly"):
         ResidualKMeansConfig(vectors="aligned", scope="per-modality")

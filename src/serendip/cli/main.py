@@ -18,6 +18,7 @@ from serendip.cli import (
     demo,
     doctor,
     evaluate,
+    ids,
     import_,
     init,
     recommend,
@@ -39,6 +40,7 @@ app = typer.Typer(
 for command in (init, import_, doctor, train, evaluate, serve, recommend, rollback, demo):
     app.command(command.NAME, help=command.HELP)(command.run)
 app.add_typer(bench.app, name=bench.NAME, help=bench.HELP)
+app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
 
 
 @app.callback(invoke_without_command=True)

@@ -16,7 +16,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.semantic_ids import code_name
 
 NAMED_LEVELS = 2
-"""Deeper groups hold a handful of items; their titles say more than any name."""
+"""For the page: deeper groups hold a handful of items; their titles say more than any name."""
 
 _WORDS_PER_NAME = 2
 _LEAST_SHARE = 0.2
@@ -31,13 +31,16 @@ _EMPTY_WORDS = frozenset(
 )
 
 
-def name_prefixes(catalogue: Catalogue, codes: IntArray, fields: Sequence[str]) -> dict[str, str]:
-    """Names of all code prefixes of one and two levels that have a telling word.
+def name_prefixes(
+    catalogue: Catalogue, codes: IntArray, fields: Sequence[str], levels: int = NAMED_LEVELS
+) -> dict[str, str]:
+    """Names of all code prefixes of the first levels that have a telling word.
 
     Args:
         catalogue: N items.
         codes: (N, L) their semantic IDs.
         fields: item fields to read.
+        levels: how many; those beyond L are none.
 
     Returns:
         prefix as written for people (``12`` or ``12-7``) -> name (``Horror, Thriller``).
@@ -46,7 +49,7 @@ def name_prefixes(catalogue: Catalogue, codes: IntArray, fields: Sequence[str]) 
     overall = Counter(word for found in words for word in found)
     groups: dict[str, list[int]] = defaultdict(list)
     for number, code in enumerate(codes):
-        for level in range(1, min(NAMED_LEVELS, codes.shape[1]) + 1):
+        for level in range(1, min(levels, codes.shape[1]) + 1):
             groups[code_name(code[:level])].append(number)
     names = {
         prefix: _name([words[number] for number in numbers], overall, len(words))

@@ -85,6 +85,7 @@ class ResidualKMeans:
         vectors: FloatArray,
         options: TrainOptions | None = None,
         blocks: Sequence[slice] = (),
+        start: Codebooks | None = None,
     ) -> tuple[Codebooks, IntArray]:
         """Fit one codebook per level.
 
@@ -92,6 +93,8 @@ class ResidualKMeans:
             vectors: (N, D) float32; N may be 0 or 1, rows may be equal.
             options: seed and progress.
             blocks: the columns of each modality; none = all columns are one modality.
+            start: earlier codebooks whose centroids are moved instead of drawing new ones, where
+                they are of the same L, K and D; most codes then stay what they were.
 
         Returns:
             the codebooks and the codes (N, L) of ``vectors``.
@@ -110,7 +113,11 @@ class ResidualKMeans:
         levels = options.progress.track(range(len(columns)), "Semantic IDs", len(columns))
         for level in levels if len(vectors) else ():
             part = np.ascontiguousarray(residual[:, columns[level]])
-            centroids[level, :, columns[level]] = self._centroids(part, size, options.seed + level)
+            first = None
+            if start is not None and start.centroids.shape == centroids.shape:
+                first = np.ascontiguousarray(start.centroids[level][:, columns[level]])
+            found = self._centroids(part, size, options.seed + level, first)
+            centroids[level, :, columns[level]] = found
             codes[:, level] = Level(centroids[level]).quantise(residual)
         return Codebooks(centroids), codes
 
@@ -120,7 +127,9 @@ class ResidualKMeans:
         modalities = blocks if blocks and self.config.scope == "per-modality" else [slice(None)]
         return [columns for columns in modalities for _ in range(num_levels)]
 
-    def _centroids(self, vectors: FloatArray, size: int, seed: int) -> FloatArray:
+    def _centroids(
+        self, vectors: FloatArray, size: int, seed: int, start: FloatArray | None
+    ) -> FloatArray:
         distinct = _distinct(vectors, size)
         if distinct is not None:
             # Each distinct vector is its own centre; copies of the first are never assigned.
@@ -136,7 +145,7 @@ class ResidualKMeans:
             seed=seed + 1,
             min_points_per_centroid=1,
         )
-        kmeans.train(vectors)
+        kmeans.train(vectors, init_centroids=start)
         return np.asarray(kmeans.centroids, dtype=np.float32).reshape(size, -1)
 
 
@@ -146,6 +155,7 @@ def fit_codebooks(
     pairs: IntArray,
     options: TrainOptions,
     blocks: Sequence[slice] = (),
+    start: Codebooks | None = None,
 ) -> tuple[Codebooks, IntArray]:
     """Codebooks of content or, where the config says so, of behaviour-aligned content.
 
@@ -155,15 +165,16 @@ def fit_codebooks(
         pairs: (P, 2) int32 items chosen together; read only where vectors are aligned.
         options: seed and progress.
         blocks: the columns of each modality.
+        start: see ``ResidualKMeans.fit``.
 
     Returns:
         the codebooks, which take content in either case, and the codes (N, L).
     """
     kmeans = ResidualKMeans(config)
     if config.vectors == "content":
-        return kmeans.fit(content, options, blocks)
+        return kmeans.fit(content, options, blocks, start)
     alignment = align(content, pairs, options=options)
-    fitted, _ = kmeans.fit(alignment.encode(content), options)
+    fitted, _ = kmeans.fit(alignment.encode(content), options, (), start)
     codebooks = Codebooks(fitted.centroids, alignment)
     return codebooks, codebooks.assign(content)
 

@@ -4,8 +4,9 @@
 
     serendip.toml       the settings
     serendip.db         items and events, the only source of truth
-    cache/              text vectors by content hash
+    cache/              vectors by content hash, converted weights
     generations/        published artefacts
+    semantic_ids/       versions of semantic IDs, where `serendip ids build` made them
     reports/            report.json and report.html
 
 Everything but the database and the settings can be rebuilt from those two.
@@ -48,13 +49,18 @@ class Workspace:
 
     @property
     def cache(self) -> Path:
-        """Folder of cached text vectors."""
+        """Folder of cached vectors and converted weights."""
         return self.folder / "cache"
 
     @property
     def generations(self) -> Path:
         """Folder of published artefacts."""
         return self.folder / "generations"
+
+    @property
+    def semantic_ids(self) -> Path:
+        """Folder of versions of semantic IDs."""
+        return self.folder / "semantic_ids"
 
     @property
     def reports(self) -> Path:
