@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from dataclasses import replace
@@ -221,11 +222,36 @@ def test_similar_without_words_reads_the_words_of_its_source(
     assert np.abs(plain - different).max() > 1e-2
 
 
-def test_only_the_newest_events_of_a_long_history_are_read(trained: Retriever) -> None:
+def test_only_the_newest_events_of_a_long_history_are_read_without_codes(
+    trained: Retriever,
+) -> None:
     items = np.arange(28, dtype=np.int32)
-    newest = Query(history=History.of_items(items[-SMALL.max_len :]))
-    both = trained.score_all([Query(history=History.of_items(items)), newest])
+    plain = copy.copy(trained)
+    plain._codes = trained._codes[:, :0]
+    recent = SMALL.max_len - SMALL.max_len // 5
+    newest = Query(history=History.of_items(items[-recent:]))
+    both = plain.score_all([Query(history=History.of_items(items)), newest])
     np.testing.assert_allclose(both[0], both[1], rtol=0, atol=1e-5)
+
+
+def test_an_old_event_about_the_source_is_read_after_ten_thousand_others(
+    trained: Retriever, tmp_path
+) -> None:
+    codes = trained._codes
+    source = 0
+    like = np.flatnonzero((codes[:, 0] == codes[source, 0]) & (np.arange(len(codes)) > 0))[:1]
+    other = np.flatnonzero(codes[:, 0] != codes[source, 0])
+    rest = np.random.default_rng(0).choice(other, 10_000).astype(np.int32)
+    with_old, without = rest.copy(), rest
+    with_old[5_000] = like[0]
+    asked = [
+        Query("similar", history=History.of_items(items), source_items=np.array([source], np.int32))
+        for items in (with_old, without)
+    ]
+    scores = trained.score_all(asked)
+    assert np.abs(scores[0] - scores[1]).max() > 1e-4
+    trained.save(tmp_path)
+    np.testing.assert_allclose(Retriever.open(tmp_path).score_all(asked), scores, atol=1e-5)
 
 
 def test_vectors_of_another_encoder_are_refused(trained: Retriever) -> None:

@@ -200,6 +200,7 @@ class Retriever(Recommender):
     def __init__(self, config: RetrieverConfig | None = None) -> None:
         super().__init__(config)
         self._trained: TrainedRetriever
+        self._codes: IntArray
         self._session: Any = None
 
     @property
@@ -221,6 +222,7 @@ class Retriever(Recommender):
             queries,
             self._trained.item_vectors,
             self._trained.projected,
+            self._codes,
             [self._project(query.text_vector) for query in queries],
             self.config.max_len,
         )
@@ -244,10 +246,12 @@ class Retriever(Recommender):
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         from serendip.models.retriever_training import train_retriever
 
-        self._use(train_retriever(dataset, self.config, options))
+        features = dataset.features
+        codes = np.empty((dataset.num_items, 0), np.int32) if features is None else features.codes
+        self._use(train_retriever(dataset, self.config, options), codes)
 
-    def _use(self, trained: TrainedRetriever) -> None:
-        self._trained = trained
+    def _use(self, trained: TrainedRetriever, codes: IntArray) -> None:
+        self._trained, self._codes = trained, codes
         self._session = open_session(trained.context)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
@@ -257,6 +261,8 @@ class Retriever(Recommender):
         now = self._trained
         vectors, projected = now.tower.encode(features, len(features))
         extended = copy.copy(self)
+        width = self._codes.shape[1]
+        extended._codes = np.concatenate([self._codes, features.codes[:, :width]])
         extended._trained = TrainedRetriever(
             now.context,
             np.concatenate([now.item_vectors, vectors]),
@@ -281,6 +287,8 @@ class Retriever(Recommender):
             return self
         rows = item_nums[moved]
         model = copy.copy(self)
+        width = self._codes.shape[1]
+        model._codes = with_rows(self._codes, rows, features.codes[moved, :width])
         model._trained = replace(
             now,
             item_vectors=with_rows(now.item_vectors, rows, vectors[moved]),
@@ -293,7 +301,8 @@ class Retriever(Recommender):
         (folder / CONTEXT_FILE).write_bytes(now.context)
         np.save(folder / VECTORS_FILE, np.stack([now.item_vectors, now.projected]))
         tower = now.tower
-        np.savez(folder / TOWER_FILE, weight=tower.weight, bias=tower.bias, tables=tower.tables)
+        arrays = {"weight": tower.weight, "bias": tower.bias, "tables": tower.tables}
+        np.savez(folder / TOWER_FILE, **arrays, codes=self._codes)
 
     def _open(self, folder: Path) -> None:
         context = read_model(folder / CONTEXT_FILE)
@@ -302,6 +311,9 @@ class Retriever(Recommender):
             with np.load(folder / TOWER_FILE, allow_pickle=False) as stored:
                 arrays = stored["weight"], stored["bias"], stored["tables"]
                 tower = TowerArrays(*arrays, self.config.reads("content"))
+                # Earlier artefacts hold no codes: of their long histories the end is read.
+                nothing = np.empty((len(vectors), 0), np.int32)
+                codes = stored["codes"] if "codes" in stored.files else nothing
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(f"{folder} holds no readable retriever: {error}.") from None
-        self._use(TrainedRetriever(context, vectors, projected, tower))
+        self._use(TrainedRetriever(context, vectors, projected, tower), codes)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray, TimeArray
-from serendip.data.query import Query, Surface
+from serendip.data.long_history import RECALLED, condense
+from serendip.data.query import History, Query, Surface
 
 HOME, SIMILAR, SEARCH = 0, 1, 2
 NUM_TASKS = 3
@@ -59,6 +60,7 @@ def build_requests(
     queries: Sequence[Query],
     item_vectors: FloatArray,
     projected: FloatArray,
+    codes: IntArray,
     texts: Sequence[FloatArray | None],
     max_len: int,
 ) -> Requests:
@@ -71,11 +73,13 @@ def build_requests(
         queries: B requests.
         item_vectors: (N, D).
         projected: (N, D) projected content of the items.
+        codes: (N, L) semantic IDs; of a history longer than ``max_len``, up to a fifth of what
+            is read are older events about the same things (see ``condense``).
         texts: per query its projected text (D,) or None.
         max_len: history steps that the encoder can read.
     """
     count, size = len(queries), item_vectors.shape[1]
-    histories = [query.history.known(len(item_vectors)).last(max_len) for query in queries]
+    histories = [_readable(query, codes, max_len) for query in queries]
     longest = max(1, *(len(history) for history in histories)) if count else 1
     steps = np.zeros((count, longest, size), np.float32)
     liked = np.zeros((count, longest), np.int64)
@@ -103,6 +107,15 @@ def build_requests(
     return Requests(
         steps, liked, gaps, places, prefix, task, request[0], known[0], request[1], known[1]
     )
+
+
+def _readable(query: Query, codes: IntArray, max_len: int) -> History:
+    """At most ``max_len`` events with known items."""
+    known = query.source_items
+    known = known[(known >= 0) & (known < len(codes))]
+    recalled = min(RECALLED, max_len // 5)
+    history = query.history.known(len(codes))
+    return condense(history, codes, codes[known], max_len - recalled, recalled).last(max_len)
 
 
 def _sources(query: Query, history: IntArray, num_items: int) -> IntArray:
