@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,46 @@ def test_after_an_error_nothing_new_starts_and_what_ran_is_not_lost() -> None:
 def test_a_process_that_is_ended_from_outside_is_named() -> None:
     with pytest.raises(SerendipError, match="process of 9 was ended"):
         list(LocalExecutor(2).as_finished(end_at_once, [9]))
+
+
+_PARENT = """
+import os, time
+from serendip.scale.executor import LocalExecutor
+
+def work(name):
+    with open(name, "w") as stream:
+        stream.write(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    list(LocalExecutor(2).as_finished(work, [os.environ["NOTE"]]))
+"""
+
+
+def is_running(pid: str) -> bool:
+    """Whether there is such a process that has not ended."""
+    try:
+        return Path("/proc", pid, "stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_nothing_goes_on_where_the_parent_is_killed(tmp_path: Path) -> None:
+    script, pid_file = tmp_path / "parent.py", tmp_path / "pid"
+    script.write_text(_PARENT)
+    parent = subprocess.Popen(
+        [sys.executable, str(script)], env={**os.environ, "NOTE": str(pid_file)}
+    )
+    while not (pid_file.exists() and pid_file.read_text()):
+        assert parent.poll() is None
+        time.sleep(0.01)
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 20
+    while is_running(pid_file.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("progress", [SilentProgress(), RichProgress()])
