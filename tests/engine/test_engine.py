@@ -8,6 +8,7 @@ import pytest
 
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.long_history import RECALLED, RECENT
 from serendip.data.query import History, Query
 from serendip.engine.engine import Engine
 from serendip.engine.pipeline import run
@@ -285,3 +286,24 @@ def test_an_item_posted_again_with_other_words_is_like_other_items(engine: Engin
     assert nearest["content"] == pytest.approx(nearest["last item cosine"], abs=1e-4)
     tastes = [int(item[1:]) % 3 for item in ids(engine.similar("z", k=5)) if item != "z"]
     assert tastes.count(2) >= 4
+
+
+def test_an_old_event_about_the_request_matters_after_five_thousand_others(engine: Engine) -> None:
+    """Two users who differ in nothing but one event about horror, 5,000 events ago."""
+    start, old = 1_100_000_000.0, 1_000_000_000.0
+    for user, first in (("knows", "i3"), ("knows not", "i4")):
+        rest = [Event(user, f"i{3 * (n % 20) + 1}", start + n, "click") for n in range(5_000)]
+        engine.add_events([Event(user, first, old, "click"), *rest])
+    found = [engine.search("horror tale", user, k=20) for user in ("knows", "knows not")]
+    scores = [{item.item_id: item.parts["transitions"] for item in one.items} for one in found]
+    assert scores[0] != scores[1]
+    queries = engine.queries("home", ["knows", "knows not"])
+    assert [len(query.history) for query in queries] == [5_001, 5_001]
+
+
+def test_models_read_a_bounded_part_of_any_past(engine: Engine) -> None:
+    events = [Event("busy", f"i{n % 59}", 1e9 + n, "click") for n in range(10_000)]
+    engine.add_events(events)
+    (result,) = engine.run(engine.queries("home", ["busy"]), "home")
+    assert len(result.query.history) <= RECENT + RECALLED
+    assert set(engine.item_ids(result.items.item_nums)) == {"i59"}
