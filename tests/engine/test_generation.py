@@ -163,7 +163,7 @@ def test_a_second_publication_or_rollback_fails_at_once_and_harms_nothing(tmp_pa
     publish(tmp_path, write("a"), {})
     with publishing_elsewhere(tmp_path) as process:
         for change in (lambda: publish(tmp_path, write("b"), {}), lambda: rollback(tmp_path)):
-            with pytest.raises(StorageError, match=r"another process is publishing in .*Wait"):
+            with pytest.raises(StorageError, match=r"another process is writing to .*Wait"):
                 change()
         assert current_name(tmp_path) == "gen-1"
         process.communicate("go on\n", timeout=30)

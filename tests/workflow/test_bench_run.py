@@ -11,7 +11,8 @@ import pytest
 from bench_world import sequences, write_world
 
 from serendip.content.text import TextEncoderConfig
-from serendip.errors import ConfigError
+from serendip.data.durable import alone
+from serendip.errors import ConfigError, StorageError
 from serendip.evaluate.full_ranking import LABELS, values_of_ranks
 from serendip.scale.options import TrainOptions
 from serendip.workflow.bench.rows import RowTask
@@ -208,6 +209,23 @@ def test_names_choose_lines_in_the_order_of_the_table() -> None:
         chosen(SEQUENTIAL, "popularity,nothing")
     with pytest.raises(ConfigError, match="names no model"):
         chosen(SEQUENTIAL, " , ")
+
+
+def test_a_model_that_refuses_the_data_is_skipped_with_its_reason(
+    world: Path, tmp_path: Path
+) -> None:
+    models = {"ease": BenchModel("ease", {"max_items": 2}), "popularity": MODELS["popularity"]}
+    document, _ = run(bench(world, tmp_path, models=models))
+    assert [row["model"] for row in document["rows"]] == ["popularity"]
+    (skipped,) = document["skipped"]
+    assert (skipped["model"], skipped["seed"]) == ("ease", 0)
+    assert "max_items = 2" in skipped["reason"]
+
+
+def test_two_runs_on_one_file_are_refused(world: Path, tmp_path: Path) -> None:
+    one = bench(world, tmp_path)
+    with alone(one.work), pytest.raises(StorageError, match="another process is writing"):
+        run(one)
 
 
 def test_seeds_below_one_are_refused(world: Path, tmp_path: Path) -> None:

@@ -105,6 +105,9 @@ def _shower(terminal: Terminal, columns: Mapping[str, str]) -> Callable[[Mapping
 
     def show(row: Mapping[str, Any]) -> None:
         name = f"{row.get('mode', row['model'])} (seed {row['seed']})"
+        if "reason" in row:
+            terminal.say(f"  {name:<30} skipped: {row['reason']}")
+            return
         values = "  ".join(f"{title} {_text(column, row)}" for column, title in columns.items())
         terminal.say(f"  {name:<30} {values}")
 

@@ -31,7 +31,7 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StorageError(
-                f"another process is publishing in {folder}.",
+                f"another process is writing to {folder}.",
                 "Wait until it has ended, then try again.",
             ) from None
         yield

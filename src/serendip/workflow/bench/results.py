@@ -36,6 +36,7 @@ class Results:
             "encode_cpu_s": stored.get("encode_cpu_s"),
             "encoder": stored.get("encoder"),
             "rows": stored.get("rows", []),
+            "skipped": [],
         }
         for name in _SAME if stored else ():
             old, new = stored["protocol"].get(name), head["protocol"][name]
@@ -68,6 +69,11 @@ class Results:
         key = {name: row[name] for name in _KEY if name in row}
         self.document["rows"] = [*(old for old in self.rows if not _is(old, key)), dict(row)]
         self.document.pop("summary", None)
+        self.write()
+
+    def skip(self, model: Mapping[str, Any]) -> None:
+        """Note a model that refuses the data, with its ``reason``, and write."""
+        self.document["skipped"].append(dict(model))
         self.write()
 
     def write(self) -> None:

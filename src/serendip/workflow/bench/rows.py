@@ -12,6 +12,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import ItemFeatures
+from serendip.errors import DataError, UnsupportedError
 from serendip.evaluate.full_ranking import LABELS, FullRanking, estimates_of_ranks, rank_all
 from serendip.models import model_class
 from serendip.models.base import Recommender
@@ -71,7 +72,17 @@ def _cold_model(task: RowTask) -> str:
 
 
 def make_row(task: RowTask) -> dict[str, Any]:
-    """Train, save and judge one model; the dict is what the results file holds."""
+    """Train, save and judge one model; the dict is what the results file holds.
+
+    Where the model refuses the data, the dict has the row's key and the ``reason``.
+    """
+    try:
+        return _row(task)
+    except (DataError, UnsupportedError) as error:
+        return {**task.key, "reason": str(error)}
+
+
+def _row(task: RowTask) -> dict[str, Any]:
     dataset = read_sequences(Path(task.data))
     is_cold = task.kind == "cold"
     trial = cold_trial(dataset, task.seed) if is_cold else sequential_trial(dataset)
@@ -88,7 +99,7 @@ def make_row(task: RowTask) -> dict[str, Any]:
     validation = estimates_of_ranks(_ranked(model, trial.validation).ranks)
     np.save(folder / RANKS_FILE, test.ranks, allow_pickle=False)
     score = clock.stages[0]
-    row: dict[str, Any] = {
+    return {
         **task.key,
         **(_cold_values(trial, test, folder) if is_cold else _values(test)),
         "valid_R@10": validation["R@10"].value,
@@ -101,7 +112,6 @@ def make_row(task: RowTask) -> dict[str, Any]:
         "peak_mb": round(peak, 1),
         "random": task.line.random,
     }
-    return row
 
 
 def row_folder(work: Path, name: str, seed: int) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.data.durable import alone
 from serendip.errors import ConfigError
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions
@@ -66,7 +67,8 @@ def run_bench(
     Args:
         bench: what to run.
         options: progress; seeds are the benchmark's own.
-        on_row: sees each row as it is finished.
+        on_row: sees each row as it is finished, and for each model that refuses this data its
+            key and the ``reason``.
         executor: where rows are made; two local processes of one thread by default.
 
     Returns:
@@ -75,6 +77,7 @@ def run_bench(
     Raises:
         ConfigError: seeds < 1, or the results file cannot be written or holds something else.
         DataError: the data is not as it should be.
+        StorageError: another process is at work on the same results file.
     """
     if bench.seeds < 1:
         raise ConfigError(f"--seeds {bench.seeds}.", "Ask for 1 seed or more.")
@@ -84,24 +87,45 @@ def run_bench(
         "dataset": bench.data.resolve().name,
         "protocol": protocol(bench.kind, dataset, data),
     }
-    results = Results(bench.file, head)
-    results.write()
-    executor = executor or LocalExecutor()
+    with alone(_work_folder(bench)):
+        results = Results(bench.file, head)
+        results.write()
+        _make_rows(bench, data, results, options, on_row, executor or LocalExecutor())
+        left = [row for row in results.rows if _is_left(bench, row)]
+        summarise = summarise_cold if bench.kind == "cold" else summarise_sequential
+        results.document["summary"] = summarise(left, bench.work)
+        results.write()
+    return results.document
+
+
+def _work_folder(bench: Bench) -> Path:
+    try:
+        bench.work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{bench.work} cannot be written: {error}."
+        raise ConfigError(message, "Give --json another place.") from None
+    return bench.work
+
+
+def _make_rows(
+    bench: Bench,
+    data: str,
+    results: Results,
+    options: TrainOptions,
+    on_row: Callable[[dict[str, Any]], None],
+    executor: Executor,
+) -> None:
     tasks = _open_tasks(_all_tasks(bench, data), results)
     if any(task.line.reads != "events" for task in tasks):
         _encode(bench, results, options, executor)
-    after = _dependencies(tasks)
-    found = executor.as_finished(make_row, tasks, after)
+    found = executor.as_finished(make_row, tasks, _dependencies(tasks))
     for row in options.progress.track(found, "rows", len(tasks)) if tasks else ():
-        digest = next(task.digest for task in tasks if _has_key(row, task))
-        line = next(task.line for task in tasks if _has_key(row, task))
-        results.add({**row, "config": _config(bench, line), "digest": digest})
+        if "reason" in row:
+            results.skip(row)
+        else:
+            task = next(one for one in tasks if _is_of(row, one))
+            results.add({**row, "config": _config(bench, task.line), "digest": task.digest})
         on_row(row)
-    left = [row for row in results.rows if _is_left(bench, row)]
-    summarise = summarise_sequential if bench.kind == "sequential" else summarise_cold
-    results.document["summary"] = summarise(left, bench.work)
-    results.write()
-    return results.document
 
 
 def _encode(bench: Bench, results: Results, options: TrainOptions, executor: Executor) -> None:
@@ -112,7 +136,6 @@ def _encode(bench: Bench, results: Results, options: TrainOptions, executor: Exe
         str(bench.content),
         options,
     )
-    bench.work.mkdir(parents=True, exist_ok=True)
     (seconds,) = executor.as_finished(encode_items, [task])
     results.document["encode_cpu_s"] = seconds
     results.document["encoder"] = _encoder(bench)
@@ -191,7 +214,7 @@ def _digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _has_key(row: Mapping[str, Any], task: RowTask) -> bool:
+def _is_of(row: Mapping[str, Any], task: RowTask) -> bool:
     return all(row[name] == value for name, value in task.key.items())
 
 
