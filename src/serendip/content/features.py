@@ -57,10 +57,12 @@ def build_features(
     media: Mapping[str, Media] | None = None,
     fusion: FusionConfig | None = None,
     pairs: IntArray | None = None,
+    start: Codebooks | None = None,
 ) -> tuple[ItemFeatures, Codebooks, Fusion]:
     """Encode every item, fuse its modalities and fit codebooks to the vectors.
 
-    ``pairs`` (P, 2) of items chosen together move the vectors where the config asks for it.
+    ``pairs`` (P, 2) of items chosen together move the vectors where the config asks for it;
+    ``start`` are earlier codebooks to begin at.
 
     Returns:
         features aligned with the catalogue, and for items and words that come later the
@@ -71,7 +73,9 @@ def build_features(
     fitted = Fusion.fit(encoded, fusion or FusionConfig())
     content = fitted.encode(encoded)
     together = np.empty((0, 2), np.int32) if pairs is None else pairs
-    codebooks, codes = fit_codebooks(content, semantic_ids, together, options, fitted.columns)
+    codebooks, codes = fit_codebooks(
+        content, semantic_ids, together, options, fitted.columns, start
+    )
     size = codebooks.codebook_size
     return ItemFeatures(content, codes, size, fitted.present(encoded)), codebooks, fitted
 

@@ -19,6 +19,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import ItemFeatures
 from serendip.data.item import Catalogue, Item
 from serendip.data.semantic_ids import Codebooks
+from serendip.data.vocabulary import Vocabulary
 from serendip.engine.feature_names import FEATURES
 from serendip.models import open_model
 from serendip.models.base import Recommender
@@ -26,8 +27,9 @@ from serendip.models.ranker import Ranker
 from serendip.search.searcher import SearchConfig, Searcher
 from serendip.search.suggestions import Suggester
 
-_ARRAYS = ("content", "codes", "centroids", "counts", "quality")
+_ARRAYS = ("content", "codes", "counts", "quality")
 _PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
+_ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.jsonl"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +132,8 @@ class EngineState:
             np.save(folder / _PRESENT_FILE, self.features.present, allow_pickle=False)
         if self.fusion.blocks:
             self.fusion.save(folder / _FUSION_FILE)
+        if self.codebooks.alignment is not None:
+            self.codebooks.save(folder / _ALIGNED_FILE)
         for name, model in self.models.items():
             model.save(folder / "models" / name)
         if self.ranker is not None:
@@ -141,7 +145,7 @@ class EngineState:
             folder / "search",
             self.searcher.config,
         )
-        _write_catalogue(folder / "catalogue.jsonl", self.catalogue)
+        _write_catalogue(folder / _CATALOGUE_FILE, self.catalogue)
         document = {
             "models": {name: model.name for name, model in self.models.items()},
             "codebook_size": self.features.codebook_size,
@@ -161,7 +165,7 @@ class EngineState:
         }
         fused = folder / _FUSION_FILE
         fusion = Fusion.open(fused) if fused.is_file() else TEXT_ONLY
-        catalogue = _read_catalogue(folder / "catalogue.jsonl")
+        catalogue = _read_catalogue(folder / _CATALOGUE_FILE)
         searcher = Searcher.open(
             folder / "search",
             catalogue,
@@ -174,7 +178,7 @@ class EngineState:
             features=ItemFeatures(
                 arrays["content"], arrays["codes"], document["codebook_size"], _present(folder)
             ),
-            codebooks=Codebooks(np.asarray(arrays["centroids"])),
+            codebooks=_codebooks(folder),
             models={
                 name: open_model(kind, folder / "models" / name)
                 for name, kind in document["models"].items()
@@ -188,6 +192,19 @@ class EngineState:
             code_names=document["code_names"],
             fusion=fusion,
         )
+
+
+def open_codes(folder: Path) -> tuple[Codebooks, Vocabulary, IntArray]:
+    """Codebooks, items and codes of a saved state, without everything else."""
+    vocabulary = _read_catalogue(folder / _CATALOGUE_FILE).vocabulary
+    return _codebooks(folder), vocabulary, np.load(folder / "codes.npy", allow_pickle=False)
+
+
+def _codebooks(folder: Path) -> Codebooks:
+    aligned = folder / _ALIGNED_FILE
+    if aligned.is_file():
+        return Codebooks.open(aligned)
+    return Codebooks(np.load(folder / "centroids.npy", allow_pickle=False))
 
 
 def _write_catalogue(path: Path, catalogue: Catalogue) -> None:

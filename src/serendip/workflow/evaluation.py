@@ -18,6 +18,7 @@ from serendip.content.features import build_features
 from serendip.content.modalities import open_media
 from serendip.content.semantic_ids import quality
 from serendip.content.text import open_encoder
+from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.snapshot import take_snapshot
@@ -134,6 +135,7 @@ def encode_once(task: EncodeTask) -> dict[str, Any]:
         task.options,
         open_media(settings.content, workspace.folder, workspace.cache, device),
         settings.content.fusion,
+        cooccurring_pairs(dataset.events),
     )
     return asdict(quality(features.codes, features.codebook_size))
 

@@ -8,7 +8,7 @@ fitted again on everything. Nothing outside the dataset is ever read.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +25,11 @@ from serendip.content.fusion import Fusion
 from serendip.content.media import Media
 from serendip.content.names import name_prefixes
 from serendip.content.query_examples import write_examples
+from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset, QueryExamples
+from serendip.data.dataset import Dataset, ItemFeatures, QueryExamples
 from serendip.data.item import Catalogue
+from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split, temporal
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
@@ -37,6 +39,8 @@ from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
+from serendip.workflow.id_versions import IdVersion
+from serendip.workflow.kept_ids import EarlierCodes, features_of_version
 from serendip.workflow.ranker_rows import NUM_SEARCH, train_ranker
 
 INNER_FRACTION = 0.85
@@ -60,6 +64,8 @@ class Fitter:
         scratch: folder for word indexes.
         clock: collects what each stage cost.
         media: encoders of the modalities beside text.
+        version: semantic IDs to take as they are; None = codebooks are fitted.
+        earlier: codes whose numbers fitted codebooks take.
     """
 
     settings: Settings
@@ -68,6 +74,8 @@ class Fitter:
     scratch: Path
     clock: StageClock
     media: Mapping[str, Media] = field(default_factory=dict)
+    version: IdVersion | None = None
+    earlier: EarlierCodes | None = None
 
     def fit(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
         """Fit everything; ``name`` is a folder below ``scratch`` for the word index."""
@@ -86,7 +94,9 @@ class Fitter:
         if len(dataset.events) < MIN_EVENTS_FOR_RANKER or np.ptp(dataset.events.timestamps) == 0:
             return None
         split = temporal(dataset, INNER_FRACTION)
-        inner = self.with_new_items(self.fit_sources(split.train, name, options), split)
+        # Built IDs and earlier codes may know the newer part, so none are used here.
+        past = replace(self, version=None, earlier=None).fit_sources(split.train, name, options)
+        inner = self.with_new_items(past, split)
         unseen = self._examples(
             inner.catalogue, inner.counts, inner.fusion, seed=1, count=NUM_SEARCH
         )
@@ -95,16 +105,7 @@ class Fitter:
 
     def fit_sources(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
         """Fit everything but the ranker on ``dataset``."""
-        features, codebooks, fusion = build_features(
-            dataset.catalogue,
-            self.encoder,
-            self.cache,
-            self.settings.content,
-            self.settings.semantic_ids,
-            options,
-            self.media,
-            self.settings.content.fusion,
-        )
+        features, codebooks, fusion = self._features(dataset, options)
         counts = dataset.item_counts()
         examples = self._examples(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
         models = self._models(dataset.with_features(features).with_queries(examples), options)
@@ -132,6 +133,32 @@ class Fitter:
             ),
             fusion=fusion,
         )
+
+    def _features(
+        self, dataset: Dataset, options: TrainOptions
+    ) -> tuple[ItemFeatures, Codebooks, Fusion]:
+        """Content and codes: of the built IDs, or fitted on ``dataset``."""
+        catalogue, content = dataset.catalogue, self.settings.content
+        if self.version is not None:
+            encoded = encode_items(
+                catalogue.items, self.encoder, self.cache, content.fields, self.media, options
+            )
+            return features_of_version(self.version, encoded, catalogue)
+        features, codebooks, fusion = build_features(
+            catalogue,
+            self.encoder,
+            self.cache,
+            content,
+            self.settings.semantic_ids,
+            options,
+            self.media,
+            content.fusion,
+            cooccurring_pairs(dataset.events),
+            self.earlier.codebooks if self.earlier else None,
+        )
+        if self.earlier is not None:
+            features, codebooks = self.earlier.matched(features, codebooks, catalogue)
+        return features, codebooks, fusion
 
     def with_new_items(self, state: EngineState, split: Split) -> EngineState:
         """Append the items that first appear after the cut, the way a posted item is appended."""

@@ -25,7 +25,10 @@ from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.fit import Fitter
 from serendip.workflow.gates import integrity_gates, report_gate
+from serendip.workflow.id_versions import IdVersion, current_version
 from serendip.workflow.importing import imported_digest
+from serendip.workflow.kept_ids import EarlierCodes, id_facts
+from serendip.workflow.semantic_ids import build_ids
 
 REPORT_JSON = "report.json"
 
@@ -52,6 +55,7 @@ def train_workspace(
     if dataset.num_items == 0:
         raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
     content = workspace.settings.content
+    version, earlier = _kept_ids(workspace, options)
     with tempfile.TemporaryDirectory() as scratch:
         fitter = Fitter(
             workspace.settings,
@@ -60,6 +64,8 @@ def train_workspace(
             Path(scratch),
             clock,
             open_media(content, workspace.folder, workspace.cache, options.device),
+            version,
+            earlier,
         )
         state = fitter.fit(dataset, "all", options)
         made_from = fingerprint(workspace, options.seed)
@@ -83,12 +89,24 @@ def train_workspace(
                 "users": dataset.num_users,
                 "events": len(dataset.events),
             },
-            "semantic_ids": asdict(quality(state.features.codes, state.features.codebook_size)),
+            "semantic_ids": {
+                **asdict(quality(state.features.codes, state.features.codebook_size)),
+                **id_facts(version, earlier, state.features.codes, dataset.catalogue),
+            },
             "gates": gates,
             "settings": workspace.settings.model_dump(mode="json"),
         }
         with clock.stage("publish"):
             return publish(workspace.generations, state.save, facts)
+
+
+def _kept_ids(
+    workspace: Workspace, options: TrainOptions
+) -> tuple[IdVersion | None, EarlierCodes | None]:
+    """The built IDs with everything new appended, if any, and the codes of the generation."""
+    has_ids = current_version(workspace.semantic_ids) is not None
+    version = build_ids(workspace, options)[0] if has_ids else None
+    return version, EarlierCodes.of_current(workspace.generations, workspace.settings)
 
 
 @cache

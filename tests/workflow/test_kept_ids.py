@@ -1,0 +1,86 @@
+"""Training keeps codes: those of the built IDs, or the numbers of the generation before."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.data.item import Item
+from serendip.engine.generation import Generation
+from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError
+from serendip.scale.options import TrainOptions
+from serendip.scale.stages import StageClock
+from serendip.workflow.id_versions import require_current
+from serendip.workflow.semantic_ids import build_ids, codes_of
+from serendip.workflow.training import train_workspace
+
+NEW = Item("new", "The horror tale number 1", "", {"genre": "horror"})
+
+
+def train(shop: Path, seed: int = 0) -> Generation:
+    return train_workspace(Workspace.open(shop), TrainOptions(seed=seed), StageClock())
+
+
+def put(shop: Path, item: Item) -> None:
+    with closing(Workspace.open(shop).open_store()) as store:
+        store.put_items([item])
+
+
+def set_semantic_ids(shop: Path, line: str) -> None:
+    path = shop / "serendip.toml"
+    path.write_text(path.read_text() + f"\n[semantic_ids]\n{line}\n")
+
+
+def test_a_generation_keeps_the_codes_of_the_one_before(shop: Path) -> None:
+    before = EngineState.open(shop / "generations" / "gen-1")
+    put(shop, NEW)
+    trained = train(shop, seed=7)
+    facts = trained.manifest["semantic_ids"]
+    after = EngineState.open(trained.folder)
+    kept = after.features.codes[: before.num_items] == before.features.codes
+    assert facts["version"] is None
+    assert facts["kept"][:-1] == pytest.approx(kept.mean(0).tolist())
+    assert facts["kept"][0] > 0.9
+    np.testing.assert_array_equal(
+        after.codebooks.assign(np.asarray(after.features.content)), after.features.codes
+    )
+
+
+def test_other_settings_start_afresh(shop: Path) -> None:
+    set_semantic_ids(shop, "num_levels = 2")
+    assert train(shop).manifest["semantic_ids"]["kept"] == []
+
+
+def test_built_ids_are_extended_and_used_as_they_are(shop: Path) -> None:
+    workspace = Workspace.open(shop)
+    built, _ = build_ids(workspace, TrainOptions(seed=11))
+    put(shop, NEW)
+    trained = train(shop)
+    version = require_current(workspace.semantic_ids)
+    assert (built.name, version.name) == ("v1", "v2")
+    assert trained.manifest["semantic_ids"]["version"] == "v2"
+    state = EngineState.open(trained.folder)
+    assert "new" in state.catalogue.vocabulary
+    np.testing.assert_array_equal(state.features.codes, codes_of(version.items, state.catalogue))
+    np.testing.assert_array_equal(state.codebooks.centroids, built.codebooks.centroids)
+
+
+def test_built_ids_of_other_settings_stop_the_training(shop: Path) -> None:
+    build_ids(Workspace.open(shop), TrainOptions())
+    set_semantic_ids(shop, 'method = "k-means"')
+    with pytest.raises(ConfigError, match=r"method was 'residual-k-means', now 'k-means'"):
+        train(shop)
+
+
+def test_aligned_codes_are_trained_stored_and_given_to_items_that_come_later(shop: Path) -> None:
+    set_semantic_ids(shop, 'vectors = "aligned"')
+    state = EngineState.open(train(shop).folder)
+    assert state.codebooks.alignment is not None
+    content = np.asarray(state.features.content)
+    np.testing.assert_array_equal(state.codebooks.assign(content), state.features.codes)
+    assert train(shop, seed=1).manifest["semantic_ids"]["kept"]
