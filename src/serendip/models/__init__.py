@@ -23,6 +23,7 @@ _CLASSES = {
     "item2vec": "serendip.models.item2vec:Item2Vec",
     "transitions": "serendip.models.transitions:Transitions",
     "content": "serendip.models.content_similarity:ContentSimilarity",
+    "gru4rec": "serendip.models.gru4rec:GRU4Rec",
     "sasrec": "serendip.models.sasrec:SASRec",
     "retriever": "serendip.models.retriever:Retriever",
 }

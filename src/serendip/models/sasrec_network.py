@@ -83,18 +83,22 @@ class GatedBlock(nn.Module):
 
 
 class SASRecNetwork(SequenceNetwork):
-    """Item and place embeddings, causal blocks, a closing layer norm."""
+    """Item and age embeddings, causal blocks, a closing layer norm.
+
+    Positions are counted from the last event of a sequence back, so that the most recent one is
+    the same to the network in short and long histories.
+    """
 
     def __init__(self, num_items: int, config: SASRecConfig) -> None:
         super().__init__(num_items, config)
         block = OriginalBlock if config.block == "original" else GatedBlock
-        self.places = nn.Parameter(torch.randn(config.max_len, config.embedding_size) * 0.02)
+        self.ages = nn.Parameter(torch.randn(config.max_len, config.embedding_size) * 0.02)
         self.blocks = nn.ModuleList(block(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.embedding_size)
 
-    def read(self, line: Tensor, places: Tensor, blocks: Blocks) -> Tensor:
+    def read(self, line: Tensor, blocks: Blocks) -> Tensor:
         """Item vectors (T, D) -> vectors (T, D)."""
-        line = line + functional.embedding(places, self.places)
+        line = line + functional.embedding(_ages_in(blocks), self.ages)
         line = functional.dropout(line, self.dropout, self.training)
         for block in self.blocks:
             line = block(line, blocks)
@@ -117,6 +121,10 @@ class _LastVectors(nn.Module):
 
     def forward(self, history: Tensor) -> Tensor:
         rows, steps, size = history.shape
-        places = torch.arange(steps).repeat(rows)
-        line = self.network.read(history.reshape(-1, size), places, [(0, rows, steps)])
+        line = self.network.read(history.reshape(-1, size), [(0, rows, steps)])
         return line.reshape(rows, steps, size)[:, -1]
+
+
+def _ages_in(blocks: Blocks) -> Tensor:
+    """(T,) int64 how many events of its sequence come after each event."""
+    return torch.cat([torch.arange(length).flip(0).repeat(rows) for _, rows, length in blocks])

@@ -43,19 +43,27 @@ class Scores:
     num_items: int
 
 
-def shared_scores(encoded: Tensor, targets: Tensor, negatives: Tensor, table: Tensor) -> Scores:
-    """Dot products of requests with their targets and with the negatives of the step.
+def shared_scores(
+    encoded: Tensor,
+    own: Tensor,
+    others: Tensor,
+    targets: Tensor,
+    negatives: Tensor,
+    num_items: int,
+) -> Scores:
+    """Dot products of requests with their own items and with the negatives of the step.
 
     Args:
         encoded: (T, D).
-        targets: (T,) int64.
+        own: (T, D) vectors of the items that came next.
+        others: (K, D) vectors of the negatives.
+        targets: (T,) int64 numbers of the items that came next.
         negatives: (K,) int64.
-        table: (N, D) item vectors.
+        num_items: N, what the negatives stand for.
     """
-    own = (encoded * functional.embedding(targets, table)).sum(1)
-    others = encoded @ functional.embedding(negatives, table).T
-    others = others.masked_fill(targets[:, None] == negatives, -torch.inf)
-    return Scores(own, others, len(table))
+    scores = encoded @ others.T
+    hits = targets[:, None] == negatives
+    return Scores((encoded * own).sum(1), scores.masked_fill(hits, -torch.inf), num_items)
 
 
 def sampled_softmax(scores: Scores, log_q: FloatArray | None = None) -> Tensor:

@@ -1,7 +1,7 @@
 """What models of item sequences share: their config, how a history becomes scores, what is stored.
 
-A history is read by one ONNX graph into a vector of the size of the items'; the score is their dot
-product. Histories of one length go through the graph together, so nothing is padded and the graph
+A history is read by one ONNX graph into a vector of the size of the items'; the score is their
+cosine. Histories of one length go through the graph together, so nothing is padded and the graph
 knows no padding. Training is torch and lives in ``sequence_training``.
 
 Shapes: B queries, N items with a vector, T steps, D embedding size.
@@ -30,10 +30,11 @@ from serendip.models.sequence_batches import Sequences, pack
 from serendip.models.sparse import open_array
 from serendip.scale.options import TrainOptions
 
-GRAPH_FILE, VECTORS_FILE, VISITOR_FILE = "sequence.onnx", "item_vectors.npy", "visitor.npy"
+GRAPH_FILE, TABLE_FILE, VISITOR_FILE = "sequence.onnx", "items.npy", "visitor.npy"
 INPUT, OUTPUT = "history", "encoded"
 
 _ROWS_AT_ONCE = 4_096
+_SMALLEST = 1e-12
 
 
 class SequenceConfig(Config):
@@ -48,6 +49,9 @@ class SequenceConfig(Config):
     dropout: float = Field(default=0.5, ge=0, lt=1)
     """Share of values that is dropped while training."""
 
+    temperature: float = Field(default=0.07, gt=0)
+    """tau: what is trained are cosines / tau."""
+
     loss: Literal["sampled-softmax", "gbce", "bce"] = "sampled-softmax"
     """What is minimised; see ``sequence_losses``."""
 
@@ -57,19 +61,19 @@ class SequenceConfig(Config):
     calibration: float = Field(default=0.75, ge=0, le=1)
     """t of gBCE."""
 
-    learning_rate: float = Field(default=1e-3, gt=0)
-    """Step size of Adam."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Step size of Adam when training starts; it falls in a straight line over ``epochs``."""
 
     batch_size: int = Field(default=768, ge=1)
     """Events with a successor in a step, about."""
 
-    epochs: int = Field(default=40, ge=1)
+    epochs: int = Field(default=30, ge=1)
     """Most passes over the events."""
 
-    validate_every: int = Field(default=2, ge=1)
+    validate_every: int = Field(default=3, ge=1)
     """Passes between two validations."""
 
-    patience: int = Field(default=3, ge=1)
+    patience: int = Field(default=2, ge=1)
     """Validations without a better nDCG@10 before training stops."""
 
     most_validated: int = Field(default=5_000, ge=0)
@@ -82,18 +86,18 @@ class TrainedSequences:
     """Everything that training leaves behind.
 
     Args:
-        graph: ONNX bytes, item vectors (rows, T, D) -> history vectors (rows, D).
-        item_vectors: (N, D).
-        visitor: (D,) mean history vector, for those who have no history.
+        graph: ONNX bytes, table rows (rows, T, D) -> history vectors (rows, D) of any length.
+        table: (N, D) item embeddings, read as they are and scored as unit vectors.
+        visitor: (D,) unit vector for those who have no history: the middle of all.
     """
 
     graph: bytes
-    item_vectors: FloatArray
+    table: FloatArray
     visitor: FloatArray
 
 
 class SequenceRecommender(Recommender):
-    """Scores items by the dot product of a history's vector with theirs.
+    """Scores items by the cosine of a history's vector with theirs.
 
     Items that come after training have no vector: in a history they are passed over, and their
     score is the lowest of the row.
@@ -106,6 +110,13 @@ class SequenceRecommender(Recommender):
         super().__init__(config)
         self._trained: TrainedSequences
         self._session: Any = None
+        self._unit_items: FloatArray
+
+    @property
+    def item_vectors(self) -> FloatArray:
+        """(N, D) float32 unit vectors of the items that were there in training."""
+        self._require_trained()
+        return self._unit_items
 
     @abstractmethod
     def _fit(self, dataset: Dataset, options: TrainOptions) -> TrainedSequences: ...
@@ -116,12 +127,13 @@ class SequenceRecommender(Recommender):
     def _use(self, trained: TrainedSequences) -> None:
         self._trained = trained
         self._session = open_session(trained.graph)
+        self._unit_items = _unit(trained.table)
 
     def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
-        """(B, D) float32 vectors of what the queries know."""
+        """(B, D) float32 unit vectors: ``encode_queries(q) @ item_vectors.T`` are the scores."""
         self._require_trained()
-        vectors = self._trained.item_vectors
-        sequences = Sequences.of_queries(queries, len(vectors)).last(self.config.max_len)
+        table = self._trained.table
+        sequences = Sequences.of_queries(queries, len(table)).last(self.config.max_len)
         encoded = np.repeat(self._trained.visitor[None], len(queries), 0)
         filled = np.flatnonzero(sequences.lengths)
         packed = pack(sequences, filled)
@@ -129,14 +141,14 @@ class SequenceRecommender(Recommender):
         for first, rows, length in packed.blocks:
             block = steps[first : first + rows * length].reshape(rows, length)
             for start in range(0, rows, _ROWS_AT_ONCE):
-                feed = {INPUT: vectors[block[start : start + _ROWS_AT_ONCE]]}
+                feed = {INPUT: table[block[start : start + _ROWS_AT_ONCE]]}
                 part = self._session.run(None, feed)[0]
-                encoded[packed.rows[end : end + len(part)]] = part
+                encoded[packed.rows[end : end + len(part)]] = _unit(part)
                 end += len(part)
         return encoded
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        vectors = self._trained.item_vectors
+        vectors = self._unit_items
         scores = np.empty((len(queries), self._num_items), np.float32)
         known = scores[:, : len(vectors)]
         np.matmul(self.encode_queries(queries), vectors.T, out=known)
@@ -149,12 +161,18 @@ class SequenceRecommender(Recommender):
 
     def _save(self, folder: Path) -> None:
         (folder / GRAPH_FILE).write_bytes(self._trained.graph)
-        np.save(folder / VECTORS_FILE, self._trained.item_vectors, allow_pickle=False)
+        np.save(folder / TABLE_FILE, self._trained.table, allow_pickle=False)
         np.save(folder / VISITOR_FILE, self._trained.visitor, allow_pickle=False)
 
     def _open(self, folder: Path) -> None:
         graph = read_model(folder / GRAPH_FILE)
-        vectors, visitor = (open_array(folder / file) for file in (VECTORS_FILE, VISITOR_FILE))
-        if vectors.ndim != 2 or visitor.shape != vectors.shape[1:]:
+        table, visitor = (open_array(folder / file) for file in (TABLE_FILE, VISITOR_FILE))
+        if table.ndim != 2 or visitor.shape != table.shape[1:]:
             raise ArtefactError(f"{folder} holds vectors of shapes that do not fit together.")
-        self._use(TrainedSequences(graph, vectors, visitor))
+        self._use(TrainedSequences(graph, table, visitor))
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
+    """Rows of length 1; a row of zeros stays one."""
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _SMALLEST)
+    return np.asarray(vectors / lengths, dtype=np.float32)

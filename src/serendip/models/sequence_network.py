@@ -23,23 +23,32 @@ class SequenceNetwork(nn.Module, ABC):
 
     def __init__(self, num_items: int, config: SequenceConfig) -> None:
         super().__init__()
-        self.dropout = config.dropout
+        self.dropout, self.temperature = config.dropout, config.temperature
         self.items = nn.Parameter(torch.randn(num_items, config.embedding_size) * 0.02)
 
-    def forward(self, items: Tensor, places: Tensor, blocks: Blocks) -> Tensor:
-        """Vectors (T, D) of each sequence up to each of its events.
+    def forward(self, items: Tensor, blocks: Blocks) -> Tensor:
+        """Vectors (T, D) of each sequence up to each of its events, of length 1 / temperature.
 
         Args:
             items: (T,) int64.
-            places: (T,) int64 place of each event in its sequence.
             blocks: where the sequences stand.
         """
-        return self.read(functional.embedding(items, self.items), places, blocks)
+        read = self.read(functional.embedding(items, self.items), blocks)
+        return functional.normalize(read, dim=1) / self.temperature
+
+    def vectors(self, items: Tensor) -> Tensor:
+        """Unit vectors (U, D) that items (U,) are scored by."""
+        return functional.normalize(functional.embedding(items, self.items), dim=1)
 
     @abstractmethod
-    def read(self, line: Tensor, places: Tensor, blocks: Blocks) -> Tensor:
-        """As ``forward``, from item vectors (T, D)."""
+    def read(self, line: Tensor, blocks: Blocks) -> Tensor:
+        """From table rows (T, D) to vectors (T, D) of any length."""
 
     @abstractmethod
     def graph(self) -> bytes:
-        """ONNX: item vectors (rows, steps, D) -> vectors (rows, D) after the last step."""
+        """ONNX of ``read``: rows (rows, steps, D) -> vectors (rows, D) after the last step."""
+
+
+def places_in(blocks: Blocks) -> Tensor:
+    """(T,) int64 place of each event in its sequence, from 0."""
+    return torch.cat([torch.arange(length).repeat(rows) for _, rows, length in blocks])

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from serendip.data.arrays import IntArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.models.sequence_batches import (
     LongArray,
@@ -40,6 +40,8 @@ from serendip.scale.threads import num_threads
 _READ_AT_ONCE, _RANKED_AT_ONCE = 1_024, 128
 _HELD_SHARE, _LEAST_HELD_FROM = 0.1, 3
 _TOP = 10
+_SMALLEST = 1e-12
+_LEAST_RATE = 0.02
 
 
 def train_sequences(
@@ -106,28 +108,37 @@ class SequenceTraining:
         """Every event with a successor once."""
         self.module.train()
         windows = self.past.windows(self.config.max_len, self.random)
-        for batch in batches(windows, self.config.batch_size, self.random):
+        drawn = list(batches(windows, self.config.batch_size, self.random))
+        for step, batch in enumerate(drawn):
+            self._rate(number + step / len(drawn))
             loss = self.loss(batch)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
+
+    def _rate(self, passes: float) -> None:
+        """A straight line from the config's step size to nearly nothing after the last pass."""
+        share = max(_LEAST_RATE, 1 - passes / self.config.epochs)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.learning_rate * share
 
     def loss(self, batch: Packed) -> Tensor:
         """Mean loss of a batch's events."""
         encoded = self._encode(self.past, batch)
         targets = torch.from_numpy(self.past.items[batch.events + 1])
         negatives = draw_negatives(self.num_items, self.config.num_negatives, self.random)
-        table = self.module.items
+        others = self.module.vectors(negatives)
         if self.config.loss == "sampled-softmax" and len(negatives) == self.num_items:
-            return full_softmax(encoded, targets, table)
-        scores = shared_scores(encoded, targets, negatives, table)
+            return full_softmax(encoded, targets, others)
+        own = self.module.vectors(targets)
+        scores = shared_scores(encoded, own, others, targets, negatives, self.num_items)
         if self.config.loss == "sampled-softmax":
             return sampled_softmax(scores)
         return gbce(scores, self.config.calibration if self.config.loss == "gbce" else 0.0)
 
     def _encode(self, sequences: Sequences, batch: Packed) -> Tensor:
         items = torch.from_numpy(sequences.items[batch.events])
-        encoded: Tensor = self.module(items, torch.from_numpy(batch.places), batch.blocks)
+        encoded: Tensor = self.module(items, batch.blocks)
         return encoded
 
     @torch.no_grad()
@@ -137,20 +148,21 @@ class SequenceTraining:
             return None
         self.module.eval()
         recent, gain = self.past.last(self.config.max_len), 0.0
+        vectors = self.module.vectors(torch.arange(self.num_items))
         wanted = np.full(len(self.past), self.num_items, np.int64)
         wanted[self.targets.rows] = self.targets.items
         for batch in batches_in_order(recent, self.targets.rows, _READ_AT_ONCE):
             encoded = self._encode(recent, batch)[torch.from_numpy(batch.last)]
             for start in range(0, len(batch.rows), _RANKED_AT_ONCE):
                 part = slice(start, start + _RANKED_AT_ONCE)
-                gain += self._gain(encoded[part], batch.rows[part], wanted[batch.rows[part]])
+                scores = (encoded[part] @ vectors.T).numpy()
+                gain += self._gain(scores, batch.rows[part], wanted[batch.rows[part]])
         return gain / len(self.targets.rows)
 
-    def _gain(self, encoded: Tensor, rows: LongArray, targets: LongArray) -> float:
+    def _gain(self, scores: FloatArray, rows: LongArray, targets: LongArray) -> float:
         """Summed nDCG@10 of some sequences; ties count half."""
         known = targets < self.num_items
-        encoded, rows, targets = encoded[torch.from_numpy(known)], rows[known], targets[known]
-        scores = (encoded @ self.module.items.T).numpy()
+        scores, rows, targets = scores[known], rows[known], targets[known]
         line = np.arange(len(rows))
         own = scores[line, targets][:, None]
         lengths = self.past.lengths[rows]
@@ -166,15 +178,14 @@ class SequenceTraining:
     def finish(self) -> TrainedSequences:
         """Vectors of all items, the mean history and the exported network."""
         self.module.eval()
-        table = self.module.items.detach().numpy()
-        total, count = np.zeros(table.shape[1]), 0
+        table = self.module.items.detach().numpy().copy()
+        total = np.zeros(table.shape[1])
         recent = self.past.last(self.config.max_len)
         everybody = np.arange(len(recent), dtype=np.int32)
         for batch in batches_in_order(recent, everybody, _READ_AT_ONCE):
             total += self._encode(recent, batch)[torch.from_numpy(batch.last)].numpy().sum(0)
-            count += len(batch.rows)
-        visitor = (total / max(1, count)).astype(np.float32)
-        return TrainedSequences(self.module.graph(), table.copy(), visitor)
+        visitor = total / max(float(np.linalg.norm(total)), _SMALLEST)
+        return TrainedSequences(self.module.graph(), table, visitor.astype(np.float32))
 
 
 def digest_of(past: Sequences, targets: StoppingTargets, config: SequenceConfig, seed: int) -> str:

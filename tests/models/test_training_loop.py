@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from serendip.models.training_loop import CHECKPOINT_FILE, Stopping, train_epochs
+from serendip.scale.options import TrainOptions
+
+T = TypeVar("T")
+
+
+class Walk:
+    """A weight that goes its random way; validations are told beforehand."""
+
+    def __init__(self, values: list[float] | None = None) -> None:
+        torch.manual_seed(0)
+        self.module = nn.Linear(2, 1)
+        self.optimiser = torch.optim.Adam(self.module.parameters(), lr=0.1)
+        self.random = np.random.default_rng(0)
+        self.values = values
+        self.epochs: list[int] = []
+
+    def epoch(self, number: int) -> None:
+        self.epochs.append(number)
+        x = torch.randn(4, 2) + float(self.random.normal())
+        loss = self.module(x).square().sum()
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+
+    def validate(self) -> float | None:
+        return None if self.values is None else self.values[self.epochs[-1]]
+
+    def weight(self) -> list[float]:
+        return self.module.weight.detach()[0].tolist()
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class Killer:
+    """Progress that ends the run after some passes."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+
+    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
+        for number, item in enumerate(items):
+            if number == self.after:
+                raise Killed
+            yield item
+
+
+def run(
+    values: list[float] | None,
+    stopping: Stopping,
+    options: TrainOptions | None = None,
+    digest: str = "a",
+) -> Walk:
+    walk = Walk(values)
+    train_epochs(walk, stopping, options or TrainOptions(), digest, "test")
+    return walk
+
+
+def test_the_weights_of_the_best_validation_are_kept() -> None:
+    best = run([0.1, 0.5], Stopping(2, 9))
+    longer = run([0.1, 0.5, 0.3, 0.4], Stopping(4, 9))
+    assert longer.epochs == [0, 1, 2, 3]
+    assert longer.weight() == best.weight()
+
+
+def test_training_stops_when_patience_ends() -> None:
+    assert run([0.5, 0.4, 0.3, 0.9], Stopping(4, 2)).epochs == [0, 1, 2]
+
+
+def test_without_a_validation_the_last_weights_stay() -> None:
+    walk = run(None, Stopping(3, 1))
+    assert walk.epochs == [0, 1, 2]
+    last = Walk()
+    for number in range(3):
+        last.epoch(number)
+    assert walk.weight() == last.weight()
+
+
+def test_validations_may_be_rarer_and_the_last_pass_has_one() -> None:
+    never_seen = 9.0
+    walk = run([never_seen, 0.1, never_seen, 0.2, 0.3], Stopping(5, 9, validate_every=2))
+    assert walk.weight() == run([0.0] * 4 + [0.3], Stopping(5, 9)).weight()
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 4])
+def test_a_killed_run_ends_with_the_numbers_of_a_whole_one(
+    killed_after: int, tmp_path: Path
+) -> None:
+    values, stopping = [0.1, 0.3, 0.2, 0.4, 0.35], Stopping(5, 2)
+    with pytest.raises(Killed):
+        run(values, stopping, TrainOptions(progress=Killer(killed_after), checkpoint=tmp_path))
+    torch.rand(7)
+    resumed = run(values, stopping, TrainOptions(checkpoint=tmp_path))
+    assert resumed.epochs == list(range(killed_after, 5))
+    assert resumed.weight() == run(values, stopping).weight()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_another_training_is_not_continued(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        run(None, Stopping(3, 1), TrainOptions(progress=Killer(2), checkpoint=tmp_path))
+    assert (tmp_path / CHECKPOINT_FILE).exists()
+    walk = run(None, Stopping(3, 1), TrainOptions(checkpoint=tmp_path), digest="b")
+    assert walk.epochs == [0, 1, 2]
