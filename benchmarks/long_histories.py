@@ -17,6 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -51,7 +52,7 @@ def run(workspace: Path, requests: int, seed: int) -> dict[str, object]:
         firsts = {count: _first(engine, count) for count in (SHORT, LONG)}
         chosen = rng.integers(0, len(items), requests + WARM_UP)
         asks: dict[str, Callable[[str, int], object]] = {
-            "home": lambda user, _: engine.recommend("home", user, k=20),
+            "home": lambda user, item: engine.recommend("home", user, k=20),
             "search": lambda user, item: engine.search(titles[item], user, k=20),
             "similar": lambda user, item: engine.similar(items[item], user, k=20),
         }
@@ -80,7 +81,7 @@ def _first(engine: Engine, count: int) -> float:
     """Median milliseconds of the first home request of each user."""
     engine.recommend("home", k=20)
     taken = [
-        _timed(lambda user: engine.recommend("home", user, k=20), f"{count}-{number}")[0]
+        _timed(partial(engine.recommend, "home", f"{count}-{number}", k=20))[0]
         for number in range(USERS)
     ]
     return round(median(taken), 2)
@@ -92,8 +93,8 @@ def _measured(ask: Callable[[str, int], object], items: list[int]) -> dict[str, 
     for number, item in enumerate(items):
         for count, times in taken.items():
             user = f"{count}-{number % USERS}"
-            times.append(_timed(lambda who, what=item: ask(who, what), user))
-    found = {}
+            times.append(_timed(partial(ask, user, item)))
+    found: dict[str, float] = {}
     for place, kind in enumerate(("wall", "cpu")):
         both = [median(one[place] for one in taken[count][WARM_UP:]) for count in (SHORT, LONG)]
         found |= {f"{kind}_{count}": round(v, 2) for count, v in zip(taken, both, strict=True)}
@@ -101,10 +102,10 @@ def _measured(ask: Callable[[str, int], object], items: list[int]) -> dict[str, 
     return found
 
 
-def _timed(ask: Callable[[str], object], user: str) -> tuple[float, float]:
+def _timed(ask: Callable[[], object]) -> tuple[float, float]:
     """Milliseconds of wall and of CPU."""
     wall, cpu = time.perf_counter(), time.process_time()
-    ask(user)
+    ask()
     return (time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000
 
 

@@ -288,7 +288,8 @@ class Retriever(Recommender):
         rows = item_nums[moved]
         model = copy.copy(self)
         width = self._codes.shape[1]
-        model._codes = with_rows(self._codes, rows, features.codes[moved, :width])
+        model._codes = self._codes.copy()
+        model._codes[rows] = features.codes[moved, :width]
         model._trained = replace(
             now,
             item_vectors=with_rows(now.item_vectors, rows, vectors[moved]),
@@ -301,8 +302,8 @@ class Retriever(Recommender):
         (folder / CONTEXT_FILE).write_bytes(now.context)
         np.save(folder / VECTORS_FILE, np.stack([now.item_vectors, now.projected]))
         tower = now.tower
-        arrays = {"weight": tower.weight, "bias": tower.bias, "tables": tower.tables}
-        np.savez(folder / TOWER_FILE, **arrays, codes=self._codes)
+        path, codes = folder / TOWER_FILE, self._codes
+        np.savez(path, weight=tower.weight, bias=tower.bias, tables=tower.tables, codes=codes)
 
     def _open(self, folder: Path) -> None:
         context = read_model(folder / CONTEXT_FILE)
