@@ -36,6 +36,7 @@ class InThisProcess:
 
     def __init__(self, most: int = 100) -> None:
         self.names: list[str] = []
+        self.after: Mapping[int, Any] = {}
         self._most = most
 
     def map(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
@@ -44,6 +45,7 @@ class InThisProcess:
     def as_finished(
         self, work: Callable[[Any], Any], tasks: Any, after: Mapping[int, Any] | None = None
     ) -> Iterator[Any]:
+        self.after = after or {}
         for task in tasks:
             if len(self.names) == self._most:
                 raise KeyboardInterrupt
@@ -209,6 +211,26 @@ def test_names_choose_lines_in_the_order_of_the_table() -> None:
         chosen(SEQUENTIAL, "popularity,nothing")
     with pytest.raises(ConfigError, match="names no model"):
         chosen(SEQUENTIAL, " , ")
+
+
+def test_a_row_made_from_others_waits_for_them_and_follows_their_configuration(
+    world: Path, tmp_path: Path
+) -> None:
+    table = {**MODELS, "both": BenchModel("popularity", parts=("item2vec", "popularity"))}
+    assert list(chosen(table, "both")) == ["popularity", "item2vec", "both"]
+    models = chosen(table, "both")
+    one, executor = bench(world, tmp_path, models=models), InThisProcess()
+    run_bench(one, TrainOptions(), executor=executor)
+    assert executor.names == [
+        "popularity (seed 0)",
+        "item2vec (seed 0)",
+        "both (seed 0)",
+        "item2vec (seed 1)",
+    ]
+    assert executor.after[2] == [1, 0]
+    models["item2vec"] = BenchModel("item2vec", {**TINY, "epochs": 1}, random=True)
+    _, names = run(replace(one, models=models, seeds=1))
+    assert names == ["item2vec (seed 0)", "both (seed 0)"]
 
 
 def test_a_model_that_refuses_the_data_is_skipped_with_its_reason(

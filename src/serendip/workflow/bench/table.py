@@ -77,9 +77,8 @@ def chosen(table: Mapping[str, BenchModel], names: str | None) -> dict[str, Benc
     Raises:
         ConfigError: a name is not in the table.
     """
-    table = {name: line for name, line in table.items() if _exists(line)}
     if names is None:
-        return table
+        return dict(table)
     asked = {name.strip() for name in names.split(",") if name.strip()}
     for name in sorted(asked):
         if name not in table:
@@ -88,13 +87,6 @@ def chosen(table: Mapping[str, BenchModel], names: str | None) -> dict[str, Benc
         raise ConfigError(f"--models {names!r} names no model.", f"Known: {', '.join(table)}.")
     asked |= {part for name in asked for part in table[name].parts}
     return {name: line for name, line in table.items() if name in asked}
-
-
-def _exists(line: BenchModel) -> bool:
-    try:
-        return set(line.config) <= set(model_class(line.model).config_class.model_fields)
-    except ConfigError:
-        return False
 
 
 def full_config(line: BenchModel) -> dict[str, Any]:
