@@ -97,14 +97,12 @@ class Packed:
     Args:
         rows: (B,) numbers of the sequences, in the order in which they stand here.
         events: (T,) int64 where each event stands in ``Sequences.items``.
-        places: (T,) int64 place of each event in its sequence.
         last: (B,) int64 where in the line each sequence ends.
         blocks: (first event, sequences, length) of each run of sequences of one length.
     """
 
     rows: LongArray
     events: LongArray
-    places: LongArray
     last: LongArray
     blocks: Sequence[tuple[int, int, int]]
 
@@ -120,16 +118,18 @@ def pack(sequences: Sequences, rows: LongArray) -> Packed:
     distinct, first, count = np.unique(lengths, return_index=True, return_counts=True)
     begins = (ends - lengths)[first]
     blocks = list(zip(begins.tolist(), count.tolist(), distinct.tolist(), strict=True))
-    return Packed(rows, events, places, ends - 1, blocks)
+    return Packed(rows, events, ends - 1, blocks)
 
 
 def batches(sequences: Sequences, size: int, random: np.random.Generator) -> Iterator[Packed]:
     """All sequences once, in random order, in batches of about ``size`` events."""
     order = random.permutation(np.flatnonzero(sequences.lengths))
+    if not len(order):
+        return
     ends = np.cumsum(sequences.lengths[order])
-    count = max(1, round(int(ends[-1]) / size)) if len(ends) else 0
-    number = (ends - 1) * count // max(1, int(ends[-1]) if len(ends) else 0)
-    for rows in np.split(order, np.flatnonzero(np.diff(number)) + 1) if count else ():
+    count = max(1, round(int(ends[-1]) / size))
+    number = (ends - 1) * count // ends[-1]
+    for rows in np.split(order, np.flatnonzero(np.diff(number)) + 1):
         yield pack(sequences, rows)
 
 
