@@ -1,8 +1,20 @@
 from __future__ import annotations
 
-from contract import LocalChangeContract, RecommenderContract
+from typing import Literal
 
+import numpy as np
+import pytest
+import torch
+from contract import LocalChangeContract, RecommenderContract, random_features
+from next_item_world import clock_world
+
+from serendip.config import validate
+from serendip.data.query import History, Query
+from serendip.errors import ConfigError
+from serendip.models.export import open_session
 from serendip.models.sasrec import SASRec, SASRecConfig
+from serendip.models.sasrec_network import SASRecNetwork
+from serendip.models.sequence_model import INPUT
 
 SMALL = SASRecConfig(embedding_size=8, epochs=3, max_len=10, batch_size=32, num_negatives=8)
 
@@ -11,3 +23,76 @@ class TestSASRec(LocalChangeContract, RecommenderContract):
     @classmethod
     def make(cls) -> SASRec:
         return SASRec(SMALL)
+
+
+def network_of(block: Literal["original", "ligr"]) -> SASRecNetwork:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = SASRecConfig(embedding_size=8, num_layers=2, num_heads=2, block=block)
+        network = SASRecNetwork(20, config).eval()
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    return network
+
+
+@pytest.mark.parametrize("block", ["original", "ligr"])
+def test_the_graph_answers_as_the_network_for_every_length(
+    block: Literal["original", "ligr"],
+) -> None:
+    network = network_of(block)
+    session = open_session(network.graph())
+    random = np.random.default_rng(0)
+    for rows, length in [(1, 1), (3, 1), (1, 7), (3, 7), (3, 50)]:
+        history = random.normal(size=(rows, length, 8)).astype(np.float32)
+        with torch.no_grad():
+            line = network.read(torch.from_numpy(history).reshape(-1, 8), [(0, rows, length)])
+        expected = line.reshape(rows, length, 8)[:, -1].numpy()
+        np.testing.assert_allclose(session.run(None, {INPUT: history})[0], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("block", ["original", "ligr"])
+def test_packed_sequences_are_read_as_if_each_were_alone(
+    block: Literal["original", "ligr"],
+) -> None:
+    network = network_of(block)
+    lengths = [2, 2, 5]
+    items = torch.arange(9)
+    together = network(items, [(0, 2, 2), (4, 1, 5)]).split(lengths)
+    for part, own in zip(items.split(lengths), together, strict=True):
+        torch.testing.assert_close(network(part, [(0, 1, len(part))]), own)
+
+
+def test_no_event_sees_what_comes_after_it() -> None:
+    network = network_of("original")
+    first, second = torch.tensor([1, 2, 3, 4]), torch.tensor([1, 2, 3, 9])
+    before, after = (network(items, [(0, 1, 4)]) for items in (first, second))
+    torch.testing.assert_close(before[:3], after[:3])
+    assert not torch.allclose(before[3], after[3])
+
+
+@pytest.mark.parametrize("loss", ["sampled-softmax", "gbce", "bce"])
+def test_it_learns_what_follows_what(
+    loss: Literal["sampled-softmax", "gbce", "bce"],
+) -> None:
+    config = SASRecConfig(
+        embedding_size=16, epochs=40, batch_size=64, learning_rate=0.02, dropout=0.1, loss=loss,
+        num_negatives=8, temperature=0.2, feed_forward=1, patience=9,
+    )  # fmt: skip
+    model = SASRec(config).train(clock_world())
+    hours = np.arange(24, dtype=np.int32)
+    queries = [Query(history=History.of_items(np.asarray([(h - 1) % 24, h]))) for h in hours]
+    right = model.score_all(queries).argmax(1) == (hours + 1) % 24
+    assert right.mean() > 0.5
+
+
+def test_new_items_come_last_and_are_passed_over() -> None:
+    model = SASRec(SMALL).train(clock_world()).with_items(random_features(1, 2))
+    known, newest = (History.of_items(np.asarray(items, np.int32)) for items in ([3], [3, 25]))
+    first, second = model.score_all([Query(history=known), Query(history=newest)])
+    assert np.array_equal(first, second)
+    assert (first[24:] == first[:24].min()).all()
+
+
+def test_heads_must_divide_the_size() -> None:
+    with pytest.raises(ConfigError, match="num_heads = 3"):
+        validate(SASRecConfig, {"num_heads": 3}, "test")

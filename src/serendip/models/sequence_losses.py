@@ -84,7 +84,7 @@ def full_softmax(encoded: Tensor, targets: Tensor, table: Tensor) -> Tensor:
     return functional.cross_entropy(encoded @ table.T, targets)
 
 
-def gbce(scores: Scores, calibration: float) -> Tensor:
+def gbce(scores: Scores, calibration: float, bias: float = 0.0) -> Tensor:
     """Binary cross-entropy whose own item counts less, as sampling makes negatives too rare.
 
     gSASRec (Petrov and Macdonald, 2023): with a = K / (N - 1) the own item's log-sigmoid is
@@ -93,8 +93,9 @@ def gbce(scores: Scores, calibration: float) -> Tensor:
     Args:
         scores: of one step.
         calibration: t in [0, 1]; 0 = plain binary cross-entropy, 1 = as if nothing were sampled.
+        bias: added to all scores; cosines need one, or all items are pushed to one side.
     """
     share = min(1.0, scores.others.shape[1] / max(1, scores.num_items - 1))
     weight = share * (calibration * (1 - 1 / share) + 1 / share)
-    own = weight * functional.softplus(-scores.own)
-    return (own + functional.softplus(scores.others).sum(1)).mean()
+    own = weight * functional.softplus(-scores.own - bias)
+    return (own + functional.softplus(scores.others + bias).sum(1)).mean()

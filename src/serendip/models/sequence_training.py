@@ -8,6 +8,7 @@ are held back for that. The weights of the best validation are kept.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -134,7 +135,8 @@ class SequenceTraining:
         scores = shared_scores(encoded, own, others, targets, negatives, self.num_items)
         if self.config.loss == "sampled-softmax":
             return sampled_softmax(scores)
-        return gbce(scores, self.config.calibration if self.config.loss == "gbce" else 0.0)
+        calibration = self.config.calibration if self.config.loss == "gbce" else 0.0
+        return gbce(scores, calibration, bias=-math.log(len(negatives)))
 
     def _encode(self, sequences: Sequences, batch: Packed) -> Tensor:
         items = torch.from_numpy(sequences.items[batch.events])

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+import torch
+from contract import small_world
+from next_item_world import clock_world
+
+from serendip.data.dataset import HeldOut
+from serendip.models.gru4rec import GRU4RecConfig
+from serendip.models.gru4rec_network import GRU4RecNetwork
+from serendip.models.sequence_model import TrainedSequences
+from serendip.models.sequence_training import SequenceTraining, past_and_targets, train_sequences
+from serendip.scale.options import TrainOptions
+
+T = TypeVar("T")
+
+CONFIG = GRU4RecConfig(
+    embedding_size=8, epochs=4, validate_every=1, max_len=10, batch_size=32, num_negatives=4
+)
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+class Killer:
+    """Progress that ends the run after two passes."""
+
+    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
+        for number, item in enumerate(items):
+            if number == 2:
+                raise Killed
+            yield item
+
+
+def train(options: TrainOptions) -> TrainedSequences:
+    dataset = small_world()
+    return train_sequences(
+        lambda: GRU4RecNetwork(dataset.num_items, CONFIG), dataset, CONFIG, options
+    )
+
+
+def test_a_killed_training_ends_with_the_numbers_of_a_whole_one(tmp_path: Path) -> None:
+    whole = train(TrainOptions(seed=2))
+    with pytest.raises(Killed):
+        train(TrainOptions(seed=2, progress=Killer(), checkpoint=tmp_path))
+    assert list(tmp_path.iterdir())
+    resumed = train(TrainOptions(seed=2, checkpoint=tmp_path))
+    assert np.array_equal(resumed.table, whole.table)
+    assert np.array_equal(resumed.visitor, whole.visitor)
+    assert resumed.graph == whole.graph
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_training_with_another_seed_does_not_continue(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        train(TrainOptions(seed=2, progress=Killer(), checkpoint=tmp_path))
+    other = train(TrainOptions(seed=3, checkpoint=tmp_path))
+    assert np.array_equal(other.table, train(TrainOptions(seed=3)).table)
+
+
+def test_training_leaves_torchs_random_state_alone() -> None:
+    before = torch.get_rng_state()
+    train(TrainOptions())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_given_targets_are_not_learned_from_and_nothing_is_held_back() -> None:
+    held = HeldOut(np.asarray([3, 5], np.int32), np.asarray([7, 99], np.int32))
+    dataset = small_world().with_validation(held)
+    past, targets = past_and_targets(dataset, 5, np.random.default_rng(0))
+    assert past.lengths.sum() == len(dataset.events)
+    assert (targets.rows.tolist(), targets.items.tolist()) == ([3, 5], [7, 99])
+
+
+def test_last_events_of_a_tenth_of_the_users_are_held_back() -> None:
+    dataset = clock_world(num_users=50)
+    past, targets = past_and_targets(dataset, 1000, np.random.default_rng(0))
+    assert len(targets.rows) == 5
+    for user, item in zip(targets.rows.tolist(), targets.items.tolist(), strict=True):
+        history = dataset.history(user).item_nums
+        assert history[-1] == item
+        assert past.lengths[user] == len(history) - 1
+
+
+def test_validation_is_the_ndcg_of_a_ranking_without_the_history() -> None:
+    dataset = small_world()
+    unknown = dataset.num_items
+    users = np.arange(12, dtype=np.int32)
+    wanted = np.asarray([28, 29, 3, unknown, *range(8, 16)], np.int32)
+    dataset = replace(dataset, validation=HeldOut(users, wanted))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        training = SequenceTraining(GRU4RecNetwork(30, CONFIG), dataset, CONFIG, 0)
+    network, gains = training.module, []
+    for user, item in zip(users, wanted.tolist(), strict=True):
+        history = dataset.history(int(user)).item_nums.astype(np.int64)
+        recent = torch.from_numpy(history[-CONFIG.max_len :])
+        with torch.no_grad():
+            encoded = network.eval()(recent, [(0, 1, len(recent))])[-1]
+            scores = (network.vectors(torch.arange(30)) @ encoded).tolist()
+        if item == unknown:
+            gains.append(0.0)
+            continue
+        rivals = set(range(30)) - set(history.tolist()) - {item}
+        rank = sum(scores[rival] > scores[item] for rival in rivals)
+        gains.append(1 / np.log2(rank + 2) if rank < 10 else 0.0)
+    assert training.validate() == pytest.approx(np.mean(gains))
