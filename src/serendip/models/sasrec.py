@@ -29,7 +29,7 @@ class SASRecConfig(SequenceConfig):
     num_heads: int = Field(default=1, ge=1)
     """Attention heads; must divide ``embedding_size``."""
 
-    feed_forward: int = Field(default=4, ge=1)
+    feed_forward: int = Field(default=1, ge=1)
     """Width of a block's inner layer, in multiples of ``embedding_size``."""
 
     @model_validator(mode="after")

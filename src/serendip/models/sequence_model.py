@@ -40,13 +40,13 @@ _SMALLEST = 1e-12
 class SequenceConfig(Config):
     """Sizes and training that the models of sequences share."""
 
-    embedding_size: int = Field(default=128, ge=1)
+    embedding_size: int = Field(default=256, ge=1)
     """D, size of item and history vectors."""
 
     max_len: int = Field(default=50, ge=1)
     """Most recent events of a history that are read."""
 
-    dropout: float = Field(default=0.5, ge=0, lt=1)
+    dropout: float = Field(default=0.4, ge=0, lt=1)
     """Share of values that is dropped while training."""
 
     temperature: float = Field(default=0.07, gt=0)
@@ -61,16 +61,16 @@ class SequenceConfig(Config):
     calibration: float = Field(default=0.75, ge=0, le=1)
     """t of gBCE."""
 
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     """Step size of Adam when training starts; it falls in a straight line over ``epochs``."""
 
     batch_size: int = Field(default=768, ge=1)
     """Events with a successor in a step, about."""
 
-    epochs: int = Field(default=30, ge=1)
+    epochs: int = Field(default=24, ge=1)
     """Most passes over the events."""
 
-    validate_every: int = Field(default=3, ge=1)
+    validate_every: int = Field(default=4, ge=1)
     """Passes between two validations."""
 
     patience: int = Field(default=2, ge=1)
