@@ -185,6 +185,18 @@ class Dataset:
         """A copy that carries query examples."""
         return replace(self, queries=queries)
 
+    def without_last_events(self) -> Dataset:
+        """All but the last event of each user with three or more; those become the targets."""
+        order = np.argsort(self.events.users, kind="stable")
+        users = self.events.users[order]
+        is_last = np.append(users[1:] != users[:-1], True)[: len(users)]
+        counts = np.bincount(users, minlength=self.num_users)
+        last = order[is_last & (counts[users] >= 3)]
+        kept = np.ones(len(users), np.bool_)
+        kept[last] = False
+        held = HeldOut(self.events.users[last], self.events.items[last])
+        return replace(self, events=self.events.rows(kept), validation=held, _by_user={})
+
     def with_validation(self, validation: HeldOut) -> Dataset:
         """A copy that carries targets to stop training by."""
         return replace(self, validation=validation)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serendip.scale.progress import Progress, SilentProgress
@@ -25,3 +25,9 @@ class TrainOptions:
     progress: Progress = field(default_factory=SilentProgress)
     checkpoint: Path | None = None
     device: str = "cpu"
+
+    def inside(self, name: str) -> TrainOptions:
+        """The same for a part of a training, whose state has a folder of its own."""
+        if self.checkpoint is None:
+            return self
+        return replace(self, checkpoint=self.checkpoint / name)

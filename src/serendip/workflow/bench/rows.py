@@ -14,13 +14,14 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import ItemFeatures
 from serendip.errors import DataError, UnsupportedError
 from serendip.evaluate.full_ranking import LABELS, FullRanking, estimates_of_ranks, rank_all
-from serendip.models import model_class
+from serendip.models import model_class, open_model
 from serendip.models.base import Recommender
+from serendip.models.blend import Blend, BlendConfig
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock, peak_memory_mb
 from serendip.workflow.bench.exposure import TOP, exposure
 from serendip.workflow.bench.sequences import read_sequences
-from serendip.workflow.bench.spent import Spent
+from serendip.workflow.bench.spent import Spent, with_parts, write_costs
 from serendip.workflow.bench.table import SEMANTIC_IDS, BenchModel
 from serendip.workflow.bench.trial import Asked, Trial, cold_trial, sequential_trial
 
@@ -89,9 +90,11 @@ def _row(task: RowTask) -> dict[str, Any]:
     folder = prepared(Path(task.folder), task.digest)
     checkpoint = folder / CHECKPOINT_FOLDER
     spent = Spent(folder, resumes=checkpoint.exists())
-    model = _trained(task, trial, TrainOptions(task.seed, spent, checkpoint))
-    train_cpu, train_wall = spent.seconds()
+    model, new = _trained(task, trial, TrainOptions(task.seed, spent, checkpoint))
+    costs = with_parts(spent.seconds(), task.parts)
+    write_costs(folder, costs)
     model.save(folder / MODEL_FOLDER)
+    model = model.with_items(new)
     clock = StageClock()
     with clock.stage("score"):
         test = _ranked(model, trial.test, TOP if is_cold else 0)
@@ -105,8 +108,7 @@ def _row(task: RowTask) -> dict[str, Any]:
         "valid_R@10": validation["R@10"].value,
         "valid_N@10": validation["N@10"].value,
         "valid_users": validation["R@10"].n,
-        "train_cpu_s": train_cpu,
-        "train_wall_s": train_wall,
+        **costs,
         "score_cpu_s": score.cpu_s,
         "score_wall_s": score.wall_s,
         "peak_mb": round(peak, 1),
@@ -136,13 +138,26 @@ def prepared(folder: Path, digest: str) -> Path:
     return folder
 
 
-def _trained(task: RowTask, trial: Trial, options: TrainOptions) -> Recommender:
-    """A model of the training part that also knows all other items."""
+def _trained(
+    task: RowTask, trial: Trial, options: TrainOptions
+) -> tuple[Recommender, ItemFeatures]:
+    """A model of the training part, and the features of all other items."""
     known, new = _features(task, trial)
-    kind = model_class(task.line.model)
-    model = kind(kind.config_class(**task.line.config))
     dataset = trial.train if task.line.reads == "events" else trial.train.with_features(known)
-    return model.train(dataset, options).with_items(new)
+    return _untrained(task).train(dataset, options), new
+
+
+def _untrained(task: RowTask) -> Recommender:
+    """The model of a line; a blend has those of its parts that rows have trained."""
+    kind = model_class(task.line.model)
+    config = kind.config_class(**task.line.config)
+    if not isinstance(config, BlendConfig):
+        return kind(config)
+    trained = {
+        name: open_model(config.parts[name].model, Path(folder) / MODEL_FOLDER)
+        for name, folder in task.parts.items()
+    }
+    return Blend(config, trained)
 
 
 def _features(task: RowTask, trial: Trial) -> tuple[ItemFeatures, ItemFeatures]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from serendip.workflow.bench.files import write_whole
 
 T = TypeVar("T")
 
-_SPENT_FILE = "spent.json"
+_SPENT_FILE, COSTS_FILE = "spent.json", "costs.json"
 
 
 class Spent:
@@ -42,6 +42,35 @@ class Spent:
             for before, then, start in zip(self._before, now, self._start, strict=True)
         )
         return cpu, wall
+
+
+def with_parts(own: tuple[float, float], folders: Mapping[str, str]) -> dict[str, Any]:
+    """The costs of a row: its own and, where it is made from other rows, all of theirs.
+
+    Args:
+        own: CPU and wall seconds.
+        folders: name -> folder of the rows that it is made from; they left their costs there.
+    """
+    parts = {name: _costs(Path(folder)) for name, folder in folders.items()}
+    cpu, wall = (
+        round(seconds + sum(part[place] for part in parts.values()), 3)
+        for place, seconds in enumerate(own)
+    )
+    costs: dict[str, Any] = {"train_cpu_s": cpu, "train_wall_s": wall}
+    if parts:
+        both = {name: {"train_cpu_s": c, "train_wall_s": w} for name, (c, w) in parts.items()}
+        costs["parts"] = {"itself": {"train_cpu_s": own[0], "train_wall_s": own[1]}, **both}
+    return costs
+
+
+def write_costs(folder: Path, costs: Mapping[str, Any]) -> None:
+    """Leave a row's costs in its folder, for rows that are made from it."""
+    write_whole(folder / COSTS_FILE, json.dumps([costs["train_cpu_s"], costs["train_wall_s"]]))
+
+
+def _costs(folder: Path) -> tuple[float, float]:
+    cpu, wall = json.loads((folder / COSTS_FILE).read_text(encoding="utf-8"))
+    return float(cpu), float(wall)
 
 
 def _read(path: Path) -> tuple[float, float]:

@@ -43,10 +43,20 @@ class BenchModel:
 
 
 _STEPS = {"num_gaps": 3, "decay": 0.5}
-_RETRIEVER = {"embedding_size": 128, "epochs": 20, "slots": 0}
+_RETRIEVER = {
+    "embedding_size": 128,
+    "epochs": 12,
+    "dropout": 0.3,
+    "num_negatives": 512,
+    "learning_rate": 4e-3,
+    "slots": 0,
+    "blind_share": 0.0,
+    "id_scale": 0.02,
+    "code_scale": 0.02,
+}
 _ITEM_MODES = ("id", "content", "codes", "content+codes", "content+codes+id")
 
-SEQUENTIAL: dict[str, BenchModel] = {
+_SINGLE: dict[str, BenchModel] = {
     "popularity": BenchModel("popularity"),
     "item-knn": BenchModel("item-knn"),
     "ease": BenchModel("ease"),
@@ -59,6 +69,32 @@ SEQUENTIAL: dict[str, BenchModel] = {
     "sasrec": BenchModel("sasrec", random=True),
     "retriever": BenchModel("retriever", _RETRIEVER, "content and codes", random=True),
 }
+
+_BLENDED = (
+    "popularity",
+    "item-knn",
+    "transitions",
+    "transitions+content",
+    "sasrec",
+    "retriever",
+)
+
+
+def _blend() -> BenchModel:
+    """Rows of the table and two cheap parts of its own, one network above them."""
+    own = {
+        "content": {"model": "content"},
+        "spread": {"model": "transitions", "config": {"decay": 0.5}},
+    }
+    rows = {
+        name: {"model": _SINGLE[name].model, "config": dict(_SINGLE[name].config)}
+        for name in _BLENDED
+    }
+    config = {"parts": {**own, **rows}}
+    return BenchModel("blend", config, "content and codes", random=True, parts=_BLENDED)
+
+
+SEQUENTIAL: dict[str, BenchModel] = {**_SINGLE, "blend": _blend()}
 """``serendip bench sequential``: name of the row -> model."""
 
 COLD: dict[str, BenchModel] = {

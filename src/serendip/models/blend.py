@@ -1,0 +1,222 @@
+"""The blend: several models propose, one small network that knows them all decides.
+
+Each part names its best items for a request; what the parts say of these candidates goes through a
+perceptron that was trained, by softmax among the candidates, on what came next for users after the
+parts' training ended. No single scale or weight could do that: how far a co-occurrence is to be
+trusted depends on how sure the sequence model is, and the other way round (stacked generalisation,
+Wolpert 1992; here listwise).
+
+Shapes: B queries, N items, C candidates, F features, H hidden size.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from pydantic import Field
+
+from serendip.config import Config, validate
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.query import Query
+from serendip.errors import ArtefactError, DataError
+from serendip.models import model_class, open_model
+from serendip.models.base import Recommender
+from serendip.models.blend_features import PER_PART, PER_QUERY, Candidates, candidates_of
+from serendip.scale.options import TrainOptions
+
+PARTS_FOLDER, NETWORK_FILE = "parts", "network.npz"
+
+_QUERIES_AT_ONCE = 256
+
+
+class BlendPart(Config):
+    """One model of the blend."""
+
+    model: str
+    """Its name in the registry."""
+
+    config: dict[str, Any] = Field(default_factory=dict)
+    """What differs from the defaults of its config."""
+
+
+_DEFAULT_PARTS = {
+    "popularity": BlendPart(model="popularity"),
+    "item-knn": BlendPart(model="item-knn"),
+    "transitions": BlendPart(model="transitions", config={"mode": "plain", "decay": 0.5}),
+    "spread": BlendPart(model="transitions", config={"mode": "spread", "decay": 0.5}),
+    "content": BlendPart(model="content"),
+    "retriever": BlendPart(model="retriever"),
+}
+
+
+class BlendConfig(Config):
+    """Which models, and the network above them."""
+
+    parts: dict[str, BlendPart] = Field(default=_DEFAULT_PARTS, min_length=1)
+    """The models by a name of one's own. Where no part proposes an item, the last one orders it."""
+
+    num_candidates: int = Field(default=60, ge=1)
+    """Best items taken from each part."""
+
+    hidden_size: int = Field(default=128, ge=1)
+    """H; the second hidden layer has half of it."""
+
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the first hidden layer that is dropped while training."""
+
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """Highest step size of one cycle."""
+
+    reg: float = Field(default=1e-3, ge=0)
+    """Decoupled weight decay."""
+
+    epochs: int = Field(default=8, ge=1)
+    """Passes over the users."""
+
+    batch_size: int = Field(default=64, ge=1)
+    """Users of a step."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlendNetwork:
+    """The trained perceptron as plain arrays.
+
+    Args:
+        mean, scale: (F,) of the features.
+        layers: weight (in, out) and bias (out,) of each layer; the last one has one output.
+    """
+
+    mean: FloatArray
+    scale: FloatArray
+    layers: Sequence[tuple[FloatArray, FloatArray]]
+
+    def __call__(self, features: FloatArray) -> FloatArray:
+        """Features (..., F) -> values (...)."""
+        hidden = (features - self.mean) / self.scale
+        for weight, bias in self.layers[:-1]:
+            hidden = hidden @ weight + bias
+            hidden = hidden / (1 + np.exp(-np.clip(hidden, -60, 60)))
+        weight, bias = self.layers[-1]
+        return np.asarray((hidden @ weight + bias)[..., 0], dtype=np.float32)
+
+
+def fused_by_rank(num_parts: int) -> BlendNetwork:
+    """The network that trusts every part alike: it sums the logarithms of the ranks."""
+    size = num_parts * PER_PART + PER_QUERY
+    weight = np.zeros((size, 1), np.float32)
+    weight[PER_PART - 1 : -PER_QUERY : PER_PART] = 1.0
+    layer = (weight, np.zeros(1, np.float32))
+    return BlendNetwork(np.zeros(size, np.float32), np.ones(size, np.float32), [layer])
+
+
+class Blend(Recommender):
+    """Scores the candidates of its parts by a network; all other items come after them.
+
+    Args:
+        config: parts and network.
+        trained: parts that are trained already, by their name in the config, on the same dataset
+            that this model will be trained on, which then must carry validation targets.
+    """
+
+    name: ClassVar[str] = "blend"
+    config_class: ClassVar[type[Config]] = BlendConfig
+    zero_means_unknown: ClassVar[bool] = False
+    config: BlendConfig
+
+    def __init__(
+        self, config: BlendConfig | None = None, trained: Mapping[str, Recommender] | None = None
+    ) -> None:
+        super().__init__(config)
+        self._given = dict(trained or {})
+        self._parts: dict[str, Recommender] = {}
+        self._network: BlendNetwork
+
+    def _train(self, dataset: Dataset, options: TrainOptions) -> None:
+        from serendip.models.blend_training import train_network
+
+        if dataset.validation is not None:
+            self._parts = self._fit_parts(dataset, options)
+            self._network = train_network(self.candidates, dataset, self.config, options)
+            return
+        if self._given:
+            raise DataError(
+                "a blend of trained models needs targets that they have not seen.",
+                "Give a dataset with validation targets, or let the blend train its parts.",
+            )
+        past = dataset.without_last_events()
+        self._parts = self._fit_parts(past, options)
+        self._network = train_network(self.candidates, past, self.config, options)
+        self._parts = self._fit_parts(dataset, options)
+
+    def _fit_parts(self, dataset: Dataset, options: TrainOptions) -> dict[str, Recommender]:
+        parts = {}
+        for name, part in self.config.parts.items():
+            kind = model_class(part.model)
+            config = validate(kind.config_class, part.config, f"blend: parts.{name}.config")
+            model = self._given.get(name)
+            parts[name] = model or kind(config).train(dataset, options.inside(name))
+        return parts
+
+    def candidates(self, queries: Sequence[Query]) -> Candidates:
+        """What the parts propose, and say of it."""
+        scores = [part.score_all(queries) for part in self._parts.values()]
+        return candidates_of(queries, scores, self.config.num_candidates)
+
+    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
+        starts = range(0, len(queries), _QUERIES_AT_ONCE)
+        return np.concatenate(
+            [self._score_some(queries[start : start + _QUERIES_AT_ONCE]) for start in starts]
+        )
+
+    def _score_some(self, queries: Sequence[Query]) -> FloatArray:
+        scores = [part.score_all(queries) for part in self._parts.values()]
+        found = candidates_of(queries, scores, self.config.num_candidates)
+        values = self._network(found.features)
+        lowest = np.where(found.real, values, np.inf).min(1, keepdims=True)
+        lowest = np.where(np.isfinite(lowest), lowest, 0.0)
+        below = scores[-1].max(1, keepdims=True) - scores[-1]
+        answer: FloatArray = (lowest - 1 - below / (1 + below)).astype(np.float32)
+        rows, places = np.nonzero(found.real)
+        answer[rows, found.items[rows, places]] = values[rows, places]
+        return answer
+
+    def _with_items(self, features: ItemFeatures) -> Self:
+        return self._with_parts({name: p.with_items(features) for name, p in self._parts.items()})
+
+    def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
+        return self._with_parts(
+            {name: p.with_changed_items(item_nums, features) for name, p in self._parts.items()}
+        )
+
+    def _with_parts(self, parts: dict[str, Recommender]) -> Self:
+        model = copy.copy(self)
+        model._parts = parts
+        return model
+
+    def _save(self, folder: Path) -> None:
+        for name, part in self._parts.items():
+            part.save(folder / PARTS_FOLDER / name)
+        network = self._network
+        arrays: dict[str, Any] = {"mean": network.mean, "scale": network.scale}
+        for place, (weight, bias) in enumerate(network.layers):
+            arrays |= {f"weight{place}": weight, f"bias{place}": bias}
+        np.savez(folder / NETWORK_FILE, **arrays)
+
+    def _open(self, folder: Path) -> None:
+        self._parts = {
+            name: open_model(part.model, folder / PARTS_FOLDER / name)
+            for name, part in self.config.parts.items()
+        }
+        try:
+            with np.load(folder / NETWORK_FILE, allow_pickle=False) as stored:
+                count = sum(key.startswith("weight") for key in stored)
+                layers = [(stored[f"weight{at}"], stored[f"bias{at}"]) for at in range(count)]
+                self._network = BlendNetwork(stored["mean"], stored["scale"], layers)
+        except (OSError, ValueError, KeyError) as error:
+            raise ArtefactError(f"{folder} holds no readable blend: {error}.") from None

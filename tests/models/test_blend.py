@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from contract import RecommenderContract, queries_of, random_features, small_world
+
+from serendip.config import validate
+from serendip.data.dataset import Dataset
+from serendip.data.query import History, Query
+from serendip.errors import DataError
+from serendip.models.blend import Blend, BlendConfig, BlendNetwork, BlendPart, fused_by_rank
+from serendip.models.blend_features import PER_PART, candidates_of
+from serendip.models.transitions import Transitions, TransitionsConfig
+from serendip.scale.options import TrainOptions
+
+SMALL = BlendConfig(
+    parts={
+        "popularity": BlendPart(model="popularity"),
+        "transitions": BlendPart(model="transitions", config={"mode": "plain"}),
+        "content": BlendPart(model="content"),
+    },
+    num_candidates=8,
+    hidden_size=8,
+    epochs=3,
+)
+
+
+class TestBlend(RecommenderContract):
+    @classmethod
+    def make(cls) -> Blend:
+        return Blend(SMALL)
+
+    def test_new_items_leave_the_old_scores_alone(self, model: Blend, dataset: Dataset) -> None:
+        """Other than its parts: a candidate's rank depends on who else is there."""
+        more = model.with_items(random_features(9, 4))
+        asked = queries_of(dataset)
+        assert more.score_all(asked).shape == (len(asked), dataset.num_items + 4)
+        for name, part in more._parts.items():
+            np.testing.assert_allclose(
+                part.score_all(asked)[:, : dataset.num_items],
+                model._parts[name].score_all(asked),
+                atol=self.tolerance,
+            )
+
+
+def query(history: list[int], exclude: list[int]) -> Query:
+    return Query(
+        history=History.of_items(np.asarray(history)), exclude=np.asarray(exclude, np.int32)
+    )
+
+
+def test_candidates_are_the_best_of_every_part_without_excluded_ones() -> None:
+    first = np.asarray([[0.0, 3.0, 2.0, 1.0, 0.0]], np.float32)
+    second = np.asarray([[9.0, 8.0, 0.0, 0.0, 7.0]], np.float32)
+    found = candidates_of([query([1], [1])], [first, second], 2)
+    assert found.items[found.real].tolist() == [0, 2, 3, 4]
+    assert first[0, 1] == 3.0
+
+
+def test_features_say_how_much_how_far_below_the_best_how_probable_and_which_place() -> None:
+    scores = np.log(np.asarray([[1.0, 2.0, 5.0]], np.float32))
+    found = candidates_of([query([0, 0, 0], [])], [scores], 3)
+    own, below, probability, place = found.features[0, :, :PER_PART].T
+    np.testing.assert_allclose(own, np.log([1, 2, 5]), rtol=1e-6)
+    np.testing.assert_allclose(below, np.log([1 / 5, 2 / 5, 1]), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.exp(probability), [1 / 8, 2 / 8, 5 / 8], rtol=1e-5)
+    np.testing.assert_allclose(place, -np.log1p([2, 1, 0]), rtol=1e-6)
+    np.testing.assert_allclose(found.features[0, :, -1], np.log(4), rtol=1e-6)
+
+
+def test_with_nothing_to_learn_from_ranks_are_fused() -> None:
+    first = np.asarray([[3.0, 2.0, 1.0]], np.float32)
+    second = np.asarray([[2.0, 3.0, 1.0]], np.float32)
+    found = candidates_of([query([], [])], [first, second], 3)
+    values = fused_by_rank(2)(found.features)[0]
+    np.testing.assert_allclose(values, -np.log([2, 2, 9]), rtol=1e-6)
+
+
+def test_a_query_that_excludes_everything_has_no_candidates() -> None:
+    found = candidates_of([query([], [0, 1])], [np.zeros((1, 2), np.float32)], 2)
+    assert not found.real.any()
+
+
+def test_the_network_is_a_perceptron_of_silu() -> None:
+    layers = [
+        (np.asarray([[1.0, -1.0]], np.float32), np.zeros(2, np.float32)),
+        (np.asarray([[2.0], [1.0]], np.float32), np.asarray([0.5], np.float32)),
+    ]
+    network = BlendNetwork(np.ones(1, np.float32), np.full(1, 2.0, np.float32), layers)
+    x = (3.0 - 1.0) / 2.0
+    expected = 2 * x / (1 + np.exp(-x)) - x / (1 + np.exp(x)) + 0.5
+    np.testing.assert_allclose(network(np.asarray([[3.0]], np.float32)), [expected], rtol=1e-6)
+
+
+def followers(num_users: int = 300, num_items: int = 40) -> Dataset:
+    """Item 2k is followed by 2k+1; content and popularity say nothing of it."""
+    world = small_world(num_items=num_items, num_users=num_users, num_events=10)
+    random = np.random.default_rng(0)
+    pairs = random.integers(0, num_items // 2 - 1, (num_users, 3))
+    items = np.stack([2 * pairs, 2 * pairs + 1], 2).reshape(num_users, 6).astype(np.int32)
+    events = replace(
+        world.events,
+        users=np.repeat(np.arange(num_users, dtype=np.int32), 6),
+        items=items.ravel(),
+        timestamps=np.tile(np.arange(6.0), num_users),
+        liked=np.zeros(6 * num_users, np.bool_),
+        values=np.full(6 * num_users, np.nan, np.float32),
+    )
+    return replace(world, events=events)
+
+
+def test_it_learns_which_part_is_right() -> None:
+    dataset = followers()
+    config = SMALL.model_copy(update={"epochs": 40, "batch_size": 16, "learning_rate": 0.02})
+    model = Blend(config).train(dataset, TrainOptions(seed=1))
+    asked = [query([20, 21, 2 * pair], [20, 21, 2 * pair]) for pair in range(1, 9)]
+    best = [items.item_nums[0] for items in model.recommend(asked, 1)]
+    assert best == [2 * pair + 1 for pair in range(1, 9)]
+
+
+def test_items_that_no_part_proposes_come_last_in_the_order_of_the_last_part() -> None:
+    dataset = followers()
+    model = Blend(SMALL).train(dataset, TrainOptions(seed=1))
+    asked = query([4], [4])
+    scores = model.score_all([asked])[0]
+    found = model.candidates([asked])
+    chosen = np.zeros(len(scores), np.bool_)
+    chosen[found.items[0][found.real[0]]] = True
+    assert 0 < chosen.sum() < len(scores)
+    assert scores[chosen].min() > scores[~chosen].max()
+
+
+def test_trained_parts_are_used_as_they_are() -> None:
+    dataset = followers().without_last_events()
+    config = TransitionsConfig(mode="plain")
+    given = Transitions(config).train(dataset)
+    one = Blend(SMALL, {"transitions": given}).train(dataset, TrainOptions(seed=1))
+    other = Blend(SMALL).train(dataset, TrainOptions(seed=1))
+    asked = [query([4], [4])]
+    np.testing.assert_array_equal(one.score_all(asked), other.score_all(asked))
+
+
+def test_trained_parts_without_unseen_targets_are_refused() -> None:
+    dataset = followers()
+    given = Transitions().train(dataset)
+    with pytest.raises(DataError, match="not seen"):
+        Blend(SMALL, {"transitions": given}).train(dataset)
+
+
+def test_the_last_events_become_targets() -> None:
+    dataset = followers(num_users=4)
+    past = dataset.without_last_events()
+    assert past.validation is not None
+    assert len(past.events) == len(dataset.events) - 4
+    for user, item in zip(past.validation.users, past.validation.items, strict=True):
+        whole = dataset.history(int(user)).item_nums
+        assert whole[-1] == item
+        np.testing.assert_array_equal(past.history(int(user)).item_nums, whole[:-1])
+
+
+def test_an_unknown_value_of_a_part_is_named() -> None:
+    config = BlendConfig(parts={"pop": BlendPart(model="popularity", config={"windw": 3})})
+    with pytest.raises(Exception, match=r"parts\.pop\.config"):
+        Blend(config).train(followers())
+    assert validate(BlendConfig, config.model_dump(mode="json"), "test") == config
