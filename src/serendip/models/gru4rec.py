@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import Field
+
 from serendip.config import Config
 from serendip.data.dataset import Dataset
 from serendip.models.sequence_model import SequenceConfig, SequenceRecommender, TrainedSequences
@@ -18,6 +20,15 @@ from serendip.scale.options import TrainOptions
 
 class GRU4RecConfig(SequenceConfig):
     """Sizes and training of GRU4Rec; the state is as large as an item vector."""
+
+    embedding_size: int = Field(default=128, ge=1)
+    """D, size of item and history vectors."""
+
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """Step size of Adam when training starts; it falls in a straight line over ``epochs``."""
+
+    epochs: int = Field(default=20, ge=1)
+    """Most passes over the events."""
 
 
 class GRU4Rec(SequenceRecommender):
