@@ -100,9 +100,50 @@ def cold_trial(dataset: Dataset, seed: int) -> Trial:
     They stay among what is ranked, and among what is asked for at the end; a validation target
     that is cold is dropped.
     """
+    return _without_items(dataset, _drawn(np.arange(dataset.num_items, dtype=np.int32), seed))
+
+
+def cold_events_trial(dataset: Dataset, candidates: IntArray, seed: int) -> Trial:
+    """As ``cold_trial``, with every event of the cold items asked for, not only last ones.
+
+    Where few items are cold, last events alone are too few to tell anything. The history of a
+    cold target is what its user did strictly before it, cold items left out; a target before
+    which nothing is known is not asked for. The later events of its user are learned from, which
+    says nothing of the cold item. The requests for the last items of the users that are not cold
+    come first, and are those of ``cold_trial``.
+
+    Args:
+        dataset: everything, not split.
+        candidates: items of which 5 % become cold.
+        seed: which ones.
+    """
+    trial = _without_items(dataset, _drawn(candidates, seed))
+    warm = trial.test.where(~trial.cold[trial.test.items])
+    cold = _events_of(dataset, trial.cold, np.argsort(trial.numbers).astype(np.int32))
+    items = np.concatenate([warm.items, cold.items])
+    return replace(trial, test=Asked([*warm.queries, *cold.queries], items))
+
+
+def _drawn(candidates: IntArray, seed: int) -> IntArray:
+    count = round(COLD_SHARE * len(candidates))
+    return np.random.default_rng(seed).choice(candidates, count, replace=False)
+
+
+def _events_of(dataset: Dataset, is_cold: BoolArray, number: IntArray) -> Asked:
+    """All events of the cold items; ``is_cold`` by new numbers, ``number`` from old to new."""
+    log, queries, rows = dataset.events, [], []
+    for row in np.flatnonzero(is_cold[number[log.items]]).tolist():
+        user, time = int(log.users[row]), float(log.timestamps[row])
+        history = dataset.history(user).before(time)
+        queries.append(Query(user_id=dataset.users.id(user), history=history, time=time))
+        rows.append(row)
+    asked = _without(Asked(queries, log.items[rows]), is_cold[number], number)
+    return asked.where(np.array([len(query.history) > 0 for query in asked.queries], np.bool_))
+
+
+def _without_items(dataset: Dataset, drawn: IntArray) -> Trial:
+    """The sequential trial without some items, given by place in ``items.jsonl``."""
     trial = sequential_trial(dataset)
-    count = round(COLD_SHARE * dataset.num_items)
-    drawn = np.random.default_rng(seed).choice(dataset.num_items, count, replace=False)
     is_cold = np.isin(trial.numbers, drawn)
     events = trial.train.events.rows(~is_cold[trial.train.events.items])
     in_train = np.zeros(dataset.num_items, np.bool_)

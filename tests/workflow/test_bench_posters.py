@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.data.dataset import Dataset, EventLog
+from serendip.data.encoded import Encoded
+from serendip.data.item import Catalogue, Item
+from serendip.data.vocabulary import Vocabulary
+from serendip.workflow.bench.posters import (
+    READINGS,
+    alike_in_group,
+    alike_to_neighbours,
+    film_vectors,
+    genre_table,
+    read_films,
+    unpack_posters,
+)
+from serendip.workflow.bench.trial import Trial, cold_events_trial, cold_trial
+
+GENRES = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]], np.bool_)
+
+
+def shop_of_walks(seed: int = 0) -> Dataset:
+    """40 users, 12 different items each out of 40, two events per second."""
+    rng = np.random.default_rng(seed)
+    items = np.stack([rng.permutation(40)[:12] for _ in range(40)], axis=1).ravel()
+    users, times = np.tile(np.arange(40), 12), np.repeat(np.arange(12) // 2, 40)
+    log = EventLog(
+        users.astype(np.int32),
+        items.astype(np.int32),
+        times.astype(np.float64),
+        np.zeros(480, np.bool_),
+        np.full(480, np.nan, np.float32),
+    )
+    catalogue = Catalogue([Item(f"i{number}") for number in range(40)])
+    return Dataset(catalogue, Vocabulary(f"u{number}" for number in range(40)), log)
+
+
+def names(trial: Trial, numbers: np.ndarray) -> list[str]:
+    return [f"i{trial.numbers[number]}" for number in numbers]
+
+
+def test_every_event_of_a_cold_item_is_asked_for_with_what_came_strictly_before() -> None:
+    dataset = shop_of_walks()
+    trial = cold_events_trial(dataset, np.arange(20, dtype=np.int32), seed=1)
+    cold = set(names(trial, np.flatnonzero(trial.cold)))
+    assert len(cold) == 1
+    assert cold <= {f"i{number}" for number in range(20)}
+    expected = {}
+    for user, history in dataset.histories().items():
+        for item, time in zip(history.item_nums, history.timestamps, strict=True):
+            before = [
+                f"i{other}"
+                for other, at in zip(history.item_nums, history.timestamps, strict=True)
+                if at < time and f"i{other}" not in cold
+            ]
+            if f"i{item}" in cold and before:
+                expected[f"u{user}", f"i{item}"] = before
+    is_cold = trial.cold[trial.test.items]
+    found = {
+        (query.user_id, names(trial, [item])[0]): names(trial, query.history.item_nums)
+        for query, item, asked in zip(trial.test.queries, trial.test.items, is_cold, strict=True)
+        if asked
+    }
+    assert found == expected
+    assert is_cold.sum() == len(expected) > 4
+    for query in trial.test.queries:
+        assert set(query.exclude.tolist()) == set(query.history.item_nums.tolist())
+
+
+def test_training_and_warm_requests_are_those_of_the_cold_benchmark() -> None:
+    dataset = shop_of_walks()
+    whole = cold_trial(dataset, seed=3)
+    trial = cold_events_trial(dataset, np.arange(40, dtype=np.int32), seed=3)
+    assert trial.numbers.tolist() == whole.numbers.tolist()
+    assert trial.train.events.items.tolist() == whole.train.events.items.tolist()
+    assert min(np.flatnonzero(trial.cold)) >= trial.train.num_items
+    warm = ~whole.cold[whole.test.items]
+    count = int(warm.sum())
+    assert trial.test.items[:count].tolist() == whole.test.items[warm].tolist()
+    assert trial.cold[trial.test.items[count:]].all()
+
+
+def test_films_get_their_ratings_in_order_of_time_and_their_posters(tmp_path: Path) -> None:
+    rows = [
+        {"item_id": 7, "title": "Matrix, The (1999)", "overview": "Why?", "genres": ["A", "B"]},
+        {"item_id": 9, "title": "Alien (1979)", "genres": ["(no genres listed)"]},
+    ]
+    (tmp_path / "items.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    ratings = ["userId,movieId,rating,timestamp", "1,9,4.0,50", "1,7,2.0,40"]
+    (tmp_path / "ratings.csv").write_text("\n".join(ratings))
+    with zipfile.ZipFile(tmp_path / "posters.zip", "w") as stored:
+        stored.writestr("../7.jpg", b"picture")
+        stored.writestr("list.txt", b"no picture")
+    found = unpack_posters(tmp_path / "posters.zip", tmp_path / "cache")
+    assert found == {"7": "7.jpg"}
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["7.jpg"]
+    dataset = read_films(tmp_path, found)
+    assert dataset.catalogue[0].text(("title", "year", "description")) == "The Matrix. 1999. Why?"
+    assert [film.attributes["image"] for film in dataset.catalogue.items] == ["7.jpg", ""]
+    assert dataset.events.items.tolist() == [0, 1]
+    assert dataset.events.liked.tolist() == [False, True]
+    assert genre_table(dataset.catalogue).tolist() == [[True, True], [False, False]]
+
+
+def encoded_films() -> dict[str, Encoded]:
+    rng = np.random.default_rng(0)
+    pictured = np.arange(30) % 3 > 0
+    return {
+        "text": Encoded(rng.normal(size=(30, 4)).astype(np.float32), np.ones(30, np.bool_)),
+        "image": Encoded(rng.normal(size=(30, 3)).astype(np.float32), pictured),
+    }
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_a_reading_follows_what_it_reads_and_nothing_else(name: str) -> None:
+    encoded, known = encoded_films(), np.arange(25, dtype=np.int32)
+    before = film_vectors(encoded, READINGS[name], known, seed=0)
+    assert len(before) == 30
+    assert (before.any(axis=1) == (encoded["image"].present | ("text" in name))).all()
+    for modality in ("text", "image"):
+        moved = encoded[modality].vectors.copy()
+        moved[29] += 1.0  # Not in what the fusion is fitted on; it has a picture.
+        others = {**encoded, modality: Encoded(moved, encoded[modality].present)}
+        changed = (film_vectors(others, READINGS[name], known, seed=0) != before).any(axis=1)
+        if modality not in name:
+            assert not changed.any()
+        elif "shuffled" not in name:
+            assert np.flatnonzero(changed).tolist() == [29]
+
+
+def test_shuffled_pictures_are_those_of_other_films() -> None:
+    encoded, known = encoded_films(), np.arange(30, dtype=np.int32)
+    own = film_vectors(encoded, READINGS["image+text, pca"], known, seed=0)
+    other = film_vectors(encoded, READINGS["shuffled image+text, pca"], known, seed=0)
+    pictured = encoded["image"].present
+    np.testing.assert_allclose(own[~pictured], other[~pictured], atol=1e-5)
+    moved = np.abs(own - other)[pictured].max(axis=1) > 1e-3
+    assert moved.sum() > 15
+
+
+def test_genres_in_a_group_and_of_neighbours_by_hand() -> None:
+    assert alike_in_group(GENRES, np.array([0, 0, 1, 1])) == pytest.approx((0.5 + 1.0) / 2)
+    assert alike_in_group(GENRES, np.array([0, 0, 1, 2])) == pytest.approx(0.5)
+    assert alike_in_group(GENRES, np.zeros(4, np.int32)) == pytest.approx((0.5 + 1.0) * 2 / 12)
+    vectors = np.array([[1, 0], [0.9, 0.1], [0.8, 0.2], [0, 1]], np.float32)
+    assert alike_to_neighbours(GENRES, vectors, k=1) == pytest.approx((0.5 + 0.5 + 0 + 1) / 4)
