@@ -121,6 +121,9 @@ def test_the_numpy_tower_says_what_torch_says_with_the_gate_shut() -> None:
         tower.weight.detach().numpy(),
         tower.bias.detach().numpy(),
         tower.code_tables.detach().numpy(),
+        np.zeros((0, 8), np.float32),
+        features.content[:0],
+        0,
     )
     encoded, content_only = arrays.encode(features, 12)
     np.testing.assert_allclose(encoded, vectors.numpy(), rtol=0, atol=1e-5)

@@ -19,7 +19,8 @@ def content_neighbours(
 
     Args:
         vectors: (M, D) float32 unit vectors; a zero vector has no neighbours.
-        numbers: (M,) the items that the rows stand for; no item is a neighbour of itself.
+        numbers: (M,) the items that the rows stand for; no item is a neighbour of itself. A number
+            outside the catalogue stands for an item that is not in it.
         catalogue: (N, D) float32 unit vectors.
         count: neighbours per row, at most.
 
@@ -31,7 +32,7 @@ def content_neighbours(
         block = vectors[begin : begin + _ROWS_AT_ONCE]
         cosines = block @ catalogue.T
         own = numbers[begin : begin + _ROWS_AT_ONCE]
-        inside = own < len(catalogue)
+        inside = (own >= 0) & (own < len(catalogue))
         cosines[np.flatnonzero(inside), own[inside]] = 0.0
         blocks.append(_normalised_rows(top_of_rows(cosines, count)))
     return stacked(blocks, len(catalogue))

@@ -27,6 +27,7 @@ from serendip.data.query import Query
 from serendip.errors import ArtefactError, DataError, UnsupportedError
 from serendip.models.base import Recommender
 from serendip.models.export import open_session, read_model
+from serendip.models.neighbours import content_neighbours
 from serendip.models.retriever_context import build_requests
 from serendip.models.sparse import with_rows
 from serendip.scale.options import TrainOptions
@@ -86,6 +87,10 @@ class RetrieverConfig(Config):
     patience: int = Field(default=2, ge=1)
     """Passes without a better validation before training stops."""
 
+    num_lenders: int = Field(default=20, ge=0)
+    """Nearest items by content whose ids, in the mean, stand in for an id that is unknown or
+    hidden; 0 = nothing stands in for it."""
+
     batch_size: int = Field(default=1024, ge=1)
     """Events in a step, about."""
 
@@ -129,12 +134,19 @@ class TowerArrays:
         weight: (D, C) projection of content and of query vectors.
         bias: (D,).
         tables: (L, K, D) code embeddings; L = 0 where codes are not read.
+        ids: (N, D) ids of the items seen in training, zeros for the others; (0, D) where ids are
+            not lent.
+        content: (N, C) of the same items, to find who lends.
+        num_lenders: at most so many lend to an item.
         reads_content: whether items are made of content; queries always are.
     """
 
     weight: FloatArray
     bias: FloatArray
     tables: FloatArray
+    ids: FloatArray
+    content: FloatArray
+    num_lenders: int
     reads_content: bool = True
 
     @property
@@ -167,6 +179,9 @@ class TowerArrays:
         mixed = projected * np.float32(self.reads_content)
         for level, table in enumerate(self.tables):
             mixed += table[codes[:, level]]
+        if len(self.ids):
+            nobody = np.full(len(content), -1)
+            mixed += content_neighbours(content, nobody, self.content, self.num_lenders) @ self.ids
         centred = mixed - mixed.mean(1, keepdims=True)
         spread = np.sqrt(centred.var(1, keepdims=True) + 1e-5)
         return np.asarray(centred / spread, dtype=np.float32), projected
@@ -303,15 +318,23 @@ class Retriever(Recommender):
         np.save(folder / VECTORS_FILE, np.stack([now.item_vectors, now.projected]))
         tower = now.tower
         path, codes = folder / TOWER_FILE, self._codes
-        np.savez(path, weight=tower.weight, bias=tower.bias, tables=tower.tables, codes=codes)
+        arrays = {
+            "weight": tower.weight,
+            "bias": tower.bias,
+            "tables": tower.tables,
+            "ids": tower.ids,
+            "content": tower.content,
+        }
+        np.savez(path, codes=codes, **arrays)
 
     def _open(self, folder: Path) -> None:
         context = read_model(folder / CONTEXT_FILE)
         try:
             vectors, projected = np.load(folder / VECTORS_FILE, allow_pickle=False)
             with np.load(folder / TOWER_FILE, allow_pickle=False) as stored:
-                arrays = stored["weight"], stored["bias"], stored["tables"]
-                tower = TowerArrays(*arrays, self.config.reads("content"))
+                arrays = [stored[name] for name in ("weight", "bias", "tables", "ids", "content")]
+                lenders, reads = self.config.num_lenders, self.config.reads("content")
+                tower = TowerArrays(*arrays, lenders, reads)
                 # Earlier artefacts hold no codes: of their long histories the end is read.
                 nothing = np.empty((len(vectors), 0), np.int32)
                 codes = stored["codes"] if "codes" in stored.files else nothing

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serendip.data.arrays import BoolArray, IntArray, TimeArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import ItemFeatures, QueryExamples
+from serendip.models.neighbours import content_neighbours
 from serendip.models.retriever import RetrieverConfig
 from serendip.models.retriever_batches import Batch
 from serendip.models.retriever_context import HOME, NUM_TASKS
@@ -71,6 +72,22 @@ def _frequency(counts: IntArray, queries: QueryExamples | None) -> TimeArray:
     return np.stack([logged, logged, searched])
 
 
+def lenders_of(content: FloatArray, seen: BoolArray, count: int) -> tuple[Tensor, Tensor]:
+    """Nearest seen items by content (N, count) of every item, and their shares, which sum to 1.
+
+    The shares of an item without neighbours are zeros.
+    """
+    everything = np.arange(len(content), dtype=np.int32)
+    nearest = content_neighbours(content, everything, content * seen[:, None], count)
+    numbers = np.zeros((len(content), count), np.int64)
+    shares = np.zeros((len(content), count), np.float32)
+    lengths = np.diff(nearest.indptr)
+    row = np.repeat(everything, lengths)
+    place = np.arange(len(row)) - np.repeat(nearest.indptr[:-1], lengths)
+    numbers[row, place], shares[row, place] = nearest.indices, nearest.data
+    return torch.from_numpy(numbers), torch.from_numpy(shares)
+
+
 class RetrieverNetwork(nn.Module):
     """Item tower and context encoder, joined by the requests of a step."""
 
@@ -90,6 +107,8 @@ class RetrieverNetwork(nn.Module):
             features.codebook_size,
             config,
         )
+        if config.num_lenders and len(self.tower.ids) and features.content.shape[1]:
+            self.tower.lenders = lenders_of(features.content, seen, config.num_lenders)
         self.encoder = ContextEncoder(config)
         self.query_vectors = torch.from_numpy(
             np.zeros((0, features.content.shape[1]), np.float32)

@@ -50,6 +50,7 @@ class ItemTower(nn.Module):
         ids = len(content) if config.reads("id") else 0
         scale = 1.0 if config.item_mode == "id" else config.id_scale
         self.ids = nn.Parameter(torch.randn(ids, size) * scale)
+        self.lenders: tuple[Tensor, Tensor] | None = None
         axes, centre = principal_axes(content, size)
         self.weight = nn.Parameter(axes * config.content_scale)
         self.bias = nn.Parameter(-config.content_scale * axes @ centre)
@@ -64,9 +65,22 @@ class ItemTower(nn.Module):
         mixed = projected if self.reads_content else torch.zeros_like(projected)
         if len(self.ids):
             mixed = mixed + gate[:, None] * functional.embedding(items, self.ids)
+            if self.lenders is not None:
+                mixed = self._borrow(mixed, items, gate)
         for level, table in enumerate(self.code_tables):
             mixed = mixed + functional.embedding(self.codes[items, level], table)
         return functional.layer_norm(mixed, mixed.shape[-1:]), projected
+
+    def _borrow(self, mixed: Tensor, items: Tensor, gate: Tensor) -> Tensor:
+        """Where the gate is shut, the ids of the nearest items by content stand in."""
+        assert self.lenders is not None
+        numbers, shares = self.lenders
+        rows = (gate == 0).nonzero()[:, 0]
+        who = items[rows]
+        lent = functional.embedding_bag(
+            numbers[who], self.ids, per_sample_weights=shares[who], mode="sum"
+        )
+        return mixed.index_add(0, rows, lent)
 
 
 class GatedBlock(nn.Module):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from serendip.data.arrays import BoolArray
+from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog, HeldOut, ItemFeatures
 from serendip.models.export import to_onnx
 from serendip.models.retriever import RetrieverConfig, TowerArrays, TrainedRetriever
@@ -170,11 +170,21 @@ class RetrieverTraining:
             own.weight.detach().numpy().copy(),
             own.bias.detach().numpy().copy(),
             own.code_tables.detach().numpy().copy(),
+            *self._lent(),
+            self.config.num_lenders,
             own.reads_content,
         )
         example = example_request(self.config.embedding_size)
         context = to_onnx(self.module.encoder, example, INPUTS, ("encoded",), OPEN_AXES)
         return TrainedRetriever(context, vectors.numpy(), projected.numpy(), tower)
+
+    def _lent(self) -> tuple[FloatArray, FloatArray]:
+        """Ids and content of the items that may lend; none where ids are not lent."""
+        own = self.module.tower
+        if own.lenders is None:
+            return np.zeros((0, own.ids.shape[1]), np.float32), own.content[:0].numpy()
+        seen = self.module.seen[:, None]
+        return (own.ids.detach() * seen).numpy(), (own.content * seen).numpy()
 
 
 def _gains(network: RetrieverNetwork, batch: Batch, everything: Tensor) -> Tensor:

@@ -46,9 +46,9 @@ _STEPS = {"num_gaps": 3, "decay": 0.5}
 _RETRIEVER = {
     "embedding_size": 128,
     "epochs": 12,
-    "dropout": 0.3,
+    "dropout": 0.4,
     "num_negatives": 512,
-    "learning_rate": 4e-3,
+    "learning_rate": 3e-3,
     "slots": 0,
     "blind_share": 0.0,
     "id_scale": 0.02,
