@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_shop import write_files
 
 from serendip.data.item import Item
 from serendip.engine.generation import Generation
@@ -16,6 +18,7 @@ from serendip.errors import ConfigError
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.id_versions import require_current
+from serendip.workflow.importing import import_files
 from serendip.workflow.semantic_ids import build_ids, codes_of
 from serendip.workflow.training import train_workspace
 
@@ -24,6 +27,21 @@ NEW = Item("new", "The horror tale number 1", "", {"genre": "horror"})
 
 def train(shop: Path, seed: int = 0) -> Generation:
     return train_workspace(Workspace.open(shop), TrainOptions(seed=seed), StageClock())
+
+
+@pytest.fixture(scope="module")
+def trained_stand(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained workspace of all items and too few events for a ranker, which trains all twice."""
+    folder = tmp_path_factory.mktemp("stand")
+    write_files(folder, num_users=12)
+    import_files(Workspace.open(folder))
+    train(folder)
+    return folder
+
+
+@pytest.fixture
+def stand(trained_stand: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained_stand, tmp_path / "stand"))
 
 
 def put(shop: Path, item: Item) -> None:
@@ -36,10 +54,10 @@ def set_semantic_ids(shop: Path, line: str) -> None:
     path.write_text(path.read_text() + f"\n[semantic_ids]\n{line}\n")
 
 
-def test_a_generation_keeps_the_codes_of_the_one_before(shop: Path) -> None:
-    before = EngineState.open(shop / "generations" / "gen-1")
-    put(shop, NEW)
-    trained = train(shop, seed=7)
+def test_a_generation_keeps_the_codes_of_the_one_before(stand: Path) -> None:
+    before = EngineState.open(stand / "generations" / "gen-1")
+    put(stand, NEW)
+    trained = train(stand, seed=7)
     facts = trained.manifest["semantic_ids"]
     after = EngineState.open(trained.folder)
     kept = after.features.codes[: before.num_items] == before.features.codes
@@ -51,9 +69,9 @@ def test_a_generation_keeps_the_codes_of_the_one_before(shop: Path) -> None:
     )
 
 
-def test_other_settings_start_afresh(shop: Path) -> None:
-    set_semantic_ids(shop, "num_levels = 2")
-    assert train(shop).manifest["semantic_ids"]["kept"] == []
+def test_other_settings_start_afresh(stand: Path) -> None:
+    set_semantic_ids(stand, "num_levels = 2")
+    assert train(stand).manifest["semantic_ids"]["kept"] == []
 
 
 def test_built_ids_are_extended_and_used_as_they_are(shop: Path) -> None:
@@ -70,17 +88,17 @@ def test_built_ids_are_extended_and_used_as_they_are(shop: Path) -> None:
     np.testing.assert_array_equal(state.codebooks.centroids, built.codebooks.centroids)
 
 
-def test_built_ids_of_other_settings_stop_the_training(shop: Path) -> None:
-    build_ids(Workspace.open(shop), TrainOptions())
-    set_semantic_ids(shop, 'method = "k-means"')
+def test_built_ids_of_other_settings_stop_the_training(stand: Path) -> None:
+    build_ids(Workspace.open(stand), TrainOptions())
+    set_semantic_ids(stand, 'method = "k-means"')
     with pytest.raises(ConfigError, match=r"method was 'residual-k-means', now 'k-means'"):
-        train(shop)
+        train(stand)
 
 
-def test_aligned_codes_are_trained_stored_and_given_to_items_that_come_later(shop: Path) -> None:
-    set_semantic_ids(shop, 'vectors = "aligned"')
-    state = EngineState.open(train(shop).folder)
+def test_aligned_codes_are_trained_stored_and_given_to_items_that_come_later(stand: Path) -> None:
+    set_semantic_ids(stand, 'vectors = "aligned"')
+    state = EngineState.open(train(stand).folder)
     assert state.codebooks.alignment is not None
     content = np.asarray(state.features.content)
     np.testing.assert_array_equal(state.codebooks.assign(content), state.features.codes)
-    assert train(shop, seed=1).manifest["semantic_ids"]["kept"]
+    assert train(stand, seed=1).manifest["semantic_ids"]["kept"]
