@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.item import Catalogue
 from serendip.data.query import History
 from serendip.data.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from serendip.data.alignment import AlignedProjection
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,6 +160,7 @@ class Dataset:
         queries: examples for the search task, once they are written.
         cut: Unix seconds after which nothing is in here; None = everything is.
         validation: targets to stop training by; None = a model holds back events of its own.
+        alignment: moves content to where behaviour puts it, once that is learned.
     """
 
     catalogue: Catalogue
@@ -165,6 +170,7 @@ class Dataset:
     queries: QueryExamples | None = None
     cut: float | None = None
     validation: HeldOut | None = None
+    alignment: AlignedProjection | None = None
     _by_user: dict[int, History] = field(default_factory=dict, repr=False)
 
     @property
@@ -184,6 +190,10 @@ class Dataset:
     def with_queries(self, queries: QueryExamples) -> Dataset:
         """A copy that carries query examples."""
         return replace(self, queries=queries)
+
+    def with_alignment(self, alignment: AlignedProjection) -> Dataset:
+        """A copy that carries a learned alignment of its content."""
+        return replace(self, alignment=alignment)
 
     def without_last_events(self) -> Dataset:
         """All but the last event of each user with three or more; those become the targets."""

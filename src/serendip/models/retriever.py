@@ -28,6 +28,7 @@ from serendip.errors import ArtefactError, DataError, UnsupportedError
 from serendip.models.base import Recommender
 from serendip.models.export import open_session, read_model
 from serendip.models.neighbours import content_neighbours
+from serendip.models.retriever_affinity import ContentAffinity
 from serendip.models.retriever_context import build_requests
 from serendip.models.sparse import with_rows
 from serendip.scale.options import TrainOptions
@@ -196,12 +197,14 @@ class TrainedRetriever:
         item_vectors: (N, D).
         projected: (N, D) projected content of the items.
         tower: for items that come later.
+        affinity: what aligned content says beside the network; None = nothing was aligned.
     """
 
     context: bytes
     item_vectors: FloatArray
     projected: FloatArray
     tower: TowerArrays
+    affinity: ContentAffinity | None = None
 
 
 class Retriever(Recommender):
@@ -220,17 +223,28 @@ class Retriever(Recommender):
 
     @property
     def item_vectors(self) -> FloatArray:
-        """(N, D) float32 vectors of the items, each of length sqrt(D)."""
+        """(N, E) float32 vectors of the items: the network's D, then aligned content if any."""
         self._require_trained()
-        return self._trained.item_vectors
+        now = self._trained
+        if now.affinity is None:
+            return now.item_vectors
+        return np.concatenate([now.item_vectors, now.affinity.vectors], 1)
 
     def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
-        """(B, D) float32 vectors: ``encode_queries(q) @ item_vectors.T`` are the scores.
+        """(B, E) float32 vectors: ``encode_queries(q) @ item_vectors.T`` are the scores.
 
         Raises:
             UnsupportedError: a text vector has another size than the content it was trained on.
         """
         self._require_trained()
+        affinity = self._trained.affinity
+        encoded = self._encode(queries)
+        if affinity is None:
+            return encoded
+        return np.concatenate([encoded, affinity.of_queries(queries)], 1)
+
+    def _encode(self, queries: Sequence[Query]) -> FloatArray:
+        """(B, D) what the network says."""
         if not queries:
             return np.empty((0, self.config.embedding_size), np.float32)
         requests = build_requests(
@@ -270,7 +284,11 @@ class Retriever(Recommender):
         self._session = open_session(trained.context)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        return np.asarray(self.encode_queries(queries) @ self._trained.item_vectors.T)
+        now = self._trained
+        scores: FloatArray = self._encode(queries) @ now.item_vectors.T
+        if now.affinity is not None:
+            scores += now.affinity.of_queries(queries) @ now.affinity.vectors.T
+        return scores
 
     def _with_items(self, features: ItemFeatures) -> Self:
         now = self._trained
@@ -283,6 +301,7 @@ class Retriever(Recommender):
             np.concatenate([now.item_vectors, vectors]),
             np.concatenate([now.projected, projected]),
             now.tower,
+            now.affinity and now.affinity.extended(features.content),
         )
         return extended
 
@@ -309,6 +328,7 @@ class Retriever(Recommender):
             now,
             item_vectors=with_rows(now.item_vectors, rows, vectors[moved]),
             projected=with_rows(now.projected, rows, projected[moved]),
+            affinity=now.affinity and now.affinity.changed(rows, features.content[moved]),
         )
         return model
 
@@ -318,12 +338,13 @@ class Retriever(Recommender):
         np.save(folder / VECTORS_FILE, np.stack([now.item_vectors, now.projected]))
         tower = now.tower
         path, codes = folder / TOWER_FILE, self._codes
-        arrays = {
+        arrays: dict[str, Any] = {
             "weight": tower.weight,
             "bias": tower.bias,
             "tables": tower.tables,
             "ids": tower.ids,
             "content": tower.content,
+            **({} if now.affinity is None else now.affinity.arrays()),
         }
         np.savez(path, codes=codes, **arrays)
 
@@ -332,12 +353,21 @@ class Retriever(Recommender):
         try:
             vectors, projected = np.load(folder / VECTORS_FILE, allow_pickle=False)
             with np.load(folder / TOWER_FILE, allow_pickle=False) as stored:
-                arrays = [stored[name] for name in ("weight", "bias", "tables", "ids", "content")]
-                lenders, reads = self.config.num_lenders, self.config.reads("content")
-                tower = TowerArrays(*arrays, lenders, reads)
+                tower = TowerArrays(
+                    stored["weight"],
+                    stored["bias"],
+                    stored["tables"],
+                    stored["ids"],
+                    stored["content"],
+                    self.config.num_lenders,
+                    self.config.reads("content"),
+                )
                 # Earlier artefacts hold no codes: of their long histories the end is read.
                 nothing = np.empty((len(vectors), 0), np.int32)
                 codes = stored["codes"] if "codes" in stored.files else nothing
+                affinity = None
+                if "aligned" in stored.files:
+                    affinity = ContentAffinity.of_arrays(stored)
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(f"{folder} holds no readable retriever: {error}.") from None
-        self._use(TrainedRetriever(context, vectors, projected, tower), codes)
+        self._use(TrainedRetriever(context, vectors, projected, tower, affinity), codes)

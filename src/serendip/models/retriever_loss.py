@@ -107,7 +107,8 @@ class RetrieverNetwork(nn.Module):
             features.codebook_size,
             config,
         )
-        if config.num_lenders and len(self.tower.ids) and features.content.shape[1]:
+        knows_likeness = config.reads("content") and features.content.shape[1] > 0
+        if config.num_lenders and len(self.tower.ids) and knows_likeness:
             self.tower.lenders = lenders_of(features.content, seen, config.num_lenders)
         self.encoder = ContextEncoder(config)
         self.query_vectors = torch.from_numpy(

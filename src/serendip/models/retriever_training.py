@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog, HeldOut, ItemFeatures
 from serendip.models.export import to_onnx
 from serendip.models.retriever import RetrieverConfig, TowerArrays, TrainedRetriever
+from serendip.models.retriever_affinity import DECAY, ContentAffinity
 from serendip.models.retriever_batches import Batch, BatchMaker, PackedLog, cut_rows
 from serendip.models.retriever_loss import CandidateDraw, RetrieverNetwork
 from serendip.models.retriever_network import INPUTS, OPEN_AXES, example_request
@@ -28,6 +30,8 @@ from serendip.scale.threads import num_threads
 MOST_VALIDATED = 4_000
 _WARM_SHARE, _LAST_RATE, _MOST_GRADIENT = 0.05, 0.02, 1.0
 _RANKED_AT_ONCE = 512
+_ABOUT_AS_WELL = 0.995
+_AFFINITY_WEIGHTS = (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0)
 
 
 def train_retriever(
@@ -88,6 +92,7 @@ class RetrieverTraining:
         everything = np.ones(len(examples.log), np.bool_)
         past = examples.log.rows(examples.learned)
         self.held_back = examples.held_back
+        self.alignment = dataset.alignment if dataset.features is not None else None
         self.learned, self.asked, self.whole = (
             BatchMaker(PackedLog(log, targets), queries, config)
             for log, targets in (
@@ -144,21 +149,28 @@ class RetrieverTraining:
     @torch.no_grad()
     def validate(self) -> float | None:
         """Mean nDCG@10 of some of the asked events among all items outside their histories."""
-        log = self.asked.log
-        if not log.is_target.any():
+        if not self.asked.log.is_target.any():
             return None
         self.module.eval()
         everything = torch.arange(self.num_items)
-        rows = cut_rows(log, self.config.max_len, np.zeros(len(log.starts), np.int64))
-        order = np.random.default_rng(0).permutation(len(rows.begin))
         gain, count = 0.0, 0
+        for batch in self._asked_batches():
+            encoded, targets, vectors = self.module(batch, everything, self.module.seen)
+            gain += float(_gains(encoded @ vectors.T, targets, batch).sum())
+            count += len(targets)
+        return gain / count
+
+    def _asked_batches(self) -> Iterator[Batch]:
+        """Home requests for about ``MOST_VALIDATED`` of the asked events, always the same."""
+        log = self.asked.log
+        rows = cut_rows(log, self.config.max_len, np.zeros(len(log.starts), np.int64))
+        order, count = np.random.default_rng(0).permutation(len(rows.begin)), 0
         for start in range(0, len(order), _RANKED_AT_ONCE):
             batch = self.asked.home_batch(rows.take(order[start : start + _RANKED_AT_ONCE]))
-            gains = _gains(self.module, batch, everything)
-            gain, count = gain + float(gains.sum()), count + len(gains)
+            yield batch
+            count += int((batch.target >= 0).sum())
             if count >= MOST_VALIDATED:
                 break
-        return gain / count
 
     @torch.no_grad()
     def finish(self) -> TrainedRetriever:
@@ -176,7 +188,26 @@ class RetrieverTraining:
         )
         example = example_request(self.config.embedding_size)
         context = to_onnx(self.module.encoder, example, INPUTS, ("encoded",), OPEN_AXES)
-        return TrainedRetriever(context, vectors.numpy(), projected.numpy(), tower)
+        return TrainedRetriever(
+            context, vectors.numpy(), projected.numpy(), tower, self._affinity()
+        )
+
+    def _affinity(self) -> ContentAffinity | None:
+        """Aligned content with the largest weight that foretells the asked events about as well
+        as the best one: what content says also holds for items that nobody has chosen yet."""
+        if self.alignment is None or not self.config.reads("content"):
+            return None
+        vectors = self.alignment.encode(self.module.tower.content.numpy())
+        gains: dict[float, float] = dict.fromkeys(_AFFINITY_WEIGHTS, 0.0)
+        everything = torch.arange(self.num_items)
+        for batch in self._asked_batches():
+            encoded, targets, items = self.module(batch, everything, self.module.seen)
+            own, cosines = encoded @ items.T, torch.from_numpy(_cosines(batch, vectors))
+            for weight in gains:
+                gains[weight] += float(_gains(own + weight * cosines, targets, batch).sum())
+        enough = _ABOUT_AS_WELL * max(gains.values())
+        weight = max(weight for weight, gain in gains.items() if gain >= enough)
+        return ContentAffinity(self.alignment, vectors, weight if enough > 0 else 0.0)
 
     def _lent(self) -> tuple[FloatArray, FloatArray]:
         """Ids and content of the items that may lend; none where ids are not lent."""
@@ -187,19 +218,32 @@ class RetrieverTraining:
         return (own.ids.detach() * seen).numpy(), (own.content * seen).numpy()
 
 
-def _gains(network: RetrieverNetwork, batch: Batch, everything: Tensor) -> Tensor:
-    """(R,) nDCG@10 of a batch's targets; ties count half."""
-    encoded, targets, vectors = network(batch, everything, network.seen)
-    scores = encoded @ vectors.T
+def _gains(scores: Tensor, targets: Tensor, batch: Batch) -> Tensor:
+    """(R,) nDCG@10 of a batch's targets by scores (R, N), which change; ties count half."""
     own = scores.gather(1, targets[:, None])
     asked = batch.target >= 0
-    shown = (batch.places[:, None, :] < batch.prefix[:, :, None])[asked]
-    request, place = np.nonzero(shown)
+    request, place = np.nonzero(_shown(batch))
     row = np.nonzero(asked)[0][request]
     scores[request, batch.items[row, place]] = -torch.inf
     scores.scatter_(1, targets[:, None], own)
     rank = (scores > own).sum(1) + ((scores == own).sum(1) - 1) / 2
     return torch.where(rank < 10, 1 / torch.log2(rank + 2), torch.zeros(()))
+
+
+def _shown(batch: Batch) -> BoolArray:
+    """(R, T) which steps of its row a request with a target sees."""
+    shown: BoolArray = (batch.places[:, None, :] < batch.prefix[:, :, None])[batch.target >= 0]
+    return shown
+
+
+def _cosines(batch: Batch, vectors: FloatArray) -> FloatArray:
+    """(R, N) of the context's mean aligned content, as ``ContentAffinity`` weighs it, to items."""
+    row, request = np.nonzero(batch.target >= 0)
+    age = batch.prefix[row, request][:, None] - 1 - batch.places[row]
+    weights = np.where(_shown(batch), DECAY ** np.maximum(age, 0), 0.0)
+    weights /= np.maximum(weights.sum(1, keepdims=True), 1e-12)
+    means = np.einsum("rt,rtc->rc", weights.astype(np.float32), vectors[batch.items[row]])
+    return np.asarray(means @ vectors.T, np.float32)
 
 
 def _with_targets(dataset: Dataset, held: HeldOut) -> EventLog:
@@ -224,6 +268,8 @@ def digest_of(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
     arrays = [dataset.events.users, dataset.events.items, dataset.events.timestamps]
     if dataset.features is not None:
         arrays += [dataset.features.content, dataset.features.codes]
+    if dataset.alignment is not None:
+        arrays += [dataset.alignment.down, dataset.alignment.up]
     if dataset.queries is not None:
         arrays += [dataset.queries.vectors, dataset.queries.items]
     if dataset.validation is not None:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from serendip.content.alignment import align
+from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import ItemFeatures
 from serendip.errors import DataError, UnsupportedError
@@ -144,6 +146,10 @@ def _trained(
     """A model of the training part, and the features of all other items."""
     known, new = _features(task, trial)
     dataset = trial.train if task.line.reads == "events" else trial.train.with_features(known)
+    if task.line.reads.startswith("aligned"):
+        pairs = cooccurring_pairs(dataset.events)
+        seeded = TrainOptions(options.seed)
+        dataset = dataset.with_alignment(align(known.content, pairs, options=seeded))
     return _untrained(task).train(dataset, options), new
 
 
@@ -164,7 +170,7 @@ def _features(task: RowTask, trial: Trial) -> tuple[ItemFeatures, ItemFeatures]:
     content: FloatArray = np.zeros((len(trial.numbers), 0), np.float32)
     if task.line.reads != "events":
         content = np.load(task.content, allow_pickle=False)
-    codes = SEMANTIC_IDS if task.line.reads == "content and codes" else None
+    codes = SEMANTIC_IDS if task.line.reads.endswith("codes") else None
     return trial.features(content, codes, task.seed)
 
 

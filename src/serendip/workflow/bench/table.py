@@ -37,7 +37,7 @@ class BenchModel:
 
     model: str
     config: Mapping[str, Any] = field(default_factory=dict)
-    reads: Literal["events", "content", "content and codes"] = "events"
+    reads: Literal["events", "content", "content and codes", "aligned content and codes"] = "events"
     random: bool = False
     parts: tuple[str, ...] = ()
 
@@ -67,7 +67,7 @@ _SINGLE: dict[str, BenchModel] = {
     "item2vec": BenchModel("item2vec", random=True),
     "gru4rec": BenchModel("gru4rec", random=True),
     "sasrec": BenchModel("sasrec", random=True),
-    "retriever": BenchModel("retriever", _RETRIEVER, "content and codes", random=True),
+    "retriever": BenchModel("retriever", _RETRIEVER, "aligned content and codes", random=True),
 }
 
 _BLENDED = (
@@ -100,7 +100,9 @@ SEQUENTIAL: dict[str, BenchModel] = {**_SINGLE, "blend": _blend()}
 COLD: dict[str, BenchModel] = {
     "content-knn": BenchModel("content", {"decay": 0.5}, "content", random=True),
     **{
-        mode: BenchModel("retriever", {**_RETRIEVER, "item_mode": mode}, "content and codes", True)
+        mode: BenchModel(
+            "retriever", {**_RETRIEVER, "item_mode": mode}, "aligned content and codes", True
+        )
         for mode in _ITEM_MODES
     },
 }

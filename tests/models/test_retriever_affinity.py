@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from contract import RecommenderContract, queries_of, random_features, small_world, unit_vectors
+
+from serendip.data.alignment import AlignedProjection
+from serendip.data.dataset import Dataset
+from serendip.data.query import History, Query
+from serendip.models.retriever import Retriever, RetrieverConfig
+from serendip.models.retriever_affinity import ContentAffinity
+from serendip.models.retriever_batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever_training import _cosines
+from serendip.scale.options import TrainOptions
+
+SMALL = RetrieverConfig(embedding_size=8, epochs=2, max_len=10, batch_size=64)
+
+
+def projection(seed: int = 0) -> AlignedProjection:
+    random = np.random.default_rng(seed)
+    down, up = random.normal(size=(2, 16, 4)).astype(np.float32)
+    return AlignedProjection(down, np.ascontiguousarray(up.T))
+
+
+class TestAlignedRetriever(RecommenderContract):
+    @classmethod
+    def make(cls) -> Retriever:
+        return Retriever(SMALL)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def dataset(cls) -> Dataset:
+        return small_world().with_alignment(projection())
+
+    def test_training_twice_starts_afresh(self, model: Retriever, queries: list[Query]) -> None:
+        again = self.make().train(small_world(seed=8), TrainOptions(seed=5))
+        again.train(small_world().with_alignment(projection()), TrainOptions(seed=5))
+        assert np.array_equal(again.score_all(queries), model.score_all(queries))
+
+
+@pytest.fixture(scope="module")
+def trained() -> Retriever:
+    dataset = small_world().with_alignment(projection())
+    return Retriever(SMALL).train(dataset, TrainOptions(seed=5))
+
+
+def test_a_context_is_the_mean_of_its_items_with_half_the_weight_per_step() -> None:
+    vectors = unit_vectors(np.random.default_rng(1), 4)
+    affinity = ContentAffinity(projection(), vectors, 3.0)
+    history = Query(history=History.of_items(np.asarray([2, 0, 1])))
+    similar = Query(source_items=np.asarray([3], np.int32))
+    text = Query(text_vector=vectors[0])
+    found = affinity.of_queries([history, similar, text, Query()])
+    mean = (0.25 * vectors[2] + 0.5 * vectors[0] + vectors[1]) / 1.75
+    aligned = projection().encode(vectors[:1])[0]
+    np.testing.assert_allclose(
+        found, 3 * np.stack([mean, vectors[3], aligned, np.zeros(16)]), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_training_sees_the_context_that_serving_sees() -> None:
+    dataset = small_world()
+    vectors = unit_vectors(np.random.default_rng(1), dataset.num_items)
+    log = PackedLog(dataset.events, np.ones(len(dataset.events), np.bool_))
+    rows = cut_rows(log, 10, np.zeros(len(log.starts), np.int64))
+    batch = BatchMaker(log, None, SMALL).home_batch(rows)
+    row, request = np.nonzero(batch.target >= 0)
+    shown = [
+        Query(history=History.of_items(batch.items[at, : batch.prefix[at, which]]))
+        for at, which in zip(row, request, strict=True)
+    ]
+    served = ContentAffinity(projection(), vectors, 1.0).of_queries(shown) @ vectors.T
+    np.testing.assert_allclose(_cosines(batch, vectors), served, rtol=0, atol=1e-4)
+
+
+def test_its_vectors_give_its_scores(trained: Retriever) -> None:
+    queries = queries_of(small_world())
+    product = trained.encode_queries(queries) @ trained.item_vectors.T
+    np.testing.assert_allclose(product, trained.score_all(queries), rtol=0, atol=1e-4)
+    assert trained.item_vectors.shape == (30, 8 + 16)
+
+
+def test_it_is_stored_and_new_items_are_aligned(trained: Retriever, tmp_path: Path) -> None:
+    features = random_features(8, 3)
+    trained.save(tmp_path)
+    extended = Retriever.open(tmp_path).with_items(features)
+    np.testing.assert_allclose(
+        extended.item_vectors[-3:, 8:], projection().encode(features.content), atol=1e-6
+    )
+
+
+def test_modes_without_content_do_not_read_it() -> None:
+    dataset = small_world().with_alignment(projection())
+    config = SMALL.model_copy(update={"item_mode": "id"})
+    assert Retriever(config).train(dataset).item_vectors.shape == (30, 8)
+
+
+@pytest.mark.parametrize("mode", ["id", "content", "codes", "content+codes"])
+def test_every_mode_ranks_items_that_come_later(mode: str) -> None:
+    dataset = small_world()
+    model = Retriever(SMALL.model_copy(update={"item_mode": mode})).train(dataset)
+    new = random_features(8, 2)
+    scores = model.with_items(new).score_all(queries_of(dataset))
+    assert scores.shape[1] == dataset.num_items + 2
+    told_apart = np.abs(scores[:, -1] - scores[:, -2]).max() > 1e-4
+    assert told_apart == (mode != "id")
