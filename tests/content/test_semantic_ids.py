@@ -221,3 +221,15 @@ def test_quality_stays_within_its_bounds(rows: list[tuple[int, int]]) -> None:
     for used, dead, perplexity in zip(found.used, found.dead, found.perplexity, strict=True):
         assert used + dead == 4
         assert 1 - 1e-9 <= perplexity <= used + 1e-9
+
+
+def test_items_alone_in_their_cluster_do_not_draw_the_next_level_to_themselves() -> None:
+    for seed in range(6):
+        random = np.random.default_rng(seed)
+        vectors = random.normal(size=(600, 32)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors[:6] *= 5
+        config = ResidualKMeansConfig(codebook_size=32)
+        _, codes = ResidualKMeans(config).fit(vectors, TrainOptions(seed))
+        largest = [np.bincount(codes[:, level]).max() / 600 for level in (1, 2)]
+        assert max(largest) < 0.1, (seed, largest)

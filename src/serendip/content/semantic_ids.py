@@ -29,6 +29,7 @@ from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import num_threads
 
+_LEAST_LENGTH = 1e-4
 _SMALLEST_CODEBOOK, _LARGEST_CODEBOOK = 4, 256
 _MOST_CLUSTERS, _ITEMS_PER_CLUSTER = 1_000, 10
 
@@ -145,8 +146,18 @@ class ResidualKMeans:
             seed=seed + 1,
             min_points_per_centroid=1,
         )
-        kmeans.train(vectors, init_centroids=start)
+        kmeans.train(_not_zero(vectors, size), init_centroids=start)
         return np.asarray(kmeans.centroids, dtype=np.float32).reshape(size, -1)
+
+
+def _not_zero(vectors: FloatArray, least: int) -> FloatArray:
+    """Rows that are not zero; all rows where fewer than ``least`` are not.
+
+    An item alone in its cluster leaves a residual of zero. A centroid that begins there is nearer
+    to all others than they are to one another, and would take nearly all of them.
+    """
+    rows = np.linalg.norm(vectors, axis=1) > _LEAST_LENGTH
+    return np.ascontiguousarray(vectors[rows]) if rows.sum() >= least else vectors
 
 
 def fit_codebooks(
