@@ -194,7 +194,8 @@ class RetrieverTraining:
 
     def _affinity(self) -> ContentAffinity | None:
         """Aligned content with the largest weight that foretells the asked events about as well
-        as the best one: what content says also holds for items that nobody has chosen yet."""
+        as the best one: what content says also holds for items that nobody has chosen yet.
+        """
         if self.alignment is None or not self.config.reads("content"):
             return None
         vectors = self.alignment.encode(self.module.tower.content.numpy())
