@@ -9,7 +9,7 @@ from contract import RecommenderContract, queries_of, random_features, small_wor
 from serendip.config import validate
 from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
-from serendip.errors import DataError
+from serendip.errors import ConfigError, DataError
 from serendip.models.blend import Blend, BlendConfig, BlendNetwork, BlendPart, fused_by_rank
 from serendip.models.blend_features import PER_PART, candidates_of
 from serendip.models.transitions import Transitions, TransitionsConfig
@@ -162,6 +162,6 @@ def test_the_last_events_become_targets() -> None:
 
 def test_an_unknown_value_of_a_part_is_named() -> None:
     config = BlendConfig(parts={"pop": BlendPart(model="popularity", config={"windw": 3})})
-    with pytest.raises(Exception, match=r"parts\.pop\.config"):
+    with pytest.raises(ConfigError, match=r"parts\.pop\.config"):
         Blend(config).train(followers())
     assert validate(BlendConfig, config.model_dump(mode="json"), "test") == config
