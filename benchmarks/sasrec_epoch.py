@@ -41,8 +41,8 @@ def main(folder: Path) -> None:
 def epoch_seconds(trial: Trial, num_negatives: int) -> float:
     """CPU seconds of the second epoch."""
     config = SASRecConfig.model_validate(SIZES | {"num_negatives": num_negatives})
-    network = SASRecNetwork(trial.train.num_items, config)
-    training = SequenceTraining(network, trial.train, config, seed=0)
+    size = trial.train.num_items
+    training = SequenceTraining(lambda past: SASRecNetwork(size, config), trial.train, config, 0)
     training.epoch(0)
     started = time.process_time()
     training.epoch(1)

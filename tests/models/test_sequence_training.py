@@ -42,7 +42,7 @@ class Killer:
 def train(options: TrainOptions) -> TrainedSequences:
     dataset = small_world()
     return train_sequences(
-        lambda: GRU4RecNetwork(dataset.num_items, CONFIG), dataset, CONFIG, options
+        lambda past: GRU4RecNetwork(dataset.num_items, CONFIG), dataset, CONFIG, options
     )
 
 
@@ -97,7 +97,7 @@ def test_validation_is_the_ndcg_of_a_ranking_without_the_history() -> None:
     dataset = replace(dataset, validation=HeldOut(users, wanted))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        training = SequenceTraining(GRU4RecNetwork(30, CONFIG), dataset, CONFIG, 0)
+        training = SequenceTraining(lambda past: GRU4RecNetwork(30, CONFIG), dataset, CONFIG, 0)
     network, gains = training.module, []
     for user, item in zip(users, wanted.tolist(), strict=True):
         history = dataset.history(int(user)).item_nums.astype(np.int64)

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.dataset import Dataset
+from serendip.models.sequence_batches import Sequences
 from serendip.models.sequence_model import SequenceConfig, SequenceRecommender, TrainedSequences
 from serendip.scale.options import TrainOptions
 
@@ -42,6 +43,7 @@ class GRU4Rec(SequenceRecommender):
         from serendip.models.gru4rec_network import GRU4RecNetwork
         from serendip.models.sequence_training import train_sequences
 
-        return train_sequences(
-            lambda: GRU4RecNetwork(dataset.num_items, self.config), dataset, self.config, options
-        )
+        def network(past: Sequences) -> GRU4RecNetwork:
+            return GRU4RecNetwork(dataset.num_items, self.config)
+
+        return train_sequences(network, dataset, self.config, options)

@@ -110,7 +110,10 @@ class RetrieverConfig(Config):
     code_scale: float = Field(default=0.1, ge=0)
     """Size of code embeddings when training starts."""
 
-    id_scale: float = Field(default=0.1, ge=0)
+    id_start: Literal["co-occurrence", "random"] = "co-occurrence"
+    """Where id embeddings are when training starts: at who is chosen beside whom, or anywhere."""
+
+    id_scale: float = Field(default=1.0, ge=0)
     """Size of id embeddings when training starts."""
 
     def reads(self, part: Literal["id", "content", "codes"]) -> bool:

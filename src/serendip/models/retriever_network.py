@@ -11,10 +11,12 @@ Shapes: B rows, T history steps, M requests per row, D embedding size, H heads, 
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from serendip.data.arrays import FloatArray
 from serendip.models.retriever import RetrieverConfig
 from serendip.models.retriever_context import NUM_GAPS, NUM_TASKS
 
@@ -30,6 +32,7 @@ INPUTS = (
     "source",
     "has_source",
 )
+_UNKNOWN_ID = 0.02
 OPEN_AXES = [{0: "rows", 1: "steps"}] * 4 + [{0: "rows"}] * 6
 
 
@@ -48,12 +51,17 @@ class ItemTower(nn.Module):
             torch.randn(levels, codebook_size, size) * config.code_scale
         )
         ids = len(content) if config.reads("id") else 0
-        scale = 1.0 if config.item_mode == "id" else config.id_scale
-        self.ids = nn.Parameter(torch.randn(ids, size) * scale)
+        self.ids = nn.Parameter(torch.randn(ids, size) * _id_spread(config))
         self.lenders: tuple[Tensor, Tensor] | None = None
         axes, centre = principal_axes(content, size)
         self.weight = nn.Parameter(axes * config.content_scale)
         self.bias = nn.Parameter(-config.content_scale * axes @ centre)
+
+    @torch.no_grad()
+    def start_ids_at(self, vectors: FloatArray, scale: float) -> None:
+        """Begin at unit id vectors (N, D), made ``scale`` large; rows of zeros stay as they are."""
+        known = torch.from_numpy(np.abs(vectors).max(1) > 0)
+        self.ids[known] = torch.from_numpy(vectors)[known] * (scale * vectors.shape[1] ** 0.5)
 
     def project(self, content: Tensor) -> Tensor:
         """Content of items or vectors of queries (U, C) -> (U, D)."""
@@ -81,6 +89,13 @@ class ItemTower(nn.Module):
             numbers[who], self.ids, per_sample_weights=shares[who], mode="sum"
         )
         return mixed.index_add(0, rows, lent)
+
+
+def _id_spread(config: RetrieverConfig) -> float:
+    """Standard deviation of random ids: small beside other parts unless it is where they start."""
+    if config.item_mode == "id":
+        return 1.0
+    return config.id_scale if config.id_start == "random" else _UNKNOWN_ID
 
 
 class GatedBlock(nn.Module):

@@ -17,12 +17,14 @@ from torch import Tensor, nn
 
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog, HeldOut, ItemFeatures
+from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import to_onnx
 from serendip.models.retriever import RetrieverConfig, TowerArrays, TrainedRetriever
 from serendip.models.retriever_affinity import DECAY, ContentAffinity
 from serendip.models.retriever_batches import Batch, BatchMaker, PackedLog, cut_rows
 from serendip.models.retriever_loss import CandidateDraw, RetrieverNetwork
 from serendip.models.retriever_network import INPUTS, OPEN_AXES, example_request
+from serendip.models.sequence_batches import Sequences
 from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import num_threads
@@ -92,6 +94,10 @@ class RetrieverTraining:
         everything = np.ones(len(examples.log), np.bool_)
         past = examples.log.rows(examples.learned)
         self.held_back = examples.held_back
+        if config.reads("id") and config.id_start == "co-occurrence":
+            histories = Sequences.of_users(past, dataset.num_users)
+            vectors = cooccurrence_vectors(histories, self.num_items, config.embedding_size)
+            self.module.tower.start_ids_at(vectors, config.id_scale)
         self.alignment = dataset.alignment if dataset.features is not None else None
         self.learned, self.asked, self.whole = (
             BatchMaker(PackedLog(log, targets), queries, config)

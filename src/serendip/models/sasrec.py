@@ -2,7 +2,8 @@
 
 Here, other than there: sampled softmax instead of one negative per event (the loss, not the
 architecture, held it back: Klenitskiy and Vasilev, 2023), negatives shared by a step, pre-norm
-blocks whose feed-forward part may be wider, and optionally gated blocks (LiGR).
+blocks whose feed-forward part may be wider, optionally gated blocks (LiGR), and item vectors that
+begin at the eigenvectors of co-occurrence instead of anywhere.
 """
 
 from __future__ import annotations
@@ -13,12 +14,19 @@ from pydantic import Field, model_validator
 
 from serendip.config import Config
 from serendip.data.dataset import Dataset
+from serendip.models.cooccurrence import cooccurrence_vectors
+from serendip.models.sequence_batches import Sequences
 from serendip.models.sequence_model import SequenceConfig, SequenceRecommender, TrainedSequences
 from serendip.scale.options import TrainOptions
 
 
 class SASRecConfig(SequenceConfig):
     """Sizes and training of SASRec."""
+
+    start: Literal["co-occurrence", "random"] = "co-occurrence"
+    """Where item vectors are when training begins: at who is chosen beside whom, with blocks that
+    add nothing yet, so that an untrained network answers with what goes with the last item; or
+    anywhere."""
 
     block: Literal["original", "ligr"] = "original"
     """Kind of block."""
@@ -50,6 +58,11 @@ class SASRec(SequenceRecommender):
         from serendip.models.sasrec_network import SASRecNetwork
         from serendip.models.sequence_training import train_sequences
 
-        return train_sequences(
-            lambda: SASRecNetwork(dataset.num_items, self.config), dataset, self.config, options
-        )
+        def network(past: Sequences) -> SASRecNetwork:
+            made = SASRecNetwork(dataset.num_items, self.config)
+            if self.config.start == "co-occurrence":
+                size = self.config.embedding_size
+                made.start_at(cooccurrence_vectors(past, dataset.num_items, size))
+            return made
+
+        return train_sequences(network, dataset, self.config, options)

@@ -8,14 +8,18 @@ Shapes: T events of a batch in one line, D embedding size.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from serendip.data.arrays import FloatArray
 from serendip.models.export import to_onnx
 from serendip.models.sasrec import SASRecConfig
 from serendip.models.sequence_model import INPUT, OUTPUT
 from serendip.models.sequence_network import Blocks, SequenceNetwork
+
+_SPREAD, _QUIET = 0.02, 0.1
 
 
 class CausalAttention(nn.Module):
@@ -92,9 +96,21 @@ class SASRecNetwork(SequenceNetwork):
     def __init__(self, num_items: int, config: SASRecConfig) -> None:
         super().__init__(num_items, config)
         block = OriginalBlock if config.block == "original" else GatedBlock
-        self.ages = nn.Parameter(torch.randn(config.max_len, config.embedding_size) * 0.02)
+        self.ages = nn.Parameter(torch.randn(config.max_len, config.embedding_size) * _SPREAD)
         self.blocks = nn.ModuleList(block(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.embedding_size)
+
+    @torch.no_grad()
+    def start_at(self, vectors: FloatArray) -> None:
+        """Begin at unit item vectors (N, D), blocks silent; rows of zeros stay random."""
+        known = torch.from_numpy(np.abs(vectors).max(1) > 0)
+        size = _SPREAD * vectors.shape[1] ** 0.5
+        self.items[known] = torch.from_numpy(vectors)[known] * size
+        self.ages.mul_(_QUIET)
+        for block in self.blocks:
+            for layer in (block.attention.outer, block.down):
+                for parameter in layer.parameters():
+                    parameter.zero_()
 
     def read(self, line: Tensor, blocks: Blocks) -> Tensor:
         """Item vectors (T, D) -> vectors (T, D)."""

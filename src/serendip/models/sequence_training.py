@@ -46,16 +46,19 @@ _LEAST_RATE = 0.02
 
 
 def train_sequences(
-    make_network: Callable[[], SequenceNetwork],
+    make_network: Callable[[Sequences], SequenceNetwork],
     dataset: Dataset,
     config: SequenceConfig,
     options: TrainOptions,
 ) -> TrainedSequences:
-    """Train a network on a dataset; leaves torch's own random state as it was."""
+    """Train the network that is made for the histories that are learned from.
+
+    Leaves torch's own random state as it was.
+    """
     torch.set_num_threads(num_threads())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        training = SequenceTraining(make_network(), dataset, config, options.seed)
+        training = SequenceTraining(make_network, dataset, config, options.seed)
         stopping = Stopping(config.epochs, config.patience, config.validate_every)
         digest = digest_of(training.past, training.targets, config, options.seed)
         train_epochs(training, stopping, options, digest, "Training on sequences")
@@ -95,14 +98,19 @@ class SequenceTraining:
     """One training run and its state."""
 
     def __init__(
-        self, network: SequenceNetwork, dataset: Dataset, config: SequenceConfig, seed: int
+        self,
+        make_network: Callable[[Sequences], SequenceNetwork],
+        dataset: Dataset,
+        config: SequenceConfig,
+        seed: int,
     ) -> None:
-        self.module, self.config = network, config
+        self.config = config
         self.num_items = dataset.num_items
         self.random = np.random.default_rng(seed)
         self.past, self.targets = past_and_targets(dataset, config.most_validated, self.random)
+        self.module = make_network(self.past)
         self.optimiser = torch.optim.Adam(
-            network.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), fused=True
+            self.module.parameters(), lr=config.learning_rate, betas=(0.9, 0.98), fused=True
         )
 
     def epoch(self, number: int) -> None:

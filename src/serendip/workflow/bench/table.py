@@ -45,13 +45,12 @@ class BenchModel:
 _STEPS = {"num_gaps": 3, "decay": 0.5}
 _RETRIEVER = {
     "embedding_size": 128,
-    "epochs": 12,
+    "epochs": 8,
     "dropout": 0.4,
     "num_negatives": 512,
     "learning_rate": 3e-3,
     "slots": 0,
     "blind_share": 0.0,
-    "id_scale": 0.02,
     "code_scale": 0.02,
 }
 _ITEM_MODES = ("id", "content", "codes", "content+codes", "content+codes+id")
