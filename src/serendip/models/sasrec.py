@@ -31,6 +31,9 @@ class SASRecConfig(SequenceConfig):
     block: Literal["original", "ligr"] = "original"
     """Kind of block."""
 
+    epochs: int = Field(default=10, ge=1)
+    """Most passes over the events."""
+
     num_layers: int = Field(default=1, ge=1)
     """Blocks."""
 
