@@ -20,8 +20,9 @@ from serendip.config import validate
 from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import History, Query
 from serendip.errors import ConfigError, DataError, UnsupportedError
+from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import open_session, to_onnx
-from serendip.models.retriever import Retriever, RetrieverConfig, TowerArrays
+from serendip.models.retriever import Retriever, RetrieverConfig
 from serendip.models.retriever_network import (
     INPUTS,
     OPEN_AXES,
@@ -29,6 +30,9 @@ from serendip.models.retriever_network import (
     ItemTower,
     example_request,
 )
+from serendip.models.retriever_tower import TowerArrays
+from serendip.models.retriever_training import RetrieverTraining
+from serendip.models.sequence_batches import Sequences
 from serendip.scale.options import TrainOptions
 
 SMALL = RetrieverConfig(embedding_size=8, epochs=3, max_len=10, batch_size=8)
@@ -280,3 +284,33 @@ def test_opening_and_answering_imports_no_torch(trained: Retriever, tmp_path) ->
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_items_that_nobody_had_chosen_get_the_bonus_and_no_others_do(dataset: Dataset) -> None:
+    queries = [Query(history=History.of_items([1, 2]))]
+    without, with_bonus = (
+        Retriever(SMALL.model_copy(update={"new_item_bonus": bonus})).train(dataset)
+        for bonus in (0.0, 0.75)
+    )
+    new = random_features(1, 4)
+    before, after = (model.with_items(new).score_all(queries)[0] for model in (without, with_bonus))
+    unseen = np.r_[dataset.item_counts() == 0, np.ones(4, np.bool_)]
+    np.testing.assert_allclose(after - before, np.where(unseen, 0.75, 0.0), atol=1e-5)
+
+
+def test_a_model_of_ids_alone_gives_no_bonus(dataset: Dataset) -> None:
+    config = SMALL.model_copy(update={"item_mode": "id", "new_item_bonus": 0.75})
+    model = Retriever(config).train(dataset)
+    assert not model.item_vectors[:, -1].any()
+    assert not model.with_items(random_features(1, 4)).item_vectors[:, -1].any()
+
+
+def test_ids_start_at_who_is_chosen_beside_whom_and_know_nothing_held_back() -> None:
+    dataset = small_world()
+    training = RetrieverTraining(dataset, SMALL, 0)
+    past = dataset.events.rows(np.arange(len(dataset.events)) < len(dataset.events) * 0.95)
+    histories = Sequences.of_users(past, dataset.num_users)
+    expected = cooccurrence_vectors(histories, dataset.num_items, 8) * 8**0.5
+    known = np.abs(expected).max(1) > 0
+    assert known.any()
+    np.testing.assert_allclose(training.module.tower.ids.detach().numpy()[known], expected[known])

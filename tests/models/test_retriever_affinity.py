@@ -79,7 +79,7 @@ def test_its_vectors_give_its_scores(trained: Retriever) -> None:
     queries = queries_of(small_world())
     product = trained.encode_queries(queries) @ trained.item_vectors.T
     np.testing.assert_allclose(product, trained.score_all(queries), rtol=0, atol=1e-4)
-    assert trained.item_vectors.shape == (30, 8 + 16)
+    assert trained.item_vectors.shape == (30, 8 + 16 + 1)
 
 
 def test_it_is_stored_and_new_items_are_aligned(trained: Retriever, tmp_path: Path) -> None:
@@ -87,14 +87,14 @@ def test_it_is_stored_and_new_items_are_aligned(trained: Retriever, tmp_path: Pa
     trained.save(tmp_path)
     extended = Retriever.open(tmp_path).with_items(features)
     np.testing.assert_allclose(
-        extended.item_vectors[-3:, 8:], projection().encode(features.content), atol=1e-6
+        extended.item_vectors[-3:, 8:-1], projection().encode(features.content), atol=1e-6
     )
 
 
 def test_modes_without_content_do_not_read_it() -> None:
     dataset = small_world().with_alignment(projection())
     config = SMALL.model_copy(update={"item_mode": "id"})
-    assert Retriever(config).train(dataset).item_vectors.shape == (30, 8)
+    assert Retriever(config).train(dataset).item_vectors.shape == (30, 8 + 1)
 
 
 @pytest.mark.parametrize("mode", ["id", "content", "codes", "content+codes"])

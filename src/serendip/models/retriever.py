@@ -24,12 +24,12 @@ from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import Query
-from serendip.errors import ArtefactError, DataError, UnsupportedError
+from serendip.errors import ArtefactError, UnsupportedError
 from serendip.models.base import Recommender
 from serendip.models.export import open_session, read_model
-from serendip.models.neighbours import content_neighbours
 from serendip.models.retriever_affinity import ContentAffinity
 from serendip.models.retriever_context import build_requests
+from serendip.models.retriever_tower import TowerArrays
 from serendip.models.sparse import with_rows
 from serendip.scale.options import TrainOptions
 
@@ -110,6 +110,11 @@ class RetrieverConfig(Config):
     code_scale: float = Field(default=0.1, ge=0)
     """Size of code embeddings when training starts."""
 
+    new_item_bonus: float = Field(default=0.25, ge=0)
+    """Added to the scores of items that nobody had chosen in training, which a network that knows
+    all others by heart underrates; in the modes that know something of them. A dial of
+    exploration: what it gives to new items it takes from the rest."""
+
     id_start: Literal["co-occurrence", "random"] = "co-occurrence"
     """Where id embeddings are when training starts: at who is chosen beside whom, or anywhere."""
 
@@ -128,70 +133,6 @@ class RetrieverConfig(Config):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TowerArrays:
-    """The item tower with its gate shut, for words and for items that come after training.
-
-    Plain arrays and not a graph: it is one product and L look-ups, and a second export would cost
-    every training a second.
-
-    Args:
-        weight: (D, C) projection of content and of query vectors.
-        bias: (D,).
-        tables: (L, K, D) code embeddings; L = 0 where codes are not read.
-        ids: (N, D) ids of the items seen in training, zeros for the others; (0, D) where ids are
-            not lent.
-        content: (N, C) of the same items, to find who lends.
-        num_lenders: at most so many lend to an item.
-        reads_content: whether items are made of content; queries always are.
-    """
-
-    weight: FloatArray
-    bias: FloatArray
-    tables: FloatArray
-    ids: FloatArray
-    content: FloatArray
-    num_lenders: int
-    reads_content: bool = True
-
-    @property
-    def knows_new_items(self) -> bool:
-        """False where an item is its id and nothing else."""
-        return len(self.tables) > 0 or (self.reads_content and self.weight.shape[1] > 0)
-
-    def project(self, content: FloatArray) -> FloatArray:
-        """(U, C) content or text vectors -> (U, D)."""
-        return np.asarray(content @ self.weight.T + self.bias, dtype=np.float32)
-
-    def encode(self, features: ItemFeatures | None, count: int) -> tuple[FloatArray, FloatArray]:
-        """Vectors (U, D) of ``count`` items without ids, and their projected content (U, D)."""
-        if self.weight.shape[1] == 0 or features is None:
-            content = np.zeros((count, self.weight.shape[1]), np.float32)
-            return self.encode_rows(content, np.zeros((count, 0), np.int32))
-        levels = features.codes.shape[1] if len(self.tables) else 0
-        if features.content.shape[1] != self.weight.shape[1] or levels != len(self.tables):
-            raise DataError(
-                f"features of shape {features.content.shape} with codes {features.codes.shape} "
-                f"do not fit a retriever for content of size {self.weight.shape[1]} and "
-                f"{len(self.tables)} levels.",
-                "Encode new items as those it was trained on.",
-            )
-        return self.encode_rows(features.content, features.codes)
-
-    def encode_rows(self, content: FloatArray, codes: Any) -> tuple[FloatArray, FloatArray]:
-        """As ``encode``, from bare arrays (U, C) and (U, L)."""
-        projected = self.project(content)
-        mixed = projected * np.float32(self.reads_content)
-        for level, table in enumerate(self.tables):
-            mixed += table[codes[:, level]]
-        if len(self.ids):
-            nobody = np.full(len(content), -1)
-            mixed += content_neighbours(content, nobody, self.content, self.num_lenders) @ self.ids
-        centred = mixed - mixed.mean(1, keepdims=True)
-        spread = np.sqrt(centred.var(1, keepdims=True) + 1e-5)
-        return np.asarray(centred / spread, dtype=np.float32), projected
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class TrainedRetriever:
     """Everything that training leaves behind.
 
@@ -200,6 +141,7 @@ class TrainedRetriever:
         item_vectors: (N, D).
         projected: (N, D) projected content of the items.
         tower: for items that come later.
+        bonus: (N,) float32 what is added to each item's scores.
         affinity: what aligned content says beside the network; None = nothing was aligned.
     """
 
@@ -207,6 +149,7 @@ class TrainedRetriever:
     item_vectors: FloatArray
     projected: FloatArray
     tower: TowerArrays
+    bonus: FloatArray
     affinity: ContentAffinity | None = None
 
 
@@ -226,12 +169,11 @@ class Retriever(Recommender):
 
     @property
     def item_vectors(self) -> FloatArray:
-        """(N, E) float32 vectors of the items: the network's D, then aligned content if any."""
+        """(N, E) float32 vectors: the network's D, aligned content if any, and the bonus."""
         self._require_trained()
         now = self._trained
-        if now.affinity is None:
-            return now.item_vectors
-        return np.concatenate([now.item_vectors, now.affinity.vectors], 1)
+        aligned = [] if now.affinity is None else [now.affinity.vectors]
+        return np.concatenate([now.item_vectors, *aligned, now.bonus[:, None]], 1)
 
     def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
         """(B, E) float32 vectors: ``encode_queries(q) @ item_vectors.T`` are the scores.
@@ -241,10 +183,9 @@ class Retriever(Recommender):
         """
         self._require_trained()
         affinity = self._trained.affinity
-        encoded = self._encode(queries)
-        if affinity is None:
-            return encoded
-        return np.concatenate([encoded, affinity.of_queries(queries)], 1)
+        aligned = [] if affinity is None else [affinity.of_queries(queries)]
+        ones = np.ones((len(queries), 1), np.float32)
+        return np.concatenate([self._encode(queries), *aligned, ones], 1)
 
     def _encode(self, queries: Sequence[Query]) -> FloatArray:
         """(B, D) what the network says."""
@@ -288,7 +229,7 @@ class Retriever(Recommender):
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         now = self._trained
-        scores: FloatArray = self._encode(queries) @ now.item_vectors.T
+        scores: FloatArray = self._encode(queries) @ now.item_vectors.T + now.bonus
         if now.affinity is not None:
             scores += now.affinity.of_queries(queries) @ now.affinity.vectors.T
         return scores
@@ -304,9 +245,15 @@ class Retriever(Recommender):
             np.concatenate([now.item_vectors, vectors]),
             np.concatenate([now.projected, projected]),
             now.tower,
+            np.concatenate([now.bonus, self._bonus(len(features))]),
             now.affinity and now.affinity.extended(features.content),
         )
         return extended
+
+    def _bonus(self, count: int) -> FloatArray:
+        """(count,) what items get that the network knows by content and codes alone."""
+        bonus = self.config.new_item_bonus * self._trained.tower.knows_new_items
+        return np.full(count, bonus, np.float32)
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
         """Changed items pass the tower with the gate shut, as new ones do.
@@ -331,6 +278,7 @@ class Retriever(Recommender):
             now,
             item_vectors=with_rows(now.item_vectors, rows, vectors[moved]),
             projected=with_rows(now.projected, rows, projected[moved]),
+            bonus=with_rows(now.bonus, rows, self._bonus(len(rows))),
             affinity=now.affinity and now.affinity.changed(rows, features.content[moved]),
         )
         return model
@@ -347,6 +295,7 @@ class Retriever(Recommender):
             "tables": tower.tables,
             "ids": tower.ids,
             "content": tower.content,
+            "bonus": now.bonus,
             **({} if now.affinity is None else now.affinity.arrays()),
         }
         np.savez(path, codes=codes, **arrays)
@@ -368,9 +317,12 @@ class Retriever(Recommender):
                 # Earlier artefacts hold no codes: of their long histories the end is read.
                 nothing = np.empty((len(vectors), 0), np.int32)
                 codes = stored["codes"] if "codes" in stored.files else nothing
+                bonus = np.zeros(len(vectors), np.float32)
+                if "bonus" in stored.files:
+                    bonus = stored["bonus"]
                 affinity = None
                 if "aligned" in stored.files:
                     affinity = ContentAffinity.of_arrays(stored)
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(f"{folder} holds no readable retriever: {error}.") from None
-        self._use(TrainedRetriever(context, vectors, projected, tower, affinity), codes)
+        self._use(TrainedRetriever(context, vectors, projected, tower, bonus, affinity), codes)

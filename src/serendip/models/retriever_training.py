@@ -19,11 +19,12 @@ from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog, HeldOut, ItemFeatures
 from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import to_onnx
-from serendip.models.retriever import RetrieverConfig, TowerArrays, TrainedRetriever
+from serendip.models.retriever import RetrieverConfig, TrainedRetriever
 from serendip.models.retriever_affinity import DECAY, ContentAffinity
 from serendip.models.retriever_batches import Batch, BatchMaker, PackedLog, cut_rows
 from serendip.models.retriever_loss import CandidateDraw, RetrieverNetwork
 from serendip.models.retriever_network import INPUTS, OPEN_AXES, example_request
+from serendip.models.retriever_tower import TowerArrays
 from serendip.models.sequence_batches import Sequences
 from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
@@ -194,8 +195,14 @@ class RetrieverTraining:
         )
         example = example_request(self.config.embedding_size)
         context = to_onnx(self.module.encoder, example, INPUTS, ("encoded",), OPEN_AXES)
+        bonus = self.config.new_item_bonus * (1 - self.module.seen.numpy()) * tower.knows_new_items
         return TrainedRetriever(
-            context, vectors.numpy(), projected.numpy(), tower, self._affinity()
+            context,
+            vectors.numpy(),
+            projected.numpy(),
+            tower,
+            bonus.astype(np.float32),
+            self._affinity(),
         )
 
     def _affinity(self) -> ContentAffinity | None:

@@ -1,0 +1,80 @@
+"""The retriever's item tower with its gate shut, as plain arrays: words and items that come later.
+
+Shapes: N items, U new ones, D embedding size, C content size, L levels, K codes per level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from serendip.data.arrays import FloatArray
+from serendip.data.dataset import ItemFeatures
+from serendip.errors import DataError
+from serendip.models.neighbours import content_neighbours
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TowerArrays:
+    """The item tower with its gate shut, for words and for items that come after training.
+
+    Plain arrays and not a graph: it is one product and L look-ups, and a second export would cost
+    every training a second.
+
+    Args:
+        weight: (D, C) projection of content and of query vectors.
+        bias: (D,).
+        tables: (L, K, D) code embeddings; L = 0 where codes are not read.
+        ids: (N, D) ids of the items seen in training, zeros for the others; (0, D) where ids are
+            not lent.
+        content: (N, C) of the same items, to find who lends.
+        num_lenders: at most so many lend to an item.
+        reads_content: whether items are made of content; queries always are.
+    """
+
+    weight: FloatArray
+    bias: FloatArray
+    tables: FloatArray
+    ids: FloatArray
+    content: FloatArray
+    num_lenders: int
+    reads_content: bool = True
+
+    @property
+    def knows_new_items(self) -> bool:
+        """False where an item is its id and nothing else."""
+        return len(self.tables) > 0 or (self.reads_content and self.weight.shape[1] > 0)
+
+    def project(self, content: FloatArray) -> FloatArray:
+        """(U, C) content or text vectors -> (U, D)."""
+        return np.asarray(content @ self.weight.T + self.bias, dtype=np.float32)
+
+    def encode(self, features: ItemFeatures | None, count: int) -> tuple[FloatArray, FloatArray]:
+        """Vectors (U, D) of ``count`` items without ids, and their projected content (U, D)."""
+        if self.weight.shape[1] == 0 or features is None:
+            content = np.zeros((count, self.weight.shape[1]), np.float32)
+            return self.encode_rows(content, np.zeros((count, 0), np.int32))
+        levels = features.codes.shape[1] if len(self.tables) else 0
+        if features.content.shape[1] != self.weight.shape[1] or levels != len(self.tables):
+            raise DataError(
+                f"features of shape {features.content.shape} with codes {features.codes.shape} "
+                f"do not fit a retriever for content of size {self.weight.shape[1]} and "
+                f"{len(self.tables)} levels.",
+                "Encode new items as those it was trained on.",
+            )
+        return self.encode_rows(features.content, features.codes)
+
+    def encode_rows(self, content: FloatArray, codes: Any) -> tuple[FloatArray, FloatArray]:
+        """As ``encode``, from bare arrays (U, C) and (U, L)."""
+        projected = self.project(content)
+        mixed = projected * np.float32(self.reads_content)
+        for level, table in enumerate(self.tables):
+            mixed += table[codes[:, level]]
+        if len(self.ids):
+            nobody = np.full(len(content), -1)
+            mixed += content_neighbours(content, nobody, self.content, self.num_lenders) @ self.ids
+        centred = mixed - mixed.mean(1, keepdims=True)
+        spread = np.sqrt(centred.var(1, keepdims=True) + 1e-5)
+        return np.asarray(centred / spread, dtype=np.float32), projected
