@@ -26,6 +26,7 @@ from serendip.models.retriever_loss import CandidateDraw, RetrieverNetwork
 from serendip.models.retriever_network import INPUTS, OPEN_AXES, example_request
 from serendip.models.retriever_tower import TowerArrays
 from serendip.models.sequence_batches import Sequences
+from serendip.models.stopping_gain import ndcg_of_wanted
 from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import num_threads
@@ -163,7 +164,7 @@ class RetrieverTraining:
         gain, count = 0.0, 0
         for batch in self._asked_batches():
             encoded, targets, vectors = self.module(batch, everything, self.module.seen)
-            gain += float(_gains(encoded @ vectors.T, targets, batch).sum())
+            gain += _gain((encoded @ vectors.T).numpy(), targets, batch)
             count += len(targets)
         return gain / count
 
@@ -216,9 +217,9 @@ class RetrieverTraining:
         everything = torch.arange(self.num_items)
         for batch in self._asked_batches():
             encoded, targets, items = self.module(batch, everything, self.module.seen)
-            own, cosines = encoded @ items.T, torch.from_numpy(_cosines(batch, vectors))
+            own, cosines = (encoded @ items.T).numpy(), _cosines(batch, vectors)
             for weight in gains:
-                gains[weight] += float(_gains(own + weight * cosines, targets, batch).sum())
+                gains[weight] += _gain(own + np.float32(weight) * cosines, targets, batch)
         enough = _ABOUT_AS_WELL * max(gains.values())
         weight = max(weight for weight, gain in gains.items() if gain >= enough)
         return ContentAffinity(self.alignment, vectors, weight if enough > 0 else 0.0)
@@ -232,16 +233,12 @@ class RetrieverTraining:
         return (own.ids.detach() * seen).numpy(), (own.content * seen).numpy()
 
 
-def _gains(scores: Tensor, targets: Tensor, batch: Batch) -> Tensor:
-    """(R,) nDCG@10 of a batch's targets by scores (R, N), which change; ties count half."""
-    own = scores.gather(1, targets[:, None])
-    asked = batch.target >= 0
+def _gain(scores: FloatArray, targets: Tensor, batch: Batch) -> float:
+    """Summed nDCG@10 of a batch's targets by scores (R, N), which change."""
     request, place = np.nonzero(_shown(batch))
-    row = np.nonzero(asked)[0][request]
-    scores[request, batch.items[row, place]] = -torch.inf
-    scores.scatter_(1, targets[:, None], own)
-    rank = (scores > own).sum(1) + ((scores == own).sum(1) - 1) / 2
-    return torch.where(rank < 10, 1 / torch.log2(rank + 2), torch.zeros(()))
+    row = np.nonzero(batch.target >= 0)[0][request]
+    excluded = request, batch.items[row, place]
+    return float(ndcg_of_wanted(scores, targets.numpy(), excluded).sum())
 
 
 def _shown(batch: Batch) -> BoolArray:

@@ -34,13 +34,13 @@ from serendip.models.sequence_losses import (
 )
 from serendip.models.sequence_model import SequenceConfig, TrainedSequences
 from serendip.models.sequence_network import SequenceNetwork
+from serendip.models.stopping_gain import ndcg_of_wanted
 from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import num_threads
 
 _READ_AT_ONCE, _RANKED_AT_ONCE = 1_024, 128
 _HELD_SHARE, _LEAST_HELD_FROM = 0.1, 3
-_TOP = 10
 _SMALLEST = 1e-12
 _LEAST_RATE = 0.02
 
@@ -173,16 +173,11 @@ class SequenceTraining:
         """Summed nDCG@10 of some sequences; ties count half."""
         known = targets < self.num_items
         scores, rows, targets = scores[known], rows[known], targets[known]
-        line = np.arange(len(rows))
-        own = scores[line, targets][:, None]
         lengths = self.past.lengths[rows]
         first = np.repeat(self.past.starts[rows] - (np.cumsum(lengths) - lengths), lengths)
         history = self.past.items[first + np.arange(len(first))]
-        scores[np.repeat(line, lengths), history] = -np.inf
-        scores[line, targets] = own[:, 0]
-        above = np.count_nonzero(scores > own, axis=1)
-        rank = above + (np.count_nonzero(scores == own, axis=1) - 1) / 2
-        return float((1 / np.log2(rank[rank < _TOP] + 2)).sum())
+        excluded = np.repeat(np.arange(len(rows)), lengths), history
+        return float(ndcg_of_wanted(scores, targets, excluded).sum())
 
     @torch.no_grad()
     def finish(self) -> TrainedSequences:
