@@ -60,7 +60,8 @@ def _counts(past: Sequences, num_items: int) -> Sparse:
 
 
 def _weighted(counts: Sparse) -> Sparse:
-    factors = (np.asarray(counts.sum(axis=1)).ravel() + 1.0) ** -_POPULARITY_POWER
+    sums = np.asarray(counts.sum(axis=1), np.float32).ravel()
+    factors: FloatArray = (sums + 1.0) ** np.float32(-_POPULARITY_POWER)
     scaled = scaled_rows(counts, factors)
     scaled.data *= factors[scaled.indices]
     return scaled

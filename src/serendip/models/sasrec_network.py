@@ -108,6 +108,7 @@ class SASRecNetwork(SequenceNetwork):
         self.items[known] = torch.from_numpy(vectors)[known] * size
         self.ages.mul_(_QUIET)
         for block in self.blocks:
+            assert isinstance(block, OriginalBlock | GatedBlock)
             for layer in (block.attention.outer, block.down):
                 for parameter in layer.parameters():
                     parameter.zero_()
