@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,20 @@ def test_a_group_has_its_members_and_a_name(fresh: Path) -> None:
     assert "horror" in first["name"].casefold()
     group = ids(fresh, "show", last["prefix"] + "-")
     assert group["members"] == last["members"]
+    assert (group["num_groups"], group["groups"]) == (0, [])
     assert "i0" in {one["item_id"] for one in group["items"]}
+    assert group["items"][0]["title"].startswith("The horror tale")
+    assert group["name"].startswith(first["name"])
+
+
+def test_a_group_is_told_with_the_groups_in_it(fresh: Path) -> None:
+    ids(fresh, "build")
+    group = ids(fresh, "show", "0-")
+    parts = group["groups"]
+    assert sum(part["items"] for part in parts) == group["members"]
+    assert group["num_groups"] == len(parts)
+    assert [part["items"] for part in parts] == sorted((p["items"] for p in parts), reverse=True)
+    assert ids(fresh, "show", parts[0]["prefix"] + "-")["members"] == parts[0]["items"]
 
 
 def test_an_id_that_looks_like_a_prefix_is_the_item(fresh: Path) -> None:
@@ -163,6 +177,24 @@ def test_what_is_not_there_is_named(fresh: Path, name: str) -> None:
     assert isinstance(done.exception, UnknownItemError)
 
 
+def test_the_part_of_a_prefix_that_is_in_use_is_told(fresh: Path) -> None:
+    ids(fresh, "build")
+    with pytest.raises(UnknownItemError) as told:
+        ids(fresh, "show", "3-999")
+    assert told.value.hint == "3 is in use: `serendip ids show 3-` lists its groups."
+
+
+def test_a_diff_begins_with_the_items_that_left_their_largest_group(fresh: Path) -> None:
+    ids(fresh, "build")
+    put(fresh, Item("i0", "The comedy tale number 1", "", {"genre": "comedy"}))
+    put(fresh, Item("i57", "The horror tale number 2", "", {"genre": "horror"}))
+    ids(fresh, "build")
+    examples = ids(fresh, "diff", "v1", "v2")["examples"]
+    first = [one["before"].split("-")[0] != one["after"].split("-")[0] for one in examples]
+    assert first == sorted(first, reverse=True)
+    assert examples[0]["title"] == "The comedy tale number 1"
+
+
 def test_a_report_measures_codes_against_content_and_behaviour(fresh: Path) -> None:
     ids(fresh, "build")
     report = ids(fresh, "report")
@@ -175,6 +207,25 @@ def test_a_report_measures_codes_against_content_and_behaviour(fresh: Path) -> N
     agreement = report["pair_agreement"]
     assert agreement["together"] > 1.5 * agreement["by_chance"]
     assert sum(group["items"] for group in report["groups"]) == 60
+    for sizes, used in zip(report["sizes"], report["used"], strict=True):
+        assert (sum(sizes), sum(size > 0 for size in sizes)) == (60, used)
+        assert sizes == sorted(sizes, reverse=True)
+    assert sum(report["shared_by"]) == 60
+    assert 1 - report["shared_by"][0] / 60 == pytest.approx(report["collision_rate"])
+
+
+def test_the_report_is_a_page_too_with_what_stayed_since_the_version_before(fresh: Path) -> None:
+    ids(fresh, "build")
+    page = fresh / "reports" / "semantic-ids.html"
+    assert ids(fresh, "report")["kept"] is None
+    assert "Kept from" not in page.read_text()
+    put(fresh, Item("evil", "<script>alert(1)</script> & co", "", {"genre": "horror"}))
+    kept = ids(fresh, "build", "--refit", "--seed", "3")["changes"]["kept"]
+    report = ids(fresh, "report")
+    assert [*report["kept"]["kept"], report["kept"]["kept_all_levels"]] == kept
+    assert "Kept from v1 to v2" in page.read_text()
+    shutil.rmtree(fresh / "semantic_ids" / "v1")
+    assert ids(fresh, "report")["kept"] is None
 
 
 def test_aligned_and_content_codes_are_versions_to_be_compared(fresh: Path) -> None:
@@ -223,10 +274,12 @@ def test_the_same_seed_gives_the_same_codes(fresh: Path, tmp_path: Path) -> None
 
 def test_people_read_lines(fresh: Path) -> None:
     for arguments, words in (
-        (["build"], "v1 is current: refit True, new 60"),
+        (["build"], "v1 is current: codebooks fitted, 60 new"),
         (["build"], "v1 is up to date"),
-        (["show", "i0"], "horror"),
+        (["show", "i0"], "i0  The horror tale number 0"),
+        (["show", "0-"], "items  "),
         (["report"], "by chance"),
+        (["report"], "semantic-ids.html"),
         (["diff", "v1", "v1"], "60 items in both, 0 moved"),
     ):
         done = CliRunner().invoke(app, ["ids", *arguments, "-w", str(fresh)])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.content.names import name_prefixes
+from serendip.content.names import group_name, name_prefixes
 from serendip.data.item import Catalogue, Item
 
 FIELDS = ("title", "year", "genres")
@@ -28,8 +28,9 @@ CODES = np.asarray([[0, 0, 0], [0, 0, 1], [1, 0, 0], [1, 0, 1], [1, 1, 0], [1, 1
 def test_a_group_bears_the_attributes_that_set_it_apart() -> None:
     names = name_prefixes(FILMS, CODES, ("title", "genres"))
     assert names["0"] == "Horror, Thriller"
-    assert names["1-0"].startswith("Comedy")
-    assert names["1-1"].startswith("Drama")
+    assert names["1"] == "Comedy, Drama"
+    assert names["1-0"] == "Days"
+    assert names["1-1"] == "Road"
 
 
 def test_years_speak_as_decades() -> None:
@@ -37,20 +38,65 @@ def test_years_speak_as_decades() -> None:
     assert names["0"] == "1980s"
 
 
-def test_only_one_and_two_levels_are_named() -> None:
+def test_two_levels_are_named_unless_more_are_asked_for() -> None:
     assert set(name_prefixes(FILMS, CODES, FIELDS)) == {"0", "0-0", "1", "1-0", "1-1"}
+    assert "0-0-0" in name_prefixes(FILMS, CODES, FIELDS, levels=3)
 
 
-def test_deeper_levels_are_named_where_they_are_asked_for() -> None:
-    names = name_prefixes(FILMS, CODES, ("genres",), levels=3)
-    assert names["0-0-0"] == names["0-0-1"] == "Horror, Thriller"
-    assert names["1-1-0"] == "Drama"
+def test_a_deeper_name_says_what_sets_the_group_apart_within_its_parent() -> None:
+    polish = Catalogue(
+        [
+            Item(str(number), title, "", {"kind": ("Nail Polish", "Nails")})
+            for number, title in enumerate(
+                ("Opi Red", "Opi Pink", "Essie Red", "Essie Pink", "Essie Ruby")
+            )
+        ]
+        + [Item("5", "Dove", "", {"kind": ("Soap",)}), Item("6", "Nivea", "", {"kind": ("Soap",)})]
+    )
+    codes = np.asarray([[0, 0], [0, 0], [0, 1], [0, 1], [0, 1], [1, 0], [1, 1]], np.int32)
+    names = name_prefixes(polish, codes, ("kind", "title"))
+    assert names == {
+        "0": "Nail Polish, Essie",
+        "0-0": "Opi",
+        "1": "Soap",
+        "1-0": "Dove",
+        "1-1": "Nivea",
+    }
+
+
+def test_words_of_the_names_above_are_not_repeated_in_another_number_or_case() -> None:
+    titles = ("Masks Clay", "Mask clay", "masks Mud", "MASK Mud")
+    masks = Catalogue([Item(t, t, "", {"kind": ("Face Masks",)}) for t in titles])
+    codes = np.asarray([[0, 0], [0, 0], [0, 1], [0, 1]], np.int32)
+    names = name_prefixes(masks, codes, ("kind", "title"))
+    assert names == {"0": "Face Masks, Clay", "0-1": "Mud"}
+
+
+def test_siblings_bear_different_names_where_words_allow_it() -> None:
+    films = [("Dark", "1981"), ("Cold", "1982"), ("Blue", "1991"), ("Grey", "1992")]
+    horror = [film(n, t, y, "Horror", "Thriller") for n, (t, y) in enumerate(films)]
+    others = [film(n, "Day", "2001", "Comedy") for n in range(4, 12)]
+    codes = np.asarray([[0], [0], [1], [1], *([2] for _ in others)], np.int32)
+    names = name_prefixes(Catalogue([*horror, *others]), codes, ("genres", "year"))
+    assert names["0"] == "1980s, Horror"
+    assert names["1"] == "1990s, Horror"
+    names = name_prefixes(Catalogue([*horror, *others]), codes, ("genres",))
+    assert names["0"] == "Horror, Thriller"
+    assert names["1"] == "Horror"
+
+
+def test_a_whole_name_is_read_along_the_codes() -> None:
+    names = {"3": "Horror", "3-1-4": "Vampire"}
+    assert group_name(names, np.asarray([3, 1, 4])) == "Horror › Vampire"
+    assert group_name(names, np.asarray([3, 1])) == "Horror"
+    assert group_name(names, np.asarray([7])) == ""
 
 
 def test_titles_help_where_there_is_nothing_else() -> None:
     names = name_prefixes(FILMS, CODES, ("title",))
     assert names["0"] == "House"
-    assert names["1-1"] == "Road"
+    assert names["1"] == "Days, Road"
+    assert "1-1" not in names  # "Road" is said already, and nothing else is common to both.
 
 
 def test_groups_without_words_have_no_name() -> None:
@@ -61,4 +107,4 @@ def test_groups_without_words_have_no_name() -> None:
 def test_a_catalogue_of_one_group_still_has_a_name() -> None:
     alike = Catalogue([film(0, "", "", "Horror"), film(1, "", "", "Horror")])
     names = name_prefixes(alike, np.zeros((2, 2), np.int32), FIELDS)
-    assert names == {"0": "Horror", "0-0": "Horror"}
+    assert names == {"0": "Horror"}

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from serendip.data.durable import alone, checksums, point_to, pointed_at, write_durably
+from serendip.data.durable import (
+    alone,
+    checksums,
+    point_to,
+    pointed_at,
+    publish_folder,
+    write_durably,
+)
 from serendip.errors import StorageError
 
 
@@ -33,3 +41,14 @@ def test_checksums_see_every_file_but_the_manifest(tmp_path: Path) -> None:
     assert list(before) == ["a/b.txt"]
     write_durably(tmp_path / "a" / "b.txt", "two")
     assert checksums(tmp_path) != before
+
+
+def test_a_published_folder_is_complete_when_the_pointer_says_its_name(tmp_path: Path) -> None:
+    building = tmp_path / ".building-v1"
+    building.mkdir()
+    (building / "a.txt").write_text("one")
+    manifest = publish_folder(building, "v1", tmp_path / "current", {"name": "v1"})
+    assert pointed_at(tmp_path / "current") == "v1"
+    assert not building.exists()
+    assert json.loads((tmp_path / "v1" / "manifest.json").read_text()) == manifest
+    assert manifest == {"name": "v1", "files": checksums(tmp_path / "v1")}

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from serendip.cli.terminal import JsonOption, SeedOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import (
+    DeviceOption,
+    JsonOption,
+    SeedOption,
+    Terminal,
+    WorkspaceOption,
+)
 
 NAME = "ids"
 HELP = "Build semantic IDs, extend them with new items, look at them, compare versions."
@@ -20,6 +27,7 @@ def build(
     workspace: WorkspaceOption = Path(),
     refit: Annotated[bool, typer.Option("--refit", help="Fit codebooks again.")] = False,
     seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
     json: JsonOption = False,
 ) -> None:
     """Code all items: known ones keep their codes, unless --refit fits the codebooks again."""
@@ -27,11 +35,10 @@ def build(
     from serendip.workflow.semantic_ids import build_ids
 
     terminal = Terminal(json)
-    version, is_new = build_ids(Workspace.open(workspace), terminal.options(seed), refit)
+    version, is_new = build_ids(Workspace.open(workspace), terminal.options(seed, device), refit)
     changes = version.manifest["changes"]
     if is_new:
-        told = [f"{name} {value}" for name, value in changes.items() if name not in ("kept",)]
-        terminal.say(f"{version.name} is current: {', '.join(told)}")
+        terminal.say(f"{version.name} is current: {_told(changes)}")
         _kept(terminal, changes.get("kept", []))
     else:
         terminal.say(f"{version.name} is up to date.")
@@ -46,20 +53,24 @@ def show(
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
-    """One item with its codes and the names of its groups, or one group with its members."""
+    """One item with its codes and the names of its groups, or one group with what is in it."""
     from serendip.engine.workspace import Workspace
     from serendip.workflow.id_views import show as look
 
     terminal = Terminal(json)
     found = look(Workspace.open(workspace), name)
     if "item_id" in found:
-        terminal.say(f"{found['item_id']}  {found['full_id']}  ({found['version']})")
-        for group in found["prefixes"]:
-            terminal.say(f"  {group['prefix']:<16} {group['members']:>7} items  {group['name']}")
+        gone = "" if found["listed"] else ", no longer in the catalogue"
+        terminal.say(f"{found['full_id']}  {found['item_id']}  {found['title']}")
+        _groups(terminal, [{**one, "items": one["members"]} for one in found["prefixes"]])
+        terminal.say(f"  in {found['version']}{gone}")
     else:
-        terminal.say(f"{found['prefix']}  {found['members']} items  {found['name']}")
+        terminal.say(f"{found['prefix']}  {found['members']:,} items  {found['name']}")
+        _groups(terminal, found["groups"])
+        _others(terminal, found["num_groups"] - len(found["groups"]), "groups")
         for member in found["items"]:
-            terminal.say(f"  {member['id']:<16} {member['item_id']}")
+            terminal.say(f"  {member['id']:<12} {member['item_id']:<16} {member['title']}")
+        _others(terminal, found["members"] - len(found["items"]), "items")
     terminal.result(found)
 
 
@@ -77,48 +88,64 @@ def diff(
     terminal = Terminal(json)
     found = compare(Workspace.open(workspace), before, after)
     terminal.say(
-        f"{before} -> {after}: {found['shared']} items in both, {found['moved']} moved, "
-        f"{found['new']} new, {found['left_out']} left out"
+        f"{before} -> {after}: {found['shared']:,} items in both, {found['moved']:,} moved, "
+        f"{found['new']:,} new, {found['left_out']:,} left out"
     )
     _kept(terminal, [*found["kept"], found["kept_all_levels"]] if found["kept"] else [])
     for one in found["examples"]:
-        terminal.say(f"  {one['item_id']:<24} {one['before']} -> {one['after']}")
+        codes = f"{one['before']} -> {one['after']}"
+        terminal.say(f"  {codes:<28} {one['item_id']:<16} {one['title']}")
+    _others(terminal, found["moved"] - len(found["examples"]), "items")
     terminal.result(found)
 
 
 @app.command("report")
 def report(
-    workspace: WorkspaceOption = Path(), seed: SeedOption = 0, json: JsonOption = False
+    workspace: WorkspaceOption = Path(),
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    json: JsonOption = False,
 ) -> None:
-    """How good the current IDs are; also written to reports/semantic-ids.json."""
+    """How good the current IDs are; also written to reports/semantic-ids.json and .html."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.id_views import report as measure
+    from serendip.evaluate.codes_page import sentences
+    from serendip.workflow.id_report import REPORT_HTML
+    from serendip.workflow.id_report import report as measure
 
     terminal = Terminal(json)
-    found = measure(Workspace.open(workspace), terminal.options(seed))
-    terminal.say(f"{found['version']}: {found['num_items']} items")
-    terminal.semantic_ids(found)
+    opened = Workspace.open(workspace)
+    found = measure(opened, terminal.options(seed, device))
+    terminal.say(f"{found['version']}: {found['num_items']:,} items")
+    for sentence in sentences(found):
+        terminal.say(f"  {sentence}")
+    terminal.code_use(found)
     for level, share in enumerate(found["largest"]):
         terminal.say(f"    level {level}: the largest code has {100 * share:.1f} % of the items")
-    _agreement(terminal, found)
-    for group in found["groups"]:
-        terminal.say(f"  {group['prefix']:<8} {group['items']:>7} items  {group['name']}")
+    _groups(terminal, found["groups"])
+    _others(terminal, found["used"][0] - len(found["groups"]), "groups")
+    terminal.say(f"Report: {opened.reports / REPORT_HTML}")
     terminal.result(found)
 
 
-def _kept(terminal: Terminal, shares: list[float]) -> None:
+def _told(changes: Mapping[str, Any]) -> str:
+    """What a new version changes, in words."""
+    counts = {name: changes.get(name, 0) for name in ("new", "recoded", "gone", "back")}
+    told = [f"{count:,} {name}" for name, count in counts.items() if count]
+    return ", ".join([*(["codebooks fitted"] if changes.get("refit") else []), *told])
+
+
+def _groups(terminal: Terminal, groups: Sequence[Mapping[str, Any]]) -> None:
+    for group in groups:
+        terminal.say(f"  {group['prefix']:<12} {group['items']:>7,} items  {group['name']}")
+
+
+def _others(terminal: Terminal, count: int, noun: str) -> None:
+    if count:
+        terminal.say(f"  and {count:,} more {noun}")
+
+
+def _kept(terminal: Terminal, shares: Sequence[float]) -> None:
     for level, share in enumerate(shares[:-1]):
         terminal.say(f"  level {level}: {100 * share:.1f} % of the items keep their code")
     if shares:
         terminal.say(f"  all levels: {100 * shares[-1]:.1f} %")
-
-
-def _agreement(terminal: Terminal, found: dict[str, Any]) -> None:
-    if found["neighbour_agreement"] is not None:
-        share = 100 * found["neighbour_agreement"]
-        terminal.say(f"  {share:.1f} % share their first code with the nearest item by content")
-    if found["pair_agreement"] is not None:
-        together, chance = (100 * found["pair_agreement"][k] for k in ("together", "by_chance"))
-        terminal.say(
-            f"  {together:.1f} % of the items chosen together share it ({chance:.1f} % by chance)"
-        )

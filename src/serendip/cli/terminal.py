@@ -53,6 +53,10 @@ class Terminal:
         """How well the codes tell items apart, and per level how evenly they are used."""
         share = 100 * codes["collision_rate"]
         self.say(f"  semantic IDs: {share:.1f} % of the items share theirs with another one")
+        self.code_use(codes)
+
+    def code_use(self, codes: Mapping[str, Any]) -> None:
+        """Per level of the semantic IDs how evenly the codes are used."""
         levels = zip(codes["used"], codes["dead"], codes["perplexity"], strict=True)
         for level, (used, dead, perplexity) in enumerate(levels):
             self.say(

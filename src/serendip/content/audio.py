@@ -16,6 +16,7 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.content.encoder import MediaEncoder, encode_present
+from serendip.content.late_encoder import LateEncoder, Loaded
 from serendip.content.log_mel import NUM_MELS, PATCH_FRAMES, patches
 from serendip.content.sound_file import read_sound
 from serendip.content.tensor_bundle import read_bundle
@@ -89,7 +90,7 @@ class MusicNNEncoder:
             return _features(files, self._module, self._limits, self._device)
 
 
-class TorchAudioEncoder:
+class TorchAudioEncoder(LateEncoder[Path | None, Any]):
     """Any torch module for log-mel patches, such as a VGGish, found by module and callable.
 
     The code that is named here runs with all rights, as any plugin does. The version is a hash of
@@ -99,59 +100,32 @@ class TorchAudioEncoder:
         name: ``torch:<module>:<callable>``.
         limits: what may be decoded.
         device: torch's name of where it runs.
+
+    Raises, when it is first asked:
+        ConfigError: there is no such module, or it does not map patches to vectors.
     """
 
     def __init__(self, name: str, limits: AudioConfig, device: str = "cpu") -> None:
-        self.name = name
+        super().__init__(name)
         self._limits, self._device = limits, device
-        self._module: Any = None
-        self._version, self._size = "", 0
-        self._lock = threading.Lock()
 
-    @property
-    def version(self) -> str:
-        """Hash of the weights, and how much is heard."""
-        self._loaded()
-        return self._version
+    def _load(self) -> Loaded[Any]:
+        import torch
 
-    @property
-    def size(self) -> int:
-        """D."""
-        self._loaded()
-        return self._size
+        module = _made(self.name).eval().to(self._device)
+        probe = torch.zeros(1, PATCH_FRAMES, NUM_MELS, device=self._device)
+        with torch.inference_mode():
+            shape = tuple(module(probe).shape)
+        if len(shape) != 2 or shape[0] != 1:
+            raise ConfigError(
+                f"{self.name} maps a patch of shape {tuple(probe.shape)} to {shape}.",
+                "It must map (P, 187, 96) to (P, D).",
+            )
+        version = f"{module_digest(module)}-{self._limits.max_seconds:g}s"
+        return Loaded(module, version, shape[1])
 
-    def encode(self, inputs: Sequence[Path | None]) -> FloatArray:
-        """See ``Encoder.encode``.
-
-        Raises:
-            DataError: a file is too large, of another format or broken.
-            ExtraMissing: soundfile is not installed.
-            ConfigError: there is no such module, or it does not map patches to vectors.
-        """
-        return encode_present(inputs, self.size, self._encode)
-
-    def _encode(self, files: list[Path | None]) -> FloatArray:
-        module = self._loaded()
-        with self._lock:
-            return _features(files, module, self._limits, self._device)
-
-    def _loaded(self) -> Any:
-        with self._lock:
-            if self._module is None:
-                import torch
-
-                module = _made(self.name).eval().to(self._device)
-                probe = torch.zeros(1, PATCH_FRAMES, NUM_MELS, device=self._device)
-                with torch.inference_mode():
-                    shape = tuple(module(probe).shape)
-                if len(shape) != 2 or shape[0] != 1:
-                    raise ConfigError(
-                        f"{self.name} maps a patch of shape {tuple(probe.shape)} to {shape}.",
-                        "It must map (P, 187, 96) to (P, D).",
-                    )
-                self._version = f"{module_digest(module)}-{self._limits.max_seconds:g}s"
-                self._size, self._module = shape[1], module
-        return self._module
+    def _run(self, inputs: list[Path | None], network: Any) -> FloatArray:
+        return _features(inputs, network, self._limits, self._device)
 
 
 def _made(name: str) -> Any:

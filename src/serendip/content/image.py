@@ -21,6 +21,7 @@ from serendip.content.image_networks import (
     timm_network,
     torchvision_network,
 )
+from serendip.content.late_encoder import LateEncoder, Loaded
 from serendip.content.torch_weights import module_digest
 from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError
@@ -85,7 +86,7 @@ class EfficientNetLite0:
             return _features(files, self._network, self._limits, self._device)
 
 
-class NamedImageEncoder:
+class NamedImageEncoder(LateEncoder[Path | None, ImageNetwork]):
     """Any network of torchvision or timm with its own pretrained weights and preparation.
 
     Those packages are used where they are installed, and fetch their weights themselves. The
@@ -95,52 +96,25 @@ class NamedImageEncoder:
         name: family and name of the network, such as ``timm:resnet50.a1_in1k``.
         limits: what may be decoded.
         device: torch's name of where it runs.
+
+    Raises, when it is first asked:
+        ExtraMissing: the family's package is not installed.
+        ConfigError: it has no such network, or cannot fetch its weights.
     """
 
     def __init__(self, name: str, limits: ImageConfig, device: str = "cpu") -> None:
-        self.name = name
+        super().__init__(name)
         self._limits, self._device = limits, device
-        self._network: ImageNetwork | None = None
-        self._version, self._size = "", 0
-        self._lock = threading.Lock()
 
-    @property
-    def version(self) -> str:
-        """Hash of the weights."""
-        self._loaded()
-        return self._version
+    def _load(self) -> Loaded[ImageNetwork]:
+        family, _, model = self.name.partition(":")
+        network = _FAMILIES[family](model)
+        version = module_digest(network.module)
+        network.module.to(self._device)
+        return Loaded(network, version, network.output_size(self._device))
 
-    @property
-    def size(self) -> int:
-        """D."""
-        self._loaded()
-        return self._size
-
-    def encode(self, inputs: Sequence[Path | None]) -> FloatArray:
-        """See ``Encoder.encode``.
-
-        Raises:
-            DataError: a file is too large, of another format or broken.
-            ExtraMissing: the family's package is not installed.
-            ConfigError: it has no such network, or cannot fetch its weights.
-        """
-        return encode_present(inputs, self.size, self._encode)
-
-    def _encode(self, files: list[Path | None]) -> FloatArray:
-        network = self._loaded()
-        with self._lock:
-            return _features(files, network, self._limits, self._device)
-
-    def _loaded(self) -> ImageNetwork:
-        with self._lock:
-            if self._network is None:
-                family, _, model = self.name.partition(":")
-                network = _FAMILIES[family](model)
-                self._version = module_digest(network.module)
-                network.module.to(self._device)
-                self._size = network.output_size(self._device)
-                self._network = network
-        return self._network
+    def _run(self, inputs: list[Path | None], network: ImageNetwork) -> FloatArray:
+        return _features(inputs, network, self._limits, self._device)
 
 
 def _features(

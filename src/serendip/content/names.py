@@ -1,7 +1,9 @@
 """Readable names for groups of items that share the first codes of their semantic IDs.
 
-A group is named by the words that set it apart: frequent inside, rare outside. Values of list
-attributes (genres, tags) count whole, years as decades, other text word by word.
+A group is named by the words that set it apart from its siblings: frequent inside, rare in the
+rest of the group that it is a part of. It repeats no word of the groups around it, and where words
+allow it no name of a sibling, so a whole name is read along the codes (``group_name``). Values of
+list attributes (genres, tags) count whole, years as decades, other text word by word.
 """
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
+from itertools import combinations
 
 from serendip.data.arrays import IntArray
 from serendip.data.item import Catalogue, Item
@@ -19,16 +22,24 @@ NAMED_LEVELS = 2
 """For the page: deeper groups hold a handful of items; their titles say more than any name."""
 
 _WORDS_PER_NAME = 2
+_CONSIDERED = 6
+"""Words per group among which a name that no sibling bears is looked for."""
+
 _LEAST_SHARE = 0.2
 _TITLE_WEIGHT = 0.6
 """A word of a title says less about a group than an attribute that somebody chose."""
 
+_DEEPER = " › "
 _YEAR = re.compile(r"(1[89]|20)\d\d")
 _WORD = re.compile(r"[^\W\d_][\w'’]{2,}")
+_PART = re.compile(r"\w+")
 _EMPTY_WORDS = frozenset(
     "the and for with from that this her his its are was not you all der die das und les des une "
-    "del los las con por who what when how into out off over".split()
+    "del los las con por who what when how into out off over ounce ounces fluid pack count".split()
 )
+
+_Words = dict[str, float]
+"""Words of one item as they are shown -> how much they say."""
 
 
 def name_prefixes(
@@ -43,22 +54,54 @@ def name_prefixes(
         levels: how many; those beyond L are none.
 
     Returns:
-        prefix as written for people (``12`` or ``12-7``) -> name (``Horror, Thriller``).
+        prefix as written for people (``12`` or ``12-7``) -> what it adds to the names of the
+        shorter prefixes (``Horror, Thriller``).
     """
-    words = [_words(item, fields) for item in catalogue.items]
-    overall = Counter(word for found in words for word in found)
-    groups: dict[str, list[int]] = defaultdict(list)
-    for number, code in enumerate(codes):
-        for level in range(1, min(levels, codes.shape[1]) + 1):
-            groups[code_name(code[:level])].append(number)
-    names = {
-        prefix: _name([words[number] for number in numbers], overall, len(words))
-        for prefix, numbers in groups.items()
-    }
-    return {prefix: name for prefix, name in names.items() if name}
+    words = {number: _words(item, fields) for number, item in enumerate(catalogue.items)}
+    return _names_within(words, codes, 0, min(levels, codes.shape[1]))
 
 
-def _name(group: list[dict[str, float]], overall: Counter[str], total: int) -> str:
+def group_name(names: Mapping[str, str], codes: IntArray | Sequence[int]) -> str:
+    """The whole name of a group, coarse to fine: ``Horror, Thriller › Vampire``.
+
+    Args:
+        names: of prefixes, from ``name_prefixes``.
+        codes: (l,) the prefix; a level that has no name is passed over.
+    """
+    prefixes = (code_name(codes[:depth]) for depth in range(1, len(codes) + 1))
+    return _DEEPER.join(names[prefix] for prefix in prefixes if prefix in names)
+
+
+def _names_within(
+    unsaid: Mapping[int, _Words], codes: IntArray, level: int, levels: int
+) -> dict[str, str]:
+    """Names of the groups of one level and below, for the items of one group.
+
+    Args:
+        unsaid: item number -> its words that no name around it has said.
+        codes: (N, L) of all items.
+        level: the one that divides the items.
+        levels: how many are named.
+    """
+    if level == levels:
+        return {}
+    parts: dict[str, dict[int, _Words]] = defaultdict(dict)
+    for number, words in unsaid.items():
+        parts[code_name(codes[number, : level + 1])][number] = words
+    overall = Counter(word for words in unsaid.values() for word in words)
+    names: dict[str, str] = {}
+    taken: set[frozenset[str]] = set()
+    for prefix, part in sorted(parts.items(), key=lambda one: -len(one[1])):
+        chosen = _chosen(_telling(list(part.values()), overall, len(unsaid)), taken)
+        if chosen:
+            names[prefix] = ", ".join(chosen)
+            taken.add(frozenset(chosen))
+        names |= _names_within(_without(part, chosen), codes, level + 1, levels)
+    return names
+
+
+def _telling(group: Sequence[_Words], overall: Counter[str], total: int) -> list[str]:
+    """Words that are typical of a group among ``total`` items, the most telling first."""
     counts: Counter[str] = Counter()
     weights: dict[str, float] = {}
     for found in group:
@@ -71,12 +114,35 @@ def _name(group: list[dict[str, float]], overall: Counter[str], total: int) -> s
         is_typical = share >= _LEAST_SHARE and (count > 1 or len(group) == 1)
         if is_typical and (lift > 0 or len(group) == total):
             scored.append((-share * (lift + 0.1) * weights[word], word))
-    return ", ".join(word for _, word in sorted(scored)[:_WORDS_PER_NAME])
+    return [word for _, word in sorted(scored)[:_CONSIDERED]]
 
 
-def _words(item: Item, fields: Sequence[str]) -> dict[str, float]:
+def _chosen(words: Sequence[str], taken: Set[frozenset[str]]) -> tuple[str, ...]:
+    """Two words, or one, that no sibling is named by; the most telling ones where all are."""
+    pairs = [pair for pair in combinations(words, 2) if not _stems(pair[1]) <= _stems(pair[0])]
+    named = [*pairs, *((word,) for word in words)]
+    free = (one for one in named if frozenset(one) not in taken)
+    return next(free, named[0] if named else ())
+
+
+def _without(part: Mapping[int, _Words], said: Sequence[str]) -> dict[int, _Words]:
+    """Items without the words that a name has said, in whatever number or case."""
+    stems = frozenset[str]().union(*map(_stems, said))
+    spoken = {word for words in part.values() for word in words if _stems(word) <= stems}
+    return {
+        number: {word: weight for word, weight in words.items() if word not in spoken}
+        for number, words in part.items()
+    }
+
+
+def _stems(words: str) -> frozenset[str]:
+    """What repeats: the words of an attribute or title, singular and plural alike."""
+    return frozenset(word.rstrip("s") for word in _PART.findall(words.casefold()))
+
+
+def _words(item: Item, fields: Sequence[str]) -> _Words:
     """Words of one item as they are shown -> how much they say."""
-    found: dict[str, float] = {}
+    found: _Words = {}
     for field in fields:
         value = item.attributes.get(field, "")
         if isinstance(value, tuple):

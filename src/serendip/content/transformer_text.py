@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from serendip.content.encoder import encode_present, import_extra
+from serendip.content.late_encoder import LateEncoder, Loaded
 from serendip.content.torch_weights import module_digest
 from serendip.content.weights import verify_weights
 from serendip.data.arrays import FloatArray
@@ -97,7 +98,7 @@ class MiniLMEncoder:
         return self._parts
 
 
-class SentenceTransformersEncoder:
+class SentenceTransformersEncoder(LateEncoder[str, Any]):
     """Any model of the sentence-transformers package, by its name on the hub or its folder.
 
     The model is loaded (and fetched by that package, where it is not there yet) when anything is
@@ -107,61 +108,33 @@ class SentenceTransformersEncoder:
     Args:
         model: such as ``all-mpnet-base-v2``.
         device: torch's name of where it runs.
+
+    Raises, when it is first asked:
+        ExtraMissing: sentence-transformers is not installed.
+        ConfigError: there is no such model here, and none could be fetched.
     """
 
     family = "sentence-transformers"
 
     def __init__(self, model: str, device: str = "cpu") -> None:
-        self.name = f"{self.family}:{model}"
-        self._model_name = model
-        self._device = device
-        self._model: Any = None
-        self._version, self._size = "", 0
-        self._lock = threading.Lock()
+        super().__init__(f"{self.family}:{model}")
+        self._model_name, self._device = model, device
 
-    @property
-    def version(self) -> str:
-        """Hash of the weights."""
-        self._loaded()
-        return self._version
+    def _load(self) -> Loaded[Any]:
+        package = import_extra("sentence_transformers", "Run `pip install sentence-transformers`.")
+        try:
+            model = package.SentenceTransformer(
+                self._model_name, device=self._device, trust_remote_code=False
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"sentence-transformers cannot load {self._model_name!r}: {error}.",
+                "Check the name, whether its hub is reachable, or give a local folder.",
+            ) from None
+        probe = model.encode(["size"], show_progress_bar=False)
+        return Loaded(model, module_digest(model), probe.shape[1])
 
-    @property
-    def size(self) -> int:
-        """D."""
-        self._loaded()
-        return self._size
-
-    def encode(self, texts: Sequence[str]) -> FloatArray:
-        """See ``Encoder.encode``.
-
-        Raises:
-            ExtraMissing: sentence-transformers is not installed.
-            ConfigError: there is no such model here, and none could be fetched.
-        """
-        return encode_present(texts, self.size, self._encode)
-
-    def _encode(self, texts: list[str]) -> FloatArray:
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        with self._lock:
-            vectors = self._model.encode(clean, batch_size=BATCH, show_progress_bar=False)
+    def _run(self, inputs: list[str], network: Any) -> FloatArray:
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in inputs]
+        vectors = network.encode(clean, batch_size=BATCH, show_progress_bar=False)
         return np.asarray(vectors, dtype=np.float32)
-
-    def _loaded(self) -> Any:
-        with self._lock:
-            if self._model is None:
-                package = import_extra(
-                    "sentence_transformers", "Run `pip install sentence-transformers`."
-                )
-                try:
-                    model = package.SentenceTransformer(
-                        self._model_name, device=self._device, trust_remote_code=False
-                    )
-                except (OSError, ValueError, RuntimeError) as error:
-                    raise ConfigError(
-                        f"sentence-transformers cannot load {self._model_name!r}: {error}.",
-                        "Check the name, whether its hub is reachable, or give a local folder.",
-                    ) from None
-                self._version = module_digest(model)
-                probe = model.encode(["size"], show_progress_bar=False)
-                self._size, self._model = probe.shape[1], model
-        return self._model

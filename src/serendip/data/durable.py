@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from serendip.errors import StorageError
 
@@ -37,6 +39,31 @@ def alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def publish_folder(
+    building: Path, name: str, pointer: Path, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give a written folder its manifest and its name, and then make a pointer say that name.
+
+    A crash at any point leaves the pointer where it was, or at a complete folder.
+
+    Args:
+        building: a folder beside ``pointer``, complete but for its manifest.
+        name: what the folder is called from now on.
+        pointer: see ``point_to``.
+        facts: what the manifest tells beside the checksums.
+
+    Returns:
+        the manifest.
+    """
+    manifest = {**facts, "files": checksums(building)}
+    write_durably(building / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False))
+    flush_tree(building)
+    building.rename(pointer.with_name(name))
+    flush_folder(pointer.parent)
+    point_to(pointer, name)
+    return manifest
 
 
 def point_to(pointer: Path, name: str) -> None:

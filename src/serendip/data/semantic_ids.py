@@ -6,7 +6,7 @@ plain numpy and lives here, because serving needs it for items posted after trai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -157,6 +157,6 @@ def places_in_groups(codes: IntArray, kept: IntArray) -> IntArray:
     return places
 
 
-def code_name(codes: IntArray) -> str:
+def code_name(codes: IntArray | Sequence[int]) -> str:
     """How a semantic ID is written for people: ``12-7-201``."""
     return "-".join(str(int(code)) for code in codes)

@@ -17,8 +17,9 @@ from typing import Any, Self
 from serendip.data.database import Database
 from serendip.data.event import Event
 from serendip.data.event_columns import EventColumns
-from serendip.data.item import Attribute, Item
+from serendip.data.item import Item
 from serendip.data.storable import id_problem, require_events, require_items
+from serendip.data.stored_rows import event_row, item_row, items_of
 
 IMPORT_KEY = "import"
 _REMOVALS_KEY = "event removals"
@@ -179,20 +180,20 @@ class Store:
     def items(self) -> list[Item]:
         """All items that are not deleted, in order of first insertion."""
         with self._database.read() as connection:
-            return _items(connection.execute(self._sql.ITEM_COLUMNS))
+            return items_of(connection.execute(self._sql.ITEM_COLUMNS))
 
     def item(self, item_id: str) -> Item | None:
         """One item; None where it is unknown or deleted."""
         if id_problem(item_id):
             return None
         with self._database.read() as connection:
-            found = _items(connection.execute(self._sql.ITEM, {"id": item_id}))
+            found = items_of(connection.execute(self._sql.ITEM, {"id": item_id}))
         return found[0] if found else None
 
     def items_after(self, version: int) -> list[Item]:
         """Items that are new or changed since a version, in order of change."""
         with self._database.read() as connection:
-            return _items(connection.execute(self._sql.ITEMS_AFTER, {"after": version}))
+            return items_of(connection.execute(self._sql.ITEMS_AFTER, {"after": version}))
 
     def deleted_ids(self) -> list[str]:
         """Ids of deleted items, in order of deletion."""
@@ -248,7 +249,7 @@ class Store:
     def content(self) -> StoreContent:
         """All items and events as they are at one moment."""
         with self._database.read() as connection:
-            items = _items(connection.execute(self._sql.ITEM_COLUMNS))
+            items = items_of(connection.execute(self._sql.ITEM_COLUMNS))
             rows = connection.execute(self._sql.EVENT_COLUMNS).all()
         return StoreContent(items, EventColumns.of_rows(rows))
 
@@ -289,7 +290,7 @@ class Store:
     def _upsert(self, connection: Any, items: Iterable[Item], origin: str) -> None:
         version = connection.scalar(self._sql.MAX_VERSION)
         statement = self._from_api if origin == "api" else self._from_file
-        rows = (_item_row(item, version + step, origin) for step, item in enumerate(items, 1))
+        rows = (item_row(item, version + step, origin) for step, item in enumerate(items, 1))
         for chunk in _chunks(rows):
             connection.execute(statement, chunk)
 
@@ -301,7 +302,7 @@ class Store:
             connection.execute(self._sql.TOMBSTONE, values)
 
     def _append(self, connection: Any, events: Iterable[Event], origin: str) -> int:
-        rows = (_event_row(event, origin) for event in events)
+        rows = (event_row(event, origin) for event in events)
         return sum(
             connection.execute(self._insert_events, chunk).rowcount for chunk in _chunks(rows)
         )
@@ -310,53 +311,3 @@ class Store:
 def _chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     while chunk := list(islice(rows, _CHUNK)):
         yield chunk
-
-
-def _item_row(item: Item, version: int, origin: str) -> dict[str, Any]:
-    attributes = json.dumps(dict(item.attributes), ensure_ascii=False, allow_nan=False)
-    return {
-        "item_id": item.item_id,
-        "number": version,
-        "version": version,
-        "deleted": False,
-        "origin": origin,
-        "title": item.title,
-        "description": item.description,
-        "attributes": attributes,
-        "available_from": item.available_from,
-    }
-
-
-def _event_row(event: Event, origin: str) -> dict[str, Any]:
-    return {
-        "event_id": event.event_id or None,
-        "origin": origin,
-        "user_id": event.user_id,
-        "item_id": event.item_id,
-        "timestamp": event.timestamp,
-        "action": event.action,
-        "value": event.value,
-        "query": event.query,
-        "request_id": event.request_id,
-        "position": event.position,
-        "surface": event.surface,
-        "session_id": event.session_id,
-    }
-
-
-def _items(rows: Iterable[Sequence[Any]]) -> list[Item]:
-    return [
-        Item(item_id, title, description, _attributes(json.loads(attributes)), available_from)
-        for item_id, title, description, attributes, available_from in rows
-    ]
-
-
-def _attributes(values: dict[str, Any]) -> dict[str, Attribute]:
-    return {
-        name: tuple(value)
-        if isinstance(value, list)
-        else value
-        if isinstance(value, str)
-        else float(value)
-        for name, value in values.items()
-    }

@@ -19,6 +19,7 @@ import numpy as np
 
 from serendip.content.encoder import TextEncoder
 from serendip.content.features import encode_new, encode_words, reads_alike
+from serendip.content.names import group_name
 from serendip.content.text import open_encoder
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import ItemFeatures
@@ -30,7 +31,7 @@ from serendip.data.store import Store
 from serendip.engine.answer import Answer, AnswerItem, Explanation, Suggestion
 from serendip.engine.batch import Batch, Candidates
 from serendip.engine.cursor import cursor_of, offset_of
-from serendip.engine.explain import Explainer, group_name
+from serendip.engine.explain import Explainer
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.features import feature_matrix
 from serendip.engine.generation import Generation, open_current
@@ -205,10 +206,10 @@ class Engine:
         return () if number < 0 else tuple(int(code) for code in state.features.codes[number])
 
     def code_label(self, item_id: str) -> str:
-        """Readable name of the item's code prefix; empty where it has none."""
+        """Readable name of the item's groups, coarse to fine; empty where none has one."""
         state = self._state
         number = state.catalogue.vocabulary.number(item_id)
-        return "" if number < 0 else group_name(state, number)
+        return "" if number < 0 else group_name(state.code_names, state.features.codes[number])
 
     def users(self, limit: int = 50) -> list[tuple[str, int]]:
         """Most active users with their number of events."""

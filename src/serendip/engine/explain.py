@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from serendip.content.names import group_name
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
@@ -113,10 +114,8 @@ class Explainer:
         depth = int(shared[nearest])
         if depth == 0:
             return []
-        anchor, name = (
-            self.state.catalogue[int(anchors[nearest])],
-            group_name(self.state, item, depth),
-        )
+        anchor = self.state.catalogue[int(anchors[nearest])]
+        name = group_name(self.state.code_names, codes[item][:depth])
         text = f"In the same group as {anchor.title or anchor.item_id}" + (
             f": {name}" if name else ""
         )
@@ -129,13 +128,3 @@ class Explainer:
         place = (int((self.state.counts > count).sum()) + 1) / self.state.num_items
         text = f"Among the {math.ceil(100 * place)} % most popular, with {count:,} interactions"
         return [Evidence("popular", text, float(count))] if place <= _POPULAR_SHARE else []
-
-
-def group_name(state: EngineState, item: int, depth: int = 2) -> str:
-    """Readable name of the first ``depth`` codes of an item; shorter prefixes as fallback."""
-    codes = [str(int(code)) for code in state.features.codes[item]]
-    for levels in range(min(depth, len(codes)), 0, -1):
-        name = state.code_names.get("-".join(codes[:levels]), "")
-        if name:
-            return name
-    return ""

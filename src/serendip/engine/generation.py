@@ -29,10 +29,9 @@ from serendip.data.durable import (
     alone,
     checksums,
     flush_folder,
-    flush_tree,
     point_to,
     pointed_at,
-    write_durably,
+    publish_folder,
 )
 from serendip.errors import ArtefactError, NotTrainedError
 
@@ -81,20 +80,15 @@ def publish(
         building = generations / f"{_BUILDING}{name}"
         building.mkdir()
         write(building)
-        manifest = {
+        told = {
             "format": FORMAT,
             "name": name,
             "code_version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "previous": current_name(generations),
             **facts,
-            "files": checksums(building),
         }
-        write_durably(building / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False))
-        flush_tree(building)
-        building.rename(generations / name)
-        flush_folder(generations)
-        point_to(generations / POINTER, name)
+        manifest = publish_folder(building, name, generations / POINTER, told)
         generation = Generation(generations / name, manifest)
         _remove_old(generations, generation)
     return generation

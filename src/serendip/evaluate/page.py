@@ -1,6 +1,6 @@
 """The report as one HTML page that needs nothing else: no script, no font, no picture, no network.
 
-The page shows report.json and computes nothing of its own. It follows light and dark, fits a
+A page shows report.json and computes nothing of its own. It follows light and dark, fits a
 phone and prints. Names come from users' files, so everything is escaped.
 """
 
@@ -22,8 +22,25 @@ MAIN = "nDCG@10"
 
 def render_page(report: Mapping[str, Any]) -> str:
     """The HTML of a report (the document of ``report``); encodable as UTF-8 whatever its names."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
+
+    protocols = {key: _protocol(section) for key, section in report["protocols"].items()}
+    codes = report["semantic_ids"]
+    return render(
+        TEMPLATE,
+        report=report,
+        protocols={
+            key: {**view, "plots": {name: Markup(svg) for name, svg in view["plots"].items()}}
+            for key, view in protocols.items()
+        },
+        code_use=Markup(plots.code_use(codes)) if codes.get("used") else "",
+        longest_s=max((stage["wall_s"] or 0.0 for stage in report["stages"]), default=0.0) or 1.0,
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """A page of this folder; every value but ``Markup`` is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("serendip.evaluate", "."),
@@ -42,17 +59,7 @@ def render_page(report: Mapping[str, Any]) -> str:
         day=day,
         badge=badge,
     )
-    protocols = {key: _protocol(section) for key, section in report["protocols"].items()}
-    codes = report["semantic_ids"]
-    text = environment.get_template(TEMPLATE).render(
-        report=report,
-        protocols={
-            key: {**view, "plots": {name: Markup(svg) for name, svg in view["plots"].items()}}
-            for key, view in protocols.items()
-        },
-        code_use=Markup(plots.code_use(codes)) if codes.get("used") else "",
-        longest_s=max((stage["wall_s"] or 0.0 for stage in report["stages"]), default=0.0) or 1.0,
-    )
+    text = environment.get_template(template).render(**values)
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

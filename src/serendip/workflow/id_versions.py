@@ -29,15 +29,7 @@ from numpy.typing import NDArray
 from serendip import __version__
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.durable import (
-    MANIFEST,
-    checksums,
-    flush_folder,
-    flush_tree,
-    point_to,
-    pointed_at,
-    write_durably,
-)
+from serendip.data.durable import MANIFEST, checksums, pointed_at, publish_folder
 from serendip.data.semantic_ids import Codebooks
 from serendip.errors import ArtefactError, DataError, NotTrainedError
 
@@ -122,20 +114,15 @@ def publish_version(
     _write_items(building / _CODES, items)
     text = json.dumps(dict(names), indent=1, ensure_ascii=False)
     (building / _NAMES).write_text(text, encoding="utf-8")
-    manifest = {
+    told = {
         "format": FORMAT,
         "name": name,
         "parent": pointed_at(folder / POINTER) or None,
         "code_version": __version__,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **facts,
-        "files": checksums(building),
     }
-    write_durably(building / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False))
-    flush_tree(building)
-    building.rename(folder / name)
-    flush_folder(folder)
-    point_to(folder / POINTER, name)
+    manifest = publish_folder(building, name, folder / POINTER, told)
     return IdVersion(name, manifest, codebooks, fusion, items, names)
 
 

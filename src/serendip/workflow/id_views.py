@@ -1,31 +1,27 @@
-"""What there is to see in semantic IDs: one item, one group, two versions, the whole."""
+"""What there is to see in semantic IDs: one item, one group, two versions."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 
-from serendip.content.agreement import neighbour_agreement, pair_agreement
-from serendip.content.semantic_ids import quality
-from serendip.data.alignment import cooccurring_pairs
+from serendip.content.names import group_name
 from serendip.data.arrays import IntArray
-from serendip.data.durable import write_durably
-from serendip.data.semantic_ids import code_name
+from serendip.data.semantic_ids import code_name, common_prefix
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnknownItemError
-from serendip.scale.options import TrainOptions
 from serendip.workflow.id_versions import IdVersion, open_version, require_current
-from serendip.workflow.semantic_ids import codes_of, read_source, shares_kept
+from serendip.workflow.semantic_ids import shares_kept
 
 SHOWN = 20
-REPORT = "semantic-ids.json"
+"""Items or groups that are told one by one; the others are only counted."""
 
 
 def show(workspace: Workspace, name: str) -> dict[str, Any]:
-    """An item with the names of its groups, or a group with its members.
+    """An item with the names of its groups, or a group with what is in it.
 
     Args:
         workspace: whose current version is asked.
@@ -38,22 +34,23 @@ def show(workspace: Workspace, name: str) -> dict[str, Any]:
     version = require_current(workspace.semantic_ids)
     row = version.items.row_of().get(name)
     if row is not None:
-        return _item(version, row)
-    prefix = name.removesuffix("-")
-    parts = prefix.split("-")
-    levels = version.items.codes.shape[1]
-    if len(parts) <= levels and all(part.isdecimal() and len(part) < 9 for part in parts):
-        rows = _members(version, [int(part) for part in parts])
-        if len(rows):
-            return _group(version, prefix, rows)
+        return _item(workspace, version, row)
+    prefix = _prefix(name, version.items.codes.shape[1])
+    rows = _members(version, prefix)
+    if prefix and len(rows):
+        return _group(workspace, version, prefix, rows)
+    while prefix and not len(_members(version, prefix)):
+        prefix = prefix[:-1]
     raise UnknownItemError(
         f"{name!r} is neither an item nor a code prefix in use in {version.name}.",
-        "Prefixes are written like 12 or 12-7.",
+        f"{code_name(prefix)} is in use: `serendip ids show {code_name(prefix)}-` lists its groups."
+        if prefix
+        else "Prefixes are written like 12 or 12-7.",
     )
 
 
 def diff(workspace: Workspace, before: str, after: str) -> dict[str, Any]:
-    """How the IDs of two versions differ.
+    """How the IDs of two versions differ; items that left a larger group come first.
 
     Raises:
         DataError: there is no such version.
@@ -64,10 +61,12 @@ def diff(workspace: Workspace, before: str, after: str) -> dict[str, Any]:
     left = old.items.codes[[old_row[name] for name in shared]]
     right = new.items.codes[[new_row[name] for name in shared]]
     levels = min(left.shape[1], right.shape[1])
-    moved = np.flatnonzero(
-        (left[:, :levels] != right[:, :levels]).any(1) | (left.shape[1] != right.shape[1])
-    )
+    stayed = common_prefix(left[:, :levels], right[:, :levels])
+    moved = np.flatnonzero((stayed < levels) | (left.shape[1] != right.shape[1]))
+    moved = moved[np.argsort(stayed[moved], kind="stable")]
     kept = shares_kept(right[:, :levels], left[:, :levels])
+    examples = moved[:SHOWN].tolist()
+    titles = _titles(workspace, [shared[at] for at in examples])
     return {
         "before": old.name,
         "after": new.name,
@@ -80,106 +79,93 @@ def diff(workspace: Workspace, before: str, after: str) -> dict[str, Any]:
         "examples": [
             {
                 "item_id": shared[at],
+                "title": title,
                 "before": code_name(left[at]),
                 "after": code_name(right[at]),
             }
-            for at in moved[:SHOWN].tolist()
+            for at, title in zip(examples, titles, strict=True)
         ],
     }
 
 
-def report(workspace: Workspace, options: TrainOptions) -> dict[str, Any]:
-    """How good the current IDs are; also written to ``reports/semantic-ids.json``."""
-    version = require_current(workspace.semantic_ids)
-    source = read_source(workspace, options)
-    known = version.items.row_of()
-    ids = source.dataset.catalogue.vocabulary.ids
-    missing = [name for name in ids if name not in known]
-    if missing:
-        raise UnknownItemError(
-            f"{len(missing)} items have no ID in {version.name}, {missing[0]!r} for one.",
-            "Run `serendip ids build`.",
-        )
-    codes = codes_of(version.items, source.dataset.catalogue)
-    content = version.fusion.encode(source.encoded)
-    measured = quality(codes, version.codebooks.codebook_size)
-    together = cooccurring_pairs(source.dataset.events)
-    document = {
-        "version": version.name,
-        "parent": version.manifest["parent"],
-        "changes": version.manifest["changes"],
-        "made_from": version.manifest["made_from"],
-        "num_items": measured.num_items,
-        "collision_rate": measured.collision_rate,
-        "used": measured.used,
-        "dead": measured.dead,
-        "perplexity": measured.perplexity,
-        "largest": measured.largest,
-        "neighbour_agreement": neighbour_agreement(content, codes, seed=options.seed),
-        "pair_agreement": pair_agreement(together, codes),
-        "groups": _largest_groups(version, codes),
-    }
-    workspace.reports.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
-    write_durably(workspace.reports / REPORT, text)
-    return document
+def largest_groups(
+    version: IdVersion, codes: IntArray, prefix: Sequence[int] = ()
+) -> list[dict[str, Any]]:
+    """The largest groups into which the next level divides items, with names.
+
+    Args:
+        version: whose names are told.
+        codes: (N, L) of the items, all of which begin with ``prefix``; L is more than its length.
+        prefix: of the group that is divided; none = the whole catalogue.
+    """
+    numbers, counts = np.unique(codes[:, len(prefix)], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:SHOWN]
+    found = zip(numbers[order].tolist(), counts[order].tolist(), strict=True)
+    groups = [(code_name((*prefix, number)), count) for number, count in found]
+    return [
+        {"prefix": name, "name": version.names.get(name, ""), "items": count}
+        for name, count in groups
+    ]
 
 
-def _item(version: IdVersion, row: int) -> dict[str, Any]:
+def _item(workspace: Workspace, version: IdVersion, row: int) -> dict[str, Any]:
     codes = version.items.codes[row]
-    names = _names(version, codes)
+    prefixes = [codes[:depth].tolist() for depth in range(1, len(codes) + 1)]
     return {
         "version": version.name,
         "item_id": version.items.ids[row],
+        "title": _titles(workspace, [version.items.ids[row]])[0],
         "codes": codes.tolist(),
         "place": int(version.items.places[row]),
         "full_id": f"{code_name(codes)}-{int(version.items.places[row])}",
         "listed": bool(version.items.listed[row]),
         "prefixes": [
             {
-                "prefix": prefix,
-                "name": name,
-                "members": len(_members(version, codes[: level + 1].tolist())),
+                "prefix": code_name(prefix),
+                "name": version.names.get(code_name(prefix), ""),
+                "members": len(_members(version, prefix)),
             }
-            for level, (prefix, name) in enumerate(names.items())
+            for prefix in prefixes
         ],
     }
 
 
-def _group(version: IdVersion, prefix: str, rows: IntArray) -> dict[str, Any]:
+def _group(
+    workspace: Workspace, version: IdVersion, prefix: Sequence[int], rows: IntArray
+) -> dict[str, Any]:
+    codes, shown = version.items.codes, rows[:SHOWN].tolist()
+    titles = _titles(workspace, [version.items.ids[row] for row in shown])
+    inside = codes[rows, len(prefix) :]
     return {
         "version": version.name,
-        "prefix": prefix,
-        "name": version.names.get(prefix, ""),
+        "prefix": code_name(prefix),
+        "name": group_name(version.names, prefix),
         "members": len(rows),
+        "num_groups": len(np.unique(inside[:, 0])) if inside.shape[1] else 0,
+        "groups": largest_groups(version, codes[rows], prefix) if inside.shape[1] else [],
         "items": [
-            {"item_id": version.items.ids[row], "id": code_name(version.items.codes[row])}
-            for row in rows[:SHOWN].tolist()
+            {"item_id": version.items.ids[row], "id": code_name(codes[row]), "title": title}
+            for row, title in zip(shown, titles, strict=True)
         ],
     }
 
 
-def _members(version: IdVersion, prefix: list[int]) -> IntArray:
+def _prefix(name: str, levels: int) -> list[int]:
+    """The codes of a prefix as people write it; none where it is not one."""
+    parts = name.removesuffix("-").split("-")
+    is_prefix = all(part.isdecimal() and len(part) < 9 for part in parts)
+    return [int(part) for part in parts] if is_prefix and len(parts) <= levels else []
+
+
+def _members(version: IdVersion, prefix: Sequence[int]) -> IntArray:
     """Rows of the listed items whose codes begin with a prefix."""
     codes = version.items.codes[:, : len(prefix)]
-    found = (codes == np.array(prefix)).all(1) & version.items.listed
+    found = (codes == np.array(prefix, np.int32)).all(1) & version.items.listed
     return np.flatnonzero(found).astype(np.int32)
 
 
-def _names(version: IdVersion, codes: IntArray) -> Mapping[str, str]:
-    prefixes = [code_name(codes[: level + 1]) for level in range(len(codes))]
-    return {prefix: version.names.get(prefix, "") for prefix in prefixes}
-
-
-def _largest_groups(version: IdVersion, codes: IntArray) -> list[dict[str, Any]]:
-    """The largest groups of level 0, with names."""
-    numbers, counts = np.unique(codes[:, 0], return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:SHOWN]
-    return [
-        {
-            "prefix": str(number),
-            "name": version.names.get(str(number), ""),
-            "items": count,
-        }
-        for number, count in zip(numbers[order].tolist(), counts[order].tolist(), strict=True)
-    ]
+def _titles(workspace: Workspace, item_ids: Sequence[str]) -> list[str]:
+    """Titles as the store has them; empty for items that have left it."""
+    with closing(workspace.open_store()) as store:
+        found = [store.item(name) for name in item_ids]
+    return [item.title if item else "" for item in found]
