@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from serendip.content.alignment import align
 from serendip.content.cache import VectorCache
 from serendip.content.encoder import TextEncoder
 from serendip.content.features import (
@@ -25,7 +26,7 @@ from serendip.content.fusion import Fusion
 from serendip.content.media import Media
 from serendip.content.names import name_prefixes
 from serendip.content.query_examples import write_examples
-from serendip.data.alignment import cooccurring_pairs
+from serendip.data.alignment import AlignedProjection, cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, ItemFeatures, QueryExamples
 from serendip.data.item import Catalogue
@@ -108,7 +109,9 @@ class Fitter:
         features, codebooks, fusion = self._features(dataset, options)
         counts = dataset.item_counts()
         examples = self._examples(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
-        models = self._models(dataset.with_features(features).with_queries(examples), options)
+        known = dataset.with_features(features).with_queries(examples)
+        alignment = self._alignment(known, codebooks, options)
+        models = self._models(known.with_alignment(alignment), options)
         folder = self.scratch / name / "search"
         searcher = Searcher.build(
             dataset.catalogue,
@@ -159,6 +162,21 @@ class Fitter:
         if self.earlier is not None:
             features, codebooks = self.earlier.matched(features, codebooks, catalogue)
         return features, codebooks, fusion
+
+    def _alignment(
+        self, dataset: Dataset, codebooks: Codebooks, options: TrainOptions
+    ) -> AlignedProjection:
+        """What moves content to where the events of ``dataset`` put it.
+
+        Codebooks of aligned vectors that were fitted just now have learned it from the same pairs;
+        those of a version have learned theirs from other events.
+        """
+        if self.version is None and codebooks.alignment is not None:
+            return codebooks.alignment
+        assert dataset.features is not None
+        with self.clock.stage("align content"):
+            pairs = cooccurring_pairs(dataset.events)
+            return align(dataset.features.content, pairs, options=options)
 
     def with_new_items(self, state: EngineState, split: Split) -> EngineState:
         """Append the items that first appear after the cut, the way a posted item is appended."""
