@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from contract import RecommenderContract, queries_of, random_features, small_world, unit_vectors
 
 from serendip.data.alignment import AlignedProjection
@@ -12,7 +13,8 @@ from serendip.data.query import History, Query
 from serendip.models.retriever import Retriever, RetrieverConfig
 from serendip.models.retriever_affinity import ContentAffinity
 from serendip.models.retriever_batches import BatchMaker, PackedLog, cut_rows
-from serendip.models.retriever_training import _cosines
+from serendip.models.retriever_training import RetrieverTraining, _cosines, train_retriever
+from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
 
 SMALL = RetrieverConfig(embedding_size=8, epochs=2, max_len=10, batch_size=64)
@@ -75,11 +77,39 @@ def test_training_sees_the_context_that_serving_sees() -> None:
     np.testing.assert_allclose(_cosines(batch, vectors), served, rtol=0, atol=1e-4)
 
 
+def weights_before_and_after(
+    dataset: Dataset, config: RetrieverConfig, seed: int
+) -> tuple[float, float]:
+    """The weight chosen before and after the last pass, which learns the held-back events."""
+    torch.manual_seed(seed)
+    training = RetrieverTraining(dataset, config, seed)
+    train_epochs(training, Stopping(config.epochs, config.patience), TrainOptions(), "", "")
+    before = training.affinity()
+    training.learn_held_back()
+    after = training.affinity()
+    assert before is not None
+    assert after is not None
+    return before.weight, after.weight
+
+
+def test_the_weight_is_chosen_before_the_held_back_events_are_learned() -> None:
+    dataset = small_world().with_alignment(projection())
+    # Steps so large that the last pass learns them by heart.
+    fast = {"epochs": 1, "validation_share": 0.3, "learning_rate": 0.3, "id_learning_rate": 10.0}
+    config = SMALL.model_copy(update=fast)
+    found = ((seed, *weights_before_and_after(dataset, config, seed)) for seed in range(10))
+    seed, before, _ = next(row for row in found if row[1] != row[2])
+    chosen = train_retriever(dataset, config, TrainOptions(seed=seed)).affinity
+    assert chosen is not None
+    assert chosen.weight == before
+
+
 def test_its_vectors_give_its_scores(trained: Retriever) -> None:
     queries = queries_of(small_world())
     product = trained.encode_queries(queries) @ trained.item_vectors.T
     np.testing.assert_allclose(product, trained.score_all(queries), rtol=0, atol=1e-4)
     assert trained.item_vectors.shape == (30, 8 + 16 + 1)
+    assert trained.encode_queries([]).shape == (0, 8 + 16 + 1)
 
 
 def test_it_is_stored_and_new_items_are_aligned(trained: Retriever, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ class ContentAffinity:
 
     def of_queries(self, queries: Sequence[Query]) -> FloatArray:
         """(B, C) ``weight`` times the mean of the context; of the words, where some were typed."""
+        if not queries:
+            return np.empty((0, self.vectors.shape[1]), np.float32)
         counts = context_matrix(queries, len(self.vectors), DECAY)
         totals: FloatArray = np.maximum(np.asarray(counts.sum(axis=1), np.float32), 1e-12)
         shares: FloatArray = np.reciprocal(totals)

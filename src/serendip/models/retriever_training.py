@@ -49,8 +49,9 @@ def train_retriever(
         stopping = Stopping(config.epochs, config.patience)
         digest = digest_of(dataset, config, options.seed)
         train_epochs(training, stopping, options, digest, "Training the retriever")
+        affinity = training.affinity()
         training.learn_held_back()
-        return training.finish()
+        return training.finish(affinity)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,7 +182,7 @@ class RetrieverTraining:
                 break
 
     @torch.no_grad()
-    def finish(self) -> TrainedRetriever:
+    def finish(self, affinity: ContentAffinity | None) -> TrainedRetriever:
         """Vectors of all items, the tower's arrays and the exported context encoder."""
         self.module.eval()
         own = self.module.tower
@@ -203,15 +204,20 @@ class RetrieverTraining:
             projected.numpy(),
             tower,
             bonus.astype(np.float32),
-            self._affinity(),
+            affinity,
         )
 
-    def _affinity(self) -> ContentAffinity | None:
+    @torch.no_grad()
+    def affinity(self) -> ContentAffinity | None:
         """Aligned content with the largest weight that foretells the asked events about as well
         as the best one: what content says also holds for items that nobody has chosen yet.
+
+        To be asked before the held-back events are learned: a network that knows them by heart
+        foretells them without the help of content.
         """
         if self.alignment is None or not self.config.reads("content"):
             return None
+        self.module.eval()
         vectors = self.alignment.encode(self.module.tower.content.numpy())
         gains: dict[float, float] = dict.fromkeys(_AFFINITY_WEIGHTS, 0.0)
         everything = torch.arange(self.num_items)

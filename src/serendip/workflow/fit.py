@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from serendip.content.alignment import align
 from serendip.content.cache import VectorCache
 from serendip.content.encoder import TextEncoder
 from serendip.content.features import (
@@ -25,7 +26,7 @@ from serendip.content.fusion import Fusion
 from serendip.content.media import Media
 from serendip.content.names import name_prefixes
 from serendip.content.query_examples import write_examples
-from serendip.data.alignment import cooccurring_pairs
+from serendip.data.alignment import AlignedProjection, cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, ItemFeatures, QueryExamples
 from serendip.data.item import Catalogue
@@ -45,6 +46,10 @@ from serendip.workflow.ranker_rows import NUM_SEARCH, train_ranker
 
 INNER_FRACTION = 0.85
 """The ranker learns from the last 15 % of the events, seen from models of the first 85 %."""
+
+ALIGNED_FRACTION = 0.9
+"""The retriever weighs aligned content by how well it foretells the newest events, which the
+alignment must not know."""
 
 NUM_EXAMPLES = 2_000
 """Written queries that the retriever learns the search task from."""
@@ -108,7 +113,9 @@ class Fitter:
         features, codebooks, fusion = self._features(dataset, options)
         counts = dataset.item_counts()
         examples = self._examples(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
-        models = self._models(dataset.with_features(features).with_queries(examples), options)
+        known = dataset.with_features(features).with_queries(examples)
+        alignment = self._alignment(known, options)
+        models = self._models(known.with_alignment(alignment), options)
         folder = self.scratch / name / "search"
         searcher = Searcher.build(
             dataset.catalogue,
@@ -159,6 +166,14 @@ class Fitter:
         if self.earlier is not None:
             features, codebooks = self.earlier.matched(features, codebooks, catalogue)
         return features, codebooks, fusion
+
+    def _alignment(self, dataset: Dataset, options: TrainOptions) -> AlignedProjection:
+        """What moves content to where the older events of ``dataset`` put it."""
+        assert dataset.features is not None
+        with self.clock.stage("align content"):
+            events = dataset.events
+            older = events.rows(np.arange(len(events)) < ALIGNED_FRACTION * len(events))
+            return align(dataset.features.content, cooccurring_pairs(older), options=options)
 
     def with_new_items(self, state: EngineState, split: Split) -> EngineState:
         """Append the items that first appear after the cut, the way a posted item is appended."""
