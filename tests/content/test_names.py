@@ -108,3 +108,9 @@ def test_a_catalogue_of_one_group_still_has_a_name() -> None:
     alike = Catalogue([film(0, "", "", "Horror"), film(1, "", "", "Horror")])
     names = name_prefixes(alike, np.zeros((2, 2), np.int32), FIELDS)
     assert names == {"0": "Horror"}
+
+
+def test_a_name_that_says_nothing_new_is_passed_over() -> None:
+    names = {"0": "Horror, Thriller", "0-0": "Thriller, Horror", "0-0-1": "Vampires"}
+    assert group_name(names, [0, 0]) == "Horror, Thriller"
+    assert group_name(names, [0, 0, 1]) == "Horror, Thriller › Vampires"

@@ -52,3 +52,18 @@ def test_a_published_folder_is_complete_when_the_pointer_says_its_name(tmp_path:
     assert not building.exists()
     assert json.loads((tmp_path / "v1" / "manifest.json").read_text()) == manifest
     assert manifest == {"name": "v1", "files": checksums(tmp_path / "v1")}
+
+
+def test_a_name_that_is_taken_leaves_the_pointer_where_it_was(tmp_path: Path) -> None:
+    pointer = tmp_path / "current"
+    for name in ("v1", "v2"):
+        building = tmp_path / f".building-{name}"
+        building.mkdir()
+        (building / "a.txt").write_text(name)
+        publish_folder(building, name, pointer, {})
+    building = tmp_path / ".building-v1"
+    building.mkdir()
+    with pytest.raises(OSError, match="v1"):
+        publish_folder(building, "v1", pointer, {})
+    assert pointed_at(pointer) == "v2"
+    assert (tmp_path / "v1" / "a.txt").read_text() == "v1"

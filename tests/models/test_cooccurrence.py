@@ -56,6 +56,19 @@ def test_few_directions_of_many_items_are_the_largest_ones() -> None:
     np.testing.assert_allclose(few @ few.T, cut @ cut.T, atol=1e-3)
 
 
+@pytest.mark.parametrize(("num_items", "size"), [(300, 8), (400, 64)])
+def test_parts_without_a_path_between_them_give_the_same_vectors_every_time(
+    num_items: int, size: int
+) -> None:
+    random = np.random.default_rng(0)
+    past = sequences([0, 1], [2, 3], [4, 5], *random.integers(0, 60, (40, 5)).tolist())
+    first, second = (cooccurrence_vectors(past, num_items, size) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    pairs = sequences([0, 1], [2, 3], [4, 5])
+    first, second = (cooccurrence_vectors(pairs, num_items, size) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
 def test_only_what_the_sequences_hold_is_read() -> None:
     past = sequences([0, 1, 2], [3, 4])
     shortened = past.without_last(np.array([0]))

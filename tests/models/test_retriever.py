@@ -4,6 +4,7 @@ import copy
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from serendip.data.query import History, Query
 from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import open_session, to_onnx
-from serendip.models.retriever import Retriever, RetrieverConfig
+from serendip.models.retriever import TOWER_FILE, Retriever, RetrieverConfig
 from serendip.models.retriever_network import (
     INPUTS,
     OPEN_AXES,
@@ -179,7 +180,8 @@ def test_a_changed_item_forgets_its_id_and_an_unchanged_one_keeps_it(
     codes = np.concatenate([other.codes, dataset.features.codes[1:2]])
     changed = trained.with_changed_items(numbers, ItemFeatures(content, codes, 4)).item_vectors
     (as_new,) = trained.with_items(other).item_vectors[dataset.num_items :]
-    np.testing.assert_allclose(changed[0], as_new, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(changed[0, :-1], as_new[:-1], rtol=0, atol=1e-6)
+    assert changed[0, -1] == trained.item_vectors[0, -1] == 0.0
     assert np.array_equal(changed[1:], trained.item_vectors[1:])
 
 
@@ -314,3 +316,21 @@ def test_ids_start_at_who_is_chosen_beside_whom_and_know_nothing_held_back() -> 
     known = np.abs(expected).max(1) > 0
     assert known.any()
     np.testing.assert_allclose(training.module.tower.ids.detach().numpy()[known], expected[known])
+
+
+def test_a_model_from_before_the_bonus_gives_none(
+    trained: Retriever, dataset: Dataset, tmp_path: Path
+) -> None:
+    trained.save(tmp_path)
+    with np.load(tmp_path / TOWER_FILE) as stored:
+        arrays = {name: stored[name] for name in stored.files if name != "bonus"}
+    np.savez(tmp_path / TOWER_FILE, **arrays)
+    extended = Retriever.open(tmp_path).with_items(random_features(1, 4))
+    assert not extended.item_vectors[:, -1].any()
+    assert trained.with_items(random_features(1, 4)).item_vectors[-4:, -1].all()
+
+
+def test_ids_may_start_anywhere() -> None:
+    config = SMALL.model_copy(update={"id_start": "random", "id_scale": 0.01})
+    ids = RetrieverTraining(small_world(), config, 0).module.tower.ids.detach().numpy()
+    assert 0.008 < ids.std() < 0.012

@@ -96,3 +96,22 @@ def test_new_items_come_last_and_are_passed_over() -> None:
 def test_heads_must_divide_the_size() -> None:
     with pytest.raises(ConfigError, match="num_heads = 3"):
         validate(SASRecConfig, {"num_heads": 3}, "test")
+
+
+@pytest.mark.parametrize("block", ["original", "ligr"])
+def test_it_starts_at_what_is_chosen_beside_the_last_item(
+    block: Literal["original", "ligr"],
+) -> None:
+    hours = np.arange(24, dtype=np.int32)
+    queries = [Query(history=History.of_items(hours[[hour]])) for hour in hours]
+    shares = {}
+    for start in ("co-occurrence", "random"):
+        config = SASRecConfig(
+            embedding_size=16, epochs=1, learning_rate=1e-9, block=block, start=start
+        )
+        scores = SASRec(config).train(clock_world()).score_all(queries)
+        scores[hours, hours] = -np.inf
+        away = np.abs(scores.argmax(1) - hours)
+        shares[start] = np.isin(away, [1, 23]).mean()
+    assert shares["co-occurrence"] == 1.0
+    assert shares["random"] < 0.5

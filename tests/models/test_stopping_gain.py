@@ -36,6 +36,12 @@ def test_the_eleventh_place_is_worth_nothing() -> None:
     assert gain(scores, 10, []) == 0.0
 
 
+def test_a_score_that_is_no_number_comes_last() -> None:
+    assert gain([np.nan, np.nan, np.nan], 0, []) == 0.0
+    assert gain([np.nan, 1, 2], 0, []) == 0.0
+    assert gain([np.nan, 1, 2], 2, []) == 1.0
+
+
 def test_rows_do_not_touch_one_another() -> None:
     scores = np.array([[3, 2, 1], [1, 2, 3]], np.float32)
     excluded = np.array([0]), np.array([0])

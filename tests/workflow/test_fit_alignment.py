@@ -1,4 +1,4 @@
-"""Training aligns content on its own events, and what is posted later is aligned as well."""
+"""Training aligns content on its own older events, and what is posted later is aligned as well."""
 
 from __future__ import annotations
 

@@ -66,10 +66,17 @@ def group_name(names: Mapping[str, str], codes: IntArray | Sequence[int]) -> str
 
     Args:
         names: of prefixes, from ``name_prefixes``.
-        codes: (l,) the prefix; a level that has no name is passed over.
+        codes: (l,) the prefix; a level is passed over that has no name, or one that says nothing
+            new, as in artefacts from before deeper names left out what those above them say.
     """
-    prefixes = (code_name(codes[:depth]) for depth in range(1, len(codes) + 1))
-    return _DEEPER.join(names[prefix] for prefix in prefixes if prefix in names)
+    told: list[str] = []
+    said: frozenset[str] = frozenset()
+    for depth in range(1, len(codes) + 1):
+        name = names.get(code_name(codes[:depth]), "")
+        if _stems(name) - said:
+            told.append(name)
+            said |= _stems(name)
+    return _DEEPER.join(told)
 
 
 def _names_within(

@@ -75,7 +75,11 @@ def _largest(matrix: Sparse, count: int) -> tuple[FloatArray, FloatArray]:
     else:
         from scipy.sparse.linalg import eigsh
 
-        start = np.random.default_rng(0).standard_normal(size)
-        values, vectors = eigsh(matrix.astype(np.float64), k=count, which="LA", v0=start)
+        random = np.random.default_rng(0)
+        start = random.standard_normal(size)
+        # The generator also decides restarts, which parts without a path between them bring about.
+        values, vectors = eigsh(
+            matrix.astype(np.float64), k=count, which="LA", v0=start, rng=random
+        )
     values, vectors = values[::-1][:count], vectors[:, ::-1][:, :count]
     return values.astype(np.float32), vectors.astype(np.float32)

@@ -119,7 +119,8 @@ class RetrieverConfig(Config):
     """Where id embeddings are when training starts: at who is chosen beside whom, or anywhere."""
 
     id_scale: float = Field(default=1.0, ge=0)
-    """Size of id embeddings when training starts."""
+    """Size of id embeddings when training starts: the length of those that start at co-occurrence,
+    relative to the content's; of random ones the standard deviation, which is 1 in mode ``id``."""
 
     def reads(self, part: Literal["id", "content", "codes"]) -> bool:
         """True where an item's vector holds this part."""
@@ -237,6 +238,7 @@ class Retriever(Recommender):
     def _with_items(self, features: ItemFeatures) -> Self:
         now = self._trained
         vectors, projected = now.tower.encode(features, len(features))
+        bonus = self.config.new_item_bonus * now.tower.knows_new_items
         extended = copy.copy(self)
         width = self._codes.shape[1]
         extended._codes = np.concatenate([self._codes, features.codes[:, :width]])
@@ -245,22 +247,18 @@ class Retriever(Recommender):
             np.concatenate([now.item_vectors, vectors]),
             np.concatenate([now.projected, projected]),
             now.tower,
-            np.concatenate([now.bonus, self._bonus(len(features))]),
+            np.concatenate([now.bonus, np.full(len(features), bonus, np.float32)]),
             now.affinity and now.affinity.extended(features.content),
         )
         return extended
-
-    def _bonus(self, count: int) -> FloatArray:
-        """(count,) what items get that the network knows by content and codes alone."""
-        bonus = self.config.new_item_bonus * self._trained.tower.knows_new_items
-        return np.full(count, bonus, np.float32)
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
         """Changed items pass the tower with the gate shut, as new ones do.
 
         What was learned about their ids is lost until the next training: it went into the vector
         before the layer norm and cannot be taken out again. Items that project to where they were
-        (posted again with another price, say) keep their vectors, ids and all.
+        (posted again with another price, say) keep their vectors, ids and all. The bonus of new
+        items is not for them: whoever edits a text must not be raised by it.
         """
         now = self._trained
         if not now.tower.knows_new_items:
@@ -278,7 +276,6 @@ class Retriever(Recommender):
             now,
             item_vectors=with_rows(now.item_vectors, rows, vectors[moved]),
             projected=with_rows(now.projected, rows, projected[moved]),
-            bonus=with_rows(now.bonus, rows, self._bonus(len(rows))),
             affinity=now.affinity and now.affinity.changed(rows, features.content[moved]),
         )
         return model
@@ -320,6 +317,8 @@ class Retriever(Recommender):
                 bonus = np.zeros(len(vectors), np.float32)
                 if "bonus" in stored.files:
                     bonus = stored["bonus"]
+                else:  # Earlier artefacts gave none, to new items either.
+                    self.config = self.config.model_copy(update={"new_item_bonus": 0.0})
                 affinity = None
                 if "aligned" in stored.files:
                     affinity = ContentAffinity.of_arrays(stored)

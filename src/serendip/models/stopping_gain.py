@@ -18,7 +18,7 @@ def ndcg_of_wanted(
     wanted: NDArray[np.int64],
     excluded: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> NDArray[np.float64]:
-    """(R,) 1 / log2(rank + 1) where rank <= 10, else 0; ties count half.
+    """(R,) 1 / log2(rank + 1) where rank <= 10, else 0; ties count half, NaN comes last.
 
     Args:
         scores: (R, N); they change.
@@ -31,4 +31,5 @@ def ndcg_of_wanted(
     scores[line, wanted] = own[:, 0]
     above = np.count_nonzero(scores > own, axis=1)
     place = above + (np.count_nonzero(scores == own, axis=1) - 1) / 2
+    place[np.isnan(own[:, 0])] = _TOP
     return np.where(place < _TOP, 1 / np.log2(place + 2), 0.0)

@@ -48,8 +48,8 @@ INNER_FRACTION = 0.85
 """The ranker learns from the last 15 % of the events, seen from models of the first 85 %."""
 
 ALIGNED_FRACTION = 0.9
-"""The retriever weighs aligned content by how well it foretells the newest events, which the
-alignment must not know."""
+"""Oldest share of the events, at most, that content is aligned on: the retriever weighs aligned
+content by how well it foretells the newest ones, which the alignment must not know."""
 
 NUM_EXAMPLES = 2_000
 """Written queries that the retriever learns the search task from."""
@@ -172,7 +172,8 @@ class Fitter:
         assert dataset.features is not None
         with self.clock.stage("align content"):
             events = dataset.events
-            older = events.rows(np.arange(len(events)) < ALIGNED_FRACTION * len(events))
+            fraction = min(ALIGNED_FRACTION, 1 - self.settings.models.retriever.validation_share)
+            older = events.rows(np.arange(len(events)) < fraction * len(events))
             return align(dataset.features.content, cooccurring_pairs(older), options=options)
 
     def with_new_items(self, state: EngineState, split: Split) -> EngineState:

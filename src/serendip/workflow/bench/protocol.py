@@ -12,7 +12,8 @@ PROTOCOL_VERSION = 1
 
 _SEQUENTIAL = (
     "Leave the last two out: everything is fitted on all but the last two items of each user. The "
-    "last but one is the validation target (early stopping, weights of the blend) and is only "
+    "last but one is the validation target (early stopping, weight of aligned content, weights of "
+    "the blend) and is only "
     "input at test time; nothing is fitted again with it. The last one is the test target. All "
     "items are ranked, also those without an event in training; items of the history are left "
     "out. Users with fewer than three items, or whose target is in their history, are not asked."
@@ -21,7 +22,8 @@ _COLD = (
     " Per seed a random 5 % of all items is taken out of training and of all histories, and then "
     "ranked among all items. Cold users are those whose test item was taken out, warm users all "
     "others; a validation target that was taken out is dropped. Models get to know the items "
-    "that were taken out by their content alone, after training."
+    "that were taken out by their content alone, after training; modes of the retriever that read "
+    "content or codes add its new_item_bonus to their scores."
 )
 _RANKS = (
     "rank = 1 + items scored higher + (other items scored equal) / 2; R@k = 1 where rank <= k; "

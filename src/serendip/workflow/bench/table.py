@@ -76,7 +76,7 @@ _BLENDED = (
     "transitions+content",
     "retriever",
 )
-"""Other rows add nothing to these on held-out targets (``docs/lab-log.md``)."""
+"""SASRec and EASE added nothing to these on held-out targets of Beauty (``docs/lab-log.md``)."""
 
 
 def _blend() -> BenchModel:
