@@ -55,7 +55,12 @@ BASELINE = "text"
 CHEAP_ONLY = ("text, whiten", "image, whiten")
 """Readings that nothing is trained on; ``content-knn`` alone is asked."""
 
-SMALL: dict[str, Any] = {"epochs": 10, "slots": 0, "blind_share": 0.0}
+SMALL: dict[str, Any] = {
+    "epochs": 10,
+    "slots": 0,
+    "blind_share": 0.0,
+    "new_item_bonus": 0.0,
+}
 """What differs from the retriever's defaults."""
 
 SHOWN = ("R@10", "N@10")

@@ -1,7 +1,8 @@
 """The unified retriever: one space of vectors for users, queries and items, on every surface.
 
 An item is its content, its codes and a gated memory of its id; a request is a history, a task, and
-what it carries of words and source items; the score is their dot product. Training is torch and
+what it carries of words and source items; the score is their dot product, plus how alike content
+says they are where it was aligned with behaviour, plus a bonus for new items. Training is torch and
 lives in ``retriever_training``; what answers is numpy, and one ONNX graph for the context. (Ideas:
 unified contextual models as in UniCoRn, semantic IDs with a raw content path as in M3CSR, gated
 transformers as in LiGR, sampled softmax with log-Q correction.)
