@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.content.alignment import align
+from serendip.content.alignment import AlignmentConfig, align
 from serendip.content.cache import VectorCache
 from serendip.content.encoder import TextEncoder
 from serendip.content.features import (
@@ -50,6 +50,9 @@ INNER_FRACTION = 0.85
 ALIGNED_FRACTION = 0.9
 """Oldest share of the events, at most, that content is aligned on: the retriever weighs aligned
 content by how well it foretells the newest ones, which the alignment must not know."""
+
+ALIGNMENT = AlignmentConfig(most_pairs=50_000)
+"""A linear map learns little from more pairs, and every fit waits for it."""
 
 NUM_EXAMPLES = 2_000
 """Written queries that the retriever learns the search task from."""
@@ -174,7 +177,7 @@ class Fitter:
             events = dataset.events
             fraction = min(ALIGNED_FRACTION, 1 - self.settings.models.retriever.validation_share)
             older = events.rows(np.arange(len(events)) < fraction * len(events))
-            return align(dataset.features.content, cooccurring_pairs(older), options=options)
+            return align(dataset.features.content, cooccurring_pairs(older), ALIGNMENT, options)
 
     def with_new_items(self, state: EngineState, split: Split) -> EngineState:
         """Append the items that first appear after the cut, the way a posted item is appended."""
