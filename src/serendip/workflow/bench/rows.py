@@ -101,15 +101,12 @@ def _row(task: RowTask) -> dict[str, Any]:
     with clock.stage("score"):
         test = _ranked(model, trial.test, TOP if is_cold else 0)
     peak = peak_memory_mb()
-    validation = estimates_of_ranks(_ranked(model, trial.validation).ranks)
     np.save(folder / RANKS_FILE, test.ranks, allow_pickle=False)
     score = clock.stages[0]
     return {
         **task.key,
         **(_cold_values(trial, test, folder) if is_cold else _values(test)),
-        "valid_R@10": validation["R@10"].value,
-        "valid_N@10": validation["N@10"].value,
-        "valid_users": validation["R@10"].n,
+        **_validated(model, trial),
         **costs,
         "score_cpu_s": score.cpu_s,
         "score_wall_s": score.wall_s,
@@ -181,6 +178,18 @@ def _ranked(model: Recommender, asked: Asked, k: int = 0) -> FullRanking:
         [query.exclude for query in asked.queries],
         k,
     )
+
+
+def _validated(model: Recommender, trial: Trial) -> dict[str, Any]:
+    """The same of the validation targets; none of a blend, which has learned from them."""
+    if isinstance(model, Blend):
+        return {}
+    found = estimates_of_ranks(_ranked(model, trial.validation).ranks)
+    return {
+        "valid_R@10": found["R@10"].value,
+        "valid_N@10": found["N@10"].value,
+        "valid_users": found["R@10"].n,
+    }
 
 
 def _values(test: FullRanking, prefix: str = "") -> dict[str, Any]:

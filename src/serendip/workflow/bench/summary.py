@@ -88,7 +88,7 @@ def _means(rows: Sequence[Row]) -> dict[str, Any]:
     means = {
         name: float(np.mean([row[name] for row in rows]))
         for name in rows[0]
-        if all(isinstance(row[name], float) for row in rows)
+        if all(isinstance(row.get(name), float) for row in rows)
     }
     return {"seeds": [row["seed"] for row in rows], **means}
 
