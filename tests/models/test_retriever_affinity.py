@@ -8,11 +8,12 @@ import torch
 from contract import RecommenderContract, queries_of, random_features, small_world, unit_vectors
 
 from serendip.data.alignment import AlignedProjection
-from serendip.data.dataset import Dataset
+from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import History, Query
 from serendip.models.retriever import Retriever, RetrieverConfig
 from serendip.models.retriever_affinity import ContentAffinity
 from serendip.models.retriever_batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever_tower import TowerArrays
 from serendip.models.retriever_training import RetrieverTraining, _cosines, train_retriever
 from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
@@ -119,6 +120,34 @@ def test_it_is_stored_and_new_items_are_aligned(trained: Retriever, tmp_path: Pa
     np.testing.assert_allclose(
         extended.item_vectors[-3:, 8:-1], projection().encode(features.content), atol=1e-6
     )
+
+
+def test_ids_are_lent_by_those_who_are_near_where_behaviour_puts_them() -> None:
+    # By itself the new item is nearest to item 0; aligned, axis 0 turns into axis 1, of item 1.
+    turned = AlignedProjection(
+        np.asarray([[10.0], [0.0]], np.float32), np.asarray([[0.0, 1.0]], np.float32)
+    )
+    catalogue = np.eye(2, dtype=np.float32)
+    ids = np.asarray([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], np.float32)
+    silent = np.zeros((3, 2), np.float32), np.zeros(3, np.float32), np.zeros((0, 1, 3), np.float32)
+    new = ItemFeatures(np.asarray([[1.0, 0.0]], np.float32), np.zeros((1, 0), np.int32), 1)
+    for alignment, lender in ((None, 0), (turned, 1)):
+        tower = TowerArrays(*silent, ids, catalogue, 1, True, alignment)
+        vectors, _ = tower.encode(new, 1)
+        assert vectors[0].argmax() == ids[lender].argmax()
+
+
+def test_a_new_item_gets_the_vector_of_a_twin_that_nobody_touched(
+    trained: Retriever, tmp_path: Path
+) -> None:
+    dataset = small_world()
+    assert dataset.features is not None
+    untouched = np.flatnonzero(dataset.item_counts() == 0)[:1]
+    content, codes = dataset.features.content[untouched], dataset.features.codes[untouched]
+    trained.save(tmp_path)
+    twin = ItemFeatures(content, codes, dataset.features.codebook_size)
+    vectors = Retriever.open(tmp_path).with_items(twin).item_vectors
+    np.testing.assert_allclose(vectors[-1], vectors[untouched[0]], rtol=0, atol=1e-5)
 
 
 def test_modes_without_content_do_not_read_it() -> None:

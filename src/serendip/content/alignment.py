@@ -28,7 +28,7 @@ class AlignmentConfig(Config):
     rank: int = Field(default=128, ge=1)
     """R: directions in which vectors move; never more than D."""
 
-    epochs: int = Field(default=2, ge=1)
+    epochs: int = Field(default=4, ge=1)
     """Passes over the pairs."""
 
     most_pairs: int = Field(default=300_000, ge=1)
@@ -40,7 +40,7 @@ class AlignmentConfig(Config):
     learning_rate: float = Field(default=3e-3, gt=0)
     """Of AdamW, falling linearly to a tenth."""
 
-    dropout: float = Field(default=0.2, ge=0, lt=1)
+    dropout: float = Field(default=0.4, ge=0, lt=1)
     """Share of content left out at random, so that no single item is learned by heart."""
 
     temperature: float = Field(default=0.1, gt=0)

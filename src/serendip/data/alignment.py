@@ -11,9 +11,11 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import EventLog
+from serendip.data.pairs import pairs_by_gap
 
-STEPS = 3
-"""Items of one history at most this many steps apart count as chosen together."""
+STEPS = 1
+"""Items of one history at most this many steps apart count as chosen together: what lies further
+apart is less alike, and moves content to places that hold less for unseen items."""
 
 
 def cooccurring_pairs(events: EventLog, steps: int = STEPS) -> IntArray:
@@ -26,12 +28,10 @@ def cooccurring_pairs(events: EventLog, steps: int = STEPS) -> IntArray:
     Returns:
         one row per occurrence, so frequent pairs appear often; neighbours first.
     """
-    order = np.argsort(events.users, kind="stable")
-    users, items = events.users[order], events.items[order]
-    found = [np.empty((0, 2), np.int32)]
-    for gap in range(1, steps + 1):
-        pairs = np.stack([items[:-gap], items[gap:]], axis=1)
-        found.append(pairs[(users[:-gap] == users[gap:]) & (pairs[:, 0] != pairs[:, 1])])
+    found = [
+        np.stack([earlier, later], axis=1)
+        for _, earlier, later in pairs_by_gap(events.users, events.items, steps)
+    ]
     return np.concatenate(found).astype(np.int32)
 
 

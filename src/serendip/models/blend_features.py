@@ -65,9 +65,9 @@ def _without_excluded(queries: Sequence[Query], scores: FloatArray) -> FloatArra
 
 def _best(scores: FloatArray, count: int) -> LongArray:
     """(B, count) the best items of each row, in no order."""
-    width = scores.shape[1]
-    count = min(count, width)
-    return np.argpartition(scores, width - count, axis=1)[:, width - count :]
+    count = min(count, scores.shape[1])
+    # Of the negated scores: a small place is found up to ten times faster than one near the end.
+    return np.argpartition(-scores, count - 1, axis=1)[:, :count]
 
 
 def _union(items: LongArray) -> tuple[LongArray, BoolArray]:

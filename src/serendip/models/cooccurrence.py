@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from serendip.data.arrays import FloatArray
+from serendip.data.pairs import pairs_by_gap
 from serendip.models.sequence_batches import Sequences
 from serendip.models.sparse import Sparse, csr, scaled_rows
 
@@ -47,15 +48,12 @@ def _counts(past: Sequences, num_items: int) -> Sparse:
     """(N, N) symmetric sums of 1/gap, nothing beside itself."""
     first = np.cumsum(past.lengths) - past.lengths
     places = np.arange(int(past.lengths.sum())) + np.repeat(past.starts - first, past.lengths)
-    ends = np.repeat(past.starts + past.lengths, past.lengths)
+    owners = np.repeat(np.arange(len(past), dtype=np.int32), past.lengths)
     shape = (num_items, num_items)
     counts = csr(shape)
-    for gap in range(1, NUM_GAPS + 1):
-        earlier = places[places + gap < ends]
-        left, right = past.items[earlier], past.items[earlier + gap]
-        differ = left != right
-        values = np.full(int(differ.sum()), 1.0 / gap, np.float32)
-        counts += csr((values, (left[differ], right[differ])), shape)
+    for gap, earlier, later in pairs_by_gap(owners, past.items[places], NUM_GAPS):
+        values = np.full(len(earlier), 1.0 / gap, np.float32)
+        counts += csr((values, (earlier, later)), shape)
     return csr(counts + counts.T)
 
 

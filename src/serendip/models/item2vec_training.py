@@ -22,7 +22,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.models.pairs import pairs_by_gap
+from serendip.data.pairs import pairs_by_gap
 from serendip.models.sparse import Sparse, csr, scaled_rows
 from serendip.scale.options import TrainOptions
 
@@ -38,7 +38,8 @@ def count_pairs(dataset: Dataset, window: int, subsampling: float) -> Sparse:
     """(N, N) symmetric: how often two different items are expected in one window."""
     shape = (dataset.num_items, dataset.num_items)
     pairs = csr(shape)
-    for gap, source, target in pairs_by_gap(dataset, window):
+    log = dataset.events
+    for gap, source, target in pairs_by_gap(log.users, log.items, window):
         values = np.full(len(source), 1 - (gap - 1) / window, dtype=np.float32)
         pairs += csr((values, (source, target)), shape)
     pairs = csr(pairs + pairs.T)

@@ -44,7 +44,8 @@ def top_of_rows(values: FloatArray, count: int) -> Sparse:
     count = min(count, width)
     if count == 0 or rows == 0:
         return csr((rows, width))
-    columns = np.argpartition(values, width - count, axis=1)[:, width - count :]
+    # Of the negated values: a small place is found several times faster than one near the end.
+    columns = np.argpartition(-values, count - 1, axis=1)[:, :count]
     columns.sort(axis=1)
     best = np.maximum(np.take_along_axis(values, columns, axis=1), 0.0)
     starts = np.arange(rows + 1) * count

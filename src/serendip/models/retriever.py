@@ -86,12 +86,13 @@ class RetrieverConfig(Config):
     epochs: int = Field(default=4, ge=1)
     """Most passes over the events."""
 
-    patience: int = Field(default=2, ge=1)
-    """Passes without a better validation before training stops."""
+    patience: int = Field(default=4, ge=1)
+    """Passes without a better validation before training stops. While the rate is high a pass or
+    two may well be worse; what counts comes at the end, when it falls."""
 
-    num_lenders: int = Field(default=20, ge=0)
-    """Nearest items by content whose ids, in the mean, stand in for an id that is unknown or
-    hidden; 0 = nothing stands in for it."""
+    num_lenders: int = Field(default=5, ge=0)
+    """Nearest items by content, aligned with behaviour where that is known, whose ids, in the mean,
+    stand in for an id that is unknown or hidden; 0 = nothing stands in for it."""
 
     batch_size: int = Field(default=1024, ge=1)
     """Events in a step, about."""
@@ -292,7 +293,7 @@ class Retriever(Recommender):
             "bias": tower.bias,
             "tables": tower.tables,
             "ids": tower.ids,
-            "content": tower.content,
+            "likeness": tower.likeness,
             "bonus": now.bonus,
             **({} if now.affinity is None else now.affinity.arrays()),
         }
@@ -303,14 +304,20 @@ class Retriever(Recommender):
         try:
             vectors, projected = np.load(folder / VECTORS_FILE, allow_pickle=False)
             with np.load(folder / TOWER_FILE, allow_pickle=False) as stored:
+                affinity = None
+                if "aligned" in stored.files:
+                    affinity = ContentAffinity.of_arrays(stored)
+                # Earlier artefacts sought lenders by content as it is.
+                aligns = affinity is not None and "likeness" in stored.files
                 tower = TowerArrays(
                     stored["weight"],
                     stored["bias"],
                     stored["tables"],
                     stored["ids"],
-                    stored["content"],
+                    stored["likeness" if "likeness" in stored.files else "content"],
                     self.config.num_lenders,
                     self.config.reads("content"),
+                    affinity.projection if affinity and aligns else None,
                 )
                 # Earlier artefacts hold no codes: of their long histories the end is read.
                 nothing = np.empty((len(vectors), 0), np.int32)
@@ -320,9 +327,6 @@ class Retriever(Recommender):
                     bonus = stored["bonus"]
                 else:  # Earlier artefacts gave none, to new items either.
                     self.config = self.config.model_copy(update={"new_item_bonus": 0.0})
-                affinity = None
-                if "aligned" in stored.files:
-                    affinity = ContentAffinity.of_arrays(stored)
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(f"{folder} holds no readable retriever: {error}.") from None
         self._use(TrainedRetriever(context, vectors, projected, tower, bonus, affinity), codes)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import ItemFeatures, QueryExamples
 from serendip.models.neighbours import content_neighbours
@@ -72,15 +73,17 @@ def _frequency(counts: IntArray, queries: QueryExamples | None) -> TimeArray:
     return np.stack([logged, logged, searched])
 
 
-def lenders_of(content: FloatArray, seen: BoolArray, count: int) -> tuple[Tensor, Tensor]:
-    """Nearest seen items by content (N, count) of every item, and their shares, which sum to 1.
+def lenders_of(likeness: FloatArray, seen: BoolArray, count: int) -> tuple[Tensor, Tensor]:
+    """Nearest seen items (N, count) of every item, and their shares, which sum to 1.
+
+    ``likeness`` (N, C): unit vectors of content, aligned with behaviour where that is known.
 
     The shares of an item without neighbours are zeros.
     """
-    everything = np.arange(len(content), dtype=np.int32)
-    nearest = content_neighbours(content, everything, content * seen[:, None], count)
-    numbers = np.zeros((len(content), count), np.int64)
-    shares = np.zeros((len(content), count), np.float32)
+    everything = np.arange(len(likeness), dtype=np.int32)
+    nearest = content_neighbours(likeness, everything, likeness * seen[:, None], count)
+    numbers = np.zeros((len(likeness), count), np.int64)
+    shares = np.zeros((len(likeness), count), np.float32)
     lengths = np.diff(nearest.indptr)
     row = np.repeat(everything, lengths)
     place = np.arange(len(row)) - np.repeat(nearest.indptr[:-1], lengths)
@@ -97,6 +100,7 @@ class RetrieverNetwork(nn.Module):
         queries: QueryExamples | None,
         seen: BoolArray,
         config: RetrieverConfig,
+        alignment: AlignedProjection | None = None,
     ) -> None:
         super().__init__()
         self.id_dropout = config.id_dropout if config.item_mode != "id" else 0.0
@@ -109,7 +113,8 @@ class RetrieverNetwork(nn.Module):
         )
         knows_likeness = config.reads("content") and features.content.shape[1] > 0
         if config.num_lenders and len(self.tower.ids) and knows_likeness:
-            self.tower.lenders = lenders_of(features.content, seen, config.num_lenders)
+            likeness = alignment.encode(features.content) if alignment else features.content
+            self.tower.lenders = lenders_of(likeness, seen, config.num_lenders)
         self.encoder = ContextEncoder(config)
         self.query_vectors = torch.from_numpy(
             np.zeros((0, features.content.shape[1]), np.float32)

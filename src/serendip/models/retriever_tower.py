@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import ItemFeatures
 from serendip.errors import DataError
 from serendip.models.neighbours import content_neighbours
+from serendip.models.sparse import Sparse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,18 +31,20 @@ class TowerArrays:
         tables: (L, K, D) code embeddings; L = 0 where codes are not read.
         ids: (N, D) ids of the items seen in training, zeros for the others; (0, D) where ids are
             not lent.
-        content: (N, C) of the same items, to find who lends.
+        likeness: (N, C) of the same items, to find who lends: content, aligned if it is anywhere.
         num_lenders: at most so many lend to an item.
         reads_content: whether items are made of content; queries always are.
+        alignment: what aligns content before lenders are sought; None = content as it is.
     """
 
     weight: FloatArray
     bias: FloatArray
     tables: FloatArray
     ids: FloatArray
-    content: FloatArray
+    likeness: FloatArray
     num_lenders: int
     reads_content: bool = True
+    alignment: AlignedProjection | None = None
 
     @property
     def knows_new_items(self) -> bool:
@@ -73,8 +77,13 @@ class TowerArrays:
         for level, table in enumerate(self.tables):
             mixed += table[codes[:, level]]
         if len(self.ids):
-            nobody = np.full(len(content), -1)
-            mixed += content_neighbours(content, nobody, self.content, self.num_lenders) @ self.ids
+            mixed += self._lenders(content) @ self.ids
         centred = mixed - mixed.mean(1, keepdims=True)
         spread = np.sqrt(centred.var(1, keepdims=True) + 1e-5)
         return np.asarray(centred / spread, dtype=np.float32), projected
+
+    def _lenders(self, content: FloatArray) -> Sparse:
+        """(U, N) shares of those who lend to new items of content (U, C)."""
+        likeness = self.alignment.encode(content) if self.alignment else content
+        nobody = np.full(len(content), -1)
+        return content_neighbours(likeness, nobody, self.likeness, self.num_lenders)

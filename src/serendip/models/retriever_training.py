@@ -91,7 +91,9 @@ class RetrieverTraining:
         counts = dataset.item_counts()
         queries = dataset.queries if dataset.features is not None else None
         features = dataset.features or _no_features(dataset.num_items)
-        self.module = RetrieverNetwork(features, queries, counts > 0, config)
+        knows_content = dataset.features is not None and config.reads("content")
+        self.alignment = dataset.alignment if knows_content else None
+        self.module = RetrieverNetwork(features, queries, counts > 0, config, self.alignment)
         self.draw = CandidateDraw(counts, queries, config.num_negatives)
         examples = Examples.of(dataset, config.validation_share)
         everything = np.ones(len(examples.log), np.bool_)
@@ -101,7 +103,6 @@ class RetrieverTraining:
             histories = Sequences.of_users(past, dataset.num_users)
             vectors = cooccurrence_vectors(histories, self.num_items, config.embedding_size)
             self.module.tower.start_ids_at(vectors, config.id_scale)
-        self.alignment = dataset.alignment if dataset.features is not None else None
         self.learned, self.asked, self.whole = (
             BatchMaker(PackedLog(log, targets), queries, config)
             for log, targets in (
@@ -194,6 +195,7 @@ class RetrieverTraining:
             *self._lent(),
             self.config.num_lenders,
             own.reads_content,
+            self.alignment,
         )
         example = example_request(self.config.embedding_size)
         context = to_onnx(self.module.encoder, example, INPUTS, ("encoded",), OPEN_AXES)
@@ -215,7 +217,7 @@ class RetrieverTraining:
         To be asked before the held-back events are learned: a network that knows them by heart
         foretells them without the help of content.
         """
-        if self.alignment is None or not self.config.reads("content"):
+        if self.alignment is None:
             return None
         self.module.eval()
         vectors = self.alignment.encode(self.module.tower.content.numpy())
@@ -231,12 +233,13 @@ class RetrieverTraining:
         return ContentAffinity(self.alignment, vectors, weight if enough > 0 else 0.0)
 
     def _lent(self) -> tuple[FloatArray, FloatArray]:
-        """Ids and content of the items that may lend; none where ids are not lent."""
-        own = self.module.tower
+        """Ids and likeness of the items that may lend; none where ids are not lent."""
+        own, seen = self.module.tower, self.module.seen[:, None].numpy()
+        content = own.content.numpy()
         if own.lenders is None:
-            return np.zeros((0, own.ids.shape[1]), np.float32), own.content[:0].numpy()
-        seen = self.module.seen[:, None]
-        return (own.ids.detach() * seen).numpy(), (own.content * seen).numpy()
+            return np.zeros((0, own.ids.shape[1]), np.float32), content[:0]
+        likeness = self.alignment.encode(content) if self.alignment else content
+        return own.ids.detach().numpy() * seen, likeness * seen
 
 
 def _gain(scores: FloatArray, targets: Tensor, batch: Batch) -> float:

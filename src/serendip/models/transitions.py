@@ -22,10 +22,10 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.pairs import pairs_by_gap
 from serendip.data.query import Query
 from serendip.models.base import Recommender
 from serendip.models.neighbours import content_neighbours
-from serendip.models.pairs import pairs_by_gap
 from serendip.models.query_weights import context_matrix, context_weights
 from serendip.models.sparse import (
     Sparse,
@@ -100,7 +100,8 @@ class Transitions(Recommender):
         """(N, N) sums of forward and backward steps, no item stepping to itself."""
         shape = (dataset.num_items, dataset.num_items)
         steps = csr(shape)
-        for gap, source, target in pairs_by_gap(dataset, self.config.num_gaps):
+        log = dataset.events
+        for gap, source, target in pairs_by_gap(log.users, log.items, self.config.num_gaps):
             values = np.full(len(source), 1.0 / gap, dtype=np.float32)
             steps += csr((values, (source, target)), shape)
         return csr(steps + self.config.backward_weight * steps.T)

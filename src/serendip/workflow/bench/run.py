@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serendip.content.alignment import AlignmentConfig
 from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.data.alignment import STEPS
 from serendip.data.durable import alone
 from serendip.errors import ConfigError
 from serendip.scale.executor import Executor, LocalExecutor
@@ -200,7 +202,9 @@ def _config(bench: Bench, line: BenchModel) -> dict[str, Any]:
     }
     if line.reads != "events":
         config["encoder"] = _encoder(bench)
-    if line.reads == "content and codes":
+    if line.reads.startswith("aligned"):
+        config["alignment"] = {**AlignmentConfig().model_dump(mode="json"), "steps": STEPS}
+    if line.reads.endswith("codes"):
         config["semantic_ids"] = SEMANTIC_IDS.model_dump(mode="json")
     return config
 

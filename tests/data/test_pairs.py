@@ -2,22 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.data.dataset import Dataset, EventLog
-from serendip.data.item import Catalogue, Item
-from serendip.data.vocabulary import Vocabulary
-from serendip.models.pairs import pairs_by_gap
+from serendip.data.pairs import pairs_by_gap
 
 
 def pairs_of(rows: list[tuple[int, int]], gaps: int) -> dict[int, list[tuple[int, int]]]:
     """Pairs by gap of a log with these (user, item) rows in order of time."""
     users, items = np.asarray(rows, dtype=np.int32).reshape(-1, 2).T
-    count = len(rows)
-    nothing = np.zeros(count)
-    log = EventLog(users, items, nothing, nothing.astype(np.bool_), nothing.astype(np.float32))
-    world = Dataset(Catalogue(Item(name) for name in "abcd"), Vocabulary("uv"), log)
     return {
         gap: list(zip(source.tolist(), target.tolist(), strict=True))
-        for gap, source, target in pairs_by_gap(world, gaps)
+        for gap, source, target in pairs_by_gap(users, items, gaps)
     }
 
 
