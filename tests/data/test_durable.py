@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,50 @@ def test_a_name_that_is_taken_leaves_the_pointer_where_it_was(tmp_path: Path) ->
         publish_folder(building, "v1", pointer, {})
     assert pointed_at(pointer) == "v2"
     assert (tmp_path / "v1" / "a.txt").read_text() == "v1"
+
+
+PUBLISH_UNTIL = """
+import os, sys
+from pathlib import Path
+from serendip.data.durable import publish_folder
+
+calls = iter(range(int(sys.argv[1])))
+
+def die(event, args):
+    if event in {"open", "os.rename"} and next(calls, None) is None:
+        os._exit(9)
+
+sys.addaudithook(die)
+publish_folder(Path(sys.argv[2]), "v2", Path(sys.argv[3]), {})
+os._exit(0)
+"""
+
+
+def published_until(step: int, building: Path, pointer: Path) -> bool:
+    """Publish v2 in a process that dies at its ``step``-th call to the file system."""
+    command = [sys.executable, "-c", PUBLISH_UNTIL, str(step), str(building), str(pointer)]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def test_a_crash_leaves_the_pointer_at_a_complete_folder(tmp_path: Path) -> None:
+    said = []
+    for step in range(100):
+        folder = tmp_path / str(step)
+        pointer = folder / "current"
+        for name in ("v1", "v2"):
+            building = folder / f".building-{name}"
+            building.mkdir(parents=True)
+            (building / "a.txt").write_text(name)
+            if name == "v1":
+                publish_folder(building, name, pointer, {})
+        is_whole = published_until(step, building, pointer)
+        said.append(pointed_at(pointer))
+        manifest = json.loads((folder / said[-1] / "manifest.json").read_text())
+        assert manifest["files"] == checksums(folder / said[-1])
+        assert (folder / said[-1] / "a.txt").read_text() == said[-1]
+        if is_whole:
+            break
+    assert is_whole
+    assert said[0] == "v1"
+    assert said == sorted(said)
+    assert len(said) > 5
