@@ -121,8 +121,8 @@ class RetrieverConfig(Config):
     """Where id embeddings are when training starts: at who is chosen beside whom, or anywhere."""
 
     id_scale: float = Field(default=1.0, ge=0)
-    """Size of id embeddings when training starts: the length of those that start at co-occurrence,
-    relative to the content's; of random ones the standard deviation, which is 1 in mode ``id``."""
+    """Root mean square of the numbers of an id embedding when training starts; projected content has
+    1. Random ids of mode ``id`` have 1, too, whatever is said here."""
 
     def reads(self, part: Literal["id", "content", "codes"]) -> bool:
         """True where an item's vector holds this part."""
