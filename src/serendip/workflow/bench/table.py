@@ -74,9 +74,10 @@ _BLENDED = (
     "item-knn",
     "transitions",
     "transitions+content",
+    "sasrec",
     "retriever",
 )
-"""SASRec and EASE added nothing to these on held-out targets of Beauty (``docs/lab-log.md``)."""
+"""EASE added nothing to these on held-out targets of Beauty (``docs/lab-log.md``)."""
 
 
 def _blend() -> BenchModel:
