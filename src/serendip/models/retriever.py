@@ -121,8 +121,8 @@ class RetrieverConfig(Config):
     """Where id embeddings are when training starts: at who is chosen beside whom, or anywhere."""
 
     id_scale: float = Field(default=1.0, ge=0)
-    """Root mean square of the numbers of an id embedding when training starts; projected content has
-    1. Random ids of mode ``id`` have 1, too, whatever is said here."""
+    """Root mean square of the numbers of an id embedding when training starts; projected content
+    has 1. Random ids of mode ``id`` have 1, too, whatever is said here."""
 
     def reads(self, part: Literal["id", "content", "codes"]) -> bool:
         """True where an item's vector holds this part."""
