@@ -10,7 +10,7 @@ from contract import RecommenderContract, queries_of, random_features, small_wor
 from serendip.data.alignment import AlignedProjection
 from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import History, Query
-from serendip.models.retriever import Retriever, RetrieverConfig
+from serendip.models.retriever import TOWER_FILE, Retriever, RetrieverConfig
 from serendip.models.retriever_affinity import ContentAffinity
 from serendip.models.retriever_batches import BatchMaker, PackedLog, cut_rows
 from serendip.models.retriever_tower import TowerArrays
@@ -135,6 +135,24 @@ def test_ids_are_lent_by_those_who_are_near_where_behaviour_puts_them() -> None:
         tower = TowerArrays(*silent, ids, catalogue, 1, True, alignment)
         vectors, _ = tower.encode(new, 1)
         assert vectors[0].argmax() == ids[lender].argmax()
+
+
+def test_an_earlier_artefact_seeks_lenders_by_content_as_it_is(
+    trained: Retriever, tmp_path: Path
+) -> None:
+    dataset, features = small_world(), random_features(8, 3)
+    assert dataset.features is not None
+    trained.save(tmp_path)
+    with np.load(tmp_path / TOWER_FILE) as stored:
+        arrays = {name: stored[name] for name in stored.files if name != "likeness"}
+    seen = dataset.item_counts()[:, None] > 0
+    content = dataset.features.content * seen
+    np.savez(tmp_path / TOWER_FILE, content=content, **arrays)
+    found = Retriever.open(tmp_path).with_items(features).item_vectors[-3:, :8]
+    names = ("weight", "bias", "tables", "ids")
+    tower = TowerArrays(*(arrays[name] for name in names), content, SMALL.num_lenders)
+    np.testing.assert_allclose(found, tower.encode(features, 3)[0], rtol=0, atol=1e-6)
+    assert not np.allclose(found, trained.with_items(features).item_vectors[-3:, :8], atol=1e-3)
 
 
 def test_a_new_item_gets_the_vector_of_a_twin_that_nobody_touched(
