@@ -41,6 +41,8 @@ _MOVED = 1e-3
 
 
 ItemMode = Literal["id", "content", "codes", "content+codes", "content+codes+id"]
+Task = Literal["home", "similar", "search"]
+Imputation = Literal["source-text", "last-item"]
 
 
 class RetrieverConfig(Config):
@@ -100,8 +102,17 @@ class RetrieverConfig(Config):
     validation_share: float = Field(default=0.05, ge=0, lt=1)
     """Share of the newest events that decides when to stop; then they are learned, too."""
 
+    tasks: tuple[Task, ...] = Field(default=("home", "similar", "search"), min_length=1)
+    """What is learned and decides when to stop. One task alone makes a specialist of it."""
+
     slots: int = Field(default=4, ge=0)
-    """Requests per row for each further task, similar and search; 0 = the home task only."""
+    """Requests per row of each task but home, which has one per event; search has as many again
+    without a history. 0 = the home task only."""
+
+    imputation: tuple[Imputation, ...] = ("source-text", "last-item")
+    """What stands in for context that a request lacks: ``source-text``, for similar requests
+    without words, the content of what they are about; ``last-item``, for home requests, the last
+    item of the history as their source."""
 
     blind_share: float = Field(default=0.1, ge=0, le=1)
     """Share of home requests that see no history: what to show to an unknown visitor."""
@@ -200,7 +211,7 @@ class Retriever(Recommender):
             self._trained.projected,
             self._codes,
             [self._project(query.text_vector) for query in queries],
-            self.config.max_len,
+            self.config,
         )
         feed = {field.name: getattr(requests, field.name) for field in fields(requests)}
         encoded: FloatArray = self._session.run(None, feed)[0]
