@@ -157,6 +157,7 @@ class TrainedRetriever:
         tower: for items that come later.
         bonus: (N,) float32 what is added to each item's scores.
         affinity: what aligned content says beside the network; None = nothing was aligned.
+        num_parameters: learned numbers of the network; 0 = not known, in earlier artefacts.
     """
 
     context: bytes
@@ -165,6 +166,7 @@ class TrainedRetriever:
     tower: TowerArrays
     bonus: FloatArray
     affinity: ContentAffinity | None = None
+    num_parameters: int = 0
 
 
 class Retriever(Recommender):
@@ -241,6 +243,12 @@ class Retriever(Recommender):
         self._trained, self._codes = trained, codes
         self._session = open_session(trained.context)
 
+    @property
+    def num_parameters(self) -> int:
+        """Learned numbers of the network, id embeddings included; 0 = not known."""
+        self._require_trained()
+        return self._trained.num_parameters
+
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         now = self._trained
         scores: FloatArray = self._encode(queries) @ now.item_vectors.T + now.bonus
@@ -255,13 +263,12 @@ class Retriever(Recommender):
         extended = copy.copy(self)
         width = self._codes.shape[1]
         extended._codes = np.concatenate([self._codes, features.codes[:, :width]])
-        extended._trained = TrainedRetriever(
-            now.context,
-            np.concatenate([now.item_vectors, vectors]),
-            np.concatenate([now.projected, projected]),
-            now.tower,
-            np.concatenate([now.bonus, np.full(len(features), bonus, np.float32)]),
-            now.affinity and now.affinity.extended(features.content),
+        extended._trained = replace(
+            now,
+            item_vectors=np.concatenate([now.item_vectors, vectors]),
+            projected=np.concatenate([now.projected, projected]),
+            bonus=np.concatenate([now.bonus, np.full(len(features), bonus, np.float32)]),
+            affinity=now.affinity and now.affinity.extended(features.content),
         )
         return extended
 
@@ -306,6 +313,7 @@ class Retriever(Recommender):
             "ids": tower.ids,
             "likeness": tower.likeness,
             "bonus": now.bonus,
+            "num_parameters": np.asarray(now.num_parameters),
             **({} if now.affinity is None else now.affinity.arrays()),
         }
         np.savez(path, codes=codes, **arrays)
@@ -333,6 +341,7 @@ class Retriever(Recommender):
                 # Earlier artefacts hold no codes: of their long histories the end is read.
                 nothing = np.empty((len(vectors), 0), np.int32)
                 codes = stored["codes"] if "codes" in stored.files else nothing
+                size = int(stored["num_parameters"]) if "num_parameters" in stored.files else 0
                 bonus = np.zeros(len(vectors), np.float32)
                 if "bonus" in stored.files:
                     bonus = stored["bonus"]
@@ -340,4 +349,5 @@ class Retriever(Recommender):
                     self.config = self.config.model_copy(update={"new_item_bonus": 0.0})
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(f"{folder} holds no readable retriever: {error}.") from None
-        self._use(TrainedRetriever(context, vectors, projected, tower, bonus, affinity), codes)
+        trained = TrainedRetriever(context, vectors, projected, tower, bonus, affinity, size)
+        self._use(trained, codes)

@@ -212,6 +212,7 @@ class RetrieverTraining:
             tower,
             bonus.astype(np.float32),
             affinity,
+            sum(parameter.numel() for parameter in self.module.parameters()),
         )
 
     def affinity(self) -> ContentAffinity | None:
