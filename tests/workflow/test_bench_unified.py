@@ -19,8 +19,9 @@ from serendip.workflow.bench.unified_trial import unified_trial, without_user
 
 HASHING = TextEncoderConfig(name="hashing", fields=TEXT_FIELDS)
 TINY = {"embedding_size": 8, "epochs": 2, "num_negatives": 8, "slots": 2}
+ALL = ("home", "search", "similar")
 LINES = {
-    "unified": UnifiedModel("unified", ("home", "search", "similar"), config=TINY),
+    "unified": UnifiedModel("unified", ALL, config=TINY),
     "specialist-search": UnifiedModel(
         "specialist", ("search",), config={**TINY, "tasks": ("search",)}
     ),
@@ -149,6 +150,34 @@ def test_a_run_that_ended_early_goes_on_and_makes_nothing_twice(
     ]
     assert figures[0] == figures[1]
     assert run(world, tmp_path / "a")[1] == []
+
+
+def test_the_best_two_models_have_rows_of_their_own(world: Path, tmp_path: Path) -> None:
+    lines = {
+        "unified": LINES["unified"],
+        "pair-home-similar": UnifiedModel(
+            "pair", ("home", "similar"), config={**TINY, "tasks": ("home", "similar")}
+        ),
+        **{
+            f"specialist-{task}": UnifiedModel(
+                "specialist", (task,), config={**TINY, "tasks": (task,)}
+            )
+            for task in ALL
+        },
+    }
+    bench = UnifiedBench(world, tmp_path / "out.json", lines, 1, encoder=HASHING)
+    document = run_unified(bench, TrainOptions(), executor=InThisProcess())
+    assert set(document["grouping"]) == {"1", "2", "3"}
+    assert document["transfer"]["search"] == {}
+    pair = {row["task"]: row for row in document["rows"] if row["model"] == "pair"}
+    alone = {row["task"]: row for row in document["rows"] if row["model"] == "specialist"}
+    two = {row["task"]: row for row in document["rows"] if row["model"] == "two-models"}
+    for task, row in two.items():
+        of = alone if task == "search" else pair
+        assert row == {**of[task], "model": "two-models"}
+    change = pair["home"]["N@10"] / alone["home"]["N@10"] - 1
+    assert document["transfer"]["home"]["similar"] == pytest.approx(change)
+    assert run_unified(bench, TrainOptions(), executor=InThisProcess(0)) == document
 
 
 def test_every_line_can_be_chosen_by_its_model() -> None:

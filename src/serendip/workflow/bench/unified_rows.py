@@ -27,6 +27,7 @@ from serendip.workflow.bench.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepar
 from serendip.workflow.bench.sequences import read_sequences
 from serendip.workflow.bench.spent import Spent, read_costs, write_costs
 from serendip.workflow.bench.table import SEMANTIC_IDS
+from serendip.workflow.bench.trial import Asked
 from serendip.workflow.bench.unified_table import UnifiedModel
 from serendip.workflow.bench.unified_trial import UnifiedTrial, unified_trial, without_user
 from serendip.workflow.bench.word_scores import WordScores
@@ -90,21 +91,29 @@ def _row(
     trial: UnifiedTrial,
     folder: Path,
 ) -> dict[str, Any]:
-    asked = trial.tests[name]
-    asked = without_user(asked) if task.line.hides_user else asked
     clock = StageClock()
     with clock.stage("score"):
-        excluded = [query.exclude for query in asked.queries]
-        ranks = rank_all(lambda rows: score(asked.queries[rows]), asked.items, excluded).ranks
+        ranks = _ranks(score, trial.tests[name], task.line.hides_user)
+    valid = values_of(_ranks(score, trial.validation[name], task.line.hides_user))
     np.save(folder / ranks_file(name), ranks, allow_pickle=False)
     found = dict(zip(UNIFIED_LABELS, estimates(values_of(ranks)), strict=True))
     return {
         **{label: one.value for label, one in found.items()},
         "ci95": {label: [one.low, one.high] for label, one in found.items()},
         "users": len(ranks),
+        "valid_N@10": float(valid[:, UNIFIED_LABELS.index("N@10")].mean()),
         "score_cpu_s": clock.stages[0].cpu_s,
         "peak_mb": round(peak_memory_mb(), 1),
     }
+
+
+def _ranks(
+    score: Callable[[Sequence[Query]], FloatArray], asked: Asked, hides_user: bool
+) -> Values:
+    if hides_user:
+        asked = without_user(asked)
+    excluded = [query.exclude for query in asked.queries]
+    return rank_all(lambda rows: score(asked.queries[rows]), asked.items, excluded).ranks
 
 
 def ranks_file(task: str) -> str:

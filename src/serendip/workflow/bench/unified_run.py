@@ -21,7 +21,12 @@ from serendip.workflow.bench.rows import DIGEST_FILE, row_folder
 from serendip.workflow.bench.sequences import data_digest, read_sequences
 from serendip.workflow.bench.table import ENCODER, SEMANTIC_IDS
 from serendip.workflow.bench.unified_rows import UnifiedTask, make_unified, ranks_file
-from serendip.workflow.bench.unified_summary import summarise_unified
+from serendip.workflow.bench.unified_summary import (
+    TWO_MODELS,
+    alignment_of,
+    summarise_unified,
+    two_models,
+)
 from serendip.workflow.bench.unified_table import UnifiedModel
 from serendip.workflow.bench.unified_trial import QUERY_FIELDS
 from serendip.workflow.bench.vectors import EncodeTask, encode_items
@@ -79,6 +84,9 @@ def run_unified(
         results = Results(bench.file, head)
         results.write()
         _make(bench, results, options, on_row, executor or LocalExecutor())
+        measured = [row for row in results.rows if row["model"] != TWO_MODELS]
+        results.document |= alignment_of(measured)
+        results.document["rows"] = measured + two_models(measured, results.document["grouping"])
         results.document["summary"] = summarise_unified(results.rows, bench.work)
         results.write()
     return results.document

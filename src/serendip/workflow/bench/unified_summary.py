@@ -11,10 +11,13 @@ import numpy as np
 from serendip.evaluate.aggregate import estimates
 from serendip.evaluate.compare import compare_values
 from serendip.evaluate.run import Values
+from serendip.workflow.bench.grouping import TaskModels
 from serendip.workflow.bench.rows import row_folder
 from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, ranks_file, values_of
 
 SUBJECT = "unified"
+TWO_MODELS = "two-models"
+_LEARNED = {"unified", "pair", "specialist"}
 _MEANS = ("R@10", "N@10", "R@100", "cpu_s", "params", "score_cpu_s")
 
 Row = Mapping[str, Any]
@@ -37,6 +40,30 @@ def summarise_unified(rows: Sequence[Row], work: Path) -> dict[str, Any]:
         if model != SUBJECT and (task, SUBJECT) in values
     ]
     return {"models": models, "comparisons": comparisons}
+
+
+def alignment_of(rows: Sequence[Row]) -> dict[str, Any]:
+    """``transfer`` and ``grouping``; empty while a specialist has no rows."""
+    learned = [row for row in rows if row["model"] in _LEARNED]
+    models = TaskModels(learned)
+    alone = {str(row["task"]) for row in learned if row["model"] == "specialist"}
+    if not learned or alone != set(models.tasks):
+        return {"transfer": {}, "grouping": {}}
+    return {"transfer": models.transfer(), "grouping": models.groupings()}
+
+
+def two_models(rows: Sequence[Row], grouping: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the best two models, as those of ``two-models``; none while it is not known."""
+    groups = grouping.get("2", {}).get("groups", [])
+    chosen = {task: set(group) for group in groups for task in group}
+    learned: dict[str, set[str]] = {}
+    for row in rows:
+        learned.setdefault(str(row["line"]), set()).add(str(row["task"]))
+    return [
+        {**row, "model": TWO_MODELS}
+        for row in rows
+        if row["model"] in _LEARNED and learned[str(row["line"])] == chosen.get(str(row["task"]))
+    ]
 
 
 def _values(rows: Sequence[Row], work: Path) -> Values:

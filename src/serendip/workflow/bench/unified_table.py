@@ -2,7 +2,8 @@
 
 A specialist is the same network with the same budget that learns one task alone: as many requests
 per row as the unified model has for all of them, or for home, which has one request per event and
-cannot have more, twice the passes.
+cannot have more, twice the passes. Pairs learn two tasks, with that budget, too: together with the
+others they tell what tasks do to one another, and which split into models is the best.
 """
 
 from __future__ import annotations
@@ -55,6 +56,17 @@ UNIFIED: dict[str, UnifiedModel] = {
     ),
     "specialist-similar": UnifiedModel(
         "specialist", ("similar",), config={**_UNIFIED, "tasks": ("similar",), "slots": 4 * _SLOTS}
+    ),
+    "pair-home-search": UnifiedModel(
+        "pair", ("home", "search"), config={**_UNIFIED, "tasks": ("home", "search"), "slots": 6}
+    ),
+    "pair-home-similar": UnifiedModel(
+        "pair", ("home", "similar"), config={**_UNIFIED, "tasks": ("home", "similar"), "slots": 12}
+    ),
+    "pair-search-similar": UnifiedModel(
+        "pair",
+        ("search", "similar"),
+        config={**_UNIFIED, "tasks": ("search", "similar"), "slots": 6},
     ),
     "unified-no-user": UnifiedModel("unified-no-user", _ALL, of="unified", hides_user=True),
     "unified-no-imputation": UnifiedModel(

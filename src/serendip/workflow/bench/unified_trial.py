@@ -32,10 +32,12 @@ class UnifiedTrial:
         tests: task -> requests. ``home``: the whole history. ``search``: words and history, for
             targets that have words. ``similar``: the last item of the history and nothing else;
             only that item is left out of the answer.
+        validation: the same of the last but one items, which stop training early.
     """
 
     sequences: Trial
     tests: Mapping[str, Asked]
+    validation: Mapping[str, Asked]
 
 
 def unified_trial(dataset: Dataset, words: FloatArray) -> UnifiedTrial:
@@ -51,12 +53,12 @@ def unified_trial(dataset: Dataset, words: FloatArray) -> UnifiedTrial:
     known = np.array([n for n, text in enumerate(texts) if text], np.int32)
     known = known[known < trial.train.num_items]
     queries = QueryExamples([texts[number] for number in known], words[known], known)
-    tests = {
-        "home": trial.test,
-        "search": _searches(trial.test, texts, words),
-        "similar": _similar(trial.test),
-    }
-    return UnifiedTrial(replace(trial, train=trial.train.with_queries(queries)), tests)
+    tests, validation = (
+        {"home": asked, "search": _searches(asked, texts, words), "similar": _similar(asked)}
+        for asked in (trial.test, trial.validation)
+    )
+    sequences = replace(trial, train=trial.train.with_queries(queries))
+    return UnifiedTrial(sequences, tests, validation)
 
 
 def without_user(asked: Asked) -> Asked:
