@@ -10,9 +10,10 @@ from contract import RecommenderContract, queries_of, random_features, small_wor
 from serendip.data.alignment import AlignedProjection
 from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import History, Query
-from serendip.models.retriever import Retriever, RetrieverConfig
+from serendip.models.retriever import Retriever
 from serendip.models.retriever_affinity import ContentAffinity
 from serendip.models.retriever_batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import TASKS
 from serendip.models.retriever_tower import TowerArrays
 from serendip.models.retriever_training import RetrieverTraining, train_retriever

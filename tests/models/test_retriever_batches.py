@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from serendip.data.dataset import EventLog, QueryExamples
 from serendip.errors import DataError
-from serendip.models.retriever import RetrieverConfig
 from serendip.models.retriever_batches import NONE, BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import HOME, SEARCH, SIMILAR, TASKS, gap_buckets
 
 

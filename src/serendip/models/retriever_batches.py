@@ -18,7 +18,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray
 from serendip.data.dataset import EventLog, QueryExamples
 from serendip.errors import DataError
-from serendip.models.retriever import RetrieverConfig
+from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import HOME, SEARCH, SIMILAR, LongArray, gap_buckets
 
 NONE = -1

@@ -17,7 +17,7 @@ from serendip.data.long_history import RECALLED, condense
 from serendip.data.query import History, Query, Surface
 
 if TYPE_CHECKING:
-    from serendip.models.retriever import RetrieverConfig
+    from serendip.models.retriever_config import RetrieverConfig
 
 HOME, SIMILAR, SEARCH = 0, 1, 2
 NUM_TASKS = 3

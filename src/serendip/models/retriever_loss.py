@@ -21,8 +21,8 @@ from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import ItemFeatures, QueryExamples
 from serendip.models.neighbours import content_neighbours
-from serendip.models.retriever import RetrieverConfig
 from serendip.models.retriever_batches import Batch
+from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import HOME, NUM_TASKS
 from serendip.models.retriever_network import ContextEncoder, ItemTower
 

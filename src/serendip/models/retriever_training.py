@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,14 +20,16 @@ from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog, HeldOut, ItemFeatures
 from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import to_onnx
-from serendip.models.retriever import RetrieverConfig, TrainedRetriever
+from serendip.models.quality_vector import Held, QualityVector, find_weights
+from serendip.models.retriever import TrainedRetriever
 from serendip.models.retriever_affinity import ContentAffinity
 from serendip.models.retriever_batches import BatchMaker, PackedLog, cut_rows
-from serendip.models.retriever_context import NUM_TASKS, SEARCH, TASKS
+from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever_context import HOME, NUM_TASKS, SEARCH, TASKS
 from serendip.models.retriever_loss import CandidateDraw, RetrieverNetwork
 from serendip.models.retriever_network import INPUTS, OPEN_AXES, example_request
 from serendip.models.retriever_tower import TowerArrays
-from serendip.models.retriever_weighing import Asked, weigh
+from serendip.models.retriever_weighing import Asked, context_cosines, weigh
 from serendip.models.sequence_batches import Sequences
 from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
@@ -50,8 +52,9 @@ def train_retriever(
         digest = digest_of(dataset, config, options.seed)
         train_epochs(training, stopping, options, digest, "Training the retriever")
         affinity = training.affinity()
+        quality = training.quality(affinity)
         training.learn_held_back()
-        return training.finish(affinity)
+        return replace(training.finish(affinity), quality=quality)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +90,7 @@ class RetrieverTraining:
 
     def __init__(self, dataset: Dataset, config: RetrieverConfig, seed: int) -> None:
         self.config, self.num_items = config, dataset.num_items
-        self.random = np.random.default_rng(seed)
+        self.random, self.seed, self.values = np.random.default_rng(seed), seed, dataset.quality
         counts = dataset.item_counts()
         queries = dataset.queries if dataset.features is not None else None
         features = dataset.features or _no_features(dataset.num_items)
@@ -231,6 +234,24 @@ class RetrieverTraining:
             weights[task] = weigh(partial(self._asked, task), vectors, typed)
         return ContentAffinity(self.alignment, vectors, weights)
 
+    def quality(self, affinity: ContentAffinity | None) -> QualityVector | None:
+        """The quality vector with the weights that the asked home requests allow."""
+        values, loss = self.values, self.config.quality_loss
+        if values is None or loss == 0 or "home" not in self.asked.tasks:
+            return None
+        held = []
+        for one in self._asked(HOME):
+            scores = one.scores
+            if affinity is not None:
+                cosines = context_cosines(one.batch, affinity.vectors)
+                scores = scores + affinity.weights[HOME, 0] * cosines
+            scores[one.excluded] = -np.inf
+            held.append(Held(scores, one.targets.numpy()))
+        weights = np.zeros(values.shape[1], np.float32)
+        if held:
+            weights = find_weights(held, values, loss, self.seed)
+        return QualityVector(values, weights)
+
     def _lent(self) -> tuple[FloatArray, FloatArray]:
         """Ids and likeness of the items that may lend; none where ids are not lent."""
         own, seen = self.module.tower, self.module.seen[:, None].numpy()
@@ -263,6 +284,8 @@ def digest_of(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
     arrays = [dataset.events.users, dataset.events.items, dataset.events.timestamps]
     if dataset.features is not None:
         arrays += [dataset.features.content, dataset.features.codes]
+    if dataset.quality is not None:
+        arrays.append(dataset.quality)
     if dataset.alignment is not None:
         arrays += [dataset.alignment.down, dataset.alignment.up]
     if dataset.queries is not None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from serendip.data.arrays import BoolArray, FloatArray
@@ -41,16 +42,21 @@ class Asked:
 
     def gain(self, added: FloatArray | float = 0.0) -> float:
         """Summed nDCG@10 of the targets by the network's scores and what is ``added`` to them."""
+        wanted = self.targets.numpy()
+        return float(ndcg_of_wanted(self.scores + added, wanted, self.excluded).sum())
+
+    @property
+    def excluded(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Requests and items that are not ranked: what a request shows, and its source."""
         request, place = np.nonzero(shown(self.batch))
         asked = self.batch.target >= 0
         row = np.nonzero(asked)[0][request]
         source = self.batch.source[asked]
         named = np.flatnonzero(source != NONE)
-        excluded = (
+        return (
             np.concatenate([request, named]),
             np.concatenate([self.batch.items[row, place], source[named]]),
         )
-        return float(ndcg_of_wanted(self.scores + added, self.targets.numpy(), excluded).sum())
 
 
 def weigh(

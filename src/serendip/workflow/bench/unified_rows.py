@@ -20,7 +20,8 @@ from serendip.evaluate.full_ranking import rank_all
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.metrics.recall import Recall
 from serendip.evaluate.run import Values
-from serendip.models.retriever import Retriever, RetrieverConfig
+from serendip.models.retriever import Retriever
+from serendip.models.retriever_config import RetrieverConfig
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock, peak_memory_mb
 from serendip.workflow.bench.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepared

@@ -12,7 +12,7 @@ from typing import Any
 from serendip.content.text import TextEncoderConfig, open_encoder
 from serendip.data.durable import alone
 from serendip.errors import ConfigError
-from serendip.models.retriever import RetrieverConfig
+from serendip.models.retriever_config import RetrieverConfig
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions
 from serendip.workflow.bench.protocol import PROTOCOL_VERSION, protocol
