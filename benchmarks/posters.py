@@ -43,7 +43,8 @@ from serendip.evaluate.full_ranking import LABELS, rank_all, values_of_ranks  # 
 from serendip.evaluate.run import Values  # noqa: E402
 from serendip.models.base import Recommender  # noqa: E402
 from serendip.models.content_similarity import ContentSimilarity  # noqa: E402
-from serendip.models.retriever import ItemMode, Retriever, RetrieverConfig  # noqa: E402
+from serendip.models.retriever import Retriever  # noqa: E402
+from serendip.models.retriever_config import ItemMode, RetrieverConfig  # noqa: E402
 from serendip.scale.options import TrainOptions  # noqa: E402
 from serendip.workflow.bench import posters  # noqa: E402
 from serendip.workflow.bench.posters import IMAGE, READINGS, WORDS  # noqa: E402

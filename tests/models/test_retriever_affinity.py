@@ -10,11 +10,14 @@ from contract import RecommenderContract, queries_of, random_features, small_wor
 from serendip.data.alignment import AlignedProjection
 from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import History, Query
-from serendip.models.retriever import TOWER_FILE, Retriever, RetrieverConfig
+from serendip.models.retriever import TOWER_FILE, Retriever
 from serendip.models.retriever_affinity import ContentAffinity
 from serendip.models.retriever_batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever_context import TASKS
 from serendip.models.retriever_tower import TowerArrays
-from serendip.models.retriever_training import RetrieverTraining, _cosines, train_retriever
+from serendip.models.retriever_training import RetrieverTraining, train_retriever
+from serendip.models.retriever_weighing import context_cosines, words_cosines
 from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
 
@@ -49,39 +52,85 @@ def trained() -> Retriever:
     return Retriever(SMALL).train(dataset, TrainOptions(seed=5))
 
 
-def test_a_context_is_the_mean_of_its_items_with_half_the_weight_per_step() -> None:
+def weights(context: float, words: float) -> np.ndarray:
+    """The same two weights for every task."""
+    return np.tile(np.array([context, words], np.float32), (3, 1))
+
+
+def test_a_request_is_its_weighed_context_and_words() -> None:
     vectors = unit_vectors(np.random.default_rng(1), 4)
-    affinity = ContentAffinity(projection(), vectors, 3.0)
+    affinity = ContentAffinity(projection(), vectors, weights(3.0, 2.0))
     history = Query(history=History.of_items(np.asarray([2, 0, 1])))
     similar = Query(source_items=np.asarray([3], np.int32))
     text = Query(text_vector=vectors[0])
-    found = affinity.of_queries([history, similar, text, Query()])
+    both = Query(text_vector=vectors[0], history=History.of_items(np.asarray([1])))
+    found = affinity.of_queries([history, similar, text, both, Query()])
     mean = (0.25 * vectors[2] + 0.5 * vectors[0] + vectors[1]) / 1.75
-    aligned = projection().encode(vectors[:1])[0]
-    np.testing.assert_allclose(
-        found, 3 * np.stack([mean, vectors[3], aligned, np.zeros(16)]), rtol=1e-5, atol=1e-6
+    words = 2 * projection().encode(vectors[:1])[0]
+    expected = [3 * mean, 3 * vectors[3], words, 3 * vectors[1] + words, np.zeros(16)]
+    np.testing.assert_allclose(found, np.stack(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_every_task_has_weights_of_its_own() -> None:
+    vectors = unit_vectors(np.random.default_rng(1), 4)
+    own = np.array([[1, 0], [10, 0], [100, 1000]], np.float32)
+    affinity = ContentAffinity(projection(), vectors, own)
+    source = np.asarray([3], np.int32)
+    home, similar, search = (
+        Query(surface=surface, source_items=source, text_vector=vectors[0])
+        for surface in ("home", "similar", "search")
     )
+    words = projection().encode(vectors[:1])[0]
+    found = affinity.of_queries([home, similar, search])
+    expected = [vectors[3], 10 * vectors[3], 100 * vectors[3] + 1000 * words]
+    np.testing.assert_allclose(found, np.stack(expected), rtol=1e-5, atol=1e-4)
 
 
-def test_training_sees_the_context_that_serving_sees() -> None:
+@pytest.mark.parametrize("task", ["home", "similar", "search"])
+def test_training_sees_what_serving_sees(task: str) -> None:
     dataset = small_world()
+    assert dataset.queries is not None
     vectors = unit_vectors(np.random.default_rng(1), dataset.num_items)
+    words = projection().encode(dataset.queries.vectors)
     log = PackedLog(dataset.events, np.ones(len(dataset.events), np.bool_))
     rows = cut_rows(log, 10, np.zeros(len(log.starts), np.int64))
-    batch = BatchMaker(log, None, SMALL).home_batch(rows)
+    batch = BatchMaker(log, dataset.queries, SMALL).asked_batch(rows, TASKS[task])
     row, request = np.nonzero(batch.target >= 0)
-    shown = [
-        Query(history=History.of_items(batch.items[at, : batch.prefix[at, which]]))
-        for at, which in zip(row, request, strict=True)
-    ]
-    served = ContentAffinity(projection(), vectors, 1.0).of_queries(shown) @ vectors.T
-    np.testing.assert_allclose(_cosines(batch, vectors), served, rtol=0, atol=1e-4)
+    assert len(row)
+    shown = []
+    for at, which in zip(row, request, strict=True):
+        query, source = batch.query[at, which], batch.source[at, which]
+        shown.append(
+            Query(
+                surface=task,
+                history=History.of_items(batch.items[at, : batch.prefix[at, which]]),
+                source_items=np.array([source] if task == "similar" else [], np.int32),
+                text_vector=dataset.queries.vectors[query] if query >= 0 else None,
+            )
+        )
+        assert (query >= 0) == (task == "search")
+    affinity = ContentAffinity(projection(), vectors, weights(1.0, 3.0))
+    served = affinity.of_queries(shown) @ vectors.T
+    seen = context_cosines(batch, vectors) + 3 * words_cosines(batch, words, vectors)
+    np.testing.assert_allclose(seen, served, rtol=0, atol=1e-4)
+
+
+def test_an_earlier_artefact_gives_words_alone_where_some_were_typed() -> None:
+    vectors = unit_vectors(np.random.default_rng(1), 4)
+    stored = ContentAffinity(projection(), vectors, weights(0, 0)).arrays()
+    del stored["align_weights"]
+    stored["align_weight"] = np.asarray(5.0, np.float32)
+    affinity = ContentAffinity.of_arrays(stored)
+    history = History.of_items(np.asarray([2]))
+    asked = [Query(history=history), Query("search", text_vector=vectors[0], history=history)]
+    expected = 5 * np.stack([vectors[2], projection().encode(vectors[:1])[0]])
+    np.testing.assert_allclose(affinity.of_queries(asked), expected, rtol=1e-5)
 
 
 def weights_before_and_after(
     dataset: Dataset, config: RetrieverConfig, seed: int
-) -> tuple[float, float]:
-    """The weight chosen before and after the last pass, which learns the held-back events."""
+) -> tuple[list[float], list[float]]:
+    """The weights chosen before and after the last pass, which learns the held-back events."""
     torch.manual_seed(seed)
     training = RetrieverTraining(dataset, config, seed)
     train_epochs(training, Stopping(config.epochs, config.patience), TrainOptions(), "", "")
@@ -90,10 +139,10 @@ def weights_before_and_after(
     after = training.affinity()
     assert before is not None
     assert after is not None
-    return before.weight, after.weight
+    return before.weights.ravel().tolist(), after.weights.ravel().tolist()
 
 
-def test_the_weight_is_chosen_before_the_held_back_events_are_learned() -> None:
+def test_the_weights_are_chosen_before_the_held_back_events_are_learned() -> None:
     dataset = small_world().with_alignment(projection())
     # Steps so large that the last pass learns them by heart.
     fast = {"epochs": 1, "validation_share": 0.3, "learning_rate": 0.3, "id_learning_rate": 10.0}
@@ -102,7 +151,7 @@ def test_the_weight_is_chosen_before_the_held_back_events_are_learned() -> None:
     seed, before, _ = next(row for row in found if row[1] != row[2])
     chosen = train_retriever(dataset, config, TrainOptions(seed=seed)).affinity
     assert chosen is not None
-    assert chosen.weight == before
+    assert chosen.weights.ravel().tolist() == before
 
 
 def test_its_vectors_give_its_scores(trained: Retriever) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.dataset import EventLog, QueryExamples
-from serendip.models.retriever import RetrieverConfig
+from serendip.errors import DataError
 from serendip.models.retriever_batches import NONE, BatchMaker, PackedLog, cut_rows
-from serendip.models.retriever_context import HOME, SEARCH, SIMILAR, gap_buckets
+from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever_context import HOME, SEARCH, SIMILAR, TASKS, gap_buckets
 
 
 def log_of(users: list[int], seconds: list[int]) -> EventLog:
@@ -105,3 +107,69 @@ def test_a_search_request_pairs_a_query_with_its_item(log, seed) -> None:
 def test_gap_buckets_grow_with_the_gap() -> None:
     seconds = np.array([np.nan, 0.0, 5.0, 30.0, 1e9])
     assert gap_buckets(seconds).tolist() == [0, 1, 2, 3, 9]
+
+
+@given(logs, st.integers(0, 1000))
+def test_what_is_asked_of_a_task_is_what_serving_is_asked(log, seed) -> None:
+    random = np.random.default_rng(seed)
+    allowed = random.random(len(log)) < 0.6
+    items = random.integers(0, len(log), 5).astype(np.int32)
+    queries = QueryExamples([""] * 5, np.zeros((5, 2), np.float32), items)
+    packed = PackedLog(log, allowed)
+    maker = BatchMaker(packed, queries, RetrieverConfig(max_len=60))
+    rows = cut_rows(packed, 60, np.zeros(len(packed.starts), np.int64))
+    if not len(rows.begin):
+        return
+    asked = {task: maker.asked_batch(rows, task) for task in (HOME, SIMILAR, SEARCH)}
+    targets = {task: sorted(one.target[one.target != NONE]) for task, one in asked.items()}
+    has_past = {
+        int(packed.items[event])
+        for event, start in places_of(packed)
+        if packed.strictly_before[event] > start
+    }
+    everything = set(np.flatnonzero(allowed).tolist())
+    assert targets[HOME] == sorted(everything)
+    assert targets[SIMILAR] == sorted(everything & has_past)
+    assert targets[SEARCH] == sorted(everything & set(items.tolist()))
+    assert (asked[SIMILAR].prefix == 0).all()
+    assert (asked[SIMILAR].source[asked[SIMILAR].target != NONE] != NONE).all()
+    assert (asked[HOME].query == NONE).all()
+    assert (asked[SEARCH].source == NONE).all()
+    found = asked[SEARCH].target != NONE
+    assert (items[asked[SEARCH].query[found]] == asked[SEARCH].target[found]).all()
+
+
+def places_of(packed: PackedLog) -> list[tuple[int, int]]:
+    """Every event in packed order, with where its user's events begin."""
+    starts = np.repeat(packed.starts, packed.lengths)
+    return list(enumerate(starts.tolist()))
+
+
+@pytest.mark.parametrize("task", ["home", "similar", "search"])
+def test_a_specialist_learns_its_task_alone(task: str) -> None:
+    log = log_of([0] * 12, list(range(12)))
+    items = np.arange(12, dtype=np.int32)
+    queries = QueryExamples([""] * 12, np.zeros((12, 2), np.float32), items)
+    maker = BatchMaker(
+        PackedLog(log, np.ones(12, np.bool_)), queries, RetrieverConfig(tasks=(task,), slots=2)
+    )
+    batch = next(maker.epoch(100, np.random.default_rng(0)))
+    assert (batch.task == TASKS[task]).all()
+    assert (batch.target != NONE).any()
+
+
+def test_who_learns_to_search_needs_queries() -> None:
+    log = PackedLog(log_of([0], [0]), np.ones(1, np.bool_))
+    with pytest.raises(DataError, match="needs queries"):
+        BatchMaker(log, None, RetrieverConfig(tasks=("search",)))
+
+
+def test_imputation_can_be_switched_off() -> None:
+    log = PackedLog(log_of([0] * 4, list(range(4))), np.ones(4, np.bool_))
+    rows = cut_rows(log, 8, np.zeros(1, np.int64))
+    with_last, without = (
+        BatchMaker(log, None, RetrieverConfig(max_len=8, imputation=rules)).asked_batch(rows, HOME)
+        for rules in (("last-item",), ())
+    )
+    assert with_last.source.tolist() == [[NONE, 0, 1, 2]]
+    assert without.source.tolist() == [[NONE] * 4]

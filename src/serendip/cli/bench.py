@@ -1,4 +1,4 @@
-"""``serendip bench sequential`` and ``cold``: public data, published protocol, full ranking."""
+"""``serendip bench sequential``, ``cold`` and ``unified``: public data, full ranking."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from serendip.workflow.bench.table import BenchModel
 
 NAME = "bench"
-HELP = "Measure models on public data: sequences, and items that nobody has chosen yet."
+HELP = "Measure models on public data: sequences, new items, one model for all tasks."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -51,6 +51,12 @@ _COLD_COLUMNS = {
     "popularity_lift@10": "lift",
     "train_cpu_s": "CPU s",
 }
+_UNIFIED_COLUMNS = {
+    "R@10": "R@10",
+    "N@10": "N@10",
+    "R@100": "R@100",
+    "cpu_s": "CPU s",
+}
 
 
 @app.command("sequential")
@@ -81,6 +87,26 @@ def cold(
     _run("cold", (data, json, cache), COLD, (models, seeds), _COLD_COLUMNS)
 
 
+@app.command("unified")
+def unified(
+    data: DataOption,
+    json: FileOption,
+    models: ModelsOption = None,
+    seeds: SeedsOption = 3,
+    cache: CacheOption = None,
+) -> None:
+    """One model for what comes next, search and similar items, beside specialists."""
+    from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
+    from serendip.workflow.bench.unified_table import chosen_lines
+
+    terminal = Terminal(as_json=True)
+    bench = UnifiedBench(data, json, chosen_lines(models), seeds, cache)
+    document = run_unified(bench, terminal.options(), _shower(terminal, _UNIFIED_COLUMNS))
+    lines = {f"{one['task']:<8} {one['model']}": one for one in document["summary"]["models"]}
+    _show({**document, "summary": {"models": lines}}, _UNIFIED_COLUMNS)
+    typer.echo(f"Results: {json}")
+
+
 def _run(
     kind: Kind,
     places: tuple[Path, Path, Path | None],
@@ -104,7 +130,8 @@ def _shower(terminal: Terminal, columns: Mapping[str, str]) -> Callable[[Mapping
     """Says each row on stderr as it is finished."""
 
     def show(row: Mapping[str, Any]) -> None:
-        name = f"{row.get('mode', row['model'])} (seed {row['seed']})"
+        task = f"{row['task']}, " if "task" in row else ""
+        name = f"{task}{row.get('mode', row['model'])} (seed {row['seed']})"
         if "reason" in row:
             terminal.say(f"  {name:<30} skipped: {row['reason']}")
             return

@@ -161,6 +161,7 @@ class Dataset:
         cut: Unix seconds after which nothing is in here; None = everything is.
         validation: targets to stop training by; None = a model holds back events of its own.
         alignment: moves content to where behaviour puts it, once that is learned.
+        quality: (N, Q) float32 how good items are whoever asks, see ``data.quality``.
     """
 
     catalogue: Catalogue
@@ -171,6 +172,7 @@ class Dataset:
     cut: float | None = None
     validation: HeldOut | None = None
     alignment: AlignedProjection | None = None
+    quality: FloatArray | None = None
     _by_user: dict[int, History] = field(default_factory=dict, repr=False)
 
     @property
@@ -194,6 +196,10 @@ class Dataset:
     def with_alignment(self, alignment: AlignedProjection) -> Dataset:
         """A copy that carries a learned alignment of its content."""
         return replace(self, alignment=alignment)
+
+    def with_quality(self, quality: FloatArray) -> Dataset:
+        """A copy that carries the quality of its items."""
+        return replace(self, quality=quality)
 
     def without_last_events(self) -> Dataset:
         """All but the last event of each user with three or more; those become the targets."""

@@ -21,7 +21,7 @@ from serendip.models.content_similarity import ContentSimilarityConfig
 from serendip.models.item_knn import ItemKNNConfig
 from serendip.models.popularity import PopularityConfig
 from serendip.models.ranker import RankerConfig
-from serendip.models.retriever import RetrieverConfig
+from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.transitions import TransitionsConfig
 from serendip.search.searcher import SearchConfig
 

@@ -16,10 +16,9 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
@@ -28,7 +27,9 @@ from serendip.data.query import Query
 from serendip.errors import ArtefactError, UnsupportedError
 from serendip.models.base import Recommender
 from serendip.models.export import open_session, read_model
+from serendip.models.quality_vector import QualityVector
 from serendip.models.retriever_affinity import ContentAffinity
+from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import build_requests
 from serendip.models.retriever_tower import TowerArrays
 from serendip.models.sparse import with_rows
@@ -38,101 +39,6 @@ CONTEXT_FILE, VECTORS_FILE, TOWER_FILE = "context.onnx", "item_vectors.npy", "to
 
 _MOVED = 1e-3
 """Projected content (values near 1) that differs by more is other content, not rounding."""
-
-
-ItemMode = Literal["id", "content", "codes", "content+codes", "content+codes+id"]
-
-
-class RetrieverConfig(Config):
-    """Sizes and training of the retriever."""
-
-    item_mode: ItemMode = "content+codes+id"
-    """What an item's vector is made of. ``id`` alone is the classic hash ID, which says nothing of
-    an item that nobody has chosen yet; the others are its semantic counterparts."""
-
-    embedding_size: int = Field(default=64, ge=1)
-    """D, size of all vectors."""
-
-    num_layers: int = Field(default=1, ge=1)
-    """Transformer blocks."""
-
-    num_heads: int = Field(default=2, ge=1)
-    """Attention heads; must divide ``embedding_size``."""
-
-    max_len: int = Field(default=50, ge=1)
-    """Most recent events of a history that are read."""
-
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the steps' values and of a block's branches that is dropped while training."""
-
-    id_dropout: float = Field(default=0.3, ge=0, lt=1)
-    """Share of items whose id is hidden in a step, so that new items are nothing unusual."""
-
-    temperature: float = Field(default=0.1, gt=0)
-    """tau: scores are near cosine / tau when training starts."""
-
-    num_negatives: int = Field(default=256, ge=1)
-    """Uniform negatives of a step, beside the other targets of the step."""
-
-    learning_rate: float = Field(default=3e-3, gt=0)
-    """Highest step size; it rises for a twentieth of the training and falls to nearly nothing."""
-
-    id_learning_rate: float = Field(default=3.0, gt=0)
-    """Step size of id embeddings relative to the others: an id is seen in few steps."""
-
-    reg: float = Field(default=0.01, ge=0)
-    """Decoupled weight decay."""
-
-    epochs: int = Field(default=4, ge=1)
-    """Most passes over the events."""
-
-    patience: int = Field(default=4, ge=1)
-    """Passes without a better validation before training stops. While the rate is high a pass or
-    two may well be worse; what counts comes at the end, when it falls."""
-
-    num_lenders: int = Field(default=5, ge=0)
-    """Nearest items by content, aligned with behaviour where that is known, whose ids, in the mean,
-    stand in for an id that is unknown or hidden; 0 = nothing stands in for it."""
-
-    batch_size: int = Field(default=1024, ge=1)
-    """Events in a step, about."""
-
-    validation_share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the newest events that decides when to stop; then they are learned, too."""
-
-    slots: int = Field(default=4, ge=0)
-    """Requests per row for each further task, similar and search; 0 = the home task only."""
-
-    blind_share: float = Field(default=0.1, ge=0, le=1)
-    """Share of home requests that see no history: what to show to an unknown visitor."""
-
-    content_scale: float = Field(default=1.0, gt=0)
-    """Size of projected content when training starts."""
-
-    code_scale: float = Field(default=0.1, ge=0)
-    """Size of code embeddings when training starts."""
-
-    new_item_bonus: float = Field(default=0.25, ge=0)
-    """Added to the scores of items that nobody had chosen in training, which a network that knows
-    all others by heart underrates; in the modes that know something of them. A dial of
-    exploration: what it gives to new items it takes from the rest."""
-
-    id_start: Literal["co-occurrence", "random"] = "co-occurrence"
-    """Where id embeddings are when training starts: at who is chosen beside whom, or anywhere."""
-
-    id_scale: float = Field(default=1.0, ge=0)
-    """Root mean square of the numbers of an id embedding when training starts; projected content
-    has 1. Random ids of mode ``id`` have 1, too, whatever is said here."""
-
-    def reads(self, part: Literal["id", "content", "codes"]) -> bool:
-        """True where an item's vector holds this part."""
-        return part in self.item_mode.split("+")
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        if self.embedding_size % self.num_heads:
-            raise ValueError(f"num_heads = {self.num_heads} does not divide embedding_size")
-        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,6 +52,8 @@ class TrainedRetriever:
         tower: for items that come later.
         bonus: (N,) float32 what is added to each item's scores.
         affinity: what aligned content says beside the network; None = nothing was aligned.
+        num_parameters: learned numbers of the network; 0 = not known, in earlier artefacts.
+        quality: how good items are, and what it counts; None = quality is not read.
     """
 
     context: bytes
@@ -154,6 +62,13 @@ class TrainedRetriever:
     tower: TowerArrays
     bonus: FloatArray
     affinity: ContentAffinity | None = None
+    num_parameters: int = 0
+    quality: QualityVector | None = None
+
+    @property
+    def added(self) -> FloatArray:
+        """(N,) float32 what is added to each item's scores, whatever is asked."""
+        return self.bonus if self.quality is None else self.bonus + self.quality.added
 
 
 class Retriever(Recommender):
@@ -172,11 +87,12 @@ class Retriever(Recommender):
 
     @property
     def item_vectors(self) -> FloatArray:
-        """(N, E) float32 vectors: the network's D, aligned content if any, and the bonus."""
+        """(N, E) float32 vectors: the network's D, aligned content, quality, and the bonus."""
         self._require_trained()
         now = self._trained
-        aligned = [] if now.affinity is None else [now.affinity.vectors]
-        return np.concatenate([now.item_vectors, *aligned, now.bonus[:, None]], 1)
+        parts = [] if now.affinity is None else [now.affinity.vectors]
+        parts += [] if now.quality is None else [now.quality.values]
+        return np.concatenate([now.item_vectors, *parts, now.bonus[:, None]], 1)
 
     def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
         """(B, E) float32 vectors: ``encode_queries(q) @ item_vectors.T`` are the scores.
@@ -185,10 +101,11 @@ class Retriever(Recommender):
             UnsupportedError: a text vector has another size than the content it was trained on.
         """
         self._require_trained()
-        affinity = self._trained.affinity
-        aligned = [] if affinity is None else [affinity.of_queries(queries)]
+        affinity, quality = self._trained.affinity, self._trained.quality
+        parts = [] if affinity is None else [affinity.of_queries(queries)]
+        parts += [] if quality is None else [np.tile(quality.weights, (len(queries), 1))]
         ones = np.ones((len(queries), 1), np.float32)
-        return np.concatenate([self._encode(queries), *aligned, ones], 1)
+        return np.concatenate([self._encode(queries), *parts, ones], 1)
 
     def _encode(self, queries: Sequence[Query]) -> FloatArray:
         """(B, D) what the network says."""
@@ -200,7 +117,7 @@ class Retriever(Recommender):
             self._trained.projected,
             self._codes,
             [self._project(query.text_vector) for query in queries],
-            self.config.max_len,
+            self.config,
         )
         feed = {field.name: getattr(requests, field.name) for field in fields(requests)}
         encoded: FloatArray = self._session.run(None, feed)[0]
@@ -230,9 +147,21 @@ class Retriever(Recommender):
         self._trained, self._codes = trained, codes
         self._session = open_session(trained.context)
 
+    @property
+    def quality(self) -> QualityVector | None:
+        """How good items are, and what it counts; None = quality is not read."""
+        self._require_trained()
+        return self._trained.quality
+
+    @property
+    def num_parameters(self) -> int:
+        """Learned numbers of the network, id embeddings included; 0 = not known."""
+        self._require_trained()
+        return self._trained.num_parameters
+
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         now = self._trained
-        scores: FloatArray = self._encode(queries) @ now.item_vectors.T + now.bonus
+        scores: FloatArray = self._encode(queries) @ now.item_vectors.T + now.added
         if now.affinity is not None:
             scores += now.affinity.of_queries(queries) @ now.affinity.vectors.T
         return scores
@@ -244,13 +173,13 @@ class Retriever(Recommender):
         extended = copy.copy(self)
         width = self._codes.shape[1]
         extended._codes = np.concatenate([self._codes, features.codes[:, :width]])
-        extended._trained = TrainedRetriever(
-            now.context,
-            np.concatenate([now.item_vectors, vectors]),
-            np.concatenate([now.projected, projected]),
-            now.tower,
-            np.concatenate([now.bonus, np.full(len(features), bonus, np.float32)]),
-            now.affinity and now.affinity.extended(features.content),
+        extended._trained = replace(
+            now,
+            item_vectors=np.concatenate([now.item_vectors, vectors]),
+            projected=np.concatenate([now.projected, projected]),
+            bonus=np.concatenate([now.bonus, np.full(len(features), bonus, np.float32)]),
+            affinity=now.affinity and now.affinity.extended(features.content),
+            quality=now.quality and now.quality.extended(len(features)),
         )
         return extended
 
@@ -295,7 +224,9 @@ class Retriever(Recommender):
             "ids": tower.ids,
             "likeness": tower.likeness,
             "bonus": now.bonus,
+            "num_parameters": np.asarray(now.num_parameters),
             **({} if now.affinity is None else now.affinity.arrays()),
+            **({} if now.quality is None else now.quality.arrays()),
         }
         np.savez(path, codes=codes, **arrays)
 
@@ -307,6 +238,7 @@ class Retriever(Recommender):
                 affinity = None
                 if "aligned" in stored.files:
                     affinity = ContentAffinity.of_arrays(stored)
+                quality = QualityVector.of_arrays(stored) if "quality" in stored.files else None
                 # Earlier artefacts sought lenders by content as it is.
                 aligns = affinity is not None and "likeness" in stored.files
                 tower = TowerArrays(
@@ -322,6 +254,7 @@ class Retriever(Recommender):
                 # Earlier artefacts hold no codes: of their long histories the end is read.
                 nothing = np.empty((len(vectors), 0), np.int32)
                 codes = stored["codes"] if "codes" in stored.files else nothing
+                size = int(stored["num_parameters"]) if "num_parameters" in stored.files else 0
                 bonus = np.zeros(len(vectors), np.float32)
                 if "bonus" in stored.files:
                     bonus = stored["bonus"]
@@ -329,4 +262,7 @@ class Retriever(Recommender):
                     self.config = self.config.model_copy(update={"new_item_bonus": 0.0})
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(f"{folder} holds no readable retriever: {error}.") from None
-        self._use(TrainedRetriever(context, vectors, projected, tower, bonus, affinity), codes)
+        trained = TrainedRetriever(
+            context, vectors, projected, tower, bonus, affinity, size, quality
+        )
+        self._use(trained, codes)

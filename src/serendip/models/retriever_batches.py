@@ -17,7 +17,8 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray
 from serendip.data.dataset import EventLog, QueryExamples
-from serendip.models.retriever import RetrieverConfig
+from serendip.errors import DataError
+from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import HOME, SEARCH, SIMILAR, LongArray, gap_buckets
 
 NONE = -1
@@ -112,7 +113,8 @@ class BatchMaker:
     Args:
         log: the events.
         queries: examples for the search task; None = no such task.
-        config: its ``max_len``, ``slots`` and ``blind_share`` say what is drawn.
+        config: its ``max_len``, ``tasks``, ``slots``, ``blind_share`` and ``imputation`` say what
+            is drawn.
     """
 
     def __init__(
@@ -120,10 +122,20 @@ class BatchMaker:
     ) -> None:
         self.log, self.max_len = log, config.max_len
         self.slots, self.blind = config.slots, config.blind_share
+        self.tasks = config.tasks if config.slots else ("home",)
+        self.names_last = "last-item" in config.imputation
         self.query_items = (
             np.empty(0, np.int64) if queries is None else queries.items.astype(np.int64)
         )
         self.query_order = np.argsort(self.query_items, kind="stable")
+        self.ordered = self.query_items[self.query_order]
+        if not len(self.ordered):
+            self.tasks = tuple(task for task in self.tasks if task != "search")
+        if not self.tasks:
+            raise DataError(
+                "a retriever that learns to search needs queries, and the dataset has none.",
+                "Give it some with `with_queries`, or let it learn home.",
+            )
 
     def epoch(self, batch_size: int, random: np.random.Generator) -> Iterator[Batch]:
         """All rows once, cut at new borders, in steps of about ``batch_size`` events.
@@ -141,16 +153,31 @@ class BatchMaker:
 
     def batch(self, rows: Rows, random: np.random.Generator) -> Batch:
         """Requests of every task for some rows."""
-        parts = [self._home(rows, random, self.blind)]
-        if self.slots:
+        parts = []
+        if "home" in self.tasks:
+            parts.append(self._home(rows, random, self.blind))
+        if "similar" in self.tasks:
             parts.append(self._similar(rows, random))
-            if len(self.query_items):
-                parts += [self._search_here(rows, random), self._search_anywhere(rows, random)]
+        if "search" in self.tasks:
+            parts += [self._search_here(rows, random), self._search_anywhere(rows, random)]
         return self._with_history(rows, parts)
 
-    def home_batch(self, rows: Rows) -> Batch:
-        """Home requests only, all of which see their history."""
-        return self._with_history(rows, [self._home(rows, np.random.default_rng(0), 0.0)])
+    def asked_batch(self, rows: Rows, task: int) -> Batch:
+        """One request of a task per target, the same ones every time.
+
+        Home sees the whole history; similar asks about the last item before the target and sees
+        nothing else; search types the first query of its target and sees the history.
+        """
+        prefix, source, query, target = self._targets(rows)
+        if task == HOME:
+            source = source if self.names_last else np.full_like(source, NONE)
+            query = np.full_like(query, NONE)
+        elif task == SIMILAR:
+            target = np.where(source == NONE, NONE, target)
+            prefix, query = np.zeros_like(prefix), np.full_like(query, NONE)
+        else:
+            target, source = np.where(query == NONE, NONE, target), np.full_like(source, NONE)
+        return self._with_history(rows, [_requests(task, prefix, source, query, target)])
 
     def _with_history(self, rows: Rows, parts: list[tuple[LongArray, ...]]) -> Batch:
         width = int((rows.end - rows.begin).max())
@@ -168,17 +195,42 @@ class BatchMaker:
         )
 
     def _home(self, rows: Rows, random: np.random.Generator, blind: float) -> tuple[LongArray, ...]:
+        prefix, source, _, target = self._targets(rows)
+        hidden = random.random(prefix.shape) < blind
+        nothing = np.full_like(prefix, NONE)
+        source = np.where(hidden, NONE, source) if self.names_last else nothing
+        return _requests(HOME, np.where(hidden, 0, prefix), source, nothing, target)
+
+    def _targets(self, rows: Rows) -> tuple[LongArray, LongArray, LongArray, LongArray]:
+        """Of all events of the blocks (B, M): what lies before, the last of it, query and item.
+
+        The query is the first one written for the item; -1 = none, or not to be predicted.
+        """
         width = int((rows.end - rows.first).max())
         events = rows.first[:, None] + np.arange(width)
         inside = events < rows.end[:, None]
         events = np.where(inside, events, rows.first[:, None])
         inside &= self.log.is_target[events]
         prefix = np.maximum(self.log.strictly_before[events] - rows.begin[:, None], 0)
-        prefix[random.random(prefix.shape) < blind] = 0
         last = self.log.items[rows.begin[:, None] + np.maximum(prefix - 1, 0)]
-        source = np.where(prefix > 0, last, NONE)
-        target = np.where(inside, self.log.items[events], NONE)
-        return _requests(HOME, prefix, source, np.full_like(prefix, NONE), target)
+        low, count = self._queries_of(self.log.items[events])
+        return (
+            prefix,
+            np.where(prefix > 0, last, NONE),
+            self._query(low, count > 0),
+            np.where(inside, self.log.items[events], NONE),
+        )
+
+    def _queries_of(self, items: LongArray) -> tuple[LongArray, LongArray]:
+        """Where the queries of items begin in ``query_order``, and how many they are."""
+        low = np.searchsorted(self.ordered, items)
+        return low, np.searchsorted(self.ordered, items, side="right") - low
+
+    def _query(self, place: LongArray, is_there: BoolArray) -> LongArray:
+        """Queries by place in ``query_order``; -1 where there is none."""
+        if not len(self.ordered):
+            return np.full(place.shape, NONE, np.int64)
+        return np.where(is_there, self.query_order[np.minimum(place, len(self.ordered) - 1)], NONE)
 
     def _similar(self, rows: Rows, random: np.random.Generator) -> tuple[LongArray, ...]:
         events = self._places(rows, random)
@@ -196,12 +248,10 @@ class BatchMaker:
         """Queries for items that the row's user came to, with the history before them."""
         events = self._places(rows, random)
         items = self.log.items[events]
-        ordered = self.query_items[self.query_order]
-        low = np.searchsorted(ordered, items)
-        count = np.searchsorted(ordered, items, side="right") - low
+        low, count = self._queries_of(items)
         pick = low + (random.random(items.shape) * count).astype(np.int64)
         inside = (count > 0) & self.log.is_target[events]
-        query = np.where(inside, self.query_order[np.minimum(pick, len(ordered) - 1)], NONE)
+        query = self._query(pick, inside)
         before = np.maximum(self.log.strictly_before[events] - rows.begin[:, None], 0)
         prefix = self._some_history(before, random)
         nothing = np.full_like(prefix, NONE)

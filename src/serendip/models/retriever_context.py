@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray, TimeArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
 from serendip.data.long_history import RECALLED, condense
 from serendip.data.query import History, Query, Surface
+
+if TYPE_CHECKING:
+    from serendip.models.retriever_config import RetrieverConfig
 
 HOME, SIMILAR, SEARCH = 0, 1, 2
 NUM_TASKS = 3
@@ -62,12 +66,9 @@ def build_requests(
     projected: FloatArray,
     codes: IntArray,
     texts: Sequence[FloatArray | None],
-    max_len: int,
+    config: RetrieverConfig,
 ) -> Requests:
-    """Inputs for a batch of queries.
-
-    Missing context is imputed: similar without text reads the sources' own content, home without
-    a source takes the last item of the history.
+    """Inputs for a batch of queries; missing context is imputed as ``config`` says.
 
     Args:
         queries: B requests.
@@ -76,8 +77,9 @@ def build_requests(
         codes: (N, L) semantic IDs; of a history longer than ``max_len``, up to a fifth of what
             is read are older events about the same things (see ``condense``).
         texts: per query its projected text (D,) or None.
-        max_len: history steps that the encoder can read.
+        config: its ``max_len`` and ``imputation``.
     """
+    max_len, imputed = config.max_len, config.imputation
     count, size = len(queries), item_vectors.shape[1]
     histories = [_readable(query, codes, max_len) for query in queries]
     longest = max(1, *(len(history) for history in histories)) if count else 1
@@ -94,9 +96,10 @@ def build_requests(
             liked[row, :length] = history.liked
             gaps[row, 1:length] = gap_buckets(np.diff(history.timestamps))
             places[row, :length] = np.arange(length)
-        sources = _sources(query, history.item_nums, len(item_vectors))
-        text = texts[row]
-        if text is None and len(sources) and TASKS[query.surface] == SIMILAR:
+        last = history.item_nums[-1:] if "last-item" in imputed else NO_ITEMS
+        sources = _sources(query, last, len(item_vectors))
+        text, is_similar = texts[row], TASKS[query.surface] == SIMILAR
+        if text is None and len(sources) and is_similar and "source-text" in imputed:
             text = projected[sources].mean(0)
         if text is not None:
             request[0, row, 0], known[0, row] = text, 1.0
@@ -118,10 +121,10 @@ def _readable(query: Query, codes: IntArray, max_len: int) -> History:
     return condense(history, codes, codes[known], max_len - recalled, recalled).last(max_len)
 
 
-def _sources(query: Query, history: IntArray, num_items: int) -> IntArray:
-    """Items in context: those given, else the last of the history unless words were typed."""
+def _sources(query: Query, last: IntArray, num_items: int) -> IntArray:
+    """Items in context: those given, else ``last`` unless words were typed."""
     given = query.source_items
     given = given[(given >= 0) & (given < num_items)]
     if len(given) or TASKS[query.surface] == SEARCH:
         return given
-    return history[-1:]
+    return last

@@ -21,8 +21,8 @@ from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import ItemFeatures, QueryExamples
 from serendip.models.neighbours import content_neighbours
-from serendip.models.retriever import RetrieverConfig
 from serendip.models.retriever_batches import Batch
+from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import HOME, NUM_TASKS
 from serendip.models.retriever_network import ContextEncoder, ItemTower
 
@@ -116,6 +116,7 @@ class RetrieverNetwork(nn.Module):
             likeness = alignment.encode(features.content) if alignment else features.content
             self.tower.lenders = lenders_of(likeness, seen, config.num_lenders)
         self.encoder = ContextEncoder(config)
+        self.reads_sources = "source-text" in config.imputation
         self.query_vectors = torch.from_numpy(
             np.zeros((0, features.content.shape[1]), np.float32)
             if queries is None
@@ -165,7 +166,7 @@ class RetrieverNetwork(nn.Module):
         """Projected texts (B, M, D): the query's, else the source's own outside of home."""
         query = torch.from_numpy(batch.query)
         task = torch.from_numpy(batch.task)
-        imputed = has_source & (task != HOME)
+        imputed = has_source & (task != HOME) & self.reads_sources
         text = source_text * imputed[..., None]
         asked = query >= 0
         if bool(asked.any()):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serendip.data.arrays import FloatArray
-from serendip.models.retriever import RetrieverConfig
+from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import NUM_GAPS, NUM_TASKS
 
 INPUTS = (

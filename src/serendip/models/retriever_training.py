@@ -9,24 +9,28 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog, HeldOut, ItemFeatures
 from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import to_onnx
-from serendip.models.retriever import RetrieverConfig, TrainedRetriever
-from serendip.models.retriever_affinity import DECAY, ContentAffinity
-from serendip.models.retriever_batches import Batch, BatchMaker, PackedLog, cut_rows
+from serendip.models.quality_vector import Held, QualityVector, find_weights
+from serendip.models.retriever import TrainedRetriever
+from serendip.models.retriever_affinity import ContentAffinity
+from serendip.models.retriever_batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever_context import HOME, NUM_TASKS, SEARCH, TASKS
 from serendip.models.retriever_loss import CandidateDraw, RetrieverNetwork
 from serendip.models.retriever_network import INPUTS, OPEN_AXES, example_request
 from serendip.models.retriever_tower import TowerArrays
+from serendip.models.retriever_weighing import Asked, context_cosines, weigh
 from serendip.models.sequence_batches import Sequences
-from serendip.models.stopping_gain import ndcg_of_wanted
 from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import num_threads
@@ -34,8 +38,6 @@ from serendip.scale.threads import num_threads
 MOST_VALIDATED = 4_000
 _WARM_SHARE, _LAST_RATE, _MOST_GRADIENT = 0.05, 0.02, 1.0
 _RANKED_AT_ONCE = 512
-_ABOUT_AS_WELL = 0.995
-_AFFINITY_WEIGHTS = (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0)
 
 
 def train_retriever(
@@ -50,8 +52,9 @@ def train_retriever(
         digest = digest_of(dataset, config, options.seed)
         train_epochs(training, stopping, options, digest, "Training the retriever")
         affinity = training.affinity()
+        quality = training.quality(affinity)
         training.learn_held_back()
-        return training.finish(affinity)
+        return replace(training.finish(affinity), quality=quality)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +90,7 @@ class RetrieverTraining:
 
     def __init__(self, dataset: Dataset, config: RetrieverConfig, seed: int) -> None:
         self.config, self.num_items = config, dataset.num_items
-        self.random = np.random.default_rng(seed)
+        self.random, self.seed, self.values = np.random.default_rng(seed), seed, dataset.quality
         counts = dataset.item_counts()
         queries = dataset.queries if dataset.features is not None else None
         features = dataset.features or _no_features(dataset.num_items)
@@ -156,29 +159,34 @@ class RetrieverTraining:
             fused=True,
         )
 
-    @torch.no_grad()
     def validate(self) -> float | None:
-        """Mean nDCG@10 of some of the asked events among all items outside their histories."""
-        if not self.asked.log.is_target.any():
-            return None
-        self.module.eval()
-        everything = torch.arange(self.num_items)
-        gain, count = 0.0, 0
-        for batch in self._asked_batches():
-            encoded, targets, vectors = self.module(batch, everything, self.module.seen)
-            gain += _gain((encoded @ vectors.T).numpy(), targets, batch)
-            count += len(targets)
-        return gain / count
+        """Mean over the tasks of the mean nDCG@10 of some of the asked events.
 
-    def _asked_batches(self) -> Iterator[Batch]:
-        """Home requests for about ``MOST_VALIDATED`` of the asked events, always the same."""
-        log = self.asked.log
+        Each is ranked among all items but those that its request shows.
+        """
+        gains = []
+        for task in self.asked.tasks:
+            found = [(one.gain(), len(one.targets)) for one in self._asked(TASKS[task])]
+            if found:
+                gain, count = np.sum(found, axis=0)
+                gains.append(gain / count)
+        return float(np.mean(gains)) if gains else None
+
+    @torch.no_grad()
+    def _asked(self, task: int) -> Iterator[Asked]:
+        """A task's requests for about ``MOST_VALIDATED`` of the asked events, always the same."""
+        self.module.eval()
+        log, everything = self.asked.log, torch.arange(self.num_items)
         rows = cut_rows(log, self.config.max_len, np.zeros(len(log.starts), np.int64))
         order, count = np.random.default_rng(0).permutation(len(rows.begin)), 0
         for start in range(0, len(order), _RANKED_AT_ONCE):
-            batch = self.asked.home_batch(rows.take(order[start : start + _RANKED_AT_ONCE]))
-            yield batch
-            count += int((batch.target >= 0).sum())
+            part = rows.take(order[start : start + _RANKED_AT_ONCE])
+            batch = self.asked.asked_batch(part, task)
+            if not (batch.target >= 0).any():
+                continue
+            encoded, targets, vectors = self.module(batch, everything, self.module.seen)
+            yield Asked(batch, targets, (encoded @ vectors.T).numpy())
+            count += len(targets)
             if count >= MOST_VALIDATED:
                 break
 
@@ -207,30 +215,42 @@ class RetrieverTraining:
             tower,
             bonus.astype(np.float32),
             affinity,
+            sum(parameter.numel() for parameter in self.module.parameters()),
         )
 
-    @torch.no_grad()
     def affinity(self) -> ContentAffinity | None:
-        """Aligned content with the largest weight that foretells the asked events about as well
-        as the best one: what content says also holds for items that nobody has chosen yet.
+        """Aligned content, weighed by the asked events; see ``weigh``.
 
         To be asked before the held-back events are learned: a network that knows them by heart
         foretells them without the help of content.
         """
         if self.alignment is None:
             return None
-        self.module.eval()
         vectors = self.alignment.encode(self.module.tower.content.numpy())
-        gains: dict[float, float] = dict.fromkeys(_AFFINITY_WEIGHTS, 0.0)
-        everything = torch.arange(self.num_items)
-        for batch in self._asked_batches():
-            encoded, targets, items = self.module(batch, everything, self.module.seen)
-            own, cosines = (encoded @ items.T).numpy(), _cosines(batch, vectors)
-            for weight in gains:
-                gains[weight] += _gain(own + np.float32(weight) * cosines, targets, batch)
-        enough = _ABOUT_AS_WELL * max(gains.values())
-        weight = max(weight for weight, gain in gains.items() if gain >= enough)
-        return ContentAffinity(self.alignment, vectors, weight if enough > 0 else 0.0)
+        words = self.alignment.encode(self.module.query_vectors.numpy())
+        weights = np.zeros((NUM_TASKS, 2), np.float32)
+        for task in map(TASKS.__getitem__, self.asked.tasks):
+            typed = words if task == SEARCH else words[:0]
+            weights[task] = weigh(partial(self._asked, task), vectors, typed)
+        return ContentAffinity(self.alignment, vectors, weights)
+
+    def quality(self, affinity: ContentAffinity | None) -> QualityVector | None:
+        """The quality vector with the weights that the asked home requests allow."""
+        values, loss = self.values, self.config.quality_loss
+        if values is None or loss == 0 or "home" not in self.asked.tasks:
+            return None
+        held = []
+        for one in self._asked(HOME):
+            scores = one.scores
+            if affinity is not None:
+                cosines = context_cosines(one.batch, affinity.vectors)
+                scores = scores + affinity.weights[HOME, 0] * cosines
+            scores[one.excluded] = -np.inf
+            held.append(Held(scores, one.targets.numpy()))
+        weights = np.zeros(values.shape[1], np.float32)
+        if held:
+            weights = find_weights(held, values, loss, self.seed)
+        return QualityVector(values, weights)
 
     def _lent(self) -> tuple[FloatArray, FloatArray]:
         """Ids and likeness of the items that may lend; none where ids are not lent."""
@@ -240,30 +260,6 @@ class RetrieverTraining:
             return np.zeros((0, own.ids.shape[1]), np.float32), content[:0]
         likeness = self.alignment.encode(content) if self.alignment else content
         return own.ids.detach().numpy() * seen, likeness * seen
-
-
-def _gain(scores: FloatArray, targets: Tensor, batch: Batch) -> float:
-    """Summed nDCG@10 of a batch's targets by scores (R, N), which change."""
-    request, place = np.nonzero(_shown(batch))
-    row = np.nonzero(batch.target >= 0)[0][request]
-    excluded = request, batch.items[row, place]
-    return float(ndcg_of_wanted(scores, targets.numpy(), excluded).sum())
-
-
-def _shown(batch: Batch) -> BoolArray:
-    """(R, T) which steps of its row a request with a target sees."""
-    shown: BoolArray = (batch.places[:, None, :] < batch.prefix[:, :, None])[batch.target >= 0]
-    return shown
-
-
-def _cosines(batch: Batch, vectors: FloatArray) -> FloatArray:
-    """(R, N) of the context's mean aligned content, as ``ContentAffinity`` weighs it, to items."""
-    row, request = np.nonzero(batch.target >= 0)
-    age = batch.prefix[row, request][:, None] - 1 - batch.places[row]
-    weights = np.where(_shown(batch), DECAY ** np.maximum(age, 0), 0.0)
-    weights /= np.maximum(weights.sum(1, keepdims=True), 1e-12)
-    means = np.einsum("rt,rtc->rc", weights.astype(np.float32), vectors[batch.items[row]])
-    return np.asarray(means @ vectors.T, np.float32)
 
 
 def _with_targets(dataset: Dataset, held: HeldOut) -> EventLog:
@@ -288,6 +284,8 @@ def digest_of(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
     arrays = [dataset.events.users, dataset.events.items, dataset.events.timestamps]
     if dataset.features is not None:
         arrays += [dataset.features.content, dataset.features.codes]
+    if dataset.quality is not None:
+        arrays.append(dataset.quality)
     if dataset.alignment is not None:
         arrays += [dataset.alignment.down, dataset.alignment.up]
     if dataset.queries is not None:

@@ -25,6 +25,13 @@ _COLD = (
     "that were taken out by their content alone, after training; modes of the retriever that read "
     "content or codes add its new_item_bonus to their scores."
 )
+_UNIFIED = (
+    " Tasks: home, the history asks for the last item; search, the words of the category path of "
+    "the last item and the history ask for it (the log holds no queries: everybody who chose an "
+    "item of a category is taken to have typed the same words; no title, no brand); similar, the "
+    "last but one item alone asks for the last one, and only that item is left out of the answer. "
+    "In training every item has the words of its own category path for its query."
+)
 _RANKS = (
     "rank = 1 + items scored higher + (other items scored equal) / 2; R@k = 1 where rank <= k; "
     "N@k = 1 / log2(rank + 1) where rank <= k, also where a tie makes the rank end in .5; means "
@@ -36,7 +43,7 @@ def protocol(kind: str, dataset: Dataset, data: str) -> dict[str, Any]:
     """Name, version, words, and the sizes of the data set.
 
     Args:
-        kind: ``sequential`` or ``cold``.
+        kind: ``sequential``, ``cold`` or ``unified``.
         dataset: everything, not split.
         data: digest of the data files.
     """
@@ -44,7 +51,7 @@ def protocol(kind: str, dataset: Dataset, data: str) -> dict[str, Any]:
         "name": kind,
         "version": PROTOCOL_VERSION,
         "data": data,
-        "split": _SEQUENTIAL + (_COLD if kind == "cold" else ""),
+        "split": _SEQUENTIAL + {"cold": _COLD, "unified": _UNIFIED}.get(kind, ""),
         "ranks": _RANKS,
         "costs": (
             "Every row is made in a process of its own with one thread. train_cpu_s and "

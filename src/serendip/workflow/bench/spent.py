@@ -51,7 +51,7 @@ def with_parts(own: tuple[float, float], folders: Mapping[str, str]) -> dict[str
         own: CPU and wall seconds.
         folders: name -> folder of the rows that it is made from; they left their costs there.
     """
-    parts = {name: _costs(Path(folder)) for name, folder in folders.items()}
+    parts = {name: read_costs(Path(folder)) for name, folder in folders.items()}
     cpu, wall = (
         round(seconds + sum(part[place] for part in parts.values()), 3)
         for place, seconds in enumerate(own)
@@ -68,7 +68,8 @@ def write_costs(folder: Path, costs: Mapping[str, Any]) -> None:
     write_whole(folder / COSTS_FILE, json.dumps([costs["train_cpu_s"], costs["train_wall_s"]]))
 
 
-def _costs(folder: Path) -> tuple[float, float]:
+def read_costs(folder: Path) -> tuple[float, float]:
+    """CPU and wall seconds that a row left in its folder."""
     cpu, wall = json.loads((folder / COSTS_FILE).read_text(encoding="utf-8"))
     return float(cpu), float(wall)
 

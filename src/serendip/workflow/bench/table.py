@@ -43,7 +43,7 @@ class BenchModel:
 
 
 _STEPS = {"num_gaps": 3, "decay": 0.5}
-_RETRIEVER = {
+RETRIEVER = {
     "embedding_size": 128,
     "epochs": 8,
     "dropout": 0.4,
@@ -66,7 +66,7 @@ _SINGLE: dict[str, BenchModel] = {
     "item2vec": BenchModel("item2vec", random=True),
     "gru4rec": BenchModel("gru4rec", random=True),
     "sasrec": BenchModel("sasrec", random=True),
-    "retriever": BenchModel("retriever", _RETRIEVER, "aligned content and codes", random=True),
+    "retriever": BenchModel("retriever", RETRIEVER, "aligned content and codes", random=True),
 }
 
 _BLENDED = (
@@ -101,7 +101,7 @@ COLD: dict[str, BenchModel] = {
     "content-knn": BenchModel("content", {"decay": 0.5}, "content", random=True),
     **{
         mode: BenchModel(
-            "retriever", {**_RETRIEVER, "item_mode": mode}, "aligned content and codes", True
+            "retriever", {**RETRIEVER, "item_mode": mode}, "aligned content and codes", True
         )
         for mode in _ITEM_MODES
     },

@@ -1,0 +1,118 @@
+"""What can be said about a retriever before it is trained."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from serendip.config import Config
+
+ItemMode = Literal["id", "content", "codes", "content+codes", "content+codes+id"]
+Task = Literal["home", "similar", "search"]
+Imputation = Literal["source-text", "last-item"]
+
+
+class RetrieverConfig(Config):
+    """Sizes and training of the retriever."""
+
+    item_mode: ItemMode = "content+codes+id"
+    """What an item's vector is made of. ``id`` alone is the classic hash ID, which says nothing of
+    an item that nobody has chosen yet; the others are its semantic counterparts."""
+
+    embedding_size: int = Field(default=64, ge=1)
+    """D, size of all vectors."""
+
+    num_layers: int = Field(default=1, ge=1)
+    """Transformer blocks."""
+
+    num_heads: int = Field(default=2, ge=1)
+    """Attention heads; must divide ``embedding_size``."""
+
+    max_len: int = Field(default=50, ge=1)
+    """Most recent events of a history that are read."""
+
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the steps' values and of a block's branches that is dropped while training."""
+
+    id_dropout: float = Field(default=0.3, ge=0, lt=1)
+    """Share of items whose id is hidden in a step, so that new items are nothing unusual."""
+
+    temperature: float = Field(default=0.1, gt=0)
+    """tau: scores are near cosine / tau when training starts."""
+
+    num_negatives: int = Field(default=256, ge=1)
+    """Uniform negatives of a step, beside the other targets of the step."""
+
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """Highest step size; it rises for a twentieth of the training and falls to nearly nothing."""
+
+    id_learning_rate: float = Field(default=3.0, gt=0)
+    """Step size of id embeddings relative to the others: an id is seen in few steps."""
+
+    reg: float = Field(default=0.01, ge=0)
+    """Decoupled weight decay."""
+
+    epochs: int = Field(default=4, ge=1)
+    """Most passes over the events."""
+
+    patience: int = Field(default=4, ge=1)
+    """Passes without a better validation before training stops. While the rate is high a pass or
+    two may well be worse; what counts comes at the end, when it falls."""
+
+    num_lenders: int = Field(default=5, ge=0)
+    """Nearest items by content, aligned with behaviour where that is known, whose ids, in the mean,
+    stand in for an id that is unknown or hidden; 0 = nothing stands in for it."""
+
+    batch_size: int = Field(default=1024, ge=1)
+    """Events in a step, about."""
+
+    validation_share: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the newest events that decides when to stop; then they are learned, too."""
+
+    tasks: tuple[Task, ...] = Field(default=("home", "similar", "search"), min_length=1)
+    """What is learned and decides when to stop. One task alone makes a specialist of it."""
+
+    slots: int = Field(default=4, ge=0)
+    """Requests per row of each task but home, which has one per event; search has as many again
+    without a history. 0 = the home task only."""
+
+    imputation: tuple[Imputation, ...] = ("source-text", "last-item")
+    """What stands in for context that a request lacks: ``source-text``, for similar requests
+    without words, the content of what they are about; ``last-item``, for home requests, the last
+    item of the history as their source."""
+
+    blind_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of home requests that see no history: what to show to an unknown visitor."""
+
+    content_scale: float = Field(default=1.0, gt=0)
+    """Size of projected content when training starts."""
+
+    code_scale: float = Field(default=0.1, ge=0)
+    """Size of code embeddings when training starts."""
+
+    new_item_bonus: float = Field(default=0.25, ge=0)
+    """Added to the scores of items that nobody had chosen in training, which a network that knows
+    all others by heart underrates; in the modes that know something of them. A dial of
+    exploration: what it gives to new items it takes from the rest."""
+
+    quality_loss: float = Field(default=0.0, ge=0, lt=1)
+    """Share of nDCG@10 on held-out events that may be given for better items in the first ten; the
+    weights of the quality vector are the best ones under this bound. 0 = quality is not read."""
+
+    id_start: Literal["co-occurrence", "random"] = "co-occurrence"
+    """Where id embeddings are when training starts: at who is chosen beside whom, or anywhere."""
+
+    id_scale: float = Field(default=1.0, ge=0)
+    """Root mean square of the numbers of an id embedding when training starts; projected content
+    has 1. Random ids of mode ``id`` have 1, too, whatever is said here."""
+
+    def reads(self, part: Literal["id", "content", "codes"]) -> bool:
+        """True where an item's vector holds this part."""
+        return part in self.item_mode.split("+")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.embedding_size % self.num_heads:
+            raise ValueError(f"num_heads = {self.num_heads} does not divide embedding_size")
+        return self

@@ -1,0 +1,166 @@
+"""The rows of one model of the unified benchmark: train once, answer every task, measure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serendip.content.alignment import align
+from serendip.data.alignment import cooccurring_pairs
+from serendip.data.arrays import FloatArray
+from serendip.data.dataset import Dataset
+from serendip.data.item import Catalogue
+from serendip.data.query import Query
+from serendip.evaluate.aggregate import estimates
+from serendip.evaluate.full_ranking import rank_all
+from serendip.evaluate.metrics.ndcg import NDCG
+from serendip.evaluate.metrics.recall import Recall
+from serendip.evaluate.run import Values
+from serendip.models.retriever import Retriever
+from serendip.models.retriever_config import RetrieverConfig
+from serendip.scale.options import TrainOptions
+from serendip.scale.stages import StageClock, peak_memory_mb
+from serendip.workflow.bench.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepared
+from serendip.workflow.bench.sequences import read_sequences
+from serendip.workflow.bench.spent import Spent, read_costs, write_costs
+from serendip.workflow.bench.table import SEMANTIC_IDS
+from serendip.workflow.bench.trial import Asked
+from serendip.workflow.bench.unified_table import UnifiedModel
+from serendip.workflow.bench.unified_trial import UnifiedTrial, unified_trial, without_user
+from serendip.workflow.bench.word_scores import WordScores
+
+UNIFIED_LABELS = ("R@10", "N@10", "R@100")
+_METRICS = (Recall(10), NDCG(10), Recall(100))
+
+
+@dataclass(frozen=True, slots=True)
+class UnifiedTask:
+    """What the rows of a line are made from.
+
+    Args:
+        name, line: of the table.
+        seed: of training and codebooks.
+        data: folder of the data.
+        content: npy file of the items' vectors.
+        words: npy file of the vectors of their queries.
+        folder: what the rows leave behind: the model, ranks.
+        digest: of everything that decides the rows but the seed.
+        asked: folder of the line whose model is asked; empty = one is trained.
+    """
+
+    name: str
+    line: UnifiedModel
+    seed: int
+    data: str
+    content: str
+    words: str
+    folder: str
+    digest: str
+    asked: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} (seed {self.seed})"
+
+    @property
+    def keys(self) -> list[dict[str, str | int]]:
+        """What tells its rows from others in the results."""
+        name, model, seed = self.name, self.line.model, self.seed
+        return [
+            {"task": task, "model": model, "seed": seed, "line": name} for task in self.line.answers
+        ]
+
+
+def make_unified(task: UnifiedTask) -> list[dict[str, Any]]:
+    """Train or open a model, answer the tasks of its line; one row per task."""
+    dataset = read_sequences(Path(task.data))
+    trial = unified_trial(dataset, np.load(task.words, allow_pickle=False))
+    content = np.load(task.content, allow_pickle=False)
+    folder = prepared(Path(task.folder), task.digest)
+    score, costs = _answering(task, trial, content, folder)
+    rows = [_row(task, name, score, trial, folder) for name in task.line.answers]
+    return [{**key, **row, **costs} for key, row in zip(task.keys, rows, strict=True)]
+
+
+def _row(
+    task: UnifiedTask,
+    name: str,
+    score: Callable[[Sequence[Query]], FloatArray],
+    trial: UnifiedTrial,
+    folder: Path,
+) -> dict[str, Any]:
+    clock = StageClock()
+    with clock.stage("score"):
+        ranks = _ranks(score, trial.tests[name], task.line.hides_user)
+    valid = values_of(_ranks(score, trial.validation[name], task.line.hides_user))
+    np.save(folder / ranks_file(name), ranks, allow_pickle=False)
+    found = dict(zip(UNIFIED_LABELS, estimates(values_of(ranks)), strict=True))
+    return {
+        **{label: one.value for label, one in found.items()},
+        "ci95": {label: [one.low, one.high] for label, one in found.items()},
+        "users": len(ranks),
+        "valid_N@10": float(valid[:, UNIFIED_LABELS.index("N@10")].mean()),
+        "score_cpu_s": clock.stages[0].cpu_s,
+        "peak_mb": round(peak_memory_mb(), 1),
+    }
+
+
+def _ranks(
+    score: Callable[[Sequence[Query]], FloatArray], asked: Asked, hides_user: bool
+) -> Values:
+    if hides_user:
+        asked = without_user(asked)
+    excluded = [query.exclude for query in asked.queries]
+    return rank_all(lambda rows: score(asked.queries[rows]), asked.items, excluded).ranks
+
+
+def ranks_file(task: str) -> str:
+    """Where the ranks (T,) of a task's requests lie, in the folder of the line."""
+    return f"ranks-{task}.npy"
+
+
+def values_of(ranks: Values) -> Values:
+    """(T, 3): R@10, N@10 and R@100 of each request."""
+    return np.stack([metric.of_ranks(ranks) for metric in _METRICS], axis=1)
+
+
+def _answering(
+    task: UnifiedTask, trial: UnifiedTrial, content: FloatArray, folder: Path
+) -> tuple[Callable[[Sequence[Query]], FloatArray], dict[str, Any]]:
+    """Scores (B, N) of requests, and what it cost to be able to give them."""
+    if task.line.asks != "retriever":
+        vectors = content[trial.sequences.numbers]
+        words = WordScores(task.line.asks, _catalogue(task, trial), vectors)
+        return words.score_all, {"cpu_s": 0.0, "params": 0}
+    checkpoint = folder / CHECKPOINT_FOLDER
+    spent = Spent(folder, resumes=checkpoint.exists())
+    codes = SEMANTIC_IDS if task.line.reads_codes else None
+    known, new = trial.sequences.features(content, codes, task.seed)
+    if task.asked:
+        model = Retriever.open(Path(task.asked) / MODEL_FOLDER)
+        cpu, _ = read_costs(Path(task.asked))
+    else:
+        dataset = trial.sequences.train.with_features(known)
+        model = _trained(task.line, dataset, TrainOptions(task.seed, spent, checkpoint))
+        cpu, wall = spent.seconds()
+        write_costs(folder, {"train_cpu_s": cpu, "train_wall_s": wall})
+        model.save(folder / MODEL_FOLDER)
+    params = model.num_parameters
+    return model.with_items(new).score_all, {"cpu_s": cpu, "params": params}
+
+
+def _trained(line: UnifiedModel, dataset: Dataset, options: TrainOptions) -> Retriever:
+    assert dataset.features is not None
+    pairs = cooccurring_pairs(dataset.events)
+    alignment = align(dataset.features.content, pairs, options=TrainOptions(options.seed))
+    config = RetrieverConfig(**line.config)
+    return Retriever(config).train(dataset.with_alignment(alignment), options)
+
+
+def _catalogue(task: UnifiedTask, trial: UnifiedTrial) -> Catalogue:
+    """All items under the numbers of the trial."""
+    items = read_sequences(Path(task.data)).catalogue
+    return Catalogue(items[int(place)] for place in trial.sequences.numbers)

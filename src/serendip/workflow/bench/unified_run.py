@@ -1,0 +1,188 @@
+"""``serendip bench unified``: one model for all tasks beside specialists and baselines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.data.durable import alone
+from serendip.errors import ConfigError
+from serendip.models.retriever_config import RetrieverConfig
+from serendip.scale.executor import Executor, LocalExecutor
+from serendip.scale.options import TrainOptions
+from serendip.workflow.bench.protocol import PROTOCOL_VERSION, protocol
+from serendip.workflow.bench.results import Results
+from serendip.workflow.bench.rows import DIGEST_FILE, row_folder
+from serendip.workflow.bench.sequences import data_digest, read_sequences
+from serendip.workflow.bench.table import ENCODER, SEMANTIC_IDS
+from serendip.workflow.bench.unified_rows import UnifiedTask, make_unified, ranks_file
+from serendip.workflow.bench.unified_summary import (
+    TWO_MODELS,
+    alignment_of,
+    summarise_unified,
+    two_models,
+)
+from serendip.workflow.bench.unified_table import UnifiedModel
+from serendip.workflow.bench.unified_trial import QUERY_FIELDS
+from serendip.workflow.bench.vectors import EncodeTask, encode_items
+
+
+@dataclass(frozen=True, slots=True)
+class UnifiedBench:
+    """What to run, and where the results go.
+
+    Args:
+        data: folder with ``sequences.txt`` and ``items.jsonl``.
+        file: the results; models, ranks and vectors lie in ``<file>.work``.
+        lines: of the table; those that others ask come before them.
+        seeds: 0 .. seeds - 1; lines without chance run once.
+        cache: folder of the vector cache; None = inside of ``<file>.work``.
+        encoder: of the items' texts and of the queries.
+    """
+
+    data: Path
+    file: Path
+    lines: Mapping[str, UnifiedModel]
+    seeds: int = 3
+    cache: Path | None = None
+    encoder: TextEncoderConfig = ENCODER
+
+    @property
+    def work(self) -> Path:
+        """What a resumed run reads again."""
+        return self.file.with_name(self.file.name + ".work")
+
+
+def run_unified(
+    bench: UnifiedBench,
+    options: TrainOptions,
+    on_row: Callable[[dict[str, Any]], None] = lambda row: None,
+    executor: Executor | None = None,
+) -> dict[str, Any]:
+    """Make all rows that the results file lacks, then summarise; see ``run_bench``.
+
+    Returns:
+        the document that the results file holds.
+
+    Raises:
+        ConfigError: seeds < 1, or the results file cannot be written or holds something else.
+        DataError: the data is not as it should be.
+        StorageError: another process is at work on the same results file.
+    """
+    if bench.seeds < 1:
+        raise ConfigError(f"--seeds {bench.seeds}.", "Ask for 1 seed or more.")
+    head = {
+        "dataset": bench.data.resolve().name,
+        "protocol": protocol("unified", read_sequences(bench.data), data_digest(bench.data)),
+    }
+    with alone(_work_folder(bench)):
+        results = Results(bench.file, head)
+        results.write()
+        _make(bench, results, options, on_row, executor or LocalExecutor())
+        measured = [row for row in results.rows if row["model"] != TWO_MODELS]
+        results.document |= alignment_of(measured)
+        results.document["rows"] = measured + two_models(measured, results.document["grouping"])
+        results.document["summary"] = summarise_unified(results.rows, bench.work)
+        results.write()
+    return results.document
+
+
+def _work_folder(bench: UnifiedBench) -> Path:
+    try:
+        bench.work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{bench.work} cannot be written: {error}."
+        raise ConfigError(message, "Give --json another place.") from None
+    return bench.work
+
+
+def _make(
+    bench: UnifiedBench,
+    results: Results,
+    options: TrainOptions,
+    on_row: Callable[[dict[str, Any]], None],
+    executor: Executor,
+) -> None:
+    tasks = _all_tasks(bench)
+    for task in tasks:
+        results.drop_others({"line": task.name}, task.digest)
+    open_tasks = [task for task in tasks if not _is_made(task, results)]
+    if not open_tasks:
+        return
+    seconds = executor.as_finished(encode_items, _encodings(bench, options))
+    results.document["encode_cpu_s"] = sum(seconds)
+    results.document["encoder"] = _encoder(bench)
+    places = {task.folder: place for place, task in enumerate(open_tasks)}
+    after = {
+        place: [places[task.asked]] for place, task in enumerate(open_tasks) if task.asked in places
+    }
+    digests = {str(task): task.digest for task in open_tasks}
+    found = executor.as_finished(make_unified, open_tasks, after)
+    for rows in options.progress.track(found, "models", len(open_tasks)):
+        for row in rows:
+            results.add({**row, "digest": digests[f"{row['line']} (seed {row['seed']})"]})
+            on_row(row)
+
+
+def _is_made(task: UnifiedTask, results: Results) -> bool:
+    folder = Path(task.folder)
+    mark = folder / DIGEST_FILE
+    is_same = mark.exists() and mark.read_text(encoding="utf-8") == task.digest
+    return is_same and all(
+        results.has(key) and (folder / ranks_file(str(key["task"]))).exists() for key in task.keys
+    )
+
+
+def _encodings(bench: UnifiedBench, options: TrainOptions) -> list[EncodeTask]:
+    """Vectors of the items, and of the queries that are made of them."""
+    cache, words = str(bench.cache or bench.work / "cache"), {"fields": QUERY_FIELDS}
+    data = str(bench.data)
+    return [
+        EncodeTask(data, bench.encoder, cache, str(bench.work / "content.npy"), options),
+        EncodeTask(
+            data,
+            bench.encoder.model_copy(update=words),
+            f"{cache}-queries",
+            str(bench.work / "words.npy"),
+            options,
+        ),
+    ]
+
+
+def _all_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
+    """Seed by seed, so that every model has a first row early."""
+    digests: dict[str, str] = {}
+    for name, line in bench.lines.items():
+        digests[name] = _digest(bench, name, line, digests.get(line.of or "", ""))
+    return [
+        UnifiedTask(
+            name,
+            line,
+            seed,
+            str(bench.data),
+            str(bench.work / "content.npy"),
+            str(bench.work / "words.npy"),
+            str(row_folder(bench.work, name, seed)),
+            digests[name],
+            str(row_folder(bench.work, line.of, seed)) if line.of else "",
+        )
+        for seed in range(bench.seeds)
+        for name, line in bench.lines.items()
+        if line.asks == "retriever" or seed == 0
+    ]
+
+
+def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, asked: str) -> str:
+    config = RetrieverConfig(**line.config).model_dump(mode="json")
+    parts = [PROTOCOL_VERSION, data_digest(bench.data), name, config, line.reads_codes, asked]
+    parts += [_encoder(bench), SEMANTIC_IDS.model_dump(mode="json")]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _encoder(bench: UnifiedBench) -> dict[str, Any]:
+    return {**bench.encoder.model_dump(mode="json"), "version": open_encoder(bench.encoder).version}

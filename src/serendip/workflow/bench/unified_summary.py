@@ -1,0 +1,99 @@
+"""From rows to one line per task and model, and to ``unified`` against each of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serendip.evaluate.aggregate import estimates
+from serendip.evaluate.compare import compare_values
+from serendip.evaluate.run import Values
+from serendip.workflow.bench.grouping import TaskModels
+from serendip.workflow.bench.rows import row_folder
+from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, ranks_file, values_of
+
+SUBJECT = "unified"
+TWO_MODELS = "two-models"
+_LEARNED = {"unified", "pair", "specialist"}
+_MEANS = ("R@10", "N@10", "R@100", "cpu_s", "params", "score_cpu_s")
+
+Row = Mapping[str, Any]
+
+
+def summarise_unified(rows: Sequence[Row], work: Path) -> dict[str, Any]:
+    """Means over seeds, intervals over users, and differences paired by user.
+
+    ``comparisons`` carry the relative difference of the means, too, with the ends of the interval
+    of the difference divided by the mean of the other model.
+    """
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((str(row["task"]), str(row["model"])), []).append(row)
+    values = {key: _values(own, work) for key, own in groups.items()}
+    models = [_line(key, groups[key], values[key]) for key in sorted(groups)]
+    comparisons = [
+        _compared(task, model, values[task, SUBJECT], own)
+        for (task, model), own in sorted(values.items())
+        if model != SUBJECT and (task, SUBJECT) in values
+    ]
+    return {"models": models, "comparisons": comparisons}
+
+
+def alignment_of(rows: Sequence[Row]) -> dict[str, Any]:
+    """``transfer`` and ``grouping``; empty while a specialist has no rows."""
+    learned = [row for row in rows if row["model"] in _LEARNED]
+    models = TaskModels(learned)
+    alone = {str(row["task"]) for row in learned if row["model"] == "specialist"}
+    if not learned or alone != set(models.tasks):
+        return {"transfer": {}, "grouping": {}}
+    return {"transfer": models.transfer(), "grouping": models.groupings()}
+
+
+def two_models(rows: Sequence[Row], grouping: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the best two models, as those of ``two-models``; none while it is not known."""
+    groups = grouping.get("2", {}).get("groups", [])
+    chosen = {task: set(group) for group in groups for task in group}
+    learned: dict[str, set[str]] = {}
+    for row in rows:
+        learned.setdefault(str(row["line"]), set()).add(str(row["task"]))
+    return [
+        {**row, "model": TWO_MODELS}
+        for row in rows
+        if row["model"] in _LEARNED and learned[str(row["line"])] == chosen.get(str(row["task"]))
+    ]
+
+
+def _values(rows: Sequence[Row], work: Path) -> Values:
+    """(T, 3) means over the seeds."""
+    files = [
+        row_folder(work, str(row["line"]), int(row["seed"])) / ranks_file(str(row["task"]))
+        for row in rows
+    ]
+    values: Values = np.mean([values_of(np.load(file)) for file in files], axis=0)
+    return values
+
+
+def _line(key: tuple[str, str], rows: Sequence[Row], values: Values) -> dict[str, Any]:
+    intervals = zip(UNIFIED_LABELS, estimates(values), strict=True)
+    return {
+        "task": key[0],
+        "model": key[1],
+        "seeds": [row["seed"] for row in rows],
+        **{name: float(np.mean([row[name] for row in rows])) for name in _MEANS},
+        "ci95": {label: [one.low, one.high] for label, one in intervals},
+    }
+
+
+def _compared(task: str, model: str, system: Values, baseline: Values) -> dict[str, Any]:
+    column = UNIFIED_LABELS.index("N@10")
+    pair = system[:, column], baseline[:, column]
+    found = compare_values((SUBJECT, model, "N@10"), *pair).as_dict()
+    mean = float(baseline[:, column].mean())
+    relative = {
+        f"relative_{name}": found[name] / mean if mean else None
+        for name in ("difference", "low", "high")
+    }
+    return {"task": task, **found, **relative}

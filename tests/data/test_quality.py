@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.data.dataset import Dataset, EventLog
+from serendip.data.item import Catalogue, Item
+from serendip.data.quality import HALF_LIFE_DAYS, QUALITIES, UNKNOWN, item_quality
+from serendip.data.vocabulary import Vocabulary
+
+DAY = 86_400.0
+
+
+def world(
+    items: list[int], days: list[float], stars: list[float], available: dict[int, float]
+) -> Dataset:
+    catalogue = Catalogue(
+        Item(f"i{n}", available_from=available[n] * DAY if n in available else None)
+        for n in range(5)
+    )
+    values = np.array(stars, np.float32)
+    log = EventLog(
+        np.zeros(len(items), np.int32),
+        np.array(items, np.int32),
+        np.array(days) * DAY,
+        values >= 4,
+        values,
+    )
+    return Dataset(catalogue, Vocabulary(["u"]), log)
+
+
+def column(quality: np.ndarray, name: str) -> list[float]:
+    return quality[:, QUALITIES.index(name)].astype(np.float64).round(4).tolist()
+
+
+def test_every_column_is_what_it_says() -> None:
+    half = HALF_LIFE_DAYS
+    quality = item_quality(
+        world(
+            items=[0, 1, 1, 2, 0, 1],
+            days=[0, 0, 0, half, 2 * half, 2 * half],
+            stars=[5, 1, 1, 3, 5, np.nan],
+            available={2: 0.0, 4: 3 * half},
+        )
+    )
+    # Item 0 is liked best; 2 stands between; 3 and 4 have nobody.
+    assert column(quality, "rating") == [0.8333, 0.1667, 0.5, 0.5, 0.5]
+    assert column(quality, "popularity") == [0.7925, 1.0, 0.5, 0.0, 0.0]
+    assert column(quality, "freshness") == [0.25, 0.25, 0.25, 1.0, 1.0]
+    assert quality.dtype == np.float32
+
+
+def test_one_rating_is_no_proof() -> None:
+    stars = [5.0] + [4.5] * 40 + [1.0] * 40
+    items = [0] + [1] * 40 + [2] * 40
+    quality = item_quality(world(items, [0.0] * 81, stars, {}))
+    rating = column(quality, "rating")
+    assert rating[1] > rating[0] > rating[2]
+
+
+def test_without_values_and_likes_all_have_the_same_standing() -> None:
+    quality = item_quality(world([0, 1], [0, 0], [np.nan, np.nan], {}))
+    assert column(quality, "rating") == [0.5] * 5
+    assert column(quality, "conversion") == [0.5] * 5
+
+
+def test_nobody_and_nothing_is_all_unknown() -> None:
+    assert np.array_equal(item_quality(world([], [], [], {})), np.tile(UNKNOWN, (5, 1)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.floats(0, 900), st.floats(0.5, 5)), max_size=30))
+def test_quality_lies_between_0_and_1(rows) -> None:
+    rows = sorted(rows, key=lambda row: row[1])
+    quality = item_quality(world(*([row[at] for row in rows] for at in range(3)), {}))
+    assert quality.shape == (5, len(QUALITIES))
+    assert ((quality >= 0) & (quality <= 1)).all()

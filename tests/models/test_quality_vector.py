@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from contract import RecommenderContract, queries_of, random_features, small_world
+
+from serendip.data.dataset import Dataset
+from serendip.data.quality import UNKNOWN, item_quality
+from serendip.models.quality_vector import Held, QualityVector, find_weights
+from serendip.models.retriever import Retriever
+from serendip.models.retriever_config import RetrieverConfig
+from serendip.scale.options import TrainOptions
+
+SMALL = RetrieverConfig(embedding_size=8, epochs=2, max_len=10, batch_size=64, quality_loss=0.5)
+
+
+def rated_world() -> Dataset:
+    dataset = small_world()
+    return dataset.with_quality(item_quality(dataset))
+
+
+class TestRetrieverWithQuality(RecommenderContract):
+    @classmethod
+    def make(cls) -> Retriever:
+        return Retriever(SMALL)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def dataset(cls) -> Dataset:
+        return rated_world()
+
+    def test_training_twice_starts_afresh(self, model: Retriever, queries: list) -> None:
+        again = self.make().train(small_world(seed=8), TrainOptions(seed=5))
+        again.train(rated_world(), TrainOptions(seed=5))
+        assert np.array_equal(again.score_all(queries), model.score_all(queries))
+
+
+def held(seed: int = 0, requests: int = 200, items: int = 40) -> Held:
+    """Targets that the scores foretell well, whatever the quality of the items."""
+    random = np.random.default_rng(seed)
+    wanted = random.integers(0, items, requests)
+    scores = random.normal(size=(requests, items)).astype(np.float32)
+    scores[np.arange(requests), wanted] += 2
+    return Held(scores, wanted)
+
+
+@pytest.mark.parametrize("most_loss", [0.01, 0.1])
+def test_weights_raise_quality_and_keep_the_bound(most_loss: float) -> None:
+    values = np.random.default_rng(1).random((40, 2)).astype(np.float32)
+    asked = held()
+    weights = find_weights([asked], values, most_loss, seed=0)
+    worth, nothing = values.mean(1), np.zeros(40, np.float32)
+    assert (weights >= 0).all()
+    assert asked.quality(values @ weights, worth) > asked.quality(nothing, worth)
+    assert asked.relevance(values @ weights) >= (1 - most_loss) * asked.relevance(nothing)
+
+
+def test_a_wider_bound_gives_more_quality() -> None:
+    values = np.random.default_rng(1).random((40, 2)).astype(np.float32)
+    asked, worth = held(), values.mean(1)
+    small, large = (
+        asked.quality(values @ find_weights([asked], values, loss, seed=0), worth)
+        for loss in (0.01, 0.2)
+    )
+    assert large > small
+
+
+def test_blocks_are_one_set_of_requests() -> None:
+    values = np.random.default_rng(1).random((40, 2)).astype(np.float32)
+    whole = held()
+    parts = [Held(whole.scores[part], whole.wanted[part]) for part in (slice(90), slice(90, None))]
+    found = [find_weights(blocks, values, 0.05, seed=0) for blocks in ([whole], parts)]
+    assert np.array_equal(*found)
+
+
+def test_no_loss_allowed_and_nothing_found_mean_no_weight() -> None:
+    values = np.random.default_rng(1).random((40, 2)).astype(np.float32)
+    assert not find_weights([held()], values, 0.0, seed=0).any()
+    lost = Held(np.full((3, 40), -np.inf, np.float32), np.zeros(3, np.int64))
+    assert not find_weights([lost], values, 0.1, seed=0).any()
+
+
+def test_weight_0_gives_the_plain_scores_exactly(tmp_path: Path) -> None:
+    plain = Retriever(SMALL.model_copy(update={"quality_loss": 0.0}))
+    plain.train(rated_world(), TrainOptions(seed=5))
+    model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
+    queries = queries_of(small_world())
+    assert model.quality is not None
+    assert model.quality.weights.any()
+    assert not np.array_equal(model.score_all(queries), plain.score_all(queries))
+    model.quality.weights[:] = 0.0
+    assert np.array_equal(model.score_all(queries), plain.score_all(queries))
+
+
+def test_one_dot_product_gives_relevance_and_quality() -> None:
+    model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
+    queries = queries_of(small_world())
+    product = model.encode_queries(queries) @ model.item_vectors.T
+    np.testing.assert_allclose(product, model.score_all(queries), rtol=0, atol=1e-4)
+    assert model.item_vectors.shape == (30, 8 + 4 + 1)
+
+
+def test_new_items_have_the_quality_of_the_unknown(tmp_path: Path) -> None:
+    model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
+    model.save(tmp_path)
+    extended = Retriever.open(tmp_path).with_items(random_features(8, 2))
+    assert np.array_equal(extended.item_vectors[-2:, 8:12], np.tile(UNKNOWN, (2, 1)))
+    assert np.array_equal(extended.item_vectors[:30], model.item_vectors)
+
+
+def test_what_is_stored_comes_back() -> None:
+    values = np.random.default_rng(0).random((3, 4)).astype(np.float32)
+    vector = QualityVector(values, np.arange(4, dtype=np.float32))
+    again = QualityVector.of_arrays(vector.arrays())
+    assert np.array_equal(again.added, values @ np.arange(4, dtype=np.float32))

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bench_world import write_world
+
+from serendip.content.text import TextEncoderConfig
+from serendip.errors import ConfigError
+from serendip.scale.options import TrainOptions
+from serendip.workflow.bench.sequences import TEXT_FIELDS, read_sequences
+from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
+from serendip.workflow.bench.unified_table import UNIFIED, UnifiedModel, chosen_lines
+from serendip.workflow.bench.unified_trial import unified_trial, without_user
+
+HASHING = TextEncoderConfig(name="hashing", fields=TEXT_FIELDS)
+TINY = {"embedding_size": 8, "epochs": 2, "num_negatives": 8, "slots": 2}
+ALL = ("home", "search", "similar")
+LINES = {
+    "unified": UnifiedModel("unified", ALL, config=TINY),
+    "specialist-search": UnifiedModel(
+        "specialist", ("search",), config={**TINY, "tasks": ("search",)}
+    ),
+    "unified-no-user": UnifiedModel("unified-no-user", ("search",), of="unified", hides_user=True),
+    "bm25": UnifiedModel("bm25", ("search",), "bm25"),
+    "vectors": UnifiedModel("vectors", ("search",), "vectors"),
+    "rrf": UnifiedModel("rrf", ("search",), "rrf"),
+}
+
+
+class InThisProcess:
+    """Runs tasks here, in their order, and remembers them; ends after ``most`` of them."""
+
+    def __init__(self, most: int = 100) -> None:
+        self.names: list[str] = []
+        self._most = most
+
+    def map(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
+        yield from map(work, tasks)
+
+    def as_finished(
+        self, work: Callable[[Any], Any], tasks: Any, after: Mapping[int, Any] | None = None
+    ) -> Iterator[Any]:
+        for task in tasks:
+            if len(self.names) == self._most:
+                raise KeyboardInterrupt
+            self.names.append(str(task) if work.__name__ == "make_unified" else work.__name__)
+            yield work(task)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_world(tmp_path_factory.mktemp("bench") / "circles")
+
+
+def run(world: Path, folder: Path, most: int = 100, seeds: int = 1) -> tuple[Any, list[str]]:
+    executor = InThisProcess(most)
+    bench = UnifiedBench(world, folder / "out.json", LINES, seeds, encoder=HASHING)
+    document = run_unified(bench, TrainOptions(), executor=executor)
+    assert json.loads(bench.file.read_text()) == document
+    return document, executor.names
+
+
+def test_requests_of_a_task_know_what_its_surface_knows(world: Path) -> None:
+    dataset = read_sequences(world)
+    words = np.eye(dataset.num_items, dtype=np.float32)
+    trial = unified_trial(dataset, words)
+    catalogue, numbers = dataset.catalogue, trial.sequences.numbers
+    home, search, similar = (trial.tests[task] for task in ("home", "search", "similar"))
+    assert home is trial.sequences.test
+    for query, item in zip(search.queries, search.items.tolist(), strict=True):
+        assert query.text == catalogue[int(numbers[item])].field_text("category")
+        assert query.text_vector is not None
+        assert query.text_vector.argmax() == numbers[item]
+        assert len(query.history)
+    last = {query.user_id: query.history.item_nums[-1] for query in home.queries}
+    assert len(similar.queries) <= len(last)
+    for query, item in zip(similar.queries, similar.items.tolist(), strict=True):
+        assert (query.user_id, len(query.history)) == ("", 0)
+        assert query.exclude.tolist() == query.source_items.tolist()
+        assert item not in query.exclude
+    nobody = without_user(search)
+    assert nobody.items.tolist() == search.items.tolist()
+    assert not any(len(query.history) for query in nobody.queries)
+    assert [query.text for query in nobody.queries] == [query.text for query in search.queries]
+    assert [query.exclude.tolist() for query in nobody.queries] == [
+        query.exclude.tolist() for query in search.queries
+    ]
+
+
+def test_queries_of_training_are_of_the_items_own_category(world: Path) -> None:
+    dataset = read_sequences(world)
+    trial = unified_trial(dataset, np.eye(dataset.num_items, dtype=np.float32))
+    queries = trial.sequences.train.queries
+    assert queries is not None
+    assert (queries.items < trial.sequences.train.num_items).all()
+    for text, vector, item in zip(queries.texts, queries.vectors, queries.items, strict=True):
+        place = int(trial.sequences.numbers[item])
+        assert text == dataset.catalogue[place].field_text("category")
+        assert vector.argmax() == place
+
+
+def test_the_document_holds_a_row_per_task_and_model(world: Path, tmp_path: Path) -> None:
+    document, names = run(world, tmp_path, seeds=2)
+    assert names[:2] == ["encode_items", "encode_items"]
+    assert len(names) == 2 + 2 * 3 + 3
+    rows = document["rows"]
+    found = {(row["task"], row["model"], row["seed"]) for row in rows}
+    assert ("home", "unified", 1) in found
+    assert ("search", "bm25", 0) in found
+    assert ("search", "bm25", 1) not in found
+    for row in rows:
+        assert {"task", "model", "seed", "R@10", "N@10", "R@100", "ci95", "cpu_s"} <= set(row)
+        for label, (low, high) in row["ci95"].items():
+            assert low <= row[label] <= high
+        assert (row["params"] > 0) == (row["model"] not in {"bm25", "vectors", "rrf"})
+    unified, nobody = (
+        next(row for row in rows if row["model"] == name and row["task"] == "search")
+        for name in ("unified", "unified-no-user")
+    )
+    assert unified["cpu_s"] == nobody["cpu_s"]
+    assert unified["N@10"] != nobody["N@10"]
+    compared = {(one["task"], one["baseline"]): one for one in document["summary"]["comparisons"]}
+    assert set(compared) == {
+        ("search", name) for name in ("specialist", "unified-no-user", "bm25", "vectors", "rrf")
+    }
+    one = compared["search", "bm25"]
+    bm25 = next(row for row in rows if row["model"] == "bm25")
+    assert one["relative_difference"] == pytest.approx(one["difference"] / bm25["N@10"])
+
+
+def test_a_run_that_ended_early_goes_on_and_makes_nothing_twice(
+    world: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(world, tmp_path / "a", most=4)
+    resumed, names = run(world, tmp_path / "a")
+    assert names == ["encode_items"] * 2 + [
+        f"{name} (seed 0)" for name in ("unified-no-user", "bm25", "vectors", "rrf")
+    ]
+    whole, _ = run(world, tmp_path / "b")
+    costs = ("cpu_s", "score_cpu_s", "peak_mb")
+    figures = [
+        [{k: v for k, v in row.items() if k not in costs} for row in one["rows"]]
+        for one in (resumed, whole)
+    ]
+    assert figures[0] == figures[1]
+    assert run(world, tmp_path / "a")[1] == []
+
+
+def test_the_best_two_models_have_rows_of_their_own(world: Path, tmp_path: Path) -> None:
+    lines = {
+        "unified": LINES["unified"],
+        "pair-home-similar": UnifiedModel(
+            "pair", ("home", "similar"), config={**TINY, "tasks": ("home", "similar")}
+        ),
+        **{
+            f"specialist-{task}": UnifiedModel(
+                "specialist", (task,), config={**TINY, "tasks": (task,)}
+            )
+            for task in ALL
+        },
+    }
+    bench = UnifiedBench(world, tmp_path / "out.json", lines, 1, encoder=HASHING)
+    document = run_unified(bench, TrainOptions(), executor=InThisProcess())
+    assert set(document["grouping"]) == {"1", "2", "3"}
+    assert document["transfer"]["search"] == {}
+    pair = {row["task"]: row for row in document["rows"] if row["model"] == "pair"}
+    alone = {row["task"]: row for row in document["rows"] if row["model"] == "specialist"}
+    two = {row["task"]: row for row in document["rows"] if row["model"] == "two-models"}
+    for task, row in two.items():
+        of = alone if task == "search" else pair
+        assert row == {**of[task], "model": "two-models"}
+    change = pair["home"]["N@10"] / alone["home"]["N@10"] - 1
+    assert document["transfer"]["home"]["similar"] == pytest.approx(change)
+    assert run_unified(bench, TrainOptions(), executor=InThisProcess(0)) == document
+
+
+def test_every_line_can_be_chosen_by_its_model() -> None:
+    assert chosen_lines(None) == UNIFIED
+    assert list(chosen_lines("unified-no-user")) == ["unified", "unified-no-user"]
+    assert sum(line.model == "specialist" for line in chosen_lines("specialist").values()) == 3
+    with pytest.raises(ConfigError, match="no model is called 'unifid'"):
+        chosen_lines("unifid")
