@@ -30,6 +30,7 @@ from serendip.data.alignment import AlignedProjection, cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, ItemFeatures, QueryExamples
 from serendip.data.item import Catalogue
+from serendip.data.quality import item_quality
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split, temporal
 from serendip.engine.settings import Settings
@@ -117,6 +118,7 @@ class Fitter:
         counts = dataset.item_counts()
         examples = self._examples(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
         known = dataset.with_features(features).with_queries(examples)
+        known = known.with_quality(item_quality(dataset))
         alignment = self._alignment(known, options)
         models = self._models(known.with_alignment(alignment), options)
         folder = self.scratch / name / "search"
