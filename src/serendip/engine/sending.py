@@ -24,7 +24,7 @@ class SendConfig(Config):
     min_items: PositiveInt = 3
     """With fewer good items nothing is sent."""
 
-    min_value: float = 0.1
+    min_value: float = 0.25
     """An item is good from this organic value on."""
 
     @model_validator(mode="after")

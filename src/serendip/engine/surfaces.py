@@ -101,26 +101,39 @@ class SurfaceConfig(Config):
 
 _BEHAVIOUR = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
 _HOME = {**_BEHAVIOUR, "popularity": 100, "popularity-recent": 50, "new-items": 10}
+_BASKET = {**_BEHAVIOUR, "popularity": 20}
+_NO_QUERY: tuple[ContextPart, ...] = ("user", "items", "country", "time")
 
 DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
-    "home": SurfaceConfig(task="home", sources=_HOME),
+    "home": SurfaceConfig(task="home", context=_NO_QUERY, sources=_HOME),
     "similar": SurfaceConfig(
         task="similar",
+        context=_NO_QUERY,
         sources={**_BEHAVIOUR, "content": 100},
         filters=(),
         popularity_discount=1.0,
     ),
     "search": SurfaceConfig(
         task="search",
+        context=("user", "query", "country", "time"),
         sources={"words": 200, "retriever": 50},
         filters=(),
         pin_exact_titles=True,
     ),
-    "cart": SurfaceConfig(task="similar", sources={**_BEHAVIOUR, "popularity": 20}),
-    "thank_you": SurfaceConfig(task="similar", sources={**_BEHAVIOUR, "popularity": 20}),
-    "ads": SurfaceConfig(task="home", sources={**_HOME, SOURCE: 100}, sponsored=SponsoredConfig()),
+    "cart": SurfaceConfig(task="similar", context=_NO_QUERY, sources=_BASKET),
+    "thank_you": SurfaceConfig(task="similar", context=_NO_QUERY, sources=_BASKET),
+    "ads": SurfaceConfig(
+        task="home",
+        context=_NO_QUERY,
+        sources={**_HOME, SOURCE: 100},
+        sponsored=SponsoredConfig(),
+    ),
     "digest": SurfaceConfig(
-        task="home", sources=_HOME, action_weights={"interact": 1.0}, send=SendConfig()
+        task="home",
+        context=("user", "country", "time"),
+        sources=_HOME,
+        action_weights={"interact": 1.0},
+        send=SendConfig(),
     ),
 }
 

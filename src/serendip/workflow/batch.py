@@ -2,71 +2,87 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serendip.data.query import SURFACES
 from serendip.engine.engine import Engine
+from serendip.engine.selection import SPONSORED
 from serendip.errors import ConfigError, DataError, StorageError, UnsupportedError
 from serendip.scale.progress import Progress
 
 BATCH = 128
-NEEDS_CONTEXT = ("similar", "cart", "thank_you", "search")
+_NEEDED = {"query": "a text", "items": "an item"}
 
 
 def recommend_all(
-    workspace: Path, surface: str, k: int, out: Path, progress: Progress
+    workspace: Path, surface: str, k: int, out: Path, progress: Progress, country: str = ""
 ) -> dict[str, Any]:
     """Write ``user_id, rank, item_id, score`` for every user with events.
+
+    A surface that sends (see ``SendConfig``) may write fewer rows for a user, or none. Where places
+    can be bought, a column ``sponsored`` says which rows are to be marked.
 
     Args:
         workspace: folder of the workspace.
         surface: one that needs nothing but the user.
-        k: items per user, 1 or more.
+        k: at most so many items per user, 1 or more.
         out: Parquet file; it appears whole or not at all.
         progress: follows the users.
+        country: where all of them are; empty = unknown.
 
     Returns:
-        numbers of users and rows, and the generation that answered.
+        numbers of users and rows, how many users got how many items, and the generation that
+        answered.
 
     Raises:
-        UnsupportedError: the surface needs an item or a text.
+        UnsupportedError: there is no such surface, or it needs an item or a text.
         ConfigError: ``out`` cannot be written; found before anything is computed.
         StorageError: it could be written before, and now cannot.
     """
-    if surface in NEEDS_CONTEXT or surface not in SURFACES:
-        raise UnsupportedError(
-            f"surface {surface!r} cannot be answered for all users: it needs an item or a text.",
-            "Use --surface home.",
-        )
     if k < 1:
         raise DataError(f"k = {k}.", "Ask for 1 item or more.")
     _require_writable(out)
     engine = Engine.open(workspace)
     try:
+        _require_user_only(engine, surface)
         users = [user for user, _ in engine.users(limit=2**31 - 1)]
         columns: dict[str, list[Any]] = {"user_id": [], "rank": [], "item_id": [], "score": []}
+        lengths: Counter[int] = Counter()
         starts = range(0, len(users), BATCH)
         for begin in progress.track(starts, f"{surface} for all users", len(starts)):
             part = users[begin : begin + BATCH]
-            queries = engine.queries("home", part)
+            queries = engine.queries(surface, part, country)
             for user, result in zip(part, engine.run(queries, surface), strict=True):
                 best = result.items.take(np.arange(min(k, len(result.items))))
+                lengths[len(best)] += 1
                 columns["user_id"] += [user] * len(best)
                 columns["rank"] += list(range(1, len(best) + 1))
                 columns["item_id"] += engine.item_ids(best.item_nums)
                 columns["score"] += best.scores.tolist()
+                if SPONSORED in best.fields:
+                    columns.setdefault(SPONSORED, []).extend(best.fields[SPONSORED].tolist())
         _write(columns, out)
         return {
             "users": len(users),
             "rows": len(columns["rank"]),
+            "users_by_items": {str(count): lengths[count] for count in sorted(lengths)},
             "generation": engine.generation,
             "out": str(out),
         }
     finally:
         engine.close()
+
+
+def _require_user_only(engine: Engine, surface: str) -> None:
+    needs = engine.needs(surface)
+    if needs:
+        raise UnsupportedError(
+            f"surface {surface!r} cannot be answered for all users: it needs {_NEEDED[needs]}.",
+            "Use --surface home.",
+        )
 
 
 def _require_writable(out: Path) -> None:
@@ -93,14 +109,14 @@ def _write(columns: dict[str, list[Any]], out: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema(
-        [
-            ("user_id", pa.string()),
-            ("rank", pa.int32()),
-            ("item_id", pa.string()),
-            ("score", pa.float32()),
-        ]
-    )
+    types = {
+        "user_id": pa.string(),
+        "rank": pa.int32(),
+        "item_id": pa.string(),
+        "score": pa.float32(),
+        SPONSORED: pa.bool_(),
+    }
+    schema = pa.schema([(name, types[name]) for name in columns])
     part = _part(out)
     try:
         pq.write_table(pa.table(columns, schema=schema), part)
