@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 
 Surface = Literal["home", "similar", "search", "cart", "thank_you", "ads", "digest", "suggest"]
-SURFACES: tuple[Surface, ...] = get_args(Surface)
+"""Kinds of requests that models know; what a surface is called and how it is answered is the
+engine's business."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

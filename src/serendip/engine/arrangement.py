@@ -90,24 +90,18 @@ def arrange(ranked: Ranked, surface: SurfaceConfig) -> Arrangement:
     auction = Auction(surface.sponsored, ranked.values, ranked.earned)
     made = Arrangement()
     while left.any():
-        place, fits = len(made.rows), spread.fits()
-        row = -1
-        if place >= ranked.pinned:
-            row = auction.row(place, unused & fits, left)
-            if row >= 0:
-                made.sponsored.append(place)
-            elif (row := explorer.row(place, left & fits)) >= 0:
-                made.explored.append(place)
-        if row < 0:
-            row = _best(left, fits, place < ranked.pinned)
-            made.moved += row != int(np.argmax(left))
+        place, row = len(made), -1
+        if place < ranked.pinned:
+            row = int(np.argmax(left))
+        elif auction.sells(place) and (row := auction.row(unused & spread.fits, left)) >= 0:
+            made.sponsored.append(place)
+        elif explorer.explores(place) and (row := explorer.row(left & spread.fits)) >= 0:
+            made.explored.append(place)
+        else:
+            fitting = left & spread.fits
+            row = int(np.argmax(fitting if fitting.any() else left))
+            made.moved += bool(left[:row].any())
         made.rows.append(row)
         left[row] = unused[row] = False
         spread.add(row)
     return made
-
-
-def _best(left: BoolArray, fits: BoolArray, is_pinned: bool) -> int:
-    """The first organic row whose group is not full; the first of all where every group is."""
-    fitting = left if is_pinned else left & fits
-    return int(np.argmax(fitting if fitting.any() else left))

@@ -3,10 +3,10 @@
 Groups are semantic IDs: items that share their first codes are alike in content, also those that
 nobody has chosen yet. The rule is "at most n of every m", which large feeds have used for long
 (Wilhelm et al. 2018, "Practical diversified recommendations on YouTube with determinantal point
-processes", section 4 names it as the rule in production before). It was taken rather than maximal
-marginal relevance because it needs no scale on which values and likenesses could be weighed
-against each other (values are probabilities on one surface and ranks or pinned titles on
-another), because what it promises can be read off a page and tested, and because the window
+processes", names it as the rule in production before). It was taken rather than maximal marginal
+relevance because it needs no scale on which values and likenesses could be weighed against each
+other (values are probabilities on one surface, divided by popularity on another, pinned titles on
+a third), because what it promises can be read off a page and tested, and because the window
 slides: the promise holds on every page, wherever it begins.
 """
 
@@ -41,30 +41,37 @@ class DiversityConfig(Config):
 
 
 class Spread:
-    """Which groups are full, while a list of C rows is put together place by place."""
+    """Which groups are full, while a list of C rows is put together place by place.
+
+    Args:
+        config: the limit; without one no group is ever full.
+        codes: (C, L) semantic IDs of the rows.
+    """
 
     def __init__(self, config: DiversityConfig | None, codes: IntArray) -> None:
-        """From the codes (C, L) of the rows; without a config no group is ever full."""
+        self.fits: BoolArray = np.ones(len(codes), np.bool_)
+        """(C,) True for rows whose group may stand at the next place."""
+
         self._config = config
         self._shown: list[int] = []
-        self._groups = np.zeros(len(codes), np.intp)
         if config is not None and len(codes):
-            prefixes = codes[:, : config.levels]
-            self._groups = np.unique(prefixes, axis=0, return_inverse=True)[1].reshape(-1)
-        self._counts = np.zeros(int(self._groups.max(initial=0)) + 1, np.intp)
-
-    def fits(self) -> BoolArray:
-        """(C,) True for rows whose group may stand at the next place."""
-        if self._config is None:
-            return np.ones(len(self._groups), np.bool_)
-        fits: BoolArray = (self._counts < self._config.most)[self._groups]
-        return fits
+            groups = np.unique(codes[:, : config.levels], axis=0, return_inverse=True)[1]
+            self._groups = groups.reshape(-1)
+            self._counts = [0] * (int(self._groups.max()) + 1)
 
     def add(self, row: int) -> None:
         """The row stands at the next place."""
         if self._config is None:
             return
         self._shown.append(int(self._groups[row]))
-        self._counts[self._shown[-1]] += 1
+        self._count(self._shown[-1], 1)
         if len(self._shown) >= self._config.window:  # this one is out of reach of the next place
-            self._counts[self._shown[-self._config.window]] -= 1
+            self._count(self._shown[-self._config.window], -1)
+
+    def _count(self, group: int, change: int) -> None:
+        assert self._config is not None
+        was_full = self._counts[group] >= self._config.most
+        self._counts[group] += change
+        is_full = self._counts[group] >= self._config.most
+        if is_full != was_full:
+            self.fits[self._groups == group] = not is_full

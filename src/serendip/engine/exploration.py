@@ -3,8 +3,9 @@
 Without it the items that nobody has chosen are never shown, so nobody can choose them. Which places
 and which items follows from the request alone (user, words, items, country, the user's last
 event), never from chance or the clock: the pages of one answer fit together, the same request
-gives the same answer, and after the user's next event other items have their turn. Every item of
-the pool has the same chance, so the propensity of what was explored is known: one in the pool.
+gives the same answer, and after the user's next event other items have their turn. The pool is
+what the sources proposed for this request, so what is explored still bears on it; over many
+requests every item of a pool is drawn equally often.
 """
 
 from __future__ import annotations
@@ -51,15 +52,12 @@ class Explorer:
         self._places = frozenset(places.tolist())
         self._pool = random.permutation(np.flatnonzero(counts <= config.max_interactions))
 
-    def row(self, place: int, usable: BoolArray) -> int:
-        """The candidate row to explore at a place; -1 where there is none.
+    def explores(self, place: int) -> bool:
+        """Whether a 0-based place is one of those to be explored."""
+        return place in self._places
 
-        Args:
-            place: 0-based.
-            usable: (C,) rows that may stand there.
-        """
-        if place not in self._places:
-            return -1
+    def row(self, usable: BoolArray) -> int:
+        """The candidate row to explore, of the (C,) usable ones; -1 where there is none."""
         chosen = self._pool[usable[self._pool]]
         return int(chosen[0]) if len(chosen) else -1
 

@@ -69,16 +69,17 @@ class Auction:
         self._floor = config.floor if config else 0.0
         self._organic, self._earned = organic, earned
 
-    def row(self, place: int, usable: BoolArray, left: BoolArray) -> int:
-        """The candidate row that bought a place; -1 where it stays organic.
+    def sells(self, place: int) -> bool:
+        """Whether a 0-based place can be bought."""
+        return place in self._positions
+
+    def row(self, usable: BoolArray, left: BoolArray) -> int:
+        """The candidate row that buys the next place; -1 where it stays organic.
 
         Args:
-            place: 0-based.
             usable: (C,) rows that may stand there.
             left: (C,) organic results that are not shown yet, at least one.
         """
-        if place not in self._positions:
-            return -1
         least = self._floor * self._organic[left].max()
         bidding = usable & (self._earned > 0) & (self._organic >= least)
         if not bidding.any():
