@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serendip.data.query import History, Query
 from serendip.engine.arrangement import Arrangement, Ranked, arrange
 from serendip.engine.diversity import DiversityConfig
-from serendip.engine.exploration import ExplorationConfig
+from serendip.engine.exploration import ExplorationConfig, seed_of
 from serendip.engine.sponsored import SponsoredConfig
 from serendip.engine.surfaces import SurfaceConfig
 
@@ -120,6 +123,22 @@ def test_no_more_than_the_share_is_explored(share: float) -> None:
     rules = surface(exploration=ExplorationConfig(share=share, max_interactions=0))
     made = arrange(ranked(range(200, 0, -1), counts=[0] * 200), rules)
     assert 0 < len(made.explored) <= share * 200 + 1
+
+
+def test_the_seed_follows_from_what_the_request_says_and_from_nothing_else() -> None:
+    past = History.of_items(np.array([1, 2], np.int32))
+    later = replace(past, timestamps=np.array([0.0, 5.0]))
+    query = Query("home", user_id="u", time=1.0)
+    same = [query, replace(query, time=2.0, surface="similar", history=past)]
+    assert len({seed_of(one, past) for one in same}) == 1
+    others = [
+        replace(query, user_id="v"),
+        replace(query, text="tale"),
+        replace(query, country="KR"),
+        replace(query, source_items=np.array([3], np.int32)),
+    ]
+    seeds = [seed_of(one, past) for one in (query, *others)]
+    assert len({*seeds, seed_of(query, later), seed_of(query, History())}) == 6
 
 
 VALUE = st.integers(-4, 40).map(lambda number: number / 8)

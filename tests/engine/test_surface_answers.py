@@ -199,6 +199,27 @@ def test_pages_of_a_surface_with_every_rule_are_parts_of_one_list(opened: Opener
         assert tuple(pages) == whole.items
 
 
+def test_lists_with_every_rule_do_not_depend_on_what_is_asked_beside_them(
+    opened: Opener,
+) -> None:
+    engine = opened(RULES)
+    give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
+    queries = engine.queries("mixed", ["u0", "u1", "nobody", "u7"])
+    for query, beside in zip(queries, engine.run(queries, "mixed"), strict=True):
+        (alone,) = engine.run([query], "mixed")
+        assert alone.items.item_nums.tolist() == beside.items.item_nums.tolist()
+        assert alone.trace == beside.trace
+
+
+def test_what_the_request_names_is_not_answered_by_a_surface_that_does_not_read_it(
+    opened: Opener,
+) -> None:
+    engine = opened('[surfaces.front]\ntask = "home"\ncontext = []\n')
+    whole = ids(engine.recommend("front", k=100))
+    without = ids(engine.recommend("front", item_ids=["i3", "i4"], k=100))
+    assert without == [item_id for item_id in whole if item_id not in ("i3", "i4")]
+
+
 def test_no_group_fills_a_window(opened: Opener) -> None:
     engine = opened(RULES)
     first = [engine.semantic_id(item)[0] for item in ids(engine.recommend("mixed", "u0", k=10))]
@@ -237,6 +258,17 @@ def test_bids_of_zero_leave_the_organic_order(opened: Opener) -> None:
     assert ids(before) == ids(engine.recommend("home", "u0", k=100))
     give(engine, **{f"i{number}": {"bid": 0.0} for number in range(60)})
     assert ids(engine.recommend("ads", "u0", k=100)) == ids(before)
+
+
+def test_bids_leave_the_order_of_what_is_not_bought(opened: Opener) -> None:
+    engine = opened("[surfaces.ads]\nsponsored = {floor = 0.3, positions = [0, 2, 5]}\n")
+    organic = ids(engine.recommend("home", "u0", k=100))
+    give(engine, **{f"i{number}": {"bid": 1.0 + number % 7} for number in range(0, 60, 4)})
+    shown = engine.recommend("ads", "u0", k=100).items
+    bought = {item.item_id for item in shown if item.sponsored}
+    assert bought
+    others = [item.item_id for item in shown if not item.sponsored]
+    assert others == [item_id for item_id in organic if item_id not in bought]
 
 
 def test_no_bid_buys_a_place_below_the_floor(opened: Opener) -> None:

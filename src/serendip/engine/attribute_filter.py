@@ -66,7 +66,11 @@ class AttributeFilter(Config):
     def name(self) -> str:
         """What the trace calls it: ``genres has Comedy``."""
         tests = {"=": self.equals, "has": self.has, "from": self.at_least, "to": self.at_most}
-        words = (f"{word} {value}" for word, value in tests.items() if value is not None)
+        words = (
+            f"{word} {value:g}" if isinstance(value, float) else f"{word} {value}"
+            for word, value in tests.items()
+            if value is not None
+        )
         return " ".join((self.attribute, *words))
 
     def keep(self, query: Query, catalogue: Catalogue) -> BoolArray | None:

@@ -10,7 +10,7 @@ import numpy as np
 from serendip.data.item_list import ItemList
 from serendip.data.top_k import top_k
 from serendip.engine.batch import Batch
-from serendip.engine.sponsored import SOURCE, bids_of
+from serendip.engine.sponsored import SOURCE, has_bid
 
 
 class Source(Protocol):
@@ -82,7 +82,7 @@ class SponsoredSource:
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first by likeness: what a bid earns is decided when the places are sold."""
         assert batch.surface.sponsored is not None
-        bidding = bids_of(batch.state.catalogue, batch.surface.sponsored.bid) > 0
+        bidding = has_bid(batch.state.catalogue, batch.surface.sponsored.bid)
         masked = np.where(batch.allowed & bidding, batch.scores("retriever"), -np.inf)
         return [top_k(row, quota) for row in masked]
 

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, field_validator
 
 from serendip.config import Config
-from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item import Catalogue
 
 SOURCE = "sponsored"
@@ -46,11 +46,16 @@ class SponsoredConfig(Config):
         return positions
 
 
-def bids_of(catalogue: Catalogue, attribute: str) -> FloatArray:
-    """(N,) float32 bids, 0 where an item has none; a negative one counts as none."""
-    bids = np.nan_to_num(catalogue.column(attribute).numbers, nan=0.0)
-    result: FloatArray = np.maximum(bids, 0.0).astype(np.float32)
-    return result
+def has_bid(catalogue: Catalogue, attribute: str) -> BoolArray:
+    """(N,) True for items with a bid; a negative one counts as none."""
+    bidding: BoolArray = catalogue.column(attribute).numbers > 0  # NaN is not
+    return bidding
+
+
+def bids_of(catalogue: Catalogue, attribute: str, items: IntArray) -> FloatArray:
+    """(R,) float32 bids of items (R,), 0 where one has none."""
+    bids = catalogue.column(attribute).numbers[items]
+    return np.where(bids > 0, bids, 0.0).astype(np.float32)
 
 
 class Auction:

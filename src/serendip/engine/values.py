@@ -61,7 +61,7 @@ def values_of(
             paid = action_value(probabilities, {surface.sponsored.action: 1.0}, actions)
     bids = np.zeros(len(candidates), np.float32)
     if surface.sponsored is not None:
-        bids = bids_of(batch.state.catalogue, surface.sponsored.bid)[candidates.items]
+        bids = bids_of(batch.state.catalogue, surface.sponsored.bid, candidates.items)
     return Values(organic, _pins(batch, candidates), bids, bids * paid)
 
 

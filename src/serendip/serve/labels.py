@@ -64,4 +64,6 @@ def stage_label(name: str) -> str:
     source = name.removeprefix("from ")
     if source != name and source in _SOURCES:
         return f"From {_SOURCES[source]}"
+    if name.startswith("after ") and name not in _STAGES:
+        return f"Where {name.removeprefix('after ')}"
     return _STAGES.get(name, name)

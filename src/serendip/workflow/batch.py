@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
 from serendip.engine.selection import SPONSORED
 from serendip.errors import ConfigError, DataError, StorageError, UnsupportedError
@@ -48,32 +49,45 @@ def recommend_all(
     engine = Engine.open(workspace)
     try:
         _require_user_only(engine, surface)
+        rows = _Rows()
         users = [user for user, _ in engine.users(limit=2**31 - 1)]
-        columns: dict[str, list[Any]] = {"user_id": [], "rank": [], "item_id": [], "score": []}
-        lengths: Counter[int] = Counter()
         starts = range(0, len(users), BATCH)
         for begin in progress.track(starts, f"{surface} for all users", len(starts)):
             part = users[begin : begin + BATCH]
             queries = engine.queries(surface, part, country)
             for user, result in zip(part, engine.run(queries, surface), strict=True):
                 best = result.items.take(np.arange(min(k, len(result.items))))
-                lengths[len(best)] += 1
-                columns["user_id"] += [user] * len(best)
-                columns["rank"] += list(range(1, len(best) + 1))
-                columns["item_id"] += engine.item_ids(best.item_nums)
-                columns["score"] += best.scores.tolist()
-                if SPONSORED in best.fields:
-                    columns.setdefault(SPONSORED, []).extend(best.fields[SPONSORED].tolist())
-        _write(columns, out)
+                rows.add(user, best, engine.item_ids(best.item_nums))
+        _write(rows.columns, out)
         return {
             "users": len(users),
-            "rows": len(columns["rank"]),
-            "users_by_items": {str(count): lengths[count] for count in sorted(lengths)},
+            "rows": len(rows.columns["rank"]),
+            "users_by_items": {str(count): rows.lengths[count] for count in sorted(rows.lengths)},
             "generation": engine.generation,
             "out": str(out),
         }
     finally:
         engine.close()
+
+
+class _Rows:
+    """What will be written, column by column, and how many users have a list of each length."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[Any]] = {
+            name: [] for name in ("user_id", "rank", "item_id", "score")
+        }
+        self.lengths: Counter[int] = Counter()
+
+    def add(self, user: str, best: ItemList, item_ids: list[str]) -> None:
+        """The list of one user."""
+        self.lengths[len(best)] += 1
+        self.columns["user_id"] += [user] * len(best)
+        self.columns["rank"] += list(range(1, len(best) + 1))
+        self.columns["item_id"] += item_ids
+        self.columns["score"] += best.scores.tolist()
+        if SPONSORED in best.fields:
+            self.columns.setdefault(SPONSORED, []).extend(best.fields[SPONSORED].tolist())
 
 
 def _require_user_only(engine: Engine, surface: str) -> None:
