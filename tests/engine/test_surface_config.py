@@ -47,8 +47,7 @@ def test_the_five_old_surfaces_say_what_they_always_said() -> None:
             one.pin_exact_titles,
         )
         assert one.action_weights == {"interact": 1.0, "like": 1.0}
-        assert one.is_plain
-        assert one.send is None
+        assert (one.diversity, one.exploration, one.sponsored, one.send) == (None,) * 4
 
 
 def test_a_table_changes_a_surface_and_keeps_the_keys_it_leaves_out() -> None:

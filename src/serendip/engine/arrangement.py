@@ -7,6 +7,7 @@ much of it is asked for, so every page is a part of the same list.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,15 +83,16 @@ class Arrangement:
 
 def arrange(ranked: Ranked, surface: SurfaceConfig) -> Arrangement:
     """Put the list together; the organic order where the surface says nothing else."""
-    if surface.is_plain:
-        return Arrangement(np.flatnonzero(ranked.is_organic).tolist())
     left, unused = ranked.is_organic.copy(), np.ones(len(ranked), np.bool_)
     spread = Spread(surface.diversity, ranked.codes)
     explorer = Explorer(surface.exploration, ranked.counts, ranked.seed)
     auction = Auction(surface.sponsored, ranked.values, ranked.earned)
-    made = Arrangement()
+    made, last = Arrangement(), _last_with_a_rule(surface)
     while left.any():
         place, row = len(made), -1
+        if place > last:
+            made.rows += np.flatnonzero(left).tolist()
+            break
         if place < ranked.pinned:
             row = int(np.argmax(left))
         elif auction.sells(place) and (row := auction.row(unused & spread.fits, left)) >= 0:
@@ -105,3 +107,10 @@ def arrange(ranked: Ranked, surface: SurfaceConfig) -> Arrangement:
         left[row] = unused[row] = False
         spread.add(row)
     return made
+
+
+def _last_with_a_rule(surface: SurfaceConfig) -> float:
+    """From the place after this one on, the list is the organic order of what is left."""
+    if surface.diversity is not None or surface.exploration is not None:
+        return math.inf
+    return max(surface.sponsored.positions) if surface.sponsored is not None else -1

@@ -30,7 +30,8 @@ from serendip.engine.answering import empty_answer, explanation_of, page_of
 from serendip.engine.cursor import offset_of
 from serendip.engine.generation import Generation, open_current
 from serendip.engine.pasts import Pasts
-from serendip.engine.pipeline import Result, run
+from serendip.engine.pipeline import run
+from serendip.engine.selection import Result
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.engine.surfaces import NOT_A_SURFACE, SurfaceConfig

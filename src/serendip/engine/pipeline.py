@@ -25,8 +25,6 @@ from serendip.engine.surfaces import SurfaceConfig
 from serendip.engine.values import values_of
 from serendip.errors import SerendipError
 
-__all__ = ["Result", "collect", "features_of", "run"]
-
 
 def run(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) -> list[Result]:
     """Answer queries of one surface; row b depends on query b only."""

@@ -93,11 +93,6 @@ class SurfaceConfig(Config):
             return "query"
         return "items" if self.task == "similar" and "items" in self.context else ""
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the list is the organic order."""
-        return self.diversity is None and self.exploration is None and self.sponsored is None
-
 
 _BEHAVIOUR = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
 _HOME = {**_BEHAVIOUR, "popularity": 100, "popularity-recent": 50, "new-items": 10}
