@@ -8,6 +8,7 @@ that names the file, the key and the value.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -48,11 +49,18 @@ def validate(model: type[ConfigT], values: dict[str, Any], origin: str) -> Confi
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             known = ", ".join(sorted(_known_keys(model, first["loc"])))
-            raise ConfigError(f"{origin}: unknown key `{key}`.", f"Known here: {known}.") from None
-        raise ConfigError(f"{origin}: `{key}` = {first['input']!r}: {first['msg']}.") from None
+            raise ConfigError(
+                f"{origin}: unknown key `{place}`.", f"Known here: {known}."
+            ) from None
+        if first["type"] == "missing":
+            raise ConfigError(f"{origin}: `{place}` is missing.") from None
+        # A whole table says nothing that the message does not.
+        value = "" if isinstance(first["input"], Mapping) else f" = {first['input']!r}"
+        told = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{origin}: `{place}`{value}: {told}.") from None
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
@@ -60,8 +68,13 @@ def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list
     current = model
     for part in location[:-1]:
         field = current.model_fields.get(str(part))
-        annotation = field.annotation if field else None
-        for one in get_args(annotation) or (annotation,):  # A table may be optional.
-            if isinstance(one, type) and issubclass(one, BaseModel):
-                current = one
+        current = next(_tables(field.annotation), current) if field else current
     return list(current.model_fields)
+
+
+def _tables(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Models inside an annotation: a table may be optional, or stand in a list or a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _tables(part)

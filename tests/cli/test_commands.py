@@ -310,3 +310,53 @@ def test_a_missing_file_given_to_init_is_no_matter_of_settings(tmp_path: Path) -
     assert done.returncode == 3
     assert "none.csv" in done.stderr
     assert "serendip.toml" not in done.stderr
+
+
+SURFACES = """
+[surfaces.bar]
+task = "search"
+filters = [{attribute = "genre", equals = "request"}]
+
+[surfaces.digest.send]
+k = 2
+min_items = 1
+min_value = %s
+"""
+
+
+def test_surfaces_of_the_settings_are_answered_by_the_command(shop: Path) -> None:
+    settings = shop / "serendip.toml"
+    settings.write_text(settings.read_text() + SURFACES % 0.0)
+    asked = ("--surface", "bar", "--query", "tale number 7", "--country", "comedy", "--json")
+    done = serendip("recommend", "-w", shop, *asked)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["surface"] == "bar"
+    assert answer["items"][0]["item_id"] == "i7"
+    assert {int(item["item_id"][1:]) % 3 for item in answer["items"]} == {1}
+    unknown = serendip("recommend", "-w", shop, "--surface", "shelf")
+    assert unknown.returncode == 6
+    assert "'shelf' is not configured" in unknown.stderr
+    assert "digest, bar" in unknown.stderr
+
+
+def test_a_digest_says_how_many_users_got_how_many(shop: Path) -> None:
+    settings = shop / "serendip.toml"
+    settings.write_text(settings.read_text() + SURFACES % 0.0)
+    asked = ("--batch", "--surface", "digest", "--out", shop / "digest.parquet")
+    done = serendip("recommend", "-w", shop, *asked)
+    assert done.returncode == 0, done.stderr
+    assert "90 rows for 45 users" in done.stdout
+    assert "   2 items: 45 users" in done.stdout
+    toml(shop, "min_value = 0.0", "min_value = 9.0")
+    none = serendip("recommend", "-w", shop, *asked)
+    assert "0 rows for 45 users" in none.stdout
+    assert "  no items: 45 users" in none.stdout
+
+
+def test_a_wrong_surface_in_the_settings_is_named_with_its_key(shop: Path) -> None:
+    settings = shop / "serendip.toml"
+    settings.write_text(settings.read_text() + '\n[surfaces.bar]\ntask = "serach"\n')
+    done = serendip("recommend", "-w", shop)
+    assert done.returncode == 2
+    assert "`surfaces.bar.task` = 'serach'" in done.stderr

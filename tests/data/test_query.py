@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.query import SURFACES, History, Query
+from serendip.data.query import History, Query
 
 
 def history(times):
@@ -48,16 +48,3 @@ def test_a_query_is_read_only_and_copies_carry_the_vector():
     assert query.text_vector is None
     assert np.isnan(query.time)
     assert not query.exclude.flags.writeable
-
-
-def test_the_surfaces_have_a_fixed_order():
-    assert SURFACES == (
-        "home",
-        "similar",
-        "search",
-        "cart",
-        "thank_you",
-        "ads",
-        "digest",
-        "suggest",
-    )

@@ -9,7 +9,7 @@ from wire_client import WireClient, error_of
 from serendip.data import Item
 
 ANSWER_KEYS = {"request_id", "generation", "surface", "items", "next", "degraded"}
-ITEM_KEYS = {"item_id", "title", "score", "parts", "reason"}
+ITEM_KEYS = {"item_id", "title", "score", "parts", "reason", "sponsored"}
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_metrics_count_by_route_pattern_and_never_by_path(client):
 def test_the_openapi_document_lists_every_route_and_its_parameters(client):
     paths = client.get("/openapi.json").json()["paths"]
     names = {part["name"] for part in paths["/v1/recommend"]["get"]["parameters"]}
-    assert names == {"surface", "user_id", "item_id", "k", "cursor", "q"}
+    assert names == {"surface", "user_id", "item_id", "k", "cursor", "q", "country"}
     assert set(paths["/v1/search"]) == {"get", "post"}
     assert "/v1/events" in paths
     assert "/like" not in paths

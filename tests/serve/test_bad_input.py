@@ -154,7 +154,8 @@ def test_an_unknown_parameter_is_refused_by_name(client):
 def test_an_unknown_surface_is_refused_with_the_known_ones(client):
     response = client.get("/v1/recommend", params={"surface": "shop"})
     assert response.status_code == 422
-    assert "'home'" in error_of(response)["message"]
+    assert "'shop'" in error_of(response)["message"]
+    assert "home" in error_of(response)["hint"]
 
 
 @pytest.mark.parametrize("cursor", ["x", "-1", "é", "9" * 1025])

@@ -26,6 +26,7 @@ def test_a_label_says_what_the_number_measures():
     assert number_label("transitions") == "Chosen next (score)"
     assert number_label("retriever relative") == "Unified model, distance to its best"
     assert stage_label("after seen") == "Not seen yet"
+    assert stage_label("after genres has Comedy") == "Where genres has Comedy"
 
 
 @pytest.mark.parametrize("name", ["margin", "from nowhere", "", "<b>"])

@@ -213,7 +213,7 @@ def test_text_of_the_catalogue_never_becomes_markup(payload):
 
 def test_items_that_vanish_while_a_page_is_made_are_left_out():
     class Vanishing(TinyEngine):
-        def similar(self, item_id, user_id="", k=10, cursor=""):
+        def similar(self, item_id, user_id="", k=10, cursor="", country=""):
             raise UnknownItemError(f"item {item_id!r} is gone.")
 
         def item(self, item_id):

@@ -6,9 +6,11 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
-from serendip.data import SURFACES, Event, Item
+from serendip.data import Event, Item
 from serendip.engine.answer import Answer, AnswerItem, Evidence, Explanation, Suggestion
+from serendip.engine.surfaces import DEFAULT_SURFACES, NOT_A_SURFACE
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
 
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Thriller")
@@ -53,7 +55,9 @@ class TinyEngine:
         self.is_closed = False
         self.catch_up()
 
-    def search(self, text: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
+    def search(
+        self, text: str, user_id: str = "", k: int = 10, cursor: str = "", country: str = ""
+    ) -> Answer:
         words = text.casefold().split()
         scores = {
             item.item_id: float(sum(word in _words(item) for word in words))
@@ -69,9 +73,11 @@ class TinyEngine:
         item_ids: Sequence[str] = (),
         k: int = 10,
         cursor: str = "",
+        text: str = "",
+        country: str = "",
     ) -> Answer:
-        if surface not in SURFACES:
-            raise UnsupportedError(f"surface {surface!r} is not configured.")
+        if self.needs(surface) == "query":
+            return self.search(text, user_id, k, cursor)
         context = [self._known(item_id) for item_id in item_ids]
         seen = [event.item_id for event in self._events if event.user_id == user_id]
         context += [self._items[item_id] for item_id in seen if item_id in self._items]
@@ -83,7 +89,16 @@ class TinyEngine:
         }
         return self._answer(surface, scores, "Shares genres with your history", k, cursor)
 
-    def similar(self, item_id: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
+    def needs(self, surface: str) -> Literal["", "query", "items"]:
+        if surface not in DEFAULT_SURFACES:
+            raise UnsupportedError(
+                f"surface {surface!r} is not configured.", f"Use one of: {list(DEFAULT_SURFACES)}."
+            )
+        return DEFAULT_SURFACES[surface].needs
+
+    def similar(
+        self, item_id: str, user_id: str = "", k: int = 10, cursor: str = "", country: str = ""
+    ) -> Answer:
         genres = set(_genres(self._known(item_id)))
         scores = {
             item.item_id: float(len(genres & set(_genres(item))))
@@ -109,7 +124,9 @@ class TinyEngine:
         user_id: str = "",
         text: str = "",
         item_ids: Sequence[str] = (),
+        country: str = "",
     ) -> Explanation:
+        self.needs(surface)
         item = self._known(item_id)
         anchors = [event.item_id for event in self.history(user_id)]
         evidence = [
@@ -123,6 +140,8 @@ class TinyEngine:
         return Explanation(item_id, tuple(evidence[:3]), parts, codes, trace, 0)
 
     def add_events(self, events: Sequence[Event]) -> int:
+        for surface in {event.surface for event in events} - {"", NOT_A_SURFACE}:
+            self.needs(surface)
         with self._lock:
             new = [e for e in events if not e.event_id or e.event_id not in self._event_ids]
             self._event_ids.update(event.event_id for event in new)

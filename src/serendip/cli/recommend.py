@@ -16,9 +16,13 @@ HELP = "Recommend for one user, or with --batch for every user into a Parquet fi
 
 def run(
     workspace: WorkspaceOption = Path(),
-    surface: Annotated[str, typer.Option(help="home, similar, cart, ...")] = "home",
+    surface: Annotated[
+        str, typer.Option(help="home, similar, cart, ... or one of your settings.")
+    ] = "home",
     user: Annotated[str, typer.Option(help="User id; empty = a new visitor.")] = "",
     item: Annotated[list[str] | None, typer.Option(help="Context item; repeatable.")] = None,
+    query: Annotated[str, typer.Option(help="Words, for a surface that searches.")] = "",
+    country: Annotated[str, typer.Option(help="Country of the request; empty = unknown.")] = "",
     k: Annotated[int, typer.Option("-k", help="Items per user.")] = 10,
     batch: Annotated[bool, typer.Option("--batch", help="All users, into --out.")] = False,
     out: Annotated[Path | None, typer.Option(help="Parquet file for --batch.")] = None,
@@ -31,8 +35,11 @@ def run(
             raise ConfigError("--batch needs a file.", "Add --out recs.parquet.")
         from serendip.workflow.batch import recommend_all
 
-        summary = recommend_all(workspace, surface, k, out, terminal.options().progress)
+        progress = terminal.options().progress
+        summary = recommend_all(workspace, surface, k, out, progress, country)
         terminal.say(f"{summary['rows']:,} rows for {summary['users']:,} users in {out}")
+        for count, users in summary["users_by_items"].items():
+            terminal.say(f"  {int(count) or 'no':>4} items: {users:,} users")
         terminal.result(summary)
         return
     from dataclasses import asdict
@@ -40,10 +47,11 @@ def run(
     from serendip.engine.engine import Engine
 
     engine = Engine.open(workspace)
-    answer = engine.recommend(surface, user, item or [], k)
+    answer = engine.recommend(surface, user, item or [], k, text=query, country=country)
     for place, one in enumerate(answer.items, 1):
         shown = engine.item(one.item_id)
         title = shown.title if shown else ""
-        terminal.say(f"{place:3}  {title or one.item_id:<44} {one.score:8.4f}  {one.reason}")
+        reason = f"Sponsored. {one.reason}" if one.sponsored else one.reason
+        terminal.say(f"{place:3}  {title or one.item_id:<44} {one.score:8.4f}  {reason}")
     terminal.result(asdict(answer))
     engine.close()

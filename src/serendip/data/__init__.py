@@ -4,12 +4,11 @@ from serendip.data.dataset import Dataset, EventLog, ItemFeatures, QueryExamples
 from serendip.data.event import ActionRules, Event
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList
-from serendip.data.query import SURFACES, History, Query, Surface
+from serendip.data.query import History, Query, Surface
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
 
 __all__ = [
-    "SURFACES",
     "ActionRules",
     "Catalogue",
     "Codebooks",

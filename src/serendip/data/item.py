@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from serendip.data.arrays import TimeArray
+from serendip.data.attributes import AttributeColumn
 from serendip.data.vocabulary import Vocabulary
 
 Attribute: TypeAlias = str | float | tuple[str, ...]
@@ -49,7 +50,7 @@ class Item:
 class Catalogue:
     """Items by number, with their ids and the Unix seconds (N,) from which they may be shown."""
 
-    __slots__ = ("available_from", "items", "vocabulary")
+    __slots__ = ("_columns", "available_from", "items", "vocabulary")
 
     def __init__(self, items: Iterable[Item]) -> None:
         self.items: tuple[Item, ...] = tuple(items)
@@ -61,6 +62,7 @@ class Catalogue:
             ),
             dtype=np.float64,
         )
+        self._columns: dict[str, AttributeColumn] = {}
 
     def __len__(self) -> int:
         return len(self.items)
@@ -78,6 +80,14 @@ class Catalogue:
         for number, item in zip(numbers, items, strict=True):
             changed[number] = item
         return Catalogue(changed)
+
+    def column(self, name: str) -> AttributeColumn:
+        """One attribute of all items, made on first use."""
+        if name not in self._columns:
+            self._columns[name] = AttributeColumn.of(
+                item.attributes.get(name) for item in self.items
+            )
+        return self._columns[name]
 
     def texts(self, fields: Sequence[str]) -> list[str]:
         """``Item.text`` of every item, by number."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
 
 Surface = Literal["home", "similar", "search", "cart", "thank_you", "ads", "digest", "suggest"]
-SURFACES: tuple[Surface, ...] = get_args(Surface)
+"""Kinds of requests that models know; what a surface is called and how it is answered is the
+engine's business."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +76,8 @@ class Query:
     """One request.
 
     Args:
-        surface: where the answer will be shown.
+        surface: what kind of request it is, as models know it; the engine gives the task of the
+            surface that was asked for.
         text: what was typed; empty where nothing was.
         text_vector: (D,) unit vector of ``text``; None where there is no text.
         user_id: external id, for logs and traces; empty for an unknown visitor.
@@ -83,6 +85,7 @@ class Query:
         source_items: (S,) int32 items in context: the one looked at, the cart.
         exclude: (E,) int32 items that must not be answered, beside those that a filter removes.
         time: Unix seconds of the request; NaN where it does not matter.
+        country: where the request comes from, in the words of the items; empty = unknown.
     """
 
     surface: Surface = "home"
@@ -93,6 +96,7 @@ class Query:
     source_items: IntArray = field(default_factory=lambda: NO_ITEMS)
     exclude: IntArray = field(default_factory=lambda: NO_ITEMS)
     time: float = math.nan
+    country: str = ""
 
     def with_text_vector(self, vector: FloatArray) -> Query:
         """A copy that carries the encoded text."""

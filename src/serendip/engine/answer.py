@@ -12,15 +12,18 @@ class AnswerItem:
 
     Args:
         item_id: external id.
-        score: final value, higher is better; comparable within one answer only.
+        score: final value, higher is better; comparable within one answer only. Of a sponsored
+            item it is bid x P(action), and what it is worth to the user is a part.
         parts: named numbers that the score came from.
         reason: one sentence for people, made from evidence; empty where there is none.
+        sponsored: it stands here because the place was bought; to be marked where it is shown.
     """
 
     item_id: str
     score: float
     parts: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
+    sponsored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Answer:
         request_id: to be sent back with events.
         generation: name of the artefacts that answered.
         surface: the surface asked for.
-        items: best first.
+        items: in the order in which they are to be shown.
         next: cursor of the following page; empty at the end.
         degraded: names of stages that failed or were skipped; empty when all is well.
     """

@@ -7,44 +7,38 @@ gone at once. Nothing here trains.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
-import uuid
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from serendip.content.encoder import TextEncoder
-from serendip.content.features import encode_new, encode_words, reads_alike
+from serendip.content.features import encode_words
 from serendip.content.names import group_name
 from serendip.content.text import open_encoder
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
-from serendip.data.dataset import ItemFeatures
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.data.query import History, Query, Surface
-from serendip.data.semantic_ids import code_name
+from serendip.data.query import History, Query
 from serendip.data.store import Store
-from serendip.engine.answer import Answer, AnswerItem, Explanation, Suggestion
-from serendip.engine.batch import Batch, Candidates
-from serendip.engine.cursor import cursor_of, offset_of
-from serendip.engine.explain import Explainer
-from serendip.engine.feature_names import FEATURES
-from serendip.engine.features import feature_matrix
+from serendip.engine.answer import Answer, Explanation, Suggestion
+from serendip.engine.answering import empty_answer, explanation_of, page_of
+from serendip.engine.cursor import offset_of
 from serendip.engine.generation import Generation, open_current
 from serendip.engine.pasts import Pasts
-from serendip.engine.pipeline import Result, run
+from serendip.engine.pipeline import run
+from serendip.engine.selection import Result
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import SurfaceConfig
+from serendip.engine.surfaces import NOT_A_SURFACE, SurfaceConfig
+from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
 from serendip.search.analysis import normalise
-
-_WORDS = ("title match", "bm25")
 
 
 class Engine:
@@ -65,6 +59,8 @@ class Engine:
         self._encoder = encoder
         self._store = store
         self._pasts = Pasts(store, settings.actions)
+        self._surfaces = settings.all_surfaces()
+        self._updater = Updater(encoder, settings.content)
         self._writing = threading.Lock()
         self._encode_text = lru_cache(maxsize=4096)(self._encode_uncached)
         self._item_version = int(generation.manifest["item_version"])
@@ -98,17 +94,16 @@ class Engine:
             if version == self._item_version:
                 return
             items = self._store.items_after(self._item_version)
-            state = self._state_with(items, self._state) if items else self._state
+            state = self._updater.state_with(items, self._state) if items else self._state
             numbers = state.catalogue.vocabulary.numbers(self._store.deleted_ids())
             self._state = state.with_hidden(numbers[numbers >= 0])
             self._item_version = version
 
-    def search(self, text: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
+    def search(
+        self, text: str, user_id: str = "", k: int = 10, cursor: str = "", country: str = ""
+    ) -> Answer:
         """Find items by words, ranked for the user where one is given; no words find nothing."""
-        if not normalise(text):
-            return Answer(uuid.uuid4().hex, self.generation, "search", ())
-        state = self._state
-        return self._answer(self._query(state, "search", user_id, text), state, k, cursor)
+        return self.recommend("search", user_id, (), k, cursor, text, country)
 
     def recommend(
         self,
@@ -117,15 +112,42 @@ class Engine:
         item_ids: Sequence[str] = (),
         k: int = 10,
         cursor: str = "",
+        text: str = "",
+        country: str = "",
     ) -> Answer:
-        """Recommend for a surface; ``item_ids`` is the context (item looked at, cart)."""
-        state = self._state
-        query = self._query(state, surface, user_id, item_ids=item_ids)
-        return self._answer(query, state, k, cursor)
+        """Answer any surface.
 
-    def similar(self, item_id: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
+        Args:
+            surface: a name of the settings or a built-in one.
+            user_id: who asks; empty for an unknown visitor.
+            item_ids: the item looked at, the cart.
+            k: so many items.
+            cursor: ``next`` of the answer before.
+            text: what was typed; a surface that searches finds nothing without words.
+            country: where the request comes from, in the words of the items.
+        """
+        if k < 1:
+            raise DataError(f"k = {k}.", "Ask for 1 item or more.")
+        config, offset, state = self._surface(surface), offset_of(cursor), self._state
+        query = self._query(state, config, user_id, text, item_ids, country)
+        if config.needs == "query" and not normalise(text):
+            return empty_answer(self.generation, surface)
+        result = run([query], config, state)[0]
+        return page_of(result, state, self.generation, surface, offset, k)
+
+    def similar(
+        self, item_id: str, user_id: str = "", k: int = 10, cursor: str = "", country: str = ""
+    ) -> Answer:
         """Items similar to one item."""
-        return self.recommend("similar", user_id, [item_id], k, cursor)
+        return self.recommend("similar", user_id, [item_id], k, cursor, "", country)
+
+    def needs(self, surface: str) -> Literal["", "query", "items"]:
+        """What requests of a surface must have: words, or items to be like; empty = neither.
+
+        Raises:
+            UnsupportedError: no surface is called so; the hint has those that are.
+        """
+        return self._surface(surface).needs
 
     def suggest(self, text: str, user_id: str = "", k: int = 8) -> list[Suggestion]:
         """Queries worth typing, each of which finds something."""
@@ -146,34 +168,25 @@ class Engine:
         user_id: str = "",
         text: str = "",
         item_ids: Sequence[str] = (),
+        country: str = "",
     ) -> Explanation:
         """Why an item is, or is not, in the answer to this request."""
-        state = self._state
+        state, config = self._state, self._surface(surface)
         item = self._number(item_id, state)
-        query = self._query(state, surface, user_id, text, item_ids)
-        result = run([query], self._surface(surface), state)[0]
-        places = np.flatnonzero(result.items.item_nums == item)
-        if len(places):
-            features = np.array([result.items.fields[name][places[0]] for name in FEATURES])
-        else:
-            features = self._features_of(query, item, state)
-        parts = _finite_parts(features)
-        explainer = Explainer(state, result.query, np.array([item], np.int32))
-        return Explanation(
-            item_id,
-            tuple(explainer.evidence(*([parts.get(name, math.nan)] for name in _WORDS))[0]),
-            parts,
-            code_name(state.features.codes[item]),
-            result.trace,
-            int(places[0]) if len(places) else None,
-        )
+        query = self._query(state, config, user_id, text, item_ids, country)
+        return explanation_of(run([query], config, state)[0], query, item, config, state)
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are in the user's history from the next request on.
 
         Returns:
             how many were new (an ``event_id`` sent again is not).
+
+        Raises:
+            UnsupportedError: one names a surface that there is not; then none is stored.
         """
+        for surface in {event.surface for event in events} - {"", NOT_A_SURFACE}:
+            self._surface(surface)
         return self._store.put_events(events)
 
     def add_items(self, items: Sequence[Item]) -> int:
@@ -181,7 +194,7 @@ class Engine:
         unique = list({item.item_id: item for item in items}.values())
         with self._writing:
             count = self._store.put_items(unique)
-            self._state = self._state_with(unique, self._state)
+            self._state = self._updater.state_with(unique, self._state)
         return count
 
     def delete_item(self, item_id: str) -> bool:
@@ -230,10 +243,10 @@ class Engine:
             "published": str(self._manifest["created"]),
         }
 
-    def queries(self, surface: Surface, user_ids: Sequence[str]) -> list[Query]:
+    def queries(self, surface: str, user_ids: Sequence[str], country: str = "") -> list[Query]:
         """One query per user, for batch jobs."""
-        state = self._state
-        return [self._query(state, surface, user_id) for user_id in user_ids]
+        state, config = self._state, self._surface(surface)
+        return [self._query(state, config, user_id, country=country) for user_id in user_ids]
 
     def run(self, queries: Sequence[Query], surface: str) -> list[Result]:
         """Answer many queries of one surface without wording reasons; for batch jobs."""
@@ -243,58 +256,36 @@ class Engine:
         """External ids of numbers that ``run`` returned."""
         return self._state.catalogue.vocabulary.ids_of(item_nums)
 
-    def _answer(self, query: Query, state: EngineState, k: int, cursor: str) -> Answer:
-        if k < 1:
-            raise DataError(f"k = {k}.", "Ask for 1 item or more.")
-        offset = offset_of(cursor)
-        result = run([query], self._surface(query.surface), state)[0]
-        page = result.items.take(np.arange(offset, min(offset + k, len(result.items))))
-        words = (page.fields[name].tolist() for name in _WORDS)
-        reasons = Explainer(state, result.query, page.item_nums).reasons(*words)
-        items = []
-        for row, item in enumerate(page.item_nums):
-            parts = _finite_parts(np.array([page.fields[name][row] for name in FEATURES]))
-            item_id = state.catalogue[int(item)].item_id
-            items.append(AnswerItem(item_id, float(page.scores[row]), parts, reasons[row]))
-        following = cursor_of(offset + k) if offset + k < len(result.items) else ""
-        return Answer(
-            uuid.uuid4().hex,
-            self.generation,
-            query.surface,
-            tuple(items),
-            following,
-            result.degraded,
-        )
-
     def _query(
         self,
         state: EngineState,
-        surface: str,
+        surface: SurfaceConfig,
         user_id: str = "",
         text: str = "",
         item_ids: Sequence[str] = (),
+        country: str = "",
     ) -> Query:
         """Ids to numbers of one state, text to a vector, the user's whole past."""
-        self._surface(surface)
         vocabulary = state.catalogue.vocabulary
         sources = [self._number(item_id, state) for item_id in item_ids]
         return Query(
-            surface=surface,  # type: ignore[arg-type]
+            surface=surface.task,
             text=text,
             text_vector=self._encode_text(text) if text.strip() else None,
             user_id=user_id,
             history=self._pasts.history(user_id, vocabulary) if user_id else History(),
             source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
             time=time.time(),
+            country=country,
         )
 
     def _surface(self, name: str) -> SurfaceConfig:
-        surfaces = self.settings.all_surfaces()
-        if name not in surfaces:
+        if name not in self._surfaces:
             raise UnsupportedError(
-                f"surface {name!r} is not configured.", f"Use one of: {', '.join(surfaces)}."
+                f"surface {name[:80]!r} is not configured.",
+                f"Use one of: {', '.join(self._surfaces)}.",
             )
-        return surfaces[name]
+        return self._surfaces[name]
 
     def _number(self, item_id: str, state: EngineState) -> int:
         number = state.catalogue.vocabulary.number(item_id)
@@ -304,52 +295,7 @@ class Engine:
             )
         return number
 
-    def _features_of(self, query: Query, item: int, state: EngineState) -> FloatArray:
-        allowed = np.ones((1, state.num_items), dtype=np.bool_)
-        batch = Batch.of([query], self._surface(query.surface), state, allowed)
-        row = Candidates(np.zeros(1, np.int32), np.array([item], np.int32))
-        features: FloatArray = feature_matrix(batch, row)[0]
-        return features
-
     def _encode_uncached(self, text: str) -> FloatArray:
         vectors = self._encoder.encode([text])
         vector: FloatArray = encode_words([text], vectors, self._state.fusion)[0]
         return vector
-
-    def _state_with(self, items: Sequence[Item], state: EngineState) -> EngineState:
-        """New items appended, known ones replaced in place; deleted ones come back."""
-        vocabulary = state.catalogue.vocabulary
-        known = [item for item in items if item.item_id in vocabulary]
-        fresh = [item for item in items if item.item_id not in vocabulary]
-        fields = self.settings.content.fields
-        if known:
-            numbers = vocabulary.numbers(item.item_id for item in known)
-            features = self._features_again(numbers, known, state)
-            state = state.with_changed_items(numbers, known, features).with_hidden(numbers, False)
-        if fresh:
-            features = encode_new(fresh, self._encoder, state.codebooks, fields, state.fusion)
-            state = state.with_items(fresh, features)
-        return state
-
-    def _features_again(
-        self, numbers: IntArray, items: Sequence[Item], state: EngineState
-    ) -> ItemFeatures:
-        """Features of known items posted again; those that name the same files keep theirs.
-
-        Without that, a new price would cost an item its picture until the next training.
-        """
-        content = self.settings.content
-        new = encode_new(items, self._encoder, state.codebooks, content.fields, state.fusion)
-        if not state.fusion.blocks:
-            return new
-        before = [state.catalogue[int(number)] for number in numbers]
-        same = reads_alike(before, items, (*content.fields, *content.media_fields))
-        return new.with_rows(same, state.features.rows(numbers[same]))
-
-
-def _finite_parts(features: FloatArray) -> dict[str, float]:
-    return {
-        name: round(float(value), 5)
-        for name, value in zip(FEATURES, features, strict=True)
-        if math.isfinite(value)
-    }

@@ -13,6 +13,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray
 from serendip.data.query import Query
+from serendip.engine.attribute_filter import AttributeFilter
 from serendip.engine.state import EngineState
 from serendip.engine.surfaces import SurfaceConfig
 
@@ -75,7 +76,23 @@ class NotInContext:
         return mask
 
 
+class ByAttribute:
+    """Removes items that a test of the settings does not keep."""
+
+    def __init__(self, config: AttributeFilter) -> None:
+        self.name = config.name
+        self._config = config
+
+    def keep(self, query: Query, state: EngineState) -> BoolArray:
+        """What the test keeps; everything where the request does not say what is compared."""
+        kept = self._config.keep(query, state.catalogue)
+        return np.ones(state.num_items, dtype=np.bool_) if kept is None else kept
+
+
+ALWAYS: tuple[Filter, ...] = (NotDeleted(), Available(), NotInContext())
+"""Filters of every surface; they read the whole request, whatever the surface reads."""
+
+
 def filters_of(surface: SurfaceConfig) -> tuple[Filter, ...]:
-    """The filters of a surface, in order."""
-    always: tuple[Filter, ...] = (NotDeleted(), Available(), NotInContext())
-    return (*always, NotSeen()) if surface.hide_seen else always
+    """The filters that a surface names, in order."""
+    return tuple(NotSeen() if one == "seen" else ByAttribute(one) for one in surface.filters)

@@ -6,15 +6,18 @@ A missing table has its defaults, an unknown key is an error.
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import Field, ValidationInfo, field_validator
 
 from serendip.config import Config
 from serendip.content.modalities import ContentConfig
 from serendip.content.semantic_ids import ResidualKMeansConfig
 from serendip.data.event import ActionRules
-from serendip.data.query import Surface
 from serendip.data.readers import EventsConfig, ItemsConfig
-from serendip.engine.surfaces import DEFAULT_SURFACES, SurfaceConfig
+from serendip.engine.sources import OWN_SOURCES
+from serendip.engine.surfaces import DEFAULT_SURFACES, SurfaceConfig, completed
 from serendip.models import model_class
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarityConfig
@@ -100,9 +103,35 @@ class Settings(Config):
     evaluation: EvaluationConfig = EvaluationConfig()
     """The report."""
 
-    surfaces: dict[Surface, SurfaceConfig] = Field(default_factory=dict)
-    """Surfaces that differ from the defaults."""
+    surfaces: dict[str, SurfaceConfig] = Field(default_factory=dict)
+    """Surfaces that differ from the defaults, and further ones."""
+
+    @field_validator("surfaces", mode="before")
+    @classmethod
+    def _complete(cls, tables: Any) -> Any:
+        return completed(tables) if isinstance(tables, Mapping) else tables
+
+    @field_validator("surfaces")
+    @classmethod
+    def _known_names(
+        cls, surfaces: dict[str, SurfaceConfig], info: ValidationInfo
+    ) -> dict[str, SurfaceConfig]:
+        """Sources and actions are those that exist."""
+        models = [name.replace("_", "-") for name in ModelsConfig.model_fields]
+        ranker = info.data.get("ranker", RankerConfig())
+        for name, one in surfaces.items():
+            _require_known(f"{name}.sources", one.sources, (*models, *OWN_SOURCES))
+            _require_known(f"{name}.action_weights", one.action_weights, ranker.actions)
+            paid = [one.sponsored.action] if one.sponsored else []
+            _require_known(f"{name}.sponsored.action", paid, ranker.actions)
+        return surfaces
 
     def all_surfaces(self) -> dict[str, SurfaceConfig]:
         """Surface name -> how it is answered, defaults included."""
-        return {str(name): one for name, one in {**DEFAULT_SURFACES, **self.surfaces}.items()}
+        return {**DEFAULT_SURFACES, **self.surfaces}
+
+
+def _require_known(place: str, names: Iterable[str], known: Sequence[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{place} names {name!r}; known are {', '.join(known)}")

@@ -1,7 +1,8 @@
-"""Sources propose candidates: one per recommender, one for words, one for new items."""
+"""Sources propose candidates: one per recommender, for words, for new and for sponsored items."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from serendip.data.item_list import ItemList
 from serendip.data.top_k import top_k
 from serendip.engine.batch import Batch
+from serendip.engine.sponsored import SOURCE, has_bid
 
 
 class Source(Protocol):
@@ -72,7 +74,25 @@ class WordSource:
         return batch.hits
 
 
+class SponsoredSource:
+    """Items with a bid that fit the request best, by the unified retriever."""
+
+    name = SOURCE
+
+    def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
+        """Best first by likeness: what a bid earns is decided when the places are sold."""
+        assert batch.surface.sponsored is not None
+        bidding = has_bid(batch.state.catalogue, batch.surface.sponsored.bid)
+        masked = np.where(batch.allowed & bidding, batch.scores("retriever"), -np.inf)
+        return [top_k(row, quota) for row in masked]
+
+
+OWN_SOURCES: Mapping[str, Source] = {
+    one.name: one for one in (WordSource(), NewItemSource(), SponsoredSource())
+}
+"""Sources that are no recommender."""
+
+
 def source_named(name: str) -> Source:
-    """``words``, ``new-items``, or the recommender of that name."""
-    own: dict[str, Source] = {WordSource.name: WordSource(), NewItemSource.name: NewItemSource()}
-    return own.get(name) or ModelSource(name)
+    """One of ``OWN_SOURCES``, or the recommender of that name."""
+    return OWN_SOURCES.get(name) or ModelSource(name)

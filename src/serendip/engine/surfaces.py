@@ -1,33 +1,57 @@
-"""Surfaces are configuration: which sources, which filters, which weights - never code.
+"""Surfaces are configuration: what is read, who proposes, what is left out, how it is arranged.
 
-A surface names its task (what the ranker is told), the candidate sources with their quotas, and
-how actions are weighed. ``[surfaces.<name>]`` in ``serendip.toml`` replaces a default below.
+``[surfaces.<name>]`` in ``serendip.toml`` changes a surface below or adds one of any other name;
+neither needs code. Keys that a table leaves out are those of the surface of that name, else of the
+one that its task is named after.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Discriminator, Field, NonNegativeFloat, PositiveInt, Tag, model_validator
 
 from serendip.config import Config
-from serendip.data.query import Surface
+from serendip.engine.attribute_filter import AttributeFilter
+from serendip.engine.diversity import DiversityConfig
+from serendip.engine.exploration import ExplorationConfig
+from serendip.engine.sending import SendConfig
+from serendip.engine.sponsored import SOURCE, SponsoredConfig
 
 Task = Literal["home", "similar", "search"]
 TASKS: tuple[Task, ...] = ("home", "similar", "search")
 
+ContextPart = Literal["user", "query", "items", "country", "time"]
+CONTEXT: tuple[ContextPart, ...] = ("user", "query", "items", "country", "time")
+
+NamedFilter = Annotated[
+    Annotated[Literal["seen"], Tag("name")] | Annotated[AttributeFilter, Tag("attribute")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "attribute"),
+]
+
+NOT_A_SURFACE = "suggest"
+"""What answers with queries: events may happen there, items are not shown."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
+
 
 class SurfaceConfig(Config):
-    """How one surface is answered."""
+    """``[surfaces.<name>]``: how one surface is answered."""
 
     task: Task
-    """What the ranker is told; several surfaces may share one."""
+    """What the models are told; several surfaces may share one."""
+
+    context: tuple[ContextPart, ...] = CONTEXT
+    """What is read of a request; a surface without "user" answers everybody the same."""
 
     sources: dict[str, PositiveInt]
     """Source name -> at most this many candidates."""
 
-    hide_seen: bool = True
-    """Leave out what the user already interacted with."""
+    filters: tuple[NamedFilter, ...] = ("seen",)
+    """What is left out beside deleted items, those whose time has not come and those in the
+    request: "seen" = what the user already interacted with, or tests of attributes."""
 
     action_weights: dict[str, float] = Field(default={"interact": 1.0, "like": 1.0})
     """Value of a candidate = sum over actions of weight x P(action)."""
@@ -39,26 +63,92 @@ class SurfaceConfig(Config):
     pin_exact_titles: bool = False
     """Put items whose title is what was typed before everything else."""
 
+    diversity: DiversityConfig | None = None
+    """At most so many items of one group in a stretch of the list; no limit without the table."""
+
+    exploration: ExplorationConfig | None = None
+    """Places for items about which little is known; none without the table."""
+
+    sponsored: SponsoredConfig | None = None
+    """Places that can be bought; none without the table."""
+
+    send: SendConfig | None = None
+    """What is worth sending; without the table everything is answered, best first."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for one in self.filters:
+            if one != "seen" and one.reads_request and "country" not in self.context:
+                raise ValueError(
+                    f"the filter `{one.name}` reads the country, and context does not name it"
+                )
+        if SOURCE in self.sources and self.sponsored is None:
+            raise ValueError(f"the source {SOURCE!r} needs a table `sponsored`")
+        return self
+
+    @property
+    def needs(self) -> Literal["", "query", "items"]:
+        """What a request must have: words to search for, items to be like; empty = neither."""
+        if self.task == "search" and "query" in self.context:
+            return "query"
+        return "items" if self.task == "similar" and "items" in self.context else ""
+
 
 _BEHAVIOUR = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
+_HOME = {**_BEHAVIOUR, "popularity": 100, "popularity-recent": 50, "new-items": 10}
+_BASKET = {**_BEHAVIOUR, "popularity": 20}
+_NO_QUERY: tuple[ContextPart, ...] = ("user", "items", "country", "time")
 
-DEFAULT_SURFACES: dict[Surface, SurfaceConfig] = {
-    "home": SurfaceConfig(
-        task="home",
-        sources={**_BEHAVIOUR, "popularity": 100, "popularity-recent": 50, "new-items": 10},
-    ),
+DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
+    "home": SurfaceConfig(task="home", context=_NO_QUERY, sources=_HOME),
     "similar": SurfaceConfig(
         task="similar",
+        context=_NO_QUERY,
         sources={**_BEHAVIOUR, "content": 100},
-        hide_seen=False,
+        filters=(),
         popularity_discount=1.0,
     ),
     "search": SurfaceConfig(
         task="search",
+        context=("user", "query", "country", "time"),
         sources={"words": 200, "retriever": 50},
-        hide_seen=False,
+        filters=(),
         pin_exact_titles=True,
     ),
-    "cart": SurfaceConfig(task="similar", sources={**_BEHAVIOUR, "popularity": 20}),
-    "thank_you": SurfaceConfig(task="similar", sources={**_BEHAVIOUR, "popularity": 20}),
+    "cart": SurfaceConfig(task="similar", context=_NO_QUERY, sources=_BASKET),
+    "thank_you": SurfaceConfig(task="similar", context=_NO_QUERY, sources=_BASKET),
+    "ads": SurfaceConfig(
+        task="home",
+        context=_NO_QUERY,
+        sources={**_HOME, SOURCE: 100},
+        sponsored=SponsoredConfig(),
+    ),
+    "digest": SurfaceConfig(
+        task="home",
+        context=("user", "country", "time"),
+        sources=_HOME,
+        action_weights={"interact": 1.0},
+        send=SendConfig(),
+    ),
 }
+
+
+def completed(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of a settings file, with the keys that they leave out.
+
+    Raises:
+        ValueError: a name is none that a surface can have.
+    """
+    result: dict[str, Any] = {}
+    for name, table in tables.items():
+        if not _NAME.fullmatch(name) or name == NOT_A_SURFACE:
+            raise ValueError(
+                f"a surface cannot be called {name!r}: use up to 40 of a-z, 0-9, _ and -, a letter "
+                f"first, and not {NOT_A_SURFACE!r}"
+            )
+        if isinstance(table, Mapping):
+            base = DEFAULT_SURFACES.get(name) or DEFAULT_SURFACES.get(str(table.get("task")))
+            result[name] = {**dict(base or ()), **table}
+        else:
+            result[name] = table
+    return result

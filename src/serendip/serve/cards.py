@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
@@ -47,6 +47,7 @@ class Card:
         request_id: the answer it belongs to; empty outside of an answer.
         surface: the surface it is shown on.
         position: 0-based place in the answer.
+        is_sponsored: the place was bought.
     """
 
     item_id: str
@@ -60,6 +61,7 @@ class Card:
     request_id: str = ""
     surface: str = ""
     position: int = 0
+    is_sponsored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,8 @@ def cards_of(engine: Engine, answer: Answer, context: Context, first: int = 0) -
     for position, entry in enumerate(answer.items, start=first):
         item = engine.item(entry.item_id)
         if item is not None:
-            found.append(card_of(engine, item, context, entry.reason, answer.request_id, position))
+            card = card_of(engine, item, context, entry.reason, answer.request_id, position)
+            found.append(replace(card, is_sponsored=entry.sponsored))
     return found
 
 

@@ -6,7 +6,7 @@ The engine of ``serendip.engine`` fulfils it; tests use a small one that lives i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from serendip.data import Event, Item
 from serendip.engine.answer import Answer, Explanation, Suggestion
@@ -20,7 +20,9 @@ class Engine(Protocol):
         """Name of the generation that answers, ``gen-3``."""
         ...
 
-    def search(self, text: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
+    def search(
+        self, text: str, user_id: str = "", k: int = 10, cursor: str = "", country: str = ""
+    ) -> Answer:
         """Items that match ``text``, best first."""
         ...
 
@@ -31,11 +33,27 @@ class Engine(Protocol):
         item_ids: Sequence[str] = (),
         k: int = 10,
         cursor: str = "",
+        text: str = "",
+        country: str = "",
     ) -> Answer:
-        """Items for a surface, in the context of ``item_ids``, best first."""
+        """Items for a surface, in the context of ``item_ids`` and ``text``, in order.
+
+        Raises:
+            UnsupportedError: no surface is called so; the hint has those that are.
+        """
         ...
 
-    def similar(self, item_id: str, user_id: str = "", k: int = 10, cursor: str = "") -> Answer:
+    def needs(self, surface: str) -> Literal["", "query", "items"]:
+        """What requests of a surface must have.
+
+        Raises:
+            UnsupportedError: no surface is called so; the hint has those that are.
+        """
+        ...
+
+    def similar(
+        self, item_id: str, user_id: str = "", k: int = 10, cursor: str = "", country: str = ""
+    ) -> Answer:
         """Items like one item.
 
         Raises:
@@ -54,16 +72,22 @@ class Engine(Protocol):
         user_id: str = "",
         text: str = "",
         item_ids: Sequence[str] = (),
+        country: str = "",
     ) -> Explanation:
         """Why an item would be shown to this request.
 
         Raises:
             UnknownItemError: the item is not in the catalogue.
+            UnsupportedError: no surface is called so; the hint has those that are.
         """
         ...
 
     def add_events(self, events: Sequence[Event]) -> int:
-        """Store events; durable when it returns. The number of new ones."""
+        """Store events; durable when it returns. The number of new ones.
+
+        Raises:
+            UnsupportedError: one names a surface that there is not; then none is stored.
+        """
         ...
 
     def add_items(self, items: Sequence[Item]) -> int:

@@ -22,6 +22,9 @@ _NUMBERS = {
     "mean code match": "Levels shared on average",
     "log history length": "Length of the history (log)",
     "liked share": "Share of likes in the history",
+    "explored": "Shown to learn about it",
+    "bid": "Bid",
+    "organic value": "Worth without the bid",
 }
 
 _STAGES = {
@@ -31,6 +34,11 @@ _STAGES = {
     "after seen": "Not seen yet",
     "after context": "Not the item itself",
     "candidates": "Candidates, each once",
+    "good enough": "Good enough to be sent",
+    "to be sent": "To be sent",
+    "moved by diversity": "Waited for others of their group",
+    "explored": "Shown to learn about them",
+    "sponsored": "Places that were bought",
 }
 
 _SOURCES = {
@@ -42,6 +50,7 @@ _SOURCES = {
     "popularity": "popularity",
     "popularity-recent": "popularity of late",
     "new-items": "new items",
+    "sponsored": "items with a bid",
 }
 
 
@@ -55,4 +64,6 @@ def stage_label(name: str) -> str:
     source = name.removeprefix("from ")
     if source != name and source in _SOURCES:
         return f"From {_SOURCES[source]}"
+    if name.startswith("after ") and name not in _STAGES:
+        return f"Where {name.removeprefix('after ')}"
     return _STAGES.get(name, name)

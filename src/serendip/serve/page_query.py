@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from serendip.data import Surface
 from serendip.errors import DataError
 from serendip.serve import fields
 
@@ -33,7 +32,7 @@ class PageQuery(fields.Wire):
     item_id: fields.OptionalId = ""
     """The item that is explained or liked."""
 
-    surface: Surface = "home"
+    surface: fields.Id = "home"
     """Where it was shown."""
 
     source: fields.OptionalId = ""

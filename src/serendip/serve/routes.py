@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from serendip.engine.answer import Answer
 from serendip.errors import UnknownItemError
 from serendip.serve import fields, wire, wire_rows, written
 from serendip.serve.engine_api import Engine
@@ -79,29 +80,37 @@ class Routes:
         """Items that match what was typed, best first."""
         asked = await _read(request, wire.SearchQuery)
         return await self._answer(
-            lambda engine: engine.search(asked.q, asked.user_id, asked.k, asked.cursor)
+            lambda engine: engine.search(
+                asked.q, asked.user_id, asked.k, asked.cursor, asked.country
+            )
         )
 
     async def recommend(self, request: Request) -> Response:
         """Items for a surface, best first."""
         asked = await _read(request, wire.RecommendQuery)
-        asked.require_context()
-        if asked.surface == "search":
-            return await self._answer(
-                lambda engine: engine.search(asked.q, asked.user_id, asked.k, asked.cursor)
+
+        def call(engine: Engine) -> Answer:
+            asked.require_context(engine.needs(asked.surface))
+            return engine.recommend(
+                asked.surface,
+                asked.user_id,
+                asked.item_id,
+                asked.k,
+                asked.cursor,
+                asked.q,
+                asked.country,
             )
-        return await self._answer(
-            lambda engine: engine.recommend(
-                asked.surface, asked.user_id, asked.item_id, asked.k, asked.cursor
-            )
-        )
+
+        return await self._answer(call)
 
     async def similar(self, request: Request) -> Response:
         """Items like one item, best first."""
         item_id = _path_id(request, "item_id")
         asked = await _read(request, wire.SimilarQuery)
         return await self._answer(
-            lambda engine: engine.similar(item_id, asked.user_id, asked.k, asked.cursor)
+            lambda engine: engine.similar(
+                item_id, asked.user_id, asked.k, asked.cursor, asked.country
+            )
         )
 
     async def suggest(self, request: Request) -> Response:
@@ -116,14 +125,19 @@ class Routes:
     async def explain(self, request: Request) -> Response:
         """Why an item would be shown: evidence, numbers, stages."""
         asked = await _read(request, wire.ExplainQuery)
-        return await self._json(
-            lambda engine: written.explanation(
-                engine.explain(
-                    asked.item_id, asked.surface, asked.user_id, asked.q, asked.source_item_id
-                ),
-                engine.generation,
+
+        def call(engine: Engine) -> dict[str, Any]:
+            told = engine.explain(
+                asked.item_id,
+                asked.surface,
+                asked.user_id,
+                asked.q,
+                asked.source_item_id,
+                asked.country,
             )
-        )
+            return written.explanation(told, engine.generation)
+
+        return await self._json(call)
 
     async def item(self, request: Request) -> Response:
         """One item with its codes."""
@@ -185,7 +199,7 @@ class Routes:
         text = await self._workers.run(lambda engine: self._measures.text())
         return Response(text, media_type=self._measures.content_type)
 
-    async def _answer(self, call: Callable[[Engine], Any]) -> Response:
+    async def _answer(self, call: Callable[[Engine], Answer]) -> Response:
         def written_answer(engine: Engine) -> Any:
             return written.answer(call(engine), engine)
 

@@ -49,8 +49,8 @@ class Row:
 def feed(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     """For you, because you ..., and what the visitor did."""
     history = engine.history(asked.user, _HISTORY_SHOWN)
-    context = Context(asked.user, "home", liked=liked_ids(history))
-    answer = engine.recommend("home", asked.user, k=_FEED_ITEMS)
+    context = Context(asked.user, asked.surface, liked=liked_ids(history))
+    answer = engine.recommend(asked.surface, asked.user, k=_FEED_ITEMS)
     return _frame(engine, asked, history) | {
         "cards": cards_of(engine, answer, context),
         "more_link": _more_link(answer, context, _FEED_ITEMS),
@@ -84,10 +84,7 @@ def more(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     """The next part of a feed or of what was found."""
     history = engine.history(asked.user, _HISTORY_SHOWN)
     context = Context(asked.user, asked.surface, asked.q, liked=liked_ids(history))
-    if asked.surface == "search":
-        answer = engine.search(asked.q, asked.user, _FOUND_ITEMS, asked.cursor)
-    else:
-        answer = engine.recommend("home", asked.user, (), _FOUND_ITEMS, asked.cursor)
+    answer = engine.recommend(asked.surface, asked.user, (), _FOUND_ITEMS, asked.cursor, asked.q)
     return _frame(engine, asked, history) | {
         "cards": cards_of(engine, answer, context, asked.first),
         "more_link": _more_link(answer, context, asked.first + _FOUND_ITEMS),
@@ -128,7 +125,7 @@ def why(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     if found is None:
         raise unknown_item(asked.item_id)
     sources = [asked.source] if asked.source else []
-    surface = "search" if asked.q else asked.surface
+    surface = "search" if asked.q and asked.surface == "home" else asked.surface
     told = engine.explain(asked.item_id, surface, asked.user, asked.q, sources)
     history = engine.history(asked.user, _HISTORY_SHOWN)
     parts = {name: value for name, value in told.parts.items() if math.isfinite(value)}

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from serendip.data import Surface
 from serendip.errors import DataError
 from serendip.serve.fields import Count, Cursor, Id, Ids, OptionalId, Text, Wire
-
-NEEDS_ITEM = ("similar", "cart", "thank_you")
-"""Surfaces that are about the items in context and empty without them."""
 
 
 class PathId(Wire):
@@ -33,6 +29,9 @@ class _Page(Wire):
     cursor: Cursor = ""
     """``next`` of the answer before."""
 
+    country: OptionalId = ""
+    """Where the request comes from, in the words of the items; empty = unknown."""
+
 
 class SearchQuery(_Page):
     """A search."""
@@ -44,27 +43,30 @@ class SearchQuery(_Page):
 class RecommendQuery(_Page):
     """A request for recommendations."""
 
-    surface: Surface = "home"
-    """Where the answer will be shown."""
+    surface: Id = "home"
+    """Where the answer will be shown: a built-in name or one of the settings."""
 
     item_id: Ids = Field(default=[])
     """Items in context: the one looked at, the cart. May be repeated."""
 
     q: Text = ""
-    """What was typed, for the surface ``search``."""
+    """What was typed, for a surface that searches."""
 
-    def require_context(self) -> None:
+    def require_context(self, needs: str) -> None:
         """Refuse a request without what its surface is about.
+
+        Args:
+            needs: what the engine says of the surface: ``query``, ``items`` or nothing.
 
         Raises:
             DataError: the item or the text is missing; the hint names it.
         """
-        if self.surface == "search" and not self.q.strip():
+        if needs == "query" and not self.q.strip():
             raise DataError(
-                "q is missing: the surface 'search' needs what was typed.",
+                f"q is missing: the surface {self.surface!r} needs what was typed.",
                 "Add q=WORDS, or ask /v1/search.",
             )
-        if self.surface in NEEDS_ITEM and not self.item_id:
+        if needs == "items" and not self.item_id:
             raise DataError(
                 f"item_id is missing: the surface {self.surface!r} needs an item in context.",
                 "Add item_id=ID; it may be repeated.",
@@ -94,17 +96,20 @@ class ExplainQuery(Wire):
     item_id: Id
     """The item to explain."""
 
-    surface: Surface = "home"
+    surface: Id = "home"
     """Where it would be shown."""
 
     user_id: OptionalId = ""
     """To whom; empty for an unknown visitor."""
 
     q: Text = ""
-    """What was typed, for the surface ``search``."""
+    """What was typed, for a surface that searches."""
 
     source_item_id: Ids = Field(default=[])
     """Items in context. May be repeated."""
+
+    country: OptionalId = ""
+    """Where the request would come from."""
 
 
 class UsersQuery(Wire):

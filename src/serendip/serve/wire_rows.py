@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from serendip.data import Event, Item, Surface
+from serendip.data import Event, Item
 from serendip.errors import DataError
 from serendip.serve import limits
 from serendip.serve.fields import (
@@ -49,8 +49,8 @@ class EventIn(Wire):
     position: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     """0-based place in that answer."""
 
-    surface: Surface | Annotated[str, Field(max_length=0)] = ""
-    """Where it happened."""
+    surface: OptionalId = ""
+    """Where it happened: a surface of the settings, or ``suggest``."""
 
     session_id: OptionalId = ""
     """The visit."""
@@ -81,7 +81,7 @@ class EventIn(Wire):
             self.query,
             self.request_id,
             self.position,
-            str(self.surface),
+            self.surface,
             self.session_id,
             self.event_id,
         )

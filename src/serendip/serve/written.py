@@ -24,6 +24,7 @@ def answer(found: Answer, engine: Engine) -> dict[str, Any]:
                 "score": _number(entry.score),
                 "parts": _numbers(entry.parts),
                 "reason": entry.reason,
+                "sponsored": entry.sponsored,
             }
             for entry in found.items
         ],

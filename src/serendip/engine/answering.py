@@ -1,0 +1,88 @@
+"""From what a run found to what is answered: ids, numbers by name, reasons, evidence."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping
+
+import numpy as np
+
+from serendip.data.item_list import ItemList
+from serendip.data.query import Query
+from serendip.data.semantic_ids import code_name
+from serendip.engine.answer import Answer, AnswerItem, Explanation
+from serendip.engine.cursor import cursor_of
+from serendip.engine.explain import Explainer
+from serendip.engine.feature_names import FEATURES
+from serendip.engine.pipeline import features_of
+from serendip.engine.selection import MARKS, SPONSORED, Result
+from serendip.engine.state import EngineState
+from serendip.engine.surfaces import SurfaceConfig
+
+_WORDS = ("title match", "bm25")
+
+
+def empty_answer(generation: str, surface: str) -> Answer:
+    """An answer without items."""
+    return Answer(uuid.uuid4().hex, generation, surface, ())
+
+
+def page_of(
+    result: Result, state: EngineState, generation: str, surface: str, offset: int, k: int
+) -> Answer:
+    """At most ``k`` places of the list from ``offset`` on, with reasons."""
+    page = result.items.take(np.arange(offset, min(offset + k, len(result.items))))
+    words = (page.fields[name].tolist() for name in _WORDS)
+    reasons = Explainer(state, result.query, page.item_nums).reasons(*words)
+    sponsored = page.fields.get(SPONSORED, np.zeros(len(page), np.bool_))
+    items = tuple(
+        AnswerItem(
+            state.catalogue[int(item)].item_id,
+            float(page.scores[row]),
+            _parts(page, row),
+            reasons[row],
+            bool(sponsored[row]),
+        )
+        for row, item in enumerate(page.item_nums)
+    )
+    following = cursor_of(offset + k) if offset + k < len(result.items) else ""
+    return Answer(uuid.uuid4().hex, generation, surface, items, following, result.degraded)
+
+
+def explanation_of(
+    result: Result, query: Query, item: int, surface: SurfaceConfig, state: EngineState
+) -> Explanation:
+    """Why an item is, or is not, in the list.
+
+    Args:
+        result: what the request found.
+        query: the request.
+        item: number of the item asked about.
+        surface: how the request was answered.
+        state: what it was answered from.
+    """
+    places = np.flatnonzero(result.items.item_nums == item)
+    if len(places):
+        parts = _parts(result.items, int(places[0]))
+    else:
+        features = features_of(query, item, surface, state)
+        parts = _finite(dict(zip(FEATURES, features.tolist(), strict=True)))
+    explainer = Explainer(state, result.query, np.array([item], np.int32))
+    return Explanation(
+        state.catalogue[item].item_id,
+        tuple(explainer.evidence(*([parts.get(name, math.nan)] for name in _WORDS))[0]),
+        parts,
+        code_name(state.features.codes[item]),
+        result.trace,
+        int(places[0]) if len(places) else None,
+    )
+
+
+def _parts(items: ItemList, row: int) -> dict[str, float]:
+    names = [*FEATURES, *(name for name in MARKS if name in items.fields)]
+    return _finite({name: float(items.fields[name][row]) for name in names})
+
+
+def _finite(parts: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 5) for name, value in parts.items() if math.isfinite(value)}

@@ -1,0 +1,99 @@
+"""What candidates are worth: to the user, and to who pays for a place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from serendip.data.arrays import FloatArray
+from serendip.data.item_list import ItemList
+from serendip.engine.batch import Batch, Candidates
+from serendip.engine.sponsored import SOURCE, bids_of
+from serendip.engine.surfaces import TASKS
+from serendip.models.ranker import action_value
+from serendip.search.understanding import CORRECTED
+
+_PIN = 1_000.0
+"""Score of exact titles; far above any sum of weighted probabilities."""
+
+_RARE = 20.0
+"""Interactions below which being rare is no merit: the discount of popularity starts here."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Values:
+    """Numbers of R candidate rows.
+
+    Args:
+        organic: (R,) float32 worth to the user.
+        pins: (R,) float32 score of what stands first whatever it is worth; 0 = not pinned.
+        bids: (R,) float32 bids; all 0 where nothing can be bought.
+        earned: (R,) float32 bid x P(action that is paid for).
+    """
+
+    organic: FloatArray
+    pins: FloatArray
+    bids: FloatArray
+    earned: FloatArray
+
+
+def values_of(
+    batch: Batch,
+    candidates: Candidates,
+    features: FloatArray,
+    found: Mapping[str, list[ItemList]],
+) -> Values:
+    """By the ranker; without one, by reciprocal rank over the sources."""
+    ranker, surface = batch.state.ranker, batch.surface
+    if ranker is None or not len(candidates):
+        organic = paid = _reciprocal_ranks(candidates, organic_lists(found), len(batch.queries))
+    else:
+        tasks = np.full(len(features), TASKS.index(surface.task), dtype=np.int64)
+        probabilities = ranker.predict(features, tasks)
+        actions = ranker.config.actions
+        organic = action_value(probabilities, surface.action_weights, actions)
+        popularity = _RARE + batch.state.counts[candidates.items].astype(np.float32)
+        organic = organic / popularity**surface.popularity_discount
+        paid = organic
+        if surface.sponsored is not None:
+            paid = action_value(probabilities, {surface.sponsored.action: 1.0}, actions)
+    bids = np.zeros(len(candidates), np.float32)
+    if surface.sponsored is not None:
+        bids = bids_of(batch.state.catalogue, surface.sponsored.bid, candidates.items)
+    return Values(organic, _pins(batch, candidates), bids, bids * paid)
+
+
+def organic_lists(found: Mapping[str, list[ItemList]]) -> dict[str, list[ItemList]]:
+    """What sources proposed for the user's sake."""
+    return {name: lists for name, lists in found.items() if name != SOURCE}
+
+
+def _pins(batch: Batch, candidates: Candidates) -> FloatArray:
+    """What bears the typed title (or the one that was meant) comes first, in the search's order."""
+    pins = np.zeros(len(candidates), np.float32)
+    if not batch.surface.pin_exact_titles or batch.hits is None:
+        return pins
+    bounds = candidates.bounds(len(batch.hits))
+    for row, found in enumerate(batch.hits):
+        if not len(found):
+            continue
+        pinned = found.item_nums[found.fields["title_match"] >= CORRECTED]
+        part = candidates.items[bounds[row] : bounds[row + 1]]
+        places = bounds[row] + np.searchsorted(part, pinned)
+        pins[places] = _PIN + np.arange(len(pinned), 0, -1)
+    return pins
+
+
+def _reciprocal_ranks(
+    candidates: Candidates, found: Mapping[str, list[ItemList]], num_queries: int
+) -> FloatArray:
+    values = np.zeros(len(candidates), dtype=np.float32)
+    bounds = candidates.bounds(num_queries)
+    for lists in found.values():
+        for row, items in enumerate(lists):
+            part = candidates.items[bounds[row] : bounds[row + 1]]
+            places = bounds[row] + np.searchsorted(part, items.item_nums)
+            values[places] += 1.0 / (60.0 + np.arange(len(items)))
+    return values

@@ -1,0 +1,308 @@
+"""Every surface over a real generation: built-in ones as before, new ones without code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.data.top_k import tie_order
+from serendip.engine.engine import Engine
+from serendip.engine.pipeline import collect
+from serendip.engine.surfaces import TASKS
+from serendip.errors import UnsupportedError
+from serendip.models.ranker import action_value
+from serendip.search.understanding import CORRECTED
+
+Opener = Callable[[str], Engine]
+
+
+@pytest.fixture
+def opened(shop: Path) -> Iterator[Opener]:
+    """Opens an engine over the shop with further lines in its settings."""
+    engines: list[Engine] = []
+
+    def open_with(lines: str) -> Engine:
+        settings = shop / "serendip.toml"
+        settings.write_text(settings.read_text() + lines)
+        engines.append(Engine.open(shop))
+        return engines[-1]
+
+    yield open_with
+    for engine in engines:
+        engine.close()
+
+
+def ids(answer) -> list[str]:
+    return [item.item_id for item in answer.items]
+
+
+def give(engine: Engine, **attributes: dict[str, float | str | tuple[str, ...]]) -> None:
+    """Post items of the shop again with further attributes."""
+    items = []
+    for item_id, more in attributes.items():
+        item = engine.item(item_id)
+        assert item is not None
+        items.append(replace(item, attributes={**item.attributes, **more}))
+    engine.add_items(items)
+
+
+ASKED = [
+    ("home", {}),
+    ("similar", {"item_ids": ["i4"]}),
+    ("search", {"text": "horror tale number 3"}),
+    ("search", {"text": "comedy tael"}),
+    ("cart", {"item_ids": ["i1", "i5"]}),
+    ("thank_you", {"item_ids": ["i2"]}),
+]
+
+
+@pytest.mark.parametrize("user", ["", "u0", "u7"])
+@pytest.mark.parametrize(("surface", "asked"), ASKED)
+def test_a_built_in_surface_answers_as_before_surfaces_had_settings(
+    engine: Engine, surface: str, asked: dict, user: str
+) -> None:
+    """The old rules, written again: value / (20 + interactions)^discount, exact titles first."""
+    state, config = engine._state, engine.settings.all_surfaces()[surface]
+    query = engine._query(state, config, user, **asked)
+    candidates, features = collect([query], config, state)
+    ranker = state.ranker
+    assert ranker is not None
+    task = {"home": "home", "search": "search"}.get(surface, "similar")
+    tasks = np.full(len(features), TASKS.index(task), np.int64)
+    chances = ranker.predict(features, tasks)
+    values = action_value(chances, {"interact": 1.0, "like": 1.0}, ranker.config.actions)
+    counts = 20.0 + state.counts[candidates.items].astype(np.float32)
+    values = values / counts ** (1.0 if surface == "similar" else 0.0)
+    if surface == "search":
+        everything = ~state.hidden
+        hits = state.searcher.search(query.text, query.text_vector, 200, everything)
+        exact = hits.item_nums[hits.fields["title_match"] >= CORRECTED]
+        for place, item in enumerate(exact):
+            values[candidates.items == item] = 1_000 + len(exact) - place
+    order = np.lexsort((tie_order(state.num_items)[candidates.items], -values))
+    answer = engine.recommend(surface, user, k=1_000, **asked)
+    assert ids(answer) == engine.item_ids(candidates.items[order])
+    np.testing.assert_allclose([one.score for one in answer.items], values[order], rtol=1e-6)
+    assert not any(one.sponsored for one in answer.items)
+    assert not {"explored", "bid", "organic value"} & set(answer.items[0].parts)
+
+
+def test_a_new_surface_is_a_table(opened: Opener) -> None:
+    engine = opened(
+        """
+[surfaces.comedy_shelf]
+task = "home"
+sources = {popularity = 30, content = 30}
+filters = [{attribute = "genre", equals = "comedy"}]
+"""
+    )
+    answer = engine.recommend("comedy_shelf", "u0", k=60)
+    assert answer.surface == "comedy_shelf"
+    assert answer.items
+    assert {int(item[1:]) % 3 for item in ids(answer)} == {1}
+    told = engine.explain(ids(answer)[0], "comedy_shelf", "u0")
+    assert told.position == 0
+    assert told.trace["after genre = comedy"] == 20
+    event = Event("u0", "i1", 1.7e9, "click", surface="comedy_shelf")
+    assert engine.add_events([event]) == 1
+    assert engine.history("u0", 50)[0].surface == "comedy_shelf"
+
+
+def test_an_unknown_surface_names_those_that_exist(opened: Opener) -> None:
+    engine = opened('[surfaces.shelf]\ntask = "home"\n')
+    for ask in (
+        lambda: engine.recommend("shelve"),
+        lambda: engine.explain("i1", "shelve"),
+        lambda: engine.queries("shelve", ["u0"]),
+        lambda: engine.needs("shelve"),
+        lambda: engine.add_events([Event("u", "i1", 1.7e9, surface="shelve")]),
+    ):
+        with pytest.raises(UnsupportedError, match=r"'shelve'.*home.*digest, shelf\."):
+            ask()
+    assert engine.history("u") == []
+    assert engine.add_events([Event("u", "i1", 1.7e9, surface="suggest")]) == 1
+
+
+def test_a_surface_that_does_not_read_the_user_answers_everybody_the_same(opened: Opener) -> None:
+    engine = opened(
+        """
+[surfaces.front]
+task = "home"
+context = ["country", "time"]
+exploration = {share = 0.2, max_interactions = 9}
+"""
+    )
+    answers = [engine.recommend("front", user, k=60) for user in ("", "u0", "u7")]
+    assert answers[0].items == answers[1].items == answers[2].items
+    assert ids(engine.recommend("home", "u0")) != ids(engine.recommend("home", "u7"))
+
+
+def test_a_surface_that_does_not_read_the_time_hides_what_is_to_come_all_the_same(
+    opened: Opener,
+) -> None:
+    engine = opened('[surfaces.front]\ntask = "search"\ncontext = ["query"]\n')
+    engine.add_items([Item("soon", "The western tale number 99", available_from=4e9)])
+    assert "soon" not in ids(engine.recommend("front", text="western tale number 99", k=100))
+
+
+def test_a_surface_that_searches_finds_nothing_without_words(opened: Opener) -> None:
+    engine = opened('[surfaces.bar]\ntask = "search"\n')
+    assert ids(engine.recommend("bar", text="The comedy tale number 7"))[0] == "i7"
+    assert engine.recommend("bar", "u0", text=" !").items == ()
+    assert engine.needs("bar") == "query"
+
+
+def test_the_country_of_the_request_filters_and_without_one_nothing_does(opened: Opener) -> None:
+    engine = opened('[surfaces.home]\nfilters = ["seen", {attribute = "sold", has = "request"}]\n')
+    give(engine, i3={"sold": ("KR", "DE")}, i4={"sold": "kr"}, i5={"sold": ("US",)})
+    assert set(ids(engine.recommend("home", country="KR"))) == {"i3", "i4"}
+    assert set(ids(engine.recommend("home", country="us"))) == {"i5"}
+    assert engine.recommend("home", country="FR").items == ()
+    assert len(engine.recommend("home", k=100).items) == 60
+    told = engine.explain("i4", "home", country="kr")
+    assert told.trace["after sold has request"] == 2
+    assert told.position is not None
+    assert engine.explain("i5", "home", country="kr").position is None
+
+
+RULES = """
+[surfaces.mixed]
+task = "home"
+sources = {popularity = 60, sponsored = 20}
+filters = []
+diversity = {most = 2, window = 5, levels = 1}
+exploration = {share = 0.2, max_interactions = 6}
+sponsored = {positions = [0, 4, 7], floor = 0.2}
+"""
+
+
+def test_pages_of_a_surface_with_every_rule_are_parts_of_one_list(opened: Opener) -> None:
+    engine = opened(RULES)
+    give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
+    whole = engine.recommend("mixed", "u0", k=1_000)
+    assert sum(item.sponsored for item in whole.items) == 3
+    assert any(item.parts.get("explored") for item in whole.items)
+    for size in (1, 3, 7):
+        pages, cursor = [], ""
+        while True:
+            page = engine.recommend("mixed", "u0", k=size, cursor=cursor)
+            pages += page.items
+            cursor = page.next
+            if not cursor:
+                break
+        assert tuple(pages) == whole.items
+
+
+def test_lists_with_every_rule_do_not_depend_on_what_is_asked_beside_them(
+    opened: Opener,
+) -> None:
+    engine = opened(RULES)
+    give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
+    queries = engine.queries("mixed", ["u0", "u1", "nobody", "u7"])
+    for query, beside in zip(queries, engine.run(queries, "mixed"), strict=True):
+        (alone,) = engine.run([query], "mixed")
+        assert alone.items.item_nums.tolist() == beside.items.item_nums.tolist()
+        assert alone.trace == beside.trace
+
+
+def test_what_the_request_names_is_not_answered_by_a_surface_that_does_not_read_it(
+    opened: Opener,
+) -> None:
+    engine = opened('[surfaces.front]\ntask = "home"\ncontext = []\n')
+    whole = ids(engine.recommend("front", k=100))
+    without = ids(engine.recommend("front", item_ids=["i3", "i4"], k=100))
+    assert without == [item_id for item_id in whole if item_id not in ("i3", "i4")]
+
+
+def test_no_group_fills_a_window(opened: Opener) -> None:
+    engine = opened(RULES)
+    first = [engine.semantic_id(item)[0] for item in ids(engine.recommend("mixed", "u0", k=10))]
+    assert all(first[at : at + 5].count(code) <= 2 for at in range(6) for code in first)
+
+
+def test_explanations_tell_places_marks_and_counts_of_every_stage(opened: Opener) -> None:
+    engine = opened(RULES)
+    give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
+    answer = engine.recommend("mixed", "u0", k=1_000)
+    for place, item in enumerate(answer.items):
+        told = engine.explain(item.item_id, "mixed", "u0")
+        assert told.position == place
+        assert told.parts == item.parts
+    assert told.trace["explored"] == sum("explored" in item.parts for item in answer.items)
+    assert told.trace["sponsored"] == sum(item.sponsored for item in answer.items) == 3
+    assert told.trace["moved by diversity"] > 0
+    assert told.trace["from sponsored"] == 20
+
+
+def test_a_bought_place_is_worth_bid_times_chance_and_says_so(opened: Opener) -> None:
+    engine = opened("[surfaces.ads]\nsponsored = {positions = [0], floor = 0.0}\n")
+    organic = {item.item_id: item.score for item in engine.recommend("ads", k=100).items}
+    give(engine, i9={"bid": 3.0}, i10={"bid": 0.0}, i11={"bid": -5.0}, i12={"bid": "much"})
+    first = engine.recommend("ads", k=100).items[0]
+    assert (first.item_id, first.sponsored, first.parts["bid"]) == ("i9", True, 3.0)
+    assert first.parts["organic value"] == pytest.approx(organic["i9"], abs=1e-4)
+    assert 0 < first.score < 3.0
+    shown = engine.recommend("ads", k=100).items
+    assert [item.sponsored for item in shown].count(True) == 1
+
+
+def test_bids_of_zero_leave_the_organic_order(opened: Opener) -> None:
+    engine = opened("")
+    before = engine.recommend("ads", "u0", k=100)
+    assert ids(before) == ids(engine.recommend("home", "u0", k=100))
+    give(engine, **{f"i{number}": {"bid": 0.0} for number in range(60)})
+    assert ids(engine.recommend("ads", "u0", k=100)) == ids(before)
+
+
+def test_bids_leave_the_order_of_what_is_not_bought(opened: Opener) -> None:
+    engine = opened("[surfaces.ads]\nsponsored = {floor = 0.3, positions = [0, 2, 5]}\n")
+    organic = ids(engine.recommend("home", "u0", k=100))
+    give(engine, **{f"i{number}": {"bid": 1.0 + number % 7} for number in range(0, 60, 4)})
+    shown = engine.recommend("ads", "u0", k=100).items
+    bought = {item.item_id for item in shown if item.sponsored}
+    assert bought
+    others = [item.item_id for item in shown if not item.sponsored]
+    assert others == [item_id for item_id in organic if item_id not in bought]
+
+
+def test_no_bid_buys_a_place_below_the_floor(opened: Opener) -> None:
+    engine = opened("[surfaces.ads]\nsponsored = {floor = 1.0, positions = [0, 1, 2]}\n")
+    organic = engine.recommend("home", "u0", k=100)
+    give(engine, **{organic.items[-1].item_id: {"bid": 1e6}})
+    assert ids(engine.recommend("ads", "u0", k=100)) == ids(organic)
+
+
+def test_bids_of_another_attribute_and_for_another_action(opened: Opener) -> None:
+    lines = '[surfaces.ads]\nsponsored = {bid = "cpc", action = "like", floor = 0.0}\n'
+    engine = opened(lines)
+    give(engine, i9={"cpc": 3.0}, i10={"bid": 9.0})
+    bought = [item.item_id for item in engine.recommend("ads", k=20).items if item.sponsored]
+    assert bought == ["i9"]
+
+
+def test_a_digest_has_at_most_k_items_of_a_least_value_or_none(opened: Opener) -> None:
+    values = [item.score for item in opened("").recommend("home", "u0", k=100).items]
+    lines = "[surfaces.post]\ntask = 'home'\nsend = {k = 4, min_items = 2, min_value = %r}\n"
+    good = opened(lines % ((values[2] + values[3]) / 2)).recommend("post", "u0", k=100)
+    assert [item.score for item in good.items] == values[:3]
+    assert good.next == ""
+
+
+@pytest.mark.parametrize(("at", "sent"), [(60, 4), (2, 2), (1, 0), (0, 0)])
+def test_too_few_good_items_are_not_sent(opened: Opener, at: int, sent: int) -> None:
+    """``at`` items are good enough; at least two must be, at most four are sent."""
+    values = [item.score for item in opened("").recommend("home", "u0", k=100).items]
+    least = values[at - 1] if 0 < at <= len(values) else (values[0] + 1 if at == 0 else -1.0)
+    lines = "[surfaces.post]\ntask = 'home'\nsend = {k = 4, min_items = 2, min_value = %r}\n"
+    engine = opened(lines % least)
+    assert ids(engine.recommend("post", "u0", k=100)) == ids(engine.recommend("home", "u0"))[:sent]
+    trace = engine.explain("i1", "post", "u0").trace
+    assert trace["to be sent"] == sent
+    assert trace["good enough"] == (0 if at < 2 else min(at, len(values)))
+    assert engine.recommend("post", "u0", k=1).items == engine.recommend("post", "u0").items[:1]

@@ -1,0 +1,57 @@
+"""docs/surfaces.md cannot drift: its settings are valid, and it names every key."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from serendip.config import Config, validate
+from serendip.engine.attribute_filter import AttributeFilter
+from serendip.engine.diversity import DiversityConfig
+from serendip.engine.exploration import ExplorationConfig
+from serendip.engine.sending import SendConfig
+from serendip.engine.settings import Settings
+from serendip.engine.sponsored import SponsoredConfig
+from serendip.engine.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig
+
+PAGE = (Path(__file__).parents[2] / "docs" / "surfaces.md").read_text()
+EXAMPLES = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_is_valid(example: str) -> None:
+    validate(Settings, tomllib.loads(example), "docs/surfaces.md")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        SurfaceConfig,
+        AttributeFilter,
+        DiversityConfig,
+        ExplorationConfig,
+        SponsoredConfig,
+        SendConfig,
+    ],
+)
+def test_every_key_is_named(config: type[Config]) -> None:
+    for key in config.model_fields:
+        assert f"`{key}`" in PAGE or re.search(rf"[\n{{ ]{key} = ", PAGE), key
+
+
+@pytest.mark.parametrize("table", ["diversity", "exploration", "send"])
+def test_the_tables_show_the_defaults(table: str) -> None:
+    example = next(one for one in EXAMPLES if re.search(rf"^\[surfaces\.\w+\.{table}\]", one))
+    (surface,) = tomllib.loads(example)["surfaces"].values()
+    kind = SurfaceConfig.model_fields[table].annotation.__args__[0]
+    assert validate(kind, surface[table], table) == kind()
+    assert set(surface[table]) == set(kind.model_fields)
+
+
+def test_every_surface_source_and_part_of_the_context_is_named() -> None:
+    sources = {name for one in DEFAULT_SURFACES.values() for name in one.sources}
+    for name in {*DEFAULT_SURFACES, *sources, *CONTEXT}:
+        assert f"`{name}`" in PAGE

@@ -1,0 +1,99 @@
+"""Answers for all users in one file: digests, bought places, what is refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from serendip.engine.engine import Engine
+from serendip.errors import DataError, UnsupportedError
+from serendip.scale.progress import SilentProgress
+from serendip.workflow.batch import recommend_all
+
+USERS = 45
+
+
+def add_settings(shop: Path, lines: str) -> None:
+    settings = shop / "serendip.toml"
+    settings.write_text(settings.read_text() + lines)
+
+
+def rows_of(shop: Path, surface: str, k: int = 10, country: str = "") -> tuple[dict, list[dict]]:
+    out = shop / "out.parquet"
+    summary = recommend_all(shop, surface, k, out, SilentProgress(), country)
+    return summary, pq.read_table(out).to_pylist()
+
+
+def lowest_best(shop: Path) -> float:
+    """A value that some users' third best item reaches and others' does not."""
+    engine = Engine.open(shop)
+    users = [user for user, _ in engine.users(1_000)]
+    thirds = sorted(engine.recommend("home", user, k=3).items[2].score for user in users)
+    engine.close()
+    return (thirds[20] + thirds[21]) / 2
+
+
+def test_a_digest_has_few_good_items_and_is_not_sent_where_there_are_too_few(shop: Path) -> None:
+    least = lowest_best(shop)
+    lines = "[surfaces.post]\ntask = 'home'\nsend = {k = 4, min_items = 3, min_value = %r}\n"
+    add_settings(shop, lines % least)
+    summary, rows = rows_of(shop, "post")
+    sent = Counter(row["user_id"] for row in rows)
+    assert 0 < len(sent) < USERS
+    assert set(sent.values()) <= {3, 4}
+    assert all(row["score"] >= least for row in rows)
+    assert {row["rank"] for row in rows} <= {1, 2, 3, 4}
+    counts = Counter(str(count) for count in sent.values())
+    assert summary["users_by_items"] == {"0": USERS - len(sent), **dict(sorted(counts.items()))}
+    assert summary["users"] == USERS
+    assert summary["rows"] == len(rows)
+
+
+def test_a_digest_that_nobody_gets_is_an_empty_file_with_all_columns(shop: Path) -> None:
+    add_settings(shop, "[surfaces.digest]\nsend = {min_value = 99.0}\n")
+    summary, rows = rows_of(shop, "digest")
+    assert rows == []
+    assert summary["users_by_items"] == {"0": USERS}
+    names = ["user_id", "rank", "item_id", "score"]
+    assert pq.read_table(shop / "out.parquet").column_names == names
+
+
+def test_bought_places_are_marked_in_the_file(shop: Path) -> None:
+    engine = Engine.open(shop)
+    item = engine.item("i9")
+    assert item is not None
+    engine.add_items([replace(item, attributes={**item.attributes, "bid": 1e9})])
+    engine.close()
+    add_settings(shop, "[surfaces.ads]\nsponsored = {positions = [1], floor = 0.0}\n")
+    _, rows = rows_of(shop, "ads", k=3)
+    bought = [row for row in rows if row["sponsored"]]
+    assert bought
+    assert {(row["item_id"], row["rank"]) for row in bought} == {("i9", 2)}
+
+
+def test_the_country_of_a_batch_is_that_of_all_its_requests(shop: Path) -> None:
+    lines = '[surfaces.home]\nfilters = [{attribute = "genre", equals = "request"}]\n'
+    add_settings(shop, lines)
+    _, rows = rows_of(shop, "home", 60, "western")
+    assert {int(row["item_id"][1:]) % 3 for row in rows} == {2}
+
+
+@pytest.mark.parametrize(
+    ("surface", "needed"), [("cart", "an item"), ("similar", "an item"), ("search", "a text")]
+)
+def test_a_surface_that_needs_more_than_a_user_is_refused(
+    shop: Path, surface: str, needed: str
+) -> None:
+    with pytest.raises(UnsupportedError, match=f"'{surface}'.*it needs {needed}"):
+        rows_of(shop, surface)
+
+
+def test_an_unknown_surface_and_no_items_are_refused_by_name(shop: Path) -> None:
+    with pytest.raises(UnsupportedError, match=r"'shelf'.*home.*digest"):
+        rows_of(shop, "shelf")
+    with pytest.raises(DataError, match="k = 0"):
+        rows_of(shop, "home", 0)
