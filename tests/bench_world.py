@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,3 +34,26 @@ def write_world(folder: Path, users: dict[str, list[str]] | None = None) -> Path
             row = {"item_id": f"i{number}", "title": f"{path[1]} {number}", "categories": [path]}
             stream.write(json.dumps(row) + "\n")
     return folder
+
+
+class InThisProcess:
+    """Runs tasks here, in their order, and remembers them; ends after ``most`` of them."""
+
+    def __init__(self, most: int = 100) -> None:
+        self.names: list[str] = []
+        self.after: Mapping[int, Any] = {}
+        self._most = most
+
+    def map(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
+        yield from map(work, tasks)
+
+    def as_finished(
+        self, work: Callable[[Any], Any], tasks: Any, after: Mapping[int, Any] | None = None
+    ) -> Iterator[Any]:
+        self.after = after or {}
+        for task in tasks:
+            if len(self.names) == self._most:
+                raise KeyboardInterrupt
+            is_encoding = work.__name__ == "encode_items"
+            self.names.append(work.__name__ if is_encoding else str(task))
+            yield work(task)

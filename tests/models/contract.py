@@ -125,9 +125,11 @@ class RecommenderContract(ABC):
         again = self.make().train(dataset, TrainOptions(seed=5))
         assert np.array_equal(again.score_all(queries), model.score_all(queries))
 
-    def test_training_twice_starts_afresh(self, model: Recommender, queries: list[Query]) -> None:
+    def test_training_twice_starts_afresh(
+        self, model: Recommender, queries: list[Query], dataset: Dataset
+    ) -> None:
         again = self.make().train(small_world(seed=8), TrainOptions(seed=5))
-        again.train(small_world(), TrainOptions(seed=5))
+        again.train(dataset, TrainOptions(seed=5))
         assert np.array_equal(again.score_all(queries), model.score_all(queries))
 
     def test_a_saved_model_opens_with_the_same_scores(

@@ -31,11 +31,6 @@ class TestRetrieverWithQuality(RecommenderContract):
     def dataset(cls) -> Dataset:
         return rated_world()
 
-    def test_training_twice_starts_afresh(self, model: Retriever, queries: list) -> None:
-        again = self.make().train(small_world(seed=8), TrainOptions(seed=5))
-        again.train(rated_world(), TrainOptions(seed=5))
-        assert np.array_equal(again.score_all(queries), model.score_all(queries))
-
 
 def held(seed: int = 0, requests: int = 200, items: int = 40) -> Held:
     """Targets that the scores foretell well, whatever the quality of the items."""

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from bench_world import sequences, write_world
+from bench_world import NUM_ITEMS, InThisProcess, sequences, write_world
 
 from serendip.content.text import TextEncoderConfig
 from serendip.data.durable import alone
@@ -29,28 +29,6 @@ MODELS = {
     "item2vec": BenchModel("item2vec", TINY, random=True),
 }
 MODES = {"flat": BenchModel("content", {"decay": 1.0}, "content", random=True)}
-
-
-class InThisProcess:
-    """Runs tasks here, in their order, and remembers them; ends after ``most`` of them."""
-
-    def __init__(self, most: int = 100) -> None:
-        self.names: list[str] = []
-        self.after: Mapping[int, Any] = {}
-        self._most = most
-
-    def map(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
-        yield from map(work, tasks)
-
-    def as_finished(
-        self, work: Callable[[Any], Any], tasks: Any, after: Mapping[int, Any] | None = None
-    ) -> Iterator[Any]:
-        self.after = after or {}
-        for task in tasks:
-            if len(self.names) == self._most:
-                raise KeyboardInterrupt
-            self.names.append(str(task) if work.__name__ == "make_row" else work.__name__)
-            yield work(task)
 
 
 @pytest.fixture(scope="module")
@@ -253,3 +231,23 @@ def test_two_runs_on_one_file_are_refused(world: Path, tmp_path: Path) -> None:
 def test_seeds_below_one_are_refused(world: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--seeds 0"):
         run(bench(world, tmp_path, seeds=0))
+
+
+def test_content_is_aligned_without_the_items_held_out(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    users = {f"{n}-{user}": items for n in range(2) for user, items in sequences(n).items()}
+    changed = {
+        user: [*items[:-2], *(f"i{number}" for number in rng.choice(NUM_ITEMS, 2, replace=False))]
+        for user, items in users.items()
+    }
+    line = BenchModel("retriever", {**TINY, "slots": 0}, "aligned content and codes", random=True)
+    maps = []
+    for name, shown in (("a", users), ("b", changed)):
+        place = write_world(tmp_path / name, shown)
+        one = bench(place, tmp_path, file=tmp_path / f"{name}.json", models={"line": line}, seeds=1)
+        run(one)
+        with np.load(one.work / "line-0" / "model" / "tower.npz") as stored:
+            maps.append((stored["align_down"], stored["align_up"]))
+    assert maps[0][1].any()
+    for own, other in zip(*maps, strict=True):
+        np.testing.assert_array_equal(own, other)

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from bench_world import write_world
+from bench_world import InThisProcess, write_world
 
 from serendip.content.text import TextEncoderConfig
 from serendip.errors import ConfigError
@@ -30,26 +29,6 @@ LINES = {
     "vectors": UnifiedModel("vectors", ("search",), "vectors"),
     "rrf": UnifiedModel("rrf", ("search",), "rrf"),
 }
-
-
-class InThisProcess:
-    """Runs tasks here, in their order, and remembers them; ends after ``most`` of them."""
-
-    def __init__(self, most: int = 100) -> None:
-        self.names: list[str] = []
-        self._most = most
-
-    def map(self, work: Callable[[Any], Any], tasks: Any) -> Iterator[Any]:
-        yield from map(work, tasks)
-
-    def as_finished(
-        self, work: Callable[[Any], Any], tasks: Any, after: Mapping[int, Any] | None = None
-    ) -> Iterator[Any]:
-        for task in tasks:
-            if len(self.names) == self._most:
-                raise KeyboardInterrupt
-            self.names.append(str(task) if work.__name__ == "make_unified" else work.__name__)
-            yield work(task)
 
 
 @pytest.fixture(scope="module")

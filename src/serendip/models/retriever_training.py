@@ -281,7 +281,8 @@ def _with_targets(dataset: Dataset, held: HeldOut) -> EventLog:
 def digest_of(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
     """SHA-256 of everything that a training's numbers depend on."""
     digest = hashlib.sha256(f"{config.model_dump_json()} {seed}".encode())
-    arrays = [dataset.events.users, dataset.events.items, dataset.events.timestamps]
+    log = dataset.events
+    arrays = [log.users, log.items, log.timestamps, log.liked]
     if dataset.features is not None:
         arrays += [dataset.features.content, dataset.features.codes]
     if dataset.quality is not None:

@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from serendip.content.alignment import AlignmentConfig
-from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.content.text import TextEncoderConfig
 from serendip.data.alignment import STEPS
-from serendip.data.durable import alone
-from serendip.errors import ConfigError
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions
-from serendip.workflow.bench.protocol import PROTOCOL_VERSION, protocol
+from serendip.workflow.bench.opened import opened_results, work_folder
+from serendip.workflow.bench.protocol import PROTOCOL_VERSION
 from serendip.workflow.bench.results import Results
 from serendip.workflow.bench.rows import Kind, RowTask, is_left, make_row, row_folder
-from serendip.workflow.bench.sequences import data_digest, read_sequences
 from serendip.workflow.bench.summary import summarise_cold, summarise_sequential
 from serendip.workflow.bench.table import ENCODER, SEMANTIC_IDS, BenchModel, full_config
-from serendip.workflow.bench.vectors import EncodeTask, encode_items
+from serendip.workflow.bench.vectors import EncodeTask, encode_items, encoder_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ class Bench:
     @property
     def work(self) -> Path:
         """What a resumed run reads again."""
-        return self.file.with_name(self.file.name + ".work")
+        return work_folder(self.file)
 
     @property
     def content(self) -> Path:
@@ -81,32 +79,14 @@ def run_bench(
         DataError: the data is not as it should be.
         StorageError: another process is at work on the same results file.
     """
-    if bench.seeds < 1:
-        raise ConfigError(f"--seeds {bench.seeds}.", "Ask for 1 seed or more.")
-    dataset = read_sequences(bench.data)
-    data = data_digest(bench.data)
-    head = {
-        "dataset": bench.data.resolve().name,
-        "protocol": protocol(bench.kind, dataset, data),
-    }
-    with alone(_work_folder(bench)):
-        results = Results(bench.file, head)
-        results.write()
+    with opened_results(bench.kind, bench.data, bench.file, bench.seeds) as results:
+        data = results.document["protocol"]["data"]
         _make_rows(bench, data, results, options, on_row, executor or LocalExecutor())
         left = [row for row in results.rows if _is_left(bench, row)]
         summarise = summarise_cold if bench.kind == "cold" else summarise_sequential
         results.document["summary"] = summarise(left, bench.work)
         results.write()
     return results.document
-
-
-def _work_folder(bench: Bench) -> Path:
-    try:
-        bench.work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"{bench.work} cannot be written: {error}."
-        raise ConfigError(message, "Give --json another place.") from None
-    return bench.work
 
 
 def _make_rows(
@@ -140,7 +120,7 @@ def _encode(bench: Bench, results: Results, options: TrainOptions, executor: Exe
     )
     (seconds,) = executor.as_finished(encode_items, [task])
     results.document["encode_cpu_s"] = seconds
-    results.document["encoder"] = _encoder(bench)
+    results.document["encoder"] = encoder_facts(bench.encoder)
     results.write()
 
 
@@ -201,16 +181,12 @@ def _config(bench: Bench, line: BenchModel) -> dict[str, Any]:
         "parts": list(line.parts),
     }
     if line.reads != "events":
-        config["encoder"] = _encoder(bench)
+        config["encoder"] = encoder_facts(bench.encoder)
     if line.reads.startswith("aligned"):
         config["alignment"] = {**AlignmentConfig().model_dump(mode="json"), "steps": STEPS}
     if line.reads.endswith("codes"):
         config["semantic_ids"] = SEMANTIC_IDS.model_dump(mode="json")
     return config
-
-
-def _encoder(bench: Bench) -> dict[str, Any]:
-    return {**bench.encoder.model_dump(mode="json"), "version": open_encoder(bench.encoder).version}
 
 
 def _digest(*parts: Any) -> str:

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serendip.content.text import TextEncoderConfig, open_encoder
-from serendip.data.durable import alone
-from serendip.errors import ConfigError
+from serendip.content.text import TextEncoderConfig
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions
-from serendip.workflow.bench.protocol import PROTOCOL_VERSION, protocol
+from serendip.workflow.bench.opened import opened_results, work_folder
+from serendip.workflow.bench.protocol import PROTOCOL_VERSION
 from serendip.workflow.bench.results import Results
 from serendip.workflow.bench.rows import DIGEST_FILE, row_folder
-from serendip.workflow.bench.sequences import data_digest, read_sequences
+from serendip.workflow.bench.sequences import data_digest
 from serendip.workflow.bench.table import ENCODER, SEMANTIC_IDS
 from serendip.workflow.bench.unified_rows import UnifiedTask, make_unified, ranks_file
 from serendip.workflow.bench.unified_summary import (
@@ -29,7 +28,7 @@ from serendip.workflow.bench.unified_summary import (
 )
 from serendip.workflow.bench.unified_table import UnifiedModel
 from serendip.workflow.bench.unified_trial import QUERY_FIELDS
-from serendip.workflow.bench.vectors import EncodeTask, encode_items
+from serendip.workflow.bench.vectors import EncodeTask, encode_items, encoder_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class UnifiedBench:
     @property
     def work(self) -> Path:
         """What a resumed run reads again."""
-        return self.file.with_name(self.file.name + ".work")
+        return work_folder(self.file)
 
 
 def run_unified(
@@ -74,15 +73,7 @@ def run_unified(
         DataError: the data is not as it should be.
         StorageError: another process is at work on the same results file.
     """
-    if bench.seeds < 1:
-        raise ConfigError(f"--seeds {bench.seeds}.", "Ask for 1 seed or more.")
-    head = {
-        "dataset": bench.data.resolve().name,
-        "protocol": protocol("unified", read_sequences(bench.data), data_digest(bench.data)),
-    }
-    with alone(_work_folder(bench)):
-        results = Results(bench.file, head)
-        results.write()
+    with opened_results("unified", bench.data, bench.file, bench.seeds) as results:
         _make(bench, results, options, on_row, executor or LocalExecutor())
         measured = [row for row in results.rows if row["model"] != TWO_MODELS]
         results.document |= alignment_of(measured)
@@ -90,15 +81,6 @@ def run_unified(
         results.document["summary"] = summarise_unified(results.rows, bench.work)
         results.write()
     return results.document
-
-
-def _work_folder(bench: UnifiedBench) -> Path:
-    try:
-        bench.work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"{bench.work} cannot be written: {error}."
-        raise ConfigError(message, "Give --json another place.") from None
-    return bench.work
 
 
 def _make(
@@ -116,7 +98,7 @@ def _make(
         return
     seconds = executor.as_finished(encode_items, _encodings(bench, options))
     results.document["encode_cpu_s"] = sum(seconds)
-    results.document["encoder"] = _encoder(bench)
+    results.document["encoder"] = encoder_facts(bench.encoder)
     places = {task.folder: place for place, task in enumerate(open_tasks)}
     after = {
         place: [places[task.asked]] for place, task in enumerate(open_tasks) if task.asked in places
@@ -180,9 +162,5 @@ def _all_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
 def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, asked: str) -> str:
     config = RetrieverConfig(**line.config).model_dump(mode="json")
     parts = [PROTOCOL_VERSION, data_digest(bench.data), name, config, line.reads_codes, asked]
-    parts += [_encoder(bench), SEMANTIC_IDS.model_dump(mode="json")]
+    parts += [encoder_facts(bench.encoder), SEMANTIC_IDS.model_dump(mode="json")]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _encoder(bench: UnifiedBench) -> dict[str, Any]:
-    return {**bench.encoder.model_dump(mode="json"), "version": open_encoder(bench.encoder).version}

@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,11 @@ def encode_items(task: EncodeTask) -> float:
     np.save(part, np.concatenate(parts), allow_pickle=False)
     part.replace(task.target)
     return round(spent, 3)
+
+
+def encoder_facts(encoder: TextEncoderConfig) -> dict[str, Any]:
+    """What decides the vectors, for results files and digests."""
+    return {**encoder.model_dump(mode="json"), "version": open_encoder(encoder).version}
 
 
 def _read_costs(folder: Path) -> dict[str, float]:
