@@ -1,6 +1,11 @@
 import numpy as np
+import pytest
 from data_world import LOGS, dataset_of
 from hypothesis import given
+
+from serendip.data.alignment import AlignedProjection
+from serendip.data.dataset import ItemFeatures
+from serendip.errors import DataError
 
 
 @given(LOGS)
@@ -28,3 +33,13 @@ def test_rows_of_a_log_keep_all_columns():
     log = dataset_of([("u", "a", 1), ("v", "d", 2)]).events.rows(np.array([False, True]))
     assert (len(log), log.items.tolist(), log.timestamps.tolist()) == (1, [3], [2])
     assert log.liked.tolist() == [False] and np.isnan(log.values).all()
+
+
+def test_an_alignment_of_other_content_is_refused():
+    alignment = AlignedProjection(np.zeros((3, 2), np.float32), np.zeros((2, 3), np.float32))
+    bare = dataset_of([("u", "a", 1)])
+    content = np.zeros((bare.num_items, 5), np.float32)
+    codes = np.zeros((bare.num_items, 0), np.int32)
+    for data, size in ((bare, 0), (bare.with_features(ItemFeatures(content, codes, 1)), 5)):
+        with pytest.raises(DataError, match=f"size 3 for content of size {size}"):
+            data.with_alignment(alignment)

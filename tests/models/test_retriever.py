@@ -33,7 +33,7 @@ from serendip.models.retriever_network import (
     example_request,
 )
 from serendip.models.retriever_tower import TowerArrays
-from serendip.models.retriever_training import RetrieverTraining
+from serendip.models.retriever_training import RetrieverTraining, train_retriever
 from serendip.models.sequence_batches import Sequences
 from serendip.scale.options import TrainOptions
 
@@ -118,6 +118,7 @@ def test_requests_of_one_row_see_what_separate_rows_would_see(exported) -> None:
 
 def test_the_numpy_tower_says_what_torch_says_with_the_gate_shut() -> None:
     features = random_features(2, 12)
+    features.content[7] = 0.0  # Nothing is known of it, which is not the same as the bias.
     content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
@@ -131,9 +132,17 @@ def test_the_numpy_tower_says_what_torch_says_with_the_gate_shut() -> None:
         features.content[:0],
         0,
     )
-    encoded, content_only = arrays.encode(features, 12)
+    encoded, content_only = arrays.encode(features, np.arange(12))
     np.testing.assert_allclose(encoded, vectors.numpy(), rtol=0, atol=1e-5)
     np.testing.assert_allclose(content_only, projected.numpy(), rtol=0, atol=1e-5)
+    assert (np.abs(content_only).max(1) > 0).tolist() == [number != 7 for number in range(12)]
+
+
+def test_words_that_say_nothing_are_no_words(trained: Retriever, dataset: Dataset) -> None:
+    history = dataset.history(1)
+    blank = Query("search", history=history, text_vector=np.zeros(16, np.float32))
+    found = trained.score_all([blank, Query("search", history=history)])
+    np.testing.assert_allclose(found[0], found[1], rtol=0, atol=1e-5)
 
 
 def test_a_new_item_gets_the_vector_of_a_twin_that_nobody_touched(
@@ -180,8 +189,10 @@ def test_a_changed_item_forgets_its_id_and_an_unchanged_one_keeps_it(
     content = np.concatenate([other.content, dataset.features.content[1:2]])
     codes = np.concatenate([other.codes, dataset.features.codes[1:2]])
     changed = trained.with_changed_items(numbers, ItemFeatures(content, codes, 4)).item_vectors
-    (as_new,) = trained.with_items(other).item_vectors[dataset.num_items :]
-    np.testing.assert_allclose(changed[0, :-1], as_new[:-1], rtol=0, atol=1e-6)
+    tower = train_retriever(dataset, SMALL, TrainOptions(seed=5)).tower
+    (borrowed,), (as_new,) = (tower.encode(other, np.asarray([n]))[0] for n in (0, 99))
+    np.testing.assert_allclose(changed[0, :-1], borrowed, rtol=0, atol=1e-6)
+    assert not np.allclose(borrowed, as_new, atol=1e-3)  # Its own id would have been lent to it.
     assert changed[0, -1] == trained.item_vectors[0, -1] == 0.0
     assert np.array_equal(changed[1:], trained.item_vectors[1:])
 

@@ -178,7 +178,17 @@ def test_ids_are_lent_by_those_who_are_near_where_behaviour_puts_them() -> None:
     new = ItemFeatures(np.asarray([[1.0, 0.0]], np.float32), np.zeros((1, 0), np.int32), 1)
     for alignment, lender in ((None, 0), (turned, 1)):
         tower = TowerArrays(*silent, ids, catalogue, 1, True, alignment)
-        vectors, _ = tower.encode(new, 1)
+        vectors, _ = tower.encode(new, np.asarray([2]))
+        assert vectors[0].argmax() == ids[lender].argmax()
+
+
+def test_an_edited_item_borrows_no_id_of_its_own() -> None:
+    ids = np.asarray([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], np.float32)
+    silent = np.zeros((3, 2), np.float32), np.zeros(3, np.float32), np.zeros((0, 1, 3), np.float32)
+    tower = TowerArrays(*silent, ids, np.eye(2, dtype=np.float32), 1)
+    edited = ItemFeatures(np.asarray([[0.9, 0.4]], np.float32), np.zeros((1, 0), np.int32), 1)
+    for number, lender in ((0, 1), (1, 0), (2, 0)):
+        vectors, _ = tower.encode(edited, np.asarray([number]))
         assert vectors[0].argmax() == ids[lender].argmax()
 
 
@@ -196,7 +206,9 @@ def test_an_earlier_artefact_seeks_lenders_by_content_as_it_is(
     found = Retriever.open(tmp_path).with_items(features).item_vectors[-3:, :8]
     names = ("weight", "bias", "tables", "ids")
     tower = TowerArrays(*(arrays[name] for name in names), content, SMALL.num_lenders)
-    np.testing.assert_allclose(found, tower.encode(features, 3)[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        found, tower.encode(features, np.arange(30, 33))[0], rtol=0, atol=1e-6
+    )
     assert not np.allclose(found, trained.with_items(features).item_vectors[-3:, :8], atol=1e-3)
 
 

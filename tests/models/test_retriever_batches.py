@@ -104,6 +104,24 @@ def test_a_search_request_pairs_a_query_with_its_item(log, seed) -> None:
     assert (items[batch.query[chosen]] == batch.target[chosen]).all()
 
 
+@given(logs, st.integers(0, 1000))
+def test_hidden_queries_are_never_drawn(log, seed) -> None:
+    random = np.random.default_rng(seed)
+    items = random.integers(0, len(log), 8).astype(np.int32)
+    drawn = random.random(8) < 0.5
+    drawn[0] = True
+    queries = QueryExamples([""] * 8, np.zeros((8, 2), np.float32), items)
+    packed = PackedLog(log, np.ones(len(log), np.bool_))
+    maker = BatchMaker(packed, queries, RetrieverConfig(max_len=60), drawn)
+    rows = cut_rows(packed, 60, np.zeros(len(packed.starts), np.int64))
+    asked = maker.asked_batch(rows, SEARCH)
+    found = asked.target != NONE
+    assert set(asked.target[found].tolist()) == set(items[drawn].tolist())
+    for batch in (asked, *maker.epoch(4, random)):
+        query = batch.query[batch.query != NONE]
+        assert drawn[query].all()
+
+
 def test_gap_buckets_grow_with_the_gap() -> None:
     seconds = np.array([np.nan, 0.0, 5.0, 30.0, 1e9])
     assert gap_buckets(seconds).tolist() == [0, 1, 2, 3, 9]

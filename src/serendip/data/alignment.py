@@ -23,7 +23,7 @@ def cooccurring_pairs(events: EventLog, steps: int = STEPS) -> IntArray:
 
     Args:
         events: the log; events of one user are its history.
-        steps: how far apart the two may be; 1 = neighbours only.
+        steps: how far apart the two may be, 1 or more; 1 = neighbours only.
 
     Returns:
         one row per occurrence, so frequent pairs appear often; neighbours first.

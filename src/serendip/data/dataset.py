@@ -16,6 +16,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.item import Catalogue
 from serendip.data.query import History
 from serendip.data.vocabulary import Vocabulary
+from serendip.errors import DataError
 
 if TYPE_CHECKING:
     from serendip.data.alignment import AlignedProjection
@@ -194,7 +195,18 @@ class Dataset:
         return replace(self, queries=queries)
 
     def with_alignment(self, alignment: AlignedProjection) -> Dataset:
-        """A copy that carries a learned alignment of its content."""
+        """A copy that carries a learned alignment of its content.
+
+        Raises:
+            DataError: it was learned on content of another size.
+        """
+        learned = len(alignment.down)
+        size = 0 if self.features is None else self.features.content.shape[1]
+        if learned != size:
+            raise DataError(
+                f"an alignment of content of size {learned} for content of size {size}.",
+                "Learn it on the content of this dataset, with `align`.",
+            )
         return replace(self, alignment=alignment)
 
     def with_quality(self, quality: FloatArray) -> Dataset:

@@ -168,7 +168,8 @@ class Retriever(Recommender):
 
     def _with_items(self, features: ItemFeatures) -> Self:
         now = self._trained
-        vectors, projected = now.tower.encode(features, len(features))
+        later = np.arange(len(features), dtype=np.int32) + len(now.item_vectors)
+        vectors, projected = now.tower.encode(features, later)
         bonus = self.config.new_item_bonus * now.tower.knows_new_items
         extended = copy.copy(self)
         width = self._codes.shape[1]
@@ -194,7 +195,7 @@ class Retriever(Recommender):
         now = self._trained
         if not now.tower.knows_new_items:
             return self
-        vectors, projected = now.tower.encode(features, len(features))
+        vectors, projected = now.tower.encode(features, item_nums)
         moved = np.abs(projected - now.projected[item_nums]).max(1) > _MOVED
         if not moved.any():
             return self
@@ -222,7 +223,7 @@ class Retriever(Recommender):
             "bias": tower.bias,
             "tables": tower.tables,
             "ids": tower.ids,
-            "likeness": tower.likeness,
+            "likeness": tower.lending,
             "bonus": now.bonus,
             "num_parameters": np.asarray(now.num_parameters),
             **({} if now.affinity is None else now.affinity.arrays()),

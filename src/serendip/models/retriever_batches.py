@@ -115,10 +115,15 @@ class BatchMaker:
         queries: examples for the search task; None = no such task.
         config: its ``max_len``, ``tasks``, ``slots``, ``blind_share`` and ``imputation`` say what
             is drawn.
+        drawn: (Q,) which of the queries; None = all.
     """
 
     def __init__(
-        self, log: PackedLog, queries: QueryExamples | None, config: RetrieverConfig
+        self,
+        log: PackedLog,
+        queries: QueryExamples | None,
+        config: RetrieverConfig,
+        drawn: BoolArray | None = None,
     ) -> None:
         self.log, self.max_len = log, config.max_len
         self.slots, self.blind = config.slots, config.blind_share
@@ -127,7 +132,8 @@ class BatchMaker:
         self.query_items = (
             np.empty(0, np.int64) if queries is None else queries.items.astype(np.int64)
         )
-        self.query_order = np.argsort(self.query_items, kind="stable")
+        order = np.argsort(self.query_items, kind="stable")
+        self.query_order = order if drawn is None else order[drawn[order]]
         self.ordered = self.query_items[self.query_order]
         if not len(self.ordered):
             self.tasks = tuple(task for task in self.tasks if task != "search")
@@ -260,7 +266,7 @@ class BatchMaker:
     def _search_anywhere(self, rows: Rows, random: np.random.Generator) -> tuple[LongArray, ...]:
         """Any queries, without history: also for items that nobody came to."""
         shape = (len(rows.begin), self.slots)
-        query = random.integers(0, len(self.query_items), shape)
+        query = self.query_order[random.integers(0, len(self.query_order), shape)]
         nothing = np.full_like(query, NONE)
         return _requests(SEARCH, np.zeros_like(query), nothing, query, self.query_items[query])
 

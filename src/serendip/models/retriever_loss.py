@@ -73,17 +73,22 @@ def _frequency(counts: IntArray, queries: QueryExamples | None) -> TimeArray:
     return np.stack([logged, logged, searched])
 
 
-def lenders_of(likeness: FloatArray, seen: BoolArray, count: int) -> tuple[Tensor, Tensor]:
-    """Nearest seen items (N, count) of every item, and their shares, which sum to 1.
+def lenders_of(content: FloatArray, seen: BoolArray, count: int) -> tuple[Tensor, Tensor]:
+    """Nearest seen items of every item, and their shares, which sum to 1.
 
-    ``likeness`` (N, C): unit vectors of content, aligned with behaviour where that is known.
+    Args:
+        content: (N, C) unit vectors, aligned with behaviour where that is known.
+        seen: (N,) who may lend.
+        count: K, how many to an item at most.
 
-    The shares of an item without neighbours are zeros.
+    Returns:
+        (N, K) numbers and shares; shares of an item without neighbours are zeros.
     """
-    everything = np.arange(len(likeness), dtype=np.int32)
-    nearest = content_neighbours(likeness, everything, likeness * seen[:, None], count)
-    numbers = np.zeros((len(likeness), count), np.int64)
-    shares = np.zeros((len(likeness), count), np.float32)
+    everything = np.arange(len(content), dtype=np.int32)
+    nearest = content_neighbours(content, everything, content * seen[:, None], count)
+    count = min(count, len(content))
+    numbers = np.zeros((len(content), count), np.int64)
+    shares = np.zeros((len(content), count), np.float32)
     lengths = np.diff(nearest.indptr)
     row = np.repeat(everything, lengths)
     place = np.arange(len(row)) - np.repeat(nearest.indptr[:-1], lengths)
@@ -111,10 +116,10 @@ class RetrieverNetwork(nn.Module):
             features.codebook_size,
             config,
         )
-        knows_likeness = config.reads("content") and features.content.shape[1] > 0
-        if config.num_lenders and len(self.tower.ids) and knows_likeness:
-            likeness = alignment.encode(features.content) if alignment else features.content
-            self.tower.lenders = lenders_of(likeness, seen, config.num_lenders)
+        has_content = config.reads("content") and features.content.shape[1] > 0
+        if config.num_lenders and len(self.tower.ids) and has_content:
+            aligned = alignment.encode(features.content) if alignment else features.content
+            self.tower.lenders = lenders_of(aligned, seen, config.num_lenders)
         self.encoder = ContextEncoder(config)
         self.reads_sources = "source-text" in config.imputation
         self.query_vectors = torch.from_numpy(

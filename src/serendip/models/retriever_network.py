@@ -45,6 +45,7 @@ class ItemTower(nn.Module):
         super().__init__()
         size = config.embedding_size
         self.content, self.codes = content, codes
+        self.has_content = (content != 0).any(-1, keepdim=True)
         self.reads_content = config.reads("content")
         levels = codes.shape[1] if config.reads("codes") else 0
         self.code_tables = nn.Parameter(
@@ -64,12 +65,14 @@ class ItemTower(nn.Module):
         self.ids[known] = torch.from_numpy(vectors)[known] * (scale * vectors.shape[1] ** 0.5)
 
     def project(self, content: Tensor) -> Tensor:
-        """Content of items or vectors of queries (U, C) -> (U, D)."""
-        return functional.linear(content, self.weight, self.bias)
+        """Vectors of queries (U, C) -> (U, D), as content; zeros, which say nothing, stay zeros."""
+        known = (content != 0).any(-1, keepdim=True)
+        return functional.linear(content, self.weight, self.bias) * known
 
     def forward(self, items: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
         """Items (U,) and id gates (U,) -> (vectors (U, D), projected content (U, D))."""
-        projected = self.project(self.content[items])
+        projected = functional.linear(self.content[items], self.weight, self.bias)
+        projected = projected * self.has_content[items]
         mixed = projected if self.reads_content else torch.zeros_like(projected)
         if len(self.ids):
             mixed = mixed + gate[:, None] * functional.embedding(items, self.ids)

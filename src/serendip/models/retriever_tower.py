@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from serendip.data.alignment import AlignedProjection
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import ItemFeatures
 from serendip.errors import DataError
 from serendip.models.neighbours import content_neighbours
@@ -31,7 +31,7 @@ class TowerArrays:
         tables: (L, K, D) code embeddings; L = 0 where codes are not read.
         ids: (N, D) ids of the items seen in training, zeros for the others; (0, D) where ids are
             not lent.
-        likeness: (N, C) of the same items, to find who lends: content, aligned if it is anywhere.
+        lending: (N, C) of the same items, to find who lends: content, aligned if it is anywhere.
         num_lenders: at most so many lend to an item.
         reads_content: whether items are made of content; queries always are.
         alignment: what aligns content before lenders are sought; None = content as it is.
@@ -41,7 +41,7 @@ class TowerArrays:
     bias: FloatArray
     tables: FloatArray
     ids: FloatArray
-    likeness: FloatArray
+    lending: FloatArray
     num_lenders: int
     reads_content: bool = True
     alignment: AlignedProjection | None = None
@@ -52,14 +52,22 @@ class TowerArrays:
         return len(self.tables) > 0 or (self.reads_content and self.weight.shape[1] > 0)
 
     def project(self, content: FloatArray) -> FloatArray:
-        """(U, C) content or text vectors -> (U, D)."""
-        return np.asarray(content @ self.weight.T + self.bias, dtype=np.float32)
+        """(U, C) content or text vectors -> (U, D); zeros, which say nothing, stay zeros."""
+        known = (content != 0).any(1, keepdims=True)
+        return np.asarray((content @ self.weight.T + self.bias) * known, dtype=np.float32)
 
-    def encode(self, features: ItemFeatures | None, count: int) -> tuple[FloatArray, FloatArray]:
-        """Vectors (U, D) of ``count`` items without ids, and their projected content (U, D)."""
+    def encode(
+        self, features: ItemFeatures | None, item_nums: IntArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """Vectors (U, D) of items without ids of their own, and their projected content (U, D).
+
+        Args:
+            features: of the items; None = nothing is known of them.
+            item_nums: (U,) their numbers, of known items or beyond; none lends to itself.
+        """
         if self.weight.shape[1] == 0 or features is None:
-            content = np.zeros((count, self.weight.shape[1]), np.float32)
-            return self.encode_rows(content, np.zeros((count, 0), np.int32))
+            content = np.zeros((len(item_nums), self.weight.shape[1]), np.float32)
+            return self.encode_rows(content, np.zeros((len(content), 0), np.int32), item_nums)
         levels = features.codes.shape[1] if len(self.tables) else 0
         if features.content.shape[1] != self.weight.shape[1] or levels != len(self.tables):
             raise DataError(
@@ -68,22 +76,23 @@ class TowerArrays:
                 f"{len(self.tables)} levels.",
                 "Encode new items as those it was trained on.",
             )
-        return self.encode_rows(features.content, features.codes)
+        return self.encode_rows(features.content, features.codes, item_nums)
 
-    def encode_rows(self, content: FloatArray, codes: Any) -> tuple[FloatArray, FloatArray]:
-        """As ``encode``, from bare arrays (U, C) and (U, L)."""
+    def encode_rows(
+        self, content: FloatArray, codes: Any, item_nums: IntArray
+    ) -> tuple[FloatArray, FloatArray]:
+        """As ``encode``, from bare arrays (U, C), (U, L) and (U,)."""
         projected = self.project(content)
         mixed = projected * np.float32(self.reads_content)
         for level, table in enumerate(self.tables):
             mixed += table[codes[:, level]]
         if len(self.ids):
-            mixed += self._lenders(content) @ self.ids
+            mixed += self._lenders(content, item_nums) @ self.ids
         centred = mixed - mixed.mean(1, keepdims=True)
         spread = np.sqrt(centred.var(1, keepdims=True) + 1e-5)
         return np.asarray(centred / spread, dtype=np.float32), projected
 
-    def _lenders(self, content: FloatArray) -> Sparse:
-        """(U, N) shares of those who lend to new items of content (U, C)."""
-        likeness = self.alignment.encode(content) if self.alignment else content
-        nobody = np.full(len(content), -1)
-        return content_neighbours(likeness, nobody, self.likeness, self.num_lenders)
+    def _lenders(self, content: FloatArray, item_nums: IntArray) -> Sparse:
+        """(U, N) shares of those who lend to items of content (U, C), which may be known ones."""
+        aligned = self.alignment.encode(content) if self.alignment else content
+        return content_neighbours(aligned, item_nums, self.lending, self.num_lenders)

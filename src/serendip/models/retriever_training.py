@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 
-from serendip.data.arrays import BoolArray, FloatArray
-from serendip.data.dataset import Dataset, EventLog, HeldOut, ItemFeatures
+from serendip.data.arrays import FloatArray
+from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import to_onnx
 from serendip.models.quality_vector import Held, QualityVector, find_weights
@@ -26,6 +26,7 @@ from serendip.models.retriever_affinity import ContentAffinity
 from serendip.models.retriever_batches import BatchMaker, PackedLog, cut_rows
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import HOME, NUM_TASKS, SEARCH, TASKS
+from serendip.models.retriever_examples import Examples
 from serendip.models.retriever_loss import CandidateDraw, RetrieverNetwork
 from serendip.models.retriever_network import INPUTS, OPEN_AXES, example_request
 from serendip.models.retriever_tower import TowerArrays
@@ -57,34 +58,6 @@ def train_retriever(
         return replace(training.finish(affinity), quality=quality)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Examples:
-    """What is learned from, and what decides when to stop.
-
-    Args:
-        log: all events.
-        learned: (E,) bool, events that are predicted in training.
-        asked: (E,) bool, events that are predicted to know when to stop; nothing learns from them.
-        held_back: True where the asked ones are of the dataset itself, to be learned at the end.
-    """
-
-    log: EventLog
-    learned: BoolArray
-    asked: BoolArray
-    held_back: bool
-
-    @classmethod
-    def of(cls, dataset: Dataset, share: float) -> Examples:
-        """From the validation targets of a dataset, or from its newest ``share`` of events."""
-        log = dataset.events
-        if dataset.validation is not None:
-            log = _with_targets(dataset, dataset.validation)
-            asked = np.arange(len(log)) >= len(dataset.events)
-            return cls(log, ~asked, asked, held_back=False)
-        asked = np.arange(len(log)) >= len(log) - int(len(log) * share)
-        return cls(log, ~asked, asked, held_back=bool(asked.any()))
-
-
 class RetrieverTraining:
     """One training run and its state."""
 
@@ -106,12 +79,13 @@ class RetrieverTraining:
             histories = Sequences.of_users(past, dataset.num_users)
             vectors = cooccurrence_vectors(histories, self.num_items, config.embedding_size)
             self.module.tower.start_ids_at(vectors, config.id_scale)
+        hidden = examples.hidden
         self.learned, self.asked, self.whole = (
-            BatchMaker(PackedLog(log, targets), queries, config)
-            for log, targets in (
-                (past, everything[: len(past)]),
-                (examples.log, examples.asked),
-                (examples.log, everything),
+            BatchMaker(PackedLog(log, targets), queries, config, drawn)
+            for log, targets, drawn in (
+                (past, everything[: len(past)], ~hidden),
+                (examples.log, examples.asked, hidden if hidden.any() else ~hidden),
+                (examples.log, everything, np.ones_like(hidden)),
             )
         )
         self.optimiser = self._optimiser()
@@ -253,29 +227,13 @@ class RetrieverTraining:
         return QualityVector(values, weights)
 
     def _lent(self) -> tuple[FloatArray, FloatArray]:
-        """Ids and likeness of the items that may lend; none where ids are not lent."""
+        """Ids and content of the items that may lend; none where ids are not lent."""
         own, seen = self.module.tower, self.module.seen[:, None].numpy()
         content = own.content.numpy()
         if own.lenders is None:
             return np.zeros((0, own.ids.shape[1]), np.float32), content[:0]
-        likeness = self.alignment.encode(content) if self.alignment else content
-        return own.ids.detach().numpy() * seen, likeness * seen
-
-
-def _with_targets(dataset: Dataset, held: HeldOut) -> EventLog:
-    """The log with each held-out item as its user's next event, a second after the last one."""
-    log = dataset.events
-    last = np.full(dataset.num_users, -np.inf)
-    np.maximum.at(last, log.users, log.timestamps)
-    known = (held.items < dataset.num_items) & np.isfinite(last[held.users])
-    users, items = held.users[known], held.items[known]
-    return EventLog(
-        np.concatenate([log.users, users]),
-        np.concatenate([log.items, items]),
-        np.concatenate([log.timestamps, last[users] + 1.0]),
-        np.concatenate([log.liked, np.zeros(len(users), np.bool_)]),
-        np.concatenate([log.values, np.full(len(users), np.nan, np.float32)]),
-    )
+        aligned = self.alignment.encode(content) if self.alignment else content
+        return own.ids.detach().numpy() * seen, aligned * seen
 
 
 def digest_of(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:

@@ -23,7 +23,8 @@ Row: TypeAlias = Mapping[str, Any]
 def summarise_sequential(rows: Sequence[Row], work: Path) -> dict[str, Any]:
     """Means over seeds; intervals over users of each user's mean over seeds.
 
-    ``comparisons`` are of ``blend`` with every other model, empty while it has no row.
+    ``comparisons`` are of ``blend`` with every other model, empty while it has no row; they tell
+    the seeds of both, which may differ while rows are missing.
     """
     models, values = {}, {}
     for name, own in _grouped(rows, "model").items():
@@ -33,7 +34,9 @@ def summarise_sequential(rows: Sequence[Row], work: Path) -> dict[str, Any]:
     subject = values.pop(SUBJECT, None)
     comparisons = []
     for other, baseline in values.items() if subject is not None else ():
-        comparisons += _compared((SUBJECT, other), subject, baseline)
+        seeds = {"seeds": models[SUBJECT]["seeds"], "baseline_seeds": models[other]["seeds"]}
+        found = _compared((SUBJECT, other), subject, baseline)
+        comparisons += [{**one, **seeds} for one in found]
     return {"models": models, "comparisons": comparisons}
 
 
