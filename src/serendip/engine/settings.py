@@ -25,6 +25,7 @@ from serendip.models.item_knn import ItemKNNConfig
 from serendip.models.popularity import PopularityConfig
 from serendip.models.ranker import RankerConfig
 from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever_groups_config import UnifiedConfig, unified_retriever
 from serendip.models.transitions import TransitionsConfig
 from serendip.search.searcher import SearchConfig
 
@@ -50,7 +51,7 @@ class ModelsConfig(Config):
     retriever: RetrieverConfig = RetrieverConfig()
     """The unified retriever."""
 
-    def build(self) -> dict[str, Recommender]:
+    def build(self, unified: UnifiedConfig) -> dict[str, Recommender]:
         """Untrained models by the name that reports and surfaces use."""
         configs = {
             "popularity": ("popularity", self.popularity),
@@ -58,7 +59,7 @@ class ModelsConfig(Config):
             "item-knn": ("item-knn", self.item_knn),
             "transitions": ("transitions", self.transitions),
             "content": ("content", self.content),
-            "retriever": ("retriever", self.retriever),
+            "retriever": unified_retriever(self.retriever, unified),
         }
         return {name: model_class(kind)(config) for name, (kind, config) in configs.items()}
 
@@ -93,6 +94,9 @@ class Settings(Config):
 
     models: ModelsConfig = ModelsConfig()
     """The recommenders."""
+
+    unified: UnifiedConfig = UnifiedConfig()
+    """Which tasks share a retriever."""
 
     ranker: RankerConfig = RankerConfig()
     """The unified ranker."""

@@ -26,6 +26,7 @@ _CLASSES = {
     "gru4rec": "serendip.models.gru4rec:GRU4Rec",
     "sasrec": "serendip.models.sasrec:SASRec",
     "retriever": "serendip.models.retriever:Retriever",
+    "retriever-groups": "serendip.models.retriever_groups:RetrieverGroups",
     "blend": "serendip.models.blend:Blend",
 }
 

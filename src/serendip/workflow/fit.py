@@ -7,7 +7,7 @@ fitted again on everything. Nothing outside the dataset is ever read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from serendip.content.query_examples import write_examples
 from serendip.data.alignment import AlignedProjection, cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, ItemFeatures, QueryExamples
-from serendip.data.item import Catalogue
+from serendip.data.item import Catalogue, Item
 from serendip.data.quality import item_quality
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split, temporal
@@ -60,6 +60,16 @@ NUM_EXAMPLES = 2_000
 
 MIN_EVENTS_FOR_RANKER = 200
 """With fewer events there is nothing to learn an order from; sources are fused by rank."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What models are trained on, and what encodes items that come later."""
+
+    dataset: Dataset
+    features: ItemFeatures
+    codebooks: Codebooks
+    fusion: Fusion
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +116,29 @@ class Fitter:
         # Built IDs and earlier codes may know the newer part, so none are used here.
         past = replace(self, version=None, earlier=None).fit_sources(split.train, name, options)
         inner = self.with_new_items(past, split)
-        unseen = self._examples(
+        unseen = self.written_queries(
             inner.catalogue, inner.counts, inner.fusion, seed=1, count=NUM_SEARCH
         )
         with self.clock.stage("train ranker"):
             return train_ranker(inner, split, unseen, self.settings, options)
 
-    def fit_sources(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
-        """Fit everything but the ranker on ``dataset``."""
+    def prepare(self, dataset: Dataset, options: TrainOptions) -> Prepared:
+        """What models are trained on: content, codes, written queries, quality, alignment."""
         features, codebooks, fusion = self._features(dataset, options)
         counts = dataset.item_counts()
-        examples = self._examples(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
+        examples = self.written_queries(
+            dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES
+        )
         known = dataset.with_features(features).with_queries(examples)
         known = known.with_quality(item_quality(dataset))
         alignment = self._alignment(known, options)
-        models = self._models(known.with_alignment(alignment), options)
+        return Prepared(known.with_alignment(alignment), features, codebooks, fusion)
+
+    def fit_sources(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
+        """Fit everything but the ranker on ``dataset``."""
+        prepared = self.prepare(dataset, options)
+        features, fusion, counts = prepared.features, prepared.fusion, dataset.item_counts()
+        models = self._models(prepared.dataset, options)
         folder = self.scratch / name / "search"
         searcher = Searcher.build(
             dataset.catalogue,
@@ -132,7 +150,7 @@ class Fitter:
         return EngineState(
             catalogue=dataset.catalogue,
             features=features,
-            codebooks=codebooks,
+            codebooks=prepared.codebooks,
             models=models,
             ranker=None,
             searcher=searcher,
@@ -185,19 +203,25 @@ class Fitter:
         """Append the items that first appear after the cut, the way a posted item is appended."""
         if not split.new_items:
             return state
-        texts = [item.text(self.settings.content.fields) for item in split.new_items]
-        vectors = self.cache.encode(self.encoder, texts)
-        features = features_of_words(texts, vectors, state.codebooks, state.fusion)
+        features = self.features_of(split.new_items, state.codebooks, state.fusion)
         return state.with_items(split.new_items, features)
+
+    def features_of(
+        self, items: Sequence[Item], codebooks: Codebooks, fusion: Fusion
+    ) -> ItemFeatures:
+        """Content and codes of items that come later, by their words."""
+        texts = [item.text(self.settings.content.fields) for item in items]
+        vectors = self.cache.encode(self.encoder, texts)
+        return features_of_words(texts, vectors, codebooks, fusion)
 
     def _models(self, dataset: Dataset, options: TrainOptions) -> dict[str, Recommender]:
         models = {}
-        for name, model in self.settings.models.build().items():
+        for name, model in self.settings.models.build(self.settings.unified).items():
             with self.clock.stage(f"train {name}"):
                 models[name] = model.train(dataset, options)
         return models
 
-    def _examples(
+    def written_queries(
         self, catalogue: Catalogue, counts: IntArray, fusion: Fusion, seed: int, count: int
     ) -> QueryExamples:
         """Written queries for the search task; other seeds write other ones."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from serendip.evaluate.aggregate import estimates
 from serendip.evaluate.compare import compare_values
+from serendip.evaluate.grouping import TaskModels
 from serendip.evaluate.run import Values
-from serendip.workflow.bench.grouping import TaskModels
 from serendip.workflow.bench.rows import row_folder
 from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, ranks_file, values_of
 

@@ -56,10 +56,13 @@ class TaskModels:
         return found
 
     def _described(self, split: Sequence[Group]) -> dict[str, Any]:
-        gains = [self._relative(group, task, "valid_N@10") for group in split for task in group]
+        gains = {
+            task: self._relative(group, task, "valid_N@10") for group in split for task in group
+        }
         return {
             "groups": [list(group) for group in split],
-            "valid_gain": float(np.mean(gains)),
+            "valid_gain": float(np.mean(list(gains.values()))),
+            "valid_relative": gains,
             "N@10": {task: self._mean(group, "N@10", task) for group in split for task in group},
             "relative": {
                 task: self._relative(group, task, "N@10") for group in split for task in group

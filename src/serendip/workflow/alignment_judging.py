@@ -1,0 +1,194 @@
+"""Retrievers of some of the tasks, each trained on the past and asked about the future.
+
+The past ends where ``TRAINED_SHARE`` of the events have happened; requests up to ``TEST_FROM`` are
+for validation, later ones for the test. A process of its own trains one model.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.content.cache import VectorCache
+from serendip.content.modalities import open_media
+from serendip.content.text import open_encoder
+from serendip.data.arrays import BoolArray, IntArray
+from serendip.data.dataset import Dataset, QueryExamples
+from serendip.data.item import Catalogue
+from serendip.data.query import Query
+from serendip.data.snapshot import take_snapshot
+from serendip.data.splits import Split, Targets, temporal
+from serendip.engine.workspace import Workspace
+from serendip.evaluate.full_ranking import rank_all
+from serendip.evaluate.run import Values
+from serendip.models.retriever import Retriever
+from serendip.models.retriever_groups_config import Group, group_config
+from serendip.scale.options import TrainOptions
+from serendip.scale.stages import StageClock
+from serendip.workflow.fit import Fitter, Prepared
+
+TRAINED_SHARE, TEST_FROM = 0.8, 0.9
+MOST_ASKED = 3_000
+"""Requests of a task, at most, for validation and for the test each; drawn once."""
+
+_SEED = 2
+"""Of the written queries that are asked; those that are learned have another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTask:
+    """A model to be trained and asked.
+
+    Args:
+        workspace: folder of the workspace.
+        group: tasks that it learns, and that it is asked.
+        seed: of its training.
+    """
+
+    workspace: str
+    group: Group
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{'+'.join(self.group)} (seed {self.seed})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Requests:
+    """What is asked of one task.
+
+    Args:
+        queries: T requests.
+        items: (T,) int32 the item that came next.
+        users: (T,) external ids of who asked.
+        is_test: (T,) bool; the others are for validation.
+    """
+
+    queries: list[Query]
+    items: IntArray
+    users: NDArray[np.str_]
+    is_test: BoolArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupAnswers:
+    """Where a model ranked what came next; the same requests for every model.
+
+    Args:
+        task: what was trained.
+        ranks: task -> (T,) 1-based ranks.
+        requests: task -> users (T,) and is_test (T,).
+        cpu_s: of the training.
+        params: learned numbers.
+    """
+
+    task: GroupTask
+    ranks: Mapping[str, Values]
+    requests: Mapping[str, tuple[NDArray[np.str_], BoolArray]]
+    cpu_s: float
+    params: int
+
+
+def judge_group(task: GroupTask) -> GroupAnswers:
+    """Train a group's model on the past, ask it the requests of its tasks."""
+    workspace = Workspace.open(Path(task.workspace))
+    settings, clock = workspace.settings, StageClock()
+    with closing(workspace.open_store()) as store:
+        dataset = take_snapshot(store, settings.actions)
+    split = temporal(dataset, TRAINED_SHARE)
+    with tempfile.TemporaryDirectory() as scratch:
+        media = open_media(settings.content, workspace.folder, workspace.cache)
+        encoder, cache = open_encoder(settings.content), VectorCache(workspace.cache)
+        fitter = Fitter(settings, encoder, cache, Path(scratch), StageClock(), media)
+        prepared = fitter.prepare(split.train, TrainOptions())
+        asked = requests_of(split, fitter, prepared, asked_from(dataset))
+    config = group_config(settings.models.retriever, task.group)
+    with clock.stage("train"):
+        model = Retriever(config).train(prepared.dataset, TrainOptions(task.seed))
+    if split.new_items:
+        new = fitter.features_of(split.new_items, prepared.codebooks, prepared.fusion)
+        model = model.with_items(new)
+    return GroupAnswers(
+        task,
+        {name: ranks_of(model, asked[name]) for name in task.group},
+        {name: (asked[name].users, asked[name].is_test) for name in task.group},
+        clock.stages[0].cpu_s,
+        model.num_parameters,
+    )
+
+
+def ranks_of(model: Retriever, requests: Requests) -> Values:
+    """(T,) ranks of the targets among all items that a request does not exclude."""
+    excluded = [query.exclude for query in requests.queries]
+    found = rank_all(lambda rows: model.score_all(requests.queries[rows]), requests.items, excluded)
+    return found.ranks
+
+
+def requests_of(
+    split: Split, fitter: Fitter, prepared: Prepared, test_from: float
+) -> dict[str, Requests]:
+    """What every task is asked.
+
+    home: the user's whole past, for the next item. similar: the last item of that past and nothing
+    else; only that item is left out of the answer. search: words written for the next item, which
+    training has not seen, and the past; nothing is left out.
+    """
+    rows = _drawn(split.targets, test_from)
+    home = [split.targets.queries()[row] for row in rows.tolist()]
+    items, is_test = split.targets.items[rows], split.targets.times[rows] >= test_from
+    users = np.asarray(split.targets.users)[rows]
+    last = [query.history.item_nums[-1:] for query in home]
+    similar = [Query("similar", source_items=item, exclude=item) for item in last]
+    has_past = np.array([len(item) > 0 for item in last], np.bool_)
+    words, at = _written(split, items, fitter, prepared)
+    search = [
+        replace(home[row], surface="search", text=text, text_vector=vector, exclude=items[:0])
+        for row, text, vector in zip(at.tolist(), words.texts, words.vectors, strict=True)
+    ]
+    with_past = [query for query, is_there in zip(similar, has_past, strict=True) if is_there]
+    return {
+        "home": Requests(home, items, users, is_test),
+        "similar": Requests(with_past, items[has_past], users[has_past], is_test[has_past]),
+        "search": Requests(search, items[at], users[at], is_test[at]),
+    }
+
+
+def _drawn(targets: Targets, test_from: float) -> IntArray:
+    """Rows of at most ``MOST_ASKED`` targets before and after ``test_from``, in their order."""
+    random = np.random.default_rng(0)
+    later = targets.times >= test_from
+    parts = [np.flatnonzero(part) for part in (~later, later)]
+    drawn = [random.permutation(part)[:MOST_ASKED] for part in parts]
+    return np.sort(np.concatenate(drawn)).astype(np.int32)
+
+
+def _written(
+    split: Split, items: IntArray, fitter: Fitter, prepared: Prepared
+) -> tuple[QueryExamples, IntArray]:
+    """Queries (Q,) for the items (T,) of requests, and for which request (Q,) each is."""
+    wanted, counts = np.unique(items, return_counts=True)
+    asked = Catalogue(split.catalogue[number] for number in wanted.tolist())
+    weights = counts.astype(np.int32)
+    written = fitter.written_queries(asked, weights, prepared.fusion, _SEED, len(items))
+    learned = prepared.dataset.queries
+    known = set() if learned is None else set(learned.texts)
+    kept = np.array([text not in known for text in written.texts], np.bool_)
+    order = np.argsort(items, kind="stable")
+    first = np.searchsorted(items[order], wanted)
+    place = np.random.default_rng(_SEED).integers(0, counts[written.items])
+    at = order[first[written.items] + place][kept].astype(np.int32)
+    texts = [text for text, is_new in zip(written.texts, kept, strict=True) if is_new]
+    return QueryExamples(texts, written.vectors[kept], items[at]), at
+
+
+def asked_from(dataset: Dataset) -> float:
+    """Unix seconds from which requests are of the test."""
+    cut = temporal(dataset, TEST_FROM).cut
+    assert cut is not None
+    return cut

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from serendip.evaluate.alignment import TaskRanks, alignment_figures, recommendation
+from serendip.evaluate.alignment_page import render_alignment_page, setting_of
+
+TASKS = ("home", "search", "similar")
+NUM_USERS = 60
+
+
+def answered(group: tuple[str, ...], task: str, valid: float, test: float, seed: int) -> TaskRanks:
+    """The first share of the users find what came next at once, the others never."""
+    users = np.arange(NUM_USERS)
+    ranks = [np.where(users < share * NUM_USERS, 1.0, np.inf) for share in (valid, test)]
+    return TaskRanks(
+        task,
+        group,
+        seed,
+        np.concatenate(ranks),
+        np.tile(users, 2),
+        np.repeat([False, True], NUM_USERS),
+        10.0,
+        100,
+    )
+
+
+def world(valid: dict[tuple[str, ...], float], seeds: int = 2) -> list[TaskRanks]:
+    """All groups of tasks; figures on the test are half of those on validation."""
+    return [
+        answered(group, task, valid.get(group, 0.5), valid.get(group, 0.5) / 2, seed)
+        for size in (1, 2, 3)
+        for group in combinations(TASKS, size)
+        for task in group
+        for seed in range(seeds)
+    ]
+
+
+def test_figures_are_means_over_users_of_the_test() -> None:
+    found = alignment_figures(world({TASKS: 0.6}))
+    row = next(row for row in found["rows"] if row["model"] == "unified")
+    assert row["N@10"] == row["R@10"] == pytest.approx(0.3)
+    assert row["valid_N@10"] == pytest.approx(0.6)
+    line = next(one for one in found["models"] if one["model"] == "specialist")
+    assert line["N@10"]["value"] == pytest.approx(0.25)
+    assert line["N@10"]["n"] == NUM_USERS
+    for one in found["comparisons"]:
+        assert one["difference"] == pytest.approx(0.05)
+        assert one["relative_difference"] == pytest.approx(0.2)
+        assert one["relative_low"] <= 0.2 <= one["relative_high"]
+
+
+def test_a_user_with_many_requests_weighs_as_much_as_one_with_few() -> None:
+    users = np.asarray([0, 0, 0, 1, 0])
+    is_test = np.asarray([True, True, True, True, False])
+    ranks = np.asarray([1.0, 1.0, np.inf, np.inf, np.inf])
+    one = TaskRanks("home", ("home",), 0, ranks, users, is_test, 1.0, 1)
+    assert one.row()["R@10"] == pytest.approx((2 / 3 + 0) / 2)
+    assert one.row()["valid_N@10"] == 0.0
+
+
+def test_one_model_is_advised_where_no_task_loses() -> None:
+    advice = alignment_figures(world({}))["recommendation"]
+    assert advice["groups"] == [list(TASKS)]
+    assert "One model" in advice["sentences"][-1]
+    assert "33.3 %" in advice["sentences"][-1]
+
+
+def test_the_fewest_models_are_advised_with_which_no_task_loses() -> None:
+    pair = ("home", "similar")
+    found = alignment_figures(world({TASKS: 0.4, ("home", "search"): 0.3, pair: 0.6}))
+    assert found["recommendation"]["groups"] in (
+        [["search"], list(pair)],
+        [list(pair), ["search"]],
+    )
+    assert found["recommendation"]["sentences"][-1].startswith("2 models")
+    assert found["transfer"]["home"] == {
+        "search": pytest.approx(-0.4),
+        "similar": pytest.approx(0.2),
+    }
+
+
+def test_specialists_are_advised_where_all_tasks_are_at_odds() -> None:
+    pairs = {group: 0.3 for group in combinations(TASKS, 2)}
+    found = alignment_figures(world({TASKS: 0.2, **pairs}))
+    assert sorted(found["recommendation"]["groups"]) == [["home"], ["search"], ["similar"]]
+
+
+def test_a_loss_below_the_limit_is_no_harm() -> None:
+    split = {"groups": [list(TASKS)], "cpu_s": 1.0, "valid_relative": {"home": -0.0099}}
+    alone = {"groups": [["home"]], "cpu_s": 2.0, "valid_relative": {"home": 0.0}}
+    assert recommendation({"1": split, "3": alone}, [])["groups"] == [list(TASKS)]
+    worse = {**split, "valid_relative": {"home": -0.0101}}
+    assert recommendation({"1": worse, "3": alone}, [])["groups"] == [["home"]]
+
+
+def test_the_page_shows_the_advice_and_how_to_follow_it() -> None:
+    report = {
+        "created": "2026-01-02T03:04:05+00:00",
+        "code_version": "1",
+        "seeds": [0, 1],
+        "trained_share": 0.8,
+        "test_from": 0.9,
+        "asked": {task: {"requests": NUM_USERS, "users": NUM_USERS} for task in TASKS},
+        **alignment_figures(world({TASKS: 0.6})),
+    }
+    page = render_alignment_page(report)
+    for text in ("One model for all tasks is enough", "[unified]", "33.3", "+0.050", "20.0 %"):
+        assert text in page.replace("\N{NO-BREAK SPACE}", " "), text
+    assert page.count("<svg") == 3
+
+
+def test_the_setting_is_toml() -> None:
+    assert setting_of([["home", "similar"], ["search"]]) == (
+        '[unified]\ngroups = [["home", "similar"], ["search"]]'
+    )

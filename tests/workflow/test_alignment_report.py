@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench_world import InThisProcess
+from small_shop import write_files
+
+from serendip.engine.workspace import Workspace
+from serendip.errors import DataError
+from serendip.scale.options import TrainOptions
+from serendip.scale.stages import StageClock
+from serendip.workflow.alignment_report import align_workspace
+from serendip.workflow.importing import import_files
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    folder = tmp_path_factory.mktemp("shop")
+    write_files(folder)
+    import_files(Workspace.open(folder))
+    return Workspace.open(folder)
+
+
+def test_every_set_of_tasks_is_trained_and_one_split_is_advised(shop: Workspace) -> None:
+    executor = InThisProcess()
+    report = align_workspace(shop, TrainOptions(7), StageClock(), executor, seeds=1)
+    assert len(report["rows"]) == 3 + 2 * 3 + 3
+    assert {row["seed"] for row in report["rows"]} == {7}
+    assert set(report["grouping"]) == {"1", "2", "3"}
+    assert set(report["transfer"]) == {"home", "search", "similar"}
+    for task, size in report["asked"].items():
+        assert size["requests"] >= size["users"] > 0, task
+    search = [row for row in report["rows"] if row["task"] == "search"]
+    assert max(row["R@100"] for row in search) == 1.0  # Of 60 items all are in the first 100.
+    named = sorted(task for group in report["recommendation"]["groups"] for task in group)
+    assert named == ["home", "search", "similar"]
+    assert json.loads((shop.reports / "alignment.json").read_text()) == report
+    assert "One model or several" in (shop.reports / "alignment.html").read_text()
+
+
+def test_too_few_interactions_are_refused(tmp_path: Path) -> None:
+    write_files(tmp_path, num_users=3)
+    import_files(Workspace.open(tmp_path))
+    with pytest.raises(DataError, match="too few"):
+        align_workspace(Workspace.open(tmp_path), TrainOptions(0), StageClock(), InThisProcess())
+
+
+def test_requests_are_the_same_for_every_model(shop: Workspace) -> None:
+    from serendip.workflow.alignment_judging import GroupTask, judge_group
+
+    groups = (("home", "similar"), ("similar", "search"))
+    first, second = (judge_group(GroupTask(str(shop.folder), one, 0)) for one in groups)
+    for own, other in zip(first.requests["similar"], second.requests["similar"], strict=True):
+        assert np.array_equal(own, other)
+    users, is_test = first.requests["home"]
+    assert len(users) == len(is_test) == len(first.ranks["home"])
+    assert 0 < is_test.sum() < len(is_test)
