@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serendip.data.arrays import FloatArray
+from serendip.errors import ArtefactError, DataError
+from serendip.models.vector_index import VectorIndex, VectorIndexConfig
+
+EXACT = VectorIndexConfig(exact_up_to=10_000)
+LISTS = VectorIndexConfig(exact_up_to=100, recall=0.95, k=10)
+
+
+def clustered(count: int, size: int = 8, seed: int = 0) -> FloatArray:
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(20, size))
+    noise = rng.normal(size=(count, size))
+    return np.asarray(centres[rng.integers(0, 20, count)] + 0.3 * noise, np.float32)
+
+
+ITEMS, QUERIES = clustered(3_000), clustered(60, seed=1)
+
+
+@pytest.fixture(scope="module")
+def lists() -> VectorIndex:
+    return VectorIndex.build(ITEMS, QUERIES[:30], LISTS)
+
+
+def true_best(query: FloatArray, k: int, allowed: np.ndarray) -> list[int]:
+    numbers = np.flatnonzero(allowed)
+    scores = ITEMS[numbers] @ query
+    return numbers[np.argsort(-scores, kind="stable")[:k]].tolist()
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 50), st.floats(0, 1), st.integers(0, 99))
+def test_a_small_catalogue_is_searched_exactly(k: int, share: float, seed: int) -> None:
+    index = VectorIndex.build(ITEMS, QUERIES, EXACT)
+    allowed = np.random.default_rng(seed).random(len(ITEMS)) < share
+    (found,) = index.search(QUERIES[:1], k, index.prepare(allowed))
+    assert found.item_nums.tolist() == true_best(QUERIES[0], k, allowed)
+    np.testing.assert_allclose(found.scores, ITEMS[found.item_nums] @ QUERIES[0], rtol=1e-5)
+
+
+def test_enough_lists_are_read_for_the_recall(lists: VectorIndex) -> None:
+    everything = np.ones(len(ITEMS), np.bool_)
+    found = lists.search(QUERIES[30:], 10)
+    hits = [
+        len(set(true_best(query, 10, everything)) & set(answer.item_nums.tolist()))
+        for query, answer in zip(QUERIES[30:], found, strict=True)
+    ]
+    assert np.mean(hits) >= 9
+    assert 1 <= lists.num_probes < lists._lists.nlist
+
+
+def test_scores_are_dot_products_and_fall(lists: VectorIndex) -> None:
+    for query, answer in zip(QUERIES, lists.search(QUERIES, 10), strict=True):
+        np.testing.assert_allclose(answer.scores, ITEMS[answer.item_nums] @ query, rtol=1e-4)
+        assert (np.diff(answer.scores) <= 0).all()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.2, 0.02, 0.001])
+def test_a_filter_never_costs_results(lists: VectorIndex, share: float) -> None:
+    allowed = np.random.default_rng(5).random(len(ITEMS)) < share
+    hits = 0
+    for query, answer in zip(
+        QUERIES, lists.search(QUERIES, 10, lists.prepare(allowed)), strict=True
+    ):
+        assert allowed[answer.item_nums].all()
+        assert len(answer) == min(10, allowed.sum())
+        hits += len(set(true_best(query, 10, allowed)) & set(answer.item_nums.tolist()))
+    assert hits >= 0.95 * len(QUERIES) * min(10, allowed.sum())
+
+
+def test_a_filter_far_away_from_the_query_still_fills_the_list(lists: VectorIndex) -> None:
+    allowed = np.zeros(len(ITEMS), np.bool_)
+    allowed[np.argsort(ITEMS @ QUERIES[0])[:200]] = True  # More than are compared one by one.
+    (found,) = lists.search(QUERIES[:1], 150, lists.prepare(allowed))
+    assert found.item_nums.tolist() == true_best(QUERIES[0], 150, allowed)
+
+
+def test_nothing_allowed_finds_nothing(lists: VectorIndex) -> None:
+    nothing = lists.prepare(np.zeros(len(ITEMS), np.bool_))
+    assert [len(one) for one in lists.search(QUERIES[:2], 5, nothing)] == [0, 0]
+
+
+@pytest.mark.parametrize("config", [EXACT, LISTS])
+def test_a_saved_index_answers_the_same(config: VectorIndexConfig, tmp_path: Path) -> None:
+    index = VectorIndex.build(ITEMS, QUERIES, config)
+    index.save(tmp_path / "index")
+    opened = VectorIndex.open(tmp_path / "index")
+    assert (opened.config, opened.num_probes) == (index.config, index.num_probes)
+    for own, other in zip(index.search(QUERIES, 10), opened.search(QUERIES, 10), strict=True):
+        assert np.array_equal(own.item_nums, other.item_nums)
+
+
+def test_wrong_input_is_named(lists: VectorIndex, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="k = 0"):
+        lists.search(QUERIES, 0)
+    with pytest.raises(DataError, match="of size 8"):
+        lists.search(QUERIES[:, :4], 3)
+    with pytest.raises(DataError, match="a mask of 3"):
+        lists.prepare(np.ones(3, np.bool_))
+    with pytest.raises(DataError, match="queries of shape"):
+        VectorIndex.build(ITEMS, QUERIES[:0])
+    with pytest.raises(ArtefactError, match="no readable vector index"):
+        VectorIndex.open(tmp_path)
