@@ -20,6 +20,7 @@ from serendip.errors import DataError
 
 if TYPE_CHECKING:
     from serendip.data.alignment import AlignedProjection
+    from serendip.data.requests import LoggedRequest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +131,16 @@ class QueryExamples:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def joined(self, more: QueryExamples) -> QueryExamples:
+        """These, then others."""
+        if not len(more):
+            return self
+        return QueryExamples(
+            [*self.texts, *more.texts],
+            np.concatenate([self.vectors, more.vectors]),
+            np.concatenate([self.items, more.items]),
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
@@ -163,6 +174,7 @@ class Dataset:
         validation: targets to stop training by; None = a model holds back events of its own.
         alignment: moves content to where behaviour puts it, once that is learned.
         quality: (N, Q) float32 how good items are whoever asks, see ``data.quality``.
+        requests: the newest ones that were logged, in order of time.
     """
 
     catalogue: Catalogue
@@ -174,6 +186,7 @@ class Dataset:
     validation: HeldOut | None = None
     alignment: AlignedProjection | None = None
     quality: FloatArray | None = None
+    requests: Sequence[LoggedRequest] = ()
     _by_user: dict[int, History] = field(default_factory=dict, repr=False)
 
     @property

@@ -11,8 +11,12 @@ from serendip.data.dataset import Dataset, EventLog
 from serendip.data.event import ActionRules
 from serendip.data.event_columns import EventColumns
 from serendip.data.item import Catalogue
+from serendip.data.requests import logged_requests
 from serendip.data.store import Store
 from serendip.data.vocabulary import Vocabulary
+
+MOST_REQUESTED = 200_000
+"""Newest events of requests that are read: a ranker learns from a few thousand requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,11 @@ def snapshot_with_drops(
         likes(columns, rules)[rows],
         columns.values[rows].astype(np.float32),
     )
+    asked = store.requested(MOST_REQUESTED)
+    known = [event for event in asked if cut is None or event.timestamp <= cut]
+    requests = logged_requests(known, catalogue.vocabulary, rules)
     dropped = DroppedEvents(int(ignored.sum()), int(unknown.sum()), int(after_cut.sum()))
-    return Dataset(catalogue, users, events, cut=cut), dropped
+    return Dataset(catalogue, users, events, cut=cut, requests=requests), dropped
 
 
 def likes(columns: EventColumns, rules: ActionRules) -> BoolArray:

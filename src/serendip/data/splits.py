@@ -23,6 +23,7 @@ from serendip.data.arrays import BoolArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.query import History, Query, Surface
+from serendip.data.requests import LoggedRequest
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
@@ -75,6 +76,12 @@ class Targets:
         following = slice(int(self.places[row]), int(self.places[row]) + count)
         return self.history(row), whole.item_nums[following], whole.liked[following]
 
+    def history_before(self, user_id: str, time: float) -> History:
+        """What a user of some target had done before a moment; nothing of other users."""
+        whole = self.histories.get(user_id, History())
+        known = int(np.searchsorted(whole.timestamps, time, side="left"))
+        return History(whole.item_nums[:known], whole.timestamps[:known], whole.liked[:known])
+
     def queries(self, surface: Surface = "home") -> list[Query]:
         """One query per target; items of the history are excluded from the answer."""
         result = []
@@ -97,6 +104,7 @@ class Split:
         catalogue: the items of ``train``, then ``new_items``.
         cut: Unix seconds; train is strictly before it, targets are not. None = no single cut.
         validation: targets to tune by; they are inputs of ``targets``. None = there are none.
+        requests: logged ones from the cut on; none without a cut.
     """
 
     name: str
@@ -106,6 +114,7 @@ class Split:
     catalogue: Catalogue
     cut: float | None = None
     validation: Targets | None = None
+    requests: Sequence[LoggedRequest] = ()
 
     def flags(self) -> dict[str, BoolArray]:
         """What kind of target each is, (T,) bool.
@@ -221,6 +230,7 @@ class _Parts:
             Vocabulary(dataset.users.ids_of(user_numbers)),
             train_events,
             cut=cut,
+            requests=_past_requests(dataset, np.where(known, numbers, -1), cut),
         )
         return cls(dataset, train, Catalogue(items), numbers)
 
@@ -268,11 +278,25 @@ class _Parts:
         validation: Targets | None = None,
     ) -> Split:
         new_items = self.catalogue.items[self.train.num_items :]
-        return Split(name, self.train, targets, new_items, self.catalogue, cut, validation)
+        later = [one for one in self.dataset.requests if cut is not None and one.timestamp >= cut]
+        requests = [one.renumbered(self.numbers) for one in later]
+        return Split(
+            name, self.train, targets, new_items, self.catalogue, cut, validation, requests
+        )
 
     @staticmethod
     def _is_repeated(history: History, place: int) -> bool:
         return bool((history.item_nums[:place] == history.item_nums[place]).any())
+
+
+def _past_requests(dataset: Dataset, numbers: IntArray, cut: float | None) -> list[LoggedRequest]:
+    """Requests that ended by the cut and say something of items that have a number.
+
+    Without a cut there is no moment before which all is known, so there are none.
+    """
+    past = (one for one in dataset.requests if cut is not None and one.ended <= cut)
+    found = (one.renumbered(numbers) for one in past)
+    return [one for one in found if one.says_something]
 
 
 def _moment(times: TimeArray, fraction: float) -> int:

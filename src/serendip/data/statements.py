@@ -50,6 +50,12 @@ EVENTS_AFTER = (
     .where(EVENTS.c.seq > bindparam("after"))
     .order_by(EVENTS.c.timestamp, EVENTS.c.seq)
 )
+REQUESTED = (
+    select(*_EVENT)
+    .where(or_(EVENTS.c.request_id != "", EVENTS.c.query != ""))
+    .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
+    .limit(bindparam("most"))
+)
 USERS = (
     select(EVENTS.c.user_id, func.count().label("events"))
     .group_by(EVENTS.c.user_id)

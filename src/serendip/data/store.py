@@ -212,6 +212,13 @@ class Store:
             rows = connection.execute(statement, values).all()
         return [Event(*row) for row in reversed(rows)]
 
+    def requested(self, limit: int) -> list[Event]:
+        """The last ``limit`` events that belong to a request or have words, oldest first."""
+        values = {"most": min(max(limit, 0), _MOST)}
+        with self._database.read() as connection:
+            rows = connection.execute(self._sql.REQUESTED, values).all()
+        return [Event(*row) for row in reversed(rows)]
+
     def past(self, user_id: str) -> tuple[EventColumns, int]:
         """All events of a user, and the number of the last event of anybody at that moment."""
         if id_problem(user_id):

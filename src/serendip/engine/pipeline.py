@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.engine.batch import Batch, Candidates
@@ -41,11 +41,21 @@ def run(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) ->
 
 
 def collect(
-    queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
+    queries: Sequence[Query],
+    surface: SurfaceConfig,
+    state: EngineState,
+    also: Sequence[IntArray] = (),
 ) -> tuple[Candidates, FloatArray]:
-    """Candidates and their features without ranking: what the ranker is trained on."""
+    """Candidates and their features without ranking: what the ranker is trained on.
+
+    Args:
+        queries: of one surface.
+        surface: how it is answered.
+        state: what the answers are made from.
+        also: per query further candidates, whoever proposes them; empty = none for any.
+    """
     batch, traces = _filtered(queries, surface, state)
-    candidates = _merged(_retrieved(batch, traces), len(queries))
+    candidates = _merged(_retrieved(batch, traces), len(queries), also)
     return candidates, feature_matrix(batch, candidates)
 
 
@@ -85,10 +95,13 @@ def _retrieved(batch: Batch, traces: list[dict[str, int]]) -> dict[str, list[Ite
     return found
 
 
-def _merged(found: Mapping[str, list[ItemList]], num_queries: int) -> Candidates:
+def _merged(
+    found: Mapping[str, list[ItemList]], num_queries: int, also: Sequence[IntArray] = ()
+) -> Candidates:
     parts = []
     for row in range(num_queries):
         lists = [items[row].item_nums for items in found.values()]
+        lists += [also[row]] if also else []
         parts.append(np.unique(np.concatenate(lists)) if lists else np.empty(0, np.int32))
     rows = np.repeat(np.arange(num_queries, dtype=np.int32), [len(part) for part in parts])
     return Candidates(rows, np.concatenate(parts).astype(np.int32))

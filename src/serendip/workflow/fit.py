@@ -58,6 +58,9 @@ ALIGNMENT = AlignmentConfig(most_pairs=50_000)
 NUM_EXAMPLES = 2_000
 """Written queries that the retriever learns the search task from."""
 
+NUM_LOGGED_EXAMPLES = 10_000
+"""Logged words with what was chosen after them that it learns from, too; the newest ones."""
+
 MIN_EVENTS_FOR_RANKER = 200
 """With fewer events there is nothing to learn an order from; sources are fused by rank."""
 
@@ -120,7 +123,14 @@ class Fitter:
             inner.catalogue, inner.counts, inner.fusion, seed=1, count=NUM_SEARCH
         )
         with self.clock.stage("train ranker"):
-            return train_ranker(inner, split, unseen, self.settings, options)
+            return train_ranker(
+                inner,
+                split,
+                unseen,
+                self.settings,
+                options,
+                lambda texts: self._words(texts, inner.fusion),
+            )
 
     def prepare(self, dataset: Dataset, options: TrainOptions) -> Prepared:
         """What models are trained on: content, codes, written queries, quality, alignment."""
@@ -129,6 +139,7 @@ class Fitter:
         examples = self.written_queries(
             dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES
         )
+        examples = examples.joined(self.logged_queries(dataset, fusion))
         known = dataset.with_features(features).with_queries(examples)
         known = known.with_quality(item_quality(dataset))
         alignment = self._alignment(known, options)
@@ -226,8 +237,22 @@ class Fitter:
     ) -> QueryExamples:
         """Written queries for the search task; other seeds write other ones."""
         texts, items = write_examples(catalogue, counts, self.settings.content.fields, seed, count)
-        vectors = encode_words(texts, self.cache.encode(self.encoder, texts), fusion)
-        return QueryExamples(texts, vectors, items)
+        return QueryExamples(texts, self._words(texts, fusion), items)
+
+    def logged_queries(self, dataset: Dataset, fusion: Fusion) -> QueryExamples:
+        """The newest logged words, with the items that were chosen after them."""
+        pairs = [
+            (one.text, number)
+            for one in dataset.requests
+            if one.text.strip()
+            for number in one.chosen.tolist()
+        ][-NUM_LOGGED_EXAMPLES:]
+        texts = [text for text, _ in pairs]
+        items = np.array([number for _, number in pairs], np.int32)
+        return QueryExamples(texts, self._words(texts, fusion), items)
+
+    def _words(self, texts: Sequence[str], fusion: Fusion) -> FloatArray:
+        return encode_words(texts, self.cache.encode(self.encoder, texts), fusion)
 
 
 def liked_share(dataset: Dataset, prior_events: float = 10.0) -> FloatArray:

@@ -2,21 +2,23 @@
 
 Three tasks share one model. Home: a user's history up to a moment, labelled by the user's next
 events. Similar: the item of one event as the source, labelled by the events right after it.
-Search: a written query, labelled by the item that it was written for.
+Search: a written query, labelled by the item that it was written for. Beside these, the requests
+that were logged, labelled by what was chosen: where it is known what was shown, that and nothing
+else was refused; where it is not, and in all others, refused candidates are drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, IntArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
 from serendip.data.dataset import QueryExamples
-from serendip.data.query import History, Query, Surface
+from serendip.data.query import History, Query
 from serendip.data.splits import Split
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.pipeline import collect
@@ -27,6 +29,9 @@ from serendip.models.ranker import Ranker, RankerRows
 from serendip.scale.options import TrainOptions
 
 NUM_HOME, NUM_SIMILAR, NUM_SEARCH = 3_000, 1_000, 1_000
+NUM_LOGGED = 3_000
+"""Newest logged requests that become rows."""
+
 NEGATIVES = 40
 """Candidates without a label that are kept per request."""
 
@@ -44,11 +49,13 @@ class LabelledQuery:
         query: the request.
         items: (P,) int32 items that were chosen.
         liked: (P,) bool, which of them were liked.
+        shown: what was answered, chosen or not; empty = not known.
     """
 
     query: Query
     items: IntArray
     liked: BoolArray
+    shown: IntArray = field(default_factory=lambda: NO_ITEMS)
 
 
 def train_ranker(
@@ -57,6 +64,7 @@ def train_ranker(
     examples: QueryExamples,
     settings: Settings,
     options: TrainOptions,
+    encode: Callable[[Sequence[str]], FloatArray],
 ) -> Ranker | None:
     """Train the ranker on requests of the newer part of a split.
 
@@ -66,42 +74,75 @@ def train_ranker(
         examples: written queries, items numbered as in the split.
         settings: surfaces and the ranker's config.
         options: seed and progress.
+        encode: typed texts to their vectors.
 
     Returns:
         the ranker; None where no candidate was a right answer.
     """
     rng = np.random.default_rng(options.seed)
-    requests = _requests(split, examples, rng)
-    total = sum(map(len, requests.values()))
+    requests = [*_requests(split, examples, rng), *logged_queries(split, settings, encode)]
+    total = sum(len(labelled) for _, labelled in requests)
     batches = [
         (surface, labelled[begin : begin + BATCH])
-        for surface, labelled in requests.items()
+        for surface, labelled in requests
         for begin in range(0, len(labelled), BATCH)
     ]
     parts: list[RankerRows] = []
     groups = 0
     for surface, labelled in options.progress.track(batches, "ranker rows", len(batches)):
-        parts.append(_rows(labelled, surface, state, settings, groups, rng))
+        parts.append(labelled_rows(labelled, surface, state, settings, groups, rng))
         groups += len(labelled)
     assert groups == total
     rows = _joined([part for part in parts if len(part.features)])
     return None if rows is None else Ranker(settings.ranker).train(rows, FEATURES, options)
 
 
+def logged_queries(
+    split: Split, settings: Settings, encode: Callable[[Sequence[str]], FloatArray]
+) -> list[tuple[str, list[LabelledQuery]]]:
+    """The newest logged requests of the newer part, by surface, as they were asked.
+
+    Left out: surfaces that there are not, and those that need items, of which the log says nothing.
+    """
+    surfaces = settings.all_surfaces()
+    usable = [
+        one
+        for one in split.requests
+        if one.says_something
+        and one.surface in surfaces
+        and surfaces[one.surface].needs in ("", "query" if one.text else "")
+    ][-NUM_LOGGED:]
+    vectors = encode([one.text for one in usable])
+    groups: dict[str, list[LabelledQuery]] = {}
+    for one, vector in zip(usable, vectors, strict=True):
+        query = Query(
+            surfaces[one.surface].task,
+            text=one.text,
+            text_vector=vector if one.text else None,
+            user_id=one.user_id,
+            history=split.targets.history_before(one.user_id, one.timestamp),
+            time=one.timestamp,
+        )
+        labelled = LabelledQuery(query, one.chosen, one.liked, one.shown)
+        groups.setdefault(one.surface, []).append(labelled)
+    return list(groups.items())
+
+
 def _requests(
     split: Split, examples: QueryExamples, rng: np.random.Generator
-) -> dict[Surface, list[LabelledQuery]]:
+) -> list[tuple[str, list[LabelledQuery]]]:
     chosen = rng.permutation(len(split.targets))
     moments = [split.targets.moment(int(row), FUTURE) for row in chosen[: NUM_HOME + NUM_SIMILAR]]
-    return {
-        "home": [LabelledQuery(Query("home", history=h), i, w) for h, i, w in moments[:NUM_HOME]],
-        "similar": [
-            _similar(h, i, w, place % 2 == 0)
-            for place, (h, i, w) in enumerate(moments[-NUM_SIMILAR:])
-            if len(h)
-        ],
-        "search": _search(examples, [moment[0] for moment in moments], rng),
-    }
+    similar = [
+        _similar(h, i, w, place % 2 == 0)
+        for place, (h, i, w) in enumerate(moments[-NUM_SIMILAR:])
+        if len(h)
+    ]
+    return [
+        ("home", [LabelledQuery(Query("home", history=h), i, w) for h, i, w in moments[:NUM_HOME]]),
+        ("similar", similar),
+        ("search", _search(examples, [moment[0] for moment in moments], rng)),
+    ]
 
 
 def _similar(history: History, items: IntArray, liked: BoolArray, is_known: bool) -> LabelledQuery:
@@ -128,27 +169,34 @@ def _search(
     return result
 
 
-def _rows(
+def labelled_rows(
     labelled: Sequence[LabelledQuery],
-    surface: Surface,
+    surface: str,
     state: EngineState,
     settings: Settings,
     first_group: int,
     rng: np.random.Generator,
 ) -> RankerRows:
-    """Rows of one batch of requests; those whose right answers nobody proposed are left out."""
+    """Rows of one batch of requests.
+
+    Left out are requests of which it is not known what was shown and whose right answers nobody
+    proposed.
+    """
     config = settings.all_surfaces()[surface]
-    candidates, features = collect([one.query for one in labelled], config, state)
+    queries, shown = [one.query for one in labelled], [one.shown for one in labelled]
+    candidates, features = collect(queries, config, state, shown)
     labels = np.zeros((len(candidates), 2), dtype=np.float32)
     kept: list[NDArray[np.intp]] = []
     for row, (begin, end) in enumerate(pairwise(candidates.bounds(len(labelled)))):
         items = candidates.items[begin:end]
         chosen = np.isin(items, labelled[row].items)
-        if not chosen.any():
+        is_known = len(shown[row]) > 0
+        if not chosen.any() and not is_known:
             continue
         liked = np.isin(items, labelled[row].items[labelled[row].liked])
         labels[begin:end] = np.column_stack([chosen, liked])
-        others = np.flatnonzero(~chosen)
+        refused = np.isin(items, shown[row]) if is_known else np.ones(len(items), np.bool_)
+        others = np.flatnonzero(refused & ~chosen)
         sampled = rng.choice(others, min(NEGATIVES, len(others)), replace=False)
         kept.append(begin + np.sort(np.concatenate([np.flatnonzero(chosen), sampled])))
     rows = np.concatenate(kept) if kept else np.empty(0, np.intp)

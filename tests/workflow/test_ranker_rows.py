@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_shop import write_files
+
+from serendip.content.cache import VectorCache
+from serendip.content.text import open_encoder
+from serendip.data.event import Event
+from serendip.data.snapshot import take_snapshot
+from serendip.data.splits import Split, temporal
+from serendip.engine.feature_names import FEATURES
+from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
+from serendip.scale.options import TrainOptions
+from serendip.scale.stages import StageClock
+from serendip.workflow.fit import Fitter
+from serendip.workflow.importing import import_files
+from serendip.workflow.ranker_rows import LabelledQuery, labelled_rows, logged_queries
+
+LATE = 1_700_000_000.0
+"""After everything in the shop's files."""
+
+
+def answered(
+    user: str, time: float, shown: list[int], chosen: list[int], **more: str
+) -> list[Event]:
+    """A request, what it showed and what was chosen."""
+    told = {"request_id": f"{user}-{time}", "surface": "home", **more}
+    seen = [Event(user, f"i{number}", time, "impression", **told) for number in shown]
+    return [*seen, *(Event(user, f"i{number}", time + 1, "click", **told) for number in chosen)]
+
+
+EVENTS = [
+    *answered("u1", 1_500_000_000.0, [1, 2], [2], query="early words", surface="search"),
+    *answered("u1", LATE, [3, 4, 5], [4]),
+    *answered("u2", LATE + 10, [6, 7], []),
+    *answered("u3", LATE + 20, [8, 9], [9], query="comedy", surface="search"),
+    *answered("u3", LATE + 30, [8, 9], [9], surface="similar"),
+    *answered("u3", LATE + 40, [8, 9], [9], surface="no-such-surface"),
+]
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitter, Split, EngineState]:
+    folder = tmp_path_factory.mktemp("shop")
+    write_files(folder)
+    import_files(Workspace.open(folder))
+    workspace = Workspace.open(folder)
+    with closing(workspace.open_store()) as store:
+        store.put_events(EVENTS)
+        dataset = take_snapshot(store, workspace.settings.actions)
+    encoder, cache = open_encoder(workspace.settings.content), VectorCache(workspace.cache)
+    fitter = Fitter(workspace.settings, encoder, cache, folder / "scratch", StageClock())
+    split = temporal(dataset, 0.85)
+    return fitter, split, fitter.fit_sources(split.train, "past", TrainOptions())
+
+
+def ids(split: Split, numbers: np.ndarray) -> list[str]:
+    return sorted(split.catalogue.vocabulary.ids_of(numbers))
+
+
+def test_logged_requests_are_asked_as_they_were(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    fitter, split, _ = fitted
+    asked = dict(logged_queries(split, fitter.settings, lambda texts: np.ones((len(texts), 3))))
+    assert set(asked) == {"home", "search"}
+    first, second = asked["home"]
+    assert ids(split, first.shown) == ["i3", "i4", "i5"]
+    assert ids(split, first.items) == ["i4"]
+    assert (first.query.user_id, first.query.time, first.query.text) == ("u1", LATE, "")
+    assert len(first.query.history) == len(split.targets.history_before("u1", LATE))
+    assert (len(second.items), ids(split, second.shown)) == (0, ["i6", "i7"])
+    (search,) = asked["search"]
+    assert search.query.text == "comedy"
+    assert search.query.text_vector is not None
+    assert first.query.text_vector is None
+
+
+def test_only_what_was_shown_was_refused(fitted: tuple[Fitter, Split, EngineState]) -> None:
+    fitter, split, state = fitted
+    asked = dict(logged_queries(split, fitter.settings, lambda texts: np.ones((len(texts), 3))))
+    random = np.random.default_rng(0)
+    rows = labelled_rows(asked["home"], "home", state, fitter.settings, 7, random)
+    assert rows.group.tolist() == [7, 7, 7, 8, 8]
+    shown = np.sort(asked["home"][0].shown)
+    assert rows.labels[:3, 0].tolist() == [float(n in asked["home"][0].items) for n in shown]
+    assert not rows.labels[3:].any()
+    popularity = rows.features[:3, FEATURES.index("log popularity")]
+    np.testing.assert_allclose(popularity, np.log1p(state.counts[shown]), rtol=1e-6)
+
+
+def test_without_impressions_refused_candidates_are_drawn(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    fitter, split, state = fitted
+    history = split.targets.history(0)
+    one = LabelledQuery(split.targets.queries()[0], split.targets.items[:1], np.ones(1, np.bool_))
+    assert len(history)
+    rows = labelled_rows(
+        [one, replace(one, items=np.empty(0, np.int32), liked=np.empty(0, np.bool_))],
+        "home",
+        state,
+        fitter.settings,
+        0,
+        np.random.default_rng(0),
+    )
+    assert set(rows.group.tolist()) <= {0}  # Of the second one nothing is known.
+    assert len(rows) > 10
+
+
+def test_logged_words_are_learned_up_to_the_cut(fitted: tuple[Fitter, Split, EngineState]) -> None:
+    fitter, split, _ = fitted
+    prepared = fitter.prepare(split.train, TrainOptions())
+    assert prepared.dataset.queries is not None
+    texts, items = prepared.dataset.queries.texts, prepared.dataset.queries.items
+    place = list(texts).index("early words")
+    assert split.train.catalogue.vocabulary.id(int(items[place])) == "i2"
+    assert "comedy" not in texts[place:]
+    assert len(texts) == len(prepared.dataset.queries.vectors) == place + 1
+
+
+def test_a_ranker_learns_from_logged_requests(fitted: tuple[Fitter, Split, EngineState]) -> None:
+    fitter, split, _ = fitted
+    assert fitter.fit(split.train, "whole", TrainOptions()).ranker is not None
