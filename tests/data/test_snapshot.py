@@ -41,6 +41,18 @@ def test_a_snapshot_holds_interactions_with_known_items_in_order_of_time(tmp_pat
     assert dropped == DroppedEvents(ignored=1, unknown_item=3, after_cut=0)
 
 
+def test_actions_may_differ_in_strength(tmp_path):
+    with opened(tmp_path) as store:
+        store.put_items([Item("a")])
+        store.put_events([Event("u", "a", 1.0, "view"), Event("u", "a", 2.0, "purchase")])
+        plain = take_snapshot(store, ActionRules())
+        rules = ActionRules(strengths={"purchase": 5.0})
+        data = take_snapshot(store, rules)
+    assert plain.events.strengths is None
+    assert data.events.strengths.tolist() == [1.0, 5.0]
+    assert data.events.rows(np.array([False, True])).strengths.tolist() == [5.0]
+
+
 def test_events_after_the_cut_are_left_out(tmp_path):
     with opened(tmp_path) as store:
         store.put_items([Item("a")])

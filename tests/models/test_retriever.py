@@ -342,6 +342,32 @@ def test_a_model_from_before_the_bonus_gives_none(
     assert trained.with_items(random_features(1, 4)).item_vectors[-4:, -1].all()
 
 
+def test_strong_actions_are_foretold_first(dataset: Dataset) -> None:
+    # After item 0 half of the users go to 1, half to 2; what is strong decides.
+    users = np.repeat(np.arange(12, dtype=np.int32), 2)
+    items = np.tile(np.asarray([0, 1, 0, 2], np.int32), 6)
+    best = {}
+    for strong in (1, 2):
+        events = replace(
+            dataset.events,
+            users=users,
+            items=items,
+            timestamps=np.arange(24, dtype=np.float64),
+            liked=np.zeros(24, np.bool_),
+            values=np.full(24, np.nan, np.float32),
+            strengths=np.where(items == strong, np.float32(20), np.float32(1)),
+        )
+        config = SMALL.model_copy(
+            update={"epochs": 40, "patience": 40, "learning_rate": 0.01, "item_mode": "id"}
+        )
+        world = replace(dataset, events=events, queries=None, features=None)
+        scores = Retriever(config).train(world).score_all(
+            [Query(history=History.of_items(np.asarray([0])))]
+        )[0]
+        best[strong] = int(scores[1:3].argmax()) + 1
+    assert best == {1: 1, 2: 2}
+
+
 def test_ids_may_start_anywhere() -> None:
     config = SMALL.model_copy(update={"id_start": "random", "id_scale": 0.01})
     ids = RetrieverTraining(small_world(), config, 0).module.tower.ids.detach().numpy()

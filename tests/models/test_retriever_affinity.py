@@ -13,9 +13,10 @@ from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import History, Query
 from serendip.models.retriever import TOWER_FILE, Retriever
 from serendip.models.retriever_affinity import ContentAffinity
-from serendip.models.retriever_batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever_batches import BatchMaker
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import TASKS
+from serendip.models.retriever_log import PackedLog, cut_rows
 from serendip.models.retriever_tower import TowerArrays
 from serendip.models.retriever_training import RetrieverTraining, digest_of, train_retriever
 from serendip.models.retriever_weighing import context_cosines, words_cosines

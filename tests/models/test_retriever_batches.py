@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,9 +9,10 @@ from hypothesis import strategies as st
 
 from serendip.data.dataset import EventLog, QueryExamples
 from serendip.errors import DataError
-from serendip.models.retriever_batches import NONE, BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever_batches import NONE, BatchMaker
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import HOME, SEARCH, SIMILAR, TASKS, gap_buckets
+from serendip.models.retriever_log import PackedLog, cut_rows
 
 
 def log_of(users: list[int], seconds: list[int]) -> EventLog:
@@ -120,6 +123,26 @@ def test_hidden_queries_are_never_drawn(log, seed) -> None:
     for batch in (asked, *maker.epoch(4, random)):
         query = batch.query[batch.query != NONE]
         assert drawn[query].all()
+
+
+@given(logs, configs, st.integers(0, 1000))
+def test_a_request_counts_as_much_as_the_event_that_it_foretells(log, config, seed) -> None:
+    random = np.random.default_rng(seed)
+    items = random.integers(0, len(log), 5).astype(np.int32)
+    queries = QueryExamples([""] * 5, np.zeros((5, 2), np.float32), items)
+    strengths = random.random(len(log)).astype(np.float32)
+    packed = PackedLog(replace(log, strengths=strengths), np.ones(len(log), np.bool_))
+    for batch in BatchMaker(packed, queries, config).epoch(4, random):
+        assert batch.weight is not None
+        blind = (batch.task == SEARCH) & (batch.weight == 1.0)  # Words alone are no event.
+        real = (batch.target != NONE) & ~blind
+        assert np.array_equal(batch.weight[real], strengths[batch.target[real]])
+
+
+def test_without_strengths_requests_have_no_weights() -> None:
+    packed = PackedLog(log_of([0] * 4, list(range(4))), np.ones(4, np.bool_))
+    maker = BatchMaker(packed, None, RetrieverConfig())
+    assert all(batch.weight is None for batch in maker.epoch(4, np.random.default_rng(0)))
 
 
 def test_gap_buckets_grow_with_the_gap() -> None:

@@ -33,6 +33,7 @@ class EventLog:
         timestamps: (E,) float64 Unix seconds, non-decreasing.
         liked: (E,) bool.
         values: (E,) float32, NaN where the event had none.
+        strengths: (E,) float32 how much each counts where it is foretold; None = all the same.
     """
 
     users: IntArray
@@ -40,6 +41,7 @@ class EventLog:
     timestamps: TimeArray
     liked: BoolArray
     values: FloatArray
+    strengths: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -52,6 +54,7 @@ class EventLog:
             self.timestamps[mask],
             self.liked[mask],
             self.values[mask],
+            None if self.strengths is None else self.strengths[mask],
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from serendip.config import Config
 
@@ -53,6 +53,10 @@ class ActionRules(Config):
         default=("like", "purchase", "apply", "save", "add_to_cart")
     )
     """Actions without a value that are likes."""
+
+    strengths: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """How much an action counts where models learn to foretell what comes next, 1 where none is
+    named: a purchase may be worth many views."""
 
     def is_like(self, action: str, value: float | None) -> bool:
         """True where the event shows liking and not just contact."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray
+from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.event import ActionRules
 from serendip.data.event_columns import EventColumns
@@ -69,12 +70,20 @@ def snapshot_with_drops(
         columns.timestamps[rows],
         likes(columns, rules)[rows],
         columns.values[rows].astype(np.float32),
+        _strengths([columns.actions[row] for row in rows.tolist()], rules),
     )
     asked = store.requested(MOST_REQUESTED)
     known = [event for event in asked if cut is None or event.timestamp <= cut]
     requests = logged_requests(known, catalogue.vocabulary, rules)
     dropped = DroppedEvents(int(ignored.sum()), int(unknown.sum()), int(after_cut.sum()))
     return Dataset(catalogue, users, events, cut=cut, requests=requests), dropped
+
+
+def _strengths(actions: Sequence[str], rules: ActionRules) -> FloatArray | None:
+    """(E,) how much each action counts; None where all count the same."""
+    if not rules.strengths:
+        return None
+    return np.array([rules.strengths.get(action, 1.0) for action in actions], np.float32)
 
 
 def likes(columns: EventColumns, rules: ActionRules) -> BoolArray:

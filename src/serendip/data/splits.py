@@ -224,6 +224,7 @@ class _Parts:
             events.timestamps,
             events.liked,
             events.values,
+            events.strengths,
         )
         train = Dataset(
             Catalogue(items[: int(known.sum())]),

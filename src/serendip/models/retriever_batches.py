@@ -1,9 +1,9 @@
 """Training batches of the retriever as numpy arrays; no Python per row.
 
-A user's events are cut into blocks of targets; each row holds one block and the events before it.
-The requests of a row are: for every target a home request that sees only what lies strictly
-before the target's second (as when serving), a few similar requests (an item -> one of the next
-three) and a few search requests (a query -> its item); some of them see no history at all.
+Each row holds a block of targets and the events before it (``retriever_log``). The requests of a
+row are: for every target a home request that sees only what lies strictly before the target's
+second (as when serving), a few similar requests (an item -> one of the next three) and a few search
+requests (a query -> its item); some of them see no history at all.
 
 Shapes: B rows, T steps of a row, M requests per row.
 """
@@ -15,16 +15,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray
-from serendip.data.dataset import EventLog, QueryExamples
+from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.dataset import QueryExamples
 from serendip.errors import DataError
 from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_context import HOME, SEARCH, SIMILAR, LongArray, gap_buckets
+from serendip.models.retriever_context import HOME, SEARCH, SIMILAR, LongArray
+from serendip.models.retriever_log import PackedLog, Rows, cut_rows
 
 NONE = -1
 
 _LENGTH_NOISE = 1.5
 """Rows of lengths nearer than this may change places, so that steps are never the same."""
+
+
+Requests = tuple[LongArray, LongArray, LongArray, LongArray, LongArray, FloatArray]
+"""Prefix, task, source, query, target and weight of some requests of each row, (B, M)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +39,7 @@ class Batch:
     Args:
         items, liked, gaps, places: (B, T) int64 history; ``places`` = T maximum for padding.
         prefix, task, source, query, target: (B, M) int64; -1 = no source, query or target.
+        weight: (B, M) float32 how much each request counts; None = all the same.
     """
 
     items: LongArray
@@ -45,66 +51,7 @@ class Batch:
     source: LongArray
     query: LongArray
     target: LongArray
-
-
-class PackedLog:
-    """Events grouped by user, oldest first, ready to be cut into rows.
-
-    Args:
-        log: events in order of time.
-        is_target: (E,) which of them may be predicted.
-    """
-
-    def __init__(self, log: EventLog, is_target: BoolArray) -> None:
-        order = np.argsort(log.users, kind="stable")
-        self.users = log.users[order]
-        self.items = log.items[order].astype(np.int64)
-        self.liked = log.liked[order].astype(np.int64)
-        self.is_target = is_target[order]
-        times = log.timestamps[order]
-        new_user = np.r_[True, self.users[1:] != self.users[:-1]][: len(order)]
-        gaps = np.r_[np.nan, np.diff(times)][: len(order)]
-        gaps[new_user] = np.nan
-        self.gaps = gap_buckets(gaps)
-        self.starts = np.flatnonzero(new_user)
-        self.lengths = np.diff(np.r_[self.starts, len(order)])
-        first_of_second = np.isnan(gaps) | (gaps > 0)
-        index = np.arange(len(order))
-        self.strictly_before = np.maximum.accumulate(np.where(first_of_second, index, 0))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """Row r holds events ``begin[r]:end[r]`` of a log; targets start at ``first[r]``."""
-
-    begin: LongArray
-    first: LongArray
-    end: LongArray
-
-    def take(self, rows: LongArray) -> Rows:
-        """Some of the rows."""
-        return Rows(self.begin[rows], self.first[rows], self.end[rows])
-
-
-def cut_rows(log: PackedLog, max_len: int, offsets: LongArray) -> Rows:
-    """Cut every user's events into blocks of ``max_len // 2`` targets with what precedes them.
-
-    Args:
-        log: the events.
-        max_len: most events of a row.
-        offsets: (number of users with events,) shift of each user's first border.
-    """
-    block = max(1, max_len // 2)
-    offsets = offsets % block
-    counts = (log.lengths + offsets + block - 1) // block
-    user = np.repeat(np.arange(len(counts)), counts)
-    number = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
-    start, stop = log.starts[user], log.starts[user] + log.lengths[user]
-    first = start + number * block - offsets[user]
-    begin = np.maximum(first - (max_len - block), start)
-    rows = Rows(begin, np.maximum(first, start), np.minimum(first + block, stop))
-    sums = np.r_[0, np.cumsum(log.is_target)]
-    return rows.take(np.flatnonzero(sums[rows.end] > sums[rows.first]))
+    weight: FloatArray | None = None
 
 
 class BatchMaker:
@@ -174,7 +121,7 @@ class BatchMaker:
         Home sees the whole history; similar asks about the last item before the target and sees
         nothing else; search types the first query of its target and sees the history.
         """
-        prefix, source, query, target = self._targets(rows)
+        prefix, source, query, target, weight = self._targets(rows)
         if task == HOME:
             source = source if self.names_last else np.full_like(source, NONE)
             query = np.full_like(query, NONE)
@@ -183,32 +130,46 @@ class BatchMaker:
             prefix, query = np.zeros_like(prefix), np.full_like(query, NONE)
         else:
             target, source = np.where(query == NONE, NONE, target), np.full_like(source, NONE)
-        return self._with_history(rows, [_requests(task, prefix, source, query, target)])
+        return self._with_history(rows, [_requests(task, prefix, source, query, target, weight)])
 
-    def _with_history(self, rows: Rows, parts: list[tuple[LongArray, ...]]) -> Batch:
+    def _with_history(self, rows: Rows, parts: list[Requests]) -> Batch:
         width = int((rows.end - rows.begin).max())
         events = rows.begin[:, None] + np.arange(width)
         inside = events < rows.end[:, None]
         events = np.where(inside, events, rows.begin[:, None])
         gaps = self.log.gaps[events]
         gaps[:, 0] = 0
+        prefix, task, source, query, target, weight = (
+            np.concatenate(column, 1) for column in zip(*parts, strict=True)
+        )
         return Batch(
             self.log.items[events],
             self.log.liked[events],
             gaps,
             np.where(inside, np.arange(width), self.max_len),
-            *(np.concatenate(columns, 1) for columns in zip(*parts, strict=True)),
+            prefix,
+            task,
+            source,
+            query,
+            target,
+            None if self.log.strengths is None else weight,
         )
 
-    def _home(self, rows: Rows, random: np.random.Generator, blind: float) -> tuple[LongArray, ...]:
-        prefix, source, _, target = self._targets(rows)
+    def _strength(self, events: LongArray) -> FloatArray:
+        """How much it counts to foretell events; 1 where all count the same."""
+        if self.log.strengths is None:
+            return np.ones(events.shape, np.float32)
+        return self.log.strengths[events]
+
+    def _home(self, rows: Rows, random: np.random.Generator, blind: float) -> Requests:
+        prefix, source, _, target, weight = self._targets(rows)
         hidden = random.random(prefix.shape) < blind
         nothing = np.full_like(prefix, NONE)
         source = np.where(hidden, NONE, source) if self.names_last else nothing
-        return _requests(HOME, np.where(hidden, 0, prefix), source, nothing, target)
+        return _requests(HOME, np.where(hidden, 0, prefix), source, nothing, target, weight)
 
-    def _targets(self, rows: Rows) -> tuple[LongArray, LongArray, LongArray, LongArray]:
-        """Of all events of the blocks (B, M): what lies before, the last of it, query and item.
+    def _targets(self, rows: Rows) -> tuple[LongArray, LongArray, LongArray, LongArray, FloatArray]:
+        """Of all events of the blocks (B, M): what is before, its last, query, item, strength.
 
         The query is the first one written for the item; -1 = none, or not to be predicted.
         """
@@ -225,6 +186,7 @@ class BatchMaker:
             np.where(prefix > 0, last, NONE),
             self._query(low, count > 0),
             np.where(inside, self.log.items[events], NONE),
+            self._strength(events),
         )
 
     def _queries_of(self, items: LongArray) -> tuple[LongArray, LongArray]:
@@ -238,7 +200,7 @@ class BatchMaker:
             return np.full(place.shape, NONE, np.int64)
         return np.where(is_there, self.query_order[np.minimum(place, len(self.ordered) - 1)], NONE)
 
-    def _similar(self, rows: Rows, random: np.random.Generator) -> tuple[LongArray, ...]:
+    def _similar(self, rows: Rows, random: np.random.Generator) -> Requests:
         events = self._places(rows, random)
         later = events + random.integers(1, 4, events.shape)
         inside = later < rows.end[:, None]
@@ -246,11 +208,10 @@ class BatchMaker:
         inside &= self.log.is_target[later]
         prefix = self._some_history(events + 1 - rows.begin[:, None], random)
         target = np.where(inside, self.log.items[later], NONE)
-        return _requests(
-            SIMILAR, prefix, self.log.items[events], np.full_like(prefix, NONE), target
-        )
+        nothing, weight = np.full_like(prefix, NONE), self._strength(later)
+        return _requests(SIMILAR, prefix, self.log.items[events], nothing, target, weight)
 
-    def _search_here(self, rows: Rows, random: np.random.Generator) -> tuple[LongArray, ...]:
+    def _search_here(self, rows: Rows, random: np.random.Generator) -> Requests:
         """Queries for items that the row's user came to, with the history before them."""
         events = self._places(rows, random)
         items = self.log.items[events]
@@ -261,14 +222,16 @@ class BatchMaker:
         before = np.maximum(self.log.strictly_before[events] - rows.begin[:, None], 0)
         prefix = self._some_history(before, random)
         nothing = np.full_like(prefix, NONE)
-        return _requests(SEARCH, prefix, nothing, query, np.where(inside, items, NONE))
+        target = np.where(inside, items, NONE)
+        return _requests(SEARCH, prefix, nothing, query, target, self._strength(events))
 
-    def _search_anywhere(self, rows: Rows, random: np.random.Generator) -> tuple[LongArray, ...]:
+    def _search_anywhere(self, rows: Rows, random: np.random.Generator) -> Requests:
         """Any queries, without history: also for items that nobody came to."""
         shape = (len(rows.begin), self.slots)
         query = self.query_order[random.integers(0, len(self.query_order), shape)]
         nothing = np.full_like(query, NONE)
-        return _requests(SEARCH, np.zeros_like(query), nothing, query, self.query_items[query])
+        target, weight = self.query_items[query], np.ones(shape, np.float32)
+        return _requests(SEARCH, np.zeros_like(query), nothing, query, target, weight)
 
     def _places(self, rows: Rows, random: np.random.Generator) -> LongArray:
         """(B, slots) random events of each row's block."""
@@ -285,6 +248,11 @@ class BatchMaker:
 
 
 def _requests(
-    task: int, prefix: LongArray, source: LongArray, query: LongArray, target: LongArray
-) -> tuple[LongArray, ...]:
-    return prefix, np.full_like(prefix, task), source, query, target
+    task: int,
+    prefix: LongArray,
+    source: LongArray,
+    query: LongArray,
+    target: LongArray,
+    weight: FloatArray,
+) -> Requests:
+    return prefix, np.full_like(prefix, task), source, query, target, weight

@@ -73,4 +73,7 @@ def _with_targets(dataset: Dataset, held: HeldOut) -> EventLog:
         np.concatenate([log.timestamps, last[users] + 1.0]),
         np.concatenate([log.liked, np.zeros(len(users), np.bool_)]),
         np.concatenate([log.values, np.full(len(users), np.nan, np.float32)]),
+        None
+        if log.strengths is None
+        else np.append(log.strengths, np.ones(len(users), np.float32)),
     )

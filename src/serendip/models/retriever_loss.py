@@ -129,14 +129,18 @@ class RetrieverNetwork(nn.Module):
         )
 
     def loss(self, batch: Batch, candidates: Candidates) -> Tensor:
-        """Mean loss of a batch's requests."""
+        """Mean loss of a batch's requests, weighed where the batch has weights."""
         keep = torch.rand(len(self.seen)) >= self.id_dropout
         encoded, targets, vectors = self(batch, candidates.items, self.seen * keep)
         own = torch.searchsorted(candidates.items, targets)
         logits = torch.addmm(-candidates.correction, encoded, vectors.T)
         place = (torch.arange(len(own)), own)
         logits = logits.index_put_(place, candidates.correction[own], accumulate=True)
-        return functional.cross_entropy(logits, own)
+        if batch.weight is None:
+            return functional.cross_entropy(logits, own)
+        weight = torch.from_numpy(batch.weight[batch.target >= 0])
+        losses = functional.cross_entropy(logits, own, reduction="none")
+        return (losses * weight).sum() / weight.sum()
 
     def forward(
         self, batch: Batch, candidates: Tensor, gate: Tensor

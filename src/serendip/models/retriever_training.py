@@ -23,10 +23,11 @@ from serendip.models.export import to_onnx
 from serendip.models.quality_vector import Held, QualityVector, find_weights
 from serendip.models.retriever import TrainedRetriever
 from serendip.models.retriever_affinity import ContentAffinity
-from serendip.models.retriever_batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever_batches import BatchMaker
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import HOME, NUM_TASKS, SEARCH, TASKS
 from serendip.models.retriever_examples import Examples
+from serendip.models.retriever_log import PackedLog, cut_rows
 from serendip.models.retriever_loss import CandidateDraw, RetrieverNetwork
 from serendip.models.retriever_network import INPUTS, OPEN_AXES, example_request
 from serendip.models.retriever_tower import TowerArrays
@@ -241,6 +242,8 @@ def digest_of(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
     digest = hashlib.sha256(f"{config.model_dump_json()} {seed}".encode())
     log = dataset.events
     arrays = [log.users, log.items, log.timestamps, log.liked]
+    if log.strengths is not None:
+        arrays.append(log.strengths)
     if dataset.features is not None:
         arrays += [dataset.features.content, dataset.features.codes]
     if dataset.quality is not None:
