@@ -33,6 +33,7 @@ from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import build_requests
 from serendip.models.retriever_tower import TowerArrays
 from serendip.models.sparse import with_rows
+from serendip.models.vector_space import CONTENT, NETWORK
 from serendip.scale.options import TrainOptions
 
 CONTEXT_FILE, VECTORS_FILE, TOWER_FILE = "context.onnx", "item_vectors.npy", "tower.npz"
@@ -93,6 +94,18 @@ class Retriever(Recommender):
         parts = [] if now.affinity is None else [now.affinity.vectors]
         parts += [] if now.quality is None else [now.quality.values]
         return np.concatenate([now.item_vectors, *parts, now.bonus[:, None]], 1)
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """What the E dimensions of a vector are, in order: part -> width."""
+        self._require_trained()
+        now = self._trained
+        parts = {NETWORK: now.item_vectors.shape[1]}
+        if now.affinity is not None:
+            parts[CONTENT] = now.affinity.vectors.shape[1]
+        if now.quality is not None:
+            parts["quality"] = now.quality.values.shape[1]
+        return {**parts, "bonus": 1}
 
     def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
         """(B, E) float32 vectors: ``encode_queries(q) @ item_vectors.T`` are the scores.
