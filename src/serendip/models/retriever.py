@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
@@ -89,11 +90,17 @@ class Retriever(Recommender):
     @property
     def item_vectors(self) -> FloatArray:
         """(N, E) float32 vectors: the network's D, aligned content, quality, and the bonus."""
+        return self.vectors_of(slice(None))
+
+    def vectors_of(self, items: slice | NDArray[np.integer]) -> FloatArray:
+        """Rows of ``item_vectors``, without making the others."""
         self._require_trained()
         now = self._trained
-        parts = [] if now.affinity is None else [now.affinity.vectors]
+        parts = (
+            [now.item_vectors] if now.affinity is None else [now.item_vectors, now.affinity.vectors]
+        )
         parts += [] if now.quality is None else [now.quality.values]
-        return np.concatenate([now.item_vectors, *parts, now.bonus[:, None]], 1)
+        return np.concatenate([part[items] for part in [*parts, now.bonus[:, None]]], 1)
 
     @property
     def parts(self) -> dict[str, int]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
@@ -23,7 +23,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import FloatArray
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ArtefactError
 from serendip.models.procrustes import agreement, mean_cosine, procrustes
@@ -37,6 +37,9 @@ MOST_ANCHORS = 4_000
 
 NETWORK, CONTENT = "network", "content"
 _SPACE_FILE, _ARRAYS_FILE = "space.json", "space.npz"
+
+VectorsOf = Callable[[NDArray[np.integer]], FloatArray]
+"""Item numbers (M,) -> their vectors (M, E)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,38 +85,41 @@ class VectorSpace:
         version: int,
         parts: Mapping[str, int],
         ids: Sequence[str],
-        vectors: FloatArray,
+        vectors: VectorsOf,
     ) -> Self:
-        """A space on the axes of a training itself: N ids and their vectors (N, E)."""
-        count = min(len(ids), MOST_ANCHORS)
-        rows = np.linspace(0, len(ids) - 1, count).astype(np.intp)
+        """A space on the axes of a training itself: its N items and their vectors."""
+        rows = np.linspace(0, len(ids) - 1, min(len(ids), MOST_ANCHORS)).astype(np.intp)
         anchor_ids = tuple(ids[row] for row in rows)
         rotation = np.eye(parts[NETWORK], dtype=np.float32)
-        return cls(model, version, dict(parts), rotation, anchor_ids, vectors[rows])
+        return cls(model, version, dict(parts), rotation, anchor_ids, vectors(rows))
 
     def continued(
-        self, parts: Mapping[str, int], ids: Sequence[str], vectors: FloatArray
+        self, parts: Mapping[str, int], ids: Sequence[str], vectors: VectorsOf
     ) -> tuple[Self, Kept]:
         """The space of another training: this one turned anew, or the next version.
 
         Args:
             parts: of the other training.
             ids: its N items.
-            vectors: (N, E) of them, on its own axes.
+            vectors: of them, on its own axes.
         """
-        kept = self._kept(parts, ids, vectors)
-        if kept.reason:
-            return self.begin(self.model, self.version + 1, parts, ids, vectors), kept
-        rows, anchors = self._shared(ids)
-        size = self.parts[NETWORK]
-        rotation = procrustes(vectors[rows, :size], self.anchors[anchors, :size])
-        return replace(self, rotation=rotation), kept
-
-    def _kept(self, parts: Mapping[str, int], ids: Sequence[str], vectors: FloatArray) -> Kept:
         if dict(parts) != dict(self.parts):
-            return Kept(reason=f"dimensions were {_told(self.parts)}, now {_told(parts)}")
-        rows, anchors = self._shared(ids)
-        now, before, size = vectors[rows], self.anchors[anchors], self.parts[NETWORK]
+            kept = Kept(reason=f"dimensions were {_told(self.parts)}, now {_told(parts)}")
+            return self._next(parts, ids, vectors), kept
+        numbers = Vocabulary(ids).numbers(self.anchor_ids)
+        now, before = vectors(numbers[numbers >= 0]), self.anchors[numbers >= 0]
+        kept = self._kept(now, before)
+        if kept.reason:
+            return self._next(parts, ids, vectors), kept
+        size = self.parts[NETWORK]
+        return replace(self, rotation=procrustes(now[:, :size], before[:, :size])), kept
+
+    def _next(self, parts: Mapping[str, int], ids: Sequence[str], vectors: VectorsOf) -> Self:
+        return self.begin(self.model, self.version + 1, parts, ids, vectors)
+
+    def _kept(self, now: FloatArray, before: FloatArray) -> Kept:
+        """How vectors of common items stand to their anchors, row by row."""
+        size = self.parts[NETWORK]
         content = slice(size, size + self.parts.get(CONTENT, 0))
         found = {
             NETWORK: agreement(now[:, :size], before[:, :size]),
@@ -121,12 +127,12 @@ class VectorSpace:
         }
         agreed = {part: value for part, value in found.items() if value is not None}
         if not agreed:
-            return Kept(len(rows), agreed, "no items in common")
+            return Kept(len(now), agreed, "no items in common")
         part, least = min(agreed.items(), key=lambda one: one[1])
         reason = ""
         if least < LEAST_AGREEMENT:
             reason = f"agreement of {part} is {least:.3f}, below {LEAST_AGREEMENT}"
-        return Kept(len(rows), agreed, reason)
+        return Kept(len(now), agreed, reason)
 
     @property
     def name(self) -> str:
@@ -178,12 +184,6 @@ class VectorSpace:
             raise ArtefactError(
                 f"{folder} holds no readable space of vectors: {error}.", "Run `serendip train`."
             ) from None
-
-    def _shared(self, ids: Sequence[str]) -> tuple[IntArray, NDArray[np.intp]]:
-        """Places of the common items: among ``ids``, and among the anchors."""
-        numbers = Vocabulary(ids).numbers(self.anchor_ids)
-        anchors = np.flatnonzero(numbers >= 0)
-        return numbers[anchors], anchors
 
 
 def _told(parts: Mapping[str, int]) -> str:

@@ -33,7 +33,7 @@ Kind = Literal["items", "users", "queries"]
 ID_COLUMN: Mapping[Kind, str] = {"items": "item_id", "users": "user_id", "queries": "query"}
 
 BATCH = 512
-"""Vectors in memory at once beside those of the items, and rows of a group in the file."""
+"""Vectors that are made at once, and rows of a group in the file."""
 
 _DOT_PRODUCT = (
     "The vector of a user or query times that of an item is the score of the retriever, for a user "
@@ -142,9 +142,9 @@ def _rows(engine: Engine, kind: Kind, texts: Sequence[str]) -> _Rows:
     state = engine.state
     retriever = retriever_of(state)
     if kind == "items":
-        numbers, vectors = np.flatnonzero(~state.hidden), retriever.item_vectors
-        ids = state.catalogue.vocabulary.ids_of(numbers.astype(np.int32))
-        return _Rows(ids, lambda rows: vectors[numbers[rows]])
+        numbers = np.flatnonzero(~state.hidden).astype(np.int32)
+        ids = state.catalogue.vocabulary.ids_of(numbers)
+        return _Rows(ids, lambda rows: retriever.vectors_of(numbers[rows]))
 
     def encoded(queries: Sequence[Query]) -> FloatArray:
         # As a request is: of a long past, the model reads the part that bears on what is asked.

@@ -56,7 +56,7 @@ def next_space(generations: Path, state: EngineState) -> tuple[VectorSpace, dict
         ``agreement`` by part with ``least_agreement``, and the ``reason`` where it is not kept.
     """
     retriever = retriever_of(state)
-    ids, vectors = state.catalogue.vocabulary.ids, retriever.item_vectors
+    ids, vectors = state.catalogue.vocabulary.ids, retriever.vectors_of
     before = _space_before(generations)
     began = ""
     if before is None:
