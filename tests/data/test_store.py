@@ -52,6 +52,12 @@ def test_items_come_back_as_they_went_in(store):
     assert store.count_items() == 2
 
 
+def test_queries_are_told_once_the_most_frequent_first(store):
+    typed = ("shoes", "", "hats", "shoes", "bags")
+    store.put_events([Event("u", "1", 5.0, query=text) for text in typed])
+    assert store.queries() == ["shoes", "bags", "hats"]
+
+
 def test_events_come_back_as_they_went_in(store):
     events = [full_event(), Event("u", "2", 6.0)]
     assert store.put_events(events) == 2

@@ -95,6 +95,7 @@ def test_one_dot_product_gives_relevance_and_quality() -> None:
     product = model.encode_queries(queries) @ model.item_vectors.T
     np.testing.assert_allclose(product, model.score_all(queries), rtol=0, atol=1e-4)
     assert model.item_vectors.shape == (30, 8 + 4 + 1)
+    assert list(model.parts.items()) == [("network", 8), ("quality", 4), ("bonus", 1)]
 
 
 def test_new_items_have_the_quality_of_the_unknown(tmp_path: Path) -> None:

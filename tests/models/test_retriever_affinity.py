@@ -156,6 +156,7 @@ def test_its_vectors_give_its_scores(trained: Retriever) -> None:
     product = trained.encode_queries(queries) @ trained.item_vectors.T
     np.testing.assert_allclose(product, trained.score_all(queries), rtol=0, atol=1e-4)
     assert trained.item_vectors.shape == (30, 8 + 16 + 1)
+    assert list(trained.parts.items()) == [("network", 8), ("content", 16), ("bonus", 1)]
     assert trained.encode_queries([]).shape == (0, 8 + 16 + 1)
 
 

@@ -17,6 +17,7 @@ from serendip.cli import (
     bench,
     demo,
     doctor,
+    embed,
     evaluate,
     ids,
     import_,
@@ -40,6 +41,7 @@ app = typer.Typer(
 for command in (init, import_, doctor, train, evaluate, serve, recommend, rollback, demo):
     app.command(command.NAME, help=command.HELP)(command.run)
 app.add_typer(bench.app, name=bench.NAME, help=bench.HELP)
+app.add_typer(embed.app, name=embed.NAME, help=embed.HELP)
 app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
 
 

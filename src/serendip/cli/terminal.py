@@ -63,6 +63,15 @@ class Terminal:
                 f"    level {level}: {used} of {used + dead} codes, perplexity {perplexity:.1f}"
             )
 
+    def space(self, told: Mapping[str, Any]) -> None:
+        """Whether the space of vectors stays, and how near its items are to where they were."""
+        agreed = [f"{value:.3f} ({part})" for part, value in told["agreement"].items()]
+        near = f"; mean cosine of {told['items']:,} items {', '.join(agreed)}" if agreed else ""
+        if told["kept"]:
+            self.say(f"  vectors: space {told['name']} as in {told['aligned_to']}{near}")
+        else:
+            self.say(f"  vectors: space {told['name']} begins: {told['reason']}{near}")
+
     def options(self, seed: int = 0, device: str = "cpu") -> TrainOptions:
         """Training options that draw progress bars on stderr."""
         from serendip.scale.options import TrainOptions

@@ -25,12 +25,14 @@ def run(
     clock = StageClock(terminal.stage)
     generation = train_workspace(Workspace.open(workspace), terminal.options(seed, device), clock)
     terminal.semantic_ids(generation.manifest["semantic_ids"])
+    terminal.space(generation.manifest["space"])
     terminal.say(f"{generation.name} is published. Next: serendip serve")
     terminal.result(
         {
             "generation": generation.name,
             "counts": generation.manifest["counts"],
             "gates": generation.manifest["gates"],
+            "space": generation.manifest["space"],
             "stages": clock.as_dicts(),
         }
     )

@@ -62,6 +62,12 @@ USERS = (
     .order_by(func.count().desc(), EVENTS.c.user_id)
     .limit(bindparam("most"))
 )
+QUERIES = (
+    select(EVENTS.c.query)
+    .where(EVENTS.c.query != "")
+    .group_by(EVENTS.c.query)
+    .order_by(func.count().desc(), EVENTS.c.query)
+)
 COUNT_EVENTS = select(func.count()).select_from(EVENTS)
 MAX_SEQ = select(func.coalesce(func.max(EVENTS.c.seq), 0))
 FORGET_FILE_EVENTS = EVENTS.delete().where(EVENTS.c.origin == FROM_FILE)

@@ -253,6 +253,11 @@ class Store:
         with self._database.read() as connection:
             return [(row[0], row[1]) for row in connection.execute(self._sql.USERS, {"most": most})]
 
+    def queries(self) -> list[str]:
+        """What was typed before events, each text once, the most frequent first."""
+        with self._database.read() as connection:
+            return list(connection.scalars(self._sql.QUERIES))
+
     def content(self) -> StoreContent:
         """All items and events as they are at one moment."""
         with self._database.read() as connection:

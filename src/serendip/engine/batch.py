@@ -56,7 +56,7 @@ class Batch:
     ) -> Self:
         """From queries with histories of any length."""
         pasts = [query.history.last(TOLD) for query in queries]
-        return cls([_condensed(query, state) for query in queries], pasts, surface, state, allowed)
+        return cls([condensed(query, state) for query in queries], pasts, surface, state, allowed)
 
     def scores(self, model: str) -> FloatArray:
         """(B, N) scores of a model, computed on first use."""
@@ -86,7 +86,7 @@ class Candidates:
         return places
 
 
-def _condensed(query: Query, state: EngineState) -> Query:
+def condensed(query: Query, state: EngineState) -> Query:
     """The query with the part of its user's past that bears on it; see ``condense``.
 
     What a request names are its source items and its words; for words, the codes that an item of

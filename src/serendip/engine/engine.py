@@ -243,6 +243,16 @@ class Engine:
             "published": str(self._manifest["created"]),
         }
 
+    @property
+    def state(self) -> EngineState:
+        """What requests are answered from now; a batch job holds one from its first step on."""
+        return self._state
+
+    def word_queries(self, texts: Sequence[str]) -> list[Query]:
+        """One search per text, by nobody in particular, for batch jobs."""
+        state, config = self._state, self._surface("search")
+        return [self._query(state, config, text=text) for text in texts]
+
     def queries(self, surface: str, user_ids: Sequence[str], country: str = "") -> list[Query]:
         """One query per user, for batch jobs."""
         state, config = self._state, self._surface(surface)

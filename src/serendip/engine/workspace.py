@@ -8,6 +8,7 @@
     generations/        published artefacts
     semantic_ids/       versions of semantic IDs, where `serendip ids build` made them
     reports/            report.json and report.html
+    embeddings/         vectors that `serendip embed` wrote
 
 Everything but the database and the settings can be rebuilt from those two.
 """
@@ -66,6 +67,11 @@ class Workspace:
     def reports(self) -> Path:
         """Folder of reports."""
         return self.folder / "reports"
+
+    @property
+    def embeddings(self) -> Path:
+        """Folder of exported vectors."""
+        return self.folder / "embeddings"
 
     def open_store(self) -> Store:
         """Open the database; the caller closes it."""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
@@ -33,6 +34,7 @@ from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import build_requests
 from serendip.models.retriever_tower import TowerArrays
 from serendip.models.sparse import with_rows
+from serendip.models.vector_space import CONTENT, NETWORK
 from serendip.scale.options import TrainOptions
 
 CONTEXT_FILE, VECTORS_FILE, TOWER_FILE = "context.onnx", "item_vectors.npy", "tower.npz"
@@ -88,11 +90,29 @@ class Retriever(Recommender):
     @property
     def item_vectors(self) -> FloatArray:
         """(N, E) float32 vectors: the network's D, aligned content, quality, and the bonus."""
+        return self.vectors_of(slice(None))
+
+    def vectors_of(self, items: slice | NDArray[np.integer]) -> FloatArray:
+        """Rows of ``item_vectors``, without making the others."""
         self._require_trained()
         now = self._trained
-        parts = [] if now.affinity is None else [now.affinity.vectors]
+        parts = (
+            [now.item_vectors] if now.affinity is None else [now.item_vectors, now.affinity.vectors]
+        )
         parts += [] if now.quality is None else [now.quality.values]
-        return np.concatenate([now.item_vectors, *parts, now.bonus[:, None]], 1)
+        return np.concatenate([part[items] for part in [*parts, now.bonus[:, None]]], 1)
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """What the E dimensions of a vector are, in order: part -> width."""
+        self._require_trained()
+        now = self._trained
+        parts = {NETWORK: now.item_vectors.shape[1]}
+        if now.affinity is not None:
+            parts[CONTENT] = now.affinity.vectors.shape[1]
+        if now.quality is not None:
+            parts["quality"] = now.quality.values.shape[1]
+        return {**parts, "bonus": 1}
 
     def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
         """(B, E) float32 vectors: ``encode_queries(q) @ item_vectors.T`` are the scores.

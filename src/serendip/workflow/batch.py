@@ -11,8 +11,9 @@ import numpy as np
 from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
 from serendip.engine.selection import SPONSORED
-from serendip.errors import ConfigError, DataError, StorageError, UnsupportedError
+from serendip.errors import DataError, UnsupportedError
 from serendip.scale.progress import Progress
+from serendip.workflow.parquet_file import parquet_file, require_writable
 
 BATCH = 128
 _NEEDED = {"query": "a text", "items": "an item"}
@@ -45,7 +46,7 @@ def recommend_all(
     """
     if k < 1:
         raise DataError(f"k = {k}.", "Ask for 1 item or more.")
-    _require_writable(out)
+    require_writable(out)
     engine = Engine.open(workspace)
     try:
         _require_user_only(engine, surface)
@@ -99,29 +100,8 @@ def _require_user_only(engine: Engine, surface: str) -> None:
         )
 
 
-def _require_writable(out: Path) -> None:
-    """Write an empty file where the answers will be collected, and take it away again."""
-    try:
-        if out.is_dir():
-            raise IsADirectoryError("it is a folder")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part = _part(out)
-        part.touch()
-        part.unlink()
-    except OSError as error:
-        raise ConfigError(
-            f"{out} cannot be written: {error.strerror or error}.",
-            "Give --out a file in a folder of yours.",
-        ) from None
-
-
-def _part(out: Path) -> Path:
-    return out.with_name(out.name + ".part")
-
-
 def _write(columns: dict[str, list[Any]], out: Path) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     types = {
         "user_id": pa.string(),
@@ -131,12 +111,5 @@ def _write(columns: dict[str, list[Any]], out: Path) -> None:
         SPONSORED: pa.bool_(),
     }
     schema = pa.schema([(name, types[name]) for name in columns])
-    part = _part(out)
-    try:
-        pq.write_table(pa.table(columns, schema=schema), part)
-        part.replace(out)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StorageError(
-            f"{out} cannot be written: {error.strerror or error}.", "Is the disk full?"
-        ) from None
+    with parquet_file(out, schema) as file:
+        file.write_table(pa.table(columns, schema=schema))

@@ -7,7 +7,7 @@ import json
 import tempfile
 from contextlib import closing
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import serendip
@@ -19,8 +19,10 @@ from serendip.content.text import open_encoder
 from serendip.data.dataset import Dataset
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.generation import Generation, publish
+from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
+from serendip.models.vector_space import VectorSpace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.fit import Fitter
@@ -29,6 +31,7 @@ from serendip.workflow.id_versions import IdVersion, current_version
 from serendip.workflow.importing import imported_digest
 from serendip.workflow.kept_ids import EarlierCodes, id_facts
 from serendip.workflow.semantic_ids import build_ids
+from serendip.workflow.spaces import SPACE_FOLDER, next_space
 
 REPORT_JSON = "report.json"
 
@@ -78,6 +81,7 @@ def train_workspace(
             raise DataError(
                 f"the new generation fails {', '.join(map(str, failed))}; it is not published."
             )
+        space, told = next_space(workspace.generations, state)
         facts = {
             "item_version": item_version,
             "event_seq": event_seq,
@@ -93,11 +97,17 @@ def train_workspace(
                 **asdict(quality(state.features.codes, state.features.codebook_size)),
                 **id_facts(version, earlier, state.features.codes, dataset.catalogue),
             },
+            "space": told,
             "gates": gates,
             "settings": workspace.settings.model_dump(mode="json"),
         }
         with clock.stage("publish"):
-            return publish(workspace.generations, state.save, facts)
+            return publish(workspace.generations, partial(_save, state, space), facts)
+
+
+def _save(state: EngineState, space: VectorSpace, folder: Path) -> None:
+    state.save(folder)
+    space.save(folder / SPACE_FOLDER)
 
 
 def _kept_ids(

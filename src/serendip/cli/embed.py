@@ -1,0 +1,66 @@
+"""``serendip embed``: vectors of items, users and queries, for others to use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+
+if TYPE_CHECKING:
+    from serendip.workflow.embeddings import Kind
+
+NAME = "embed"
+HELP = "Write vectors of items, users or queries into a Parquet file."
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+OutOption = Annotated[
+    Path | None, typer.Option(help="Parquet file; else one in the workspace's embeddings/.")
+]
+
+
+@app.command("items")
+def items(
+    workspace: WorkspaceOption = Path(), out: OutOption = None, json: JsonOption = False
+) -> None:
+    """One vector per item of the catalogue."""
+    _embed(workspace, "items", out, Terminal(json))
+
+
+@app.command("users")
+def users(
+    workspace: WorkspaceOption = Path(), out: OutOption = None, json: JsonOption = False
+) -> None:
+    """One vector per user with events."""
+    _embed(workspace, "users", out, Terminal(json))
+
+
+@app.command("queries")
+def queries(
+    workspace: WorkspaceOption = Path(),
+    file: Annotated[
+        Path | None,
+        typer.Option(help=".txt, one a line, or a table with `query`; else those of the log."),
+    ] = None,
+    out: OutOption = None,
+    json: JsonOption = False,
+) -> None:
+    """One vector per query."""
+    _embed(workspace, "queries", out, Terminal(json), file)
+
+
+def _embed(
+    workspace: Path, kind: Kind, out: Path | None, terminal: Terminal, file: Path | None = None
+) -> None:
+    from serendip.workflow.embeddings import embed
+
+    summary = embed(workspace, kind, out, terminal.options().progress, file)
+    terminal.say(
+        f"{summary['rows']:,} vectors of {summary['dimensions']} numbers in {summary['out']}"
+    )
+    parts = ", ".join(f"{width} {part}" for part, width in summary["parts"].items())
+    terminal.say(f"  {summary['generation']}, space {summary['space']}: {parts}")
+    terminal.result(summary)

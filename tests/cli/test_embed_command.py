@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+
+def serendip(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "serendip", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_items_users_and_queries_are_written_for_people_and_for_programs(shop: Path) -> None:
+    done = serendip("embed", "items", "-w", shop)
+    assert done.returncode == 0, done.stderr
+    place = shop / "embeddings" / "items.parquet"
+    size = len(pq.read_table(place)["vector"][0])
+    assert done.stdout.startswith(f"60 vectors of {size} numbers in {place}\n")
+    assert "gen-1, space retriever-1-" in done.stdout
+    users = serendip("embed", "users", "-w", shop, "--out", shop / "u.parquet", "--json")
+    told = json.loads(users.stdout)
+    assert (told["kind"], told["rows"], told["dimensions"]) == ("users", 45, size)
+    assert pq.read_metadata(shop / "u.parquet").num_rows == 45
+    (shop / "q.txt").write_text("horror tale\n")
+    queries = serendip("embed", "queries", "-w", shop, "--file", shop / "q.txt", "--json")
+    assert json.loads(queries.stdout)["space"] == told["space"]
+    assert pq.read_table(shop / "embeddings" / "queries.parquet")["query"].to_pylist() == [
+        "horror tale"
+    ]
+
+
+def test_what_is_missing_is_named_with_its_exit_code(shop: Path, tmp_path: Path) -> None:
+    cases = {
+        3: ("queries", "-w", shop, "--file", "nothing.csv"),
+        2: ("items", "-w", tmp_path),
+    }
+    for code, arguments in cases.items():
+        done = serendip("embed", *arguments)
+        assert done.returncode == code, done.stderr
+        assert "does not exist" in done.stderr
+        assert "Traceback" not in done.stderr
+    (shop / "generations" / "CURRENT").unlink()
+    done = serendip("embed", "users", "-w", shop)
+    assert done.returncode == 4
+    assert "serendip train" in done.stderr
+
+
+def test_a_training_says_whether_the_space_stays(shop: Path) -> None:
+    done = serendip("train", "-w", shop, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["space"]
+    assert (told["kept"], told["aligned_to"]) == (True, "gen-1")
+    assert f"vectors: space {told['name']} as in gen-1" in done.stderr

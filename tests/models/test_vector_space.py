@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.errors import ArtefactError
+from serendip.models.vector_space import LEAST_AGREEMENT, MOST_ANCHORS, Kept, VectorSpace
+
+PARTS = {"network": 4, "content": 3, "bonus": 1}
+IDS = [f"i{number}" for number in range(40)]
+
+
+def vectors_of(seed: int = 0, items: int = len(IDS)) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(items, 8)).astype(np.float32)
+
+
+def turn(seed: int) -> np.ndarray:
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(4, 4)))[0].astype(np.float32)
+
+
+def begun(vectors: np.ndarray) -> VectorSpace:
+    return VectorSpace.begin("retriever", 1, PARTS, IDS, vectors.__getitem__)
+
+
+def continued(
+    space: VectorSpace, vectors: np.ndarray, ids: list[str] = IDS
+) -> tuple[VectorSpace, Kept]:
+    return space.continued(PARTS, ids, vectors.__getitem__)
+
+
+def on_other_axes(vectors: np.ndarray) -> np.ndarray:
+    """As another training would give them: the network's part is turned."""
+    other = vectors.copy()
+    other[:, :4] = vectors[:, :4] @ turn(5)
+    return other
+
+
+def test_a_space_begins_on_the_axes_of_its_training() -> None:
+    vectors = vectors_of()
+    space = begun(vectors)
+    np.testing.assert_array_equal(space.turned(vectors), vectors)
+    assert space.name.startswith("retriever-1-")
+    assert len(space.anchor_ids) == len(IDS)
+
+
+def test_another_training_is_turned_back_onto_the_space() -> None:
+    vectors = vectors_of()
+    space, kept = continued(begun(vectors), on_other_axes(vectors))
+    assert kept.reason == ""
+    assert kept.items == 40
+    assert kept.agreement == pytest.approx({"network": 1.0, "content": 1.0}, abs=1e-5)
+    assert space.name == begun(vectors).name
+    np.testing.assert_allclose(space.turned(on_other_axes(vectors)), vectors, atol=1e-5)
+
+
+def test_items_are_found_by_id_wherever_they_stand_and_new_ones_are_turned_with_them() -> None:
+    vectors = vectors_of()
+    others = [*(f"new{number}" for number in range(9)), *IDS[::-1][:30]]
+    shuffled = np.concatenate([vectors_of(3, 9), vectors[::-1][:30]])
+    space, kept = continued(begun(vectors), on_other_axes(shuffled), others)
+    assert kept.items == 30
+    np.testing.assert_allclose(space.turned(on_other_axes(shuffled)), shuffled, atol=1e-5)
+
+
+def test_a_score_is_the_same_on_any_axes() -> None:
+    vectors, queries = vectors_of(), vectors_of(2, 6)
+    space, _ = continued(begun(vectors), on_other_axes(vectors))
+    turned = space.turned(queries) @ space.turned(vectors).T
+    np.testing.assert_allclose(turned, queries @ vectors.T, atol=1e-4)
+    np.testing.assert_array_equal(space.turned(vectors)[:, 4:], vectors[:, 4:])
+
+
+def test_small_moves_do_not_add_up_unnoticed() -> None:
+    """Each training is near the one before; the space ends where they have left its beginning."""
+    vectors, space, told = vectors_of(), begun(vectors_of()), []
+    for step in range(1, 40):
+        vectors = vectors + 0.4 * vectors_of(100 + step)
+        space, kept = continued(space, vectors)
+        told.append(kept.agreement["network"])
+        if kept.reason:
+            break
+    assert space.version == 2
+    assert told[0] > 0.9
+    assert told[-1] < LEAST_AGREEMENT <= told[-2]
+    assert f"below {LEAST_AGREEMENT}" in kept.reason
+    np.testing.assert_array_equal(space.turned(vectors), vectors)
+
+
+def test_content_on_other_axes_is_another_version_however_well_the_network_agrees() -> None:
+    vectors = vectors_of()
+    other = vectors.copy()
+    other[:, 4:7] = vectors[:, [5, 6, 4]]
+    space, kept = continued(begun(vectors), other)
+    assert space.version == 2
+    assert kept.reason.startswith("agreement of content is ")
+
+
+def test_other_dimensions_and_no_common_items_are_another_version() -> None:
+    space = begun(vectors_of())
+    parts = {"network": 8}
+    after, kept = space.continued(parts, IDS, vectors_of().__getitem__)
+    assert (after.version, dict(after.parts)) == (2, parts)
+    assert kept.reason == (
+        "dimensions were 4 of network, 3 of content, 1 of bonus, now 8 of network"
+    )
+    after, kept = continued(space, vectors_of(), [f"other{item}" for item in IDS])
+    assert (after.version, kept.reason) == (2, "no items in common")
+
+
+def test_versions_that_begin_differently_have_different_names() -> None:
+    assert begun(vectors_of(0)).name != begun(vectors_of(1)).name
+    assert begun(vectors_of(0)).name == begun(vectors_of(0)).name
+
+
+def test_anchors_of_a_large_catalogue_are_a_sample_of_all_of_it() -> None:
+    count = 3 * MOST_ANCHORS
+    ids, vectors = [str(number) for number in range(count)], vectors_of(0, count)
+    space = VectorSpace.begin("retriever", 1, PARTS, ids, vectors.__getitem__)
+    numbers = [int(name) for name in space.anchor_ids]
+    assert (numbers[0], numbers[-1], len(set(numbers))) == (0, count - 1, MOST_ANCHORS)
+    np.testing.assert_array_equal(space.anchors, vectors[numbers])
+
+
+def test_a_space_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    vectors = vectors_of()
+    space, _ = continued(begun(vectors), on_other_axes(vectors))
+    space.save(tmp_path / "space")
+    back = VectorSpace.open(tmp_path / "space")
+    assert (back.name, back.version, back.parts) == (space.name, 1, PARTS)
+    assert list(back.parts) == list(PARTS)
+    np.testing.assert_array_equal(back.turned(vectors), space.turned(vectors))
+
+
+def test_a_folder_without_a_space_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"no readable space of vectors.*serendip train"):
+        VectorSpace.open(tmp_path / "space")

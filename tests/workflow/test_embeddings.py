@@ -1,0 +1,211 @@
+"""Vectors of items, users and queries in files: what they mean, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from serendip.data.durable import checksums
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.engine.batch import Batch
+from serendip.engine.engine import Engine
+from serendip.engine.generation import publish
+from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnsupportedError
+from serendip.scale.progress import SilentProgress
+from serendip.workflow import embeddings
+from serendip.workflow.embeddings import Kind, embed, read_queries
+from serendip.workflow.spaces import next_space
+
+NETWORK = 16
+
+
+def written(shop: Path, kind: Kind, file: Path | None = None) -> tuple[list[str], np.ndarray]:
+    summary = embed(shop, kind, shop / f"{kind}.pq", SilentProgress(), file)
+    table = pq.read_table(shop / f"{kind}.pq")
+    ids, vectors = table.columns
+    assert summary["rows"] == table.num_rows
+    rows = np.array(vectors.to_pylist(), np.float32).reshape(table.num_rows, -1)
+    return ids.to_pylist(), rows
+
+
+def turn_space(shop: Path) -> None:
+    """Give the published generation the space of a training with other axes."""
+    folder = shop / "generations" / "gen-1"
+    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(NETWORK, NETWORK)))[0]
+    arrays = dict(np.load(folder / "space" / "space.npz"))
+    np.savez(folder / "space" / "space.npz", **{**arrays, "rotation": turned.astype(np.float32)})
+    accept_changes(folder)
+
+
+def accept_changes(folder: Path) -> None:
+    """Make a generation that was changed by hand a whole one again."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"] = checksums(folder)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_dot_products_are_the_scores_of_the_retriever_on_any_axes(shop: Path, turned: bool) -> None:
+    if turned:
+        turn_space(shop)
+    lines = shop / "asked.txt"
+    lines.write_text("horror tale\nnumber 7\n")
+    items, of_items = written(shop, "items")
+    users, of_users = written(shop, "users")
+    texts, of_texts = written(shop, "queries", lines)
+    engine = Engine.open(shop)
+    home, search = engine.settings.all_surfaces()["home"], engine.settings.all_surfaces()["search"]
+    allowed = np.ones((len(users), engine.state.num_items), np.bool_)
+    asked = ((of_users, engine.queries("home", users), home),)
+    asked += ((of_texts, engine.word_queries(texts), search),)
+    for vectors, queries, surface in asked:
+        batch = Batch.of(queries, surface, engine.state, allowed[: len(queries)])
+        np.testing.assert_allclose(vectors @ of_items.T, batch.scores("retriever"), atol=1e-4)
+    own = engine.state.models["retriever"].item_vectors
+    assert np.allclose(of_items[:, :NETWORK], own[:, :NETWORK]) is not turned
+    assert items == [f"i{number}" for number in range(60)]
+    assert (len(users), texts) == (45, ["horror tale", "number 7"])
+    engine.close()
+
+
+def test_the_file_says_what_its_vectors_are(shop: Path) -> None:
+    summary = embed(shop, "items", None, SilentProgress())
+    out = shop / "embeddings" / "items.parquet"
+    assert summary["out"] == str(out)
+    schema = pq.read_schema(out)
+    size = summary["dimensions"]
+    assert schema.names == ["item_id", "vector"]
+    assert schema.field("vector").type == pa.list_(pa.float32(), size)
+    told = {name.decode(): value.decode() for name, value in schema.metadata.items()}
+    manifest = json.loads((shop / "generations" / "gen-1" / "manifest.json").read_text())
+    assert told["space"] == summary["space"] == manifest["space"]["name"]
+    assert (told["generation"], told["model"]) == ("gen-1", "retriever")
+    assert (told["space_version"], told["dimensions"]) == ("1", str(size))
+    assert json.loads(told["parts"]) == summary["parts"]
+    assert list(summary["parts"].items())[::2] == [("network", 16), ("bonus", 1)]
+    assert sum(summary["parts"].values()) == size
+    assert "score of the retriever" in told["dot_product"]
+    assert not list(out.parent.glob("*.part"))
+
+
+def test_items_posted_since_are_there_and_deleted_ones_are_not(shop: Path) -> None:
+    engine = Engine.open(shop)
+    engine.add_items([Item("new", "The horror tale number 3", "", {"genre": "horror"})])
+    engine.delete_item("i3")
+    engine.close()
+    ids, vectors = written(shop, "items")
+    assert ids == [*(f"i{number}" for number in range(60) if number != 3), "new"]
+    assert np.isfinite(vectors).all()
+
+
+def test_batches_of_any_size_write_the_same_users(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users, vectors = written(shop, "users")
+    monkeypatch.setattr(embeddings, "BATCH", 7)
+    again, rows = written(shop, "users")
+    assert again == users
+    np.testing.assert_allclose(rows, vectors, atol=1e-5)
+    assert pq.ParquetFile(shop / "users.pq").num_row_groups == 7
+
+
+def test_without_a_file_the_queries_of_the_log_are_told_the_most_frequent_first(
+    shop: Path,
+) -> None:
+    with pytest.raises(DataError, match=r"log of events holds no queries.*--file"):
+        embed(shop, "queries", None, SilentProgress())
+    engine = Engine.open(shop)
+    asked = ("tale 9", "horror", "tale 9", "")
+    engine.add_events([Event("u", "i9", time.time(), query=text) for text in asked])
+    engine.close()
+    assert written(shop, "queries")[0] == ["tale 9", "horror"]
+
+
+def test_queries_of_a_file_are_told_once_and_in_its_order(tmp_path: Path) -> None:
+    (tmp_path / "q.txt").write_text("\ufeffred shoes\n\n  blue, hat  \nred shoes\n")
+    (tmp_path / "q.csv").write_text('n,Search_Query\n1,red shoes\n2,"blue, hat"\n3,\n')
+    (tmp_path / "q.jsonl").write_text('{"query": "red shoes"}\n{"query": "blue, hat"}\n')
+    for name in ("q.txt", "q.csv", "q.jsonl"):
+        assert read_queries(tmp_path / name) == ["red shoes", "blue, hat"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("none.txt", None, r"none.txt does not exist.*one query a line"),
+        ("q.csv", b"id,words\n1,red\n", r"no column of queries; it has id, words.*`query`"),
+        ("q.txt", b"\xff\xfe\xfa", "q.txt is not UTF-8"),
+        ("q.jsonl", b'{"query": "a"}\nnonsense\n', "q.jsonl, line 2"),
+        ("q.xlsx", b"?", "unknown file format"),
+    ],
+)
+def test_a_file_that_holds_no_queries_is_refused_by_name(
+    tmp_path: Path, name: str, content: bytes | None, told: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=told):
+        read_queries(tmp_path / name)
+
+
+def test_nothing_published_and_no_space_say_what_to_run(shop: Path) -> None:
+    folder = shop / "generations" / "gen-1"
+    shutil.rmtree(folder / "space")
+    accept_changes(folder)
+    with pytest.raises(ArtefactError, match=r"no readable space.*serendip train"):
+        embed(shop, "items", None, SilentProgress())
+    (shop / "generations" / "CURRENT").unlink()
+    with pytest.raises(NotTrainedError, match="serendip train"):
+        embed(shop, "items", None, SilentProgress())
+
+
+def test_a_generation_without_a_retriever_is_refused(shop: Path) -> None:
+    engine = Engine.open(shop)
+    state = engine.state
+    engine.close()
+    others = {name: one for name, one in state.models.items() if name != "retriever"}
+    poor = replace(state, models=others)
+    with pytest.raises(UnsupportedError, match="no retriever among the models popularity, "):
+        next_space(shop / "generations", poor)
+    manifest = json.loads((shop / "generations" / "gen-1" / "manifest.json").read_text())
+    space = shop / "generations" / "gen-1" / "space"
+
+    def save(folder: Path) -> None:
+        poor.save(folder)
+        shutil.copytree(space, folder / "space")
+
+    publish(shop / "generations", save, {"item_version": manifest["item_version"]})
+    with pytest.raises(UnsupportedError, match="no retriever among the models popularity, "):
+        embed(shop, "items", None, SilentProgress())
+
+
+def test_a_failure_half_way_leaves_the_file_that_was_there(
+    shop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = shop / "items.parquet"
+    out.write_text("earlier")
+    monkeypatch.setattr(embeddings, "BATCH", 10)
+
+    class Stops(SilentProgress):
+        def track(self, items, description, total):
+            yield from list(items)[:2]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed(shop, "items", out, Stops())
+    assert out.read_text() == "earlier"
+    assert not list(shop.glob("*.part"))
+
+
+def test_a_place_that_cannot_be_written_is_refused(shop: Path) -> None:
+    with pytest.raises(ConfigError, match="it is a folder"):
+        embed(shop, "items", shop, SilentProgress())

@@ -1,0 +1,112 @@
+"""A second training keeps the space of vectors, or says why it does not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_shop import write_files
+
+from serendip.data.item import Item
+from serendip.engine.generation import Generation, rollback
+from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
+from serendip.models.procrustes import mean_cosine
+from serendip.models.vector_space import LEAST_AGREEMENT
+from serendip.scale.options import TrainOptions
+from serendip.scale.stages import StageClock
+from serendip.workflow.importing import import_files
+from serendip.workflow.spaces import retriever_of, space_of
+from serendip.workflow.training import train_workspace
+
+NEW = Item("new", "The horror tale number 1", "", {"genre": "horror"})
+
+
+def train(shop: Path, seed: int = 0) -> Generation:
+    return train_workspace(Workspace.open(shop), TrainOptions(seed=seed), StageClock())
+
+
+@pytest.fixture(scope="module")
+def trained_stand(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained workspace with too few events for a ranker, which trains all twice."""
+    folder = tmp_path_factory.mktemp("stand")
+    write_files(folder, num_users=12)
+    import_files(Workspace.open(folder))
+    train(folder)
+    return folder
+
+
+@pytest.fixture
+def stand(trained_stand: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained_stand, tmp_path / "stand"))
+
+
+def set_retriever(shop: Path, old: str, new: str) -> None:
+    path = shop / "serendip.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def told_vectors(generation: Path) -> dict[str, np.ndarray]:
+    state = EngineState.open(generation)
+    turned = space_of(generation).turned(retriever_of(state).item_vectors)
+    return dict(zip(state.catalogue.vocabulary.ids, turned, strict=True))
+
+
+def test_the_first_generation_begins_a_space(stand: Path) -> None:
+    told = json.loads((stand / "generations" / "gen-1" / "manifest.json").read_text())["space"]
+    assert told["name"] == space_of(stand / "generations" / "gen-1").name
+    assert told["version"] == 1
+    assert (told["kept"], told["aligned_to"], told["agreement"]) == (False, "", {})
+    assert told["reason"] == "there was no space before"
+
+
+def test_the_next_training_puts_common_items_near_where_they_were(stand: Path) -> None:
+    before = told_vectors(stand / "generations" / "gen-1")
+    with closing(Workspace.open(stand).open_store()) as store:
+        store.put_items([NEW])
+    generation = train(stand, seed=7)
+    told = generation.manifest["space"]
+    assert (told["kept"], told["reason"], told["aligned_to"]) == (True, "", "gen-1")
+    assert told["items"] == len(before)
+    assert told["name"] == space_of(stand / "generations" / "gen-1").name
+    after = told_vectors(generation.folder)
+    assert set(after) == {*before, "new"}
+    pair = [np.stack([vectors[name][:16] for name in before]) for vectors in (before, after)]
+    own = retriever_of(EngineState.open(generation.folder)).item_vectors[: len(before), :16]
+    nearness, unturned = mean_cosine(*pair), mean_cosine(pair[0], own)
+    assert nearness is not None
+    assert unturned is not None
+    # Items that the turn was not fitted to are a little further away.
+    assert nearness >= told["agreement"]["network"] >= LEAST_AGREEMENT
+    assert nearness > unturned
+    assert train(stand).manifest["space"]["aligned_to"] == "gen-1"
+
+
+def test_other_dimensions_begin_another_version_and_a_rollback_goes_back_to_the_first(
+    stand: Path,
+) -> None:
+    first = space_of(stand / "generations" / "gen-1").name
+    set_retriever(stand, "embedding_size = 16", "embedding_size = 8")
+    told = train(stand).manifest["space"]
+    assert (told["kept"], told["version"], told["aligned_to"]) == (False, 2, "")
+    assert told["reason"].startswith("dimensions were 16 of network")
+    assert told["name"] != first
+    rollback(stand / "generations")
+    set_retriever(stand, "embedding_size = 8", "embedding_size = 16")
+    assert train(stand).manifest["space"]["name"] == first
+
+
+def test_a_generation_without_a_space_is_followed_by_a_first_version(stand: Path) -> None:
+    folder = stand / "generations" / "gen-1"
+    shutil.rmtree(folder / "space")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    files = {name: one for name, one in manifest["files"].items() if "space" not in name}
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "files": files}))
+    told = train(stand).manifest["space"]
+    assert (told["version"], told["reason"]) == (1, "there was no space before")
