@@ -44,9 +44,16 @@ def collect(
     queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
 ) -> tuple[Candidates, FloatArray]:
     """Candidates and their features without ranking: what the ranker is trained on."""
-    batch, traces = _filtered(queries, surface, state)
-    candidates = _merged(_retrieved(batch, traces), len(queries))
+    batch, candidates = gather(queries, surface, state)
     return candidates, feature_matrix(batch, candidates)
+
+
+def gather(
+    queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
+) -> tuple[Batch, Candidates]:
+    """Candidates of all sources, before anything is said of them; ``degraded`` names failures."""
+    batch, traces = _filtered(queries, surface, state)
+    return batch, _merged(_retrieved(batch, traces), len(queries))
 
 
 def features_of(query: Query, item: int, surface: SurfaceConfig, state: EngineState) -> FloatArray:
