@@ -12,6 +12,8 @@ from serendip.content.text import TextEncoderConfig
 from serendip.errors import ConfigError
 from serendip.scale.options import TrainOptions
 from serendip.workflow.bench.sequences import TEXT_FIELDS, read_sequences
+from serendip.workflow.bench.unified_engine import can_be_made
+from serendip.workflow.bench.unified_rows import UnifiedTask
 from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
 from serendip.workflow.bench.unified_table import UNIFIED, UnifiedModel, chosen_lines
 from serendip.workflow.bench.unified_trial import unified_trial, without_user
@@ -159,9 +161,42 @@ def test_the_best_two_models_have_rows_of_their_own(world: Path, tmp_path: Path)
     assert run_unified(bench, TrainOptions(), executor=InThisProcess(0)) == document
 
 
+def test_the_engine_and_lightgbm_have_rows_for_every_task(world: Path, tmp_path: Path) -> None:
+    lines = {"unified": LINES["unified"], "engine": UNIFIED["engine"]}
+    bench = UnifiedBench(world, tmp_path / "out.json", lines, 1, encoder=HASHING)
+    executor = InThisProcess()
+    document = run_unified(bench, TrainOptions(), executor=executor)
+    assert executor.after == {1: [0]}
+    rows = {(row["task"], row["model"]): row for row in document["rows"]}
+    assert set(rows) == {(task, name) for task in ALL for name in ("unified", "engine", "lightgbm")}
+    chance = np.mean([1 / np.log2(rank + 1) if rank <= 10 else 0 for rank in range(1, 26)])
+    for name in ("engine", "lightgbm"):
+        for task in ALL:
+            row, unified = rows[task, name], rows[task, "unified"]
+            assert set(row) == set(unified)
+            assert row["N@10"] > 2 * chance
+            assert row["cpu_s"] > unified["cpu_s"]
+            assert row["params"] > unified["params"]
+            assert row["users"] == unified["users"]
+    compared = {(one["task"], one["baseline"]) for one in document["summary"]["comparisons"]}
+    assert compared == {(task, name) for task in ALL for name in ("engine", "lightgbm")}
+    assert run_unified(bench, TrainOptions(), executor=InThisProcess(0)) == document
+
+
+def test_without_lightgbm_its_rows_are_skipped_with_a_reason() -> None:
+    line = UNIFIED["engine"]
+    task = UnifiedTask("engine", line, 2, "data", "content", "words", "folder", "digest", "asked")
+    assert can_be_made([task], with_trees=True) == ([task], [])
+    (left,), (skipped,) = can_be_made([task], with_trees=False)
+    assert {key["model"] for key in left.keys} == {"engine"}
+    assert (skipped["model"], skipped["seed"]) == ("lightgbm", 2)
+    assert "serendip[bench]" in skipped["reason"]
+
+
 def test_every_line_can_be_chosen_by_its_model() -> None:
     assert chosen_lines(None) == UNIFIED
     assert list(chosen_lines("unified-no-user")) == ["unified", "unified-no-user"]
     assert sum(line.model == "specialist" for line in chosen_lines("specialist").values()) == 3
+    assert list(chosen_lines("lightgbm")) == list(chosen_lines("engine")) == ["unified", "engine"]
     with pytest.raises(ConfigError, match="no model is called 'unifid'"):
         chosen_lines("unifid")

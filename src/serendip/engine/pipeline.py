@@ -54,9 +54,19 @@ def collect(
         state: what the answers are made from.
         also: per query further candidates, whoever proposes them; empty = none for any.
     """
-    batch, traces = _filtered(queries, surface, state)
-    candidates = _merged(_retrieved(batch, traces), len(queries), also)
+    batch, candidates = gather(queries, surface, state, also)
     return candidates, feature_matrix(batch, candidates)
+
+
+def gather(
+    queries: Sequence[Query],
+    surface: SurfaceConfig,
+    state: EngineState,
+    also: Sequence[IntArray] = (),
+) -> tuple[Batch, Candidates]:
+    """Candidates of all sources, before anything is said of them; ``degraded`` names failures."""
+    batch, traces = _filtered(queries, surface, state)
+    return batch, _merged(_retrieved(batch, traces), len(queries), also)
 
 
 def features_of(query: Query, item: int, surface: SurfaceConfig, state: EngineState) -> FloatArray:

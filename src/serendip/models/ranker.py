@@ -12,6 +12,7 @@ Shapes: R rows (query, candidate), F features, A actions.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,15 @@ class Ranker:
         """Names of the F columns that it was trained on, in order."""
         self._require_trained()
         return self._feature_names
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers of the network, those that standardise the features included."""
+        import onnx
+
+        self._require_trained()
+        weights = onnx.load_from_string(self._network).graph.initializer
+        return sum(math.prod(one.dims) for one in weights)
 
     def train(
         self,

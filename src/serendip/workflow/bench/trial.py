@@ -15,6 +15,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset, HeldOut, ItemFeatures
 from serendip.data.item import Catalogue
 from serendip.data.query import History, Query
+from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Targets, leave_last_out
 from serendip.scale.options import TrainOptions
 
@@ -71,13 +72,26 @@ class Trial:
         vectors, known = content[self.numbers], self.train.num_items
         codes, size = np.zeros((len(vectors), 0), np.int32), 1
         if config is not None:
-            codebooks, own = ResidualKMeans(config).fit(vectors[:known], TrainOptions(seed))
-            codes = np.concatenate([own, codebooks.assign(vectors[known:])])
+            codebooks, codes = self.codes(content, config, seed)
             size = codebooks.codebook_size
         return (
             ItemFeatures(vectors[:known], codes[:known], size),
             ItemFeatures(vectors[known:], codes[known:], size),
         )
+
+    def codes(
+        self, content: FloatArray, config: ResidualKMeansConfig, seed: int
+    ) -> tuple[Codebooks, IntArray]:
+        """Codebooks of the training part's items, and the codes (N, L) of all items.
+
+        Args:
+            content: unit vectors in the order of ``items.jsonl``.
+            config: of the codebooks.
+            seed: of the codebooks.
+        """
+        vectors, known = content[self.numbers], self.train.num_items
+        codebooks, own = ResidualKMeans(config).fit(vectors[:known], TrainOptions(seed))
+        return codebooks, np.concatenate([own, codebooks.assign(vectors[known:])])
 
 
 def sequential_trial(dataset: Dataset) -> Trial:

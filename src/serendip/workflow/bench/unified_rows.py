@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from serendip.models.retriever import Retriever
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock, peak_memory_mb
-from serendip.workflow.bench.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepared
+from serendip.workflow.bench.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepared, row_folder
 from serendip.workflow.bench.sequences import read_sequences
 from serendip.workflow.bench.spent import Spent, read_costs, write_costs
 from serendip.workflow.bench.table import SEMANTIC_IDS
@@ -68,9 +68,11 @@ class UnifiedTask:
     @property
     def keys(self) -> list[dict[str, str | int]]:
         """What tells its rows from others in the results."""
-        name, model, seed = self.name, self.line.model, self.seed
+        lines = {self.line.model: self.name, **{name: name for name in self.line.beside}}
         return [
-            {"task": task, "model": model, "seed": seed, "line": name} for task in self.line.answers
+            {"task": task, "model": model, "seed": self.seed, "line": line}
+            for task in self.line.answers
+            for model, line in lines.items()
         ]
 
 
@@ -95,16 +97,23 @@ def _row(
     clock = StageClock()
     with clock.stage("score"):
         ranks = _ranks(score, trial.tests[name], task.line.hides_user)
-    valid = values_of(_ranks(score, trial.validation[name], task.line.hides_user))
+    valid = _ranks(score, trial.validation[name], task.line.hides_user)
     np.save(folder / ranks_file(name), ranks, allow_pickle=False)
+    return {
+        **figures(ranks, valid),
+        "score_cpu_s": clock.stages[0].cpu_s,
+        "peak_mb": round(peak_memory_mb(), 1),
+    }
+
+
+def figures(ranks: Values, valid: Values) -> dict[str, Any]:
+    """What a row says of ranks (T,) of test targets and of validation targets."""
     found = dict(zip(UNIFIED_LABELS, estimates(values_of(ranks)), strict=True))
     return {
         **{label: one.value for label, one in found.items()},
         "ci95": {label: [one.low, one.high] for label, one in found.items()},
         "users": len(ranks),
-        "valid_N@10": float(valid[:, UNIFIED_LABELS.index("N@10")].mean()),
-        "score_cpu_s": clock.stages[0].cpu_s,
-        "peak_mb": round(peak_memory_mb(), 1),
+        "valid_N@10": float(values_of(valid)[:, UNIFIED_LABELS.index("N@10")].mean()),
     }
 
 
@@ -122,6 +131,11 @@ def ranks_file(task: str) -> str:
     return f"ranks-{task}.npy"
 
 
+def ranks_path(work: Path, row: Mapping[str, Any]) -> Path:
+    """Where the ranks of a row of the results lie."""
+    return row_folder(work, str(row["line"]), int(row["seed"])) / ranks_file(str(row["task"]))
+
+
 def values_of(ranks: Values) -> Values:
     """(T, 3): R@10, N@10 and R@100 of each request."""
     return np.stack([metric.of_ranks(ranks) for metric in _METRICS], axis=1)
@@ -131,9 +145,10 @@ def _answering(
     task: UnifiedTask, trial: UnifiedTrial, content: FloatArray, folder: Path
 ) -> tuple[Callable[[Sequence[Query]], FloatArray], dict[str, Any]]:
     """Scores (B, N) of requests, and what it cost to be able to give them."""
+    assert task.line.asks != "engine"
     if task.line.asks != "retriever":
         vectors = content[trial.sequences.numbers]
-        words = WordScores(task.line.asks, _catalogue(task, trial), vectors)
+        words = WordScores(task.line.asks, catalogue_of(task, trial), vectors)
         return words.score_all, {"cpu_s": 0.0, "params": 0}
     checkpoint = folder / CHECKPOINT_FOLDER
     spent = Spent(folder, resumes=checkpoint.exists())
@@ -160,7 +175,7 @@ def _trained(line: UnifiedModel, dataset: Dataset, options: TrainOptions) -> Ret
     return Retriever(config).train(dataset.with_alignment(alignment), options)
 
 
-def _catalogue(task: UnifiedTask, trial: UnifiedTrial) -> Catalogue:
+def catalogue_of(task: UnifiedTask, trial: UnifiedTrial) -> Catalogue:
     """All items under the numbers of the trial."""
     items = read_sequences(Path(task.data)).catalogue
     return Catalogue(items[int(place)] for place in trial.sequences.numbers)

@@ -19,7 +19,9 @@ from serendip.workflow.bench.results import Results
 from serendip.workflow.bench.rows import DIGEST_FILE, row_folder
 from serendip.workflow.bench.sequences import data_digest
 from serendip.workflow.bench.table import ENCODER, SEMANTIC_IDS
-from serendip.workflow.bench.unified_rows import UnifiedTask, make_unified, ranks_file
+from serendip.workflow.bench.trees import has_trees
+from serendip.workflow.bench.unified_engine import can_be_made, make_rows, rankers_facts
+from serendip.workflow.bench.unified_rows import UnifiedTask, ranks_path
 from serendip.workflow.bench.unified_summary import (
     TWO_MODELS,
     alignment_of,
@@ -92,7 +94,12 @@ def _make(
 ) -> None:
     tasks = _all_tasks(bench)
     for task in tasks:
-        results.drop_others({"line": task.name}, task.digest)
+        for key in task.keys:
+            results.drop_others({"line": key["line"]}, task.digest)
+    tasks, missing = can_be_made(tasks, has_trees())
+    for model in missing:
+        results.skip(model)
+        on_row(model)
     open_tasks = [task for task in tasks if not _is_made(task, results)]
     if not open_tasks:
         return
@@ -103,11 +110,11 @@ def _make(
     after = {
         place: [places[task.asked]] for place, task in enumerate(open_tasks) if task.asked in places
     }
-    digests = {str(task): task.digest for task in open_tasks}
-    found = executor.as_finished(make_unified, open_tasks, after)
+    digests = {(k["line"], k["seed"]): task.digest for task in open_tasks for k in task.keys}
+    found = executor.as_finished(make_rows, open_tasks, after)
     for rows in options.progress.track(found, "models", len(open_tasks)):
         for row in rows:
-            results.add({**row, "digest": digests[f"{row['line']} (seed {row['seed']})"]})
+            results.add({**row, "digest": digests[row["line"], row["seed"]]})
             on_row(row)
 
 
@@ -116,7 +123,7 @@ def _is_made(task: UnifiedTask, results: Results) -> bool:
     mark = folder / DIGEST_FILE
     is_same = mark.exists() and mark.read_text(encoding="utf-8") == task.digest
     return is_same and all(
-        results.has(key) and (folder / ranks_file(str(key["task"]))).exists() for key in task.keys
+        results.has(key) and ranks_path(folder.parent, key).exists() for key in task.keys
     )
 
 
@@ -155,7 +162,7 @@ def _all_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
         )
         for seed in range(bench.seeds)
         for name, line in bench.lines.items()
-        if line.asks == "retriever" or seed == 0
+        if line.asks in ("retriever", "engine") or seed == 0
     ]
 
 
@@ -163,4 +170,5 @@ def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, asked: str) -> s
     config = RetrieverConfig(**line.config).model_dump(mode="json")
     parts = [PROTOCOL_VERSION, data_digest(bench.data), name, config, line.reads_codes, asked]
     parts += [encoder_facts(bench.encoder), SEMANTIC_IDS.model_dump(mode="json")]
+    parts += rankers_facts() if line.asks == "engine" else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

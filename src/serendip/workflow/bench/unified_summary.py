@@ -12,8 +12,7 @@ from serendip.evaluate.aggregate import estimates
 from serendip.evaluate.compare import compare_values
 from serendip.evaluate.grouping import TaskModels
 from serendip.evaluate.run import Values
-from serendip.workflow.bench.rows import row_folder
-from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, ranks_file, values_of
+from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, ranks_path, values_of
 
 SUBJECT = "unified"
 TWO_MODELS = "two-models"
@@ -68,11 +67,7 @@ def two_models(rows: Sequence[Row], grouping: Mapping[str, Any]) -> list[dict[st
 
 def _values(rows: Sequence[Row], work: Path) -> Values:
     """(T, 3) means over the seeds."""
-    files = [
-        row_folder(work, str(row["line"]), int(row["seed"])) / ranks_file(str(row["task"]))
-        for row in rows
-    ]
-    values: Values = np.mean([values_of(np.load(file)) for file in files], axis=0)
+    values: Values = np.mean([values_of(np.load(ranks_path(work, row))) for row in rows], axis=0)
     return values
 
 

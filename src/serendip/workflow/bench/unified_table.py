@@ -4,6 +4,9 @@ A specialist is the same network with the same budget that learns one task alone
 per row as the unified model has for all of them, or for home, which has one request per event and
 cannot have more, twice the passes. Pairs learn two tasks, with that budget, too: together with the
 others they tell what tasks do to one another, and which split into models is the best.
+
+The engine puts candidates of all sources in order, the unified retriever's among them, by its one
+ranker; lightgbm orders the same candidates by the same features.
 """
 
 from __future__ import annotations
@@ -27,17 +30,24 @@ class UnifiedModel:
         asks: what answers.
         config: of the retriever.
         reads_codes: whether items have codes.
-        of: line whose trained model is asked; None = one is trained.
+        of: line whose trained model is asked; None = one is trained, or nothing is.
         hides_user: whether requests come without their history.
+        beside: further models whose rows are made together with its own.
     """
 
     model: str
     answers: tuple[str, ...]
-    asks: Literal["retriever"] | WordScorer = "retriever"
+    asks: Literal["retriever", "engine"] | WordScorer = "retriever"
     config: Mapping[str, Any] = field(default_factory=dict)
     reads_codes: bool = True
     of: str | None = None
     hides_user: bool = False
+    beside: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """All that it has rows of."""
+        return (self.model, *self.beside)
 
 
 _ALL = ("home", "search", "similar")
@@ -73,6 +83,7 @@ UNIFIED: dict[str, UnifiedModel] = {
         "unified-no-imputation", _ALL, config={**_UNIFIED, "imputation": ()}
     ),
     "unified-no-codes": UnifiedModel("unified-no-codes", _ALL, config=_UNIFIED, reads_codes=False),
+    "engine": UnifiedModel("engine", _ALL, "engine", of="unified", beside=("lightgbm",)),
     "bm25": UnifiedModel("bm25", ("search",), "bm25"),
     "vectors": UnifiedModel("vectors", ("search",), "vectors"),
     "rrf": UnifiedModel("rrf", ("search",), "rrf"),
@@ -89,12 +100,12 @@ def chosen_lines(names: str | None) -> dict[str, UnifiedModel]:
     if names is None:
         return dict(UNIFIED)
     asked = {name.strip() for name in names.split(",") if name.strip()}
-    known = {line.model for line in UNIFIED.values()}
+    known = {model for line in UNIFIED.values() for model in line.models}
     for name in sorted(asked or {names}):
         if name not in known:
             raise ConfigError(
                 f"no model is called {name!r}.", f"Known: {', '.join(sorted(known))}."
             )
-    found = {name: line for name, line in UNIFIED.items() if line.model in asked}
+    found = {name: line for name, line in UNIFIED.items() if asked & set(line.models)}
     needed = {line.of for line in found.values()}
     return {name: line for name, line in UNIFIED.items() if name in found or name in needed}

@@ -1,0 +1,192 @@
+"""Candidates of the engine for a benchmark's requests: to learn an order from, and to be ordered.
+
+What is learned from are validation targets, which no model has learned; test targets are only
+looked up to say where they stand. Every ranker sees the same candidates with the same features.
+Candidates are ranked by the ranker; all other items come after them, by the retriever's score.
+
+Shapes: B requests, R rows (request, candidate), F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.query import Query
+from serendip.engine.batch import Batch, Candidates
+from serendip.engine.features import feature_matrix
+from serendip.engine.pipeline import gather
+from serendip.engine.state import EngineState
+from serendip.engine.surfaces import TASKS, SurfaceConfig
+from serendip.errors import DataError
+from serendip.evaluate.run import Values, ranks_from_scores
+from serendip.models.ranker import RankerRows
+from serendip.scale.stages import StageClock
+from serendip.workflow.bench.trial import Asked
+
+LEARNED, NEGATIVES, HELD_OUT = 12_000, 40, 0.1
+"""Requests of a task that are learned from, at most; candidates without a label that are kept of
+each; share of the wanted items whose requests judge the ranker and are not learned from."""
+
+_AT_ONCE = 128
+CANDIDATES = "candidates"
+"""Stage of the clock that all orderers share."""
+
+Orderer: TypeAlias = Callable[[FloatArray, NDArray[np.int64]], FloatArray]
+"""Features (R, F) and tasks (R,) -> values (R,), higher is better."""
+
+
+def held_out(
+    validation: Mapping[str, Asked], seed: int
+) -> tuple[dict[str, Asked], dict[str, Asked]]:
+    """Requests to learn from, and others that judge.
+
+    They are told apart by what is wanted, so that what one task is judged by is learned in none.
+    """
+    wanted = np.unique(np.concatenate([asked.items for asked in validation.values()]))
+    rng = np.random.default_rng(seed)
+    judging = rng.choice(wanted, -int(-HELD_OUT * len(wanted) // 1), replace=False)
+    learned, judged = {}, {}
+    for task, asked in validation.items():
+        judges = np.isin(asked.items, judging)
+        judged[task] = asked.where(judges)
+        rest = np.flatnonzero(~judges)
+        kept = np.zeros(len(judges), np.bool_)
+        kept[rng.choice(rest, min(LEARNED, len(rest)), replace=False)] = True
+        learned[task] = asked.where(kept)
+    return learned, judged
+
+
+def learning_rows(
+    learned: Mapping[str, Asked],
+    surfaces: Mapping[str, SurfaceConfig],
+    state: EngineState,
+    seed: int,
+) -> RankerRows:
+    """Rows of all tasks: of each request what came next and some of the other candidates.
+
+    Requests whose sources did not propose what came next are left out: no order is right there.
+
+    Args:
+        learned: surface -> requests, and what came next.
+        surfaces: how they are answered.
+        state: the sources.
+        seed: which other candidates.
+
+    Raises:
+        DataError: no source proposed what came next, for any request.
+    """
+    rng, groups, parts = np.random.default_rng(seed), 0, []
+    for name, asked in learned.items():
+        surface = surfaces[name]
+        for part, batch, found in _gathered(surface, asked.queries, state):
+            wanted = asked.items[part]
+            rows = _only(found, _sampled(found, wanted, rng))
+            parts.append(
+                RankerRows(
+                    feature_matrix(batch, rows),
+                    _tasks(surface, len(rows)),
+                    (rows.items == wanted[rows.rows])[:, None].astype(np.float32),
+                    np.ones(len(rows), np.float32),
+                    groups + rows.rows.astype(np.int64),
+                )
+            )
+            groups += len(wanted)
+    if not sum(map(len, parts)):
+        raise DataError(
+            f"of {groups} requests none has what came next among its candidates.",
+            "Give more events: there is nothing to learn an order from.",
+        )
+    names = ("features", "task", "labels", "weights", "group")
+    return RankerRows(*(np.concatenate([getattr(one, name) for one in parts]) for name in names))
+
+
+def ranks_of(
+    surface: SurfaceConfig,
+    asked: Asked,
+    state: EngineState,
+    orderers: Mapping[str, Orderer],
+    clock: StageClock,
+) -> dict[str, Values]:
+    """Ranks (T,) of what came next among all items, by each orderer of the same candidates.
+
+    The clock gets stages ``candidates`` and, for each orderer, its name.
+    """
+    ranks = {name: np.empty(len(asked.queries)) for name in orderers}
+    gathered = _gathered(surface, asked.queries, state)
+    while True:
+        with clock.stage(CANDIDATES):
+            step = next(gathered, None)
+            if step is None:
+                return ranks
+            part, batch, found = step
+            wanted = asked.items[part]
+            excluded = [query.exclude for query in asked.queries[part]]
+            missed, hit = _missed(found, wanted, excluded, batch.scores("retriever"))
+            rows = _only(found, hit[found.rows])
+            features, tasks = feature_matrix(batch, rows), _tasks(surface, len(rows))
+        for name, orderer in orderers.items():
+            with clock.stage(name):
+                placed = places(orderer(features, tasks), rows, wanted)
+                ranks[name][part] = np.where(hit, placed, missed)
+
+
+def places(values: FloatArray, candidates: Candidates, wanted: IntArray) -> Values:
+    """Ranks (B,) of the wanted items among the candidates of their requests, ties counted half.
+
+    rank = 1 + (candidates valued higher) + (other candidates valued equal) / 2; NaN where the
+    wanted item is no candidate.
+    """
+    own = np.full(len(wanted), np.nan, np.float32)
+    is_wanted = candidates.items == wanted[candidates.rows]
+    own[candidates.rows[is_wanted]] = values[is_wanted]
+    higher, equal = (
+        np.bincount(candidates.rows, mask, len(wanted))
+        for mask in (values > own[candidates.rows], values == own[candidates.rows])
+    )
+    return np.where(np.isnan(own), np.nan, 1.0 + higher + (equal - 1.0) / 2)
+
+
+def _gathered(
+    surface: SurfaceConfig, queries: Sequence[Query], state: EngineState
+) -> Iterator[tuple[slice, Batch, Candidates]]:
+    for begin in range(0, len(queries), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        batch, found = gather(queries[part], surface, state)
+        if batch.degraded:
+            raise DataError(f"sources of {surface.task!r} failed: {', '.join(batch.degraded)}.")
+        yield part, batch, found
+
+
+def _missed(
+    found: Candidates, wanted: IntArray, excluded: Sequence[IntArray], scores: FloatArray
+) -> tuple[Values, BoolArray]:
+    """Ranks (B,) of wanted items that are no candidates, and who has its item among them."""
+    hit = np.zeros(len(wanted), np.bool_)
+    hit[found.rows[found.items == wanted[found.rows]]] = True
+    behind = scores.copy()
+    behind[found.rows, found.items] = np.inf
+    return ranks_from_scores(behind, wanted, excluded), hit
+
+
+def _sampled(found: Candidates, wanted: IntArray, rng: np.random.Generator) -> BoolArray:
+    """(R,) of requests whose item is among the candidates: it, and up to ``NEGATIVES`` others."""
+    is_wanted = found.items == wanted[found.rows]
+    has_wanted = np.bincount(found.rows, is_wanted, len(wanted)) > 0
+    order = np.lexsort((np.where(is_wanted, -1.0, rng.random(len(found))), found.rows))
+    first = np.searchsorted(found.rows, np.arange(len(wanted)))
+    place = np.empty(len(found), np.intp)
+    place[order] = np.arange(len(found)) - first[found.rows]
+    return has_wanted[found.rows] & (place <= NEGATIVES)
+
+
+def _only(found: Candidates, mask: BoolArray) -> Candidates:
+    return Candidates(found.rows[mask], found.items[mask])
+
+
+def _tasks(surface: SurfaceConfig, count: int) -> NDArray[np.int64]:
+    return np.full(count, TASKS.index(surface.task), np.int64)

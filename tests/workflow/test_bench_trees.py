@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import numpy as np
+
+from serendip.models.ranker import RankerRows
+from serendip.workflow.bench.trees import Trees, has_trees
+
+COUNT, SIZE = 200, 10
+
+
+def rows() -> RankerRows:
+    """The item with the largest first feature is right in task 0, with the smallest in task 1."""
+    rng = np.random.default_rng(0)
+    features = rng.random((COUNT, SIZE, 2), np.float32)
+    task = np.arange(COUNT) % 2
+    own = features[:, :, 0] * np.where(task == 0, 1, -1)[:, None]
+    labels = own == own.max(1, keepdims=True)
+    return RankerRows(
+        features.reshape(-1, 2),
+        np.repeat(task, SIZE),
+        labels.reshape(-1, 1).astype(np.float32),
+        np.ones(COUNT * SIZE, np.float32),
+        np.repeat(np.arange(COUNT), SIZE),
+    )
+
+
+def test_trees_learn_an_order_for_each_task() -> None:
+    assert has_trees()
+    known = rows()
+    values = Trees(known, seed=0)(known.features, known.task).reshape(COUNT, SIZE)
+    best = known.labels.reshape(COUNT, SIZE).argmax(1)
+    assert (values.argmax(1) == best).mean() > 0.9
+
+
+def test_trees_are_the_same_every_time_and_look_at_one_row_alone() -> None:
+    known = rows()
+    trees = Trees(known, seed=1)
+    whole = trees(known.features, known.task)
+    assert trees.num_parameters > 0
+    alone = [trees(known.features[n : n + 1], known.task[n : n + 1])[0] for n in range(5)]
+    assert alone == whole[:5].tolist()
+    again = Trees(known, seed=1)(known.features, known.task)
+    assert again.tolist() == whole.tolist()
+    assert trees(known.features[:0], known.task[:0]).shape == (0,)
