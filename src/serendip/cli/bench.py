@@ -19,7 +19,7 @@ HELP = "Measure models on public data: sequences, new items, one model for all t
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-DataOption = Annotated[Path, typer.Option("--data", help="Folder: sequences.txt, items.jsonl.")]
+DataOption = Annotated[Path, typer.Option("--data", help="Folder of the data, see the docs.")]
 FileOption = Annotated[
     Path, typer.Option("--json", help="Results file; rows are appended, a killed run resumes.")
 ]
@@ -102,7 +102,7 @@ def unified(
     terminal = Terminal(as_json=True)
     bench = UnifiedBench(data, json, chosen_lines(models), seeds, cache)
     document = run_unified(bench, terminal.options(), _shower(terminal, _UNIFIED_COLUMNS))
-    lines = {f"{one['task']:<8} {one['model']}": one for one in document["summary"]["models"]}
+    lines = {f"{_task(one):<15} {one['model']}": one for one in document["summary"]["models"]}
     _show({**document, "summary": {"models": lines}}, _UNIFIED_COLUMNS)
     typer.echo(f"Results: {json}")
 
@@ -130,7 +130,7 @@ def _shower(terminal: Terminal, columns: Mapping[str, str]) -> Callable[[Mapping
     """Says each row on stderr as it is finished."""
 
     def show(row: Mapping[str, Any]) -> None:
-        task = f"{row['task']}, " if "task" in row else ""
+        task = f"{_task(row)}, " if "task" in row else ""
         name = f"{task}{row.get('mode', row['model'])} (seed {row['seed']})"
         if "reason" in row:
             terminal.say(f"  {name:<30} skipped: {row['reason']}")
@@ -139,6 +139,11 @@ def _shower(terminal: Terminal, columns: Mapping[str, str]) -> Callable[[Mapping
         terminal.say(f"  {name:<30} {values}")
 
     return show
+
+
+def _task(row: Mapping[str, Any]) -> str:
+    """Task, and set of requests where it has one."""
+    return f"{row['task']} {row['set']}" if "set" in row else str(row["task"])
 
 
 def _show(document: Mapping[str, Any], columns: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from serendip.evaluate.compare import compare_values
 from serendip.evaluate.run import Values
 from serendip.workflow.bench.grouping import TaskModels
 from serendip.workflow.bench.rows import row_folder
-from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, ranks_file, values_of
+from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, left_values, question
 
 SUBJECT = "unified"
 TWO_MODELS = "two-models"
@@ -21,6 +21,8 @@ _LEARNED = {"unified", "pair", "specialist"}
 _MEANS = ("R@10", "N@10", "R@100", "cpu_s", "params", "score_cpu_s")
 
 Row = Mapping[str, Any]
+Key = tuple[str, str, str]
+"""Task, set (empty where the task has none), model."""
 
 
 def summarise_unified(rows: Sequence[Row], work: Path) -> dict[str, Any]:
@@ -29,15 +31,16 @@ def summarise_unified(rows: Sequence[Row], work: Path) -> dict[str, Any]:
     ``comparisons`` carry the relative difference of the means, too, with the ends of the interval
     of the difference divided by the mean of the other model.
     """
-    groups: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[Key, list[Row]] = {}
     for row in rows:
-        groups.setdefault((str(row["task"]), str(row["model"])), []).append(row)
+        key = str(row["task"]), str(row.get("set", "")), str(row["model"])
+        groups.setdefault(key, []).append(row)
     values = {key: _values(own, work) for key, own in groups.items()}
     models = [_line(key, groups[key], values[key]) for key in sorted(groups)]
     comparisons = [
-        _compared(task, model, values[task, SUBJECT], own)
-        for (task, model), own in sorted(values.items())
-        if model != SUBJECT and (task, SUBJECT) in values
+        _compared(key, values[*key[:2], SUBJECT], own)
+        for key, own in sorted(values.items())
+        if key[2] != SUBJECT and (*key[:2], SUBJECT) in values
     ]
     return {"models": models, "comparisons": comparisons}
 
@@ -67,33 +70,38 @@ def two_models(rows: Sequence[Row], grouping: Mapping[str, Any]) -> list[dict[st
 
 
 def _values(rows: Sequence[Row], work: Path) -> Values:
-    """(T, 3) means over the seeds."""
-    files = [
-        row_folder(work, str(row["line"]), int(row["seed"])) / ranks_file(str(row["task"]))
+    """(U, 3) means over the seeds."""
+    found = [
+        left_values(row_folder(work, str(row["line"]), int(row["seed"])), question(row))
         for row in rows
     ]
-    values: Values = np.mean([values_of(np.load(file)) for file in files], axis=0)
+    values: Values = np.mean(found, axis=0)
     return values
 
 
-def _line(key: tuple[str, str], rows: Sequence[Row], values: Values) -> dict[str, Any]:
+def _named(key: Key) -> dict[str, str]:
+    """Task, and set where there is one."""
+    return {"task": key[0], **({"set": key[1]} if key[1] else {})}
+
+
+def _line(key: Key, rows: Sequence[Row], values: Values) -> dict[str, Any]:
     intervals = zip(UNIFIED_LABELS, estimates(values), strict=True)
     return {
-        "task": key[0],
-        "model": key[1],
+        **_named(key),
+        "model": key[2],
         "seeds": [row["seed"] for row in rows],
         **{name: float(np.mean([row[name] for row in rows])) for name in _MEANS},
         "ci95": {label: [one.low, one.high] for label, one in intervals},
     }
 
 
-def _compared(task: str, model: str, system: Values, baseline: Values) -> dict[str, Any]:
+def _compared(key: Key, system: Values, baseline: Values) -> dict[str, Any]:
     column = UNIFIED_LABELS.index("N@10")
     pair = system[:, column], baseline[:, column]
-    found = compare_values((SUBJECT, model, "N@10"), *pair).as_dict()
+    found = compare_values((SUBJECT, key[2], "N@10"), *pair).as_dict()
     mean = float(baseline[:, column].mean())
     relative = {
         f"relative_{name}": found[name] / mean if mean else None
         for name in ("difference", "low", "high")
     }
-    return {"task": task, **found, **relative}
+    return {**_named(key), **found, **relative}
