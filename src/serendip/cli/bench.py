@@ -96,14 +96,15 @@ def unified(
     cache: CacheOption = None,
 ) -> None:
     """One model for what comes next, search and similar items, beside specialists."""
+    from serendip.workflow.bench.forms import form_of
     from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
     from serendip.workflow.bench.unified_table import chosen_lines
 
-    terminal = Terminal(as_json=True)
-    bench = UnifiedBench(data, json, chosen_lines(models), seeds, cache)
+    terminal, lines = Terminal(as_json=True), chosen_lines(models, form_of(data).table)
+    bench = UnifiedBench(data, json, lines, seeds, cache)
     document = run_unified(bench, terminal.options(), _shower(terminal, _UNIFIED_COLUMNS))
-    lines = {f"{_task(one):<15} {one['model']}": one for one in document["summary"]["models"]}
-    _show({**document, "summary": {"models": lines}}, _UNIFIED_COLUMNS)
+    found = {f"{_task(one):<15} {one['model']}": one for one in document["summary"]["models"]}
+    _show({**document, "summary": {"models": found}}, _UNIFIED_COLUMNS)
     typer.echo(f"Results: {json}")
 
 

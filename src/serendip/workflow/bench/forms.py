@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
+from serendip.workflow.bench.esci_trial import (
+    ESCI,
+    JUDGEMENTS_FILE,
+    PRODUCT_FIELDS,
+    PRODUCTS_FILE,
+    esci_texts,
+    esci_trial,
+    read_products,
+)
 from serendip.workflow.bench.files import digest_of_files
 from serendip.workflow.bench.films import FILMS_FILE, RATINGS_FILE
 from serendip.workflow.bench.movielens_trial import (
@@ -27,6 +36,7 @@ from serendip.workflow.bench.sequences import (
     TEXT_FIELDS,
     read_sequences,
 )
+from serendip.workflow.bench.unified_table import UNIFIED, UnifiedModel
 from serendip.workflow.bench.unified_trial import QUERY_FIELDS, UnifiedTrial, unified_trial
 
 
@@ -41,6 +51,7 @@ class Form:
         texts: folder -> words of queries that are to be encoded.
         trial: folder, vectors of these words -> what is learned from and asked.
         sets: folder -> task -> names of its sets of requests, where they are named.
+        table: what can be run.
         split: the protocol in words; empty = that of sequences.
         facts: folder -> further counts for the results file.
         beside: files beside the folder that are read, too.
@@ -52,6 +63,7 @@ class Form:
     texts: Callable[[Path], list[str]]
     trial: Callable[[Path, FloatArray], UnifiedTrial]
     sets: Callable[[Path], Mapping[str, tuple[str, ...]]]
+    table: Mapping[str, UnifiedModel] = field(default_factory=lambda: UNIFIED)
     split: str = ""
     facts: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
     beside: tuple[Path, ...] = ()
@@ -65,7 +77,7 @@ class Form:
 
 def form_of(folder: Path) -> Form:
     """The kind of a folder; sequences where it is none of the others."""
-    for form in (MOVIELENS,):
+    for form in (MOVIELENS, PRODUCTS):
         if all((folder / name).exists() for name in form.files):
             return form
     return SEQUENCES
@@ -110,4 +122,23 @@ MOVIELENS = Form(
     ),
     facts=movielens_facts,
     beside=(REQUESTS_FILE,),
+)
+
+PRODUCTS = Form(
+    files=(PRODUCTS_FILE, JUDGEMENTS_FILE),
+    fields=PRODUCT_FIELDS,
+    read=read_products,
+    texts=esci_texts,
+    trial=esci_trial,
+    sets=lambda folder: {},
+    table=ESCI,
+    split=(
+        "Nobody has chosen anything: all products are ranked for queries whose products people "
+        "have judged as exact (gain 1), substitute (.1), complement (.01) or irrelevant (0). N@10 "
+        "is the graded nDCG@10 and R@k the share of the products with a gain; what nobody judged "
+        "counts 0, and judged@10 is the share of the first ten that somebody judged. No label and "
+        "no judged query is learned from: queries of training are written from titles, brands, "
+        "colours and categories, as are other ones that validate. Means over queries, which are "
+        "what intervals draw."
+    ),
 )

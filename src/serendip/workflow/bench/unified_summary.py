@@ -18,7 +18,7 @@ from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, left_values, qu
 SUBJECT = "unified"
 TWO_MODELS = "two-models"
 _LEARNED = {"unified", "pair", "specialist"}
-_MEANS = ("R@10", "N@10", "R@100", "cpu_s", "params", "score_cpu_s")
+_MEANS = ("R@10", "N@10", "R@100", "judged@10", "cpu_s", "params", "score_cpu_s")
 
 Row = Mapping[str, Any]
 Key = tuple[str, str, str]
@@ -90,7 +90,11 @@ def _line(key: Key, rows: Sequence[Row], values: Values) -> dict[str, Any]:
         **_named(key),
         "model": key[2],
         "seeds": [row["seed"] for row in rows],
-        **{name: float(np.mean([row[name] for row in rows])) for name in _MEANS},
+        **{
+            name: float(np.mean([row[name] for row in rows]))
+            for name in _MEANS
+            if all(name in row for row in rows)
+        },
         "ci95": {label: [one.low, one.high] for label, one in intervals},
     }
 

@@ -80,21 +80,23 @@ UNIFIED: dict[str, UnifiedModel] = {
 """Name of the line -> model; a line that asks another one comes after it."""
 
 
-def chosen_lines(names: str | None) -> dict[str, UnifiedModel]:
+def chosen_lines(
+    names: str | None, table: Mapping[str, UnifiedModel] = UNIFIED
+) -> dict[str, UnifiedModel]:
     """The lines of comma-separated models, and those that they ask, in the table's order.
 
     Raises:
         ConfigError: a name is not in the table.
     """
     if names is None:
-        return dict(UNIFIED)
+        return dict(table)
     asked = {name.strip() for name in names.split(",") if name.strip()}
-    known = {line.model for line in UNIFIED.values()}
+    known = {line.model for line in table.values()}
     for name in sorted(asked or {names}):
         if name not in known:
             raise ConfigError(
                 f"no model is called {name!r}.", f"Known: {', '.join(sorted(known))}."
             )
-    found = {name: line for name, line in UNIFIED.items() if line.model in asked}
+    found = {name: line for name, line in table.items() if line.model in asked}
     needed = {line.of for line in found.values()}
-    return {name: line for name, line in UNIFIED.items() if name in found or name in needed}
+    return {name: line for name, line in table.items() if name in found or name in needed}
