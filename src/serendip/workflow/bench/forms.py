@@ -30,6 +30,15 @@ from serendip.workflow.bench.movielens_trial import (
     read_movielens,
     search_sets,
 )
+from serendip.workflow.bench.retail_trial import (
+    HOME_SETS,
+    PRODUCT_NAME,
+    RETAIL,
+    RETAIL_FILE,
+    read_retail,
+    retail_facts,
+    retail_trial,
+)
 from serendip.workflow.bench.sequences import (
     ITEMS_FILE,
     SEQUENCES_FILE,
@@ -77,7 +86,7 @@ class Form:
 
 def form_of(folder: Path) -> Form:
     """The kind of a folder; sequences where it is none of the others."""
-    for form in (MOVIELENS, PRODUCTS):
+    for form in (MOVIELENS, PRODUCTS, RETAIL_SHOP):
         if all((folder / name).exists() for name in form.files):
             return form
     return SEQUENCES
@@ -141,4 +150,28 @@ PRODUCTS = Form(
         "colours and categories, as are other ones that validate. Means over queries, which are "
         "what intervals draw."
     ),
+)
+
+RETAIL_SHOP = Form(
+    files=(RETAIL_FILE,),
+    fields=PRODUCT_NAME,
+    read=read_retail,
+    texts=lambda folder: [],
+    trial=retail_trial,
+    sets=lambda folder: {"home": HOME_SETS},
+    table=RETAIL,
+    split=(
+        "In time: everything is fitted on the oldest 70 % of the events (training stops by the "
+        "newest 5 % of these), the next 10 % choose the split into models, the newest 20 % are "
+        "asked for. An event is a product in a basket of a customer; cancellations and whatever is "
+        "no product are left out. home: every first purchase of a product by a customer, from the "
+        "baskets strictly before and the customer's country (that of the first invoice); at most "
+        "the first 100 of a customer. abroad: those from outside of the largest country; "
+        "newcomers: those without a basket before. similar: a product asks, alone, for the one "
+        "that the customer bought next. All products are ranked; those bought before are left out "
+        "of home, the product asked about of similar. Means per customer, then over customers, "
+        "which are what intervals draw. changed@10 counts requests whose first ten are others, or "
+        "in another order, when the country is named."
+    ),
+    facts=retail_facts,
 )

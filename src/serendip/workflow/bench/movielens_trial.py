@@ -26,15 +26,16 @@ from typing import Any
 import numpy as np
 
 from serendip.content.query_examples import write_examples
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import Query
-from serendip.data.splits import MAX_TARGETS_PER_USER, Split, Targets, temporal
+from serendip.data.splits import Split
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 from serendip.workflow.bench.films import read_rated_films
 from serendip.workflow.bench.relevance import Relevance
-from serendip.workflow.bench.trial import Asked, Trial, renumbered
+from serendip.workflow.bench.timed import TimedTrial
+from serendip.workflow.bench.trial import Asked, Trial
 from serendip.workflow.bench.unified_trial import UnifiedTrial
 from serendip.workflow.bench.worded import texts_of, with_vectors, without_vectors
 
@@ -45,9 +46,6 @@ REQUESTS_FILE = Path("redial") / "queries.jsonl"
 WRITTEN_FIELDS = ("title", "year", "genres", "director", "cast")
 FILM_FIELDS = (*WRITTEN_FIELDS, "description")
 """What is encoded of a film; never the tags, which are queries here."""
-
-LEARNED, VALIDATED = 0.7, 0.8
-"""Shares of the ratings by time: the first part is learned from, what lies between validates."""
 
 NUM_WRITTEN, NUM_VALIDATED = 10_000, 1_000
 
@@ -128,58 +126,19 @@ def movielens_trial(folder: Path, words: FloatArray) -> UnifiedTrial:
 
 def _unworded(folder: Path) -> UnifiedTrial:
     dataset = read_movielens(folder)
-    split, newest = temporal(dataset, LEARNED, VALIDATED), temporal(dataset, VALIDATED)
-    later = newest.cut
-    assert later is not None
-    numbers = dataset.catalogue.vocabulary.numbers(item.item_id for item in split.catalogue.items)
-    counts = split.train.item_counts()
+    timed = TimedTrial.of(dataset)
+    split, counts = timed.split, timed.split.train.item_counts()
     examples = write_examples(split.train.catalogue, counts, WRITTEN_FIELDS, 0, NUM_WRITTEN)
     train = split.train.with_queries(without_vectors(*_written(examples)))
-    validation, test = (
-        {"home": renumbered(next_items(part.targets), _numbers(part, split)), "similar": similar}
-        for part, similar in zip((split, newest), _similar(dataset, split, later), strict=True)
-    )
+    test = {"home": timed.home.test, "similar": timed.similar.test}
+    validation = {"home": timed.home.validation, "similar": timed.similar.validation}
     written = _written_requests(split)
     for name, one in search_sets(folder).items():
         test[f"search-{name}"] = _searches(one, split.catalogue.vocabulary)
         validation[f"search-{name}"] = written
     nothing_cold = np.zeros(dataset.num_items, np.bool_)
-    trial = Trial(train, numbers, validation["home"], test["home"], nothing_cold)
+    trial = Trial(train, timed.numbers, validation["home"], test["home"], nothing_cold)
     return UnifiedTrial(trial, test, validation)
-
-
-def next_items(targets: Targets) -> Asked:
-    """One request per target; what counts is the mean of a user."""
-    return Asked(targets.queries(), targets.items, _each(targets.users))
-
-
-def _numbers(of: Split, into: Split) -> IntArray:
-    """(N,) from the item numbers of one split to those of another."""
-    return into.catalogue.vocabulary.numbers(item.item_id for item in of.catalogue.items)
-
-
-def _similar(dataset: Dataset, split: Split, later: float) -> tuple[Asked, Asked]:
-    """Liked film -> the user's next liked film, between the cuts and after the later one."""
-    number = split.catalogue.vocabulary.numbers(item.item_id for item in dataset.catalogue.items)
-    times = dataset.events.timestamps
-    row, begin = np.arange(len(times)), int(np.searchsorted(times, split.cut or 0.0))
-    end = int(np.searchsorted(times, later))
-    return (
-        _liked_next(dataset, number, (row >= begin) & (row < end)),
-        _liked_next(dataset, number, row >= end),
-    )
-
-
-def _liked_next(dataset: Dataset, number: IntArray, part: BoolArray) -> Asked:
-    log = dataset.events.rows(part & dataset.events.liked)
-    order = np.argsort(log.users, kind="stable")
-    users, items = log.users[order], number[log.items[order]]
-    is_pair = (users[1:] == users[:-1]) & (items[1:] != items[:-1])
-    place = np.arange(len(users)) - np.searchsorted(users, users)
-    rows = np.flatnonzero(is_pair & (place[:-1] < MAX_TARGETS_PER_USER))
-    sources = [items[row : row + 1] for row in rows.tolist()]
-    queries = [Query("similar", source_items=item, exclude=item) for item in sources]
-    return Asked(queries, items[rows + 1], _each(users[rows].tolist()))
 
 
 def _searches(search: Search, films: Vocabulary) -> Asked:
@@ -212,12 +171,6 @@ def _written(examples: tuple[list[str], Any]) -> tuple[list[str], list[int]]:
     """Without those that came out empty."""
     pairs = [(text, item) for text, item in zip(*examples, strict=True) if text.strip()]
     return [text for text, _ in pairs], [int(item) for _, item in pairs]
-
-
-def _each(users: Sequence[Any]) -> Relevance:
-    """Every row a request of its own."""
-    units = np.unique(np.array(users), return_inverse=True)[1]
-    return Relevance(np.arange(len(users)), np.asarray(units, np.intp), np.ones(len(users)))
 
 
 def _objects(path: Path, needed: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:

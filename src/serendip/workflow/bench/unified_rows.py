@@ -16,7 +16,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue
 from serendip.data.query import Query
 from serendip.evaluate.aggregate import estimates
-from serendip.evaluate.full_ranking import rank_all
+from serendip.evaluate.full_ranking import FullRanking, rank_all
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.metrics.recall import Recall
 from serendip.evaluate.run import Values
@@ -31,7 +31,7 @@ from serendip.workflow.bench.spent import Spent, read_costs, write_costs
 from serendip.workflow.bench.table import SEMANTIC_IDS
 from serendip.workflow.bench.trial import Asked
 from serendip.workflow.bench.unified_table import UnifiedModel
-from serendip.workflow.bench.unified_trial import UnifiedTrial, without_user
+from serendip.workflow.bench.unified_trial import UnifiedTrial, without_country, without_user
 from serendip.workflow.bench.word_scores import WordScores
 
 UNIFIED_LABELS = ("R@10", "N@10", "R@100")
@@ -75,8 +75,8 @@ class UnifiedTask:
         found: list[dict[str, str | int]] = []
         for asked in self.line.answers:
             key: dict[str, str | int] = {"task": asked, "model": model, "seed": seed, "line": name}
-            sets = self.sets.get(asked, ())
-            found += [{**key, "set": one} for one in sets] or [key]
+            for one in self.sets.get(asked, ("",)):
+                found.append({**key, "set": one} if one else key)
         return found
 
 
@@ -100,9 +100,9 @@ def _row(
 ) -> dict[str, Any]:
     clock = StageClock()
     with clock.stage("score"):
-        ranks = _ranks(score, trial.tests[name], task.line.hides_user)
-    asked = trial.validation[name]
-    valid = values_of(_ranks(score, asked, task.line.hides_user), asked.relevance)
+        ranks = _ranks(score, shown(trial.tests[name], task.line))
+    asked = shown(trial.validation[name], task.line)
+    valid = values_of(_ranks(score, asked), asked.relevance)
     np.save(folder / ranks_file(name), ranks, allow_pickle=False)
     relevance = trial.tests[name].relevance
     if relevance is not None:
@@ -114,19 +114,34 @@ def _row(
         "ci95": {label: [one.low, one.high] for label, one in found.items()},
         "users": len(values),
         **judged_share(ranks, relevance),
+        **(_changed(score, trial.tests[name]) if task.line.hides_country else {}),
         "valid_N@10": float(valid[:, UNIFIED_LABELS.index("N@10")].mean()),
         "score_cpu_s": clock.stages[0].cpu_s,
         "peak_mb": round(peak_memory_mb(), 1),
     }
 
 
-def _ranks(
-    score: Callable[[Sequence[Query]], FloatArray], asked: Asked, hides_user: bool
-) -> Values:
-    if hides_user:
-        asked = without_user(asked)
+def shown(asked: Asked, line: UnifiedModel) -> Asked:
+    """What a line is shown of requests."""
+    asked = without_user(asked) if line.hides_user else asked
+    return without_country(asked) if line.hides_country else asked
+
+
+def _ranks(score: Callable[[Sequence[Query]], FloatArray], asked: Asked) -> Values:
+    return _ranking(score, asked).ranks
+
+
+def _ranking(
+    score: Callable[[Sequence[Query]], FloatArray], asked: Asked, k: int = 0
+) -> FullRanking:
     excluded = [query.exclude for query in asked.queries]
-    return rank_all(lambda rows: score(asked.queries[rows]), asked.items, excluded).ranks
+    return rank_all(lambda rows: score(asked.queries[rows]), asked.items, excluded, k)
+
+
+def _changed(score: Callable[[Sequence[Query]], FloatArray], asked: Asked) -> dict[str, int]:
+    """How many of the first ten are others, or in another order, where the country is named."""
+    named, hidden = (_ranking(score, one, 10).lists for one in (asked, without_country(asked)))
+    return {"changed@10": int((named != hidden).any(1).sum()), "requests": len(named)}
 
 
 def question(key: Mapping[str, Any]) -> str:
@@ -182,6 +197,8 @@ def _answering(
         cpu, _ = read_costs(Path(task.asked))
     else:
         dataset = trial.sequences.train.with_features(known)
+        if not task.line.reads_country:
+            dataset = dataset.with_countries(None)
         model = _trained(task.line, dataset, TrainOptions(task.seed, spent, checkpoint))
         cpu, wall = spent.seconds()
         write_costs(folder, {"train_cpu_s": cpu, "train_wall_s": wall})

@@ -46,8 +46,17 @@ def summarise_unified(rows: Sequence[Row], work: Path) -> dict[str, Any]:
 
 
 def alignment_of(rows: Sequence[Row]) -> dict[str, Any]:
-    """``transfer`` and ``grouping``; empty while a specialist has no rows."""
-    learned = [row for row in rows if row["model"] in _LEARNED]
+    """``transfer`` and ``grouping``; empty while a specialist has no rows.
+
+    Of a task with rows of all its requests and of parts of them, the former count; of a task with
+    sets only, their mean.
+    """
+    whole = {row["task"] for row in rows if "set" not in row}
+    learned = [
+        row
+        for row in rows
+        if row["model"] in _LEARNED and not ("set" in row and row["task"] in whole)
+    ]
     models = TaskModels(learned)
     alone = {str(row["task"]) for row in learned if row["model"] == "specialist"}
     if not learned or alone != set(models.tasks):

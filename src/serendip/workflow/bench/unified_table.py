@@ -29,6 +29,8 @@ class UnifiedModel:
         reads_codes: whether items have codes.
         of: line whose trained model is asked; None = one is trained.
         hides_user: whether requests come without their history.
+        reads_country: whether training knows where users are, where that is known.
+        hides_country: whether requests come without their country.
     """
 
     model: str
@@ -38,6 +40,8 @@ class UnifiedModel:
     reads_codes: bool = True
     of: str | None = None
     hides_user: bool = False
+    reads_country: bool = True
+    hides_country: bool = False
 
 
 _ALL = ("home", "search", "similar")

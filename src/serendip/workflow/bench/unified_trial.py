@@ -67,6 +67,11 @@ def without_user(asked: Asked) -> Asked:
     return replace(asked, queries=queries)
 
 
+def without_country(asked: Asked) -> Asked:
+    """The same requests and answers, from nowhere in particular."""
+    return replace(asked, queries=[replace(query, country="") for query in asked.queries])
+
+
 def _searches(asked: Asked, texts: list[str], words: FloatArray) -> Asked:
     queries = [
         replace(query, surface="search", text=texts[item], text_vector=words[item])
