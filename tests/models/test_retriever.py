@@ -361,9 +361,11 @@ def test_strong_actions_are_foretold_first(dataset: Dataset) -> None:
             update={"epochs": 40, "patience": 40, "learning_rate": 0.01, "item_mode": "id"}
         )
         world = replace(dataset, events=events, queries=None, features=None)
-        scores = Retriever(config).train(world).score_all(
-            [Query(history=History.of_items(np.asarray([0])))]
-        )[0]
+        scores = (
+            Retriever(config)
+            .train(world)
+            .score_all([Query(history=History.of_items(np.asarray([0])))])[0]
+        )
         best[strong] = int(scores[1:3].argmax()) + 1
     assert best == {1: 1, 2: 2}
 

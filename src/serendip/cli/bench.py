@@ -19,7 +19,7 @@ HELP = "Measure models on public data: sequences, new items, one model for all t
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-DataOption = Annotated[Path, typer.Option("--data", help="Folder: sequences.txt, items.jsonl.")]
+DataOption = Annotated[Path, typer.Option("--data", help="Folder of the data, see the docs.")]
 FileOption = Annotated[
     Path, typer.Option("--json", help="Results file; rows are appended, a killed run resumes.")
 ]
@@ -96,14 +96,15 @@ def unified(
     cache: CacheOption = None,
 ) -> None:
     """One model for what comes next, search and similar items, beside specialists."""
+    from serendip.workflow.bench.forms import form_of
     from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
     from serendip.workflow.bench.unified_table import chosen_lines
 
-    terminal = Terminal(as_json=True)
-    bench = UnifiedBench(data, json, chosen_lines(models), seeds, cache)
+    terminal, lines = Terminal(as_json=True), chosen_lines(models, form_of(data).table)
+    bench = UnifiedBench(data, json, lines, seeds, cache)
     document = run_unified(bench, terminal.options(), _shower(terminal, _UNIFIED_COLUMNS))
-    lines = {f"{one['task']:<8} {one['model']}": one for one in document["summary"]["models"]}
-    _show({**document, "summary": {"models": lines}}, _UNIFIED_COLUMNS)
+    found = {f"{_task(one):<15} {one['model']}": one for one in document["summary"]["models"]}
+    _show({**document, "summary": {"models": found}}, _UNIFIED_COLUMNS)
     typer.echo(f"Results: {json}")
 
 
@@ -130,7 +131,7 @@ def _shower(terminal: Terminal, columns: Mapping[str, str]) -> Callable[[Mapping
     """Says each row on stderr as it is finished."""
 
     def show(row: Mapping[str, Any]) -> None:
-        task = f"{row['task']}, " if "task" in row else ""
+        task = f"{_task(row)}, " if "task" in row else ""
         name = f"{task}{row.get('mode', row['model'])} (seed {row['seed']})"
         if "reason" in row:
             terminal.say(f"  {name:<30} skipped: {row['reason']}")
@@ -139,6 +140,11 @@ def _shower(terminal: Terminal, columns: Mapping[str, str]) -> Callable[[Mapping
         terminal.say(f"  {name:<30} {values}")
 
     return show
+
+
+def _task(row: Mapping[str, Any]) -> str:
+    """Task, and set of requests where it has one."""
+    return f"{row['task']} {row['set']}" if "set" in row else str(row["task"])
 
 
 def _show(document: Mapping[str, Any], columns: Mapping[str, str]) -> None:

@@ -164,6 +164,19 @@ class HeldOut:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class UserCountries:
+    """Where users are, in the words of requests.
+
+    Args:
+        names: C different countries.
+        of_users: (U,) int32 place in ``names``; -1 = not known.
+    """
+
+    names: tuple[str, ...]
+    of_users: IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
     """A catalogue, a log and what content says about the items.
 
@@ -178,6 +191,7 @@ class Dataset:
         alignment: moves content to where behaviour puts it, once that is learned.
         quality: (N, Q) float32 how good items are whoever asks, see ``data.quality``.
         requests: the newest ones that were logged, in order of time.
+        countries: of the users, where they are known.
     """
 
     catalogue: Catalogue
@@ -190,6 +204,7 @@ class Dataset:
     alignment: AlignedProjection | None = None
     quality: FloatArray | None = None
     requests: Sequence[LoggedRequest] = ()
+    countries: UserCountries | None = None
     _by_user: dict[int, History] = field(default_factory=dict, repr=False)
 
     @property
@@ -228,6 +243,19 @@ class Dataset:
     def with_quality(self, quality: FloatArray) -> Dataset:
         """A copy that carries the quality of its items."""
         return replace(self, quality=quality)
+
+    def with_countries(self, countries: UserCountries | None) -> Dataset:
+        """A copy that knows where its users are.
+
+        Raises:
+            DataError: not one country, or -1, for each user.
+        """
+        if countries is not None and len(countries.of_users) != self.num_users:
+            raise DataError(
+                f"countries of {len(countries.of_users)} users for {self.num_users} users.",
+                "Give one per user, -1 where it is not known.",
+            )
+        return replace(self, countries=countries)
 
     def without_last_events(self) -> Dataset:
         """All but the last event of each user with three or more; those become the targets."""

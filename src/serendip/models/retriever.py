@@ -56,6 +56,7 @@ class TrainedRetriever:
         affinity: what aligned content says beside the network; None = nothing was aligned.
         num_parameters: learned numbers of the network; 0 = not known, in earlier artefacts.
         quality: how good items are, and what it counts; None = quality is not read.
+        countries: that home requests may name; empty = countries are not read.
     """
 
     context: bytes
@@ -66,6 +67,7 @@ class TrainedRetriever:
     affinity: ContentAffinity | None = None
     num_parameters: int = 0
     quality: QualityVector | None = None
+    countries: tuple[str, ...] = ()
 
     @property
     def added(self) -> FloatArray:
@@ -138,8 +140,11 @@ class Retriever(Recommender):
             self._codes,
             [self._project(query.text_vector) for query in queries],
             self.config,
+            self._trained.countries,
         )
         feed = {field.name: getattr(requests, field.name) for field in fields(requests)}
+        if not self._trained.countries:
+            del feed["country"]
         encoded: FloatArray = self._session.run(None, feed)[0]
         return encoded[:, 0]
 
@@ -248,6 +253,7 @@ class Retriever(Recommender):
             "num_parameters": np.asarray(now.num_parameters),
             **({} if now.affinity is None else now.affinity.arrays()),
             **({} if now.quality is None else now.quality.arrays()),
+            **({"countries": np.array(now.countries, str)} if now.countries else {}),
         }
         np.savez(path, codes=codes, **arrays)
 
@@ -276,6 +282,7 @@ class Retriever(Recommender):
                 nothing = np.empty((len(vectors), 0), np.int32)
                 codes = stored["codes"] if "codes" in stored.files else nothing
                 size = int(stored["num_parameters"]) if "num_parameters" in stored.files else 0
+                named = stored["countries"].tolist() if "countries" in stored.files else ()
                 bonus = np.zeros(len(vectors), np.float32)
                 if "bonus" in stored.files:
                     bonus = stored["bonus"]
@@ -284,6 +291,6 @@ class Retriever(Recommender):
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(f"{folder} holds no readable retriever: {error}.") from None
         trained = TrainedRetriever(
-            context, vectors, projected, tower, bonus, affinity, size, quality
+            context, vectors, projected, tower, bonus, affinity, size, quality, tuple(named)
         )
         self._use(trained, codes)

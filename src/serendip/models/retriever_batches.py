@@ -3,7 +3,8 @@
 Each row holds a block of targets and the events before it (``retriever_log``). The requests of a
 row are: for every target a home request that sees only what lies strictly before the target's
 second (as when serving), a few similar requests (an item -> one of the next three) and a few search
-requests (a query -> its item); some of them see no history at all.
+requests (a query -> its item); some of them see no history at all. Where users' countries are
+known, home requests name theirs, and some of them none.
 
 Shapes: B rows, T steps of a row, M requests per row.
 """
@@ -11,11 +12,11 @@ Shapes: B rows, T steps of a row, M requests per row.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import QueryExamples
 from serendip.errors import DataError
 from serendip.models.retriever_config import RetrieverConfig
@@ -23,6 +24,9 @@ from serendip.models.retriever_context import HOME, SEARCH, SIMILAR, LongArray
 from serendip.models.retriever_log import PackedLog, Rows, cut_rows
 
 NONE = -1
+
+_NO_COUNTRY_SHARE = 0.2
+"""Share of home requests whose country is left out, so that one without it is nothing unusual."""
 
 _LENGTH_NOISE = 1.5
 """Rows of lengths nearer than this may change places, so that steps are never the same."""
@@ -40,6 +44,7 @@ class Batch:
         items, liked, gaps, places: (B, T) int64 history; ``places`` = T maximum for padding.
         prefix, task, source, query, target: (B, M) int64; -1 = no source, query or target.
         weight: (B, M) float32 how much each request counts; None = all the same.
+        country: (B, M) int64, 1 + number of the country; 0 = not known. None = nobody's is.
     """
 
     items: LongArray
@@ -52,6 +57,7 @@ class Batch:
     query: LongArray
     target: LongArray
     weight: FloatArray | None = None
+    country: LongArray | None = None
 
 
 class BatchMaker:
@@ -63,6 +69,7 @@ class BatchMaker:
         config: its ``max_len``, ``tasks``, ``slots``, ``blind_share`` and ``imputation`` say what
             is drawn.
         drawn: (Q,) which of the queries; None = all.
+        countries: (U,) number of each user's country, -1 = not known; None = nobody's is.
     """
 
     def __init__(
@@ -71,7 +78,9 @@ class BatchMaker:
         queries: QueryExamples | None,
         config: RetrieverConfig,
         drawn: BoolArray | None = None,
+        countries: IntArray | None = None,
     ) -> None:
+        self.countries = countries
         self.log, self.max_len = log, config.max_len
         self.slots, self.blind = config.slots, config.blind_share
         self.tasks = config.tasks if config.slots else ("home",)
@@ -113,7 +122,11 @@ class BatchMaker:
             parts.append(self._similar(rows, random))
         if "search" in self.tasks:
             parts += [self._search_here(rows, random), self._search_anywhere(rows, random)]
-        return self._with_history(rows, parts)
+        batch = self._with_history(rows, parts)
+        if batch.country is None:
+            return batch
+        hidden = random.random(batch.country.shape) < _NO_COUNTRY_SHARE
+        return replace(batch, country=np.where(hidden, 0, batch.country))
 
     def asked_batch(self, rows: Rows, task: int) -> Batch:
         """One request of a task per target, the same ones every time.
@@ -142,7 +155,7 @@ class BatchMaker:
         prefix, task, source, query, target, weight = (
             np.concatenate(column, 1) for column in zip(*parts, strict=True)
         )
-        return Batch(
+        batch = Batch(
             self.log.items[events],
             self.log.liked[events],
             gaps,
@@ -154,6 +167,10 @@ class BatchMaker:
             target,
             None if self.log.strengths is None else weight,
         )
+        if self.countries is None:
+            return batch
+        own = self.countries[self.log.users[rows.begin]].astype(np.int64) + 1
+        return replace(batch, country=np.where(batch.task == HOME, own[:, None], 0))
 
     def _strength(self, events: LongArray) -> FloatArray:
         """How much it counts to foretell events; 1 where all count the same."""

@@ -58,6 +58,7 @@ class Requests:
     has_text: FloatArray
     source: FloatArray
     has_source: FloatArray
+    country: LongArray
 
 
 def build_requests(
@@ -67,6 +68,7 @@ def build_requests(
     codes: IntArray,
     texts: Sequence[FloatArray | None],
     config: RetrieverConfig,
+    countries: Sequence[str] = (),
 ) -> Requests:
     """Inputs for a batch of queries; missing context is imputed as ``config`` says.
 
@@ -78,6 +80,7 @@ def build_requests(
             is read are older events about the same things (see ``condense``).
         texts: per query its projected text (D,) or None.
         config: its ``max_len`` and ``imputation``.
+        countries: that were seen in training; any other one is as if it were not known.
     """
     max_len, imputed = config.max_len, config.imputation
     count, size = len(queries), item_vectors.shape[1]
@@ -108,7 +111,21 @@ def build_requests(
     prefix = np.array([[len(history)] for history in histories], np.int64)
     task = np.array([[TASKS[query.surface]] for query in queries], np.int64)
     return Requests(
-        steps, liked, gaps, places, prefix, task, request[0], known[0], request[1], known[1]
+        *(steps, liked, gaps, places, prefix, task),
+        *(request[0], known[0], request[1], known[1]),
+        _countries(queries, countries),
+    )
+
+
+def _countries(queries: Sequence[Query], names: Sequence[str]) -> LongArray:
+    """(B, 1) 1 + place of the country in ``names``; 0 = not known, or no home request."""
+    number = {name: place for place, name in enumerate(names, start=1)}
+    return np.array(
+        [
+            [number.get(query.country, 0) if TASKS[query.surface] == HOME else 0]
+            for query in queries
+        ],
+        np.int64,
     )
 
 

@@ -106,6 +106,7 @@ class RetrieverNetwork(nn.Module):
         seen: BoolArray,
         config: RetrieverConfig,
         alignment: AlignedProjection | None = None,
+        num_countries: int = 0,
     ) -> None:
         super().__init__()
         self.id_dropout = config.id_dropout if config.item_mode != "id" else 0.0
@@ -120,7 +121,7 @@ class RetrieverNetwork(nn.Module):
         if config.num_lenders and len(self.tower.ids) and has_content:
             aligned = alignment.encode(features.content) if alignment else features.content
             self.tower.lenders = lenders_of(aligned, seen, config.num_lenders)
-        self.encoder = ContextEncoder(config)
+        self.encoder = ContextEncoder(config, num_countries)
         self.reads_sources = "source-text" in config.imputation
         self.query_vectors = torch.from_numpy(
             np.zeros((0, features.content.shape[1]), np.float32)
@@ -165,6 +166,7 @@ class RetrieverNetwork(nn.Module):
             has_text,
             vectors[place[source]],
             has_source.float(),
+            None if batch.country is None else torch.from_numpy(batch.country),
         )
         target = torch.from_numpy(batch.target)
         return encoded[target >= 0], target[target >= 0], vectors[place[candidates]]

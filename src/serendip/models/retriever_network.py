@@ -32,6 +32,9 @@ INPUTS = (
     "source",
     "has_source",
 )
+COUNTRY = "country"
+"""One more input where the countries of users are known."""
+
 _UNKNOWN_ID = 0.02
 OPEN_AXES = [{0: "rows", 1: "steps"}] * 4 + [{0: "rows"}] * 6
 
@@ -158,10 +161,12 @@ class GatedBlock(nn.Module):
 class ContextEncoder(nn.Module):
     """From a history and requests to vectors ``u`` that are compared with item vectors."""
 
-    def __init__(self, config: RetrieverConfig) -> None:
+    def __init__(self, config: RetrieverConfig, num_countries: int = 0) -> None:
         super().__init__()
         size = config.embedding_size
         self.max_len = config.max_len
+        # Zeros, so that a country says nothing until something is learned of it.
+        self.countries = nn.Parameter(torch.zeros(num_countries, size)) if num_countries else None
         self.liked = nn.Parameter(torch.randn(2, size) * 0.02)
         self.gaps = nn.Parameter(torch.randn(NUM_GAPS, size) * 0.02)
         self.tasks = nn.Parameter(torch.randn(NUM_TASKS, size) * 0.02)
@@ -185,6 +190,7 @@ class ContextEncoder(nn.Module):
         has_text: Tensor,
         source: Tensor,
         has_source: Tensor,
+        country: Tensor | None = None,
     ) -> Tensor:
         """Vectors u (B, M, D).
 
@@ -199,6 +205,7 @@ class ContextEncoder(nn.Module):
             has_text: (B, M) float, 0 or 1.
             source: (B, M, D) vector of the source item.
             has_source: (B, M) float, 0 or 1.
+            country: (B, M) int64, 1 + number of the country, 0 = not known; None = nobody's is.
         """
         marks = functional.embedding(liked, self.liked) + functional.embedding(gaps, self.gaps)
         steps = self.dropout(history + marks)
@@ -206,6 +213,11 @@ class ContextEncoder(nn.Module):
         requests = (
             self.tasks[task] + self.text(known_text) + self.source(source * has_source[..., None])
         )
+        if self.countries is not None and country is not None:
+            unknown = torch.zeros_like(self.countries[:1])
+            requests = requests + functional.embedding(
+                country, torch.cat([unknown, self.countries])
+            )
         requests = self.dropout(requests)
         far = self._distance(prefix, places)
         for number, block in enumerate(self.blocks):
@@ -222,7 +234,7 @@ class ContextEncoder(nn.Module):
         return torch.where(places[:, None, :] < self.max_len, back, torch.zeros_like(back))
 
 
-def example_request(size: int) -> tuple[Tensor, ...]:
+def example_request(size: int, has_countries: bool = False) -> tuple[Tensor, ...]:
     """Inputs of the context encoder for an export: two rows, three steps, one request each.
 
     All of them are different tensors: the exporter takes equal objects for one input.
@@ -230,6 +242,7 @@ def example_request(size: int) -> tuple[Tensor, ...]:
     marks = (torch.zeros(2, 3, dtype=torch.int64) for _ in range(3))
     numbers = (torch.zeros(2, 1, dtype=torch.int64) for _ in range(2))
     text, has_text = torch.zeros(2, 1, size), torch.zeros(2, 1)
+    country = (torch.zeros(2, 1, dtype=torch.int64),) if has_countries else ()
     return (
         torch.zeros(2, 3, size),
         *marks,
@@ -238,6 +251,7 @@ def example_request(size: int) -> tuple[Tensor, ...]:
         has_text,
         text.clone(),
         has_text.clone(),
+        *country,
     )
 
 

@@ -29,7 +29,7 @@ from serendip.models.retriever_context import HOME, NUM_TASKS, SEARCH, TASKS
 from serendip.models.retriever_examples import Examples
 from serendip.models.retriever_log import PackedLog, cut_rows
 from serendip.models.retriever_loss import CandidateDraw, RetrieverNetwork
-from serendip.models.retriever_network import INPUTS, OPEN_AXES, example_request
+from serendip.models.retriever_network import COUNTRY, INPUTS, OPEN_AXES, example_request
 from serendip.models.retriever_tower import TowerArrays
 from serendip.models.retriever_weighing import Asked, context_cosines, weigh
 from serendip.models.sequence_batches import Sequences
@@ -70,7 +70,12 @@ class RetrieverTraining:
         features = dataset.features or _no_features(dataset.num_items)
         knows_content = dataset.features is not None and config.reads("content")
         self.alignment = dataset.alignment if knows_content else None
-        self.module = RetrieverNetwork(features, queries, counts > 0, config, self.alignment)
+        countries = dataset.countries
+        self.countries = () if countries is None else countries.names
+        where = None if countries is None else countries.of_users
+        self.module = RetrieverNetwork(
+            features, queries, counts > 0, config, self.alignment, len(self.countries)
+        )
         self.draw = CandidateDraw(counts, queries, config.num_negatives)
         examples = Examples.of(dataset, config.validation_share)
         everything = np.ones(len(examples.log), np.bool_)
@@ -82,7 +87,7 @@ class RetrieverTraining:
             self.module.tower.start_ids_at(vectors, config.id_scale)
         hidden = examples.hidden
         self.learned, self.asked, self.whole = (
-            BatchMaker(PackedLog(log, targets), queries, config, drawn)
+            BatchMaker(PackedLog(log, targets), queries, config, drawn, where)
             for log, targets, drawn in (
                 (past, everything[: len(past)], ~hidden),
                 (examples.log, examples.asked, hidden if hidden.any() else ~hidden),
@@ -180,8 +185,7 @@ class RetrieverTraining:
             own.reads_content,
             self.alignment,
         )
-        example = example_request(self.config.embedding_size)
-        context = to_onnx(self.module.encoder, example, INPUTS, ("encoded",), OPEN_AXES)
+        context = self._exported()
         bonus = self.config.new_item_bonus * (1 - self.module.seen.numpy()) * tower.knows_new_items
         return TrainedRetriever(
             context,
@@ -191,7 +195,16 @@ class RetrieverTraining:
             bonus.astype(np.float32),
             affinity,
             sum(parameter.numel() for parameter in self.module.parameters()),
+            countries=self.countries,
         )
+
+    def _exported(self) -> bytes:
+        """The context encoder, with one more input where it knows countries."""
+        example = example_request(self.config.embedding_size, bool(self.countries))
+        inputs, axes = list(INPUTS), OPEN_AXES
+        if self.countries:
+            inputs, axes = [*inputs, COUNTRY], [*axes, axes[-1]]
+        return to_onnx(self.module.encoder, example, inputs, ("encoded",), axes)
 
     def affinity(self) -> ContentAffinity | None:
         """Aligned content, weighed by the asked events; see ``weigh``.
@@ -254,6 +267,9 @@ def digest_of(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
         arrays += [dataset.queries.vectors, dataset.queries.items]
     if dataset.validation is not None:
         arrays += [dataset.validation.users, dataset.validation.items]
+    if dataset.countries is not None:
+        digest.update(repr(dataset.countries.names).encode())
+        arrays.append(dataset.countries.of_users)
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

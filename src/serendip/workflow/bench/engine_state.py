@@ -81,7 +81,7 @@ def engine_state(
     )
     models: dict[str, Recommender] = {_RETRIEVER: retriever.with_items(new)}
     dataset = trial.train.with_features(features.rows(np.arange(known, dtype=np.int32)))
-    for name, model in SETTINGS.models.build().items():
+    for name, model in SETTINGS.models.build(SETTINGS.unified).items():
         if name != _RETRIEVER:
             models[name] = model.train(dataset, TrainOptions(seed)).with_items(new)
     return EngineState(

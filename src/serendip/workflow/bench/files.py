@@ -1,11 +1,21 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and what tells them from others."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from serendip.errors import ConfigError
+
+
+def digest_of_files(paths: Iterable[Path]) -> str:
+    """Changes whenever a byte of the files does."""
+    whole = hashlib.sha256()
+    for path in paths:
+        whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()[:16]
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from serendip.data.durable import alone
 from serendip.errors import ConfigError
+from serendip.workflow.bench.forms import SEQUENCES, form_of
 from serendip.workflow.bench.protocol import protocol
 from serendip.workflow.bench.results import Results
-from serendip.workflow.bench.sequences import data_digest, read_sequences
 
 
 def work_folder(file: Path) -> Path:
@@ -24,7 +24,7 @@ def opened_results(kind: str, data: Path, file: Path, seeds: int) -> Iterator[Re
 
     Args:
         kind: which benchmark, see ``protocol``.
-        data: folder with ``sequences.txt`` and ``items.jsonl``.
+        data: folder of the data.
         file: the results.
         seeds: asked for.
 
@@ -35,10 +35,9 @@ def opened_results(kind: str, data: Path, file: Path, seeds: int) -> Iterator[Re
     """
     if seeds < 1:
         raise ConfigError(f"--seeds {seeds}.", "Ask for 1 seed or more.")
-    head = {
-        "dataset": data.resolve().name,
-        "protocol": protocol(kind, read_sequences(data), data_digest(data)),
-    }
+    form = form_of(data) if kind == "unified" else SEQUENCES
+    facts = protocol(kind, form.read(data), form.digest(data), form.split)
+    head = {"dataset": data.resolve().name, "protocol": {**facts, **form.facts(data)}}
     with alone(_made(work_folder(file))):
         results = Results(file, head)
         results.write()

@@ -16,14 +16,10 @@ import numpy as np
 
 from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.dataset import Dataset, EventLog
+from serendip.data.dataset import Dataset
 from serendip.data.encoded import Encoded
-from serendip.data.event import ActionRules
-from serendip.data.event_columns import EventColumns
 from serendip.data.item import Catalogue, Item
-from serendip.data.readers import EventsConfig, ItemsConfig, read_events, read_items
-from serendip.data.snapshot import likes
-from serendip.data.vocabulary import Vocabulary
+from serendip.workflow.bench.films import read_rated_films
 
 FILMS, POSTERS = "movielens-small", "movielens-posters"
 IMAGE = "image"
@@ -69,19 +65,9 @@ def read_films(folder: Path, posters: Mapping[str, str]) -> Dataset:
         folder: with ``items.jsonl`` and ``ratings.csv``.
         posters: film id -> path of its picture, which becomes the attribute ``image``.
     """
-    config = ItemsConfig(path="items.jsonl", title_style="library", attributes=("genres",))
-    films = [_with_poster(film, posters) for film in read_items(config, folder)]
-    catalogue = Catalogue(films)
-    log = EventColumns.of_events(read_events(EventsConfig(path="ratings.csv"), folder))
-    users = Vocabulary(dict.fromkeys(log.user_ids))
-    events = EventLog(
-        users.numbers(log.user_ids),
-        catalogue.vocabulary.numbers(log.item_ids),
-        log.timestamps,
-        likes(log, ActionRules()),
-        log.values.astype(np.float32),
-    )
-    return Dataset(catalogue, users, events.rows(events.items >= 0))
+    films = read_rated_films(folder)
+    catalogue = Catalogue(_with_poster(film, posters) for film in films.catalogue.items)
+    return replace(films, catalogue=catalogue)
 
 
 def _with_poster(film: Item, posters: Mapping[str, str]) -> Item:

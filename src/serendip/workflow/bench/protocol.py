@@ -39,19 +39,20 @@ _RANKS = (
 )
 
 
-def protocol(kind: str, dataset: Dataset, data: str) -> dict[str, Any]:
+def protocol(kind: str, dataset: Dataset, data: str, split: str = "") -> dict[str, Any]:
     """Name, version, words, and the sizes of the data set.
 
     Args:
         kind: ``sequential``, ``cold`` or ``unified``.
         dataset: everything, not split.
         data: digest of the data files.
+        split: how the data is split and asked, in words; empty = as sequences are.
     """
     return {
         "name": kind,
         "version": PROTOCOL_VERSION,
         "data": data,
-        "split": _SEQUENTIAL + {"cold": _COLD, "unified": _UNIFIED}.get(kind, ""),
+        "split": split or _SEQUENTIAL + {"cold": _COLD, "unified": _UNIFIED}.get(kind, ""),
         "ranks": _RANKS,
         "costs": (
             "Every row is made in a process of its own with one thread. train_cpu_s and "

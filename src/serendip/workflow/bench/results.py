@@ -10,7 +10,7 @@ from typing import Any
 from serendip.errors import ConfigError
 from serendip.workflow.bench.files import write_whole
 
-_KEY = ("line", "task", "model", "mode", "seed")
+_KEY = ("line", "task", "set", "model", "mode", "seed")
 _SAME = ("name", "version", "data")
 
 

@@ -7,7 +7,6 @@ time of an event is its place in the user's line, so order is kept and nothing e
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
+from serendip.workflow.bench.files import digest_of_files
 
 SEQUENCES_FILE, ITEMS_FILE = "sequences.txt", "items.jsonl"
 TEXT_FIELDS = ("title", "category")
@@ -60,10 +60,7 @@ def read_sequences(folder: Path) -> Dataset:
 
 def data_digest(folder: Path) -> str:
     """Changes whenever a byte of the two files does."""
-    whole = hashlib.sha256()
-    for name in (SEQUENCES_FILE, ITEMS_FILE):
-        whole.update(hashlib.sha256((folder / name).read_bytes()).digest())
-    return whole.hexdigest()[:16]
+    return digest_of_files(folder / name for name in (SEQUENCES_FILE, ITEMS_FILE))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -18,6 +18,7 @@ from serendip.data.query import History, Query
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Targets, leave_last_out
 from serendip.scale.options import TrainOptions
+from serendip.workflow.bench.relevance import Relevance
 
 COLD_SHARE = 0.05
 """Share of the items that the cold benchmark takes out."""
@@ -25,20 +26,24 @@ COLD_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """One request per user, and what came next.
+    """Requests, and an item that each should find: one request per user, and what came next.
 
     Args:
         queries: T requests; the items of the history are excluded.
         items: (T,) int32.
+        relevance: which rows are one request with several items, and whose requests they are; None
+            = each row is a request and a user of its own.
     """
 
     queries: list[Query]
     items: IntArray
+    relevance: Relevance | None = None
 
     def where(self, mask: BoolArray) -> Asked:
         """The requests that a mask (T,) keeps."""
         queries = [query for query, keep in zip(self.queries, mask, strict=True) if keep]
-        return Asked(queries, self.items[mask])
+        relevance = self.relevance and self.relevance.where(mask)
+        return Asked(queries, self.items[mask], relevance)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,6 +196,11 @@ def _asked(targets: Targets) -> Asked:
     return Asked(targets.queries(), targets.items)
 
 
+def renumbered(asked: Asked, number: IntArray) -> Asked:
+    """The same requests; ``number`` (N,) is from old item numbers to new ones."""
+    return _without(asked, np.zeros(len(number), np.bool_), number)
+
+
 def _without(asked: Asked, is_cold: BoolArray, number: IntArray) -> Asked:
     """Requests in new numbers whose histories do not know the cold items."""
     queries = []
@@ -200,4 +210,4 @@ def _without(asked: Asked, is_cold: BoolArray, number: IntArray) -> Asked:
         items = number[whole.item_nums[kept]]
         history = History(items, whole.timestamps[kept], whole.liked[kept])
         queries.append(replace(query, history=history, exclude=np.unique(items)))
-    return Asked(queries, number[asked.items])
+    return replace(asked, queries=queries, items=number[asked.items])

@@ -42,6 +42,7 @@ from serendip.workflow.bench.unified_rows import (
     figures,
     make_unified,
     ranks_path,
+    values_of,
 )
 from serendip.workflow.bench.unified_trial import UnifiedTrial, unified_trial
 
@@ -141,7 +142,8 @@ def _measured(
             path.parent.mkdir(exist_ok=True)
             np.save(path, ranks[model], allow_pickle=False)
             score = _seconds(clock, CANDIDATES) + _seconds(clock, model)
-            row = {**key, **figures(ranks[model], valid[model]), "score_cpu_s": round(score, 3)}
+            own = figures(values_of(ranks[model]), values_of(valid[model]))
+            row = {**key, **own, "score_cpu_s": round(score, 3)}
             rows.append({**row, "peak_mb": round(peak_memory_mb(), 1), **costs[model]})
     return rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue
 from serendip.data.query import Query
 from serendip.evaluate.aggregate import estimates
-from serendip.evaluate.full_ranking import rank_all
+from serendip.evaluate.full_ranking import FullRanking, rank_all
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.metrics.recall import Recall
 from serendip.evaluate.run import Values
@@ -24,13 +24,14 @@ from serendip.models.retriever import Retriever
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock, peak_memory_mb
+from serendip.workflow.bench.forms import form_of
+from serendip.workflow.bench.relevance import Relevance
 from serendip.workflow.bench.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepared, row_folder
-from serendip.workflow.bench.sequences import read_sequences
 from serendip.workflow.bench.spent import Spent, read_costs, write_costs
 from serendip.workflow.bench.table import SEMANTIC_IDS
 from serendip.workflow.bench.trial import Asked
 from serendip.workflow.bench.unified_table import UnifiedModel
-from serendip.workflow.bench.unified_trial import UnifiedTrial, unified_trial, without_user
+from serendip.workflow.bench.unified_trial import UnifiedTrial, without_country, without_user
 from serendip.workflow.bench.word_scores import WordScores
 
 UNIFIED_LABELS = ("R@10", "N@10", "R@100")
@@ -50,6 +51,7 @@ class UnifiedTask:
         folder: what the rows leave behind: the model, ranks.
         digest: of everything that decides the rows but the seed.
         asked: folder of the line whose model is asked; empty = one is trained.
+        sets: names of the sets of a task's requests, where it has more than one or they are named.
     """
 
     name: str
@@ -61,6 +63,7 @@ class UnifiedTask:
     folder: str
     digest: str
     asked: str = ""
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.name} (seed {self.seed})"
@@ -69,21 +72,26 @@ class UnifiedTask:
     def keys(self) -> list[dict[str, str | int]]:
         """What tells its rows from others in the results."""
         lines = {self.line.model: self.name, **{name: name for name in self.line.beside}}
-        return [
+        keys: list[dict[str, str | int]] = [
             {"task": task, "model": model, "seed": self.seed, "line": line}
             for task in self.line.answers
             for model, line in lines.items()
+        ]
+        return [
+            {**key, "set": one} if one else key
+            for key in keys
+            for one in self.sets.get(str(key["task"]), ("",))
         ]
 
 
 def make_unified(task: UnifiedTask) -> list[dict[str, Any]]:
     """Train or open a model, answer the tasks of its line; one row per task."""
-    dataset = read_sequences(Path(task.data))
-    trial = unified_trial(dataset, np.load(task.words, allow_pickle=False))
+    data = Path(task.data)
+    trial = form_of(data).trial(data, np.load(task.words, allow_pickle=False))
     content = np.load(task.content, allow_pickle=False)
     folder = prepared(Path(task.folder), task.digest)
     score, costs = _answering(task, trial, content, folder)
-    rows = [_row(task, name, score, trial, folder) for name in task.line.answers]
+    rows = [_row(task, question(key), score, trial, folder) for key in task.keys]
     return [{**key, **row, **costs} for key, row in zip(task.keys, rows, strict=True)]
 
 
@@ -96,49 +104,95 @@ def _row(
 ) -> dict[str, Any]:
     clock = StageClock()
     with clock.stage("score"):
-        ranks = _ranks(score, trial.tests[name], task.line.hides_user)
-    valid = _ranks(score, trial.validation[name], task.line.hides_user)
+        ranks = _ranks(score, shown(trial.tests[name], task.line))
+    asked = shown(trial.validation[name], task.line)
+    valid = values_of(_ranks(score, asked), asked.relevance)
     np.save(folder / ranks_file(name), ranks, allow_pickle=False)
+    relevance = trial.tests[name].relevance
+    if relevance is not None:
+        relevance.save(folder / relevance_file(name))
     return {
-        **figures(ranks, valid),
+        **figures(values_of(ranks, relevance), valid),
+        **judged_share(ranks, relevance),
+        **(_changed(score, trial.tests[name]) if task.line.hides_country else {}),
         "score_cpu_s": clock.stages[0].cpu_s,
         "peak_mb": round(peak_memory_mb(), 1),
     }
 
 
-def figures(ranks: Values, valid: Values) -> dict[str, Any]:
-    """What a row says of ranks (T,) of test targets and of validation targets."""
-    found = dict(zip(UNIFIED_LABELS, estimates(values_of(ranks)), strict=True))
+def figures(values: Values, valid: Values) -> dict[str, Any]:
+    """What a row says of the values (U, 3) of test and of validation."""
+    found = dict(zip(UNIFIED_LABELS, estimates(values), strict=True))
     return {
         **{label: one.value for label, one in found.items()},
         "ci95": {label: [one.low, one.high] for label, one in found.items()},
-        "users": len(ranks),
-        "valid_N@10": float(values_of(valid)[:, UNIFIED_LABELS.index("N@10")].mean()),
+        "users": len(values),
+        "valid_N@10": float(valid[:, UNIFIED_LABELS.index("N@10")].mean()),
     }
 
 
-def _ranks(
-    score: Callable[[Sequence[Query]], FloatArray], asked: Asked, hides_user: bool
-) -> Values:
-    if hides_user:
-        asked = without_user(asked)
+def shown(asked: Asked, line: UnifiedModel) -> Asked:
+    """What a line is shown of requests."""
+    asked = without_user(asked) if line.hides_user else asked
+    return without_country(asked) if line.hides_country else asked
+
+
+def _ranks(score: Callable[[Sequence[Query]], FloatArray], asked: Asked) -> Values:
+    return _ranking(score, asked).ranks
+
+
+def _ranking(
+    score: Callable[[Sequence[Query]], FloatArray], asked: Asked, k: int = 0
+) -> FullRanking:
     excluded = [query.exclude for query in asked.queries]
-    return rank_all(lambda rows: score(asked.queries[rows]), asked.items, excluded).ranks
+    return rank_all(lambda rows: score(asked.queries[rows]), asked.items, excluded, k)
 
 
-def ranks_file(task: str) -> str:
-    """Where the ranks (T,) of a task's requests lie, in the folder of the line."""
-    return f"ranks-{task}.npy"
+def _changed(score: Callable[[Sequence[Query]], FloatArray], asked: Asked) -> dict[str, int]:
+    """How many of the first ten are others, or in another order, where the country is named."""
+    named, hidden = (_ranking(score, one, 10).lists for one in (asked, without_country(asked)))
+    return {"changed@10": int((named != hidden).any(1).sum()), "requests": len(named)}
+
+
+def question(key: Mapping[str, Any]) -> str:
+    """The name of a row's requests: its task, and the set of it where it has one."""
+    return f"{key['task']}-{key['set']}" if "set" in key else str(key["task"])
+
+
+def ranks_file(name: str) -> str:
+    """Where the ranks (T,) of a question lie, in the folder of the line."""
+    return f"ranks-{name}.npy"
 
 
 def ranks_path(work: Path, row: Mapping[str, Any]) -> Path:
     """Where the ranks of a row of the results lie."""
-    return row_folder(work, str(row["line"]), int(row["seed"])) / ranks_file(str(row["task"]))
+    return row_folder(work, str(row["line"]), int(row["seed"])) / ranks_file(question(row))
 
 
-def values_of(ranks: Values) -> Values:
-    """(T, 3): R@10, N@10 and R@100 of each request."""
-    return np.stack([metric.of_ranks(ranks) for metric in _METRICS], axis=1)
+def relevance_file(name: str) -> str:
+    """Where it lies what these ranks have to do with one another; none where each stands alone."""
+    return f"relevance-{name}.npz"
+
+
+def left_values(folder: Path, name: str) -> Values:
+    """Values (U, 3) of a question, of what its row has left in the folder of the line."""
+    ranks = np.load(folder / ranks_file(name), allow_pickle=False)
+    return values_of(ranks, Relevance.open(folder / relevance_file(name)))
+
+
+def values_of(ranks: Values, relevance: Relevance | None = None) -> Values:
+    """(U, 3): R@10, N@10 and R@100 of each user; of each row where all are users of their own."""
+    if relevance is None:
+        return np.stack([metric.of_ranks(ranks) for metric in _METRICS], axis=1)
+    own = relevance.recall(ranks, 10), relevance.ndcg(ranks, 10), relevance.recall(ranks, 100)
+    return np.stack(own, axis=1)
+
+
+def judged_share(ranks: Values, relevance: Relevance | None) -> dict[str, float]:
+    """Share of the first ten that somebody has judged, where some are judged as not relevant."""
+    if relevance is None or (relevance.gains > 0).all():
+        return {}
+    return {"judged@10": float(relevance.judged(ranks, 10).mean())}
 
 
 def _answering(
@@ -159,6 +213,8 @@ def _answering(
         cpu, _ = read_costs(Path(task.asked))
     else:
         dataset = trial.sequences.train.with_features(known)
+        if not task.line.reads_country:
+            dataset = dataset.with_countries(None)
         model = _trained(task.line, dataset, TrainOptions(task.seed, spent, checkpoint))
         cpu, wall = spent.seconds()
         write_costs(folder, {"train_cpu_s": cpu, "train_wall_s": wall})
@@ -177,5 +233,6 @@ def _trained(line: UnifiedModel, dataset: Dataset, options: TrainOptions) -> Ret
 
 def catalogue_of(task: UnifiedTask, trial: UnifiedTrial) -> Catalogue:
     """All items under the numbers of the trial."""
-    items = read_sequences(Path(task.data)).catalogue
+    data = Path(task.data)
+    items = form_of(data).read(data).catalogue
     return Catalogue(items[int(place)] for place in trial.sequences.numbers)

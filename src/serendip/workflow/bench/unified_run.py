@@ -13,11 +13,11 @@ from serendip.content.text import TextEncoderConfig
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions
+from serendip.workflow.bench.forms import form_of
 from serendip.workflow.bench.opened import opened_results, work_folder
 from serendip.workflow.bench.protocol import PROTOCOL_VERSION
 from serendip.workflow.bench.results import Results
 from serendip.workflow.bench.rows import DIGEST_FILE, row_folder
-from serendip.workflow.bench.sequences import data_digest
 from serendip.workflow.bench.table import ENCODER, SEMANTIC_IDS
 from serendip.workflow.bench.trees import has_trees
 from serendip.workflow.bench.unified_engine import can_be_made, make_rows, rankers_facts
@@ -29,7 +29,6 @@ from serendip.workflow.bench.unified_summary import (
     two_models,
 )
 from serendip.workflow.bench.unified_table import UnifiedModel
-from serendip.workflow.bench.unified_trial import QUERY_FIELDS
 from serendip.workflow.bench.vectors import EncodeTask, encode_items, encoder_facts
 
 
@@ -38,12 +37,12 @@ class UnifiedBench:
     """What to run, and where the results go.
 
     Args:
-        data: folder with ``sequences.txt`` and ``items.jsonl``.
+        data: folder of a kind that ``forms`` knows.
         file: the results; models, ranks and vectors lie in ``<file>.work``.
         lines: of the table; those that others ask come before them.
         seeds: 0 .. seeds - 1; lines without chance run once.
         cache: folder of the vector cache; None = inside of ``<file>.work``.
-        encoder: of the items' texts and of the queries.
+        encoder: of the items' texts and of the queries; which fields are read, the kind says.
     """
 
     data: Path
@@ -57,6 +56,11 @@ class UnifiedBench:
     def work(self) -> Path:
         """What a resumed run reads again."""
         return work_folder(self.file)
+
+    @property
+    def reader(self) -> TextEncoderConfig:
+        """The encoder with the fields of the kind of data."""
+        return self.encoder.model_copy(update={"fields": form_of(self.data).fields})
 
 
 def run_unified(
@@ -105,7 +109,7 @@ def _make(
         return
     seconds = executor.as_finished(encode_items, _encodings(bench, options))
     results.document["encode_cpu_s"] = sum(seconds)
-    results.document["encoder"] = encoder_facts(bench.encoder)
+    results.document["encoder"] = encoder_facts(bench.reader)
     places = {task.folder: place for place, task in enumerate(open_tasks)}
     after = {
         place: [places[task.asked]] for place, task in enumerate(open_tasks) if task.asked in places
@@ -129,23 +133,18 @@ def _is_made(task: UnifiedTask, results: Results) -> bool:
 
 def _encodings(bench: UnifiedBench, options: TrainOptions) -> list[EncodeTask]:
     """Vectors of the items, and of the queries that are made of them."""
-    cache, words = str(bench.cache or bench.work / "cache"), {"fields": QUERY_FIELDS}
-    data = str(bench.data)
+    cache, data, reader = str(bench.cache or bench.work / "cache"), str(bench.data), bench.reader
+    content, words = str(bench.work / "content.npy"), str(bench.work / "words.npy")
     return [
-        EncodeTask(data, bench.encoder, cache, str(bench.work / "content.npy"), options),
-        EncodeTask(
-            data,
-            bench.encoder.model_copy(update=words),
-            f"{cache}-queries",
-            str(bench.work / "words.npy"),
-            options,
-        ),
+        EncodeTask(data, reader, cache, content, options),
+        EncodeTask(data, reader, f"{cache}-queries", words, options, "queries"),
     ]
 
 
 def _all_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
     """Seed by seed, so that every model has a first row early."""
     digests: dict[str, str] = {}
+    sets = form_of(bench.data).sets(bench.data)
     for name, line in bench.lines.items():
         digests[name] = _digest(bench, name, line, digests.get(line.of or "", ""))
     return [
@@ -159,6 +158,7 @@ def _all_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
             str(row_folder(bench.work, name, seed)),
             digests[name],
             str(row_folder(bench.work, line.of, seed)) if line.of else "",
+            sets,
         )
         for seed in range(bench.seeds)
         for name, line in bench.lines.items()
@@ -168,7 +168,14 @@ def _all_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
 
 def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, asked: str) -> str:
     config = RetrieverConfig(**line.config).model_dump(mode="json")
-    parts = [PROTOCOL_VERSION, data_digest(bench.data), name, config, line.reads_codes, asked]
-    parts += [encoder_facts(bench.encoder), SEMANTIC_IDS.model_dump(mode="json")]
+    parts = [
+        PROTOCOL_VERSION,
+        form_of(bench.data).digest(bench.data),
+        name,
+        config,
+        line.reads_codes,
+        asked,
+    ]
+    parts += [encoder_facts(bench.reader), SEMANTIC_IDS.model_dump(mode="json")]
     parts += rankers_facts() if line.asks == "engine" else []
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -12,14 +12,17 @@ from serendip.evaluate.aggregate import estimates
 from serendip.evaluate.compare import compare_values
 from serendip.evaluate.grouping import TaskModels
 from serendip.evaluate.run import Values
-from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, ranks_path, values_of
+from serendip.workflow.bench.rows import row_folder
+from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, left_values, question
 
 SUBJECT = "unified"
 TWO_MODELS = "two-models"
 _LEARNED = {"unified", "pair", "specialist"}
-_MEANS = ("R@10", "N@10", "R@100", "cpu_s", "params", "score_cpu_s")
+_MEANS = ("R@10", "N@10", "R@100", "judged@10", "cpu_s", "params", "score_cpu_s")
 
 Row = Mapping[str, Any]
+Key = tuple[str, str, str]
+"""Task, set (empty where the task has none), model."""
 
 
 def summarise_unified(rows: Sequence[Row], work: Path) -> dict[str, Any]:
@@ -28,22 +31,32 @@ def summarise_unified(rows: Sequence[Row], work: Path) -> dict[str, Any]:
     ``comparisons`` carry the relative difference of the means, too, with the ends of the interval
     of the difference divided by the mean of the other model.
     """
-    groups: dict[tuple[str, str], list[Row]] = {}
+    groups: dict[Key, list[Row]] = {}
     for row in rows:
-        groups.setdefault((str(row["task"]), str(row["model"])), []).append(row)
+        key = str(row["task"]), str(row.get("set", "")), str(row["model"])
+        groups.setdefault(key, []).append(row)
     values = {key: _values(own, work) for key, own in groups.items()}
     models = [_line(key, groups[key], values[key]) for key in sorted(groups)]
     comparisons = [
-        _compared(task, model, values[task, SUBJECT], own)
-        for (task, model), own in sorted(values.items())
-        if model != SUBJECT and (task, SUBJECT) in values
+        _compared(key, values[*key[:2], SUBJECT], own)
+        for key, own in sorted(values.items())
+        if key[2] != SUBJECT and (*key[:2], SUBJECT) in values
     ]
     return {"models": models, "comparisons": comparisons}
 
 
 def alignment_of(rows: Sequence[Row]) -> dict[str, Any]:
-    """``transfer`` and ``grouping``; empty while a specialist has no rows."""
-    learned = [row for row in rows if row["model"] in _LEARNED]
+    """``transfer`` and ``grouping``; empty while a specialist has no rows.
+
+    Of a task with rows of all its requests and of parts of them, the former count; of a task with
+    sets only, their mean.
+    """
+    whole = {row["task"] for row in rows if "set" not in row}
+    learned = [
+        row
+        for row in rows
+        if row["model"] in _LEARNED and not ("set" in row and row["task"] in whole)
+    ]
     models = TaskModels(learned)
     alone = {str(row["task"]) for row in learned if row["model"] == "specialist"}
     if not learned or alone != set(models.tasks):
@@ -66,29 +79,42 @@ def two_models(rows: Sequence[Row], grouping: Mapping[str, Any]) -> list[dict[st
 
 
 def _values(rows: Sequence[Row], work: Path) -> Values:
-    """(T, 3) means over the seeds."""
-    values: Values = np.mean([values_of(np.load(ranks_path(work, row))) for row in rows], axis=0)
+    """(U, 3) means over the seeds."""
+    found = [
+        left_values(row_folder(work, str(row["line"]), int(row["seed"])), question(row))
+        for row in rows
+    ]
+    values: Values = np.mean(found, axis=0)
     return values
 
 
-def _line(key: tuple[str, str], rows: Sequence[Row], values: Values) -> dict[str, Any]:
+def _named(key: Key) -> dict[str, str]:
+    """Task, and set where there is one."""
+    return {"task": key[0], **({"set": key[1]} if key[1] else {})}
+
+
+def _line(key: Key, rows: Sequence[Row], values: Values) -> dict[str, Any]:
     intervals = zip(UNIFIED_LABELS, estimates(values), strict=True)
     return {
-        "task": key[0],
-        "model": key[1],
+        **_named(key),
+        "model": key[2],
         "seeds": [row["seed"] for row in rows],
-        **{name: float(np.mean([row[name] for row in rows])) for name in _MEANS},
+        **{
+            name: float(np.mean([row[name] for row in rows]))
+            for name in _MEANS
+            if all(name in row for row in rows)
+        },
         "ci95": {label: [one.low, one.high] for label, one in intervals},
     }
 
 
-def _compared(task: str, model: str, system: Values, baseline: Values) -> dict[str, Any]:
+def _compared(key: Key, system: Values, baseline: Values) -> dict[str, Any]:
     column = UNIFIED_LABELS.index("N@10")
     pair = system[:, column], baseline[:, column]
-    found = compare_values((SUBJECT, model, "N@10"), *pair).as_dict()
+    found = compare_values((SUBJECT, key[2], "N@10"), *pair).as_dict()
     mean = float(baseline[:, column].mean())
     relative = {
         f"relative_{name}": found[name] / mean if mean else None
         for name in ("difference", "low", "high")
     }
-    return {"task": task, **found, **relative}
+    return {**_named(key), **found, **relative}

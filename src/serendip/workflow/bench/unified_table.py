@@ -4,9 +4,6 @@ A specialist is the same network with the same budget that learns one task alone
 per row as the unified model has for all of them, or for home, which has one request per event and
 cannot have more, twice the passes. Pairs learn two tasks, with that budget, too: together with the
 others they tell what tasks do to one another, and which split into models is the best.
-
-The engine puts candidates of all sources in order, the unified retriever's among them, by its one
-ranker; lightgbm orders the same candidates by the same features.
 """
 
 from __future__ import annotations
@@ -32,6 +29,8 @@ class UnifiedModel:
         reads_codes: whether items have codes.
         of: line whose trained model is asked; None = one is trained, or nothing is.
         hides_user: whether requests come without their history.
+        reads_country: whether training knows where users are, where that is known.
+        hides_country: whether requests come without their country.
         beside: further models whose rows are made together with its own.
     """
 
@@ -42,6 +41,8 @@ class UnifiedModel:
     reads_codes: bool = True
     of: str | None = None
     hides_user: bool = False
+    reads_country: bool = True
+    hides_country: bool = False
     beside: tuple[str, ...] = ()
 
     @property
@@ -91,21 +92,23 @@ UNIFIED: dict[str, UnifiedModel] = {
 """Name of the line -> model; a line that asks another one comes after it."""
 
 
-def chosen_lines(names: str | None) -> dict[str, UnifiedModel]:
+def chosen_lines(
+    names: str | None, table: Mapping[str, UnifiedModel] = UNIFIED
+) -> dict[str, UnifiedModel]:
     """The lines of comma-separated models, and those that they ask, in the table's order.
 
     Raises:
         ConfigError: a name is not in the table.
     """
     if names is None:
-        return dict(UNIFIED)
+        return dict(table)
     asked = {name.strip() for name in names.split(",") if name.strip()}
-    known = {model for line in UNIFIED.values() for model in line.models}
+    known = {model for line in table.values() for model in line.models}
     for name in sorted(asked or {names}):
         if name not in known:
             raise ConfigError(
                 f"no model is called {name!r}.", f"Known: {', '.join(sorted(known))}."
             )
-    found = {name: line for name, line in UNIFIED.items() if asked & set(line.models)}
+    found = {name: line for name, line in table.items() if asked & set(line.models)}
     needed = {line.of for line in found.values()}
-    return {name: line for name, line in UNIFIED.items() if name in found or name in needed}
+    return {name: line for name, line in table.items() if name in found or name in needed}

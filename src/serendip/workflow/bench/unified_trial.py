@@ -29,9 +29,9 @@ class UnifiedTrial:
 
     Args:
         sequences: training part (with queries), numbers of items, requests for the next item.
-        tests: task -> requests. ``home``: the whole history. ``search``: words and history, for
-            targets that have words. ``similar``: the last item of the history and nothing else;
-            only that item is left out of the answer.
+        tests: task, or task and set -> requests. ``home``: the whole history. ``search``: words
+            and history, for targets that have words. ``similar``: the last item of the history
+            and nothing else; only that item is left out of the answer.
         validation: the same of the last but one items, which stop training early.
     """
 
@@ -64,7 +64,12 @@ def unified_trial(dataset: Dataset, words: FloatArray) -> UnifiedTrial:
 def without_user(asked: Asked) -> Asked:
     """The same requests and answers, of nobody in particular."""
     queries = [replace(query, history=History(), user_id="") for query in asked.queries]
-    return Asked(queries, asked.items)
+    return replace(asked, queries=queries)
+
+
+def without_country(asked: Asked) -> Asked:
+    """The same requests and answers, from nowhere in particular."""
+    return replace(asked, queries=[replace(query, country="") for query in asked.queries])
 
 
 def _searches(asked: Asked, texts: list[str], words: FloatArray) -> Asked:

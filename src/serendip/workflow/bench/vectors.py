@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from serendip.content.text import TextEncoderConfig, open_encoder
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.bench.files import write_whole
-from serendip.workflow.bench.sequences import read_sequences
+from serendip.workflow.bench.forms import form_of
 
 _TEXTS_AT_ONCE = 1024
 _COSTS_FILE = "cpu_seconds.json"
@@ -26,11 +26,12 @@ class EncodeTask:
     """What is to be encoded, and where vectors go.
 
     Args:
-        data: folder with ``items.jsonl``.
+        data: folder of the data.
         encoder: which encoder.
         cache: folder of the vector cache.
-        target: npy file of all vectors, in the order of ``items.jsonl``.
+        target: npy file of all vectors, in the order of the texts.
         options: progress.
+        reads: the items' texts, or those of queries as the kind of the folder lists them.
     """
 
     data: str
@@ -38,6 +39,7 @@ class EncodeTask:
     cache: str
     target: str
     options: TrainOptions
+    reads: Literal["items", "queries"] = "items"
 
 
 def encode_items(task: EncodeTask) -> float:
@@ -46,7 +48,7 @@ def encode_items(task: EncodeTask) -> float:
     Costs lie beside the cache, one entry per 1,024 texts, so that a killed run loses none.
     """
     encoder, folder = open_encoder(task.encoder), Path(task.cache)
-    texts = read_sequences(Path(task.data)).catalogue.texts(task.encoder.fields)
+    texts = _texts(task)
     costs = _read_costs(folder)
     cache = VectorCache(folder, _TEXTS_AT_ONCE)
     parts, spent = [np.empty((0, encoder.size), np.float32)], 0.0
@@ -65,6 +67,14 @@ def encode_items(task: EncodeTask) -> float:
     np.save(part, np.concatenate(parts), allow_pickle=False)
     part.replace(task.target)
     return round(spent, 3)
+
+
+def _texts(task: EncodeTask) -> list[str]:
+    data = Path(task.data)
+    form = form_of(data)
+    if task.reads == "queries":
+        return form.texts(data)
+    return form.read(data).catalogue.texts(task.encoder.fields)
 
 
 def encoder_facts(encoder: TextEncoderConfig) -> dict[str, Any]:

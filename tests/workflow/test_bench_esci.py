@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench_products import JUDGED, NUM_PRODUCTS, write_products
+from bench_world import InThisProcess
+
+from serendip.content.text import TextEncoderConfig
+from serendip.errors import DataError
+from serendip.scale.options import TrainOptions
+from serendip.workflow.bench.esci_trial import (
+    ESCI,
+    GAINS,
+    PRODUCT_FIELDS,
+    esci_texts,
+    esci_trial,
+    read_judgements,
+    read_products,
+)
+from serendip.workflow.bench.forms import PRODUCTS, form_of
+from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
+from serendip.workflow.bench.unified_table import chosen_lines
+
+HASHING = TextEncoderConfig(name="hashing")
+TINY = {
+    "embedding_size": 8,
+    "epochs": 2,
+    "num_negatives": 8,
+    "slots": 2,
+    "tasks": ("search",),
+    "validation_share": 0.25,
+}
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_products(tmp_path_factory.mktemp("bench") / "products")
+
+
+def test_judgements_are_asked_with_their_gains(products: Path) -> None:
+    dataset = read_products(products)
+    asked = read_judgements(products, dataset.catalogue.vocabulary)
+    assert asked.relevance is not None
+    known = [row for row in JUDGED if row[1] != "gone"]
+    assert [query.text for query in asked.queries] == [text for text, _, _ in known]
+    assert [f"p{item}" for item in asked.items] == [product for _, product, _ in known]
+    assert asked.relevance.gains.tolist() == [GAINS[label] for _, _, label in known]
+    assert asked.relevance.requests.tolist() == [0, 0, 0, 0, 1, 1]
+
+
+def test_labels_and_judged_queries_are_not_learned_from(products: Path) -> None:
+    texts = esci_texts(products)
+    trial = esci_trial(products, np.eye(len(texts), dtype=np.float32))
+    train = trial.sequences.train
+    assert train.queries is not None
+    written, judged = set(train.queries.texts), {text for text, _, _ in JUDGED}
+    assert not written & judged
+    assert train.item_counts().tolist() == [1] * NUM_PRODUCTS
+    for query in (*trial.tests["search"].queries, *trial.validation["search"].queries):
+        assert query.text_vector is not None
+        assert query.text_vector.argmax() == texts.index(query.text)
+        assert len(query.history) == len(query.exclude) == 0
+    assert "pictures" not in train.catalogue[0].text(PRODUCT_FIELDS)
+    assert set(train.catalogue[0].attributes) == {"brand", "bullet_points", "category"}
+
+
+def test_products_have_rows_of_every_search(products: Path, tmp_path: Path) -> None:
+    assert form_of(products) is PRODUCTS
+    lines = {**ESCI, "unified": replace(ESCI["unified"], config=TINY)}
+    bench = UnifiedBench(products, tmp_path / "out.json", lines, 1, encoder=HASHING)
+    document = run_unified(bench, TrainOptions(), executor=InThisProcess())
+    rows = {row["model"]: row for row in document["rows"]}
+    assert set(rows) == {"unified", "bm25", "vectors", "rrf", "engine"}
+    for row in rows.values():
+        assert (row["task"], row["users"]) == ("search", 2)
+        assert 0 < row["judged@10"] <= 0.6
+    # Both red kettles stand first: gain 1 each; what else has a gain weighs little.
+    assert rows["bm25"]["N@10"] > 0.5
+    models = {one["model"]: one for one in document["summary"]["models"]}
+    assert models["engine"]["judged@10"] == rows["engine"]["judged@10"]
+    compared = {one["baseline"] for one in document["summary"]["comparisons"]}
+    assert compared == {"bm25", "vectors", "rrf", "engine"}
+    assert document["transfer"] == document["grouping"] == {}
+    assert list(chosen_lines("engine", ESCI)) == ["engine"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("lamp,p1,X", "judgements.csv:9: label 'X'"),
+        ("lamp,p1,I", "query 'lamp' has no relevant product"),
+    ],
+)
+def test_judgements_that_judge_nothing_are_refused(
+    products: Path, tmp_path: Path, line: str, message: str
+) -> None:
+    for path in products.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "judgements.csv").open("a") as stream:
+        stream.write(line + "\n")
+    with pytest.raises(DataError, match=message):
+        read_judgements(tmp_path, read_products(products).catalogue.vocabulary)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bench_films import NUM_FILMS, TAGS, write_films
+from bench_world import InThisProcess, write_world
+
+from serendip.content.text import TextEncoderConfig
+from serendip.errors import DataError
+from serendip.scale.options import TrainOptions
+from serendip.workflow.bench.forms import MOVIELENS, SEQUENCES, form_of
+from serendip.workflow.bench.movielens_trial import (
+    FILM_FIELDS,
+    movielens_facts,
+    movielens_texts,
+    movielens_trial,
+    read_movielens,
+    search_sets,
+)
+from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
+from serendip.workflow.bench.unified_table import UnifiedModel
+from serendip.workflow.bench.unified_trial import UnifiedTrial
+
+HASHING = TextEncoderConfig(name="hashing")
+TINY = {"embedding_size": 8, "epochs": 2, "num_negatives": 8, "slots": 2}
+ALL = ("home", "search", "similar")
+LINES = {
+    "unified": UnifiedModel("unified", ALL, config=TINY),
+    "unified-no-user": UnifiedModel("unified-no-user", ALL, of="unified", hides_user=True),
+    "bm25": UnifiedModel("bm25", ("search",), "bm25"),
+}
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_films(tmp_path_factory.mktemp("bench") / "films")
+
+
+@pytest.fixture(scope="module")
+def trial(films: Path) -> UnifiedTrial:
+    return movielens_trial(films, np.eye(len(movielens_texts(films)), dtype=np.float32))
+
+
+def ids(films: Path, trial: UnifiedTrial, numbers: Any) -> list[int]:
+    catalogue = read_movielens(films).catalogue
+    return [int(catalogue[int(trial.sequences.numbers[n])].item_id) for n in numbers]
+
+
+def test_a_folder_is_known_by_its_files(films: Path, tmp_path: Path) -> None:
+    assert form_of(films) is MOVIELENS
+    assert form_of(write_world(tmp_path / "circles")) is SEQUENCES
+    assert form_of(tmp_path / "nothing") is SEQUENCES
+
+
+def test_home_is_asked_in_time(films: Path, trial: UnifiedTrial) -> None:
+    train, asked = trial.sequences.train, trial.tests["home"]
+    times = [query.time for query in asked.queries]
+    validated = [query.time for query in trial.validation["home"].queries]
+    assert train.events.timestamps.max() < min(validated) <= max(validated) < min(times)
+    log = read_movielens(films).events
+    assert len(train.events) == np.searchsorted(log.timestamps, min(validated))
+    assert asked.relevance is not None
+    assert len(set(asked.relevance.units)) == len({query.user_id for query in asked.queries})
+    for query in asked.queries:
+        assert (query.history.timestamps < query.time).all()
+        user = read_movielens(films).users.number(query.user_id)
+        mine = (log.users == user) & (log.timestamps < query.time)
+        expected = [int(read_movielens(films).catalogue[int(n)].item_id) for n in log.items[mine]]
+        assert ids(films, trial, query.history.item_nums) == expected
+        assert sorted(ids(films, trial, query.exclude)) == sorted(expected)
+
+
+def test_similar_asks_for_what_the_same_user_liked_next(films: Path, trial: UnifiedTrial) -> None:
+    asked, log = trial.tests["similar"], read_movielens(films).events
+    cut = min(query.time for query in trial.tests["home"].queries)
+    late = log.rows(log.liked & (log.timestamps >= cut))
+    catalogue = read_movielens(films).catalogue
+    expected = []
+    for user in np.unique(late.users).tolist():
+        own = [int(catalogue[int(item)].item_id) for item in late.items[late.users == user]]
+        expected += list(pairwise(own))
+    sources = [query.source_items for query in asked.queries]
+    found = zip(
+        ids(films, trial, np.concatenate(sources)), ids(films, trial, asked.items), strict=True
+    )
+    assert list(found) == expected
+    assert all(query.exclude.tolist() == query.source_items.tolist() for query in asked.queries)
+    assert not any(len(query.history) for query in asked.queries)
+
+
+def test_searches_ask_for_the_known_films_of_tags_and_requests(
+    films: Path, trial: UnifiedTrial
+) -> None:
+    tags, redial = trial.tests["search-tags"], trial.tests["search-redial"]
+    found: dict[str, list[int]] = {}
+    for query, film in zip(tags.queries, ids(films, trial, tags.items), strict=True):
+        found.setdefault(query.text, []).append(film)
+    assert found == {tag: [film for film in own if film < 999] for tag, own in TAGS.items()}
+    assert ids(films, trial, redial.items) == [1, 4, 2]
+    assert redial.relevance is not None
+    assert redial.relevance.requests.tolist() == [0, 0, 1]
+    assert redial.relevance.units.tolist() == [0, 0, 0]
+    facts = movielens_facts(films)["searches"]
+    assert facts["redial"] == {"queries": 3, "asked": 2, "units": 2, "named": 5, "matched": 3}
+    assert facts["tags"]["matched"] == 6
+
+
+def test_what_people_wrote_is_nowhere_in_training(films: Path, trial: UnifiedTrial) -> None:
+    queries = trial.sequences.train.queries
+    assert queries is not None
+    assert queries.items.max() < trial.sequences.train.num_items
+    texts = [*queries.texts, *read_movielens(films).catalogue.texts(FILM_FIELDS)]
+    assert not any("laughing" in text or "dusty" in text for text in texts)
+    places = {text: place for place, text in enumerate(movielens_texts(films))}
+    for text, vector in zip(queries.texts, queries.vectors, strict=True):
+        assert vector.argmax() == places[text]
+    for query in trial.tests["search-tags"].queries:
+        assert query.text_vector is not None
+        assert query.text_vector.argmax() == places[query.text]
+
+
+def test_a_row_per_task_and_set(films: Path, tmp_path: Path) -> None:
+    bench = UnifiedBench(films, tmp_path / "out.json", LINES, 1, encoder=HASHING)
+    document = run_unified(bench, TrainOptions(), executor=InThisProcess())
+    rows = document["rows"]
+    found = [(row["task"], row.get("set"), row["model"]) for row in rows]
+    both = [("search", "tags"), ("search", "redial")]
+    assert found == [
+        (*key, model)
+        for model, keys in (
+            ("unified", [("home", None), *both, ("similar", None)]),
+            ("unified-no-user", [("home", None), *both, ("similar", None)]),
+            ("bm25", both),
+        )
+        for key in keys
+    ]
+    assert document["protocol"]["items"] == NUM_FILMS
+    assert document["protocol"]["searches"]["redial"]["matched"] == 3
+    assert document["encoder"]["fields"] == list(FILM_FIELDS)
+    users = {(row["task"], row.get("set")): row["users"] for row in rows}
+    assert users["search", "tags"] == 3
+    assert users["search", "redial"] == 1
+    compared = {
+        (one["task"], one.get("set"), one["baseline"]) for one in document["summary"]["comparisons"]
+    }
+    assert ("search", "redial", "bm25") in compared
+    assert run_unified(bench, TrainOptions(), executor=InThisProcess(0)) == document
+
+
+def test_without_requests_beside_it_tags_are_asked_alone(films: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "films"
+    alone.mkdir()
+    for path in films.iterdir():
+        (alone / path.name).write_bytes(path.read_bytes())
+    assert list(search_sets(alone)) == ["tags"]
+    digest = MOVIELENS.digest(alone)
+    assert digest != MOVIELENS.digest(films)
+    (alone / "tag_queries.jsonl").write_text(json.dumps({"tag": "scary"}) + "\n")
+    with pytest.raises(DataError, match=r"tag_queries.jsonl:1 has no 'items'"):
+        search_sets(alone)
+    assert MOVIELENS.digest(alone) != digest

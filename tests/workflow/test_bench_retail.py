@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from bench_retail import BASKETS, NUM_CUSTOMERS, write_retail
+from bench_world import InThisProcess
+
+from serendip.content.text import TextEncoderConfig
+from serendip.errors import DataError
+from serendip.scale.options import TrainOptions
+from serendip.workflow.bench.forms import RETAIL_SHOP, form_of
+from serendip.workflow.bench.retail_trial import RETAIL, read_retail, retail_facts, retail_trial
+from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
+from serendip.workflow.bench.unified_trial import without_country
+
+HASHING = TextEncoderConfig(name="hashing")
+TINY = {"embedding_size": 8, "epochs": 2, "num_negatives": 8, "slots": 2}
+NO_WORDS = np.empty((0, 4), np.float32)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_retail(tmp_path_factory.mktemp("bench") / "shop")
+
+
+def test_only_sales_to_customers_are_events(shop: Path) -> None:
+    dataset = read_retail(shop)
+    assert len(dataset.events) == NUM_CUSTOMERS * BASKETS * 4 + 1
+    assert {len(item.item_id) for item in dataset.catalogue.items} == {5}
+    assert (np.diff(dataset.events.timestamps) >= 0).all()
+    # Most lines of the product have the usual name.
+    assert {item.title for item in dataset.catalogue.items} == {
+        f"THING {item.item_id}" for item in dataset.catalogue.items
+    }
+
+
+def test_a_customer_is_where_the_first_invoice_says(shop: Path) -> None:
+    dataset = read_retail(shop)
+    assert dataset.countries is not None
+    assert dataset.countries.names == ("France", "United Kingdom")
+    for user, place in zip(dataset.users.ids, dataset.countries.of_users, strict=True):
+        assert dataset.countries.names[place] == (
+            "France" if int(user) % 4 == 0 else "United Kingdom"
+        )
+    assert list(retail_facts(shop)["customers"]) == ["United Kingdom", "France"]
+
+
+def test_home_names_the_country_in_training_and_in_requests(shop: Path) -> None:
+    trial = retail_trial(shop, NO_WORDS)
+    train, home = trial.sequences.train, trial.tests["home"]
+    assert train.countries is not None
+    for user, place in zip(train.users.ids, train.countries.of_users, strict=True):
+        assert (train.countries.names[place] == "France") == (int(user) % 4 == 0)
+    for query in home.queries:
+        assert (query.country == "France") == (int(query.user_id) % 4 == 0)
+        assert (query.history.timestamps < query.time).all()
+    abroad, new = trial.tests["home-abroad"], trial.tests["home-newcomers"]
+    assert {query.country for query in abroad.queries} == {"France"}
+    assert 0 < len(new.queries) < len(home.queries)
+    assert not any(len(query.history) for query in new.queries)
+    hidden = without_country(home)
+    assert not any(query.country for query in hidden.queries)
+    assert hidden.items.tolist() == home.items.tolist()
+    assert hidden.relevance is home.relevance
+
+
+def test_the_effect_of_the_country_is_shown(shop: Path, tmp_path: Path) -> None:
+    assert form_of(shop) is RETAIL_SHOP
+    lines = {
+        name: replace(line, config={**TINY, "tasks": line.config["tasks"]} if line.config else {})
+        for name, line in RETAIL.items()
+    }
+    bench = UnifiedBench(shop, tmp_path / "out.json", lines, 1, encoder=HASHING)
+    document = run_unified(bench, TrainOptions(), executor=InThisProcess())
+    rows = {(row["model"], row["task"], row.get("set", "")): row for row in document["rows"]}
+    hidden = rows["unified-hidden-country", "home", ""]
+    assert 0 < hidden["changed@10"] <= hidden["requests"]
+    assert hidden["requests"] > rows["unified-hidden-country", "home", "abroad"]["requests"]
+    known, unknown = rows["unified", "home", ""], rows["unified-no-country", "home", ""]
+    assert known["params"] == unknown["params"] + 2 * 8
+    assert "changed@10" not in known
+    compared = {
+        (one["task"], one.get("set", ""), one["baseline"])
+        for one in document["summary"]["comparisons"]
+    }
+    for part in ("", "abroad", "newcomers"):
+        assert ("home", part, "unified-no-country") in compared
+    # Parts of home are no further tasks, and do not count twice.
+    whole = rows["unified", "home", ""]["N@10"] / rows["specialist", "home", ""]["N@10"] - 1
+    assert document["grouping"]["1"]["relative"]["home"] == pytest.approx(whole)
+
+
+def test_a_file_without_a_column_or_a_sale_is_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"InvoiceNo": ["1"]}), tmp_path / "online_retail.parquet")
+    with pytest.raises(DataError, match="no column 'StockCode'"):
+        read_retail(tmp_path)
