@@ -12,13 +12,17 @@ import pytest
 from small_shop import write_files
 
 from serendip.data.item import Item
+from serendip.engine.engine import Engine
 from serendip.engine.generation import Generation, rollback
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.errors import UnsupportedError
 from serendip.models.procrustes import mean_cosine
 from serendip.models.vector_space import LEAST_AGREEMENT
 from serendip.scale.options import TrainOptions
+from serendip.scale.progress import SilentProgress
 from serendip.scale.stages import StageClock
+from serendip.workflow.embeddings import embed
 from serendip.workflow.importing import import_files
 from serendip.workflow.spaces import retriever_of, space_of
 from serendip.workflow.training import train_workspace
@@ -110,3 +114,22 @@ def test_a_generation_without_a_space_is_followed_by_a_first_version(stand: Path
     (folder / "manifest.json").write_text(json.dumps({**manifest, "files": files}))
     told = train(stand).manifest["space"]
     assert (told["version"], told["reason"]) == (1, "there was no space before")
+
+
+def test_a_split_of_tasks_has_no_space_and_serves(stand: Path) -> None:
+    with (stand / "serendip.toml").open("a") as stream:
+        stream.write('\n[unified]\ngroups = [["home", "similar"], ["search"]]\n')
+    generation = train(stand)
+    assert generation.manifest["space"]["name"] == ""
+    assert "retrievers of their own" in generation.manifest["space"]["reason"]
+    with closing(Engine.open(stand)) as engine:
+        for surface in ("home", "search", "similar"):
+            items = ["i3"] if surface == "similar" else []
+            text = "horror" if surface == "search" else ""
+            answer = engine.recommend(surface, "u1", items, text=text)
+            assert answer.items
+            assert not answer.degraded
+    with pytest.raises(UnsupportedError, match="retrievers of their own"):
+        embed(stand, "items", None, SilentProgress())
+    set_retriever(stand, 'groups = [["home", "similar"], ["search"]]', "")
+    assert train(stand).manifest["space"]["version"] == 1

@@ -67,7 +67,9 @@ class Terminal:
         """Whether the space of vectors stays, and how near its items are to where they were."""
         agreed = [f"{value:.3f} ({part})" for part, value in told["agreement"].items()]
         near = f"; mean cosine of {told['items']:,} items {', '.join(agreed)}" if agreed else ""
-        if told["kept"]:
+        if not told["name"]:
+            self.say(f"  vectors: {told['reason']}")
+        elif told["kept"]:
             self.say(f"  vectors: space {told['name']} as in {told['aligned_to']}{near}")
         else:
             self.say(f"  vectors: space {told['name']} begins: {told['reason']}{near}")

@@ -79,8 +79,8 @@ def embed(
     target = out or workspace.embeddings / f"{kind}.parquet"
     texts = _texts(workspace, file) if kind == "queries" else []
     with closing(Engine.open(folder)) as engine:
-        space = space_of(workspace.generations / engine.generation)
         rows = _rows(engine, kind, texts)
+        space = space_of(workspace.generations / engine.generation)
         require_writable(target)
         facts = _facts(engine.generation, space)
         _write(target, ID_COLUMN[kind], rows, space, facts, progress)

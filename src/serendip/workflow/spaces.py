@@ -6,6 +6,7 @@ axes that the training chose.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,22 @@ from serendip.engine.generation import Generation, open_current
 from serendip.engine.state import EngineState
 from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
 from serendip.models.retriever import Retriever
+from serendip.models.retriever_groups import RetrieverGroups
 from serendip.models.vector_space import LEAST_AGREEMENT, Kept, VectorSpace
 
 SPACE_FOLDER = "space"
 MODEL = "retriever"
+SPLIT = "tasks have retrievers of their own, whose vectors share no space"
+
+_NO_SPACE: Mapping[str, Any] = {
+    "name": "",
+    "version": 0,
+    "kept": False,
+    "aligned_to": "",
+    "items": 0,
+    "agreement": {},
+    "least_agreement": LEAST_AGREEMENT,
+}
 
 
 def retriever_of(state: EngineState) -> Retriever:
@@ -26,6 +39,8 @@ def retriever_of(state: EngineState) -> Retriever:
         UnsupportedError: the state has none.
     """
     model = state.models.get(MODEL)
+    if isinstance(model, RetrieverGroups):
+        raise UnsupportedError(SPLIT, "Train with one group in `[unified]`.")
     if not isinstance(model, Retriever):
         raise UnsupportedError(
             f"there is no {MODEL} among the models {', '.join(state.models) or '(none)'}.",
@@ -43,7 +58,7 @@ def space_of(generation: Path) -> VectorSpace:
     return VectorSpace.open(generation / SPACE_FOLDER)
 
 
-def next_space(generations: Path, state: EngineState) -> tuple[VectorSpace, dict[str, Any]]:
+def next_space(generations: Path, state: EngineState) -> tuple[VectorSpace | None, dict[str, Any]]:
     """The space of a fitted state that is about to be published, and what its manifest tells.
 
     Args:
@@ -54,7 +69,10 @@ def next_space(generations: Path, state: EngineState) -> tuple[VectorSpace, dict
         the space; and its ``name``, ``version``, whether it is ``kept``, which generation it began
         with (``aligned_to``; empty = this one), how many ``items`` were compared, their
         ``agreement`` by part with ``least_agreement``, and the ``reason`` where it is not kept.
+        None and a reason where tasks have retrievers of their own.
     """
+    if isinstance(state.models.get(MODEL), RetrieverGroups):
+        return None, {**_NO_SPACE, "reason": SPLIT}
     retriever = retriever_of(state)
     ids, vectors = state.catalogue.vocabulary.ids, retriever.vectors_of
     before = _space_before(generations)

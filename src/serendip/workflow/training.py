@@ -105,9 +105,10 @@ def train_workspace(
             return publish(workspace.generations, partial(_save, state, space), facts)
 
 
-def _save(state: EngineState, space: VectorSpace, folder: Path) -> None:
+def _save(state: EngineState, space: VectorSpace | None, folder: Path) -> None:
     state.save(folder)
-    space.save(folder / SPACE_FOLDER)
+    if space is not None:
+        space.save(folder / SPACE_FOLDER)
 
 
 def _kept_ids(

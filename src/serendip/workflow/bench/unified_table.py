@@ -1,9 +1,8 @@
 """What ``serendip bench unified`` measures: one model for all tasks, and what it is compared with.
 
-A specialist is the same network with the same budget that learns one task alone: as many requests
-per row as the unified model has for all of them, or for home, which has one request per event and
-cannot have more, twice the passes. Pairs learn two tasks, with that budget, too: together with the
-others they tell what tasks do to one another, and which split into models is the best.
+A specialist is the same network that learns one task alone, with the budget of the unified model
+(``group_config``). Pairs learn two tasks, with that budget, too: together with the others they tell
+what tasks do to one another, and which split into models is the best.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from serendip.errors import ConfigError
+from serendip.models.retriever_config import RetrieverConfig, Task
+from serendip.models.retriever_groups_config import group_config
 from serendip.workflow.bench.table import RETRIEVER
 from serendip.workflow.bench.word_scores import WordScorer
 
@@ -52,33 +53,23 @@ class UnifiedModel:
 
 
 _ALL = ("home", "search", "similar")
-_SLOTS = 4
-_UNIFIED = {**RETRIEVER, "slots": _SLOTS, "blind_share": 0.1}
+_UNIFIED: dict[str, Any] = {**RETRIEVER, "slots": 4, "blind_share": 0.1}
+
+
+def _learner(model: str, *tasks: Task) -> UnifiedModel:
+    """A retriever of some of the tasks; ``group_config`` says with what budget."""
+    config = group_config(RetrieverConfig(**_UNIFIED), tasks)
+    return UnifiedModel(model, tasks, config=config.model_dump())
+
 
 UNIFIED: dict[str, UnifiedModel] = {
     "unified": UnifiedModel("unified", _ALL, config=_UNIFIED),
-    "specialist-home": UnifiedModel(
-        "specialist",
-        ("home",),
-        config={**_UNIFIED, "tasks": ("home",), "epochs": 2 * RETRIEVER["epochs"]},
-    ),
-    "specialist-search": UnifiedModel(
-        "specialist", ("search",), config={**_UNIFIED, "tasks": ("search",), "slots": 2 * _SLOTS}
-    ),
-    "specialist-similar": UnifiedModel(
-        "specialist", ("similar",), config={**_UNIFIED, "tasks": ("similar",), "slots": 4 * _SLOTS}
-    ),
-    "pair-home-search": UnifiedModel(
-        "pair", ("home", "search"), config={**_UNIFIED, "tasks": ("home", "search"), "slots": 6}
-    ),
-    "pair-home-similar": UnifiedModel(
-        "pair", ("home", "similar"), config={**_UNIFIED, "tasks": ("home", "similar"), "slots": 12}
-    ),
-    "pair-search-similar": UnifiedModel(
-        "pair",
-        ("search", "similar"),
-        config={**_UNIFIED, "tasks": ("search", "similar"), "slots": 6},
-    ),
+    "specialist-home": _learner("specialist", "home"),
+    "specialist-search": _learner("specialist", "search"),
+    "specialist-similar": _learner("specialist", "similar"),
+    "pair-home-search": _learner("pair", "home", "search"),
+    "pair-home-similar": _learner("pair", "home", "similar"),
+    "pair-search-similar": _learner("pair", "search", "similar"),
     "unified-no-user": UnifiedModel("unified-no-user", _ALL, of="unified", hides_user=True),
     "unified-no-imputation": UnifiedModel(
         "unified-no-imputation", _ALL, config={**_UNIFIED, "imputation": ()}
