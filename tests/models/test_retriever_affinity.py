@@ -54,6 +54,19 @@ def weights(context: float, words: float) -> np.ndarray:
     return np.tile(np.array([context, words], np.float32), (3, 1))
 
 
+def test_words_are_compared_with_content_as_it_is() -> None:
+    aligned, plain = unit_vectors(np.random.default_rng(1), 8).reshape(2, 4, 16)
+    affinity = ContentAffinity(projection(), np.hstack([aligned, plain]), weights(3.0, 2.0))
+    both = Query(text_vector=plain[0], history=History.of_items(np.asarray([1])))
+    found = affinity.of_queries([both, Query()])
+    expected = [np.concatenate([3 * aligned[1], 2 * plain[0]]), np.zeros(32)]
+    np.testing.assert_allclose(found, np.stack(expected), rtol=1e-5, atol=1e-6)
+    new = unit_vectors(np.random.default_rng(2), 1)
+    row = np.concatenate([projection().encode(new), new], axis=1)
+    np.testing.assert_array_equal(affinity.extended(new).vectors[4:], row)
+    np.testing.assert_array_equal(affinity.changed(np.asarray([2]), new).vectors[2:3], row)
+
+
 def test_a_request_is_its_weighed_context_and_words() -> None:
     vectors = unit_vectors(np.random.default_rng(1), 4)
     affinity = ContentAffinity(projection(), vectors, weights(3.0, 2.0))
@@ -87,8 +100,8 @@ def test_every_task_has_weights_of_its_own() -> None:
 def test_training_sees_what_serving_sees(task: str) -> None:
     dataset = small_world()
     assert dataset.queries is not None
-    vectors = unit_vectors(np.random.default_rng(1), dataset.num_items)
-    words = projection().encode(dataset.queries.vectors)
+    both = unit_vectors(np.random.default_rng(1), 2 * dataset.num_items)
+    aligned, plain = both.reshape(2, dataset.num_items, 16)
     log = PackedLog(dataset.events, np.ones(len(dataset.events), np.bool_))
     rows = cut_rows(log, 10, np.zeros(len(log.starts), np.int64))
     batch = BatchMaker(log, dataset.queries, SMALL).asked_batch(rows, TASKS[task])
@@ -106,9 +119,10 @@ def test_training_sees_what_serving_sees(task: str) -> None:
             )
         )
         assert (query >= 0) == (task == "search")
-    affinity = ContentAffinity(projection(), vectors, weights(1.0, 3.0))
-    served = affinity.of_queries(shown) @ vectors.T
-    seen = context_cosines(batch, vectors) + 3 * words_cosines(batch, words, vectors)
+    affinity = ContentAffinity(projection(), np.hstack([aligned, plain]), weights(1.0, 3.0))
+    served = affinity.of_queries(shown) @ affinity.vectors.T
+    words = dataset.queries.vectors
+    seen = context_cosines(batch, aligned) + 3 * words_cosines(batch, words, plain)
     np.testing.assert_allclose(seen, served, rtol=0, atol=1e-4)
 
 
@@ -155,9 +169,15 @@ def test_its_vectors_give_its_scores(trained: Retriever) -> None:
     queries = queries_of(small_world())
     product = trained.encode_queries(queries) @ trained.item_vectors.T
     np.testing.assert_allclose(product, trained.score_all(queries), rtol=0, atol=1e-4)
-    assert trained.item_vectors.shape == (30, 8 + 16 + 1)
-    assert list(trained.parts.items()) == [("network", 8), ("content", 16), ("bonus", 1)]
-    assert trained.encode_queries([]).shape == (0, 8 + 16 + 1)
+    assert trained.item_vectors.shape == (30, 8 + 2 * 16 + 1)
+    assert list(trained.parts.items()) == [("network", 8), ("content", 2 * 16), ("bonus", 1)]
+    assert trained.encode_queries([]).shape == (0, 8 + 2 * 16 + 1)
+
+
+def test_without_words_to_learn_there_is_no_plain_content() -> None:
+    world = replace(small_world(), queries=None).with_alignment(projection())
+    model = Retriever(SMALL).train(world, TrainOptions(seed=5))
+    assert model.item_vectors.shape == (30, 8 + 16 + 1)
 
 
 def test_it_is_stored_and_new_items_are_aligned(trained: Retriever, tmp_path: Path) -> None:
@@ -165,8 +185,9 @@ def test_it_is_stored_and_new_items_are_aligned(trained: Retriever, tmp_path: Pa
     trained.save(tmp_path)
     extended = Retriever.open(tmp_path).with_items(features)
     np.testing.assert_allclose(
-        extended.item_vectors[-3:, 8:-1], projection().encode(features.content), atol=1e-6
+        extended.item_vectors[-3:, 8:24], projection().encode(features.content), atol=1e-6
     )
+    np.testing.assert_array_equal(extended.item_vectors[-3:, 24:-1], features.content)
 
 
 def test_ids_are_lent_by_those_who_are_near_where_behaviour_puts_them() -> None:

@@ -48,7 +48,8 @@ def retriever_of(state: EngineState) -> Retriever:
 
 
 def aligned(state: EngineState) -> FloatArray:
-    return retriever_of(state).item_vectors[:, SIZE:-1]
+    vectors = retriever_of(state).item_vectors[:, SIZE:-1]
+    return vectors[:, : vectors.shape[1] // 2]  # Plain content stands behind it.
 
 
 def moved(state: EngineState, dataset: Dataset) -> FloatArray:

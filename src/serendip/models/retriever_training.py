@@ -207,19 +207,20 @@ class RetrieverTraining:
         return to_onnx(self.module.encoder, example, inputs, ("encoded",), axes)
 
     def affinity(self) -> ContentAffinity | None:
-        """Aligned content, weighed by the asked events; see ``weigh``.
+        """Content, aligned and plain, weighed by the asked events; see ``weigh``.
 
         To be asked before the held-back events are learned: a network that knows them by heart
         foretells them without the help of content.
         """
         if self.alignment is None:
             return None
-        vectors = self.alignment.encode(self.module.tower.content.numpy())
-        words = self.alignment.encode(self.module.query_vectors.numpy())
+        content, words = self.module.tower.content.numpy(), self.module.query_vectors.numpy()
+        aligned = self.alignment.encode(content)
         weights = np.zeros((NUM_TASKS, 2), np.float32)
         for task in map(TASKS.__getitem__, self.asked.tasks):
             typed = words if task == SEARCH else words[:0]
-            weights[task] = weigh(partial(self._asked, task), vectors, typed)
+            weights[task] = weigh(partial(self._asked, task), aligned, content, typed)
+        vectors = np.concatenate([aligned, content], 1) if len(words) else aligned
         return ContentAffinity(self.alignment, vectors, weights)
 
     def quality(self, affinity: ContentAffinity | None) -> QualityVector | None:
@@ -231,7 +232,8 @@ class RetrieverTraining:
         for one in self._asked(HOME):
             scores = one.scores
             if affinity is not None:
-                cosines = context_cosines(one.batch, affinity.vectors)
+                aligned = affinity.vectors[:, : len(affinity.projection.down)]
+                cosines = context_cosines(one.batch, aligned)
                 scores = scores + affinity.weights[HOME, 0] * cosines
             scores[one.excluded] = -np.inf
             held.append(Held(scores, one.targets.numpy()))

@@ -1,4 +1,4 @@
-"""How much aligned content counts beside the network, per task: weighed on events it has not seen.
+"""How much content counts beside the network, per task: weighed on events it has not seen.
 
 For every task the largest weight that foretells the asked events about as well as the best one:
 what content says also holds for items that nobody has chosen yet, which the asked events hardly
@@ -9,7 +9,7 @@ Shapes: R requests with a target, N items, C content size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,8 @@ from serendip.models.retriever_context import SIMILAR
 from serendip.models.stopping_gain import ndcg_of_wanted
 
 _ABOUT_AS_WELL = 0.995
-_WEIGHTS = (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0)
+_CONTEXT_WEIGHTS = (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0)
+_WORD_WEIGHTS = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,24 +61,31 @@ class Asked:
 
 
 def weigh(
-    asked: Callable[[], Iterable[Asked]], vectors: FloatArray, words: FloatArray
+    asked: Callable[[], Iterable[Asked]],
+    aligned: FloatArray,
+    content: FloatArray,
+    words: FloatArray,
 ) -> FloatArray:
     """Weights (2,) of the context's cosine and of the words' cosine for one task.
 
     Args:
         asked: its requests, the same ones at every call.
-        vectors: (N, C) aligned unit vectors of the items.
-        words: (Q, C) aligned unit vectors of the written queries; Q = 0 where the task has none.
+        aligned: (N, C) aligned unit vectors of the items, for the context.
+        content: (N, C) unit vectors of the items as they were encoded, for words.
+        words: (Q, C) unit vectors of the written queries; Q = 0 where the task has none.
     """
     text = 0.0
     if len(words):
-        text = _largest(asked, lambda batch: (words_cosines(batch, words, vectors), 0.0))
+        text = _largest(
+            asked, lambda batch: (words_cosines(batch, words, content), 0.0), _WORD_WEIGHTS
+        )
     context = _largest(
         asked,
         lambda batch: (
-            context_cosines(batch, vectors),
-            text * words_cosines(batch, words, vectors) if text else 0.0,
+            context_cosines(batch, aligned),
+            text * words_cosines(batch, words, content) if text else 0.0,
         ),
+        _CONTEXT_WEIGHTS,
     )
     return np.array([context, text], np.float32)
 
@@ -85,9 +93,10 @@ def weigh(
 def _largest(
     asked: Callable[[], Iterable[Asked]],
     cosines: Callable[[Batch], tuple[FloatArray, FloatArray | float]],
+    weights: Sequence[float],
 ) -> float:
     """The largest weight of the first cosines, beside what else is added, that is good enough."""
-    gains = dict.fromkeys(_WEIGHTS, 0.0)
+    gains = dict.fromkeys(weights, 0.0)
     for one in asked():
         weighed, others = cosines(one.batch)
         for weight in gains:
