@@ -70,16 +70,22 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return fitted(tmp_path_factory.mktemp("engine") / "circles", sequences())
 
 
+def steps(asked: Asked) -> list[tuple[int, int]]:
+    """The last item and what came next, of each request."""
+    last = [(*query.history.item_nums, *query.source_items)[-1] for query in asked.queries]
+    return [(int(item), int(wanted)) for item, wanted in zip(last, asked.items, strict=True)]
+
+
 def test_what_judges_one_task_is_learned_in_none(world: World) -> None:
     learned, judged = held_out(world.trial.validation, seed=0)
     assert set(learned) == set(judged) == set(TASKS)
-    items = [
-        {item for asked in part.values() for item in asked.items} for part in (learned, judged)
-    ]
-    assert not items[0] & items[1]
-    assert len(items[1]) == -(-len(items[0] | items[1]) // 10)
+    taught, judges = (
+        {step for asked in part.values() for step in steps(asked)} for part in (learned, judged)
+    )
+    assert not taught & judges
+    assert len(judges) == -(-len(taught | judges) // 10)
     for task, asked in world.trial.validation.items():
-        assert len(learned[task].items) + len(judged[task].items) == len(asked.items)
+        assert sorted(steps(learned[task]) + steps(judged[task])) == sorted(steps(asked))
 
 
 def test_rows_are_what_came_next_and_some_other_candidates_as_they_are_served(

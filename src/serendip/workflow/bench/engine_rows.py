@@ -9,6 +9,7 @@ Shapes: B requests, R rows (request, candidate), F features.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
@@ -28,9 +29,9 @@ from serendip.models.ranker import RankerRows
 from serendip.scale.stages import StageClock
 from serendip.workflow.bench.trial import Asked
 
-LEARNED, NEGATIVES, HELD_OUT = 20_000, 40, 0.1
+LEARNED, NEGATIVES, HELD_OUT = 20_000, 100, 0.1
 """Requests of a task that are learned from, at most; candidates without a label that are kept of
-each; share of the wanted items whose requests judge the ranker and are not learned from."""
+each; share of the steps whose requests judge the ranker and are not learned from."""
 
 _AT_ONCE = 128
 CANDIDATES = "candidates"
@@ -45,20 +46,33 @@ def held_out(
 ) -> tuple[dict[str, Asked], dict[str, Asked]]:
     """Requests to learn from, and others that judge.
 
-    They are told apart by what is wanted, so that what one task is judged by is learned in none.
+    They are told apart by the last item and the one that came next: requests of several tasks for
+    the same step of a user stay together. Not by what came next alone: to learn that an item is
+    never right where it is only another candidate would spoil what it is judged by.
     """
-    wanted = np.unique(np.concatenate([asked.items for asked in validation.values()]))
+    steps = {task: _steps(asked) for task, asked in validation.items()}
+    known = np.unique(np.concatenate(list(steps.values())))
     rng = np.random.default_rng(seed)
-    judging = rng.choice(wanted, -int(-HELD_OUT * len(wanted) // 1), replace=False)
+    judging = rng.choice(known, math.ceil(HELD_OUT * len(known)), replace=False)
     learned, judged = {}, {}
     for task, asked in validation.items():
-        judges = np.isin(asked.items, judging)
+        judges = np.isin(steps[task], judging)
         judged[task] = asked.where(judges)
         rest = np.flatnonzero(~judges)
         kept = np.zeros(len(judges), np.bool_)
         kept[rng.choice(rest, min(LEARNED, len(rest)), replace=False)] = True
         learned[task] = asked.where(kept)
     return learned, judged
+
+
+def _steps(asked: Asked) -> NDArray[np.int64]:
+    """(T,) one number for the last item (the source, where there is one) and what came next."""
+    before = [
+        (query.source_items if len(query.source_items) else query.history.item_nums)[-1:]
+        for query in asked.queries
+    ]
+    last = np.array([item[0] if len(item) else -1 for item in before], np.int64)
+    return (last + 1) << 32 | asked.items.astype(np.int64)
 
 
 def learning_rows(

@@ -56,7 +56,7 @@ def make_rows(task: UnifiedTask) -> list[dict[str, Any]]:
 
 def rankers_facts() -> list[Any]:
     """What decides the rows of the engine beside the retriever, for digests."""
-    sampled = {"learned": LEARNED, "negatives": NEGATIVES, "held_out": HELD_OUT}
+    sampled = {"learned": LEARNED, "negatives": NEGATIVES, "held_out_steps": HELD_OUT}
     return [engine_facts(), FEATURES, sampled, trees_facts()]
 
 
