@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 for folder in ("", "models", "content", "data", "search", "serve", "evaluate"):
     sys.path.append(str(Path(__file__).parent / folder))
 
+import stand as stand_world  # noqa: E402
 from small_shop import write_files  # noqa: E402
 
 from serendip.engine.engine import Engine  # noqa: E402
@@ -32,11 +34,25 @@ def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def trained_stand(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained stand; tests that write copy it first."""
+    folder = tmp_path_factory.mktemp("stand")
+    write_files(folder, num_users=stand_world.NUM_USERS)
+    import_files(Workspace.open(folder))
+    stand_world.train(folder)
+    return folder
+
+
+@pytest.fixture
+def stand(trained_stand: Path, tmp_path: Path) -> Path:
+    """A copy of the trained stand that a test may change."""
+    return Path(shutil.copytree(trained_stand, tmp_path / "stand"))
+
+
 @pytest.fixture
 def shop(trained_folder: Path, tmp_path: Path) -> Path:
     """A copy of the trained workspace that a test may change."""
-    import shutil
-
     return Path(shutil.copytree(trained_folder, tmp_path / "shop"))
 
 

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_shop import write_files
+from stand import NEW, train
 
 from serendip.data.item import Item
-from serendip.engine.generation import Generation
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
 from serendip.workflow.id_versions import require_current
-from serendip.workflow.importing import import_files
 from serendip.workflow.semantic_ids import build_ids, codes_of
-from serendip.workflow.training import train_workspace
-
-NEW = Item("new", "The horror tale number 1", "", {"genre": "horror"})
-
-
-def train(shop: Path, seed: int = 0) -> Generation:
-    return train_workspace(Workspace.open(shop), TrainOptions(seed=seed), StageClock())
-
-
-@pytest.fixture(scope="module")
-def trained_stand(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained workspace of all items and too few events for a ranker, which trains all twice."""
-    folder = tmp_path_factory.mktemp("stand")
-    write_files(folder, num_users=12)
-    import_files(Workspace.open(folder))
-    train(folder)
-    return folder
-
-
-@pytest.fixture
-def stand(trained_stand: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained_stand, tmp_path / "stand"))
 
 
 def put(shop: Path, item: Item) -> None:

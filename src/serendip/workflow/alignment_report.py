@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from itertools import combinations
 from typing import Any
@@ -14,7 +13,6 @@ import numpy as np
 
 from serendip import __version__
 from serendip.data.durable import write_durably
-from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.evaluate.alignment import TaskRanks, alignment_figures
@@ -31,7 +29,7 @@ from serendip.workflow.alignment_judging import (
     GroupTask,
     judge_group,
 )
-from serendip.workflow.evaluation import MIN_EVENTS, EncodeTask, encode_once
+from serendip.workflow.evaluation import EncodeTask, encode_once, judged_dataset
 
 REPORT_JSON, REPORT_HTML = "alignment.json", "alignment.html"
 SEEDS = 3
@@ -59,13 +57,7 @@ def align_workspace(
     Raises:
         DataError: there are too few interactions, or none that a task could be asked about.
     """
-    with closing(workspace.open_store()) as store:
-        dataset = take_snapshot(store, workspace.settings.actions)
-    if len(dataset.events) < MIN_EVENTS:
-        raise DataError(
-            f"{len(dataset.events)} interactions are too few for a report.",
-            f"Collect at least {MIN_EVENTS}.",
-        )
+    judged_dataset(workspace)
     executor, folder = executor or LocalExecutor(), os.fspath(workspace.folder)
     with clock.stage("content vectors and codes"):
         # Once and first, so that every process finds the vectors in the cache.

@@ -75,13 +75,7 @@ def evaluate_workspace(
     Raises:
         DataError: there are too few interactions to judge anything.
     """
-    with closing(workspace.open_store()) as store:
-        dataset = take_snapshot(store, workspace.settings.actions)
-    if len(dataset.events) < MIN_EVENTS:
-        raise DataError(
-            f"{len(dataset.events)} interactions are too few for a report.",
-            f"Collect at least {MIN_EVENTS}; `serendip train` works without a report.",
-        )
+    dataset = judged_dataset(workspace)
     executor = executor or LocalExecutor()
     with clock.stage("content vectors and codes"):
         task = EncodeTask(os.fspath(workspace.folder), options)
@@ -109,6 +103,22 @@ def evaluate_workspace(
         _write_whole(write_json, report, workspace.reports / REPORT_JSON)
         _write_whole(write_page, report, workspace.reports / REPORT_HTML)
     return report
+
+
+def judged_dataset(workspace: Workspace) -> Dataset:
+    """What a report is about.
+
+    Raises:
+        DataError: there are too few interactions to judge anything.
+    """
+    with closing(workspace.open_store()) as store:
+        dataset = take_snapshot(store, workspace.settings.actions)
+    if len(dataset.events) < MIN_EVENTS:
+        raise DataError(
+            f"{len(dataset.events)} interactions are too few for a report.",
+            f"Collect at least {MIN_EVENTS}; `serendip train` works without a report.",
+        )
+    return dataset
 
 
 @dataclass(frozen=True, slots=True)

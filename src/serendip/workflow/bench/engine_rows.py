@@ -29,7 +29,7 @@ from serendip.models.ranker import RankerRows
 from serendip.scale.stages import StageClock
 from serendip.workflow.bench.trial import Asked
 
-LEARNED, NEGATIVES, HELD_OUT = 20_000, 100, 0.1
+LEARNED, NEGATIVES, HELD_OUT = 20_000, 40, 0.1
 """Requests of a task that are learned from, at most; candidates without a label that are kept of
 each; share of the steps whose requests judge the ranker and are not learned from."""
 

@@ -1,0 +1,20 @@
+"""A stand is a small shop with too few events for a ranker, which would train all models twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serendip.data.item import Item
+from serendip.engine.generation import Generation
+from serendip.engine.workspace import Workspace
+from serendip.scale.options import TrainOptions
+from serendip.scale.stages import StageClock
+from serendip.workflow.training import train_workspace
+
+NUM_USERS = 12
+NEW = Item("new", "The horror tale number 1", "", {"genre": "horror"})
+
+
+def train(shop: Path, seed: int = 0) -> Generation:
+    """Train and publish."""
+    return train_workspace(Workspace.open(shop), TrainOptions(seed=seed), StageClock())
