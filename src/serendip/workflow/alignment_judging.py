@@ -15,9 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.content.cache import VectorCache
-from serendip.content.modalities import open_media
-from serendip.content.text import open_encoder
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.item import Catalogue
@@ -103,9 +100,7 @@ def judge_group(task: GroupTask) -> GroupAnswers:
         dataset = take_snapshot(store, settings.actions)
     split = temporal(dataset, TRAINED_SHARE)
     with tempfile.TemporaryDirectory() as scratch:
-        media = open_media(settings.content, workspace.folder, workspace.cache)
-        encoder, cache = open_encoder(settings.content), VectorCache(workspace.cache)
-        fitter = Fitter(settings, encoder, cache, Path(scratch), StageClock(), media)
+        fitter = Fitter.of(workspace, Path(scratch), StageClock())
         prepared = fitter.prepare(split.train, TrainOptions())
         asked = requests_of(split, fitter, prepared, asked_from(dataset))
     config = group_config(settings.models.retriever, task.group)

@@ -24,8 +24,10 @@ from serendip.content.features import (
 )
 from serendip.content.fusion import Fusion
 from serendip.content.media import Media
+from serendip.content.modalities import open_media
 from serendip.content.names import name_prefixes
 from serendip.content.query_examples import write_examples
+from serendip.content.text import open_encoder
 from serendip.data.alignment import AlignedProjection, cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, ItemFeatures, QueryExamples
@@ -35,6 +37,7 @@ from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split, temporal
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
 from serendip.models.base import Recommender
 from serendip.models.ranker import Ranker
 from serendip.scale.options import TrainOptions
@@ -98,6 +101,21 @@ class Fitter:
     media: Mapping[str, Media] = field(default_factory=dict)
     version: IdVersion | None = None
     earlier: EarlierCodes | None = None
+
+    @classmethod
+    def of(
+        cls, workspace: Workspace, scratch: Path, clock: StageClock, device: str = "cpu"
+    ) -> Fitter:
+        """With the settings, encoders and vector cache of a workspace; codebooks are fitted."""
+        content = workspace.settings.content
+        return cls(
+            workspace.settings,
+            open_encoder(content, device),
+            VectorCache(workspace.cache),
+            scratch,
+            clock,
+            open_media(content, workspace.folder, workspace.cache, device),
+        )
 
     def fit(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
         """Fit everything; ``name`` is a folder below ``scratch`` for the word index."""

@@ -15,9 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from serendip.content.cache import VectorCache
-from serendip.content.modalities import open_media
-from serendip.content.text import open_encoder
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.query import Query
@@ -85,15 +82,12 @@ def judge(task: JudgeTask) -> JudgedSplit:
     split = _split_of(task, workspace)
     with tempfile.TemporaryDirectory() as scratch:
         settings = workspace.settings
-        cache = VectorCache(workspace.cache)
-        encoder = open_encoder(settings.content)
-        media = open_media(settings.content, workspace.folder, workspace.cache)
-        fitter = Fitter(settings, encoder, cache, Path(scratch), StageClock(), media)
+        fitter = Fitter.of(workspace, Path(scratch), StageClock())
         with clock.stage(f"fit {split.name}"):
             past = fitter.fit(split.train, "past", TrainOptions(seed=task.seed))
             state = fitter.with_new_items(past, split)
             seconds = train_seconds(fitter.clock)
-            del fitter, encoder, media, cache  # answers need neither weights nor the cache
+            del fitter  # answers need neither weights nor the cache
         with clock.stage(f"answer {split.name}"):
             lists = answers(split.targets.queries(), state, settings)
     counts = np.zeros(state.num_items, np.int32)

@@ -6,16 +6,13 @@ import hashlib
 import json
 import tempfile
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 
 import serendip
 from serendip import __version__
-from serendip.content.cache import VectorCache
-from serendip.content.modalities import open_media
 from serendip.content.semantic_ids import quality
-from serendip.content.text import open_encoder
 from serendip.data.dataset import Dataset
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.generation import Generation, publish
@@ -57,18 +54,12 @@ def train_workspace(
         dataset = take_snapshot(store, workspace.settings.actions)
     if dataset.num_items == 0:
         raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
-    content = workspace.settings.content
     version, earlier = _kept_ids(workspace, options)
     with tempfile.TemporaryDirectory() as scratch:
-        fitter = Fitter(
-            workspace.settings,
-            open_encoder(content, options.device),
-            VectorCache(workspace.cache),
-            Path(scratch),
-            clock,
-            open_media(content, workspace.folder, workspace.cache, options.device),
-            version,
-            earlier,
+        fitter = replace(
+            Fitter.of(workspace, Path(scratch), clock, options.device),
+            version=version,
+            earlier=earlier,
         )
         state = fitter.fit(dataset, "all", options)
         made_from = fingerprint(workspace, options.seed)
