@@ -1,6 +1,6 @@
-"""Retrieval from many vectors: recall, CPU time and filters of ``VectorIndex``, one thread.
+"""Retrieval from many vectors: recall, CPU time and filters of ``ApproximateIndex``, one thread.
 
-python benchmarks/vector_index.py [--items 1000000] [--size 64] [--queries 500] [--json]
+python benchmarks/approximate_index.py [--items 1000000] [--size 64] [--queries 500] [--json]
 
 Vectors like trained ones: a mixture of 3,000 tastes that are themselves near one another, with a
 spectrum that falls, at a length of sqrt(D). Queries are means of a few items with noise. CPU time
@@ -21,7 +21,7 @@ from serendip.scale.threads import limit_threads
 limit_threads()
 
 from serendip.data.arrays import FloatArray  # noqa: E402
-from serendip.models.vector_index import PreparedFilter, VectorIndex  # noqa: E402
+from serendip.models.approximate_index import ApproximateIndex, PreparedFilter  # noqa: E402
 
 K = 100
 SHARES = (0.5, 0.1, 0.02, 0.001)
@@ -53,7 +53,7 @@ def _scaled(vectors: FloatArray) -> FloatArray:
 
 
 def measured(
-    index: VectorIndex, queries: FloatArray, allowed: PreparedFilter | None
+    index: ApproximateIndex, queries: FloatArray, allowed: PreparedFilter | None
 ) -> dict[str, Any]:
     """Recall of the true first 100, CPU ms per query, and how many of 100 came back."""
     numbers = np.arange(len(index)) if allowed is None else allowed.numbers
@@ -87,7 +87,7 @@ def main() -> None:
     items = like_trained(asked.items, asked.size)
     begin = time.process_time()
     # Built with some requests, judged on others.
-    index = VectorIndex.build(items, like_asked(items, 200, seed=2))
+    index = ApproximateIndex.build(items, like_asked(items, 200, seed=2))
     build = time.process_time() - begin
     queries, rng = like_asked(items, asked.queries), np.random.default_rng(3)
     rows = {"all": measured(index, queries, None)}

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from serendip.data.arrays import FloatArray
 from serendip.errors import ArtefactError, DataError
-from serendip.models.vector_index import VectorIndex, VectorIndexConfig
+from serendip.models.approximate_index import ApproximateIndex, ApproximateIndexConfig
 
-EXACT = VectorIndexConfig(exact_up_to=10_000)
-LISTS = VectorIndexConfig(exact_up_to=100, recall=0.95, k=10)
+EXACT = ApproximateIndexConfig(exact_up_to=10_000)
+LISTS = ApproximateIndexConfig(exact_up_to=100, recall=0.95, k=10)
 
 
 def clustered(count: int, size: int = 8, seed: int = 0) -> FloatArray:
@@ -26,8 +26,8 @@ ITEMS, QUERIES = clustered(3_000), clustered(60, seed=1)
 
 
 @pytest.fixture(scope="module")
-def lists() -> VectorIndex:
-    return VectorIndex.build(ITEMS, QUERIES[:30], LISTS)
+def lists() -> ApproximateIndex:
+    return ApproximateIndex.build(ITEMS, QUERIES[:30], LISTS)
 
 
 def true_best(query: FloatArray, k: int, allowed: np.ndarray) -> list[int]:
@@ -39,14 +39,14 @@ def true_best(query: FloatArray, k: int, allowed: np.ndarray) -> list[int]:
 @settings(max_examples=30)
 @given(st.integers(1, 50), st.floats(0, 1), st.integers(0, 99))
 def test_a_small_catalogue_is_searched_exactly(k: int, share: float, seed: int) -> None:
-    index = VectorIndex.build(ITEMS, QUERIES, EXACT)
+    index = ApproximateIndex.build(ITEMS, QUERIES, EXACT)
     allowed = np.random.default_rng(seed).random(len(ITEMS)) < share
     (found,) = index.search(QUERIES[:1], k, index.prepare(allowed))
     assert found.item_nums.tolist() == true_best(QUERIES[0], k, allowed)
     np.testing.assert_allclose(found.scores, ITEMS[found.item_nums] @ QUERIES[0], rtol=1e-5)
 
 
-def test_enough_lists_are_read_for_the_recall(lists: VectorIndex) -> None:
+def test_enough_lists_are_read_for_the_recall(lists: ApproximateIndex) -> None:
     everything = np.ones(len(ITEMS), np.bool_)
     found = lists.search(QUERIES[30:], 10)
     hits = [
@@ -57,14 +57,14 @@ def test_enough_lists_are_read_for_the_recall(lists: VectorIndex) -> None:
     assert 1 <= lists.num_probes < lists._lists.nlist
 
 
-def test_scores_are_dot_products_and_fall(lists: VectorIndex) -> None:
+def test_scores_are_dot_products_and_fall(lists: ApproximateIndex) -> None:
     for query, answer in zip(QUERIES, lists.search(QUERIES, 10), strict=True):
         np.testing.assert_allclose(answer.scores, ITEMS[answer.item_nums] @ query, rtol=1e-4)
         assert (np.diff(answer.scores) <= 0).all()
 
 
 @pytest.mark.parametrize("share", [0.5, 0.2, 0.02, 0.001])
-def test_a_filter_never_costs_results(lists: VectorIndex, share: float) -> None:
+def test_a_filter_never_costs_results(lists: ApproximateIndex, share: float) -> None:
     allowed = np.random.default_rng(5).random(len(ITEMS)) < share
     hits = 0
     for query, answer in zip(
@@ -76,29 +76,29 @@ def test_a_filter_never_costs_results(lists: VectorIndex, share: float) -> None:
     assert hits >= 0.95 * len(QUERIES) * min(10, allowed.sum())
 
 
-def test_a_filter_far_away_from_the_query_still_fills_the_list(lists: VectorIndex) -> None:
+def test_a_filter_far_away_from_the_query_still_fills_the_list(lists: ApproximateIndex) -> None:
     allowed = np.zeros(len(ITEMS), np.bool_)
     allowed[np.argsort(ITEMS @ QUERIES[0])[:200]] = True  # More than are compared one by one.
     (found,) = lists.search(QUERIES[:1], 150, lists.prepare(allowed))
     assert found.item_nums.tolist() == true_best(QUERIES[0], 150, allowed)
 
 
-def test_nothing_allowed_finds_nothing(lists: VectorIndex) -> None:
+def test_nothing_allowed_finds_nothing(lists: ApproximateIndex) -> None:
     nothing = lists.prepare(np.zeros(len(ITEMS), np.bool_))
     assert [len(one) for one in lists.search(QUERIES[:2], 5, nothing)] == [0, 0]
 
 
 @pytest.mark.parametrize("config", [EXACT, LISTS])
-def test_a_saved_index_answers_the_same(config: VectorIndexConfig, tmp_path: Path) -> None:
-    index = VectorIndex.build(ITEMS, QUERIES, config)
+def test_a_saved_index_answers_the_same(config: ApproximateIndexConfig, tmp_path: Path) -> None:
+    index = ApproximateIndex.build(ITEMS, QUERIES, config)
     index.save(tmp_path / "index")
-    opened = VectorIndex.open(tmp_path / "index")
+    opened = ApproximateIndex.open(tmp_path / "index")
     assert (opened.config, opened.num_probes) == (index.config, index.num_probes)
     for own, other in zip(index.search(QUERIES, 10), opened.search(QUERIES, 10), strict=True):
         assert np.array_equal(own.item_nums, other.item_nums)
 
 
-def test_wrong_input_is_named(lists: VectorIndex, tmp_path: Path) -> None:
+def test_wrong_input_is_named(lists: ApproximateIndex, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="k = 0"):
         lists.search(QUERIES, 0)
     with pytest.raises(DataError, match="of size 8"):
@@ -106,6 +106,6 @@ def test_wrong_input_is_named(lists: VectorIndex, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="a mask of 3"):
         lists.prepare(np.ones(3, np.bool_))
     with pytest.raises(DataError, match="queries of shape"):
-        VectorIndex.build(ITEMS, QUERIES[:0])
-    with pytest.raises(ArtefactError, match="no readable vector index"):
-        VectorIndex.open(tmp_path)
+        ApproximateIndex.build(ITEMS, QUERIES[:0])
+    with pytest.raises(ArtefactError, match="no readable approximate index"):
+        ApproximateIndex.open(tmp_path)

@@ -7,7 +7,8 @@ through a share of every list, so as many more lists are read; should fewer than
 allowed items are compared after all. So a filter never costs results: k of k are found wherever so
 many items are allowed.
 
-Differs from graph indexes, which are as fast but lose the way where most nodes are forbidden.
+``search.vector`` is the exact index of the engine's search; this one is for catalogues that are too
+large to be scored whole. Differs from graph indexes, which are as fast but lose the way where most nodes are forbidden.
 
 Shapes: N items, B queries, D size of the vectors.
 """
@@ -34,7 +35,7 @@ _TRIED = 200
 """Queries that say how many lists must be read."""
 
 
-class VectorIndexConfig(Config):
+class ApproximateIndexConfig(Config):
     """How exact, and how large before it is worth being inexact."""
 
     exact_up_to: int = Field(default=50_000, ge=0)
@@ -62,11 +63,11 @@ class PreparedFilter:
     vectors: FloatArray
 
 
-class VectorIndex:
+class ApproximateIndex:
     """Finds the items of the largest dot product; answers from any thread, each in one thread."""
 
     def __init__(
-        self, config: VectorIndexConfig, vectors: FloatArray, lists: Any, num_probes: int
+        self, config: ApproximateIndexConfig, vectors: FloatArray, lists: Any, num_probes: int
     ) -> None:
         self.config, self.vectors = config, vectors
         self.num_probes = num_probes
@@ -77,7 +78,7 @@ class VectorIndex:
         cls,
         vectors: FloatArray,
         queries: FloatArray,
-        config: VectorIndexConfig | None = None,
+        config: ApproximateIndexConfig | None = None,
         seed: int = 0,
     ) -> Self:
         """Put vectors into lists, and find how many lists ``queries`` need.
@@ -91,7 +92,7 @@ class VectorIndex:
         Raises:
             DataError: shapes do not fit, or there are no queries.
         """
-        config = config or VectorIndexConfig()
+        config = config or ApproximateIndexConfig()
         vectors = np.ascontiguousarray(vectors, np.float32)
         if queries.ndim != 2 or queries.shape[1] != vectors.shape[1] or not len(queries):
             raise DataError(
@@ -215,12 +216,12 @@ class VectorIndex:
         try:
             text = (folder / "config.json").read_text(encoding="utf-8")
             vectors = np.load(folder / "vectors.npy", allow_pickle=False)
-            config = VectorIndexConfig.model_validate_json(text)
+            config = ApproximateIndexConfig.model_validate_json(text)
             if len(vectors) <= config.exact_up_to:
                 return cls(config, vectors, None, 0)
             lists = _faiss().read_index(str(folder / INDEX_FILE))
         except (OSError, ValueError, RuntimeError) as error:
-            raise ArtefactError(f"{folder} holds no readable vector index: {error}.") from None
+            raise ArtefactError(f"{folder} holds no readable approximate index: {error}.") from None
         return cls(config, vectors, lists, int(lists.nprobe))
 
 
