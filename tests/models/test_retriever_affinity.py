@@ -56,7 +56,7 @@ def weights(context: float, words: float) -> np.ndarray:
 
 def test_words_are_compared_with_content_as_it_is() -> None:
     aligned, plain = unit_vectors(np.random.default_rng(1), 8).reshape(2, 4, 16)
-    affinity = ContentAffinity(projection(), np.hstack([aligned, plain]), weights(3.0, 2.0))
+    affinity = ContentAffinity(projection(), aligned, weights(3.0, 2.0), plain)
     both = Query(text_vector=plain[0], history=History.of_items(np.asarray([1])))
     found = affinity.of_queries([both, Query()])
     expected = [np.concatenate([3 * aligned[1], 2 * plain[0]]), np.zeros(32)]
@@ -119,8 +119,11 @@ def test_training_sees_what_serving_sees(task: str) -> None:
             )
         )
         assert (query >= 0) == (task == "search")
-    affinity = ContentAffinity(projection(), np.hstack([aligned, plain]), weights(1.0, 3.0))
-    served = affinity.of_queries(shown) @ affinity.vectors.T
+    affinity = ContentAffinity(projection(), aligned, weights(1.0, 3.0), plain)
+    served = affinity.scores(shown)
+    np.testing.assert_allclose(
+        served, affinity.of_queries(shown) @ affinity.vectors.T, rtol=0, atol=1e-5
+    )
     words = dataset.queries.vectors
     seen = context_cosines(batch, aligned) + 3 * words_cosines(batch, words, plain)
     np.testing.assert_allclose(seen, served, rtol=0, atol=1e-4)

@@ -188,7 +188,7 @@ class Retriever(Recommender):
         now = self._trained
         scores: FloatArray = self._encode(queries) @ now.item_vectors.T + now.added
         if now.affinity is not None:
-            scores += now.affinity.of_queries(queries) @ now.affinity.vectors.T
+            scores += now.affinity.scores(queries)
         return scores
 
     def _with_items(self, features: ItemFeatures) -> Self:

@@ -35,64 +35,92 @@ class ContentAffinity:
 
     Args:
         projection: aligns content.
-        vectors: (N, 2 C) aligned unit vectors, then plain ones; or (N, C) aligned ones alone, with
-            which words are compared, too: where none were learned, and in earlier artefacts.
+        aligned: (N, C) aligned unit vectors.
         weights: (tasks, 2) float32 factors of the two cosines in a score: of the context, and of
             the words where some were typed.
+        plain: (N, C) unit vectors as they were encoded, with which words are compared; None =
+            words are aligned and compared with aligned ones: where no words were learned, and in
+            earlier artefacts.
     """
 
     projection: AlignedProjection
-    vectors: FloatArray
+    aligned: FloatArray
     weights: FloatArray
+    plain: FloatArray | None = None
+
+    @property
+    def vectors(self) -> FloatArray:
+        """(N, 2 C) the items' side of a score: aligned, then plain; (N, C) without plain ones."""
+        return self.aligned if self.plain is None else np.hstack([self.aligned, self.plain])
 
     def of_queries(self, queries: Sequence[Query]) -> FloatArray:
-        """(B, 2 C) weighted mean of the context, then the weighted words; or (B, C) their sum."""
-        size, width = len(self.projection.down), self.vectors.shape[1]
+        """The request's side: (B, 2 C) context, then words, weighed; or (B, C) their sum."""
+        context, words = self._context(queries), self._words(queries)
+        return context + words if self.plain is None else np.hstack([context, words])
+
+    def scores(self, queries: Sequence[Query]) -> FloatArray:
+        """(B, N) ``of_queries(q) @ vectors.T``, without joining the two halves of the items."""
+        context, words = self._context(queries), self._words(queries)
+        if self.plain is None:
+            return np.asarray((context + words) @ self.aligned.T, np.float32)
+        scores = np.asarray(context @ self.aligned.T, np.float32)
+        typed = np.flatnonzero(words.any(axis=1))
+        if len(typed):
+            scores[typed] += words[typed] @ self.plain.T
+        return scores
+
+    def _context(self, queries: Sequence[Query]) -> FloatArray:
+        """(B, C) weighted mean of the aligned content of each request's context."""
         if not queries:
-            return np.empty((0, width), np.float32)
-        weights = self.weights[[TASKS[query.surface] for query in queries]]
-        counts = context_matrix(queries, len(self.vectors), DECAY)
+            return np.empty((0, self.aligned.shape[1]), np.float32)
+        counts = context_matrix(queries, len(self.aligned), DECAY)
         totals: FloatArray = np.maximum(np.asarray(counts.sum(axis=1), np.float32), 1e-12)
-        shares: FloatArray = weights[:, 0] / totals.ravel()
-        found = np.zeros((len(queries), width), np.float32)
-        found[:, :size] = scaled_rows(counts, shares) @ self.vectors[:, :size]
+        shares: FloatArray = self._weights_of(queries)[:, 0] / totals.ravel()
+        return np.asarray(scaled_rows(counts, shares) @ self.aligned, np.float32)
+
+    def _words(self, queries: Sequence[Query]) -> FloatArray:
+        """(B, C) weighted words; zeros where none were typed."""
+        found = np.zeros((len(queries), self.aligned.shape[1]), np.float32)
+        weights = self._weights_of(queries)[:, 1]
         for row, query in enumerate(queries):
             if query.text_vector is not None:
                 words = query.text_vector[None].astype(np.float32)
-                if width == size:
-                    words = self.projection.encode(words)
-                found[row, width - size :] += weights[row, 1] * words[0]
+                words = self.projection.encode(words) if self.plain is None else words
+                found[row] = weights[row] * words[0]
         return found
+
+    def _weights_of(self, queries: Sequence[Query]) -> FloatArray:
+        tasks = np.array([TASKS[query.surface] for query in queries], np.int64)
+        return self.weights[tasks]
 
     def extended(self, content: FloatArray) -> ContentAffinity:
         """With new items after the known ones."""
-        return replace(self, vectors=np.concatenate([self.vectors, self._rows(content)]))
+        new = self.projection.encode(content)
+        plain = None if self.plain is None else np.concatenate([self.plain, content])
+        return replace(self, aligned=np.concatenate([self.aligned, new]), plain=plain)
 
     def changed(self, item_nums: IntArray, content: FloatArray) -> ContentAffinity:
         """With other content of some items."""
-        return replace(self, vectors=with_rows(self.vectors, item_nums, self._rows(content)))
-
-    def _rows(self, content: FloatArray) -> FloatArray:
-        """What stands for items of content (U, C)."""
-        aligned = self.projection.encode(content)
-        if self.vectors.shape[1] == aligned.shape[1]:
-            return aligned
-        return np.concatenate([aligned, content.astype(np.float32)], axis=1)
+        new = self.projection.encode(content)
+        plain = None if self.plain is None else with_rows(self.plain, item_nums, content)
+        return replace(self, aligned=with_rows(self.aligned, item_nums, new), plain=plain)
 
     def arrays(self) -> dict[str, FloatArray]:
         """What is stored, by name."""
         return {
-            "aligned": self.vectors,
+            "aligned": self.aligned,
             "align_down": self.projection.down,
             "align_up": self.projection.up,
             "align_weights": self.weights,
+            **({} if self.plain is None else {"plain": self.plain}),
         }
 
     @classmethod
     def of_arrays(cls, stored: Mapping[str, FloatArray]) -> ContentAffinity:
         """What ``arrays`` gave."""
         projection = AlignedProjection(stored["align_down"], stored["align_up"])
-        return cls(projection, stored["aligned"], _weights(stored))
+        plain = stored["plain"] if "plain" in stored else None
+        return cls(projection, stored["aligned"], _weights(stored), plain)
 
 
 def _weights(stored: Mapping[str, FloatArray]) -> FloatArray:

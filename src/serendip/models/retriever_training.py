@@ -220,8 +220,7 @@ class RetrieverTraining:
         for task in map(TASKS.__getitem__, self.asked.tasks):
             typed = words if task == SEARCH else words[:0]
             weights[task] = weigh(partial(self._asked, task), aligned, content, typed)
-        vectors = np.concatenate([aligned, content], 1) if len(words) else aligned
-        return ContentAffinity(self.alignment, vectors, weights)
+        return ContentAffinity(self.alignment, aligned, weights, content if len(words) else None)
 
     def quality(self, affinity: ContentAffinity | None) -> QualityVector | None:
         """The quality vector with the weights that the asked home requests allow."""
@@ -232,8 +231,7 @@ class RetrieverTraining:
         for one in self._asked(HOME):
             scores = one.scores
             if affinity is not None:
-                aligned = affinity.vectors[:, : len(affinity.projection.down)]
-                cosines = context_cosines(one.batch, aligned)
+                cosines = context_cosines(one.batch, affinity.aligned)
                 scores = scores + affinity.weights[HOME, 0] * cosines
             scores[one.excluded] = -np.inf
             held.append(Held(scores, one.targets.numpy()))
