@@ -13,7 +13,9 @@ from serendip.models.retriever import Retriever
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.scale.options import TrainOptions
 
-SMALL = RetrieverConfig(embedding_size=8, epochs=2, max_len=10, batch_size=64, quality_loss=0.5)
+SMALL = RetrieverConfig(
+    embedding_size=8, words_size=0, epochs=2, max_len=10, batch_size=64, quality_loss=0.5
+)
 
 
 def rated_world() -> Dataset:

@@ -37,7 +37,7 @@ from serendip.models.retriever_training import RetrieverTraining, train_retrieve
 from serendip.models.sequence_batches import Sequences
 from serendip.scale.options import TrainOptions
 
-SMALL = RetrieverConfig(embedding_size=8, epochs=3, max_len=10, batch_size=8)
+SMALL = RetrieverConfig(embedding_size=8, words_size=4, epochs=3, max_len=10, batch_size=8)
 
 
 class TestRetriever(LocalChangeContract, RecommenderContract):

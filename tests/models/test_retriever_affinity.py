@@ -23,7 +23,7 @@ from serendip.models.retriever_weighing import context_cosines, words_cosines
 from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
 
-SMALL = RetrieverConfig(embedding_size=8, epochs=2, max_len=10, batch_size=64)
+SMALL = RetrieverConfig(embedding_size=8, words_size=0, epochs=2, max_len=10, batch_size=64)
 
 
 def projection(seed: int = 0) -> AlignedProjection:

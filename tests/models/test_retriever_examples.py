@@ -34,7 +34,12 @@ def drawn_by(maker: BatchMaker) -> set[int]:
     return set(drawn[drawn != NONE].tolist())
 
 
-def test_training_stops_by_queries_that_it_has_not_learned() -> None:
+def queries_asked(training: RetrieverTraining, maker: BatchMaker) -> set[int]:
+    asked = [one.batch.query for one in training._asked(TASKS["search"], maker)]
+    return {query for batch in asked for query in batch[batch != NONE].tolist()}
+
+
+def test_words_are_weighed_by_queries_that_were_not_learned() -> None:
     dataset = small_world()
     assert dataset.queries is not None
     config = RetrieverConfig(
@@ -42,8 +47,22 @@ def test_training_stops_by_queries_that_it_has_not_learned() -> None:
     )
     hidden = set(np.flatnonzero(hidden_queries(dataset.queries.texts, 0.3)).tolist())
     training = RetrieverTraining(dataset, config, seed=0)
-    asked = [one.batch.query for one in training._asked(TASKS["search"])]
-    assert asked
-    assert {query for batch in asked for query in batch[batch != NONE].tolist()} <= hidden
+    weighed = queries_asked(training, training.unread)
+    assert weighed
+    assert weighed <= hidden
     assert drawn_by(training.learned) == set(range(20)) - hidden
     assert drawn_by(training.whole) == set(range(20))
+
+
+def test_training_stops_by_known_words_too() -> None:
+    """What a network says of unknown words falls while all else is still learned."""
+    dataset = small_world()
+    assert dataset.queries is not None
+    config = RetrieverConfig(
+        embedding_size=8, epochs=2, max_len=10, batch_size=64, validation_share=0.3
+    )
+    hidden = set(np.flatnonzero(hidden_queries(dataset.queries.texts, 0.3)).tolist())
+    training = RetrieverTraining(dataset, config, seed=0)
+    asked = queries_asked(training, training.asked)
+    assert asked & hidden
+    assert asked - hidden

@@ -7,7 +7,8 @@ lives in ``retriever_training``; what answers is numpy, and one ONNX graph for t
 unified contextual models as in UniCoRn, semantic IDs with a raw content path as in M3CSR, gated
 transformers as in LiGR, sampled softmax with log-Q correction.)
 
-Shapes: B queries, N items, D embedding size, C content size, L levels, K codes per level.
+Shapes: B queries, N items, D embedding size, S words size, E = D + S, C content size, L levels, K
+codes per level.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class TrainedRetriever:
 
     Args:
         context: ONNX bytes of the context encoder.
-        item_vectors: (N, D).
-        projected: (N, D) projected content of the items.
+        item_vectors: (N, E).
+        projected: (N, E) projected content of the items.
         tower: for items that come later.
         bonus: (N,) float32 what is added to each item's scores.
         affinity: what aligned content says beside the network; None = nothing was aligned.
@@ -91,7 +92,7 @@ class Retriever(Recommender):
 
     @property
     def item_vectors(self) -> FloatArray:
-        """(N, E) float32 vectors: the network's D, aligned content, quality, and the bonus."""
+        """(N, V) float32 vectors: the network's E, aligned content, quality, and the bonus."""
         return self.vectors_of(slice(None))
 
     def vectors_of(self, items: slice | NDArray[np.integer]) -> FloatArray:
@@ -106,7 +107,7 @@ class Retriever(Recommender):
 
     @property
     def parts(self) -> dict[str, int]:
-        """What the E dimensions of a vector are, in order: part -> width."""
+        """What the V dimensions of a vector are, in order: part -> width."""
         self._require_trained()
         now = self._trained
         parts = {NETWORK: now.item_vectors.shape[1]}
@@ -117,7 +118,7 @@ class Retriever(Recommender):
         return {**parts, "bonus": 1}
 
     def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
-        """(B, E) float32 vectors: ``encode_queries(q) @ item_vectors.T`` are the scores.
+        """(B, V) float32 vectors: ``encode_queries(q) @ item_vectors.T`` are the scores.
 
         Raises:
             UnsupportedError: a text vector has another size than the content it was trained on.
@@ -130,9 +131,9 @@ class Retriever(Recommender):
         return np.concatenate([self._encode(queries), *parts, ones], 1)
 
     def _encode(self, queries: Sequence[Query]) -> FloatArray:
-        """(B, D) what the network says."""
+        """(B, E) what the network says."""
         if not queries:
-            return np.empty((0, self.config.embedding_size), np.float32)
+            return np.empty((0, self._trained.item_vectors.shape[1]), np.float32)
         requests = build_requests(
             queries,
             self._trained.item_vectors,
@@ -277,6 +278,7 @@ class Retriever(Recommender):
                     self.config.num_lenders,
                     self.config.reads("content"),
                     affinity.projection if affinity and aligns else None,
+                    vectors.shape[1] - self.config.embedding_size,
                 )
                 # Earlier artefacts hold no codes: of their long histories the end is read.
                 nothing = np.empty((len(vectors), 0), np.int32)

@@ -2,7 +2,7 @@
 
 Each row holds a block of targets and the events before it (``retriever_log``). The requests of a
 row are: for every target a home request that sees only what lies strictly before the target's
-second (as when serving), a few similar requests (an item -> one of the next three) and a few search
+second (as when serving), a few similar requests (an item -> the one after it) and a few search
 requests (a query -> its item); some of them see no history at all. Where users' countries are
 known, home requests name theirs, and some of them none.
 
@@ -219,7 +219,7 @@ class BatchMaker:
 
     def _similar(self, rows: Rows, random: np.random.Generator) -> Requests:
         events = self._places(rows, random)
-        later = events + random.integers(1, 4, events.shape)
+        later = events + 1
         inside = later < rows.end[:, None]
         later = np.where(inside, later, events)
         inside &= self.log.is_target[later]

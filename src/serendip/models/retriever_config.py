@@ -23,6 +23,11 @@ class RetrieverConfig(Config):
     embedding_size: int = Field(default=64, ge=1)
     """D, size of all vectors."""
 
+    words_size: int = Field(default=32, ge=0)
+    """S, further numbers of an item's vector, which answer search and nothing else: what a query
+    means and what is chosen next pull an item to different places. 0 = search is answered by what
+    answers the other tasks; so it is, too, where search is learned alone or not at all."""
+
     num_layers: int = Field(default=1, ge=1)
     """Transformer blocks."""
 

@@ -74,11 +74,11 @@ def build_requests(
 
     Args:
         queries: B requests.
-        item_vectors: (N, D).
-        projected: (N, D) projected content of the items.
+        item_vectors: (N, E).
+        projected: (N, E) projected content of the items.
         codes: (N, L) semantic IDs; of a history longer than ``max_len``, up to a fifth of what
             is read are older events about the same things (see ``condense``).
-        texts: per query its projected text (D,) or None.
+        texts: per query its projected text (E,) or None.
         config: its ``max_len`` and ``imputation``.
         countries: that were seen in training; any other one is as if it were not known.
     """

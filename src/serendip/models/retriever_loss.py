@@ -5,12 +5,14 @@ candidates j of the step (its targets and uniform negatives), ``pi_j`` the chanc
 them, so that the sum estimates the full softmax (log-Q correction; the target itself is not
 corrected). Small catalogues are scored whole.
 
-Shapes: R requests with a target, C candidates, D embedding size.
+Shapes: R requests with a target, C candidates, E size of their vectors.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +25,7 @@ from serendip.data.dataset import ItemFeatures, QueryExamples
 from serendip.models.neighbours import content_neighbours
 from serendip.models.retriever_batches import Batch
 from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_context import HOME, NUM_TASKS
+from serendip.models.retriever_context import HOME, NUM_TASKS, SEARCH
 from serendip.models.retriever_network import ContextEncoder, ItemTower
 
 
@@ -96,6 +98,14 @@ def lenders_of(content: FloatArray, seen: BoolArray, count: int) -> tuple[Tensor
     return torch.from_numpy(numbers), torch.from_numpy(shares)
 
 
+def _losses(encoded: Tensor, vectors: Tensor, own: Tensor, correction: Tensor) -> Tensor:
+    """(R,) of requests whose targets are the candidates ``own``."""
+    logits = torch.addmm(-correction, encoded, vectors.T)
+    place = (torch.arange(len(own)), own)
+    logits = logits.index_put_(place, correction[own], accumulate=True)
+    return functional.cross_entropy(logits, own, reduction="none")
+
+
 class RetrieverNetwork(nn.Module):
     """Item tower and context encoder, joined by the requests of a step."""
 
@@ -109,6 +119,8 @@ class RetrieverNetwork(nn.Module):
         num_countries: int = 0,
     ) -> None:
         super().__init__()
+        learns_both = {"search"} < set(config.tasks) and config.slots > 0
+        words_size = config.words_size if learns_both and len(queries or ()) else 0
         self.id_dropout = config.id_dropout if config.item_mode != "id" else 0.0
         self.seen = torch.from_numpy(seen.astype(np.float32))
         self.tower = ItemTower(
@@ -116,12 +128,13 @@ class RetrieverNetwork(nn.Module):
             torch.from_numpy(features.codes.astype(np.int64)),
             features.codebook_size,
             config,
+            words_size,
         )
         has_content = config.reads("content") and features.content.shape[1] > 0
         if config.num_lenders and len(self.tower.ids) and has_content:
             aligned = alignment.encode(features.content) if alignment else features.content
             self.tower.lenders = lenders_of(aligned, seen, config.num_lenders)
-        self.encoder = ContextEncoder(config, num_countries)
+        self.encoder = ContextEncoder(config, num_countries, words_size)
         self.reads_sources = "source-text" in config.imputation
         self.query_vectors = torch.from_numpy(
             np.zeros((0, features.content.shape[1]), np.float32)
@@ -134,19 +147,31 @@ class RetrieverNetwork(nn.Module):
         keep = torch.rand(len(self.seen)) >= self.id_dropout
         encoded, targets, vectors = self(batch, candidates.items, self.seen * keep)
         own = torch.searchsorted(candidates.items, targets)
-        logits = torch.addmm(-candidates.correction, encoded, vectors.T)
-        place = (torch.arange(len(own)), own)
-        logits = logits.index_put_(place, candidates.correction[own], accumulate=True)
-        if batch.weight is None:
-            return functional.cross_entropy(logits, own)
-        weight = torch.from_numpy(batch.weight[batch.target >= 0])
-        losses = functional.cross_entropy(logits, own, reduction="none")
-        return (losses * weight).sum() / weight.sum()
+        tasks = torch.from_numpy(batch.task[batch.target >= 0])
+        weight = torch.ones(len(own))
+        if batch.weight is not None:
+            weight = torch.from_numpy(batch.weight[batch.target >= 0])
+        losses, weights = [], []
+        for rows, part in self._answered(tasks):
+            of_part = encoded[rows, part], vectors[:, part]
+            losses.append(_losses(*of_part, own[rows], candidates.correction))
+            weights.append(weight[rows])
+        return (torch.cat(losses) * torch.cat(weights)).sum() / weight.sum()
+
+    def _answered(self, tasks: Tensor) -> Iterator[tuple[Any, slice]]:
+        """Requests (of R), and the part of a vector that answers them; the others are zeros."""
+        sizes = self.tower.sizes
+        if len(sizes) == 1:
+            yield slice(None), slice(None)
+            return
+        searches = tasks == SEARCH
+        yield ~searches, slice(0, sizes[0])
+        yield searches, slice(sizes[0], None)
 
     def forward(
         self, batch: Batch, candidates: Tensor, gate: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Request vectors (R, D), targets (R,) and candidate vectors (C, D)."""
+        """Request vectors (R, E), targets (R,) and candidate vectors (C, E)."""
         source = torch.from_numpy(np.maximum(batch.source, 0))
         history = torch.from_numpy(batch.items)
         wanted = torch.zeros(len(self.seen), dtype=torch.bool)
@@ -174,7 +199,7 @@ class RetrieverNetwork(nn.Module):
     def _texts(
         self, batch: Batch, source_text: Tensor, has_source: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Projected texts (B, M, D): the query's, else the source's own outside of home."""
+        """Projected texts (B, M, E): the query's, else the source's own outside of home."""
         query = torch.from_numpy(batch.query)
         task = torch.from_numpy(batch.task)
         imputed = has_source & (task != HOME) & self.reads_sources

@@ -6,7 +6,10 @@ tokens closed by one request token, through gated transformer blocks (LiGR: a si
 residual branch). Each token attends to the history strictly before its place and to itself, so
 requests after every prefix of a history are answered in one pass and share its keys and values.
 
-Shapes: B rows, T history steps, M requests per row, D embedding size, H heads, L levels, U items.
+A vector may have a second part, that search is answered by, and nothing else.
+
+Shapes: B rows, T history steps, M requests per row, D embedding size, S words size, E = D + S, H
+heads, L levels, U items.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from torch.nn import functional
 
 from serendip.data.arrays import FloatArray
 from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_context import NUM_GAPS, NUM_TASKS
+from serendip.models.retriever_context import NUM_GAPS, NUM_TASKS, SEARCH
 
 INPUTS = (
     "history",
@@ -43,10 +46,16 @@ class ItemTower(nn.Module):
     """Vectors of items from content, codes and the gated id."""
 
     def __init__(
-        self, content: Tensor, codes: Tensor, codebook_size: int, config: RetrieverConfig
+        self,
+        content: Tensor,
+        codes: Tensor,
+        codebook_size: int,
+        config: RetrieverConfig,
+        words_size: int = 0,
     ) -> None:
         super().__init__()
-        size = config.embedding_size
+        self.sizes = part_sizes(config.embedding_size, words_size)
+        size = sum(self.sizes)
         self.content, self.codes = content, codes
         self.has_content = (content != 0).any(-1, keepdim=True)
         self.reads_content = config.reads("content")
@@ -57,23 +66,31 @@ class ItemTower(nn.Module):
         ids = len(content) if config.reads("id") else 0
         self.ids = nn.Parameter(torch.randn(ids, size) * _id_spread(config))
         self.lenders: tuple[Tensor, Tensor] | None = None
-        axes, centre = principal_axes(content, size)
+        axes, centre = axes_of_parts(content, self.sizes)
         self.weight = nn.Parameter(axes * config.content_scale)
         self.bias = nn.Parameter(-config.content_scale * axes @ centre)
 
     @torch.no_grad()
     def start_ids_at(self, vectors: FloatArray, scale: float) -> None:
-        """Begin at unit id vectors (N, D), made ``scale`` large; rows of zeros stay as they are."""
+        """Begin at unit id vectors (N, P), made ``scale`` large; rows of zeros stay as they are.
+
+        P is the width of the wider part; the other one begins at the first numbers of them.
+        """
         known = torch.from_numpy(np.abs(vectors).max(1) > 0)
-        self.ids[known] = torch.from_numpy(vectors)[known] * (scale * vectors.shape[1] ** 0.5)
+        own = torch.from_numpy(vectors)[known]
+        parts = [
+            own if size == own.shape[1] else functional.normalize(own[:, :size])
+            for size in self.sizes
+        ]
+        self.ids[known] = torch.cat([part * (scale * part.shape[1] ** 0.5) for part in parts], 1)
 
     def project(self, content: Tensor) -> Tensor:
-        """Vectors of queries (U, C) -> (U, D), as content; zeros, which say nothing, stay zeros."""
+        """Vectors of queries (U, C) -> (U, E), as content; zeros, which say nothing, stay zeros."""
         known = (content != 0).any(-1, keepdim=True)
         return functional.linear(content, self.weight, self.bias) * known
 
     def forward(self, items: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
-        """Items (U,) and id gates (U,) -> (vectors (U, D), projected content (U, D))."""
+        """Items (U,) and id gates (U,) -> (vectors (U, E), projected content (U, E))."""
         projected = functional.linear(self.content[items], self.weight, self.bias)
         projected = projected * self.has_content[items]
         mixed = projected if self.reads_content else torch.zeros_like(projected)
@@ -83,7 +100,7 @@ class ItemTower(nn.Module):
                 mixed = self._borrow(mixed, items, gate)
         for level, table in enumerate(self.code_tables):
             mixed = mixed + functional.embedding(self.codes[items, level], table)
-        return functional.layer_norm(mixed, mixed.shape[-1:]), projected
+        return normed_parts(mixed, self.sizes), projected
 
     def _borrow(self, mixed: Tensor, items: Tensor, gate: Tensor) -> Tensor:
         """Where the gate is shut, the ids of the nearest items by content stand in."""
@@ -107,9 +124,8 @@ def _id_spread(config: RetrieverConfig) -> float:
 class GatedBlock(nn.Module):
     """One causal block in which tokens read a shared history."""
 
-    def __init__(self, config: RetrieverConfig) -> None:
+    def __init__(self, config: RetrieverConfig, size: int) -> None:
         super().__init__()
-        size = config.embedding_size
         self.num_heads = config.num_heads
         self.attention_norm, self.forward_norm = nn.LayerNorm(size), nn.LayerNorm(size)
         self.query, self.out = nn.Linear(size, size), nn.Linear(size, size)
@@ -161,9 +177,12 @@ class GatedBlock(nn.Module):
 class ContextEncoder(nn.Module):
     """From a history and requests to vectors ``u`` that are compared with item vectors."""
 
-    def __init__(self, config: RetrieverConfig, num_countries: int = 0) -> None:
+    def __init__(
+        self, config: RetrieverConfig, num_countries: int = 0, words_size: int = 0
+    ) -> None:
         super().__init__()
-        size = config.embedding_size
+        self.sizes = part_sizes(config.embedding_size, words_size)
+        size = sum(self.sizes)
         self.max_len = config.max_len
         # Zeros, so that a country says nothing until something is learned of it.
         self.countries = nn.Parameter(torch.zeros(num_countries, size)) if num_countries else None
@@ -174,9 +193,11 @@ class ContextEncoder(nn.Module):
         for layer in (self.text, self.source):
             nn.init.eye_(layer.weight)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(GatedBlock(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(GatedBlock(config, size) for _ in range(config.num_layers))
         self.final_norm = nn.LayerNorm(size)
         self.scale = 1.0 / (config.temperature * size)
+        self.answers: Tensor | None
+        self.register_buffer("answers", answered_by(self.sizes), persistent=False)
 
     def forward(
         self,
@@ -192,24 +213,24 @@ class ContextEncoder(nn.Module):
         has_source: Tensor,
         country: Tensor | None = None,
     ) -> Tensor:
-        """Vectors u (B, M, D).
+        """Vectors u (B, M, E), zeros in the part that a request is not answered by.
 
         Args:
-            history: (B, T, D) item vectors.
+            history: (B, T, E) item vectors.
             liked: (B, T) int64, 0 or 1.
             gaps: (B, T) int64 bucket of the time since the step before.
             places: (B, T) int64 place in the history, ``max_len`` or more for padding.
             prefix: (B, M) int64 number of steps that a request may see.
             task: (B, M) int64.
-            text: (B, M, D) projected text.
+            text: (B, M, E) projected text.
             has_text: (B, M) float, 0 or 1.
-            source: (B, M, D) vector of the source item.
+            source: (B, M, E) vector of the source item.
             has_source: (B, M) float, 0 or 1.
             country: (B, M) int64, 1 + number of the country, 0 = not known; None = nobody's is.
         """
         marks = functional.embedding(liked, self.liked) + functional.embedding(gaps, self.gaps)
         steps = self.dropout(history + marks)
-        known_text = functional.layer_norm(text, text.shape[-1:]) * has_text[..., None]
+        known_text = normed_parts(text, self.sizes) * has_text[..., None]
         requests = (
             self.tasks[task] + self.text(known_text) + self.source(source * has_source[..., None])
         )
@@ -226,7 +247,9 @@ class ContextEncoder(nn.Module):
             if number + 1 < len(self.blocks):
                 steps = block(before, before, self._distance(places, places))
         encoded: Tensor = self.final_norm(requests) * self.scale
-        return encoded
+        if self.answers is None:
+            return encoded
+        return encoded * functional.embedding(task, self.answers)
 
     def _distance(self, prefix: Tensor, places: Tensor) -> Tensor:
         """(B, M, T) steps back from each token; 0 where the step is not before it or is padding."""
@@ -253,6 +276,37 @@ def example_request(size: int, has_countries: bool = False) -> tuple[Tensor, ...
         has_text.clone(),
         *country,
     )
+
+
+def part_sizes(size: int, words_size: int) -> tuple[int, ...]:
+    """Widths of the parts of a vector, in order."""
+    return (size, words_size) if words_size else (size,)
+
+
+def normed_parts(vectors: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """Layer norm of each part of vectors (..., E)."""
+    parts = torch.split(vectors, list(sizes), -1)
+    return torch.cat([functional.layer_norm(part, part.shape[-1:]) for part in parts], -1)
+
+
+def answered_by(sizes: tuple[int, ...]) -> Tensor | None:
+    """(tasks, E) what answers: search the second part, all other tasks the first.
+
+    Made larger where fewer numbers answer, so that scores are as large in every task. None where
+    there is one part.
+    """
+    if len(sizes) == 1:
+        return None
+    is_second = torch.arange(sum(sizes)) >= sizes[0]
+    searches = torch.arange(NUM_TASKS) == SEARCH
+    own = (searches[:, None] == is_second).float()
+    return own * (sum(sizes) / own.sum(1, keepdim=True))
+
+
+def axes_of_parts(content: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """``principal_axes`` for each of the parts, one below the other (E, C); and the mean (C,)."""
+    found = [principal_axes(content, size) for size in sizes]
+    return torch.cat([axes for axes, _ in found]), found[0][1]
 
 
 def principal_axes(content: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """The retriever's item tower with its gate shut, as plain arrays: words and items that come later.
 
-Shapes: N items, U new ones, D embedding size, C content size, L levels, K codes per level.
+Shapes: N items, U new ones, E size of their vectors, C content size, L levels, K codes per level.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ class TowerArrays:
     every training a second.
 
     Args:
-        weight: (D, C) projection of content and of query vectors.
-        bias: (D,).
-        tables: (L, K, D) code embeddings; L = 0 where codes are not read.
-        ids: (N, D) ids of the items seen in training, zeros for the others; (0, D) where ids are
+        weight: (E, C) projection of content and of query vectors.
+        bias: (E,).
+        tables: (L, K, E) code embeddings; L = 0 where codes are not read.
+        ids: (N, E) ids of the items seen in training, zeros for the others; (0, E) where ids are
             not lent.
         lending: (N, C) of the same items, to find who lends: content, aligned if it is anywhere.
         num_lenders: at most so many lend to an item.
         reads_content: whether items are made of content; queries always are.
         alignment: what aligns content before lenders are sought; None = content as it is.
+        words_size: how many of the E, at the end, are a part of their own.
     """
 
     weight: FloatArray
@@ -45,6 +46,7 @@ class TowerArrays:
     num_lenders: int
     reads_content: bool = True
     alignment: AlignedProjection | None = None
+    words_size: int = 0
 
     @property
     def knows_new_items(self) -> bool:
@@ -52,14 +54,14 @@ class TowerArrays:
         return len(self.tables) > 0 or (self.reads_content and self.weight.shape[1] > 0)
 
     def project(self, content: FloatArray) -> FloatArray:
-        """(U, C) content or text vectors -> (U, D); zeros, which say nothing, stay zeros."""
+        """(U, C) content or text vectors -> (U, E); zeros, which say nothing, stay zeros."""
         known = (content != 0).any(1, keepdims=True)
         return np.asarray((content @ self.weight.T + self.bias) * known, dtype=np.float32)
 
     def encode(
         self, features: ItemFeatures | None, item_nums: IntArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Vectors (U, D) of items without ids of their own, and their projected content (U, D).
+        """Vectors (U, E) of items without ids of their own, and their projected content (U, E).
 
         Args:
             features: of the items; None = nothing is known of them.
@@ -88,11 +90,18 @@ class TowerArrays:
             mixed += table[codes[:, level]]
         if len(self.ids):
             mixed += self._lenders(content, item_nums) @ self.ids
-        centred = mixed - mixed.mean(1, keepdims=True)
-        spread = np.sqrt(centred.var(1, keepdims=True) + 1e-5)
-        return np.asarray(centred / spread, dtype=np.float32), projected
+        parts = np.split(mixed, [mixed.shape[1] - self.words_size], axis=1)
+        vectors = np.concatenate([_normalised(part) for part in parts if part.shape[1]], axis=1)
+        return np.asarray(vectors, dtype=np.float32), projected
 
     def _lenders(self, content: FloatArray, item_nums: IntArray) -> Sparse:
         """(U, N) shares of those who lend to items of content (U, C), which may be known ones."""
         aligned = self.alignment.encode(content) if self.alignment else content
         return content_neighbours(aligned, item_nums, self.lending, self.num_lenders)
+
+
+def _normalised(vectors: FloatArray) -> FloatArray:
+    """Layer norm of each row."""
+    centred = vectors - vectors.mean(1, keepdims=True)
+    spread = np.sqrt(centred.var(1, keepdims=True) + 1e-5)
+    return np.asarray(centred / spread, np.float32)

@@ -83,15 +83,18 @@ class RetrieverTraining:
         self.held_back = examples.held_back
         if config.reads("id") and config.id_start == "co-occurrence":
             histories = Sequences.of_users(past, dataset.num_users)
-            vectors = cooccurrence_vectors(histories, self.num_items, config.embedding_size)
+            widest = max(self.module.tower.sizes)
+            vectors = cooccurrence_vectors(histories, self.num_items, widest)
             self.module.tower.start_ids_at(vectors, config.id_scale)
         hidden = examples.hidden
-        self.learned, self.asked, self.whole = (
+        all_words = np.ones_like(hidden)
+        self.learned, self.asked, self.unread, self.whole = (
             BatchMaker(PackedLog(log, targets), queries, config, drawn, where)
             for log, targets, drawn in (
                 (past, everything[: len(past)], ~hidden),
-                (examples.log, examples.asked, hidden if hidden.any() else ~hidden),
-                (examples.log, everything, np.ones_like(hidden)),
+                (examples.log, examples.asked, all_words),
+                (examples.log, examples.asked, hidden if hidden.any() else all_words),
+                (examples.log, everything, all_words),
             )
         )
         self.optimiser = self._optimiser()
@@ -142,26 +145,29 @@ class RetrieverTraining:
     def validate(self) -> float | None:
         """Mean over the tasks of the mean nDCG@10 of some of the asked events.
 
-        Each is ranked among all items but those that its request shows.
+        Each is ranked among all items but those that its request shows. Searches have known words,
+        too: of words that were never read a network knows less with every pass, and what they count
+        for beside plain content is weighed afterwards (``affinity``). To stop by them would end
+        what the other tasks still learn.
         """
         gains = []
         for task in self.asked.tasks:
-            found = [(one.gain(), len(one.targets)) for one in self._asked(TASKS[task])]
+            found = [(one.gain(), len(one.targets)) for one in self._asked(TASKS[task], self.asked)]
             if found:
                 gain, count = np.sum(found, axis=0)
                 gains.append(gain / count)
         return float(np.mean(gains)) if gains else None
 
     @torch.no_grad()
-    def _asked(self, task: int) -> Iterator[Asked]:
+    def _asked(self, task: int, maker: BatchMaker) -> Iterator[Asked]:
         """A task's requests for about ``MOST_VALIDATED`` of the asked events, always the same."""
         self.module.eval()
-        log, everything = self.asked.log, torch.arange(self.num_items)
+        log, everything = maker.log, torch.arange(self.num_items)
         rows = cut_rows(log, self.config.max_len, np.zeros(len(log.starts), np.int64))
         order, count = np.random.default_rng(0).permutation(len(rows.begin)), 0
         for start in range(0, len(order), _RANKED_AT_ONCE):
             part = rows.take(order[start : start + _RANKED_AT_ONCE])
-            batch = self.asked.asked_batch(part, task)
+            batch = maker.asked_batch(part, task)
             if not (batch.target >= 0).any():
                 continue
             encoded, targets, vectors = self.module(batch, everything, self.module.seen)
@@ -184,6 +190,7 @@ class RetrieverTraining:
             self.config.num_lenders,
             own.reads_content,
             self.alignment,
+            sum(own.sizes[1:]),
         )
         context = self._exported()
         bonus = self.config.new_item_bonus * (1 - self.module.seen.numpy()) * tower.knows_new_items
@@ -200,7 +207,7 @@ class RetrieverTraining:
 
     def _exported(self) -> bytes:
         """The context encoder, with one more input where it knows countries."""
-        example = example_request(self.config.embedding_size, bool(self.countries))
+        example = example_request(sum(self.module.tower.sizes), bool(self.countries))
         inputs, axes = list(INPUTS), OPEN_AXES
         if self.countries:
             inputs, axes = [*inputs, COUNTRY], [*axes, axes[-1]]
@@ -210,7 +217,7 @@ class RetrieverTraining:
         """Content, aligned and plain, weighed by the asked events; see ``weigh``.
 
         To be asked before the held-back events are learned: a network that knows them by heart
-        foretells them without the help of content.
+        foretells them without the help of content. For the same reason searches have hidden words.
         """
         if self.alignment is None:
             return None
@@ -219,7 +226,8 @@ class RetrieverTraining:
         weights = np.zeros((NUM_TASKS, 2), np.float32)
         for task in map(TASKS.__getitem__, self.asked.tasks):
             typed = words if task == SEARCH else words[:0]
-            weights[task] = weigh(partial(self._asked, task), aligned, content, typed)
+            asked = partial(self._asked, task, self.unread)
+            weights[task] = weigh(asked, aligned, content, typed)
         return ContentAffinity(self.alignment, aligned, weights, content if len(words) else None)
 
     def quality(self, affinity: ContentAffinity | None) -> QualityVector | None:
@@ -228,7 +236,7 @@ class RetrieverTraining:
         if values is None or loss == 0 or "home" not in self.asked.tasks:
             return None
         held = []
-        for one in self._asked(HOME):
+        for one in self._asked(HOME, self.asked):
             scores = one.scores
             if affinity is not None:
                 cosines = context_cosines(one.batch, affinity.aligned)
