@@ -324,10 +324,13 @@ def test_ids_start_at_who_is_chosen_beside_whom_and_know_nothing_held_back() -> 
     training = RetrieverTraining(dataset, SMALL, 0)
     past = dataset.events.rows(np.arange(len(dataset.events)) < len(dataset.events) * 0.95)
     histories = Sequences.of_users(past, dataset.num_users)
-    expected = cooccurrence_vectors(histories, dataset.num_items, 8) * 8**0.5
+    expected = cooccurrence_vectors(histories, dataset.num_items, 8)
     known = np.abs(expected).max(1) > 0
     assert known.any()
-    np.testing.assert_allclose(training.module.tower.ids.detach().numpy()[known], expected[known])
+    ids, start = training.module.tower.ids.detach().numpy()[known], expected[known]
+    np.testing.assert_allclose(ids[:, :8], start * 8**0.5)
+    begun = start[:, :4] / np.linalg.norm(start[:, :4], axis=1, keepdims=True)
+    np.testing.assert_allclose(ids[:, 8:], begun * 4**0.5, rtol=1e-5)
 
 
 def test_a_model_from_before_the_bonus_gives_none(

@@ -20,8 +20,8 @@ class Examples:
         learned: (E,) bool, events that are predicted in training.
         asked: (E,) bool, events that are predicted to know when to stop; nothing learns from them.
         held_back: True where the asked ones are of the dataset itself, to be learned at the end.
-        hidden: (Q,) bool, queries that are asked to know what plain words count for, and not learned
-            before: what a model answers to words that it was shown says little of other words.
+        hidden: (Q,) bool, queries that are asked to know what plain words count for, and not
+            learned before: what a model answers to words that it was shown says little of others.
     """
 
     log: EventLog

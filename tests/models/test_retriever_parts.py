@@ -1,0 +1,169 @@
+"""A part of the vectors that answers search, and one that answers everything else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from contract import random_features, small_world
+
+from serendip.data.arrays import FloatArray
+from serendip.data.dataset import Dataset
+from serendip.data.query import History, Query
+from serendip.models.export import open_session, to_onnx
+from serendip.models.retriever import Retriever
+from serendip.models.retriever_config import RetrieverConfig, Task
+from serendip.models.retriever_context import HOME, SEARCH, SIMILAR
+from serendip.models.retriever_network import (
+    INPUTS,
+    OPEN_AXES,
+    ContextEncoder,
+    ItemTower,
+    answered_by,
+    example_request,
+)
+from serendip.models.retriever_tower import TowerArrays
+from serendip.models.retriever_training import RetrieverTraining
+from serendip.scale.options import TrainOptions
+
+CONFIG = RetrieverConfig(embedding_size=8, words_size=4, epochs=2, max_len=10, batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return small_world()
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Dataset) -> Retriever:
+    return Retriever(CONFIG).train(dataset, TrainOptions(seed=5))
+
+
+def requests(dataset: Dataset) -> list[Query]:
+    """A search, home and similar request of one user."""
+    assert dataset.queries is not None
+    history: History = dataset.history(0)
+    words = dataset.queries.vectors[0]
+    return [
+        Query("search", text="words", text_vector=words, history=history),
+        Query("home", history=history),
+        Query("similar", source_items=history.item_nums[-1:]),
+    ]
+
+
+def network_part(model: Retriever, dataset: Dataset) -> FloatArray:
+    return model.encode_queries(requests(dataset))[:, :12]
+
+
+def test_search_is_answered_by_the_second_part_and_the_others_by_the_first(
+    trained: Retriever, dataset: Dataset
+) -> None:
+    search, home, similar = network_part(trained, dataset)
+    assert not search[:8].any()
+    assert search[8:].all()
+    for one in (home, similar):
+        assert one[:8].all()
+        assert not one[8:].any()
+
+
+def test_one_dot_product_gives_the_scores(trained: Retriever, dataset: Dataset) -> None:
+    queries = requests(dataset)
+    assert trained.parts["network"] == 12
+    product = trained.encode_queries(queries) @ trained.item_vectors.T
+    np.testing.assert_allclose(product, trained.score_all(queries), rtol=0, atol=1e-4)
+
+
+def test_both_parts_are_kept_on_disk_and_with_new_items(
+    trained: Retriever, dataset: Dataset, tmp_path: Path
+) -> None:
+    queries = requests(dataset)
+    trained.save(tmp_path)
+    opened = Retriever.open(tmp_path)
+    assert np.array_equal(opened.score_all(queries), trained.score_all(queries))
+    new = random_features(9, 2)
+    first, second = (model.with_items(new).item_vectors[-2:] for model in (opened, trained))
+    assert np.array_equal(first, second)
+    for part in (first[:, :8], first[:, 8:12]):
+        np.testing.assert_allclose(part.mean(1), 0.0, atol=1e-5)
+        np.testing.assert_allclose(part.std(1), 1.0, atol=1e-2)
+
+
+def test_the_numpy_tower_says_what_torch_says_of_both_parts() -> None:
+    features = random_features(2, 12)
+    content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        tower = ItemTower(content, codes, features.codebook_size, CONFIG, 4)
+        vectors, projected = tower(torch.arange(12), torch.zeros(12))
+    arrays = TowerArrays(
+        tower.weight.detach().numpy(),
+        tower.bias.detach().numpy(),
+        tower.code_tables.detach().numpy(),
+        np.zeros((0, 12), np.float32),
+        features.content[:0],
+        0,
+        words_size=4,
+    )
+    encoded, content_only = arrays.encode(features, np.arange(12))
+    np.testing.assert_allclose(encoded, vectors.numpy(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(content_only, projected.numpy(), rtol=0, atol=1e-5)
+
+
+def test_the_exported_encoder_of_two_parts_says_what_torch_says() -> None:
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        encoder = ContextEncoder(CONFIG, 0, 4).eval()
+        model = to_onnx(encoder, example_request(12), INPUTS, ("encoded",), OPEN_AXES)
+        request = list(example_request(12))
+        request[0], request[6], request[8] = torch.randn(2, 3, 12), *torch.randn(2, 2, 1, 12)
+        request[4], request[7] = torch.full((2, 1), 3), torch.ones(2, 1)
+        request[5] = torch.tensor([[SEARCH], [HOME]])
+        expected = encoder(*request).numpy()
+    feed = {name: tensor.numpy() for name, tensor in zip(INPUTS, request, strict=True)}
+    found = open_session(model).run(None, feed)[0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    assert not expected[0, 0, :8].any()
+    assert not expected[1, 0, 8:].any()
+
+
+def test_parts_answer_on_one_scale() -> None:
+    """Vectors of ones have the same dot product in every task, however wide its part is."""
+    answers = answered_by((8, 4))
+    assert answers is not None
+    assert answers.sum(1).tolist() == [12.0, 12.0, 12.0]
+    assert answers[SEARCH].tolist() == [0.0] * 8 + [3.0] * 4
+    assert answers[HOME].tolist() == answers[SIMILAR].tolist() == [1.5] * 8 + [0.0] * 4
+
+
+@pytest.mark.parametrize("tasks", [("search",), ("home",), ("home", "similar")])
+def test_there_is_one_part_where_search_is_not_learned_beside_others(
+    dataset: Dataset, tasks: tuple[Task, ...]
+) -> None:
+    config = CONFIG.model_copy(update={"tasks": tasks})
+    assert RetrieverTraining(dataset, config, 0).module.tower.sizes == (8,)
+
+
+def test_without_queries_there_is_one_part(dataset: Dataset) -> None:
+    bare = replace(dataset, queries=None)
+    assert RetrieverTraining(bare, CONFIG, 0).module.tower.sizes == (8,)
+
+
+def test_searches_teach_the_first_part_of_a_candidate_nothing(dataset: Dataset) -> None:
+    training = RetrieverTraining(dataset, CONFIG, 0)
+    module = training.module.eval()
+    batch = next(training.learned.epoch(64, np.random.default_rng(0)))
+    only = replace(batch, target=np.where(batch.task == SEARCH, batch.target, -1))
+    assert (only.target >= 0).any()
+    candidates = training.draw(only, np.random.default_rng(0))
+    encoded, targets, vectors = module(only, candidates.items, module.seen)
+    vectors.retain_grad()
+    scores = encoded @ vectors.T
+    torch.nn.functional.cross_entropy(
+        scores, torch.searchsorted(candidates.items, targets)
+    ).backward()
+    assert vectors.grad is not None
+    assert not vectors.grad[:, :8].any()
+    assert vectors.grad[:, 8:].any()
