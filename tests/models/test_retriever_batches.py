@@ -214,3 +214,15 @@ def test_imputation_can_be_switched_off() -> None:
     )
     assert with_last.source.tolist() == [[NONE, 0, 1, 2]]
     assert without.source.tolist() == [[NONE] * 4]
+
+
+@pytest.mark.parametrize(("length", "slots"), [(25, 4), (13, 3), (12, 2), (6, 1), (1, 1)])
+def test_shorter_rows_have_fewer_requests_in_proportion(length: int, slots: int) -> None:
+    """25 events fill a block of the default ``max_len``."""
+    log = log_of([0] * length, list(range(length)))
+    queries = QueryExamples(["a"], np.zeros((1, 2), np.float32), np.zeros(1, np.int32))
+    maker = BatchMaker(PackedLog(log, np.ones(length, np.bool_)), queries, RetrieverConfig())
+    rows = cut_rows(maker.log, 50, np.zeros(1, np.int64))
+    batch = maker.batch(rows, np.random.default_rng(0))
+    tasks = np.bincount(batch.task[0], minlength=3)
+    assert tasks.tolist() == [length, slots, 2 * slots]

@@ -41,11 +41,19 @@ def test_every_query_is_answered_by_the_model_of_its_task() -> None:
         np.testing.assert_allclose(found[row], alone.score_all([query])[0], rtol=0, atol=1e-5)
 
 
+SOME_GROUPS: list[tuple[Task, ...]] = [
+    ("home",),
+    ("search",),
+    ("home", "search"),
+    ("home", "similar"),
+]
+
+
 @pytest.mark.parametrize(
     ("group", "requests", "epochs"),
     [
         (ALL_TASKS, 12, 6),
-        (("home",), 0, 12),
+        (("home",), 0, 9),
         (("search",), 16, 6),
         (("similar",), 16, 6),
         (("home", "search"), 12, 6),
@@ -62,6 +70,13 @@ def test_a_group_asks_at_least_as_much_as_the_model_of_all_tasks(
     assert config.epochs == epochs
     if group != ("home",):
         assert config.slots * sum(per_slot[task] for task in group) == requests
+
+
+@pytest.mark.parametrize("group", [ALL_TASKS, *SOME_GROUPS])
+def test_a_group_has_vectors_as_long_as_the_model_of_all_tasks(group: tuple[Task, ...]) -> None:
+    config = group_config(RetrieverConfig(embedding_size=64, words_size=32), group)
+    has_parts = "search" in group and len(group) > 1
+    assert config.embedding_size + config.words_size * has_parts == 96
 
 
 @pytest.mark.parametrize(

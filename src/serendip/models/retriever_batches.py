@@ -21,7 +21,7 @@ from serendip.data.dataset import QueryExamples
 from serendip.errors import DataError
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import HOME, SEARCH, SIMILAR, LongArray
-from serendip.models.retriever_log import PackedLog, Rows, cut_rows
+from serendip.models.retriever_log import PackedLog, Rows, block_size, cut_rows
 
 NONE = -1
 
@@ -244,15 +244,20 @@ class BatchMaker:
 
     def _search_anywhere(self, rows: Rows, random: np.random.Generator) -> Requests:
         """Any queries, without history: also for items that nobody came to."""
-        shape = (len(rows.begin), self.slots)
+        shape = (len(rows.begin), self._slots(rows))
         query = self.query_order[random.integers(0, len(self.query_order), shape)]
         nothing = np.full_like(query, NONE)
         target, weight = self.query_items[query], np.ones(shape, np.float32)
         return _requests(SEARCH, np.zeros_like(query), nothing, query, target, weight)
 
+    def _slots(self, rows: Rows) -> int:
+        """``slots`` of a full block, fewer in proportion of others: no task starves another."""
+        width = int((rows.end - rows.first).max())
+        return -(-self.slots * width // block_size(self.max_len))
+
     def _places(self, rows: Rows, random: np.random.Generator) -> LongArray:
         """(B, slots) random events of each row's block."""
-        share = random.random((len(rows.begin), self.slots))
+        share = random.random((len(rows.begin), self._slots(rows)))
         places: LongArray = rows.first[:, None] + (share * (rows.end - rows.first)[:, None]).astype(
             np.int64
         )

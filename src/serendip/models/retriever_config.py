@@ -79,7 +79,8 @@ class RetrieverConfig(Config):
     """What is learned and decides when to stop. One task alone makes a specialist of it."""
 
     slots: int = Field(default=4, ge=0)
-    """Requests per row of each task but home, which has one per event; search has as many again
+    """Requests of each task but home for a full row of ``max_len // 2`` events, each of which is a
+    home request; shorter rows have fewer in proportion, at least one. Search has as many again
     without a history. 0 = the home task only."""
 
     imputation: tuple[Imputation, ...] = ("source-text", "last-item")

@@ -54,15 +54,20 @@ class Rows:
         return Rows(self.begin[rows], self.first[rows], self.end[rows])
 
 
+def block_size(max_len: int) -> int:
+    """Targets of a full row of ``max_len`` events."""
+    return max(1, max_len // 2)
+
+
 def cut_rows(log: PackedLog, max_len: int, offsets: LongArray) -> Rows:
-    """Cut every user's events into blocks of ``max_len // 2`` targets with what precedes them.
+    """Cut every user's events into blocks of ``block_size`` targets with what precedes them.
 
     Args:
         log: the events.
         max_len: most events of a row.
         offsets: (number of users with events,) shift of each user's first border.
     """
-    block = max(1, max_len // 2)
+    block = block_size(max_len)
     offsets = offsets % block
     counts = (log.lengths + offsets + block - 1) // block
     user = np.repeat(np.arange(len(counts)), counts)

@@ -46,12 +46,13 @@ NUM_WRITTEN, NUM_VALIDATED = 20_000, 1_000
 _SEARCH = {
     "tasks": ("search",),
     "embedding_size": 128,
-    "slots": 4,
+    "slots": 100,
     "batch_size": 128,
     "epochs": 8,
     "validation_share": 0.25,
 }
-"""Without a log the validation has only products whose query is hidden, too: a share of a share."""
+"""A row is one product that was taken once, with four requests of search. Without a log the plain
+words are weighed by products whose query is hidden, too: a share of a share."""
 
 ESCI: dict[str, UnifiedModel] = {
     "unified": UnifiedModel("unified", ("search",), config=_SEARCH),

@@ -53,7 +53,15 @@ class UnifiedModel:
 
 
 _ALL = ("home", "search", "similar")
-_UNIFIED: dict[str, Any] = {**RETRIEVER, "slots": 4, "blind_share": 0.1}
+_UNIFIED: dict[str, Any] = {
+    **RETRIEVER,
+    "embedding_size": 96,
+    "words_size": 32,
+    "epochs": 12,
+    "slots": 4,
+    "blind_share": 0.1,
+}
+"""As large as the retriever of ``sequential``; a specialist has all 128 numbers for its task."""
 
 
 def _learner(model: str, *tasks: Task) -> UnifiedModel:
