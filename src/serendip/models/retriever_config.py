@@ -21,7 +21,7 @@ class RetrieverConfig(Config):
     an item that nobody has chosen yet; the others are its semantic counterparts."""
 
     embedding_size: int = Field(default=64, ge=1)
-    """D, size of all vectors."""
+    """D, numbers of a vector that answer home and similar, and search, too, where it has none."""
 
     words_size: int = Field(default=32, ge=0)
     """S, further numbers of an item's vector, which answer search and nothing else: what a query

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -9,19 +10,13 @@ from pydantic import AfterValidator
 
 from serendip.config import Config
 from serendip.models.retriever_config import RetrieverConfig, Task
+from serendip.models.retriever_log import block_size
 
 Group = tuple[Task, ...]
 ALL_TASKS: Group = ("home", "similar", "search")
 
-_SLOTS_OF: Mapping[frozenset[str], float] = {
-    frozenset({"search"}): 2.0,
-    frozenset({"similar"}): 4.0,
-    frozenset({"home", "search"}): 1.5,
-    frozenset({"home", "similar"}): 3.0,
-    frozenset({"search", "similar"}): 1.5,
-}
-"""Slots of a group relative to the model of all tasks, so that a row has as many requests: of S
-slots search makes two requests each, one of them without a history, similar makes one."""
+_PER_SLOT: Mapping[Task, int] = {"home": 0, "similar": 1, "search": 2}
+"""Requests of a task for one of ``slots``, as ``BatchMaker`` draws them."""
 
 
 def _are_a_split(groups: tuple[Group, ...]) -> tuple[Group, ...]:
@@ -54,20 +49,25 @@ class RetrieverGroupsConfig(UnifiedConfig):
 def group_config(config: RetrieverConfig, tasks: Sequence[Task]) -> RetrieverConfig:
     """The config of a model that learns only some tasks, with the budget of the one for all.
 
-    It draws as many requests per row; home alone has one request per event and cannot have more,
-    so it has half as many passes again: of a full row of all tasks, 25 of 37 requests are home's.
-    Its vectors are as long: where search has no part of its own, the other part is longer by that.
+    In a training it draws at least as many requests for full rows. Home has one request per event
+    and cannot have more, so home alone has more passes. Its vectors are as long as those of the
+    model of all tasks where that has queries to learn: where search has no part of its own, the
+    other part is longer by that.
     """
     group = frozenset(tasks)
     if group == frozenset(ALL_TASKS):
         return config.model_copy(update={"tasks": ALL_TASKS})
     changed: dict[str, Any] = {"tasks": tuple(tasks)}
+    block = block_size(config.max_len)
+    total = block + config.slots * sum(_PER_SLOT.values())
     if group == {"home"}:
-        changed["epochs"] = round(1.5 * config.epochs)
+        changed["epochs"] = math.ceil(config.epochs * total / block)
     else:
-        changed["slots"] = round(_SLOTS_OF[group] * config.slots)
+        left = total - block * ("home" in group)
+        changed["slots"] = math.ceil(left / sum(_PER_SLOT[task] for task in group))
     if not {"search"} < group:
         changed["embedding_size"] = config.embedding_size + config.words_size
+        changed["words_size"] = 0
     return config.model_copy(update=changed)
 
 

@@ -51,7 +51,7 @@ _SEARCH = {
     "epochs": 8,
     "validation_share": 0.25,
 }
-"""A row is one product that was taken once, with four requests of search. Without a log the plain
+"""A row is one product that was taken once, with eight requests of search. Without a log the plain
 words are weighed by products whose query is hidden, too: a share of a share."""
 
 ESCI: dict[str, UnifiedModel] = {

@@ -54,10 +54,10 @@ _BOTH = ("home", "similar")
 RETAIL: dict[str, UnifiedModel] = {
     "unified": UnifiedModel("unified", _BOTH, config=_CONFIG),
     "specialist-home": UnifiedModel(
-        "specialist", ("home",), config={**_CONFIG, "tasks": ("home",), "epochs": 8}
+        "specialist", ("home",), config={**_CONFIG, "tasks": ("home",), "epochs": 5}
     ),
     "specialist-similar": UnifiedModel(
-        "specialist", ("similar",), config={**_CONFIG, "tasks": ("similar",), "slots": 16}
+        "specialist", ("similar",), config={**_CONFIG, "tasks": ("similar",), "slots": 29}
     ),
     "unified-no-country": UnifiedModel(
         "unified-no-country", _BOTH, config=_CONFIG, reads_country=False
