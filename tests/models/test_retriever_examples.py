@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+import pytest
 from contract import small_world
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serendip.data.alignment import AlignedProjection
 from serendip.models.retriever_batches import NONE, BatchMaker
 from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_context import SEARCH, TASKS
+from serendip.models.retriever_context import SEARCH
 from serendip.models.retriever_examples import hidden_queries
 from serendip.models.retriever_training import RetrieverTraining
+from serendip.models.retriever_weighing import Asked
 
 
 @given(st.lists(st.sampled_from("abcdefghij"), max_size=40), st.floats(0.01, 0.99))
@@ -34,35 +39,52 @@ def drawn_by(maker: BatchMaker) -> set[int]:
     return set(drawn[drawn != NONE].tolist())
 
 
-def queries_asked(training: RetrieverTraining, maker: BatchMaker) -> set[int]:
-    asked = [one.batch.query for one in training._asked(TASKS["search"], maker)]
-    return {query for batch in asked for query in batch[batch != NONE].tolist()}
+class Watched(RetrieverTraining):
+    """Notes which searches are asked."""
+
+    searched: set[int]
+
+    def _asked(self, task: int, maker: BatchMaker) -> Iterator[Asked]:
+        for one in super()._asked(task, maker):
+            if task == SEARCH:
+                query = one.batch.query
+                self.searched |= set(query[query != NONE].tolist())
+            yield one
 
 
-def test_words_are_weighed_by_queries_that_were_not_learned() -> None:
+@pytest.fixture
+def watched() -> Watched:
     dataset = small_world()
-    assert dataset.queries is not None
+    assert dataset.features is not None
+    size = dataset.features.content.shape[1]
+    alignment = AlignedProjection(np.zeros((size, 2), np.float32), np.zeros((2, size), np.float32))
     config = RetrieverConfig(
         embedding_size=8, epochs=2, max_len=10, batch_size=64, validation_share=0.3
     )
-    hidden = set(np.flatnonzero(hidden_queries(dataset.queries.texts, 0.3)).tolist())
-    training = RetrieverTraining(dataset, config, seed=0)
-    weighed = queries_asked(training, training.unread)
-    assert weighed
-    assert weighed <= hidden
-    assert drawn_by(training.learned) == set(range(20)) - hidden
-    assert drawn_by(training.whole) == set(range(20))
+    training = Watched(dataset.with_alignment(alignment), config, seed=0)
+    training.searched = set()
+    return training
 
 
-def test_training_stops_by_known_words_too() -> None:
+def hidden_ones() -> set[int]:
+    queries = small_world().queries
+    assert queries is not None
+    return set(np.flatnonzero(hidden_queries(queries.texts, 0.3)).tolist())
+
+
+def test_hidden_queries_are_not_learned_before_the_end(watched: Watched) -> None:
+    assert drawn_by(watched.learned) == set(range(20)) - hidden_ones()
+    assert drawn_by(watched.whole) == set(range(20))
+
+
+def test_words_are_weighed_by_queries_that_were_not_learned(watched: Watched) -> None:
+    assert watched.affinity() is not None
+    assert watched.searched
+    assert watched.searched <= hidden_ones()
+
+
+def test_training_stops_by_known_words_too(watched: Watched) -> None:
     """What a network says of unknown words falls while all else is still learned."""
-    dataset = small_world()
-    assert dataset.queries is not None
-    config = RetrieverConfig(
-        embedding_size=8, epochs=2, max_len=10, batch_size=64, validation_share=0.3
-    )
-    hidden = set(np.flatnonzero(hidden_queries(dataset.queries.texts, 0.3)).tolist())
-    training = RetrieverTraining(dataset, config, seed=0)
-    asked = queries_asked(training, training.asked)
-    assert asked & hidden
-    assert asked - hidden
+    assert watched.validate() is not None
+    assert watched.searched & hidden_ones()
+    assert watched.searched - hidden_ones()

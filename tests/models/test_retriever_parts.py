@@ -13,6 +13,7 @@ from contract import random_features, small_world
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
+from serendip.errors import ConfigError
 from serendip.models.export import open_session, to_onnx
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_config import RetrieverConfig, Task
@@ -149,6 +150,38 @@ def test_there_is_one_part_where_search_is_not_learned_beside_others(
 def test_without_queries_there_is_one_part(dataset: Dataset) -> None:
     bare = replace(dataset, queries=None)
     assert RetrieverTraining(bare, CONFIG, 0).module.tower.sizes == (8,)
+
+
+@pytest.mark.parametrize("shown", [(HOME, SIMILAR, SEARCH), (HOME, SIMILAR), (SEARCH,)])
+@pytest.mark.parametrize("weighed", [False, True])
+def test_the_loss_is_that_of_whole_vectors(
+    dataset: Dataset, shown: tuple[int, ...], weighed: bool
+) -> None:
+    config = CONFIG.model_copy(update={"dropout": 0.0, "id_dropout": 0.0})
+    training = RetrieverTraining(dataset, config, 0)
+    random = np.random.default_rng(0)
+    batch = next(training.learned.epoch(64, random))
+    batch = replace(batch, target=np.where(np.isin(batch.task, shown), batch.target, -1))
+    if weighed:
+        batch = replace(batch, weight=random.random(batch.task.shape).astype(np.float32))
+    candidates = training.draw(batch, random)
+    with torch.no_grad():
+        encoded, targets, vectors = training.module(batch, candidates.items, training.module.seen)
+        scores = encoded @ vectors.T - candidates.correction
+        own = torch.searchsorted(candidates.items, targets)
+        scores[torch.arange(len(own)), own] += candidates.correction[own]
+        losses = torch.nn.functional.cross_entropy(scores, own, reduction="none")
+        weight = torch.ones(len(own))
+        if batch.weight is not None:
+            weight = torch.from_numpy(batch.weight[batch.target >= 0])
+        expected = (losses * weight).sum() / weight.sum()
+        torch.testing.assert_close(training.module.loss(batch, candidates), expected)
+
+
+def test_parts_that_heads_do_not_divide_are_refused(dataset: Dataset) -> None:
+    config = RetrieverConfig(embedding_size=9, num_heads=3, words_size=4)
+    with pytest.raises(ConfigError, match=r"num_heads = 3 .* = 13"):
+        RetrieverTraining(dataset, config, 0)
 
 
 def test_searches_teach_the_first_part_of_a_candidate_nothing(dataset: Dataset) -> None:

@@ -244,20 +244,23 @@ class BatchMaker:
 
     def _search_anywhere(self, rows: Rows, random: np.random.Generator) -> Requests:
         """Any queries, without history: also for items that nobody came to."""
-        shape = (len(rows.begin), self._slots(rows))
+        shape = (len(rows.begin), self._drawn_slots(rows))
         query = self.query_order[random.integers(0, len(self.query_order), shape)]
         nothing = np.full_like(query, NONE)
         target, weight = self.query_items[query], np.ones(shape, np.float32)
         return _requests(SEARCH, np.zeros_like(query), nothing, query, target, weight)
 
-    def _slots(self, rows: Rows) -> int:
-        """``slots`` of a full block, fewer in proportion of others: no task starves another."""
+    def _drawn_slots(self, rows: Rows) -> int:
+        """``slots`` where the widest block of a step is full, fewer in proportion where it is not.
+
+        Tasks keep their shares of the requests so, however short histories are.
+        """
         width = int((rows.end - rows.first).max())
         return -(-self.slots * width // block_size(self.max_len))
 
     def _places(self, rows: Rows, random: np.random.Generator) -> LongArray:
-        """(B, slots) random events of each row's block."""
-        share = random.random((len(rows.begin), self._slots(rows)))
+        """(B, drawn slots) random events of each row's block."""
+        share = random.random((len(rows.begin), self._drawn_slots(rows)))
         places: LongArray = rows.first[:, None] + (share * (rows.end - rows.first)[:, None]).astype(
             np.int64
         )

@@ -80,8 +80,8 @@ class RetrieverConfig(Config):
 
     slots: int = Field(default=4, ge=0)
     """Requests of each task but home for a full row of ``max_len // 2`` events, each of which is a
-    home request; shorter rows have fewer in proportion, at least one. Search has as many again
-    without a history. 0 = the home task only."""
+    home request; steps of shorter rows have fewer in proportion, at least one. Search has as many
+    again without a history. 0 = the home task only."""
 
     imputation: tuple[Imputation, ...] = ("source-text", "last-item")
     """What stands in for context that a request lacks: ``source-text``, for similar requests

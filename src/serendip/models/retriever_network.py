@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serendip.data.arrays import FloatArray
+from serendip.errors import ConfigError
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import NUM_GAPS, NUM_TASKS, SEARCH
 
@@ -126,6 +127,12 @@ class GatedBlock(nn.Module):
 
     def __init__(self, config: RetrieverConfig, size: int) -> None:
         super().__init__()
+        if size % config.num_heads:
+            raise ConfigError(
+                f"num_heads = {config.num_heads} does not divide embedding_size + words_size = "
+                f"{size}.",
+                "Choose another words_size, or 0.",
+            )
         self.num_heads = config.num_heads
         self.attention_norm, self.forward_norm = nn.LayerNorm(size), nn.LayerNorm(size)
         self.query, self.out = nn.Linear(size, size), nn.Linear(size, size)
@@ -137,7 +144,7 @@ class GatedBlock(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: Tensor, history: Tensor, steps: Tensor) -> Tensor:
-        """Update tokens (B, M, D) from history (B, T, D) and themselves.
+        """Update tokens (B, M, E) from history (B, T, E) and themselves.
 
         ``steps`` (B, M, T): how many places before the token a history step lies; 0 = not visible.
         """
@@ -168,7 +175,7 @@ class GatedBlock(nn.Module):
         return joined
 
     def _split(self, tokens: Tensor) -> Tensor:
-        """(B, M, D) -> (B, H, M, D / H)."""
+        """(B, M, E) -> (B, H, M, E / H)."""
         rows, count, size = tokens.shape
         heads = tokens.reshape(rows, count, self.num_heads, size // self.num_heads)
         return heads.transpose(1, 2)

@@ -146,9 +146,9 @@ class RetrieverTraining:
         """Mean over the tasks of the mean nDCG@10 of some of the asked events.
 
         Each is ranked among all items but those that its request shows. Searches have known words,
-        too: of words that were never read a network knows less with every pass, and what they count
-        for beside plain content is weighed afterwards (``affinity``). To stop by them would end
-        what the other tasks still learn.
+        too: of words that were never read a network knows less with every pass, and to stop by them
+        would end what the other tasks still learn. Where content is aligned, ``affinity`` weighs
+        afterwards what plain words count for beside the network, by words that were never read.
         """
         gains = []
         for task in self.asked.tasks:

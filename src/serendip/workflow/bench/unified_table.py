@@ -61,7 +61,8 @@ _UNIFIED: dict[str, Any] = {
     "slots": 4,
     "blind_share": 0.1,
 }
-"""As large as the retriever of ``sequential``; a specialist has all 128 numbers for its task."""
+"""Vectors as long as those of the retriever of ``sequential``, of which a specialist has all for
+its task; half as many passes again, as it has three tasks to learn."""
 
 
 def _learner(model: str, *tasks: Task) -> UnifiedModel:
