@@ -23,6 +23,7 @@ fields = ["title", "genre"]
 
 [models.retriever]
 embedding_size = 16
+words_size = 8
 epochs = 2
 max_len = 10
 

@@ -19,7 +19,7 @@ from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
 from serendip.workflow.bench.unified_trial import without_country
 
 HASHING = TextEncoderConfig(name="hashing")
-TINY = {"embedding_size": 8, "epochs": 2, "num_negatives": 8, "slots": 2}
+TINY = {"embedding_size": 8, "epochs": 6, "num_negatives": 8, "slots": 2}
 NO_WORDS = np.empty((0, 4), np.float32)
 
 

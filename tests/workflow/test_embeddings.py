@@ -25,7 +25,7 @@ from serendip.workflow import embeddings
 from serendip.workflow.embeddings import Kind, embed, read_queries
 from serendip.workflow.spaces import next_space
 
-NETWORK = 16
+NETWORK = 24
 
 
 def written(shop: Path, kind: Kind, file: Path | None = None) -> tuple[list[str], np.ndarray]:
@@ -91,7 +91,7 @@ def test_the_file_says_what_its_vectors_are(shop: Path) -> None:
     assert (told["generation"], told["model"]) == ("gen-1", "retriever")
     assert (told["space_version"], told["dimensions"]) == ("1", str(size))
     assert json.loads(told["parts"]) == summary["parts"]
-    assert list(summary["parts"].items())[::2] == [("network", 16), ("bonus", 1)]
+    assert list(summary["parts"].items())[::2] == [("network", NETWORK), ("bonus", 1)]
     assert sum(summary["parts"].values()) == size
     assert "score of the retriever" in told["dot_product"]
     assert not list(out.parent.glob("*.part"))

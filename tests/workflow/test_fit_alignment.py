@@ -32,7 +32,7 @@ from serendip.workflow.importing import import_files
 from serendip.workflow.semantic_ids import build_ids
 
 STAGE = "align content"
-SIZE = 16
+SIZE = 24
 """Of the shop's retriever; what follows in its vectors is aligned content, then the bonus."""
 
 

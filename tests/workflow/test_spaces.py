@@ -73,7 +73,7 @@ def test_other_dimensions_begin_another_version_and_a_rollback_goes_back_to_the_
     set_retriever(stand, "embedding_size = 16", "embedding_size = 8")
     told = train(stand).manifest["space"]
     assert (told["kept"], told["version"], told["aligned_to"]) == (False, 2, "")
-    assert told["reason"].startswith("dimensions were 16 of network")
+    assert told["reason"].startswith("dimensions were 24 of network")
     assert told["name"] != first
     rollback(stand / "generations")
     set_retriever(stand, "embedding_size = 8", "embedding_size = 16")
