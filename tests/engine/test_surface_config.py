@@ -33,7 +33,7 @@ def test_the_five_old_surfaces_say_what_they_always_said() -> None:
     expected = {
         "home": ("home", home, ("seen",), 0.0, False),
         "similar": ("similar", {**behaviour, "content": 100}, (), 1.0, False),
-        "search": ("search", {"words": 200, "retriever": 50}, (), 0.0, True),
+        "search": ("search", {"words": 200, "retriever": 200}, (), 0.0, True),
         "cart": ("similar", basket, ("seen",), 0.0, False),
         "thank_you": ("similar", basket, ("seen",), 0.0, False),
     }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from serendip.config import validate
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
-from serendip.models.ranker import Ranker, RankerConfig, RankerRows, action_value
+from serendip.models.ranker import CONFIG_FILE, Ranker, RankerConfig, RankerRows, action_value
 from serendip.scale.options import TrainOptions
 
 NAMES = ("left", "right", "constant", "often missing")
@@ -211,3 +212,18 @@ def test_a_value_is_the_weighted_sum_of_probabilities() -> None:
 def test_its_config_survives_json() -> None:
     again = validate(RankerConfig, ONE_ACTION.model_dump(mode="json"), "test")
     assert again == ONE_ACTION
+
+
+def test_it_says_which_tasks_it_may_order(ranker: Ranker, rows: RankerRows, tmp_path: Path) -> None:
+    assert ranker.ordered_tasks == (0, 1, 2)
+    quick = ONE_ACTION.model_copy(update={"epochs": 1})
+    some = Ranker(quick).train(rows, NAMES, ordered_tasks=[1, 0])
+    assert some.ordered_tasks == (0, 1)
+    some.save(tmp_path)
+    assert Ranker.open(tmp_path).ordered_tasks == (0, 1)
+    document = json.loads((tmp_path / CONFIG_FILE).read_text())
+    del document["ordered_tasks"]  # As earlier rankers were saved.
+    (tmp_path / CONFIG_FILE).write_text(json.dumps(document))
+    assert Ranker.open(tmp_path).ordered_tasks == (0, 1, 2)
+    with pytest.raises(NotTrainedError):
+        _ = Ranker().ordered_tasks

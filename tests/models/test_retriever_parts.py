@@ -25,6 +25,7 @@ from serendip.models.retriever_network import (
     ItemTower,
     answered_by,
     example_request,
+    normed_parts,
 )
 from serendip.models.retriever_tower import TowerArrays
 from serendip.models.retriever_training import RetrieverTraining
@@ -200,3 +201,31 @@ def test_searches_teach_the_first_part_of_a_candidate_nothing(dataset: Dataset) 
     assert vectors.grad is not None
     assert not vectors.grad[:, :8].any()
     assert vectors.grad[:, 8:].any()
+
+
+def test_ids_start_the_same_whatever_the_signs_of_eigenvectors() -> None:
+    features = random_features(0, 40)
+    content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
+    tower = ItemTower(content, codes, features.codebook_size, CONFIG, 4)
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(40, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[7] = 0
+    starts = []
+    for signs in (np.ones(8), random.choice((-1.0, 1.0), 8)):
+        before = tower.ids.detach().clone()
+        tower.start_ids_at(vectors * signs.astype(np.float32), 1.0)
+        torch.testing.assert_close(tower.ids.detach()[7], before[7])
+        # The mean of a part says nothing: items leave the tower without it.
+        starts.append(normed_parts(tower.ids.detach(), tower.sizes))
+    torch.testing.assert_close(*starts, rtol=0, atol=1e-3)
+
+
+def test_ids_without_content_start_as_they_are() -> None:
+    features = random_features(0, 40)
+    content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
+    config = CONFIG.model_copy(update={"item_mode": "id", "words_size": 0})
+    tower = ItemTower(content, codes, features.codebook_size, config)
+    vectors = np.eye(40, 8, dtype=np.float32)
+    tower.start_ids_at(vectors, 1.0)
+    torch.testing.assert_close(tower.ids.detach()[:8], torch.from_numpy(vectors[:8]) * 8**0.5)

@@ -10,15 +10,16 @@ from search_world import POPULARITY, TITLES, film, films, vectors
 
 from serendip.data import Catalogue
 from serendip.errors import ArtefactError, DataError
-from serendip.search.searcher import Searcher
+from serendip.search.searcher import SearchConfig, Searcher
 
 NEAR_MATRIX = vectors()[0]
+BOTH = SearchConfig(vector_weight=1.0)
 
 
 @pytest.fixture(scope="module")
 def searcher(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search") / "index"
-    return Searcher.build(films(), vectors(), POPULARITY, folder)
+    return Searcher.build(films(), vectors(), POPULARITY, folder, BOTH)
 
 
 def found(searcher, text, k=10, vector=None, allowed=None):
@@ -105,6 +106,14 @@ def test_meaning_finds_what_words_do_not(searcher):
     assert found(searcher, "qqqq") == []
 
 
+def test_by_default_meaning_is_left_to_others(searcher):
+    words = dataclasses.replace(searcher, config=SearchConfig())
+    assert found(words, "qqqq", vector=vectors()[12]) == []
+    hits = words.search("matrix", NEAR_MATRIX, 16)
+    assert hits.item_nums.tolist() == found(searcher, "matrix")
+    np.testing.assert_allclose(hits.fields["cosine"], vectors()[hits.item_nums] @ NEAR_MATRIX, 1e-4)
+
+
 def test_a_posted_item_is_found_at_once_and_only_by_the_new_searcher(searcher):
     vector = vectors(20)[19:]
     newer = searcher.with_items([film("n", "Zebra Crossing")], vector)
@@ -160,8 +169,8 @@ def test_only_allowed_items_are_answered(searcher):
 
 
 def test_an_opened_searcher_answers_as_the_built_one(tmp_path):
-    built = Searcher.build(films(), vectors(), POPULARITY, tmp_path)
-    opened = Searcher.open(tmp_path, films(), vectors(), POPULARITY)
+    built = Searcher.build(films(), vectors(), POPULARITY, tmp_path, BOTH)
+    opened = Searcher.open(tmp_path, films(), vectors(), POPULARITY, BOTH)
     for text in ("matrix", "hamlte", "drama"):
         one, two = (s.search(text, NEAR_MATRIX, 16) for s in (built, opened))
         assert one.item_nums.tolist() == two.item_nums.tolist()
@@ -170,7 +179,7 @@ def test_an_opened_searcher_answers_as_the_built_one(tmp_path):
 
 
 def test_another_catalogue_than_the_indexed_one_is_refused(tmp_path):
-    Searcher.build(films(), vectors(), POPULARITY, tmp_path)
+    Searcher.build(films(), vectors(), POPULARITY, tmp_path, BOTH)
     fewer = Catalogue(films().items[:3])
     with pytest.raises(ArtefactError, match="indexes 16 items, the catalogue has 3"):
         Searcher.open(tmp_path, fewer, vectors(3), POPULARITY[:3])

@@ -32,6 +32,7 @@ ALL = ("home", "search", "similar")
 LINES = {
     "unified": UnifiedModel("unified", ALL, config=TINY),
     "unified-no-user": UnifiedModel("unified-no-user", ALL, of="unified", hides_user=True),
+    "engine": UnifiedModel("engine", ALL, "engine", of="unified", beside=("lightgbm",)),
     "bm25": UnifiedModel("bm25", ("search",), "bm25"),
 }
 
@@ -128,13 +129,18 @@ def test_a_row_per_task_and_set(films: Path, tmp_path: Path) -> None:
     bench = UnifiedBench(films, tmp_path / "out.json", LINES, 1, encoder=HASHING)
     document = run_unified(bench, TrainOptions(), executor=InThisProcess())
     rows = document["rows"]
-    found = [(row["task"], row.get("set"), row["model"]) for row in rows]
+    found = sorted(
+        ((row["task"], row.get("set"), row["model"]) for row in rows),
+        key=lambda key: list(dict.fromkeys(row["model"] for row in rows)).index(key[2]),
+    )
     both = [("search", "tags"), ("search", "redial")]
     assert found == [
         (*key, model)
         for model, keys in (
             ("unified", [("home", None), *both, ("similar", None)]),
             ("unified-no-user", [("home", None), *both, ("similar", None)]),
+            ("engine", [("home", None), *both, ("similar", None)]),
+            ("lightgbm", [("home", None), *both, ("similar", None)]),
             ("bm25", both),
         )
         for key in keys
@@ -146,9 +152,11 @@ def test_a_row_per_task_and_set(films: Path, tmp_path: Path) -> None:
     assert users["search", "tags"] == 3
     assert users["search", "redial"] == 1
     compared = {
-        (one["task"], one.get("set"), one["baseline"]) for one in document["summary"]["comparisons"]
+        (one["system"], one["task"], one.get("set"), one["baseline"])
+        for one in document["summary"]["comparisons"]
     }
-    assert ("search", "redial", "bm25") in compared
+    assert ("unified", "search", "redial", "bm25") in compared
+    assert ("engine", "search", "tags", "bm25") in compared
     assert run_unified(bench, TrainOptions(), executor=InThisProcess(0)) == document
 
 

@@ -178,8 +178,14 @@ def test_the_engine_and_lightgbm_have_rows_for_every_task(world: Path, tmp_path:
             assert row["cpu_s"] > unified["cpu_s"]
             assert row["params"] > unified["params"]
             assert row["users"] == unified["users"]
-    compared = {(one["task"], one["baseline"]) for one in document["summary"]["comparisons"]}
-    assert compared == {(task, name) for task in ALL for name in ("engine", "lightgbm")}
+    compared = {
+        (one["task"], one["system"], one["baseline"]) for one in document["summary"]["comparisons"]
+    }
+    assert compared == {
+        (task, *pair)
+        for task in ALL
+        for pair in (("unified", "engine"), ("unified", "lightgbm"), ("engine", "lightgbm"))
+    }
     assert run_unified(bench, TrainOptions(), executor=InThisProcess(0)) == document
 
 

@@ -9,17 +9,26 @@ from small_shop import write_files
 
 from serendip.content.cache import VectorCache
 from serendip.content.text import open_encoder
+from serendip.data.arrays import NO_ITEMS
+from serendip.data.dataset import QueryExamples
 from serendip.data.event import Event
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.state import EngineState
+from serendip.engine.surfaces import TASKS
 from serendip.engine.workspace import Workspace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
+from serendip.workflow import ranker_rows
 from serendip.workflow.fit import Fitter
 from serendip.workflow.importing import import_files
-from serendip.workflow.ranker_rows import LabelledQuery, labelled_rows, logged_queries
+from serendip.workflow.ranker_rows import (
+    LabelledQuery,
+    labelled_rows,
+    logged_queries,
+    train_ranker,
+)
 
 LATE = 1_700_000_000.0
 """After everything in the shop's files."""
@@ -127,3 +136,29 @@ def test_logged_words_are_learned_up_to_the_cut(fitted: tuple[Fitter, Split, Eng
 def test_a_ranker_learns_from_logged_requests(fitted: tuple[Fitter, Split, EngineState]) -> None:
     fitter, split, _ = fitted
     assert fitter.fit(split.train, "whole", TrainOptions()).ranker is not None
+
+
+@pytest.mark.parametrize("fewest", [1, 2])
+def test_search_is_put_in_order_by_a_ranker_that_has_seen_people_search(
+    fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch, fewest: int
+) -> None:
+    # The newer part has one search that led to a choice.
+    monkeypatch.setattr(ranker_rows, "FEWEST_SEARCHES", fewest)
+    fitter, split, state = fitted
+    nothing = QueryExamples([], np.zeros((0, 3), np.float32), NO_ITEMS)
+    settings = fitter.settings.model_copy(
+        update={"ranker": fitter.settings.ranker.model_copy(update={"epochs": 1})}
+    )
+    monkeypatch.setattr(ranker_rows, "NUM_HOME", 40)
+    monkeypatch.setattr(ranker_rows, "NUM_SIMILAR", 20)
+    ranker = train_ranker(
+        state,
+        split,
+        nothing,
+        settings,
+        TrainOptions(),
+        lambda texts: fitter.cache.encode(fitter.encoder, texts),
+    )
+    assert ranker is not None
+    known = [TASKS[number] for number in ranker.ordered_tasks]
+    assert known == (["home", "similar", "search"] if fewest == 1 else ["home", "similar"])

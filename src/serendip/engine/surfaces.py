@@ -111,7 +111,7 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
     "search": SurfaceConfig(
         task="search",
         context=("user", "query", "country", "time"),
-        sources={"words": 200, "retriever": 50},
+        sources={"words": 200, "retriever": 200},
         filters=(),
         pin_exact_titles=True,
     ),

@@ -13,10 +13,15 @@ from serendip.engine.batch import Batch, Candidates
 from serendip.engine.sponsored import SOURCE, bids_of
 from serendip.engine.surfaces import TASKS
 from serendip.models.ranker import action_value
+from serendip.search.fusion import RANK_CONSTANT
 from serendip.search.understanding import CORRECTED
 
 _PIN = 1_000.0
 """Score of exact titles; far above any sum of weighted probabilities."""
+
+_ROUNDING = 4e-6
+"""Scores of a list that differ by a smaller share of its largest one are equal but for rounding,
+which depends on what is computed beside them."""
 
 _RARE = 20.0
 """Interactions below which being rare is no merit: the discount of popularity starts here."""
@@ -45,17 +50,19 @@ def values_of(
     features: FloatArray,
     found: Mapping[str, list[ItemList]],
 ) -> Values:
-    """By the ranker; without one, by reciprocal rank over the sources."""
+    """By the ranker; where it may not order the task, by reciprocal rank over the sources."""
     ranker, surface = batch.state.ranker, batch.surface
     if ranker is None or not len(candidates):
         organic = paid = _reciprocal_ranks(candidates, organic_lists(found), len(batch.queries))
     else:
-        tasks = np.full(len(features), TASKS.index(surface.task), dtype=np.int64)
-        probabilities = ranker.predict(features, tasks)
-        actions = ranker.config.actions
-        organic = action_value(probabilities, surface.action_weights, actions)
-        popularity = _RARE + batch.state.counts[candidates.items].astype(np.float32)
-        organic = organic / popularity**surface.popularity_discount
+        task, actions = TASKS.index(surface.task), ranker.config.actions
+        probabilities = ranker.predict(features, np.full(len(features), task, np.int64))
+        if task in ranker.ordered_tasks:
+            organic = action_value(probabilities, surface.action_weights, actions)
+            popularity = _RARE + batch.state.counts[candidates.items].astype(np.float32)
+            organic = organic / popularity**surface.popularity_discount
+        else:
+            organic = _reciprocal_ranks(candidates, organic_lists(found), len(batch.queries))
         paid = organic
         if surface.sponsored is not None:
             paid = action_value(probabilities, {surface.sponsored.action: 1.0}, actions)
@@ -89,11 +96,19 @@ def _pins(batch: Batch, candidates: Candidates) -> FloatArray:
 def _reciprocal_ranks(
     candidates: Candidates, found: Mapping[str, list[ItemList]], num_queries: int
 ) -> FloatArray:
-    values = np.zeros(len(candidates), dtype=np.float32)
+    values = np.zeros(len(candidates))
     bounds = candidates.bounds(num_queries)
     for lists in found.values():
         for row, items in enumerate(lists):
             part = candidates.items[bounds[row] : bounds[row + 1]]
             places = bounds[row] + np.searchsorted(part, items.item_nums)
-            values[places] += 1.0 / (60.0 + np.arange(len(items)))
-    return values
+            values[places] += 1.0 / (RANK_CONSTANT + ranks(items.scores))
+    return values.astype(np.float32)
+
+
+def ranks(scores: FloatArray) -> FloatArray:
+    """Ranks (C,) of scores that never rise, from 1; equal ones share the best of their ranks."""
+    least = _ROUNDING * np.abs(scores).max(initial=0.0)
+    falls = np.append(True, scores[:-1] - scores[1:] > least)[: len(scores)]
+    found: FloatArray = np.maximum.accumulate(np.where(falls, np.arange(1.0, len(scores) + 1), 1.0))
+    return found

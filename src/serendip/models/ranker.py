@@ -136,6 +136,7 @@ class Ranker:
     def __init__(self, config: RankerConfig | None = None) -> None:
         self.config = config if config is not None else RankerConfig()
         self._feature_names: tuple[str, ...] = ()
+        self._ordered: tuple[int, ...] = ()
         self._network = b""
         self._session: Any = None
 
@@ -144,6 +145,12 @@ class Ranker:
         """Names of the F columns that it was trained on, in order."""
         self._require_trained()
         return self._feature_names
+
+    @property
+    def ordered_tasks(self) -> tuple[int, ...]:
+        """Tasks that it may put in order: those whose rows say what people chose."""
+        self._require_trained()
+        return self._ordered
 
     @property
     def num_parameters(self) -> int:
@@ -159,6 +166,7 @@ class Ranker:
         rows: RankerRows,
         feature_names: Sequence[str],
         options: TrainOptions | None = None,
+        ordered_tasks: Sequence[int] | None = None,
     ) -> Self:
         """Learn from rows; training again starts afresh.
 
@@ -166,6 +174,8 @@ class Ranker:
             rows: at least one.
             feature_names: names of the columns of ``rows.features``.
             options: seed and progress.
+            ordered_tasks: tasks whose rows say what people chose, and not, say, for what item a
+                query was written; None = all.
 
         Raises:
             DataError: there are no rows, or columns, labels or tasks do not fit.
@@ -175,6 +185,8 @@ class Ranker:
         self._check(rows, feature_names)
         self._network = train_ranker(rows, self.config, options or TrainOptions())
         self._feature_names = tuple(feature_names)
+        tasks = range(self.config.num_tasks) if ordered_tasks is None else ordered_tasks
+        self._ordered = tuple(sorted(tasks))
         self._session = open_session(self._network)
         return self
 
@@ -208,6 +220,7 @@ class Ranker:
         document = {
             "model": "ranker",
             "feature_names": self._feature_names,
+            "ordered_tasks": self._ordered,
             "config": self.config.model_dump(mode="json"),
         }
         (folder / CONFIG_FILE).write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -239,6 +252,8 @@ class Ranker:
         ranker._network = read_model(folder / NETWORK_FILE)
         ranker._session = open_session(ranker._network)
         ranker._feature_names = stored
+        # Earlier rankers do not say; they put every task in order.
+        ranker._ordered = tuple(document.get("ordered_tasks", range(ranker.config.num_tasks)))
         return ranker
 
     def _require_trained(self) -> None:

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError
+from serendip.models.procrustes import procrustes
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import NUM_GAPS, NUM_TASKS, SEARCH
 
@@ -75,15 +76,23 @@ class ItemTower(nn.Module):
     def start_ids_at(self, vectors: FloatArray, scale: float) -> None:
         """Begin at unit id vectors (N, P), made ``scale`` large; rows of zeros stay as they are.
 
-        P is the width of the wider part; the other one begins at the first numbers of them.
+        P is the width of the wider part; the other one begins at the first numbers of them. Their
+        axes are arbitrary (signs and order of eigenvectors), so each part is turned onto what is
+        known of the items by their content: both say the same in the same places from the start,
+        and trainings on more events start at nearly the same place.
         """
         known = torch.from_numpy(np.abs(vectors).max(1) > 0)
         own = torch.from_numpy(vectors)[known]
-        parts = [
-            own if size == own.shape[1] else functional.normalize(own[:, :size])
-            for size in self.sizes
-        ]
-        self.ids[known] = torch.cat([part * (scale * part.shape[1] ** 0.5) for part in parts], 1)
+        content = normed_parts(self.project(self.content[known]), self.sizes)
+        parts = []
+        for size, target in zip(
+            self.sizes, torch.split(content, list(self.sizes), -1), strict=True
+        ):
+            part = own if size == own.shape[1] else functional.normalize(own[:, :size])
+            if self.reads_content:
+                part = part @ torch.from_numpy(procrustes(part.numpy(), target.numpy()))
+            parts.append(part * (scale * size**0.5))
+        self.ids[known] = torch.cat(parts, 1)
 
     def project(self, content: Tensor) -> Tensor:
         """Vectors of queries (U, C) -> (U, E), as content; zeros, which say nothing, stay zeros."""

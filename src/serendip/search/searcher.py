@@ -1,7 +1,8 @@
 """Search as a whole: exact titles first, then the title that was meant, then words and meaning.
 
 Order of an answer: items that bear exactly the searched title (by popularity), items that bear the
-title one or two edits away, then the fusion of BM25 and cosine. A searcher never changes; posting
+title one or two edits away, then the fusion of BM25, titles that go on from the text and, where it
+has a weight, cosine. A searcher never changes; posting
 and deleting items gives a new one that shares everything built.
 """
 
@@ -47,8 +48,10 @@ class SearchConfig(Config):
     word_weight: NonNegativeFloat = 1.0
     """Weight of the BM25 list in the fusion."""
 
-    vector_weight: NonNegativeFloat = 1.0
-    """Weight of the cosine list in the fusion."""
+    vector_weight: NonNegativeFloat = 0.0
+    """Weight of the cosine list in the fusion. In the engine the retriever, which compares what was
+    typed with content, too, is a source of its own beside the words; a second list of nearly the
+    same items would outvote them."""
 
     title_weight: NonNegativeFloat = 1.0
     """Weight of the list of titles that go on from the text."""
@@ -253,7 +256,7 @@ class Searcher:
         words = self.lexical.search(reading.corrected_key, self.config.depth, allowed)
         cosines = self._cosines(text_vector)
         meaning = ItemList()
-        if text_vector is not None and cosines.any():
+        if self.config.vector_weight and cosines.any():
             meaning = best_cosines(cosines, self.config.depth, self._mask(allowed))
         going_on = self._going_on(reading.corrected_key, allowed)
         weights = (self.config.word_weight, self.config.vector_weight, self.config.title_weight)

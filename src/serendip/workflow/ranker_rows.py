@@ -24,13 +24,17 @@ from serendip.engine.feature_names import FEATURES
 from serendip.engine.pipeline import collect
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import TASKS
+from serendip.engine.surfaces import TASKS, Task
 from serendip.models.ranker import Ranker, RankerRows
 from serendip.scale.options import TrainOptions
 
 NUM_HOME, NUM_SIMILAR, NUM_SEARCH = 3_000, 1_000, 1_000
 NUM_LOGGED = 3_000
 """Newest logged requests that become rows."""
+
+FEWEST_SEARCHES = 200
+"""With fewer logged searches that led to a choice the ranker knows of search what written queries
+say, which favour words far more than people do: it learns from them and does not order by them."""
 
 NEGATIVES = 40
 """Candidates without a label that are kept per request."""
@@ -80,7 +84,8 @@ def train_ranker(
         the ranker; None where no candidate was a right answer.
     """
     rng = np.random.default_rng(options.seed)
-    requests = [*_requests(split, examples, rng), *logged_queries(split, settings, encode)]
+    logged = logged_queries(split, settings, encode)
+    requests = [*_requests(split, examples, rng), *logged]
     total = sum(len(labelled) for _, labelled in requests)
     batches = [
         (surface, labelled[begin : begin + BATCH])
@@ -94,7 +99,21 @@ def train_ranker(
         groups += len(labelled)
     assert groups == total
     rows = _joined([part for part in parts if len(part.features)])
-    return None if rows is None else Ranker(settings.ranker).train(rows, FEATURES, options)
+    if rows is None:
+        return None
+    ordered = [TASKS.index(task) for task in _ordered_tasks(logged)]
+    return Ranker(settings.ranker).train(rows, FEATURES, options, ordered)
+
+
+def _ordered_tasks(logged: Sequence[tuple[str, list[LabelledQuery]]]) -> list[Task]:
+    """Tasks of which people's choices are known well enough to order candidates by them."""
+    searches = sum(
+        one.query.surface == "search" and len(one.items) > 0
+        for _, labelled in logged
+        for one in labelled
+    )
+    always: list[Task] = ["home", "similar"]
+    return [*always, "search"] if searches >= FEWEST_SEARCHES else always
 
 
 def logged_queries(

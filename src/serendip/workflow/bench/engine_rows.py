@@ -20,7 +20,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import Query
 from serendip.engine.batch import Batch, Candidates
 from serendip.engine.features import feature_matrix
-from serendip.engine.pipeline import gather
+from serendip.engine.pipeline import gather, run
 from serendip.engine.state import EngineState
 from serendip.engine.surfaces import TASKS, SurfaceConfig
 from serendip.errors import DataError
@@ -149,6 +149,32 @@ def ranks_of(
                 ranks[name][part] = np.where(hit, placed, missed)
 
 
+def listed_ranks(surface: SurfaceConfig, asked: Asked, state: EngineState) -> Values:
+    """Ranks (T,) of what came next among all items, where the engine lists them in an order.
+
+    Args:
+        surface: how the requests are answered.
+        asked: the requests, and what came next.
+        state: without a ranker: what the sources propose is fused by rank.
+    """
+    ranks = np.empty(len(asked.queries))
+    for part in _parts(asked.queries):
+        queries, wanted = asked.queries[part], asked.items[part]
+        results = run(queries, surface, state)
+        _require_whole(surface, results[0].degraded)
+        lists = [result.items.item_nums for result in results]
+        rows = np.arange(len(lists), dtype=np.int32)
+        found = Candidates(np.repeat(rows, [len(one) for one in lists]), np.concatenate(lists))
+        scores = state.models["retriever"].score_all(queries)
+        missed, hit = _missed(found, wanted, [query.exclude for query in queries], scores)
+        listed = [
+            1.0 + np.flatnonzero(one == item)[0] if is_hit else np.nan
+            for one, item, is_hit in zip(lists, wanted, hit, strict=True)
+        ]
+        ranks[part] = np.where(hit, listed, missed)
+    return ranks
+
+
 def places(values: FloatArray, candidates: Candidates, wanted: IntArray) -> Values:
     """Ranks (B,) of the wanted items among the candidates of their requests, ties counted half.
 
@@ -168,12 +194,19 @@ def places(values: FloatArray, candidates: Candidates, wanted: IntArray) -> Valu
 def _gathered(
     surface: SurfaceConfig, queries: Sequence[Query], state: EngineState
 ) -> Iterator[tuple[slice, Batch, Candidates]]:
-    for begin in range(0, len(queries), _AT_ONCE):
-        part = slice(begin, begin + _AT_ONCE)
+    for part in _parts(queries):
         batch, found = gather(queries[part], surface, state)
-        if batch.degraded:
-            raise DataError(f"sources of {surface.task!r} failed: {', '.join(batch.degraded)}.")
+        _require_whole(surface, batch.degraded)
         yield part, batch, found
+
+
+def _parts(queries: Sequence[Query]) -> list[slice]:
+    return [slice(begin, begin + _AT_ONCE) for begin in range(0, len(queries), _AT_ONCE)]
+
+
+def _require_whole(surface: SurfaceConfig, degraded: Sequence[str]) -> None:
+    if degraded:
+        raise DataError(f"sources of {surface.task!r} failed: {', '.join(degraded)}.")
 
 
 def _missed(

@@ -59,9 +59,9 @@ ESCI: dict[str, UnifiedModel] = {
     "bm25": UnifiedModel("bm25", ("search",), "bm25"),
     "vectors": UnifiedModel("vectors", ("search",), "vectors"),
     "rrf": UnifiedModel("rrf", ("search",), "rrf"),
-    "engine": UnifiedModel("engine", ("search",), "searcher"),
+    "engine": UnifiedModel("engine", ("search",), "engine", of="unified"),
 }
-"""``engine`` is the search that is served, whose ranker has nothing to learn from here."""
+"""The engine's ranker has nothing to learn from here, so its sources are fused by rank."""
 
 
 def read_products(folder: Path) -> Dataset:

@@ -62,6 +62,8 @@ class Form:
         sets: folder -> task -> names of its sets of requests, where they are named.
         table: what can be run.
         split: the protocol in words; empty = that of sequences.
+        logs_searches: whether people chose what validates search. Where somebody wrote queries for
+            items instead, the engine does not order search by what its ranker learned from them.
         facts: folder -> further counts for the results file.
         beside: files beside the folder that are read, too.
     """
@@ -74,6 +76,7 @@ class Form:
     sets: Callable[[Path], Mapping[str, tuple[str, ...]]]
     table: Mapping[str, UnifiedModel] = field(default_factory=lambda: UNIFIED)
     split: str = ""
+    logs_searches: bool = True
     facts: Callable[[Path], Mapping[str, Any]] = lambda folder: {}
     beside: tuple[Path, ...] = ()
 
@@ -112,7 +115,7 @@ SEQUENCES = Form(
 MOVIELENS = Form(
     files=(FILMS_FILE, RATINGS_FILE, TAGS_FILE),
     fields=FILM_FIELDS,
-    table={name: line for name, line in UNIFIED.items() if line.asks != "engine"},
+    logs_searches=False,
     read=read_movielens,
     texts=movielens_texts,
     trial=movielens_trial,
@@ -142,6 +145,7 @@ PRODUCTS = Form(
     trial=esci_trial,
     sets=lambda folder: {},
     table=ESCI,
+    logs_searches=False,
     split=(
         "Nobody has chosen anything: all products are ranked for queries whose products people "
         "have judged as exact (gain 1), substitute (.1), complement (.01) or irrelevant (0). N@10 "

@@ -86,6 +86,8 @@ class Relevance:
 
     def _shares(self, found: Values, possible: Values) -> Values:
         """(U,) means over the requests of a unit of the sum of what was found / what could be."""
+        if not len(self.requests):
+            return np.empty(0)
         dense = self._dense(self.requests)
         share = np.bincount(dense, found) / np.bincount(dense, possible)
         first = np.unique(dense, return_index=True)[1]

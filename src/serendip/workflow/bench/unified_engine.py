@@ -7,8 +7,8 @@ has seen a test target; the retriever is that of the row ``unified``, of the sam
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.state import EngineState
+from serendip.evaluate.run import Values
 from serendip.models.ranker import Ranker, RankerRows
 from serendip.models.retriever import Retriever
 from serendip.scale.options import TrainOptions
@@ -28,11 +29,12 @@ from serendip.workflow.bench.engine_rows import (
     Orderer,
     held_out,
     learning_rows,
+    listed_ranks,
     ranks_of,
 )
 from serendip.workflow.bench.engine_state import SETTINGS, engine_facts, engine_state
+from serendip.workflow.bench.forms import form_of
 from serendip.workflow.bench.rows import MODEL_FOLDER, prepared
-from serendip.workflow.bench.sequences import read_sequences
 from serendip.workflow.bench.spent import read_costs
 from serendip.workflow.bench.trees import MISSING_TREES, Trees, trees_facts
 from serendip.workflow.bench.trial import Asked
@@ -40,11 +42,15 @@ from serendip.workflow.bench.unified_rows import (
     UnifiedTask,
     catalogue_of,
     figures,
+    judged_share,
     make_unified,
+    question,
     ranks_path,
+    relevance_file,
+    task_of,
     values_of,
 )
-from serendip.workflow.bench.unified_trial import UnifiedTrial, unified_trial
+from serendip.workflow.bench.unified_trial import UnifiedTrial
 
 _SOURCES = "sources"
 
@@ -74,35 +80,124 @@ def can_be_made(
     return [replace(task, line=replace(task.line, beside=())) for task in tasks], missing
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measured:
+    """Ranks (T,), values (U, 3) of validation, CPU-seconds of answering."""
+
+    ranks: Values
+    valid: Values
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _BenchEngine:
+    """The engine of a benchmark, ready to be asked.
+
+    Args:
+        task: whose rows are made.
+        state: without a ranker.
+        orderers: model -> what orders candidates.
+        costs: model -> what it took.
+        ordered: tasks that the engine's own ranker may order; in others what the sources propose
+            is fused by rank, as it is served.
+    """
+
+    task: UnifiedTask
+    state: EngineState
+    orderers: Mapping[str, Orderer]
+    costs: Mapping[str, dict[str, Any]]
+    ordered: tuple[str, ...]
+
+    def answers(
+        self, name: str, asked: Asked, judged: Asked
+    ) -> Iterator[tuple[dict[str, Any], _Measured]]:
+        """Key of a row, ranks of ``asked`` and of ``judged``, and what they took, by model."""
+        clock = StageClock()
+        ranks, valid = self._ranks(name, asked, clock), self._ranks(name, judged, StageClock())
+        for key in self.task.keys:
+            if question(key) == name:
+                model = str(key["model"])
+                shared = model in self.orderers and self._is_ordered(name, model)
+                seconds = _seconds(clock, model) + shared * _seconds(clock, CANDIDATES)
+                values = values_of(valid[model], judged.relevance)
+                yield key, _Measured(ranks[model], values, seconds)
+
+    def row(self, key: dict[str, Any], asked: Asked, measured: _Measured) -> dict[str, Any]:
+        """A row of the results; leaves the ranks."""
+        path = ranks_path(Path(self.task.folder).parent, key)
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, measured.ranks, allow_pickle=False)
+        if asked.relevance is not None:
+            asked.relevance.save(path.parent / relevance_file(question(key)))
+        return {
+            **key,
+            **figures(values_of(measured.ranks, asked.relevance), measured.valid),
+            **judged_share(measured.ranks, asked.relevance),
+            "score_cpu_s": round(measured.seconds, 3),
+            "peak_mb": round(peak_memory_mb(), 1),
+            **self.costs[str(key["model"])],
+        }
+
+    def _is_ordered(self, name: str, model: str) -> bool:
+        return task_of(name) in self.ordered or model != self.task.line.model
+
+    def _ranks(self, name: str, asked: Asked, clock: StageClock) -> dict[str, Values]:
+        """Model -> ranks (T,); stages ``candidates``, which orderers share, and of each model."""
+        surface, own = SETTINGS.all_surfaces()[task_of(name)], self.task.line.model
+        orderers = {one: by for one, by in self.orderers.items() if self._is_ordered(name, one)}
+        ranks = ranks_of(surface, asked, self.state, orderers, clock) if orderers else {}
+        if own not in ranks:
+            with clock.stage(own):
+                ranks[own] = listed_ranks(surface, asked, self.state)
+        return ranks
+
+
 def _make_engine(task: UnifiedTask) -> list[dict[str, Any]]:
-    dataset = read_sequences(Path(task.data))
-    trial = unified_trial(dataset, np.load(task.words, allow_pickle=False))
-    content = np.load(task.content, allow_pickle=False)
+    data = Path(task.data)
+    form = form_of(data)
+    trial = form.trial(data, np.load(task.words, allow_pickle=False))
     prepared(Path(task.folder), task.digest)
-    retriever = Retriever.open(Path(task.asked) / MODEL_FOLDER)
-    learned, judged = held_out(trial.validation, task.seed)
-    clock = StageClock()
+    # Sets of one task are validated by the same requests.
+    validation = {task_of(name): asked for name, asked in trial.validation.items()}
+    learned, judged = held_out(validation, task.seed)
+    ordered = [one for one in task.line.answers if one != "search" or form.logs_searches]
     with tempfile.TemporaryDirectory() as scratch:
+        engine = _fitted(task, trial, learned if ordered else {}, ordered, Path(scratch) / "words")
+        return [
+            engine.row(key, trial.tests[name], measured)
+            for name in dict.fromkeys(map(question, task.keys))
+            for key, measured in engine.answers(name, trial.tests[name], judged[task_of(name)])
+        ]
+
+
+def _fitted(
+    task: UnifiedTask,
+    trial: UnifiedTrial,
+    learned: Mapping[str, Asked],
+    ordered: Sequence[str],
+    scratch: Path,
+) -> _BenchEngine:
+    """Sources, and rankers that have learned an order from requests by task, if there are any."""
+    retriever = Retriever.open(Path(task.asked) / MODEL_FOLDER)
+    content, clock = np.load(task.content, allow_pickle=False), StageClock()
+    with clock.stage(_SOURCES):
+        catalogue = catalogue_of(task, trial)
+        state = engine_state(trial.sequences, content, catalogue, retriever, task.seed, scratch)
+    orderers: dict[str, Orderer] = {}
+    sizes = {task.line.model: 0}
+    if learned:
         with clock.stage(_SOURCES):
-            state = engine_state(
-                trial.sequences,
-                content,
-                catalogue_of(task, trial),
-                retriever,
-                task.seed,
-                Path(scratch) / "words",
-            )
             rows = learning_rows(learned, SETTINGS.all_surfaces(), state, task.seed)
         orderers, sizes = _trained(task, rows, clock)
-        known, _ = read_costs(Path(task.asked))
-        costs = {
-            name: {
-                "cpu_s": round(known + _seconds(clock, _SOURCES) + _seconds(clock, name), 3),
-                "params": retriever.num_parameters + size,
-            }
-            for name, size in sizes.items()
+    known, _ = read_costs(Path(task.asked))
+    costs = {
+        name: {
+            "cpu_s": round(known + _seconds(clock, _SOURCES) + _seconds(clock, name), 3),
+            "params": retriever.num_parameters + size,
         }
-        return _measured(task, trial, judged, state, orderers, costs)
+        for name, size in sizes.items()
+    }
+    return _BenchEngine(task, state, orderers, costs, tuple(ordered))
 
 
 def _trained(
@@ -120,32 +215,6 @@ def _trained(
             trees = Trees(rows, task.seed)
         orderers[name], sizes[name] = trees, trees.num_parameters
     return orderers, sizes
-
-
-def _measured(
-    task: UnifiedTask,
-    trial: UnifiedTrial,
-    judged: Mapping[str, Asked],
-    state: EngineState,
-    orderers: Mapping[str, Orderer],
-    costs: Mapping[str, dict[str, Any]],
-) -> list[dict[str, Any]]:
-    """A row per task and orderer, in the order of the task's keys; leaves the ranks."""
-    rows = []
-    for name in task.line.answers:
-        clock, surface = StageClock(), SETTINGS.all_surfaces()[name]
-        ranks = ranks_of(surface, trial.tests[name], state, orderers, clock)
-        valid = ranks_of(surface, judged[name], state, orderers, StageClock())
-        for key in (key for key in task.keys if key["task"] == name):
-            model = str(key["model"])
-            path = ranks_path(Path(task.folder).parent, key)
-            path.parent.mkdir(exist_ok=True)
-            np.save(path, ranks[model], allow_pickle=False)
-            score = _seconds(clock, CANDIDATES) + _seconds(clock, model)
-            own = figures(values_of(ranks[model]), values_of(valid[model]))
-            row = {**key, **own, "score_cpu_s": round(score, 3)}
-            rows.append({**row, "peak_mb": round(peak_memory_mb(), 1), **costs[model]})
-    return rows
 
 
 def _seconds(clock: StageClock, name: str) -> float:

@@ -121,13 +121,13 @@ def _row(
 
 
 def figures(values: Values, valid: Values) -> dict[str, Any]:
-    """What a row says of the values (U, 3) of test and of validation."""
+    """What a row says of the values (U, 3) of test and of validation, if there are any of that."""
     found = dict(zip(UNIFIED_LABELS, estimates(values), strict=True))
     return {
         **{label: one.value for label, one in found.items()},
         "ci95": {label: [one.low, one.high] for label, one in found.items()},
         "users": len(values),
-        "valid_N@10": float(valid[:, UNIFIED_LABELS.index("N@10")].mean()),
+        "valid_N@10": float(valid[:, UNIFIED_LABELS.index("N@10")].mean()) if len(valid) else None,
     }
 
 
@@ -157,6 +157,11 @@ def _changed(score: Callable[[Sequence[Query]], FloatArray], asked: Asked) -> di
 def question(key: Mapping[str, Any]) -> str:
     """The name of a row's requests: its task, and the set of it where it has one."""
     return f"{key['task']}-{key['set']}" if "set" in key else str(key["task"])
+
+
+def task_of(name: str) -> str:
+    """The task of a question."""
+    return name.split("-")[0]
 
 
 def ranks_file(name: str) -> str:

@@ -1,4 +1,7 @@
-"""From rows to one line per task and model, and to ``unified`` against each of the others."""
+"""From rows to one line per task and model, and to what is paired by user.
+
+``unified`` is compared with each of the others, ``engine`` with the baselines of what is served.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ from serendip.evaluate.run import Values
 from serendip.workflow.bench.rows import row_folder
 from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, left_values, question
 
-SUBJECT = "unified"
+SUBJECT, SERVED = "unified", "engine"
+_BASELINES = ("bm25", "vectors", "rrf", "lightgbm")
 TWO_MODELS = "two-models"
 _LEARNED = {"unified", "pair", "specialist"}
 _MEANS = ("R@10", "N@10", "R@100", "judged@10", "cpu_s", "params", "score_cpu_s")
@@ -38,11 +42,16 @@ def summarise_unified(rows: Sequence[Row], work: Path) -> dict[str, Any]:
     values = {key: _values(own, work) for key, own in groups.items()}
     models = [_line(key, groups[key], values[key]) for key in sorted(groups)]
     comparisons = [
-        _compared(key, values[*key[:2], SUBJECT], own)
+        _compared(key, system, values[*key[:2], system], own)
+        for system in (SUBJECT, SERVED)
         for key, own in sorted(values.items())
-        if key[2] != SUBJECT and (*key[:2], SUBJECT) in values
+        if (*key[:2], system) in values and _is_baseline(key[2], system)
     ]
     return {"models": models, "comparisons": comparisons}
+
+
+def _is_baseline(model: str, system: str) -> bool:
+    return model != SUBJECT if system == SUBJECT else model in _BASELINES
 
 
 def alignment_of(rows: Sequence[Row]) -> dict[str, Any]:
@@ -108,10 +117,10 @@ def _line(key: Key, rows: Sequence[Row], values: Values) -> dict[str, Any]:
     }
 
 
-def _compared(key: Key, system: Values, baseline: Values) -> dict[str, Any]:
+def _compared(key: Key, system: str, values: Values, baseline: Values) -> dict[str, Any]:
     column = UNIFIED_LABELS.index("N@10")
-    pair = system[:, column], baseline[:, column]
-    found = compare_values((SUBJECT, key[2], "N@10"), *pair).as_dict()
+    pair = values[:, column], baseline[:, column]
+    found = compare_values((system, key[2], "N@10"), *pair).as_dict()
     mean = float(baseline[:, column].mean())
     relative = {
         f"relative_{name}": found[name] / mean if mean else None

@@ -55,14 +55,13 @@ class UnifiedModel:
 _ALL = ("home", "search", "similar")
 _UNIFIED: dict[str, Any] = {
     **RETRIEVER,
-    "embedding_size": 96,
     "words_size": 32,
     "epochs": 12,
     "slots": 4,
     "blind_share": 0.1,
 }
-"""Vectors as long as those of the retriever of ``sequential``, of which a specialist has all for
-its task; half as many passes again, as it has three tasks to learn."""
+"""Beside the vectors of the retriever of ``sequential`` a part for search, which a specialist has
+for its own task, too; half as many passes again, as it has three tasks to learn."""
 
 
 def _learner(model: str, *tasks: Task) -> UnifiedModel:

@@ -15,20 +15,18 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.search.fusion import reciprocal_rank_fusion
 from serendip.search.lexical import LexicalIndex
-from serendip.search.searcher import Searcher
 
-WordScorer = Literal["bm25", "vectors", "rrf", "searcher"]
+WordScorer = Literal["bm25", "vectors", "rrf"]
 
 _FUSED = 300
-"""Hits of words and of vectors that are fused, as in the engine's search."""
+"""Hits of words and of vectors that are fused."""
 
 
 class WordScores:
     """Untrained search: words, meaning, or both by rank. The user is not read.
 
     Args:
-        kind: ``bm25``, ``vectors``, ``rrf``, or ``searcher``: the search that is served, with
-            whole titles and spelling beside both.
+        kind: words, vectors, or both by rank.
         catalogue: N items.
         content: (N, C) unit vectors.
     """
@@ -37,11 +35,7 @@ class WordScores:
         self._kind, self._content, self._size = kind, content, len(catalogue)
         self._known: dict[str, FloatArray] = {}
         with tempfile.TemporaryDirectory() as folder:  # Open files stay when their names are gone.
-            place, nobody = Path(folder) / "words", np.zeros(self._size, np.float32)
-            if kind == "searcher":
-                self._searcher = Searcher.build(catalogue, content, nobody, place)
-            else:
-                self._lexical = LexicalIndex.build(catalogue, place)
+            self._lexical = LexicalIndex.build(catalogue, Path(folder) / "words")
 
     def score_all(self, queries: Sequence[Query]) -> FloatArray:
         """(B, N) scores; the same for all requests with the same words."""
@@ -54,8 +48,6 @@ class WordScores:
         assert query.text_vector is not None
         if self._kind == "vectors":
             return np.asarray(self._content @ query.text_vector, np.float32)
-        if self._kind == "searcher":
-            return self._dense(self._searcher.search(query.text, query.text_vector, self._size))
         if self._kind == "bm25":
             return self._dense(self._lexical.search(query.text, self._size))
         cosines = self._content @ query.text_vector
