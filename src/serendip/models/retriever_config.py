@@ -49,6 +49,11 @@ class RetrieverConfig(Config):
     num_negatives: int = Field(default=256, ge=1)
     """Uniform negatives of a step, beside the other targets of the step."""
 
+    hard_negatives: int = Field(default=0, ge=0)
+    """Further negatives of a step, near its targets, in the second half of the passes: the first
+    half tells apart what is far away. For catalogues of more than twice ``num_negatives`` items:
+    smaller ones are scored whole."""
+
     learning_rate: float = Field(default=3e-3, gt=0)
     """Highest step size; it rises for a twentieth of the training and falls to nearly nothing."""
 

@@ -1,8 +1,8 @@
 """The loss of the retriever: sampled softmax over mixed tasks. Torch, training only.
 
 Loss of one request: ``-s(target) + log(exp s(target) + sum exp(s(j) - log pi_j))`` over the
-candidates j of the step (its targets and uniform negatives), ``pi_j`` the chance that j is among
-them, so that the sum estimates the full softmax (log-Q correction; the target itself is not
+candidates j of the step (its targets, uniform and hard negatives), ``pi_j`` the chance that j is
+among them, so that the sum estimates the full softmax (log-Q correction; the target itself is not
 corrected). Small catalogues are scored whole.
 
 Shapes: R requests with a target, C candidates, E size of their vectors.
@@ -21,6 +21,7 @@ from torch.nn import functional
 from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import ItemFeatures, QueryExamples
+from serendip.models.hard_negatives import HardNegatives
 from serendip.models.neighbours import content_neighbours
 from serendip.models.retriever_batches import Batch
 from serendip.models.retriever_config import RetrieverConfig
@@ -42,11 +43,12 @@ class Candidates:
 
 
 class CandidateDraw:
-    """Draws the candidates of a step: all its targets and some uniform negatives."""
+    """Draws the candidates of a step: its targets, uniform negatives and, once set, hard ones."""
 
     def __init__(self, counts: IntArray, queries: QueryExamples | None, num_negatives: int) -> None:
         self.num_items, self.num_negatives = len(counts), num_negatives
         self.frequency = _frequency(counts, queries)
+        self.hard: HardNegatives | None = None
 
     def __call__(self, batch: Batch, random: np.random.Generator) -> Candidates:
         """Candidates of a batch; the whole catalogue where it is small."""
@@ -57,9 +59,13 @@ class CandidateDraw:
         targets = batch.target >= 0
         chosen[batch.target[targets]] = True
         chosen[random.integers(0, self.num_items, self.num_negatives)] = True
-        numbers = np.flatnonzero(chosen)
         per_task = np.bincount(batch.task[targets], minlength=NUM_TASKS)
+        if self.hard is not None:
+            chosen[self.hard.draw(batch.target[targets], random)] = True
+        numbers = np.flatnonzero(chosen)
         expected = per_task @ self.frequency[:, numbers] + self.num_negatives / self.num_items
+        if self.hard is not None:
+            expected = expected + self.hard.expected(per_task)[numbers]
         chance = np.log(-np.expm1(-expected)).astype(np.float32)
         return Candidates(torch.from_numpy(numbers), torch.from_numpy(chance))
 

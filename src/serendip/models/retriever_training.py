@@ -20,6 +20,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import to_onnx
+from serendip.models.hard_negatives import HardNegatives
 from serendip.models.quality_vector import Held, QualityVector, find_weights
 from serendip.models.retriever import TrainedRetriever
 from serendip.models.retriever_affinity import ContentAffinity
@@ -101,6 +102,9 @@ class RetrieverTraining:
 
     def epoch(self, number: int) -> None:
         """All events once; the rate depends on how much of the whole training is done."""
+        count = self.config.hard_negatives
+        if count and 2 * number >= self.config.epochs:
+            self.draw.hard = HardNegatives.of(self._vectors(), self.draw.frequency, count)
         self._pass(self.learned, number)
 
     def learn_held_back(self) -> None:
@@ -157,6 +161,13 @@ class RetrieverTraining:
                 gain, count = np.sum(found, axis=0)
                 gains.append(gain / count)
         return float(np.mean(gains)) if gains else None
+
+    @torch.no_grad()
+    def _vectors(self) -> FloatArray:
+        """(N, E) of the items, as learned so far."""
+        self.module.eval()
+        vectors, _ = self.module.tower(torch.arange(self.num_items), self.module.seen)
+        return np.asarray(vectors.numpy(), np.float32)
 
     @torch.no_grad()
     def _asked(self, task: int, maker: BatchMaker) -> Iterator[Asked]:
