@@ -11,10 +11,11 @@ from serendip.data.quality import UNKNOWN, item_quality
 from serendip.models.quality_vector import Held, QualityVector, find_weights
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.stopping_gain import ndcg_of_wanted
 from serendip.scale.options import TrainOptions
 
 SMALL = RetrieverConfig(
-    embedding_size=8, words_size=0, epochs=2, max_len=10, batch_size=64, quality_loss=0.5
+    embedding_size=8, words_size=0, epochs=2, max_len=10, batch_size=64, quality_loss=0.1
 )
 
 
@@ -40,7 +41,24 @@ def held(seed: int = 0, requests: int = 200, items: int = 40) -> Held:
     wanted = random.integers(0, items, requests)
     scores = random.normal(size=(requests, items)).astype(np.float32)
     scores[np.arange(requests), wanted] += 2
-    return Held(scores, wanted)
+    return Held.of(scores, wanted)
+
+
+def test_figures_are_those_of_all_items_while_weights_are_small() -> None:
+    random = np.random.default_rng(3)
+    scores = random.normal(size=(50, 500)).astype(np.float32)
+    scores[random.random((50, 500)) < 0.2] = -np.inf
+    wanted = random.integers(0, 500, 50)
+    scores[np.arange(50), wanted] = random.normal(2.5, 1, 50)
+    scores[0, wanted[0]] = -np.inf
+    asked, worth = Held.of(scores, wanted), random.random(500).astype(np.float32)
+    assert asked.items.shape == (50, 300)
+    for added in (np.zeros(500, np.float32), worth / 5):
+        gains = ndcg_of_wanted(scores + added, wanted, (np.empty(0, int), np.empty(0, int)))
+        gains[0] = 0.0
+        assert asked.relevance(added) == pytest.approx(gains.mean())
+        first = np.argsort(-(scores + added), axis=1)[:, :10]
+        assert asked.quality(added, worth) == pytest.approx(worth[first].mean(), rel=1e-6)
 
 
 @pytest.mark.parametrize("most_loss", [0.01, 0.1])
@@ -67,7 +85,7 @@ def test_a_wider_bound_gives_more_quality() -> None:
 def test_blocks_are_one_set_of_requests() -> None:
     values = np.random.default_rng(1).random((40, 2)).astype(np.float32)
     whole = held()
-    parts = [Held(whole.scores[part], whole.wanted[part]) for part in (slice(90), slice(90, None))]
+    parts = [Held(whole.items[part], whole.scores[part]) for part in (slice(90), slice(90, None))]
     found = [find_weights(blocks, values, 0.05, seed=0) for blocks in ([whole], parts)]
     assert np.array_equal(*found)
 
@@ -75,7 +93,7 @@ def test_blocks_are_one_set_of_requests() -> None:
 def test_no_loss_allowed_and_nothing_found_mean_no_weight() -> None:
     values = np.random.default_rng(1).random((40, 2)).astype(np.float32)
     assert not find_weights([held()], values, 0.0, seed=0).any()
-    lost = Held(np.full((3, 40), -np.inf, np.float32), np.zeros(3, np.int64))
+    lost = Held.of(np.full((3, 40), -np.inf, np.float32), np.zeros(3, np.int64))
     assert not find_weights([lost], values, 0.1, seed=0).any()
 
 

@@ -253,7 +253,7 @@ class RetrieverTraining:
                 cosines = context_cosines(one.batch, affinity.aligned)
                 scores = scores + affinity.weights[HOME, 0] * cosines
             scores[one.excluded] = -np.inf
-            held.append(Held(scores, one.targets.numpy()))
+            held.append(Held.of(scores, one.targets.numpy()))
         weights = np.zeros(values.shape[1], np.float32)
         if held:
             weights = find_weights(held, values, loss, self.seed)
