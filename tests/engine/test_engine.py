@@ -184,10 +184,7 @@ def test_answers_do_not_depend_on_what_is_asked_beside_them(engine: Engine) -> N
     for row, query in enumerate(queries):
         alone, beside = engine.run([query], "home")[0].items, together[row].items
         np.testing.assert_allclose(beside.scores, alone.scores, rtol=1e-4, atol=1e-5)
-        # The same items in the same order, but for those that are worth the same but for rounding.
-        worth = dict(zip(beside.item_nums.tolist(), beside.scores.tolist(), strict=True))
-        in_order = np.array([worth[item] for item in alone.item_nums.tolist()])
-        assert (np.diff(in_order) <= 1e-4 * in_order[1:] + 1e-6).all()
+        assert beside.item_nums[:10].tolist() == alone.item_nums[:10].tolist()
 
 
 def test_what_filters_remove_and_what_is_answered_never_meet(engine: Engine) -> None:

@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
 
+from serendip.data.item_list import ItemList
+from serendip.engine.batch import Candidates
 from serendip.engine.engine import Engine
 from serendip.engine.pipeline import run
+from serendip.engine.rank_sums import rank_sums, ranks, steady
 from serendip.engine.surfaces import TASKS
-from serendip.engine.values import ranks
+from serendip.models.ranker import Ranker, RankerConfig, RankerRows
+from serendip.search.understanding import CORRECTED
+
+
+def test_rounding_changes_no_value_of_an_order() -> None:
+    random = np.random.default_rng(0)
+    values = (random.normal(size=2_000) * 10.0 ** random.integers(-6, 6, 2_000)).astype(np.float32)
+    found = steady(values)
+    np.testing.assert_allclose(found, values, rtol=2.0**-14)
+    noisy = values * (1 + 1e-7 * random.normal(size=2_000)).astype(np.float32)
+    assert (steady(noisy) == found).mean() > 0.98
+    kept = np.array([0.0, -0.0, 1.0, 1_003.0, -np.inf, np.inf], np.float32)
+    assert steady(kept).tolist() == kept.tolist()
 
 
 def test_scores_that_differ_by_rounding_share_a_rank() -> None:
-    scores = np.array([50.0, 49.0, 48.9999, 48.0, 48.0, 1e-3, 1e-3 - 1e-9, -3.0], np.float32)
+    scores = np.array([50.0, 49.0, 48.999998, 48.0, 48.0, 1e-3, 1e-3 - 1e-10, -3.0], np.float32)
     assert ranks(scores).tolist() == [1, 2, 2, 4, 4, 6, 6, 8]
     assert ranks(scores[:0]).tolist() == []
+    # Behind twenty items of one title, which stand far above, the others keep their order.
+    words = np.concatenate([0.03 + np.arange(20, 0, -1), 1 / (61 + np.arange(180))])
+    assert ranks(words.astype(np.float32)).tolist() == list(range(1, 201))
+
+
+def test_sums_are_of_the_sources_that_propose_a_candidate() -> None:
+    candidates = Candidates(np.array([0, 0, 0, 1], np.int32), np.array([3, 5, 9, 5], np.int32))
+    found = {
+        "words": [ItemList.of([9, 3], [2.0, 1.0]), ItemList()],
+        "retriever": [ItemList.of([5, 9], [0.5, 0.5]), ItemList.of([5], [-4.0])],
+    }
+    expected = [1 / 62, 1 / 61, 1 / 61 + 1 / 61, 1 / 61]
+    np.testing.assert_allclose(rank_sums(candidates, found, 2), expected, rtol=1e-6)
 
 
 def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(engine: Engine) -> None:
@@ -31,5 +61,90 @@ def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(engine: Engine) -
     np.testing.assert_array_equal(served.items.scores, fused.items.scores)
     home = engine.settings.all_surfaces()["home"]
     asked = engine.queries("home", ["u0"])
-    (ranked,), (summed,) = run(asked, home, state), run(asked, home, replace(state, ranker=None))
+    (ranked,) = run(asked, home, state)
+    (summed,) = run(asked, home, replace(state, ranker=None))
     assert ranked.items.scores.tolist() != summed.items.scores.tolist()
+
+
+def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(
+    engine: Engine,
+) -> None:
+    state = engine._state
+    assert state.ranker is not None
+    names = state.ranker.feature_names
+    random = np.random.default_rng(0)
+    features = random.normal(size=(400, len(names))).astype(np.float32)
+    rows = RankerRows(
+        features,
+        np.full(400, TASKS.index("search")),
+        np.repeat((features[:, names.index("log popularity")] < 0)[:, None], 2, 1).astype("f4"),
+        np.ones(400, np.float32),
+        np.arange(400) // 10,
+    )
+    ranker = Ranker(RankerConfig(epochs=3)).train(rows, names)
+    config = engine.settings.all_surfaces()["search"]
+    title = state.catalogue[7].title
+    (result,) = run(
+        [engine._query(state, config, "", text=title)], config, replace(state, ranker=ranker)
+    )
+    items = result.items
+    assert items.item_nums[0] == 7
+    assert items.fields["title match"][0] >= CORRECTED
+    behind = items.fields["title match"] < CORRECTED
+    columns = np.column_stack([items.fields[name] for name in names]).astype(np.float32)
+    task = np.full(len(items), TASKS.index("search"))
+    worth = steady(ranker.predict(columns, task).sum(1))
+    np.testing.assert_allclose(items.scores[behind], worth[behind], rtol=1e-4)
+
+
+def test_a_source_that_fails_leaves_the_others_fused(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, config = engine._state, engine.settings.all_surfaces()["search"]
+    queries = [engine._query(state, config, "", text="horror tale")]
+
+    def fails(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(type(state.searcher), "search", fails)
+    (result,) = run(queries, config, state)
+    assert result.degraded == ("words",)
+    np.testing.assert_allclose(result.items.scores[0], 1 / 61, rtol=1e-4)
+
+
+def test_what_only_a_bid_brought_to_a_search_is_worth_its_rank(
+    shop: Path,
+) -> None:
+    settings = shop / "serendip.toml"
+    settings.write_text(
+        settings.read_text()
+        + """
+[surfaces.paid_search]
+task = "search"
+sources = {words = 3, retriever = 2, sponsored = 60}
+sponsored = {positions = [0, 2], floor = 0.1}
+"""
+    )
+    engine = Engine.open(shop)
+    items = [engine.item(f"i{number}") for number in range(20, 60)]
+    engine.add_items(
+        [
+            replace(item, attributes={**item.attributes, "bid": 1.0 + place})
+            for place, item in enumerate(items)
+            if item is not None
+        ]
+    )
+    state, config = engine._state, engine.settings.all_surfaces()["paid_search"]
+    queries = [engine._query(state, config, "", text="horror tale number 3")]
+    (result,) = run(queries, config, state)
+    dense = state.models["retriever"].score_all(queries)[0]
+    bought = result.items.fields["sponsored"].astype(bool)
+    assert bought.any()
+    for item, worth in zip(
+        result.items.item_nums[bought], result.items.fields["organic value"][bought], strict=True
+    ):
+        rank = 1 + int((dense > dense[item]).sum())
+        assert worth >= 0.999 / (60 + rank)
+    organic = result.items.item_nums[~bought]
+    assert len(organic) <= 5
+    engine.close()

@@ -227,3 +227,5 @@ def test_it_says_which_tasks_it_may_order(ranker: Ranker, rows: RankerRows, tmp_
     assert Ranker.open(tmp_path).ordered_tasks == (0, 1, 2)
     with pytest.raises(NotTrainedError):
         _ = Ranker().ordered_tasks
+    with pytest.raises(DataError, match=r"ordered_tasks \[0, 3\], 0 to 2 expected"):
+        Ranker(quick).train(rows, NAMES, ordered_tasks=[0, 3])

@@ -5,9 +5,9 @@ nobody has chosen yet. The rule is "at most n of every m", which large feeds hav
 (Wilhelm et al. 2018, "Practical diversified recommendations on YouTube with determinantal point
 processes", names it as the rule in production before). It was taken rather than maximal marginal
 relevance because it needs no scale on which values and likenesses could be weighed against each
-other (values are probabilities on one surface, divided by popularity on another, pinned titles on
-a third), because what it promises can be read off a page and tested, and because the window
-slides: the promise holds on every page, wherever it begins.
+other (values are probabilities on one surface, divided by popularity on another, sums over ranks
+or pinned titles on a third), because what it promises can be read off a page and tested, and
+because the window slides: the promise holds on every page, wherever it begins.
 """
 
 from __future__ import annotations

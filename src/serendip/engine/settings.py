@@ -102,7 +102,7 @@ class Settings(Config):
     """The unified ranker."""
 
     search: SearchConfig = SearchConfig()
-    """The word index and how it is fused with meaning."""
+    """The word index, and how its lists are fused."""
 
     evaluation: EvaluationConfig = EvaluationConfig()
     """The report."""

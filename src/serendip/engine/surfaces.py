@@ -54,7 +54,8 @@ class SurfaceConfig(Config):
     request: "seen" = what the user already interacted with, or tests of attributes."""
 
     action_weights: dict[str, float] = Field(default={"interact": 1.0, "like": 1.0})
-    """Value of a candidate = sum over actions of weight x P(action)."""
+    """Value of a candidate = sum over actions of weight x P(action), where the ranker orders the
+    task; elsewhere sources are fused by rank, and neither this nor the discount is read."""
 
     popularity_discount: NonNegativeFloat = 0.0
     """Divide the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more

@@ -10,6 +10,7 @@ import numpy as np
 from serendip.data.arrays import FloatArray
 from serendip.data.item_list import ItemList
 from serendip.engine.batch import Batch, Candidates
+from serendip.engine.rank_sums import rank_sums, steady
 from serendip.engine.sponsored import SOURCE, bids_of
 from serendip.engine.surfaces import TASKS
 from serendip.models.ranker import action_value
@@ -17,11 +18,7 @@ from serendip.search.fusion import RANK_CONSTANT
 from serendip.search.understanding import CORRECTED
 
 _PIN = 1_000.0
-"""Score of exact titles; far above any sum of weighted probabilities."""
-
-_ROUNDING = 4e-6
-"""Scores of a list that differ by a smaller share of its largest one are equal but for rounding,
-which depends on what is computed beside them."""
+"""Score of exact titles; far above any sum of weighted probabilities or of ranks."""
 
 _RARE = 20.0
 """Interactions below which being rare is no merit: the discount of popularity starts here."""
@@ -50,26 +47,26 @@ def values_of(
     features: FloatArray,
     found: Mapping[str, list[ItemList]],
 ) -> Values:
-    """By the ranker; where it may not order the task, by reciprocal rank over the sources."""
-    ranker, surface = batch.state.ranker, batch.surface
-    if ranker is None or not len(candidates):
-        organic = paid = _reciprocal_ranks(candidates, organic_lists(found), len(batch.queries))
-    else:
-        task, actions = TASKS.index(surface.task), ranker.config.actions
+    """By the ranker; where it may not order the task, by the ranks that sources give."""
+    surface, ranker = batch.surface, batch.state.ranker
+    task, probabilities = TASKS.index(surface.task), None
+    is_ordered = ranker is not None and task in ranker.ordered_tasks
+    if ranker is not None and len(candidates) and (is_ordered or surface.sponsored is not None):
         probabilities = ranker.predict(features, np.full(len(features), task, np.int64))
-        if task in ranker.ordered_tasks:
-            organic = action_value(probabilities, surface.action_weights, actions)
-            popularity = _RARE + batch.state.counts[candidates.items].astype(np.float32)
-            organic = organic / popularity**surface.popularity_discount
-        else:
-            organic = _reciprocal_ranks(candidates, organic_lists(found), len(batch.queries))
-        paid = organic
-        if surface.sponsored is not None:
-            paid = action_value(probabilities, {surface.sponsored.action: 1.0}, actions)
-    bids = np.zeros(len(candidates), np.float32)
+    if ranker is None or probabilities is None or not is_ordered:
+        organic = _by_rank(batch, candidates, found)
+    else:
+        organic = action_value(probabilities, surface.action_weights, ranker.config.actions)
+        popularity = _RARE + batch.state.counts[candidates.items].astype(np.float32)
+        organic = organic / popularity**surface.popularity_discount
+    paid = bids = np.zeros(len(candidates), np.float32)
     if surface.sponsored is not None:
         bids = bids_of(batch.state.catalogue, surface.sponsored.bid, candidates.items)
-    return Values(organic, _pins(batch, candidates), bids, bids * paid)
+        paid = organic
+        if ranker is not None and probabilities is not None:
+            action = {surface.sponsored.action: 1.0}
+            paid = action_value(probabilities, action, ranker.config.actions)
+    return Values(steady(organic), _pins(batch, candidates), bids, bids * paid)
 
 
 def organic_lists(found: Mapping[str, list[ItemList]]) -> dict[str, list[ItemList]]:
@@ -93,22 +90,16 @@ def _pins(batch: Batch, candidates: Candidates) -> FloatArray:
     return pins
 
 
-def _reciprocal_ranks(
-    candidates: Candidates, found: Mapping[str, list[ItemList]], num_queries: int
+def _by_rank(
+    batch: Batch, candidates: Candidates, found: Mapping[str, list[ItemList]]
 ) -> FloatArray:
-    values = np.zeros(len(candidates))
-    bounds = candidates.bounds(num_queries)
-    for lists in found.values():
-        for row, items in enumerate(lists):
-            part = candidates.items[bounds[row] : bounds[row + 1]]
-            places = bounds[row] + np.searchsorted(part, items.item_nums)
-            values[places] += 1.0 / (RANK_CONSTANT + ranks(items.scores))
-    return values.astype(np.float32)
-
-
-def ranks(scores: FloatArray) -> FloatArray:
-    """Ranks (C,) of scores that never rise, from 1; equal ones share the best of their ranks."""
-    least = _ROUNDING * np.abs(scores).max(initial=0.0)
-    falls = np.append(True, scores[:-1] - scores[1:] > least)[: len(scores)]
-    found: FloatArray = np.maximum.accumulate(np.where(falls, np.arange(1.0, len(scores) + 1), 1.0))
-    return found
+    """Sums over the sources; what only its bid brought here has the rank that it would have had."""
+    values = rank_sums(candidates, organic_lists(found), len(batch.queries))
+    bounds = candidates.bounds(len(batch.queries))
+    for row, items in enumerate(found.get(SOURCE, ())):
+        scores = np.sort(batch.scores("retriever")[row][batch.allowed[row]])
+        ahead = len(scores) - np.searchsorted(scores, items.scores, side="right")
+        part = candidates.items[bounds[row] : bounds[row + 1]]
+        places = bounds[row] + np.searchsorted(part, items.item_nums)
+        values[places] = np.maximum(values[places], 1.0 / (RANK_CONSTANT + 1.0 + ahead))
+    return values

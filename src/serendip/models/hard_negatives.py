@@ -30,11 +30,13 @@ class HardNegatives:
 
     Args:
         nearest: (N, N) chance to be drawn for an item; rows sum to 1, or 0 where nothing is near.
+        sums: (entries + 1,) running sums of all entries of ``nearest``.
         frequency: (tasks, N) chance that a draw for a random target of a task is this item.
         count: draws of a step.
     """
 
     nearest: Sparse
+    sums: TimeArray
     frequency: TimeArray
     count: int
 
@@ -51,17 +53,17 @@ class HardNegatives:
         units = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
         everything = np.arange(len(units), dtype=np.int32)
         nearest = content_neighbours(units, everything, units, NUM_NEAREST)
-        return cls(nearest, np.asarray((nearest.T @ frequency.T).T), count)
+        sums = np.concatenate(([0.0], np.cumsum(nearest.data, dtype=np.float64)))
+        return cls(nearest, sums, np.asarray((nearest.T @ frequency.T).T), count)
 
     def draw(self, targets: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
         """Up to ``count`` items, for as many of the targets (R,), drawn with replacement."""
         begins, ends = self.nearest.indptr[:-1], self.nearest.indptr[1:]
         drawn = targets[random.integers(0, len(targets), self.count)]
         drawn = drawn[ends[drawn] > begins[drawn]]
-        sums = np.concatenate(([0.0], np.cumsum(self.nearest.data, dtype=np.float64)))
-        low, high = sums[begins[drawn]], sums[ends[drawn]]
+        low, high = self.sums[begins[drawn]], self.sums[ends[drawn]]
         point = low + random.random(len(drawn)) * (high - low)
-        place = np.searchsorted(sums, point, side="right") - 1
+        place = np.searchsorted(self.sums, point, side="right") - 1
         place = np.clip(place, begins[drawn], ends[drawn] - 1)
         return np.asarray(self.nearest.indices[place], np.int64)
 

@@ -95,6 +95,15 @@ class Held:
         items, scores = ([getattr(one, name) for one in parts] for name in ("items", "scores"))
         return cls(np.concatenate(items), np.concatenate(scores))
 
+    @property
+    def spread(self) -> float:
+        """Mean over the requests of the standard deviation of what may be answered."""
+        answered = np.isfinite(self.scores)
+        count = np.maximum(answered.sum(1, keepdims=True), 1)
+        scores = np.where(answered, self.scores, 0.0)
+        gaps = np.where(answered, scores - scores.sum(1, keepdims=True) / count, 0.0)
+        return float(np.sqrt(np.square(gaps).sum(1, keepdims=True) / count).mean())
+
     def relevance(self, added: FloatArray) -> float:
         """Mean nDCG@10 of what came next with something (N,) added to all scores; ties half."""
         scores = self.scores + added[self.items]
@@ -130,31 +139,37 @@ def find_weights(
         warnings.simplefilter("ignore")  # It misses matplotlib, which only its plots need.
         import cma
 
-    part = Held.joined(held)
-    worth = values.mean(1)
-    start = part.relevance(np.zeros(len(values), np.float32))
-    if start == 0 or most_loss == 0:
-        return np.zeros(values.shape[1], np.float32)
-    spread = float(np.std(part.scores[np.isfinite(part.scores)]))
-    best = np.zeros(values.shape[1], np.float32)
-    most = part.quality(values @ best, worth)
+    trials = _Trials(Held.joined(held), values, most_loss)
+    if trials.start > 0 and most_loss > 0:
+        options = {
+            "seed": seed + 1,
+            "maxfevals": _TRIALS,
+            "bounds": [-_MOST, _MOST],
+            "verbose": -9,
+        }
+        cma.fmin2(trials.cost, np.zeros(values.shape[1]), _STEP, options)
+    return trials.best
 
-    def cost(point: Any) -> float:
-        nonlocal best, most
-        weights = (np.abs(point) * spread).astype(np.float32)
-        added = values @ weights
-        loss = 1.0 - part.relevance(added) / start
-        quality = part.quality(added, worth)
-        if loss <= most_loss and quality > most:
-            best, most = weights, quality
-        # What breaks the bound is worse than all that keeps it, the more so the further.
-        return -quality if loss <= most_loss else loss - most_loss
 
-    options = {
-        "seed": seed + 1,
-        "maxfevals": _TRIALS,
-        "bounds": [-_MOST, _MOST],
-        "verbose": -9,
-    }
-    cma.fmin2(cost, np.zeros(values.shape[1]), _STEP, options)
-    return best
+class _Trials:
+    """What was tried, and the best of it that keeps the bound."""
+
+    def __init__(self, held: Held, values: FloatArray, most_loss: float) -> None:
+        self._held, self._values, self._most_loss = held, values, most_loss
+        self._worth, self._spread = values.mean(1), held.spread
+        nothing = np.zeros(len(values), np.float32)
+        self.start = held.relevance(nothing)
+        self.best = np.zeros(values.shape[1], np.float32)
+        self._most = held.quality(nothing, self._worth)
+
+    def cost(self, point: Any) -> float:
+        """What breaks the bound is worse than all that keeps it, the more so the further."""
+        weights = (np.abs(point) * self._spread).astype(np.float32)
+        added = self._values @ weights
+        loss = 1.0 - self._held.relevance(added) / self.start
+        quality = self._held.quality(added, self._worth)
+        if loss > self._most_loss:
+            return loss - self._most_loss
+        if quality > self._most:
+            self.best, self._most = weights, quality
+        return -quality

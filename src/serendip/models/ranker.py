@@ -182,10 +182,10 @@ class Ranker:
         """
         from serendip.models.ranker_training import train_ranker
 
-        self._check(rows, feature_names)
+        tasks = range(self.config.num_tasks) if ordered_tasks is None else ordered_tasks
+        self._check(rows, feature_names, tasks)
         self._network = train_ranker(rows, self.config, options or TrainOptions())
         self._feature_names = tuple(feature_names)
-        tasks = range(self.config.num_tasks) if ordered_tasks is None else ordered_tasks
         self._ordered = tuple(sorted(tasks))
         self._session = open_session(self._network)
         return self
@@ -260,7 +260,9 @@ class Ranker:
         if self._session is None:
             raise NotTrainedError("the ranker is not trained.", "Call train(rows, names).")
 
-    def _check(self, rows: RankerRows, feature_names: Sequence[str]) -> None:
+    def _check(
+        self, rows: RankerRows, feature_names: Sequence[str], ordered_tasks: Sequence[int]
+    ) -> None:
         if not len(rows):
             raise DataError("the ranker has no rows to learn from.")
         if rows.features.shape[1:] != (len(feature_names),) or not len(feature_names):
@@ -270,6 +272,10 @@ class Ranker:
         if rows.labels.shape[1:] != (len(self.config.actions),):
             raise DataError(
                 f"labels of shape {rows.labels.shape} for actions {self.config.actions}."
+            )
+        if not set(ordered_tasks) <= set(range(self.config.num_tasks)):
+            raise DataError(
+                f"ordered_tasks {sorted(ordered_tasks)}, 0 to {self.config.num_tasks - 1} expected."
             )
         if rows.task.min() < 0 or rows.task.max() >= self.config.num_tasks:
             raise DataError(

@@ -52,7 +52,7 @@ class RetrieverConfig(Config):
     hard_negatives: int = Field(default=0, ge=0)
     """Further negatives of a step, near its targets, in the second half of the passes: the first
     half tells apart what is far away. For catalogues of more than twice ``num_negatives`` items:
-    smaller ones are scored whole."""
+    smaller ones are scored whole. Each of these passes compares all items with one another."""
 
     learning_rate: float = Field(default=3e-3, gt=0)
     """Highest step size; it rises for a twentieth of the training and falls to nearly nothing."""
@@ -112,7 +112,8 @@ class RetrieverConfig(Config):
     weights of the quality vector are the best ones under this bound. 0 = quality is not read."""
 
     id_start: Literal["co-occurrence", "random"] = "co-occurrence"
-    """Where id embeddings are when training starts: at who is chosen beside whom, or anywhere."""
+    """Where id embeddings are when training starts: at who is chosen beside whom, turned onto what
+    content says, or anywhere."""
 
     id_scale: float = Field(default=1.0, ge=0)
     """Root mean square of the numbers of an id embedding when training starts; projected content

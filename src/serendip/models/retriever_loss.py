@@ -50,9 +50,14 @@ class CandidateDraw:
         self.frequency = _frequency(counts, queries)
         self.hard: HardNegatives | None = None
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether the catalogue is small enough to be scored whole."""
+        return self.num_items <= 2 * self.num_negatives
+
     def __call__(self, batch: Batch, random: np.random.Generator) -> Candidates:
         """Candidates of a batch; the whole catalogue where it is small."""
-        if self.num_items <= 2 * self.num_negatives:
+        if self.takes_all:
             items = torch.arange(self.num_items)
             return Candidates(items, torch.zeros(self.num_items))
         chosen = np.zeros(self.num_items, np.bool_)

@@ -102,9 +102,6 @@ class RetrieverTraining:
 
     def epoch(self, number: int) -> None:
         """All events once; the rate depends on how much of the whole training is done."""
-        count = self.config.hard_negatives
-        if count and 2 * number >= self.config.epochs:
-            self.draw.hard = HardNegatives.of(self._vectors(), self.draw.frequency, count)
         self._pass(self.learned, number)
 
     def learn_held_back(self) -> None:
@@ -113,6 +110,9 @@ class RetrieverTraining:
             self._pass(self.whole, self.config.epochs)
 
     def _pass(self, maker: BatchMaker, number: int) -> None:
+        count = self.config.hard_negatives
+        if count and not self.draw.takes_all and 2 * number >= self.config.epochs:
+            self.draw.hard = HardNegatives.of(self._vectors(), self.draw.frequency, count)
         self.module.train()
         batches = list(maker.epoch(self.config.batch_size, self.random))
         for place, batch in enumerate(batches):

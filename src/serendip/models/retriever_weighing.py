@@ -102,7 +102,8 @@ def _largest(
         for weight in gains:
             gains[weight] += one.gain(np.float32(weight) * weighed + others)
     enough = _ABOUT_AS_WELL * max(gains.values())
-    return max(weight for weight, gain in gains.items() if gain >= enough) if enough > 0 else 0.0
+    # Where nothing was asked, or nothing found, content is all that is known.
+    return max(weight for weight, gain in gains.items() if gain >= enough)
 
 
 def shown(batch: Batch) -> BoolArray:

@@ -1,9 +1,9 @@
-"""Search as a whole: exact titles first, then the title that was meant, then words and meaning.
+"""Search as a whole: exact titles first, then the title that was meant, then words.
 
 Order of an answer: items that bear exactly the searched title (by popularity), items that bear the
 title one or two edits away, then the fusion of BM25, titles that go on from the text and, where it
-has a weight, cosine. A searcher never changes; posting
-and deleting items gives a new one that shares everything built.
+has a weight, cosine. A searcher never changes; posting and deleting items gives a new one that
+shares everything built.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SearchConfig(Config):
     """Fields and weights of the word index."""
 
     depth: PositiveInt = 300
-    """Items taken from each of words and vectors before they are joined."""
+    """Items taken from each list before they are joined."""
 
     word_weight: NonNegativeFloat = 1.0
     """Weight of the BM25 list in the fusion."""
@@ -247,8 +247,8 @@ class Searcher:
 
         Returns:
             items best first with the fields ``bm25`` (0 where not among the ``depth`` best hits),
-            ``cosine`` (0 without a vector) and ``title_match`` (1 exact, .9 corrected, else .8
-            times the similarity of the whole title). Scores fall strictly by these groups.
+            ``cosine`` (0 where vectors have no weight) and ``title_match`` (1 exact, .9 corrected,
+            else .8 times the similarity of the whole title). Scores fall strictly by these groups.
         """
         reading = self.read(text)
         if k < 1 or not reading.key:
@@ -256,7 +256,7 @@ class Searcher:
         words = self.lexical.search(reading.corrected_key, self.config.depth, allowed)
         cosines = self._cosines(text_vector)
         meaning = ItemList()
-        if self.config.vector_weight and cosines.any():
+        if cosines.any():
             meaning = best_cosines(cosines, self.config.depth, self._mask(allowed))
         going_on = self._going_on(reading.corrected_key, allowed)
         weights = (self.config.word_weight, self.config.vector_weight, self.config.title_weight)
@@ -265,7 +265,8 @@ class Searcher:
         return answer.take(np.arange(min(k, len(answer))))
 
     def _cosines(self, text_vector: FloatArray | None) -> FloatArray:
-        if text_vector is None or self.vectors.built.shape[1] == 0:
+        has_vectors = self.config.vector_weight > 0 and self.vectors.built.shape[1] > 0
+        if text_vector is None or not has_vectors:
             return np.zeros(self.num_items, dtype=np.float32)
         return self.vectors.cosines(text_vector)
 

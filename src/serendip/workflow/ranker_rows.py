@@ -9,6 +9,7 @@ else was refused; where it is not, and in all others, refused candidates are dra
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,22 +20,24 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
 from serendip.data.dataset import QueryExamples
 from serendip.data.query import History, Query
+from serendip.data.requests import LoggedRequest
 from serendip.data.splits import Split
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.pipeline import collect
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import TASKS, Task
+from serendip.engine.surfaces import TASKS
 from serendip.models.ranker import Ranker, RankerRows
 from serendip.scale.options import TrainOptions
 
 NUM_HOME, NUM_SIMILAR, NUM_SEARCH = 3_000, 1_000, 1_000
 NUM_LOGGED = 3_000
-"""Newest logged requests that become rows."""
+"""Newest logged requests of a surface that become rows."""
 
 FEWEST_SEARCHES = 200
-"""With fewer logged searches that led to a choice the ranker knows of search what written queries
-say, which favour words far more than people do: it learns from them and does not order by them."""
+"""With fewer logged searches that led to a choice, the ranker knows of search what written queries
+say, which favour words far more than people do: it learns from them and does not order by them.
+With as many it learns search from these alone. The number is a guess, not measured."""
 
 NEGATIVES = 40
 """Candidates without a label that are kept per request."""
@@ -85,7 +88,9 @@ def train_ranker(
     """
     rng = np.random.default_rng(options.seed)
     logged = logged_queries(split, settings, encode)
-    requests = [*_requests(split, examples, rng), *logged]
+    searches = sum(bool(one.query.text) and len(one.items) > 0 for _, own in logged for one in own)
+    knows_search = searches >= FEWEST_SEARCHES
+    requests = [*_requests(split, None if knows_search else examples, rng), *logged]
     total = sum(len(labelled) for _, labelled in requests)
     batches = [
         (surface, labelled[begin : begin + BATCH])
@@ -101,25 +106,14 @@ def train_ranker(
     rows = _joined([part for part in parts if len(part.features)])
     if rows is None:
         return None
-    ordered = [TASKS.index(task) for task in _ordered_tasks(logged)]
+    ordered = [TASKS.index(task) for task in TASKS if task != "search" or knows_search]
     return Ranker(settings.ranker).train(rows, FEATURES, options, ordered)
-
-
-def _ordered_tasks(logged: Sequence[tuple[str, list[LabelledQuery]]]) -> list[Task]:
-    """Tasks of which people's choices are known well enough to order candidates by them."""
-    searches = sum(
-        one.query.surface == "search" and len(one.items) > 0
-        for _, labelled in logged
-        for one in labelled
-    )
-    always: list[Task] = ["home", "similar"]
-    return [*always, "search"] if searches >= FEWEST_SEARCHES else always
 
 
 def logged_queries(
     split: Split, settings: Settings, encode: Callable[[Sequence[str]], FloatArray]
 ) -> list[tuple[str, list[LabelledQuery]]]:
-    """The newest logged requests of the newer part, by surface, as they were asked.
+    """The newest logged requests of each surface in the newer part, as they were asked.
 
     Left out: surfaces that there are not, and those that need items, of which the log says nothing.
     """
@@ -130,7 +124,8 @@ def logged_queries(
         if one.says_something
         and one.surface in surfaces
         and surfaces[one.surface].needs in ("", "query" if one.text else "")
-    ][-NUM_LOGGED:]
+    ]
+    usable = _newest(usable)
     vectors = encode([one.text for one in usable])
     groups: dict[str, list[LabelledQuery]] = {}
     for one, vector in zip(usable, vectors, strict=True):
@@ -147,8 +142,19 @@ def logged_queries(
     return list(groups.items())
 
 
+def _newest(requests: Sequence[LoggedRequest]) -> list[LoggedRequest]:
+    """The last ``NUM_LOGGED`` of each surface, in the order given."""
+    left: Counter[str] = Counter()
+    kept = []
+    for one in reversed(requests):
+        left[one.surface] += 1
+        if left[one.surface] <= NUM_LOGGED:
+            kept.append(one)
+    return kept[::-1]
+
+
 def _requests(
-    split: Split, examples: QueryExamples, rng: np.random.Generator
+    split: Split, examples: QueryExamples | None, rng: np.random.Generator
 ) -> list[tuple[str, list[LabelledQuery]]]:
     chosen = rng.permutation(len(split.targets))
     moments = [split.targets.moment(int(row), FUTURE) for row in chosen[: NUM_HOME + NUM_SIMILAR]]
@@ -160,7 +166,7 @@ def _requests(
     return [
         ("home", [LabelledQuery(Query("home", history=h), i, w) for h, i, w in moments[:NUM_HOME]]),
         ("similar", similar),
-        ("search", _search(examples, [moment[0] for moment in moments], rng)),
+        *([("search", _search(examples, [one[0] for one in moments], rng))] if examples else []),
     ]
 
 

@@ -2,7 +2,8 @@
 
 What is learned from are validation targets, which no model has learned; test targets are only
 looked up to say where they stand. Every ranker sees the same candidates with the same features.
-Candidates are ranked by the ranker; all other items come after them, by the retriever's score.
+Candidates are ranked by the ranker, or where none may order them as the engine lists them; all
+other items come after them, by the retriever's score.
 
 Shapes: B requests, R rows (request, candidate), F features.
 """
@@ -165,7 +166,7 @@ def listed_ranks(surface: SurfaceConfig, asked: Asked, state: EngineState) -> Va
         lists = [result.items.item_nums for result in results]
         rows = np.arange(len(lists), dtype=np.int32)
         found = Candidates(np.repeat(rows, [len(one) for one in lists]), np.concatenate(lists))
-        scores = state.models["retriever"].score_all(queries)
+        scores = state.models["retriever"].score_all([result.query for result in results])
         missed, hit = _missed(found, wanted, [query.exclude for query in queries], scores)
         listed = [
             1.0 + np.flatnonzero(one == item)[0] if is_hit else np.nan

@@ -1,7 +1,9 @@
 """The rows ``engine`` and ``lightgbm``: all sources of the engine, put in order by one ranker.
 
 Both rankers order the same candidates by the same features, so they are asked in one pass. Neither
-has seen a test target; the retriever is that of the row ``unified``, of the same seed.
+has seen a test target; the retriever is that of the row ``unified``, of the same seed. Where search
+is validated by written queries, the engine's ranker may not order it (``workflow.ranker_rows``), so
+``engine`` is what the sources give by rank; ``lightgbm`` has learned from written queries there.
 """
 
 from __future__ import annotations
@@ -157,8 +159,10 @@ def _make_engine(task: UnifiedTask) -> list[dict[str, Any]]:
     form = form_of(data)
     trial = form.trial(data, np.load(task.words, allow_pickle=False))
     prepared(Path(task.folder), task.digest)
-    # Sets of one task are validated by the same requests.
-    validation = {task_of(name): asked for name, asked in trial.validation.items()}
+    validation: dict[str, Asked] = {}
+    for name, asked in trial.validation.items():
+        # Of a task's sets the first: the whole one, or that all are validated by the same requests.
+        validation.setdefault(task_of(name), asked)
     learned, judged = held_out(validation, task.seed)
     ordered = [one for one in task.line.answers if one != "search" or form.logs_searches]
     with tempfile.TemporaryDirectory() as scratch:

@@ -178,4 +178,5 @@ def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, asked: str) -> s
     ]
     parts += [encoder_facts(bench.reader), SEMANTIC_IDS.model_dump(mode="json")]
     parts += rankers_facts() if line.asks == "engine" else []
+    parts += [] if form_of(bench.data).logs_searches else ["no searches are logged"]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -57,7 +57,7 @@ _UNIFIED: dict[str, Any] = {
     **RETRIEVER,
     "words_size": 32,
     "epochs": 18,
-    "slots": 4,
+    "slots": 8,
     "blind_share": 0.1,
 }
 """Beside the vectors of the retriever of ``sequential`` a part for search, which a specialist has
