@@ -31,7 +31,7 @@ def test_rounding_changes_no_value_of_an_order() -> None:
 
 def test_scores_that_differ_by_rounding_share_a_rank() -> None:
     scores = np.array([50.0, 49.0, 48.999998, 48.0, 48.0, 1e-3, 1e-3 - 1e-10, -3.0], np.float32)
-    assert ranks(scores).tolist() == [1, 2, 2, 4, 4, 6, 6, 8]
+    assert ranks(scores).tolist() == [1, 2.5, 2.5, 4.5, 4.5, 6.5, 6.5, 8]
     assert ranks(scores[:0]).tolist() == []
     # Behind twenty items of one title, which stand far above, the others keep their order.
     words = np.concatenate([0.03 + np.arange(20, 0, -1), 1 / (61 + np.arange(180))])
@@ -44,7 +44,7 @@ def test_sums_are_of_the_sources_that_propose_a_candidate() -> None:
         "words": [ItemList.of([9, 3], [2.0, 1.0]), ItemList()],
         "retriever": [ItemList.of([5, 9], [0.5, 0.5]), ItemList.of([5], [-4.0])],
     }
-    expected = [1 / 62, 1 / 61, 1 / 61 + 1 / 61, 1 / 61]
+    expected = [1 / 62, 1 / 61.5, 1 / 61 + 1 / 61.5, 1 / 61]
     np.testing.assert_allclose(rank_sums(candidates, found, 2), expected, rtol=1e-6)
 
 

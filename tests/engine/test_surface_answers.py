@@ -91,7 +91,7 @@ def test_a_built_in_surface_answers_as_before_surfaces_had_settings(
         values = np.zeros(len(candidates))
         for found in (hits, top_k(dense, 200)):
             places = np.searchsorted(candidates.items, found.item_nums)
-            values[places] += 1 / (60 + rankdata(-steady(found.scores), "min"))
+            values[places] += 1 / (60 + rankdata(-steady(found.scores)))
         values = values.astype(np.float32)
         exact = hits.item_nums[hits.fields["title_match"] >= CORRECTED]
         for place, item in enumerate(exact):

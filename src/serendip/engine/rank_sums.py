@@ -29,10 +29,17 @@ def steady(values: FloatArray) -> FloatArray:
 
 
 def ranks(scores: FloatArray) -> FloatArray:
-    """Ranks (C,) of scores that never rise, from 1; equal ones share the best of their ranks."""
-    levels, places = steady(scores), np.arange(1.0, len(scores) + 1)
+    """Ranks (C,) of scores that never rise, from 1; equal ones share the mean of their ranks.
+
+    The mean and not the best: what alone has all words must stand out from the many that have the
+    same few of them.
+    """
+    levels = steady(scores)
     falls = np.append(True, levels[1:] != levels[:-1])[: len(scores)]
-    return np.asarray(np.maximum.accumulate(np.where(falls, places, 1.0)), np.float32)
+    group = np.cumsum(falls) - 1
+    sizes = np.bincount(group)
+    means = np.cumsum(sizes) - (sizes - 1) / 2
+    return np.asarray(means[group], np.float32)
 
 
 def rank_sums(
