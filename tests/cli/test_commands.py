@@ -327,7 +327,15 @@ min_value = %s
 def test_surfaces_of_the_settings_are_answered_by_the_command(shop: Path) -> None:
     settings = shop / "serendip.toml"
     settings.write_text(settings.read_text() + SURFACES % 0.0)
-    asked = ("--surface", "bar", "--query", "the comedy tale number 7", "--country", "comedy", "--json")
+    asked = (
+        "--surface",
+        "bar",
+        "--query",
+        "the comedy tale number 7",
+        "--country",
+        "comedy",
+        "--json",
+    )
     done = serendip("recommend", "-w", shop, *asked)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
