@@ -1,20 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pytest
 from contract import small_world
+from killed_run import Killed, Killer
 
 from serendip.models.hard_negatives import NUM_NEAREST, HardNegatives
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_training import RetrieverTraining
 from serendip.scale.options import TrainOptions
-
-T = TypeVar("T")
 
 SMALL = RetrieverConfig(
     embedding_size=8, words_size=0, epochs=4, num_negatives=4, hard_negatives=6, max_len=10
@@ -95,24 +92,10 @@ def test_the_first_half_of_the_passes_draws_none_and_small_catalogues_never(
         drawn.clear()
 
 
-class Killed(Exception):
-    """Stands for the end of the process."""
-
-
-class Killer:
-    """Progress that ends the run after three passes."""
-
-    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
-        for number, item in enumerate(items):
-            if number == 3:
-                raise Killed
-            yield item
-
-
 def test_a_killed_training_ends_with_the_numbers_of_a_whole_one(tmp_path: Path) -> None:
     whole = Retriever(SMALL).train(small_world(), TrainOptions(0))
     with pytest.raises(Killed):
-        killed = TrainOptions(0, Killer(), tmp_path)
+        killed = TrainOptions(0, Killer(3), tmp_path)
         Retriever(SMALL).train(small_world(), killed)
     resumed = Retriever(SMALL).train(small_world(), TrainOptions(0, checkpoint=tmp_path))
     np.testing.assert_array_equal(whole.item_vectors, resumed.item_vectors)

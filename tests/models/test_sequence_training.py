@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pytest
 import torch
 from contract import small_world
+from killed_run import Killed, Killer
 from next_item_world import clock_world
 
 from serendip.data.dataset import HeldOut
@@ -19,25 +18,9 @@ from serendip.models.sequence_model import TrainedSequences
 from serendip.models.sequence_training import SequenceTraining, past_and_targets, train_sequences
 from serendip.scale.options import TrainOptions
 
-T = TypeVar("T")
-
 CONFIG = GRU4RecConfig(
     embedding_size=8, epochs=4, validate_every=1, max_len=10, batch_size=32, num_negatives=4
 )
-
-
-class Killed(Exception):
-    """Stands for the end of the process."""
-
-
-class Killer:
-    """Progress that ends the run after two passes."""
-
-    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
-        for number, item in enumerate(items):
-            if number == 2:
-                raise Killed
-            yield item
 
 
 def train(options: TrainOptions) -> TrainedSequences:
@@ -50,7 +33,7 @@ def train(options: TrainOptions) -> TrainedSequences:
 def test_a_killed_training_ends_with_the_numbers_of_a_whole_one(tmp_path: Path) -> None:
     whole = train(TrainOptions(seed=2))
     with pytest.raises(Killed):
-        train(TrainOptions(seed=2, progress=Killer(), checkpoint=tmp_path))
+        train(TrainOptions(seed=2, progress=Killer(2), checkpoint=tmp_path))
     assert list(tmp_path.iterdir())
     resumed = train(TrainOptions(seed=2, checkpoint=tmp_path))
     assert np.array_equal(resumed.table, whole.table)
@@ -61,7 +44,7 @@ def test_a_killed_training_ends_with_the_numbers_of_a_whole_one(tmp_path: Path) 
 
 def test_a_training_with_another_seed_does_not_continue(tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        train(TrainOptions(seed=2, progress=Killer(), checkpoint=tmp_path))
+        train(TrainOptions(seed=2, progress=Killer(2), checkpoint=tmp_path))
     other = train(TrainOptions(seed=3, checkpoint=tmp_path))
     assert np.array_equal(other.table, train(TrainOptions(seed=3)).table)
 

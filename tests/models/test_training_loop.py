@@ -1,18 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pytest
 import torch
+from killed_run import Killed, Killer
 from torch import nn
 
 from serendip.models.training_loop import CHECKPOINT_FILE, Stopping, train_epochs
 from serendip.scale.options import TrainOptions
-
-T = TypeVar("T")
 
 
 class Walk:
@@ -39,23 +36,6 @@ class Walk:
 
     def weight(self) -> list[float]:
         return self.module.weight.detach()[0].tolist()
-
-
-class Killed(Exception):
-    """Stands for the end of the process."""
-
-
-class Killer:
-    """Progress that ends the run after some passes."""
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-
-    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
-        for number, item in enumerate(items):
-            if number == self.after:
-                raise Killed
-            yield item
 
 
 def run(
