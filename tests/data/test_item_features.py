@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from serendip.data.dataset import ItemFeatures
+from serendip.data.tokens import Tokens
 
 
 def features(numbers: list[int], present: list[list[bool]] | None = None) -> ItemFeatures:
@@ -49,3 +52,21 @@ def test_rows_are_taken_in_the_order_asked_for() -> None:
     assert taken.present is not None
     assert taken.present[:, 0].tolist() == [False, True]
     assert (len(taken), taken.codebook_size) == (2, 9)
+
+
+def words(*texts: str) -> Tokens:
+    return Tokens.of_texts(texts)
+
+
+def test_words_go_where_their_items_go() -> None:
+    both = replace(features([1, 2]), tokens=words("a", "b c"))
+    for changed, counts in (
+        (both.rows(np.array([1, 0])), [2, 1]),
+        (both.extended(replace(features([3]), tokens=words("d e f"))), [1, 2, 3]),
+        (both.extended(features([3])), [1, 2, 0]),
+        (both.with_rows(np.array([0]), features([3])), [0, 2]),
+    ):
+        assert changed.tokens is not None
+        assert changed.tokens.counts.tolist() == counts
+    assert features([1]).extended(both).tokens is None
+    assert features([1]).known_tokens.counts.tolist() == [0]

@@ -25,11 +25,11 @@ from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import open_session, to_onnx
 from serendip.models.retriever import TOWER_FILE, Retriever
 from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever_item_tower import ItemTower
 from serendip.models.retriever_network import (
     INPUTS,
     OPEN_AXES,
     ContextEncoder,
-    ItemTower,
     example_request,
 )
 from serendip.models.retriever_tower import TowerArrays

@@ -18,14 +18,13 @@ from serendip.models.export import open_session, to_onnx
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_config import RetrieverConfig, Task
 from serendip.models.retriever_context import HOME, SEARCH, SIMILAR
+from serendip.models.retriever_item_tower import ItemTower, normed_parts
 from serendip.models.retriever_network import (
     INPUTS,
     OPEN_AXES,
     ContextEncoder,
-    ItemTower,
     answered_by,
     example_request,
-    normed_parts,
 )
 from serendip.models.retriever_tower import TowerArrays
 from serendip.models.retriever_training import RetrieverTraining

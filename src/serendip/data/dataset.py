@@ -15,6 +15,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.item import Catalogue
 from serendip.data.query import History
+from serendip.data.tokens import Tokens
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
@@ -67,12 +68,14 @@ class ItemFeatures:
         codes: (N, L) int32 semantic IDs.
         codebook_size: K, so that tables can be sized without looking at the codes.
         present: (N, M) bool, which of M modalities an item has; None = nothing is missing.
+        tokens: words and attributes; None = they are not known.
     """
 
     content: FloatArray
     codes: IntArray
     codebook_size: int
     present: BoolArray | None = None
+    tokens: Tokens | None = None
 
     def __len__(self) -> int:
         return len(self.content)
@@ -84,6 +87,7 @@ class ItemFeatures:
             self.codes[item_nums],
             self.codebook_size,
             None if self.present is None else self.present[item_nums],
+            None if self.tokens is None else self.tokens.rows(item_nums),
         )
 
     def extended(self, new: ItemFeatures) -> ItemFeatures:
@@ -96,6 +100,7 @@ class ItemFeatures:
             np.concatenate([self.codes, new.codes]),
             self.codebook_size,
             present,
+            None if self.tokens is None else self.tokens.joined(new.known_tokens),
         )
 
     def with_rows(self, item_nums: IntArray, new: ItemFeatures) -> ItemFeatures:
@@ -106,7 +111,13 @@ class ItemFeatures:
         if self.present is not None or new.present is not None:
             present = _mask(self, new).copy()
             present[item_nums] = _mask(new, self)
-        return ItemFeatures(content, codes, self.codebook_size, present)
+        tokens = None if self.tokens is None else self.tokens.with_rows(item_nums, new.known_tokens)
+        return ItemFeatures(content, codes, self.codebook_size, present, tokens)
+
+    @property
+    def known_tokens(self) -> Tokens:
+        """``tokens``, none of any item where they are not known."""
+        return Tokens.none(len(self)) if self.tokens is None else self.tokens
 
 
 def _mask(features: ItemFeatures, other: ItemFeatures) -> BoolArray:

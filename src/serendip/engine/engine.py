@@ -20,6 +20,7 @@ from serendip.content.encoder import TextEncoder
 from serendip.content.features import encode_words
 from serendip.content.names import group_name
 from serendip.content.text import open_encoder
+from serendip.data.analysis import normalise
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.event import Event
 from serendip.data.item import Item
@@ -38,7 +39,6 @@ from serendip.engine.surfaces import NOT_A_SURFACE, SurfaceConfig
 from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
-from serendip.search.analysis import normalise
 
 
 class Engine:

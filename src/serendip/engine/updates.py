@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from serendip.content.encoder import TextEncoder
-from serendip.content.features import encode_new, reads_alike
+from serendip.content.features import encode_new, reads_alike, with_tokens
 from serendip.content.modalities import ContentConfig
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import ItemFeatures
@@ -39,7 +39,8 @@ class Updater:
 
     def _features(self, items: Sequence[Item], state: EngineState) -> ItemFeatures:
         fields = self.content.fields
-        return encode_new(items, self.encoder, state.codebooks, fields, state.fusion)
+        features = encode_new(items, self.encoder, state.codebooks, fields, state.fusion)
+        return with_tokens(features, items, self.content)
 
     def _features_again(
         self, numbers: IntArray, items: Sequence[Item], state: EngineState
@@ -54,4 +55,5 @@ class Updater:
         before = [state.catalogue[int(number)] for number in numbers]
         read = (*self.content.fields, *self.content.media_fields)
         same = reads_alike(before, items, read)
-        return new.with_rows(same, state.features.rows(numbers[same]))
+        kept = new.with_rows(same, state.features.rows(numbers[same]))
+        return replace(kept, tokens=new.tokens)

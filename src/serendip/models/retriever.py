@@ -26,6 +26,7 @@ from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.data.query import Query
+from serendip.data.tokens import Tokens
 from serendip.errors import ArtefactError, UnsupportedError
 from serendip.models.base import Recommender
 from serendip.models.export import open_session, read_model
@@ -139,7 +140,7 @@ class Retriever(Recommender):
             self._trained.item_vectors,
             self._trained.projected,
             self._codes,
-            [self._project(query.text_vector) for query in queries],
+            [self._read(query) for query in queries],
             self.config,
             self._trained.countries,
         )
@@ -149,8 +150,9 @@ class Retriever(Recommender):
         encoded: FloatArray = self._session.run(None, feed)[0]
         return encoded[:, 0]
 
-    def _project(self, vector: FloatArray | None) -> FloatArray | None:
-        tower = self._trained.tower
+    def _read(self, query: Query) -> FloatArray | None:
+        """(E,) what was typed, by its vector and its words; None where nothing was."""
+        tower, vector = self._trained.tower, query.text_vector
         width = tower.weight.shape[1]
         if vector is None or width == 0:
             return None
@@ -159,7 +161,8 @@ class Retriever(Recommender):
                 f"a text vector of shape {vector.shape} for a retriever of content size {width}.",
                 "Encode texts with the encoder that the items were encoded with.",
             )
-        projected: FloatArray = tower.project(vector.astype(np.float32)[None])[0]
+        words = None if tower.words is None else Tokens.of_texts([query.text])
+        projected: FloatArray = tower.project(vector.astype(np.float32)[None], words)[0]
         return projected
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
@@ -254,6 +257,7 @@ class Retriever(Recommender):
             "num_parameters": np.asarray(now.num_parameters),
             **({} if now.affinity is None else now.affinity.arrays()),
             **({} if now.quality is None else now.quality.arrays()),
+            **({} if tower.words is None else {"words": tower.words}),
             **({"countries": np.array(now.countries, str)} if now.countries else {}),
         }
         np.savez(path, codes=codes, **arrays)
@@ -279,6 +283,7 @@ class Retriever(Recommender):
                     self.config.reads("content"),
                     affinity.projection if affinity and aligns else None,
                     vectors.shape[1] - self.config.embedding_size,
+                    stored["words"] if "words" in stored.files else None,
                 )
                 # Earlier artefacts hold no codes: of their long histories the end is read.
                 nothing = np.empty((len(vectors), 0), np.int32)

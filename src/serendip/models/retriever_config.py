@@ -28,6 +28,10 @@ class RetrieverConfig(Config):
     means and what is chosen next pull an item to different places. 0 = search is answered by what
     answers the other tasks; so it is, too, where search is learned alone or not at all."""
 
+    token_buckets: int = Field(default=0, ge=0)
+    """Rows of the table of words and attribute values that items and queries share; tokens are
+    numbered by a hash, so two may meet in a row. 0 = words are read by the text encoder alone."""
+
     num_layers: int = Field(default=1, ge=1)
     """Transformer blocks."""
 

@@ -21,12 +21,14 @@ from torch.nn import functional
 from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import ItemFeatures, QueryExamples
+from serendip.data.tokens import Tokens
 from serendip.models.hard_negatives import HardNegatives
 from serendip.models.neighbours import content_neighbours
 from serendip.models.retriever_batches import Batch
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import HOME, NUM_TASKS, SEARCH
-from serendip.models.retriever_network import ContextEncoder, ItemTower
+from serendip.models.retriever_item_tower import ItemTower
+from serendip.models.retriever_network import ContextEncoder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,6 +141,7 @@ class RetrieverNetwork(nn.Module):
             features.codebook_size,
             config,
             words_size,
+            features.tokens,
         )
         has_content = config.reads("content") and features.content.shape[1] > 0
         if config.num_lenders and len(self.tower.ids) and has_content:
@@ -151,6 +154,8 @@ class RetrieverNetwork(nn.Module):
             if queries is None
             else queries.vectors.astype(np.float32)
         )
+        typed = Tokens.of_texts(() if queries is None else queries.texts)
+        self.query_bags = self.tower.bags_of(typed)
 
     def loss(self, batch: Batch, candidates: Candidates) -> Tensor:
         """Mean loss of a batch's requests, weighed where the batch has weights."""
@@ -220,5 +225,5 @@ class RetrieverNetwork(nn.Module):
         asked = query >= 0
         if bool(asked.any()):
             text = text.clone()
-            text[asked] = self.tower.project(self.query_vectors[query[asked]])
+            text[asked] = self.tower.read(self.query_vectors, self.query_bags, query[asked])
         return text, (imputed | asked).float()

@@ -1,29 +1,26 @@
-"""The torch half of the unified retriever: item tower and context encoder, for training only.
+"""The context encoder of the unified retriever, for training only. Torch.
 
-Item ``z = LN(W x + b + sum_l E_l[c_l] + g E_id)``; the same W reads items and queries, so a query
-starts out beside the items whose content it resembles. Context is a causal sequence of history
-tokens closed by one request token, through gated transformer blocks (LiGR: a sigmoid gate on each
-residual branch). Each token attends to the history strictly before its place and to itself, so
-requests after every prefix of a history are answered in one pass and share its keys and values.
+Context is a causal sequence of history tokens closed by one request token, through gated
+transformer blocks (LiGR: a sigmoid gate on each residual branch). Each token attends to the history
+strictly before its place and to itself, so requests after every prefix of a history are answered
+in one pass and share its keys and values.
 
 A vector may have a second part, that search is answered by, and nothing else.
 
 Shapes: B rows, T history steps, M requests per row, D embedding size, S words size, E = D + S, H
-heads, L levels, U items.
+heads.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError
-from serendip.models.procrustes import procrustes
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import NUM_GAPS, NUM_TASKS, SEARCH
+from serendip.models.retriever_item_tower import normed_parts, part_sizes
 
 INPUTS = (
     "history",
@@ -40,95 +37,7 @@ INPUTS = (
 COUNTRY = "country"
 """One more input where the countries of users are known."""
 
-_UNKNOWN_ID = 0.02
 OPEN_AXES = [{0: "rows", 1: "steps"}] * 4 + [{0: "rows"}] * 6
-
-
-class ItemTower(nn.Module):
-    """Vectors of items from content, codes and the gated id."""
-
-    def __init__(
-        self,
-        content: Tensor,
-        codes: Tensor,
-        codebook_size: int,
-        config: RetrieverConfig,
-        words_size: int = 0,
-    ) -> None:
-        super().__init__()
-        self.sizes = part_sizes(config.embedding_size, words_size)
-        size = sum(self.sizes)
-        self.content, self.codes = content, codes
-        self.has_content = (content != 0).any(-1, keepdim=True)
-        self.reads_content = config.reads("content")
-        levels = codes.shape[1] if config.reads("codes") else 0
-        self.code_tables = nn.Parameter(
-            torch.randn(levels, codebook_size, size) * config.code_scale
-        )
-        ids = len(content) if config.reads("id") else 0
-        self.ids = nn.Parameter(torch.randn(ids, size) * _id_spread(config))
-        self.lenders: tuple[Tensor, Tensor] | None = None
-        axes, centre = axes_of_parts(content, self.sizes)
-        self.weight = nn.Parameter(axes * config.content_scale)
-        self.bias = nn.Parameter(-config.content_scale * axes @ centre)
-
-    @torch.no_grad()
-    def start_ids_at(self, vectors: FloatArray, scale: float) -> None:
-        """Begin at unit id vectors (N, P), made ``scale`` large; rows of zeros stay as they are.
-
-        P is the width of the wider part; the other one begins at the first numbers of them. Their
-        axes are arbitrary (signs and order of eigenvectors), so each part is turned onto what is
-        known of the items by their content: both say the same in the same places from the start,
-        and trainings on more events start at nearly the same place.
-        """
-        known = torch.from_numpy(np.abs(vectors).max(1) > 0)
-        own = torch.from_numpy(vectors)[known]
-        content = normed_parts(self.project(self.content[known]), self.sizes)
-        parts = []
-        for size, target in zip(
-            self.sizes, torch.split(content, list(self.sizes), -1), strict=True
-        ):
-            part = own if size == own.shape[1] else functional.normalize(own[:, :size])
-            if self.reads_content:
-                part = part @ torch.from_numpy(procrustes(part.numpy(), target.numpy()))
-            parts.append(part * (scale * size**0.5))
-        self.ids[known] = torch.cat(parts, 1)
-
-    def project(self, content: Tensor) -> Tensor:
-        """Vectors of queries (U, C) -> (U, E), as content; zeros, which say nothing, stay zeros."""
-        known = (content != 0).any(-1, keepdim=True)
-        return functional.linear(content, self.weight, self.bias) * known
-
-    def forward(self, items: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
-        """Items (U,) and id gates (U,) -> (vectors (U, E), projected content (U, E))."""
-        projected = functional.linear(self.content[items], self.weight, self.bias)
-        projected = projected * self.has_content[items]
-        mixed = projected if self.reads_content else torch.zeros_like(projected)
-        if len(self.ids):
-            mixed = mixed + gate[:, None] * functional.embedding(items, self.ids)
-            if self.lenders is not None:
-                mixed = self._borrow(mixed, items, gate)
-        for level, table in enumerate(self.code_tables):
-            mixed = mixed + functional.embedding(self.codes[items, level], table)
-        return normed_parts(mixed, self.sizes), projected
-
-    def _borrow(self, mixed: Tensor, items: Tensor, gate: Tensor) -> Tensor:
-        """Where the gate is shut, the ids of the nearest items by content stand in."""
-        assert self.lenders is not None
-        numbers, shares = self.lenders
-        rows = (gate == 0).nonzero()[:, 0]
-        who = items[rows]
-        lent = functional.embedding_bag(
-            numbers[who], self.ids, per_sample_weights=shares[who], mode="sum"
-        )
-        return mixed.index_add(0, rows, lent)
-
-
-def _id_spread(config: RetrieverConfig) -> float:
-    """Standard deviation of random ids: small beside other parts unless it is where they start."""
-    if config.item_mode == "id":
-        return 1.0
-    return config.id_scale if config.id_start == "random" else _UNKNOWN_ID
 
 
 class GatedBlock(nn.Module):
@@ -294,17 +203,6 @@ def example_request(size: int, has_countries: bool = False) -> tuple[Tensor, ...
     )
 
 
-def part_sizes(size: int, words_size: int) -> tuple[int, ...]:
-    """Widths of the parts of a vector, in order."""
-    return (size, words_size) if words_size else (size,)
-
-
-def normed_parts(vectors: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Layer norm of each part of vectors (..., E)."""
-    parts = torch.split(vectors, list(sizes), -1)
-    return torch.cat([functional.layer_norm(part, part.shape[-1:]) for part in parts], -1)
-
-
 def answered_by(sizes: tuple[int, ...]) -> Tensor | None:
     """(tasks, E) what answers: search the second part, all other tasks the first.
 
@@ -317,31 +215,3 @@ def answered_by(sizes: tuple[int, ...]) -> Tensor | None:
     searches = torch.arange(NUM_TASKS) == SEARCH
     own = (searches[:, None] == is_second).float()
     return own * (sum(sizes) / own.sum(1, keepdim=True))
-
-
-def axes_of_parts(content: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """``principal_axes`` for each of the parts, one below the other (E, C); and the mean (C,)."""
-    found = [principal_axes(content, size) for size in sizes]
-    return torch.cat([axes for axes, _ in found]), found[0][1]
-
-
-def principal_axes(content: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Axes (size, C) of most variance and the mean (C,) of content (N, C).
-
-    Scaled so that projected items have a mean square near 1; rows beyond the rank of the content
-    are small random directions, so that nothing is dead.
-    """
-    width = content.shape[1]
-    axes = torch.randn(size, width) * 1e-3
-    if not content.numel():
-        return axes, torch.zeros(width)
-    sample = content[:: max(1, len(content) // 20_000)]
-    centre = sample.mean(0)
-    # Doubles: with few items nearly all eigenvalues are equal, and singles may not converge.
-    sample = (sample - centre).double()
-    values, vectors = torch.linalg.eigh(sample.T @ sample / len(sample))
-    values, vectors = values.float(), vectors.float()
-    rank = min(size, int((values > 1e-6).sum()))
-    if rank:
-        axes[:rank] = vectors.flip(1)[:, :rank].T * (size / values.sum()) ** 0.5
-    return axes, centre

@@ -1,21 +1,22 @@
 """The retriever's item tower with its gate shut, as plain arrays: words and items that come later.
 
-Shapes: N items, U new ones, E size of their vectors, C content size, L levels, K codes per level.
+Shapes: N items, U new ones, E size of their vectors, C content size, L levels, K codes per level,
+V rows of the table of words.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import ItemFeatures
+from serendip.data.tokens import Tokens
 from serendip.errors import DataError
 from serendip.models.neighbours import content_neighbours
-from serendip.models.sparse import Sparse
+from serendip.models.sparse import Sparse, csr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +37,7 @@ class TowerArrays:
         reads_content: whether items are made of content; queries always are.
         alignment: what aligns content before lenders are sought; None = content as it is.
         words_size: how many of the E, at the end, are a part of their own.
+        words: (V, E) embeddings of words and attributes; V = 0 where they are not read.
     """
 
     weight: FloatArray
@@ -47,16 +49,23 @@ class TowerArrays:
     reads_content: bool = True
     alignment: AlignedProjection | None = None
     words_size: int = 0
+    words: FloatArray | None = None
 
     @property
     def knows_new_items(self) -> bool:
         """False where an item is its id and nothing else."""
         return len(self.tables) > 0 or (self.reads_content and self.weight.shape[1] > 0)
 
-    def project(self, content: FloatArray) -> FloatArray:
-        """(U, C) content or text vectors -> (U, E); zeros, which say nothing, stay zeros."""
+    def project(self, content: FloatArray, tokens: Tokens | None = None) -> FloatArray:
+        """Content or text vectors (U, C) and their tokens -> (U, E).
+
+        Zeros, which say nothing, stay zeros; so do words that were never read.
+        """
         known = (content != 0).any(1, keepdims=True)
-        return np.asarray((content @ self.weight.T + self.bias) * known, dtype=np.float32)
+        projected = (content @ self.weight.T + self.bias) * known
+        if self.words is not None and tokens is not None:
+            projected = projected + token_shares(tokens, len(self.words)) @ self.words
+        return np.asarray(projected, dtype=np.float32)
 
     def encode(
         self, features: ItemFeatures | None, item_nums: IntArray
@@ -69,7 +78,7 @@ class TowerArrays:
         """
         if self.weight.shape[1] == 0 or features is None:
             content = np.zeros((len(item_nums), self.weight.shape[1]), np.float32)
-            return self.encode_rows(content, np.zeros((len(content), 0), np.int32), item_nums)
+            return self._encode(content, np.zeros((len(content), 0), np.int32), None, item_nums)
         levels = features.codes.shape[1] if len(self.tables) else 0
         if features.content.shape[1] != self.weight.shape[1] or levels != len(self.tables):
             raise DataError(
@@ -78,13 +87,13 @@ class TowerArrays:
                 f"{len(self.tables)} levels.",
                 "Encode new items as those it was trained on.",
             )
-        return self.encode_rows(features.content, features.codes, item_nums)
+        return self._encode(features.content, features.codes, features.tokens, item_nums)
 
-    def encode_rows(
-        self, content: FloatArray, codes: Any, item_nums: IntArray
+    def _encode(
+        self, content: FloatArray, codes: IntArray, tokens: Tokens | None, item_nums: IntArray
     ) -> tuple[FloatArray, FloatArray]:
-        """As ``encode``, from bare arrays (U, C), (U, L) and (U,)."""
-        projected = self.project(content)
+        """As ``encode``, from bare arrays (U, C), (U, L), tokens of U items, and (U,)."""
+        projected = self.project(content, tokens)
         mixed = projected * np.float32(self.reads_content)
         for level, table in enumerate(self.tables):
             mixed += table[codes[:, level]]
@@ -98,6 +107,13 @@ class TowerArrays:
         """(U, N) shares of those who lend to items of content (U, C), which may be known ones."""
         aligned = self.alignment.encode(content) if self.alignment else content
         return content_neighbours(aligned, item_nums, self.lending, self.num_lenders)
+
+
+def token_shares(tokens: Tokens, buckets: int) -> Sparse:
+    """(U, V) what each row of the table counts for in a text; see ``TokenBags.sums``."""
+    counts = tokens.counts
+    shares = np.repeat(counts, counts).astype(np.float32) ** -0.5
+    return csr((shares, tokens.hashes % buckets, tokens.starts), (len(tokens), buckets))
 
 
 def _normalised(vectors: FloatArray) -> FloatArray:

@@ -6,7 +6,6 @@ are held back for that, and learned in one last pass.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,6 +26,7 @@ from serendip.models.retriever_affinity import ContentAffinity
 from serendip.models.retriever_batches import BatchMaker
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import HOME, NUM_TASKS, SEARCH, TASKS
+from serendip.models.retriever_digest import digest_of
 from serendip.models.retriever_examples import Examples
 from serendip.models.retriever_log import PackedLog, cut_rows
 from serendip.models.retriever_loss import CandidateDraw, RetrieverNetwork
@@ -202,6 +202,7 @@ class RetrieverTraining:
             own.reads_content,
             self.alignment,
             sum(own.sizes[1:]),
+            own.words.detach().numpy().copy() if len(own.words) else None,
         )
         context = self._exported()
         bonus = self.config.new_item_bonus * (1 - self.module.seen.numpy()) * tower.knows_new_items
@@ -267,31 +268,6 @@ class RetrieverTraining:
             return np.zeros((0, own.ids.shape[1]), np.float32), content[:0]
         aligned = self.alignment.encode(content) if self.alignment else content
         return own.ids.detach().numpy() * seen, aligned * seen
-
-
-def digest_of(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
-    """SHA-256 of everything that a training's numbers depend on."""
-    digest = hashlib.sha256(f"{config.model_dump_json()} {seed}".encode())
-    log = dataset.events
-    arrays = [log.users, log.items, log.timestamps, log.liked]
-    if log.strengths is not None:
-        arrays.append(log.strengths)
-    if dataset.features is not None:
-        arrays += [dataset.features.content, dataset.features.codes]
-    if dataset.quality is not None:
-        arrays.append(dataset.quality)
-    if dataset.alignment is not None:
-        arrays += [dataset.alignment.down, dataset.alignment.up]
-    if dataset.queries is not None:
-        arrays += [dataset.queries.vectors, dataset.queries.items]
-    if dataset.validation is not None:
-        arrays += [dataset.validation.users, dataset.validation.items]
-    if dataset.countries is not None:
-        digest.update(repr(dataset.countries.names).encode())
-        arrays.append(dataset.countries.of_users)
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _no_features(num_items: int) -> ItemFeatures:

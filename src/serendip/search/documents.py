@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from serendip.data.analysis import grams, normalise, query_grams, words
 from serendip.data.item import Item
-from serendip.search.analysis import grams, normalise, query_grams, words
 
 FIELDS = ("title", "body", "grams")
 MAX_QUERY_TERMS = 32

@@ -18,11 +18,11 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from serendip.config import Config
+from serendip.data.analysis import title_key
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList
 from serendip.errors import ArtefactError, DataError
-from serendip.search.analysis import title_key
 from serendip.search.documents import document_of
 from serendip.search.fusion import reciprocal_rank_fusion
 from serendip.search.lexical import LexicalConfig, LexicalIndex, is_allowed, word_counts

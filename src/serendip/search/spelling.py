@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from serendip.search.analysis import normalise, words
+from serendip.data.analysis import normalise, words
 from serendip.search.edits import EditIndex
 
 MIN_LENGTH_ONE_EDIT = 4

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serendip.data.analysis import normalise, title_key
 from serendip.data.arrays import NO_ITEMS, IntArray
-from serendip.search.analysis import normalise, title_key
 from serendip.search.spelling import Speller
 from serendip.search.title_table import Bearer
 from serendip.search.titles import TitleIndex

@@ -21,6 +21,7 @@ from serendip.content.features import (
     encode_items,
     encode_words,
     features_of_words,
+    with_tokens,
 )
 from serendip.content.fusion import Fusion
 from serendip.content.media import Media
@@ -196,13 +197,14 @@ class Fitter:
     def _features(
         self, dataset: Dataset, options: TrainOptions
     ) -> tuple[ItemFeatures, Codebooks, Fusion]:
-        """Content and codes: of the built IDs, or fitted on ``dataset``."""
+        """Content, codes and tokens; codes of the built IDs, or fitted on ``dataset``."""
         catalogue, content = dataset.catalogue, self.settings.content
         if self.version is not None:
             encoded = encode_items(
                 catalogue.items, self.encoder, self.cache, content.fields, self.media, options
             )
-            return features_of_version(self.version, encoded, catalogue)
+            features, codebooks, fusion = features_of_version(self.version, encoded, catalogue)
+            return with_tokens(features, catalogue.items, content), codebooks, fusion
         features, codebooks, fusion = build_features(
             catalogue,
             self.encoder,
@@ -217,7 +219,7 @@ class Fitter:
         )
         if self.earlier is not None:
             features, codebooks = self.earlier.matched(features, codebooks, catalogue)
-        return features, codebooks, fusion
+        return with_tokens(features, catalogue.items, content), codebooks, fusion
 
     def _alignment(self, dataset: Dataset, options: TrainOptions) -> AlignedProjection:
         """What moves content to where the older events of ``dataset`` put it."""
@@ -238,10 +240,12 @@ class Fitter:
     def features_of(
         self, items: Sequence[Item], codebooks: Codebooks, fusion: Fusion
     ) -> ItemFeatures:
-        """Content and codes of items that come later, by their words."""
-        texts = [item.text(self.settings.content.fields) for item in items]
+        """Content, codes and tokens of items that come later, by their words."""
+        content = self.settings.content
+        texts = [item.text(content.fields) for item in items]
         vectors = self.cache.encode(self.encoder, texts)
-        return features_of_words(texts, vectors, codebooks, fusion)
+        features = features_of_words(texts, vectors, codebooks, fusion)
+        return with_tokens(features, items, content)
 
     def _models(self, dataset: Dataset, options: TrainOptions) -> dict[str, Recommender]:
         models = {}

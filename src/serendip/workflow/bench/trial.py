@@ -17,6 +17,7 @@ from serendip.data.item import Catalogue
 from serendip.data.query import History, Query
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Targets, leave_last_out
+from serendip.data.tokens import Tokens
 from serendip.scale.options import TrainOptions
 from serendip.workflow.bench.relevance import Relevance
 
@@ -65,7 +66,11 @@ class Trial:
     cold: BoolArray
 
     def features(
-        self, content: FloatArray, config: ResidualKMeansConfig | None, seed: int
+        self,
+        content: FloatArray,
+        config: ResidualKMeansConfig | None,
+        seed: int,
+        tokens: Tokens | None = None,
     ) -> tuple[ItemFeatures, ItemFeatures]:
         """Features of the training part's items and of the others.
 
@@ -73,16 +78,17 @@ class Trial:
             content: unit vectors in the order of ``items.jsonl``.
             config: codebooks, fitted to the training part's items; None = no codes.
             seed: of the codebooks.
+            tokens: of the items, in the same order as ``content``; None = they are not read.
         """
         vectors, known = content[self.numbers], self.train.num_items
         codes, size = np.zeros((len(vectors), 0), np.int32), 1
         if config is not None:
             codebooks, codes = self.codes(content, config, seed)
             size = codebooks.codebook_size
-        return (
-            ItemFeatures(vectors[:known], codes[:known], size),
-            ItemFeatures(vectors[known:], codes[known:], size),
-        )
+        read = None if tokens is None else tokens.rows(self.numbers)
+        features = ItemFeatures(vectors, codes, size, tokens=read)
+        numbers = np.arange(len(vectors), dtype=np.int32)
+        return features.rows(numbers[:known]), features.rows(numbers[known:])
 
     def codes(
         self, content: FloatArray, config: ResidualKMeansConfig, seed: int

@@ -15,6 +15,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue
 from serendip.data.query import Query
+from serendip.data.tokens import Tokens
 from serendip.evaluate.aggregate import estimates
 from serendip.evaluate.full_ranking import FullRanking, rank_all
 from serendip.evaluate.metrics.ndcg import NDCG
@@ -212,7 +213,7 @@ def _answering(
     checkpoint = folder / CHECKPOINT_FOLDER
     spent = Spent(folder, resumes=checkpoint.exists())
     codes = SEMANTIC_IDS if task.line.reads_codes else None
-    known, new = trial.sequences.features(content, codes, task.seed)
+    known, new = trial.sequences.features(content, codes, task.seed, _tokens(task))
     if task.asked:
         model = Retriever.open(Path(task.asked) / MODEL_FOLDER)
         cpu, _ = read_costs(Path(task.asked))
@@ -234,6 +235,15 @@ def _trained(line: UnifiedModel, dataset: Dataset, options: TrainOptions) -> Ret
     alignment = align(dataset.features.content, pairs, options=TrainOptions(options.seed))
     config = RetrieverConfig(**line.config)
     return Retriever(config).train(dataset.with_alignment(alignment), options)
+
+
+def _tokens(task: UnifiedTask) -> Tokens | None:
+    """Tokens of the items in the order of their file, where the model of the line reads them."""
+    if not RetrieverConfig(**task.line.config).token_buckets:
+        return None
+    data = Path(task.data)
+    form = form_of(data)
+    return Tokens.of_items(form.read(data).catalogue.items, form.fields)
 
 
 def catalogue_of(task: UnifiedTask, trial: UnifiedTrial) -> Catalogue:

@@ -1,0 +1,107 @@
+"""Words and attributes of items, and words of queries, as numbers that need no vocabulary.
+
+A token is a word of a text, the same for items and queries, or a value of one attribute
+(``brand=acme``), which is told apart from the word by the name before it. Its number is a hash, so
+items that come after training have tokens by the same rule and nothing has to be kept.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.analysis import normalise, tokens
+from serendip.data.item import Item
+
+_STEP = re.compile(r"\s*[/>|]\s*")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tokens:
+    """The different tokens of N texts or items.
+
+    Args:
+        hashes: (T,) int64, those of the first text, then of the next; each once in a text.
+        starts: (N + 1,) int64 where each text begins.
+    """
+
+    hashes: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @classmethod
+    def of_texts(cls, texts: Iterable[str]) -> Self:
+        """Words of texts, as they were typed or written."""
+        return cls._of(tokens(text) for text in texts)
+
+    @classmethod
+    def of_items(
+        cls, items: Iterable[Item], fields: Sequence[str], attributes: Sequence[str] = ()
+    ) -> Self:
+        """Words and attributes of items, see ``item_tokens``."""
+        return cls._of(item_tokens(item, fields, attributes) for item in items)
+
+    @classmethod
+    def none(cls, count: int) -> Self:
+        """Of texts of which nothing is known."""
+        return cls(np.empty(0, np.int64), np.zeros(count + 1, np.int64))
+
+    @classmethod
+    def _of(cls, texts: Iterable[Iterable[str]]) -> Self:
+        bags = [list(dict.fromkeys(words)) for words in texts]
+        hashes = [zlib.crc32(word.encode()) for words in bags for word in words]
+        starts = np.cumsum([0, *map(len, bags)], dtype=np.int64)
+        return cls(np.array(hashes, np.int64), starts)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(N,) tokens of each text."""
+        return np.diff(self.starts)
+
+    def rows(self, numbers: NDArray[np.integer]) -> Self:
+        """Tokens of some texts, in the order of their numbers given."""
+        counts = self.counts[numbers]
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        shifts = np.repeat(self.starts[numbers] - starts[:-1], counts)
+        return type(self)(self.hashes[np.arange(starts[-1]) + shifts], starts)
+
+    def joined(self, more: Tokens) -> Self:
+        """These texts, then others."""
+        hashes = np.concatenate([self.hashes, more.hashes])
+        return type(self)(hashes, np.concatenate([self.starts, self.starts[-1] + more.starts[1:]]))
+
+    def with_rows(self, numbers: NDArray[np.integer], new: Tokens) -> Self:
+        """A copy in which the texts of these numbers have other tokens."""
+        places = np.arange(len(self))
+        places[numbers] = len(self) + np.arange(len(new))
+        return self.joined(new).rows(places)
+
+
+def item_tokens(item: Item, fields: Sequence[str], attributes: Sequence[str] = ()) -> list[str]:
+    """Words of the fields, and a token for each text in an attribute, be it a field or not.
+
+    A path (``Germany / Berlin``, ``Beauty > Nails``) is a token for each of its beginnings, so
+    that what holds for a country or a department is learned once for everything below it. Numbers
+    are words only.
+    """
+    found = tokens(item.text(fields))
+    for name in dict.fromkeys((*fields, *attributes)):
+        value = item.attributes.get(name, ())
+        if isinstance(value, float | int):
+            continue
+        for text in (value,) if isinstance(value, str) else value:
+            found += [f"{name}={path}" for path in _beginnings(text)]
+    return found
+
+
+def _beginnings(path: str) -> list[str]:
+    steps = [step for step in map(normalise, _STEP.split(path)) if step]
+    return ["/".join(steps[: length + 1]) for length in range(len(steps))]

@@ -1,0 +1,165 @@
+"""The table of words and attributes that items and queries share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from contract import (
+    LocalChangeContract,
+    RecommenderContract,
+    random_features,
+    small_world,
+    unit_vectors,
+)
+
+from serendip.data.dataset import Dataset, QueryExamples
+from serendip.data.query import Query
+from serendip.data.tokens import Tokens
+from serendip.models.retriever import Retriever
+from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever_digest import digest_of
+from serendip.models.retriever_item_tower import ItemTower
+from serendip.models.retriever_tower import TowerArrays
+from serendip.models.token_tables import TokenBags
+from serendip.scale.options import TrainOptions
+
+CONFIG = RetrieverConfig(
+    embedding_size=8, words_size=4, epochs=3, max_len=10, batch_size=8, token_buckets=64
+)
+FIELDS = ("title",)
+
+
+def worded_world() -> Dataset:
+    """The small world, whose items have words."""
+    dataset = small_world()
+    assert dataset.features is not None
+    tokens = Tokens.of_items(dataset.catalogue.items, FIELDS)
+    return dataset.with_features(replace(dataset.features, tokens=tokens))
+
+
+class TestRetrieverOfWords(LocalChangeContract, RecommenderContract):
+    @classmethod
+    def make(cls) -> Retriever:
+        return Retriever(CONFIG)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def dataset(cls) -> Dataset:
+        return worded_world()
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return worded_world()
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Dataset) -> Retriever:
+    return Retriever(CONFIG).train(dataset, TrainOptions(seed=5))
+
+
+def test_a_text_is_the_sum_of_its_words_over_the_root_of_their_number() -> None:
+    tokens = Tokens.of_texts(["a b c d", "", "a"])
+    table = torch.arange(20.0).reshape(10, 2)
+    found = TokenBags(tokens, 10).sums(table, torch.tensor([2, 1, 0, 2]))
+    rows = table[tokens.hashes % 10]
+    torch.testing.assert_close(found[0], rows[4])
+    torch.testing.assert_close(found[1], torch.zeros(2))
+    torch.testing.assert_close(found[2], rows[:4].sum(0) / 2)
+    torch.testing.assert_close(found[3], rows[4])
+
+
+def test_two_words_in_one_row_count_twice() -> None:
+    tokens = Tokens.of_texts(["a b"])
+    found = TokenBags(tokens, 1).sums(torch.ones(1, 3), torch.tensor([0]))
+    torch.testing.assert_close(found, torch.full((1, 3), 2**0.5))
+
+
+def test_the_numpy_tower_reads_words_as_torch_does() -> None:
+    features = random_features(2, 12)
+    tokens = Tokens.of_texts([f"w{number} w{number % 3}" for number in range(11)] + [""])
+    content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        tower = ItemTower(content, codes, features.codebook_size, CONFIG, 4, tokens)
+        torch.nn.init.normal_(tower.words)
+        vectors, projected = tower(torch.arange(12), torch.zeros(12))
+        bags = tower.bags_of(tokens)
+        typed = tower.read(content, bags, torch.arange(12))
+    arrays = TowerArrays(
+        tower.weight.detach().numpy(),
+        tower.bias.detach().numpy(),
+        tower.code_tables.detach().numpy(),
+        np.zeros((0, 12), np.float32),
+        features.content[:0],
+        0,
+        words_size=4,
+        words=tower.words.detach().numpy(),
+    )
+    encoded, read = arrays.encode(replace(features, tokens=tokens), np.arange(12))
+    np.testing.assert_allclose(encoded, vectors.numpy(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(read, projected.numpy(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(read, typed.numpy(), rtol=0, atol=1e-5)
+    bare, _ = arrays.encode(features, np.arange(12))
+    assert (np.abs(bare - encoded).max(1) > 0.1).tolist() == [True] * 11 + [False]
+
+
+def test_words_find_items_that_their_vectors_do_not() -> None:
+    """All texts have the same vector, so only words can tell what is meant."""
+    world = worded_world()
+    numbers = np.arange(world.num_items, dtype=np.int32)
+    texts = [f"number {number}" for number in numbers]
+    vector = unit_vectors(np.random.default_rng(0), 1)
+    queries = QueryExamples(texts, np.repeat(vector, len(texts), 0), numbers)
+    assert world.features is not None
+    content = np.repeat(vector, len(texts), 0)
+    features = replace(world.features, content=content)
+    world = world.with_features(features).with_queries(queries)
+    asked = [Query("search", text=text, text_vector=vector[0]) for text in texts]
+    config = CONFIG.model_copy(update={"epochs": 40, "token_buckets": 512, "item_mode": "content"})
+    hits = {}
+    for buckets in (0, 512):
+        model = Retriever(config.model_copy(update={"token_buckets": buckets}))
+        scores = model.train(world, TrainOptions(seed=1)).score_all(asked)
+        hits[buckets] = float((scores.argmax(1) == numbers).mean())
+    assert hits[0] < 0.1
+    assert hits[512] > 0.9
+
+
+def test_words_are_kept_when_it_is_saved(trained: Retriever, tmp_path: Path) -> None:
+    trained.save(tmp_path)
+    opened = Retriever.open(tmp_path)
+    vector = unit_vectors(np.random.default_rng(1), 1)[0]
+    one, other = (
+        opened.score_all([Query("search", text=text, text_vector=vector)])
+        for text in ("Thing number 3", "never read")
+    )
+    assert np.abs(one - other).max() > 1e-3
+    asked = [Query("search", text="Thing number 3", text_vector=vector)]
+    assert np.array_equal(opened.score_all(asked), trained.score_all(asked))
+
+
+def test_an_item_whose_words_changed_moves(trained: Retriever, dataset: Dataset) -> None:
+    assert dataset.features is not None
+    number = np.array([4], np.int32)
+    same = dataset.features.rows(number)
+    kept = trained.with_changed_items(number, same)
+    assert np.array_equal(kept.item_vectors, trained.item_vectors)
+    moved = trained.with_changed_items(number, replace(same, tokens=Tokens.of_texts(["thing"])))
+    assert np.abs(moved.item_vectors[4] - trained.item_vectors[4]).max() > 1e-3
+
+
+def test_other_words_are_another_training(dataset: Dataset) -> None:
+    assert dataset.features is not None and dataset.queries is not None
+    texts = ["else", *dataset.queries.texts[1:]]
+    typed = dataset.with_queries(replace(dataset.queries, texts=texts))
+    tokens = Tokens.none(dataset.num_items)
+    written = dataset.with_features(replace(dataset.features, tokens=tokens))
+    digests = {digest_of(one, CONFIG, 0) for one in (dataset, typed, written)}
+    assert len(digests) == 3
+    blind = CONFIG.model_copy(update={"token_buckets": 0})
+    assert len({digest_of(one, blind, 0) for one in (dataset, typed, written)}) == 1

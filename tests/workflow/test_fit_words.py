@@ -1,0 +1,94 @@
+"""Training reads words and attributes of items, and what is posted later is read the same way."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_shop import SETTINGS, write_files
+
+from serendip.content.cache import VectorCache
+from serendip.content.text import open_encoder
+from serendip.data.dataset import Dataset
+from serendip.data.item import Catalogue, Item
+from serendip.data.snapshot import take_snapshot
+from serendip.data.tokens import Tokens
+from serendip.engine.state import EngineState
+from serendip.engine.updates import Updater
+from serendip.engine.workspace import Workspace
+from serendip.scale.options import TrainOptions
+from serendip.scale.stages import StageClock
+from serendip.workflow.fit import Fitter
+from serendip.workflow.importing import import_files
+
+FIELDS, ATTRIBUTES = ("title", "genre"), ("location",)
+PLACES = ("Germany / Berlin", "Germany / Bonn", "Korea / Seoul")
+
+
+def placed(item: Item, number: int) -> Item:
+    return replace(item, attributes={**item.attributes, "location": PLACES[number % 3]})
+
+
+@pytest.fixture(scope="module")
+def fitter(tmp_path_factory: pytest.TempPathFactory) -> Fitter:
+    folder = tmp_path_factory.mktemp("shop")
+    write_files(folder)
+    words = 'fields = ["title", "genre"]\nattributes = ["location"]'
+    settings = SETTINGS.replace('fields = ["title", "genre"]', words)
+    settings = settings.replace("max_len = 10", "max_len = 10\ntoken_buckets = 4096")
+    (folder / "serendip.toml").write_text(settings)
+    workspace = Workspace.open(folder)
+    import_files(workspace)
+    encoder, cache = open_encoder(workspace.settings.content), VectorCache(workspace.cache)
+    return Fitter(workspace.settings, encoder, cache, folder / "scratch", StageClock())
+
+
+@pytest.fixture(scope="module")
+def dataset(fitter: Fitter) -> Dataset:
+    folder = fitter.scratch.parent
+    with closing(Workspace.open(folder).open_store()) as store:
+        found = take_snapshot(store, fitter.settings.actions)
+    items = [placed(item, number) for number, item in enumerate(found.catalogue.items)]
+    return replace(found, catalogue=Catalogue(items))
+
+
+@pytest.fixture(scope="module")
+def state(fitter: Fitter, dataset: Dataset) -> EngineState:
+    return fitter.fit_sources(dataset, "shop", TrainOptions(0))
+
+
+def read(tokens: Tokens | None) -> list[list[int]]:
+    assert tokens is not None
+    return [part.tolist() for part in np.split(tokens.hashes, tokens.starts[1:-1])]
+
+
+def test_items_are_read_by_their_words_and_attributes(fitter: Fitter, dataset: Dataset) -> None:
+    prepared = fitter.prepare(dataset, TrainOptions(0))
+    expected = read(Tokens.of_items(dataset.catalogue.items, FIELDS, ATTRIBUTES))
+    assert read(prepared.features.tokens) == expected
+    later = fitter.features_of(dataset.catalogue.items[:3], prepared.codebooks, prepared.fusion)
+    assert read(later.tokens) == expected[:3]
+    assert len(expected[0]) > len(read(Tokens.of_items(dataset.catalogue.items, FIELDS))[0])
+
+
+def test_what_is_posted_stands_where_its_place_puts_it(
+    fitter: Fitter, state: EngineState, tmp_path: Path
+) -> None:
+    state.save(tmp_path)
+    opened = EngineState.open(tmp_path)
+    updater = Updater(fitter.encoder, fitter.settings.content)
+    first = state.catalogue[0]
+    posted = [replace(placed(first, place), item_id=f"new {place}") for place in range(3)]
+    for one in (state, opened):
+        after = updater.state_with(posted, one)
+        vectors = after.models["retriever"].item_vectors[-3:]
+        near, far = (np.linalg.norm(vectors[0] - vectors[place]) for place in (1, 2))
+        assert 0 < near < far
+        moved = updater.state_with([placed(first, 2)], one).models["retriever"]
+        again = updater.state_with([first], one).models["retriever"]
+        rows = [model.item_vectors[0] for model in (moved, again)]
+        assert np.abs(rows[0] - rows[1]).max() > 1e-3
+        assert np.array_equal(rows[1], one.models["retriever"].item_vectors[0])
