@@ -21,12 +21,13 @@ class RetrieverConfig(Config):
     an item that nobody has chosen yet; the others are its semantic counterparts."""
 
     embedding_size: int = Field(default=64, ge=1)
-    """D, numbers of a vector that answer home and similar, and search, too, where it has none."""
+    """D, numbers of a vector that answer every task."""
 
     words_size: int = Field(default=32, ge=0)
-    """S, further numbers of an item's vector, which answer search and nothing else: what a query
-    means and what is chosen next pull an item to different places. 0 = search is answered by what
-    answers the other tasks; so it is, too, where search is learned alone or not at all."""
+    """S, further numbers of an item's vector, which answer search alone, beside the others: what a
+    query means and what is chosen next pull an item to different places, so search moves the D
+    numbers of what it should find only where there are none of its own. 0 = there are none; so it
+    is, too, where search is learned alone or not at all."""
 
     token_buckets: int = Field(default=0, ge=0)
     """Rows of the table of words and attribute values that items and queries share; tokens are

@@ -167,24 +167,27 @@ class RetrieverNetwork(nn.Module):
         if batch.weight is not None:
             weight = torch.from_numpy(batch.weight[batch.target >= 0])
         losses, weights = [], []
-        for rows, part in self._answered(tasks):
-            of_part = encoded[rows, part], vectors[:, part]
-            losses.append(_losses(*of_part, own[rows], candidates.correction))
+        for rows, answering in self._answered(tasks, vectors):
+            asked = encoded[rows, : answering.shape[1]]
+            losses.append(_losses(asked, answering, own[rows], candidates.correction))
             weights.append(weight[rows])
         return (torch.cat(losses) * torch.cat(weights)).sum() / weight.sum()
 
-    def _answered(self, tasks: Tensor) -> Iterator[tuple[Tensor | slice, slice]]:
-        """Requests (of R), and the part of a vector that answers them.
+    def _answered(self, tasks: Tensor, vectors: Tensor) -> Iterator[tuple[Tensor | slice, Tensor]]:
+        """Requests (of R), and what of the candidate vectors (C, E) answers them.
 
-        In the other part they are zeros, so leaving it out saves work and changes no score.
+        The requests of all other tasks are zeros in the second part, so leaving it out saves work
+        and changes no score. Search is answered by the first part, too, but does not move it: what
+        somebody chooses next helps to tell what is meant, and must not forget it over words.
         """
         sizes = self.tower.sizes
         if len(sizes) == 1:
-            yield slice(None), slice(None)
+            yield slice(None), vectors
             return
         searches = tasks == SEARCH
-        yield ~searches, slice(0, sizes[0])
-        yield searches, slice(sizes[0], None)
+        first, second = torch.split(vectors, list(sizes), 1)
+        yield ~searches, first
+        yield searches, torch.cat([first.detach(), second], 1)
 
     def forward(
         self, batch: Batch, candidates: Tensor, gate: Tensor

@@ -5,7 +5,7 @@ transformer blocks (LiGR: a sigmoid gate on each residual branch). Each token at
 strictly before its place and to itself, so requests after every prefix of a history are answered
 in one pass and share its keys and values.
 
-A vector may have a second part, that search is answered by, and nothing else.
+A vector may have a second part, which answers search, beside the first, and nothing else.
 
 Shapes: B rows, T history steps, M requests per row, D embedding size, S words size, E = D + S, H
 heads.
@@ -204,14 +204,14 @@ def example_request(size: int, has_countries: bool = False) -> tuple[Tensor, ...
 
 
 def answered_by(sizes: tuple[int, ...]) -> Tensor | None:
-    """(tasks, E) what answers: search the second part, all other tasks the first.
+    """(tasks, E) what answers: search the whole vector, all other tasks its first part.
 
     Made larger where fewer numbers answer, so that scores are as large in every task. None where
     there is one part.
     """
     if len(sizes) == 1:
         return None
-    is_second = torch.arange(sum(sizes)) >= sizes[0]
+    is_first = torch.arange(sum(sizes)) < sizes[0]
     searches = torch.arange(NUM_TASKS) == SEARCH
-    own = (searches[:, None] == is_second).float()
+    own = (searches[:, None] | is_first).float()
     return own * (sum(sizes) / own.sum(1, keepdim=True))
