@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from serendip.workflow.bench.sequences import TEXT_FIELDS, read_sequences
 from serendip.workflow.bench.unified_engine import can_be_made
 from serendip.workflow.bench.unified_rows import UnifiedTask
 from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
+from serendip.workflow.bench.unified_summary import alignment_of
 from serendip.workflow.bench.unified_table import UNIFIED, UnifiedModel, chosen_lines
 from serendip.workflow.bench.unified_trial import unified_trial, without_user
 
@@ -159,6 +161,50 @@ def test_the_best_two_models_have_rows_of_their_own(world: Path, tmp_path: Path)
     change = pair["home"]["N@10"] / alone["home"]["N@10"] - 1
     assert document["transfer"]["home"]["similar"] == pytest.approx(change)
     assert run_unified(bench, TrainOptions(), executor=InThisProcess(0)) == document
+
+
+def test_a_model_of_fewer_seeds_is_compared_with_the_same_seeds(
+    world: Path, tmp_path: Path
+) -> None:
+    whole = {
+        "unified": LINES["unified"],
+        "specialist-home": UnifiedModel(
+            "specialist", ("home",), config={**TINY, "tasks": ("home",)}
+        ),
+        "unified-no-codes": UnifiedModel("unified-no-codes", ALL, config=TINY, reads_codes=False),
+    }
+    few = {**whole, "unified-no-codes": replace(whole["unified-no-codes"], most_seeds=1)}
+    documents = {}
+    for name, lines, seeds in (("few", few, 2), ("one", whole, 1), ("two", whole, 2)):
+        bench = UnifiedBench(world, tmp_path / f"{name}.json", lines, seeds, encoder=HASHING)
+        found = run_unified(bench, TrainOptions(), executor=InThisProcess())
+        documents[name] = {
+            (one["task"], one["baseline"]): one for one in found["summary"]["comparisons"]
+        }
+        seeds_of = {row["seed"] for row in found["rows"] if row["model"] == "unified-no-codes"}
+        assert len(seeds_of) == (2 if name == "two" else 1)
+    for task in ALL:
+        key = task, "unified-no-codes"
+        assert documents["few"][key] == documents["one"][key] != documents["two"][key]
+    alone = "home", "specialist"
+    assert documents["few"][alone] == documents["two"][alone] != documents["one"][alone]
+
+
+def test_transfer_is_told_of_the_seeds_that_all_models_have() -> None:
+    def row(line: str, model: str, seed: int, task: str, value: float) -> dict[str, Any]:
+        figures = {"N@10": value, "valid_N@10": value, "cpu_s": 1.0, "params": 1}
+        return {"line": line, "model": model, "seed": seed, "task": task, **figures}
+
+    rows = [
+        row(f"specialist-{task}", "specialist", seed, task, 0.5 + seed)
+        for task in ("home", "search")
+        for seed in (0, 1)
+    ]
+    rows += [row("pair-home-search", "pair", 0, task, 1.0) for task in ("home", "search")]
+    found = alignment_of(rows)
+    assert found["transfer"] == {"home": {"search": 1.0}, "search": {"home": 1.0}}
+    assert found["grouping"]["2"]["N@10"] == {"home": 0.5, "search": 0.5}
+    assert alignment_of([]) == {"transfer": {}, "grouping": {}}
 
 
 def test_the_engine_and_lightgbm_have_rows_for_every_task(world: Path, tmp_path: Path) -> None:

@@ -162,8 +162,15 @@ def _all_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
         )
         for seed in range(bench.seeds)
         for name, line in bench.lines.items()
-        if line.asks in ("retriever", "engine") or seed == 0
+        if seed < _seeds_of(line, bench.seeds)
     ]
+
+
+def _seeds_of(line: UnifiedModel, asked: int) -> int:
+    """How often a line is run; once where nothing is left to chance."""
+    if line.asks not in ("retriever", "engine"):
+        return 1
+    return asked if line.most_seeds is None else min(asked, line.most_seeds)
 
 
 def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, asked: str) -> str:

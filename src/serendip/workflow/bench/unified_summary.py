@@ -21,6 +21,7 @@ from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, left_values, qu
 SUBJECT, SERVED = "unified", "engine"
 _BASELINES = ("bm25", "vectors", "rrf", "lightgbm")
 TWO_MODELS = "two-models"
+_WITHOUT_CHANCE = {"bm25", "vectors", "rrf"}
 _LEARNED = {"unified", "pair", "specialist"}
 _MEANS = ("R@10", "N@10", "R@100", "judged@10", "cpu_s", "params", "score_cpu_s")
 
@@ -33,21 +34,41 @@ def summarise_unified(rows: Sequence[Row], work: Path) -> dict[str, Any]:
     """Means over seeds, intervals over users, and differences paired by user.
 
     ``comparisons`` carry the relative difference of the means, too, with the ends of the interval
-    of the difference divided by the mean of the other model.
+    of the difference divided by the mean of the other model. A model with fewer seeds is compared
+    with the same seeds of the other one; what leaves nothing to chance, with all of them.
     """
     groups: dict[Key, list[Row]] = {}
     for row in rows:
         key = str(row["task"]), str(row.get("set", "")), str(row["model"])
         groups.setdefault(key, []).append(row)
-    values = {key: _values(own, work) for key, own in groups.items()}
-    models = [_line(key, groups[key], values[key]) for key in sorted(groups)]
-    comparisons = [
-        _compared(key, system, values[*key[:2], system], own)
+    models = [_line(key, groups[key], _values(groups[key], work)) for key in sorted(groups)]
+    pairs = [
+        (key, system, _paired(groups[*key[:2], system], own))
         for system in (SUBJECT, SERVED)
-        for key, own in sorted(values.items())
-        if (*key[:2], system) in values and _is_baseline(key[2], system)
+        for key, own in sorted(groups.items())
+        if (*key[:2], system) in groups and _is_baseline(key[2], system)
+    ]
+    comparisons = [
+        _compared(key, system, *(_values(rows, work) for rows in paired))
+        for key, system, paired in pairs
+        if all(paired)
     ]
     return {"models": models, "comparisons": comparisons}
+
+
+def _paired(rows: Sequence[Row], others: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Rows of two models that are to be compared: of the seeds that both have."""
+    if others[0]["model"] in _WITHOUT_CHANCE:
+        return rows, others
+    own, those = _of_shared_seeds([rows, others])
+    return own, those
+
+
+def _of_shared_seeds(models: Sequence[Sequence[Row]]) -> list[list[Row]]:
+    """The rows of each model that are of seeds that all of them have."""
+    seeds = [{int(row["seed"]) for row in rows} for rows in models]
+    shared = set.intersection(*seeds) if seeds else set()
+    return [[row for row in rows if row["seed"] in shared] for rows in models]
 
 
 def _is_baseline(model: str, system: str) -> bool:
@@ -55,7 +76,7 @@ def _is_baseline(model: str, system: str) -> bool:
 
 
 def alignment_of(rows: Sequence[Row]) -> dict[str, Any]:
-    """``transfer`` and ``grouping``; empty while a specialist has no rows.
+    """``transfer`` and ``grouping``, of the seeds that all models have; empty without specialists.
 
     Of a task with rows of all its requests and of parts of them, the former count; of a task with
     sets only, their mean.
@@ -66,7 +87,10 @@ def alignment_of(rows: Sequence[Row]) -> dict[str, Any]:
         for row in rows
         if row["model"] in _LEARNED and not ("set" in row and row["task"] in whole)
     ]
-    models = TaskModels(learned)
+    by_line: dict[str, list[Row]] = {}
+    for row in learned:
+        by_line.setdefault(str(row["line"]), []).append(row)
+    models = TaskModels([row for rows in _of_shared_seeds([*by_line.values()]) for row in rows])
     alone = {str(row["task"]) for row in learned if row["model"] == "specialist"}
     if not learned or alone != set(models.tasks):
         return {"transfer": {}, "grouping": {}}

@@ -33,6 +33,7 @@ class UnifiedModel:
         reads_country: whether training knows where users are, where that is known.
         hides_country: whether requests come without their country.
         beside: further models whose rows are made together with its own.
+        most_seeds: trainings at most, however many are asked for; None = as many as are.
     """
 
     model: str
@@ -45,6 +46,7 @@ class UnifiedModel:
     reads_country: bool = True
     hides_country: bool = False
     beside: tuple[str, ...] = ()
+    most_seeds: int | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -63,11 +65,15 @@ _UNIFIED: dict[str, Any] = {
 """Beside the vectors of the retriever of ``sequential`` a part for search, which a specialist has
 for its own task, too; more than twice as many passes, as it has three tasks to learn."""
 
+_FEW = 1
+"""Trainings of what is left out or paired, so that three seeds of the rest are done within 90
+minutes. It is compared with the same seed of the others."""
 
-def _learner(model: str, *tasks: Task) -> UnifiedModel:
+
+def _learner(model: str, *tasks: Task, most_seeds: int | None = None) -> UnifiedModel:
     """A retriever of some of the tasks; ``group_config`` says with what budget."""
     config = group_config(RetrieverConfig(**_UNIFIED), tasks)
-    return UnifiedModel(model, tasks, config=config.model_dump())
+    return UnifiedModel(model, tasks, config=config.model_dump(), most_seeds=most_seeds)
 
 
 UNIFIED: dict[str, UnifiedModel] = {
@@ -75,14 +81,16 @@ UNIFIED: dict[str, UnifiedModel] = {
     "specialist-home": _learner("specialist", "home"),
     "specialist-search": _learner("specialist", "search"),
     "specialist-similar": _learner("specialist", "similar"),
-    "pair-home-search": _learner("pair", "home", "search"),
-    "pair-home-similar": _learner("pair", "home", "similar"),
-    "pair-search-similar": _learner("pair", "search", "similar"),
+    "pair-home-search": _learner("pair", "home", "search", most_seeds=_FEW),
+    "pair-home-similar": _learner("pair", "home", "similar", most_seeds=_FEW),
+    "pair-search-similar": _learner("pair", "search", "similar", most_seeds=_FEW),
     "unified-no-user": UnifiedModel("unified-no-user", _ALL, of="unified", hides_user=True),
     "unified-no-imputation": UnifiedModel(
-        "unified-no-imputation", _ALL, config={**_UNIFIED, "imputation": ()}
+        "unified-no-imputation", _ALL, config={**_UNIFIED, "imputation": ()}, most_seeds=_FEW
     ),
-    "unified-no-codes": UnifiedModel("unified-no-codes", _ALL, config=_UNIFIED, reads_codes=False),
+    "unified-no-codes": UnifiedModel(
+        "unified-no-codes", _ALL, config=_UNIFIED, reads_codes=False, most_seeds=_FEW
+    ),
     "engine": UnifiedModel("engine", _ALL, "engine", of="unified", beside=("lightgbm",)),
     "bm25": UnifiedModel("bm25", ("search",), "bm25"),
     "vectors": UnifiedModel("vectors", ("search",), "vectors"),
