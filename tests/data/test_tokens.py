@@ -3,11 +3,12 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.item import Item
-from serendip.data.tokens import Tokens, item_tokens
+from serendip.data.tokens import TokenReader, Tokens
 
 LAMP = Item(
     "1",
@@ -26,26 +27,47 @@ def bags(tokens: Tokens) -> list[list[int]]:
 
 
 def test_an_item_has_the_words_of_its_fields_and_a_token_for_each_attribute() -> None:
-    assert item_tokens(LAMP, ("title", "brand", "price")) == [
+    assert TokenReader(("title", "brand", "price")).tokens(LAMP) == [
         *("red", "lamp", "red", "acme", "and", "co", "5"),
         "brand=acme and co",
     ]
 
 
 def test_a_path_is_a_token_for_each_of_its_beginnings() -> None:
-    assert item_tokens(LAMP, ("category",), ("location", "unknown")) == [
+    assert TokenReader(("category",), ("location", "unknown")).tokens(LAMP) == [
         *("home", "light", "sale"),
         *("category=home", "category=home/light", "category=sale"),
         *("location=germany", "location=germany/berlin"),
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("AC/DC", "ac dc"),
+        ("24/7", "24 7"),
+        ("Action|Drama", "action drama"),
+        ("https://a.example/b", "https a example b"),
+        ("<p>Red</p>", "p red p"),
+    ],
+)
+def test_only_signs_between_blanks_make_a_path(text: str, value: str) -> None:
+    found = TokenReader((), ("band",)).tokens(Item("1", attributes={"band": text}))
+    assert found == [f"band={value}"]
+
+
+def test_a_path_without_end_costs_no_more_than_its_first_steps() -> None:
+    for text in (" / ".join(["step"] * 20_000), "a" + " " * 60_000 + "/ b", "> " * 30_000):
+        item = Item("1", attributes={"band": text})
+        assert sum(map(len, TokenReader((), ("band",)).tokens(item))) < 100_000
+
+
 def test_an_attribute_that_is_a_field_too_is_told_once() -> None:
-    assert item_tokens(LAMP, ("brand",), ("brand",)).count("brand=acme and co") == 1
+    assert TokenReader(("brand",), ("brand",)).tokens(LAMP).count("brand=acme and co") == 1
 
 
 def test_words_have_the_same_number_where_they_are_typed_and_where_they_are_written() -> None:
-    typed, written = Tokens.of_texts(["RED Lamp"]), Tokens.of_items([LAMP], ("title",))
+    typed, written = Tokens.of_texts(["RED Lamp"]), TokenReader(("title",)).read([LAMP])
     assert bags(typed) == bags(written) == [[zlib.crc32(b"red"), zlib.crc32(b"lamp")]]
 
 

@@ -12,6 +12,7 @@ def rows(line: str, values: dict[str, float], cpu_s: float = 10.0) -> list[dict[
     return [
         {
             "line": line,
+            "seed": 0,
             "task": task,
             "N@10": 2 * value,
             "valid_N@10": value,

@@ -13,6 +13,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, EventLog, ItemFeatures, QueryExamples
 from serendip.data.item import Catalogue, Item
 from serendip.data.query import History, Query
+from serendip.data.tokens import Tokens
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ArtefactError, DataError, NotTrainedError
 from serendip.models import model_class
@@ -30,10 +31,11 @@ def unit_vectors(rng: np.random.Generator, count: int) -> FloatArray:
 
 
 def random_features(seed: int, count: int) -> ItemFeatures:
-    """Content and codes of ``count`` made-up items."""
+    """Content, codes and words of ``count`` made-up items."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(0, NUM_CODES, (count, 2)).astype(np.int32)
-    return ItemFeatures(unit_vectors(rng, count), codes, NUM_CODES)
+    tokens = Tokens.of_texts(f"thing {seed} {number}" for number in range(count))
+    return ItemFeatures(unit_vectors(rng, count), codes, NUM_CODES, tokens=tokens)
 
 
 def small_world(

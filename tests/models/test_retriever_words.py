@@ -16,13 +16,16 @@ from contract import (
     unit_vectors,
 )
 
-from serendip.data.dataset import Dataset, QueryExamples, UserCountries
+from serendip.data.dataset import Dataset, ItemFeatures, QueryExamples, UserCountries
 from serendip.data.item import Item
 from serendip.data.query import Query
-from serendip.data.tokens import Tokens
+from serendip.data.tokens import TokenReader, Tokens
+from serendip.errors import DataError
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_digest import digest_of
+from serendip.models.retriever_groups import RetrieverGroups
+from serendip.models.retriever_groups_config import RetrieverGroupsConfig
 from serendip.models.retriever_item_tower import ItemTower
 from serendip.models.retriever_tower import TowerArrays
 from serendip.models.token_tables import TokenBags
@@ -38,7 +41,7 @@ def worded_world() -> Dataset:
     """The small world, whose items have words."""
     dataset = small_world()
     assert dataset.features is not None
-    tokens = Tokens.of_items(dataset.catalogue.items, FIELDS)
+    tokens = TokenReader(FIELDS).read(dataset.catalogue.items)
     return dataset.with_features(replace(dataset.features, tokens=tokens))
 
 
@@ -87,7 +90,7 @@ def test_the_numpy_tower_reads_words_as_torch_does() -> None:
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         tower = ItemTower(content, codes, features.codebook_size, CONFIG, 4, tokens)
-        torch.nn.init.normal_(tower.words)
+        torch.nn.init.normal_(tower.token_table)
         vectors, projected = tower(torch.arange(12), torch.zeros(12))
         bags = tower.bags_of(tokens)
         typed = tower.read(content, bags, torch.arange(12))
@@ -99,13 +102,13 @@ def test_the_numpy_tower_reads_words_as_torch_does() -> None:
         features.content[:0],
         0,
         words_size=4,
-        words=tower.words.detach().numpy(),
+        token_table=tower.token_table.detach().numpy(),
     )
     encoded, read = arrays.encode(replace(features, tokens=tokens), np.arange(12))
     np.testing.assert_allclose(encoded, vectors.numpy(), rtol=0, atol=1e-5)
     np.testing.assert_allclose(read, projected.numpy(), rtol=0, atol=1e-5)
     np.testing.assert_allclose(read, typed.numpy(), rtol=0, atol=1e-5)
-    bare, _ = arrays.encode(features, np.arange(12))
+    bare, _ = arrays.encode(replace(features, tokens=Tokens.none(12)), np.arange(12))
     assert (np.abs(bare - encoded).max(1) > 0.1).tolist() == [True] * 11 + [False]
 
 
@@ -137,7 +140,7 @@ def test_who_is_somewhere_is_shown_new_items_of_the_same_place() -> None:
     assert world.features is not None
     places = ("Germany", "Korea")
     items = [Item(str(row), "", attributes={"location": places[row % 2]}) for row in range(30)]
-    tokens = Tokens.of_items(items, (), ("location",))
+    tokens = TokenReader((), ("location",)).read(items)
     content = np.repeat(world.features.content[:1], 30, 0)
     features = replace(world.features, content=content, tokens=tokens)
     events = replace(world.events, items=world.events.items // 2 * 2 + world.events.users % 2)
@@ -163,6 +166,46 @@ def test_words_are_kept_when_it_is_saved(trained: Retriever, tmp_path: Path) -> 
     assert np.abs(one - other).max() > 1e-3
     asked = [Query("search", text="Thing number 3", text_vector=vector)]
     assert np.array_equal(opened.score_all(asked), trained.score_all(asked))
+
+
+def test_items_whose_words_nobody_read_are_refused(trained: Retriever) -> None:
+    with pytest.raises(DataError, match="2 items without tokens"):
+        trained.with_items(replace(random_features(8, 2), tokens=None))
+
+
+def test_there_is_no_table_without_content_that_texts_are_compared_by() -> None:
+    world = small_world()
+    tokens = Tokens.of_texts(item.title for item in world.catalogue.items)
+    bare = ItemFeatures(np.zeros((30, 0), np.float32), np.zeros((30, 0), np.int32), 1)
+    dataset = replace(world, features=replace(bare, tokens=tokens), queries=None)
+    model = Retriever(CONFIG).train(dataset, TrainOptions(seed=0))
+    assert model._trained.tower.token_table is None
+
+
+@pytest.mark.parametrize("mode", ["id", "codes"])
+def test_an_item_that_is_not_its_content_is_not_its_words(dataset: Dataset, mode: str) -> None:
+    config = CONFIG.model_copy(update={"item_mode": mode})
+    model = Retriever(config).train(dataset, TrainOptions(seed=0))
+    assert dataset.features is not None
+    known = dataset.features.rows(np.arange(2))
+    other = replace(known, tokens=Tokens.of_texts(["else", "where"]))
+    one, two = (model.with_items(each).item_vectors[-2:] for each in (known, other))
+    assert np.array_equal(one, two)
+
+
+def test_a_split_into_models_reads_words_in_each(dataset: Dataset, tmp_path: Path) -> None:
+    groups = RetrieverGroupsConfig(groups=(("home", "similar"), ("search",)), retriever=CONFIG)
+    model = RetrieverGroups(groups).train(dataset, TrainOptions(seed=0))
+    assert dataset.features is not None
+    model.save(tmp_path)
+    new = dataset.features.rows(np.arange(2))
+    asked = [Query("search", text="thing", text_vector=new.content[0]), Query()]
+    found = [
+        one.with_items(new).score_all(asked) for one in (model, RetrieverGroups.open(tmp_path))
+    ]
+    assert np.array_equal(*found)
+    with pytest.raises(DataError, match="without tokens"):
+        model.with_items(replace(random_features(8, 2), tokens=None))
 
 
 def test_an_item_whose_words_changed_moves(trained: Retriever, dataset: Dataset) -> None:

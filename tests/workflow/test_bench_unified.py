@@ -114,6 +114,9 @@ def test_the_document_holds_a_row_per_task_and_model(world: Path, tmp_path: Path
     one = compared["search", "bm25"]
     bm25 = next(row for row in rows if row["model"] == "bm25")
     assert one["relative_difference"] == pytest.approx(one["difference"] / bm25["N@10"])
+    both = [row["N@10"] for row in rows if (row["task"], row["model"]) == ("search", "unified")]
+    assert one["difference"] == pytest.approx(np.mean(both) - bm25["N@10"])
+    assert (one["seeds"], one["baseline_seeds"]) == ([0, 1], [0])
 
 
 def test_a_run_that_ended_early_goes_on_and_makes_nothing_twice(
@@ -188,9 +191,10 @@ def test_a_model_of_fewer_seeds_is_compared_with_the_same_seeds(
         assert documents["few"][key] == documents["one"][key] != documents["two"][key]
     alone = "home", "specialist"
     assert documents["few"][alone] == documents["two"][alone] != documents["one"][alone]
+    assert documents["few"]["home", "unified-no-codes"]["seeds"] == [0]
 
 
-def test_transfer_is_told_of_the_seeds_that_all_models_have() -> None:
+def test_transfer_is_told_of_the_seeds_that_both_models_have() -> None:
     def row(line: str, model: str, seed: int, task: str, value: float) -> dict[str, Any]:
         figures = {"N@10": value, "valid_N@10": value, "cpu_s": 1.0, "params": 1}
         return {"line": line, "model": model, "seed": seed, "task": task, **figures}
@@ -203,7 +207,10 @@ def test_transfer_is_told_of_the_seeds_that_all_models_have() -> None:
     rows += [row("pair-home-search", "pair", 0, task, 1.0) for task in ("home", "search")]
     found = alignment_of(rows)
     assert found["transfer"] == {"home": {"search": 1.0}, "search": {"home": 1.0}}
-    assert found["grouping"]["2"]["N@10"] == {"home": 0.5, "search": 0.5}
+    assert found["grouping"]["2"]["N@10"] == {"home": 1.0, "search": 1.0}
+    assert found["grouping"]["2"]["seeds"] == {"home": [0, 1], "search": [0, 1]}
+    assert found["grouping"]["1"]["relative"] == {"home": 1.0, "search": 1.0}
+    assert found["grouping"]["1"]["seeds"] == {"home": [0], "search": [0]}
     assert alignment_of([]) == {"transfer": {}, "grouping": {}}
 
 

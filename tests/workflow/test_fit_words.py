@@ -15,7 +15,7 @@ from serendip.content.text import open_encoder
 from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
-from serendip.data.tokens import Tokens
+from serendip.data.tokens import TokenReader, Tokens
 from serendip.engine.state import EngineState
 from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace
@@ -36,9 +36,8 @@ def placed(item: Item, number: int) -> Item:
 def fitter(tmp_path_factory: pytest.TempPathFactory) -> Fitter:
     folder = tmp_path_factory.mktemp("shop")
     write_files(folder)
-    words = 'fields = ["title", "genre"]\nattributes = ["location"]'
-    settings = SETTINGS.replace('fields = ["title", "genre"]', words)
-    settings = settings.replace("max_len = 10", "max_len = 10\ntoken_buckets = 4096")
+    words = 'max_len = 10\ntoken_buckets = 4096\nattributes = ["location"]'
+    settings = SETTINGS.replace("max_len = 10", words)
     (folder / "serendip.toml").write_text(settings)
     workspace = Workspace.open(folder)
     import_files(workspace)
@@ -67,11 +66,11 @@ def read(tokens: Tokens | None) -> list[list[int]]:
 
 def test_items_are_read_by_their_words_and_attributes(fitter: Fitter, dataset: Dataset) -> None:
     prepared = fitter.prepare(dataset, TrainOptions(0))
-    expected = read(Tokens.of_items(dataset.catalogue.items, FIELDS, ATTRIBUTES))
+    expected = read(TokenReader(FIELDS, ATTRIBUTES).read(dataset.catalogue.items))
     assert read(prepared.features.tokens) == expected
     later = fitter.features_of(dataset.catalogue.items[:3], prepared.codebooks, prepared.fusion)
     assert read(later.tokens) == expected[:3]
-    assert len(expected[0]) > len(read(Tokens.of_items(dataset.catalogue.items, FIELDS))[0])
+    assert len(expected[0]) > len(read(TokenReader(FIELDS).read(dataset.catalogue.items))[0])
 
 
 def test_what_is_posted_stands_where_its_place_puts_it(
@@ -79,7 +78,7 @@ def test_what_is_posted_stands_where_its_place_puts_it(
 ) -> None:
     state.save(tmp_path)
     opened = EngineState.open(tmp_path)
-    updater = Updater(fitter.encoder, fitter.settings.content)
+    updater = Updater(fitter.encoder, fitter.settings.content, fitter.settings.token_reader)
     first = state.catalogue[0]
     posted = [replace(placed(first, place), item_id=f"new {place}") for place in range(3)]
     for one in (state, opened):

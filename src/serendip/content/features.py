@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -18,7 +17,6 @@ from serendip.data.dataset import ItemFeatures
 from serendip.data.encoded import Encoded
 from serendip.data.item import Catalogue, Item
 from serendip.data.semantic_ids import Codebooks
-from serendip.data.tokens import Tokens
 from serendip.scale.options import TrainOptions
 
 _FILES_AT_ONCE = 64
@@ -106,13 +104,6 @@ def features_of_words(
     content = fusion.encode(encoded)
     codes = codebooks.assign(content)
     return ItemFeatures(content, codes, codebooks.codebook_size, fusion.present(encoded))
-
-
-def with_tokens(
-    features: ItemFeatures, items: Sequence[Item], text: TextEncoderConfig
-) -> ItemFeatures:
-    """The same features, with the words and attributes of their items."""
-    return replace(features, tokens=Tokens.of_items(items, text.fields, text.attributes))
 
 
 def encode_words(texts: Sequence[str], vectors: FloatArray, fusion: Fusion) -> FloatArray:

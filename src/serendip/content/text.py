@@ -32,11 +32,6 @@ class TextEncoderConfig(Config):
     fields: tuple[str, ...] = Field(default=("title", "year", "genres"), min_length=1)
     """Item fields, joined by ". "; fields that an item lacks are passed over."""
 
-    attributes: tuple[str, ...] = ()
-    """Further item fields that no encoder reads, such as the place where an item is: the retriever
-    learns a vector of each of their values, as it does of those in ``fields``. Of a path
-    (``Germany / Berlin``) each beginning is a value."""
-
 
 class UniversalSentenceEncoder:
     """Sentence vectors for 16 languages, without a GPU; weights are checked before first use.

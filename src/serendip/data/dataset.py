@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
-from serendip.data.item import Catalogue
+from serendip.data.item import Catalogue, Item
 from serendip.data.query import History
-from serendip.data.tokens import Tokens
+from serendip.data.tokens import TokenReader, Tokens
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
@@ -113,6 +113,10 @@ class ItemFeatures:
             present[item_nums] = _mask(new, self)
         tokens = None if self.tokens is None else self.tokens.with_rows(item_nums, new.known_tokens)
         return ItemFeatures(content, codes, self.codebook_size, present, tokens)
+
+    def read_by(self, reader: TokenReader | None, items: Sequence[Item]) -> ItemFeatures:
+        """The same features with the tokens of their items; without where nobody reads them."""
+        return replace(self, tokens=None if reader is None else reader.read(items))
 
     @property
     def known_tokens(self) -> Tokens:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -16,10 +17,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.analysis import normalise, tokens
+from serendip.data.analysis import MAX_CHARACTERS, normalise, tokens
 from serendip.data.item import Item
 
-_STEP = re.compile(r"\s*[/>|]\s*")
+_STEP = re.compile(" [/>] ")
+_MOST_STEPS = 8
+"""Of a path; what is longer is no path that anybody groups items by."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,14 +43,7 @@ class Tokens:
     @classmethod
     def of_texts(cls, texts: Iterable[str]) -> Self:
         """Words of texts, as they were typed or written."""
-        return cls._of(tokens(text) for text in texts)
-
-    @classmethod
-    def of_items(
-        cls, items: Iterable[Item], fields: Sequence[str], attributes: Sequence[str] = ()
-    ) -> Self:
-        """Words and attributes of items, see ``item_tokens``."""
-        return cls._of(item_tokens(item, fields, attributes) for item in items)
+        return cls.of(tokens(text) for text in texts)
 
     @classmethod
     def none(cls, count: int) -> Self:
@@ -55,11 +51,13 @@ class Tokens:
         return cls(np.empty(0, np.int64), np.zeros(count + 1, np.int64))
 
     @classmethod
-    def _of(cls, texts: Iterable[Iterable[str]]) -> Self:
-        bags = [list(dict.fromkeys(words)) for words in texts]
-        hashes = [zlib.crc32(word.encode()) for words in bags for word in words]
-        starts = np.cumsum([0, *map(len, bags)], dtype=np.int64)
-        return cls(np.array(hashes, np.int64), starts)
+    def of(cls, texts: Iterable[Iterable[str]]) -> Self:
+        """Of texts that are cut into tokens; each counts once in a text."""
+        hashes, ends = array("q"), array("q", [0])
+        for words in texts:
+            hashes.extend(zlib.crc32(word.encode()) for word in dict.fromkeys(words))
+            ends.append(len(hashes))
+        return cls(np.array(hashes, np.int64), np.array(ends, np.int64))
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -85,23 +83,40 @@ class Tokens:
         return self.joined(new).rows(places)
 
 
-def item_tokens(item: Item, fields: Sequence[str], attributes: Sequence[str] = ()) -> list[str]:
-    """Words of the fields, and a token for each text in an attribute, be it a field or not.
+@dataclass(frozen=True, slots=True)
+class TokenReader:
+    """What of an item is read as tokens.
 
-    A path (``Germany / Berlin``, ``Beauty > Nails``) is a token for each of its beginnings, so
-    that what holds for a country or a department is learned once for everything below it. Numbers
-    are words only.
+    Args:
+        fields: whose words are read, and whose texts are attributes, too.
+        attributes: further ones that are no words.
     """
-    found = tokens(item.text(fields))
-    for name in dict.fromkeys((*fields, *attributes)):
-        value = item.attributes.get(name, ())
-        if isinstance(value, float | int):
-            continue
-        for text in (value,) if isinstance(value, str) else value:
-            found += [f"{name}={path}" for path in _beginnings(text)]
-    return found
+
+    fields: Sequence[str]
+    attributes: Sequence[str] = ()
+
+    def read(self, items: Iterable[Item]) -> Tokens:
+        """Tokens of each item."""
+        return Tokens.of(self.tokens(item) for item in items)
+
+    def tokens(self, item: Item) -> list[str]:
+        """Words of the fields, and a token for each text in an attribute, be it a field or not.
+
+        A path (``Germany / Berlin``, ``Beauty > Nails``) is a token for each of its beginnings, so
+        that what holds for a country or a department is learned once for everything below it.
+        Numbers are words only.
+        """
+        found = tokens(item.text(self.fields))
+        for name in dict.fromkeys((*self.fields, *self.attributes)):
+            value = item.attributes.get(name, ())
+            if isinstance(value, float):
+                continue
+            for text in (value,) if isinstance(value, str) else value:
+                found += [f"{name}={path}" for path in _beginnings(text)]
+        return found
 
 
 def _beginnings(path: str) -> list[str]:
-    steps = [step for step in map(normalise, _STEP.split(path)) if step]
+    parts = _STEP.split(path[:MAX_CHARACTERS], maxsplit=_MOST_STEPS)
+    steps = [step for step in map(normalise, parts) if step]
     return ["/".join(steps[: length + 1]) for length in range(len(steps))]

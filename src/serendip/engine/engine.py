@@ -60,7 +60,7 @@ class Engine:
         self._store = store
         self._pasts = Pasts(store, settings.actions)
         self._surfaces = settings.all_surfaces()
-        self._updater = Updater(encoder, settings.content)
+        self._updater = Updater(encoder, settings.content, settings.token_reader)
         self._writing = threading.Lock()
         self._encode_text = lru_cache(maxsize=4096)(self._encode_uncached)
         self._item_version = int(generation.manifest["item_version"])

@@ -16,6 +16,7 @@ from serendip.content.modalities import ContentConfig
 from serendip.content.semantic_ids import ResidualKMeansConfig
 from serendip.data.event import ActionRules
 from serendip.data.readers import EventsConfig, ItemsConfig
+from serendip.data.tokens import TokenReader
 from serendip.engine.sources import OWN_SOURCES
 from serendip.engine.surfaces import DEFAULT_SURFACES, SurfaceConfig, completed
 from serendip.models import model_class
@@ -129,6 +130,14 @@ class Settings(Config):
             paid = [one.sponsored.action] if one.sponsored else []
             _require_known(f"{name}.sponsored.action", paid, ranker.actions)
         return surfaces
+
+    @property
+    def token_reader(self) -> TokenReader | None:
+        """What the retriever reads of an item beside its vector; None where it reads no words."""
+        retriever = self.models.retriever
+        if not retriever.token_buckets:
+            return None
+        return TokenReader(self.content.fields, retriever.attributes)
 
     def all_surfaces(self) -> dict[str, SurfaceConfig]:
         """Surface name -> how it is answered, defaults included."""

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from serendip.content.encoder import TextEncoder
-from serendip.content.features import encode_new, reads_alike, with_tokens
+from serendip.content.features import encode_new, reads_alike
 from serendip.content.modalities import ContentConfig
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import ItemFeatures
 from serendip.data.item import Item
+from serendip.data.tokens import TokenReader
 from serendip.engine.state import EngineState
 
 
@@ -21,10 +22,12 @@ class Updater:
     Args:
         encoder: reads the items' words.
         content: which fields are read.
+        tokens: what is read as words and attributes; None = nothing is.
     """
 
     encoder: TextEncoder
     content: ContentConfig
+    tokens: TokenReader | None = None
 
     def state_with(self, items: Sequence[Item], state: EngineState) -> EngineState:
         """New items appended, known ones replaced in place; deleted ones come back."""
@@ -40,7 +43,7 @@ class Updater:
     def _features(self, items: Sequence[Item], state: EngineState) -> ItemFeatures:
         fields = self.content.fields
         features = encode_new(items, self.encoder, state.codebooks, fields, state.fusion)
-        return with_tokens(features, items, self.content)
+        return features.read_by(self.tokens, items)
 
     def _features_again(
         self, numbers: IntArray, items: Sequence[Item], state: EngineState

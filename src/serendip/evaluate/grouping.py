@@ -63,23 +63,41 @@ class TaskModels:
             "groups": [list(group) for group in split],
             "valid_gain": float(np.mean(list(gains.values()))),
             "valid_relative": gains,
-            "N@10": {task: self._mean(group, "N@10", task) for group in split for task in group},
+            "N@10": {
+                task: _mean(self._of(group, task), "N@10") for group in split for task in group
+            },
             "relative": {
                 task: self._relative(group, task, "N@10") for group in split for task in group
             },
-            "cpu_s": sum(self._mean(group, "cpu_s") for group in split),
-            "params": sum(self._mean(group, "params") for group in split),
+            "seeds": {
+                task: [row["seed"] for row in self._of(group, task)]
+                for group in split
+                for task in group
+            },
+            "cpu_s": sum(_mean(self._rows[group], "cpu_s") for group in split),
+            "params": sum(_mean(self._rows[group], "params") for group in split),
             "models": len(split),
         }
 
     def _relative(self, group: Group, task: str, label: str) -> float:
-        """Relative to the specialist; 0 where neither finds anything."""
-        alone = self._mean((task,), label, task)
-        return self._mean(group, label, task) / alone - 1.0 if alone else 0.0
+        """Relative to the specialist's same seeds; 0 where neither finds anything."""
+        own, others = of_shared_seeds(self._of(group, task), self._of((task,), task))
+        alone = _mean(others, label)
+        return _mean(own, label) / alone - 1.0 if alone else 0.0
 
-    def _mean(self, group: Group, label: str, task: str = "") -> float:
-        rows = [row for row in self._rows[group] if task in ("", row["task"])]
-        return float(np.mean([row[label] for row in rows]))
+    def _of(self, group: Group, task: str) -> list[Row]:
+        return [row for row in self._rows[group] if row["task"] == task]
+
+
+def of_shared_seeds(rows: Sequence[Row], others: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The rows of two models that are of seeds which both have."""
+    shared = {row["seed"] for row in rows} & {row["seed"] for row in others}
+    own, those = ([row for row in one if row["seed"] in shared] for one in (rows, others))
+    return own, those
+
+
+def _mean(rows: Sequence[Row], label: str) -> float:
+    return float(np.mean([row[label] for row in rows])) if rows else 0.0
 
 
 def _splits(tasks: Group) -> Iterator[list[Group]]:

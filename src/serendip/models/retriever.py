@@ -161,7 +161,7 @@ class Retriever(Recommender):
                 f"a text vector of shape {vector.shape} for a retriever of content size {width}.",
                 "Encode texts with the encoder that the items were encoded with.",
             )
-        words = None if tower.words is None else Tokens.of_texts([query.text])
+        words = None if tower.token_table is None else Tokens.of_texts([query.text])
         projected: FloatArray = tower.project(vector.astype(np.float32)[None], words)[0]
         return projected
 
@@ -257,7 +257,7 @@ class Retriever(Recommender):
             "num_parameters": np.asarray(now.num_parameters),
             **({} if now.affinity is None else now.affinity.arrays()),
             **({} if now.quality is None else now.quality.arrays()),
-            **({} if tower.words is None else {"words": tower.words}),
+            **({} if tower.token_table is None else {"token_table": tower.token_table}),
             **({"countries": np.array(now.countries, str)} if now.countries else {}),
         }
         np.savez(path, codes=codes, **arrays)
@@ -283,7 +283,7 @@ class Retriever(Recommender):
                     self.config.reads("content"),
                     affinity.projection if affinity and aligns else None,
                     vectors.shape[1] - self.config.embedding_size,
-                    stored["words"] if "words" in stored.files else None,
+                    stored["token_table"] if "token_table" in stored.files else None,
                 )
                 # Earlier artefacts hold no codes: of their long histories the end is read.
                 nothing = np.empty((len(vectors), 0), np.int32)

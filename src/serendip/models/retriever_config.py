@@ -25,13 +25,18 @@ class RetrieverConfig(Config):
 
     words_size: int = Field(default=32, ge=0)
     """S, further numbers of an item's vector, which answer search alone, beside the others: what a
-    query means and what is chosen next pull an item to different places, so search moves the D
-    numbers of what it should find only where there are none of its own. 0 = there are none; so it
+    query means and what is chosen next pull an item to different places, so search moves these of
+    the items that it compares, and not the D. 0 = there are none, and search moves the D; so it
     is, too, where search is learned alone or not at all."""
 
     token_buckets: int = Field(default=0, ge=0)
     """Rows of the table of words and attribute values that items and queries share; tokens are
     numbered by a hash, so two may meet in a row. 0 = words are read by the text encoder alone."""
+
+    attributes: tuple[str, ...] = ()
+    """Item fields whose texts are read as attribute values beside those of the content's fields,
+    where there is such a table: the place where an item is, say. Of a path (``Germany / Berlin``)
+    each beginning is a value."""
 
     num_layers: int = Field(default=1, ge=1)
     """Transformer blocks."""

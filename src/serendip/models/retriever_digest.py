@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.dataset import Dataset
 from serendip.models.retriever_config import RetrieverConfig
@@ -28,7 +30,7 @@ def _texts(dataset: Dataset, config: RetrieverConfig) -> Iterator[str]:
         yield repr(list(dataset.queries.texts))
 
 
-def _arrays(dataset: Dataset, config: RetrieverConfig) -> Iterator[np.ndarray | None]:
+def _arrays(dataset: Dataset, config: RetrieverConfig) -> Iterator[NDArray[Any] | None]:
     log = dataset.events
     yield from (log.users, log.items, log.timestamps, log.liked, log.strengths)
     yield dataset.quality

@@ -54,12 +54,13 @@ class ItemTower(nn.Module):
         self.weight = nn.Parameter(axes * config.content_scale)
         self.bias = nn.Parameter(-config.content_scale * axes @ centre)
         # Zeros, so that a word says nothing until something is learned of it.
-        self.words = nn.Parameter(torch.zeros(config.token_buckets, size))
+        buckets = config.token_buckets if content.shape[1] else 0
+        self.token_table = nn.Parameter(torch.zeros(buckets, size))
         self.bags = self.bags_of(Tokens.none(len(content)) if tokens is None else tokens)
 
     def bags_of(self, tokens: Tokens) -> TokenBags | None:
-        """Tokens as rows of the table of words; None where there is no table."""
-        return TokenBags(tokens, len(self.words)) if len(self.words) else None
+        """Tokens as rows of the table; None where there is no table."""
+        return TokenBags(tokens, len(self.token_table)) if len(self.token_table) else None
 
     @torch.no_grad()
     def start_ids_at(self, vectors: FloatArray, scale: float) -> None:
@@ -91,14 +92,14 @@ class ItemTower(nn.Module):
     def read(self, vectors: Tensor, bags: TokenBags | None, texts: Tensor) -> Tensor:
         """Queries (U,) -> (U, E), by their vectors (Q, C) and their words, as items are read."""
         projected = self.project(vectors[texts])
-        return projected if bags is None else projected + bags.sums(self.words, texts)
+        return projected if bags is None else projected + bags.sums(self.token_table, texts)
 
     def forward(self, items: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
         """Items (U,) and id gates (U,) -> (vectors (U, E), projected content (U, E))."""
         projected = functional.linear(self.content[items], self.weight, self.bias)
         projected = projected * self.has_content[items]
         if self.bags is not None:
-            projected = projected + self.bags.sums(self.words, items)
+            projected = projected + self.bags.sums(self.token_table, items)
         mixed = projected if self.reads_content else torch.zeros_like(projected)
         if len(self.ids):
             mixed = mixed + gate[:, None] * functional.embedding(items, self.ids)

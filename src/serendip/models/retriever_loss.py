@@ -154,7 +154,8 @@ class RetrieverNetwork(nn.Module):
             if queries is None
             else queries.vectors.astype(np.float32)
         )
-        typed = Tokens.of_texts(() if queries is None else queries.texts)
+        reads_words = len(self.tower.token_table) > 0 and queries is not None
+        typed = Tokens.of_texts(queries.texts if reads_words and queries is not None else ())
         self.query_bags = self.tower.bags_of(typed)
 
     def loss(self, batch: Batch, candidates: Candidates) -> Tensor:
@@ -177,8 +178,9 @@ class RetrieverNetwork(nn.Module):
         """Requests (of R), and what of the candidate vectors (C, E) answers them.
 
         The requests of all other tasks are zeros in the second part, so leaving it out saves work
-        and changes no score. Search is answered by the first part, too, but does not move it: what
-        somebody chooses next helps to tell what is meant, and must not forget it over words.
+        and changes no score. Search is answered by the first part, too: what somebody chooses next
+        helps to tell what is meant. It does not move that part of the items that it compares; what
+        queries and histories share with items (projection, table of words) it does.
         """
         sizes = self.tower.sizes
         if len(sizes) == 1:

@@ -1,7 +1,7 @@
 """The retriever's item tower with its gate shut, as plain arrays: words and items that come later.
 
 Shapes: N items, U new ones, E size of their vectors, C content size, L levels, K codes per level,
-V rows of the table of words.
+V rows of the table of tokens.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TowerArrays:
         reads_content: whether items are made of content; queries always are.
         alignment: what aligns content before lenders are sought; None = content as it is.
         words_size: how many of the E, at the end, are a part of their own.
-        words: (V, E) embeddings of words and attributes; V = 0 where they are not read.
+        token_table: (V, E) embeddings of words and attributes; None where they are not read.
     """
 
     weight: FloatArray
@@ -49,7 +49,7 @@ class TowerArrays:
     reads_content: bool = True
     alignment: AlignedProjection | None = None
     words_size: int = 0
-    words: FloatArray | None = None
+    token_table: FloatArray | None = None
 
     @property
     def knows_new_items(self) -> bool:
@@ -63,8 +63,8 @@ class TowerArrays:
         """
         known = (content != 0).any(1, keepdims=True)
         projected = (content @ self.weight.T + self.bias) * known
-        if self.words is not None and tokens is not None:
-            projected = projected + token_shares(tokens, len(self.words)) @ self.words
+        if self.token_table is not None and tokens is not None:
+            projected = projected + token_shares(tokens, len(self.token_table)) @ self.token_table
         return np.asarray(projected, dtype=np.float32)
 
     def encode(
@@ -86,6 +86,11 @@ class TowerArrays:
                 f"do not fit a retriever for content of size {self.weight.shape[1]} and "
                 f"{len(self.tables)} levels.",
                 "Encode new items as those it was trained on.",
+            )
+        if self.token_table is not None and features.tokens is None:
+            raise DataError(
+                f"{len(item_nums)} items without tokens for a retriever that reads them.",
+                "Read their words and attributes as those it was trained on.",
             )
         return self._encode(features.content, features.codes, features.tokens, item_nums)
 

@@ -202,7 +202,7 @@ class RetrieverTraining:
             own.reads_content,
             self.alignment,
             sum(own.sizes[1:]),
-            own.words.detach().numpy().copy() if len(own.words) else None,
+            own.token_table.detach().numpy().copy() if len(own.token_table) else None,
         )
         context = self._exported()
         bonus = self.config.new_item_bonus * (1 - self.module.seen.numpy()) * tower.knows_new_items

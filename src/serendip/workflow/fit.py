@@ -21,7 +21,6 @@ from serendip.content.features import (
     encode_items,
     encode_words,
     features_of_words,
-    with_tokens,
 )
 from serendip.content.fusion import Fusion
 from serendip.content.media import Media
@@ -199,12 +198,13 @@ class Fitter:
     ) -> tuple[ItemFeatures, Codebooks, Fusion]:
         """Content, codes and tokens; codes of the built IDs, or fitted on ``dataset``."""
         catalogue, content = dataset.catalogue, self.settings.content
+        reader = self.settings.token_reader
         if self.version is not None:
             encoded = encode_items(
                 catalogue.items, self.encoder, self.cache, content.fields, self.media, options
             )
             features, codebooks, fusion = features_of_version(self.version, encoded, catalogue)
-            return with_tokens(features, catalogue.items, content), codebooks, fusion
+            return features.read_by(reader, catalogue.items), codebooks, fusion
         features, codebooks, fusion = build_features(
             catalogue,
             self.encoder,
@@ -219,7 +219,7 @@ class Fitter:
         )
         if self.earlier is not None:
             features, codebooks = self.earlier.matched(features, codebooks, catalogue)
-        return with_tokens(features, catalogue.items, content), codebooks, fusion
+        return features.read_by(reader, catalogue.items), codebooks, fusion
 
     def _alignment(self, dataset: Dataset, options: TrainOptions) -> AlignedProjection:
         """What moves content to where the older events of ``dataset`` put it."""
@@ -245,7 +245,7 @@ class Fitter:
         texts = [item.text(content.fields) for item in items]
         vectors = self.cache.encode(self.encoder, texts)
         features = features_of_words(texts, vectors, codebooks, fusion)
-        return with_tokens(features, items, content)
+        return features.read_by(self.settings.token_reader, items)
 
     def _models(self, dataset: Dataset, options: TrainOptions) -> dict[str, Recommender]:
         models = {}

@@ -38,11 +38,6 @@ _RANKS = (
     "over users; ci95 = 95 % interval of a bootstrap over users."
 )
 
-_TRAININGS = (
-    "Models of two tasks and models that lack codes or imputation are trained once, with seed 0, "
-    "and compared with seed 0 of the others; so are transfer and grouping."
-)
-
 
 def protocol(kind: str, dataset: Dataset, data: str, split: str = "") -> dict[str, Any]:
     """Name, version, words, and the sizes of the data set.
@@ -65,7 +60,6 @@ def protocol(kind: str, dataset: Dataset, data: str, split: str = "") -> dict[st
             "not (encode_cpu_s, once for all). score_cpu_s: scoring and ranking all test users. "
             "peak_mb: highest resident memory of the row's process, data included."
         ),
-        **({"trainings": _TRAININGS} if kind == "unified" else {}),
         "users": dataset.num_users,
         "items": dataset.num_items,
         "events": len(dataset.events),

@@ -15,7 +15,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue
 from serendip.data.query import Query
-from serendip.data.tokens import Tokens
+from serendip.data.tokens import TokenReader, Tokens
 from serendip.evaluate.aggregate import estimates
 from serendip.evaluate.full_ranking import FullRanking, rank_all
 from serendip.evaluate.metrics.ndcg import NDCG
@@ -243,7 +243,7 @@ def _tokens(task: UnifiedTask) -> Tokens | None:
         return None
     data = Path(task.data)
     form = form_of(data)
-    return Tokens.of_items(form.read(data).catalogue.items, form.fields)
+    return TokenReader(form.fields).read(form.read(data).catalogue.items)
 
 
 def catalogue_of(task: UnifiedTask, trial: UnifiedTrial) -> Catalogue:

@@ -168,7 +168,7 @@ def _all_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
 
 def _seeds_of(line: UnifiedModel, asked: int) -> int:
     """How often a line is run; once where nothing is left to chance."""
-    if line.asks not in ("retriever", "engine"):
+    if not line.uses_chance:
         return 1
     return asked if line.most_seeds is None else min(asked, line.most_seeds)
 

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from serendip.evaluate.aggregate import estimates
 from serendip.evaluate.compare import compare_values
-from serendip.evaluate.grouping import TaskModels
+from serendip.evaluate.grouping import TaskModels, of_shared_seeds
 from serendip.evaluate.run import Values
 from serendip.workflow.bench.rows import row_folder
 from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, left_values, question
+from serendip.workflow.bench.word_scores import WordScorer
 
 SUBJECT, SERVED = "unified", "engine"
 _BASELINES = ("bm25", "vectors", "rrf", "lightgbm")
 TWO_MODELS = "two-models"
-_WITHOUT_CHANCE = {"bm25", "vectors", "rrf"}
 _LEARNED = {"unified", "pair", "specialist"}
 _MEANS = ("R@10", "N@10", "R@100", "judged@10", "cpu_s", "params", "score_cpu_s")
 
@@ -49,26 +49,16 @@ def summarise_unified(rows: Sequence[Row], work: Path) -> dict[str, Any]:
         if (*key[:2], system) in groups and _is_baseline(key[2], system)
     ]
     comparisons = [
-        _compared(key, system, *(_values(rows, work) for rows in paired))
-        for key, system, paired in pairs
-        if all(paired)
+        _compared(key, system, *paired, work) for key, system, paired in pairs if all(paired)
     ]
     return {"models": models, "comparisons": comparisons}
 
 
 def _paired(rows: Sequence[Row], others: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
     """Rows of two models that are to be compared: of the seeds that both have."""
-    if others[0]["model"] in _WITHOUT_CHANCE:
+    if others[0]["model"] in get_args(WordScorer):
         return rows, others
-    own, those = _of_shared_seeds([rows, others])
-    return own, those
-
-
-def _of_shared_seeds(models: Sequence[Sequence[Row]]) -> list[list[Row]]:
-    """The rows of each model that are of seeds that all of them have."""
-    seeds = [{int(row["seed"]) for row in rows} for rows in models]
-    shared = set.intersection(*seeds) if seeds else set()
-    return [[row for row in rows if row["seed"] in shared] for rows in models]
+    return of_shared_seeds(rows, others)
 
 
 def _is_baseline(model: str, system: str) -> bool:
@@ -76,7 +66,7 @@ def _is_baseline(model: str, system: str) -> bool:
 
 
 def alignment_of(rows: Sequence[Row]) -> dict[str, Any]:
-    """``transfer`` and ``grouping``, of the seeds that all models have; empty without specialists.
+    """``transfer`` and ``grouping``; empty while a specialist has no rows.
 
     Of a task with rows of all its requests and of parts of them, the former count; of a task with
     sets only, their mean.
@@ -87,10 +77,7 @@ def alignment_of(rows: Sequence[Row]) -> dict[str, Any]:
         for row in rows
         if row["model"] in _LEARNED and not ("set" in row and row["task"] in whole)
     ]
-    by_line: dict[str, list[Row]] = {}
-    for row in learned:
-        by_line.setdefault(str(row["line"]), []).append(row)
-    models = TaskModels([row for rows in _of_shared_seeds([*by_line.values()]) for row in rows])
+    models = TaskModels(learned)
     alone = {str(row["task"]) for row in learned if row["model"] == "specialist"}
     if not learned or alone != set(models.tasks):
         return {"transfer": {}, "grouping": {}}
@@ -141,13 +128,19 @@ def _line(key: Key, rows: Sequence[Row], values: Values) -> dict[str, Any]:
     }
 
 
-def _compared(key: Key, system: str, values: Values, baseline: Values) -> dict[str, Any]:
+def _compared(
+    key: Key, system: str, rows: Sequence[Row], others: Sequence[Row], work: Path
+) -> dict[str, Any]:
     column = UNIFIED_LABELS.index("N@10")
-    pair = values[:, column], baseline[:, column]
+    pair = _values(rows, work)[:, column], _values(others, work)[:, column]
     found = compare_values((system, key[2], "N@10"), *pair).as_dict()
-    mean = float(baseline[:, column].mean())
+    mean = float(pair[1].mean())
     relative = {
         f"relative_{name}": found[name] / mean if mean else None
         for name in ("difference", "low", "high")
     }
-    return {**_named(key), **found, **relative}
+    seeds = {
+        "seeds": [row["seed"] for row in rows],
+        "baseline_seeds": [row["seed"] for row in others],
+    }
+    return {**_named(key), **found, **relative, **seeds}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from serendip.errors import ConfigError
 from serendip.models.retriever_config import RetrieverConfig, Task
@@ -49,6 +49,11 @@ class UnifiedModel:
     most_seeds: int | None = None
 
     @property
+    def uses_chance(self) -> bool:
+        """Whether other seeds give other rows."""
+        return self.asks not in get_args(WordScorer)
+
+    @property
     def models(self) -> tuple[str, ...]:
         """All that it has rows of."""
         return (self.model, *self.beside)
@@ -66,8 +71,8 @@ _UNIFIED: dict[str, Any] = {
 for its own task, too; more than twice as many passes, as it has three tasks to learn."""
 
 _FEW = 1
-"""Trainings of what is left out or paired, so that three seeds of the rest are done within 90
-minutes. It is compared with the same seed of the others."""
+"""Trainings of pairs, and of what leaves something out or adds it: three of the rest already take
+most of the 90 minutes that a data set may take on two cores."""
 
 
 def _learner(model: str, *tasks: Task, most_seeds: int | None = None) -> UnifiedModel:
@@ -90,6 +95,9 @@ UNIFIED: dict[str, UnifiedModel] = {
     ),
     "unified-no-codes": UnifiedModel(
         "unified-no-codes", _ALL, config=_UNIFIED, reads_codes=False, most_seeds=_FEW
+    ),
+    "unified-words": UnifiedModel(
+        "unified-words", _ALL, config={**_UNIFIED, "token_buckets": 16_384}, most_seeds=_FEW
     ),
     "engine": UnifiedModel("engine", _ALL, "engine", of="unified", beside=("lightgbm",)),
     "bm25": UnifiedModel("bm25", ("search",), "bm25"),
