@@ -1,4 +1,4 @@
-"""A part of the vectors that answers search, and one that answers everything else."""
+"""A part of the vectors that answers every task, and one that helps to answer search."""
 
 from __future__ import annotations
 

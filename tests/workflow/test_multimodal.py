@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,12 @@ from pictures import Image
 from small_shop import SETTINGS, write_files
 from sounds import tone
 
+from serendip.content.text import open_encoder
 from serendip.data.item import Item
+from serendip.data.tokens import TokenReader
 from serendip.engine.engine import Engine
 from serendip.engine.state import EngineState
+from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
@@ -143,6 +147,20 @@ def test_an_item_posted_again_keeps_its_picture_unless_words_or_files_change(
     engine.close()
 
 
+def test_an_item_posted_again_keeps_its_picture_and_has_its_new_words(gallery: Path) -> None:
+    workspace = Workspace.open(gallery)
+    state = EngineState.open(gallery / "generations" / "gen-1")
+    content, reader = workspace.settings.content, TokenReader(("title",), ("place",))
+    moved = replace(
+        state.catalogue[4], attributes={**state.catalogue[4].attributes, "place": "Bonn"}
+    )
+    updater = Updater(open_encoder(content), content, reader)
+    again = updater._features_again(np.array([4], np.int32), [moved], state)
+    assert np.array_equal(again.content[0], state.features.content[4])
+    assert again.tokens is not None
+    assert np.array_equal(again.tokens.hashes, reader.read([moved]).hashes)
+
+
 def test_a_path_that_leads_out_stops_the_training_and_the_generation_stays(gallery: Path) -> None:
     engine = Engine.open(gallery)
     engine.add_items([Item("bad", "Bad", attributes={"cover": "../../secret.png"})])
@@ -154,7 +172,9 @@ def test_a_path_that_leads_out_stops_the_training_and_the_generation_stays(galle
 
 SERVE = """
 import json, sys
+from serendip.content.text import open_encoder
 from serendip.data.item import Item
+from serendip.data.tokens import TokenReader
 from serendip.engine.engine import Engine
 engine = Engine.open(sys.argv[1])
 engine.add_items([Item("new", "New", attributes={"cover": "media/1.png"})])

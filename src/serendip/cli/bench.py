@@ -26,7 +26,10 @@ FileOption = Annotated[
 ModelsOption = Annotated[
     str | None, typer.Option("--models", help="Names, comma-separated; default: all of them.")
 ]
-SeedsOption = Annotated[int, typer.Option("--seeds", help="Runs of models that use chance.")]
+SeedsOption = Annotated[
+    int,
+    typer.Option("--seeds", help="Runs of models that use chance."),
+]
 CacheOption = Annotated[
     Path | None, typer.Option("--cache", help="Folder of text vectors; default: FILE.work/cache.")
 ]
@@ -95,7 +98,10 @@ def unified(
     seeds: SeedsOption = 3,
     cache: CacheOption = None,
 ) -> None:
-    """One model for what comes next, search and similar items, beside specialists."""
+    """One model for what comes next, search and similar items, beside specialists.
+
+    Pairs of tasks and ablations are trained once, whatever --seeds says.
+    """
     from serendip.workflow.bench.forms import form_of
     from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
     from serendip.workflow.bench.unified_table import chosen_lines

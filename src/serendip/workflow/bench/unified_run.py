@@ -40,7 +40,7 @@ class UnifiedBench:
         data: folder of a kind that ``forms`` knows.
         file: the results; models, ranks and vectors lie in ``<file>.work``.
         lines: of the table; those that others ask come before them.
-        seeds: 0 .. seeds - 1; lines without chance run once.
+        seeds: 0 .. seeds - 1; lines without chance run once, and some at most ``most_seeds`` times.
         cache: folder of the vector cache; None = inside of ``<file>.work``.
         encoder: of the items' texts and of the queries; which fields are read, the kind says.
     """
