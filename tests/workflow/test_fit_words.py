@@ -73,6 +73,17 @@ def test_items_are_read_by_their_words_and_attributes(fitter: Fitter, dataset: D
     assert len(expected[0]) > len(read(TokenReader(FIELDS).read(dataset.catalogue.items))[0])
 
 
+def test_items_can_be_posted_after_the_table_was_left_out_of_the_settings(
+    fitter: Fitter, state: EngineState
+) -> None:
+    table = fitter.settings.models.retriever.model_copy(update={"token_buckets": 0})
+    models = fitter.settings.models.model_copy(update={"retriever": table})
+    settings = fitter.settings.model_copy(update={"models": models})
+    updater = Updater(fitter.encoder, settings.content, settings.token_reader)
+    after = updater.state_with([replace(state.catalogue[0], item_id="new")], state)
+    assert after.catalogue[-1].item_id == "new"
+
+
 def test_what_is_posted_stands_where_its_place_puts_it(
     fitter: Fitter, state: EngineState, tmp_path: Path
 ) -> None:

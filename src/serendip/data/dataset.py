@@ -114,9 +114,9 @@ class ItemFeatures:
         tokens = None if self.tokens is None else self.tokens.with_rows(item_nums, new.known_tokens)
         return ItemFeatures(content, codes, self.codebook_size, present, tokens)
 
-    def read_by(self, reader: TokenReader | None, items: Sequence[Item]) -> ItemFeatures:
-        """The same features with the tokens of their items; without where nobody reads them."""
-        return replace(self, tokens=None if reader is None else reader.read(items))
+    def read_by(self, reader: TokenReader, items: Sequence[Item]) -> ItemFeatures:
+        """The same features with the tokens of their items."""
+        return replace(self, tokens=reader.read(items))
 
     @property
     def known_tokens(self) -> Tokens:

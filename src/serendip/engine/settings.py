@@ -132,12 +132,9 @@ class Settings(Config):
         return surfaces
 
     @property
-    def token_reader(self) -> TokenReader | None:
-        """What the retriever reads of an item beside its vector; None where it reads no words."""
-        retriever = self.models.retriever
-        if not retriever.token_buckets:
-            return None
-        return TokenReader(self.content.fields, retriever.attributes)
+    def token_reader(self) -> TokenReader:
+        """What of an item is read beside its vector, by a retriever with a table for it."""
+        return TokenReader(self.content.fields, self.models.retriever.attributes)
 
     def all_surfaces(self) -> dict[str, SurfaceConfig]:
         """Surface name -> how it is answered, defaults included."""

@@ -22,12 +22,13 @@ class Updater:
     Args:
         encoder: reads the items' words.
         content: which fields are read.
-        tokens: what is read as words and attributes; None = nothing is.
+        tokens: what is read as words and attributes, whether or not the settings still ask for a
+            table of them: the generation that is served may have one.
     """
 
     encoder: TextEncoder
     content: ContentConfig
-    tokens: TokenReader | None = None
+    tokens: TokenReader
 
     def state_with(self, items: Sequence[Item], state: EngineState) -> EngineState:
         """New items appended, known ones replaced in place; deleted ones come back."""
