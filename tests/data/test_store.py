@@ -105,9 +105,19 @@ def test_history_is_oldest_first_and_ties_keep_the_order_of_arrival(store):
     names = [event.item_id for event in store.history("u", 10)]
     assert names == ["a", "b", "c"]
     assert [event.item_id for event in store.history("u", 2)] == ["b", "c"]
-    assert [event.item_id for event in store.history("u", 10, before=3)] == ["a", "b"]
     assert store.history("u", 0) == store.history("u", -1) == store.history("nobody", 5) == []
     assert len(store.history("u", 10**18)) == 3
+
+
+def test_what_does_not_count_is_no_part_of_a_history(store):
+    shown = [Event("u", name, 5, "impression") for name in "xyz"]
+    store.put_events([Event("u", "a", 1), *shown, Event("u", "b", 9, "like")])
+    store.put_events([Event("v", "c", 2), Event("v", "d", 3), Event("w", "x", 4, "impression")])
+    counted = store.history("u", 2, without=("impression",))
+    assert [event.item_id for event in counted] == ["a", "b"]
+    assert len(store.history("u", 9)) == 5
+    assert store.users(9, without=("impression",)) == [("u", 2), ("v", 2), ("w", 0)]
+    assert store.users(1) == [("u", 5)]
 
 
 def test_lookups_of_impossible_ids_find_nothing(store):

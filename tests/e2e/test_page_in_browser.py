@@ -137,6 +137,52 @@ def test_opening_an_item_is_a_click_that_changes_the_feed(open_page, address):
     assert event["request_id"]
 
 
+LISTEN = """
+window.told = Promise.resolve([]);
+const beacon = navigator.sendBeacon.bind(navigator);
+navigator.sendBeacon = (path, body) => {
+  told = Promise.all([told, body.text()]).then(([all, text]) => [...all, ...JSON.parse(text)]);
+  return beacon(path, body);
+};
+"""
+"""Keeps a copy of what the page tells the service; a browser shows no bodies of beacons."""
+
+
+def test_cards_that_came_into_view_are_told_once_as_impressions(open_page, address):
+    page = open_page("/", 390)
+    page.add_init_script(LISTEN)
+    with page.expect_response("**/v1/events") as answer:
+        page.goto("/?user=looker")
+    assert answer.value.ok
+    first = page.evaluate("told")
+    cards = page.locator("#feed .grid .card-link")
+    assert {(event["action"], event["surface"]) for event in first} == {("impression", "home")}
+    places = [event["position"] for event in first]
+    assert sorted(places) == list(range(len(places)))
+    assert 0 < len(places) < cards.count()
+    shown = [cards.nth(place).get_attribute("data-item") for place in places]
+    assert [event["item_id"] for event in first] == shown
+    with page.expect_response("**/v1/events"):
+        cards.nth(17).scroll_into_view_if_needed()
+    home = [event for event in page.evaluate("told") if event["surface"] == "home"]
+    later = [event["position"] for event in home[len(first) :]]
+    assert 17 in later
+    assert not set(places) & set(later)
+    request = cards.first.get_attribute("data-request")
+    assert {event["request_id"] for event in home} == {request}
+    assert history(address, "looker") == []
+
+
+def test_what_is_left_within_a_second_was_not_shown(open_page, address):
+    page = open_page("/?user=hasty")
+    told = []
+    page.on("request", lambda asked: told.append(asked.url) if "/v1/events" in asked.url else None)
+    page.locator("#feed .card-link").first.click()
+    page.wait_for_url("**/items/**")
+    assert len(told) == 1
+    assert [event["action"] for event in history(address, "hasty")] == ["click"]
+
+
 def test_a_like_in_the_feed_changes_it_at_once_and_is_said_aloud(open_page):
     page = open_page("/?user=likes")
     before = titles(page)

@@ -64,6 +64,18 @@ def test_a_posted_event_changes_the_next_answer_without_training(engine: Engine)
     assert after.generation == before.generation
 
 
+def test_what_was_only_shown_is_no_part_of_a_history(engine: Engine) -> None:
+    before = engine.recommend("home", "u1", k=10), engine.history("u1", 1000), engine.users(1000)
+    shown = [
+        Event("u1", item.item_id, 9e9, "impression", request_id=before[0].request_id)
+        for item in before[0].items
+    ]
+    assert engine.add_events(shown) == len(shown)
+    after = engine.recommend("home", "u1", k=10)
+    assert ids(after) == ids(before[0])
+    assert (engine.history("u1", 1000), engine.users(1000)) == before[1:]
+
+
 def test_an_event_sent_again_is_not_new(engine: Engine) -> None:
     event = Event("u1", "i2", time.time(), "click", event_id="e-1")
     assert [engine.add_events([event]), engine.add_events([event])] == [1, 0]

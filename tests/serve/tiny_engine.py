@@ -79,7 +79,7 @@ class TinyEngine:
         if self.needs(surface) == "query":
             return self.search(text, user_id, k, cursor)
         context = [self._known(item_id) for item_id in item_ids]
-        seen = [event.item_id for event in self._events if event.user_id == user_id]
+        seen = [event.item_id for event in self._did(user_id)]
         context += [self._items[item_id] for item_id in seen if item_id in self._items]
         taste = Counter(genre for item in context for genre in _genres(item))
         scores = {
@@ -190,10 +190,14 @@ class TinyEngine:
         return ", ".join(_genres(item)) if item else ""
 
     def users(self, limit: int = 50) -> list[tuple[str, int]]:
-        return Counter(event.user_id for event in self._events).most_common(limit)
+        did = Counter(e.user_id for e in self._events if e.action != "impression")
+        return did.most_common(limit)
 
     def history(self, user_id: str, limit: int = 50) -> list[Event]:
-        return [event for event in reversed(self._events) if event.user_id == user_id][:limit]
+        return self._did(user_id)[::-1][:limit]
+
+    def _did(self, user_id: str) -> list[Event]:
+        return [e for e in self._events if e.user_id == user_id and e.action != "impression"]
 
     def stats(self) -> dict[str, int | float | str]:
         counts = {"items": len(self._items), "events": len(self._events)}

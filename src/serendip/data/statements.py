@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from sqlalchemy import and_, bindparam, func, not_, or_, select
+from sqlalchemy import and_, bindparam, case, func, not_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serendip.data.schema import EVENTS, FROM_API, FROM_FILE, ITEMS, META
@@ -18,6 +18,8 @@ _EVENT = (
     *(EVENTS.c.query, EVENTS.c.request_id, EVENTS.c.position, EVENTS.c.surface),
     *(EVENTS.c.session_id, func.coalesce(EVENTS.c.event_id, "").label("event_id")),
 )
+_counts = EVENTS.c.action.not_in(bindparam("without", expanding=True))
+"""True for events of any action but some."""
 
 ITEM_COLUMNS = select(*_ITEM).where(not_(ITEMS.c.deleted)).order_by(ITEMS.c.number)
 ITEM = ITEM_COLUMNS.where(ITEMS.c.item_id == bindparam("id"))
@@ -38,11 +40,10 @@ TOMBSTONE = (
 
 HISTORY = (
     select(*_EVENT)
-    .where(EVENTS.c.user_id == bindparam("user"))
+    .where(EVENTS.c.user_id == bindparam("user"), _counts)
     .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
     .limit(bindparam("most"))
 )
-HISTORY_BEFORE = HISTORY.where(EVENTS.c.timestamp < bindparam("time"))
 EVENT_COLUMNS = select(*_EVENT[:5]).order_by(EVENTS.c.timestamp, EVENTS.c.seq)
 PAST = EVENT_COLUMNS.where(EVENTS.c.user_id == bindparam("user"))
 EVENTS_AFTER = (
@@ -56,10 +57,11 @@ REQUESTED = (
     .order_by(EVENTS.c.timestamp.desc(), EVENTS.c.seq.desc())
     .limit(bindparam("most"))
 )
+_num_counted = func.sum(case((_counts, 1), else_=0))
 USERS = (
-    select(EVENTS.c.user_id, func.count().label("events"))
+    select(EVENTS.c.user_id, _num_counted.label("events"))
     .group_by(EVENTS.c.user_id)
-    .order_by(func.count().desc(), EVENTS.c.user_id)
+    .order_by(_num_counted.desc(), EVENTS.c.user_id)
     .limit(bindparam("most"))
 )
 QUERIES = (

@@ -200,16 +200,14 @@ class Store:
         with self._database.read() as connection:
             return list(connection.scalars(self._sql.DELETED))
 
-    def history(self, user_id: str, limit: int, before: float | None = None) -> list[Event]:
-        """The last ``limit`` events of a user, oldest first; strictly before a time, if given."""
+    def history(self, user_id: str, limit: int, without: Sequence[str] = ()) -> list[Event]:
+        """The last ``limit`` events of a user, oldest first; of any action but those named."""
         if id_problem(user_id):
             return []
-        values: dict[str, Any] = {"user": user_id, "most": min(max(limit, 0), _MOST)}
-        statement = self._sql.HISTORY
-        if before is not None:
-            statement, values["time"] = self._sql.HISTORY_BEFORE, before
+        most = min(max(limit, 0), _MOST)
+        values = {"user": user_id, "most": most, "without": list(without)}
         with self._database.read() as connection:
-            rows = connection.execute(statement, values).all()
+            rows = connection.execute(self._sql.HISTORY, values).all()
         return [Event(*row) for row in reversed(rows)]
 
     def requested(self, limit: int) -> list[Event]:
@@ -247,11 +245,11 @@ class Store:
             rows = connection.execute(self._sql.EVENTS_AFTER, {"after": seq}).all()
         return mark, EventColumns.of_rows([row[:5] for row in rows]), [row[5] for row in rows]
 
-    def users(self, limit: int) -> list[tuple[str, int]]:
-        """(user_id, number of events), most active first."""
-        most = min(max(limit, 0), _MOST)
+    def users(self, limit: int, without: Sequence[str] = ()) -> list[tuple[str, int]]:
+        """(user_id, number of events of any action but those named), most active first."""
+        values = {"most": min(max(limit, 0), _MOST), "without": list(without)}
         with self._database.read() as connection:
-            return [(row[0], row[1]) for row in connection.execute(self._sql.USERS, {"most": most})]
+            return [(row[0], row[1]) for row in connection.execute(self._sql.USERS, values)]
 
     def queries(self) -> list[str]:
         """What was typed before events, each text once, the most frequent first."""

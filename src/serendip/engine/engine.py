@@ -225,12 +225,12 @@ class Engine:
         return "" if number < 0 else group_name(state.code_names, state.features.codes[number])
 
     def users(self, limit: int = 50) -> list[tuple[str, int]]:
-        """Most active users with their number of events."""
-        return self._store.users(limit)
+        """Most active users with the number of things they did."""
+        return self._store.users(limit, self.settings.actions.ignore)
 
     def history(self, user_id: str, limit: int = 50) -> list[Event]:
-        """What a user did, newest first."""
-        return self._store.history(user_id, limit)[::-1]
+        """What a user did, newest first; what was only shown is no part of it."""
+        return self._store.history(user_id, limit, self.settings.actions.ignore)[::-1]
 
     def stats(self) -> dict[str, int | float | str]:
         """Counts for people and for metrics."""

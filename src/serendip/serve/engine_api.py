@@ -115,11 +115,11 @@ class Engine(Protocol):
         ...
 
     def users(self, limit: int = 50) -> list[tuple[str, int]]:
-        """The most active known users with their number of events."""
+        """The most active known users with the number of things they did."""
         ...
 
     def history(self, user_id: str, limit: int = 50) -> list[Event]:
-        """A user's events, newest first."""
+        """What a user did, newest first; what was only shown is no part of it."""
         ...
 
     def stats(self) -> Mapping[str, int | float | str]:

@@ -11,16 +11,24 @@ function keepVisitorInAddress() {
   }
 }
 
-function sendClick(link) {
+function eventOf(link, action) {
   const { item, surface, request, position, query } = link.dataset;
-  const event = { user_id: user, item_id: item, action: "click", surface };
+  const event = { user_id: user, item_id: item, action, surface };
   if (request) {
     event.request_id = request;
     event.position = Number(position);
   }
   if (query) event.query = query;
-  const body = new Blob([JSON.stringify(event)], { type: "application/json" });
+  return event;
+}
+
+function send(events) {
+  const body = new Blob([JSON.stringify(events)], { type: "application/json" });
   navigator.sendBeacon("/v1/events", body);
+}
+
+function sendClick(link) {
+  send([eventOf(link, "click")]);
 }
 
 function followClicks() {
@@ -30,6 +38,50 @@ function followClicks() {
   };
   document.addEventListener("click", onClick);
   document.addEventListener("auxclick", onClick);
+}
+
+// A card is shown once half of it has been in view for a second; what is chosen and what is not can
+// only be told apart where it is known what was shown. Each card is told once, a few at a time.
+class Shown {
+  constructor() {
+    Object.assign(this, { timers: new Map(), waiting: [], sending: 0 });
+    const look = (entries) => entries.forEach((entry) => this.look(entry));
+    this.observer = new IntersectionObserver(look, { threshold: 0.5 });
+    this.watch(document);
+    document.addEventListener("htmx:load", ({ detail }) => this.watch(detail.elt));
+    document.addEventListener("visibilitychange", () => document.hidden && this.leave());
+    addEventListener("pagehide", () => this.leave());
+  }
+
+  watch(part) {
+    const links = "a[data-click][data-request]:not([data-request=''])";
+    for (const link of part.querySelectorAll(links)) this.observer.observe(link);
+  }
+
+  look({ target, isIntersecting }) {
+    clearTimeout(this.timers.get(target));
+    this.timers.delete(target);
+    if (isIntersecting) this.timers.set(target, setTimeout(() => this.note(target), 1000));
+  }
+
+  note(link) {
+    this.observer.unobserve(link);
+    this.timers.delete(link);
+    this.waiting.push(eventOf(link, "impression"));
+    clearTimeout(this.sending);
+    this.sending = setTimeout(() => this.send(), 500);
+  }
+
+  leave() {
+    for (const timer of this.timers.values()) clearTimeout(timer);
+    this.timers.clear();
+    this.send();
+  }
+
+  send() {
+    clearTimeout(this.sending);
+    if (this.waiting.length) send(this.waiting.splice(0));
+  }
 }
 
 function showLikes() {
@@ -202,6 +254,7 @@ class Suggestions {
 
 keepVisitorInAddress();
 followClicks();
+new Shown();
 showLikes();
 afterSwaps();
 pickUsers();
