@@ -183,22 +183,41 @@ def test_parts_that_heads_do_not_divide_are_refused(dataset: Dataset) -> None:
         RetrieverTraining(dataset, config, 0)
 
 
-def test_searches_teach_the_first_part_of_a_candidate_nothing(dataset: Dataset) -> None:
+def test_searches_move_nothing_that_answers_other_tasks_but_what_reads_words(
+    dataset: Dataset,
+) -> None:
     config = CONFIG.model_copy(update={"num_lenders": 0, "id_dropout": 0.0})
     training = RetrieverTraining(dataset, config, 0)
     module = training.module.eval()
     batch = next(training.learned.epoch(64, np.random.default_rng(0)))
     only = replace(batch, target=np.where(batch.task == SEARCH, batch.target, -1))
     assert (only.target >= 0).any()
-    candidates = training.draw(only, np.random.default_rng(0))
-    module.loss(only, candidates).backward()
-    in_histories = np.isin(np.arange(dataset.num_items), only.items)
-    targets = np.unique(only.target[only.target >= 0])
-    compared = targets[~in_histories[targets]]
-    moved = module.tower.ids.grad
-    assert moved is not None and len(compared)
-    assert not moved[compared, :8].any()
-    assert moved[compared, 8:].any()
+    module.loss(only, training.draw(only, np.random.default_rng(0))).backward()
+    moved, encoder = module.tower.ids.grad, module.encoder
+    assert moved is not None and encoder.search_blocks is not None
+    assert not moved[:, :8].any()
+    assert moved[np.unique(only.target[only.target >= 0]), 8:].any()
+    assert all(one.grad is None or not one.grad.any() for one in encoder.blocks.parameters())
+    assert any(one.grad is not None for one in encoder.search_blocks.parameters())
+    assert encoder.gaps.grad is None or not encoder.gaps.grad.any()
+
+
+def test_a_step_asks_each_block_what_a_served_graph_asks_both(dataset: Dataset) -> None:
+    training = RetrieverTraining(dataset, CONFIG, 0)
+    module, batch = training.module.eval(), next(training.learned.epoch(64, training.random))
+    assert 0 < batch.num_searches < batch.task.shape[1]
+    assert (batch.task[:, -batch.num_searches :] == SEARCH).all()
+    assert not (batch.task[:, : -batch.num_searches] == SEARCH).any()
+    asked: list[torch.Tensor] = []
+    module.encoder.register_forward_pre_hook(lambda _, inputs: asked.extend(inputs))
+    with torch.no_grad():
+        module(batch, torch.arange(dataset.num_items), module.seen)
+        *inputs, num_searches = asked
+        by_column = module.encoder(*inputs, num_searches)
+        of_any = module.encoder(*inputs)
+        of_home = module.encoder(*inputs[:5], torch.full_like(inputs[5], HOME), *inputs[6:], 0)
+    torch.testing.assert_close(by_column, of_any, rtol=0, atol=1e-5)
+    assert not torch.allclose(by_column, of_home, rtol=0, atol=1e-2)
 
 
 def test_ids_start_the_same_whatever_the_signs_of_eigenvectors() -> None:

@@ -42,7 +42,8 @@ class Batch:
 
     Args:
         items, liked, gaps, places: (B, T) int64 history; ``places`` = T maximum for padding.
-        prefix, task, source, query, target: (B, M) int64; -1 = no source, query or target.
+        prefix, task, source, query, target: (B, M) int64; -1 = no source, query or target. All
+            rows have the same tasks in the same order, searches last.
         weight: (B, M) float32 how much each request counts; None = all the same.
         country: (B, M) int64, 1 + number of the country; 0 = not known. None = nobody's is.
     """
@@ -58,6 +59,11 @@ class Batch:
     target: LongArray
     weight: FloatArray | None = None
     country: LongArray | None = None
+
+    @property
+    def num_searches(self) -> int:
+        """How many requests of each row are searches."""
+        return int((self.task[0] == SEARCH).sum())
 
 
 class BatchMaker:

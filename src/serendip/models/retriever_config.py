@@ -26,8 +26,9 @@ class RetrieverConfig(Config):
     words_size: int = Field(default=32, ge=0)
     """S, further numbers of an item's vector, which answer search alone, beside the others: what a
     query means and what is chosen next pull an item to different places, so search moves these of
-    the items that it compares, and not the D. 0 = there are none, and search moves the D; so it
-    is, too, where search is learned alone or not at all."""
+    the items that it compares, and not the D, and reads histories with blocks of its own. 0 = there
+    are none, search moves the D and shares the blocks; so it is, too, where search is learned alone
+    or not at all."""
 
     token_buckets: int = Field(default=0, ge=0)
     """Rows of the table of words and attribute values that items and queries share; tokens are
@@ -39,7 +40,7 @@ class RetrieverConfig(Config):
     each beginning is a value."""
 
     num_layers: int = Field(default=1, ge=1)
-    """Transformer blocks."""
+    """Transformer blocks; search has as many of its own beside them, see ``words_size``."""
 
     num_heads: int = Field(default=2, ge=1)
     """Attention heads; must divide ``embedding_size``."""

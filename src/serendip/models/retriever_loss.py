@@ -179,8 +179,8 @@ class RetrieverNetwork(nn.Module):
 
         The requests of all other tasks are zeros in the second part, so leaving it out saves work
         and changes no score. Search is answered by the first part, too: what somebody chooses next
-        helps to tell what is meant. It does not move that part of the items that it compares; what
-        queries and histories share with items (projection, table of words) it does.
+        helps to tell what is meant. It does not move that part of any item, compared or in a
+        history; what queries share with items (projection, table of words) it does.
         """
         sizes = self.tower.sizes
         if len(sizes) == 1:
@@ -215,6 +215,7 @@ class RetrieverNetwork(nn.Module):
             vectors[place[source]],
             has_source.float(),
             None if batch.country is None else torch.from_numpy(batch.country),
+            batch.num_searches,
         )
         target = torch.from_numpy(batch.target)
         return encoded[target >= 0], target[target >= 0], vectors[place[candidates]]

@@ -5,7 +5,10 @@ transformer blocks (LiGR: a sigmoid gate on each residual branch). Each token at
 strictly before its place and to itself, so requests after every prefix of a history are answered
 in one pass and share its keys and values.
 
-A vector may have a second part, which answers search, beside the first, and nothing else.
+A vector may have a second part, which answers search, beside the first, and nothing else. Search
+then has blocks of its own, which read histories without moving them: what words need of attention
+is not what taste needs. (Ideas: the experts of multi-task networks, one for each side here, as the
+task already says whose turn it is.)
 
 Shapes: B rows, T history steps, M requests per row, D embedding size, S words size, E = D + S, H
 heads.
@@ -118,7 +121,8 @@ class ContextEncoder(nn.Module):
         for layer in (self.text, self.source):
             nn.init.eye_(layer.weight)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(GatedBlock(config, size) for _ in range(config.num_layers))
+        self.blocks = _blocks(config, size)
+        self.search_blocks = _blocks(config, size) if words_size else None
         self.final_norm = nn.LayerNorm(size)
         self.scale = 1.0 / (config.temperature * size)
         self.answers: Tensor | None
@@ -137,6 +141,7 @@ class ContextEncoder(nn.Module):
         source: Tensor,
         has_source: Tensor,
         country: Tensor | None = None,
+        num_searches: int | None = None,
     ) -> Tensor:
         """Vectors u (B, M, E), zeros in the part that a request is not answered by.
 
@@ -152,6 +157,8 @@ class ContextEncoder(nn.Module):
             source: (B, M, E) vector of the source item.
             has_source: (B, M) float, 0 or 1.
             country: (B, M) int64, 1 + number of the country, 0 = not known; None = nobody's is.
+            num_searches: so many requests of each row are searches, the last ones; None = any may
+                be, as in a served graph, which asks both ways and keeps what belongs to each.
         """
         marks = functional.embedding(liked, self.liked) + functional.embedding(gaps, self.gaps)
         steps = self.dropout(history + marks)
@@ -165,21 +172,59 @@ class ContextEncoder(nn.Module):
                 country, torch.cat([unknown, self.countries])
             )
         requests = self.dropout(requests)
-        far = self._distance(prefix, places)
-        for number, block in enumerate(self.blocks):
-            before = steps
-            requests = block(requests, before, far)
-            if number + 1 < len(self.blocks):
-                steps = block(before, before, self._distance(places, places))
+        requests = self._passed(requests, steps, prefix, places, task, num_searches)
         encoded: Tensor = self.final_norm(requests) * self.scale
         if self.answers is None:
             return encoded
         return encoded * functional.embedding(task, self.answers)
 
+    def _passed(
+        self,
+        requests: Tensor,
+        steps: Tensor,
+        prefix: Tensor,
+        places: Tensor,
+        task: Tensor,
+        num_searches: int | None,
+    ) -> Tensor:
+        """Requests (B, M, E) after the blocks that answer them."""
+        if self.search_blocks is None:
+            return self._through(self.blocks, requests, steps, prefix, places)
+        if num_searches is None:
+            others = self._through(self.blocks, requests, steps, prefix, places)
+            searches = self._through(self.search_blocks, requests, steps, prefix, places)
+            return torch.where((task == SEARCH)[..., None], searches, others)
+        parts = []
+        sizes = [requests.shape[1] - num_searches, num_searches]
+        others, searches = torch.split(requests, sizes, 1)
+        seen, searched = torch.split(prefix, sizes, 1)
+        if sizes[0]:
+            parts.append(self._through(self.blocks, others, steps, seen, places))
+        if num_searches:
+            still = steps.detach()
+            parts.append(self._through(self.search_blocks, searches, still, searched, places))
+        return torch.cat(parts, 1)
+
+    def _through(
+        self, blocks: nn.ModuleList, requests: Tensor, steps: Tensor, prefix: Tensor, places: Tensor
+    ) -> Tensor:
+        """Requests (B, M, E) after all of some blocks."""
+        far = self._distance(prefix, places)
+        for number, block in enumerate(blocks):
+            before = steps
+            requests = block(requests, before, far)
+            if number + 1 < len(blocks):
+                steps = block(before, before, self._distance(places, places))
+        return requests
+
     def _distance(self, prefix: Tensor, places: Tensor) -> Tensor:
         """(B, M, T) steps back from each token; 0 where the step is not before it or is padding."""
         back = (prefix[:, :, None] - places[:, None, :]).clamp(0, self.max_len)
         return torch.where(places[:, None, :] < self.max_len, back, torch.zeros_like(back))
+
+
+def _blocks(config: RetrieverConfig, size: int) -> nn.ModuleList:
+    return nn.ModuleList(GatedBlock(config, size) for _ in range(config.num_layers))
 
 
 def example_request(size: int, has_countries: bool = False) -> tuple[Tensor, ...]:
