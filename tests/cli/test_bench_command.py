@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from bench_world import write_world
+from judged_pairs import write_products
 
 DATA = Path(os.environ.get("SERENDIP_DATA", "../shared/data"))
 COSTS = ("train_cpu_s", "train_wall_s", "score_cpu_s", "score_wall_s", "peak_mb")
@@ -84,6 +85,20 @@ def test_wrong_input_has_a_message_and_a_code(
 
 def test_results_need_a_file(tmp_path: Path) -> None:
     assert run_bench("cold", "--data", tmp_path).returncode == 2
+
+
+def test_judges_are_told_with_their_intervals_and_wrong_gold_in_words(tmp_path: Path) -> None:
+    write_products(tmp_path / "products")
+    out = tmp_path / "judges.json"
+    done = run_bench("judge", "--data", tmp_path / "products", "--json", out, "--seeds", 1)
+    assert done.returncode == 0, done.stderr
+    assert [row["model"] for row in rows(out)] == ["rules", "cosine", "student"]
+    for name in ("AUROC", "kappa", "ms / 200", "student 0"):
+        assert name in done.stdout
+    refused = run_bench("judge", "--data", tmp_path, "--json", tmp_path / "none.json")
+    assert refused.returncode == 3
+    assert "no judged pairs" in refused.stderr
+    assert not (tmp_path / "none.json").exists()
 
 
 @pytest.mark.data

@@ -1,4 +1,4 @@
-"""``serendip bench sequential``, ``cold`` and ``unified``: public data, full ranking."""
+"""``serendip bench sequential``, ``cold``, ``unified`` and ``judge``: models on public data."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ SeedsOption = Annotated[
 CacheOption = Annotated[
     Path | None, typer.Option("--cache", help="Folder of text vectors; default: FILE.work/cache.")
 ]
+TestOption = Annotated[
+    Path | None,
+    typer.Option("--test", help="A second file of judgements, which is only ever judged on."),
+]
 
 _SEQUENTIAL_COLUMNS = {
     "R@5": "R@5",
@@ -59,6 +63,16 @@ _UNIFIED_COLUMNS = {
     "N@10": "N@10",
     "R@100": "R@100",
     "cpu_s": "CPU s",
+}
+
+_JUDGE_COLUMNS = {
+    "auroc": "AUROC",
+    "pr_auc": "PR-AUC",
+    "precision": "precision",
+    "recall": "recall",
+    "kappa": "kappa",
+    "ece": "ECE",
+    "ms_per_200": "ms / 200",
 }
 
 
@@ -114,6 +128,27 @@ def unified(
     typer.echo(f"Results: {json}")
 
 
+@app.command("judge")
+def judge(
+    data: DataOption,
+    json: FileOption,
+    test: TestOption = None,
+    models: ModelsOption = None,
+    seeds: SeedsOption = 3,
+    cache: CacheOption = None,
+) -> None:
+    """Who tells bad matches from good ones, on pairs that people have judged."""
+    from serendip.workflow.judge.bench import JudgeBench, run_judge
+    from serendip.workflow.judge.rungs import chosen_rungs
+
+    terminal = Terminal(as_json=True)
+    bench = JudgeBench(data, json, chosen_rungs(models), test, seeds, cache)
+    document = run_judge(bench, terminal.options(), _shower(terminal, _JUDGE_COLUMNS))
+    found = {f"{row['model']} {row['seed']}": row for row in document["rows"]}
+    _show({**document, "summary": {"models": found}}, _JUDGE_COLUMNS)
+    typer.echo(f"Results: {json}")
+
+
 def _run(
     kind: Kind,
     places: tuple[Path, Path, Path | None],
@@ -163,7 +198,7 @@ def _show(document: Mapping[str, Any], columns: Mapping[str, str]) -> None:
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         typer.echo("  ".join(cells).rstrip())
-    if document["encode_cpu_s"] is not None:
+    if document.get("encode_cpu_s") is not None:
         typer.echo(f"Encoding the texts of the items: {document['encode_cpu_s']:.1f} CPU s")
 
 
@@ -171,10 +206,11 @@ def _text(column: str, row: Mapping[str, Any], with_ci: bool = False) -> str:
     value = row.get(column)
     if value is None:
         return "-"
-    if column.endswith(("_s", "_mb")):
+    if column.endswith(("_s", "_mb", "_200")):
         return f"{value:.1f}" if value < 10 else f"{value:.0f}"
     text = _share(value)
-    ends = row["ci95"].get(column) if with_ci and column.endswith("@10") else None
+    has_room = column.endswith("@10") or column == "auroc"
+    ends = row["ci95"].get(column) if with_ci and has_room else None
     return f"{text} ({_share(ends[0])}-{_share(ends[1])})" if ends else text
 
 

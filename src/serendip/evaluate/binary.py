@@ -1,0 +1,136 @@
+"""How well scores tell bad pairs from good ones, with intervals that draw whole units.
+
+Bad is the positive class: a filter is judged by the bad ones that it finds. Pairs of one query (or
+of one source) stand and fall together, so intervals draw such units and not pairs: 95 %, 1,000
+draws, percentiles read at tails widened for few units (Hesterberg 2015).
+
+Shapes: P pairs, B blocks of pairs with the same score.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.evaluate.aggregate import Estimate
+from serendip.evaluate.run import Values
+
+BINARY_LABELS = ("auroc", "pr_auc", "precision", "recall", "kappa")
+RESAMPLES = 1_000
+ECE_BINS = 15
+_TAIL = 0.025
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdicts:
+    """What a model says of judged pairs.
+
+    Args:
+        is_bad: (P,) what people say.
+        scores: (P,) finite, higher = worse.
+        decided: (P,) what the model would filter.
+        units: (P,) int32 what intervals draw, 0 .. U - 1.
+    """
+
+    is_bad: BoolArray
+    scores: FloatArray
+    decided: BoolArray
+    units: IntArray
+
+    def values(self) -> dict[str, float]:
+        """Each of ``BINARY_LABELS`` over all pairs; 0 where it is not defined."""
+        found = self._values(np.ones((1, len(self.is_bad))))[0]
+        return dict(zip(BINARY_LABELS, found.tolist(), strict=True))
+
+    def estimates(self, seed: int = 0) -> dict[str, Estimate]:
+        """The values with intervals; units without any pair of a kind stay in the draws."""
+        count = int(self.units.max()) + 1
+        random = np.random.default_rng(seed)
+        drawn = np.stack(
+            [
+                np.bincount(random.integers(0, count, count), minlength=count)
+                for _ in range(RESAMPLES)
+            ]
+        )
+        found = np.concatenate(
+            [self._values(part[:, self.units].astype(float)) for part in np.split(drawn, 20)]
+        )
+        low, high = np.quantile(found, _tails(count), axis=0)
+        return {
+            label: Estimate(value, min(value, float(low[at])), max(value, float(high[at])), count)
+            for at, (label, value) in enumerate(self.values().items())
+        }
+
+    def _values(self, weights: Values) -> Values:
+        """(R, 5) for R rows of weights (R, P)."""
+        bad, good = weights * self.is_bad, weights * ~self.is_bad
+        return np.column_stack([*self._ranked(bad, good), *self._decided(bad, good)])
+
+    def _ranked(self, bad: Values, good: Values) -> tuple[Values, Values]:
+        """(R,) areas under both curves; equal scores are one step of them."""
+        order = np.argsort(-self.scores, kind="stable")
+        starts = np.flatnonzero(np.diff(self.scores[order], prepend=np.inf))
+        found = np.add.reduceat(bad[:, order], starts, axis=1)
+        wrong = np.add.reduceat(good[:, order], starts, axis=1)
+        all_found, all_wrong = found.cumsum(1), wrong.cumsum(1)
+        num_bad, num_good = all_found[:, -1], all_wrong[:, -1]
+        below = num_good[:, None] - all_wrong + wrong / 2
+        pairs = num_bad * num_good
+        area = _ratio((found * below).sum(1), pairs)
+        precision = _ratio(all_found, all_found + all_wrong)
+        return area, _ratio((found * precision).sum(1), num_bad)
+
+    def _decided(self, bad: Values, good: Values) -> tuple[Values, Values, Values]:
+        """(R,) precision, recall and Cohen's kappa of what is filtered."""
+        hit, false = (part[:, self.decided].sum(1) for part in (bad, good))
+        num_bad, num_good = bad.sum(1), good.sum(1)
+        total = num_bad + num_good
+        agreed = _ratio(hit + num_good - false, total)
+        filtered = hit + false
+        chance = _ratio(filtered * num_bad + (total - filtered) * num_good, total**2)
+        kappa = _ratio(agreed - chance, 1 - chance)
+        return _ratio(hit, filtered), _ratio(hit, num_bad), kappa
+
+
+def calibration_error(is_bad: BoolArray, chances: FloatArray) -> float:
+    """Expected calibration error: mean distance of chances (P,) from shares, in 15 equal parts."""
+    order = np.argsort(chances, kind="stable")
+    parts = np.array_split(order, min(ECE_BINS, len(order)))
+    away = [abs(chances[part].mean() - is_bad[part].mean()) * len(part) for part in parts]
+    return float(sum(away) / len(order))
+
+
+def calibration_floor(chances: FloatArray, seed: int = 0, draws: int = 200) -> float:
+    """The error that chances (P,) would show in the mean if each of them were exactly right."""
+    random = np.random.default_rng(seed)
+    seen = [calibration_error(random.random(len(chances)) < chances, chances) for _ in range(draws)]
+    return float(np.mean(seen))
+
+
+def best_cut(is_bad: BoolArray, scores: FloatArray) -> float:
+    """The score from which on filtering agrees best with people (Cohen's kappa); ties: the lowest.
+
+    To be asked of pairs that nothing is judged on.
+    """
+    cuts = np.unique(np.quantile(scores, np.linspace(0, 1, 201)))
+    nothing = np.zeros(len(scores), np.int32)
+    kappas = [Verdicts(is_bad, scores, scores >= cut, nothing).values()["kappa"] for cut in cuts]
+    return float(cuts[int(np.argmax(kappas))])
+
+
+def _ratio(above: Values, below: Values) -> Values:
+    """Elementwise; 0 where nothing is below the line."""
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+
+
+def _tails(count: int) -> tuple[float, float]:
+    """The shares of the draws at which an interval of ``count`` units is read."""
+    from scipy.special import ndtr, stdtrit
+
+    if count == 1:
+        return 0.0, 1.0
+    reach = math.sqrt(count / (count - 1)) * float(stdtrit(count - 1, 1 - _TAIL))
+    return float(ndtr(-reach)), float(ndtr(reach))

@@ -1,0 +1,184 @@
+"""Teaches the student and turns its trees into a graph; lightgbm, extra ``bench``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from serendip.config import Config
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.models.chance_curve import fitted_curve
+from serendip.models.student import Student
+
+
+class StudentConfig(Config):
+    """Size of the trees."""
+
+    rounds: int = 300
+    """Trees."""
+
+    learning_rate: float = 0.05
+    """How much of its error each tree takes over."""
+
+    leaves: int = 31
+    """Leaves of a tree at most."""
+
+    fewest_pairs: int = 100
+    """Pairs of a leaf at least; a fiftieth of all pairs where that is less."""
+
+    calibration_share: float = 0.2
+    """Share of the units that the logistic curve is fitted on, by trees that have not seen them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """A student and what it says of pairs that its trees had not seen, to choose a cut by.
+
+    Args:
+        student: learned from all pairs.
+        held: (P,) the pairs that were kept from the trees whose curve it has.
+        chances: (H,) of these pairs, by those trees.
+    """
+
+    student: Student
+    held: BoolArray
+    chances: FloatArray
+
+
+def train_student(
+    features: FloatArray, is_bad: BoolArray, units: IntArray, config: StudentConfig, seed: int
+) -> Taught:
+    """Learn from labelled pairs.
+
+    Args:
+        features: (P, F) float32.
+        is_bad: (P,) labels, from people or a teacher.
+        units: (P,) int32 what is kept together when pairs are parted.
+        config: size of the trees.
+        seed: of everything that is drawn.
+    """
+    different = np.unique(units)
+    count = max(1, int(config.calibration_share * len(different)))
+    held = np.isin(units, np.random.default_rng(seed).permutation(different)[:count])
+    trees = _grown(features, is_bad, config, seed)
+    if held.all():
+        held, before = np.ones_like(held), trees
+    else:
+        before = _grown(features[~held], is_bad[~held], config, seed)
+    values = before.predict(features[held], raw_score=True)
+    curve = fitted_curve(values, is_bad[held])
+    model = _as_graph(trees.dump_model(), features.shape[1])
+    student = Student.of(model, curve, trees.num_trees())
+    return Taught(student, held, curve(values))
+
+
+def _grown(features: FloatArray, is_bad: BoolArray, config: StudentConfig, seed: int) -> Any:
+    import lightgbm
+
+    settings = {
+        "objective": "binary",
+        "learning_rate": config.learning_rate,
+        "num_leaves": config.leaves,
+        "min_data_in_leaf": max(1, min(config.fewest_pairs, len(is_bad) // 50)),
+        "feature_fraction": 0.4,
+        "bagging_fraction": 0.8,
+        "bagging_freq": 1,
+        "lambda_l2": 5.0,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+        "verbosity": -1,
+    }
+    return lightgbm.train(settings, lightgbm.Dataset(features, is_bad), config.rounds)
+
+
+@dataclass(slots=True)
+class _Nodes:
+    """The columns of an ONNX tree ensemble, filled node by node."""
+
+    trees: list[int] = field(default_factory=list)
+    nodes: list[int] = field(default_factory=list)
+    features: list[int] = field(default_factory=list)
+    cuts: list[float] = field(default_factory=list)
+    modes: list[str] = field(default_factory=list)
+    lower: list[int] = field(default_factory=list)
+    higher: list[int] = field(default_factory=list)
+    leaves: list[tuple[int, int, float]] = field(default_factory=list)
+
+    def add(self, tree: int, root: dict[str, Any]) -> None:
+        """All nodes of a tree as lightgbm tells them, numbered from the root on."""
+        for number, node, children in _numbered(root):
+            self.trees.append(tree)
+            self.nodes.append(number)
+            if children is None:
+                self.leaves.append((tree, number, float(node["leaf_value"])))
+            self.modes.append("LEAF" if children is None else "BRANCH_LEQ")
+            self.features.append(int(node.get("split_feature", 0)))
+            self.cuts.append(_cut(node))
+            low, high = children or (0, 0)
+            self.lower.append(low)
+            self.higher.append(high)
+
+
+def _numbered(
+    root: dict[str, Any],
+) -> Iterator[tuple[int, dict[str, Any], tuple[int, int] | None]]:
+    """(number, node, numbers of its children or None) of all nodes, breadth first."""
+    line, place = [root], 0
+    while place < len(line):
+        node = line[place]
+        children = None
+        if "split_index" in node:
+            children = (len(line), len(line) + 1)
+            line += [node["left_child"], node["right_child"]]
+        yield place, node, children
+        place += 1
+
+
+def _cut(node: dict[str, Any]) -> float:
+    """The largest float32 that goes to the left, as features are of that kind."""
+    if "threshold" not in node:
+        return 0.0
+    cut, exact = np.float32(node["threshold"]), float(node["threshold"])
+    return float(np.nextafter(cut, np.float32(-np.inf)) if float(cut) > exact else cut)
+
+
+def _as_graph(dumped: dict[str, Any], num_features: int) -> bytes:
+    """ONNX bytes of the trees, whose values are summed."""
+    from onnx import TensorProto, helper
+
+    nodes = _Nodes()
+    for number, tree in enumerate(dumped["tree_info"]):
+        nodes.add(number, tree["tree_structure"])
+    trees, numbers, values = zip(*nodes.leaves, strict=True)
+    node = helper.make_node(
+        "TreeEnsembleRegressor",
+        ["features"],
+        ["value"],
+        domain="ai.onnx.ml",
+        n_targets=1,
+        nodes_treeids=nodes.trees,
+        nodes_nodeids=nodes.nodes,
+        nodes_featureids=nodes.features,
+        nodes_values=nodes.cuts,
+        nodes_modes=nodes.modes,
+        nodes_truenodeids=nodes.lower,
+        nodes_falsenodeids=nodes.higher,
+        target_treeids=list(trees),
+        target_nodeids=list(numbers),
+        target_ids=[0] * len(trees),
+        target_weights=list(values),
+    )
+    graph = helper.make_graph(
+        [node],
+        "student",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, num_features])],
+        [helper.make_tensor_value_info("value", TensorProto.FLOAT, [None, 1])],
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
+    model: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=9).SerializeToString()
+    return model

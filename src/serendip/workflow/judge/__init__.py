@@ -1,0 +1,1 @@
+"""Good and bad matches: what people say, what models say, and how far these agree."""

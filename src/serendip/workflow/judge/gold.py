@@ -1,0 +1,112 @@
+"""Pairs of a query and an item that people have judged, and the texts of both.
+
+A query is whatever asks: words that somebody typed, or what somebody's job is called. Texts come
+first and pairs later, as some bad pairs are drawn by how near texts are.
+
+Shapes: Q queries, N items, P pairs, C size of a text vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.models.pair_features import ItemTexts, PairFeatures, QueryTexts
+
+LEARNED_ONLY = -1
+"""Fold of pairs that nothing is judged on."""
+
+Encode = Callable[[Sequence[str]], FloatArray]
+"""n texts to (n, C) unit vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoldTexts:
+    """What is known of queries and items beside any judgement.
+
+    Args:
+        queries: Q texts.
+        titles: N texts.
+        bodies: N texts.
+        passages: N lists of further texts.
+    """
+
+    queries: list[str]
+    titles: list[str]
+    bodies: list[str]
+    passages: list[list[str]]
+
+    def encoded(self, encode: Encode) -> tuple[QueryTexts, ItemTexts]:
+        """With the vectors of all texts."""
+        items = ItemTexts.of(
+            list(zip(self.titles, self.bodies, self.passages, strict=True)),
+            encode(self.titles),
+            encode(self.bodies),
+            encode(list(chain.from_iterable(self.passages))),
+            np.cumsum([0, *map(len, self.passages)]),
+        )
+        return QueryTexts.of(self.queries, encode(self.queries)), items
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GoldPairs:
+    """Judged pairs.
+
+    Args:
+        queries: (P,) int32 numbers.
+        items: (P,) int32 numbers.
+        is_bad: (P,) what people say.
+        fold: (P,) int32 0 .. F - 1: pairs of a fold are judged by models that learned from all
+            others; ``LEARNED_ONLY`` for pairs that nothing is judged on.
+        units: (P,) int32 what intervals draw, and what is kept together where pairs are parted.
+    """
+
+    queries: IntArray
+    items: IntArray
+    is_bad: BoolArray
+    fold: IntArray
+    units: IntArray
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    @property
+    def judged(self) -> BoolArray:
+        """(P,) the pairs that models are judged on."""
+        mask: BoolArray = self.fold != LEARNED_ONLY
+        return mask
+
+    def where(self, mask: BoolArray) -> GoldPairs:
+        """Some of the pairs (P,)."""
+        columns = (self.queries, self.items, self.is_bad, self.fold, self.units)
+        return GoldPairs(*(column[mask] for column in columns))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gold:
+    """Pairs with everything that features are made of.
+
+    Args:
+        queries: texts and vectors.
+        items: texts and vectors.
+        pairs: judged.
+        crowd: what features are relative to.
+    """
+
+    queries: QueryTexts
+    items: ItemTexts
+    pairs: GoldPairs
+    crowd: PairFeatures
+
+    @classmethod
+    def of(cls, queries: QueryTexts, items: ItemTexts, pairs: GoldPairs) -> Gold:
+        """With the crowd of all queries and items, which knows nothing of the judgements."""
+        return cls(queries, items, pairs, PairFeatures.fit(queries, items))
+
+    def features(self) -> FloatArray:
+        """(P, F) of all pairs."""
+        return self.crowd.of(self.queries, self.items, self.pairs.queries, self.pairs.items)

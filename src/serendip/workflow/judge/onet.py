@@ -1,0 +1,170 @@
+"""O*NET as gold: does an occupation fit somebody who says what their job is called?
+
+A query is a job title that incumbents reported themselves, an item an occupation with its title
+and tasks; its body is title, description and tasks in one. Good are the occupations that reported
+the title and their primary-short relatives. Bad, as many per title, are occupations unrelated to
+the title's own ones in both directions: half those whose bodies are nearest, half drawn at random.
+Occupations of which no relatives are published (the "all other" ones) are neither: nobody says what
+they are not.
+
+Both ends of a judged pair are unseen in training: occupations are parted first, and a title goes
+with its occupations; titles with occupations on both sides are left out. Codes are used to join
+the files and for nothing else.
+
+Source: O*NET Database, US Department of Labor, Employment and Training Administration, CC BY 4.0.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.errors import DataError
+from serendip.models.pair_features import VIEWS, ItemTexts, QueryTexts
+from serendip.workflow.judge.gold import LEARNED_ONLY, GoldPairs, GoldTexts
+
+OCCUPATIONS, REPORTED = "occupations.csv.gz", "reported_titles.csv.gz"
+TASKS, RELATED = "tasks.csv.gz", "related_occupations.csv.gz"
+ONET_FILES = (OCCUPATIONS, REPORTED, TASKS, RELATED)
+
+NEAR_TIER = "Primary-Short"
+TIERS = (NEAR_TIER, "Primary-Long", "Supplemental")
+JUDGED_SHARE = 0.3
+"""Share of the occupations that models are judged on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Onet:
+    """Titles and occupations with what joins them.
+
+    Args:
+        texts: titles as queries, occupations as items.
+        own: per title the occupations that reported it.
+        relatives: per tier and occupation the related ones.
+    """
+
+    texts: GoldTexts
+    own: list[frozenset[int]]
+    relatives: Mapping[str, list[frozenset[int]]]
+
+    @property
+    def unrelated_to(self) -> list[frozenset[int]]:
+        """Per occupation those that are related to it in some tier and direction, and itself."""
+        linked = [{number} for number in range(len(self.texts.titles))]
+        for lists in self.relatives.values():
+            for one, others in enumerate(lists):
+                linked[one] |= others
+                for other in others:
+                    linked[other].add(one)
+        return [frozenset(one) for one in linked]
+
+
+def read_onet(folder: Path) -> Onet:
+    """Read the four files.
+
+    Raises:
+        DataError: one is missing, broken or lacks a column.
+    """
+    occupations = _rows(folder / OCCUPATIONS, ("onet_soc_code", "title", "description"))
+    number = {row["onet_soc_code"]: place for place, row in enumerate(occupations)}
+    tasks: list[list[str]] = [[] for _ in occupations]
+    for row in _rows(folder / TASKS, ("onet_soc_code", "task")):
+        if row["onet_soc_code"] in number:
+            tasks[number[row["onet_soc_code"]]].append(row["task"])
+    own: dict[str, set[int]] = defaultdict(set)
+    for row in _rows(folder / REPORTED, ("onet_soc_code", "reported_job_title")):
+        if row["onet_soc_code"] in number:
+            own[row["reported_job_title"]].add(number[row["onet_soc_code"]])
+    related: dict[str, list[set[int]]] = {tier: [set() for _ in occupations] for tier in TIERS}
+    columns = ("onet_soc_code", "related_onet_soc_code", "relatedness_tier")
+    for row in _rows(folder / RELATED, columns):
+        one, other = (number.get(row[column]) for column in columns[:2])
+        if one is not None and other is not None and row["relatedness_tier"] in related:
+            related[row["relatedness_tier"]][one].add(other)
+    titles = sorted(own)
+    return Onet(
+        GoldTexts(
+            titles,
+            [row["title"] for row in occupations],
+            [
+                " ".join((f"{row['title']}.", row["description"], *own_tasks))
+                for row, own_tasks in zip(occupations, tasks, strict=True)
+            ],
+            tasks,
+        ),
+        [frozenset(own[title]) for title in titles],
+        {tier: [frozenset(one) for one in lists] for tier, lists in related.items()},
+    )
+
+
+def onet_pairs(onet: Onet, queries: QueryTexts, items: ItemTexts, seed: int = 0) -> GoldPairs:
+    """Judged pairs of both sides; see the module.
+
+    Args:
+        onet: as read.
+        queries: the titles with their vectors, which say what is near.
+        items: the occupations with theirs.
+        seed: of the parting and of the random pairs.
+    """
+    random = np.random.default_rng(seed)
+    known = np.array([bool(one) for one in onet.relatives[NEAR_TIER]], np.bool_)
+    judged = random.random(len(known)) < JUDGED_SHARE
+    near = queries.vectors @ items.views[VIEWS.index("body")].T
+    linked = onet.unrelated_to
+    rows: list[tuple[int, int, bool, int]] = []
+    for side, fold in ((~judged & known, LEARNED_ONLY), (judged & known, 0)):
+        jobs = np.flatnonzero(side)
+        for title, own in enumerate(onet.own):
+            if all(side[one] for one in own):
+                good, bad = _of_title(own, side, jobs, onet, linked, near[title], random)
+                rows += [(title, int(one), False, fold) for one in good]
+                rows += [(title, int(one), True, fold) for one in bad]
+    title_of, item, is_bad, folds = (np.array(column) for column in zip(*rows, strict=True))
+    units = np.array([min(onet.own[title]) for title in title_of.tolist()])
+    return GoldPairs(
+        title_of.astype(np.int32),
+        item.astype(np.int32),
+        is_bad.astype(np.bool_),
+        folds.astype(np.int32),
+        np.unique(units, return_inverse=True)[1].astype(np.int32),
+    )
+
+
+def _of_title(
+    own: frozenset[int],
+    side: BoolArray,
+    jobs: IntArray | np.ndarray[tuple[int], np.dtype[np.intp]],
+    onet: Onet,
+    linked: list[frozenset[int]],
+    near: FloatArray,
+    random: np.random.Generator,
+) -> tuple[list[int], list[int]]:
+    """Good and bad occupations of one title among the ``jobs`` of a side."""
+    relatives = {other for one in own for other in onet.relatives[NEAR_TIER][one] if side[other]}
+    good = sorted(own | relatives)
+    touched = frozenset().union(*(linked[one] for one in own))
+    others = np.array([job for job in jobs.tolist() if job not in touched], np.int64)
+    count = min(len(good), len(others))
+    nearest = others[np.argsort(-near[others], kind="stable")[: (count + 1) // 2]]
+    left = np.setdiff1d(others, nearest)
+    drawn = random.choice(left, min(count - len(nearest), len(left)), replace=False)
+    return good, [*nearest.tolist(), *np.sort(drawn).tolist()]
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, EOFError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}.") from None
+    missing = [name for name in columns if rows and not rows[0].get(name)]
+    if missing or not rows:
+        raise DataError(f"{path} has no {missing[0] if missing else 'rows'!r}.")
+    return rows

@@ -1,0 +1,141 @@
+"""The rungs of the ladder: who says how bad a pair is, from rules up to the student.
+
+Each learns from some pairs what it can (a cut, a curve, trees) and is asked about others.
+
+Shapes: P pairs, F features.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray, FloatArray
+from serendip.errors import ConfigError
+from serendip.evaluate.binary import best_cut
+from serendip.models.chance_curve import fitted_curve
+from serendip.models.pair_features import PAIR_FEATURES
+from serendip.models.student_training import StudentConfig, train_student
+from serendip.workflow.judge.gold import GoldPairs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What a judge says of P pairs.
+
+    Args:
+        scores: (P,) higher = worse.
+        chances: (P,) that the pair is bad.
+        decided: (P,) what it would filter.
+    """
+
+    scores: FloatArray
+    chances: FloatArray
+    decided: BoolArray
+
+
+Judge: TypeAlias = Callable[[FloatArray], Answers]
+"""Features (P, F) -> what it says of the pairs."""
+
+
+class Rung(ABC):
+    """One way to judge."""
+
+    name: ClassVar[str]
+    uses_chance: ClassVar[bool] = False
+
+    @abstractmethod
+    def taught(self, features: FloatArray, pairs: GoldPairs, seed: int) -> Judge:
+        """A judge that has learned from pairs with their features (P, F)."""
+
+
+class Untrained(Rung):
+    """Scores that are there already; only the cut and the curve are learned."""
+
+    @abstractmethod
+    def scores(self, features: FloatArray) -> FloatArray:
+        """(P,) of features (P, F); higher = worse."""
+
+    def taught(self, features: FloatArray, pairs: GoldPairs, seed: int) -> Judge:
+        """The cut and the curve that fit the pairs best."""
+        known = self.scores(features)
+        cut, curve = best_cut(pairs.is_bad, known), fitted_curve(known, pairs.is_bad)
+
+        def judge(asked: FloatArray) -> Answers:
+            scores = self.scores(asked)
+            return Answers(scores, curve(scores), scores >= cut)
+
+        return judge
+
+
+class Rules(Untrained):
+    """Bad where words of the query are missing in the item: rare ones count more, titles twice."""
+
+    name = "rules"
+
+    def scores(self, features: FloatArray) -> FloatArray:
+        """Minus the share of the query's words in the item, and that of its title."""
+        shares: FloatArray = features[:, _places("words in text", "title overlap")].sum(1)
+        return -shares
+
+
+class Cosine(Untrained):
+    """Far apart is bad: the mean cosine of the query with title, body and passages of the item.
+
+    What all queries and all items have in common is taken away before, which only helps.
+    """
+
+    name = "cosine"
+
+    def scores(self, features: FloatArray) -> FloatArray:
+        """Minus the mean cosine."""
+        means: FloatArray = features[:, _places(*_LIKENESSES)].mean(1)
+        return -means
+
+
+class TaughtStudent(Rung):
+    """Boosted trees on all features, taught by the labels that it is given."""
+
+    name = "student"
+    uses_chance = True
+
+    def __init__(self, config: StudentConfig | None = None) -> None:
+        self.config = config or StudentConfig()
+
+    def taught(self, features: FloatArray, pairs: GoldPairs, seed: int) -> Judge:
+        """Trees of all pairs; cut and curve by pairs that trees of the others had not seen."""
+        taught = train_student(features, pairs.is_bad, pairs.units, self.config, seed)
+        cut = best_cut(pairs.is_bad[taught.held], taught.chances)
+
+        def judge(asked: FloatArray) -> Answers:
+            chances = taught.student.chances(asked)
+            return Answers(chances, chances, chances >= cut)
+
+        return judge
+
+
+_LIKENESSES = tuple(name for name in PAIR_FEATURES if name.endswith(": likeness"))
+
+RUNGS: dict[str, Rung] = {rung.name: rung for rung in (Rules(), Cosine(), TaughtStudent())}
+"""Name -> rung, in the order of the ladder."""
+
+
+def chosen_rungs(names: str | None) -> list[Rung]:
+    """Rungs by comma-separated names; all of them for None.
+
+    Raises:
+        ConfigError: a name is not known.
+    """
+    asked = list(RUNGS) if names is None else [name.strip() for name in names.split(",")]
+    for name in asked:
+        if name not in RUNGS:
+            raise ConfigError(f"no judge is called {name!r}.", f"Known: {', '.join(RUNGS)}.")
+    return [rung for name, rung in RUNGS.items() if name in asked]
+
+
+def _places(*names: str) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    return np.array([PAIR_FEATURES.index(name) for name in names], np.intp)

@@ -1,0 +1,72 @@
+"""The ladder end to end on made-up gold: rows, their order, and what they must find there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from judged_pairs import write_judgements, write_onet, write_products
+
+from serendip.content.text import TextEncoderConfig
+from serendip.errors import ConfigError
+from serendip.models.student_training import StudentConfig
+from serendip.scale.options import TrainOptions
+from serendip.workflow.judge.bench import JudgeBench, run_judge
+from serendip.workflow.judge.rungs import Cosine, Rules, TaughtStudent, chosen_rungs
+
+pytest.importorskip("lightgbm")
+HASHING = TextEncoderConfig(name="hashing")
+RUNGS = [Rules(), Cosine(), TaughtStudent(StudentConfig(rounds=60, learning_rate=0.1, leaves=8))]
+COLUMNS = {"auroc", "pr_auc", "precision", "recall", "kappa", "ece", "ms_per_200", "price_per_1000"}
+
+
+def ran(folder: Path, name: str = "judge.json", test: Path | None = None, seeds: int = 2) -> dict:
+    bench = JudgeBench(folder, folder.parent / name, RUNGS, test, seeds, encoder=HASHING)
+    return run_judge(bench, TrainOptions(0))
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gold") / "products"
+    write_products(folder)
+    return folder
+
+
+def test_every_rung_has_its_rows_and_finds_other_kinds_bad(products: Path) -> None:
+    document = ran(products)
+    named = [(row["model"], row["seed"]) for row in document["rows"]]
+    assert named == [("rules", 0), ("cosine", 0), ("student", 0), ("student", 1)]
+    for row in document["rows"]:
+        assert row.keys() >= COLUMNS
+        assert row["auroc"] > 0.95
+        low, high = row["ci95"]["auroc"]
+        assert low <= row["auroc"] <= high
+        assert row["price_per_1000"] == 0
+    assert document["pairs"] == {"learned_only": 0, "judged": 400}
+    assert (document["positive"], document["bad_share"], document["units"]) == ("bad", 0.8, 20)
+    assert json.loads((products.parent / "judge.json").read_text()) == document
+
+
+def test_onet_is_judged_on_its_own_part(tmp_path: Path) -> None:
+    write_onet(tmp_path / "onet")
+    document = ran(tmp_path / "onet", seeds=1)
+    assert document["bad_share"] == 0.5
+    assert document["pairs"]["learned_only"] > document["pairs"]["judged"] > 0
+    assert min(row["auroc"] for row in document["rows"]) > 0.8
+
+
+def test_a_second_file_is_all_that_is_judged(products: Path) -> None:
+    test = products.parent / "test.csv"
+    write_judgements(test, [("old lamp", f"p{at}", "I" if at % 5 else "E") for at in range(20)])
+    document = ran(products, "tested.json", test, seeds=1)
+    assert document["pairs"] == {"learned_only": 400, "judged": 20}
+    assert document["data"] != ran(products, "again.json", seeds=1)["data"]
+
+
+def test_wrong_input_is_refused(products: Path) -> None:
+    with pytest.raises(ConfigError, match="no judge is called 'oracle'"):
+        chosen_rungs("rules,oracle")
+    assert [rung.name for rung in chosen_rungs("student, rules")] == ["rules", "student"]
+    with pytest.raises(ConfigError, match="--seeds 0"):
+        ran(products, seeds=0)

@@ -1,0 +1,132 @@
+"""What counts as good and bad, and what a judged pair shares with training: nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from judged_pairs import RANKS, write_judgements, write_onet, write_products
+
+from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.errors import ConfigError, DataError
+from serendip.workflow.judge.gold import LEARNED_ONLY, GoldPairs
+from serendip.workflow.judge.onet import NEAR_TIER, Onet, onet_pairs, read_onet
+from serendip.workflow.judge.products import FOLDS, read_judged_products
+from serendip.workflow.judge.sets import gold_set
+
+
+@pytest.fixture(scope="module")
+def onet(tmp_path_factory: pytest.TempPathFactory) -> Onet:
+    folder = tmp_path_factory.mktemp("onet")
+    write_onet(folder)
+    return read_onet(folder)
+
+
+@pytest.fixture(scope="module")
+def pairs(onet: Onet) -> GoldPairs:
+    encoder = open_encoder(TextEncoderConfig(name="hashing"))
+    return onet_pairs(onet, *onet.texts.encoded(encoder.encode))
+
+
+def test_good_are_the_own_occupation_and_its_nearest_relatives(
+    onet: Onet, pairs: GoldPairs
+) -> None:
+    for title in np.unique(pairs.queries).tolist():
+        good = set(pairs.items[(pairs.queries == title) & ~pairs.is_bad].tolist())
+        own = onet.own[title]
+        allowed = own | {one for job in own for one in onet.relatives[NEAR_TIER][job]}
+        assert own <= good <= allowed
+
+
+def test_bad_are_unrelated_in_both_directions_and_as_many(onet: Onet, pairs: GoldPairs) -> None:
+    family = len(RANKS)
+    for title in np.unique(pairs.queries).tolist():
+        own = pairs.queries == title
+        bad = pairs.items[own & pairs.is_bad]
+        assert len(bad) == (own & ~pairs.is_bad).sum()
+        assert len(np.unique(bad)) == len(bad)
+        assert not set(bad // family) & {job // family for job in onet.own[title]}
+
+
+def test_occupations_without_relatives_are_neither(onet: Onet, pairs: GoldPairs) -> None:
+    without = onet.texts.titles.index("all other workers")
+    assert without not in pairs.items
+
+
+def test_both_ends_of_a_judged_pair_are_unseen(pairs: GoldPairs) -> None:
+    learned, judged = pairs.where(pairs.fold == LEARNED_ONLY), pairs.where(pairs.fold == 0)
+    assert len(learned) and len(judged)
+    assert not set(learned.items.tolist()) & set(judged.items.tolist())
+    assert not set(learned.queries.tolist()) & set(judged.queries.tolist())
+
+
+def test_the_same_pairs_every_time(onet: Onet, pairs: GoldPairs) -> None:
+    encoder = open_encoder(TextEncoderConfig(name="hashing"))
+    again = onet_pairs(onet, *onet.texts.encoded(encoder.encode))
+    assert np.array_equal(again.items, pairs.items)
+
+
+def test_half_of_the_bad_ones_are_the_nearest(onet: Onet) -> None:
+    encoder = open_encoder(TextEncoderConfig(name="hashing"))
+    queries, items = onet.texts.encoded(encoder.encode)
+    pairs = onet_pairs(onet, queries, items)
+    title = int(pairs.queries[0])
+    own = pairs.where((pairs.queries == title) & pairs.is_bad)
+    side = np.unique(pairs.items[pairs.fold == own.fold[0]])
+    others = side[side // 8 != min(onet.own[title]) // 8]
+    near = queries.vectors[title] @ items.views[1][others].T
+    nearest = others[np.argsort(-near, kind="stable")[: (len(own) + 1) // 2]]
+    assert set(nearest.tolist()) <= set(own.items.tolist())
+
+
+def test_products_are_judged_by_folds_of_whole_queries(tmp_path: Path) -> None:
+    write_products(tmp_path)
+    texts, pairs = read_judged_products(tmp_path, None)
+    assert (len(texts.queries), len(texts.titles), len(pairs)) == (20, 60, 400)
+    assert pairs.is_bad.mean() == 0.8
+    assert set(pairs.fold.tolist()) == set(range(FOLDS))
+    folds_of = {query: set(pairs.fold[pairs.queries == query].tolist()) for query in range(20)}
+    assert all(len(folds) == 1 for folds in folds_of.values())
+    assert texts.bodies[0] == "made for rooms 0. a lamp for the house"
+    assert texts.passages[1] == ["home, chair", "brand 1"]
+
+
+def test_a_second_file_is_only_ever_judged(tmp_path: Path) -> None:
+    write_products(tmp_path)
+    test = tmp_path / "more.csv"
+    write_judgements(test, [("blue lamp", "p0", "E"), ("blue lamp", "p1", "I")])
+    texts, pairs = read_judged_products(tmp_path, test)
+    judged = pairs.where(pairs.judged)
+    assert [texts.queries[query] for query in judged.queries] == ["blue lamp", "blue lamp"]
+    assert judged.is_bad.tolist() == [False, True]
+    assert len(pairs) == 402
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        (("lamp 0", "p0", "E"), "asks 'lamp 0'"),
+        (("new lamp", "p0", "X"), "label 'X'"),
+        (("new lamp", "nowhere", "E"), "judges no product"),
+    ],
+)
+def test_wrong_judgements_are_refused(
+    tmp_path: Path, row: tuple[str, str, str], complaint: str
+) -> None:
+    write_products(tmp_path)
+    write_judgements(tmp_path / "more.csv", [row])
+    with pytest.raises(DataError, match=complaint):
+        read_judged_products(tmp_path, tmp_path / "more.csv")
+
+
+def test_folders_are_told_by_their_files(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no judged pairs"):
+        gold_set(tmp_path, None)
+    write_onet(tmp_path / "onet")
+    assert len(gold_set(tmp_path / "onet", None).files) == 4
+    with pytest.raises(ConfigError, match="beside O"):
+        gold_set(tmp_path / "onet", tmp_path / "more.csv")
+    (tmp_path / "onet" / "tasks.csv.gz").write_bytes(b"no gzip")
+    with pytest.raises(DataError, match="cannot be read"):
+        gold_set(tmp_path / "onet", None)
