@@ -5,8 +5,8 @@ item's by its aligned content and its content as it was encoded, so that one dot
 cosines to what the network says. It holds for items that nobody has chosen yet, which a network
 that knows the others by heart underrates. Aligned content tells what is chosen next; words are
 compared with content as it is, since alignment moves an item away from what it is called. How
-much either counts depends on the task: that changes the request's side only, so one index serves
-all of them. Plain numpy.
+much either counts depends on the task, and in search on whether the words were learned: that
+changes the request's side only, so one index serves all of them. Plain numpy.
 
 Shapes: B queries, N items, C content size.
 """
@@ -17,10 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.query import Query
+from serendip.models.known_words import KnownWords
 from serendip.models.query_weights import context_matrix
 from serendip.models.retriever_context import NUM_TASKS, SEARCH, TASKS
 from serendip.models.sparse import scaled_rows, with_rows
@@ -41,12 +43,15 @@ class ContentAffinity:
         plain: (N, C) unit vectors as they were encoded, with which words are compared; None =
             words are aligned and compared with aligned ones: where no words were learned, and in
             earlier artefacts.
+        known: searches with words that were learned, which have weights of their own; None = all
+            words count the same, as in earlier artefacts.
     """
 
     projection: AlignedProjection
     aligned: FloatArray
     weights: FloatArray
     plain: FloatArray | None = None
+    known: KnownWords | None = None
 
     @property
     def vectors(self) -> FloatArray:
@@ -91,7 +96,11 @@ class ContentAffinity:
 
     def _weights_of(self, queries: Sequence[Query]) -> FloatArray:
         tasks = np.array([TASKS[query.surface] for query in queries], np.int64)
-        return self.weights[tasks]
+        weights = self.weights[tasks]
+        if self.known is not None and (tasks == SEARCH).any():
+            is_known = self.known.know([query.text for query in queries]) & (tasks == SEARCH)
+            weights = np.where(is_known[:, None], self.known.weights, weights)
+        return weights
 
     def extended(self, content: FloatArray) -> ContentAffinity:
         """With new items after the known ones."""
@@ -105,7 +114,7 @@ class ContentAffinity:
         plain = None if self.plain is None else with_rows(self.plain, item_nums, content)
         return replace(self, aligned=with_rows(self.aligned, item_nums, new), plain=plain)
 
-    def arrays(self) -> dict[str, FloatArray]:
+    def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What is stored, by name."""
         return {
             "aligned": self.aligned,
@@ -113,6 +122,7 @@ class ContentAffinity:
             "align_up": self.projection.up,
             "align_weights": self.weights,
             **({} if self.plain is None else {"plain": self.plain}),
+            **({} if self.known is None else self.known.arrays()),
         }
 
     @classmethod
@@ -120,7 +130,8 @@ class ContentAffinity:
         """What ``arrays`` gave."""
         projection = AlignedProjection(stored["align_down"], stored["align_up"])
         plain = stored["plain"] if "plain" in stored else None
-        return cls(projection, stored["aligned"], _weights(stored), plain)
+        known = KnownWords.of_arrays(stored)
+        return cls(projection, stored["aligned"], _weights(stored), plain, known)
 
 
 def _weights(stored: Mapping[str, FloatArray]) -> FloatArray:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import compress
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from serendip.data.dataset import Dataset, ItemFeatures
 from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import to_onnx
 from serendip.models.hard_negatives import HardNegatives
+from serendip.models.known_words import KnownWords
 from serendip.models.quality_vector import Held, QualityVector, find_weights
 from serendip.models.retriever import TrainedRetriever
 from serendip.models.retriever_affinity import ContentAffinity
@@ -89,11 +91,13 @@ class RetrieverTraining:
             self.module.tower.start_ids_at(vectors, config.id_scale)
         hidden = examples.hidden
         all_words = np.ones_like(hidden)
-        self.learned, self.asked, self.unread, self.whole = (
+        self.read_texts = [] if queries is None else list(compress(queries.texts, ~hidden))
+        self.learned, self.asked, self.read, self.unread, self.whole = (
             BatchMaker(PackedLog(log, targets), queries, config, drawn, where)
             for log, targets, drawn in (
                 (past, everything[: len(past)], ~hidden),
                 (examples.log, examples.asked, all_words),
+                (examples.log, examples.asked, ~hidden),
                 (examples.log, examples.asked, hidden if hidden.any() else all_words),
                 (examples.log, everything, all_words),
             )
@@ -229,7 +233,8 @@ class RetrieverTraining:
         """Content, aligned and plain, weighed by the asked events; see ``weigh``.
 
         To be asked before the held-back events are learned: a network that knows them by heart
-        foretells them without the help of content. For the same reason searches have hidden words.
+        foretells them without the help of content. For the same reason searches have hidden words,
+        and those with words that were learned are weighed apart.
         """
         if self.alignment is None:
             return None
@@ -240,7 +245,12 @@ class RetrieverTraining:
             typed = words if task == SEARCH else words[:0]
             asked = partial(self._asked, task, self.unread)
             weights[task] = weigh(asked, aligned, content, typed)
-        return ContentAffinity(self.alignment, aligned, weights, content if len(words) else None)
+        plain = content if len(words) else None
+        known = None
+        if SEARCH in map(TASKS.__getitem__, self.read.tasks):
+            asked = partial(self._asked, SEARCH, self.read)
+            known = KnownWords.of(self.read_texts, weigh(asked, aligned, content, words))
+        return ContentAffinity(self.alignment, aligned, weights, plain, known)
 
     def quality(self, affinity: ContentAffinity | None) -> QualityVector | None:
         """The quality vector with the weights that the asked home requests allow."""
