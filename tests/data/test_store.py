@@ -116,8 +116,15 @@ def test_what_does_not_count_is_no_part_of_a_history(store):
     counted = store.history("u", 2, without=("impression",))
     assert [event.item_id for event in counted] == ["a", "b"]
     assert len(store.history("u", 9)) == 5
-    assert store.users(9, without=("impression",)) == [("u", 2), ("v", 2), ("w", 0)]
+    assert store.users(9, without=("impression",)) == [("u", 2), ("v", 2)]
     assert store.users(1) == [("u", 5)]
+    assert [list(store.past("u", out)[0].item_ids) for out in ((), ("impression",))] == [
+        ["a", "x", "y", "z", "b"],
+        ["a", "b"],
+    ]
+    store.put_events([Event("w", "x", 4, "impression", query=word) for word in ("hat", "hat")])
+    store.put_events([Event("w", "x", 6, query="shoe")])
+    assert (store.queries(), store.queries(("impression",))) == (["hat", "shoe"], ["shoe"])
 
 
 def test_lookups_of_impossible_ids_find_nothing(store):

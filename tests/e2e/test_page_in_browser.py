@@ -173,14 +173,18 @@ def test_cards_that_came_into_view_are_told_once_as_impressions(open_page, addre
     assert history(address, "looker") == []
 
 
-def test_what_is_left_within_a_second_was_not_shown(open_page, address):
-    page = open_page("/?user=hasty")
-    told = []
-    page.on("request", lambda asked: told.append(asked.url) if "/v1/events" in asked.url else None)
-    page.locator("#feed .card-link").first.click()
-    page.wait_for_url("**/items/**")
-    assert len(told) == 1
-    assert [event["action"] for event in history(address, "hasty")] == ["click"]
+def test_cards_of_the_next_part_are_told_with_their_own_answer(open_page):
+    page = open_page("/", 1280)
+    page.add_init_script(LISTEN)
+    page.goto("/?user=further")
+    page.get_by_role("link", name="Show more").click()
+    card = page.locator("#feed .grid").nth(1).locator(".card-link").first
+    with page.expect_response("**/v1/events"):
+        card.scroll_into_view_if_needed()
+    request = card.get_attribute("data-request")
+    told = [event for event in page.evaluate("told") if event["request_id"] == request]
+    assert 18 in [event["position"] for event in told]
+    assert {event["action"] for event in told} == {"impression"}
 
 
 def test_a_like_in_the_feed_changes_it_at_once_and_is_said_aloud(open_page):

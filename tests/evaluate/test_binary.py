@@ -88,6 +88,22 @@ def test_calibration_of_chances_that_are_right_is_that_of_chance() -> None:
     assert calibration_error(np.array([True, False]), np.array([1.0, 0.0], np.float32)) == 0
 
 
+def test_draws_without_a_bad_pair_say_nothing_of_a_perfect_judge() -> None:
+    units = np.repeat(np.arange(20), 5)
+    is_bad = units == 3
+    perfect = Verdicts(is_bad, is_bad.astype(np.float32), is_bad, units.astype(np.int32))
+    for one in perfect.estimates().values():
+        assert (one.low, one.value, one.high) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("bad", "scores"), [("gggg", [1, 2, 3, 4]), ("bggg", [1, 1, 1, 1]), ("bbgg", [1, 2, 3, 4])]
+)
+def test_who_knows_nothing_filters_nothing(bad: str, scores: list[float]) -> None:
+    is_bad, values = np.array([one == "b" for one in bad]), np.array(scores, np.float32)
+    assert not (values >= np.float32(best_cut(is_bad, values))).any()
+
+
 def test_the_best_cut_parts_what_can_be_parted() -> None:
     is_bad = np.array([False, False, True, True, True])
     scores = np.array([0.1, 0.2, 0.6, 0.7, 0.9], np.float32)

@@ -77,9 +77,8 @@ def test_they_are_kept_on_disk_and_missing_in_earlier_artefacts() -> None:
 def test_keys_tell_texts_apart_by_their_words_alone() -> None:
     keys = text_keys(["Café crème", "cafe   creme!", "cafe", "", "!!!"])
     assert keys[0] == keys[1] != keys[2]
-    assert keys[3] == keys[4]
-    known = KnownWords.of(["", "cafe"], np.zeros(2, np.float32))
-    assert known.know(["", "CAFE", "tea"]).tolist() == [False, True, False]
+    known = KnownWords.of(["", "cafe", "$$"], np.zeros(2, np.float32))
+    assert known.know(["", "CAFE", "tea", "$$", "???"]).tolist() == [False, True] + [False] * 3
     assert text_keys([]).shape == (0,)
 
 
@@ -98,11 +97,11 @@ def test_content_counts_less_for_words_that_the_network_knows(tmp_path: Path) ->
     config = RetrieverConfig(
         embedding_size=8, words_size=0, epochs=12, max_len=10, batch_size=32, validation_share=0.3
     )
-    model = Retriever(config).train(coded_world(), TrainOptions(seed=0))
+    model = Retriever(config).train(coded_world(), TrainOptions(seed=1))
     model.save(tmp_path)
     for one in (model, Retriever.open(tmp_path)):
         now = one._trained.affinity
         assert now is not None and now.known is not None
-        assert now.known.weights[1] < now.weights[2, 1] or now.weights[2, 1] == 0
+        assert now.known.weights[1] < now.weights[2, 1]
         learned = now.known.know([f"secret {number}" for number in range(8)])
         assert learned.sum() == 6, "three in ten of the eight texts are hidden"

@@ -57,10 +57,10 @@ def column(features: np.ndarray, name: str) -> np.ndarray:
 def test_words_and_letters_in_common(queries, items, crowd) -> None:
     features = crowd.of(queries, items, np.array([0, 0, 1, 2]), np.array([0, 1, 2, 0]))
     rare, common = np.log(4 / 1), np.log(4 / 2)
-    expected = [1, common / (rare + common), 2 * rare / (2 * rare + 2 * np.log(5)), 0]
+    # "a" is a word of three items' passages, so it is known and not rare; "long" is a word of none.
+    long_query = 2 * rare + np.log(4 / 3) + np.log(5)
+    expected = [1, common / (rare + common), 2 * rare / long_query, 0]
     found = column(features, "words in title")
-    # "a" is a word of three passages, so it is known and not rare.
-    expected[2] = 2 * rare / (2 * rare + np.log(4 / 3) + np.log(5))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     np.testing.assert_allclose(column(features, "title overlap"), [1, 1 / 3, 2 / 4, 0], rtol=1e-6)
     assert column(features, "letters of title")[0] == 1

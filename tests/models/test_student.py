@@ -35,7 +35,7 @@ def student() -> Student:
 def test_the_graph_says_what_lightgbm_says() -> None:
     features, is_bad, _ = world(0)
     trees = _grown(features, is_bad, SMALL, 0)
-    session = Student.of(_as_graph(trees.dump_model(), 5), ChanceCurve(1.0, 0.0), 40).session
+    session = Student.of(_as_graph(trees.dump_model(), 5), ChanceCurve(1.0, 0.0)).session
     at_cuts = np.array([node["threshold"] for node in _splits(trees.dump_model())], np.float32)
     asked = np.concatenate([world(1)[0], np.resize(at_cuts, (200, 5))])
     found = session.run(None, {"features": asked})[0][:, 0]

@@ -68,7 +68,7 @@ def test_every_page_is_balanced_html_without_inline_script_or_style(client, path
 
 def test_a_new_visitor_gets_an_id_that_all_links_carry(client):
     html = client.get("/").text
-    visitor = re.search(r'data-user="(visitor-[0-9a-f]{6})"', html)[1]
+    visitor = re.search(r'data-user="(visitor-[0-9a-f]{16})"', html)[1]
     links = re.findall(r'href="(/items/[^"]*)"', html)
     assert len(links) == 18
     assert all(f"user={visitor}" in link for link in links)

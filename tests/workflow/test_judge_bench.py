@@ -9,7 +9,7 @@ import pytest
 from judged_pairs import write_judgements, write_onet, write_products
 
 from serendip.content.text import TextEncoderConfig
-from serendip.errors import ConfigError
+from serendip.errors import ConfigError, DataError
 from serendip.models.student_training import StudentConfig
 from serendip.scale.options import TrainOptions
 from serendip.workflow.judge.bench import JudgeBench, run_judge
@@ -62,6 +62,16 @@ def test_a_second_file_is_all_that_is_judged(products: Path) -> None:
     document = ran(products, "tested.json", test, seeds=1)
     assert document["pairs"] == {"learned_only": 400, "judged": 20}
     assert document["data"] != ran(products, "again.json", seeds=1)["data"]
+
+
+def test_gold_that_is_too_small_is_refused_in_words(tmp_path: Path) -> None:
+    write_products(tmp_path / "one", queries=1)
+    with pytest.raises(DataError, match="can be learned from"):
+        ran(tmp_path / "one")
+    write_products(tmp_path / "good")
+    write_judgements(tmp_path / "good" / "judgements.csv", [(f"q{n}", "p0", "E") for n in range(9)])
+    with pytest.raises(DataError, match="1 kinds of labels"):
+        ran(tmp_path / "good")
 
 
 def test_wrong_input_is_refused(products: Path) -> None:

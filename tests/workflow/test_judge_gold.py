@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +131,28 @@ def test_folders_are_told_by_their_files(tmp_path: Path) -> None:
     (tmp_path / "onet" / "tasks.csv.gz").write_bytes(b"no gzip")
     with pytest.raises(DataError, match="cannot be read"):
         gold_set(tmp_path / "onet", None)
+
+
+def test_broken_files_of_onet_are_told_by_name_and_line(tmp_path: Path) -> None:
+    write_onet(tmp_path)
+    whole = (tmp_path / "tasks.csv.gz").read_bytes()
+    (tmp_path / "tasks.csv.gz").write_bytes(whole[:40] + b"\xff" * 20 + whole[60:])
+    with pytest.raises(DataError, match=r"tasks\.csv\.gz cannot be read"):
+        read_onet(tmp_path)
+    for text, complaint in (
+        ("onet_soc_code,work\n00,x\n", "no column 'task'"),
+        ("onet_soc_code,task\n00,x\n01\n", r"tasks\.csv\.gz:3 has too few cells"),
+    ):
+        with gzip.open(tmp_path / "tasks.csv.gz", "wt") as file:
+            file.write(text)
+        with pytest.raises(DataError, match=complaint):
+            read_onet(tmp_path)
+
+
+def test_onet_without_relatives_has_no_pairs(tmp_path: Path) -> None:
+    write_onet(tmp_path)
+    with gzip.open(tmp_path / "related_occupations.csv.gz", "wt") as file:
+        file.write("onet_soc_code,related_onet_soc_code,relatedness_tier\n")
+    onet, encoder = read_onet(tmp_path), open_encoder(TextEncoderConfig(name="hashing"))
+    with pytest.raises(DataError, match="none of 64 titles"):
+        onet_pairs(onet, *onet.texts.encoded(encoder.encode))

@@ -45,7 +45,7 @@ HISTORY = (
     .limit(bindparam("most"))
 )
 EVENT_COLUMNS = select(*_EVENT[:5]).order_by(EVENTS.c.timestamp, EVENTS.c.seq)
-PAST = EVENT_COLUMNS.where(EVENTS.c.user_id == bindparam("user"))
+PAST = EVENT_COLUMNS.where(EVENTS.c.user_id == bindparam("user"), _counts)
 EVENTS_AFTER = (
     select(*_EVENT[:5], EVENTS.c.seq)
     .where(EVENTS.c.seq > bindparam("after"))
@@ -61,12 +61,13 @@ _num_counted = func.sum(case((_counts, 1), else_=0))
 USERS = (
     select(EVENTS.c.user_id, _num_counted.label("events"))
     .group_by(EVENTS.c.user_id)
+    .having(_num_counted > 0)
     .order_by(_num_counted.desc(), EVENTS.c.user_id)
     .limit(bindparam("most"))
 )
 QUERIES = (
     select(EVENTS.c.query)
-    .where(EVENTS.c.query != "")
+    .where(EVENTS.c.query != "", _counts)
     .group_by(EVENTS.c.query)
     .order_by(func.count().desc(), EVENTS.c.query)
 )

@@ -217,13 +217,14 @@ class Store:
             rows = connection.execute(self._sql.REQUESTED, values).all()
         return [Event(*row) for row in reversed(rows)]
 
-    def past(self, user_id: str) -> tuple[EventColumns, int]:
-        """All events of a user, and the number of the last event of anybody at that moment."""
+    def past(self, user_id: str, without: Sequence[str] = ()) -> tuple[EventColumns, int]:
+        """All events of a user but of the actions named, and the number of anybody's last event."""
         if id_problem(user_id):
             return EventColumns.of_rows(()), self.max_seq()
         with self._database.read() as connection:
             seq = self._mark(connection).seq
-            rows = connection.execute(self._sql.PAST, {"user": user_id}).all()
+            values = {"user": user_id, "without": list(without)}
+            rows = connection.execute(self._sql.PAST, values).all()
         return EventColumns.of_rows(rows), seq
 
     def event_mark(self) -> EventMark:
@@ -246,15 +247,15 @@ class Store:
         return mark, EventColumns.of_rows([row[:5] for row in rows]), [row[5] for row in rows]
 
     def users(self, limit: int, without: Sequence[str] = ()) -> list[tuple[str, int]]:
-        """(user_id, number of events of any action but those named), most active first."""
+        """(user_id, number of events), most active first; of any action but those named."""
         values = {"most": min(max(limit, 0), _MOST), "without": list(without)}
         with self._database.read() as connection:
             return [(row[0], row[1]) for row in connection.execute(self._sql.USERS, values)]
 
-    def queries(self) -> list[str]:
-        """What was typed before events, each text once, the most frequent first."""
+    def queries(self, without: Sequence[str] = ()) -> list[str]:
+        """What was typed before events of any action but those named, the most frequent first."""
         with self._database.read() as connection:
-            return list(connection.scalars(self._sql.QUERIES))
+            return list(connection.scalars(self._sql.QUERIES, {"without": list(without)}))
 
     def content(self) -> StoreContent:
         """All items and events as they are at one moment."""

@@ -121,7 +121,7 @@ class Pasts:
             self._follow(vocabulary)
             past = self._kept.get(user_id)
             if past is None:
-                events, seq = self._store.past(user_id)
+                events, seq = self._store.past(user_id, self._rules.ignore)
                 past = Past.of(events, self._rules, vocabulary, seq)
             past = past.known_to(vocabulary)
             self._keep(user_id, past)

@@ -42,11 +42,11 @@ class Verdicts:
 
     def values(self) -> dict[str, float]:
         """Each of ``BINARY_LABELS`` over all pairs; 0 where it is not defined."""
-        found = self._values(np.ones((1, len(self.is_bad))))[0]
+        found = np.nan_to_num(self._values(np.ones((1, len(self.is_bad))))[0])
         return dict(zip(BINARY_LABELS, found.tolist(), strict=True))
 
     def estimates(self, seed: int = 0) -> dict[str, Estimate]:
-        """The values with intervals; units without any pair of a kind stay in the draws."""
+        """The values with intervals, of the draws in which they are defined; else of no width."""
         count = int(self.units.max()) + 1
         random = np.random.default_rng(seed)
         drawn = np.stack(
@@ -58,14 +58,15 @@ class Verdicts:
         found = np.concatenate(
             [self._values(part[:, self.units].astype(float)) for part in np.split(drawn, 20)]
         )
-        low, high = np.quantile(found, _tails(count), axis=0)
-        return {
-            label: Estimate(value, min(value, float(low[at])), max(value, float(high[at])), count)
-            for at, (label, value) in enumerate(self.values().items())
-        }
+        ends = []
+        for column, value in zip(found.T, self.values().values(), strict=True):
+            defined = column[np.isfinite(column)]
+            low, high = np.quantile(defined, _tails(count)) if len(defined) else (value, value)
+            ends.append(Estimate(value, min(value, float(low)), max(value, float(high)), count))
+        return dict(zip(BINARY_LABELS, ends, strict=True))
 
     def _values(self, weights: Values) -> Values:
-        """(R, 5) for R rows of weights (R, P)."""
+        """(R, 5) for R rows of weights (R, P); NaN where a value is not defined."""
         bad, good = weights * self.is_bad, weights * ~self.is_bad
         return np.column_stack([*self._ranked(bad, good), *self._decided(bad, good)])
 
@@ -80,7 +81,7 @@ class Verdicts:
         below = num_good[:, None] - all_wrong + wrong / 2
         pairs = num_bad * num_good
         area = _ratio((found * below).sum(1), pairs)
-        precision = _ratio(all_found, all_found + all_wrong)
+        precision = np.nan_to_num(_ratio(all_found, all_found + all_wrong))
         return area, _ratio((found * precision).sum(1), num_bad)
 
     def _decided(self, bad: Values, good: Values) -> tuple[Values, Values, Values]:
@@ -111,19 +112,30 @@ def calibration_floor(chances: FloatArray, seed: int = 0, draws: int = 200) -> f
 
 
 def best_cut(is_bad: BoolArray, scores: FloatArray) -> float:
-    """The score from which on filtering agrees best with people (Cohen's kappa); ties: the lowest.
+    """The score from which on filtering agrees best with people (Cohen's kappa).
 
-    To be asked of pairs that nothing is judged on.
+    The highest of those that are as good, which filters nothing where no cut beats chance. To be
+    asked of pairs that nothing is judged on.
     """
     cuts = np.unique(np.quantile(scores, np.linspace(0, 1, 201)))
-    nothing = np.zeros(len(scores), np.int32)
-    kappas = [Verdicts(is_bad, scores, scores >= cut, nothing).values()["kappa"] for cut in cuts]
-    return float(cuts[int(np.argmax(kappas))])
+    kappas = [kappa_of(is_bad, scores >= cut) for cut in cuts]
+    best = max(kappas)
+    if best <= 0:
+        return float(np.nextafter(np.float32(cuts[-1]), np.float32(np.inf)))
+    return float(max(cut for cut, kappa in zip(cuts, kappas, strict=True) if kappa == best))
+
+
+def kappa_of(is_bad: BoolArray, decided: BoolArray) -> float:
+    """Cohen's kappa of labels and decisions (P,); 0 where it is not defined."""
+    agreed = float((is_bad == decided).mean())
+    bad, filtered = float(is_bad.mean()), float(decided.mean())
+    chance = bad * filtered + (1 - bad) * (1 - filtered)
+    return (agreed - chance) / (1 - chance) if chance < 1 else 0.0
 
 
 def _ratio(above: Values, below: Values) -> Values:
-    """Elementwise; 0 where nothing is below the line."""
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    """Elementwise; NaN where nothing is below the line."""
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
 def _tails(count: int) -> tuple[float, float]:

@@ -30,14 +30,12 @@ class KnownWords:
 
     @classmethod
     def of(cls, texts: Iterable[str], weights: FloatArray) -> Self:
-        """From the texts that were learned."""
-        return cls(np.unique(text_keys(texts)), weights)
+        """From the texts that were learned; one without any letter or digit is no words."""
+        return cls(np.setdiff1d(text_keys(texts), text_keys([""])), weights)
 
     def know(self, texts: Sequence[str]) -> BoolArray:
-        """(B,) which texts were learned, however they are written; an empty one never is."""
-        keys = text_keys(texts)
-        found: BoolArray = np.isin(keys, self.keys) & np.array([bool(text) for text in texts], bool)
-        return found
+        """(B,) which texts were learned, however they are written."""
+        return np.isin(text_keys(texts), self.keys)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """What is stored, by name."""

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from serendip.data.dataset import Dataset
 from serendip.models.retriever_config import RetrieverConfig
 
+_LAYOUT = 2
+"""Changes with the parameters of the network: those of another layout cannot be continued."""
+
 
 def digest_of(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
     """SHA-256 of everything that a training's numbers depend on."""
-    digest = hashlib.sha256(f"{config.model_dump_json()} {seed}".encode())
+    digest = hashlib.sha256(f"{_LAYOUT} {config.model_dump_json()} {seed}".encode())
     for text in _texts(dataset, config):
         digest.update(text.encode())
     for array in _arrays(dataset, config):

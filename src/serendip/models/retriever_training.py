@@ -233,8 +233,9 @@ class RetrieverTraining:
         """Content, aligned and plain, weighed by the asked events; see ``weigh``.
 
         To be asked before the held-back events are learned: a network that knows them by heart
-        foretells them without the help of content. For the same reason searches have hidden words,
-        and those with words that were learned are weighed apart.
+        foretells them without the help of content. For the same reason searches have hidden words.
+        Those with words that were learned are weighed apart: their answers, other than the event,
+        may have been learned, too, as they will have been where such words are served.
         """
         if self.alignment is None:
             return None

@@ -1,8 +1,8 @@
 """A light student: boosted trees on cheap features, as a graph that onnxruntime runs, calibrated.
 
 Trained by lightgbm (``student_training``), which is not needed to answer. The trees' values pass
-through a logistic curve that was fitted on pairs they had not seen, so a chance of .2 means that
-one in five is bad.
+through a logistic curve, fitted on pairs that trees of the others had not seen, so that a chance of
+.2 means that one in five is bad.
 """
 
 from __future__ import annotations
@@ -24,19 +24,17 @@ class Student:
     Args:
         model: ONNX bytes of the trees: ``features`` (P, F) float32 -> ``value`` (P, 1).
         curve: from the trees' values to chances.
-        num_trees: for people.
         session: of ``model``.
     """
 
     model: bytes
     curve: ChanceCurve
-    num_trees: int
     session: Any
 
     @classmethod
-    def of(cls, model: bytes, curve: ChanceCurve, num_trees: int) -> Self:
+    def of(cls, model: bytes, curve: ChanceCurve) -> Self:
         """With a session of its own."""
-        return cls(model, curve, num_trees, open_session(model))
+        return cls(model, curve, open_session(model))
 
     def chances(self, features: FloatArray) -> FloatArray:
         """(P,) chances that pairs with features (P, F) are bad; of each pair, whatever the rest."""

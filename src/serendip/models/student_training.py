@@ -64,14 +64,11 @@ def train_student(
     count = max(1, int(config.calibration_share * len(different)))
     held = np.isin(units, np.random.default_rng(seed).permutation(different)[:count])
     trees = _grown(features, is_bad, config, seed)
-    if held.all():
-        held, before = np.ones_like(held), trees
-    else:
-        before = _grown(features[~held], is_bad[~held], config, seed)
+    before = trees if held.all() else _grown(features[~held], is_bad[~held], config, seed)
     values = before.predict(features[held], raw_score=True)
     curve = fitted_curve(values, is_bad[held])
     model = _as_graph(trees.dump_model(), features.shape[1])
-    student = Student.of(model, curve, trees.num_trees())
+    student = Student.of(model, curve)
     return Taught(student, held, curve(values))
 
 

@@ -70,7 +70,7 @@ async def form_query(request: Request) -> PageQuery:
 
 def visitor_id() -> str:
     """An id for somebody who has none yet."""
-    return f"visitor-{secrets.token_hex(3)}"
+    return f"visitor-{secrets.token_hex(8)}"
 
 
 def _read(values: dict[str, Any]) -> PageQuery:

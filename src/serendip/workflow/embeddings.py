@@ -130,7 +130,8 @@ def _cells(path: Path) -> Iterator[str]:
 def _texts(workspace: Workspace, file: Path | None) -> list[str]:
     if file is None:
         with closing(workspace.open_store()) as store:
-            texts, place = store.queries(), "the log of events"
+            texts = store.queries(workspace.settings.actions.ignore)
+        place = "the log of events"
     else:
         texts, place = read_queries(file), str(file)
     if not texts:

@@ -19,13 +19,14 @@ from serendip.content.cache import VectorCache
 from serendip.content.text import TextEncoderConfig, open_encoder
 from serendip.data.arrays import FloatArray
 from serendip.data.durable import alone
-from serendip.errors import ConfigError
+from serendip.errors import ConfigError, ExtraMissing
 from serendip.evaluate.binary import Verdicts, calibration_error, calibration_floor
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.bench.files import digest_of_files, write_whole
 from serendip.workflow.bench.opened import work_folder
 from serendip.workflow.bench.table import ENCODER
+from serendip.workflow.bench.trees import MISSING_TREES, has_trees
 from serendip.workflow.judge.gold import Encode, Gold, GoldPairs
 from serendip.workflow.judge.rungs import Judge, Rung
 from serendip.workflow.judge.sets import gold_set
@@ -72,16 +73,20 @@ def run_judge(
 
     Raises:
         ConfigError: seeds < 1, or an option has no use here.
+        ExtraMissing: a rung needs a package that is not installed.
         DataError: the data is not as it should be.
         StorageError: another process is at work on the same file.
     """
     if bench.seeds < 1:
         raise ConfigError(f"--seeds {bench.seeds}.", "Ask for 1 seed or more.")
+    if any(rung.needs_trees for rung in bench.rungs) and not has_trees():
+        raise ExtraMissing(MISSING_TREES, "Or leave the student out with --models.")
     found, work = gold_set(bench.data, bench.test), work_folder(bench.file)
     work.mkdir(parents=True, exist_ok=True)
     with alone(work):
         queries, items = found.texts.encoded(_encoder(bench, options))
-        gold = Gold.of(queries, items, found.pairs(queries, items))
+        pairs = found.pairs(queries, items).checked(str(bench.data))
+        gold = Gold.of(queries, items, pairs)
         document = {**_head(bench, found.files, gold.pairs), "rows": []}
         features = gold.features()
         runs = [

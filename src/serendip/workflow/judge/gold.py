@@ -15,6 +15,7 @@ from itertools import chain
 import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.errors import DataError
 from serendip.models.pair_features import ItemTexts, PairFeatures, QueryTexts
 
 LEARNED_ONLY = -1
@@ -79,6 +80,27 @@ class GoldPairs:
         """(P,) the pairs that models are judged on."""
         mask: BoolArray = self.fold != LEARNED_ONLY
         return mask
+
+    def checked(self, source: str) -> GoldPairs:
+        """The same, if there is something to learn from and something to judge on.
+
+        Raises:
+            DataError: a fold has nothing to learn from or to judge on, or labels of one kind alone.
+        """
+        folds = np.unique(self.fold[self.judged]).tolist()
+        parts = [(~self.judged, "learned from")] if not folds else []
+        for fold in folds:
+            own = self.fold == fold
+            parts += [(own, "judged"), (~own, "learned from")]
+        for mask, use in parts:
+            kinds = set(self.is_bad[mask].tolist())
+            if not mask.any() or (use == "learned from" and len(kinds) < 2):
+                raise DataError(
+                    f"{source}: of {len(self)} pairs {int(mask.sum())} can be {use}, with "
+                    f"{len(kinds)} kinds of labels.",
+                    "Bring good and bad pairs of several queries.",
+                )
+        return self
 
     def where(self, mask: BoolArray) -> GoldPairs:
         """Some of the pairs (P,)."""

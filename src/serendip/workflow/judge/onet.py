@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Onet:
     relatives: Mapping[str, list[frozenset[int]]]
 
     @property
-    def unrelated_to(self) -> list[frozenset[int]]:
+    def linked_to(self) -> list[frozenset[int]]:
         """Per occupation those that are related to it in some tier and direction, and itself."""
         linked = [{number} for number in range(len(self.texts.titles))]
         for lists in self.relatives.values():
@@ -112,12 +113,15 @@ def onet_pairs(onet: Onet, queries: QueryTexts, items: ItemTexts, seed: int = 0)
         queries: the titles with their vectors, which say what is near.
         items: the occupations with theirs.
         seed: of the parting and of the random pairs.
+
+    Raises:
+        DataError: there are no pairs.
     """
     random = np.random.default_rng(seed)
     known = np.array([bool(one) for one in onet.relatives[NEAR_TIER]], np.bool_)
     judged = random.random(len(known)) < JUDGED_SHARE
     near = queries.vectors @ items.views[VIEWS.index("body")].T
-    linked = onet.unrelated_to
+    linked = onet.linked_to
     rows: list[tuple[int, int, bool, int]] = []
     for side, fold in ((~judged & known, LEARNED_ONLY), (judged & known, 0)):
         jobs = np.flatnonzero(side)
@@ -126,6 +130,12 @@ def onet_pairs(onet: Onet, queries: QueryTexts, items: ItemTexts, seed: int = 0)
                 good, bad = _of_title(own, side, jobs, onet, linked, near[title], random)
                 rows += [(title, int(one), False, fold) for one in good]
                 rows += [(title, int(one), True, fold) for one in bad]
+    if not rows:
+        raise DataError(
+            f"O*NET: none of {len(onet.own)} titles has a {NEAR_TIER} occupation beside unrelated "
+            "ones.",
+            f"Look at {RELATED} and {REPORTED}.",
+        )
     title_of, item, is_bad, folds = (np.array(column) for column in zip(*rows, strict=True))
     units = np.array([min(onet.own[title]) for title in title_of.tolist()])
     return GoldPairs(
@@ -161,10 +171,14 @@ def _of_title(
 def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
     try:
         with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, EOFError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read: {error}.") from None
-    missing = [name for name in columns if rows and not rows[0].get(name)]
-    if missing or not rows:
-        raise DataError(f"{path} has no {missing[0] if missing else 'rows'!r}.")
+            reader = csv.DictReader(file)
+            names, rows = reader.fieldnames or (), list(reader)
+    except (OSError, UnicodeDecodeError, EOFError, zlib.error, csv.Error) as error:
+        raise DataError(f"{path} cannot be read: {error}.", "Fetch the file again.") from None
+    for name in columns:
+        if name not in names:
+            raise DataError(f"{path} has no column {name!r}.", f"It has {', '.join(names)}.")
+    for line, row in enumerate(rows, start=2):
+        if any(row[name] is None for name in columns):
+            raise DataError(f"{path}:{line} has too few cells.", "Fetch the file again.")
     return rows

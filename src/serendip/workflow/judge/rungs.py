@@ -47,6 +47,7 @@ class Rung(ABC):
 
     name: ClassVar[str]
     uses_chance: ClassVar[bool] = False
+    needs_trees: ClassVar[bool] = False
 
     @abstractmethod
     def taught(self, features: FloatArray, pairs: GoldPairs, seed: int) -> Judge:
@@ -101,7 +102,7 @@ class TaughtStudent(Rung):
     """Boosted trees on all features, taught by the labels that it is given."""
 
     name = "student"
-    uses_chance = True
+    uses_chance = needs_trees = True
 
     def __init__(self, config: StudentConfig | None = None) -> None:
         self.config = config or StudentConfig()

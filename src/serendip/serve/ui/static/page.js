@@ -24,7 +24,7 @@ function eventOf(link, action) {
 
 function send(events) {
   const body = new Blob([JSON.stringify(events)], { type: "application/json" });
-  navigator.sendBeacon("/v1/events", body);
+  return navigator.sendBeacon("/v1/events", body);
 }
 
 function sendClick(link) {
@@ -69,18 +69,25 @@ class Shown {
     this.timers.delete(link);
     this.waiting.push(eventOf(link, "impression"));
     clearTimeout(this.sending);
-    this.sending = setTimeout(() => this.send(), 500);
+    if (this.waiting.length >= 20) this.send();
+    else this.sending = setTimeout(() => this.send(), 500);
   }
 
+  // What is in view when the page is left counts from the start if somebody comes back to it.
   leave() {
-    for (const timer of this.timers.values()) clearTimeout(timer);
+    for (const [link, timer] of this.timers) {
+      clearTimeout(timer);
+      this.observer.unobserve(link);
+      this.observer.observe(link);
+    }
     this.timers.clear();
     this.send();
   }
 
   send() {
     clearTimeout(this.sending);
-    if (this.waiting.length) send(this.waiting.splice(0));
+    const events = this.waiting.splice(0, 20);
+    if (events.length && !send(events)) this.waiting.unshift(...events);
   }
 }
 
