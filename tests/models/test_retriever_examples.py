@@ -40,15 +40,17 @@ def drawn_by(maker: BatchMaker) -> set[int]:
 
 
 class Watched(RetrieverTraining):
-    """Notes which searches are asked."""
+    """Notes which searches are asked, and those with words that were learned apart."""
 
     searched: set[int]
+    searched_read: set[int]
 
     def _asked(self, task: int, maker: BatchMaker) -> Iterator[Asked]:
         for one in super()._asked(task, maker):
             if task == SEARCH:
                 query = one.batch.query
-                self.searched |= set(query[query != NONE].tolist())
+                asked = self.searched_read if maker is self.read else self.searched
+                asked |= set(query[query != NONE].tolist())
             yield one
 
 
@@ -62,7 +64,7 @@ def watched() -> Watched:
         embedding_size=8, epochs=2, max_len=10, batch_size=64, validation_share=0.3
     )
     training = Watched(dataset.with_alignment(alignment), config, seed=0)
-    training.searched = set()
+    training.searched, training.searched_read = set(), set()
     return training
 
 
@@ -81,6 +83,17 @@ def test_words_are_weighed_by_queries_that_were_not_learned(watched: Watched) ->
     assert watched.affinity() is not None
     assert watched.searched
     assert watched.searched <= hidden_ones()
+
+
+def test_words_that_were_learned_are_weighed_apart_by_such_queries(watched: Watched) -> None:
+    found = watched.affinity()
+    assert found is not None and found.known is not None
+    assert watched.searched_read
+    assert not watched.searched_read & hidden_ones()
+    queries = small_world().queries
+    assert queries is not None
+    learned = np.flatnonzero(found.known.know(queries.texts))
+    assert set(learned.tolist()) == set(range(20)) - hidden_ones()
 
 
 def test_training_stops_by_known_words_too(watched: Watched) -> None:
