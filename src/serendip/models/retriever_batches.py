@@ -135,7 +135,7 @@ class BatchMaker:
         return replace(batch, country=np.where(hidden, 0, batch.country))
 
     def asked_batch(self, rows: Rows, task: int) -> Batch:
-        """One request of a task per target, the same ones every time.
+        """One request of a task per target, always the same ones; rows without one are left out.
 
         Home sees the whole history; similar asks about the last item before the target and sees
         nothing else; search types the first query of its target and sees the history.
@@ -149,7 +149,8 @@ class BatchMaker:
             prefix, query = np.zeros_like(prefix), np.full_like(query, NONE)
         else:
             target, source = np.where(query == NONE, NONE, target), np.full_like(source, NONE)
-        return self._with_history(rows, [_requests(task, prefix, source, query, target, weight)])
+        requests = _requests(task, prefix, source, query, target, weight)
+        return self._with_history(*_only_asked(rows, requests))
 
     def _with_history(self, rows: Rows, parts: list[Requests]) -> Batch:
         width = int((rows.end - rows.begin).max())
@@ -287,3 +288,19 @@ def _requests(
     weight: FloatArray,
 ) -> Requests:
     return prefix, np.full_like(prefix, task), source, query, target, weight
+
+
+def _only_asked(rows: Rows, requests: Requests) -> tuple[Rows, list[Requests]]:
+    """Rows that have a request with a target, and their requests, those without to fill up.
+
+    Few events of a row are asked about, and what is not would be computed all the same. Where
+    there is nothing to ask about, one row is left.
+    """
+    wanted = requests[-2] != NONE
+    asked = np.flatnonzero(wanted.any(1)) if wanted.any() else np.zeros(1, np.int64)
+    wanted = wanted[asked]
+    order = np.argsort(~wanted, axis=1, kind="stable")[:, : max(1, wanted.sum(1).max())]
+    prefix, task, source, query, target, weight = (
+        np.take_along_axis(column[asked], order, 1) for column in requests
+    )
+    return rows.take(asked), [(prefix, task, source, query, target, weight)]
