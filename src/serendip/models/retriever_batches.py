@@ -300,7 +300,8 @@ def _only_asked(rows: Rows, requests: Requests) -> tuple[Rows, list[Requests]]:
     asked = np.flatnonzero(wanted.any(1)) if wanted.any() else np.zeros(1, np.int64)
     wanted = wanted[asked]
     order = np.argsort(~wanted, axis=1, kind="stable")[:, : max(1, wanted.sum(1).max())]
-    prefix, task, source, query, target, weight = (
-        np.take_along_axis(column[asked], order, 1) for column in requests
+    prefix, task, source, query, target = (
+        np.take_along_axis(column[asked], order, 1) for column in requests[:-1]
     )
+    weight = np.take_along_axis(requests[-1][asked], order, 1)
     return rows.take(asked), [(prefix, task, source, query, target, weight)]
