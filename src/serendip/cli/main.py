@@ -22,6 +22,8 @@ from serendip.cli import (
     ids,
     import_,
     init,
+    judge,
+    llm,
     recommend,
     rollback,
     serve,
@@ -43,6 +45,8 @@ for command in (init, import_, doctor, train, evaluate, serve, recommend, rollba
 app.add_typer(bench.app, name=bench.NAME, help=bench.HELP)
 app.add_typer(embed.app, name=embed.NAME, help=embed.HELP)
 app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
+app.add_typer(judge.app, name=judge.NAME, help=judge.HELP)
+app.add_typer(llm.app, name=llm.NAME, help=llm.HELP)
 
 
 @app.callback(invoke_without_command=True)

@@ -19,6 +19,7 @@ from serendip.data.readers import EventsConfig, ItemsConfig
 from serendip.data.tokens import TokenReader
 from serendip.engine.sources import OWN_SOURCES
 from serendip.engine.surfaces import DEFAULT_SURFACES, SurfaceConfig, completed
+from serendip.llm.settings import LlmConfig
 from serendip.models import model_class
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarityConfig
@@ -104,6 +105,9 @@ class Settings(Config):
 
     search: SearchConfig = SearchConfig()
     """The word index, and how its lists are fused."""
+
+    llm: LlmConfig = LlmConfig()
+    """The LLM that offline commands ask."""
 
     evaluation: EvaluationConfig = EvaluationConfig()
     """The report."""

@@ -1,0 +1,88 @@
+"""``serendip judge``: labels by an LLM, and whether they may be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+
+if TYPE_CHECKING:
+    from serendip.llm.run import Estimate
+
+NAME = "judge"
+HELP = "Let an LLM label pairs of a query and an item, and hold its labels against people's."
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("run")
+def run(
+    pairs: Annotated[Path, typer.Option(help="File with the columns query and item_id.")],
+    out: Annotated[Path, typer.Option(help="CSV file of labels.")],
+    budget: Annotated[float, typer.Option(help="All runs of the job cost no more than this.")],
+    workspace: WorkspaceOption = Path(),
+    job: Annotated[str, typer.Option(help="Name in the ledger; default that of --out.")] = "",
+    prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "judge-1",
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only tell what it would cost.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Label pairs; answers that are there already are not asked for again. Exit 1 = partial."""
+    from serendip.engine.workspace import Workspace
+    from serendip.workflow.judge.labelling import Labelling, label_pairs
+
+    terminal = Terminal(json)
+
+    def tell(told: Estimate) -> None:
+        terminal.say(
+            f"{told.questions:,} different pairs, {told.known:,} judged before; "
+            f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
+        )
+
+    labelling = Labelling(pairs, out, budget, job, prompt)
+    progress = terminal.options().progress
+    found = label_pairs(Workspace.open(workspace), labelling, progress, tell, estimate)
+    terminal.result(found)
+    if estimate:
+        return
+    terminal.say(
+        f"{found['state']}: {found['labelled']:,} of {found['pairs']:,} pairs in {out}, "
+        f"{found['bad']:,} bad; spent {found['spent']:.4g} of {budget:.4g}"
+    )
+    if found["state"] == "partial":
+        terminal.say(f"  {found['reason'] or 'some questions failed'}; run it again to go on")
+        raise typer.Exit(1)
+
+
+@app.command("gate")
+def gate(
+    labels: Annotated[Path, typer.Option(help="Labels that are to be used.")],
+    gold: Annotated[Path, typer.Option(help="Labels by people: query, item_id, label.")],
+    floor: Annotated[float, typer.Option(help="Lowest kappa, of its interval's lower end.")] = 0.6,
+    seen: Annotated[
+        list[Path] | None,
+        typer.Option(help="Pairs whose queries a prompt or a teacher has seen; repeatable."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Agreement of labels with people's. Exit 1 = the labels may not be used."""
+    from serendip.workflow.judge.gate import Gate, gate_labels
+
+    terminal = Terminal(json)
+    found = gate_labels(Gate(labels, gold, floor, seen or ()))
+    terminal.result(found)
+    terminal.say(f"{found['verdict']}: {found['reason'] or _agreement(found)}")
+    if found["verdict"] != "passed":
+        raise typer.Exit(1)
+
+
+def _agreement(found: dict[str, Any]) -> str:
+    low, high = found["ci95"]["kappa"]
+    return (
+        f"kappa {found['kappa']:.3f} ({low:.3f} to {high:.3f}), floor {found['floor']:.3f}; "
+        f"{found['pairs']:,} pairs of {found['queries']:,} queries"
+    )

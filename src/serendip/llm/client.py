@@ -1,0 +1,108 @@
+"""The protocol of an LLM: one question in, one answer or one named failure out.
+
+Implementations: ``endpoint`` (any OpenAI-compatible server) and ``scripted`` (a function, for
+tests and examples). They try once: whoever asks counts every attempt before it is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+FailureKind = Literal[
+    "timeout",
+    "connection",
+    "server",
+    "rate",
+    "quota",
+    "rejected",
+    "refused",
+    "truncated",
+    "invalid",
+]
+
+PASSING: frozenset[FailureKind] = frozenset({"timeout", "connection", "server", "rate"})
+"""The same question may succeed a little later."""
+
+FINAL: frozenset[FailureKind] = frozenset({"quota", "rejected"})
+"""No other question will succeed either: the day's quota is used up, or the key is wrong."""
+
+UNBILLED: frozenset[FailureKind] = frozenset({"rate", "quota", "rejected"})
+"""Nothing was computed, so nothing is to be paid for; after a timeout that may be otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class LlmRequest:
+    """One question.
+
+    Args:
+        system: who answers, and by which rules.
+        user: the question, with everything of the catalogue or of users quoted as data.
+        schema_name: of the answer.
+        schema: JSON schema of the answer.
+        max_tokens: length of the answer at most.
+        earlier: (answer, what is wrong with it) of attempts before.
+    """
+
+    system: str
+    user: str
+    schema_name: str
+    schema: Mapping[str, Any]
+    max_tokens: int
+    earlier: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LlmAnswer:
+    """What came back.
+
+    Args:
+        text: of the answer, unchecked.
+        sent, answered: tokens that the server has counted; None = it does not say.
+    """
+
+    text: str
+    sent: int | None = None
+    answered: int | None = None
+
+
+class LlmFailure(Exception):
+    """A question without an answer. Never leaves ``serendip.llm``: failures become rows.
+
+    Args:
+        kind: what happened.
+        message: in the server's words, cut to a line.
+        retry_after: seconds after which the server wants to be asked again; None = it says nothing.
+        answer: what came back all the same, and is to be paid for.
+    """
+
+    def __init__(
+        self,
+        kind: FailureKind,
+        message: str,
+        retry_after: float | None = None,
+        answer: LlmAnswer | None = None,
+    ) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.message = " ".join(message.split())[:200]
+        self.retry_after = retry_after
+        self.answer = answer
+
+
+class Llm(Protocol):
+    """Something that answers."""
+
+    @property
+    def model(self) -> str:
+        """Name of the model; answers of another one are other answers."""
+        ...
+
+    def answer(self, request: LlmRequest) -> LlmAnswer:
+        """One attempt.
+
+        Raises:
+            LlmFailure: there is no answer.
+        """
+        ...

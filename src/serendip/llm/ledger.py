@@ -1,0 +1,166 @@
+"""The ledger: every call to an LLM as a row of the workspace database.
+
+A row is there before its request leaves, with the most that it can cost; what it did cost replaces
+that when an answer is there. So a process that is killed can have spent no more than its rows say,
+and an answer that was paid for is never asked for again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+
+from serendip.data.database import Database
+
+SENT, OK, FAILED = "sent", "ok", "failed"
+_AT_ONCE = 500
+
+Bill: TypeAlias = tuple[int | None, int | None, float | None]
+"""Tokens sent and answered and what they cost; None = nobody knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is asked.
+
+    Args:
+        job: what it belongs to; a budget is that of a job.
+        prompt: name with version.
+        prompt_digest: of its letters.
+        model: who answers.
+        data: id of what is asked about.
+    """
+
+    job: str
+    prompt: str
+    prompt_digest: str
+    model: str
+    data: str
+
+
+class Ledger:
+    """Calls of one workspace; may be used by many threads and processes."""
+
+    def __init__(self, database: Database) -> None:
+        from serendip.llm import ledger_table
+
+        self._database, self._sql = database, ledger_table
+
+    @classmethod
+    def open(cls, url_or_path: str | Path) -> Self:
+        """Open a database, creating file and table where they are missing.
+
+        Raises:
+            StorageError: the database cannot be opened.
+        """
+        from serendip.llm.ledger_table import METADATA
+
+        database = Database(url_or_path)
+        with database.write() as connection:
+            METADATA.create_all(connection)
+        return cls(database)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+    def send(self, call: Call, price: float, budget: float) -> int | None:
+        """Write down a call that is about to be sent, if the job can pay for it.
+
+        Args:
+            call: what is asked.
+            price: the most that it can cost.
+            budget: of the job, all its calls together.
+
+        Returns:
+            number of the row; None where it might cost more than is left, and nothing was written.
+        """
+        with self._database.write() as connection:
+            spent = self._spent(connection, call.job)
+            if spent + price > budget:
+                return None
+            values = {
+                **_columns(call),
+                "state": SENT,
+                "price": price,
+                "sent_at": time.time(),
+                "failure": "",
+                "answer": "",
+            }
+            (number,) = connection.execute(self._sql.INSERT, values).inserted_primary_key or (0,)
+        return int(number)
+
+    def finish(
+        self,
+        number: int,
+        answer: str,
+        seconds: float,
+        bill: Bill,
+        failure: str = "",
+    ) -> None:
+        """Write down how a call ended.
+
+        Args:
+            number: of the row.
+            answer: what came back, checked; "" = nothing that can be used.
+            seconds: that it took.
+            bill: what it cost; where nobody knows, the price stays the most that it can be.
+            failure: what went wrong; "" = nothing.
+        """
+        sent, answered, price = bill
+        values = {
+            "row": number,
+            "new_state": FAILED if failure else OK,
+            "said": answer,
+            "took": seconds,
+            "tokens_sent": sent,
+            "tokens_answered": answered,
+            "cost": price,
+            "wrong": failure,
+        }
+        with self._database.write() as connection:
+            connection.execute(self._sql.FINISH, values)
+
+    def answers(self, call: Call, data: Iterable[str]) -> dict[str, str]:
+        """Answers that are there already: data -> text, whatever the job was."""
+        wanted, found = list(data), dict[str, str]()
+        with self._database.read() as connection:
+            for start in range(0, len(wanted), _AT_ONCE):
+                values = {**_columns(call), "wanted": wanted[start : start + _AT_ONCE]}
+                found.update(
+                    (row[0], row[1]) for row in connection.execute(self._sql.KNOWN, values)
+                )
+        return found
+
+    def spent(self, job: str) -> float:
+        """What a job has spent so far, and may have to pay for what is under way."""
+        with self._database.read() as connection:
+            return self._spent(connection, job)
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Per job, prompt and model: calls by how they ended, tokens, seconds and price."""
+        with self._database.read() as connection:
+            rows = connection.execute(self._sql.SUMMARY).mappings().all()
+        return [dict(row) for row in rows]
+
+    def failures(self) -> list[dict[str, Any]]:
+        """Per job what went wrong how often, the most frequent first."""
+        with self._database.read() as connection:
+            rows = connection.execute(self._sql.FAILURES).mappings().all()
+        return [dict(row) for row in rows]
+
+    def _spent(self, connection: Any, job: str) -> float:
+        return float(connection.scalar(self._sql.SPENT, {"job": job}))
+
+
+def _columns(call: Call) -> Mapping[str, str]:
+    return {
+        "job": call.job,
+        "prompt": call.prompt,
+        "prompt_digest": call.prompt_digest,
+        "model": call.model,
+        "data": call.data,
+    }

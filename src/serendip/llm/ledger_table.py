@@ -1,0 +1,102 @@
+"""Table and statements of the ledger; they hold on SQLite and PostgreSQL alike."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    bindparam,
+    case,
+    func,
+    insert,
+    select,
+    update,
+)
+
+METADATA = MetaData()
+
+CALLS = Table(
+    "llm_calls",
+    METADATA,
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("job", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("prompt_digest", String(16), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("data", String(16), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("failure", Text, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("sent", BigInteger, nullable=True),
+    Column("answered", BigInteger, nullable=True),
+    Column("seconds", Double, nullable=True),
+    Column("price", Double, nullable=False),
+    Column("sent_at", Double, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("llm_calls_of_job", CALLS.c.job)
+Index("llm_calls_about", CALLS.c.data)
+
+INSERT = insert(CALLS)
+
+FINISH = (
+    update(CALLS)
+    .where(CALLS.c.number == bindparam("row"), CALLS.c.state == "sent")
+    .values(
+        state=bindparam("new_state"),
+        failure=bindparam("wrong"),
+        answer=bindparam("said"),
+        seconds=bindparam("took"),
+        sent=bindparam("tokens_sent"),
+        answered=bindparam("tokens_answered"),
+        price=func.coalesce(bindparam("cost", type_=Double), CALLS.c.price),
+    )
+)
+
+SPENT = select(func.coalesce(func.sum(CALLS.c.price), 0.0)).where(CALLS.c.job == bindparam("job"))
+
+KNOWN = (
+    select(CALLS.c.data, CALLS.c.answer)
+    .where(
+        CALLS.c.data.in_(bindparam("wanted", expanding=True)),
+        CALLS.c.state == "ok",
+        CALLS.c.prompt == bindparam("prompt"),
+        CALLS.c.prompt_digest == bindparam("prompt_digest"),
+        CALLS.c.model == bindparam("model"),
+    )
+    .order_by(CALLS.c.number)
+)
+
+SUMMARY = (
+    select(
+        CALLS.c.job,
+        CALLS.c.prompt,
+        CALLS.c.model,
+        func.count().label("calls"),
+        *(
+            func.sum(case((CALLS.c.state == state, 1), else_=0)).label(state)
+            for state in ("ok", "failed")
+        ),
+        func.sum(case((CALLS.c.state == "sent", 1), else_=0)).label("unfinished"),
+        func.coalesce(func.sum(CALLS.c.sent), 0).label("tokens_sent"),
+        func.coalesce(func.sum(CALLS.c.answered), 0).label("tokens_answered"),
+        func.coalesce(func.sum(CALLS.c.seconds), 0.0).label("seconds"),
+        func.sum(CALLS.c.price).label("price"),
+    )
+    .group_by(CALLS.c.job, CALLS.c.prompt, CALLS.c.model)
+    .order_by(func.min(CALLS.c.number))
+)
+
+FAILURES = (
+    select(CALLS.c.job, CALLS.c.failure, func.count().label("calls"))
+    .where(CALLS.c.state == "failed")
+    .group_by(CALLS.c.job, CALLS.c.failure)
+    .order_by(CALLS.c.job, func.count().desc(), CALLS.c.failure)
+)

@@ -1,0 +1,92 @@
+"""Prompts are versioned files; what is asked about stands in them as quoted data.
+
+Data is one line of JSON with every letter beyond ASCII and every ``<``, ``>`` and ``&`` escaped,
+between ``<data>`` and ``</data>``: no text can end the block, and there is no other place where
+text of a catalogue or of users could stand.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from serendip.errors import ConfigError
+from serendip.llm.client import LlmRequest
+
+_PLACE = "{data}"
+_ID_LENGTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is said around the data.
+
+    Args:
+        name: with its version, as the file is called.
+        system: who answers, and by which rules.
+        user: the question, with one place for the data.
+    """
+
+    name: str
+    system: str
+    user: str
+
+    @classmethod
+    def named(cls, name: str) -> Prompt:
+        """Read the file of that name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        folder = files("serendip.llm") / "prompts"
+        known = sorted(one.name.removesuffix(".md") for one in folder.iterdir())
+        if name not in known:
+            raise ConfigError(f"no prompt is called {name!r}.", f"Known: {', '.join(known)}.")
+        return cls.of_text(name, (folder / f"{name}.md").read_text(encoding="utf-8"))
+
+    @classmethod
+    def of_text(cls, name: str, text: str) -> Prompt:
+        """From a text with the headings ``# System`` and ``# User``.
+
+        Raises:
+            ConfigError: a heading is missing, or the data has no place or several.
+        """
+        before, _, user = text.partition("\n# User\n")
+        system = before.strip().removeprefix("# System\n").strip()
+        if not system or not user.strip() or before.strip() == system or user.count(_PLACE) != 1:
+            raise ConfigError(
+                f"the prompt {name!r} is not as it should be.",
+                f"It has `# System` and `# User`, and {_PLACE} once in the latter.",
+            )
+        return cls(name, system, user.strip())
+
+    @property
+    def digest(self) -> str:
+        """Changes with every letter of the prompt."""
+        return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()[:16]
+
+    def request(
+        self, data: Mapping[str, Any], schema: Mapping[str, Any], max_tokens: int
+    ) -> LlmRequest:
+        """The question about some data, which gets its ``id`` to be told back."""
+        told = quoted({"id": data_id(data), **data})
+        user = self.user.replace(_PLACE, f"<data>{told}</data>")
+        return LlmRequest(self.system, user, self.name, schema, max_tokens)
+
+
+def data_id(data: Mapping[str, Any]) -> str:
+    """Short name of some data, by which an answer to something else is told."""
+    whole = json.dumps(data, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(whole.encode()).hexdigest()[:_ID_LENGTH]
+
+
+def quoted(data: Mapping[str, Any]) -> str:
+    """One line of ASCII without a tag."""
+    text = json.dumps(data, ensure_ascii=True)
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text

@@ -1,0 +1,244 @@
+"""Asks an LLM about many things: known answers first, within a budget, through all failures.
+
+A question is sent again where the server failed, and once more with what is wrong where its answer
+does not fit; every sending is a row of the ledger before it leaves. A quota that is used up, a
+wrong key or a spent budget end the run: what was not answered is told, and another run goes on.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic
+
+from serendip.errors import ConfigError
+from serendip.llm.client import FINAL, PASSING, UNBILLED, Llm, LlmAnswer, LlmFailure, LlmRequest
+from serendip.llm.ledger import Bill, Call, Ledger
+from serendip.llm.pricing import Prices
+from serendip.llm.prompt import data_id
+from serendip.llm.task import AnswerT, Task, WrongAnswer
+from serendip.scale.progress import Progress, SilentProgress
+
+NO_BUDGET = "the budget is spent"
+_LONGEST_WAIT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How far a run may go.
+
+    Args:
+        job: its name; a run of the same name goes on where the last one ended.
+        budget: of all runs of the job, in the currency of the prices; infinity = no bound.
+        prices: of tokens.
+        concurrency: requests under way at once.
+        attempts: times that a question is sent at most.
+        max_tokens: length of an answer at most.
+        first_wait_s: before the second attempt, doubled before each further one; what the server
+            asks for goes first.
+        progress: follows the questions.
+    """
+
+    job: str
+    budget: float = math.inf
+    prices: Prices = field(default_factory=Prices)
+    concurrency: int = 4
+    attempts: int = 4
+    max_tokens: int = 300
+    first_wait_s: float = 1.0
+    progress: Progress = field(default_factory=SilentProgress)
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Before a run.
+
+    Args:
+        questions: different ones.
+        known: of these, answered before.
+        price: that the others will cost, about.
+        most: that they can cost if each is sent once.
+    """
+
+    questions: int
+    known: int
+    price: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[AnswerT]):
+    """After a run.
+
+    Args:
+        answers: per question, in order; None = there is none.
+        failures: data id -> why there is none, of questions that were sent.
+        reason: why the run ended early; "" = it did not.
+        spent: by all runs of the job.
+    """
+
+    answers: list[AnswerT | None]
+    failures: dict[str, str]
+    reason: str
+    spent: float
+
+    @property
+    def state(self) -> str:
+        """``complete`` or ``partial``."""
+        return "partial" if None in self.answers else "complete"
+
+
+def estimate(
+    task: Task[AnswerT],
+    questions: Sequence[Mapping[str, Any]],
+    model: str,
+    ledger: Ledger,
+    options: RunOptions,
+) -> Estimate:
+    """What asking a model of that name would cost."""
+    different = {data_id(data): data for data in questions}
+    known = _Run(task, model, ledger, options).known(different)
+    left = [data for name, data in different.items() if name not in known]
+    requests = [task.request(data, options.max_tokens) for data in left]
+    prices = options.prices
+    expected, most = (sum(map(price, requests)) for price in (prices.expected, prices.most))
+    return Estimate(len(different), len(known), float(expected), float(most))
+
+
+def ask_all(
+    task: Task[AnswerT],
+    questions: Sequence[Mapping[str, Any]],
+    llm: Llm,
+    ledger: Ledger,
+    options: RunOptions,
+) -> Outcome[AnswerT]:
+    """Ask about everything that was not answered before.
+
+    Raises:
+        ConfigError: the budget is no number of at least 0.
+        StorageError: the ledger takes no rows; nothing is sent without one.
+    """
+    if not options.budget >= 0:
+        raise ConfigError(f"a budget of {options.budget}.", "Name a number of 0 or more.")
+    different = {data_id(data): data for data in questions}
+    run = _Run(task, llm.model, ledger, options)
+    answers = run.known(different)
+    left = {name: data for name, data in different.items() if name not in answers}
+    failures: dict[str, str] = {}
+    with ThreadPoolExecutor(options.concurrency) as pool:
+        waiting = {pool.submit(run.ask, llm, data): name for name, data in left.items()}
+        try:
+            for future in options.progress.track(as_completed(waiting), options.job, len(left)):
+                found = future.result()
+                if isinstance(found, str):
+                    failures[waiting[future]] = found
+                elif found is not None:
+                    answers[waiting[future]] = found
+        except BaseException:
+            run.stop("interrupted")  # Or everything that waits would still be sent.
+            raise
+    found_all = [answers.get(data_id(data)) for data in questions]
+    return Outcome(found_all, failures, run.reason, ledger.spent(options.job))
+
+
+class _Run(Generic[AnswerT]):
+    """State that the threads of a run share."""
+
+    def __init__(
+        self, task: Task[AnswerT], model: str, ledger: Ledger, options: RunOptions
+    ) -> None:
+        self.task, self.ledger, self.options = task, ledger, options
+        self.call = Call(options.job, task.prompt.name, task.prompt.digest, model, "")
+        self.reason = ""
+        self._stopped, self._lock = threading.Event(), threading.Lock()
+
+    def known(self, different: Mapping[str, Mapping[str, Any]]) -> dict[str, AnswerT]:
+        """Answers in the ledger that still fit the schema."""
+        found = {}
+        for name, text in self.ledger.answers(self.call, different).items():
+            try:
+                found[name] = self.task.read(text, different[name])
+            except WrongAnswer:
+                continue
+        return found
+
+    def stop(self, reason: str) -> None:
+        """Send nothing more; the first reason counts."""
+        with self._lock:
+            self.reason = self.reason or reason
+        self._stopped.set()
+
+    def ask(self, llm: Llm, data: Mapping[str, Any]) -> AnswerT | str | None:
+        """The answer, or why there is none; None = it was not sent before the run ended."""
+        request, problem = self.task.request(data, self.options.max_tokens), None
+        for attempt in range(self.options.attempts):
+            if self._stopped.is_set():
+                break
+            found = self._attempt(llm, request, data)
+            if not isinstance(found, LlmFailure):
+                return found
+            problem = f"{found.kind}: {found.message}"
+            if found.kind in FINAL:
+                self.stop(problem)
+            elif found.kind in PASSING:
+                self._wait(found, attempt)
+            elif found.kind == "refused" or request.earlier:
+                break
+            else:
+                said = found.answer.text if found.answer else ""
+                request = replace(request, earlier=((said, _complaint(found.message)),))
+        return problem
+
+    def _attempt(
+        self, llm: Llm, request: LlmRequest, data: Mapping[str, Any]
+    ) -> AnswerT | LlmFailure | None:
+        """One sending, written down before and after."""
+        price = self.options.prices.most(request)
+        number = self.ledger.send(
+            replace(self.call, data=data_id(data)), price, self.options.budget
+        )
+        if number is None:
+            self.stop(NO_BUDGET)
+            return None
+        start, said, found = time.monotonic(), None, None
+        failure: LlmFailure | None = None
+        try:
+            said = llm.answer(request)
+            found = self.task.read(said.text, data)
+        except WrongAnswer as error:
+            failure = LlmFailure("invalid", str(error), answer=said)
+        except LlmFailure as error:
+            failure, said = error, error.answer
+        self.ledger.finish(
+            number,
+            found.model_dump_json() if found else "",
+            time.monotonic() - start,
+            self._bill(said, failure),
+            f"{failure.kind}: {failure.message}" if failure else "",
+        )
+        return failure or found
+
+    def _bill(self, said: LlmAnswer | None, failure: LlmFailure | None) -> Bill:
+        """Tokens and their price, where the server says; where it failed, nobody knows."""
+        if failure is not None and failure.kind in UNBILLED:
+            return 0, 0, 0.0
+        if said is None or said.sent is None or said.answered is None:
+            return None, None, None
+        return said.sent, said.answered, self.options.prices.of(said.sent, said.answered)
+
+    def _wait(self, failure: LlmFailure, attempt: int) -> None:
+        """As long as the server wants, else twice as long as before; not after the last attempt."""
+        if attempt + 1 >= self.options.attempts:
+            return
+        wait = failure.retry_after
+        if wait is None:
+            wait = self.options.first_wait_s * 2**attempt
+        self._stopped.wait(min(wait, _LONGEST_WAIT_S))
+
+
+def _complaint(message: str) -> str:
+    return f"This is not what was asked for ({message}). Answer again, with the JSON object alone."

@@ -1,0 +1,151 @@
+"""``serendip judge run``: labels of pairs by an LLM, each with where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from serendip.data.item import Item
+from serendip.engine.workspace import DATABASE_FILE, Workspace
+from serendip.errors import ConfigError, UnknownItemError
+from serendip.llm.client import Llm
+from serendip.llm.endpoint import EndpointLlm
+from serendip.llm.judge import Judgement, judge_task
+from serendip.llm.ledger import Ledger
+from serendip.llm.run import Estimate, Outcome, RunOptions, ask_all, estimate
+from serendip.llm.settings import LlmConfig
+from serendip.llm.task import Task
+from serendip.scale.progress import Progress
+from serendip.workflow.judge.pair_files import Pair, read_pairs, write_rows
+
+COLUMNS = ("query", "item_id", "label", "confidence", "source", "model", "prompt")
+_LONGEST_TEXT = 600
+_MOST_ATTRIBUTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Labelling:
+    """What to judge.
+
+    Args:
+        pairs: file with ``query`` and ``item_id``.
+        out: file of labels.
+        budget: of the job, all its runs together.
+        job: its name in the ledger; "" = that of ``out``.
+        prompt: name with version.
+    """
+
+    pairs: Path
+    out: Path
+    budget: float
+    job: str = ""
+    prompt: str = "judge-1"
+
+
+def label_pairs(
+    workspace: Workspace,
+    labelling: Labelling,
+    progress: Progress,
+    on_estimate: Callable[[Estimate], None] = lambda told: None,
+    only_estimate: bool = False,
+) -> dict[str, Any]:
+    """Ask about all pairs that were not judged before, and write all labels.
+
+    Args:
+        workspace: its items, its ledger and its ``[llm]``.
+        labelling: what to judge.
+        progress: follows the questions.
+        on_estimate: is told what it will cost before anything is sent.
+        only_estimate: whether nothing is sent and nothing written.
+
+    Returns:
+        estimate, state, counts and spend.
+
+    Raises:
+        ConfigError: no LLM is configured, or the budget is no number.
+        DataError: the pairs are broken, or name items that are not there.
+        StorageError: the database takes no rows.
+    """
+    config = workspace.settings.llm
+    llm, task = _llm(config), judge_task(labelling.prompt)
+    pairs = read_pairs(labelling.pairs)
+    questions = _questions(workspace, pairs)
+    options = RunOptions(
+        labelling.job or labelling.out.name,
+        labelling.budget,
+        config.prices,
+        config.concurrency,
+        config.attempts,
+        config.max_tokens,
+        progress=progress,
+    )
+    with closing(Ledger.open(workspace.folder / DATABASE_FILE)) as ledger:
+        told = estimate(task, questions, llm.model, ledger, options)
+        on_estimate(told)
+        if only_estimate:
+            return {"estimate": asdict(told)}
+        outcome = ask_all(task, questions, llm, ledger, options)
+    _write(labelling, task, llm, pairs, outcome)
+    return {"estimate": asdict(told), **_told(outcome, labelling)}
+
+
+def _llm(config: LlmConfig) -> Llm:
+    if config.provider == "off":
+        raise ConfigError(
+            "no LLM is configured.",
+            "Set [llm] provider = 'endpoint', base_url and model in serendip.toml.",
+        )
+    return EndpointLlm(config)
+
+
+def _questions(workspace: Workspace, pairs: list[Pair]) -> list[dict[str, Any]]:
+    """Per pair what is told of it: words and the item's texts, and never who asked."""
+    with closing(workspace.open_store()) as store:
+        items = {item.item_id: item for item in store.items()}
+    missing = [item for _, item in pairs if item not in items]
+    if missing:
+        raise UnknownItemError(
+            f"{len(missing)} pairs name items that are not there, as {missing[0]!r}.",
+            "Import the items first.",
+        )
+    return [{"query": query[:_LONGEST_TEXT], **_texts(items[item])} for query, item in pairs]
+
+
+def _texts(item: Item) -> Mapping[str, Any]:
+    """Title, description and attributes, cut to what a judge needs."""
+    names = list(item.attributes)[:_MOST_ATTRIBUTES]
+    attributes = {name: item.field_text(name)[:_LONGEST_TEXT] for name in names}
+    texts = {"title": item.title, "description": item.description[:_LONGEST_TEXT]}
+    return {name: value for name, value in {**texts, **attributes}.items() if value}
+
+
+def _write(
+    labelling: Labelling,
+    task: Task[Judgement],
+    llm: Llm,
+    pairs: list[Pair],
+    outcome: Outcome[Judgement],
+) -> None:
+    rows = [
+        (query, item, one.label, one.confidence, "llm", llm.model, task.prompt.name)
+        for (query, item), one in zip(pairs, outcome.answers, strict=True)
+        if one is not None
+    ]
+    write_rows(labelling.out, COLUMNS, rows)
+
+
+def _told(outcome: Outcome[Judgement], labelling: Labelling) -> dict[str, Any]:
+    labels = [one.label for one in outcome.answers if one is not None]
+    return {
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "pairs": len(outcome.answers),
+        "labelled": len(labels),
+        "bad": labels.count("bad"),
+        "failed": len(outcome.failures),
+        "spent": outcome.spent,
+        "out": str(labelling.out),
+    }

@@ -1,0 +1,120 @@
+"""A real server that speaks chat completions, and fails as it is told to."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is sent back.
+
+    Args:
+        body: bytes after the headers.
+        status: of HTTP.
+        headers: beside the length.
+        sent: bytes of the body after which the connection is reset; None = all are sent.
+        hangs: nothing is sent until the client has gone.
+    """
+
+    body: bytes = b""
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    sent: int | None = None
+    hangs: bool = False
+
+
+def completion(
+    text: str | None, finish: str = "stop", usage: Any = (100, 10), **more: Any
+) -> Reply:
+    """A completion with one choice."""
+    told = None if usage is None else {"prompt_tokens": usage[0], "completion_tokens": usage[1]}
+    message = {"role": "assistant", "content": text, **more}
+    choice = {"index": 0, "finish_reason": finish, "message": message}
+    whole = {"id": "c", "object": "chat.completion", "created": 0, "model": "m"}
+    return Reply(json.dumps({**whole, "choices": [choice], "usage": told}).encode())
+
+
+def error(status: int, code: str, *headers: tuple[str, str]) -> Reply:
+    """An error as servers of this kind word it."""
+    document = {"error": {"message": f"told: {code}", "type": code, "code": code}}
+    return Reply(json.dumps(document).encode(), status, headers)
+
+
+def data_of(body: Body) -> Body:
+    """What a question is about."""
+    found = re.search(r"<data>(.*)</data>", body["messages"][1]["content"])
+    assert found is not None
+    return dict(json.loads(found[1]))
+
+
+def judged(body: Body, label: str = "good", **more: Any) -> str:
+    """A right answer to a question about a pair."""
+    return json.dumps({"id": data_of(body)["id"], "label": label, "confidence": 0.5, **more})
+
+
+@dataclass
+class FaultServer:
+    """One address, and everything that was asked there."""
+
+    address: str
+    bodies: list[Body] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def serving(script: Callable[[Body, int], Reply]) -> Iterator[FaultServer]:
+    """Answer by a function of the request and of how many came before it."""
+    gone, lock = threading.Event(), threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+        def do_POST(self) -> None:
+            assert self.path == "/v1/chat/completions"
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                number = len(server.bodies)
+                server.bodies.append(body)
+                server.keys.append(self.headers["Authorization"])
+            reply = script(body, number)
+            if reply.hangs:
+                gone.wait(30)
+                return
+            self.send_response(reply.status)
+            for header in reply.headers:
+                self.send_header(*header)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            self.wfile.write(reply.body[: reply.sent])
+            if reply.sent is not None:
+                self.wfile.flush()
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.daemon_threads = True
+    server = FaultServer(f"http://127.0.0.1:{http.server_address[1]}/v1")
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        gone.set()
+        http.shutdown()
+        thread.join()
+        http.server_close()

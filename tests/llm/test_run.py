@@ -1,0 +1,241 @@
+"""Runs: within their budget, through failures, and never paying twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_server import Body, Reply, completion, data_of, error, judged, serving
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serendip.errors import ConfigError
+from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest
+from serendip.llm.endpoint import EndpointLlm
+from serendip.llm.judge import judge_task
+from serendip.llm.ledger import Ledger
+from serendip.llm.pricing import Prices
+from serendip.llm.run import NO_BUDGET, Outcome, RunOptions, ask_all, estimate
+from serendip.llm.scripted import ScriptedLlm
+from serendip.llm.settings import LlmConfig
+
+TASK = judge_task()
+PRICES = Prices(sent=1.0, answered=2.0)
+PAIRS = [{"query": f"query {number}", "title": f"Title {number}"} for number in range(20)]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(tmp_path / "serendip.db")
+    yield opened
+    opened.close()
+
+
+def options(**changed: Any) -> RunOptions:
+    return RunOptions(**{"job": "j", "prices": PRICES, "first_wait_s": 0.001, **changed})
+
+
+def good(request: LlmRequest) -> str:
+    told = json.loads(request.user.split("<data>")[1].split("</data>")[0])
+    return json.dumps({"id": told["id"], "label": "good", "confidence": 1.0})
+
+
+def against(
+    script: Callable[[Body, int], Reply], ledger: Ledger, pairs: list[Any] = PAIRS, **changed: Any
+) -> tuple[Outcome[Any], list[Body]]:
+    """A run against a server."""
+    with serving(script) as server:
+        config = LlmConfig(provider="endpoint", base_url=server.address, model="m", timeout_s=2)
+        return ask_all(TASK, pairs, EndpointLlm(config), ledger, options(**changed)), server.bodies
+
+
+def test_what_was_answered_is_not_asked_again(ledger: Ledger) -> None:
+    asked: list[LlmRequest] = []
+
+    def script(request: LlmRequest) -> str:
+        asked.append(request)
+        return good(request)
+
+    llm = ScriptedLlm(script)
+    first = ask_all(TASK, [*PAIRS[:5], PAIRS[0]], llm, ledger, options())
+    assert (first.state, first.failures, first.reason) == ("complete", {}, "")
+    assert [one.label for one in first.answers if one] == ["good"] * 6
+    assert len(asked) == 5  # The same pair twice is one question.
+    before = estimate(TASK, PAIRS, llm.model, ledger, options())
+    assert (before.questions, before.known) == (20, 5)
+    again = ask_all(TASK, PAIRS, llm, ledger, options(job="another"))
+    assert (again.state, len(asked)) == ("complete", 20)
+    other = ScriptedLlm(script, "other")
+    assert ask_all(TASK, PAIRS[:1], other, ledger, options()).state == "complete"
+    assert len(asked) == 21  # Another model's answer is another answer.
+    assert [row["ok"] for row in ledger.summary()] == [5, 15, 1]
+
+
+def test_failures_that_pass_are_waited_out(ledger: Ledger) -> None:
+    faults = [
+        error(429, "rate_limit_exceeded", ("Retry-After", "0.001")),
+        error(503, "overloaded"),
+        Reply(b"x" * 100, sent=5),
+    ]
+    seen: Counter[str] = Counter()
+
+    def script(body: Body, number: int) -> Reply:
+        place = seen[data_of(body)["id"]]
+        seen[data_of(body)["id"]] += 1
+        return faults[place] if place < 3 else completion(judged(body))
+
+    outcome, bodies = against(script, ledger, PAIRS[:4])
+    assert (outcome.state, len(bodies)) == ("complete", 16)
+    (row,) = ledger.summary()
+    assert (row["calls"], row["ok"], row["failed"], row["unfinished"]) == (16, 4, 12, 0)
+    kinds = {row["failure"].split(":")[0]: row["calls"] for row in ledger.failures()}
+    assert kinds == {"rate": 4, "server": 4, "connection": 4}
+
+
+def test_an_answer_that_does_not_fit_is_mended_once(ledger: Ledger) -> None:
+    def script(body: Body, number: int) -> Reply:
+        is_told = len(body["messages"]) == 4
+        return completion(judged(body) if is_told else judged(body, label="fine"))
+
+    outcome, bodies = against(script, ledger, PAIRS[:2])
+    assert (outcome.state, len(bodies)) == ("complete", 4)
+    repaired = [body for body in bodies if len(body["messages"]) == 4]
+    assert all("label" in body["messages"][3]["content"] for body in repaired)
+    never, bodies = against(lambda body, _: completion("no"), ledger, PAIRS[2:4])
+    assert (never.state, never.answers, len(bodies)) == ("partial", [None, None], 4)
+    assert all(text.startswith("invalid") for text in never.failures.values())
+
+
+def test_answers_about_something_else_are_never_taken(ledger: Ledger) -> None:
+    """A server that mixes up whom it answers: each gets what belongs to the one before."""
+    last = [judged({"messages": [{}, {"content": '<data>{"id": "nobody"}</data>'}]})]
+
+    def script(body: Body, number: int) -> Reply:
+        last.append(judged(body, label="bad"))
+        return completion(last[-2])
+
+    outcome, _ = against(script, ledger, PAIRS[:6], concurrency=1)
+    # Told that it is wrong, it sends its last answer again, which is the right one by then.
+    assert outcome.state == "complete"
+    assert {row["failure"] for row in ledger.failures()} == {"invalid: id: not that of the data"}
+
+
+def test_a_refusal_is_a_row_and_not_asked_again(ledger: Ledger) -> None:
+    outcome, bodies = against(lambda body, _: completion(None, refusal="No."), ledger, PAIRS[:3])
+    assert (outcome.state, len(outcome.failures), len(bodies)) == ("partial", 3, 3)
+
+
+@pytest.mark.parametrize("reply", [error(429, "insufficient_quota"), error(401, "invalid_api_key")])
+def test_a_used_up_quota_or_a_wrong_key_end_the_run(ledger: Ledger, reply: Reply) -> None:
+    def script(body: Body, number: int) -> Reply:
+        return completion(judged(body)) if number < 3 else reply
+
+    outcome, bodies = against(script, ledger, concurrency=1)
+    assert (outcome.state, len(bodies)) == ("partial", 4)
+    assert "told" in outcome.reason
+    assert sum(one is not None for one in outcome.answers) == 3
+    again, bodies = against(lambda body, _: completion(judged(body)), ledger)
+    assert (again.state, len(bodies)) == ("complete", 17)
+
+
+def test_a_server_that_only_fails_is_left_after_some_attempts(ledger: Ledger) -> None:
+    outcome, bodies = against(lambda body, _: error(500, "oops"), ledger, PAIRS[:2], attempts=3)
+    assert (outcome.state, len(bodies)) == ("partial", 6)
+    assert set(outcome.failures.values()) == {"server: Error code: 500 - told: oops"}
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    budget=st.floats(0, 0.02),
+    fails=st.lists(st.sampled_from(["", "timeout", "rate", "invalid", "server"]), max_size=12),
+    counted=st.booleans(),
+)
+def test_spend_never_passes_the_budget(budget: float, fails: list[str], counted: bool) -> None:
+    lock, place = threading.Lock(), [0]
+
+    class Unsure:
+        model = "unsure"
+
+        def answer(self, request: LlmRequest) -> LlmAnswer:
+            with lock:
+                place[0] += 1
+                kind: Any = fails[place[0] % len(fails)] if fails else ""
+            text = good(request)
+            if kind:
+                raise LlmFailure(kind, "told")
+            return LlmAnswer(text, 300 if counted else None, 40 if counted else None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger.open(Path(folder) / "calls.db")
+        outcome = ask_all(TASK, PAIRS, Unsure(), ledger, options(budget=budget, first_wait_s=0))
+        assert outcome.spent <= budget
+        assert outcome.spent == ledger.spent("j")
+        if outcome.reason:
+            assert outcome.reason == NO_BUDGET
+            assert outcome.state == "partial"
+        ledger.close()
+
+
+def test_the_bill_replaces_the_bound(ledger: Ledger) -> None:
+    outcome, _ = against(lambda body, _: completion(judged(body)), ledger, budget=1.0)
+    assert outcome.spent == pytest.approx(20 * (100 * 1.0 + 10 * 2.0) / 1e6)
+    unknown, _ = against(lambda body, _: completion(judged(body), usage=None), ledger, job="k")
+    assert unknown.spent == 0.0  # Known answers cost nothing.
+    told = estimate(TASK, PAIRS, "another model", ledger, options())
+    assert 0 < told.price < told.most
+
+
+def test_a_budget_that_is_no_number_is_refused(ledger: Ledger) -> None:
+    for budget in (-1.0, float("nan")):
+        with pytest.raises(ConfigError, match="budget"):
+            ask_all(TASK, PAIRS, ScriptedLlm(good), ledger, options(budget=budget))
+
+
+RUN = """
+import sys
+from serendip.llm.endpoint import EndpointLlm
+from serendip.llm.judge import judge_task
+from serendip.llm.ledger import Ledger
+from serendip.llm.run import RunOptions, ask_all
+from serendip.llm.settings import LlmConfig
+pairs = [{"query": f"query {n}", "title": f"Title {n}"} for n in range(20)]
+config = LlmConfig(provider="endpoint", base_url=sys.argv[1], model="m")
+ledger = Ledger.open(sys.argv[2])
+ask_all(judge_task(), pairs, EndpointLlm(config), ledger, RunOptions("j", concurrency=2))
+"""
+
+
+def test_after_a_kill_nothing_is_paid_for_twice(tmp_path: Path) -> None:
+    """Killed while its ninth and tenth question hang; what is unfinished stays counted."""
+    path = tmp_path / "serendip.db"
+    hanging = threading.Semaphore(0)
+
+    def script(body: Body, number: int) -> Reply:
+        if number < 8:
+            return completion(judged(body))
+        hanging.release()
+        return Reply(hangs=True)
+
+    with serving(script) as server:
+        process = subprocess.Popen([sys.executable, "-c", RUN, server.address, str(path)])
+        for _ in range(2):
+            assert hanging.acquire(timeout=60)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    ledger = Ledger.open(path)
+    (row,) = ledger.summary()
+    assert (row["ok"], row["unfinished"]) == (8, 2)
+    with serving(lambda body, _: completion(judged(body))) as server:
+        config = LlmConfig(provider="endpoint", base_url=server.address, model="m")
+        outcome = ask_all(TASK, PAIRS, EndpointLlm(config), ledger, options())
+        assert (outcome.state, len(server.bodies)) == ("complete", 12)
+    ledger.close()
