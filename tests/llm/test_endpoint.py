@@ -120,7 +120,7 @@ def test_what_went_wrong_before_is_told() -> None:
 
     with serving(script) as server:
         config = LlmConfig(provider="endpoint", base_url=server.address, model="m")
-        request = LlmRequest("s", "u", "n", {}, 50, (("yes", "no JSON"),))
+        request = LlmRequest("s", "u", "n", {}, 50, "", (("yes", "no JSON"),))
         assert EndpointLlm(config).answer(request).text == '["yes", "no JSON"]'
 
 

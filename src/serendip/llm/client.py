@@ -1,7 +1,8 @@
 """The protocol of an LLM: one question in, one answer or one named failure out.
 
-Implementations: ``endpoint`` (any OpenAI-compatible server) and ``scripted`` (a function, for
-tests and examples). They try once: whoever asks counts every attempt before it is sent.
+Implementations: ``endpoint`` (any OpenAI-compatible server), ``local`` (a small model on this
+machine) and ``scripted`` (a function, for tests and examples). They try once: whoever asks counts
+every attempt before it is sent.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class LlmRequest:
         schema_name: of the answer.
         schema: JSON schema of the answer.
         max_tokens: length of the answer at most.
+        data_id: what the answer has to call the data.
         earlier: (answer, what is wrong with it) of attempts before.
     """
 
@@ -50,6 +52,7 @@ class LlmRequest:
     schema_name: str
     schema: Mapping[str, Any]
     max_tokens: int
+    data_id: str = ""
     earlier: tuple[tuple[str, str], ...] = ()
 
 

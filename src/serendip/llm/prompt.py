@@ -73,9 +73,9 @@ class Prompt:
         self, data: Mapping[str, Any], schema: Mapping[str, Any], max_tokens: int
     ) -> LlmRequest:
         """The question about some data, which gets its ``id`` to be told back."""
-        told = quoted({"id": data_id(data), **data})
-        user = self.user.replace(_PLACE, f"<data>{told}</data>")
-        return LlmRequest(self.system, user, self.name, schema, max_tokens)
+        name = data_id(data)
+        user = self.user.replace(_PLACE, f"<data>{quoted({'id': name, **data})}</data>")
+        return LlmRequest(self.system, user, self.name, schema, max_tokens, name)
 
 
 def data_id(data: Mapping[str, Any]) -> str:

@@ -13,8 +13,9 @@ from serendip.llm.pricing import Prices
 class LlmConfig(Config):
     """An LLM behind any OpenAI-compatible address."""
 
-    provider: Literal["off", "endpoint"] = "off"
-    """``off``: nothing asks. ``endpoint``: the server at ``base_url``."""
+    provider: Literal["off", "endpoint", "local"] = "off"
+    """``off``: nothing asks. ``endpoint``: the server at ``base_url``. ``local``: a
+    small model of a package, on this machine and at no price, to see that everything works."""
 
     base_url: str = ""
     """Address of the server up to and with its version, as ``https://host/v1``."""

@@ -10,16 +10,14 @@ from typing import Any
 
 from serendip.data.item import Item
 from serendip.engine.workspace import DATABASE_FILE, Workspace
-from serendip.errors import ConfigError, UnknownItemError
-from serendip.llm.client import Llm
-from serendip.llm.endpoint import EndpointLlm
+from serendip.errors import UnknownItemError
 from serendip.llm.judge import Judgement, judge_task
 from serendip.llm.ledger import Ledger
 from serendip.llm.run import Estimate, Outcome, RunOptions, ask_all, estimate
-from serendip.llm.settings import LlmConfig
 from serendip.llm.task import Task
 from serendip.scale.progress import Progress
 from serendip.workflow.judge.pair_files import Pair, read_pairs, write_rows
+from serendip.workflow.opened_llm import opened_llm
 
 COLUMNS = ("query", "item_id", "label", "confidence", "source", "model", "prompt")
 _LONGEST_TEXT = 600
@@ -69,8 +67,7 @@ def label_pairs(
         DataError: the pairs are broken, or name items that are not there.
         StorageError: the database takes no rows.
     """
-    config = workspace.settings.llm
-    llm, task = _llm(config), judge_task(labelling.prompt)
+    config, task = workspace.settings.llm, judge_task(labelling.prompt)
     pairs = read_pairs(labelling.pairs)
     questions = _questions(workspace, pairs)
     options = RunOptions(
@@ -82,23 +79,18 @@ def label_pairs(
         config.max_tokens,
         progress=progress,
     )
-    with closing(Ledger.open(workspace.folder / DATABASE_FILE)) as ledger:
+    with opened_llm(config) as llm, closing(_ledger(workspace)) as ledger:
         told = estimate(task, questions, llm.model, ledger, options)
         on_estimate(told)
         if only_estimate:
             return {"estimate": asdict(told)}
         outcome = ask_all(task, questions, llm, ledger, options)
-    _write(labelling, task, llm, pairs, outcome)
+    _write(labelling, task, llm.model, pairs, outcome)
     return {"estimate": asdict(told), **_told(outcome, labelling)}
 
 
-def _llm(config: LlmConfig) -> Llm:
-    if config.provider == "off":
-        raise ConfigError(
-            "no LLM is configured.",
-            "Set [llm] provider = 'endpoint', base_url and model in serendip.toml.",
-        )
-    return EndpointLlm(config)
+def _ledger(workspace: Workspace) -> Ledger:
+    return Ledger.open(workspace.folder / DATABASE_FILE)
 
 
 def _questions(workspace: Workspace, pairs: list[Pair]) -> list[dict[str, Any]]:
@@ -125,12 +117,12 @@ def _texts(item: Item) -> Mapping[str, Any]:
 def _write(
     labelling: Labelling,
     task: Task[Judgement],
-    llm: Llm,
+    model: str,
     pairs: list[Pair],
     outcome: Outcome[Judgement],
 ) -> None:
     rows = [
-        (query, item, one.label, one.confidence, "llm", llm.model, task.prompt.name)
+        (query, item, one.label, one.confidence, "llm", model, task.prompt.name)
         for (query, item), one in zip(pairs, outcome.answers, strict=True)
         if one is not None
     ]

