@@ -56,6 +56,18 @@ def test_onet_is_judged_on_its_own_part(tmp_path: Path) -> None:
     assert min(row["auroc"] for row in document["rows"]) > 0.8
 
 
+def test_a_filter_replaces_what_is_bad_in_lists_that_chose_no_cut(products: Path) -> None:
+    """Half of 20 queries have 20 judged products each, 4 of 5 bad: the first ten hold all four."""
+    rows = {row["model"]: row["filter"] for row in ran(products, "filter.json", seeds=1)["rows"]}
+    for told in rows.values():
+        assert (told["size"], told["lists"], told["allowed"]) == (10, 10, 0.05)
+        assert told["safe"] is None  # Ten lists prove nothing.
+        assert told["tenth"]["replaced"] <= 0.2
+    student = rows["student"]["tenth"]
+    assert student["bad_before"] == 0.6
+    assert student["lost"] == 0.0
+
+
 def test_a_second_file_is_all_that_is_judged(products: Path) -> None:
     test = products.parent / "test.csv"
     write_judgements(test, [("old lamp", f"p{at}", "I" if at % 5 else "E") for at in range(20)])

@@ -12,7 +12,7 @@ from judged_pairs import RANKS, write_judgements, write_onet, write_products
 from serendip.content.text import TextEncoderConfig, open_encoder
 from serendip.errors import ConfigError, DataError
 from serendip.workflow.judge.gold import LEARNED_ONLY, GoldPairs
-from serendip.workflow.judge.onet import NEAR_TIER, Onet, onet_pairs, read_onet
+from serendip.workflow.judge.onet import NEAR_TIER, Onet, onet_lists, onet_pairs, read_onet
 from serendip.workflow.judge.products import FOLDS, read_judged_products
 from serendip.workflow.judge.sets import gold_set
 
@@ -48,6 +48,23 @@ def test_bad_are_unrelated_in_both_directions_and_as_many(onet: Onet, pairs: Gol
         assert len(bad) == (own & ~pairs.is_bad).sum()
         assert len(np.unique(bad)) == len(bad)
         assert not set(bad // family) & {job // family for job in onet.own[title]}
+
+
+def test_lists_hold_the_nearest_judged_occupations_of_judged_titles(
+    onet: Onet, pairs: GoldPairs
+) -> None:
+    encoder = open_encoder(TextEncoderConfig(name="hashing"))
+    lists = onet_lists(onet, *onet.texts.encoded(encoder.encode))
+    judged = pairs.where(pairs.judged)
+    assert set(np.unique(lists.queries)) == set(np.unique(judged.queries))
+    assert set(np.unique(judged.items)) <= set(np.unique(lists.items))
+    assert not set(lists.items.tolist()) & set(pairs.items[~pairs.judged].tolist())
+    family = len(RANKS)
+    for title in np.unique(lists.queries).tolist():
+        own = lists.queries == title
+        assert len(np.unique(lists.items[own])) == own.sum()
+        related = np.isin(lists.items[own] // family, [job // family for job in onet.own[title]])
+        assert np.array_equal(lists.is_bad[own], ~related)
 
 
 def test_occupations_without_relatives_are_neither(onet: Onet, pairs: GoldPairs) -> None:

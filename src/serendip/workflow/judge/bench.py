@@ -27,8 +27,9 @@ from serendip.workflow.bench.files import digest_of_files, write_whole
 from serendip.workflow.bench.opened import work_folder
 from serendip.workflow.bench.table import ENCODER
 from serendip.workflow.bench.trees import MISSING_TREES, has_trees
+from serendip.workflow.judge.filtering import filtered
 from serendip.workflow.judge.gold import Encode, Gold, GoldPairs
-from serendip.workflow.judge.rungs import Judge, Rung
+from serendip.workflow.judge.rungs import Judge, Rung, likeness
 from serendip.workflow.judge.sets import gold_set
 
 CANDIDATES = 200
@@ -87,15 +88,15 @@ def run_judge(
         queries, items = found.texts.encoded(_encoder(bench, options))
         pairs = found.pairs(queries, items).checked(str(bench.data))
         gold = Gold.of(queries, items, pairs)
+        board = Board.of(gold, found.lists(queries, items, pairs))
         document = {**_head(bench, found.files, gold.pairs), "rows": []}
-        features = gold.features()
         runs = [
             (rung, seed)
             for rung in bench.rungs
             for seed in range(bench.seeds if rung.uses_chance else 1)
         ]
         for rung, seed in options.progress.track(runs, "judges", len(runs)):
-            row = _row(rung, seed, gold, features)
+            row = _row(rung, seed, board)
             document["rows"].append(row)
             write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
             on_row(row)
@@ -134,17 +135,42 @@ def _head(bench: JudgeBench, files: Sequence[Path], pairs: GoldPairs) -> dict[st
     }
 
 
-def _row(rung: Rung, seed: int, gold: Gold, features: FloatArray) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Board:
+    """What rungs are asked about.
+
+    Args:
+        gold: judged pairs.
+        features: (P, F) of its pairs.
+        lists: pairs of whole lists.
+        listed: (L, F) features of these.
+    """
+
+    gold: Gold
+    features: FloatArray
+    lists: GoldPairs
+    listed: FloatArray
+
+    @classmethod
+    def of(cls, gold: Gold, lists: GoldPairs) -> Board:
+        """With all features."""
+        return cls(gold, gold.features(gold.pairs), lists, gold.features(lists))
+
+
+def _row(rung: Rung, seed: int, board: Board) -> dict[str, Any]:
     """One rung: a judge for each fold, taught by all others."""
-    pairs, clock = gold.pairs, StageClock()
+    gold, features, clock = board.gold, board.features, StageClock()
+    pairs = gold.pairs
     scores, chances = np.zeros((2, len(pairs)), np.float32)
-    decided, judges = np.zeros(len(pairs), np.bool_), []
+    decided, listed, judges = np.zeros(len(pairs), np.bool_), np.zeros(len(board.lists)), []
     with clock.stage("judge"):
         for fold in np.unique(pairs.fold[pairs.judged]).tolist():
             asked = pairs.fold == fold
             judges.append(rung.taught(features[~asked], pairs.where(~asked), seed))
             said = judges[-1](features[asked])
             scores[asked], chances[asked], decided[asked] = said.scores, said.chances, said.decided
+            own = board.lists.fold == fold
+            listed[own] = judges[-1](board.listed[own]).chances
     own = pairs.judged
     units = np.unique(pairs.units[own], return_inverse=True)[1].astype(np.int32)
     found = Verdicts(pairs.is_bad[own], scores[own], decided[own], units).estimates()
@@ -159,6 +185,7 @@ def _row(rung: Rung, seed: int, gold: Gold, features: FloatArray) -> dict[str, A
         "ms_per_200": _milliseconds(gold, judges[-1]),
         "price_per_1000": 0.0,
         "cpu_s": clock.stages[0].cpu_s,
+        "filter": filtered(board.lists, likeness(board.listed), listed.astype(np.float32)),
     }
 
 

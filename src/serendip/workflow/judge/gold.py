@@ -129,6 +129,6 @@ class Gold:
         """With the crowd of all queries and items, which knows nothing of the judgements."""
         return cls(queries, items, pairs, PairFeatures.fit(queries, items))
 
-    def features(self) -> FloatArray:
-        """(P, F) of all pairs."""
-        return self.crowd.of(self.queries, self.items, self.pairs.queries, self.pairs.items)
+    def features(self, pairs: GoldPairs) -> FloatArray:
+        """(P, F) of pairs of these queries and items."""
+        return self.crowd.of(self.queries, self.items, pairs.queries, pairs.items)

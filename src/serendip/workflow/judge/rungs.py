@@ -94,8 +94,13 @@ class Cosine(Untrained):
 
     def scores(self, features: FloatArray) -> FloatArray:
         """Minus the mean cosine."""
-        means: FloatArray = features[:, _places(*_LIKENESSES)].mean(1)
-        return -means
+        return -likeness(features)
+
+
+def likeness(features: FloatArray) -> FloatArray:
+    """(P,) mean cosine of query and item over the views of the item."""
+    means: FloatArray = features[:, _places(*_LIKENESSES)].mean(1)
+    return means
 
 
 class TaughtStudent(Rung):

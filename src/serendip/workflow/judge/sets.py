@@ -9,7 +9,7 @@ from pathlib import Path
 from serendip.errors import ConfigError, DataError
 from serendip.models.pair_features import ItemTexts, QueryTexts
 from serendip.workflow.judge.gold import GoldPairs, GoldTexts
-from serendip.workflow.judge.onet import ONET_FILES, onet_pairs, read_onet
+from serendip.workflow.judge.onet import ONET_FILES, onet_lists, onet_pairs, read_onet
 from serendip.workflow.judge.products import PRODUCTS_FILES, read_judged_products
 
 Draw = Callable[[QueryTexts, ItemTexts], GoldPairs]
@@ -22,11 +22,13 @@ class GoldSet:
     Args:
         texts: of queries and items.
         pairs: texts with their vectors -> judged pairs.
+        lists: the same, and the pairs -> pairs of whole lists to filter, one for each query.
         files: everything that was read.
     """
 
     texts: GoldTexts
     pairs: Draw
+    lists: Callable[[QueryTexts, ItemTexts, GoldPairs], GoldPairs]
     files: tuple[Path, ...]
 
 
@@ -46,11 +48,21 @@ def gold_set(folder: Path, test: Path | None) -> GoldSet:
             raise ConfigError(f"--test {test} beside O*NET.", "Its judged part is its own.")
         onet = read_onet(folder)
         files = tuple(folder / name for name in ONET_FILES)
-        return GoldSet(onet.texts, lambda queries, items: onet_pairs(onet, queries, items), files)
+        return GoldSet(
+            onet.texts,
+            lambda queries, items: onet_pairs(onet, queries, items),
+            lambda queries, items, pairs: onet_lists(onet, queries, items),
+            files,
+        )
     if _holds(folder, PRODUCTS_FILES):
         texts, pairs = read_judged_products(folder, test)
         files = (*(folder / name for name in PRODUCTS_FILES), *([test] if test else []))
-        return GoldSet(texts, lambda queries, items: pairs, files)
+        return GoldSet(
+            texts,
+            lambda queries, items: pairs,
+            lambda queries, items, pairs: pairs.where(pairs.judged),
+            files,
+        )
     kinds = " or ".join(" and ".join(names) for names in (PRODUCTS_FILES, ONET_FILES))
     raise DataError(f"{folder} holds no judged pairs.", f"Known are folders with {kinds}.")
 

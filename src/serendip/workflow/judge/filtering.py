@@ -1,0 +1,49 @@
+"""What a filter by a judge's chances does to lists: half of them choose its cut, half are told.
+
+A list is what a query would be shown, the likest first. There are two cuts: the loosest that is
+safe (at most 5 % of what is shown is bad, at a confidence of 95 %), and the strictest that
+replaces no more than a tenth of what is shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray, FloatArray
+from serendip.evaluate.risk import JudgedLists, cut_replacing, safe_cut
+from serendip.workflow.judge.gold import GoldPairs
+
+SHOWN = 10
+ALLOWED, CONFIDENCE, REPLACED = 0.05, 0.95, 0.1
+
+
+def filtered(pairs: GoldPairs, likeness: FloatArray, chances: FloatArray) -> dict[str, Any] | None:
+    """Effect of both cuts on the half of the lists that chose neither; None for a single unit.
+
+    Args:
+        pairs: of all lists, one for each query; units are kept together where lists are parted.
+        likeness: (P,) what a list is ordered by.
+        chances: (P,) that a pair is bad.
+    """
+    order = np.lexsort((-likeness, pairs.queries))
+    units, unit = np.unique(pairs.units[order], return_inverse=True)
+    if len(units) < 2:
+        return None
+    chooses = np.random.default_rng(0).permutation(len(units))[unit] % 2 == 0
+
+    def lists(mask: BoolArray) -> JudgedLists:
+        rows = order[mask]
+        return JudgedLists(chances[rows], pairs.is_bad[rows], pairs.queries[rows], SHOWN)
+
+    calibration, told = lists(chooses), lists(~chooses)
+    safe = safe_cut(calibration, ALLOWED, CONFIDENCE)
+    return {
+        "size": SHOWN,
+        "lists": len(np.unique(told.lists)),
+        "allowed": ALLOWED,
+        "confidence": CONFIDENCE,
+        "safe": None if safe is None else told.effect(safe),
+        "tenth": told.effect(cut_replacing(calibration, REPLACED)),
+    }
