@@ -60,11 +60,13 @@ def test_words_and_letters_in_common(queries, items, crowd) -> None:
     # "a" is a word of three items' passages, so it is known and not rare; "long" is a word of none.
     long_query = 2 * rare + np.log(4 / 3) + np.log(5)
     expected = [1, common / (rare + common), 2 * rare / long_query, 0]
-    found = column(features, "words in title")
+    found = column(features, "words: in title")
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    np.testing.assert_allclose(column(features, "title overlap"), [1, 1 / 3, 2 / 4, 0], rtol=1e-6)
+    np.testing.assert_allclose(column(features, "words: of both"), [1, 1 / 3, 2 / 4, 0], rtol=1e-6)
     assert column(features, "letters of title")[0] == 1
-    np.testing.assert_allclose(column(features, "rarest word"), [rare, common, rare, 0], rtol=1e-6)
+    np.testing.assert_allclose(
+        column(features, "words: rarest"), [rare, common, rare, 0], rtol=1e-6
+    )
     assert column(features, "words of the query").tolist() == [2, 2, 4, 2]
 
 

@@ -1,18 +1,17 @@
 """Cheap features of a query and an item: how near texts are, among what else there is to choose.
 
-A likeness of .4 says nothing by itself: some queries are near to everything and some items are near
-to every query. So a likeness is told relative to what the query has with a crowd of items, and that
-relative to what the item has with a crowd of queries. (Ideas: the hubness correction of Dinu et al.
-2015 and of CSLS, Conneau et al. 2018.) And as short texts say little, a query is expanded by its
-nearest items of the crowd: what is like them may be meant, too (Rocchio 1971, without feedback).
+Likenesses are told among what else there is to choose (``crowd``). As short texts say little, a
+query is expanded by its nearest items of the crowd: what is like them may be meant, too (Rocchio
+1971, without feedback). Words are compared as they are and by their first five letters, which
+finds a nurse in nursing in most languages that add to the ends of words.
 
 Nothing here learns from a judgement. Shapes: Q queries, N items, P pairs, T passages, V views, K
-items and H queries of the crowds, C size of a text vector, F features.
+items of the crowd, C size of a text vector, F features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,17 +20,23 @@ from numpy.typing import NDArray
 
 from serendip.data.analysis import normalise, tokens
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.models.crowd import KINDS, Crowd
+from serendip.models.word_overlap import OVERLAPS, WordOverlap
 
 VIEWS = ("title", "body", "passages")
 EXPANSIONS = (3, 10, 30)
 """Nearest items of the crowd that expand a query."""
 
 _TOP_PASSAGES = 3
-_CROWD = 1_024
+CROWD = 1_024
 _AT_ONCE = 256
-_WORDS = ("words in title", "words in text", "title overlap", "letters of title", "rarest word")
+_BEGINNING = 5
+_WORDS = (
+    *(f"{kind}: {overlap}" for kind in ("words", "beginnings") for overlap in OVERLAPS),
+    "letters of title",
+)
 PAIR_FEATURES = (
-    *(f"{view}: {kind}" for view in VIEWS for kind in ("likeness", "for the query", "for both")),
+    *(f"{view}: {kind}" for view in VIEWS for kind in KINDS),
     "best passages",
     *(f"{view}: near {n}{kind}" for n in EXPANSIONS for view in VIEWS for kind in ("", ", spread")),
     *_WORDS,
@@ -68,16 +73,17 @@ class ItemTexts:
         views: (V, N, C) vectors of title, body and mean passage; zeros where there is none.
         passages: (T, C) unit vectors.
         starts: (N + 1,) int64 where the passages of each item begin.
-        title_words, words: N sets of words, of the title and of everything.
-        letters: N sets of three letters in a row of the title.
+        words: of title and everything.
+        beginnings: the first letters of these words.
+        letters: three letters in a row of the title.
     """
 
     views: FloatArray
     passages: FloatArray
     starts: NDArray[np.int64]
-    title_words: list[frozenset[str]]
-    words: list[frozenset[str]]
-    letters: list[frozenset[str]]
+    words: WordOverlap
+    beginnings: WordOverlap
+    letters: WordOverlap
 
     @classmethod
     def of(
@@ -93,13 +99,16 @@ class ItemTexts:
         owner = np.repeat(np.arange(len(texts)), np.diff(starts))
         np.add.at(sums, owner, passages)
         means = sums / np.maximum(1, np.diff(starts))[:, None]
+        short = [_words(title) for title, _, _ in texts]
+        whole = [_words(" ".join((title, body, *more))) for title, body, more in texts]
+        parts = [_letters(title) for title, _, _ in texts]
         return cls(
             np.stack([titles, bodies, means.astype(np.float32)]),
             passages,
             starts,
-            [_words(title) for title, _, _ in texts],
-            [_words(" ".join((title, body, *more))) for title, body, more in texts],
-            [_letters(title) for title, _, _ in texts],
+            WordOverlap.of(short, whole),
+            WordOverlap.of(list(map(beginnings, short)), list(map(beginnings, whole))),
+            WordOverlap.of(parts, parts),
         )
 
     def __len__(self) -> int:
@@ -112,39 +121,31 @@ class PairFeatures:
 
     Args:
         query_mean: (C,) what all queries have in common; taken away before anything is compared.
-        view_means: (V, C) the same of the items' views.
-        items: (V, K, C) centred unit vectors of some items.
-        others: (V, C) and
-        others_mean: (V,): ``others @ v - others_mean`` is how near an item's vector v is to some
-            queries in the mean, each relative to what it has with the items above.
-        rarity: word -> log(N / items that have it).
-        most: rarity of words that no item has.
+        views: (V, N, C) unit vectors of the items without what all of them have in common.
+        crowd: of items and queries.
+        known: (V, K) how near the items of the crowd are to its queries.
     """
 
     query_mean: FloatArray
-    view_means: FloatArray
-    items: FloatArray
-    others: FloatArray
-    others_mean: FloatArray
-    rarity: dict[str, float]
-    most: float
+    views: FloatArray
+    crowd: Crowd
+    known: FloatArray
 
     @classmethod
     def fit(cls, queries: QueryTexts, items: ItemTexts, seed: int = 0) -> Self:
         """From the queries and items that there are, at most 1,024 of each for the crowds."""
         random = np.random.default_rng(seed)
-        query_mean, view_means = queries.vectors.mean(0), items.views.mean(1)
-        some = np.sort(random.permutation(len(items))[:_CROWD])
-        asked = np.sort(random.permutation(len(queries.vectors))[:_CROWD])
-        counts: dict[str, int] = {}
-        for words in items.words:
-            for word in words:
-                counts[word] = counts.get(word, 0) + 1
-        rarity = {word: float(np.log(len(items) / count)) for word, count in counts.items()}
-        crowd = _centred(items.views[:, some], view_means)
-        others, others_mean = _asked_by_others(_unit(queries.vectors[asked] - query_mean), crowd)
-        most = float(np.log(len(items) + 1))
-        return cls(query_mean, view_means, crowd, others, others_mean, rarity, most)
+        query_mean = queries.vectors.mean(0)
+        views = centred(items.views, items.views.mean(1))
+        some = np.sort(random.permutation(len(items))[:CROWD])
+        asked = np.sort(random.permutation(len(queries.vectors))[:CROWD])
+        own = unit(queries.vectors[asked] - query_mean)
+        crowd = Crowd.of([own] * len(views), views[:, some])
+        return cls(query_mean, views, crowd, crowd.hubs(crowd.items))
+
+    def asked(self, queries: QueryTexts, rows: IntArray | NDArray[np.intp]) -> FloatArray:
+        """(q, C) unit vectors of some queries without what all have in common."""
+        return unit(queries.vectors[rows] - self.query_mean)
 
     def of(
         self, queries: QueryTexts, items: ItemTexts, rows: IntArray, numbers: IntArray
@@ -153,71 +154,68 @@ class PairFeatures:
 
         Args:
             queries: texts and vectors.
-            items: texts and vectors.
+            items: those that this was fitted on.
             rows: (P,) numbers of queries.
             numbers: (P,) numbers of items.
         """
         features = np.empty((len(rows), len(PAIR_FEATURES)), np.float32)
+        last = -len(_WORDS) - 2
         asked, place = np.unique(rows, return_inverse=True)
         for begin in range(0, len(asked), _AT_ONCE):
             part = np.flatnonzero((place >= begin) & (place < begin + _AT_ONCE))
-            own = _unit(queries.vectors[asked[begin : begin + _AT_ONCE]] - self.query_mean)
-            features[part, : -len(_WORDS) - 2] = self._likenesses(
-                own, place[part] - begin, items, numbers[part]
-            )
-        features[:, -len(_WORDS) - 2 :] = self._overlaps(queries, items, rows, numbers)
+            own = self.asked(queries, asked[begin : begin + _AT_ONCE])
+            pairs = place[part] - begin, numbers[part]
+            features[part, :last] = self._likenesses(own, items, *pairs)
+        order = np.argsort(place, kind="stable")
+        for row, part in zip(asked.tolist(), np.split(order, _ends(place)), strict=True):
+            features[part, last:] = _overlaps(queries, items, row, numbers[part])
         return features
 
     def _likenesses(
-        self, own: FloatArray, place: NDArray[np.intp], items: ItemTexts, numbers: IntArray
+        self, own: FloatArray, items: ItemTexts, row: NDArray[np.intp], numbers: IntArray
     ) -> FloatArray:
-        """Of some queries' vectors (q, C), with ``place`` (p,) of each pair's query among them."""
+        """Of some queries' vectors (q, C), with ``row`` (p,) of each pair's query among them."""
         different, which = np.unique(numbers, return_inverse=True)
-        views = _centred(items.views[:, different], self.view_means)
-        crowd = np.einsum("qc,vkc->vqk", own, self.items)
-        means, spreads = crowd.mean(2), crowd.std(2) + 1e-6
-        hubs = np.einsum("vc,vnc->vn", self.others, views) - self.others_mean[:, None]
-        columns = []
-        for view, mean, spread, hub in zip(views, means, spreads, hubs, strict=True):
-            likeness = (own @ view.T)[place, which]
-            relative = (likeness - mean[place]) / spread[place]
-            columns += [likeness, relative, relative - hub[which]]
-        columns.append(_best_passages(own, place, items, different, which))
-        known = np.einsum("vc,vkc->vk", self.others, self.items) - self.others_mean[:, None]
-        near = ((crowd - means[..., None]) / spreads[..., None] - known[:, None]).mean(0)
+        views, crowd = self.views[:, different], self.crowd
+        asked = [own] * len(views)
+        seen = crowd.seen(asked)
+        columns = crowd.columns(asked, views, (row, which), seen)
+        columns.append(_best_passages(own, row, items, different, which))
+        near = np.mean(
+            [
+                (likeness - mean[:, None]) / spread[:, None] - hub
+                for (likeness, mean, spread), hub in zip(seen, self.known, strict=True)
+            ],
+            axis=0,
+        )
         for count in EXPANSIONS:
-            for view, others in zip(views, self.items, strict=True):
+            for view, others in zip(views, crowd.items, strict=True):
                 expanded = _expanded(near, others, count)
-                likeness = (expanded @ view.T)[place, which]
-                seen = expanded @ others.T
-                spread = (likeness - seen.mean(1)[place]) / (seen.std(1)[place] + 1e-6)
+                likeness = (expanded @ view.T)[row, which]
+                all_seen = expanded @ others.T
+                spread = (likeness - all_seen.mean(1)[row]) / (all_seen.std(1)[row] + 1e-6)
                 columns += [likeness, spread]
         return np.column_stack(columns)
 
-    def _overlaps(
-        self, queries: QueryTexts, items: ItemTexts, rows: IntArray, numbers: IntArray
-    ) -> FloatArray:
-        """(P, 7) what words and letters have in common."""
-        found = np.empty((len(rows), len(_WORDS) + 2), np.float32)
-        weights: dict[int, dict[str, float]] = {}
-        for place, (row, number) in enumerate(zip(rows.tolist(), numbers.tolist(), strict=True)):
-            words, title = queries.words[row], items.title_words[number]
-            if row not in weights:
-                weights[row] = {word: self.rarity.get(word, self.most) for word in words}
-            weight = weights[row]
-            total = sum(weight.values())
-            in_title = [weight[word] for word in words & title]
-            in_text = [weight[word] for word in words & items.words[number]]
-            found[place] = (
-                sum(in_title) / (total or 1.0),
-                sum(in_text) / (total or 1.0),
-                _jaccard(words, title),
-                _jaccard(queries.letters[row], items.letters[number]),
-                max(in_text, default=0.0),
-                len(words),
-                total,
-            )
-        return found
+
+def _ends(place: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Where the pairs of all queries but the last one end, once they are in order."""
+    ends: NDArray[np.int64] = np.bincount(place).cumsum()[:-1]
+    return ends
+
+
+def _overlaps(queries: QueryTexts, items: ItemTexts, row: int, numbers: IntArray) -> FloatArray:
+    """(p, 11) what words and letters of a query have in common with those of some items."""
+    words = queries.words[row]
+    return np.column_stack(
+        [
+            items.words.of_query(words, numbers),
+            items.beginnings.of_query(beginnings(words), numbers),
+            items.letters.in_both(queries.letters[row], numbers),
+            np.full(len(numbers), len(words)),
+            np.full(len(numbers), items.words.total(words)),
+        ]
+    )
 
 
 def _expanded(near: FloatArray, others: FloatArray, count: int) -> FloatArray:
@@ -228,14 +226,6 @@ def _expanded(near: FloatArray, others: FloatArray, count: int) -> FloatArray:
     weight /= weight.sum(1, keepdims=True)
     mixed: FloatArray = np.einsum("qn,qnc->qc", weight, others[best]).astype(np.float32)
     return mixed
-
-
-def _asked_by_others(queries: FloatArray, items: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(V, C) and (V,) of a crowd of queries (H, C) and one of items (V, K, C); see ``others``."""
-    seen = np.einsum("hc,vkc->vhk", queries, items)
-    means, spreads = seen.mean(2), seen.std(2) + 1e-6
-    others = np.einsum("vh,hc->vc", 1 / spreads, queries) / len(queries)
-    return others.astype(np.float32), (means / spreads).mean(1).astype(np.float32)
 
 
 def _best_passages(
@@ -266,22 +256,17 @@ def _best_passages(
     return mean
 
 
-def _centred(views: FloatArray, means: FloatArray) -> FloatArray:
+def centred(views: FloatArray, means: FloatArray) -> FloatArray:
     """(V, n, C) unit vectors without what all items have in common; a missing text stays zeros."""
     is_there = views.any(2, keepdims=True)
-    return _unit(np.where(is_there, views - means[:, None], 0.0).astype(np.float32))
+    return unit(np.where(is_there, views - means[:, None], 0.0).astype(np.float32))
 
 
-def _unit(vectors: FloatArray) -> FloatArray:
+def unit(vectors: FloatArray) -> FloatArray:
     """Rows of length 1; rows of zeros stay."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: FloatArray = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
     return unit
-
-
-def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
-    either = len(one | other)
-    return len(one & other) / either if either else 0.0
 
 
 def _words(text: str) -> frozenset[str]:
@@ -291,3 +276,8 @@ def _words(text: str) -> frozenset[str]:
 def _letters(text: str) -> frozenset[str]:
     normal = f" {normalise(text)} "
     return frozenset(normal[place : place + 3] for place in range(len(normal) - 2))
+
+
+def beginnings(words: Collection[str]) -> frozenset[str]:
+    """The first letters of words."""
+    return frozenset(word[:_BEGINNING] for word in words)

@@ -29,7 +29,7 @@ from serendip.workflow.bench.table import ENCODER
 from serendip.workflow.bench.trees import MISSING_TREES, has_trees
 from serendip.workflow.judge.filtering import filtered
 from serendip.workflow.judge.gold import Encode, Gold, GoldPairs
-from serendip.workflow.judge.rungs import Judge, Rung, likeness
+from serendip.workflow.judge.rungs import Asked, Judge, Rung, likeness
 from serendip.workflow.judge.sets import gold_set
 
 CANDIDATES = 200
@@ -141,36 +141,38 @@ class Board:
 
     Args:
         gold: judged pairs.
-        features: (P, F) of its pairs.
+        asked: the same without labels.
         lists: pairs of whole lists.
-        listed: (L, F) features of these.
+        listed: the same without labels.
     """
 
     gold: Gold
-    features: FloatArray
+    asked: Asked
     lists: GoldPairs
-    listed: FloatArray
+    listed: Asked
 
     @classmethod
     def of(cls, gold: Gold, lists: GoldPairs) -> Board:
         """With all features."""
-        return cls(gold, gold.features(gold.pairs), lists, gold.features(lists))
+        asked, listed = (
+            Asked(gold.features(pairs), pairs.queries, pairs.items) for pairs in (gold.pairs, lists)
+        )
+        return cls(gold, asked, lists, listed)
 
 
 def _row(rung: Rung, seed: int, board: Board) -> dict[str, Any]:
     """One rung: a judge for each fold, taught by all others."""
-    gold, features, clock = board.gold, board.features, StageClock()
-    pairs = gold.pairs
+    gold, pairs, clock = board.gold, board.gold.pairs, StageClock()
     scores, chances = np.zeros((2, len(pairs)), np.float32)
     decided, listed, judges = np.zeros(len(pairs), np.bool_), np.zeros(len(board.lists)), []
     with clock.stage("judge"):
         for fold in np.unique(pairs.fold[pairs.judged]).tolist():
-            asked = pairs.fold == fold
-            judges.append(rung.taught(features[~asked], pairs.where(~asked), seed))
-            said = judges[-1](features[asked])
-            scores[asked], chances[asked], decided[asked] = said.scores, said.chances, said.decided
-            own = board.lists.fold == fold
-            listed[own] = judges[-1](board.listed[own]).chances
+            own = pairs.fold == fold
+            judges.append(rung.taught(gold, board.asked.where(~own), pairs.where(~own), seed))
+            said = judges[-1](board.asked.where(own))
+            scores[own], chances[own], decided[own] = said.scores, said.chances, said.decided
+            part = board.lists.fold == fold
+            listed[part] = judges[-1](board.listed.where(part)).chances
     own = pairs.judged
     units = np.unique(pairs.units[own], return_inverse=True)[1].astype(np.int32)
     found = Verdicts(pairs.is_bad[own], scores[own], decided[own], units).estimates()
@@ -185,7 +187,7 @@ def _row(rung: Rung, seed: int, board: Board) -> dict[str, Any]:
         "ms_per_200": _milliseconds(gold, judges[-1]),
         "price_per_1000": 0.0,
         "cpu_s": clock.stages[0].cpu_s,
-        "filter": filtered(board.lists, likeness(board.listed), listed.astype(np.float32)),
+        "filter": filtered(board.lists, likeness(board.listed.features), listed.astype(np.float32)),
     }
 
 
@@ -196,6 +198,6 @@ def _milliseconds(gold: Gold, judge: Judge) -> float:
         row = np.full(CANDIDATES, random.integers(len(gold.queries.words)), np.int32)
         items = random.integers(0, len(gold.items), CANDIDATES).astype(np.int32)
         before = time.process_time()
-        judge(gold.crowd.of(gold.queries, gold.items, row, items))
+        judge(Asked(gold.crowd.of(gold.queries, gold.items, row, items), row, items))
         spent.append(time.process_time() - before)
     return 1000 * float(np.median(spent))

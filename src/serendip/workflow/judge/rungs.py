@@ -14,13 +14,18 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.errors import ConfigError
 from serendip.evaluate.binary import best_cut
 from serendip.models.chance_curve import fitted_curve
+from serendip.models.learned_likeness import (
+    LearnedLikeness,
+    LearnedLikenessConfig,
+    learned_apart,
+)
 from serendip.models.pair_features import PAIR_FEATURES
 from serendip.models.student_training import StudentConfig, train_student
-from serendip.workflow.judge.gold import GoldPairs
+from serendip.workflow.judge.gold import Gold, GoldPairs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,8 +43,27 @@ class Answers:
     decided: BoolArray
 
 
-Judge: TypeAlias = Callable[[FloatArray], Answers]
-"""Features (P, F) -> what it says of the pairs."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """Pairs without their labels.
+
+    Args:
+        features: (P, F) cheap features.
+        queries: (P,) numbers.
+        items: (P,) numbers.
+    """
+
+    features: FloatArray
+    queries: IntArray
+    items: IntArray
+
+    def where(self, mask: BoolArray) -> Asked:
+        """Some of the pairs (P,)."""
+        return Asked(self.features[mask], self.queries[mask], self.items[mask])
+
+
+Judge: TypeAlias = Callable[[Asked], Answers]
+"""What it says of pairs."""
 
 
 class Rung(ABC):
@@ -50,8 +74,8 @@ class Rung(ABC):
     needs_trees: ClassVar[bool] = False
 
     @abstractmethod
-    def taught(self, features: FloatArray, pairs: GoldPairs, seed: int) -> Judge:
-        """A judge that has learned from pairs with their features (P, F)."""
+    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, seed: int) -> Judge:
+        """A judge that has learned from some of the gold's pairs, which are asked and labelled."""
 
 
 class Untrained(Rung):
@@ -61,13 +85,13 @@ class Untrained(Rung):
     def scores(self, features: FloatArray) -> FloatArray:
         """(P,) of features (P, F); higher = worse."""
 
-    def taught(self, features: FloatArray, pairs: GoldPairs, seed: int) -> Judge:
+    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, seed: int) -> Judge:
         """The cut and the curve that fit the pairs best."""
-        known = self.scores(features)
+        known = self.scores(asked.features)
         cut, curve = best_cut(pairs.is_bad, known), fitted_curve(known, pairs.is_bad)
 
-        def judge(asked: FloatArray) -> Answers:
-            scores = self.scores(asked)
+        def judge(asked: Asked) -> Answers:
+            scores = self.scores(asked.features)
             return Answers(scores, curve(scores), scores >= cut)
 
         return judge
@@ -80,7 +104,7 @@ class Rules(Untrained):
 
     def scores(self, features: FloatArray) -> FloatArray:
         """Minus the share of the query's words in the item, and that of its title."""
-        shares: FloatArray = features[:, _places("words in text", "title overlap")].sum(1)
+        shares: FloatArray = features[:, _places("words: in text", "words: of both")].sum(1)
         return -shares
 
 
@@ -104,21 +128,34 @@ def likeness(features: FloatArray) -> FloatArray:
 
 
 class TaughtStudent(Rung):
-    """Boosted trees on all features, taught by the labels that it is given."""
+    """Boosted trees on all features and on learned likenesses, taught by labels."""
 
     name = "student"
     uses_chance = needs_trees = True
 
-    def __init__(self, config: StudentConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: StudentConfig | None = None,
+        likeness: LearnedLikenessConfig | None = None,
+    ) -> None:
         self.config = config or StudentConfig()
+        self.likeness = likeness or LearnedLikenessConfig()
 
-    def taught(self, features: FloatArray, pairs: GoldPairs, seed: int) -> Judge:
+    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, seed: int) -> Judge:
         """Trees of all pairs; cut and curve by pairs that trees of the others had not seen."""
+        numbers = asked.queries, asked.items
+        learned = learned_apart(
+            self.likeness, gold.crowd, gold.queries, numbers, pairs.is_bad, pairs.units, seed
+        )
+        features = np.hstack([asked.features, learned])
         taught = train_student(features, pairs.is_bad, pairs.units, self.config, seed)
         cut = best_cut(pairs.is_bad[taught.held], taught.chances)
+        good = asked.queries[~pairs.is_bad], asked.items[~pairs.is_bad]
+        moved = LearnedLikeness.fit(self.likeness, gold.crowd, gold.queries, good, seed)
 
-        def judge(asked: FloatArray) -> Answers:
-            chances = taught.student.chances(asked)
+        def judge(asked: Asked) -> Answers:
+            found = moved.of(gold.queries, asked.queries, asked.items)
+            chances = taught.student.chances(np.hstack([asked.features, found]))
             return Answers(chances, chances, chances >= cut)
 
         return judge

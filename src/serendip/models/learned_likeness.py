@@ -1,0 +1,175 @@
+"""Where the good items of a query lie, learned from pairs that are good.
+
+A text encoder has not read what a trade calls things. So a query's vector is moved to where the
+good items of queries like it lie: ``q + k(q, Z) A``, with ``k`` a Gaussian kernel on the sphere,
+landmarks Z drawn from the queries that were learned from, and A by ridge regression from
+queries to what their good items have beside them (kernel ridge regression, Nystroem's
+approximation: Williams and Seeger 2000). Far from all landmarks a query stays where it is.
+
+Shapes: Q queries, N items, P pairs, L landmarks, V views, C size of a text vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.config import Config
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.models.crowd import KINDS, Crowd
+from serendip.models.pair_features import (
+    CROWD,
+    VIEWS,
+    PairFeatures,
+    QueryTexts,
+    unit,
+)
+
+LEARNED_FEATURES = tuple(f"learned {view}: {kind}" for view in VIEWS for kind in KINDS)
+
+
+class LearnedLikenessConfig(Config):
+    """How far queries are moved."""
+
+    landmarks: int = 1_000
+    """Queries that others are compared with, at most."""
+
+    sharpness: float = 4.0
+    """kappa: the kernel of two queries is exp(kappa (cosine - 1))."""
+
+    reg: float = 0.3
+    """How much it costs to move anything."""
+
+    parts: int = 5
+    """Parts of the units: features of a part are learned from the others."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LearnedLikeness:
+    """A map of queries, and a crowd of moved ones.
+
+    Args:
+        config: its ``sharpness``.
+        features: what vectors are centred by.
+        landmarks: (L, C) unit vectors; L = 0 moves nothing.
+        moves: (V, L, C).
+        crowd: of moved queries and of items.
+    """
+
+    config: LearnedLikenessConfig
+    features: PairFeatures
+    landmarks: FloatArray
+    moves: FloatArray
+    crowd: Crowd
+
+    @classmethod
+    def fit(
+        cls,
+        config: LearnedLikenessConfig,
+        features: PairFeatures,
+        queries: QueryTexts,
+        good: tuple[IntArray, IntArray],
+        seed: int = 0,
+    ) -> Self:
+        """Learn from good pairs.
+
+        Args:
+            config: how.
+            features: of the items.
+            queries: texts and vectors.
+            good: numbers of query and item, (P,) each.
+            seed: of the landmarks and of the crowd.
+        """
+        random = np.random.default_rng(seed)
+        asked, row = np.unique(good[0], return_inverse=True)
+        own = features.asked(queries, asked)
+        targets = _means(features.views, row, good[1], len(asked))
+        landmarks = own[np.sort(random.permutation(len(asked))[: config.landmarks])]
+        near = _kernel(own, landmarks, config.sharpness)
+        inner = near.T @ near + config.reg * _kernel(landmarks, landmarks, config.sharpness)
+        # The kernel of two equal queries makes rows equal; this much keeps them apart.
+        inner[np.diag_indices(len(inner))] += 1e-3
+        moves = np.stack(
+            [np.linalg.solve(inner, near.T @ (target - own)) for target in targets]
+        ).astype(np.float32)
+        some = features.asked(queries, np.sort(random.permutation(len(queries.vectors))[:CROWD]))
+        crowd = Crowd.of(_moved(some, landmarks, moves, config), features.crowd.items)
+        return cls(config, features, landmarks, moves, crowd)
+
+    def of(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
+        """(P, 3 V) ``LEARNED_FEATURES`` of pairs.
+
+        Args:
+            queries: texts and vectors.
+            rows: (P,) numbers of queries.
+            numbers: (P,) numbers of items.
+        """
+        asked, row = np.unique(rows, return_inverse=True)
+        different, which = np.unique(numbers, return_inverse=True)
+        own = self.features.asked(queries, asked)
+        moved = _moved(own, self.landmarks, self.moves, self.config)
+        views = self.features.views[:, different]
+        return np.column_stack(self.crowd.columns(moved, views, (row, which)))
+
+
+def learned_apart(
+    config: LearnedLikenessConfig,
+    features: PairFeatures,
+    queries: QueryTexts,
+    pairs: tuple[IntArray, IntArray],
+    is_bad: BoolArray,
+    units: IntArray,
+    seed: int = 0,
+) -> FloatArray:
+    """(P, 3 V) features of pairs, each learned from pairs of other units.
+
+    What a map says of pairs that it was learned from is better than what it will say of others;
+    who learns from these features would trust them too much.
+
+    Args:
+        config: how.
+        features: of the items.
+        queries: texts and vectors.
+        pairs: numbers of query and item, (P,) each.
+        is_bad: (P,) labels.
+        units: (P,) int32 what is kept together.
+        seed: of the parts, and of all maps.
+    """
+    rows, numbers = pairs
+    different, place = np.unique(units, return_inverse=True)
+    part = (np.random.default_rng(seed).permutation(len(different)) % config.parts)[place]
+    found = np.zeros((len(rows), len(LEARNED_FEATURES)), np.float32)
+    for own in np.unique(part).tolist():
+        asked, learned = part == own, (part != own) & ~is_bad
+        good = rows[learned], numbers[learned]
+        map_ = LearnedLikeness.fit(config, features, queries, good, seed)
+        found[asked] = map_.of(queries, rows[asked], numbers[asked])
+    return found
+
+
+def _means(
+    views: FloatArray, row: NDArray[np.intp], numbers: IntArray, count: int
+) -> list[FloatArray]:
+    """V times (q, C) means of the items of each query."""
+    sums = np.zeros((len(views), count, views.shape[2]), np.float32)
+    for total, view in zip(sums, views, strict=True):
+        np.add.at(total, row, view[numbers])
+    means = sums / np.maximum(1, np.bincount(row, minlength=count))[:, None]
+    return list(means.astype(np.float32))
+
+
+def _kernel(one: FloatArray, other: FloatArray, sharpness: float) -> FloatArray:
+    near: FloatArray = np.exp(sharpness * (one @ other.T - 1)).astype(np.float32)
+    return near
+
+
+def _moved(
+    own: FloatArray, landmarks: FloatArray, moves: FloatArray, config: LearnedLikenessConfig
+) -> Sequence[FloatArray]:
+    """V times (q, C) unit vectors."""
+    near = _kernel(own, landmarks, config.sharpness)
+    return [unit(own + near @ move) for move in moves]

@@ -1,0 +1,41 @@
+"""Words in common, counted at once, are what counting one by one gives."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serendip.models.word_overlap import OVERLAPS, WordOverlap
+
+words = st.sets(st.sampled_from("abcdefgh"), max_size=5)
+
+
+@given(
+    st.lists(st.tuples(words, words), min_size=1, max_size=6),
+    st.sets(st.sampled_from("abcdefghxyz"), max_size=5),
+    st.lists(st.integers(0, 5), max_size=8),
+)
+def test_overlaps_are_those_of_the_sets(items, query, asked) -> None:
+    titles = [title for title, _ in items]
+    texts = [title | more for title, more in items]
+    numbers = np.array([number % len(items) for number in asked], np.int32)
+    overlap = WordOverlap.of(titles, texts)
+    found = overlap.of_query(query, numbers)
+    assert found.shape == (len(numbers), len(OVERLAPS))
+
+    def rarity(word: str) -> float:
+        having = sum(word in text for text in texts)
+        return float(np.log(len(texts) / having if having else len(texts) + 1))
+
+    total = sum(map(rarity, query))
+    assert np.isclose(overlap.total(query), total, atol=1e-5)
+    for row, number in zip(found, numbers.tolist(), strict=True):
+        title, text = titles[number], texts[number]
+        expected = [
+            sum(map(rarity, query & title)) / (total or 1),
+            sum(map(rarity, query & text)) / (total or 1),
+            len(query & title) / max(1, len(query | title)),
+            max(map(rarity, query & text), default=0.0),
+        ]
+        np.testing.assert_allclose(row, expected, atol=1e-5)
