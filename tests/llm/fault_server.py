@@ -7,10 +7,13 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from serendip.llm.endpoint import EndpointLlm
+from serendip.llm.settings import LlmConfig
 
 Body = dict[str, Any]
 
@@ -69,7 +72,14 @@ class FaultServer:
 
     address: str
     bodies: list[Body] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+
+
+def client(address: str, **settings: Any) -> closing[EndpointLlm]:
+    """One that is closed at the end of a block."""
+    values = {"provider": "endpoint", "base_url": address, "model": "m", **settings}
+    return closing(EndpointLlm(LlmConfig(**values)))
 
 
 @contextmanager
@@ -90,6 +100,7 @@ def serving(script: Callable[[Body, int], Reply]) -> Iterator[FaultServer]:
                 number = len(server.bodies)
                 server.bodies.append(body)
                 server.keys.append(self.headers["Authorization"])
+                server.headers.append(dict(self.headers))
             reply = script(body, number)
             if reply.hangs:
                 gone.wait(30)

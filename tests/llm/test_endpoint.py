@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from fault_server import Body, Reply, completion, error, judged, serving
+from fault_server import Body, Reply, client, completion, error, judged, serving
 
 from serendip.errors import ConfigError
 from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest
@@ -19,12 +19,9 @@ REQUEST: LlmRequest = judge_task().request(PAIR, 50)
 
 
 def asked(script: Callable[[Body, int], Reply], timeout_s: float = 5.0) -> LlmAnswer | LlmFailure:
-    with serving(script) as server:
-        config = LlmConfig(
-            provider="endpoint", base_url=server.address, model="m", timeout_s=timeout_s
-        )
+    with serving(script) as server, client(server.address, timeout_s=timeout_s) as llm:
         try:
-            return EndpointLlm(config).answer(REQUEST)
+            return llm.answer(REQUEST)
         except LlmFailure as failure:
             return failure
         finally:
@@ -33,11 +30,11 @@ def asked(script: Callable[[Body, int], Reply], timeout_s: float = 5.0) -> LlmAn
 
 def test_a_question_is_sent_with_its_schema_and_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_KEY", "sk-1")
-    with serving(lambda body, _: completion(judged(body))) as server:
-        config = LlmConfig(
-            provider="endpoint", base_url=server.address, model="m", api_key_env="SHOP_KEY"
-        )
-        answer = EndpointLlm(config).answer(REQUEST)
+    with (
+        serving(lambda body, _: completion(judged(body))) as server,
+        client(server.address, api_key_env="SHOP_KEY") as llm,
+    ):
+        answer = llm.answer(REQUEST)
     (body,) = server.bodies
     assert (answer.sent, answer.answered) == (100, 10)
     assert judge_task().read(answer.text, PAIR).label == "good"
@@ -57,9 +54,14 @@ def test_a_question_is_sent_with_its_schema_and_answered(monkeypatch: pytest.Mon
         (error(429, "insufficient_quota"), "quota"),
         (error(500, "oops"), "server"),
         (error(503, "overloaded"), "server"),
-        (error(401, "invalid_api_key"), "rejected"),
-        (error(400, "bad"), "rejected"),
-        (error(404, "model_not_found"), "rejected"),
+        (error(429, "quota_increase_asked_for"), "rate"),
+        (error(429, "insufficient_quota", ("Retry-After", "1")), "rate"),
+        (error(401, "invalid_api_key"), "denied"),
+        (error(403, "no"), "denied"),
+        (error(404, "model_not_found"), "denied"),
+        (error(302, "elsewhere", ("Location", "http://127.0.0.1:9/")), "denied"),
+        (error(400, "content_filter"), "rejected"),
+        (error(413, "context_length_exceeded"), "rejected"),
         (Reply(b'{"choices": ['), "invalid"),
         (Reply(b"[]"), "invalid"),
         (Reply(b"null"), "invalid"),
@@ -67,6 +69,7 @@ def test_a_question_is_sent_with_its_schema_and_answered(monkeypatch: pytest.Mon
         (Reply(b'{"choices": []}'), "invalid"),
         (Reply(b'{"choices": [{"message": null}]}'), "invalid"),
         (Reply(b"\xff\xfe"), "invalid"),
+        (Reply(b"[" * 200_000), "invalid"),
         (Reply(b"x" * 1000, sent=10), "connection"),
         (Reply(b"x" * 1000, sent=0), "connection"),
         (completion("{", finish="length"), "truncated"),
@@ -90,9 +93,8 @@ def test_a_server_that_says_nothing_is_given_up() -> None:
 def test_a_server_that_is_not_there_is_a_failed_connection() -> None:
     with serving(lambda body, number: Reply()) as server:
         address = server.address
-    config = LlmConfig(provider="endpoint", base_url=address, model="m")
-    with pytest.raises(LlmFailure, match=r"^connection"):
-        EndpointLlm(config).answer(REQUEST)
+    with client(address) as llm, pytest.raises(LlmFailure, match=r"^connection"):
+        llm.answer(REQUEST)
 
 
 @pytest.mark.parametrize(
@@ -107,21 +109,69 @@ def test_how_long_the_server_wants_to_be_left_alone(
     assert found.retry_after == seconds
 
 
-@pytest.mark.parametrize("usage", [None, (None, 3), ("many", "few"), (-1, 2)])
+@pytest.mark.parametrize("usage", [None, (None, 3), ("many", "few"), (-1, 2), (10**30, 2)])
 def test_tokens_that_the_server_does_not_count_are_not_known(usage: object) -> None:
     found = asked(lambda body, number: completion("{}", usage=usage))
     assert isinstance(found, LlmAnswer)
     assert found.sent is None or found.answered is None
 
 
+def test_half_a_letter_is_no_end_of_everything() -> None:
+    cut = json.dumps({"choices": []}).replace(
+        "[]",
+        '[{"finish_reason": "stop", "message": {"role": "assistant", "content": "cut \\ud83d"}}]',
+    )
+    found = asked(lambda body, number: Reply(cut.encode()))
+    assert isinstance(found, LlmAnswer)
+    assert found.text == "cut ?"
+
+
+def test_what_is_wrong_is_told_without_the_key_and_without_control(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SHOP_KEY", "sk-secret")
+    body = {"error": {"message": "bad key sk-secret \x1b[2J\x00", "code": "x", "type": "x"}}
+    with (
+        serving(lambda asked, number: Reply(json.dumps(body).encode(), 401)) as server,
+        client(server.address, api_key_env="SHOP_KEY") as llm,
+        pytest.raises(LlmFailure) as caught,
+    ):
+        llm.answer(REQUEST)
+    assert "sk-secret" not in str(caught.value)
+    assert "[key]" in caught.value.message
+    assert caught.value.message.isprintable()
+
+
+def test_what_belongs_to_other_servers_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, "secret-of-another-server")
+    with (
+        serving(lambda body, _: completion(judged(body))) as server,
+        client(server.address) as llm,
+    ):
+        llm.answer(REQUEST)
+    assert "secret-of-another-server" not in str(server.headers)
+    assert server.keys == [None]
+
+
+def test_models_that_reason_are_asked_in_their_own_words() -> None:
+    own = {"token_limit": "max_completion_tokens", "temperature": "unset", "sends_schema": False}
+    with (
+        serving(lambda body, _: completion(judged(body))) as server,
+        client(server.address, **own) as llm,
+    ):
+        llm.answer(REQUEST)
+    (body,) = server.bodies
+    assert set(body) == {"model", "messages", "max_completion_tokens"}
+
+
 def test_what_went_wrong_before_is_told() -> None:
     def script(body: Body, number: int) -> Reply:
         return completion(json.dumps([message["content"] for message in body["messages"][2:]]))
 
-    with serving(script) as server:
-        config = LlmConfig(provider="endpoint", base_url=server.address, model="m")
-        request = LlmRequest("s", "u", "n", {}, 50, "", (("yes", "no JSON"),))
-        assert EndpointLlm(config).answer(request).text == '["yes", "no JSON"]'
+    request = LlmRequest("s", "u", "n", {}, 50, "", (("yes", "no JSON"),))
+    with serving(script) as server, client(server.address) as llm:
+        assert llm.answer(request).text == '["yes", "no JSON"]'
 
 
 @pytest.mark.parametrize("missing", ["base_url", "model"])

@@ -10,23 +10,22 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_server import Body, Reply, completion, data_of, error, judged, serving
+from fault_server import Body, Reply, client, completion, data_of, error, judged, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.errors import ConfigError
 from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest
-from serendip.llm.endpoint import EndpointLlm
 from serendip.llm.judge import judge_task
 from serendip.llm.ledger import Ledger
 from serendip.llm.pricing import Prices
-from serendip.llm.run import NO_BUDGET, Outcome, RunOptions, ask_all, estimate
+from serendip.llm.run import NO_BUDGET, Outcome, RunOptions, ask_all, estimate, wait_before
 from serendip.llm.scripted import ScriptedLlm
-from serendip.llm.settings import LlmConfig
 
 TASK = judge_task()
 PRICES = Prices(sent=1.0, answered=2.0)
@@ -53,9 +52,8 @@ def against(
     script: Callable[[Body, int], Reply], ledger: Ledger, pairs: list[Any] = PAIRS, **changed: Any
 ) -> tuple[Outcome[Any], list[Body]]:
     """A run against a server."""
-    with serving(script) as server:
-        config = LlmConfig(provider="endpoint", base_url=server.address, model="m", timeout_s=2)
-        return ask_all(TASK, pairs, EndpointLlm(config), ledger, options(**changed)), server.bodies
+    with serving(script) as server, client(server.address, timeout_s=2) as llm:
+        return ask_all(TASK, pairs, llm, ledger, options(**changed)), server.bodies
 
 
 def test_what_was_answered_is_not_asked_again(ledger: Ledger) -> None:
@@ -129,6 +127,21 @@ def test_answers_about_something_else_are_never_taken(ledger: Ledger) -> None:
     assert {row["failure"] for row in ledger.failures()} == {"invalid: id: not that of the data"}
 
 
+def test_what_a_server_rejects_is_a_row_of_that_question_alone(ledger: Ledger) -> None:
+    def script(body: Body, number: int) -> Reply:
+        is_first = data_of(body)["query"] == "query 0"
+        return error(400, "content_filter") if is_first else completion(judged(body))
+
+    outcome, bodies = against(script, ledger)
+    assert (outcome.state, len(outcome.failures), len(bodies)) == ("partial", 1, 20)
+    assert sum(one is not None for one in outcome.answers) == 19
+    every, bodies = against(lambda body, _: error(400, "bad"), ledger, job="k", concurrency=1)
+    assert (every.state, len(bodies)) == ("partial", 1)  # The others are known by now.
+    fresh = [{"query": f"another {number}", "title": "x"} for number in range(30)]
+    every, bodies = against(lambda body, _: error(400, "bad"), ledger, fresh, concurrency=1)
+    assert (len(bodies), "rejected" in every.reason) == (10, True)
+
+
 def test_a_refusal_is_a_row_and_not_asked_again(ledger: Ledger) -> None:
     outcome, bodies = against(lambda body, _: completion(None, refusal="No."), ledger, PAIRS[:3])
     assert (outcome.state, len(outcome.failures), len(bodies)) == ("partial", 3, 3)
@@ -188,10 +201,76 @@ def test_spend_never_passes_the_budget(budget: float, fails: list[str], counted:
 def test_the_bill_replaces_the_bound(ledger: Ledger) -> None:
     outcome, _ = against(lambda body, _: completion(judged(body)), ledger, budget=1.0)
     assert outcome.spent == pytest.approx(20 * (100 * 1.0 + 10 * 2.0) / 1e6)
-    unknown, _ = against(lambda body, _: completion(judged(body), usage=None), ledger, job="k")
-    assert unknown.spent == 0.0  # Known answers cost nothing.
+    known, _ = against(lambda body, _: completion(judged(body)), ledger, job="k")
+    assert known.spent == 0.0  # Known answers cost nothing.
     told = estimate(TASK, PAIRS, "another model", ledger, options())
     assert 0 < told.price < told.most
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        completion("{}", usage=None),
+        completion("{}", usage=(10**8, 10)),
+        error(500, "oops"),
+        Reply(b"x" * 100, sent=5),
+    ],
+)
+def test_where_nobody_knows_the_bill_the_bound_stays(ledger: Ledger, reply: Reply) -> None:
+    request = TASK.request(PAIRS[0], 300)
+    outcome, bodies = against(lambda body, _: reply, ledger, PAIRS[:1], attempts=1)
+    assert len(bodies) == 1
+    assert outcome.spent == pytest.approx(PRICES.most(request))
+    assert PRICES.most(request) > (len(request.user) + 300 * 2) / 1e6
+
+
+def test_a_repair_counts_what_it_repeats(ledger: Ledger) -> None:
+    _, bodies = against(lambda body, _: completion("x" * 4000), ledger, PAIRS[:1])
+    assert len(bodies) == 2
+    assert len(bodies[1]["messages"][2]["content"]) == 500
+    request = TASK.request(PAIRS[0], 300)
+    more = replace(request, earlier=(("x" * 500, "wrong"),))
+    assert PRICES.most(more) - PRICES.most(request) == pytest.approx(505 / 1e6)
+
+
+def test_what_is_under_way_does_not_end_a_run_that_can_be_paid_for(ledger: Ledger) -> None:
+    """Bounds of 16 at once are above the budget, and all 20 bills together are not."""
+    most = PRICES.most(TASK.request(PAIRS[0], 300))
+    bills = 20 * 120 / 1e6
+    outcome, bodies = against(
+        lambda body, _: completion(judged(body)),
+        ledger,
+        budget=bills + 1.5 * most,
+        concurrency=16,
+    )
+    assert (outcome.state, outcome.reason, len(bodies)) == ("complete", "", 20)
+
+
+def test_waits_are_those_that_the_server_asks_for() -> None:
+    asked, silent = (LlmFailure("rate", "told", wait) for wait in (7.0, None))
+    assert wait_before(asked, 2, first=0.5) == 7.0
+    assert [wait_before(silent, attempt, first=0.5) for attempt in range(3)] == [0.5, 1.0, 2.0]
+    assert wait_before(LlmFailure("rate", "told", 600.0), 0, first=0.5) == 60.0
+
+
+def test_an_interrupt_lets_nothing_further_be_sent(ledger: Ledger) -> None:
+    class Impatient:
+        def track(self, items: Any, description: str, total: int) -> Any:
+            for item in items:
+                yield item
+                raise KeyboardInterrupt
+
+    asked: list[LlmRequest] = []
+
+    def script(request: LlmRequest) -> str:
+        asked.append(request)
+        return good(request)
+
+    many = [{"query": f"query {number}", "title": "x"} for number in range(300)]
+    with pytest.raises(KeyboardInterrupt):
+        run = options(concurrency=1, progress=Impatient())
+        ask_all(TASK, many, ScriptedLlm(script), ledger, run)
+    assert len(asked) < 50
 
 
 def test_a_budget_that_is_no_number_is_refused(ledger: Ledger) -> None:
@@ -234,8 +313,7 @@ def test_after_a_kill_nothing_is_paid_for_twice(tmp_path: Path) -> None:
     ledger = Ledger.open(path)
     (row,) = ledger.summary()
     assert (row["ok"], row["unfinished"]) == (8, 2)
-    with serving(lambda body, _: completion(judged(body))) as server:
-        config = LlmConfig(provider="endpoint", base_url=server.address, model="m")
-        outcome = ask_all(TASK, PAIRS, EndpointLlm(config), ledger, options())
+    with serving(lambda body, _: completion(judged(body))) as server, client(server.address) as llm:
+        outcome = ask_all(TASK, PAIRS, llm, ledger, options())
         assert (outcome.state, len(server.bodies)) == ("complete", 12)
     ledger.close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,13 @@ from small_shop import write_files
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
+from serendip.data.durable import alone
+from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError, DataError, UnknownItemError
+from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
 from serendip.workflow.importing import import_files
 from serendip.workflow.judge.gate import Gate, gate_labels
+from serendip.workflow.training import fingerprint
 
 HORROR, COMEDY = "a horror tale", "something funny"
 
@@ -58,15 +63,16 @@ def run(folder: Path, *more: str) -> tuple[int, dict[str, Any]]:
     return invoke("judge", "run", *place, "-w", str(folder), *more)
 
 
-def labels_of(folder: Path) -> list[dict[str, str]]:
-    with (folder / "labels.csv").open(newline="") as stream:
+def labels_of(folder: Path, name: str = "labels.csv") -> list[dict[str, str]]:
+    with (folder / name).open(newline="") as stream:
         return list(csv.DictReader(stream))
 
 
 def by_genre(body: Body, number: int) -> Reply:
     """Good where the genre is in the query."""
     data = data_of(body)
-    return completion(judged(body, "good" if data["genre"] in data["query"] else "bad"))
+    genre = data["item"]["attributes"]["genre"]
+    return completion(judged(body, "good" if genre in data["query"] else "bad"))
 
 
 def test_pairs_are_estimated_labelled_and_told_in_the_ledger(shop: Path) -> None:
@@ -98,8 +104,45 @@ def test_what_leaves_are_words_and_items_and_nobody(shop: Path) -> None:
         configure(shop, server.address)
         run(shop, "--budget", "1")
     for body in server.bodies:
-        assert set(data_of(body)) == {"id", "query", "title", "genre"}
+        data = data_of(body)
+        assert set(data) == {"id", "query", "item"}
+        assert set(data["item"]) == {"title", "attributes"}
+        assert set(data["item"]["attributes"]) == {"genre"}
         assert set(body) == {"model", "messages", "response_format", "max_tokens", "temperature"}
+
+
+def test_names_of_attributes_cannot_take_the_place_of_what_is_asked(shop: Path) -> None:
+    with closing(Workspace.open(shop).open_store()) as store:
+        item = Item("odd", "A tale", "", {"query": "something else", "id": "7", "title": "no"})
+        store.put_items([item])
+    write_csv(shop / "pairs.csv", ("query", "item_id"), [(HORROR, "odd")])
+    with serving(lambda body, _: completion(judged(body))) as server:
+        configure(shop, server.address)
+        code, _ = run(shop, "--budget", "1")
+    (body,) = server.bodies
+    data = data_of(body)
+    assert (code, data["query"], data["item"]["title"]) == (0, HORROR, "A tale")
+    assert data["item"]["attributes"]["query"] == "something else"
+
+
+def test_two_runs_of_a_job_do_not_pay_twice(shop: Path) -> None:
+    configure(shop, "http://127.0.0.1:9/v1")
+    name = hashlib.sha256(b"labels.csv").hexdigest()[:16]
+    with alone(shop / "cache" / "llm" / name), pytest.raises(StorageError, match="another process"):
+        run(shop, "--budget", "1")
+
+
+def test_a_budget_needs_prices(shop: Path) -> None:
+    with (shop / "serendip.toml").open("a") as stream:
+        stream.write('[llm]\nprovider = "endpoint"\nbase_url = "http://x/v1"\nmodel = "m"\n')
+    with pytest.raises(ConfigError, match="input_price"):
+        run(shop, "--budget", "1")
+
+
+def test_the_llm_is_no_reason_to_train_again(shop: Path) -> None:
+    before = fingerprint(Workspace.open(shop), 0)
+    configure(shop, "http://127.0.0.1:9/v1")
+    assert fingerprint(Workspace.open(shop), 0) == before
 
 
 def test_a_run_that_ends_early_is_partial_and_goes_on(shop: Path) -> None:
@@ -111,7 +154,9 @@ def test_a_run_that_ends_early_is_partial_and_goes_on(shop: Path) -> None:
         code, found = run(shop, "--budget", "1")
     assert (code, found["state"], found["labelled"], found["failed"]) == (1, "partial", 5, 1)
     assert "quota" in found["reason"]
-    assert len(labels_of(shop)) == 5
+    assert found["out"] == str(shop / "labels.partial.csv")
+    assert len(labels_of(shop, "labels.partial.csv")) == 5
+    assert not (shop / "labels.csv").exists()
     _, ledger = invoke("llm", "ledger", "-w", str(shop))
     (failure,) = ledger["failures"]
     assert failure["calls"] == 1
@@ -130,6 +175,7 @@ def test_a_budget_is_that_of_all_runs_of_the_job(shop: Path) -> None:
             assert found["spent"] <= budget
         code, whole = run(shop, "--budget", "0.1")
         assert (code, whole["state"], len(server.bodies)) == (0, "complete", 12)
+    assert not (shop / "labels.partial.csv").exists()
 
 
 def test_nothing_is_asked_where_nothing_is_configured(shop: Path) -> None:
@@ -159,16 +205,25 @@ def gold_rows(queries: int = 30) -> list[tuple[str, ...]]:
     ] + [(f"q{query}", f"i{4 + item}", "I") for query in range(queries) for item in range(2)]
 
 
-def gate(folder: Path, rows: list[tuple[str, ...]], floor: float = 0.6, **more: Any) -> Any:
+def gate(
+    folder: Path,
+    rows: list[tuple[str, ...]],
+    floor: float = 0.6,
+    gold: list[tuple[str, ...]] | None = None,
+    **more: Any,
+) -> Any:
     labels = write_csv(folder / "labels.csv", COLUMNS, rows)
-    gold = write_csv(folder / "gold.csv", COLUMNS, gold_rows())
-    return gate_labels(Gate(labels, gold, floor, **more))
+    people = write_csv(folder / "gold.csv", COLUMNS, gold or gold_rows())
+    return gate_labels(Gate(labels, people, floor, **more))
 
 
 def test_labels_that_agree_pass_and_others_fail(tmp_path: Path) -> None:
     same = [(query, item, "bad" if label == "I" else "good") for query, item, label in gold_rows()]
     found = gate(tmp_path, same)
-    assert (found["verdict"], found["kappa"], found["ci95"]["kappa"]) == ("passed", 1.0, [1.0, 1.0])
+    assert (found["verdict"], found["kappa"]) == ("passed", 1.0)
+    low, high = found["ci95"]["kappa"]
+    assert high == 1.0
+    assert 0.9 < low < 1.0  # 30 queries that agree leave room for one that does not.
     assert (found["pairs"], found["queries"], found["unlabelled"]) == (180, 30, 0)
     good = [(query, item, "good") for query, item, _ in same]
     assert gate(tmp_path, good)["verdict"] == "failed"
@@ -190,16 +245,28 @@ def test_the_lower_end_of_the_interval_decides(tmp_path: Path) -> None:
 
 
 def test_no_verdict_on_queries_that_were_seen(tmp_path: Path) -> None:
-    seen = write_csv(tmp_path / "tuned.csv", ("query", "item_id"), [("q7", "other"), ("x", "y")])
+    seen = write_csv(tmp_path / "tuned.csv", ("query", "item_id"), [(" Q7", "other"), ("x", "y")])
     found = gate(tmp_path, gold_rows(), seen=[seen])
     assert (found["verdict"], "kappa" in found) == ("refused", False)
     assert "'q7'" in found["reason"]
 
 
-def test_no_verdict_on_a_few_pairs(tmp_path: Path) -> None:
-    found = gate(tmp_path, gold_rows(9))
-    assert found["verdict"] == "refused"
-    assert "54 pairs of 9 queries" in found["reason"]
+def test_no_verdict_on_a_few_queries_or_on_one_kind(tmp_path: Path) -> None:
+    few = [row for row in gold_rows(9)]
+    assert "9 queries have good pairs" in gate(tmp_path, few, gold=few)["reason"]
+    one_bad = [(query, item, "E") for query, item, _ in gold_rows()]
+    one_bad[0] = (*one_bad[0][:2], "I")
+    found = gate(tmp_path, one_bad, gold=one_bad)
+    assert (found["verdict"], found["reason"]) == (
+        "refused",
+        "1 queries have bad pairs; 10 are needed",
+    )
+
+
+def test_no_verdict_where_labels_are_left_out(tmp_path: Path) -> None:
+    found = gate(tmp_path, gold_rows(26))
+    assert (found["verdict"], found["unlabelled"]) == ("refused", 24)
+    assert "156 of 180" in found["reason"]
 
 
 @pytest.mark.parametrize(
@@ -218,7 +285,10 @@ def test_broken_labels_are_told(tmp_path: Path, rows: list[tuple[str, ...]], mes
 
 def test_the_gate_tells_by_its_exit_code(tmp_path: Path) -> None:
     files = [str(write_csv(tmp_path / f"{n}.csv", COLUMNS, gold_rows())) for n in "ab"]
-    done = CliRunner().invoke(app, ["judge", "gate", "--labels", files[0], "--gold", files[1]])
+    both = ["judge", "gate", "--labels", files[0], "--gold", files[1]]
+    done = CliRunner().invoke(app, [*both, "--nothing-seen"])
     assert (done.exit_code, done.stdout.split(":")[0]) == (0, "passed")
-    code, _ = invoke("judge", "gate", "--labels", files[0], "--gold", files[1], "--seen", files[0])
-    assert code == 1
+    assert invoke(*both, "--seen", files[0])[0] == 1
+    for wrong in ([], ["--nothing-seen", "--seen", files[0]]):
+        with pytest.raises(ConfigError, match="what was seen is not said"):
+            invoke(*both, *wrong)

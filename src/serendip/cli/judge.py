@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.llm.run import Estimate
@@ -50,7 +51,7 @@ def run(
     if estimate:
         return
     terminal.say(
-        f"{found['state']}: {found['labelled']:,} of {found['pairs']:,} pairs in {out}, "
+        f"{found['state']}: {found['labelled']:,} of {found['pairs']:,} pairs in {found['out']}, "
         f"{found['bad']:,} bad; spent {found['spent']:.4g} of {budget:.4g}"
     )
     if found["state"] == "partial":
@@ -67,11 +68,19 @@ def gate(
         list[Path] | None,
         typer.Option(help="Pairs whose queries a prompt or a teacher has seen; repeatable."),
     ] = None,
+    nothing_seen: Annotated[
+        bool, typer.Option("--nothing-seen", help="No gold was used for anything before.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Agreement of labels with people's. Exit 1 = the labels may not be used."""
     from serendip.workflow.judge.gate import Gate, gate_labels
 
+    if bool(seen) == nothing_seen:
+        raise ConfigError(
+            "what was seen is not said.",
+            "Name files with --seen, or say --nothing-seen, and not both.",
+        )
     terminal = Terminal(json)
     found = gate_labels(Gate(labels, gold, floor, seen or ()))
     terminal.result(found)

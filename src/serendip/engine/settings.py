@@ -135,6 +135,10 @@ class Settings(Config):
             _require_known(f"{name}.sponsored.action", paid, ranker.actions)
         return surfaces
 
+    def learned_from(self) -> dict[str, Any]:
+        """Everything that decides what is learned, as plain values: all but the LLM."""
+        return self.model_dump(mode="json", exclude={"llm"})
+
     @property
     def token_reader(self) -> TokenReader:
         """What of an item is read beside its vector, by a retriever with a table for it."""

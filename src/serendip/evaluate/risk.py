@@ -2,15 +2,16 @@
 
 A filter takes out of a list what is at least as likely to be bad as its cut, and the next ones move
 up. For every list the excess is how many are shown and bad, minus the allowed share of what is
-shown; a cut keeps the promise where the mean excess is not above 0. One test bets, list by list,
-against the promise being broken: if it is, its capital passes 1 / delta with a chance of at most
-delta (Waudby-Smith and Ramdas 2020). That holds for any number of lists, with nothing assumed but
-that they are drawn alike and alone.
+shown; a cut keeps the promise where the mean excess is not above 0. Lists of one unit (an
+occupation with many titles, say) are alike, so units count, each with the mean of its lists. One
+test bets, unit by unit, against the promise being broken: if it is, its capital passes 1 / delta
+with a chance of at most delta (Waudby-Smith and Ramdas 2020). That holds for any number of units,
+with nothing assumed but that they are drawn alike and alone.
 
 Cuts are tested in chains, from a start on to looser ones until one fails, which costs no confidence
 (fixed sequences: Angelopoulos et al. 2021, "Learn then Test"). There are several starts, which
-share delta, where the chances themselves promise some part of what is allowed: a stricter filter
-shows too little to prove anything.
+share delta, as a very strict filter shows too little to prove anything. Cuts and starts are fixed
+before any list is seen.
 
 Shapes: P pairs.
 """
@@ -24,9 +25,11 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 
-_CUTS = 48
-_STARTS = (0.1, 0.25, 0.5, 0.75)
-"""Parts of the allowed share that a chain starts at, if the chances are right."""
+_CUTS = tuple(1 / (1 + np.exp(np.linspace(6, -6, 49))))
+"""Chances at which something may be taken out."""
+
+_STARTS = (0.25, 1.0, 2.0, 4.0)
+"""Multiples of the allowed share at which chains start."""
 
 _BOLDEST = 0.9
 """Share of the capital that a bet loses at worst."""
@@ -40,12 +43,14 @@ class JudgedLists:
         chances: (P,) that a pair is bad, by the filter.
         is_bad: (P,) what people say.
         lists: (P,) int32 which list a pair is of; pairs of a list in its order.
+        units: (P,) int32 which lists belong together.
         size: how many of a list are shown.
     """
 
     chances: FloatArray
     is_bad: BoolArray
     lists: IntArray
+    units: IntArray
     size: int
 
     def shown(self, cut: float) -> BoolArray:
@@ -86,27 +91,29 @@ def safe_cut(
         judged: lists of calibration, of which the filter has learned nothing.
         allowed: between 0 and 1.
         confidence: that the promise holds.
-        seed: of the order in which lists are looked at.
+        seed: of the order in which units are looked at.
 
     Returns:
         the cut, infinity where nothing need be taken out; None where no filter is safe.
     """
-    cuts = [*np.quantile(judged.chances, np.arange(1, _CUTS) / _CUTS).tolist(), np.inf]
-    different, place = np.unique(judged.lists, return_inverse=True)
-    order = np.random.default_rng(seed).permutation(len(different))
-    masks = [judged.shown(cut) for cut in cuts]
-    promised = np.array([_mean(judged.chances, mask) for mask in masks])
+    cuts = [*_CUTS, np.inf]
     delta, safe = (1 - confidence) / len(_STARTS), []
     for part in _STARTS:
-        start = max(0, int(np.searchsorted(promised, part * allowed, side="right")) - 1)
-        for cut, mask in zip(cuts[start:], masks[start:], strict=True):
-            shown, bad = (
-                np.bincount(place, one, len(different)) for one in (mask, mask & judged.is_bad)
-            )
-            if not _is_kept((bad - allowed * shown)[order], judged.size, allowed, delta):
+        for cut in cuts[int(np.searchsorted(_CUTS, part * allowed)) :]:
+            if not _is_kept(_excess(judged, cut, allowed, seed), judged.size, allowed, delta):
                 break
             safe.append(cut)
     return max(safe, default=None)
+
+
+def _excess(judged: JudgedLists, cut: float, allowed: float, seed: int) -> NDArray[np.float64]:
+    """Mean excess of the lists of each unit, the units in random order."""
+    shown = judged.shown(cut)
+    different, place = np.unique(judged.units, return_inverse=True)
+    excess = np.bincount(place, shown * (judged.is_bad - allowed), len(different))
+    firsts = np.unique(judged.lists, return_index=True)[1]
+    lists = np.bincount(place[firsts], minlength=len(different))
+    return (excess / lists)[np.random.default_rng(seed).permutation(len(different))]
 
 
 def cut_replacing(judged: JudgedLists, most: float) -> float:
@@ -122,18 +129,14 @@ def _is_kept(excess: NDArray[np.float64], size: int, allowed: float, delta: floa
     zero = allowed / (1 + allowed)
     values = excess / (size * (1 + allowed)) + zero
     line = np.arange(1, len(values) + 1)
-    # A stake may know of nothing but the lists before: their spread, as if one more had been seen
-    # that hardly differs from the others, as lists of a good filter do.
+    # A stake may know of nothing but the units before: their spread, as if one more had been seen
+    # that hardly differs from the others, as units of a good filter do.
     squares = (values - (zero + values.cumsum()) / (line + 1)) ** 2
     spread = (zero * (1 - zero) / 4 + np.concatenate([[0.0], squares.cumsum()[:-1]])) / line
     stake = np.sqrt(2 * np.log(1 / delta) / (len(values) * spread))
     stake = np.minimum(stake, _BOLDEST / (1 - zero))
     capital = np.log1p(-stake * (values - zero)).cumsum()
     return bool(capital.max(initial=0.0) >= np.log(1 / delta))
-
-
-def _mean(chances: FloatArray, mask: BoolArray) -> float:
-    return float(chances[mask].mean()) if mask.any() else 0.0
 
 
 def _share(of: BoolArray, mask: BoolArray) -> float:

@@ -17,6 +17,7 @@ FailureKind = Literal[
     "server",
     "rate",
     "quota",
+    "denied",
     "rejected",
     "refused",
     "truncated",
@@ -26,11 +27,16 @@ FailureKind = Literal[
 PASSING: frozenset[FailureKind] = frozenset({"timeout", "connection", "server", "rate"})
 """The same question may succeed a little later."""
 
-FINAL: frozenset[FailureKind] = frozenset({"quota", "rejected"})
+FINAL: frozenset[FailureKind] = frozenset({"quota", "denied"})
 """No other question will succeed either: the day's quota is used up, or the key is wrong."""
 
-UNBILLED: frozenset[FailureKind] = frozenset({"rate", "quota", "rejected"})
+MENDABLE: frozenset[FailureKind] = frozenset({"truncated", "invalid"})
+"""The answer may be right once it is told what is wrong with it."""
+
+UNBILLED: frozenset[FailureKind] = frozenset({"rate", "quota", "denied", "rejected"})
 """Nothing was computed, so nothing is to be paid for; after a timeout that may be otherwise."""
+
+_LONGEST_MESSAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ class LlmAnswer:
     """What came back.
 
     Args:
-        text: of the answer, unchecked.
+        text: of the answer, unchecked; it can be written as UTF-8.
         sent, answered: tokens that the server has counted; None = it does not say.
     """
 
@@ -75,7 +81,7 @@ class LlmFailure(Exception):
 
     Args:
         kind: what happened.
-        message: in the server's words, cut to a line.
+        message: one line of it, without anything that no terminal should be told.
         retry_after: seconds after which the server wants to be asked again; None = it says nothing.
         answer: what came back all the same, and is to be paid for.
     """
@@ -87,9 +93,10 @@ class LlmFailure(Exception):
         retry_after: float | None = None,
         answer: LlmAnswer | None = None,
     ) -> None:
-        super().__init__(f"{kind}: {message}")
+        printable = "".join(letter if letter.isprintable() else " " for letter in message)
+        self.message = " ".join(printable.split())[:_LONGEST_MESSAGE]
+        super().__init__(f"{kind}: {self.message}")
         self.kind = kind
-        self.message = " ".join(message.split())[:200]
         self.retry_after = retry_after
         self.answer = answer
 

@@ -12,11 +12,15 @@ from serendip.llm.settings import LlmConfig
 if TYPE_CHECKING:
     from openai import APIStatusError
 
-_NO_KEY = "none"
-"""What is sent as a key where there is none: servers of one's own ask for none."""
-
 _LETTERS_PER_TOKEN = 16
 """More than any answer has; what is longer than that is no answer to what was asked."""
+
+_MOST_TOKENS = 2**31
+_OF_ANOTHER = ("OpenAI-Organization", "OpenAI-Project")
+"""Headers that the SDK takes from the environment, wherever it speaks to."""
+
+_OF_THIS_QUESTION = (400, 413, 422)
+"""Too long, or about something that the server does not want to hear of."""
 
 
 class EndpointLlm:
@@ -24,13 +28,14 @@ class EndpointLlm:
 
     Args:
         config: address, model and limits.
+        uses_proxies: whether the environment may name proxies.
 
     Raises:
         ConfigError: address or model are missing.
         ExtraMissing: the openai SDK is not installed.
     """
 
-    def __init__(self, config: LlmConfig) -> None:
+    def __init__(self, config: LlmConfig, uses_proxies: bool = True) -> None:
         for name in ("base_url", "model"):
             if not getattr(config, name):
                 raise ConfigError(
@@ -38,59 +43,88 @@ class EndpointLlm:
                     "Set it in serendip.toml, or provider = 'off'.",
                 )
         try:
-            from openai import OpenAI
+            from openai import DefaultHttpxClient, OpenAI
         except ImportError:
             raise ExtraMissing(
                 "the openai SDK is not installed.", "pip install 'serendip[llm]'"
             ) from None
-        self.model = config.model
+        self.config, self.model = config, config.model
+        self._key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
+        unsent = [*_OF_ANOTHER, *([] if self._key else ["Authorization"])]
+
+        def leave_out(request: Any) -> None:
+            for name in unsent:
+                request.headers.pop(name, None)
+
         self._client = OpenAI(
             base_url=config.base_url,
-            api_key=os.environ.get(config.api_key_env) or _NO_KEY,
+            api_key=self._key or "none",
             timeout=config.timeout_s,
             max_retries=0,
+            http_client=DefaultHttpxClient(
+                timeout=config.timeout_s,
+                trust_env=uses_proxies,
+                follow_redirects=False,
+                event_hooks={"request": [leave_out]},
+            ),
         )
 
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
     def answer(self, request: LlmRequest) -> LlmAnswer:
-        """One chat completion at temperature 0, bound to the schema where the server can."""
+        """One chat completion."""
         from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
-        messages: list[Any] = [
+        try:
+            found: Any = self._client.chat.completions.create(**self._arguments(request))
+        except APITimeoutError as error:
+            raise LlmFailure("timeout", str(error)) from None
+        except APIConnectionError as error:
+            raise LlmFailure("connection", str(error.__cause__ or error)) from None
+        except APIStatusError as error:
+            raise self._told_by_status(error) from None
+        except (OpenAIError, ValueError, RecursionError) as error:
+            raise LlmFailure("invalid", f"the body is no completion: {error}") from None
+        return _answer_of(found, request)
+
+    def _arguments(self, request: LlmRequest) -> dict[str, Any]:
+        """What is sent."""
+        messages = [
             {"role": "system", "content": request.system},
             {"role": "user", "content": request.user},
         ]
         for said, wrong in request.earlier:
             messages.append({"role": "assistant", "content": said})
             messages.append({"role": "user", "content": wrong})
-        schema = {"name": request.schema_name, "schema": dict(request.schema), "strict": True}
-        form: Any = {"type": "json_schema", "json_schema": schema}
-        try:
-            found: Any = self._client.chat.completions.create(
-                model=self.model,
-                messages=messages,
-                response_format=form,
-                max_tokens=request.max_tokens,
-                temperature=0,
-            )
-        except APITimeoutError as error:
-            raise LlmFailure("timeout", str(error)) from None
-        except APIConnectionError as error:
-            raise LlmFailure("connection", str(error.__cause__ or error)) from None
-        except APIStatusError as error:
-            raise _told_by_status(error) from None
-        except (OpenAIError, ValueError) as error:
-            raise LlmFailure("invalid", f"the body is no completion: {error}") from None
-        return _answer_of(found, request)
+        arguments: dict[str, Any] = {
+            "model": self.model,
+            "messages": messages,
+            self.config.token_limit: request.max_tokens,
+        }
+        if self.config.temperature != "unset":
+            arguments["temperature"] = self.config.temperature
+        if self.config.sends_schema:
+            schema = {"name": request.schema_name, "schema": dict(request.schema), "strict": True}
+            arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return arguments
 
-
-def _told_by_status(error: APIStatusError) -> LlmFailure:
-    """The failure that a status stands for."""
-    kind: FailureKind = "rejected"
-    if error.status_code == 429:
-        kind = "quota" if "quota" in f"{error.code} {error.type} {error.message}" else "rate"
-    elif error.status_code in (408, 409) or error.status_code >= 500:
-        kind = "server"
-    return LlmFailure(kind, error.message, _seconds(error.response.headers.get("retry-after")))
+    def _told_by_status(self, error: APIStatusError) -> LlmFailure:
+        """The failure that a status stands for."""
+        wait = _seconds(error.response.headers.get("retry-after"))
+        kind: FailureKind = "denied"
+        if error.status_code == 429:
+            is_used_up = wait is None and "insufficient_quota" in (error.code, error.type)
+            kind = "quota" if is_used_up else "rate"
+        elif error.status_code in (408, 409) or error.status_code >= 500:
+            kind = "server"
+        elif error.status_code in _OF_THIS_QUESTION:
+            kind = "rejected"
+        message = str(error.message)
+        if self._key:
+            message = message.replace(self._key, "[key]")
+        return LlmFailure(kind, message, wait)
 
 
 def _seconds(header: str | None) -> float | None:
@@ -109,13 +143,18 @@ def _answer_of(found: Any, request: LlmRequest) -> LlmAnswer:
         reason, usage = choice.finish_reason, found.usage
     except (AttributeError, IndexError, TypeError, KeyError):
         raise LlmFailure("invalid", "the body holds no choice") from None
-    told = [getattr(usage, f"{part}_tokens", None) for part in ("prompt", "completion")]
-    sent, answered = (count if isinstance(count, int) and count >= 0 else None for count in told)
-    answer = LlmAnswer(text if isinstance(text, str) else "", sent, answered)
+    sent, answered = (_count(usage, f"{part}_tokens") for part in ("prompt", "completion"))
+    text = text if isinstance(text, str) else ""
+    answer = LlmAnswer(text.encode("utf-8", "replace").decode(), sent, answered)
     if refusal or reason == "content_filter":
-        raise LlmFailure("refused", str(refusal or reason), answer=answer)
+        raise LlmFailure("refused", "the model does not want to answer", answer=answer)
     if reason == "length":
         raise LlmFailure("truncated", f"longer than {request.max_tokens} tokens", answer=answer)
     if len(answer.text) > _LETTERS_PER_TOKEN * request.max_tokens:
         raise LlmFailure("invalid", f"an answer of {len(answer.text):,} letters", answer=answer)
     return answer
+
+
+def _count(usage: Any, name: str) -> int | None:
+    count = getattr(usage, name, None)
+    return count if isinstance(count, int) and 0 <= count < _MOST_TOKENS else None

@@ -31,7 +31,7 @@ class Call:
         prompt: name with version.
         prompt_digest: of its letters.
         model: who answers.
-        data: id of what is asked about.
+        data: key of what is asked about.
     """
 
     job: str

@@ -1,4 +1,4 @@
-"""Table and statements of the ledger; they hold on SQLite and PostgreSQL alike."""
+"""Table and statements of the ledger, in SQLite, whose writers wait as budgets need it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ METADATA = MetaData()
 CALLS = Table(
     "llm_calls",
     METADATA,
-    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("number", Integer, primary_key=True),
     Column("job", Text, nullable=False),
     Column("prompt", Text, nullable=False),
     Column("prompt_digest", String(16), nullable=False),
     Column("model", Text, nullable=False),
-    Column("data", String(16), nullable=False),
+    Column("data", String(64), nullable=False),
     Column("state", String(8), nullable=False),
     Column("failure", Text, nullable=False),
     Column("answer", Text, nullable=False),

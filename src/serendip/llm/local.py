@@ -60,9 +60,10 @@ class LocalLlm:
                 f"{weights} cannot be loaded: {error}.", "Install its package again."
             ) from None
         self.address: str = self._server.listening_address
+        self._client: EndpointLlm | None = None
         self._require_health()
         own = {"base_url": f"{self.address}/v1", "model": self.model, "api_key_env": ""}
-        self._client = EndpointLlm(config.model_copy(update=own))
+        self._client = EndpointLlm(config.model_copy(update=own), uses_proxies=False)
 
     def __enter__(self) -> Self:
         return self
@@ -77,16 +78,20 @@ class LocalLlm:
 
     def close(self) -> None:
         """Stop the server and free its memory."""
+        if self._client is not None:
+            self._client.close()
         self._server = None
 
     def answer(self, request: LlmRequest) -> LlmAnswer:
         """One attempt; the id is given to it, as it is too small to copy one."""
+        assert self._client is not None
         pinned = _with_id(request.schema, request.data_id)
         return self._client.answer(replace(request, schema=pinned))
 
     def _require_health(self) -> None:
         try:
-            with urllib.request.urlopen(f"{self.address}/health", timeout=_HEALTH_S) as reply:
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(f"{self.address}/health", timeout=_HEALTH_S) as reply:
                 is_up = reply.status == 200
         except OSError:
             is_up = False

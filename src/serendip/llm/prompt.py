@@ -1,7 +1,7 @@
 """Prompts are versioned files; what is asked about stands in them as quoted data.
 
-Data is one line of JSON with every letter beyond ASCII and every ``<``, ``>`` and ``&`` escaped,
-between ``<data>`` and ``</data>``: no text can end the block, and there is no other place where
+Data is one line of JSON between ``<data>`` and ``</data>``, in which ``<``, ``>``, ``&`` and every
+letter that cannot be seen are escaped: no text can end the block, and there is no other place where
 text of a catalogue or of users could stand.
 """
 
@@ -74,19 +74,32 @@ class Prompt:
     ) -> LlmRequest:
         """The question about some data, which gets its ``id`` to be told back."""
         name = data_id(data)
-        user = self.user.replace(_PLACE, f"<data>{quoted({'id': name, **data})}</data>")
+        user = self.user.replace(_PLACE, f"<data>{quoted({**data, 'id': name})}</data>")
         return LlmRequest(self.system, user, self.name, schema, max_tokens, name)
 
 
-def data_id(data: Mapping[str, Any]) -> str:
-    """Short name of some data, by which an answer to something else is told."""
+def data_key(data: Mapping[str, Any]) -> str:
+    """What some data is known by: SHA-256, as those who write texts may look for equal ones."""
     whole = json.dumps(data, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(whole.encode()).hexdigest()[:_ID_LENGTH]
+    return hashlib.sha256(whole.encode()).hexdigest()
+
+
+def data_id(data: Mapping[str, Any]) -> str:
+    """The beginning of that, short enough to be told back; an answer to something else is told."""
+    return data_key(data)[:_ID_LENGTH]
 
 
 def quoted(data: Mapping[str, Any]) -> str:
-    """One line of ASCII without a tag."""
-    text = json.dumps(data, ensure_ascii=True)
-    for letter in "<>&":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return text
+    """One line without a tag and without a letter that cannot be seen."""
+    text = json.dumps(data, ensure_ascii=False)
+    return "".join(
+        letter if letter.isprintable() and letter not in "<>&" else _escaped(letter)
+        for letter in text
+    )
+
+
+def _escaped(letter: str) -> str:
+    """As JSON escapes any letter."""
+    if letter in "<>&":
+        return f"\\u{ord(letter):04x}"
+    return json.dumps(letter)[1:-1]

@@ -16,15 +16,27 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic
 
 from serendip.errors import ConfigError
-from serendip.llm.client import FINAL, PASSING, UNBILLED, Llm, LlmAnswer, LlmFailure, LlmRequest
+from serendip.llm.client import (
+    FINAL,
+    MENDABLE,
+    PASSING,
+    UNBILLED,
+    Llm,
+    LlmAnswer,
+    LlmFailure,
+    LlmRequest,
+)
 from serendip.llm.ledger import Bill, Call, Ledger
 from serendip.llm.pricing import Prices
-from serendip.llm.prompt import data_id
+from serendip.llm.prompt import data_key
 from serendip.llm.task import AnswerT, Task, WrongAnswer
 from serendip.scale.progress import Progress, SilentProgress
 
 NO_BUDGET = "the budget is spent"
 _LONGEST_WAIT_S = 60.0
+_QUOTED = 500
+_MOST_REJECTED = 10
+"""Rejected questions in a row after which it is not the questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,7 @@ class Outcome(Generic[AnswerT]):
 
     Args:
         answers: per question, in order; None = there is none.
-        failures: data id -> why there is none, of questions that were sent.
+        failures: data key -> why there is none, of questions that were sent.
         reason: why the run ended early; "" = it did not.
         spent: by all runs of the job.
     """
@@ -100,7 +112,7 @@ def estimate(
     options: RunOptions,
 ) -> Estimate:
     """What asking a model of that name would cost."""
-    different = {data_id(data): data for data in questions}
+    different = {data_key(data): data for data in questions}
     known = _Run(task, model, ledger, options).known(different)
     left = [data for name, data in different.items() if name not in known]
     requests = [task.request(data, options.max_tokens) for data in left]
@@ -124,24 +136,24 @@ def ask_all(
     """
     if not options.budget >= 0:
         raise ConfigError(f"a budget of {options.budget}.", "Name a number of 0 or more.")
-    different = {data_id(data): data for data in questions}
+    different = {data_key(data): data for data in questions}
     run = _Run(task, llm.model, ledger, options)
     answers = run.known(different)
     left = {name: data for name, data in different.items() if name not in answers}
     failures: dict[str, str] = {}
     with ThreadPoolExecutor(options.concurrency) as pool:
-        waiting = {pool.submit(run.ask, llm, data): name for name, data in left.items()}
         try:
+            waiting = {pool.submit(run.ask, llm, data): name for name, data in left.items()}
             for future in options.progress.track(as_completed(waiting), options.job, len(left)):
-                found = future.result()
-                if isinstance(found, str):
-                    failures[waiting[future]] = found
+                found, name = future.result(), waiting[future]
+                if isinstance(found, LlmFailure):
+                    failures[name] = str(found)
                 elif found is not None:
-                    answers[waiting[future]] = found
+                    answers[name] = found
         except BaseException:
             run.stop("interrupted")  # Or everything that waits would still be sent.
             raise
-    found_all = [answers.get(data_id(data)) for data in questions]
+    found_all = [answers.get(data_key(data)) for data in questions]
     return Outcome(found_all, failures, run.reason, ledger.spent(options.job))
 
 
@@ -154,7 +166,8 @@ class _Run(Generic[AnswerT]):
         self.task, self.ledger, self.options = task, ledger, options
         self.call = Call(options.job, task.prompt.name, task.prompt.digest, model, "")
         self.reason = ""
-        self._stopped, self._lock = threading.Event(), threading.Lock()
+        self._stopped, self._changed = threading.Event(), threading.Condition(threading.RLock())
+        self._under_way, self._rejected = 0, 0
 
     def known(self, different: Mapping[str, Mapping[str, Any]]) -> dict[str, AnswerT]:
         """Answers in the ledger that still fit the schema."""
@@ -168,41 +181,35 @@ class _Run(Generic[AnswerT]):
 
     def stop(self, reason: str) -> None:
         """Send nothing more; the first reason counts."""
-        with self._lock:
+        with self._changed:
             self.reason = self.reason or reason
-        self._stopped.set()
+            self._stopped.set()
+            self._changed.notify_all()
 
-    def ask(self, llm: Llm, data: Mapping[str, Any]) -> AnswerT | str | None:
+    def ask(self, llm: Llm, data: Mapping[str, Any]) -> AnswerT | LlmFailure | None:
         """The answer, or why there is none; None = it was not sent before the run ended."""
-        request, problem = self.task.request(data, self.options.max_tokens), None
+        request = self.task.request(data, self.options.max_tokens)
+        failure: LlmFailure | None = None
         for attempt in range(self.options.attempts):
-            if self._stopped.is_set():
-                break
             found = self._attempt(llm, request, data)
             if not isinstance(found, LlmFailure):
-                return found
-            problem = f"{found.kind}: {found.message}"
-            if found.kind in FINAL:
-                self.stop(problem)
-            elif found.kind in PASSING:
+                return found or failure
+            failure = found
+            if found.kind in PASSING:
                 self._wait(found, attempt)
-            elif found.kind == "refused" or request.earlier:
-                break
+            elif found.kind in MENDABLE and not request.earlier:
+                request = replace(request, earlier=(_complaint(found),))
             else:
-                said = found.answer.text if found.answer else ""
-                request = replace(request, earlier=((said, _complaint(found.message)),))
-        return problem
+                break
+        return failure
 
     def _attempt(
         self, llm: Llm, request: LlmRequest, data: Mapping[str, Any]
     ) -> AnswerT | LlmFailure | None:
-        """One sending, written down before and after."""
-        price = self.options.prices.most(request)
-        number = self.ledger.send(
-            replace(self.call, data=data_id(data)), price, self.options.budget
-        )
+        """One sending, written down before and after; None = there is none any more."""
+        most = self.options.prices.most(request)
+        number = self._reserve(replace(self.call, data=data_key(data)), most)
         if number is None:
-            self.stop(NO_BUDGET)
             return None
         start, said, found = time.monotonic(), None, None
         failure: LlmFailure | None = None
@@ -213,32 +220,66 @@ class _Run(Generic[AnswerT]):
             failure = LlmFailure("invalid", str(error), answer=said)
         except LlmFailure as error:
             failure, said = error, error.answer
-        self.ledger.finish(
-            number,
-            found.model_dump_json() if found else "",
-            time.monotonic() - start,
-            self._bill(said, failure),
-            f"{failure.kind}: {failure.message}" if failure else "",
-        )
+        finally:
+            text, seconds = found.model_dump_json() if found else "", time.monotonic() - start
+            bill, wrong = self._bill(said, failure, most), str(failure) if failure else ""
+            if failure or found:
+                self.ledger.finish(number, text, seconds, bill, wrong)
+            self._ended(failure)
         return failure or found
 
-    def _bill(self, said: LlmAnswer | None, failure: LlmFailure | None) -> Bill:
-        """Tokens and their price, where the server says; where it failed, nobody knows."""
+    def _reserve(self, call: Call, most: float) -> int | None:
+        """Number of a new row; while others are under way, their bills may leave enough for it."""
+        with self._changed:
+            while not self._stopped.is_set():
+                number = self.ledger.send(call, most, self.options.budget)
+                if number is not None:
+                    self._under_way += 1
+                    return number
+                if not self._under_way:
+                    self.stop(NO_BUDGET)
+                else:
+                    self._changed.wait()
+        return None
+
+    def _ended(self, failure: LlmFailure | None) -> None:
+        """Count what is under way, and end the run where no other question would do better."""
+        with self._changed:
+            self._under_way -= 1
+            is_rejected = failure is not None and failure.kind == "rejected"
+            self._rejected = self._rejected + 1 if is_rejected else 0
+            if failure and (failure.kind in FINAL or self._rejected >= _MOST_REJECTED):
+                self.stop(str(failure))
+            self._changed.notify_all()
+
+    def _bill(self, said: LlmAnswer | None, failure: LlmFailure | None, most: float) -> Bill:
+        """Tokens and their price, where the server says; where it failed, nobody knows.
+
+        A bill above what the question can cost is none.
+        """
         if failure is not None and failure.kind in UNBILLED:
             return 0, 0, 0.0
         if said is None or said.sent is None or said.answered is None:
             return None, None, None
-        return said.sent, said.answered, self.options.prices.of(said.sent, said.answered)
+        price = self.options.prices.of(said.sent, said.answered)
+        return (said.sent, said.answered, price) if price <= most else (None, None, None)
 
     def _wait(self, failure: LlmFailure, attempt: int) -> None:
-        """As long as the server wants, else twice as long as before; not after the last attempt."""
-        if attempt + 1 >= self.options.attempts:
-            return
-        wait = failure.retry_after
-        if wait is None:
-            wait = self.options.first_wait_s * 2**attempt
-        self._stopped.wait(min(wait, _LONGEST_WAIT_S))
+        """Until it may be sent again, or the run ends; not after the last attempt."""
+        if attempt + 1 < self.options.attempts:
+            self._stopped.wait(wait_before(failure, attempt, self.options.first_wait_s))
 
 
-def _complaint(message: str) -> str:
-    return f"This is not what was asked for ({message}). Answer again, with the JSON object alone."
+def wait_before(failure: LlmFailure, attempt: int, first: float) -> float:
+    """Seconds: as the server wants it, else doubled with every attempt; a minute at most."""
+    wait = first * 2**attempt if failure.retry_after is None else failure.retry_after
+    return min(wait, _LONGEST_WAIT_S)
+
+
+def _complaint(failure: LlmFailure) -> tuple[str, str]:
+    """The beginning of the answer, which servers do not take empty, and what is wrong with it."""
+    said = failure.answer.text[:_QUOTED] if failure.answer else ""
+    wrong = (
+        f"This is not what was asked for ({failure.message}). Answer with the JSON object alone."
+    )
+    return said or "(nothing)", wrong

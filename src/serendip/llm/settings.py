@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from serendip.config import Config
+from serendip.errors import ConfigError
 from serendip.llm.pricing import Prices
 
 
@@ -23,12 +24,12 @@ class LlmConfig(Config):
     model: str = ""
     """Name of the model there; it is part of what an answer is known by."""
 
-    api_key_env: str = "OPENAI_API_KEY"
-    """Name of the environment variable with the key; the key itself is never written down. Where
-    it is not set, requests carry none."""
+    api_key_env: str = ""
+    """Name of the environment variable with the key; the key itself is never written down. Empty =
+    requests carry none."""
 
     timeout_s: float = Field(default=60.0, gt=0)
-    """Seconds until an answer is given up."""
+    """Seconds without a byte until an answer is given up."""
 
     concurrency: int = Field(default=4, ge=1, le=256)
     """Requests under way at once."""
@@ -39,13 +40,33 @@ class LlmConfig(Config):
     max_tokens: int = Field(default=300, ge=1)
     """Length of an answer at most."""
 
-    input_price: float = Field(default=0.0, ge=0)
-    """Price of a million tokens that are sent, in the currency of ``--budget``."""
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """How the server wants ``max_tokens`` to be called; models that reason take the latter."""
 
-    output_price: float = Field(default=0.0, ge=0)
+    temperature: float | Literal["unset"] = 0.0
+    """Sent with every question; ``unset`` for models that reason and take none."""
+
+    sends_schema: bool = True
+    """Whether the server is told the schema of answers; they are checked in any case."""
+
+    input_price: float | None = Field(default=None, ge=0)
+    """Price of a million tokens that are sent, in the currency of ``--budget``; an endpoint needs
+    one, be it 0."""
+
+    output_price: float | None = Field(default=None, ge=0)
     """Price of a million tokens that are answered."""
 
-    @property
     def prices(self) -> Prices:
-        """What tokens cost."""
+        """What tokens cost.
+
+        Raises:
+            ConfigError: nobody says, and a budget would mean nothing.
+        """
+        if self.provider != "endpoint":
+            return Prices()
+        if self.input_price is None or self.output_price is None:
+            raise ConfigError(
+                "[llm] says no `input_price` and `output_price`.",
+                "Name what a million tokens cost; 0 where they cost nothing.",
+            )
         return Prices(self.input_price, self.output_price)

@@ -58,12 +58,18 @@ class Task(Generic[AnswerT]):
         try:
             found = self.answers.model_validate_json(_unfenced(text))
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"]) or "the whole answer"
-            raise WrongAnswer(f"{place}: {first['msg']}") from None
+            raise WrongAnswer(self._complaint(error)) from None
         if found.id != data_id(data):
             raise WrongAnswer("id: not that of the data")
         return found
+
+    def _complaint(self, error: ValidationError) -> str:
+        """What is wrong, in no word of the answer's own."""
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else ""
+        if name and name not in self.answers.model_fields:
+            return "a field that was not asked for"
+        return f"{name or 'the whole answer'}: {first['msg']}"
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class EarlierCodes:
             current = open_current(generations)
         except (ArtefactError, NotTrainedError):
             return None
-        before, now = current.manifest.get("settings", {}), settings.model_dump(mode="json")
+        before, now = current.manifest.get("settings", {}), settings.learned_from()
         if any(before.get(part) != now[part] for part in ("content", "semantic_ids")):
             return None
         return cls(*open_codes(current.folder))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from serendip.content.weights import verify_weights
 from serendip.errors import ConfigError
@@ -28,7 +28,8 @@ def opened_llm(config: LlmConfig) -> Iterator[Llm]:
             "Set [llm] provider = 'endpoint', base_url and model in serendip.toml, or 'local'.",
         )
     if config.provider == "endpoint":
-        yield EndpointLlm(config)
+        with closing(EndpointLlm(config)) as endpoint:
+            yield endpoint
         return
     with LocalLlm(verify_weights(PACKAGE), config) as local:
         yield local

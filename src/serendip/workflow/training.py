@@ -90,7 +90,7 @@ def train_workspace(
             },
             "space": told,
             "gates": gates,
-            "settings": workspace.settings.model_dump(mode="json"),
+            "settings": workspace.settings.learned_from(),
         }
         with clock.stage("publish"):
             return publish(workspace.generations, partial(_save, state, space), facts)
@@ -129,7 +129,7 @@ def fingerprint(workspace: Workspace, seed: int) -> str:
     """
     parts = {
         "code": code_digest(),
-        "settings": workspace.settings.model_dump(mode="json"),
+        "settings": workspace.settings.learned_from(),
         "import": imported_digest(workspace),
         "seed": seed,
     }

@@ -35,7 +35,9 @@ def filtered(pairs: GoldPairs, likeness: FloatArray, chances: FloatArray) -> dic
 
     def lists(mask: BoolArray) -> JudgedLists:
         rows = order[mask]
-        return JudgedLists(chances[rows], pairs.is_bad[rows], pairs.queries[rows], SHOWN)
+        return JudgedLists(
+            chances[rows], pairs.is_bad[rows], pairs.queries[rows], pairs.units[rows], SHOWN
+        )
 
     calibration, told = lists(chooses), lists(~chooses)
     safe = safe_cut(calibration, ALLOWED, CONFIDENCE)

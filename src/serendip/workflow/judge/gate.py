@@ -1,7 +1,9 @@
 """``serendip judge gate``: do labels agree with people well enough to be used?
 
 Only pairs of queries that nothing was tuned on or learned from count, and only the lower end of the
-interval does: with few pairs that end is low, and the answer is to judge more by hand.
+interval does: with few pairs that end is low, and the answer is to judge more by hand. Draws of
+queries that all agree have no width, so the end is that of the draws, or kappa with one more query
+that is judged the wrong way round, whichever is lower.
 """
 
 from __future__ import annotations
@@ -13,12 +15,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from serendip.data.analysis import normalise
+from serendip.data.arrays import BoolArray, IntArray
 from serendip.errors import ConfigError
-from serendip.evaluate.binary import Verdicts
-from serendip.workflow.judge.pair_files import read_labels, read_pairs
+from serendip.evaluate.binary import Verdicts, kappa_of
+from serendip.workflow.judge.pair_files import Pair, read_labels, read_pairs
 
-FEWEST_PAIRS = 50
 FEWEST_QUERIES = 10
+"""Queries with good pairs, and with bad ones, that are needed each."""
+FEWEST_LABELLED = 0.9
+"""Share of the gold that must have labels: those that are left out may be the hard ones."""
 
 Verdict = Literal["passed", "failed", "refused"]
 
@@ -52,7 +58,7 @@ def gate_labels(gate: Gate) -> dict[str, Any]:
     labels, gold = read_labels(gate.labels), read_labels(gate.gold)
     pairs = [pair for pair in gold if pair in labels]
     queries = sorted({query for query, _ in pairs})
-    reason = _refusal(gate, len(pairs), queries)
+    reason = _refusal(gate, gold, pairs)
     told = {
         "floor": gate.floor,
         "pairs": len(pairs),
@@ -62,30 +68,37 @@ def gate_labels(gate: Gate) -> dict[str, Any]:
     if reason:
         return {"verdict": "refused", "reason": reason, **told}
     number = {query: place for place, query in enumerate(queries)}
+    is_bad = np.array([gold[pair] for pair in pairs], np.bool_)
     decided = np.array([labels[pair] for pair in pairs], np.bool_)
-    found = Verdicts(
-        np.array([gold[pair] for pair in pairs], np.bool_),
-        decided.astype(np.float32),
-        decided,
-        np.array([number[query] for query, _ in pairs], np.int32),
-    ).estimates()
+    units = np.array([number[query] for query, _ in pairs], np.int32)
+    found = Verdicts(is_bad, decided.astype(np.float32), decided, units).estimates()
     values = {name: found[name] for name in ("kappa", "precision", "recall")}
-    low = values["kappa"].low
-    verdict: Verdict = "passed" if low is not None and low >= gate.floor else "failed"
     ends = {name: [one.low, one.high] for name, one in values.items()}
+    low = min(values["kappa"].low or 0.0, _with_one_more(is_bad, decided, units))
+    ends["kappa"][0] = low
+    verdict: Verdict = "passed" if low >= gate.floor else "failed"
     figures = {name: one.value for name, one in values.items()}
     return {"verdict": verdict, "reason": "", **told, **figures, "ci95": ends}
 
 
-def _refusal(gate: Gate, count: int, queries: Sequence[str]) -> str:
+def _with_one_more(is_bad: BoolArray, decided: BoolArray, units: IntArray) -> float:
+    """Kappa if there were one more query, like the others but judged the wrong way round."""
+    size = max(2, round(len(units) / (int(units.max()) + 1)))
+    more = np.arange(size) < max(1, round(size * is_bad.mean()))
+    return kappa_of(np.concatenate([is_bad, more]), np.concatenate([decided, ~more]))
+
+
+def _refusal(gate: Gate, gold: dict[Pair, bool], pairs: Sequence[Pair]) -> str:
     """Why nothing can be said; "" = it can."""
+    asked = {normalise(query) for query, _ in pairs}
     for path in gate.seen:
-        shared = {query for query, _ in read_pairs(path)} & set(queries)
+        shared = {normalise(query) for query, _ in read_pairs(path)} & asked
         if shared:
             return f"{path} has {len(shared)} of the queries, as {min(shared)!r}"
-    if count < FEWEST_PAIRS or len(queries) < FEWEST_QUERIES:
-        return (
-            f"{count} pairs of {len(queries)} queries have both labels; "
-            f"{FEWEST_PAIRS} of {FEWEST_QUERIES} are needed"
-        )
+    if len(pairs) < FEWEST_LABELLED * len(gold):
+        return f"{len(pairs)} of {len(gold)} judged pairs have labels"
+    for name, is_bad in (("good", False), ("bad", True)):
+        count = len({pair[0] for pair in pairs if gold[pair] == is_bad})
+        if count < FEWEST_QUERIES:
+            return f"{count} queries have {name} pairs; {FEWEST_QUERIES} are needed"
     return ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from serendip.data.durable import alone
 from serendip.data.item import Item
 from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.errors import UnknownItemError
@@ -65,7 +67,7 @@ def label_pairs(
     Raises:
         ConfigError: no LLM is configured, or the budget is no number.
         DataError: the pairs are broken, or name items that are not there.
-        StorageError: the database takes no rows.
+        StorageError: the database takes no rows, or another process is at this job.
     """
     config, task = workspace.settings.llm, judge_task(labelling.prompt)
     pairs = read_pairs(labelling.pairs)
@@ -73,20 +75,29 @@ def label_pairs(
     options = RunOptions(
         labelling.job or labelling.out.name,
         labelling.budget,
-        config.prices,
+        config.prices(),
         config.concurrency,
         config.attempts,
         config.max_tokens,
         progress=progress,
     )
-    with opened_llm(config) as llm, closing(_ledger(workspace)) as ledger:
+    with (
+        alone(_job_folder(workspace, options.job)),
+        opened_llm(config) as llm,
+        closing(_ledger(workspace)) as ledger,
+    ):
         told = estimate(task, questions, llm.model, ledger, options)
         on_estimate(told)
         if only_estimate:
             return {"estimate": asdict(told)}
         outcome = ask_all(task, questions, llm, ledger, options)
-    _write(labelling, task, llm.model, pairs, outcome)
-    return {"estimate": asdict(told), **_told(outcome, labelling)}
+    out = _write(labelling, task, llm.model, pairs, outcome)
+    return {"estimate": asdict(told), **_told(outcome, out)}
+
+
+def _job_folder(workspace: Workspace, job: str) -> Path:
+    """Where a run of a job keeps others of the same one out, which would pay once more."""
+    return workspace.cache / "llm" / hashlib.sha256(job.encode()).hexdigest()[:16]
 
 
 def _ledger(workspace: Workspace) -> Ledger:
@@ -103,15 +114,21 @@ def _questions(workspace: Workspace, pairs: list[Pair]) -> list[dict[str, Any]]:
             f"{len(missing)} pairs name items that are not there, as {missing[0]!r}.",
             "Import the items first.",
         )
-    return [{"query": query[:_LONGEST_TEXT], **_texts(items[item])} for query, item in pairs]
+    return [{"query": query[:_LONGEST_TEXT], "item": _texts(items[item])} for query, item in pairs]
 
 
 def _texts(item: Item) -> Mapping[str, Any]:
-    """Title, description and attributes, cut to what a judge needs."""
+    """Title, description and attributes, cut to what a judge needs.
+
+    Names of attributes are the catalogue's, too: they stand apart from those of this file.
+    """
     names = list(item.attributes)[:_MOST_ATTRIBUTES]
-    attributes = {name: item.field_text(name)[:_LONGEST_TEXT] for name in names}
-    texts = {"title": item.title, "description": item.description[:_LONGEST_TEXT]}
-    return {name: value for name, value in {**texts, **attributes}.items() if value}
+    texts = {
+        "title": item.title[:_LONGEST_TEXT],
+        "description": item.description[:_LONGEST_TEXT],
+        "attributes": {name: item.field_text(name)[:_LONGEST_TEXT] for name in names},
+    }
+    return {name: value for name, value in texts.items() if value}
 
 
 def _write(
@@ -120,16 +137,23 @@ def _write(
     model: str,
     pairs: list[Pair],
     outcome: Outcome[Judgement],
-) -> None:
+) -> Path:
+    """All labels into the file, or those that there are into a partial one beside it."""
     rows = [
         (query, item, one.label, one.confidence, "llm", model, task.prompt.name)
         for (query, item), one in zip(pairs, outcome.answers, strict=True)
         if one is not None
     ]
+    partial = labelling.out.with_suffix(f".partial{labelling.out.suffix}")
+    if outcome.state == "partial":
+        write_rows(partial, COLUMNS, rows)
+        return partial
     write_rows(labelling.out, COLUMNS, rows)
+    partial.unlink(missing_ok=True)
+    return labelling.out
 
 
-def _told(outcome: Outcome[Judgement], labelling: Labelling) -> dict[str, Any]:
+def _told(outcome: Outcome[Judgement], out: Path) -> dict[str, Any]:
     labels = [one.label for one in outcome.answers if one is not None]
     return {
         "state": outcome.state,
@@ -139,5 +163,5 @@ def _told(outcome: Outcome[Judgement], labelling: Labelling) -> dict[str, Any]:
         "bad": labels.count("bad"),
         "failed": len(outcome.failures),
         "spent": outcome.spent,
-        "out": str(labelling.out),
+        "out": str(out),
     }
