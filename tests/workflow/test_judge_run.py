@@ -19,6 +19,7 @@ from serendip.data.durable import alone
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
+from serendip.llm.judge import judge_task
 from serendip.workflow.importing import import_files
 from serendip.workflow.judge.gate import Gate, gate_labels
 from serendip.workflow.training import fingerprint
@@ -196,6 +197,24 @@ def test_pairs_of_unknown_items_are_told(shop: Path) -> None:
 
 
 COLUMNS = ("query", "item_id", "label")
+
+
+def test_labels_are_exported_as_a_judge_is_asked_and_should_answer(shop: Path) -> None:
+    rows = [(HORROR, "i0", "E"), (HORROR, "i1", "I"), (COMEDY, "i1", "good")]
+    labels, out = write_csv(shop / "gold.csv", COLUMNS, rows), shop / "chats.jsonl"
+    place = ("--labels", str(labels), "--out", str(out), "-w", str(shop))
+    code, told = invoke("judge", "export", *place, "--format", "chat-jsonl")
+    assert (code, told["conversations"]) == (0, 3)
+    chats = [json.loads(line)["messages"] for line in out.read_text().splitlines()]
+    assert [[one["role"] for one in chat] for chat in chats] == [
+        ["system", "user", "assistant"]
+    ] * 3
+    answers = [json.loads(chat[2]["content"]) for chat in chats]
+    assert [one["label"] for one in answers] == ["good", "bad", "good"]
+    for chat, one in zip(chats, answers, strict=True):
+        data = data_of({"messages": chat})
+        assert data["id"] == one["id"]
+        judge_task().read(chat[2]["content"], {"query": data["query"], "item": data["item"]})
 
 
 def gold_rows(queries: int = 30) -> list[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
 NAME = "judge"
 HELP = "Let an LLM label pairs of a query and an item, and hold its labels against people's."
+
+
+class Format(StrEnum):
+    """How examples are written."""
+
+    CHAT = "chat-jsonl"
+    """``{"messages": [...]}`` a line, as fine-tuning APIs and trainers read it."""
+
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -87,6 +96,25 @@ def gate(
     terminal.say(f"{found['verdict']}: {found['reason'] or _agreement(found)}")
     if found["verdict"] != "passed":
         raise typer.Exit(1)
+
+
+@app.command("export")
+def export(
+    labels: Annotated[Path, typer.Option(help="Labels: query, item_id, label.")],
+    out: Annotated[Path, typer.Option(help="File of conversations.")],
+    form: Annotated[Format, typer.Option("--format", help="chat-jsonl.")] = Format.CHAT,
+    workspace: WorkspaceOption = Path(),
+    prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "judge-1",
+    json: JsonOption = False,
+) -> None:
+    """Labels as conversations that an LLM can be fine-tuned on elsewhere."""
+    from serendip.engine.workspace import Workspace
+    from serendip.workflow.judge.export import export_chats
+
+    terminal = Terminal(json)
+    count = export_chats(Workspace.open(workspace), labels, out, prompt)
+    terminal.result({"conversations": count, "format": form.value, "out": str(out)})
+    terminal.say(f"{count:,} conversations in {out}")
 
 
 def _agreement(found: dict[str, Any]) -> str:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from serendip.data.durable import alone
-from serendip.data.item import Item
 from serendip.engine.workspace import DATABASE_FILE, Workspace
-from serendip.errors import UnknownItemError
 from serendip.llm.judge import Judgement, judge_task
 from serendip.llm.ledger import Ledger
 from serendip.llm.run import Estimate, Outcome, RunOptions, ask_all, estimate
 from serendip.llm.task import Task
 from serendip.scale.progress import Progress
 from serendip.workflow.judge.pair_files import Pair, read_pairs, write_rows
+from serendip.workflow.judge.questions import questions_about
 from serendip.workflow.opened_llm import opened_llm
 
 COLUMNS = ("query", "item_id", "label", "confidence", "source", "model", "prompt")
-_LONGEST_TEXT = 600
-_MOST_ATTRIBUTES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ def label_pairs(
     """
     config, task = workspace.settings.llm, judge_task(labelling.prompt)
     pairs = read_pairs(labelling.pairs)
-    questions = _questions(workspace, pairs)
+    questions = questions_about(workspace, pairs)
     options = RunOptions(
         labelling.job or labelling.out.name,
         labelling.budget,
@@ -102,33 +99,6 @@ def _job_folder(workspace: Workspace, job: str) -> Path:
 
 def _ledger(workspace: Workspace) -> Ledger:
     return Ledger.open(workspace.folder / DATABASE_FILE)
-
-
-def _questions(workspace: Workspace, pairs: list[Pair]) -> list[dict[str, Any]]:
-    """Per pair what is told of it: words and the item's texts, and never who asked."""
-    with closing(workspace.open_store()) as store:
-        items = {item.item_id: item for item in store.items()}
-    missing = [item for _, item in pairs if item not in items]
-    if missing:
-        raise UnknownItemError(
-            f"{len(missing)} pairs name items that are not there, as {missing[0]!r}.",
-            "Import the items first.",
-        )
-    return [{"query": query[:_LONGEST_TEXT], "item": _texts(items[item])} for query, item in pairs]
-
-
-def _texts(item: Item) -> Mapping[str, Any]:
-    """Title, description and attributes, cut to what a judge needs.
-
-    Names of attributes are the catalogue's, too: they stand apart from those of this file.
-    """
-    names = list(item.attributes)[:_MOST_ATTRIBUTES]
-    texts = {
-        "title": item.title[:_LONGEST_TEXT],
-        "description": item.description[:_LONGEST_TEXT],
-        "attributes": {name: item.field_text(name)[:_LONGEST_TEXT] for name in names},
-    }
-    return {name: value for name, value in texts.items() if value}
 
 
 def _write(
