@@ -11,7 +11,7 @@ from judged_pairs import RANKS, write_judgements, write_onet, write_products
 
 from serendip.content.text import TextEncoderConfig, open_encoder
 from serendip.errors import ConfigError, DataError
-from serendip.workflow.judge.gold import LEARNED_ONLY, GoldPairs
+from serendip.workflow.judge.gold import EXTRA, LEARNED_ONLY, GoldPairs
 from serendip.workflow.judge.onet import NEAR_TIER, Onet, onet_lists, onet_pairs, read_onet
 from serendip.workflow.judge.products import FOLDS, read_judged_products
 from serendip.workflow.judge.sets import gold_set
@@ -25,9 +25,33 @@ def onet(tmp_path_factory: pytest.TempPathFactory) -> Onet:
 
 
 @pytest.fixture(scope="module")
-def pairs(onet: Onet) -> GoldPairs:
+def all_pairs(onet: Onet) -> GoldPairs:
     encoder = open_encoder(TextEncoderConfig(name="hashing"))
     return onet_pairs(onet, *onet.texts.encoded(encoder.encode))
+
+
+@pytest.fixture(scope="module")
+def pairs(all_pairs: GoldPairs) -> GoldPairs:
+    return all_pairs.where(all_pairs.fold != EXTRA)
+
+
+def test_more_bad_pairs_are_learned_from_than_the_gold_has(
+    onet: Onet, all_pairs: GoldPairs, pairs: GoldPairs
+) -> None:
+    extra = all_pairs.where(all_pairs.fold == EXTRA)
+    assert extra.is_bad.all()
+    known = set(zip(pairs.queries.tolist(), pairs.items.tolist(), strict=True))
+    further = list(zip(extra.queries.tolist(), extra.items.tolist(), strict=True))
+    assert len(set(further)) == len(further)
+    assert not known & set(further)
+    learned = pairs.where(pairs.fold == LEARNED_ONLY)
+    assert set(extra.queries.tolist()) <= set(learned.queries.tolist())
+    judged = pairs.where(pairs.judged)
+    assert not set(extra.items.tolist()) & set(judged.items.tolist())
+    assert len(learned.is_bad) // 2 < len(extra) <= 2 * learned.is_bad.sum()
+    family = len(RANKS)
+    for title, item in further:
+        assert item // family not in {job // family for job in onet.own[title]}
 
 
 def test_good_are_the_own_occupation_and_its_nearest_relatives(
@@ -79,10 +103,10 @@ def test_both_ends_of_a_judged_pair_are_unseen(pairs: GoldPairs) -> None:
     assert not set(learned.queries.tolist()) & set(judged.queries.tolist())
 
 
-def test_the_same_pairs_every_time(onet: Onet, pairs: GoldPairs) -> None:
+def test_the_same_pairs_every_time(onet: Onet, all_pairs: GoldPairs) -> None:
     encoder = open_encoder(TextEncoderConfig(name="hashing"))
     again = onet_pairs(onet, *onet.texts.encoded(encoder.encode))
-    assert np.array_equal(again.items, pairs.items)
+    assert np.array_equal(again.items, all_pairs.items)
 
 
 def test_half_of_the_bad_ones_are_the_nearest(onet: Onet) -> None:

@@ -49,7 +49,12 @@ class Taught:
 
 
 def train_student(
-    features: FloatArray, is_bad: BoolArray, units: IntArray, config: StudentConfig, seed: int
+    features: FloatArray,
+    is_bad: BoolArray,
+    units: IntArray,
+    config: StudentConfig,
+    seed: int,
+    is_typical: BoolArray | None = None,
 ) -> Taught:
     """Learn from labelled pairs.
 
@@ -59,12 +64,16 @@ def train_student(
         units: (P,) int32 what is kept together when pairs are parted.
         config: size of the trees.
         seed: of everything that is drawn.
+        is_typical: (P,) pairs that are good and bad as often as those that will be asked about,
+            which alone fit the curve; None = all are.
     """
     different = np.unique(units)
     count = max(1, int(config.calibration_share * len(different)))
     held = np.isin(units, np.random.default_rng(seed).permutation(different)[:count])
     trees = _grown(features, is_bad, config, seed)
     before = trees if held.all() else _grown(features[~held], is_bad[~held], config, seed)
+    if is_typical is not None:
+        held &= is_typical
     values = before.predict(features[held], raw_score=True)
     curve = fitted_curve(values, is_bad[held])
     model = _as_graph(trees.dump_model(), features.shape[1])

@@ -20,6 +20,9 @@ from serendip.models.pair_features import ItemTexts, PairFeatures, QueryTexts
 
 LEARNED_ONLY = -1
 """Fold of pairs that nothing is judged on."""
+EXTRA = -2
+"""Fold of further such pairs, with other shares of good and bad: no cut and no curve is chosen by
+them."""
 
 Encode = Callable[[Sequence[str]], FloatArray]
 """n texts to (n, C) unit vectors."""
@@ -62,7 +65,7 @@ class GoldPairs:
         items: (P,) int32 numbers.
         is_bad: (P,) what people say.
         fold: (P,) int32 0 .. F - 1: pairs of a fold are judged by models that learned from all
-            others; ``LEARNED_ONLY`` for pairs that nothing is judged on.
+            others; ``LEARNED_ONLY`` and ``EXTRA`` for pairs that nothing is judged on.
         units: (P,) int32 what intervals draw, and what is kept together where pairs are parted.
     """
 
@@ -78,7 +81,7 @@ class GoldPairs:
     @property
     def judged(self) -> BoolArray:
         """(P,) the pairs that models are judged on."""
-        mask: BoolArray = self.fold != LEARNED_ONLY
+        mask: BoolArray = self.fold >= 0
         return mask
 
     def checked(self, source: str) -> GoldPairs:

@@ -7,6 +7,9 @@ the title's own ones in both directions: half those whose bodies are nearest, ha
 Occupations of which no relatives are published (the "all other" ones) are neither: nobody says what
 they are not.
 
+What is learned from has twice as many bad pairs on top, drawn alike: more of what does not belong
+together is known than a balanced gold shows.
+
 Both ends of a judged pair are unseen in training: occupations are parted first, and a title goes
 with its occupations; titles with occupations on both sides are left out. Codes are used to join
 the files and for nothing else.
@@ -25,11 +28,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import DataError
 from serendip.models.pair_features import VIEWS, ItemTexts, QueryTexts
-from serendip.workflow.judge.gold import LEARNED_ONLY, GoldPairs, GoldTexts
+from serendip.workflow.judge.gold import EXTRA, LEARNED_ONLY, GoldPairs, GoldTexts
 
 OCCUPATIONS, REPORTED = "occupations.csv.gz", "reported_titles.csv.gz"
 TASKS, RELATED = "tasks.csv.gz", "related_occupations.csv.gz"
@@ -39,6 +43,8 @@ NEAR_TIER = "Primary-Short"
 TIERS = (NEAR_TIER, "Primary-Long", "Supplemental")
 JUDGED_SHARE = 0.3
 """Share of the occupations that models are judged on."""
+MORE_BAD = 2
+"""Further bad pairs to learn from, as multiples of those of the gold."""
 LISTED = 30
 """Occupations of a list; what a filter takes out is replaced from these."""
 
@@ -124,13 +130,21 @@ def onet_pairs(onet: Onet, queries: QueryTexts, items: ItemTexts, seed: int = 0)
     near = queries.vectors @ items.views[VIEWS.index("body")].T
     linked = onet.linked_to
     rows: list[tuple[int, int, bool, int]] = []
+    more = np.random.default_rng([seed, 1])
     for side, fold in ((learned, LEARNED_ONLY), (judged, 0)):
         jobs = np.flatnonzero(side)
         for title, own in enumerate(onet.own):
-            if all(side[one] for one in own):
-                good, bad = _of_title(own, side, jobs, onet, linked, near[title], random)
-                rows += [(title, int(one), False, fold) for one in good]
-                rows += [(title, int(one), True, fold) for one in bad]
+            if not all(side[one] for one in own):
+                continue
+            good = _good(own, side, onet)
+            others = _unrelated(own, jobs, linked)
+            bad = _bad(others, len(good), near[title], random)
+            rows += [(title, one, False, fold) for one in good]
+            rows += [(title, one, True, fold) for one in bad]
+            if fold == LEARNED_ONLY:
+                left = np.setdiff1d(others, bad)
+                further = _bad(left, MORE_BAD * len(good), near[title], more)
+                rows += [(title, one, True, EXTRA) for one in further]
     if not rows:
         raise DataError(
             f"O*NET: none of {len(onet.own)} titles has a {NEAR_TIER} occupation beside unrelated "
@@ -187,25 +201,29 @@ def _sides(onet: Onet, random: np.random.Generator) -> tuple[BoolArray, BoolArra
     return ~judged & known, judged & known
 
 
-def _of_title(
-    own: frozenset[int],
-    side: BoolArray,
-    jobs: IntArray | np.ndarray[tuple[int], np.dtype[np.intp]],
-    onet: Onet,
-    linked: list[frozenset[int]],
-    near: FloatArray,
-    random: np.random.Generator,
-) -> tuple[list[int], list[int]]:
-    """Good and bad occupations of one title among the ``jobs`` of a side."""
+def _good(own: frozenset[int], side: BoolArray, onet: Onet) -> list[int]:
+    """A title's own occupations and their nearest relatives on a side."""
     relatives = {other for one in own for other in onet.relatives[NEAR_TIER][one] if side[other]}
-    good = sorted(own | relatives)
+    return sorted(own | relatives)
+
+
+def _unrelated(
+    own: frozenset[int], jobs: NDArray[np.intp], linked: list[frozenset[int]]
+) -> NDArray[np.int64]:
+    """Those of the ``jobs`` of a side that no own occupation is linked to."""
     touched = frozenset().union(*(linked[one] for one in own))
-    others = np.array([job for job in jobs.tolist() if job not in touched], np.int64)
-    count = min(len(good), len(others))
+    return np.array([job for job in jobs.tolist() if job not in touched], np.int64)
+
+
+def _bad(
+    others: NDArray[np.int64], count: int, near: FloatArray, random: np.random.Generator
+) -> list[int]:
+    """``count`` of unrelated occupations, as far as there are: half the nearest, half random."""
+    count = min(count, len(others))
     nearest = others[np.argsort(-near[others], kind="stable")[: (count + 1) // 2]]
     left = np.setdiff1d(others, nearest)
     drawn = random.choice(left, min(count - len(nearest), len(left)), replace=False)
-    return good, [*nearest.tolist(), *np.sort(drawn).tolist()]
+    return [*nearest.tolist(), *np.sort(drawn).tolist()]
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

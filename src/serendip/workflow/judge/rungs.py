@@ -25,7 +25,7 @@ from serendip.models.learned_likeness import (
 )
 from serendip.models.pair_features import PAIR_FEATURES
 from serendip.models.student_training import StudentConfig, train_student
-from serendip.workflow.judge.gold import Gold, GoldPairs
+from serendip.workflow.judge.gold import EXTRA, Gold, GoldPairs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +87,8 @@ class Untrained(Rung):
 
     def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, seed: int) -> Judge:
         """The cut and the curve that fit the pairs best."""
-        known = self.scores(asked.features)
+        is_gold = pairs.fold != EXTRA
+        known, pairs = self.scores(asked.where(is_gold).features), pairs.where(is_gold)
         cut, curve = best_cut(pairs.is_bad, known), fitted_curve(known, pairs.is_bad)
 
         def judge(asked: Asked) -> Answers:
@@ -148,7 +149,9 @@ class TaughtStudent(Rung):
             self.likeness, gold.crowd, gold.queries, numbers, pairs.is_bad, pairs.units, seed
         )
         features = np.hstack([asked.features, learned])
-        taught = train_student(features, pairs.is_bad, pairs.units, self.config, seed)
+        taught = train_student(
+            features, pairs.is_bad, pairs.units, self.config, seed, pairs.fold != EXTRA
+        )
         cut = best_cut(pairs.is_bad[taught.held], taught.chances)
         good = asked.queries[~pairs.is_bad], asked.items[~pairs.is_bad]
         moved = LearnedLikeness.fit(self.likeness, gold.crowd, gold.queries, good, seed)
