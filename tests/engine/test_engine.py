@@ -30,6 +30,38 @@ def test_an_exact_title_comes_first_and_a_misspelt_one_too(engine: Engine) -> No
     assert ids(engine.search("the comedy tael number 7"))[0] == "i7"
 
 
+def test_an_answer_tells_what_was_searched_and_a_literal_search_corrects_nothing(
+    engine: Engine,
+) -> None:
+    told = engine.search("the comedy tael number 7").understood
+    assert told is not None
+    assert (told.searched, told.is_corrected) == ("The comedy tale number 7", True)
+    literal = engine.search("the comedy tael number 7", literal=True).understood
+    assert literal is not None
+    assert (literal.searched, literal.is_corrected) == ("the comedy tael number 7", False)
+    assert literal.unknown == ("tael",)
+    assert engine.recommend("home", "u0").understood is None
+
+
+def test_what_no_item_has_is_searched_by_meaning_alone_and_said_so(engine: Engine) -> None:
+    answer = engine.search("zzyzx qqwwq")
+    assert answer.understood is not None
+    assert answer.understood.by_meaning == bool(answer.items)
+    assert answer.understood.unknown == ("zzyzx", "qqwwq")
+    found = engine.search("comedy qqwwq").understood
+    assert found is not None
+    assert (found.by_meaning, found.unknown) == (False, ("qqwwq",))
+
+
+def test_the_meaning_of_a_misspelt_text_is_that_of_the_right_one(engine: Engine) -> None:
+    (slip,) = engine.word_queries(["the comedy tael number 7"])
+    (right,) = engine.word_queries(["The comedy tale number 7"])
+    assert slip.text_vector is not None
+    assert right.text_vector is not None
+    assert slip.text == "the comedy tael number 7"
+    assert np.array_equal(slip.text_vector, right.text_vector)
+
+
 def test_a_search_without_words_finds_nothing(engine: Engine) -> None:
     for text in ("", "   ", "!!!", "\ud800", "💥"):
         assert engine.search(text).items == ()

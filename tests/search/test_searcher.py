@@ -10,7 +10,8 @@ from search_world import POPULARITY, TITLES, film, films, vectors
 
 from serendip.data import Catalogue
 from serendip.errors import ArtefactError, DataError
-from serendip.search.searcher import SearchConfig, Searcher
+from serendip.search.search_config import SearchConfig
+from serendip.search.searcher import Searcher
 
 NEAR_MATRIX = vectors()[0]
 BOTH = SearchConfig(vector_weight=1.0)

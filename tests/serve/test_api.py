@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
 from serendip.data import Item
+from serendip.engine.answer import Understood
 
 ANSWER_KEYS = {"request_id", "generation", "surface", "items", "next", "degraded"}
 ITEM_KEYS = {"item_id", "title", "score", "parts", "reason", "sponsored"}
@@ -175,7 +178,7 @@ def test_metrics_count_by_route_pattern_and_never_by_path(client):
 def test_the_openapi_document_lists_every_route_and_its_parameters(client):
     paths = client.get("/openapi.json").json()["paths"]
     names = {part["name"] for part in paths["/v1/recommend"]["get"]["parameters"]}
-    assert names == {"surface", "user_id", "item_id", "k", "cursor", "q", "country"}
+    assert names == {"surface", "user_id", "item_id", "k", "cursor", "q", "literal", "country"}
     assert set(paths["/v1/search"]) == {"get", "post"}
     assert "/v1/events" in paths
     assert "/like" not in paths
@@ -185,3 +188,29 @@ def test_an_empty_catalogue_answers_every_read():
     client = WireClient(TinyEngine([]))
     for path in ("/v1/search?q=x", "/v1/recommend", "/v1/suggest?q=x", "/v1/users", "/", "/search"):
         assert client.get(path).status_code == 200
+
+
+class Corrected(TinyEngine):
+    """Reads every text as ``drama``, unless it is taken literally."""
+
+    def search(self, text, user_id="", k=10, cursor="", country="", literal=False):
+        answer = super().search(text if literal else "drama", user_id, k, cursor, country)
+        return replace(answer, understood=Understood("drama", not literal, "", ("x",)))
+
+
+def test_an_answer_tells_how_the_words_were_read_and_takes_them_literally_where_asked():
+    client = WireClient(Corrected())
+    told = client.get("/v1/search?q=darma").json()["query"]
+    assert told == {
+        "searched": "drama",
+        "is_corrected": True,
+        "did_you_mean": "",
+        "unknown": ["x"],
+        "by_meaning": False,
+    }
+    for flag in ("1", "true"):
+        assert not client.get(f"/v1/search?q=darma&literal={flag}").json()["query"]["is_corrected"]
+    body = {"q": "darma", "literal": True}
+    assert not client.post("/v1/search", json=body).json()["query"]["is_corrected"]
+    assert client.get("/v1/search?q=darma&literal=perhaps").status_code == 422
+    assert "query" not in client.get("/v1/recommend?surface=home").json()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -10,6 +11,7 @@ from tiny_engine import TinyEngine, film
 from wire_client import WireClient
 
 from serendip.data import Item
+from serendip.engine.answer import Understood
 from serendip.errors import UnknownItemError
 
 VOID = {"meta", "link", "input", "img", "br"}
@@ -238,3 +240,32 @@ def test_static_files_are_cached_by_content_and_nothing_else_is_served(client):
 
 def test_pages_are_never_stored_by_the_browser(client):
     assert client.get("/").headers["cache-control"] == "no-store"
+
+
+def told(understood: Understood, path: str) -> str:
+    class Telling(TinyEngine):
+        def search(self, text, user_id="", k=10, cursor="", country="", literal=False):
+            answer = super().search("drama", user_id, k, cursor, country)
+            return replace(answer, understood=None if literal else understood)
+
+    return WireClient(Telling()).get(path).text
+
+
+def test_a_corrected_search_says_so_and_leads_back_to_what_was_typed():
+    page = told(Understood("drama", True), "/search?q=darma&user=u")
+    assert "This is what “drama” finds." in page
+    assert '<a href="/search?q=darma&amp;user=u&amp;literal=1">darma</a>' in page
+    assert "This is what" not in told(Understood("drama", True), "/search?q=darma&literal=1")
+
+
+def test_a_doubtful_correction_is_offered_as_a_link():
+    page = told(Understood("darma", did_you_mean="dra<b>ma"), "/search?q=darma&user=u")
+    assert "Did you mean “" in page
+    assert '<a href="/search?q=dra%3Cb%3Ema&amp;user=u">dra&lt;b&gt;ma</a>' in page
+
+
+def test_words_that_nothing_has_are_named_in_plain_words():
+    page = told(Understood("drama q", unknown=("q",)), "/search?q=drama+q")
+    assert "Nothing here has “q”; the other words were searched." in page
+    page = told(Understood("q", unknown=("q",), by_meaning=True), "/search?q=q")
+    assert "Nothing here has these words. What follows is close in meaning." in page

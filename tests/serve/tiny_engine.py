@@ -56,7 +56,13 @@ class TinyEngine:
         self.catch_up()
 
     def search(
-        self, text: str, user_id: str = "", k: int = 10, cursor: str = "", country: str = ""
+        self,
+        text: str,
+        user_id: str = "",
+        k: int = 10,
+        cursor: str = "",
+        country: str = "",
+        literal: bool = False,
     ) -> Answer:
         words = text.casefold().split()
         scores = {
@@ -75,9 +81,10 @@ class TinyEngine:
         cursor: str = "",
         text: str = "",
         country: str = "",
+        literal: bool = False,
     ) -> Answer:
         if self.needs(surface) == "query":
-            return self.search(text, user_id, k, cursor)
+            return self.search(text, user_id, k, cursor, country, literal)
         context = [self._known(item_id) for item_id in item_ids]
         seen = [event.item_id for event in self._did(user_id)]
         context += [self._items[item_id] for item_id in seen if item_id in self._items]
@@ -125,6 +132,7 @@ class TinyEngine:
         text: str = "",
         item_ids: Sequence[str] = (),
         country: str = "",
+        literal: bool = False,
     ) -> Explanation:
         self.needs(surface)
         item = self._known(item_id)

@@ -1,4 +1,4 @@
-"""``serendip bench sequential``, ``cold``, ``unified`` and ``judge``: models on public data."""
+"""``serendip bench sequential``, ``cold``, ``unified``, ``judge``, ``spelling``: public data."""
 
 from __future__ import annotations
 
@@ -146,6 +146,28 @@ def judge(
     document = run_judge(bench, terminal.options(), _shower(terminal, _JUDGE_COLUMNS))
     found = {f"{row['model']} {row['seed']}": row for row in document["rows"]}
     _show({**document, "summary": {"models": found}}, _JUDGE_COLUMNS)
+    typer.echo(f"Results: {json}")
+
+
+@app.command("spelling")
+def spelling(data: DataOption, json: FileOption, seeds: SeedsOption = 3) -> None:
+    """What one slip of the finger costs search, and what correcting costs clean queries."""
+    from serendip.workflow.bench.spelling_run import SpellingBench, run_spelling
+
+    terminal = Terminal(as_json=True)
+    document = run_spelling(SpellingBench(data, json, seeds), terminal.options())
+    for row in document["rows"]:
+        low, high = (_share(end) for end in row["ci95"])
+        kept = f"{_share(row['kept'])} ({low}-{high})"
+        typer.echo(f"{row['part']:<9} {row['slip']:<14} N@10 {_share(row['N@10'])}  kept {kept}")
+    clean = document["clean"]
+    for name in ("changed", "parted", "told"):
+        shares = ", ".join(f"{part} {_share(share)}" for part, share in clean[name].items())
+        typer.echo(f"{name.capitalize()} of the queries as typed: {shares}.")
+    typer.echo(f"Reading one takes {clean['read_ms']} CPU ms.")
+    for one in clean["which"]:
+        found = f"{_share(one['N@10 as typed'])} -> {_share(one['N@10'])}"
+        typer.echo(f"  {one['query']}  ->  {one['searched']}  ({found})")
     typer.echo(f"Results: {json}")
 
 

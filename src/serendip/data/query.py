@@ -79,7 +79,9 @@ class Query:
         surface: what kind of request it is, as models know it; the engine gives the task of the
             surface that was asked for.
         text: what was typed; empty where nothing was.
-        text_vector: (D,) unit vector of ``text``; None where there is no text.
+        meant: what is searched instead, where the text was misspelt; empty where it was not.
+        is_literal: whoever asks wants the text searched as it was typed.
+        text_vector: (D,) unit vector of ``searched``; None where there is no text.
         user_id: external id, for logs and traces; empty for an unknown visitor.
         history: the user's events known at ``time``.
         source_items: (S,) int32 items in context: the one looked at, the cart.
@@ -97,6 +99,13 @@ class Query:
     exclude: IntArray = field(default_factory=lambda: NO_ITEMS)
     time: float = math.nan
     country: str = ""
+    meant: str = ""
+    is_literal: bool = False
+
+    @property
+    def searched(self) -> str:
+        """The words that count: those meant, else those typed."""
+        return self.meant or self.text
 
     def with_text_vector(self, vector: FloatArray) -> Query:
         """A copy that carries the encoded text."""

@@ -27,6 +27,25 @@ class AnswerItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Understood:
+    """What was made of a text that was typed.
+
+    Args:
+        searched: what was searched: the text, or what it was taken to mean.
+        is_corrected: ``searched`` is not what was typed; to be told, with a way back.
+        did_you_mean: what may have been meant and was not searched; empty where nothing was.
+        unknown: words searched that no item has.
+        by_meaning: no item has any of the words; those answered are close in meaning alone.
+    """
+
+    searched: str
+    is_corrected: bool = False
+    did_you_mean: str = ""
+    unknown: tuple[str, ...] = ()
+    by_meaning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The answer to one request.
 
@@ -37,6 +56,7 @@ class Answer:
         items: in the order in which they are to be shown.
         next: cursor of the following page; empty at the end.
         degraded: names of stages that failed or were skipped; empty when all is well.
+        understood: how the words were read; None where none were searched.
     """
 
     request_id: str
@@ -45,6 +65,7 @@ class Answer:
     items: tuple[AnswerItem, ...]
     next: str = ""
     degraded: tuple[str, ...] = ()
+    understood: Understood | None = None
 
 
 @dataclass(frozen=True, slots=True)

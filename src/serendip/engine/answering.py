@@ -16,6 +16,7 @@ from serendip.engine.cursor import cursor_of
 from serendip.engine.explain import Explainer
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.pipeline import features_of
+from serendip.engine.reading import understood_of
 from serendip.engine.selection import MARKS, SPONSORED, Result
 from serendip.engine.state import EngineState
 from serendip.engine.surfaces import SurfaceConfig
@@ -47,7 +48,10 @@ def page_of(
         for row, item in enumerate(page.item_nums)
     )
     following = cursor_of(offset + k) if offset + k < len(result.items) else ""
-    return Answer(uuid.uuid4().hex, generation, surface, items, following, result.degraded)
+    understood = understood_of(result, state)
+    return Answer(
+        uuid.uuid4().hex, generation, surface, items, following, result.degraded, understood
+    )
 
 
 def explanation_of(

@@ -16,7 +16,7 @@ def read_by(surface: SurfaceConfig, query: Query) -> Query:
     if "user" not in reads:
         query = replace(query, user_id="", history=History())
     if "query" not in reads:
-        query = replace(query, text="", text_vector=None)
+        query = replace(query, text="", meant="", text_vector=None)
     if "items" not in reads:
         query = replace(query, source_items=NO_ITEMS)
     return replace(

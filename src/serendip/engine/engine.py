@@ -100,10 +100,16 @@ class Engine:
             self._item_version = version
 
     def search(
-        self, text: str, user_id: str = "", k: int = 10, cursor: str = "", country: str = ""
+        self,
+        text: str,
+        user_id: str = "",
+        k: int = 10,
+        cursor: str = "",
+        country: str = "",
+        literal: bool = False,
     ) -> Answer:
         """Find items by words, ranked for the user where one is given; no words find nothing."""
-        return self.recommend("search", user_id, (), k, cursor, text, country)
+        return self.recommend("search", user_id, (), k, cursor, text, country, literal)
 
     def recommend(
         self,
@@ -114,6 +120,7 @@ class Engine:
         cursor: str = "",
         text: str = "",
         country: str = "",
+        literal: bool = False,
     ) -> Answer:
         """Answer any surface.
 
@@ -125,11 +132,12 @@ class Engine:
             cursor: ``next`` of the answer before.
             text: what was typed; a surface that searches finds nothing without words.
             country: where the request comes from, in the words of the items.
+            literal: search the text as it was typed, whatever may have been meant.
         """
         if k < 1:
             raise DataError(f"k = {k}.", "Ask for 1 item or more.")
         config, offset, state = self._surface(surface), offset_of(cursor), self._state
-        query = self._query(state, config, user_id, text, item_ids, country)
+        query = self._query(state, config, user_id, text, item_ids, country, literal)
         if config.needs == "query" and not normalise(text):
             return empty_answer(self.generation, surface)
         result = run([query], config, state)[0]
@@ -169,11 +177,12 @@ class Engine:
         text: str = "",
         item_ids: Sequence[str] = (),
         country: str = "",
+        literal: bool = False,
     ) -> Explanation:
         """Why an item is, or is not, in the answer to this request."""
         state, config = self._state, self._surface(surface)
         item = self._number(item_id, state)
-        query = self._query(state, config, user_id, text, item_ids, country)
+        query = self._query(state, config, user_id, text, item_ids, country, literal)
         return explanation_of(run([query], config, state)[0], query, item, config, state)
 
     def add_events(self, events: Sequence[Event]) -> int:
@@ -274,14 +283,18 @@ class Engine:
         text: str = "",
         item_ids: Sequence[str] = (),
         country: str = "",
+        literal: bool = False,
     ) -> Query:
-        """Ids to numbers of one state, text to a vector, the user's whole past."""
+        """Ids to numbers of one state, text to what was meant and a vector, the whole past."""
         vocabulary = state.catalogue.vocabulary
         sources = [self._number(item_id, state) for item_id in item_ids]
+        meant = "" if literal else state.searcher.corrected(text)
         return Query(
             surface=surface.task,
             text=text,
-            text_vector=self._encode_text(text) if text.strip() else None,
+            meant=meant,
+            is_literal=literal,
+            text_vector=self._encode_text(meant or text) if text.strip() else None,
             user_id=user_id,
             history=self._pasts.history(user_id, vocabulary) if user_id else History(),
             source_items=np.array(sources, np.int32) if sources else NO_ITEMS,

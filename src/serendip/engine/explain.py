@@ -87,7 +87,7 @@ class Explainer:
         elif match >= CORRECTED:
             text = f"Probably meant by “{self.query.text}”"
         else:
-            text = f"{'Has words of' if score > 0 else 'Related to'} “{self.query.text}”"
+            text = f"{'Has words of' if score > 0 else 'Related to'} “{self.query.searched}”"
         return [Evidence("word", text, round(max(match, 0.0) if match == match else 0.0, 3))]
 
     def _told(

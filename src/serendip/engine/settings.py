@@ -29,7 +29,7 @@ from serendip.models.ranker import RankerConfig
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_groups_config import UnifiedConfig, unified_retriever
 from serendip.models.transitions import TransitionsConfig
-from serendip.search.searcher import SearchConfig
+from serendip.search.search_config import SearchConfig
 
 
 class ModelsConfig(Config):

@@ -24,7 +24,8 @@ from serendip.engine.feature_names import FEATURES
 from serendip.models import open_model
 from serendip.models.base import Recommender
 from serendip.models.ranker import Ranker
-from serendip.search.searcher import SearchConfig, Searcher
+from serendip.search.search_config import SearchConfig
+from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
 
 _ARRAYS = ("content", "codes", "counts", "quality")

@@ -161,7 +161,7 @@ class Retriever(Recommender):
                 f"a text vector of shape {vector.shape} for a retriever of content size {width}.",
                 "Encode texts with the encoder that the items were encoded with.",
             )
-        words = None if tower.token_table is None else Tokens.of_texts([query.text])
+        words = None if tower.token_table is None else Tokens.of_texts([query.searched])
         projected: FloatArray = tower.project(vector.astype(np.float32)[None], words)[0]
         return projected
 

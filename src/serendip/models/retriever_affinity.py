@@ -98,7 +98,7 @@ class ContentAffinity:
         tasks = np.array([TASKS[query.surface] for query in queries], np.int64)
         weights = self.weights[tasks]
         if self.known is not None and (tasks == SEARCH).any():
-            is_known = self.known.know([query.text for query in queries]) & (tasks == SEARCH)
+            is_known = self.known.know([query.searched for query in queries]) & (tasks == SEARCH)
             weights = np.where(is_known[:, None], self.known.weights, weights)
         return weights
 

@@ -9,15 +9,14 @@ shares everything built.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from serendip.config import Config
 from serendip.data.analysis import title_key
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.item import Catalogue, Item
@@ -25,36 +24,20 @@ from serendip.data.item_list import ItemList
 from serendip.errors import ArtefactError, DataError
 from serendip.search.documents import document_of
 from serendip.search.fusion import reciprocal_rank_fusion
-from serendip.search.lexical import LexicalConfig, LexicalIndex, is_allowed, word_counts
+from serendip.search.language import english
+from serendip.search.lexical import LexicalIndex, is_allowed, word_counts
 from serendip.search.ordering import nothing_found, titles_first
+from serendip.search.search_config import SearchConfig
 from serendip.search.spelling import Speller
 from serendip.search.titles import TitleIndex
-from serendip.search.understanding import Reading, read
+from serendip.search.understanding import Reading, read, read_literally
 from serendip.search.vector import VectorIndex, best_cosines
+from serendip.search.word_pairs import WordPairs
 
-WORDS_FILE = "words.json"
+WORDS_FILE, PAIRS_FILE = "words.json", "pairs.npy"
 MIN_COMPLETED = 3
-
-
-class SearchConfig(Config):
-    """How a text becomes one list."""
-
-    lexical: LexicalConfig = Field(default_factory=LexicalConfig)
-    """Fields and weights of the word index."""
-
-    depth: PositiveInt = 300
-    """Items taken from each list before they are joined."""
-
-    word_weight: NonNegativeFloat = 1.0
-    """Weight of the BM25 list in the fusion."""
-
-    vector_weight: NonNegativeFloat = 0.0
-    """Weight of the cosine list in the fusion. In the engine the retriever, which compares what was
-    typed with content, too, is a source of its own beside the words; a second list of nearly the
-    same items would outvote them."""
-
-    title_weight: NonNegativeFloat = 1.0
-    """Weight of the list of titles that go on from the text."""
+READINGS = 4_096
+"""Texts whose reading is remembered."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +61,13 @@ class Searcher:
     vectors: VectorIndex
     keys: Sequence[str]
     deleted: frozenset[int] = frozenset()
+    _readings: Callable[[str], Reading] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Remember how texts were read that many people type; a changed searcher starts anew."""
+        titles, speller, confidence = self.titles, self.speller, self.config.confidence
+        readings = lru_cache(READINGS)(lambda text: read(text, titles, speller, confidence))
+        object.__setattr__(self, "_readings", readings)
 
     @classmethod
     def build(
@@ -99,9 +89,12 @@ class Searcher:
         """
         config = config or SearchConfig()
         LexicalIndex.build(catalogue, folder, config.lexical)
+        counts = word_counts(catalogue, config.lexical.fields)
+        documents = (document_of(item, config.lexical.fields) for item in catalogue.items)
+        WordPairs.of(documents, counts).save(folder / PAIRS_FILE)
         document = {
             "keys": [title_key(item.title) for item in catalogue.items],
-            "counts": word_counts(catalogue, config.lexical.fields),
+            "counts": counts,
         }
         (folder / WORDS_FILE).write_text(json.dumps(document), encoding="utf-8")
         return cls.open(folder, catalogue, content_vectors, popularity, config)
@@ -136,7 +129,9 @@ class Searcher:
         if len(keys) != count or lexical.statistics.num_documents != count:
             raise ArtefactError(f"{folder} indexes {len(keys)} items, the catalogue has {count}.")
         titles = TitleIndex.of(catalogue.items, popularity, keys)
-        speller = Speller.of(document["counts"])
+        counts = document["counts"]
+        pairs = WordPairs.open(folder / PAIRS_FILE, counts)
+        speller = Speller.of(counts, pairs, english(), keys)
         vectors = VectorIndex.of(content_vectors)
         searcher = cls(config or SearchConfig(), lexical, titles, speller, vectors, keys)
         # The first search pays for imports and page faults; better here than in a request.
@@ -218,17 +213,26 @@ class Searcher:
             deleted=self.deleted | gone,
         )
 
-    def read(self, text: str) -> Reading:
-        """Understand a text against the catalogue's titles and words."""
-        return read(text, self.titles, self.speller)
+    def read(self, text: str, literal: bool = False) -> Reading:
+        """Understand a text against the catalogue's titles and words.
+
+        Args:
+            text: anything.
+            literal: take it as it was typed.
+        """
+        if literal:
+            return read_literally(text, self.titles, self.speller)
+        return self._readings(text)
 
     def corrected(self, text: str) -> str:
-        """What was probably meant, as the title is written; empty where nothing is to correct."""
+        """What is searched instead of a text, as its title is written; empty where nothing is."""
         reading = self.read(text)
-        if reading.corrected_key == reading.key:
-            return ""
-        bearers = self.titles.bearers(reading.corrected_key)
-        return bearers[0].title if bearers else reading.corrected_key
+        return "" if reading.corrected_key == reading.key else self.written(reading.corrected_key)
+
+    def written(self, key: str) -> str:
+        """A normal form as people write it: the title of an item, where one has it."""
+        bearers = self.titles.bearers(key)
+        return bearers[0].title if bearers else key
 
     def search(
         self,
@@ -236,6 +240,7 @@ class Searcher:
         text_vector: FloatArray | None,
         k: int,
         allowed: BoolArray | None = None,
+        literal: bool = False,
     ) -> ItemList:
         """The k best items for a text.
 
@@ -244,13 +249,14 @@ class Searcher:
             text_vector: (D,) unit vector of the text; None = search by words only.
             k: at most this many; below 1 gives none.
             allowed: (N,) bool by item number; None = all that are not deleted.
+            literal: correct nothing.
 
         Returns:
             items best first with the fields ``bm25`` (0 where not among the ``depth`` best hits),
             ``cosine`` (0 where vectors have no weight) and ``title_match`` (1 exact, .9 corrected,
             else .8 times the similarity of the whole title). Scores fall strictly by these groups.
         """
-        reading = self.read(text)
+        reading = self.read(text, literal)
         if k < 1 or not reading.key:
             return nothing_found()
         words = self.lexical.search(reading.corrected_key, self.config.depth, allowed)

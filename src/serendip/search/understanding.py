@@ -1,15 +1,20 @@
-"""What a text means before anything is searched: an exact title, a misspelt one, or words."""
+"""What a text means before anything is searched: an exact title, a misspelt one, or words.
+
+A correction is made without being asked for only where it is confident; a less confident one is
+told ("did you mean"), and the text is searched as it was typed. Where none of the words is known,
+searching them would find nothing, so there is little to lose and less confidence will do.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.data.analysis import normalise, title_key
+from serendip.data.analysis import normalise, title_key, words
 from serendip.data.arrays import NO_ITEMS, IntArray
-from serendip.search.spelling import Speller
+from serendip.search.spelling import Spelled, Speller
 from serendip.search.title_table import Bearer
 from serendip.search.titles import TitleIndex
 
@@ -20,6 +25,23 @@ CORRECTED = 0.9
 """``title_match`` of an item that bears the title which was probably meant."""
 
 MAX_NEAR_TITLES = 3
+TITLE_CONFIDENCE = 0.9
+"""Of a whole title of several words one or two edits from a text that needs an explanation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """From which confidence on a correction is made.
+
+    Args:
+        usual: where some of the words are known.
+        nothing: where none of them is.
+        told: from here on it is at least told.
+    """
+
+    usual: float
+    nothing: float
+    told: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,34 +51,56 @@ class Reading:
     Args:
         key: normal form of the text; empty for a blank one.
         exact: items that bear it as their title, best first.
-        corrected_key: normal form of what was meant; equal to ``key`` where nothing changed.
+        corrected_key: normal form of what is searched; equal to ``key`` where nothing changed.
         corrected: items that bear the corrected title, best first.
+        told_key: normal form of what may have been meant and is not searched; empty where there is
+            nothing to tell.
+        unknown: words of the text that no item has, where it is searched as typed.
     """
 
     key: str
     exact: IntArray
     corrected_key: str
     corrected: IntArray
+    told_key: str = ""
+    unknown: tuple[str, ...] = ()
 
 
-def read(text: str, titles: TitleIndex, speller: Speller) -> Reading:
+def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence) -> Reading:
     """Understand a text: as an exact title, else as a title near to it, else word by word.
 
     Whole titles are compared even where every word is known, because a slip often makes another
-    word (``Star Warts``). A single known word is left alone: ``horse`` does not mean ``House``.
+    word (``Star Warts``), unless the words stand beside each other in the catalogue, as in
+    ``Las Vegas``. A single known word is left alone: ``horse`` does not mean ``House``.
     """
-    key, normal = title_key(text), normalise(text)
-    exact = titles.exact(text)
-    if len(exact) or not normal or (" " not in normal and speller.knows(normal)):
-        return Reading(key, exact, key, NO_ITEMS)
-    near = titles.nearest(normal)
-    if near:
-        return Reading(key, exact, near[0], _bearing(near[:MAX_NEAR_TITLES], text, titles))
-    unfinished = titles.completions(normal, 1)
-    meant = normal if unfinished else speller.corrected(normal)
-    if meant == normal:
-        return Reading(key, exact, key, NO_ITEMS)
-    return Reading(key, exact, meant, _bearing([meant], text, titles))
+    as_typed = read_literally(text, titles, speller)
+    normal = normalise(text)
+    if len(as_typed.exact) or not normal or speller.is_plausible(normal):
+        return as_typed
+    near = titles.nearest(normal) if " " in normal and normal.isascii() else []
+    meant = Spelled(near[0], TITLE_CONFIDENCE) if near else _spelled(normal, titles, speller)
+    if meant.text == normal or meant.confidence < confidence.told:
+        return as_typed
+    nothing = len(as_typed.unknown) == len(set(words(normal)))
+    if meant.confidence < (confidence.nothing if nothing else confidence.usual):
+        return replace(as_typed, told_key=meant.text)
+    keys = near[:MAX_NEAR_TITLES] or [meant.text]
+    return Reading(as_typed.key, NO_ITEMS, meant.text, _bearing(keys, text, titles))
+
+
+def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Reading:
+    """Take a text as it was typed."""
+    key = title_key(text)
+    unknown = (word for word in words(normalise(text)) if not speller.knows(word))
+    return Reading(key, titles.exact(text), key, NO_ITEMS, "", tuple(dict.fromkeys(unknown)))
+
+
+def _spelled(normal: str, titles: TitleIndex, speller: Speller) -> Spelled:
+    """Word by word; what titles go on from is only completed, it is not finished, not wrong."""
+    meant = speller.spelled(normal)
+    if not meant.text.startswith(normal) and titles.completions(normal, 1):
+        return Spelled(normal, 1.0)
+    return meant
 
 
 def _bearing(keys: Sequence[str], text: str, titles: TitleIndex) -> IntArray:

@@ -74,6 +74,7 @@ class Context:
         q: what was typed.
         source: the item in context; empty where there is none.
         liked: ids that the visitor likes.
+        literal: ``q`` was searched as it was typed.
     """
 
     user_id: str
@@ -81,6 +82,7 @@ class Context:
     q: str = ""
     source: str = ""
     liked: frozenset[str] = frozenset()
+    literal: bool = False
 
 
 def cards_of(engine: Engine, answer: Answer, context: Context, first: int = 0) -> list[Card]:
@@ -161,6 +163,8 @@ def _why_link(item_id: str, context: Context) -> str:
     values = {"item_id": item_id, "surface": context.surface, "user": context.user_id}
     if context.q:
         values["q"] = context.q
+    if context.literal:
+        values["literal"] = "1"
     if context.source:
         values["source"] = context.source
     return f"/why?{urlencode(values)}"

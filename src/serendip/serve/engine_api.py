@@ -21,9 +21,15 @@ class Engine(Protocol):
         ...
 
     def search(
-        self, text: str, user_id: str = "", k: int = 10, cursor: str = "", country: str = ""
+        self,
+        text: str,
+        user_id: str = "",
+        k: int = 10,
+        cursor: str = "",
+        country: str = "",
+        literal: bool = False,
     ) -> Answer:
-        """Items that match ``text``, best first."""
+        """Items that match ``text``, best first; as it was typed where it is taken literally."""
         ...
 
     def recommend(
@@ -35,6 +41,7 @@ class Engine(Protocol):
         cursor: str = "",
         text: str = "",
         country: str = "",
+        literal: bool = False,
     ) -> Answer:
         """Items for a surface, in the context of ``item_ids`` and ``text``, in order.
 
@@ -73,6 +80,7 @@ class Engine(Protocol):
         text: str = "",
         item_ids: Sequence[str] = (),
         country: str = "",
+        literal: bool = False,
     ) -> Explanation:
         """Why an item would be shown to this request.
 

@@ -23,6 +23,7 @@ from serendip.serve.strict_json import check_text
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _NAMED_INSIDE = ("]", ".attributes")
 
 
@@ -48,6 +49,12 @@ def _whole_number(value: Any) -> Any:
     return int(value) if isinstance(value, str) else value
 
 
+def _yes_or_no(value: Any) -> Any:
+    if isinstance(value, str) and value not in _FLAGS:
+        raise ValueError("it is neither true nor false")
+    return _FLAGS[value] if isinstance(value, str) else value
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -70,6 +77,7 @@ Text = Annotated[str, Field(max_length=limits.MAX_QUERY_CHARS), AfterValidator(_
 LongText = Annotated[str, Field(max_length=limits.MAX_TEXT_CHARS), AfterValidator(_storable)]
 Cursor = Annotated[str, Field(max_length=limits.MAX_CURSOR_CHARS), AfterValidator(_storable)]
 Count = Annotated[int, Field(ge=1, le=limits.MAX_K), BeforeValidator(_whole_number)]
+Flag = Annotated[bool, BeforeValidator(_yes_or_no)]
 Place = Annotated[int, Field(ge=0, lt=2**31), BeforeValidator(_whole_number)]
 Ids = Annotated[list[Id], Field(max_length=limits.MAX_SOURCE_ITEMS), BeforeValidator(_as_list)]
 Number = Annotated[float, AfterValidator(_finite)]

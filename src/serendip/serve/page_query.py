@@ -23,6 +23,9 @@ class PageQuery(fields.Wire):
     q: fields.Text = ""
     """What was typed."""
 
+    literal: fields.Flag = False
+    """Search it as it was typed."""
+
     cursor: fields.Cursor = ""
     """Where the next part of a list starts."""
 

@@ -81,7 +81,7 @@ class Routes:
         asked = await _read(request, wire.SearchQuery)
         return await self._answer(
             lambda engine: engine.search(
-                asked.q, asked.user_id, asked.k, asked.cursor, asked.country
+                asked.q, asked.user_id, asked.k, asked.cursor, asked.country, asked.literal
             )
         )
 
@@ -99,6 +99,7 @@ class Routes:
                 asked.cursor,
                 asked.q,
                 asked.country,
+                asked.literal,
             )
 
         return await self._answer(call)
@@ -134,6 +135,7 @@ class Routes:
                 asked.q,
                 asked.source_item_id,
                 asked.country,
+                asked.literal,
             )
             return written.explanation(told, engine.generation)
 

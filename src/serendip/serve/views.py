@@ -24,6 +24,7 @@ from serendip.serve.engine_api import Engine
 from serendip.serve.labels import number_label, stage_label
 from serendip.serve.page_query import PageQuery
 from serendip.serve.routes import unknown_item
+from serendip.serve.understood import told_of
 
 __all__ = ["feed", "item", "item_link", "more", "search", "why"]
 
@@ -64,9 +65,12 @@ def feed(engine: Engine, asked: PageQuery) -> dict[str, Any]:
 def search(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     """What was found, and other spellings worth trying."""
     history = engine.history(asked.user, _HISTORY_SHOWN)
-    context = Context(asked.user, "search", asked.q, liked=liked_ids(history))
+    liked, literal = liked_ids(history), asked.literal
+    context = Context(asked.user, "search", asked.q, liked=liked, literal=literal)
     words = asked.q.strip()
-    answer = engine.search(words, asked.user, k=_FOUND_ITEMS) if words else None
+    answer = None
+    if words:
+        answer = engine.search(words, asked.user, k=_FOUND_ITEMS, literal=literal)
     others = engine.suggest(words, asked.user) if words else []
     return _frame(engine, asked, history) | {
         "cards": cards_of(engine, answer, context) if answer else [],
@@ -77,14 +81,17 @@ def search(engine: Engine, asked: PageQuery) -> dict[str, Any]:
             if one.text.casefold() != words.casefold()
         ][:6],
         "degraded": answer.degraded if answer else (),
+        "told": told_of(answer, asked) if answer else [],
     }
 
 
 def more(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     """The next part of a feed or of what was found."""
     history = engine.history(asked.user, _HISTORY_SHOWN)
-    context = Context(asked.user, asked.surface, asked.q, liked=liked_ids(history))
-    answer = engine.recommend(asked.surface, asked.user, (), _FOUND_ITEMS, asked.cursor, asked.q)
+    liked, literal = liked_ids(history), asked.literal
+    context = Context(asked.user, asked.surface, asked.q, liked=liked, literal=literal)
+    place = (_FOUND_ITEMS, asked.cursor)
+    answer = engine.recommend(asked.surface, asked.user, (), *place, asked.q, literal=literal)
     return _frame(engine, asked, history) | {
         "cards": cards_of(engine, answer, context, asked.first),
         "more_link": _more_link(answer, context, asked.first + _FOUND_ITEMS),
@@ -126,7 +133,8 @@ def why(engine: Engine, asked: PageQuery) -> dict[str, Any]:
         raise unknown_item(asked.item_id)
     sources = [asked.source] if asked.source else []
     surface = "search" if asked.q and asked.surface == "home" else asked.surface
-    told = engine.explain(asked.item_id, surface, asked.user, asked.q, sources)
+    literal = asked.literal
+    told = engine.explain(asked.item_id, surface, asked.user, asked.q, sources, literal=literal)
     history = engine.history(asked.user, _HISTORY_SHOWN)
     parts = {name: value for name, value in told.parts.items() if math.isfinite(value)}
     widest = max(told.trace.values(), default=1) or 1
@@ -203,6 +211,8 @@ def _more_link(answer: Answer, context: Context, shown: int) -> str:
     }
     if context.q:
         values["q"] = context.q
+    if context.literal:
+        values["literal"] = "1"
     return f"/more?{urlencode(values)}"
 
 

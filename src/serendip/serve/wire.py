@@ -9,7 +9,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from serendip.errors import DataError
-from serendip.serve.fields import Count, Cursor, Id, Ids, OptionalId, Text, Wire
+from serendip.serve.fields import Count, Cursor, Flag, Id, Ids, OptionalId, Text, Wire
 
 
 class PathId(Wire):
@@ -39,6 +39,9 @@ class SearchQuery(_Page):
     q: Text = ""
     """What was typed."""
 
+    literal: Flag = False
+    """Search it as it was typed, whatever may have been meant."""
+
 
 class RecommendQuery(_Page):
     """A request for recommendations."""
@@ -51,6 +54,9 @@ class RecommendQuery(_Page):
 
     q: Text = ""
     """What was typed, for a surface that searches."""
+
+    literal: Flag = False
+    """Search it as it was typed, whatever may have been meant."""
 
     def require_context(self, needs: str) -> None:
         """Refuse a request without what its surface is about.
@@ -104,6 +110,9 @@ class ExplainQuery(Wire):
 
     q: Text = ""
     """What was typed, for a surface that searches."""
+
+    literal: Flag = False
+    """Whether it was searched as it was typed."""
 
     source_item_id: Ids = Field(default=[])
     """Items in context. May be repeated."""

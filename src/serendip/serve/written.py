@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serendip.data import Event, Item
-from serendip.engine.answer import Answer, Explanation, Suggestion
+from serendip.engine.answer import Answer, Explanation, Suggestion, Understood
 from serendip.serve.engine_api import Engine
 
 
@@ -30,6 +30,16 @@ def answer(found: Answer, engine: Engine) -> dict[str, Any]:
         ],
         "next": found.next,
         "degraded": list(found.degraded),
+    } | ({"query": _understood(found.understood)} if found.understood else {})
+
+
+def _understood(text: Understood) -> dict[str, Any]:
+    return {
+        "searched": text.searched,
+        "is_corrected": text.is_corrected,
+        "did_you_mean": text.did_you_mean,
+        "unknown": list(text.unknown),
+        "by_meaning": text.by_meaning,
     }
 
 

@@ -115,10 +115,11 @@ class RememberingSearcher(Searcher):
         text_vector: FloatArray | None,
         k: int,
         allowed: BoolArray | None = None,
+        literal: bool = False,
     ) -> ItemList:
-        """See ``Searcher.search``; a text has one vector."""
+        """See ``Searcher.search``; a text has one vector, and is read in one way."""
         if text not in self.answers:
-            whole = Searcher.search(self, text, text_vector, self.num_items)
+            whole = Searcher.search(self, text, text_vector, self.num_items, None, literal)
             self.answers[text] = whole
         found = self.answers[text]
         rows = (

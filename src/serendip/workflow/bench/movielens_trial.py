@@ -134,14 +134,14 @@ def _unworded(folder: Path) -> UnifiedTrial:
     validation = {"home": timed.home.validation, "similar": timed.similar.validation}
     written = _written_requests(split)
     for name, one in search_sets(folder).items():
-        test[f"search-{name}"] = _searches(one, split.catalogue.vocabulary)
+        test[f"search-{name}"] = searches(one, split.catalogue.vocabulary)
         validation[f"search-{name}"] = written
     nothing_cold = np.zeros(dataset.num_items, np.bool_)
     trial = Trial(train, timed.numbers, validation["home"], test["home"], nothing_cold)
     return UnifiedTrial(trial, test, validation)
 
 
-def _searches(search: Search, films: Vocabulary) -> Asked:
+def searches(search: Search, films: Vocabulary) -> Asked:
     """A row per film that is known."""
     queries, items, requests, units = [], [], [], []
     names = {name: number for number, name in enumerate(dict.fromkeys(search.units))}

@@ -1,0 +1,25 @@
+"""What is told about a text that was searched: corrections, words that no item has."""
+
+from __future__ import annotations
+
+from serendip.engine.answer import Understood
+from serendip.engine.selection import Result
+from serendip.engine.state import EngineState
+
+_WORDS = "words"
+
+
+def understood_of(result: Result, state: EngineState) -> Understood | None:
+    """How the words of a request were read; None where its surface searches none."""
+    query, trace = result.query, result.trace
+    if not query.text.strip() or f"from {_WORDS}" not in trace:
+        return None
+    searcher = state.searcher
+    reading = searcher.read(query.text, query.is_literal)
+    return Understood(
+        searcher.written(reading.corrected_key) if query.meant else query.text,
+        bool(query.meant),
+        searcher.written(reading.told_key) if reading.told_key else "",
+        reading.unknown,
+        by_meaning=trace[f"from {_WORDS}"] == 0 and len(result.items) > 0,
+    )

@@ -1,0 +1,49 @@
+"""How a text becomes one list: the settings of search."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from serendip.config import Config
+from serendip.search.lexical import LexicalConfig
+from serendip.search.understanding import Confidence
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class SearchConfig(Config):
+    """How a text becomes one list."""
+
+    lexical: LexicalConfig = Field(default_factory=LexicalConfig)
+    """Fields and weights of the word index."""
+
+    depth: PositiveInt = 300
+    """Items taken from each list before they are joined."""
+
+    word_weight: NonNegativeFloat = 1.0
+    """Weight of the BM25 list in the fusion."""
+
+    vector_weight: NonNegativeFloat = 0.0
+    """Weight of the cosine list in the fusion. In the engine the retriever, which compares what was
+    typed with content, too, is a source of its own beside the words; a second list of nearly the
+    same items would outvote them."""
+
+    title_weight: NonNegativeFloat = 1.0
+    """Weight of the list of titles that go on from the text."""
+
+    correct_from: Probability = 0.9
+    """Confidence from which on a misspelt text is searched as it was probably meant; below it, what
+    may have been meant is only told."""
+
+    correct_unknown_from: Probability = 0.33
+    """The same where no item has any of the words, so that searching them would find nothing."""
+
+    tell_from: Probability = 0.1
+    """Confidence from which on it is told what may have been meant."""
+
+    @property
+    def confidence(self) -> Confidence:
+        """From which confidence on a correction is made."""
+        return Confidence(self.correct_from, self.correct_unknown_from, self.tell_from)

@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from search_world import film
+
+from serendip.data import Catalogue
+from serendip.search.documents import document_of
+from serendip.search.language import english
+from serendip.search.lexical import word_counts
+from serendip.search.search_config import SearchConfig
+from serendip.search.searcher import Searcher
+from serendip.search.slips import likelihood
+from serendip.search.spelling import Speller
+from serendip.search.word_pairs import WordPairs
+
+TITLES = (
+    *("Harry Potter and the Stone", "Harry Potter and the Chamber", "Harry Potter and the Goblet"),
+    *("The Otter Family", "Otter Island", "Star Trek", "Star Trek Beyond", "High School Musical"),
+    *("The Road", "Blue Velvet", "기생충", "기생춘"),
+)
+
+
+def films() -> Catalogue:
+    return Catalogue(film(f"f{row}", title) for row, title in enumerate(TITLES))
+
+
+@pytest.fixture(scope="module")
+def speller() -> Speller:
+    catalogue = films()
+    counts = word_counts(catalogue)
+    pairs = WordPairs.of([document_of(item) for item in catalogue.items], counts)
+    return Speller.of(counts, pairs, english(), ["velvet"])
+
+
+def test_neighbours_decide_between_words_that_are_equally_near(speller):
+    assert speller.spelled("harry wotter").text == "harry potter"
+    assert speller.spelled("wotter island").text == "otter island"
+
+
+def test_a_known_word_gives_way_only_to_what_its_neighbours_ask_for(speller):
+    assert speller.spelled("harry otter").text == "harry otter"
+    assert speller.spelled("otter").text == "otter"
+
+
+@pytest.mark.parametrize("text", ["pudding", "overrated", "procedural thriller"])
+def test_words_of_the_language_are_left_alone(speller, text):
+    assert speller.spelled(text).text == text
+    assert speller.spelled(text).confidence == 1.0
+
+
+def test_a_word_of_the_language_that_is_no_word_of_the_catalogue_may_still_be_a_slip():
+    counts = {"velvet": 900, "other": 100}
+    assert Speller.of(counts, language={"velvets": 1e-9}).spelled("velvets").text == "velvet"
+    assert Speller.of(counts, language={"velvets": 1e-4}).spelled("velvets").text == "velvets"
+
+
+@pytest.mark.parametrize(
+    "text", ["기생츙", "матрыця", "μάτριξ", "ワイヤレスイヤホソ", "r2d2", "2o01"]
+)
+def test_other_scripts_and_words_with_digits_stay_as_they_are(speller, text):
+    assert speller.spelled(text).text == text
+
+
+def test_two_words_typed_as_one_are_parted_where_items_have_them_side_by_side(speller):
+    assert speller.spelled("startrek").text == "star trek"
+    assert speller.spelled("trekstar").text == "trekstar"
+
+
+def test_confidence_falls_where_two_words_are_as_likely():
+    one = Speller.of({"stars": 5}).spelled("stats")
+    two = Speller.of({"stars": 5, "state": 5, "stat": 5}).spelled("statx")
+    assert one.confidence > 0.9 > 0.6 > two.confidence > 0
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_spelled_and_confidence_is_a_probability(text):
+    speller = Speller.of({"harry": 3, "potter": 3, "otter": 1})
+    spelled = speller.spelled(text)
+    assert 0 <= spelled.confidence <= 1 + 1e-12
+
+
+def test_fingers_slip_to_the_next_key_more_often_than_across_the_board():
+    assert likelihood("natrix", "matrix", 1) > likelihood("patrix", "matrix", 1)
+    assert likelihood("matrux", "matrix", 1) > likelihood("matrzx", "matrix", 1)
+    assert likelihood("mattrix", "matrix", 1) > likelihood("matkrix", "matrix", 1)
+    assert likelihood("matirx", "matrix", 1) > likelihood("matgix", "matrix", 1)
+    assert likelihood("xmatrix", "matrix", 1) < likelihood("mxatrix", "matrix", 1)
+    assert likelihood("matri", "matrix", 1) > likelihood("mtraixx", "matrix", 2)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("aa", "a"), ("ab", "ba"), ("aab", "ab"), ("b", "a")])
+def test_short_words_have_probabilities_too(typed, meant):
+    assert likelihood(typed, meant, 1) < 0
+
+
+def test_pairs_are_counted_once_per_item_and_survive_a_file(tmp_path):
+    documents = [
+        document_of(film(str(n), title)) for n, title in enumerate(["a b a b", "a b", "b a"])
+    ]
+    words = dict.fromkeys(w for d in documents for w in (*d.title, *d.body))
+    pairs = WordPairs.of(documents, words)
+    pairs.save(tmp_path / "pairs.npy")
+    for one in (pairs, WordPairs.open(tmp_path / "pairs.npy", words)):
+        assert (one.count("a", "b"), one.count("b", "a"), one.count("a", "a")) == (2, 2, 0)
+        assert one.count("a", "nobody") == 0
+    assert WordPairs.open(tmp_path / "none.npy", words).count("a", "b") == 0
+    assert WordPairs.of([], []).count("a", "b") == 0
+
+
+def searcher(folder, **settings) -> Searcher:
+    catalogue = films()
+    none = np.zeros((len(TITLES), 0), np.float32)
+    config = SearchConfig(**settings)
+    return Searcher.build(catalogue, none, np.ones(len(TITLES), np.float32), folder / "s", config)
+
+
+def test_a_doubtful_correction_is_told_and_not_made(tmp_path):
+    sure = searcher(tmp_path / "sure").read("harry wotter")
+    assert (sure.corrected_key, sure.told_key) == ("harry potter", "")
+    careful = searcher(tmp_path / "careful", correct_from=1.0).read("harry wotter")
+    assert (careful.corrected_key, careful.told_key) == ("harry wotter", "harry potter")
+    assert careful.unknown == ("wotter",)
+
+
+def test_a_text_taken_literally_is_never_corrected(tmp_path):
+    one = searcher(tmp_path)
+    reading = one.read("harry wotter", literal=True)
+    assert (reading.corrected_key, reading.told_key) == ("harry wotter", "")
+    assert len(one.search("velvt", None, 5)) == 1
+    assert len(one.search("velvt", None, 5, literal=True)) == 0
+
+
+def test_words_that_stand_side_by_side_in_items_are_no_misspelt_title(tmp_path):
+    one = searcher(tmp_path)
+    assert one.read("the otter").corrected_key == "the otter"
+    assert one.read("star trak").corrected_key == "star trek"
+    assert one.read("기생츈").corrected_key == "기생츈"
+
+
+def test_a_searcher_that_changed_reads_anew(tmp_path):
+    one = searcher(tmp_path)
+    assert one.read("velvt").corrected_key == "velvet"
+    none = np.zeros((1, 0), np.float32)
+    assert one.with_items([film("n", "Velvt")], none).read("velvt").corrected_key == "velvt"
