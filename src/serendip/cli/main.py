@@ -27,6 +27,7 @@ from serendip.cli import (
     recommend,
     rollback,
     serve,
+    synonyms,
     train,
 )
 from serendip.errors import SerendipError
@@ -47,6 +48,7 @@ app.add_typer(embed.app, name=embed.NAME, help=embed.HELP)
 app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
 app.add_typer(judge.app, name=judge.NAME, help=judge.HELP)
 app.add_typer(llm.app, name=llm.NAME, help=llm.HELP)
+app.add_typer(synonyms.app, name=synonyms.NAME, help=synonyms.HELP)
 
 
 @app.callback(invoke_without_command=True)

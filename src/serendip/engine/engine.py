@@ -39,6 +39,7 @@ from serendip.engine.surfaces import NOT_A_SURFACE, SurfaceConfig
 from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
+from serendip.search.synonyms import Synonyms, read_synonyms
 
 
 class Engine:
@@ -73,10 +74,12 @@ class Engine:
         Raises:
             NotTrainedError: nothing is published yet.
             ArtefactError: a file of the generation is missing or altered.
+            DataError: the table of synonyms has a wrong line.
         """
         workspace = Workspace.open(Path(folder))
         generation = open_current(workspace.generations)
-        state = EngineState.open(generation.folder)
+        synonyms = Synonyms.of(read_synonyms(workspace.synonyms))
+        state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
         return cls(workspace.settings, generation, state, encoder, workspace.open_store())
 

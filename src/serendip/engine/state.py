@@ -27,6 +27,7 @@ from serendip.models.ranker import Ranker
 from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
+from serendip.search.synonyms import Synonyms
 
 _ARRAYS = ("content", "codes", "counts", "quality")
 _PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
@@ -117,6 +118,11 @@ class EngineState:
     def with_ranker(self, ranker: Ranker) -> EngineState:
         """The same state with a ranker."""
         return replace(self, ranker=ranker)
+
+    def with_synonyms(self, synonyms: Synonyms) -> EngineState:
+        """The same state, whose search looks for other words, too."""
+        searcher = self.searcher.with_synonyms(synonyms)
+        return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
 
     def save(self, folder: Path) -> None:
         """Write everything into an empty folder."""

@@ -9,8 +9,10 @@
     semantic_ids/       versions of semantic IDs, where `serendip ids build` made them
     reports/            report.json and report.html
     embeddings/         vectors that `serendip embed` wrote
+    synonyms.csv        pairs of words, and which of them people accepted
 
-Everything but the database and the settings can be rebuilt from those two.
+Everything but the settings, the database and what people accepted can be rebuilt from the first
+two.
 """
 
 from __future__ import annotations
@@ -72,6 +74,11 @@ class Workspace:
     def embeddings(self) -> Path:
         """Folder of exported vectors."""
         return self.folder / "embeddings"
+
+    @property
+    def synonyms(self) -> Path:
+        """The table of synonyms."""
+        return self.folder / "synonyms.csv"
 
     def open_store(self) -> Store:
         """Open the database; the caller closes it."""

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from pydantic import NonNegativeFloat
@@ -33,7 +33,12 @@ from serendip.search.posted import PostedWords, Statistics
 
 META_FILE = "lexical.json"
 FORMAT = 1
+BESIDE = 0.3
+"""Share of its weight that a word has which was not typed but is looked for, too."""
+
 _WRITER_HEAP_BYTES = 64_000_000
+
+_Weighed: TypeAlias = tuple[Sequence[tuple[str, str]], Mapping[str, float]]
 
 
 class LexicalConfig(Config):
@@ -142,23 +147,28 @@ class LexicalIndex:
         """A copy that never answers these items."""
         return replace(self, deleted=self.deleted.union(int(number) for number in item_nums))
 
-    def search(self, text: str, k: int, allowed: BoolArray | None = None) -> ItemList:
-        """The k best items that have a word of ``text``.
+    def search(
+        self, text: str, k: int, allowed: BoolArray | None = None, beside: Sequence[str] = ()
+    ) -> ItemList:
+        """The k best items that have a word of ``text``, or one beside it.
 
         Args:
             text: anything; without a letter or digit it finds nothing.
             k: at most this many; below 1 gives none.
             allowed: (N,) bool by item number; None = all that are not deleted.
+            beside: further words; each counts ``BESIDE`` of what it would count in ``text``.
 
         Returns:
             items by BM25 > 0, highest first; equal scores in the fixed order of ``data.top_k``,
             posted items after built ones.
         """
-        terms = query_terms(text)
-        if not terms or k < 1:
+        asked = self._weighed(text, beside)
+        if not asked or k < 1:
             return ItemList()
-        numbers, scores = self._built_hits(terms, k, allowed)
-        posted = self.posted.scores(terms, self.config.weights(), self.statistics)
+        numbers, scores = self._built_hits(asked, k, allowed)
+        posted: Counter[int] = Counter()
+        for terms, weights in asked:
+            posted.update(self.posted.scores(terms, weights, self.statistics))
         kept = [number for number in posted if self._is_allowed(number, allowed)]
         numbers = np.concatenate([numbers, np.asarray(kept, dtype=np.int32)])
         more = np.asarray([posted[number] for number in kept], dtype=np.float32)
@@ -172,10 +182,17 @@ class LexicalIndex:
         found = dict(zip(hits.item_nums.tolist(), hits.scores.tolist(), strict=True))
         return np.asarray([found.get(int(n), 0.0) for n in item_nums], dtype=np.float32)
 
+    def _weighed(self, text: str, beside: Sequence[str]) -> list[_Weighed]:
+        """(field, term) pairs of what is looked for, with the weights of their fields."""
+        weights = self.config.weights()
+        less = {name: BESIDE * weight for name, weight in weights.items()}
+        both = [(query_terms(text), weights), (query_terms(" ".join(beside)), less)]
+        return [one for one in both if one[0]]
+
     def _built_hits(
-        self, terms: Sequence[tuple[str, str]], k: int, allowed: BoolArray | None
+        self, asked: Sequence[_Weighed], k: int, allowed: BoolArray | None
     ) -> tuple[IntArray, FloatArray]:
-        query = self._query(terms)
+        query = self._query(asked)
         most = self.statistics.num_documents
         limit = min(most, k + len(self.deleted) + len(self.changed))
         while limit:
@@ -193,10 +210,9 @@ class LexicalIndex:
     def _is_allowed(self, number: int, allowed: BoolArray | None) -> bool:
         return number not in self.deleted and is_allowed(number, allowed)
 
-    def _query(self, terms: Sequence[tuple[str, str]]) -> Any:
+    def _query(self, asked: Sequence[_Weighed]) -> Any:
         from tantivy import Occur, Query
 
-        weights: Mapping[str, float] = self.config.weights()
         clauses = [
             (
                 Occur.Should,
@@ -204,6 +220,7 @@ class LexicalIndex:
                     Query.term_query(self._schema, name, term, "freq"), weights[name]
                 ),
             )
+            for terms, weights in asked
             for name, term in terms
             if weights[name] > 0
         ]

@@ -29,6 +29,7 @@ from serendip.search.lexical import LexicalIndex, is_allowed, word_counts
 from serendip.search.ordering import nothing_found, titles_first
 from serendip.search.search_config import SearchConfig
 from serendip.search.spelling import Speller
+from serendip.search.synonyms import Synonyms
 from serendip.search.titles import TitleIndex
 from serendip.search.understanding import Reading, read, read_literally
 from serendip.search.vector import VectorIndex, best_cosines
@@ -51,6 +52,7 @@ class Searcher:
         speller: the catalogue's vocabulary.
         vectors: content vectors; of size 0 where there are none.
         keys: normalised title by item number.
+        synonyms: what to look for beside the words of a text.
         deleted: item numbers that are never answered.
     """
 
@@ -60,6 +62,7 @@ class Searcher:
     speller: Speller
     vectors: VectorIndex
     keys: Sequence[str]
+    synonyms: Synonyms = field(default_factory=Synonyms)
     deleted: frozenset[int] = frozenset()
     _readings: Callable[[str], Reading] = field(init=False)
 
@@ -142,6 +145,10 @@ class Searcher:
     def num_items(self) -> int:
         """Items known, deleted ones included: numbers are never used again."""
         return len(self.keys)
+
+    def with_synonyms(self, synonyms: Synonyms) -> Self:
+        """A copy that looks for other words, too."""
+        return replace(self, synonyms=synonyms)
 
     def with_items(self, items: Sequence[Item], content_vectors: FloatArray) -> Self:
         """A copy that also finds new items, numbered after the old ones.
@@ -259,7 +266,8 @@ class Searcher:
         reading = self.read(text, literal)
         if k < 1 or not reading.key:
             return nothing_found()
-        words = self.lexical.search(reading.corrected_key, self.config.depth, allowed)
+        beside = () if literal else self.synonyms.beside(reading.corrected_key)
+        words = self.lexical.search(reading.corrected_key, self.config.depth, allowed, beside)
         cosines = self._cosines(text_vector)
         meaning = ItemList()
         if cosines.any():

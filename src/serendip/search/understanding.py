@@ -69,15 +69,16 @@ class Reading:
 def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence) -> Reading:
     """Understand a text: as an exact title, else as a title near to it, else word by word.
 
-    Whole titles are compared even where every word is known, because a slip often makes another
-    word (``Star Warts``), unless the words stand beside each other in the catalogue, as in
-    ``Las Vegas``. A single known word is left alone: ``horse`` does not mean ``House``.
+    Whole titles of several words are compared even where every word is known, because a slip often
+    makes another word (``Star Warts``), unless the words stand beside each other in the catalogue,
+    as in ``Las Vegas``. A single known word is left alone: ``horse`` does not mean ``House``.
     """
     as_typed = read_literally(text, titles, speller)
     normal = normalise(text)
     if len(as_typed.exact) or not normal or speller.is_plausible(normal):
         return as_typed
-    near = titles.nearest(normal) if " " in normal and normal.isascii() else []
+    near = titles.nearest(normal) if normal.isascii() else []
+    near = [key for key in near if " " in key]
     meant = Spelled(near[0], TITLE_CONFIDENCE) if near else _spelled(normal, titles, speller)
     if meant.text == normal or meant.confidence < confidence.told:
         return as_typed

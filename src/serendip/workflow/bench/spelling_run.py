@@ -106,16 +106,14 @@ def run_spelling(
     """
     if bench.seeds < 1:
         raise ConfigError(f"--seeds {bench.seeds}.", "Ask for 1 seed or more.")
-    dataset, asked, files = _read(bench.data)
-    with tempfile.TemporaryDirectory() as folder:  # Open files stay when their names are gone.
-        asking = _asking(dataset, asked, Path(folder) / "search")
+    asking, files = asking_of(bench.data)
     values = _measured(asking, bench.seeds, options)
     document: dict[str, Any] = {
         "dataset": bench.data.resolve().name,
         "data": digest_of_files(files),
         "protocol": {"about": __doc__, "seeds": bench.seeds, "kinds": list(KINDS)},
         "queries": len(asking.texts),
-        "items": dataset.num_items,
+        "items": asking.searcher.num_items,
         "rows": _rows(values),
         "clean": _clean(asking),
     }
@@ -123,6 +121,17 @@ def run_spelling(
         on_row(row)
     write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
     return document
+
+
+def asking_of(folder: Path) -> tuple[Asking, list[Path]]:
+    """The queries of a folder to a searcher of its items, and the files that were read.
+
+    Raises:
+        DataError: the folder is of no kind that is known, or not as it should be.
+    """
+    dataset, asked, files = _read(folder)
+    with tempfile.TemporaryDirectory() as scratch:  # Open files stay when their names are gone.
+        return _asking(dataset, asked, Path(scratch) / "search"), files
 
 
 def _read(folder: Path) -> tuple[Dataset, Asked, list[Path]]:

@@ -1,0 +1,70 @@
+"""What synonyms from vectors do to search before anybody has reviewed them.
+
+    python benchmarks/synonyms.py ../shared/data/esci-mini
+
+Reads films with tags or products with judgements, as ``serendip bench spelling`` does. All pairs
+that ``serendip synonyms build`` would propose from vectors of words are taken as accepted; queries
+are searched with and without them, by words alone. Prints one JSON line: mean nDCG@10 of both, the
+paired difference with its 95 % interval, and how many queries it changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from serendip.scale.threads import limit_threads
+
+limit_threads(1)
+
+import numpy as np  # noqa: E402
+
+from serendip.content.cache import VectorCache  # noqa: E402
+from serendip.content.text import TextEncoderConfig, open_encoder  # noqa: E402
+from serendip.evaluate.compare import compare_values  # noqa: E402
+from serendip.scale.options import TrainOptions  # noqa: E402
+from serendip.search.synonyms import Synonyms  # noqa: E402
+from serendip.workflow.bench.spelling_run import asking_of  # noqa: E402
+from serendip.workflow.synonyms import from_vectors  # noqa: E402
+
+
+def main() -> None:
+    """Parse, measure, print one JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    print(json.dumps(run(parser.parse_args().data)))
+
+
+def run(data: Path) -> dict[str, object]:
+    """All figures of one folder."""
+    plain, _ = asking_of(data)
+    encoder = open_encoder(TextEncoderConfig())
+    with tempfile.TemporaryDirectory() as folder:
+        cache = VectorCache(Path(folder))
+        rows = from_vectors(plain.searcher.speller.counts, encoder, cache, TrainOptions(0))
+    accepted = Synonyms.of(replace(row, state="accepted") for row in rows)
+    wide = replace(plain, searcher=plain.searcher.with_synonyms(accepted))
+    with_them, without = (
+        np.array([one.ndcg(query, text) for query, text in enumerate(one.texts)])
+        for one in (wide, plain)
+    )
+    found = compare_values(("synonyms", "words", "nDCG@10"), with_them, without)
+    return {
+        "benchmark": "synonyms",
+        "data": data.resolve().name,
+        "pairs": len(rows),
+        "queries": len(without),
+        "changed": int((with_them != without).sum()),
+        "with": float(with_them.mean()),
+        "without": float(without.mean()),
+        "difference": found.difference,
+        "ci95": [found.low, found.high],
+        "verdict": found.verdict,
+    }
+
+
+if __name__ == "__main__":
+    main()

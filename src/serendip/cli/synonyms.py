@@ -1,0 +1,104 @@
+"""``serendip synonyms``: other words for what people type, proposed and reviewed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+
+if TYPE_CHECKING:
+    from serendip.search.synonyms import State
+
+NAME = "synonyms"
+HELP = "Propose, look at, accept and reject other words for what people type."
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+TermArgument = Annotated[str, typer.Argument(help="What people type.")]
+AlsoArgument = Annotated[
+    str, typer.Argument(help="What to look for, too; left out: all that is proposed for the term.")
+]
+
+
+@app.command("build")
+def build(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
+    """Propose pairs from logged searches and from vectors of words; the table keeps what it has."""
+    from serendip.engine.workspace import Workspace
+    from serendip.workflow.synonyms import build_synonyms
+
+    terminal, opened = Terminal(json), Workspace.open(workspace)
+    rows, new = build_synonyms(opened, terminal.options())
+    states = Counter(row.state for row in rows)
+    told = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
+    terminal.say(f"{new:,} pairs are new in {opened.synonyms}: {told or 'nothing'}.")
+    terminal.say("Only accepted ones are searched: `serendip synonyms accept TERM [ALSO]`.")
+    terminal.result({"new": new, "states": dict(states), "file": str(opened.synonyms)})
+
+
+@app.command("show")
+def show(
+    term: Annotated[str, typer.Argument(help="Only of this term.")] = "",
+    state: Annotated[str, typer.Option("--state", help="Only of this state.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = 50,
+    workspace: WorkspaceOption = Path(),
+    json: JsonOption = False,
+) -> None:
+    """The pairs of the table, surest first."""
+    from dataclasses import asdict
+
+    from serendip.data.analysis import normalise
+    from serendip.engine.workspace import Workspace
+    from serendip.search.synonyms import read_synonyms
+
+    terminal = Terminal(json)
+    rows = [
+        row
+        for row in read_synonyms(Workspace.open(workspace).synonyms)
+        if (not term or row.term == normalise(term)) and state in ("", row.state)
+    ]
+    rows.sort(key=lambda row: (-row.confidence, row.key))
+    for row in rows[:limit]:
+        sure = f"{row.confidence:.2f} {row.source}"
+        terminal.say(f"{row.state:<9} {row.term}  ->  {row.also}  ({sure})")
+    terminal.say(f"{min(limit, len(rows)):,} of {len(rows):,} pairs.")
+    terminal.result({"pairs": [asdict(row) for row in rows[:limit]], "total": len(rows)})
+
+
+@app.command("accept")
+def accept(
+    term: TermArgument,
+    also: AlsoArgument = "",
+    workspace: WorkspaceOption = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Search a pair from the next opening on; one that nobody proposed is added."""
+    _judge(term, also, "accepted", workspace, json)
+
+
+@app.command("reject")
+def reject(
+    term: TermArgument,
+    also: AlsoArgument = "",
+    workspace: WorkspaceOption = Path(),
+    json: JsonOption = False,
+) -> None:
+    """Never search or propose a pair."""
+    _judge(term, also, "rejected", workspace, json)
+
+
+def _judge(term: str, also: str, state: State, workspace: Path, json: bool) -> None:
+    from serendip.engine.workspace import Workspace
+    from serendip.search.synonyms import judged, read_synonyms, write_synonyms
+
+    terminal, path = Terminal(json), Workspace.open(workspace).synonyms
+    before = read_synonyms(path)
+    after = judged(before, term, also, state)
+    changed = [row for row in after if row not in before]
+    write_synonyms(path, after)
+    for row in changed:
+        terminal.say(f"{row.state}: {row.term}  ->  {row.also}")
+    terminal.result({"changed": [[row.term, row.also] for row in changed], "state": state})

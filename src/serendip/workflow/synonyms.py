@@ -1,0 +1,132 @@
+"""``serendip synonyms build``: pairs of words worth looking for together, for people to review.
+
+Two sources. The *log*: two texts after which several people chose the same items (cosine of the
+counts of what was chosen). *Vectors*: words of the catalogue that the text encoder puts close to
+each other, each looking for its nearest. What is in the table already, accepted, rejected or
+proposed, stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+
+import numpy as np
+
+from serendip.content.cache import VectorCache
+from serendip.content.encoder import TextEncoder
+from serendip.content.text import open_encoder
+from serendip.data.analysis import normalise, words
+from serendip.data.arrays import FloatArray
+from serendip.data.requests import LoggedRequest
+from serendip.data.snapshot import take_snapshot
+from serendip.engine.workspace import Workspace
+from serendip.scale.options import TrainOptions
+from serendip.search.lexical import word_counts
+from serendip.search.synonyms import MOST_WORDS, Synonym, read_synonyms, write_synonyms
+
+MIN_LETTERS, MIN_ITEMS = 3, 3
+"""Of a word of the catalogue: shorter or rarer ones have no synonyms that matter."""
+
+MIN_USERS = 3
+"""People who must have searched a text before it is proposed."""
+
+MIN_COSINE = 0.8
+PER_WORD = 2
+"""Pairs of one word from vectors."""
+
+_ROWS_AT_ONCE = 1_024
+
+
+def build_synonyms(workspace: Workspace, options: TrainOptions) -> tuple[list[Synonym], int]:
+    """Propose pairs and add them to the table of a workspace.
+
+    Returns:
+        all rows of the table, and how many of them are new.
+
+    Raises:
+        DataError: a line of the table is wrong.
+    """
+    with closing(workspace.open_store()) as store:
+        dataset = take_snapshot(store, workspace.settings.actions)
+    config = workspace.settings
+    counts = word_counts(dataset.catalogue, config.search.lexical.fields)
+    encoder, cache = open_encoder(config.content), VectorCache(workspace.cache / "words")
+    found = from_log(dataset.requests)
+    found += from_vectors(counts, encoder, cache, options)
+    known = read_synonyms(workspace.synonyms)
+    seen = {row.key for row in known}
+    new = {row.key: row for row in reversed(found) if row.key not in seen}
+    rows = [*known, *new.values()]
+    write_synonyms(workspace.synonyms, rows)
+    return rows, len(new)
+
+
+def from_log(requests: Iterable[LoggedRequest]) -> list[Synonym]:
+    """Texts after which the same items were chosen, both ways.
+
+    Only texts of at most three words that three people or more searched; what one of them typed
+    alone never gets into the table.
+    """
+    users: dict[str, set[str]] = defaultdict(set)
+    chosen: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+    for request in requests:
+        text = normalise(request.text)
+        if 0 < len(words(text)) <= MOST_WORDS and len(request.chosen):
+            users[text].add(request.user_id)
+            for item in request.chosen.tolist():
+                chosen[text][item] += 1.0
+    texts = sorted(text for text, own in users.items() if len(own) >= MIN_USERS)
+    by_item: dict[int, list[str]] = defaultdict(list)
+    for text in texts:
+        for item in chosen[text]:
+            by_item[item].append(text)
+    pairs = {(one, two) for own in by_item.values() for one in own for two in own if one != two}
+    likeness = {pair: _cosine(chosen[pair[0]], chosen[pair[1]]) for pair in pairs}
+    return [
+        Synonym(one, two, "proposed", min(share, 1.0), "log")
+        for (one, two), share in sorted(likeness.items())
+        if share >= MIN_COSINE
+    ]
+
+
+def from_vectors(
+    counts: Mapping[str, int], encoder: TextEncoder, cache: VectorCache, options: TrainOptions
+) -> list[Synonym]:
+    """For every word of the catalogue, its nearest ones.
+
+    Args:
+        counts: word -> number of items that have it.
+        encoder: of texts.
+        cache: of its vectors.
+        options: whose progress is drawn.
+    """
+    known = [word for word, count in counts.items() if _is_proper(word, count)]
+    vectors = cache.encode(encoder, known, options.progress, "words")
+    found = []
+    for begin in range(0, len(known), _ROWS_AT_ONCE):
+        cosines = vectors[begin : begin + _ROWS_AT_ONCE] @ vectors.T
+        for row, own in enumerate(cosines, start=begin):
+            own[row] = -1.0
+            found += _nearest(known, row, own)
+    return found
+
+
+def _nearest(known: Sequence[str], row: int, cosines: FloatArray) -> list[Synonym]:
+    best = np.argsort(-cosines, kind="stable")[:PER_WORD].tolist()
+    return [
+        Synonym(known[row], known[other], "proposed", min(float(cosines[other]), 1.0), "vectors")
+        for other in best
+        if cosines[other] >= MIN_COSINE
+    ]
+
+
+def _is_proper(word: str, count: int) -> bool:
+    return word.isalpha() and len(word) >= MIN_LETTERS and count >= MIN_ITEMS
+
+
+def _cosine(one: Mapping[int, float], two: Mapping[int, float]) -> float:
+    both = sum(share * two.get(item, 0.0) for item, share in one.items())
+    lengths = [sum(share**2 for share in own.values()) ** 0.5 for own in (one, two)]
+    return float(both / (lengths[0] * lengths[1]))

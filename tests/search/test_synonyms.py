@@ -1,0 +1,84 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from search_world import film
+
+from serendip.data import Catalogue
+from serendip.errors import ConfigError, DataError
+from serendip.search.lexical import LexicalIndex
+from serendip.search.searcher import Searcher
+from serendip.search.synonyms import Synonym, Synonyms, judged, read_synonyms, write_synonyms
+
+ROWS = [
+    Synonym("sofa", "couch", "accepted", 0.9, "log"),
+    Synonym("sofa", "settee", "proposed", 0.8, "vectors"),
+    Synonym("wall bed", "murphy bed", "accepted", 1.0, "people"),
+    Synonym("chair", "stool", "rejected", 0.8, "vectors"),
+]
+
+
+def test_the_table_is_plain_text_that_survives_a_round(tmp_path):
+    path = tmp_path / "synonyms.csv"
+    assert read_synonyms(path) == []
+    write_synonyms(path, ROWS)
+    assert path.read_text().splitlines()[:2] == [
+        "term,also,state,confidence,source",
+        "wall bed,murphy bed,accepted,1.000,people",
+    ]
+    assert sorted(read_synonyms(path), key=lambda row: row.key) == sorted(
+        ROWS, key=lambda row: row.key
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["sofa,couch,perhaps,0.5,log", "sofa,,accepted,0.5,log", "sofa,couch,accepted,2,log"]
+)
+def test_a_wrong_line_is_told_with_its_number(tmp_path, line):
+    path = tmp_path / "synonyms.csv"
+    path.write_text(f"term,also,state,confidence,source\na,b,accepted,1,x\n{line}\n")
+    with pytest.raises(DataError, match=r"synonyms\.csv:3"):
+        read_synonyms(path)
+
+
+def test_only_accepted_pairs_are_looked_for_and_terms_may_have_several_words():
+    synonyms = Synonyms.of(ROWS)
+    assert synonyms.beside("red sofa") == ["couch"]
+    assert synonyms.beside("wall bed queen") == ["murphy"]
+    assert synonyms.beside("sofa couch") == []
+    assert synonyms.beside("chair bed wall") == []
+    assert Synonyms().beside("sofa") == []
+
+
+def test_pairs_are_accepted_and_rejected_one_by_one_or_by_term():
+    assert judged(ROWS, "Sofa", "", "accepted")[1].state == "accepted"
+    assert judged(ROWS, "sofa", "couch", "rejected")[0].state == "rejected"
+    assert judged(ROWS, "desk", "Table", "accepted")[-1] == Synonym(
+        "desk", "table", "accepted", 1.0, "people"
+    )
+    with pytest.raises(ConfigError, match="nothing is proposed for 'chair'"):
+        judged(ROWS, "chair", "", "accepted")
+    with pytest.raises(ConfigError, match="not both words"):
+        judged(ROWS, "...", "", "accepted")
+
+
+def test_what_was_typed_comes_before_what_was_not(tmp_path):
+    titles = ["red couch", "red sofa", "blue couch", "green lamp"]
+    catalogue = Catalogue(film(str(n), title) for n, title in enumerate(titles))
+    none = np.zeros((4, 0), np.float32)
+    plain = Searcher.build(catalogue, none, np.ones(4, np.float32), tmp_path / "s")
+    wide = plain.with_synonyms(Synonyms.of(ROWS))
+    assert plain.search("sofa", None, 4).item_nums.tolist() == [1]
+    found = wide.search("sofa", None, 4)
+    assert found.item_nums.tolist()[0] == 1
+    assert set(found.item_nums.tolist()) == {0, 1, 2}
+    assert wide.search("sofa", None, 4, literal=True).item_nums.tolist() == [1]
+
+
+def test_posted_items_are_found_beside_too(tmp_path):
+    catalogue = Catalogue(film(str(n), title) for n, title in enumerate(["red sofa", "lamp"]))
+    index = LexicalIndex.build(catalogue, tmp_path / "i").with_items([film("n", "a couch")], 2)
+    both = index.search("sofa", 5, beside=["couch"])
+    assert both.item_nums.tolist() == [0, 2]
+    assert both.scores[1] == pytest.approx(0.3 * index.search("couch", 5).scores[0], rel=1e-5)
+    assert dataclasses.replace(index).search("sofa", 5).item_nums.tolist() == [0]
