@@ -217,6 +217,8 @@ def _write_catalogue(path: Path, catalogue: Catalogue) -> None:
                 "attributes": dict(item.attributes),
                 "available_from": item.available_from,
             }
+            if item.written:
+                row["written"] = item.written
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 

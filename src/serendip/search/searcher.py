@@ -25,7 +25,13 @@ from serendip.data.item_list import ItemList
 from serendip.errors import ArtefactError, DataError
 from serendip.search.documents import document_of
 from serendip.search.fusion import reciprocal_rank_fusion
-from serendip.search.lexical import LexicalConfig, LexicalIndex, is_allowed, word_counts
+from serendip.search.lexical import (
+    LexicalConfig,
+    LexicalIndex,
+    is_allowed,
+    word_counts,
+    written_words,
+)
 from serendip.search.ordering import nothing_found, titles_first
 from serendip.search.spelling import Speller
 from serendip.search.titles import TitleIndex
@@ -103,6 +109,8 @@ class Searcher:
             "keys": [title_key(item.title) for item in catalogue.items],
             "counts": word_counts(catalogue, config.lexical.fields),
         }
+        if written := written_words(catalogue):
+            document["written"] = sorted(written)
         (folder / WORDS_FILE).write_text(json.dumps(document), encoding="utf-8")
         return cls.open(folder, catalogue, content_vectors, popularity, config)
 
@@ -136,7 +144,8 @@ class Searcher:
         if len(keys) != count or lexical.statistics.num_documents != count:
             raise ArtefactError(f"{folder} indexes {len(keys)} items, the catalogue has {count}.")
         titles = TitleIndex.of(catalogue.items, popularity, keys)
-        speller = Speller.of(document["counts"])
+        # Written words are found, but nothing is ever corrected to one.
+        speller = Speller.of(document["counts"]).with_words(document.get("written", ()))
         vectors = VectorIndex.of(content_vectors)
         searcher = cls(config or SearchConfig(), lexical, titles, speller, vectors, keys)
         # The first search pays for imports and page faults; better here than in a request.
@@ -197,7 +206,7 @@ class Searcher:
         for number, item in zip(numbers, items, strict=True):
             keys[number] = title_key(item.title)
             document = document_of(item, self.config.lexical.fields)
-            found.update(document.title, document.body)
+            found.update(document.title, document.body, document.written)
         return replace(
             self,
             lexical=self.lexical.with_changed_items(numbers, items),

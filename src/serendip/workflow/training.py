@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -83,6 +83,7 @@ def train_workspace(
                 "items": dataset.num_items,
                 "users": dataset.num_users,
                 "events": len(dataset.events),
+                **_written_count(dataset),
             },
             "semantic_ids": {
                 **asdict(quality(state.features.codes, state.features.codebook_size)),
@@ -132,8 +133,23 @@ def fingerprint(workspace: Workspace, seed: int) -> str:
         "settings": workspace.settings.learned_from(),
         "import": imported_digest(workspace),
         "seed": seed,
+        **_written_digest(workspace),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _written_digest(workspace: Workspace) -> dict[str, str]:
+    """Of the texts in use that machines wrote; nothing at all where there are none."""
+    with closing(workspace.open_store()) as store:
+        active = [astuple(one) for one in store.written.active()]
+    told = hashlib.sha256(json.dumps(active).encode()).hexdigest()
+    return {"written": told} if active else {}
+
+
+def _written_count(dataset: Dataset) -> dict[str, int]:
+    """How many items carry such a text."""
+    count = sum(bool(item.written) for item in dataset.catalogue.items)
+    return {"written": count} if count else {}
 
 
 def _last_time(dataset: Dataset) -> float | None:
