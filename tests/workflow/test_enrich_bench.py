@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,18 @@ from bench_products import NUM_PRODUCTS, write_products
 
 from serendip.content.text import TextEncoderConfig
 from serendip.evaluate.metrics.base import grade
+from serendip.llm.client import LlmRequest
+from serendip.llm.ledger import Ledger
+from serendip.llm.scripted import ScriptedLlm
 from serendip.scale.options import TrainOptions
-from serendip.workflow.enrich.bench import EnrichBench, crossed, halves_of, run_enrich
+from serendip.workflow.enrich.bench import (
+    EnrichBench,
+    Shelf,
+    crossed,
+    halves_of,
+    llm_rows,
+    run_enrich,
+)
 from serendip.workflow.enrich.retrieval import METRIC
 
 
@@ -57,6 +68,29 @@ def test_all_texts_are_told_against_the_stripped_ones(products: Path, tmp_path: 
         assert rows[search, "rules"]["would_pass"] == (
             rows[search, "rules"]["minus_stripped"]["low"] > 0
         )
+
+
+def test_an_llm_writes_about_as_many_products_as_there_is_time_for(
+    products: Path, tmp_path: Path
+) -> None:
+    bench = EnrichBench(products, tmp_path / "e.json", encoder=TextEncoderConfig(name="hashing"))
+    shelf = Shelf.of(bench, TrainOptions())
+
+    def script(request: LlmRequest) -> str:
+        data = json.loads(request.user.split("<data>")[1].split("</data>")[0])
+        assert "description" not in data["item"]
+        assert "bullet_points" not in data["item"]["attributes"]
+        words = ["something to sit on"] if "chair" in data["item"]["title"] else []
+        said = {"id": data["id"], "description": "", "keywords": words, "attributes": []}
+        return "nothing" if "lamp" in data["item"]["title"] else json.dumps(said)
+
+    with closing(Ledger.open(tmp_path / "calls.db")) as ledger:
+        few = llm_rows(shelf, ScriptedLlm(script), ledger, 0.0, TrainOptions())
+        assert few["items"] == 4
+        found = llm_rows(shelf, ScriptedLlm(script), ledger, 60.0, TrainOptions())
+    assert (found["items"], found["answered"], found["written"]) == (6, 5, 2)
+    rows = {(row["search"], row["text"]): row["nDCG@10"] for row in found["rows"]}
+    assert rows["words", "llm"] > rows["words", "stripped"]
 
 
 def test_the_value_of_a_list_is_that_of_the_metric() -> None:

@@ -224,7 +224,8 @@ def is_allowed(number: int, allowed: BoolArray | None) -> bool:
 
 def written_words(catalogue: Catalogue) -> set[str]:
     """Words that machines wrote about the items."""
-    return {word for item in catalogue.items for word in document_of(item, ()).written}
+    items = (item for item in catalogue.items if item.written)
+    return {word for item in items for word in document_of(item, ()).written}
 
 
 def word_counts(catalogue: Catalogue, fields: Sequence[str] | None = None) -> Counter[str]:

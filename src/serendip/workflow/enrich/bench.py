@@ -32,6 +32,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.data.written import without_written
 from serendip.evaluate.compare import compare_values
 from serendip.evaluate.run import Values
+from serendip.llm.client import Llm
 from serendip.llm.enrich import Enrichment, enrich_task
 from serendip.llm.ledger import Ledger
 from serendip.llm.run import RunOptions, ask_all
@@ -54,6 +55,9 @@ from serendip.workflow.opened_llm import opened_llm
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0)
 """Of written words, where they are chosen."""
+
+LOCAL = LlmConfig(provider="local", concurrency=2)
+"""Who writes about a part of the products."""
 
 _TEXTS_AT_ONCE = 1_024
 _ASKED_AT_ONCE = 4
@@ -93,7 +97,7 @@ def run_enrich(bench: EnrichBench, options: TrainOptions) -> dict[str, Any]:
     work = work_folder(bench.file)
     work.mkdir(parents=True, exist_ok=True)
     with alone(work):
-        shelf = _Shelf.of(bench, options)
+        shelf = Shelf.of(bench, options)
         document = {
             "dataset": bench.data.resolve().name,
             "data": digest_of_files([bench.data / PRODUCTS_FILE, bench.data / JUDGEMENTS_FILE]),
@@ -107,13 +111,14 @@ def run_enrich(bench: EnrichBench, options: TrainOptions) -> dict[str, Any]:
         }
         write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
         if bench.llm_s > 0:
-            document["llm"] = _llm_rows(shelf, bench, work, options)
+            with opened_llm(LOCAL) as llm, closing(Ledger.open(work / "calls.db")) as ledger:
+                document["llm"] = llm_rows(shelf, llm, ledger, bench.llm_s, options)
             write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
     return document
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Shelf:
+class Shelf:
     """The same products with different texts, and what they are found by.
 
     Args:
@@ -131,7 +136,8 @@ class _Shelf:
     encode: Encode
 
     @classmethod
-    def of(cls, bench: EnrichBench, options: TrainOptions) -> _Shelf:
+    def of(cls, bench: EnrichBench, options: TrainOptions) -> Shelf:
+        """Read the products, take their descriptions away and write keywords by rules."""
         encoder = open_encoder(bench.encoder)
         cache = VectorCache(bench.cache or work_folder(bench.file) / "cache", _TEXTS_AT_ONCE)
 
@@ -157,7 +163,7 @@ class _Shelf:
         finder = Finder(items, self.encode(texts), LexicalConfig(written=weight))
         return finder.judged(self.queries, self.encode(self.queries.texts))
 
-    def part(self, numbers: Sequence[int]) -> _Shelf:
+    def part(self, numbers: Sequence[int]) -> Shelf:
         """Some of the products, and the queries that have something to find among them."""
         place = {number: row for row, number in enumerate(numbers)}
         gains = [
@@ -168,7 +174,7 @@ class _Shelf:
         stripped, rules, full = (
             [items[one] for one in numbers] for items in (self.stripped, self.rules, self.full)
         )
-        return _Shelf(stripped, rules, full, queries, self.encode)
+        return Shelf(stripped, rules, full, queries, self.encode)
 
 
 def _stripped(item: Item) -> Item:
@@ -176,7 +182,7 @@ def _stripped(item: Item) -> Item:
     return replace(item, description="", attributes=kept)
 
 
-def _rows(shelf: _Shelf) -> list[dict[str, Any]]:
+def _rows(shelf: Shelf) -> list[dict[str, Any]]:
     stripped, full = shelf.judged(shelf.stripped), shelf.judged(shelf.full)
     halves = halves_of(shelf.queries.texts)
     settings = [(weight, encoded) for weight in WEIGHTS for encoded in (False, True)]
@@ -220,12 +226,12 @@ def _row(kind: str, name: str, values: Values, base: Values) -> dict[str, Any]:
     return row
 
 
-def _llm_rows(
-    shelf: _Shelf, bench: EnrichBench, work: Path, options: TrainOptions
+def llm_rows(
+    shelf: Shelf, llm: Llm, ledger: Ledger, seconds: float, options: TrainOptions
 ) -> dict[str, Any]:
-    """All texts on the products that the LLM was asked about."""
+    """All texts on the products that an LLM was asked about, as many as there was time for."""
     start = time.monotonic()
-    answers, model = _asked(shelf, bench.llm_s, work, options)
+    answers = _asked(shelf, llm, ledger, seconds, options)
     numbers = list(answers)
     part = shelf.part(numbers)
     said = [
@@ -243,7 +249,7 @@ def _llm_rows(
         "full": part.judged(part.full),
     }
     return {
-        "model": model,
+        "model": llm.model,
         "items": len(numbers),
         "answered": sum(answer is not None for answer in answers.values()),
         "written": sum(bool(one) for one in said),
@@ -258,24 +264,22 @@ def _llm_rows(
 
 
 def _asked(
-    shelf: _Shelf, seconds: float, work: Path, options: TrainOptions
-) -> tuple[dict[int, Enrichment | None], str]:
-    """Product -> answer, of as many as there is time for; None = it gave no usable one."""
-    config, task = LlmConfig(provider="local"), enrich_task()
+    shelf: Shelf, llm: Llm, ledger: Ledger, seconds: float, options: TrainOptions
+) -> dict[int, Enrichment | None]:
+    """Product -> answer; None = it gave no usable one. A few are asked about in any case."""
+    task, order = enrich_task(), _in_turn(shelf.queries)
     answers: dict[int, Enrichment | None] = {}
+    settings = RunOptions("bench", concurrency=LOCAL.concurrency, attempts=2)
+    starts = range(0, len(order), _ASKED_AT_ONCE)
     until = time.monotonic() + seconds
-    order = _in_turn(shelf.queries)
-    with opened_llm(config) as llm, closing(Ledger.open(work / "calls.db")) as ledger:
-        settings = RunOptions("bench", concurrency=2, attempts=2, max_tokens=config.max_tokens)
-        starts = range(0, len(order), _ASKED_AT_ONCE)
-        for begin in options.progress.track(starts, "Asking the local LLM", len(starts)):
-            if time.monotonic() > until:
-                break
-            numbers = order[begin : begin + _ASKED_AT_ONCE]
-            questions = [{"item": item_texts(shelf.stripped[one])} for one in numbers]
-            outcome = ask_all(task, questions, llm, ledger, settings)
-            answers |= dict(zip(numbers, outcome.answers, strict=True))
-    return answers, llm.model
+    for begin in options.progress.track(starts, "Asking the LLM", len(starts)):
+        if answers and time.monotonic() > until:
+            break
+        numbers = order[begin : begin + _ASKED_AT_ONCE]
+        questions = [{"item": item_texts(shelf.stripped[one])} for one in numbers]
+        outcome = ask_all(task, questions, llm, ledger, settings)
+        answers |= dict(zip(numbers, outcome.answers, strict=True))
+    return answers
 
 
 def _in_turn(queries: JudgedQueries) -> list[int]:

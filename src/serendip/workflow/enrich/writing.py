@@ -101,8 +101,10 @@ def write_texts(
             raise ConfigError(
                 f"rules write no {', '.join(writing.fields)}.", "They write keywords alone."
             )
+        told = Estimate(len(thin), 0, 0.0, 0.0)
+        on_estimate(told)
         if only_estimate:
-            return {**head, "estimate": asdict(Estimate(len(thin), 0, 0.0, 0.0))}
+            return {**head, "estimate": asdict(told)}
         texts = by_rules(workspace, dataset, thin, progress)
         return {**head, "state": "complete", "reason": "", **_keep(workspace, texts)}
 
