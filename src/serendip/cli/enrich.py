@@ -70,6 +70,7 @@ def run(
     found = write_texts(Workspace.open(workspace), writing, progress, tell, estimate)
     terminal.result(found)
     if estimate:
+        terminal.say(f"{found['thin']:,} of {found['items']:,} items are thin")
         return
     spent = f"; spent {found['spent']:.4g} of {budget:.4g}" if writer == Writer.LLM else ""
     terminal.say(

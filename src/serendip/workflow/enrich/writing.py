@@ -101,10 +101,8 @@ def write_texts(
             raise ConfigError(
                 f"rules write no {', '.join(writing.fields)}.", "They write keywords alone."
             )
-        told = Estimate(len(thin), 0, 0.0, 0.0)
-        on_estimate(told)
         if only_estimate:
-            return {**head, "estimate": asdict(told)}
+            return {**head, "estimate": {"questions": len(thin), "price": 0.0}}
         texts = by_rules(workspace, dataset, thin, progress)
         return {**head, "state": "complete", "reason": "", **_keep(workspace, texts)}
 
