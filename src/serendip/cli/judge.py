@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import JsonOption, SeedOption, Terminal, WorkspaceOption
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -98,6 +98,55 @@ def gate(
         raise typer.Exit(1)
 
 
+@app.command("distil")
+def distil(
+    labels: Annotated[Path, typer.Option(help="Labels to learn from: query, item_id, label.")],
+    gold: Annotated[Path, typer.Option(help="Labels by people: query, item_id, label.")],
+    workspace: WorkspaceOption = Path(),
+    floor: Annotated[float, typer.Option(help="Of the gate, for labels by a model.")] = 0.6,
+    seen: Annotated[
+        list[Path] | None,
+        typer.Option(help="Pairs whose queries a prompt has seen; repeatable."),
+    ] = None,
+    allowed: Annotated[float, typer.Option(help="Share of what is shown that may be bad.")] = 0.05,
+    confidence: Annotated[float, typer.Option(help="Of that promise.")] = 0.95,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Teach a light judge that can serve, if the labels pass the gate. Exit 1 = they do not."""
+    from serendip.engine.workspace import Workspace
+    from serendip.workflow.judge.distil import Distillation
+    from serendip.workflow.judge.distil import distil as learn
+
+    terminal = Terminal(json)
+    asked = Distillation(labels, gold, floor, seen or (), allowed, confidence)
+    found = learn(Workspace.open(workspace), asked, terminal.options(seed))
+    terminal.result(found)
+    if "version" not in found:
+        terminal.say(f"{found['gate']['verdict']}: {found['gate']['reason'] or 'see --json'}")
+        raise typer.Exit(1)
+    for line in _distilled(found):
+        terminal.say(line)
+
+
+@app.command("report")
+def report(
+    gold: Annotated[Path, typer.Option(help="Labels by people: query, item_id, label.")],
+    workspace: WorkspaceOption = Path(),
+    surface: Annotated[str, typer.Option(help="One that leaves bad matches out.")] = "search",
+    json: JsonOption = False,
+) -> None:
+    """What the filter of bad matches does to what is shown, and what it costs in clicks."""
+    from serendip.engine.workspace import Workspace
+    from serendip.workflow.judge.report import judge_report
+
+    terminal = Terminal(json)
+    found = judge_report(Workspace.open(workspace), gold, surface, terminal.options().progress)
+    terminal.result(found)
+    for line in _reported(found):
+        terminal.say(line)
+
+
 @app.command("export")
 def export(
     labels: Annotated[Path, typer.Option(help="Labels: query, item_id, label.")],
@@ -115,6 +164,36 @@ def export(
     count = export_chats(Workspace.open(workspace), labels, out, prompt)
     terminal.result({"conversations": count, "format": form.value, "out": str(out)})
     terminal.say(f"{count:,} conversations in {out}")
+
+
+def _distilled(found: dict[str, Any]) -> list[str]:
+    low, high = found["ci95"]["auroc"]
+    told = found["filter"]
+    promise = f"at most {told['allowed']:.0%} bad at a confidence of {told['confidence']:.0%}"
+    cut = told["safe_cut"]
+    return [
+        f"{found['version']}: AUROC {found['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
+        f"{found['pairs']['gold']:,} pairs of {found['queries']['gold']:,} unseen queries",
+        f"  {promise}: " + ("no cut is proven safe" if cut is None else f"cut {cut:.3f}"),
+        f"  replacing a tenth: cut {told['tenth_cut']:.3f}, bad share "
+        f"{told['tenth']['bad_before']:.3f} -> {told['tenth']['bad_after']:.3f}",
+        "  serve it with [surfaces.search.bad_matches], then `serendip train`",
+    ]
+
+
+def _reported(found: dict[str, Any]) -> list[str]:
+    gold, log = found["gold"], found["log"]
+    lines = [f"{found['surface']}, cut {found['cut']:.3f}, {gold['queries']:,} queries of the gold"]
+    if gold["replaced"]:
+        lines.append(f"  replaced: {gold['replaced']['value']:.1%} of the first places")
+    if gold["bad_before"]:
+        lines.append(
+            f"  bad among the judged: {gold['bad_before']['value']:.1%} -> "
+            f"{gold['bad_after']['value']:.1%}"
+        )
+    if log["chosen_left_out"] is not None:
+        lines.append(f"  of logged choices it would leave out {log['chosen_left_out']:.1%}")
+    return lines
 
 
 def _agreement(found: dict[str, Any]) -> str:

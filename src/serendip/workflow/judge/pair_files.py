@@ -54,6 +54,12 @@ def read_labels(path: Path) -> dict[Pair, bool]:
     return found
 
 
+def has_models(path: Path) -> bool:
+    """Whether a file says of any label which model it is by."""
+    table = open_table(path)
+    return "model" in table.columns and any(row[0] for row in table.rows(("model",)))
+
+
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A CSV file that appears whole or not at all.
 
