@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,15 @@ def test_an_altered_student_is_refused(shop: Path, tmp_path: Path) -> None:
         stream.write(" ")
     with pytest.raises(ArtefactError, match="missing or altered"):
         current_student(students)
+
+
+def test_a_student_that_read_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:
+    settings = (shop / "serendip.toml").read_text()
+    shutil.copytree(shop, tmp_path / "shop")
+    shorter = settings.replace('fields = ["title", "genre"]', 'fields = ["title"]')
+    (tmp_path / "shop" / "serendip.toml").write_text(shorter)
+    with pytest.raises(DataError, match="read title, description, genre by hashing 1; now it is"):
+        train(tmp_path / "shop")
 
 
 def test_a_workspace_with_pictures_is_refused(shop: Path, tmp_path: Path) -> None:

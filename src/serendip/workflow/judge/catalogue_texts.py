@@ -16,8 +16,6 @@ from serendip.errors import UnsupportedError
 from serendip.models.pair_features import ItemTexts
 from serendip.scale.progress import Progress
 
-_MOST_PASSAGES = 12
-
 
 class JudgedTexts:
     """Encodes what judges read, by the encoder of a workspace, through its cache.
@@ -35,23 +33,25 @@ class JudgedTexts:
                 " as well.",
                 "Leave [content.image] and [content.audio] out.",
             )
+        self._fields = [name for name in content.fields if name not in ("title", "description")]
         self._encoder = open_encoder(content, device)
         self._cache = VectorCache(workspace.cache)
 
     @property
-    def encoder(self) -> str:
-        """Name and version of the encoder."""
-        return f"{self._encoder.name} {self._encoder.version}"
+    def reads(self) -> str:
+        """What is read and by whom: a judge is of use as long as this stays."""
+        fields = ", ".join(("title", "description", *self._fields))
+        return f"{fields} by {self._encoder.name} {self._encoder.version}"
 
     def vectors(self, texts: Sequence[str], progress: Progress) -> FloatArray:
         """(n, C) unit vectors; zeros for blank texts."""
         return self._cache.encode(self._encoder, texts, progress)
 
     def items(self, items: Sequence[Item], progress: Progress) -> ItemTexts:
-        """Titles, descriptions and texts of attributes."""
+        """Titles, descriptions, and what else ``[content] fields`` names as passages."""
         titles = [item.title for item in items]
         bodies = [item.description for item in items]
-        passages = [_passages(item) for item in items]
+        passages = [self._passages(item) for item in items]
         vectors = self.vectors([*titles, *bodies, *chain.from_iterable(passages)], progress)
         count = len(items)
         return ItemTexts.of(
@@ -62,8 +62,6 @@ class JudgedTexts:
             np.cumsum([0, *map(len, passages)]),
         )
 
-
-def _passages(item: Item) -> list[str]:
-    """Different texts of its first attributes."""
-    names = list(item.attributes)[:_MOST_PASSAGES]
-    return list(dict.fromkeys(text for name in names if (text := item.field_text(name)).strip()))
+    def _passages(self, item: Item) -> list[str]:
+        """Different texts of the fields."""
+        return list(dict.fromkeys(filter(str.strip, map(item.field_text, self._fields))))

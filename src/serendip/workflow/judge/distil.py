@@ -113,7 +113,7 @@ def distil(workspace: Workspace, asked: Distillation, options: TrainOptions) -> 
     taught = _taught(learned, texts, options.seed)
     facts = _figures(asked, taught, learned, judged)
     cut = facts["filter"]["safe_cut"]
-    told = {"gate": gate, "encoder": reader.encoder, "seed": options.seed, **facts}
+    told = {"gate": gate, "reads": reader.reads, "seed": options.seed, **facts}
     version = publish_student(workspace.students, replace(taught.judge, cut=cut), told)
     return {"version": version.name, **told}
 

@@ -124,13 +124,12 @@ def judge_of(
 
     Raises:
         ArtefactError: it is of other features.
-        DataError: its texts were encoded by another encoder.
+        DataError: it read other fields, or by another encoder.
     """
     texts = JudgedTexts(workspace, options.device)
-    if version.manifest["encoder"] != texts.encoder:
+    if version.manifest["reads"] != texts.reads:
         raise DataError(
-            f"{version.folder} read vectors of {version.manifest['encoder']}, the workspace has "
-            f"{texts.encoder}.",
+            f"{version.folder} read {version.manifest['reads']}; now it is {texts.reads}.",
             "Run `serendip judge distil` again.",
         )
     return open_model(version.folder, texts.items(items, options.progress))
