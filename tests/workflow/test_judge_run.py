@@ -100,6 +100,17 @@ def test_pairs_are_estimated_labelled_and_told_in_the_ledger(shop: Path) -> None
     assert (job["tokens_sent"], job["tokens_answered"]) == (1200, 120)
 
 
+def test_what_is_done_and_spent_is_shown_on_the_way(shop: Path) -> None:
+    with serving(by_genre) as server:
+        configure(shop, server.address)
+        place = ("--pairs", str(shop / "pairs.csv"), "--out", str(shop / "labels.csv"))
+        done = CliRunner().invoke(app, ["judge", "run", *place, "-w", str(shop), "--budget", "1"])
+    assert done.exit_code == 0
+    shown = " ".join(done.stderr.split())
+    assert "12/12" in shown
+    assert f"{12 * 120 / 1e6:.4g} of 1 spent" in shown
+
+
 def test_what_leaves_are_words_and_items_and_nobody(shop: Path) -> None:
     with serving(by_genre) as server:
         configure(shop, server.address)

@@ -11,15 +11,13 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from serendip.data.database import Database
+from serendip.llm.pricing import Bill
 
 SENT, OK, FAILED = "sent", "ok", "failed"
 _AT_ONCE = 500
-
-Bill: TypeAlias = tuple[int | None, int | None, float | None]
-"""Tokens sent and answered and what they cost; None = nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
