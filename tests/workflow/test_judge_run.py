@@ -20,6 +20,7 @@ from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
 from serendip.llm.judge import judge_task
+from serendip.llm.prompt import Prompt, query_digest
 from serendip.workflow.importing import import_files
 from serendip.workflow.judge.gate import Gate, gate_labels
 from serendip.workflow.training import fingerprint
@@ -279,6 +280,27 @@ def test_no_verdict_on_queries_that_were_seen(tmp_path: Path) -> None:
     found = gate(tmp_path, gold_rows(), seen=[seen])
     assert (found["verdict"], "kappa" in found) == ("refused", False)
     assert "'q7'" in found["reason"]
+
+
+def test_no_verdict_on_queries_that_the_prompt_was_tuned_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to say so: the labels name their prompt, and the prompt its queries."""
+    monkeypatch.setattr("serendip.llm.prompt._FOLDER", tmp_path)
+    (tmp_path / "p-1.md").write_text("# System\nBe just.\n# User\nAsk {data}\n")
+    gold = write_csv(tmp_path / "gold.csv", COLUMNS, gold_rows())
+    told = [(*row, "p-1") for row in gold_rows()]
+    labels = write_csv(tmp_path / "labels.csv", (*COLUMNS, "prompt"), told)
+    digest = Prompt.named("p-1").digest
+    for tuned_on, verdict in (("other", "passed"), ("Q7", "refused")):
+        digests = f'["{query_digest(tuned_on)}"]'
+        (tmp_path / "p-1.toml").write_text(f'prompt = "{digest}"\ntuned_on = {digests}\n')
+        found = gate_labels(Gate(labels, gold, 0.6))
+        assert found["verdict"] == verdict
+    assert found["reason"] == "p-1 was tuned on 1 of the queries, as 'q7'"
+    (tmp_path / "p-1.toml").unlink()
+    with pytest.raises(ConfigError, match="nobody says"):
+        gate_labels(Gate(labels, gold, 0.6))
 
 
 def test_no_verdict_on_a_few_queries_or_on_one_kind(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def gate(
     floor: Annotated[float, typer.Option(help="Lowest kappa, of its interval's lower end.")] = 0.6,
     seen: Annotated[
         list[Path] | None,
-        typer.Option(help="Pairs whose queries a prompt or a teacher has seen; repeatable."),
+        typer.Option(help="Pairs whose queries were learned from; repeatable. Prompts say so."),
     ] = None,
     nothing_seen: Annotated[
         bool, typer.Option("--nothing-seen", help="No gold was used for anything before.")
