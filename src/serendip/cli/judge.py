@@ -39,6 +39,15 @@ def run(
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Only tell what it would cost.")
     ] = False,
+    batch_file: Annotated[
+        Path | None, typer.Option(help="Ask nothing; write the questions for a batch API.")
+    ] = None,
+    batch_answers: Annotated[
+        Path | None, typer.Option(help="Output file of a batch, taken before anything is asked.")
+    ] = None,
+    forget_batch: Annotated[
+        bool, typer.Option("--forget-batch", help="Ask anew what is out; it stays paid for.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Label pairs; answers that are there already are not asked for again. Exit 1 = partial."""
@@ -46,25 +55,38 @@ def run(
     from serendip.workflow.judge.labelling import Labelling, label_pairs
 
     terminal = Terminal(json)
+    if estimate and (batch_file or batch_answers or forget_batch):
+        raise ConfigError("--estimate writes nothing.", "Leave it out, or the batch.")
 
     def tell(told: Estimate) -> None:
         terminal.say(
-            f"{told.questions:,} different pairs, {told.known:,} judged before; "
+            f"{told.questions:,} different pairs, {told.known:,} judged before, "
+            f"{told.batched:,} out in a batch; "
             f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
         )
 
-    labelling = Labelling(pairs, out, budget, job, prompt)
+    labelling = Labelling(pairs, out, budget, job, prompt, batch_file, batch_answers, forget_batch)
     progress = terminal.options().progress
     found = label_pairs(Workspace.open(workspace), labelling, progress, tell, estimate)
     terminal.result(found)
     if estimate:
+        return
+    if "taken" in found:
+        terminal.say(", ".join(f"{count:,} {name}" for name, count in found["taken"].items()))
+    if found["state"] == "batched":
+        terminal.say(
+            f"{found['written']:,} questions in {batch_file}, {found['left']:,} left; "
+            f"counted as {found['spent']:.4g} of {budget:.4g}"
+        )
         return
     terminal.say(
         f"{found['state']}: {found['labelled']:,} of {found['pairs']:,} pairs in {found['out']}, "
         f"{found['bad']:,} bad; spent {found['spent']:.4g} of {budget:.4g}"
     )
     if found["state"] == "partial":
-        terminal.say(f"  {found['reason'] or 'some questions failed'}; run it again to go on")
+        out_there = f"{found['batched']:,} are out in a batch: --batch-answers FILE"
+        reason = found["reason"] or (out_there if found["batched"] else "some questions failed")
+        terminal.say(f"  {reason}; run it again to go on")
         raise typer.Exit(1)
 
 

@@ -101,7 +101,7 @@ class EndpointLlm:
 
         try:
             async with asyncio.timeout(self.config.timeout_s):
-                found: Any = await self._client.chat.completions.create(**self._arguments(request))
+                found: Any = await self._client.chat.completions.create(**self.body(request))
         except TimeoutError:
             raise LlmFailure("timeout", f"no answer in {self.config.timeout_s:g} s") from None
         except APIConnectionError as error:
@@ -110,9 +110,9 @@ class EndpointLlm:
             raise self._told_by_status(error) from None
         except (OpenAIError, ValueError, RecursionError) as error:
             raise LlmFailure("invalid", f"the body is no completion: {error}") from None
-        return _answer_of(found, request)
+        return answer_of(found, request)
 
-    def _arguments(self, request: LlmRequest) -> dict[str, Any]:
+    def body(self, request: LlmRequest) -> dict[str, Any]:
         """What is sent."""
         messages = [
             {"role": "system", "content": request.system},
@@ -136,18 +136,32 @@ class EndpointLlm:
     def _told_by_status(self, error: APIStatusError) -> LlmFailure:
         """The failure that a status stands for."""
         wait = _seconds(error.response.headers.get("retry-after"))
-        kind: FailureKind = "denied"
-        if error.status_code == 429:
-            is_used_up = wait is None and "insufficient_quota" in (error.code, error.type)
-            kind = "quota" if is_used_up else "rate"
-        elif error.status_code in (408, 409) or error.status_code >= 500:
-            kind = "server"
-        elif error.status_code in _OF_THIS_QUESTION:
-            kind = "rejected"
         message = str(error.message)
         if self._key:
             message = message.replace(self._key, "[key]")
-        return LlmFailure(kind, message, wait)
+        return failure_of(error.status_code, (error.code, error.type), message, wait)
+
+
+def failure_of(
+    status: int, codes: tuple[Any, Any], message: str, wait: float | None = None
+) -> LlmFailure:
+    """The failure that an HTTP status stands for.
+
+    Args:
+        status: 300 or above.
+        codes: ``code`` and ``type`` of the error.
+        message: what the server says.
+        wait: seconds after which it wants to be asked again; None = it does not say.
+    """
+    kind: FailureKind = "denied"
+    if status == 429:
+        is_used_up = wait is None and "insufficient_quota" in codes
+        kind = "quota" if is_used_up else "rate"
+    elif status in (408, 409) or status >= 500:
+        kind = "server"
+    elif status in _OF_THIS_QUESTION:
+        kind = "rejected"
+    return LlmFailure(kind, message, wait)
 
 
 class _Hooks:
@@ -199,7 +213,7 @@ def _seconds(header: str | None) -> float | None:
         return None
 
 
-def _answer_of(found: Any, request: LlmRequest) -> LlmAnswer:
+def answer_of(found: Any, request: LlmRequest) -> LlmAnswer:
     """The first choice of a completion, whose fields may be anything."""
     try:
         choice = found.choices[0]

@@ -25,7 +25,8 @@ from serendip.llm.client import (
     LlmFailure,
     LlmRequest,
 )
-from serendip.llm.ledger import Call, Ledger
+from serendip.llm.ledger import Call, Ending, Ledger
+from serendip.llm.pending import Pending
 from serendip.llm.pricing import Prices
 from serendip.llm.prompt import data_key
 from serendip.llm.task import AnswerT, Task, WrongAnswer
@@ -52,6 +53,9 @@ class RunOptions:
         first_wait_s: before the second attempt, doubled before each further one; what the server
             asks for goes first.
         progress: follows the questions.
+
+    Raises:
+        ConfigError: the budget is no number of at least 0.
     """
 
     job: str
@@ -63,6 +67,10 @@ class RunOptions:
     first_wait_s: float = 1.0
     progress: Progress = field(default_factory=SilentProgress)
 
+    def __post_init__(self) -> None:
+        if not self.budget >= 0:
+            raise ConfigError(f"a budget of {self.budget}.", "Name a number of 0 or more.")
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -71,12 +79,14 @@ class Estimate:
     Args:
         questions: different ones.
         known: of these, answered before.
+        batched: of these, out in a file.
         price: that the others will cost, about.
         most: that they can cost if each is sent once.
     """
 
     questions: int
     known: int
+    batched: int
     price: float
     most: float
 
@@ -90,12 +100,14 @@ class Outcome(Generic[AnswerT]):
         failures: data key -> why there is none, of questions that were sent.
         reason: why the run ended early; "" = it did not.
         spent: by all runs of the job.
+        batched: different questions that are out in a file, and were not asked.
     """
 
     answers: list[AnswerT | None]
     failures: dict[str, str]
     reason: str
     spent: float
+    batched: int = 0
 
     @property
     def state(self) -> str:
@@ -111,13 +123,12 @@ def estimate(
     options: RunOptions,
 ) -> Estimate:
     """What asking a model of that name would cost."""
-    different = {data_key(data): data for data in questions}
-    known = _Run(task, model, ledger, options).known(different)
-    left = [data for name, data in different.items() if name not in known]
-    requests = [task.request(data, options.max_tokens) for data in left]
+    pending = Pending.of(task, questions, model, ledger, options.job)
+    requests = [task.request(data, options.max_tokens) for data in pending.left.values()]
     prices = options.prices
     expected, most = (sum(map(price, requests)) for price in (prices.expected, prices.most))
-    return Estimate(len(different), len(known), float(expected), float(most))
+    counts = len(pending.answers), len(pending.batched)
+    return Estimate(sum(counts) + len(requests), *counts, float(expected), float(most))
 
 
 def ask_all(
@@ -130,15 +141,11 @@ def ask_all(
     """Ask about everything that was not answered before.
 
     Raises:
-        ConfigError: the budget is no number of at least 0.
         StorageError: the ledger takes no rows; nothing is sent without one.
     """
-    if not options.budget >= 0:
-        raise ConfigError(f"a budget of {options.budget}.", "Name a number of 0 or more.")
-    different = {data_key(data): data for data in questions}
-    run = _Run(task, llm.model, ledger, options)
-    answers = run.known(different)
-    left = {name: data for name, data in different.items() if name not in answers}
+    pending = Pending.of(task, questions, llm.model, ledger, options.job)
+    answers, left = pending.answers, pending.left
+    run = _Run(task, pending.call, ledger, options)
     failures: dict[str, str] = {}
     with ThreadPoolExecutor(options.concurrency) as pool:
         try:
@@ -154,17 +161,17 @@ def ask_all(
             run.stop("interrupted")  # Or everything that waits would still be sent.
             raise
     found_all = [answers.get(data_key(data)) for data in questions]
-    return Outcome(found_all, failures, run.reason, ledger.spent(options.job))
+    spent = ledger.spent(options.job)
+    return Outcome(found_all, failures, run.reason, spent, len(pending.batched))
 
 
 class _Run(Generic[AnswerT]):
     """State that the threads of a run share."""
 
     def __init__(
-        self, task: Task[AnswerT], model: str, ledger: Ledger, options: RunOptions
+        self, task: Task[AnswerT], call: Call, ledger: Ledger, options: RunOptions
     ) -> None:
-        self.task, self.ledger, self.options = task, ledger, options
-        self.call = Call(options.job, task.prompt.name, task.prompt.digest, model, "")
+        self.task, self.call, self.ledger, self.options = task, call, ledger, options
         self.reason = ""
         self._stopped, self._changed = threading.Event(), threading.Condition(threading.RLock())
         self._under_way, self._rejected, self._resumes_at = 0, 0, 0.0
@@ -173,16 +180,6 @@ class _Run(Generic[AnswerT]):
     def spend(self) -> str:
         """What the job has spent, bounds of what is under way included, and its budget."""
         return f"{self._spent:.4g} of {self.options.budget:.4g} spent"
-
-    def known(self, different: Mapping[str, Mapping[str, Any]]) -> dict[str, AnswerT]:
-        """Answers in the ledger that still fit the schema."""
-        found = {}
-        for name, text in self.ledger.answers(self.call, different).items():
-            try:
-                found[name] = self.task.read(text, different[name])
-            except WrongAnswer:
-                continue
-        return found
 
     def stop(self, reason: str) -> None:
         """Send nothing more; the first reason counts."""
@@ -230,7 +227,7 @@ class _Run(Generic[AnswerT]):
             bill, wrong = self.options.prices.bill(said, failure, most), str(failure or "")
             self._pause(failure, attempt)
             if failure or found:
-                self.ledger.finish(number, text, seconds, bill, wrong)
+                self.ledger.finish(Ending(number, text, seconds, bill, wrong))
             self._ended(failure, most - (most if bill[2] is None else bill[2]))
         return failure or found
 
