@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serendip.cli.judge_by_hand import agreement, label
 from serendip.cli.terminal import JsonOption, SeedOption, Terminal, WorkspaceOption
 from serendip.errors import ConfigError
 
@@ -26,6 +27,8 @@ class Format(StrEnum):
 
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.command("label")(label)
+app.command("agreement")(agreement)
 
 
 @app.command("run")

@@ -17,10 +17,10 @@ from typing import Any, Literal
 import numpy as np
 
 from serendip.data.analysis import normalise
-from serendip.data.arrays import BoolArray, IntArray
 from serendip.errors import ConfigError
-from serendip.evaluate.binary import Verdicts, kappa_of
+from serendip.evaluate.binary import Verdicts
 from serendip.llm.prompt import Prompt, query_digest
+from serendip.workflow.judge.agreement import kappa_with_one_more, numbered
 from serendip.workflow.judge.pair_files import Pair, read_labels, read_pairs, read_prompts
 
 FEWEST_QUERIES = 10
@@ -60,35 +60,26 @@ def gate_labels(gate: Gate) -> dict[str, Any]:
         raise ConfigError(f"--floor {gate.floor}.", "Kappa lies between -1 and 1.")
     labels, gold = read_labels(gate.labels), read_labels(gate.gold)
     pairs = [pair for pair in gold if pair in labels]
-    queries = sorted({query for query, _ in pairs})
     reason = _refusal(gate, gold, pairs)
     told = {
         "floor": gate.floor,
         "pairs": len(pairs),
-        "queries": len(queries),
+        "queries": len({query for query, _ in pairs}),
         "unlabelled": len(gold) - len(pairs),
     }
     if reason:
         return {"verdict": "refused", "reason": reason, **told}
-    number = {query: place for place, query in enumerate(queries)}
     is_bad = np.array([gold[pair] for pair in pairs], np.bool_)
     decided = np.array([labels[pair] for pair in pairs], np.bool_)
-    units = np.array([number[query] for query, _ in pairs], np.int32)
+    units = numbered(pairs)
     found = Verdicts(is_bad, decided.astype(np.float32), decided, units).estimates()
     values = {name: found[name] for name in ("kappa", "precision", "recall")}
     ends = {name: [one.low, one.high] for name, one in values.items()}
-    low = min(values["kappa"].low or 0.0, _with_one_more(is_bad, decided, units))
+    low = min(values["kappa"].low or 0.0, kappa_with_one_more(is_bad, decided, units))
     ends["kappa"][0] = low
     verdict: Verdict = "passed" if low >= gate.floor else "failed"
     figures = {name: one.value for name, one in values.items()}
     return {"verdict": verdict, "reason": "", **told, **figures, "ci95": ends}
-
-
-def _with_one_more(is_bad: BoolArray, decided: BoolArray, units: IntArray) -> float:
-    """Kappa if there were one more query, like the others but judged the wrong way round."""
-    size = max(2, round(len(units) / (int(units.max()) + 1)))
-    more = np.arange(size) < max(1, round(size * is_bad.mean()))
-    return kappa_of(np.concatenate([is_bad, more]), np.concatenate([decided, ~more]))
 
 
 def _refusal(gate: Gate, gold: dict[Pair, bool], pairs: Sequence[Pair]) -> str:
