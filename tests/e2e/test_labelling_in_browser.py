@@ -154,7 +154,9 @@ def test_agreement_with_others_is_shown_and_told(shop: Path, open_page: Any) -> 
             other = open_page(second, 390)
             for done in range(4):
                 shows(other, f"tale number {done}", done)
-                other.get_by_role("button", name=["Good g", "Bad b", "Good g", "Good g"][done]).click()
+                other.get_by_role(
+                    "button", name=["Good g", "Bad b", "Good g", "Good g"][done]
+                ).click()
             shows(other, "The comedy tale number 4", 4)
         page.reload()
         assert "BEN\nkappa 0.50" in page.locator(".desk-agreed").inner_text()

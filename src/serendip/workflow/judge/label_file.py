@@ -112,18 +112,18 @@ class LabelFile:
 
     def _read(self) -> None:
         """Rows that are there, but for one that was cut off; a header where there is nothing."""
-        records = self._records()
-        header, self._end = next(records, ([], 0))
-        if not self._end:
-            os.ftruncate(self._handle, 0)
-            header_row = _record(COLUMNS).encode()
-            self._write(header_row)
+        header = _record(COLUMNS).encode()
+        whole = os.pread(self._handle, os.fstat(self._handle).st_size, 0)
+        if header.startswith(whole):  # Nothing, or the beginning of what a crash cut off.
+            self._write(header)
             flush_folder(self.path.parent)
-            self._end = len(header_row)
+            self._end = len(header)
             return
-        if tuple(header) != COLUMNS:
+        records = self._records(whole)
+        names, self._end = next(records, ([], 0))
+        if tuple(names) != COLUMNS:
             raise DataError(
-                f"{self.path} has the columns {', '.join(header)[:200]}.",
+                f"{self.path} has the columns {', '.join(names)[:200]}.",
                 f"Labels by people have {', '.join(COLUMNS)}: name another file.",
             )
         seen: set[Pair] = set()
@@ -132,6 +132,9 @@ class LabelFile:
             self._starts.append(self._end)
             self._end = end
         os.ftruncate(self._handle, self._end)
+        if whole[self._end - 1 : self._end] != b"\n":  # An editor has left it out.
+            self._write(b"\n")
+            self._end += 1
 
     def _take(self, cells: list[str], seen: set[Pair]) -> None:
         query, item, label, _, name = cells
@@ -146,9 +149,12 @@ class LabelFile:
         seen.add((query, item))
         self._rows.append(((query, item), label))
 
-    def _records(self) -> Iterator[tuple[list[str], int]]:
-        """(cells, where it ends in bytes) of rows with all their cells, up to the first other."""
-        whole = os.pread(self._handle, os.fstat(self._handle).st_size, 0)
+    def _records(self, whole: bytes) -> Iterator[tuple[list[str], int]]:
+        """(cells, where it ends in bytes) of whole rows.
+
+        Raises:
+            DataError: a row is broken that is not the end of the file.
+        """
         ends = [0]
 
         def lines() -> Iterator[str]:
@@ -156,10 +162,29 @@ class LabelFile:
                 ends.append(ends[-1] + len(line.encode("utf-8", "surrogateescape")))
                 yield line
 
-        for cells in csv.reader(lines()):
-            if len(cells) != len(COLUMNS) or whole[ends[-1] - 1 : ends[-1]] != b"\n":
+        reader = csv.reader(lines(), strict=True)
+        while True:
+            try:
+                cells = next(reader)
+            except StopIteration:
                 return
-            yield cells, ends[-1]
+            except csv.Error:
+                cells = []
+            if ends[-1] == len(whole) and self._is_cut(cells, whole):
+                return
+            if len(cells) == len(COLUMNS):
+                yield cells, ends[-1]
+            else:
+                raise DataError(
+                    f"{self.path}, line {len(ends) - 1}: not the columns of a label.", "Mend it."
+                )
+
+    def _is_cut(self, cells: list[str], whole: bytes) -> bool:
+        """Whether the last row of a file is the beginning of one; an open quote has no cells."""
+        if whole.endswith(b"\n"):
+            return not cells
+        is_short = len(cells) < len(COLUMNS)
+        return is_short or (cells[-1] != self.name and self.name.startswith(cells[-1]))
 
 
 def _opened(path: Path) -> int:
