@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_server import client, completion, data_of, judged, serving
+from fault_server import client, completion, judged, serving
 from test_asking import PAIRS, PRICES, TASK, options
 
-from serendip.errors import ConfigError, DataError
+from serendip.errors import ConfigError, DataError, StorageError
 from serendip.llm.batch_file import BatchRead, BatchWritten, read_batch, write_batch
 from serendip.llm.ledger import Ledger
 from serendip.llm.run import ask_all, estimate
@@ -226,13 +226,22 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path: Path, ledger: Ledger
         read(tmp_path / "none.jsonl", ledger)
 
 
-def test_killed_before_a_file_has_its_name(tmp_path: Path, ledger: Ledger) -> None:
-    """With rows in the ledger it is that file, without them it is written anew."""
-    out, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
-    part.write_text(json.dumps({"custom_id": "f" * 64}) + "\n")
-    assert write(out, ledger, PAIRS[:3]).written == 3
-    whole = out.read_bytes()
-    out.rename(part)
-    again = write(out, ledger, PAIRS[:5])
-    assert (again.written, again.left, out.read_bytes()) == (3, 2, whole)
-    assert data_of(lines_of(out)[0]["body"])["query"] == "query 0"
+def test_no_file_has_its_name_before_it_is_counted(tmp_path: Path, ledger: Ledger) -> None:
+    out = tmp_path / "out.jsonl"
+
+    class Full(Ledger):
+        def batch(self, *_: Any) -> bool:
+            assert len((tmp_path / "out.jsonl.part").read_text().splitlines()) == 20
+            assert not out.exists()
+            return False
+
+    other = Full.open(tmp_path / "other.db")
+    with pytest.raises(StorageError, match="budget went elsewhere"):
+        write(out, other)
+    other.close()
+    assert not out.exists()
+    assert write(out, ledger, PAIRS[:3]).written == 3  # What was left is written over.
+    assert len(lines_of(out)) == 3
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write(out / "below" / "more.jsonl", ledger)
+    assert estimate(TASK, PAIRS, "m", ledger, options()).batched == 3

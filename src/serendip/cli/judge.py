@@ -100,7 +100,7 @@ def gate(
     floor: Annotated[float, typer.Option(help="Lowest kappa, of its interval's lower end.")] = 0.6,
     seen: Annotated[
         list[Path] | None,
-        typer.Option(help="Pairs whose queries were learned from; repeatable. Prompts say so."),
+        typer.Option(help="Pairs that anything learned from; prompts say so themselves."),
     ] = None,
     nothing_seen: Annotated[
         bool, typer.Option("--nothing-seen", help="No gold was used for anything before.")

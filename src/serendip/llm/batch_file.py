@@ -79,8 +79,9 @@ def write_batch(
 ) -> BatchWritten:
     """Write everything that is neither answered nor out, as far as file and budget have room.
 
-    The file has its last name only when its rows are in the ledger. Killed between the two, it is
-    called ``<name>.part``, and the next run of this command gives it its name.
+    The file has its name only when its rows are in the ledger: what is called ``<name>.part`` is
+    never to be handed in. Killed between the two, questions wait for a file that nobody has, until
+    they are forgotten.
 
     Raises:
         ConfigError: the file is there already, or its place cannot be written to.
@@ -92,15 +93,13 @@ def write_batch(
         )
     pending = Pending.of(task, questions, llm.model, ledger, options.job)
     part = path.with_name(f"{path.name}.part")
-    if _is_out(part, pending):
-        _appear(part, path)
-        return BatchWritten(_count(path), len(pending.left), 0.0)
     lines, prices = _chosen(task, pending, llm, options, ledger.spent(options.job))
     if lines:
         _write(part, "".join(lines))
         if not ledger.batch(pending.call, prices, options.budget):
             raise StorageError("the budget went elsewhere meanwhile.", "Run it again.")
-        _appear(part, path)
+        part.replace(path)
+        flush_folder(path.parent)
     return BatchWritten(len(lines), len(pending.left) - len(lines), sum(prices.values()))
 
 
@@ -174,15 +173,6 @@ def _line(call: Call, data: str, body: Mapping[str, Any]) -> str:
     return json.dumps(told) + "\n"
 
 
-def _is_out(part: Path, pending: Pending[Any]) -> bool:
-    """Whether a file that has not its name yet is in the ledger, of which one line tells all."""
-    if not part.is_file():
-        return False
-    told = next(_told(part), None)
-    waiting = {_custom_id(pending.call, name) for name in pending.waiting}
-    return told is not None and told.custom_id in waiting
-
-
 def _write(part: Path, text: str) -> None:
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
@@ -191,20 +181,10 @@ def _write(part: Path, text: str) -> None:
         raise ConfigError(f"{part} cannot be written: {error}.", "Name another place.") from None
 
 
-def _appear(part: Path, path: Path) -> None:
-    part.replace(path)
-    flush_folder(path.parent)
-
-
-def _count(path: Path) -> int:
-    with path.open("rb") as stream:
-        return sum(1 for _ in stream)
-
-
 def _told(path: Path) -> Iterator[SimpleNamespace | None]:
     """Per line what it says, with names as attributes; None = nothing that has a ``custom_id``."""
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8-sig") as stream:
             for line in filter(str.strip, stream):
                 yield _parsed(line)
     except (OSError, UnicodeDecodeError) as error:

@@ -89,7 +89,7 @@ def label_pairs(
         progress=progress,
     )
     with (
-        alone(_job_folder(workspace, options.job)),
+        alone(job_folder(workspace, options.job)),
         opened_llm(config) as llm,
         closing(_ledger(workspace)) as ledger,
     ):
@@ -117,7 +117,7 @@ def _taken(labelling: Labelling, batches: Batches) -> dict[str, Any]:
     return taken
 
 
-def _job_folder(workspace: Workspace, job: str) -> Path:
+def job_folder(workspace: Workspace, job: str) -> Path:
     """Where a run of a job keeps others of the same one out, which would pay once more."""
     return workspace.cache / "llm" / hashlib.sha256(job.encode()).hexdigest()[:16]
 
