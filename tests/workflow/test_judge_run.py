@@ -22,7 +22,7 @@ from serendip.errors import ConfigError, DataError, StorageError, UnknownItemErr
 from serendip.llm.judge import judge_task
 from serendip.llm.prompt import Prompt, query_digest
 from serendip.workflow.importing import import_files
-from serendip.workflow.judge.gate import Gate, gate_labels
+from serendip.workflow.labels.gate import Gate, gate_labels
 from serendip.workflow.training import fingerprint
 
 HORROR, COMEDY = "a horror tale", "something funny"

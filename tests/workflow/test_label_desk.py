@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from serendip.cli.main import app
 from serendip.data.desk import Agreed
 from serendip.errors import ConfigError, DataError
-from serendip.workflow.judge.agreement import Agreement, agreement, agreements
-from serendip.workflow.judge.desk import LabelDesk
-from serendip.workflow.judge.label_file import LabelFile
+from serendip.workflow.labels.agreement import Agreement, agreement, agreements
+from serendip.workflow.labels.desk import LabelDesk
+from serendip.workflow.labels.label_file import LabelFile
 
 PAIRS = [(f"q{number // 2}", f"i{number}") for number in range(6)]
 TEXTS = [{"query": query, "item": {"title": f"Title of {item}"}} for query, item in PAIRS]

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.errors import ConfigError, DataError, StorageError
-from serendip.workflow.judge.label_file import LabelFile
-from serendip.workflow.judge.pair_files import read_labels
+from serendip.workflow.labels.label_file import LabelFile
+from serendip.workflow.labels.pair_files import read_labels
 
 ODD = ('a "quoted", one', "two\nlines\r\nof\rit", "빨간 신발", " blank ", "=1+1")
 
@@ -82,7 +82,7 @@ def test_a_row_that_was_cut_off_is_no_row(
 KILLED = """
 import sys
 from pathlib import Path
-from serendip.workflow.judge.label_file import LabelFile
+from serendip.workflow.labels.label_file import LabelFile
 labels = LabelFile(Path(sys.argv[1]), "ANN")
 for number in range(10**6):
     labels.append(("query", f"i{number}"), "good")

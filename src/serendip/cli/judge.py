@@ -55,7 +55,7 @@ def run(
 ) -> None:
     """Label pairs; answers that are there already are not asked for again. Exit 1 = partial."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.judge.labelling import Labelling, label_pairs
+    from serendip.workflow.labels.labelling import Labelling, label_pairs
 
     terminal = Terminal(json)
     if estimate and (batch_file or batch_answers or forget_batch):
@@ -108,7 +108,7 @@ def gate(
     json: JsonOption = False,
 ) -> None:
     """Agreement of labels with people's. Exit 1 = the labels may not be used."""
-    from serendip.workflow.judge.gate import Gate, gate_labels
+    from serendip.workflow.labels.gate import Gate, gate_labels
 
     if bool(seen) == nothing_seen:
         raise ConfigError(
@@ -183,7 +183,7 @@ def export(
 ) -> None:
     """Labels as conversations that an LLM can be fine-tuned on elsewhere."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.judge.export import export_chats
+    from serendip.workflow.labels.export import export_chats
 
     terminal = Terminal(json)
     count = export_chats(Workspace.open(workspace), labels, out, prompt)

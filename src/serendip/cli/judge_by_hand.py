@@ -25,7 +25,7 @@ def label(
     """Label pairs on a page, by keyboard, until interrupted; the same command goes on later."""
     from serendip.engine.workspace import Workspace
     from serendip.serve.labelling import run_labelling
-    from serendip.workflow.judge.label_by_hand import opened_desk
+    from serendip.workflow.labels.label_by_hand import opened_desk
 
     terminal = Terminal(json)
     with opened_desk(Workspace.open(workspace), pairs, out, name, other or ()) as desk:
@@ -43,7 +43,7 @@ def agreement(
     json: JsonOption = False,
 ) -> None:
     """Agreement of each two files of labels of the same pairs: Cohen's kappa."""
-    from serendip.workflow.judge.agreement import agreements
+    from serendip.workflow.labels.agreement import agreements
 
     terminal = Terminal(json)
     found = agreements(labels)

@@ -14,9 +14,9 @@ from typing import Any
 
 from serendip.data.desk import Agreed, Asked, DeskView
 from serendip.errors import DataError
-from serendip.workflow.judge.agreement import agreement
-from serendip.workflow.judge.label_file import LABELS, LabelFile
-from serendip.workflow.judge.pair_files import IS_BAD, Pair, read_labels
+from serendip.workflow.labels.agreement import agreement
+from serendip.workflow.labels.label_file import LABELS, LabelFile
+from serendip.workflow.labels.pair_files import IS_BAD, Pair, read_labels
 
 
 class LabelDesk:

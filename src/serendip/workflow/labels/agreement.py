@@ -13,7 +13,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.errors import ConfigError
 from serendip.evaluate.binary import Verdicts, kappa_of
-from serendip.workflow.judge.pair_files import Pair, read_labels
+from serendip.workflow.labels.pair_files import Pair, read_labels
 
 
 @dataclass(frozen=True, slots=True)

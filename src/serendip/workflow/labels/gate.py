@@ -20,8 +20,8 @@ from serendip.data.analysis import normalise
 from serendip.errors import ConfigError
 from serendip.evaluate.binary import Verdicts
 from serendip.llm.prompt import Prompt, query_digest
-from serendip.workflow.judge.agreement import kappa_with_one_more, numbered
-from serendip.workflow.judge.pair_files import Pair, read_labels, read_pairs, read_prompts
+from serendip.workflow.labels.agreement import kappa_with_one_more, numbered
+from serendip.workflow.labels.pair_files import Pair, read_labels, read_pairs, read_prompts
 
 FEWEST_QUERIES = 10
 """Queries with good pairs, and with bad ones, that are needed each."""

@@ -17,9 +17,9 @@ from serendip.llm.ledger import Ledger
 from serendip.llm.run import Estimate, Outcome, RunOptions, ask_all, estimate
 from serendip.llm.task import Task
 from serendip.scale.progress import Progress
-from serendip.workflow.judge.batches import Batches
-from serendip.workflow.judge.pair_files import Pair, read_pairs, write_rows
-from serendip.workflow.judge.questions import questions_about
+from serendip.workflow.labels.batches import Batches
+from serendip.workflow.labels.pair_files import Pair, read_pairs, write_rows
+from serendip.workflow.labels.questions import questions_about
 from serendip.workflow.opened_llm import opened_llm
 
 COLUMNS = ("query", "item_id", "label", "confidence", "source", "model", "prompt")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
-from serendip.workflow.judge.desk import LabelDesk
-from serendip.workflow.judge.label_file import LabelFile
-from serendip.workflow.judge.pair_files import read_pairs
-from serendip.workflow.judge.questions import questions_about
+from serendip.workflow.labels.desk import LabelDesk
+from serendip.workflow.labels.label_file import LabelFile
+from serendip.workflow.labels.pair_files import read_pairs
+from serendip.workflow.labels.questions import questions_about
 
 
 @contextmanager
