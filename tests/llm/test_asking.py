@@ -53,7 +53,7 @@ def against(
     script: Callable[[Body, int], Reply], ledger: Ledger, pairs: list[Any] = PAIRS, **changed: Any
 ) -> tuple[Outcome[Any], list[Body]]:
     """A run against a server."""
-    with serving(script) as server, client(server.address, timeout_s=2) as llm:
+    with serving(script) as server, client(server.address, timeout_s=20) as llm:
         return ask_all(TASK, pairs, llm, ledger, options(**changed)), server.bodies
 
 
@@ -262,7 +262,7 @@ def test_a_429_lets_all_threads_wait(ledger: Ledger) -> None:
     def script(body: Body, number: int) -> Reply:
         arrived[number] = time.monotonic()
         if number < 4:
-            barrier.wait(10)
+            barrier.wait(20)
         if number == 0:
             told.append(time.monotonic())
             return error(429, "rate_limit_exceeded", ("Retry-After", str(pause)))
