@@ -26,10 +26,10 @@ from serendip.workflow.fit import Fitter
 from serendip.workflow.gates import integrity_gates, report_gate
 from serendip.workflow.id_versions import IdVersion, current_version
 from serendip.workflow.importing import imported_digest
-from serendip.workflow.judge.students import asked_student, judge_of
 from serendip.workflow.kept_ids import EarlierCodes, id_facts
 from serendip.workflow.semantic_ids import build_ids
 from serendip.workflow.spaces import SPACE_FOLDER, next_space
+from serendip.workflow.students.versions import asked_student, judge_of
 
 REPORT_JSON = "report.json"
 

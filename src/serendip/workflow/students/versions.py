@@ -26,7 +26,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError
 from serendip.models.match_judge import MatchJudge, open_model, save_model
 from serendip.scale.options import TrainOptions
-from serendip.workflow.judge.catalogue_texts import JudgedTexts
+from serendip.workflow.students.catalogue_texts import JudgedTexts
 
 POINTER = "current"
 _BUILDING = ".building-"

@@ -32,10 +32,10 @@ from serendip.models.match_judge_training import (
 from serendip.models.pair_features import ItemTexts, PairFeatures, QueryTexts
 from serendip.scale.options import TrainOptions
 from serendip.workflow.bench.trees import MISSING_TREES, has_trees
-from serendip.workflow.judge.catalogue_texts import JudgedTexts
-from serendip.workflow.judge.gate import FEWEST_QUERIES, Gate, gate_labels
-from serendip.workflow.judge.pair_files import Pair, has_models, read_labels
-from serendip.workflow.judge.students import publish_student
+from serendip.workflow.labels.gate import FEWEST_QUERIES, Gate, gate_labels
+from serendip.workflow.labels.pair_files import Pair, has_models, read_labels
+from serendip.workflow.students.catalogue_texts import JudgedTexts
+from serendip.workflow.students.versions import publish_student
 
 SHOWN = 10
 """Places of a list that the promise is about."""

@@ -32,7 +32,7 @@ from serendip.evaluate.aggregate import UNIT_RANGE, Support, estimate
 from serendip.models.match_judge import MatchJudge
 from serendip.scale.progress import Progress
 from serendip.workflow.bench.files import write_whole
-from serendip.workflow.judge.pair_files import Pair, read_labels
+from serendip.workflow.labels.pair_files import Pair, read_labels
 
 FILE = "judge.json"
 SHOWN = 10

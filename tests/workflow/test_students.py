@@ -23,7 +23,7 @@ from serendip.errors import ArtefactError, DataError, NotTrainedError, Unsupport
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.importing import import_files
-from serendip.workflow.judge.students import current_student
+from serendip.workflow.students.versions import current_student
 from serendip.workflow.training import train_workspace
 
 pytest.importorskip("lightgbm")
