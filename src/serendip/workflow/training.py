@@ -29,6 +29,7 @@ from serendip.workflow.importing import imported_digest
 from serendip.workflow.kept_ids import EarlierCodes, id_facts
 from serendip.workflow.semantic_ids import build_ids
 from serendip.workflow.spaces import SPACE_FOLDER, next_space
+from serendip.workflow.students.versions import asked_student, judge_of
 
 REPORT_JSON = "report.json"
 
@@ -54,6 +55,7 @@ def train_workspace(
         dataset = take_snapshot(store, workspace.settings.actions)
     if dataset.num_items == 0:
         raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
+    student = asked_student(workspace)
     version, earlier = _kept_ids(workspace, options)
     with tempfile.TemporaryDirectory() as scratch:
         fitter = replace(
@@ -62,6 +64,10 @@ def train_workspace(
             earlier=earlier,
         )
         state = fitter.fit(dataset, "all", options)
+        if student is not None:
+            with clock.stage("judge of matches"):
+                items = dataset.catalogue.items
+                state = state.with_judge(judge_of(workspace, student, items, options))
         made_from = fingerprint(workspace, options.seed)
         gates = [
             *integrity_gates(state, workspace.settings.all_surfaces()["home"]),
@@ -90,6 +96,7 @@ def train_workspace(
                 **id_facts(version, earlier, state.features.codes, dataset.catalogue),
             },
             "space": told,
+            "student": student.name if student else None,
             "gates": gates,
             "settings": workspace.settings.learned_from(),
         }

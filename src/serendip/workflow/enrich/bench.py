@@ -50,7 +50,7 @@ from serendip.workflow.bench.opened import work_folder
 from serendip.workflow.enrich.asked import JudgedQueries, read_judged
 from serendip.workflow.enrich.retrieval import METRIC, Encode, Finder
 from serendip.workflow.enrich.rules import RulesWriter
-from serendip.workflow.judge.questions import item_texts
+from serendip.workflow.labels.questions import item_texts
 from serendip.workflow.opened_llm import opened_llm
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0)

@@ -32,14 +32,14 @@ from serendip.llm.run import Estimate, RunOptions, ask_all, estimate
 from serendip.scale.progress import Progress
 from serendip.workflow.enrich.asked import cut_time, earlier_queries
 from serendip.workflow.enrich.rules import RULES_MODEL, RULES_VERSION, RulesWriter
-from serendip.workflow.judge.questions import item_texts
+from serendip.workflow.labels.labelling import job_folder
+from serendip.workflow.labels.questions import item_texts
 from serendip.workflow.opened_llm import opened_llm
 
 FEW_WORDS = 12
 """A description of fewer words is thin."""
 
 JOB = "enrich"
-_FOLDER = "enrich"
 
 Origin: TypeAlias = tuple[WrittenSource, str, str]
 """Source, model and prompt of a text."""
@@ -91,7 +91,7 @@ def write_texts(
             to write something else than keywords.
         StorageError: the database takes no rows, or another process writes texts.
     """
-    with alone(workspace.cache / _FOLDER):
+    with alone(job_folder(workspace, JOB)):
         thin, dataset = thin_items(workspace)
         head = {"source": writing.source, "items": dataset.num_items, "thin": len(thin)}
         if writing.source == "llm":

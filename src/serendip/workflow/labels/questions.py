@@ -9,7 +9,7 @@ from typing import Any
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnknownItemError
-from serendip.workflow.judge.pair_files import Pair
+from serendip.workflow.labels.pair_files import Pair
 
 _LONGEST_TEXT = 600
 _MOST_ATTRIBUTES = 12
