@@ -10,6 +10,7 @@ import pytest
 
 from serendip.config import Config, validate
 from serendip.engine.attribute_filter import AttributeFilter
+from serendip.engine.bad_matches import BadMatchConfig
 from serendip.engine.diversity import DiversityConfig
 from serendip.engine.exploration import ExplorationConfig
 from serendip.engine.sending import SendConfig
@@ -31,6 +32,7 @@ def test_every_example_is_valid(example: str) -> None:
     [
         SurfaceConfig,
         AttributeFilter,
+        BadMatchConfig,
         DiversityConfig,
         ExplorationConfig,
         SponsoredConfig,

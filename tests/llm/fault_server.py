@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -28,6 +28,7 @@ class Reply:
         headers: beside the length.
         sent: bytes of the body after which the connection is reset; None = all are sent.
         hangs: nothing is sent until the client has gone.
+        drips: "headers" or "body": they are sent byte by byte, 20 a second, without an end.
     """
 
     body: bytes = b""
@@ -35,6 +36,7 @@ class Reply:
     headers: tuple[tuple[str, str], ...] = ()
     sent: int | None = None
     hangs: bool = False
+    drips: str = ""
 
 
 def completion(
@@ -74,6 +76,8 @@ class FaultServer:
     bodies: list[Body] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    callers: list[int] = field(default_factory=list)
+    dripped: int = 0
 
 
 def client(address: str, **settings: Any) -> closing[EndpointLlm]:
@@ -99,11 +103,15 @@ def serving(script: Callable[[Body, int], Reply]) -> Iterator[FaultServer]:
             with lock:
                 number = len(server.bodies)
                 server.bodies.append(body)
+                server.callers.append(self.client_address[1])
                 server.keys.append(self.headers["Authorization"])
                 server.headers.append(dict(self.headers))
             reply = script(body, number)
             if reply.hangs:
                 gone.wait(30)
+                return
+            if reply.drips:
+                self.drip(reply.drips)
                 return
             self.send_response(reply.status)
             for header in reply.headers:
@@ -116,6 +124,16 @@ def serving(script: Callable[[Body, int], Reply]) -> Iterator[FaultServer]:
                 self.wfile.flush()
                 self.connection.shutdown(socket.SHUT_RDWR)
                 self.close_connection = True
+
+        def drip(self, part: str) -> None:
+            self.close_connection = True
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-slow: ")
+            if part == "body":
+                self.wfile.write(b"no\r\nContent-Length: 100000\r\n\r\n")
+            with suppress(OSError):  # The client has gone.
+                while not gone.wait(0.05):
+                    self.wfile.write(b"1")
+                    server.dripped += 1
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     http.daemon_threads = True

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -52,7 +53,7 @@ def against(
     script: Callable[[Body, int], Reply], ledger: Ledger, pairs: list[Any] = PAIRS, **changed: Any
 ) -> tuple[Outcome[Any], list[Body]]:
     """A run against a server."""
-    with serving(script) as server, client(server.address, timeout_s=2) as llm:
+    with serving(script) as server, client(server.address, timeout_s=20) as llm:
         return ask_all(TASK, pairs, llm, ledger, options(**changed)), server.bodies
 
 
@@ -253,9 +254,64 @@ def test_waits_are_those_that_the_server_asks_for() -> None:
     assert wait_before(LlmFailure("rate", "told", 600.0), 0, first=0.5) == 60.0
 
 
+def test_a_429_lets_all_threads_wait(ledger: Ledger) -> None:
+    """Three questions are under way when the fourth is told to wait: nothing follows them."""
+    pause, arrived, told = 0.5, dict[int, float](), list[float]()
+    barrier = threading.Barrier(4)
+
+    def script(body: Body, number: int) -> Reply:
+        arrived[number] = time.monotonic()
+        if number < 4:
+            barrier.wait(20)
+        if number == 0:
+            told.append(time.monotonic())
+            return error(429, "rate_limit_exceeded", ("Retry-After", str(pause)))
+        while number < 4 and not any(row["failed"] for row in ledger.summary()):
+            threading.Event().wait(0.01)  # Answered when the client knows of the 429.
+        return completion(judged(body))
+
+    outcome, bodies = against(script, ledger, concurrency=4)
+    assert (outcome.state, len(bodies)) == ("complete", 21)
+    assert min(arrived[number] for number in range(4, 21)) - told[0] >= pause
+
+
+def test_a_server_that_is_overloaded_and_says_how_long_is_left_alone_by_all(ledger: Ledger) -> None:
+    replies = [error(503, "overloaded", ("Retry-After", "0.2"))]
+    arrived: list[float] = []
+
+    def script(body: Body, number: int) -> Reply:
+        arrived.append(time.monotonic())
+        return replies.pop() if replies else completion(judged(body))
+
+    outcome, _ = against(script, ledger, PAIRS[:3], concurrency=1)
+    assert outcome.state == "complete"
+    assert arrived[1] - arrived[0] >= 0.2
+
+
+def test_spend_is_shown_beside_what_is_done(ledger: Ledger) -> None:
+    notes: list[str] = []
+
+    class Watching:
+        def track(self, items: Any, description: str, total: int, note: Any) -> Any:
+            assert (description, total) == ("j", 3)
+            notes.append(note())
+            for item in items:
+                yield item
+                notes.append(note())
+
+    def script(body: Body, number: int) -> Reply:
+        return completion(judged(body))
+
+    against(script, ledger, PAIRS[:2], budget=0.5)
+    against(script, ledger, PAIRS[:5], budget=0.5, concurrency=1, progress=Watching())
+    bill = 120 / 1e6
+    assert notes[0] == f"{2 * bill:.4g} of 0.5 spent"  # Of an earlier run.
+    assert notes[-1] == f"{5 * bill:.4g} of 0.5 spent" == f"{ledger.spent('j'):.4g} of 0.5 spent"
+
+
 def test_an_interrupt_lets_nothing_further_be_sent(ledger: Ledger) -> None:
     class Impatient:
-        def track(self, items: Any, description: str, total: int) -> Any:
+        def track(self, items: Any, description: str, total: int, note: Any) -> Any:
             for item in items:
                 yield item
                 raise KeyboardInterrupt

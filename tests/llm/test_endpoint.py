@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fault_server import Body, Reply, client, completion, error, judged, serving
@@ -88,6 +90,44 @@ def test_a_server_that_says_nothing_is_given_up() -> None:
     found = asked(lambda body, number: Reply(hangs=True), timeout_s=0.2)
     assert isinstance(found, LlmFailure)
     assert found.kind == "timeout"
+
+
+@pytest.mark.parametrize("part", ["headers", "body"])
+def test_a_slow_drip_is_given_up_after_the_whole_time(part: str) -> None:
+    """A byte comes every twentieth of a second, so there is never a silence to wait out."""
+    with serving(lambda body, number: Reply(drips=part)) as server:
+        with client(server.address, timeout_s=0.5) as llm, pytest.raises(LlmFailure) as caught:
+            llm.answer(REQUEST)
+        assert 0 < server.dripped < 100
+    assert (caught.value.kind, caught.value.message) == ("timeout", "no answer in 0.5 s")
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_body_without_end_is_not_read_to_its_end(status: int) -> None:
+    reply = Reply(b" " * 2**25, status)
+    found = asked(lambda body, number: reply)
+    assert isinstance(found, LlmFailure)
+    assert (found.kind, found.answer) == ("invalid", None)
+    assert "longer than 1,077,376 bytes" in found.message
+
+
+def test_a_body_that_would_grow_when_it_is_unpacked_is_refused() -> None:
+    packed = Reply(gzip.compress(b" " * 2**20), headers=(("Content-Encoding", "gzip"),))
+    found = asked(lambda body, number: packed)
+    assert isinstance(found, LlmFailure)
+    assert (found.kind, "packed as gzip" in found.message) == ("invalid", True)
+
+
+def test_one_client_answers_many_threads_and_keeps_its_connections() -> None:
+    with (
+        serving(lambda body, _: completion(judged(body))) as server,
+        client(server.address) as llm,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        answers = list(pool.map(lambda _: llm.answer(REQUEST), range(40)))
+    assert {one.sent for one in answers} == {100}
+    assert {headers["Accept-Encoding"] for headers in server.headers} == {"identity"}
+    assert len(set(server.callers)) <= 8
 
 
 def test_a_server_that_is_not_there_is_a_failed_connection() -> None:

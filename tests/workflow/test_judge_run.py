@@ -20,8 +20,9 @@ from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
 from serendip.llm.judge import judge_task
+from serendip.llm.prompt import Prompt, query_digest
 from serendip.workflow.importing import import_files
-from serendip.workflow.judge.gate import Gate, gate_labels
+from serendip.workflow.labels.gate import Gate, gate_labels
 from serendip.workflow.training import fingerprint
 
 HORROR, COMEDY = "a horror tale", "something funny"
@@ -98,6 +99,17 @@ def test_pairs_are_estimated_labelled_and_told_in_the_ledger(shop: Path) -> None
     (job,) = ledger["jobs"]
     assert (job["job"], job["calls"], job["ok"]) == ("labels.csv", 12, 12)
     assert (job["tokens_sent"], job["tokens_answered"]) == (1200, 120)
+
+
+def test_what_is_done_and_spent_is_shown_on_the_way(shop: Path) -> None:
+    with serving(by_genre) as server:
+        configure(shop, server.address)
+        place = ("--pairs", str(shop / "pairs.csv"), "--out", str(shop / "labels.csv"))
+        done = CliRunner().invoke(app, ["judge", "run", *place, "-w", str(shop), "--budget", "1"])
+    assert done.exit_code == 0
+    shown = " ".join(done.stderr.split())
+    assert "12/12" in shown
+    assert f"{12 * 120 / 1e6:.4g} of 1 spent" in shown
 
 
 def test_what_leaves_are_words_and_items_and_nobody(shop: Path) -> None:
@@ -177,6 +189,46 @@ def test_a_budget_is_that_of_all_runs_of_the_job(shop: Path) -> None:
         code, whole = run(shop, "--budget", "0.1")
         assert (code, whole["state"], len(server.bodies)) == (0, "complete", 12)
     assert not (shop / "labels.partial.csv").exists()
+
+
+def test_pairs_are_judged_by_a_batch_that_somebody_hands_in(shop: Path) -> None:
+    """Written, half answered, forgotten, and gone on with: nothing is paid for twice unasked."""
+    out, answers = shop / "out.jsonl", shop / "in.jsonl"
+    with serving(by_genre) as server:
+        configure(shop, server.address)
+        code, told = run(shop, "--budget", "1", "--batch-file", str(out))
+        assert (code, told["state"], told["written"], told["left"]) == (0, "batched", 12, 0)
+        assert told["spent"] == pytest.approx(told["estimate"]["most"])
+        code, waits = run(shop, "--budget", "1")
+        assert (code, waits["state"], waits["batched"], waits["labelled"]) == (1, "partial", 12, 0)
+        assert not server.bodies
+        _, ledger = invoke("llm", "ledger", "-w", str(shop))
+        assert ledger["jobs"][0]["batched"] == 12
+        with answers.open("w") as stream:
+            for line in out.read_text().splitlines()[:9]:
+                asked = json.loads(line)
+                body = json.loads(by_genre(asked["body"], 0).body)
+                response = {"status_code": 200, "body": body}
+                row = {"custom_id": asked["custom_id"], "response": response, "error": None}
+                stream.write(json.dumps(row) + "\n")
+        code, some = run(shop, "--budget", "1", "--batch-answers", str(answers))
+        assert (code, some["labelled"], some["batched"], len(server.bodies)) == (1, 9, 3, 0)
+        assert (some["taken"]["answered"], some["taken"]["missing"]) == (9, 3)
+        code, whole = run(shop, "--budget", "1", "--forget-batch")
+        assert (code, whole["state"], whole["forgotten"]) == (0, "complete", 3)
+        assert len(server.bodies) == 3
+    rows = labels_of(shop)
+    assert {(row["model"], row["label"]) for row in rows} == {("m", "good"), ("m", "bad")}
+    assert len(rows) == 12
+
+
+def test_a_batch_is_for_a_server_and_no_estimate(shop: Path) -> None:
+    with (shop / "serendip.toml").open("a") as stream:
+        stream.write('[llm]\nprovider = "local"\n')
+    with pytest.raises(ConfigError, match="a batch file is for a server"):
+        run(shop, "--budget", "1", "--batch-file", str(shop / "out.jsonl"))
+    with pytest.raises(ConfigError, match="--estimate writes nothing"):
+        run(shop, "--budget", "1", "--estimate", "--forget-batch")
 
 
 def test_nothing_is_asked_where_nothing_is_configured(shop: Path) -> None:
@@ -268,6 +320,27 @@ def test_no_verdict_on_queries_that_were_seen(tmp_path: Path) -> None:
     found = gate(tmp_path, gold_rows(), seen=[seen])
     assert (found["verdict"], "kappa" in found) == ("refused", False)
     assert "'q7'" in found["reason"]
+
+
+def test_no_verdict_on_queries_that_the_prompt_was_tuned_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has to say so: the labels name their prompt, and the prompt its queries."""
+    monkeypatch.setattr("serendip.llm.prompt._FOLDER", tmp_path)
+    (tmp_path / "p-1.md").write_text("# System\nBe just.\n# User\nAsk {data}\n")
+    gold = write_csv(tmp_path / "gold.csv", COLUMNS, gold_rows())
+    told = [(*row, "p-1") for row in gold_rows()]
+    labels = write_csv(tmp_path / "labels.csv", (*COLUMNS, "prompt"), told)
+    digest = Prompt.named("p-1").digest
+    for tuned_on, verdict in (("other", "passed"), ("Q7", "refused")):
+        digests = f'["{query_digest(tuned_on)}"]'
+        (tmp_path / "p-1.toml").write_text(f'prompt = "{digest}"\ntuned_on = {digests}\n')
+        found = gate_labels(Gate(labels, gold, 0.6))
+        assert found["verdict"] == verdict
+    assert found["reason"] == "p-1 was tuned on 1 of the queries, as 'q7'"
+    (tmp_path / "p-1.toml").unlink()
+    with pytest.raises(ConfigError, match="nobody says"):
+        gate_labels(Gate(labels, gold, 0.6))
 
 
 def test_no_verdict_on_a_few_queries_or_on_one_kind(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``serendip bench sequential``, ``cold``, ``unified``, ``judge``, ``spelling``: public data."""
+"""``serendip bench sequential``, ``cold``, ``unified``, ``judge``, ``enrich``, ``spelling``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from serendip.workflow.bench.table import BenchModel
 
 NAME = "bench"
-HELP = "Measure models on public data: sequences, new items, one model for all tasks."
+HELP = "Measure models on public data: sequences, new items, one model for all tasks, texts."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -147,6 +147,35 @@ def judge(
     found = {f"{row['model']} {row['seed']}": row for row in document["rows"]}
     _show({**document, "summary": {"models": found}}, _JUDGE_COLUMNS)
     typer.echo(f"Results: {json}")
+
+
+@app.command("enrich")
+def enrich(
+    data: DataOption,
+    json: FileOption,
+    cache: CacheOption = None,
+    llm_seconds: Annotated[
+        float, typer.Option(min=0, help="How long the local LLM writes, too; 0 = it does not.")
+    ] = 0.0,
+) -> None:
+    """Products without descriptions: what written texts do for search."""
+    from serendip.workflow.enrich.bench import EnrichBench, run_enrich
+
+    terminal = Terminal(as_json=True)
+    document = run_enrich(EnrichBench(data, json, llm_seconds, cache), terminal.options())
+    llm = document["llm"]
+    _show_texts(f"{document['items']:,} items, {document['queries']} queries", document)
+    if llm is not None:
+        _show_texts(f"{llm['items']} of them, {llm['written']} written about by an LLM", llm)
+    typer.echo(f"Results: {json}")
+
+
+def _show_texts(title: str, document: Mapping[str, Any]) -> None:
+    typer.echo(title)
+    for row in document["rows"]:
+        ends = row.get("minus_stripped")
+        more = f"  {ends['value']:+.4f} ({ends['low']:+.4f} to {ends['high']:+.4f})" if ends else ""
+        typer.echo(f"  {row['search']:<6} {row['text']:<9} {row['nDCG@10']:.4f}{more}")
 
 
 @app.command("spelling")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.cli.judge_by_hand import agreement, label
+from serendip.cli.terminal import JsonOption, SeedOption, Terminal, WorkspaceOption
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Format(StrEnum):
 
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.command("label")(label)
+app.command("agreement")(agreement)
 
 
 @app.command("run")
@@ -39,32 +42,54 @@ def run(
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Only tell what it would cost.")
     ] = False,
+    batch_file: Annotated[
+        Path | None, typer.Option(help="Ask nothing; write the questions for a batch API.")
+    ] = None,
+    batch_answers: Annotated[
+        Path | None, typer.Option(help="Output file of a batch, taken before anything is asked.")
+    ] = None,
+    forget_batch: Annotated[
+        bool, typer.Option("--forget-batch", help="Ask anew what is out; it stays paid for.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Label pairs; answers that are there already are not asked for again. Exit 1 = partial."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.judge.labelling import Labelling, label_pairs
+    from serendip.workflow.labels.labelling import Labelling, label_pairs
 
     terminal = Terminal(json)
+    if estimate and (batch_file or batch_answers or forget_batch):
+        raise ConfigError("--estimate writes nothing.", "Leave it out, or the batch.")
 
     def tell(told: Estimate) -> None:
         terminal.say(
-            f"{told.questions:,} different pairs, {told.known:,} judged before; "
+            f"{told.questions:,} different pairs, {told.known:,} judged before, "
+            f"{told.batched:,} out in a batch; "
             f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
         )
 
-    labelling = Labelling(pairs, out, budget, job, prompt)
+    labelling = Labelling(pairs, out, budget, job, prompt, batch_file, batch_answers, forget_batch)
     progress = terminal.options().progress
     found = label_pairs(Workspace.open(workspace), labelling, progress, tell, estimate)
     terminal.result(found)
     if estimate:
+        return
+    if "taken" in found:
+        terminal.say(", ".join(f"{count:,} {name}" for name, count in found["taken"].items()))
+    if found["state"] == "batched":
+        terminal.say(
+            f"{found['written']:,} questions in {batch_file}, {found['left']:,} left; "
+            f"counted as {found['spent']:.4g} of {budget:.4g}"
+        )
         return
     terminal.say(
         f"{found['state']}: {found['labelled']:,} of {found['pairs']:,} pairs in {found['out']}, "
         f"{found['bad']:,} bad; spent {found['spent']:.4g} of {budget:.4g}"
     )
     if found["state"] == "partial":
-        terminal.say(f"  {found['reason'] or 'some questions failed'}; run it again to go on")
+        out_there = f"{found['batched']:,} are out in a batch: --batch-answers FILE"
+        reason = found["reason"] or (out_there if found["batched"] else "some questions failed")
+        terminal.say(f"  {reason}; run it again to go on")
         raise typer.Exit(1)
 
 
@@ -75,7 +100,7 @@ def gate(
     floor: Annotated[float, typer.Option(help="Lowest kappa, of its interval's lower end.")] = 0.6,
     seen: Annotated[
         list[Path] | None,
-        typer.Option(help="Pairs whose queries a prompt or a teacher has seen; repeatable."),
+        typer.Option(help="Pairs that anything learned from; prompts say so themselves."),
     ] = None,
     nothing_seen: Annotated[
         bool, typer.Option("--nothing-seen", help="No gold was used for anything before.")
@@ -83,7 +108,7 @@ def gate(
     json: JsonOption = False,
 ) -> None:
     """Agreement of labels with people's. Exit 1 = the labels may not be used."""
-    from serendip.workflow.judge.gate import Gate, gate_labels
+    from serendip.workflow.labels.gate import Gate, gate_labels
 
     if bool(seen) == nothing_seen:
         raise ConfigError(
@@ -98,6 +123,55 @@ def gate(
         raise typer.Exit(1)
 
 
+@app.command("distil")
+def distil(
+    labels: Annotated[Path, typer.Option(help="Labels to learn from: query, item_id, label.")],
+    gold: Annotated[Path, typer.Option(help="Labels by people: query, item_id, label.")],
+    workspace: WorkspaceOption = Path(),
+    floor: Annotated[float, typer.Option(help="Of the gate, for labels by a model.")] = 0.6,
+    seen: Annotated[
+        list[Path] | None,
+        typer.Option(help="Pairs whose queries a prompt has seen; repeatable."),
+    ] = None,
+    allowed: Annotated[float, typer.Option(help="Share of what is shown that may be bad.")] = 0.05,
+    confidence: Annotated[float, typer.Option(help="Of that promise.")] = 0.95,
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Teach a light judge that can serve, if the labels pass the gate. Exit 1 = they do not."""
+    from serendip.engine.workspace import Workspace
+    from serendip.workflow.students.distil import Distillation
+    from serendip.workflow.students.distil import distil as learn
+
+    terminal = Terminal(json)
+    asked = Distillation(labels, gold, floor, seen or (), allowed, confidence)
+    found = learn(Workspace.open(workspace), asked, terminal.options(seed))
+    terminal.result(found)
+    if "version" not in found:
+        terminal.say(f"{found['gate']['verdict']}: {found['gate']['reason'] or 'see --json'}")
+        raise typer.Exit(1)
+    for line in _distilled(found):
+        terminal.say(line)
+
+
+@app.command("report")
+def report(
+    gold: Annotated[Path, typer.Option(help="Labels by people: query, item_id, label.")],
+    workspace: WorkspaceOption = Path(),
+    surface: Annotated[str, typer.Option(help="One that leaves bad matches out.")] = "search",
+    json: JsonOption = False,
+) -> None:
+    """What the filter of bad matches does to what is shown, and what it costs in clicks."""
+    from serendip.engine.workspace import Workspace
+    from serendip.workflow.students.report import judge_report
+
+    terminal = Terminal(json)
+    found = judge_report(Workspace.open(workspace), gold, surface, terminal.options().progress)
+    terminal.result(found)
+    for line in _reported(found):
+        terminal.say(line)
+
+
 @app.command("export")
 def export(
     labels: Annotated[Path, typer.Option(help="Labels: query, item_id, label.")],
@@ -109,12 +183,42 @@ def export(
 ) -> None:
     """Labels as conversations that an LLM can be fine-tuned on elsewhere."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.judge.export import export_chats
+    from serendip.workflow.labels.export import export_chats
 
     terminal = Terminal(json)
     count = export_chats(Workspace.open(workspace), labels, out, prompt)
     terminal.result({"conversations": count, "format": form.value, "out": str(out)})
     terminal.say(f"{count:,} conversations in {out}")
+
+
+def _distilled(found: dict[str, Any]) -> list[str]:
+    low, high = found["ci95"]["auroc"]
+    told = found["filter"]
+    promise = f"at most {told['allowed']:.0%} bad at a confidence of {told['confidence']:.0%}"
+    cut = told["safe_cut"]
+    return [
+        f"{found['version']}: AUROC {found['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
+        f"{found['pairs']['gold']:,} pairs of {found['queries']['gold']:,} unseen queries",
+        f"  {promise}: " + ("no cut is proven safe" if cut is None else f"cut {cut:.3f}"),
+        f"  replacing a tenth: cut {told['tenth_cut']:.3f}, bad share "
+        f"{told['tenth']['bad_before']:.3f} -> {told['tenth']['bad_after']:.3f}",
+        "  serve it with [surfaces.search.bad_matches], then `serendip train`",
+    ]
+
+
+def _reported(found: dict[str, Any]) -> list[str]:
+    gold, log = found["gold"], found["log"]
+    lines = [f"{found['surface']}, cut {found['cut']:.3f}, {gold['queries']:,} queries of the gold"]
+    if gold["replaced"]:
+        lines.append(f"  replaced: {gold['replaced']['value']:.1%} of the first places")
+    if gold["bad_before"]:
+        lines.append(
+            f"  bad among the judged: {gold['bad_before']['value']:.1%} -> "
+            f"{gold['bad_after']['value']:.1%}"
+        )
+    if log["chosen_left_out"] is not None:
+        lines.append(f"  of logged choices it would leave out {log['chosen_left_out']:.1%}")
+    return lines
 
 
 def _agreement(found: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from serendip.cli import (
     demo,
     doctor,
     embed,
+    enrich,
     evaluate,
     ids,
     import_,
@@ -45,6 +46,7 @@ for command in (init, import_, doctor, train, evaluate, serve, recommend, rollba
     app.command(command.NAME, help=command.HELP)(command.run)
 app.add_typer(bench.app, name=bench.NAME, help=bench.HELP)
 app.add_typer(embed.app, name=embed.NAME, help=embed.HELP)
+app.add_typer(enrich.app, name=enrich.NAME, help=enrich.HELP)
 app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
 app.add_typer(judge.app, name=judge.NAME, help=judge.HELP)
 app.add_typer(llm.app, name=llm.NAME, help=llm.HELP)

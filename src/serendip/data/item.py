@@ -25,6 +25,8 @@ class Item:
         description: longer text; empty where there is none.
         attributes: further columns: text, numbers or lists of words (year, genres, brand).
         available_from: Unix seconds from which it may be shown; None = always.
+        written: what a machine wrote about it and a gate let through; searched and encoded, never
+            shown, and no part of what the catalogue says.
     """
 
     item_id: str
@@ -32,6 +34,7 @@ class Item:
     description: str = ""
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     available_from: float | None = None
+    written: str = ""
 
     def field_text(self, name: str) -> str:
         """The words of one field; numbers without a trailing .0, lists joined by commas."""
@@ -43,8 +46,8 @@ class Item:
         return ", ".join(value) if isinstance(value, tuple) else value
 
     def text(self, fields: Sequence[str]) -> str:
-        """The non-empty fields joined by ". ": what a text encoder reads."""
-        return ". ".join(part for part in map(self.field_text, fields) if part)
+        """The non-empty fields and ``written`` joined by ". ": what a text encoder reads."""
+        return ". ".join(part for part in (*map(self.field_text, fields), self.written) if part)
 
 
 class Catalogue:

@@ -2,7 +2,8 @@
 
 ``items`` keeps deleted items as tombstones: a later version of the same row says so to whoever
 reads after a version. ``origin`` says who wrote a row last, ``file`` or ``api``: an import only
-ever replaces rows of files.
+ever replaces rows of files. ``written_texts`` holds what machines wrote about items, apart from
+what the catalogue says.
 """
 
 from __future__ import annotations
@@ -64,6 +65,19 @@ EVENTS = Table(
     sqlite_autoincrement=True,
 )
 Index("events_of_user", EVENTS.c.user_id, EVENTS.c.timestamp, EVENTS.c.seq)
+
+WRITTEN = Table(
+    "written_texts",
+    METADATA,
+    Column("item_id", Text, primary_key=True),
+    Column("field", String(16), primary_key=True),
+    Column("source", String(8), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("active", Boolean, nullable=False, server_default=false()),
+)
 
 META = Table(
     "meta",

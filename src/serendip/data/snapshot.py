@@ -15,6 +15,7 @@ from serendip.data.item import Catalogue
 from serendip.data.requests import logged_requests
 from serendip.data.store import Store
 from serendip.data.vocabulary import Vocabulary
+from serendip.data.written import with_written
 
 MOST_REQUESTED = 200_000
 """Newest events of requests that are read: a ranker learns from a few thousand requests."""
@@ -39,7 +40,7 @@ def take_snapshot(store: Store, rules: ActionRules, cut: float | None = None) ->
     """All items that are not deleted and all interactions with them up to a time.
 
     Items stand in order of first insertion, users in order of their first event, events in order
-    of time and then of arrival.
+    of time and then of arrival. Items carry what machines wrote about them where that is active.
 
     Args:
         store: where from.
@@ -54,7 +55,8 @@ def snapshot_with_drops(
 ) -> tuple[Dataset, DroppedEvents]:
     """``take_snapshot``, and what was left out of it."""
     content = store.content()
-    catalogue, columns = Catalogue(content.items), content.events
+    catalogue = Catalogue(with_written(content.items, store.written.active()))
+    columns = content.events
     actions = np.array(columns.actions, dtype=object)
     ignored = np.isin(actions, list(rules.ignore)) if len(columns) else np.zeros(0, np.bool_)
     item_nums = catalogue.vocabulary.numbers(columns.item_ids)

@@ -20,6 +20,7 @@ from serendip.data.event_columns import EventColumns
 from serendip.data.item import Item
 from serendip.data.storable import id_problem, require_events, require_items
 from serendip.data.stored_rows import event_row, item_row, items_of
+from serendip.data.written import WrittenTexts
 
 IMPORT_KEY = "import"
 _REMOVALS_KEY = "event removals"
@@ -263,6 +264,11 @@ class Store:
             items = items_of(connection.execute(self._sql.ITEM_COLUMNS))
             rows = connection.execute(self._sql.EVENT_COLUMNS).all()
         return StoreContent(items, EventColumns.of_rows(rows))
+
+    @property
+    def written(self) -> WrittenTexts:
+        """What machines wrote about the items."""
+        return WrittenTexts(self._database)
 
     def meta(self, key: str) -> str | None:
         """A remembered value; None where there is none."""

@@ -12,6 +12,7 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.data.semantic_ids import code_name
 from serendip.engine.answer import Answer, AnswerItem, Explanation
+from serendip.engine.bad_matches import BAD, words_of
 from serendip.engine.cursor import cursor_of
 from serendip.engine.explain import Explainer
 from serendip.engine.feature_names import FEATURES
@@ -71,7 +72,8 @@ def explanation_of(
         parts = _parts(result.items, int(places[0]))
     else:
         features = features_of(query, item, surface, state)
-        parts = _finite(dict(zip(FEATURES, features.tolist(), strict=True)))
+        named = dict(zip(FEATURES, features.tolist(), strict=True))
+        parts = _finite({**named, **_match(result.query, item, surface, state)})
     explainer = Explainer(state, result.query, np.array([item], np.int32))
     return Explanation(
         state.catalogue[item].item_id,
@@ -81,6 +83,16 @@ def explanation_of(
         result.trace,
         int(places[0]) if len(places) else None,
     )
+
+
+def _match(query: Query, item: int, surface: SurfaceConfig, state: EngineState) -> dict[str, float]:
+    """Chance that an item which is not shown is a bad match, where somebody judges the surface."""
+    if surface.bad_matches is None or state.judge is None:
+        return {}
+    asked = words_of(state.judge, state, query)
+    if asked is None:
+        return {}
+    return {BAD: float(state.judge.chances(*asked, np.array([item], np.int32))[0])}
 
 
 def _parts(items: ItemList, row: int) -> dict[str, float]:

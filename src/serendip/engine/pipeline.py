@@ -37,6 +37,8 @@ def run(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) ->
         trace["candidates"] = end - begin
     features = feature_matrix(batch, candidates)
     values = values_of(batch, candidates, features, found)
+    if surface.bad_matches is not None and state.judge is None:
+        batch.degraded.append("bad matches")
     return Selector(batch, candidates, features, values, found).results(traces)
 
 

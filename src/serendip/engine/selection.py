@@ -13,6 +13,7 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.data.top_k import tie_order
 from serendip.engine.arrangement import Arrangement, Ranked, arrange
+from serendip.engine.bad_matches import BAD, SuitedRows, suited
 from serendip.engine.batch import Batch, Candidates
 from serendip.engine.exploration import seed_of
 from serendip.engine.feature_names import FEATURES
@@ -21,7 +22,7 @@ from serendip.engine.values import Values, organic_lists
 
 EXPLORED, SPONSORED = "explored", "sponsored"
 BID, ORGANIC = "bid", "organic value"
-MARKS = (EXPLORED, BID, ORGANIC)
+MARKS = (EXPLORED, BID, ORGANIC, BAD)
 """Numbers of an answer beside the features; NaN where they do not apply."""
 
 
@@ -34,7 +35,7 @@ class Result:
             the part that bears on it.
         items: the whole list, in order, with a column per feature. Where the surface has them,
             further columns: ``explored`` (1 or NaN); ``sponsored`` (bool), and ``bid`` and
-            ``organic value`` of the places that were bought.
+            ``organic value`` of the places that were bought; the chance of a bad match.
         trace: stage -> number of items after it.
         degraded: stages that failed.
     """
@@ -80,6 +81,8 @@ class Selector:
         ties = tie_order(self.batch.state.num_items)[self.candidates.items[part]]
         order = np.lexsort((ties, -score))
         order = order[good[order]]
+        judged = self._suited(row, part[order], trace)
+        order = order[judged.kept]
         made = arrange(self._ranked(row, part[order], is_organic[order]), surface)
         if surface.send is not None:
             trace["good enough"] = len(order)
@@ -88,12 +91,23 @@ class Selector:
         if surface.diversity is not None:
             trace["moved by diversity"] = made.moved
         shown = order[made.order]
-        items = self._listed(part[shown], score[shown], made)
+        chances = None if judged.chances is None else judged.chances[judged.kept][made.order]
+        items = self._listed(part[shown], score[shown], made, chances)
         for name, places in ((EXPLORED, made.explored), (SPONSORED, made.sponsored)):
             if name in items.fields:
                 trace[name] = len(places)
         degraded = tuple(self.batch.degraded)
         return Result(self.batch.queries[row], items, trace, degraded)
+
+    def _suited(self, row: int, rows: NDArray[np.intp], trace: dict[str, int]) -> SuitedRows:
+        """Which of the ordered rows of a query are no bad match."""
+        config, judge = self.batch.surface.bad_matches, self.batch.state.judge
+        if config is None or judge is None:
+            return SuitedRows.all_of(len(rows))
+        items, is_pinned = self.candidates.items[rows], self.values.pins[rows] > 0
+        found = suited(config, judge, self.batch.state, self.batch.queries[row], items, is_pinned)
+        trace["judged"], trace["after bad matches"] = found.judged, int(found.kept.sum())
+        return found
 
     def _is_organic(self, row: int, part: NDArray[np.intp]) -> NDArray[np.bool_]:
         """False for candidates that only their bid brought here."""
@@ -114,12 +128,20 @@ class Selector:
             seed_of(self.batch.queries[row], self.batch.pasts[row]),
         )
 
-    def _listed(self, rows: NDArray[np.intp], score: FloatArray, made: Arrangement) -> ItemList:
+    def _listed(
+        self,
+        rows: NDArray[np.intp],
+        score: FloatArray,
+        made: Arrangement,
+        chances: FloatArray | None,
+    ) -> ItemList:
         """Rows as they are shown, with all their columns."""
         part = self.features[rows]
         columns: dict[str, NDArray[np.generic]] = {
             name: part[:, column] for column, name in enumerate(FEATURES)
         }
+        if chances is not None:
+            columns[BAD] = chances
         if self.batch.surface.exploration is not None:
             columns[EXPLORED] = np.where(made.marks(made.explored), 1.0, np.nan)
         if self.batch.surface.sponsored is not None:

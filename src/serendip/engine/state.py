@@ -23,6 +23,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.feature_names import FEATURES
 from serendip.models import open_model
 from serendip.models.base import Recommender
+from serendip.models.match_judge import MatchJudge
 from serendip.models.ranker import Ranker
 from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
@@ -31,6 +32,7 @@ from serendip.search.synonyms import Synonyms
 
 _ARRAYS = ("content", "codes", "counts", "quality")
 _PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
+_JUDGE_FOLDER = "judge"
 _ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.jsonl"
 
 
@@ -51,6 +53,7 @@ class EngineState:
         hidden: (N,) bool, deleted items.
         code_names: code prefix (``12`` or ``12-7``) -> readable name.
         fusion: maps words into the space of the content vectors.
+        judge: says what is a bad match; None where none was distilled.
     """
 
     catalogue: Catalogue
@@ -65,6 +68,7 @@ class EngineState:
     hidden: BoolArray
     code_names: Mapping[str, str]
     fusion: Fusion = TEXT_ONLY
+    judge: MatchJudge | None = None
 
     @property
     def num_items(self) -> int:
@@ -103,6 +107,7 @@ class EngineState:
             },
             searcher=searcher,
             suggester=self.suggester.with_searcher(searcher),
+            judge=None if self.judge is None else self.judge.without(numbers),
         )
 
     def with_hidden(self, numbers: IntArray, hidden: bool = True) -> EngineState:
@@ -123,6 +128,10 @@ class EngineState:
         """The same state, whose search looks for other words, too."""
         searcher = self.searcher.with_synonyms(synonyms)
         return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
+
+    def with_judge(self, judge: MatchJudge) -> EngineState:
+        """The same state with a judge of its items."""
+        return replace(self, judge=judge)
 
     def save(self, folder: Path) -> None:
         """Write everything into an empty folder."""
@@ -145,6 +154,8 @@ class EngineState:
             model.save(folder / "models" / name)
         if self.ranker is not None:
             self.ranker.save(folder / "ranker")
+        if self.judge is not None:
+            self.judge.save(folder / _JUDGE_FOLDER)
         Searcher.build(
             self.catalogue,
             self.fusion.words_of(self.features.content),
@@ -157,6 +168,7 @@ class EngineState:
             "models": {name: model.name for name, model in self.models.items()},
             "codebook_size": self.features.codebook_size,
             "ranker": self.ranker is not None,
+            "judge": self.judge is not None,
             "code_names": dict(self.code_names),
             "search": self.searcher.config.model_dump(mode="json"),
         }
@@ -198,6 +210,7 @@ class EngineState:
             hidden=np.zeros(len(catalogue), np.bool_),
             code_names=document["code_names"],
             fusion=fusion,
+            judge=MatchJudge.open(folder / _JUDGE_FOLDER) if document.get("judge") else None,
         )
 
 
@@ -224,6 +237,8 @@ def _write_catalogue(path: Path, catalogue: Catalogue) -> None:
                 "attributes": dict(item.attributes),
                 "available_from": item.available_from,
             }
+            if item.written:
+                row["written"] = item.written
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 

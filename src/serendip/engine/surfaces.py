@@ -15,6 +15,7 @@ from pydantic import Discriminator, Field, NonNegativeFloat, PositiveInt, Tag, m
 
 from serendip.config import Config
 from serendip.engine.attribute_filter import AttributeFilter
+from serendip.engine.bad_matches import BadMatchConfig
 from serendip.engine.diversity import DiversityConfig
 from serendip.engine.exploration import ExplorationConfig
 from serendip.engine.sending import SendConfig
@@ -75,6 +76,10 @@ class SurfaceConfig(Config):
 
     send: SendConfig | None = None
     """What is worth sending; without the table everything is answered, best first."""
+
+    bad_matches: BadMatchConfig | None = None
+    """What a judge of matches leaves out, so that the next ones move up; nothing without the
+    table."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -7,6 +7,7 @@
     cache/              vectors by content hash, converted weights
     generations/        published artefacts
     semantic_ids/       versions of semantic IDs, where `serendip ids build` made them
+    students/           versions of the judge of matches that `serendip judge distil` made
     reports/            report.json and report.html
     embeddings/         vectors that `serendip embed` wrote
     synonyms.csv        pairs of words, and which of them people accepted
@@ -64,6 +65,11 @@ class Workspace:
     def semantic_ids(self) -> Path:
         """Folder of versions of semantic IDs."""
         return self.folder / "semantic_ids"
+
+    @property
+    def students(self) -> Path:
+        """Folder of versions of the judge of matches."""
+        return self.folder / "students"
 
     @property
     def reports(self) -> Path:

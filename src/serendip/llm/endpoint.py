@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from serendip.errors import ConfigError, ExtraMissing
@@ -15,6 +18,11 @@ if TYPE_CHECKING:
 _LETTERS_PER_TOKEN = 16
 """More than any answer has; what is longer than that is no answer to what was asked."""
 
+_ROOM_BYTES = 2**20
+_BYTES_PER_LETTER = 6
+"""A body may have room for what models think and servers add, beside letters in their longest form
+in JSON; what is longer is not read to its end."""
+
 _MOST_TOKENS = 2**31
 _OF_ANOTHER = ("OpenAI-Organization", "OpenAI-Project")
 """Headers that the SDK takes from the environment, wherever it speaks to."""
@@ -25,6 +33,9 @@ _OF_THIS_QUESTION = (400, 413, 422)
 
 class EndpointLlm:
     """One server and one model there.
+
+    A thread of its own holds the connections, so that an answer can be given up at any moment,
+    whatever the server still sends.
 
     Args:
         config: address, model and limits.
@@ -43,53 +54,65 @@ class EndpointLlm:
                     "Set it in serendip.toml, or provider = 'off'.",
                 )
         try:
-            from openai import DefaultHttpxClient, OpenAI
+            from openai import AsyncOpenAI, DefaultAsyncHttpxClient
         except ImportError:
             raise ExtraMissing(
                 "the openai SDK is not installed.", "pip install 'serendip[llm]'"
             ) from None
         self.config, self.model = config, config.model
         self._key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
-        unsent = [*_OF_ANOTHER, *([] if self._key else ["Authorization"])]
-
-        def leave_out(request: Any) -> None:
-            for name in unsent:
-                request.headers.pop(name, None)
-
-        self._client = OpenAI(
+        hooks = _Hooks(
+            [*_OF_ANOTHER, *([] if self._key else ["Authorization"])],
+            _ROOM_BYTES + _BYTES_PER_LETTER * _LETTERS_PER_TOKEN * config.max_tokens,
+        )
+        self._client = AsyncOpenAI(
             base_url=config.base_url,
             api_key=self._key or "none",
-            timeout=config.timeout_s,
+            timeout=None,
             max_retries=0,
-            http_client=DefaultHttpxClient(
-                timeout=config.timeout_s,
+            http_client=DefaultAsyncHttpxClient(
+                timeout=None,
                 trust_env=uses_proxies,
                 follow_redirects=False,
-                event_hooks={"request": [leave_out]},
+                event_hooks={"request": [hooks.prepare], "response": [hooks.bound]},
             ),
         )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="llm", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Close all connections."""
-        self._client.close()
+        asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def answer(self, request: LlmRequest) -> LlmAnswer:
-        """One chat completion."""
-        from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
+        """One chat completion, whole within ``timeout_s``."""
+        asked = asyncio.run_coroutine_threadsafe(self._ask(request), self._loop)
+        try:
+            return asked.result()
+        finally:
+            asked.cancel()  # Does nothing but where whoever waits was interrupted.
+
+    async def _ask(self, request: LlmRequest) -> LlmAnswer:
+        from openai import APIConnectionError, APIStatusError, OpenAIError
 
         try:
-            found: Any = self._client.chat.completions.create(**self._arguments(request))
-        except APITimeoutError as error:
-            raise LlmFailure("timeout", str(error)) from None
+            async with asyncio.timeout(self.config.timeout_s):
+                found: Any = await self._client.chat.completions.create(**self.body(request))
+        except TimeoutError:
+            raise LlmFailure("timeout", f"no answer in {self.config.timeout_s:g} s") from None
         except APIConnectionError as error:
             raise LlmFailure("connection", str(error.__cause__ or error)) from None
         except APIStatusError as error:
             raise self._told_by_status(error) from None
         except (OpenAIError, ValueError, RecursionError) as error:
             raise LlmFailure("invalid", f"the body is no completion: {error}") from None
-        return _answer_of(found, request)
+        return answer_of(found, request)
 
-    def _arguments(self, request: LlmRequest) -> dict[str, Any]:
+    def body(self, request: LlmRequest) -> dict[str, Any]:
         """What is sent."""
         messages = [
             {"role": "system", "content": request.system},
@@ -113,18 +136,73 @@ class EndpointLlm:
     def _told_by_status(self, error: APIStatusError) -> LlmFailure:
         """The failure that a status stands for."""
         wait = _seconds(error.response.headers.get("retry-after"))
-        kind: FailureKind = "denied"
-        if error.status_code == 429:
-            is_used_up = wait is None and "insufficient_quota" in (error.code, error.type)
-            kind = "quota" if is_used_up else "rate"
-        elif error.status_code in (408, 409) or error.status_code >= 500:
-            kind = "server"
-        elif error.status_code in _OF_THIS_QUESTION:
-            kind = "rejected"
         message = str(error.message)
         if self._key:
             message = message.replace(self._key, "[key]")
-        return LlmFailure(kind, message, wait)
+        return failure_of(error.status_code, (error.code, error.type), message, wait)
+
+
+def failure_of(
+    status: int, codes: tuple[Any, Any], message: str, wait: float | None = None
+) -> LlmFailure:
+    """The failure that an HTTP status stands for.
+
+    Args:
+        status: 300 or above.
+        codes: ``code`` and ``type`` of the error.
+        message: what the server says.
+        wait: seconds after which it wants to be asked again; None = it does not say.
+    """
+    kind: FailureKind = "denied"
+    if status == 429:
+        is_used_up = wait is None and "insufficient_quota" in codes
+        kind = "quota" if is_used_up else "rate"
+    elif status in (408, 409) or status >= 500:
+        kind = "server"
+    elif status in _OF_THIS_QUESTION:
+        kind = "rejected"
+    return LlmFailure(kind, message, wait)
+
+
+class _Hooks:
+    """What is done to each request before it leaves, and to each answer before it is read.
+
+    Args:
+        unsent: names of headers that do not leave.
+        most_bytes: of a body.
+    """
+
+    def __init__(self, unsent: list[str], most_bytes: int) -> None:
+        self._unsent, self._most_bytes = unsent, most_bytes
+
+    async def prepare(self, request: Any) -> None:
+        """Leave out headers, and ask for a body whose length is that of what it holds."""
+        request.headers["Accept-Encoding"] = "identity"
+        for name in self._unsent:
+            request.headers.pop(name, None)
+
+    async def bound(self, response: Any) -> None:
+        """Let no more be read than a body may have."""
+        from openai import OpenAIError
+
+        coding = response.headers.get("Content-Encoding", "identity")
+        if coding.lower() != "identity":
+            raise OpenAIError(f"it is packed as {coding[:20]}, which was not asked for")
+        counted = self._counted(response.stream)
+        response.stream = type(response)(response.status_code, content=counted).stream
+
+    async def _counted(self, stream: Any) -> AsyncIterator[bytes]:
+        from openai import OpenAIError
+
+        left = self._most_bytes
+        try:
+            async for part in stream:
+                left -= len(part)
+                if left < 0:
+                    raise OpenAIError(f"it is longer than {self._most_bytes:,} bytes")
+                yield part
+        finally:
+            await stream.aclose()
 
 
 def _seconds(header: str | None) -> float | None:
@@ -135,7 +213,7 @@ def _seconds(header: str | None) -> float | None:
         return None
 
 
-def _answer_of(found: Any, request: LlmRequest) -> LlmAnswer:
+def answer_of(found: Any, request: LlmRequest) -> LlmAnswer:
     """The first choice of a completion, whose fields may be anything."""
     try:
         choice = found.choices[0]

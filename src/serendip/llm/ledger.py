@@ -2,24 +2,23 @@
 
 A row is there before its request leaves, with the most that it can cost; what it did cost replaces
 that when an answer is there. So a process that is killed can have spent no more than its rows say,
-and an answer that was paid for is never asked for again.
+and an answer that was paid for is never asked for again. Questions that leave in a file wait as
+rows, too, until the file with their answers is there.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from serendip.data.database import Database
+from serendip.llm.pricing import Bill
 
-SENT, OK, FAILED = "sent", "ok", "failed"
+SENT, BATCHED, OK, FAILED = "sent", "batched", "ok", "failed"
 _AT_ONCE = 500
-
-Bill: TypeAlias = tuple[int | None, int | None, float | None]
-"""Tokens sent and answered and what they cost; None = nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,25 @@ class Call:
     prompt_digest: str
     model: str
     data: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a call ended.
+
+    Args:
+        number: of the row.
+        answer: what came back, checked; "" = nothing that can be used.
+        seconds: that it took; None = nobody knows.
+        bill: what it cost; where nobody knows, the price stays the most that it can be.
+        failure: what went wrong; "" = nothing.
+    """
+
+    number: int
+    answer: str
+    seconds: float | None
+    bill: Bill
+    failure: str = ""
 
 
 class Ledger:
@@ -82,58 +100,64 @@ class Ledger:
             spent = self._spent(connection, call.job)
             if spent + price > budget:
                 return None
-            values = {
-                **_columns(call),
-                "state": SENT,
-                "price": price,
-                "sent_at": time.time(),
-                "failure": "",
-                "answer": "",
-            }
+            values = _new_row(call, SENT, price)
             (number,) = connection.execute(self._sql.INSERT, values).inserted_primary_key or (0,)
         return int(number)
 
-    def finish(
-        self,
-        number: int,
-        answer: str,
-        seconds: float,
-        bill: Bill,
-        failure: str = "",
-    ) -> None:
-        """Write down how a call ended.
+    def batch(self, call: Call, prices: Mapping[str, float], budget: float) -> bool:
+        """Write down calls that are about to leave in a file, if the job can pay for all of them.
 
         Args:
-            number: of the row.
-            answer: what came back, checked; "" = nothing that can be used.
-            seconds: that it took.
-            bill: what it cost; where nobody knows, the price stays the most that it can be.
-            failure: what went wrong; "" = nothing.
+            call: what is asked, but for the data.
+            prices: data -> the most that it can cost.
+            budget: of the job, all its calls together.
+
+        Returns:
+            whether it can; nothing was written else.
         """
-        sent, answered, price = bill
-        values = {
-            "row": number,
-            "new_state": FAILED if failure else OK,
-            "said": answer,
-            "took": seconds,
-            "tokens_sent": sent,
-            "tokens_answered": answered,
-            "cost": price,
-            "wrong": failure,
-        }
         with self._database.write() as connection:
-            connection.execute(self._sql.FINISH, values)
+            spent = self._spent(connection, call.job)
+            for price in prices.values():  # One by one, as whoever chose them has added them up.
+                spent += price
+            if spent > budget:
+                return False
+            rows = [
+                _new_row(replace(call, data=data), BATCHED, price) for data, price in prices.items()
+            ]
+            connection.execute(self._sql.INSERT, rows)
+        return True
+
+    def finish(self, *endings: Ending) -> None:
+        """Write down how calls ended, all or none; those that have ended stay as they are."""
+        rows = [
+            {
+                "row": one.number,
+                "new_state": FAILED if one.failure else OK,
+                "said": one.answer,
+                "took": one.seconds,
+                "tokens_sent": one.bill[0],
+                "tokens_answered": one.bill[1],
+                "cost": one.bill[2],
+                "wrong": one.failure,
+            }
+            for one in endings
+        ]
+        if rows:
+            with self._database.write() as connection:
+                connection.execute(self._sql.FINISH, rows)
+
+    def forget_batches(self, job: str) -> int:
+        """Wait no more for what left in files; it stays paid for. The number of such calls."""
+        with self._database.write() as connection:
+            return int(connection.execute(self._sql.FORGET, {"of_job": job}).rowcount)
 
     def answers(self, call: Call, data: Iterable[str]) -> dict[str, str]:
         """Answers that are there already: data -> text, whatever the job was."""
-        wanted, found = list(data), dict[str, str]()
-        with self._database.read() as connection:
-            for start in range(0, len(wanted), _AT_ONCE):
-                values = {**_columns(call), "wanted": wanted[start : start + _AT_ONCE]}
-                found.update(
-                    (row[0], row[1]) for row in connection.execute(self._sql.KNOWN, values)
-                )
-        return found
+        return {row[0]: row[1] for row in self._about(self._sql.KNOWN, call, data)}
+
+    def batched(self, call: Call, data: Iterable[str]) -> dict[str, tuple[int, float]]:
+        """What is out in a file: data -> (row, the most that it can cost), whatever the job was."""
+        return {row[0]: (row[1], row[2]) for row in self._about(self._sql.BATCHED, call, data)}
 
     def spent(self, job: str) -> float:
         """What a job has spent so far, and may have to pay for what is under way."""
@@ -152,8 +176,27 @@ class Ledger:
             rows = connection.execute(self._sql.FAILURES).mappings().all()
         return [dict(row) for row in rows]
 
+    def _about(self, statement: Any, call: Call, data: Iterable[str]) -> Iterator[Any]:
+        """Rows about some data of this prompt and model, the oldest first."""
+        wanted = list(data)
+        with self._database.read() as connection:
+            for start in range(0, len(wanted), _AT_ONCE):
+                values = {**_columns(call), "wanted": wanted[start : start + _AT_ONCE]}
+                yield from connection.execute(statement, values)
+
     def _spent(self, connection: Any, job: str) -> float:
         return float(connection.scalar(self._sql.SPENT, {"job": job}))
+
+
+def _new_row(call: Call, state: str, price: float) -> dict[str, Any]:
+    return {
+        **_columns(call),
+        "state": state,
+        "price": price,
+        "sent_at": time.time(),
+        "failure": "",
+        "answer": "",
+    }
 
 
 def _columns(call: Call) -> Mapping[str, str]:

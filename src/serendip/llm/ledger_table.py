@@ -16,6 +16,7 @@ from sqlalchemy import (
     case,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -48,7 +49,10 @@ INSERT = insert(CALLS)
 
 FINISH = (
     update(CALLS)
-    .where(CALLS.c.number == bindparam("row"), CALLS.c.state == "sent")
+    .where(
+        CALLS.c.number == bindparam("row"),
+        or_(CALLS.c.state == "sent", CALLS.c.state == "batched"),
+    )
     .values(
         state=bindparam("new_state"),
         failure=bindparam("wrong"),
@@ -74,6 +78,24 @@ KNOWN = (
     .order_by(CALLS.c.number)
 )
 
+BATCHED = (
+    select(CALLS.c.data, CALLS.c.number, CALLS.c.price)
+    .where(
+        CALLS.c.data.in_(bindparam("wanted", expanding=True)),
+        CALLS.c.state == "batched",
+        CALLS.c.prompt == bindparam("prompt"),
+        CALLS.c.prompt_digest == bindparam("prompt_digest"),
+        CALLS.c.model == bindparam("model"),
+    )
+    .order_by(CALLS.c.number)
+)
+
+FORGET = (
+    update(CALLS)
+    .where(CALLS.c.job == bindparam("of_job"), CALLS.c.state == "batched")
+    .values(state="failed", failure="forgotten: its batch is not waited for any more")
+)
+
 SUMMARY = (
     select(
         CALLS.c.job,
@@ -82,7 +104,7 @@ SUMMARY = (
         func.count().label("calls"),
         *(
             func.sum(case((CALLS.c.state == state, 1), else_=0)).label(state)
-            for state in ("ok", "failed")
+            for state in ("ok", "failed", "batched")
         ),
         func.sum(case((CALLS.c.state == "sent", 1), else_=0)).label("unfinished"),
         func.coalesce(func.sum(CALLS.c.sent), 0).label("tokens_sent"),

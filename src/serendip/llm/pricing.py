@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from serendip.llm.client import LlmRequest
+from serendip.llm.client import UNBILLED, LlmAnswer, LlmFailure, LlmRequest
+
+Bill: TypeAlias = tuple[int | None, int | None, float | None]
+"""Tokens sent and answered and what they cost; None = nobody knows."""
 
 _MILLION = 1_000_000
 _TEMPLATE_TOKENS = 64
@@ -39,6 +43,23 @@ class Prices:
         """What a request will cost, about, if its answer is half as long as it may be."""
         sent = _bytes(request) // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS
         return self.of(sent, request.max_tokens // 2)
+
+    def bill(self, said: LlmAnswer | None, failure: LlmFailure | None, most: float) -> Bill:
+        """Tokens and their price, where the server says; where it failed, nobody knows.
+
+        A bill above what the question can cost is none.
+
+        Args:
+            said: what came back; None = nothing.
+            failure: what went wrong; None = nothing.
+            most: what the question can cost.
+        """
+        if failure is not None and failure.kind in UNBILLED:
+            return 0, 0, 0.0
+        if said is None or said.sent is None or said.answered is None:
+            return None, None, None
+        price = self.of(said.sent, said.answered)
+        return (said.sent, said.answered, price) if price <= most else (None, None, None)
 
 
 def _bytes(request: LlmRequest) -> int:

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from serendip.data.analysis import normalise
 from serendip.errors import ConfigError
 from serendip.llm.client import LlmRequest
 
+_FOLDER = files("serendip.llm") / "prompts"
 _PLACE = "{data}"
 _ID_LENGTH = 12
 
@@ -42,11 +45,11 @@ class Prompt:
         Raises:
             ConfigError: there is none.
         """
-        folder = files("serendip.llm") / "prompts"
-        known = sorted(one.name.removesuffix(".md") for one in folder.iterdir())
-        if name not in known:
+        found = {one.name: one for one in _FOLDER.iterdir()}
+        if f"{name}.md" not in found:
+            known = sorted(one.removesuffix(".md") for one in found if one.endswith(".md"))
             raise ConfigError(f"no prompt is called {name!r}.", f"Known: {', '.join(known)}.")
-        return cls.of_text(name, (folder / f"{name}.md").read_text(encoding="utf-8"))
+        return cls.of_text(name, found[f"{name}.md"].read_text(encoding="utf-8"))
 
     @classmethod
     def of_text(cls, name: str, text: str) -> Prompt:
@@ -69,6 +72,27 @@ class Prompt:
         """Changes with every letter of the prompt."""
         return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()[:16]
 
+    def tuned_on(self) -> frozenset[str]:
+        """Digests of the queries that it was tuned on, as ``<name>.toml`` beside it says.
+
+        Raises:
+            ConfigError: nobody says, or it was said of other letters.
+        """
+        found = {one.name: one for one in _FOLDER.iterdir()}
+        name = f"{self.name}.toml"
+        if name not in found:
+            raise ConfigError(
+                f"nobody says what the prompt {self.name!r} was tuned on.",
+                f"Write {name} beside it.",
+            )
+        told = tomllib.loads(found[name].read_text(encoding="utf-8"))
+        if told["prompt"] != self.digest:
+            raise ConfigError(
+                f"{name} is about a prompt of digest {told['prompt']!r}; it is {self.digest!r}.",
+                "Say anew what the prompt was tuned on.",
+            )
+        return frozenset(told["tuned_on"])
+
     def request(
         self, data: Mapping[str, Any], schema: Mapping[str, Any], max_tokens: int
     ) -> LlmRequest:
@@ -76,6 +100,11 @@ class Prompt:
         name = data_id(data)
         user = self.user.replace(_PLACE, f"<data>{quoted({**data, 'id': name})}</data>")
         return LlmRequest(self.system, user, self.name, schema, max_tokens, name)
+
+
+def query_digest(query: str) -> str:
+    """What a query is known by in what prompts were tuned on; spelling is evened out."""
+    return hashlib.sha256(normalise(query).encode()).hexdigest()[:16]
 
 
 def data_key(data: Mapping[str, Any]) -> str:

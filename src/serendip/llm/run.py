@@ -1,8 +1,9 @@
 """Asks an LLM about many things: known answers first, within a budget, through all failures.
 
 A question is sent again where the server failed, and once more with what is wrong where its answer
-does not fit; every sending is a row of the ledger before it leaves. A quota that is used up, a
-wrong key or a spent budget end the run: what was not answered is told, and another run goes on.
+does not fit; every sending is a row of the ledger before it leaves. Where the server says that it
+is asked too often, all questions wait. A quota that is used up, a wrong key or a spent budget end
+the run: what was not answered is told, and another run goes on.
 """
 
 from __future__ import annotations
@@ -20,13 +21,12 @@ from serendip.llm.client import (
     FINAL,
     MENDABLE,
     PASSING,
-    UNBILLED,
     Llm,
-    LlmAnswer,
     LlmFailure,
     LlmRequest,
 )
-from serendip.llm.ledger import Bill, Call, Ledger
+from serendip.llm.ledger import Call, Ending, Ledger
+from serendip.llm.pending import Pending
 from serendip.llm.pricing import Prices
 from serendip.llm.prompt import data_key
 from serendip.llm.task import AnswerT, Task, WrongAnswer
@@ -53,6 +53,9 @@ class RunOptions:
         first_wait_s: before the second attempt, doubled before each further one; what the server
             asks for goes first.
         progress: follows the questions.
+
+    Raises:
+        ConfigError: the budget is no number of at least 0.
     """
 
     job: str
@@ -64,6 +67,10 @@ class RunOptions:
     first_wait_s: float = 1.0
     progress: Progress = field(default_factory=SilentProgress)
 
+    def __post_init__(self) -> None:
+        if not self.budget >= 0:
+            raise ConfigError(f"a budget of {self.budget}.", "Name a number of 0 or more.")
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -72,12 +79,14 @@ class Estimate:
     Args:
         questions: different ones.
         known: of these, answered before.
+        batched: of these, out in a file.
         price: that the others will cost, about.
         most: that they can cost if each is sent once.
     """
 
     questions: int
     known: int
+    batched: int
     price: float
     most: float
 
@@ -91,12 +100,14 @@ class Outcome(Generic[AnswerT]):
         failures: data key -> why there is none, of questions that were sent.
         reason: why the run ended early; "" = it did not.
         spent: by all runs of the job.
+        batched: different questions that are out in a file, and were not asked.
     """
 
     answers: list[AnswerT | None]
     failures: dict[str, str]
     reason: str
     spent: float
+    batched: int = 0
 
     @property
     def state(self) -> str:
@@ -112,13 +123,12 @@ def estimate(
     options: RunOptions,
 ) -> Estimate:
     """What asking a model of that name would cost."""
-    different = {data_key(data): data for data in questions}
-    known = _Run(task, model, ledger, options).known(different)
-    left = [data for name, data in different.items() if name not in known]
-    requests = [task.request(data, options.max_tokens) for data in left]
+    pending = Pending.of(task, questions, model, ledger, options.job)
+    requests = [task.request(data, options.max_tokens) for data in pending.left.values()]
     prices = options.prices
     expected, most = (sum(map(price, requests)) for price in (prices.expected, prices.most))
-    return Estimate(len(different), len(known), float(expected), float(most))
+    counts = len(pending.answers), len(pending.batched)
+    return Estimate(sum(counts) + len(requests), *counts, float(expected), float(most))
 
 
 def ask_all(
@@ -131,20 +141,17 @@ def ask_all(
     """Ask about everything that was not answered before.
 
     Raises:
-        ConfigError: the budget is no number of at least 0.
         StorageError: the ledger takes no rows; nothing is sent without one.
     """
-    if not options.budget >= 0:
-        raise ConfigError(f"a budget of {options.budget}.", "Name a number of 0 or more.")
-    different = {data_key(data): data for data in questions}
-    run = _Run(task, llm.model, ledger, options)
-    answers = run.known(different)
-    left = {name: data for name, data in different.items() if name not in answers}
+    pending = Pending.of(task, questions, llm.model, ledger, options.job)
+    answers, left = pending.answers, pending.left
+    run = _Run(task, pending.call, ledger, options)
     failures: dict[str, str] = {}
     with ThreadPoolExecutor(options.concurrency) as pool:
         try:
             waiting = {pool.submit(run.ask, llm, data): name for name, data in left.items()}
-            for future in options.progress.track(as_completed(waiting), options.job, len(left)):
+            done = as_completed(waiting)
+            for future in options.progress.track(done, options.job, len(left), run.spend):
                 found, name = future.result(), waiting[future]
                 if isinstance(found, LlmFailure):
                     failures[name] = str(found)
@@ -154,30 +161,25 @@ def ask_all(
             run.stop("interrupted")  # Or everything that waits would still be sent.
             raise
     found_all = [answers.get(data_key(data)) for data in questions]
-    return Outcome(found_all, failures, run.reason, ledger.spent(options.job))
+    spent = ledger.spent(options.job)
+    return Outcome(found_all, failures, run.reason, spent, len(pending.batched))
 
 
 class _Run(Generic[AnswerT]):
     """State that the threads of a run share."""
 
     def __init__(
-        self, task: Task[AnswerT], model: str, ledger: Ledger, options: RunOptions
+        self, task: Task[AnswerT], call: Call, ledger: Ledger, options: RunOptions
     ) -> None:
-        self.task, self.ledger, self.options = task, ledger, options
-        self.call = Call(options.job, task.prompt.name, task.prompt.digest, model, "")
+        self.task, self.call, self.ledger, self.options = task, call, ledger, options
         self.reason = ""
         self._stopped, self._changed = threading.Event(), threading.Condition(threading.RLock())
-        self._under_way, self._rejected = 0, 0
+        self._under_way, self._rejected, self._resumes_at = 0, 0, 0.0
+        self._spent = ledger.spent(options.job)
 
-    def known(self, different: Mapping[str, Mapping[str, Any]]) -> dict[str, AnswerT]:
-        """Answers in the ledger that still fit the schema."""
-        found = {}
-        for name, text in self.ledger.answers(self.call, different).items():
-            try:
-                found[name] = self.task.read(text, different[name])
-            except WrongAnswer:
-                continue
-        return found
+    def spend(self) -> str:
+        """What the job has spent, bounds of what is under way included, and its budget."""
+        return f"{self._spent:.4g} of {self.options.budget:.4g} spent"
 
     def stop(self, reason: str) -> None:
         """Send nothing more; the first reason counts."""
@@ -191,7 +193,7 @@ class _Run(Generic[AnswerT]):
         request = self.task.request(data, self.options.max_tokens)
         failure: LlmFailure | None = None
         for attempt in range(self.options.attempts):
-            found = self._attempt(llm, request, data)
+            found = self._attempt(llm, request, data, attempt)
             if not isinstance(found, LlmFailure):
                 return found or failure
             failure = found
@@ -204,7 +206,7 @@ class _Run(Generic[AnswerT]):
         return failure
 
     def _attempt(
-        self, llm: Llm, request: LlmRequest, data: Mapping[str, Any]
+        self, llm: Llm, request: LlmRequest, data: Mapping[str, Any], attempt: int
     ) -> AnswerT | LlmFailure | None:
         """One sending, written down before and after; None = there is none any more."""
         most = self.options.prices.most(request)
@@ -222,19 +224,28 @@ class _Run(Generic[AnswerT]):
             failure, said = error, error.answer
         finally:
             text, seconds = found.model_dump_json() if found else "", time.monotonic() - start
-            bill, wrong = self._bill(said, failure, most), str(failure) if failure else ""
+            bill, wrong = self.options.prices.bill(said, failure, most), str(failure or "")
+            self._pause(failure, attempt)
             if failure or found:
-                self.ledger.finish(number, text, seconds, bill, wrong)
-            self._ended(failure)
+                self.ledger.finish(Ending(number, text, seconds, bill, wrong))
+            self._ended(failure, most - (most if bill[2] is None else bill[2]))
         return failure or found
 
     def _reserve(self, call: Call, most: float) -> int | None:
-        """Number of a new row; while others are under way, their bills may leave enough for it."""
+        """Number of a new row, when nothing is paused any more.
+
+        While others are under way, their bills may leave enough for it.
+        """
         with self._changed:
             while not self._stopped.is_set():
+                pause = self._resumes_at - time.monotonic()
+                if pause > 0:
+                    self._changed.wait(pause)
+                    continue
                 number = self.ledger.send(call, most, self.options.budget)
                 if number is not None:
                     self._under_way += 1
+                    self._spent += most
                     return number
                 if not self._under_way:
                     self.stop(NO_BUDGET)
@@ -242,32 +253,33 @@ class _Run(Generic[AnswerT]):
                     self._changed.wait()
         return None
 
-    def _ended(self, failure: LlmFailure | None) -> None:
+    def _ended(self, failure: LlmFailure | None, unspent: float) -> None:
         """Count what is under way, and end the run where no other question would do better."""
         with self._changed:
             self._under_way -= 1
+            self._spent -= unspent
             is_rejected = failure is not None and failure.kind == "rejected"
             self._rejected = self._rejected + 1 if is_rejected else 0
             if failure and (failure.kind in FINAL or self._rejected >= _MOST_REJECTED):
                 self.stop(str(failure))
             self._changed.notify_all()
 
-    def _bill(self, said: LlmAnswer | None, failure: LlmFailure | None, most: float) -> Bill:
-        """Tokens and their price, where the server says; where it failed, nobody knows.
-
-        A bill above what the question can cost is none.
-        """
-        if failure is not None and failure.kind in UNBILLED:
-            return 0, 0, 0.0
-        if said is None or said.sent is None or said.answered is None:
-            return None, None, None
-        price = self.options.prices.of(said.sent, said.answered)
-        return (said.sent, said.answered, price) if price <= most else (None, None, None)
+    def _pause(self, failure: LlmFailure | None, attempt: int) -> None:
+        """Let all threads wait where one of them was told that there are too many questions."""
+        if failure is not None and _is_for_all(failure):
+            wait = wait_before(failure, attempt, self.options.first_wait_s)
+            with self._changed:
+                self._resumes_at = max(self._resumes_at, time.monotonic() + wait)
 
     def _wait(self, failure: LlmFailure, attempt: int) -> None:
         """Until it may be sent again, or the run ends; not after the last attempt."""
-        if attempt + 1 < self.options.attempts:
+        if attempt + 1 < self.options.attempts and not _is_for_all(failure):
             self._stopped.wait(wait_before(failure, attempt, self.options.first_wait_s))
+
+
+def _is_for_all(failure: LlmFailure) -> bool:
+    """Whether the server does not want to be asked anything for a while."""
+    return failure.kind == "rate" or failure.retry_after is not None
 
 
 def wait_before(failure: LlmFailure, attempt: int, first: float) -> float:

@@ -29,7 +29,7 @@ class LlmConfig(Config):
     requests carry none."""
 
     timeout_s: float = Field(default=60.0, gt=0)
-    """Seconds without a byte until an answer is given up."""
+    """Seconds that an answer may take, from the connection to its last byte."""
 
     concurrency: int = Field(default=4, ge=1, le=256)
     """Requests under way at once."""

@@ -121,12 +121,14 @@ class PairFeatures:
 
     Args:
         query_mean: (C,) what all queries have in common; taken away before anything is compared.
-        views: (V, N, C) unit vectors of the items without what all of them have in common.
+        item_means: (V, C) what all items have in common.
+        views: (V, N, C) unit vectors of the items without that.
         crowd: of items and queries.
         known: (V, K) how near the items of the crowd are to its queries.
     """
 
     query_mean: FloatArray
+    item_means: FloatArray
     views: FloatArray
     crowd: Crowd
     known: FloatArray
@@ -136,12 +138,13 @@ class PairFeatures:
         """From the queries and items that there are, at most 1,024 of each for the crowds."""
         random = np.random.default_rng(seed)
         query_mean = queries.vectors.mean(0)
-        views = centred(items.views, items.views.mean(1))
+        item_means = items.views.mean(1)
+        views = centred(items.views, item_means)
         some = np.sort(random.permutation(len(items))[:CROWD])
         asked = np.sort(random.permutation(len(queries.vectors))[:CROWD])
         own = unit(queries.vectors[asked] - query_mean)
         crowd = Crowd.of([own] * len(views), views[:, some])
-        return cls(query_mean, views, crowd, crowd.hubs(crowd.items))
+        return cls(query_mean, item_means, views, crowd, crowd.hubs(crowd.items))
 
     def asked(self, queries: QueryTexts, rows: IntArray | NDArray[np.intp]) -> FloatArray:
         """(q, C) unit vectors of some queries without what all have in common."""

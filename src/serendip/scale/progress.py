@@ -6,24 +6,48 @@ bar per task with the time left.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
 
+def nothing() -> str:
+    """What there is to say of a loop that only takes its time."""
+    return ""
+
+
 class Progress(Protocol):
     """Something that can follow a loop."""
 
-    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
-        """Yield ``items`` unchanged while showing how many of ``total`` are done."""
+    def track(
+        self,
+        items: Iterable[T],
+        description: str,
+        total: int,
+        note: Callable[[], str] = nothing,
+    ) -> Iterator[T]:
+        """Yield ``items`` unchanged while showing how many of ``total`` are done.
+
+        Args:
+            items: what is followed.
+            description: what is done.
+            total: number of items.
+            note: what else is shown, asked after every item.
+        """
         ...
 
 
 class SilentProgress:
     """Follows without showing anything."""
 
-    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
+    def track(
+        self,
+        items: Iterable[T],
+        description: str,
+        total: int,
+        note: Callable[[], str] = nothing,
+    ) -> Iterator[T]:
         """Yield ``items`` unchanged."""
         yield from items
 
@@ -31,7 +55,13 @@ class SilentProgress:
 class RichProgress:
     """One bar per task on stderr, with time left; plain lines where stderr is no terminal."""
 
-    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
+    def track(
+        self,
+        items: Iterable[T],
+        description: str,
+        total: int,
+        note: Callable[[], str] = nothing,
+    ) -> Iterator[T]:
         """Yield ``items`` while a bar named ``description`` moves."""
         from rich.console import Console
         from rich.progress import (
@@ -44,15 +74,16 @@ class RichProgress:
         from rich.progress import Progress as Bar
 
         columns: list[Any] = [
-            TextColumn("  {task.description:<34}"),
-            BarColumn(bar_width=28),
+            TextColumn("  {task.description}" if note() else "  {task.description:<34}"),
+            BarColumn(bar_width=10 if note() else 28),  # A note needs its room.
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
         ]
         with Bar(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(description, total=total)
+            task = bar.add_task(description, total=total, note=note())
             for item in items:
                 yield item
-                bar.advance(task)
+                bar.update(task, advance=1, note=note())

@@ -1,7 +1,8 @@
 """What of an item is searched, field by field: the same terms for the index and for posted items.
 
 Three fields: ``title`` (its words), ``body`` (words of all other fields), ``grams`` (characters and
-bigrams of both, for scripts without spaces).
+bigrams of both, for scripts without spaces). A fourth, ``written``, holds words and bigrams of what
+a machine wrote, where there is any: it weighs for itself, and without it nothing else changes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from serendip.data.analysis import grams, normalise, query_grams, words
 from serendip.data.item import Item
 
 FIELDS = ("title", "body", "grams")
+WRITTEN = "written"
 MAX_QUERY_TERMS = 32
 
 _FILE = re.compile(r"\S+\.(jpe?g|png|webp|gif|svg|wav|flac|ogg|mp3|aiff?)", re.IGNORECASE)
@@ -26,9 +28,10 @@ class Document:
     title: list[str]
     body: list[str]
     grams: list[str]
+    written: list[str]
 
     def terms(self, field: str) -> list[str]:
-        """Terms of one of ``FIELDS``."""
+        """Terms of one of ``FIELDS``, or of ``WRITTEN``."""
         found: list[str] = getattr(self, field)
         return found
 
@@ -45,16 +48,20 @@ def document_of(item: Item, fields: Sequence[str] | None = None) -> Document:
         fields = ("description", *(name for name in item.attributes if _is_wordy(item, name)))
     title = normalise(item.title)
     body = " ".join(normalise(item.field_text(name)) for name in fields)
-    return Document(words(title), words(body), grams(f"{title} {body}"))
+    written = normalise(item.written)
+    terms = [*words(written), *grams(written)]
+    return Document(words(title), words(body), grams(f"{title} {body}"), terms)
 
 
-def query_terms(text: str) -> list[tuple[str, str]]:
+def query_terms(text: str, fields: Sequence[str] = FIELDS) -> list[tuple[str, str]]:
     """(field, term) pairs that a query looks for, without repetitions, at most 32 words."""
     normal = normalise(text)
     found = dict.fromkeys(words(normal)[:MAX_QUERY_TERMS])
-    pairs = [(field, term) for term in found for field in ("title", "body")]
+    of_words = [name for name in ("title", "body", WRITTEN) if name in fields]
+    of_grams = [name for name in ("grams", WRITTEN) if name in fields]
+    pairs = [(field, term) for term in found for field in of_words]
     inside = dict.fromkeys(query_grams(normal)[:MAX_QUERY_TERMS])
-    return pairs + [("grams", term) for term in inside]
+    return list(dict.fromkeys([*pairs, *((field, one) for one in inside for field in of_grams)]))
 
 
 def _is_wordy(item: Item, name: str) -> bool:

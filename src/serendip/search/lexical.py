@@ -28,7 +28,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList
 from serendip.data.top_k import tie_order
 from serendip.errors import ArtefactError
-from serendip.search.documents import FIELDS, Document, document_of, query_terms
+from serendip.search.documents import FIELDS, WRITTEN, Document, document_of, query_terms
 from serendip.search.posted import PostedWords, Statistics
 
 META_FILE = "lexical.json"
@@ -53,12 +53,16 @@ class LexicalConfig(Config):
     grams: NonNegativeFloat = 1.0
     """Weight of a bigram of a script without spaces."""
 
+    written: NonNegativeFloat = 0.5
+    """Weight of a word that a machine wrote, where `serendip enrich gate` let it through."""
+
     fields: tuple[str, ...] | None = None
     """Fields of the body; None = description and all attributes but fractional numbers."""
 
     def weights(self) -> dict[str, float]:
         """Field -> weight."""
-        return {"title": self.title, "body": self.body, "grams": self.grams}
+        fields = {"title": self.title, "body": self.body, "grams": self.grams}
+        return {**fields, WRITTEN: self.written}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,11 +99,14 @@ class LexicalIndex:
         config = config or LexicalConfig()
         documents = [document_of(item, config.fields) for item in catalogue.items]
         folder.mkdir(parents=True, exist_ok=True)
-        _write(documents, folder)
+        # Without text by a machine the index is what it would be if there were no such field.
+        has_written = any(document.written for document in documents)
+        fields = (*FIELDS, WRITTEN) if has_written else FIELDS
+        _write(documents, fields, folder)
         meta = {
             "format": FORMAT,
             "config": config.model_dump(mode="json"),
-            "lengths": {name: sum(len(d.terms(name)) for d in documents) for name in FIELDS},
+            "lengths": {name: sum(len(d.terms(name)) for d in documents) for name in fields},
         }
         (folder / META_FILE).write_text(json.dumps(meta, indent=1), encoding="utf-8")
         return cls.open(folder)
@@ -186,7 +193,8 @@ class LexicalIndex:
         """(field, term) pairs of what is looked for, with the weights of their fields."""
         weights = self.config.weights()
         less = {name: BESIDE * weight for name, weight in weights.items()}
-        both = [(query_terms(text), weights), (query_terms(" ".join(beside)), less)]
+        fields = tuple(self.statistics.lengths)
+        both = ((query_terms(text, fields), weights), (query_terms(" ".join(beside), fields), less))
         return [one for one in both if one[0]]
 
     def _built_hits(
@@ -232,6 +240,12 @@ def is_allowed(number: int, allowed: BoolArray | None) -> bool:
     return allowed is None or (number < len(allowed) and bool(allowed[number]))
 
 
+def written_words(catalogue: Catalogue) -> set[str]:
+    """Words that machines wrote about the items."""
+    items = (item for item in catalogue.items if item.written)
+    return {word for item in items for word in document_of(item, ()).written}
+
+
 def word_counts(catalogue: Catalogue, fields: Sequence[str] | None = None) -> Counter[str]:
     """Word -> number of items with it in the title or body."""
     counts: Counter[str] = Counter()
@@ -241,17 +255,17 @@ def word_counts(catalogue: Catalogue, fields: Sequence[str] | None = None) -> Co
     return counts
 
 
-def _write(documents: Sequence[Document], folder: Path) -> None:
+def _write(documents: Sequence[Document], fields: Sequence[str], folder: Path) -> None:
     import tantivy
 
     builder = tantivy.SchemaBuilder().add_integer_field("item", fast=True)
-    for name in FIELDS:
+    for name in fields:
         builder.add_text_field(name, tokenizer_name="whitespace", index_option="freq")
     schema = builder.build()
     index = tantivy.Index(schema, path=str(folder), reuse=False)
     writer = index.writer(heap_size=_WRITER_HEAP_BYTES, num_threads=1)
     for number in np.argsort(tie_order(len(documents))).tolist():
-        terms = {name: " ".join(documents[number].terms(name)) for name in FIELDS}
+        terms = {name: " ".join(documents[number].terms(name)) for name in fields}
         writer.add_document(tantivy.Document.from_dict({"item": number, **terms}, schema))
     writer.commit()
     writer.wait_merging_threads()

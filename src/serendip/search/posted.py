@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from serendip.search.documents import FIELDS, Document
+from serendip.search.documents import FIELDS, WRITTEN, Document
 
 K1 = 1.2
 B = 0.75
@@ -104,6 +104,6 @@ class PostedWords:
 
 def _counted(document: Document) -> Iterator[tuple[tuple[str, str], int]]:
     """((field, term), occurrences) of a document."""
-    for name in FIELDS:
+    for name in (*FIELDS, WRITTEN):
         for term, count in Counter(document.terms(name)).items():
             yield (name, term), count

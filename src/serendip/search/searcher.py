@@ -25,7 +25,7 @@ from serendip.errors import ArtefactError, DataError
 from serendip.search.documents import document_of
 from serendip.search.fusion import reciprocal_rank_fusion
 from serendip.search.language import english
-from serendip.search.lexical import LexicalIndex, is_allowed, word_counts
+from serendip.search.lexical import LexicalIndex, is_allowed, word_counts, written_words
 from serendip.search.ordering import nothing_found, titles_first
 from serendip.search.search_config import SearchConfig
 from serendip.search.spelling import Speller
@@ -99,6 +99,8 @@ class Searcher:
             "keys": [title_key(item.title) for item in catalogue.items],
             "counts": counts,
         }
+        if written := written_words(catalogue):
+            document["written"] = sorted(written)
         (folder / WORDS_FILE).write_text(json.dumps(document), encoding="utf-8")
         return cls.open(folder, catalogue, content_vectors, popularity, config)
 
@@ -134,7 +136,9 @@ class Searcher:
         titles = TitleIndex.of(catalogue.items, popularity, keys)
         counts = document["counts"]
         pairs = WordPairs.open(folder / PAIRS_FILE, counts)
-        speller = Speller.of(counts, pairs, english(), keys)
+        # Written words are found, but nothing is ever corrected to one.
+        written = document.get("written", ())
+        speller = Speller.of(counts, pairs, english(), keys).with_words(written)
         vectors = VectorIndex.of(content_vectors)
         searcher = cls(config or SearchConfig(), lexical, titles, speller, vectors, keys)
         # The first search pays for imports and page faults; better here than in a request.
@@ -199,7 +203,7 @@ class Searcher:
         for number, item in zip(numbers, items, strict=True):
             keys[number] = title_key(item.title)
             document = document_of(item, self.config.lexical.fields)
-            found.update(document.title, document.body)
+            found.update(document.title, document.body, document.written)
         return replace(
             self,
             lexical=self.lexical.with_changed_items(numbers, items),

@@ -11,22 +11,19 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from jinja2 import Environment, FileSystemLoader
 
 from serendip.data import Event
 from serendip.errors import SerendipError
 from serendip.serve import views
-from serendip.serve.assets import UI_FOLDER, asset_link, assets
 from serendip.serve.engine_api import Engine
 from serendip.serve.fields import read
 from serendip.serve.page_query import PageQuery, form_query, page_query, visitor_id
+from serendip.serve.rendering import HTML, environment, static_file
 from serendip.serve.replies import Failure
 from serendip.serve.routes import unknown_item
 from serendip.serve.wire import PathId
 from serendip.serve.work import Workers
 
-_HTML = "text/html; charset=utf-8"
-_FOR_EVER = "public, max-age=31536000, immutable"
 _NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
 
 View = Callable[[Engine, PageQuery], dict[str, Any]]
@@ -38,7 +35,7 @@ class Pages:
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
-        self._templates = _environment()
+        self._templates = environment()
         self.router = APIRouter()
         for path, endpoint in (
             ("/", self.feed),
@@ -98,16 +95,12 @@ class Pages:
             back = views.item_link(asked.item_id, asked.user)
             return Response(status_code=303, headers={"location": back})
         body = self._templates.get_template("_liked.html").render(title=title)
-        return Response(body, media_type=_HTML, headers={"hx-trigger": "history-changed"})
+        return Response(body, media_type=HTML, headers={"hx-trigger": "history-changed"})
 
     async def static(self, request: Request) -> Response:
         """A file of the page."""
-        asset = assets().get(request.path_params["name"])
-        if asset is None:
-            failure = Failure(404, "unknown_route", "there is no such file here.")
-            return self._error(failure)
-        headers = {"cache-control": _FOR_EVER}
-        return Response(asset.body, media_type=asset.media_type, headers=headers)
+        found = static_file(request.path_params["name"])
+        return found or self._error(Failure(404, "unknown_route", "there is no such file here."))
 
     async def _page(self, name: str, view: View, asked: PageQuery) -> Response:
         template = self._templates.get_template(name)
@@ -118,7 +111,7 @@ class Pages:
 
         body, generation = await self._workers.run(render)
         headers = {**_NOT_STORED, "x-generation": generation}
-        return Response(body, media_type=_HTML, headers=headers)
+        return Response(body, media_type=HTML, headers=headers)
 
     def _in_html(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint with errors answered as a page."""
@@ -133,19 +126,7 @@ class Pages:
 
     def _error(self, failure: Failure) -> Response:
         body = self._templates.get_template("error.html").render(failure=failure, user="")
-        return Response(body, failure.status, media_type=_HTML, headers=dict(_NOT_STORED))
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(UI_FOLDER / "templates"),
-        autoescape=True,
-        auto_reload=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["asset"] = asset_link
-    return environment
+        return Response(body, failure.status, media_type=HTML, headers=dict(_NOT_STORED))
 
 
 def _is_fragment(request: Request) -> bool:

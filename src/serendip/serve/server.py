@@ -6,19 +6,15 @@ a thread brings both up, and one assignment puts them in front. SIGTERM lets run
 
 from __future__ import annotations
 
-import signal
-import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import uvicorn
 
-from serendip.errors import ConfigError
 from serendip.serve.asgi import App, Receive, Scope, Send
-from serendip.serve.door import LOOPBACK_NAMES, Door
+from serendip.serve.door import Door
+from serendip.serve.listening import address_of, listen, signals_end_quietly
 from serendip.serve.replies import Failure, send_body, send_failure
 from serendip.serve.state import EngineHolder
 
@@ -27,7 +23,6 @@ if TYPE_CHECKING:  # brings numpy and pydantic, and the service must listen befo
 
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 75
-_BACKLOG = 512
 
 
 class Starter:
@@ -69,8 +64,8 @@ def run(
         ConfigError: the host is not this machine's own, or the port is taken.
         SerendipError: the first generation could not be opened.
     """
-    listener = _listen(host, port)
-    on_listening(_address(listener, host))
+    listener = listen(host, port)
+    on_listening(address_of(listener, host))
     holder, starter = EngineHolder(), Starter()
     config = uvicorn.Config(
         starter,
@@ -93,12 +88,12 @@ def run(
             return
         if current_generation is not None:
             holder.watch(current_generation, open_engine)
-        on_ready(_address(listener, host))
+        on_ready(address_of(listener, host))
 
     loader = threading.Thread(target=load, name="loader", daemon=True)
     loader.start()
     try:
-        with _signals_end_quietly():
+        with signals_end_quietly():
             server.run(sockets=[listener])
     finally:
         holder.close()
@@ -114,50 +109,6 @@ def _bring_up(starter: Starter, holder: EngineHolder, open_engine: Callable[[], 
     app = build_app(holder)
     holder.swap(open_engine())
     starter.app = app
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    if host not in {name.strip("[]") for name in LOOPBACK_NAMES}:
-        raise ConfigError(
-            f"host {host!r} can be reached from other machines, and there is no login yet.",
-            "Use 127.0.0.1, and a proxy of your own in front of it.",
-        )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise ConfigError(
-            f"port {port} of {host} cannot be used: {error}.", "Give another one, or 0 for any."
-        ) from None
-    listener.listen(_BACKLOG)
-    return listener
-
-
-def _address(listener: socket.socket, host: str) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
-
-
-@contextmanager
-def _signals_end_quietly() -> Iterator[None]:
-    """The server raises its signal again when it has drained; it has done its work by then."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    kinds = (signal.SIGTERM, signal.SIGINT)
-    before = {kind: signal.signal(kind, _nothing) for kind in kinds}
-    try:
-        yield
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
-
-
-def _nothing(number: int, frame: FrameType | None) -> None:
-    """Take a signal that is already obeyed."""
 
 
 async def _loading(scope: Scope, receive: Receive, send: Send) -> None:

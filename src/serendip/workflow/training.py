@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from serendip.workflow.importing import imported_digest
 from serendip.workflow.kept_ids import EarlierCodes, id_facts
 from serendip.workflow.semantic_ids import build_ids
 from serendip.workflow.spaces import SPACE_FOLDER, next_space
+from serendip.workflow.students.versions import asked_student, judge_of
 
 REPORT_JSON = "report.json"
 
@@ -54,6 +55,7 @@ def train_workspace(
         dataset = take_snapshot(store, workspace.settings.actions)
     if dataset.num_items == 0:
         raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
+    student = asked_student(workspace)
     version, earlier = _kept_ids(workspace, options)
     with tempfile.TemporaryDirectory() as scratch:
         fitter = replace(
@@ -62,6 +64,10 @@ def train_workspace(
             earlier=earlier,
         )
         state = fitter.fit(dataset, "all", options)
+        if student is not None:
+            with clock.stage("judge of matches"):
+                items = dataset.catalogue.items
+                state = state.with_judge(judge_of(workspace, student, items, options))
         made_from = fingerprint(workspace, options.seed)
         gates = [
             *integrity_gates(state, workspace.settings.all_surfaces()["home"]),
@@ -83,12 +89,14 @@ def train_workspace(
                 "items": dataset.num_items,
                 "users": dataset.num_users,
                 "events": len(dataset.events),
+                **_written_count(dataset),
             },
             "semantic_ids": {
                 **asdict(quality(state.features.codes, state.features.codebook_size)),
                 **id_facts(version, earlier, state.features.codes, dataset.catalogue),
             },
             "space": told,
+            "student": student.name if student else None,
             "gates": gates,
             "settings": workspace.settings.learned_from(),
         }
@@ -132,8 +140,23 @@ def fingerprint(workspace: Workspace, seed: int) -> str:
         "settings": workspace.settings.learned_from(),
         "import": imported_digest(workspace),
         "seed": seed,
+        **_written_digest(workspace),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _written_digest(workspace: Workspace) -> dict[str, str]:
+    """Of the texts in use that machines wrote; nothing at all where there are none."""
+    with closing(workspace.open_store()) as store:
+        active = [astuple(one) for one in store.written.active()]
+    told = hashlib.sha256(json.dumps(active).encode()).hexdigest()
+    return {"written": told} if active else {}
+
+
+def _written_count(dataset: Dataset) -> dict[str, int]:
+    """How many items carry such a text."""
+    count = sum(bool(item.written) for item in dataset.catalogue.items)
+    return {"written": count} if count else {}
 
 
 def _last_time(dataset: Dataset) -> float | None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from serendip.scale.progress import nothing
 from serendip.workflow.bench.files import write_whole
 
 T = TypeVar("T")
@@ -28,7 +29,13 @@ class Spent:
         self._before = _read(self._path) if resumes else (0.0, 0.0)
         self._start = time.process_time(), time.perf_counter()
 
-    def track(self, items: Iterable[T], description: str, total: int) -> Iterator[T]:
+    def track(
+        self,
+        items: Iterable[T],
+        description: str,
+        total: int,
+        note: Callable[[], str] = nothing,
+    ) -> Iterator[T]:
         """Yield ``items`` unchanged, noting the costs after each."""
         for item in items:
             yield item

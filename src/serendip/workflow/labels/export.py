@@ -8,8 +8,8 @@ from pathlib import Path
 from serendip.engine.workspace import Workspace
 from serendip.llm.judge import Judgement, judge_task
 from serendip.workflow.bench.files import write_whole
-from serendip.workflow.judge.pair_files import read_labels
-from serendip.workflow.judge.questions import questions_about
+from serendip.workflow.labels.pair_files import read_labels
+from serendip.workflow.labels.questions import questions_about
 
 
 def export_chats(workspace: Workspace, labels: Path, out: Path, prompt: str) -> int:

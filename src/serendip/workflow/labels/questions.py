@@ -9,7 +9,7 @@ from typing import Any
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnknownItemError
-from serendip.workflow.judge.pair_files import Pair
+from serendip.workflow.labels.pair_files import Pair
 
 _LONGEST_TEXT = 600
 _MOST_ATTRIBUTES = 12
@@ -29,11 +29,13 @@ def questions_about(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[st
             f"{len(missing)} pairs name items that are not there, as {missing[0]!r}.",
             "Import the items first.",
         )
-    return [{"query": query[:_LONGEST_TEXT], "item": _texts(items[item])} for query, item in pairs]
+    return [
+        {"query": query[:_LONGEST_TEXT], "item": item_texts(items[item])} for query, item in pairs
+    ]
 
 
-def _texts(item: Item) -> Mapping[str, Any]:
-    """Title, description and attributes, cut to what a judge needs.
+def item_texts(item: Item) -> Mapping[str, Any]:
+    """Title, description and attributes, cut to what an LLM needs.
 
     Names of attributes are the catalogue's, too: they stand apart from those of this file.
     """

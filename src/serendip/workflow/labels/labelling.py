@@ -11,13 +11,15 @@ from typing import Any
 
 from serendip.data.durable import alone
 from serendip.engine.workspace import DATABASE_FILE, Workspace
+from serendip.errors import ConfigError
 from serendip.llm.judge import Judgement, judge_task
 from serendip.llm.ledger import Ledger
 from serendip.llm.run import Estimate, Outcome, RunOptions, ask_all, estimate
 from serendip.llm.task import Task
 from serendip.scale.progress import Progress
-from serendip.workflow.judge.pair_files import Pair, read_pairs, write_rows
-from serendip.workflow.judge.questions import questions_about
+from serendip.workflow.labels.batches import Batches
+from serendip.workflow.labels.pair_files import Pair, read_pairs, write_rows
+from serendip.workflow.labels.questions import questions_about
 from serendip.workflow.opened_llm import opened_llm
 
 COLUMNS = ("query", "item_id", "label", "confidence", "source", "model", "prompt")
@@ -33,6 +35,9 @@ class Labelling:
         budget: of the job, all its runs together.
         job: its name in the ledger; "" = that of ``out``.
         prompt: name with version.
+        batch_file: where questions are written instead of being asked; None = they are asked.
+        batch_answers: file of answers to such a file, taken before anything else is asked.
+        forgets_batches: whether what is out in files of the job is not waited for any more.
     """
 
     pairs: Path
@@ -40,6 +45,9 @@ class Labelling:
     budget: float
     job: str = ""
     prompt: str = "judge-1"
+    batch_file: Path | None = None
+    batch_answers: Path | None = None
+    forgets_batches: bool = False
 
 
 def label_pairs(
@@ -59,14 +67,16 @@ def label_pairs(
         only_estimate: whether nothing is sent and nothing written.
 
     Returns:
-        estimate, state, counts and spend.
+        estimate, state, counts and spend; what came of batch files.
 
     Raises:
-        ConfigError: no LLM is configured, or the budget is no number.
+        ConfigError: no LLM is configured, the budget is no number, or a file is in the way.
         DataError: the pairs are broken, or name items that are not there.
         StorageError: the database takes no rows, or another process is at this job.
     """
     config, task = workspace.settings.llm, judge_task(labelling.prompt)
+    if labelling.batch_file is not None and config.provider == "local":
+        raise ConfigError("a batch file is for a server.", "Set [llm] provider = 'endpoint'.")
     pairs = read_pairs(labelling.pairs)
     questions = questions_about(workspace, pairs)
     options = RunOptions(
@@ -79,20 +89,35 @@ def label_pairs(
         progress=progress,
     )
     with (
-        alone(_job_folder(workspace, options.job)),
+        alone(job_folder(workspace, options.job)),
         opened_llm(config) as llm,
         closing(_ledger(workspace)) as ledger,
     ):
+        batches = Batches(task, questions, llm, ledger, options)
+        taken = {} if only_estimate else _taken(labelling, batches)
         told = estimate(task, questions, llm.model, ledger, options)
         on_estimate(told)
         if only_estimate:
             return {"estimate": asdict(told)}
+        if labelling.batch_file is not None:
+            written = batches.write(labelling.batch_file)
+            return {"estimate": asdict(told), "state": "batched", **taken, **written}
         outcome = ask_all(task, questions, llm, ledger, options)
     out = _write(labelling, task, llm.model, pairs, outcome)
-    return {"estimate": asdict(told), **_told(outcome, out)}
+    return {"estimate": asdict(told), **taken, **_told(outcome, out)}
 
 
-def _job_folder(workspace: Workspace, job: str) -> Path:
+def _taken(labelling: Labelling, batches: Batches) -> dict[str, Any]:
+    """What came of earlier batch files: answers first, which are not to be forgotten."""
+    taken: dict[str, Any] = {}
+    if labelling.batch_answers is not None:
+        taken["taken"] = batches.read(labelling.batch_answers)
+    if labelling.forgets_batches:
+        taken["forgotten"] = batches.forget()
+    return taken
+
+
+def job_folder(workspace: Workspace, job: str) -> Path:
     """Where a run of a job keeps others of the same one out, which would pay once more."""
     return workspace.cache / "llm" / hashlib.sha256(job.encode()).hexdigest()[:16]
 
@@ -132,6 +157,7 @@ def _told(outcome: Outcome[Judgement], out: Path) -> dict[str, Any]:
         "labelled": len(labels),
         "bad": labels.count("bad"),
         "failed": len(outcome.failures),
+        "batched": outcome.batched,
         "spent": outcome.spent,
         "out": str(out),
     }

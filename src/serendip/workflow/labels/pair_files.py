@@ -54,6 +54,23 @@ def read_labels(path: Path) -> dict[Pair, bool]:
     return found
 
 
+def has_models(path: Path) -> bool:
+    """Whether a file says of any label which model it is by."""
+    table = open_table(path)
+    return "model" in table.columns and any(row[0] for row in table.rows(("model",)))
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Different names of the prompts that a file of labels comes from; none where it tells none.
+
+    Raises:
+        DataError: the file is missing or broken.
+    """
+    if "prompt" not in open_table(path).columns:
+        return []
+    return sorted({prompt for (prompt,) in _rows(path, ("prompt",)) if prompt})
+
+
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A CSV file that appears whole or not at all.
 

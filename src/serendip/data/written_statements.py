@@ -1,0 +1,46 @@
+"""Statements about texts that machines wrote; imported only when there is something to ask."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, bindparam, false, func, or_, select, true
+from sqlalchemy.dialects import postgresql, sqlite
+
+from serendip.data.schema import WRITTEN
+
+if TYPE_CHECKING:
+    from serendip.data.written import WrittenText
+
+_KEY = (WRITTEN.c.item_id, WRITTEN.c.field, WRITTEN.c.source)
+_SAID = (WRITTEN.c.text, WRITTEN.c.model, WRITTEN.c.prompt, WRITTEN.c.digest)
+
+ALL = select(*_KEY, *_SAID, WRITTEN.c.active).order_by(*_KEY)
+COUNT_ACTIVE = select(func.count()).select_from(WRITTEN).where(WRITTEN.c.active)
+DEACTIVATE = WRITTEN.update().where(WRITTEN.c.active).values(active=false())
+ACTIVATE = (
+    WRITTEN.update()
+    .where(and_(*(column == bindparam(f"judged_{column.name}") for column in (*_KEY, *_SAID))))
+    .values(active=true())
+)
+REMOVE = WRITTEN.delete()
+
+
+def upsert(dialect: str) -> Any:
+    """Insert texts, or replace those of the same key where something differs."""
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    new = insert(WRITTEN)
+    changes = {column.name: new.excluded[column.name] for column in (*_SAID, WRITTEN.c.active)}
+    differs = or_(*(column.is_distinct_from(new.excluded[column.name]) for column in _SAID))
+    return new.on_conflict_do_update(index_elements=list(_KEY), set_=changes, where=differs)
+
+
+def row(text: WrittenText) -> dict[str, Any]:
+    """Values of all columns."""
+    return asdict(text)
+
+
+def judged(text: WrittenText) -> dict[str, Any]:
+    """Values that say which text is meant, to the letter."""
+    return {f"judged_{name}": value for name, value in asdict(text).items() if name != "active"}

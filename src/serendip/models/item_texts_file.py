@@ -1,0 +1,79 @@
+"""Words and vectors of items as files: ``item_texts.safetensors`` and ``item_words.json``.
+
+Vectors are what most of it is; words are lists of strings, and sets of them numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.errors import ArtefactError
+from serendip.models.pair_features import ItemTexts
+from serendip.models.word_overlap import Bags, WordOverlap
+
+_ARRAYS, _WORDS = "item_texts.safetensors", "item_words.json"
+_KINDS = ("words", "beginnings", "letters")
+
+
+def save_item_texts(items: ItemTexts, folder: Path) -> None:
+    """Write them into a folder (created)."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, NDArray[Any]] = {
+        "views": items.views,
+        "passages": items.passages,
+        "starts": items.starts,
+    }
+    overlaps = {name: getattr(items, name) for name in _KINDS}
+    for name, overlap in overlaps.items():
+        parts |= {f"{name}.{part}": array for part, array in _arrays(overlap).items()}
+    save_file(
+        {name: np.ascontiguousarray(array) for name, array in parts.items()}, folder / _ARRAYS
+    )
+    words = {name: list(overlap.numbers) for name, overlap in overlaps.items()}
+    (folder / _WORDS).write_text(json.dumps(words), encoding="utf-8")
+
+
+def open_item_texts(folder: Path) -> ItemTexts:
+    """Read what ``save_item_texts`` wrote.
+
+    Raises:
+        ArtefactError: a file is missing or torn.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        parts = load_file(folder / _ARRAYS)
+        words = json.loads((folder / _WORDS).read_text(encoding="utf-8"))
+        views, passages, starts = (parts[name] for name in ("views", "passages", "starts"))
+        kinds = (_overlap(words[name], parts, name, len(starts) - 1) for name in _KINDS)
+        return ItemTexts(views, passages, starts, *kinds)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ArtefactError(f"{folder} holds no readable texts of items: {error}.") from None
+
+
+def _arrays(overlap: WordOverlap) -> dict[str, NDArray[Any]]:
+    return {
+        "rarity": overlap.rarity,
+        "titles": overlap.titles.words,
+        "title starts": overlap.titles.starts,
+        "texts": overlap.texts.words,
+        "text starts": overlap.texts.starts,
+    }
+
+
+def _overlap(
+    words: list[str], parts: Mapping[str, NDArray[Any]], name: str, count: int
+) -> WordOverlap:
+    titles = Bags(parts[f"{name}.titles"], parts[f"{name}.title starts"])
+    texts = Bags(parts[f"{name}.texts"], parts[f"{name}.text starts"])
+    numbers = {word: place for place, word in enumerate(words)}
+    return WordOverlap(numbers, parts[f"{name}.rarity"], float(np.log(count + 1)), titles, texts)

@@ -1,0 +1,223 @@
+"""Says how likely an item is a bad match for some words: features, learned likenesses, student.
+
+What was learned (``MatchModel``) is apart from the catalogue that it is asked about: a new
+catalogue needs no new labels. Answering needs numpy and onnxruntime alone.
+
+Idea: the distilled filter of bad matches of Indeed (RecSys 2024, doi 10.1145/3640457.3688043),
+whose features are not published; ours are those of ``pair_features`` and ``learned_likeness``.
+
+Shapes: N items, P pairs, V views, C size of a text vector.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from serendip.config import validate
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.errors import ArtefactError
+from serendip.models.chance_curve import ChanceCurve
+from serendip.models.crowd import Crowd
+from serendip.models.export import read_model
+from serendip.models.item_texts_file import open_item_texts, save_item_texts
+from serendip.models.learned_likeness import (
+    LEARNED_FEATURES,
+    LearnedLikeness,
+    LearnedLikenessConfig,
+)
+from serendip.models.pair_features import (
+    PAIR_FEATURES,
+    ItemTexts,
+    PairFeatures,
+    QueryTexts,
+    centred,
+)
+from serendip.models.student import Student
+
+FEATURES = (*PAIR_FEATURES, *LEARNED_FEATURES)
+
+_TREES, _ARRAYS, _DOCUMENT = "trees.onnx", "judge.safetensors", "judge.json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatchJudge:
+    """Judges pairs of words and an item of one catalogue.
+
+    Args:
+        likeness: cosines as they are and as learned, of these items.
+        student: from features to chances.
+        items: N texts with their vectors.
+        stale: (N,) items whose texts are not these any more; nothing is said of them.
+        cut: chance from which on leaving out keeps the promise that was asked for, as far as
+            people's labels prove it; None = nothing was proven.
+    """
+
+    likeness: LearnedLikeness
+    student: Student
+    items: ItemTexts
+    stale: BoolArray
+    cut: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        likeness: LearnedLikeness,
+        student: Student,
+        items: ItemTexts,
+        cut: float | None = None,
+    ) -> Self:
+        """For the items that the likeness was learned among."""
+        return cls(likeness, student, items, np.zeros(len(items), np.bool_), cut)
+
+    def for_items(self, items: ItemTexts) -> MatchJudge:
+        """The same judge for another catalogue, whose texts were encoded alike.
+
+        What features are relative to stays: the crowds, and what all texts had in common.
+        """
+        known = self.likeness.features
+        features = replace(known, views=centred(items.views, known.item_means))
+        likeness = replace(self.likeness, features=features)
+        return MatchJudge.of(likeness, self.student, items, self.cut)
+
+    def without(self, numbers: IntArray) -> MatchJudge:
+        """The same judge, which says nothing of these items: their texts have changed."""
+        stale = self.stale.copy()
+        stale[numbers[numbers < len(stale)]] = True
+        return replace(self, stale=stale)
+
+    def chances(self, text: str, vector: FloatArray, numbers: IntArray) -> FloatArray:
+        """(P,) chances that items are bad matches; NaN for those that came later or changed.
+
+        Args:
+            text: what was asked for, in words.
+            vector: (C,) unit vector of these words.
+            numbers: (P,) of items.
+        """
+        known = numbers < len(self.items)
+        known[known] = ~self.stale[numbers[known]]
+        chances = np.full(len(numbers), np.nan, np.float32)
+        asked = numbers[known]
+        if len(asked):
+            queries, rows = QueryTexts.of([text], vector[None]), np.zeros(len(asked), np.int32)
+            chances[known] = self.student.chances(self._features(queries, rows, asked))
+        return chances
+
+    def likenesses(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
+        """(P,) mean cosine of queries and items over title, body and passages; nothing learned."""
+        known = self.likeness.features
+        asked, row = np.unique(rows, return_inverse=True)
+        own = known.asked(queries, asked)[row]
+        means: FloatArray = np.einsum("pc,vpc->p", own, known.views[:, numbers]) / len(known.views)
+        return means
+
+    def knows(self, number: int) -> bool:
+        """Whether an item's texts are those that it has seen."""
+        return number < len(self.items) and not self.stale[number]
+
+    def title_vector(self, number: int) -> FloatArray:
+        """(C,) of an item's title, for requests that name an item and no words."""
+        vector: FloatArray = self.items.views[0, number]
+        return vector
+
+    def save(self, folder: Path) -> None:
+        """Write what was learned, and the items, into a folder (created)."""
+        save_model(self, folder)
+        save_item_texts(self.items, folder / "items")
+
+    @classmethod
+    def open(cls, folder: Path) -> MatchJudge:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ArtefactError: the folder holds no judge, or one of other features.
+        """
+        return open_model(folder, open_item_texts(folder / "items"))
+
+    def _features(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
+        features = self.likeness.features.of(queries, self.items, rows, numbers)
+        return np.hstack([features, self.likeness.of(queries, rows, numbers)])
+
+
+def save_model(judge: MatchJudge, folder: Path) -> None:
+    """Write what was learned, without the items, into a folder (created)."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _TREES).write_bytes(judge.student.model)
+    likeness, features = judge.likeness, judge.likeness.features
+    parts = {
+        "query_mean": features.query_mean,
+        "item_means": features.item_means,
+        "landmarks": likeness.landmarks,
+        "moves": likeness.moves,
+        **_crowd_arrays("asked", features.crowd),
+        **_crowd_arrays("moved", likeness.crowd),
+    }
+    save_file(
+        {name: np.ascontiguousarray(array) for name, array in parts.items()}, folder / _ARRAYS
+    )
+    document = {
+        "features": FEATURES,
+        "likeness": likeness.config.model_dump(mode="json"),
+        "curve": [judge.student.curve.slope, judge.student.curve.offset],
+        "cut": judge.cut,
+    }
+    (folder / _DOCUMENT).write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def open_model(folder: Path, items: ItemTexts) -> MatchJudge:
+    """What ``save_model`` wrote, for the items of a catalogue.
+
+    Raises:
+        ArtefactError: the folder holds no judge, or one of other features.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
+        stored, curve = tuple(document["features"]), ChanceCurve(*document["curve"])
+        parts = load_file(folder / _ARRAYS)
+        config = validate(LearnedLikenessConfig, document["likeness"], str(folder / _DOCUMENT))
+        likeness = _likeness(config, parts, items)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ArtefactError(f"{folder} holds no readable judge: {error}.") from None
+    if stored != FEATURES:
+        differing = sorted(set(stored) ^ set(FEATURES)) or ["their order"]
+        raise ArtefactError(
+            f"{folder} holds a judge of other features; different: {', '.join(differing)}.",
+            "Run `serendip judge distil` with this version.",
+        )
+    student = Student.of(read_model(folder / _TREES), curve)
+    return MatchJudge.of(likeness, student, items, document["cut"])
+
+
+def _likeness(
+    config: LearnedLikenessConfig, parts: dict[str, Any], items: ItemTexts
+) -> LearnedLikeness:
+    crowd, means = _crowd("asked", parts), parts["item_means"]
+    if means.shape[1:] != items.views.shape[2:]:
+        raise ValueError(
+            f"it read vectors of size {means.shape[1]}, these have {items.views.shape[2]}"
+        )
+    views = centred(items.views, means)
+    features = PairFeatures(parts["query_mean"], means, views, crowd, crowd.hubs(crowd.items))
+    moved = _crowd("moved", parts)
+    return LearnedLikeness(config, features, parts["landmarks"], parts["moves"], moved)
+
+
+def _crowd_arrays(name: str, crowd: Crowd) -> dict[str, FloatArray]:
+    return {
+        f"{name}.items": crowd.items,
+        f"{name}.others": crowd.others,
+        f"{name}.others_mean": crowd.others_mean,
+    }
+
+
+def _crowd(name: str, parts: dict[str, Any]) -> Crowd:
+    return Crowd(*(parts[f"{name}.{part}"] for part in ("items", "others", "others_mean")))

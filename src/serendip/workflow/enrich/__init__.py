@@ -1,0 +1,1 @@
+"""Texts that machines write about items: written, gated, used at the next training, taken back."""

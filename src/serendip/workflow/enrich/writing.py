@@ -1,0 +1,205 @@
+"""``serendip enrich run``: texts about thin items, by an LLM or by rules, each with its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from serendip.content.cache import VectorCache
+from serendip.content.text import open_encoder
+from serendip.data.analysis import tokens
+from serendip.data.dataset import Dataset
+from serendip.data.durable import alone
+from serendip.data.item import Catalogue, Item
+from serendip.data.snapshot import take_snapshot
+from serendip.data.written import (
+    WRITTEN_FIELDS,
+    WrittenField,
+    WrittenSource,
+    WrittenText,
+    text_digest,
+    without_written,
+)
+from serendip.engine.workspace import DATABASE_FILE, Workspace
+from serendip.errors import ConfigError
+from serendip.llm.enrich import Enrichment, enrich_task
+from serendip.llm.ledger import Ledger
+from serendip.llm.run import Estimate, RunOptions, ask_all, estimate
+from serendip.scale.progress import Progress
+from serendip.workflow.enrich.asked import cut_time, earlier_queries
+from serendip.workflow.enrich.rules import RULES_MODEL, RULES_VERSION, RulesWriter
+from serendip.workflow.labels.labelling import job_folder
+from serendip.workflow.labels.questions import item_texts
+from serendip.workflow.opened_llm import opened_llm
+
+FEW_WORDS = 12
+"""A description of fewer words is thin."""
+
+JOB = "enrich"
+
+Origin: TypeAlias = tuple[WrittenSource, str, str]
+"""Source, model and prompt of a text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What to write.
+
+    Args:
+        source: who writes.
+        fields: what of it is kept.
+        budget: of an LLM, all its runs together; None = nothing was said, and no LLM is asked.
+        prompt: of an LLM, name with version.
+    """
+
+    source: WrittenSource = "llm"
+    fields: Sequence[WrittenField] = WRITTEN_FIELDS
+    budget: float | None = None
+    prompt: str = "enrich-1"
+
+
+def is_thin(item: Item) -> bool:
+    """Whether an item has a title, and hardly a word beside it that describes it."""
+    return bool(item.title.strip()) and len(tokens(item.description)) < FEW_WORDS
+
+
+def write_texts(
+    workspace: Workspace,
+    writing: Writing,
+    progress: Progress,
+    on_estimate: Callable[[Estimate], None] = lambda told: None,
+    only_estimate: bool = False,
+) -> dict[str, Any]:
+    """Write about every thin item; what is written is used only after a gate.
+
+    Args:
+        workspace: its items, its log, its ledger and its ``[llm]``.
+        writing: by whom, and which fields.
+        progress: follows the items.
+        on_estimate: is told what an LLM will cost before anything is sent.
+        only_estimate: whether nothing is sent and nothing written.
+
+    Returns:
+        state, counts and, of an LLM, estimate and spend.
+
+    Raises:
+        ConfigError: no LLM is configured, there is no budget for it, or it is no number; rules are
+            to write something else than keywords.
+        StorageError: the database takes no rows, or another process writes texts.
+    """
+    with alone(job_folder(workspace, JOB)):
+        thin, dataset = thin_items(workspace)
+        head = {"source": writing.source, "items": dataset.num_items, "thin": len(thin)}
+        if writing.source == "llm":
+            asked = _ask(workspace, writing, thin, (progress, on_estimate, only_estimate))
+            return {**head, **asked}
+        if "keywords" not in writing.fields:
+            raise ConfigError(
+                f"rules write no {', '.join(writing.fields)}.", "They write keywords alone."
+            )
+        if only_estimate:
+            return {**head, "estimate": {"questions": len(thin), "price": 0.0}}
+        texts = by_rules(workspace, dataset, thin, progress)
+        return {**head, "state": "complete", "reason": "", **_keep(workspace, texts)}
+
+
+def thin_items(workspace: Workspace) -> tuple[list[Item], Dataset]:
+    """What is written about, the most chosen first, and everything that is known.
+
+    No item carries a text that was written before: such a text is no source of another one.
+    """
+    with closing(workspace.open_store()) as store:
+        known = take_snapshot(store, workspace.settings.actions)
+    dataset = replace(known, catalogue=Catalogue(without_written(known.catalogue.items)))
+    items = dataset.catalogue.items
+    order = np.argsort(-dataset.item_counts(), kind="stable").tolist()
+    return [items[number] for number in order if is_thin(items[number])], dataset
+
+
+def by_rules(
+    workspace: Workspace, dataset: Dataset, thin: Sequence[Item], progress: Progress
+) -> list[WrittenText]:
+    """Keywords about the items that have some."""
+    content, items = workspace.settings.content, dataset.catalogue.items
+    texts = dataset.catalogue.texts(content.fields)
+    vectors = VectorCache(workspace.cache).encode(open_encoder(content), texts, progress)
+    queries = earlier_queries(dataset, cut_time(dataset, min(workspace.settings.evaluation.cuts)))
+    writer = RulesWriter.of(items, vectors, queries)
+    found = []
+    for item in progress.track(thin, "Writing keywords", len(thin)):
+        text = writer.keywords(dataset.catalogue.vocabulary.number(item.item_id))
+        if text:
+            found.append(_row(item, "keywords", text, ("rules", RULES_MODEL, RULES_VERSION)))
+    return found
+
+
+def _ask(
+    workspace: Workspace,
+    writing: Writing,
+    thin: Sequence[Item],
+    following: tuple[Progress, Callable[[Estimate], None], bool],
+) -> dict[str, Any]:
+    """What an LLM said about the items, and what that cost; answers known before are not paid."""
+    if writing.budget is None:
+        raise ConfigError("an LLM is asked within a budget.", "Add --budget, or --writer rules.")
+    progress, on_estimate, only_estimate = following
+    config, task = workspace.settings.llm, enrich_task(writing.prompt)
+    questions = [{"item": item_texts(item)} for item in thin]
+    options = RunOptions(
+        JOB,
+        writing.budget,
+        config.prices(),
+        config.concurrency,
+        config.attempts,
+        config.max_tokens,
+        progress=progress,
+    )
+    ledger_file = workspace.folder / DATABASE_FILE
+    with opened_llm(config) as llm, closing(Ledger.open(ledger_file)) as ledger:
+        told = estimate(task, questions, llm.model, ledger, options)
+        on_estimate(told)
+        if only_estimate:
+            return {"estimate": asdict(told)}
+        outcome = ask_all(task, questions, llm, ledger, options)
+    origin: Origin = ("llm", llm.model, task.prompt.name)
+    texts = texts_of(thin, outcome.answers, writing.fields, origin)
+    return {
+        "estimate": asdict(told),
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "failed": len(outcome.failures),
+        "spent": outcome.spent,
+        **_keep(workspace, texts),
+    }
+
+
+def texts_of(
+    items: Sequence[Item],
+    answers: Sequence[Enrichment | None],
+    fields: Sequence[WrittenField],
+    origin: Origin,
+) -> list[WrittenText]:
+    """What answers about items say, field by field."""
+    return [
+        _row(item, field, said[field], origin)
+        for item, answer in zip(items, answers, strict=True)
+        if answer is not None
+        for said in [answer.texts(item_texts(item))]
+        for field in fields
+        if field in said
+    ]
+
+
+def _row(item: Item, field: WrittenField, text: str, origin: Origin) -> WrittenText:
+    source, model, prompt = origin
+    return WrittenText(item.item_id, field, source, text, model, prompt, text_digest(item))
+
+
+def _keep(workspace: Workspace, texts: Sequence[WrittenText]) -> dict[str, Any]:
+    with closing(workspace.open_store()) as store:
+        store.written.put(texts)
+    return {"texts": len(texts), "written": len({one.item_id for one in texts})}

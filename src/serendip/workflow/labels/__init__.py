@@ -1,0 +1,1 @@
+"""Labels of pairs: by an LLM or by people, held against each other, handed on."""

@@ -1,0 +1,1 @@
+"""A light judge of matches: taught from labels, kept in versions, told of in a report."""

@@ -1,0 +1,231 @@
+"""``serendip judge distil``: labels that passed the gate become a light student that can serve.
+
+The student learns from no query of the gold, and is told of by the gold alone. Half of the gold's
+queries choose the cut of its filter, for a promise such as "at most 5 % of what is shown is bad, at
+a confidence of 95 %"; the other half tells what the filter does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serendip.data.analysis import normalise
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.vocabulary import Vocabulary
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError, DataError, ExtraMissing, UnknownItemError
+from serendip.evaluate.binary import Verdicts, best_cut, calibration_error, calibration_floor
+from serendip.evaluate.risk import JudgedLists, cut_replacing, safe_cut
+from serendip.models.match_judge import MatchJudge
+from serendip.models.match_judge_training import (
+    Lessons,
+    MatchJudgeConfig,
+    TaughtJudge,
+    teach_judge,
+)
+from serendip.models.pair_features import ItemTexts, PairFeatures, QueryTexts
+from serendip.scale.options import TrainOptions
+from serendip.workflow.bench.trees import MISSING_TREES, has_trees
+from serendip.workflow.labels.gate import FEWEST_QUERIES, Gate, gate_labels
+from serendip.workflow.labels.pair_files import Pair, has_models, read_labels
+from serendip.workflow.students.catalogue_texts import JudgedTexts
+from serendip.workflow.students.versions import publish_student
+
+SHOWN = 10
+"""Places of a list that the promise is about."""
+REPLACED = 0.1
+"""The other cut that is told replaces no more than this share of what is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distillation:
+    """What is asked.
+
+    Args:
+        labels: file of labels to learn from.
+        gold: file of labels by people.
+        floor: of the gate, for labels by a model.
+        seen: files of pairs whose queries prompts were tuned on.
+        allowed: share of what is shown that may be bad.
+        confidence: of that promise.
+    """
+
+    labels: Path
+    gold: Path
+    floor: float = 0.6
+    seen: Sequence[Path] = ()
+    allowed: float = 0.05
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledTexts:
+    """Labelled pairs by number, with the texts of their queries.
+
+    Args:
+        texts: Q queries.
+        vectors: (Q, C) unit vectors.
+        queries: (P,) int32 numbers.
+        items: (P,) int32 numbers.
+        is_bad: (P,) labels.
+    """
+
+    texts: list[str]
+    vectors: FloatArray
+    queries: IntArray
+    items: IntArray
+    is_bad: BoolArray
+
+
+def distil(workspace: Workspace, asked: Distillation, options: TrainOptions) -> dict[str, Any]:
+    """Hold the labels against people's, learn, tell what the student can do, and publish it.
+
+    Returns:
+        the gate's verdict; where it passed, the version and its figures.
+
+    Raises:
+        ConfigError: a share is none.
+        DataError: there is nothing to learn from beside the gold, or the gold is too small.
+        ExtraMissing: lightgbm is not installed.
+        UnknownItemError: a labelled item is not in the workspace.
+        UnsupportedError: the workspace fuses text with pictures or sounds.
+    """
+    _check(asked)
+    labels, gold = read_labels(asked.labels), read_labels(asked.gold)
+    gate: dict[str, Any] = {"verdict": "by people", "reason": ""}
+    if has_models(asked.labels):
+        gate = gate_labels(Gate(asked.labels, asked.gold, asked.floor, asked.seen))
+        if gate["verdict"] != "passed":
+            return {"gate": gate}
+    lessons = _apart(labels, gold)
+    reader = JudgedTexts(workspace, options.device)
+    with closing(workspace.open_store()) as store:
+        items = tuple(store.items())
+    vocabulary = Vocabulary(item.item_id for item in items)
+    texts = reader.items(items, options.progress)
+    learned, judged = (_numbered(pairs, vocabulary, reader, options) for pairs in (lessons, gold))
+    taught = _taught(learned, texts, options.seed)
+    facts = _figures(asked, taught, learned, judged)
+    cut = facts["filter"]["safe_cut"]
+    told = {"gate": gate, "reads": reader.reads, "seed": options.seed, **facts}
+    version = publish_student(workspace.students, replace(taught.judge, cut=cut), told)
+    return {"version": version.name, **told}
+
+
+def _check(asked: Distillation) -> None:
+    for name, share in (("--allowed", asked.allowed), ("--confidence", asked.confidence)):
+        if not 0 < share < 1:
+            raise ConfigError(f"{name} {share}.", "Name a share between 0 and 1.")
+    if not has_trees():
+        raise ExtraMissing(MISSING_TREES)
+
+
+def _apart(labels: dict[Pair, bool], gold: dict[Pair, bool]) -> dict[Pair, bool]:
+    """Labels of queries that the gold does not ask.
+
+    Raises:
+        DataError: too few are left, or the gold has too few queries of a kind.
+    """
+    asked = {normalise(query) for query, _ in gold}
+    left = {pair: bad for pair, bad in labels.items() if normalise(pair[0]) not in asked}
+    for what, pairs in (("labels of queries that the gold does not ask", left), ("gold", gold)):
+        for kind, is_bad in (("good", False), ("bad", True)):
+            count = len({query for (query, _), bad in pairs.items() if bad == is_bad})
+            if count < FEWEST_QUERIES:
+                raise DataError(
+                    f"{what}: {count} queries have {kind} pairs, {FEWEST_QUERIES} are needed.",
+                    "Label pairs of more queries.",
+                )
+    return left
+
+
+def _numbered(
+    pairs: dict[Pair, bool], vocabulary: Vocabulary, reader: JudgedTexts, options: TrainOptions
+) -> LabelledTexts:
+    numbers = np.array([vocabulary.number(item) for _, item in pairs], np.int32)
+    if (numbers < 0).any():
+        unknown = [item for (_, item), number in zip(pairs, numbers, strict=True) if number < 0]
+        raise UnknownItemError(
+            f"{len(unknown)} labels are of items that are not there, as {unknown[0]!r}.",
+            "Import the items first.",
+        )
+    place: dict[str, int] = {}
+    rows = np.array([place.setdefault(query, len(place)) for query, _ in pairs], np.int32)
+    vectors = reader.vectors(list(place), options.progress)
+    return LabelledTexts(
+        list(place), vectors, rows, numbers, np.array(list(pairs.values()), np.bool_)
+    )
+
+
+def _taught(learned: LabelledTexts, items: ItemTexts, seed: int) -> TaughtJudge:
+    queries = QueryTexts.of(learned.texts, learned.vectors)
+    known = PairFeatures.fit(queries, items, seed)
+    lessons = Lessons(
+        learned.queries,
+        learned.items,
+        learned.is_bad,
+        learned.queries,
+        np.ones(len(learned.items), np.bool_),
+        known.of(queries, items, learned.queries, learned.items),
+    )
+    return teach_judge(MatchJudgeConfig(), known, (queries, items), lessons, seed)
+
+
+def _figures(
+    asked: Distillation, taught: TaughtJudge, learned: LabelledTexts, gold: LabelledTexts
+) -> dict[str, Any]:
+    """What the student says of the gold, and what its filter would do there."""
+    chances = chances_of(taught.judge, gold)
+    cut = best_cut(learned.is_bad[taught.held], taught.chances)
+    found = Verdicts(gold.is_bad, chances, chances >= cut, gold.queries).estimates()
+    return {
+        "pairs": {"learned": len(learned.items), "gold": len(gold.items)},
+        "queries": {"learned": len(learned.texts), "gold": len(gold.texts)},
+        **{name: one.value for name, one in found.items()},
+        "ci95": {name: [one.low, one.high] for name, one in found.items()},
+        "ece": calibration_error(gold.is_bad, chances),
+        "ece_floor": calibration_floor(chances),
+        "filter": _filter(asked, taught.judge, gold, chances),
+    }
+
+
+def chances_of(judge: MatchJudge, pairs: LabelledTexts) -> FloatArray:
+    """(P,) chances that pairs are bad, query by query as a request asks."""
+    chances = np.zeros(len(pairs.items), np.float32)
+    for row, (text, vector) in enumerate(zip(pairs.texts, pairs.vectors, strict=True)):
+        own = pairs.queries == row
+        chances[own] = judge.chances(text, vector, pairs.items[own])
+    return chances
+
+
+def _filter(
+    asked: Distillation, judge: MatchJudge, gold: LabelledTexts, chances: FloatArray
+) -> dict[str, Any]:
+    """The safe cut by half of the queries, and what it does to the lists of the others."""
+    likeness = judge.likenesses(QueryTexts.of(gold.texts, gold.vectors), gold.queries, gold.items)
+    order = np.lexsort((-likeness, gold.queries))
+    chooses = np.random.default_rng(0).permutation(len(gold.texts))[gold.queries[order]] % 2 == 0
+
+    def lists(mask: BoolArray) -> JudgedLists:
+        rows = order[mask]
+        queries = gold.queries[rows]
+        return JudgedLists(chances[rows], gold.is_bad[rows], queries, queries, SHOWN)
+
+    calibration, told = lists(chooses), lists(~chooses)
+    safe = safe_cut(calibration, asked.allowed, asked.confidence)
+    safe = None if safe is None else min(safe, 1.0)
+    tenth = cut_replacing(calibration, REPLACED)
+    return {
+        "allowed": asked.allowed,
+        "confidence": asked.confidence,
+        "safe_cut": safe,
+        "safe": None if safe is None else told.effect(safe),
+        "tenth_cut": min(tenth, 1.0),
+        "tenth": told.effect(tenth),
+    }

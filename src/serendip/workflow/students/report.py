@@ -1,0 +1,179 @@
+"""``serendip judge report``: what the filter of bad matches does to what the engine shows.
+
+Two views. Of labels by people: each query is asked of the published generation, on a surface as it
+is and without its filter; told are the share of the first places that the filter changed, and the
+bad share of the places that people have judged, with intervals over queries. Of the log: of what
+was shown and chosen on logged requests, how much the filter would have left out. What it costs in
+clicks is the second figure of these; it is what people chose from lists without it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serendip.data.arrays import IntArray
+from serendip.data.query import Query
+from serendip.data.requests import LoggedRequest
+from serendip.data.snapshot import take_snapshot
+from serendip.engine.bad_matches import BadMatchConfig, suited
+from serendip.engine.engine import Engine
+from serendip.engine.pipeline import run
+from serendip.engine.surfaces import SurfaceConfig
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError, NotTrainedError
+from serendip.evaluate.aggregate import UNIT_RANGE, Support, estimate
+from serendip.models.match_judge import MatchJudge
+from serendip.scale.progress import Progress
+from serendip.workflow.bench.files import write_whole
+from serendip.workflow.labels.pair_files import Pair, read_labels
+
+FILE = "judge.json"
+SHOWN = 10
+_REQUESTS = 2_000
+"""Newest logged requests that are told of."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """First places of a query's list, in numbers, as the filter leaves it and without it."""
+
+    query: str
+    plain: IntArray
+    filtered: IntArray
+
+
+def judge_report(
+    workspace: Workspace, gold: Path, surface: str, progress: Progress
+) -> dict[str, Any]:
+    """Ask the published generation, and write ``reports/judge.json``.
+
+    Args:
+        workspace: with a published generation that has a judge.
+        gold: labels by people.
+        surface: one that searches and leaves bad matches out.
+        progress: follows the queries.
+
+    Raises:
+        ConfigError: the surface leaves no bad matches out, or searches not.
+        NotTrainedError: the generation has no judge.
+        DataError: the gold is broken.
+    """
+    labels = read_labels(gold)
+    engine = Engine.open(workspace.folder)
+    with closing(engine):
+        config, judge = _asked(workspace, engine, surface)
+        queries = list(dict.fromkeys(query for query, _ in labels))
+        shown = [
+            _shown(query, config, engine)
+            for query in progress.track(queries, "Asking", len(queries))
+        ]
+        told = {
+            "surface": surface,
+            "generation": engine.generation,
+            "cut": judge.cut if config[1].cut is None else config[1].cut,
+            "gold": _by_people(shown, labels, engine),
+            "log": _of_log(workspace, config, judge, engine),
+        }
+    write_whole(workspace.reports / FILE, json.dumps(told, indent=1, allow_nan=False) + "\n")
+    return told
+
+
+_Filtered = tuple[SurfaceConfig, BadMatchConfig]
+
+
+def _asked(workspace: Workspace, engine: Engine, name: str) -> tuple[_Filtered, MatchJudge]:
+    config = workspace.settings.all_surfaces().get(name)
+    if config is None or config.bad_matches is None or config.needs != "query":
+        raise ConfigError(
+            f"the surface {name!r} does not search and leave bad matches out.",
+            f"Add [surfaces.{name}.bad_matches] to serendip.toml.",
+        )
+    if engine.state.judge is None:
+        raise NotTrainedError(
+            f"{engine.generation} has no judge of matches.", "Run `serendip train`."
+        )
+    return (config, config.bad_matches), engine.state.judge
+
+
+def _shown(text: str, config: _Filtered, engine: Engine) -> Shown:
+    query = engine.word_queries([text])[0]
+    surface, state = config[0], engine.state
+    plain = run([query], surface.model_copy(update={"bad_matches": None}), state)[0]
+    filtered = run([query], surface, state)[0]
+    first = (found.items.item_nums[:SHOWN] for found in (plain, filtered))
+    return Shown(text, *first)
+
+
+def _by_people(shown: Sequence[Shown], labels: dict[Pair, bool], engine: Engine) -> dict[str, Any]:
+    """Of all queries together, and per query with intervals."""
+    removed, before, after = [], [], []
+    for one in shown:
+        gone = ~np.isin(one.plain, one.filtered)
+        removed.append(float(gone.mean()) if len(gone) else 0.0)
+        known = [_judged(one.query, part, labels, engine) for part in (one.plain, one.filtered)]
+        if all(known):
+            before.append(float(np.mean(known[0])))
+            after.append(float(np.mean(known[1])))
+    return {
+        "queries": len(shown),
+        "judged_queries": len(before),
+        "replaced": _mean(removed),
+        "bad_before": _mean(before),
+        "bad_after": _mean(after),
+        "difference": _mean(np.subtract(after, before).tolist(), (-1.0, 1.0)),
+    }
+
+
+def _judged(query: str, numbers: IntArray, labels: dict[Pair, bool], engine: Engine) -> list[bool]:
+    """What people say of the shown items that they have judged."""
+    pairs = [(query, item) for item in engine.item_ids(numbers)]
+    return [labels[pair] for pair in pairs if pair in labels]
+
+
+def _of_log(
+    workspace: Workspace, config: _Filtered, judge: MatchJudge, engine: Engine
+) -> dict[str, Any]:
+    """Which share of what was shown, and of what was chosen, the filter would have left out."""
+    shown: list[bool] = []
+    chosen: list[bool] = []
+    requests = 0
+    for request, query in _logged(workspace, engine):
+        requests += 1
+        for numbers, told in ((request.shown, shown), (request.chosen, chosen)):
+            order = np.arange(len(numbers))
+            kept = suited(config[1], judge, engine.state, query, numbers, order < 0).kept
+            told.extend((~kept[: config[1].depth]).tolist())
+    return {
+        "requests": requests,
+        "shown": len(shown),
+        "chosen": len(chosen),
+        "shown_left_out": float(np.mean(shown)) if shown else None,
+        "chosen_left_out": float(np.mean(chosen)) if chosen else None,
+    }
+
+
+def _logged(workspace: Workspace, engine: Engine) -> Iterator[tuple[LoggedRequest, Query]]:
+    """The newest requests with words, in the item numbers of the engine."""
+    with closing(workspace.open_store()) as store:
+        dataset = take_snapshot(store, workspace.settings.actions)
+    vocabulary = engine.state.catalogue.vocabulary
+    ids = dataset.catalogue.vocabulary.ids_of(np.arange(dataset.num_items, dtype=np.int32))
+    numbers = vocabulary.numbers(ids)
+    worded = [one for one in dataset.requests if one.text.strip()][-_REQUESTS:]
+    for request in worded:
+        yield request.renumbered(numbers), engine.word_queries([request.text])[0]
+
+
+def _mean(values: Sequence[float], support: Support = UNIT_RANGE) -> dict[str, Any] | None:
+    """Mean with its interval over queries; None of nothing."""
+    if not values:
+        return None
+    found = estimate(np.array(values), support=support)
+    return {"value": found.value, "ci95": [found.low, found.high]}

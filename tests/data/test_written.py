@@ -1,0 +1,91 @@
+"""Texts by machines stand beside the catalogue; only active and fresh ones are used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from serendip.data.event import ActionRules
+from serendip.data.item import Item
+from serendip.data.snapshot import take_snapshot
+from serendip.data.store import Store
+from serendip.data.written import WrittenText, text_digest, with_written, without_written
+
+LAMP = Item("a", "Lamp", "Gives light", {"kind": ("Home", "Light"), "price": 12.5})
+RUG = Item("b", "Rug")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store.open(tmp_path / "serendip.db")) as opened:
+        opened.put_items([LAMP, RUG])
+        yield opened
+
+
+def text(item: Item, words: str, field: str = "keywords", source: str = "rules") -> WrittenText:
+    return WrittenText(item.item_id, field, source, words, "m", "p-1", text_digest(item))  # type: ignore[arg-type]
+
+
+def items_of(store: Store) -> list[Item]:
+    return list(take_snapshot(store, ActionRules()).catalogue.items)
+
+
+def test_a_digest_changes_with_words_and_not_with_prices() -> None:
+    same = replace(LAMP, attributes={**LAMP.attributes, "price": 1.0}, available_from=5.0)
+    assert text_digest(same) == text_digest(LAMP)
+    for changed in (
+        replace(LAMP, title="Lamps"),
+        replace(LAMP, description=""),
+        replace(LAMP, attributes={"kind": ("Home",), "price": 12.5}),
+    ):
+        assert text_digest(changed) != text_digest(LAMP)
+    assert text_digest(replace(LAMP, written="x")) == text_digest(LAMP)
+
+
+def test_texts_are_used_once_they_are_active_and_the_catalogue_stays(store: Store) -> None:
+    texts = [text(LAMP, "lantern"), text(LAMP, "A lamp for reading.", "description", "llm")]
+    store.written.put(texts)
+    assert items_of(store) == store.items() == [LAMP, RUG]
+    assert store.written.activate(texts[:1]) == 1
+    assert items_of(store) == [replace(LAMP, written="lantern"), RUG]
+    assert store.written.activate(texts) == 2
+    lamp = items_of(store)[0]
+    assert lamp.written == "A lamp for reading. lantern"
+    assert store.items() == [LAMP, RUG]
+    assert without_written([lamp]) == [LAMP]
+    assert store.written.remove_all() == 2
+    assert items_of(store) == [LAMP, RUG]
+
+
+def test_texts_about_items_that_have_changed_are_left_out(store: Store) -> None:
+    texts = [text(LAMP, "lantern"), text(RUG, "carpet")]
+    store.written.put(texts)
+    store.written.activate(texts)
+    changed = replace(LAMP, title="Kettle")
+    store.put_items([changed])
+    assert items_of(store) == [changed, replace(RUG, written="carpet")]
+    store.put_items([LAMP])
+    assert items_of(store)[0].written == "lantern"
+    store.delete_item("b")
+    assert [item.item_id for item in items_of(store)] == ["a"]
+
+
+def test_a_replaced_text_is_not_active_and_an_equal_one_stays_so(store: Store) -> None:
+    first = [text(LAMP, "lantern"), text(RUG, "carpet")]
+    store.written.put(first)
+    store.written.activate(first)
+    store.written.put([text(LAMP, "torch"), text(RUG, "carpet")])
+    assert [(one.item_id, one.active) for one in store.written.all()] == [("a", False), ("b", True)]
+    # What was judged is not there any more, and what is there was not judged.
+    assert store.written.activate(first) == 1
+    assert [one.item_id for one in store.written.active()] == ["b"]
+    assert store.written.activate([]) == 0
+
+
+def test_without_texts_the_items_are_the_same_objects() -> None:
+    items = [LAMP, RUG]
+    assert with_written(items, []) is items

@@ -1,0 +1,97 @@
+"""Words that a machine wrote: found, by a weight of their own, and nothing is corrected to them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from search_world import POPULARITY, films, vectors
+
+from serendip.data import Catalogue
+from serendip.search.lexical import META_FILE, LexicalConfig, LexicalIndex
+from serendip.search.search_config import SearchConfig
+from serendip.search.searcher import WORDS_FILE, Searcher
+
+WRITTEN = {2: "tragedy, Danish prince", 9: "무선헤드폰, headphones", 1: "tragedy tragedy"}
+
+
+def described() -> Catalogue:
+    items = list(films().items)
+    for number, text in WRITTEN.items():
+        items[number] = replace(items[number], written=text)
+    return Catalogue(items)
+
+
+def searcher(catalogue: Catalogue, folder: Path, weight: float = 0.5) -> Searcher:
+    config = SearchConfig(lexical=LexicalConfig(written=weight))
+    return Searcher.build(catalogue, vectors(), POPULARITY, folder / "words", config)
+
+
+def found(opened: Searcher, text: str) -> list[int]:
+    return opened.search(text, None, 10).item_nums.tolist()
+
+
+def test_written_words_are_found_in_every_script(tmp_path: Path) -> None:
+    opened = searcher(described(), tmp_path)
+    assert found(opened, "danish") == [2]
+    assert set(found(opened, "tragedy")) == {1, 2}
+    assert found(opened, "headphones") == [9]
+    assert found(opened, "헤드폰") == [9]
+
+
+def test_the_weight_is_that_of_the_settings(tmp_path: Path) -> None:
+    titles = [replace(item, written="") for item in films().items]
+    titles[3] = replace(titles[3], written="matrix")
+    heavy = LexicalIndex.build(Catalogue(titles), tmp_path / "a", LexicalConfig(written=50.0))
+    light = LexicalIndex.build(Catalogue(titles), tmp_path / "b", LexicalConfig(written=0.01))
+    none = LexicalIndex.build(Catalogue(titles), tmp_path / "c", LexicalConfig(written=0.0))
+    assert heavy.search("matrix", 3).item_nums[0] == 3
+    assert light.search("matrix", 3).item_nums.tolist()[-1] == 3
+    assert 3 not in none.search("matrix", 3).item_nums
+
+
+def test_written_words_are_known_and_nothing_is_corrected_to_them(tmp_path: Path) -> None:
+    opened = searcher(described(), tmp_path)
+    assert opened.corrected("headphones") == ""
+    assert opened.corrected("headphonez") == ""
+    assert opened.corrected("reloadet") == "reloaded"
+
+
+def test_without_written_words_the_index_is_as_if_there_were_no_such_field(tmp_path: Path) -> None:
+    plain = searcher(films(), tmp_path / "1")
+    folder = tmp_path / "1" / "words"
+    assert set(json.loads((folder / META_FILE).read_text())["lengths"]) == {
+        *("title", "body", "grams")
+    }
+    assert set(json.loads((folder / WORDS_FILE).read_text())) == {"keys", "counts"}
+    assert found(plain, "danish") == []
+
+
+def test_other_fields_score_as_they_did(tmp_path: Path) -> None:
+    with_text = LexicalIndex.build(described(), tmp_path / "a", LexicalConfig(written=0.0))
+    without = LexicalIndex.build(films(), tmp_path / "b")
+    for text in ("matrix", "hamlet drama", "커피", "이어폰"):
+        one, other = with_text.search(text, 10), without.search(text, 10)
+        np.testing.assert_array_equal(one.item_nums, other.item_nums)
+        np.testing.assert_allclose(one.scores, other.scores, rtol=1e-6)
+
+
+def test_an_item_posted_again_loses_the_words_until_they_are_trained_again(tmp_path: Path) -> None:
+    opened = searcher(described(), tmp_path)
+    changed = opened.with_changed_items([2], [films()[2]], vectors()[2:3])
+    assert found(changed, "danish") == []
+    assert found(changed, "hamlet")
+    back = changed.with_changed_items([2], [described()[2]], vectors()[2:3])
+    assert found(back, "danish") == [2]
+
+
+@pytest.mark.parametrize("weight", [0.5, 3.0])
+def test_an_opened_index_answers_as_the_built_one(tmp_path: Path, weight: float) -> None:
+    built = searcher(described(), tmp_path, weight)
+    folder = tmp_path / "words"
+    opened = Searcher.open(folder, described(), vectors(), POPULARITY, built.config)
+    for text in ("tragedy", "matrix", "무선헤드폰"):
+        assert found(built, text) == found(opened, text)

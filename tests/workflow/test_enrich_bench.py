@@ -1,0 +1,97 @@
+"""Products without descriptions: what is measured, and that no query chooses what it is told at."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench_products import NUM_PRODUCTS, write_products
+
+from serendip.content.text import TextEncoderConfig
+from serendip.evaluate.metrics.base import grade
+from serendip.llm.client import LlmRequest
+from serendip.llm.ledger import Ledger
+from serendip.llm.scripted import ScriptedLlm
+from serendip.scale.options import TrainOptions
+from serendip.workflow.enrich.bench import (
+    EnrichBench,
+    Shelf,
+    crossed,
+    halves_of,
+    llm_rows,
+    run_enrich,
+)
+from serendip.workflow.enrich.retrieval import METRIC
+
+
+@pytest.fixture(scope="module")
+def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_products(tmp_path_factory.mktemp("bench") / "products")
+
+
+def test_a_half_is_told_at_what_the_other_half_chose() -> None:
+    halves = np.array([0.0, 0.0, 1.0, 1.0])
+    tried = {
+        (0.5, True): np.array([0.9, 0.9, 0.1, 0.1]),
+        (1.0, False): np.array([0.2, 0.2, 0.3, 0.3]),
+    }
+    values, chosen = crossed(tried, halves)
+    assert values.tolist() == [0.2, 0.2, 0.1, 0.1]
+    assert [(one["weight"], one["encoded"]) for one in chosen] == [(1.0, False), (0.5, True)]
+
+
+def test_halves_depend_on_the_query_alone() -> None:
+    texts = [f"query {number}" for number in range(100)]
+    halves = halves_of(texts)
+    np.testing.assert_array_equal(halves, halves_of(texts[::-1])[::-1])
+    assert 30 < halves.sum() < 70
+
+
+def test_all_texts_are_told_against_the_stripped_ones(products: Path, tmp_path: Path) -> None:
+    file = tmp_path / "enrich.json"
+    bench = EnrichBench(products, file, encoder=TextEncoderConfig(name="hashing"))
+    document = run_enrich(bench, TrainOptions())
+    assert json.loads(file.read_text()) == document
+    assert (document["items"], document["queries"], document["llm"]) == (NUM_PRODUCTS, 2, None)
+    rows = {(row["search"], row["text"]): row for row in document["rows"]}
+    assert set(rows) == {
+        (search, text) for search in ("words", "both") for text in ("stripped", "rules", "full")
+    }
+    for search in ("words", "both"):
+        stripped, full = rows[search, "stripped"], rows[search, "full"]
+        difference = full["nDCG@10"] - stripped["nDCG@10"]
+        assert full["minus_stripped"]["value"] == pytest.approx(difference)
+        assert len(rows[search, "rules"]["chosen"]) == 2
+        assert rows[search, "rules"]["would_pass"] == (
+            rows[search, "rules"]["minus_stripped"]["low"] > 0
+        )
+
+
+def test_an_llm_writes_about_as_many_products_as_there_is_time_for(
+    products: Path, tmp_path: Path
+) -> None:
+    bench = EnrichBench(products, tmp_path / "e.json", encoder=TextEncoderConfig(name="hashing"))
+    shelf = Shelf.of(bench, TrainOptions())
+
+    def script(request: LlmRequest) -> str:
+        data = json.loads(request.user.split("<data>")[1].split("</data>")[0])
+        assert "description" not in data["item"]
+        assert "bullet_points" not in data["item"]["attributes"]
+        words = ["something to sit on"] if "chair" in data["item"]["title"] else []
+        said = {"id": data["id"], "description": "", "keywords": words, "attributes": []}
+        return "nothing" if "lamp" in data["item"]["title"] else json.dumps(said)
+
+    with closing(Ledger.open(tmp_path / "calls.db")) as ledger:
+        few = llm_rows(shelf, ScriptedLlm(script), ledger, 0.0, TrainOptions())
+        assert few["items"] == 4
+        found = llm_rows(shelf, ScriptedLlm(script), ledger, 60.0, TrainOptions())
+    assert (found["items"], found["answered"], found["written"]) == (6, 5, 2)
+    rows = {(row["search"], row["text"]): row["nDCG@10"] for row in found["rows"]}
+    assert rows["words", "llm"] > rows["words", "stripped"]
+
+
+def test_the_value_of_a_list_is_that_of_the_metric() -> None:
+    assert METRIC.of_list(grade([3, 1], {1: 1.0})) == pytest.approx(1 / np.log2(3))

@@ -1,0 +1,257 @@
+"""Written texts over the commands: written, gated, used by the next training, taken back."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fault_server import Body, Reply, completion, data_of, serving
+from small_shop import NUM_ITEMS, write_files
+from typer.testing import CliRunner
+
+from serendip.cli.main import app
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.data.snapshot import take_snapshot
+from serendip.data.written import WrittenText, text_digest
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError, DataError
+from serendip.workflow.importing import import_files
+from serendip.workflow.training import fingerprint
+
+
+def invoke(*arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and JSON document of a command; its error where it fails."""
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, json.loads(done.stdout)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    folder = tmp_path / "shop"
+    write_files(folder)
+    import_files(Workspace.open(folder))
+    return folder
+
+
+def enrich(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
+    return invoke("enrich", verb, "-w", str(folder), *more)
+
+
+def items_of(folder: Path) -> list[Item]:
+    with closing(Workspace.open(folder).open_store()) as store:
+        return store.items()
+
+
+def written_of(folder: Path) -> list[WrittenText]:
+    with closing(Workspace.open(folder).open_store()) as store:
+        return store.written.all()
+
+
+def used_by(folder: Path) -> dict[str, str]:
+    """Item -> text that the next training reads."""
+    workspace = Workspace.open(folder)
+    with closing(workspace.open_store()) as store:
+        items = take_snapshot(store, workspace.settings.actions).catalogue.items
+    return {item.item_id: item.written for item in items if item.written}
+
+
+def put(folder: Path, texts: Sequence[str]) -> None:
+    """Keywords of the first items, as an LLM might have written them."""
+    rows = [
+        WrittenText(item.item_id, "keywords", "llm", text, "m", "enrich-1", text_digest(item))
+        for item, text in zip(items_of(folder), texts, strict=False)
+    ]
+    with closing(Workspace.open(folder).open_store()) as store:
+        store.written.put(rows)
+
+
+def judge(folder: Path, queries: Sequence[str]) -> str:
+    """The nth query wants the nth item."""
+    path = folder / "judged.csv"
+    with path.open("w", newline="") as stream:
+        rows = [(query, f"i{number}", "E") for number, query in enumerate(queries)]
+        csv.writer(stream).writerows([("query", "item_id", "label"), *rows])
+    return str(path)
+
+
+NAMES = [f"zq{chr(97 + number // 26)}{chr(97 + number % 26)}x" for number in range(NUM_ITEMS)]
+"""What people call the items, and no title says."""
+
+
+def log_searches(folder: Path, rows: Sequence[tuple[str, str, str, float]]) -> None:
+    """(user, query, item, time)."""
+    events = [
+        Event(user, item, when, "click", query=query, surface="search")
+        for user, query, item, when in rows
+    ]
+    with closing(Workspace.open(folder).open_store()) as store:
+        store.put_events(events)
+
+
+def describing(body: Body, _: int) -> Reply:
+    data = data_of(body)
+    said = {"description": "", "keywords": ["story book", "paperback"], "attributes": []}
+    return completion(json.dumps({"id": data["id"], **said}))
+
+
+def configure(folder: Path, address: str) -> None:
+    with (folder / "serendip.toml").open("a") as stream:
+        stream.write(
+            f'\n[llm]\nprovider = "endpoint"\nbase_url = "{address}"\nmodel = "m"\n'
+            "input_price = 1.0\noutput_price = 2.0\nconcurrency = 1\n"
+        )
+
+
+def test_an_llm_writes_within_a_budget_and_nothing_is_used(shop: Path) -> None:
+    before = items_of(shop)
+    with serving(describing) as server:
+        configure(shop, server.address)
+        code, told = enrich(shop, "run", "--budget", "1", "--estimate")
+        assert (code, told["thin"], told["estimate"]["questions"]) == (0, NUM_ITEMS, NUM_ITEMS)
+        assert not server.bodies
+        code, found = enrich(shop, "run", "--budget", "0.003", "--fields", "keywords")
+        assert (code, found["state"], found["reason"]) == (1, "partial", "the budget is spent")
+        assert 0 < found["written"] < NUM_ITEMS
+        assert found["spent"] <= 0.003
+        code, found = enrich(shop, "run", "--budget", "1")
+        assert (code, found["state"], len(server.bodies)) == (0, "complete", NUM_ITEMS)
+    assert set(data_of(server.bodies[0])) == {"id", "item"}
+    (one, *_) = texts = written_of(shop)
+    assert len(texts) == NUM_ITEMS
+    assert (one.text, one.source, one.model, one.prompt, one.active) == (
+        *("story book, paperback", "llm", "m", "enrich-1", False),
+    )
+    assert items_of(shop) == before
+    assert used_by(shop) == {}
+    _, shown = enrich(shop, "show", "--limit", "2")
+    assert (shown["texts"], shown["active"], len(shown["listed"])) == (NUM_ITEMS, 0, 2)
+
+
+def test_an_llm_is_not_asked_without_a_budget(shop: Path) -> None:
+    with pytest.raises(ConfigError, match="within a budget"):
+        enrich(shop, "run")
+    with pytest.raises(ConfigError, match="rules write no description"):
+        enrich(shop, "run", "--writer", "rules", "--fields", "description")
+
+
+def test_rules_borrow_from_near_items_and_from_what_two_people_typed(shop: Path) -> None:
+    early, late = 1_599_000_000.0, 1_700_000_000.0
+    log_searches(
+        shop,
+        [
+            ("a", "spooky yarn", "i0", early),
+            ("b", "Spooky Yarn", "i0", early),
+            ("a", "secret", "i0", early),  # Of one person alone.
+            ("a", "later", "i0", late),  # These judge, and are never written from.
+            ("b", "later", "i0", late),
+        ],
+    )
+    items = [Item(f"odd{n}", f"Sunlit kayak {n}") for n in range(4)]
+    with closing(Workspace.open(shop).open_store()) as store:
+        store.put_items([*items, Item("odd9", "Sunlit kayaks", attributes={"kind": ("Boat",)})])
+    code, found = enrich(shop, "run", "--writer", "rules")
+    assert (code, found["state"]) == (0, "complete")
+    texts = {one.item_id: one.text for one in written_of(shop)}
+    assert texts["i0"].split(", ")[:2] == ["spooky", "yarn"]
+    assert not {"secret", "later"} & set(texts["i0"].split(", "))
+    assert "kayak" in texts["odd9"].split(", ")  # Several near items call themselves so.
+    assert {one.source for one in written_of(shop)} == {"rules"}
+    again = enrich(shop, "run", "--writer", "rules")[1]
+    assert {one.item_id: one.text for one in written_of(shop)} == texts
+    assert again["texts"] == found["texts"]
+
+
+def test_texts_that_help_pass_the_gate_and_others_do_not(shop: Path) -> None:
+    with pytest.raises(DataError, match="nothing was written"):
+        enrich(shop, "gate")
+    put(shop, NAMES)
+    code, few = enrich(shop, "gate", "--judgements", judge(shop, NAMES[:5]))
+    assert (code, few["verdict"], few["active"]) == (1, "refused", 0)
+    asked = judge(shop, NAMES)
+    code, found = enrich(shop, "gate", "--judgements", asked)
+    assert (code, found["verdict"], found["active"]) == (0, "passed", NUM_ITEMS)
+    assert found["difference"]["both"]["low"] > 0
+    assert used_by(shop) == {f"i{n}": name for n, name in enumerate(NAMES)}
+    assert enrich(shop, "show")[1]["gate"]["verdict"] == "passed"
+    put(shop, NAMES[1:])  # Of other items each.
+    assert len(used_by(shop)) == 1
+    code, worse = enrich(shop, "gate", "--judgements", asked)
+    assert (code, worse["verdict"], worse["active"]) == (1, "failed", 0)
+    assert used_by(shop) == {}
+
+
+def test_a_gate_without_judgements_asks_what_was_never_typed_before(shop: Path) -> None:
+    early, late = 1_599_000_000.0, 1_700_000_000.0
+    known = [("a", name, f"i{n}", early) for n, name in enumerate(NAMES[:10])]
+    new = [("b", name, f"i{n}", late) for n, name in enumerate(NAMES)]
+    log_searches(shop, [*known, *new])
+    put(shop, NAMES)
+    _, found = enrich(shop, "gate")
+    assert (found["queries"], found["verdict"]) == (NUM_ITEMS - 10, "passed")
+
+
+def test_items_that_have_changed_are_judged_and_used_without_their_texts(shop: Path) -> None:
+    put(shop, NAMES)
+    enrich(shop, "gate", "--judgements", judge(shop, NAMES))
+    with closing(Workspace.open(shop).open_store()) as store:
+        store.put_items([replace(store.items()[0], title="Another tale")])
+    assert "i0" not in used_by(shop)
+    assert len(used_by(shop)) == NUM_ITEMS - 1
+    _, shown = enrich(shop, "show")
+    assert (shown["active"], shown["outdated"]) == (NUM_ITEMS - 1, 1)
+    _, found = enrich(shop, "gate", "--judgements", judge(shop, NAMES))
+    assert found["items"] == NUM_ITEMS - 1
+
+
+def generation(folder: Path) -> Path:
+    found = folder / "generations"
+    return found / (found / "CURRENT").read_text().strip()
+
+
+def content_of(folder: Path) -> dict[str, str]:
+    """Checksums of a generation, but for files that tantivy names at random and the clock."""
+    manifest = json.loads((generation(folder) / "manifest.json").read_text())
+    kept = ("search/lexical.json", "search/words.json")
+    return {
+        name: digest
+        for name, digest in manifest["files"].items()
+        if not name.startswith("search/") or name in kept
+    }
+
+
+def test_reverting_takes_everything_out_of_the_next_training(tmp_path: Path) -> None:
+    shop, plain = tmp_path / "shop", tmp_path / "plain"
+    for folder in (shop, plain):
+        write_files(folder, num_users=10)
+        import_files(Workspace.open(folder))
+    made_from = fingerprint(Workspace.open(shop), 0)
+    put(shop, NAMES)
+    enrich(shop, "gate", "--judgements", judge(shop, NAMES))
+    assert fingerprint(Workspace.open(shop), 0) != made_from
+    invoke("train", "-w", str(shop))
+    with_texts, vectors = content_of(shop), np.load(generation(shop) / "content.npy")
+    manifest = json.loads((generation(shop) / "manifest.json").read_text())
+    assert manifest["counts"]["written"] == NUM_ITEMS
+    rows = (generation(shop) / "catalogue.jsonl").read_text().splitlines()
+    assert json.loads(rows[3])["written"] == NAMES[3]
+
+    code, told = enrich(shop, "revert")
+    assert (code, told["removed"], written_of(shop)) == (0, NUM_ITEMS, [])
+    assert fingerprint(Workspace.open(shop), 0) == made_from
+    assert enrich(shop, "show")[1]["gate"] is None
+    shutil.rmtree(shop / "generations")  # Codes keep the numbers of the generation before.
+    for folder in (shop, plain):
+        invoke("train", "-w", str(folder))
+    assert content_of(shop) == content_of(plain) != with_texts
+    assert not np.array_equal(vectors, np.load(generation(shop) / "content.npy"))

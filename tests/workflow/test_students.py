@@ -1,0 +1,224 @@
+"""Labels become a student, the student a filter: through the commands, on a small shop."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_shop import NUM_ITEMS, TASTES, write_files
+from typer.testing import CliRunner
+
+from serendip.cli.main import app
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.engine.bad_matches import BAD
+from serendip.engine.engine import Engine
+from serendip.engine.workspace import Workspace
+from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
+from serendip.scale.options import TrainOptions
+from serendip.scale.stages import StageClock
+from serendip.workflow.importing import import_files
+from serendip.workflow.students.versions import current_student
+from serendip.workflow.training import train_workspace
+
+pytest.importorskip("lightgbm")
+SURFACE = "\n[surfaces.search.bad_matches]\ncut = 0.5\ndepth = 40\n"
+GENERATED = ("query", "item_id", "label", "model")
+
+
+def invoke(*arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and JSON document of a command; its error where it fails."""
+    done = CliRunner().invoke(app, [*arguments, "--json"])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, json.loads(done.stdout)
+
+
+def write_labels(
+    path: Path, queries: range, columns: tuple[str, ...] = GENERATED[:3], wrong: int = 0
+) -> Path:
+    """Each query asks for a taste; items of other tastes are bad matches."""
+    rows = []
+    for query in queries:
+        taste = TASTES[query % 3]
+        for item in range(query % 4, NUM_ITEMS, 4):
+            is_bad = (item % 3 != query % 3) != (query < queries.start + wrong)
+            label = "bad" if is_bad else "good"
+            rows.append((f"{taste} {query}", f"i{item}", label, "some-model")[: len(columns)])
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([columns, *rows])
+    return path
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shop with a distilled student, trained with the filter."""
+    folder = tmp_path_factory.mktemp("judge") / "shop"
+    write_files(folder)
+    import_files(Workspace.open(folder))
+    write_labels(folder / "labels.csv", range(100, 160))
+    write_labels(folder / "gold.csv", range(200, 260))
+    code, _ = invoke(*distil(folder))
+    assert code == 0
+    with (folder / "serendip.toml").open("a") as stream:
+        stream.write(SURFACE)
+    train(folder)
+    return folder
+
+
+def distil(folder: Path, labels: str = "labels.csv", *more: str) -> list[str]:
+    files = ("--labels", str(folder / labels), "--gold", str(folder / "gold.csv"))
+    return ["judge", "distil", *files, "-w", str(folder), *more]
+
+
+def train(folder: Path) -> None:
+    train_workspace(Workspace.open(folder), TrainOptions(), StageClock())
+
+
+def test_a_student_tells_good_from_bad_on_queries_that_it_has_not_seen(shop: Path) -> None:
+    told = current_student(Workspace.open(shop).students).manifest
+    assert told["queries"] == {"learned": 60, "gold": 60}
+    assert told["auroc"] > 0.95
+    assert told["gate"]["verdict"] == "by people"
+    assert told["filter"]["tenth"]["lost"] == 0
+
+
+def test_bad_matches_are_replaced_and_the_trace_says_so(shop: Path) -> None:
+    engine = Engine.open(shop)
+    query = engine.word_queries(["horror tale"])
+    filtered = engine.run(query, "search")[0]
+    genres = {
+        engine.item(item).attributes["genre"] for item in engine.item_ids(filtered.items.item_nums)
+    }
+    assert genres == {"horror"}
+    assert len(filtered.items) == NUM_ITEMS // 3
+    assert filtered.trace["after bad matches"] == len(filtered.items) < filtered.trace["candidates"]
+    assert filtered.trace["judged"] == 40
+    assert (filtered.items.fields[BAD] < 0.5).all()
+    answer = engine.search("horror tale", k=3)
+    assert all(item.parts[BAD] < 0.5 for item in answer.items)
+    why = engine.explain("i1", "search", text="horror tale")
+    assert why.position is None
+    assert why.parts[BAD] >= 0.5
+    engine.close()
+
+
+def test_nothing_is_said_of_items_that_came_later(shop: Path) -> None:
+    engine = Engine.open(shop)
+    engine.add_items([Item("new", "A horror tale of comedy", attributes={"genre": "comedy"})])
+    engine.add_items([Item("i0", "A quiet western", attributes={"genre": "western"})])
+    judge = engine.state.judge
+    assert judge is not None
+    numbers = np.array(
+        [engine.state.catalogue.vocabulary.number(one) for one in ("new", "i0", "i3")]
+    )
+    chances = judge.chances("horror", np.ones(256, np.float32) / 16, numbers.astype(np.int32))
+    assert np.isfinite(chances).tolist() == [False, False, True]
+    assert "new" in [item.item_id for item in engine.search("horror tale", k=40).items]
+    engine.delete_item("new")
+    engine.close()
+
+
+def test_an_exact_title_is_never_left_out(shop: Path) -> None:
+    engine = Engine.open(shop)
+    assert engine.search("The comedy tale number 1").items[0].item_id == "i1"
+    engine.close()
+
+
+def test_the_report_tells_what_was_replaced_and_what_it_costs(shop: Path) -> None:
+    engine = Engine.open(shop)
+    logged = (("r1", "i6", "impression"), ("r1", "i9", "rate"), ("r2", "i7", "rate"))
+    events = [
+        Event(
+            "u0",
+            item,
+            1.7e9 + place,
+            action,
+            query="horror tale",
+            request_id=request,
+            surface="search",
+            event_id=f"{request}{item}",
+        )
+        for place, (request, item, action) in enumerate(logged)
+    ]
+    engine.add_events(events)
+    engine.close()
+    code, told = invoke("judge", "report", "--gold", str(shop / "gold.csv"), "-w", str(shop))
+    assert code == 0
+    gold = told["gold"]
+    assert gold["queries"] == 60
+    assert gold["bad_after"]["value"] <= gold["bad_before"]["value"]
+    assert told["log"] == {
+        "requests": 2,
+        "shown": 2,
+        "chosen": 2,
+        "shown_left_out": 0.0,
+        "chosen_left_out": 0.5,
+    }
+    assert json.loads((shop / "reports" / "judge.json").read_text()) == told
+
+
+def test_labels_of_a_model_need_the_gate(shop: Path) -> None:
+    write_labels(shop / "model.csv", range(200, 260), GENERATED, wrong=40)
+    code, told = invoke(*distil(shop, "model.csv"))
+    assert (code, told["gate"]["verdict"]) == (1, "failed")
+    assert "version" not in told
+
+
+def test_gold_is_never_learned_from(shop: Path) -> None:
+    write_labels(shop / "same.csv", range(200, 260))
+    with pytest.raises(DataError, match="labels of queries that the gold does not ask: 0 queries"):
+        invoke(*distil(shop, "same.csv"))
+
+
+def test_a_surface_needs_a_student_and_a_cut(tmp_path: Path) -> None:
+    write_files(tmp_path)
+    import_files(Workspace.open(tmp_path))
+    with (tmp_path / "serendip.toml").open("a") as stream:
+        stream.write("\n[surfaces.search.bad_matches]\n")
+    with pytest.raises(NotTrainedError, match="no judge of matches"):
+        train(tmp_path)
+    write_labels(tmp_path / "labels.csv", range(100, 112))
+    write_labels(tmp_path / "gold.csv", range(200, 215))
+    _, told = invoke(*distil(tmp_path))
+    assert told["filter"]["safe_cut"] is None
+    with pytest.raises(DataError, match=r"surfaces\.search\.bad_matches names no cut"):
+        train(tmp_path)
+
+
+def test_an_altered_student_is_refused(shop: Path, tmp_path: Path) -> None:
+    students = tmp_path / "students"
+    folder = current_student(Workspace.open(shop).students).folder
+    (students / "v1").mkdir(parents=True)
+    for path in folder.iterdir():
+        (students / "v1" / path.name).write_bytes(path.read_bytes())
+    (students / "current").write_text("v1\n")
+    assert current_student(students).name == "v1"
+    with (students / "v1" / "judge.json").open("a") as stream:
+        stream.write(" ")
+    with pytest.raises(ArtefactError, match="missing or altered"):
+        current_student(students)
+
+
+def test_a_student_that_read_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:
+    settings = (shop / "serendip.toml").read_text()
+    shutil.copytree(shop, tmp_path / "shop")
+    shorter = settings.replace('fields = ["title", "genre"]', 'fields = ["title"]')
+    (tmp_path / "shop" / "serendip.toml").write_text(shorter)
+    with pytest.raises(DataError, match="read title, description, genre by hashing 1; now it is"):
+        train(tmp_path / "shop")
+
+
+def test_a_workspace_with_pictures_is_refused(shop: Path, tmp_path: Path) -> None:
+    write_files(tmp_path)
+    with (tmp_path / "serendip.toml").open("a") as stream:
+        stream.write('\n[content.image]\nfield = "picture"\n')
+    (tmp_path / "gold.csv").write_text((shop / "gold.csv").read_text())
+    (tmp_path / "labels.csv").write_text((shop / "labels.csv").read_text())
+    with pytest.raises(UnsupportedError, match="judges of matches read text alone"):
+        invoke(*distil(tmp_path))
