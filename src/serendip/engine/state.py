@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +24,15 @@ from serendip.engine.feature_names import FEATURES
 from serendip.models import open_model
 from serendip.models.base import Recommender
 from serendip.models.ranker import Ranker
+from serendip.search.query_ranker import QueryRanker
+from serendip.search.query_table import QueryTable
 from serendip.search.searcher import SearchConfig, Searcher
 from serendip.search.suggestions import Suggester
 
 _ARRAYS = ("content", "codes", "counts", "quality")
 _PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
 _ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.jsonl"
+_QUERIES_FOLDER = "queries"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +52,8 @@ class EngineState:
         hidden: (N,) bool, deleted items.
         code_names: code prefix (``12`` or ``12-7``) -> readable name.
         fusion: maps words into the space of the content vectors.
+        queries: verified queries to suggest.
+        query_ranker: puts them in order.
     """
 
     catalogue: Catalogue
@@ -63,6 +68,8 @@ class EngineState:
     hidden: BoolArray
     code_names: Mapping[str, str]
     fusion: Fusion = TEXT_ONLY
+    queries: QueryTable = field(default_factory=QueryTable.empty)
+    query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
 
     @property
     def num_items(self) -> int:
@@ -117,6 +124,10 @@ class EngineState:
         """The same state with a ranker."""
         return replace(self, ranker=ranker)
 
+    def with_queries(self, queries: QueryTable, ranker: QueryRanker) -> EngineState:
+        """The same state with queries to suggest."""
+        return replace(self, queries=queries, query_ranker=ranker)
+
     def save(self, folder: Path) -> None:
         """Write everything into an empty folder."""
         arrays = {
@@ -138,6 +149,9 @@ class EngineState:
             model.save(folder / "models" / name)
         if self.ranker is not None:
             self.ranker.save(folder / "ranker")
+        if len(self.queries):
+            self.queries.save(folder / _QUERIES_FOLDER)
+            self.query_ranker.save(folder / _QUERIES_FOLDER)
         Searcher.build(
             self.catalogue,
             self.fusion.words_of(self.features.content),
@@ -173,6 +187,7 @@ class EngineState:
             arrays["counts"].astype(np.float32),
             validate(SearchConfig, document["search"], str(folder / "state.json")),
         )
+        queries, query_ranker = _queries(folder / _QUERIES_FOLDER)
         return cls(
             catalogue=catalogue,
             features=ItemFeatures(
@@ -191,6 +206,8 @@ class EngineState:
             hidden=np.zeros(len(catalogue), np.bool_),
             code_names=document["code_names"],
             fusion=fusion,
+            queries=queries,
+            query_ranker=query_ranker,
         )
 
 
@@ -205,6 +222,13 @@ def _codebooks(folder: Path) -> Codebooks:
     if aligned.is_file():
         return Codebooks.open(aligned)
     return Codebooks(np.load(folder / "centroids.npy", allow_pickle=False))
+
+
+def _queries(folder: Path) -> tuple[QueryTable, QueryRanker]:
+    """Queries to suggest; none where none were built."""
+    if not folder.is_dir():
+        return QueryTable.empty(), QueryRanker.prior()
+    return QueryTable.open(folder), QueryRanker.open(folder)
 
 
 def _write_catalogue(path: Path, catalogue: Catalogue) -> None:

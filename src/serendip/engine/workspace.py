@@ -7,6 +7,7 @@
     cache/              vectors by content hash, converted weights
     generations/        published artefacts
     semantic_ids/       versions of semantic IDs, where `serendip ids build` made them
+    queries/            versions of suggested queries, where `serendip queries build` made them
     reports/            report.json and report.html
     embeddings/         vectors that `serendip embed` wrote
 
@@ -62,6 +63,11 @@ class Workspace:
     def semantic_ids(self) -> Path:
         """Folder of versions of semantic IDs."""
         return self.folder / "semantic_ids"
+
+    @property
+    def queries(self) -> Path:
+        """Folder of versions of suggested queries."""
+        return self.folder / "queries"
 
     @property
     def reports(self) -> Path:

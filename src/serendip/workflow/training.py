@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import serendip
 from serendip import __version__
@@ -27,6 +28,8 @@ from serendip.workflow.gates import integrity_gates, report_gate
 from serendip.workflow.id_versions import IdVersion, current_version
 from serendip.workflow.importing import imported_digest
 from serendip.workflow.kept_ids import EarlierCodes, id_facts
+from serendip.workflow.queries.building import QueryBuilder, log_of, written_queries
+from serendip.workflow.queries.learning import Log, train_query_ranker
 from serendip.workflow.semantic_ids import build_ids
 from serendip.workflow.spaces import SPACE_FOLDER, next_space
 
@@ -52,6 +55,7 @@ def train_workspace(
     with closing(workspace.open_store()) as store, clock.stage("snapshot"):
         item_version, event_seq = store.max_version(), store.max_seq()
         dataset = take_snapshot(store, workspace.settings.actions)
+        log = log_of(store, dataset, workspace)
     if dataset.num_items == 0:
         raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
     version, earlier = _kept_ids(workspace, options)
@@ -62,6 +66,8 @@ def train_workspace(
             earlier=earlier,
         )
         state = fitter.fit(dataset, "all", options)
+        with clock.stage("suggested queries"):
+            state, queries = _with_queries(state, log, workspace, options)
         made_from = fingerprint(workspace, options.seed)
         gates = [
             *integrity_gates(state, workspace.settings.all_surfaces()["home"]),
@@ -89,11 +95,25 @@ def train_workspace(
                 **id_facts(version, earlier, state.features.codes, dataset.catalogue),
             },
             "space": told,
+            "queries": queries,
             "gates": gates,
             "settings": workspace.settings.learned_from(),
         }
         with clock.stage("publish"):
             return publish(workspace.generations, partial(_save, state, space), facts)
+
+
+def _with_queries(
+    state: EngineState, log: Log, workspace: Workspace, options: TrainOptions
+) -> tuple[EngineState, dict[str, Any]]:
+    """The state with verified queries and what ranks them, and what the manifest tells of both."""
+    written = written_queries(workspace, state.catalogue)
+    config = workspace.settings.queries
+    builder = QueryBuilder(state.catalogue, state.counts, state.searcher, config, written)
+    built = builder.build(log.searches, options.progress)
+    ranker = train_query_ranker(built.table, log, options.seed)
+    told = {**built.report, "ranker_learned_from": ranker.learned_from}
+    return state.with_queries(built.table, ranker), told
 
 
 def _save(state: EngineState, space: VectorSpace | None, folder: Path) -> None:
