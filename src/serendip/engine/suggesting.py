@@ -26,7 +26,7 @@ from serendip.search.query_table import QueryTable
 from serendip.search.suggestions import Suggested
 
 MOST_COMPLETIONS = 64
-OWN_SEARCHES, OWN_ITEMS = 5, 3
+OWN_SEARCHES, OWN_ITEMS, MOST_LIKES = 5, 3, 2
 _NEW_FROM = 0.5
 _SAME_SHARE = 0.5
 _LOOKED_AT = 8
@@ -113,7 +113,7 @@ class QuerySuggester:
             *self._all_of(state, own, asker, ""),
         ]
         ordered = (one for one in _best_first(places) if normalise(one.text) != key)
-        wanted = k + pool
+        wanted = max(k, k - 1 + pool)
         looked_at = (one for one, _ in zip(ordered, range(_LOOKED_AT * wanted), strict=False))
         chosen = list(_living(state, _unlike(looked_at), wanted))
         return self._arranged(state, chosen, seen, k, key)
@@ -124,7 +124,7 @@ class QuerySuggester:
         """The best, new categories first where that is wanted, and the last one drawn."""
         shown, pool = list(chosen[:k]), chosen[k - 1 :]
         chance = 1.0
-        if self._config.exploration and k > 1 and len(chosen) > k:
+        if self._config.exploration and k > 1 and len(pool) > 1:
             said = repr((asker.history.tolist(), sorted(asker.searched), key)).encode()
             seed = int.from_bytes(hashlib.blake2b(said, digest_size=8).digest())
             shown[-1] = pool[int(np.random.default_rng(seed).integers(len(pool)))]
@@ -167,10 +167,7 @@ class QuerySuggester:
         self, state: EngineState, found: Sequence[Candidate], asker: Asker, typed: str
     ) -> list[_Place]:
         """Queries that are no rows of the table."""
-        results = np.full((len(found), TOP), -1, np.int32)
-        for row, one in enumerate(found):
-            results[row, : min(TOP, len(one.items))] = one.items[:TOP]
-        table = QueryTable.of(found, results, state.catalogue, self._table.categories)
+        table = QueryTable.unverified(found, state.catalogue, self._table.categories)
         choices = Choices.of(table, self._counts)
         return self._placed(table, np.arange(len(table)), choices, asker, typed)
 
@@ -193,9 +190,15 @@ def _best_first(places: Iterable[_Place]) -> list[_Place]:
 
 
 def _unlike(places: Iterable[_Place]) -> Iterator[_Place]:
-    """Without those whose first results are mostly those of a better one."""
+    """Without those whose first results are mostly those of a better one, and with few likes."""
     kept: list[frozenset[int]] = []
+    likes = 0
     for one in places:
+        if one.table.kinds[one.row] == "like":
+            likes += 1
+            if likes <= MOST_LIKES:
+                yield one
+            continue
         results = frozenset(one.table.results[one.row].tolist()) - {-1}
         if all(len(results & other) <= _SAME_SHARE * len(results) for other in kept):
             kept.append(results)

@@ -123,7 +123,12 @@ def _values(item: Item, name: str, form: str) -> list[str]:
         return _decade(item.attributes.get(name))
     value = item.attributes.get(name)
     listed = list(value) if isinstance(value, tuple) else [item.field_text(name)]
-    return [one for one in listed if one]
+    return [one for one in listed if one and not _is_note(one)]
+
+
+def _is_note(value: str) -> bool:
+    """True for what a catalogue says instead of a value, as "(none)"."""
+    return value.startswith(("(", "[", "<"))
 
 
 def _decade(year: object) -> list[str]:

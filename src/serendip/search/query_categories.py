@@ -54,6 +54,13 @@ class Categories:
             found[self.of_item(item)] = True
         return found
 
+    def matrix(self, catalogue: Catalogue) -> BoolArray:
+        """(N, C) bool, which of them each item has."""
+        found = np.zeros((len(catalogue), len(self)), np.bool_)
+        for number, item in enumerate(catalogue.items):
+            found[number, self.of_item(item)] = True
+        return found
+
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {value: number for number, value in enumerate(self.values)}

@@ -25,21 +25,19 @@ RANKER_FILE = "query-ranker.json"
 PRIOR: Mapping[str, float] = {
     "users": 1.0,
     "searches": 0.2,
-    "popularity": 0.3,
+    "popularity": 1.0,
     "taste": 0.5,
-    "recent": 0.4,
-    "history": 0.4,
+    "recent": 0.5,
+    "history": 0.5,
     "own": 1.0,
     "at the start": 1.0,
     "typed share": 2.0,
-    "is attribute": 1.5,
     "is title": 3.0,
-    "is phrase": -2.0,
-    "is like": -0.5,
+    "is phrase": -1.0,
 }
 """By feature, where nothing was learned; 0 for the others."""
 
-PRIOR_STRENGTH = 10.0
+PRIOR_STRENGTH = 3.0
 """Requests of evidence that it takes to move a weight about half of the way."""
 
 _STEPS = 25

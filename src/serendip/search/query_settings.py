@@ -54,7 +54,7 @@ class QueriesConfig(Config):
     min_items: PositiveInt = 2
     """What fewer items have in common is no candidate, but for ``like {title}``."""
 
-    good_share: float = Field(default=0.5, gt=0.0, le=1.0)
+    good_share: float = Field(default=0.3, gt=0.0, le=1.0)
     """Share of the first ten results, or of all items meant where these are fewer, that must be
     items that the query was made from."""
 

@@ -99,6 +99,16 @@ class QueryTable:
         )
 
     @classmethod
+    def unverified(
+        cls, candidates: Sequence[Candidate], catalogue: Catalogue, categories: Categories
+    ) -> QueryTable:
+        """Of a few queries beside a table, whose items stand for their results."""
+        results = np.full((len(candidates), 10), -1, np.int32)
+        for row, one in enumerate(candidates):
+            results[row, : min(10, len(one.items))] = one.items[:10]
+        return cls.of(candidates, results, catalogue, categories)
+
+    @classmethod
     def empty(cls) -> QueryTable:
         """Of no queries."""
         return cls.of([], np.empty((0, 10), np.int32), Catalogue(()), Categories())
@@ -145,12 +155,20 @@ class QueryTable:
         Items that ``values`` does not know count nothing.
         """
         if rows is not None and _FEW * len(rows) < len(self):
-            parts = (self.items[self.starts[row] : self.starts[row + 1]] for row in rows.tolist())
-            return np.array([values[part[part < len(values)]].sum() for part in parts], np.float32)
+            return self._sums_of(values, rows)
         known = np.append(values, np.float32(0.0))[np.minimum(self.items, len(values))]
         totals = np.append(0.0, np.cumsum(known, dtype=np.float64))
         found: FloatArray = (totals[self.starts[1:]] - totals[self.starts[:-1]]).astype(np.float32)
         return found if rows is None else found[rows]
+
+    def _sums_of(self, values: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
+        """``sums`` of a few rows; every row has an item."""
+        sizes = self.num_items[rows]
+        begins = np.append(0, np.cumsum(sizes))[:-1]
+        places = np.arange(sizes.sum()) - np.repeat(begins - self.starts[rows], sizes)
+        known = np.append(values, np.float32(0.0))
+        found = known[np.minimum(self.items[places], len(values))]
+        return np.add.reduceat(found, begins).astype(np.float32) if len(found) else found
 
     def completions(self, key: str) -> NDArray[np.intp]:
         """(R,) rows of queries that have a word from which on they go on from ``key``."""

@@ -111,7 +111,7 @@ def _with_queries(
     config = workspace.settings.queries
     builder = QueryBuilder(state.catalogue, state.counts, state.searcher, config, written)
     built = builder.build(log.searches, options.progress)
-    ranker = train_query_ranker(built.table, log, options.seed)
+    ranker = train_query_ranker(built.table, state.searcher.titles, log, options.seed)
     told = {**built.report, "ranker_learned_from": ranker.learned_from}
     return state.with_queries(built.table, ranker), told
 

@@ -79,7 +79,7 @@ def label_pairs(
         progress=progress,
     )
     with (
-        alone(_job_folder(workspace, options.job)),
+        alone(job_folder(workspace, options.job)),
         opened_llm(config) as llm,
         closing(_ledger(workspace)) as ledger,
     ):
@@ -92,7 +92,7 @@ def label_pairs(
     return {"estimate": asdict(told), **_told(outcome, out)}
 
 
-def _job_folder(workspace: Workspace, job: str) -> Path:
+def job_folder(workspace: Workspace, job: str) -> Path:
     """Where a run of a job keeps others of the same one out, which would pay once more."""
     return workspace.cache / "llm" / hashlib.sha256(job.encode()).hexdigest()[:16]
 

@@ -29,10 +29,12 @@ def questions_about(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[st
             f"{len(missing)} pairs name items that are not there, as {missing[0]!r}.",
             "Import the items first.",
         )
-    return [{"query": query[:_LONGEST_TEXT], "item": _texts(items[item])} for query, item in pairs]
+    return [
+        {"query": query[:_LONGEST_TEXT], "item": item_texts(items[item])} for query, item in pairs
+    ]
 
 
-def _texts(item: Item) -> Mapping[str, Any]:
+def item_texts(item: Item) -> Mapping[str, Any]:
     """Title, description and attributes, cut to what a judge needs.
 
     Names of attributes are the catalogue's, too: they stand apart from those of this file.

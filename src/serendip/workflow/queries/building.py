@@ -101,7 +101,10 @@ class QueryBuilder:
         candidates = _joined([*self._known, *self._written], asked)
         verified = self._verifier.verify(candidates, progress)
         table = QueryTable.of(
-            verified.candidates, verified.results, self._catalogue, self._categories
+            verified.candidates,
+            verified.results,
+            self._catalogue,
+            self._categories,
         )
         titles = len({normalise(item.title) for item in self._catalogue.items} - {""})
         report = {
