@@ -118,7 +118,7 @@ class TinyEngine:
         start = text.casefold().strip()
         found = [Suggestion(g, "attribute") for g in GENRES if g.casefold().startswith(start)]
         if not start:
-            found = [one for one in found if one.text != after]
+            found = [one for one in found if one.text.casefold() != after.casefold()]
             return Suggestions("s1", self.generation, tuple(found[:k] if self._items else ()))
         titles = [
             Suggestion(item.title, "title", item.item_id)
