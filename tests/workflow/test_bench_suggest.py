@@ -41,6 +41,7 @@ def test_tags_are_searches_and_targets_are_a_users_newest_ones(films: Path) -> N
     new = targets_of(searches, "new")
     assert new[0] == Target("0", DAY + 1.0, "comedy", True) and len(new) == 12
     assert {one.key for one in targets_of(searches, "validation")} == {"good"}
+    assert targets_of(searches, "recent") == new
     assert targets_of(searches, "next")[0] == Target("0", DAY + 5.0, "good", False)
 
 

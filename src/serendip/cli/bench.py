@@ -161,8 +161,9 @@ def suggest(
     data: DataOption,
     json: FileOption,
     targets: Annotated[
-        str, typer.Option("--set", help="new = first uses of tags, next, or validation.")
+        str, typer.Option("--set", help="Which tags: new, recent, next or validation.")
     ] = "new",
+    models: ModelsOption = None,
     cache: CacheOption = None,
 ) -> None:
     """Suggested queries: is a user's next tag among the first ten, and what do they reach?"""
@@ -172,7 +173,8 @@ def suggest(
     if targets not in SETS:
         raise ConfigError(f"--set {targets!r}.", f"Name one of: {', '.join(SETS)}.")
     terminal = Terminal(as_json=True)
-    bench = SuggestBench(data, json, targets, cache)
+    names = tuple(models.split(",")) if models else ()
+    bench = SuggestBench(data, json, targets, cache, names)
     document = run_suggest(bench, terminal.options(), _shower(terminal, _SUGGEST_COLUMNS))
     found = {f"{row['model']}, {row['typed']} typed": row for row in document["rows"]}
     _show({**document, "summary": {"models": found}}, _SUGGEST_COLUMNS)

@@ -24,8 +24,10 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.durable import alone
 from serendip.engine.suggesting import QuerySuggester
+from serendip.errors import ConfigError
 from serendip.evaluate.aggregate import estimate
 from serendip.evaluate.compare import compare_values
+from serendip.evaluate.run import Values
 from serendip.scale.options import TrainOptions
 from serendip.search.query_settings import SOURCES, QueriesConfig
 from serendip.workflow.bench.files import digest_of_files, write_whole
@@ -56,6 +58,7 @@ class SuggestBench:
         file: the results.
         name: set of targets, of ``tags.SETS``.
         cache: folder of text vectors; None = beside the results.
+        models: ways to suggest, by name; empty = all of ``variants``.
         config: of the suggestions.
         encoder: of the films.
     """
@@ -64,6 +67,7 @@ class SuggestBench:
     file: Path
     name: str = "new"
     cache: Path | None = None
+    models: tuple[str, ...] = ()
     config: QueriesConfig = field(default_factory=QueriesConfig)
     encoder: TextEncoderConfig = ENCODER
 
@@ -73,6 +77,7 @@ class _Told:
     """What was suggested by one system.
 
     Args:
+        users: of the targets.
         ranks: of the true tags.
         milliseconds: CPU time of each request.
         shown: every list with nothing typed.
@@ -81,6 +86,7 @@ class _Told:
         reach: what the last generation reaches.
     """
 
+    users: list[str] = field(default_factory=list)
     ranks: Ranks = field(default_factory=lambda: {typed: [] for typed in TYPED})
     milliseconds: Ranks = field(default_factory=lambda: {typed: [] for typed in TYPED})
     shown: list[list[str]] = field(default_factory=list)
@@ -116,7 +122,8 @@ def run_suggest(
             "dataset": bench.data.resolve().name,
             "data": digest_of_files(files),
             "set": bench.name,
-            "users": len(targets),
+            "users": len({target.user_id for target in targets}),
+            "targets": len(targets),
             "seed": options.seed,
             "config": bench.config.model_dump(mode="json"),
             "rows": [],
@@ -133,23 +140,24 @@ def run_suggest(
 
 
 def variants(bench: SuggestBench) -> list[Variant]:
-    """What is served, and without each of its parts."""
+    """What is served, and without each of its parts.
+
+    Raises:
+        ConfigError: a name is not known.
+    """
     config = bench.config
     parts = [name for name in SOURCES if name in config.sources and name != "llm"]
-    return [
-        Variant(SERVED, config),
-        *(
-            Variant(
-                f"without {part}",
-                config.model_copy(
-                    update={"sources": tuple(one for one in config.sources if one != part)}
-                ),
-            )
-            for part in parts
-        ),
-        Variant("without ranker", config, learns=False),
-        Variant("without user", config, knows_users=False),
-    ]
+    found = [Variant(SERVED, config)]
+    for part in parts:
+        left = tuple(one for one in config.sources if one != part)
+        found.append(Variant(f"without {part}", config.model_copy(update={"sources": left})))
+    found.append(Variant("without ranker", config, learns=False))
+    found.append(Variant("without user", config, knows_users=False))
+    unknown = set(bench.models) - {one.name for one in found}
+    if unknown:
+        known = ", ".join(one.name for one in found)
+        raise ConfigError(f"--models {min(unknown)!r}.", f"Known: {known}.")
+    return [one for one in found if not bench.models or one.name in bench.models]
 
 
 def comparisons(told: Mapping[str, _Told]) -> list[dict[str, Any]]:
@@ -170,8 +178,14 @@ def comparisons(told: Mapping[str, _Told]) -> list[dict[str, Any]]:
     return found
 
 
-def _success(told: _Told, typed: int) -> np.ndarray:
-    return (np.array(told.ranks[typed]) <= K).astype(np.float64)
+def _success(told: _Told, typed: int) -> Values:
+    """(U,) share of each user's targets that are among the first ten."""
+    return _by_user(told, (np.array(told.ranks[typed]) <= K).astype(np.float64))
+
+
+def _by_user(told: _Told, values: Values) -> Values:
+    users = np.unique(told.users, return_inverse=True)[1]
+    return np.bincount(users, values) / np.bincount(users)
 
 
 def _of_baseline(name: str, world: World, targets: Sequence[Target]) -> _Told:
@@ -225,6 +239,7 @@ def _note(told: _Told, world: World, target: Target, typed: int, found: Sequence
     told.count += len(found)
     told.unanswered += sum(not len(world.searcher.search(text, None, 1)) for text in found)
     if not typed:
+        told.users.append(target.user_id)
         told.shown.append(list(found))
 
 
@@ -236,7 +251,8 @@ def _add(
 ) -> None:
     for typed in TYPED:
         success = estimate(_success(told, typed))
-        reciprocal = np.array([1 / rank if rank <= K else 0.0 for rank in told.ranks[typed]])
+        ranks = np.array(told.ranks[typed])
+        reciprocal = _by_user(told, np.where(ranks <= K, 1.0 / ranks, 0.0))
         spent = told.milliseconds[typed]
         row = {
             "model": name,

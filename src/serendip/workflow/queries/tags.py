@@ -1,8 +1,9 @@
 """Tags of MovieLens as searches: a tag is what somebody typed, its film what they chose.
 
-For each user who tagged, two moments are asked about: the first use of their newest tag (``new``,
-which they had not used before) and their last tagging whatever it was (``next``). The tag before
-the newest is what is tuned on (``validation``).
+For each user who tagged, what is asked about is the first use of their newest tag (``new``, which
+they had not used before), the first uses of their ten newest ones (``recent``), or their last
+tagging whatever it was (``next``). The tag before the newest is what is tuned on (``validation``),
+and no part of the others.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from serendip.errors import DataError
 
 TAGS_FILE = "tags.csv"
 _COLUMNS = {"user_id": "userId", "item_id": "movieId", "query": "tag", "timestamp": "timestamp"}
-SETS = ("new", "next", "validation")
+SETS = ("new", "recent", "next", "validation")
+NUM_RECENT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def targets_of(searches: Sequence[Search], name: str) -> list[Target]:
     if name == "next":
         found = list(last.values())
     else:
-        place = 1 if name == "new" else 2
+        places = {"new": [1], "validation": [2], "recent": [1, *range(3, NUM_RECENT + 2)]}[name]
         lists = [list(own.values()) for own in firsts.values()]
-        found = [own[-place] for own in lists if len(own) >= place]
+        found = [own[-place] for own in lists for place in places if len(own) >= place]
     return sorted(found, key=lambda one: (one.timestamp, one.user_id))
