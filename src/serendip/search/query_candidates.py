@@ -140,7 +140,8 @@ def _decade(year: object) -> list[str]:
 
 def _phrases(catalogue: Catalogue, name: str, config: QueriesConfig) -> Iterator[Candidate]:
     """Words, and pairs and triples of them, that several items have in a field and not most."""
-    of_items = [set(phrases_of(item.field_text(name))) for item in catalogue.items]
+    # A title with the phrase is as good a result as a field with it.
+    of_items = [set(phrases_of(f"{one.title}. {one.field_text(name)}")) for one in catalogue.items]
     counts = Counter(phrase for found in of_items for phrase in found)
     most = max(config.min_items, int(_MOST_COMMON_PHRASE * len(catalogue)))
     ordered = sorted(counts, key=lambda phrase: (-counts[phrase], phrase))
