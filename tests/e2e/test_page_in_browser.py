@@ -154,7 +154,7 @@ def test_cards_that_came_into_view_are_told_once_as_impressions(open_page, addre
     with page.expect_response("**/v1/events") as answer:
         page.goto("/?user=looker")
     assert answer.value.ok
-    first = page.evaluate("told")
+    first = [event for event in page.evaluate("told") if event["surface"] == "home"]
     cards = page.locator("#feed .grid .card-link")
     assert {(event["action"], event["surface"]) for event in first} == {("impression", "home")}
     places = [event["position"] for event in first]
@@ -171,6 +171,28 @@ def test_cards_that_came_into_view_are_told_once_as_impressions(open_page, addre
     request = cards.first.get_attribute("data-request")
     assert {event["request_id"] for event in home} == {request}
     assert history(address, "looker") == []
+
+
+def test_chips_are_told_with_their_chance_and_lead_to_a_search(open_page, address):
+    page = open_page("/", 1280)
+    page.add_init_script(LISTEN)
+    with page.expect_response("**/v1/events"):
+        page.goto("/?user=chips")
+    shown = [event for event in page.evaluate("told") if event["surface"] == "suggest"]
+    assert [event["query"] for event in shown[:2]] == ["Action", "Comedy"]
+    assert {(event["action"], event["value"], event["request_id"]) for event in shown} == {
+        ("impression", 1, "s1")
+    }
+    page.get_by_role("list", name="Searches for you").get_by_role("link", name="Comedy").click()
+    page.wait_for_url("**/search?q=Comedy&user=chips")
+    event = history(address, "chips")[0]
+    assert (event["query"], event["action"], event["surface"], event["position"]) == (
+        "Comedy",
+        "click",
+        "suggest",
+        1,
+    )
+    assert page.locator(".chips .chip").first.inner_text() == "Action"
 
 
 def test_cards_of_the_next_part_are_told_with_their_own_answer(open_page):

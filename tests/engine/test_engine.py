@@ -262,7 +262,7 @@ def test_a_surface_needs_no_code(engine: Engine) -> None:
 
 
 def test_suggestions_continue_what_is_typed(engine: Engine) -> None:
-    found = engine.suggest("the hor")
+    found = engine.suggest("the hor").queries
     assert found
     assert all("horror" in one.text.lower() for one in found)
 

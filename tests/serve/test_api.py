@@ -85,7 +85,7 @@ def test_ids_with_slashes_and_other_signs_are_ids_like_others():
 
 def test_suggestions_have_kind_and_item(client):
     found = client.get("/v1/suggest", params={"q": "film 03", "k": 1}).json()["suggestions"]
-    assert found == [{"text": "Film 030", "kind": "title", "item_id": "f30"}]
+    assert found == [{"text": "Film 030", "kind": "title", "item_id": "f30", "propensity": 1.0}]
 
 
 def test_an_explanation_names_the_history_it_rests_on_and_holds_no_nan(client):

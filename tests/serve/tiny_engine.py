@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 from serendip.data import Event, Item
-from serendip.engine.answer import Answer, AnswerItem, Evidence, Explanation, Suggestion
+from serendip.engine.answer import (
+    Answer,
+    AnswerItem,
+    Evidence,
+    Explanation,
+    Suggestion,
+    Suggestions,
+)
 from serendip.engine.surfaces import DEFAULT_SURFACES, NOT_A_SURFACE
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
 
@@ -114,15 +121,18 @@ class TinyEngine:
         }
         return self._answer("similar", scores, "Shares genres", k, cursor)
 
-    def suggest(self, text: str, user_id: str = "", k: int = 8) -> list[Suggestion]:
+    def suggest(self, text: str, user_id: str = "", k: int = 8, after: str = "") -> Suggestions:
         start = text.casefold().strip()
+        found = [Suggestion(g, "attribute") for g in GENRES if g.casefold().startswith(start)]
+        if not start:
+            found = [one for one in found if one.text.casefold() != after.casefold()]
+            return Suggestions("s1", self.generation, tuple(found[:k] if self._items else ()))
         titles = [
             Suggestion(item.title, "title", item.item_id)
             for item in self._items.values()
-            if start and item.title.casefold().startswith(start)
+            if item.title.casefold().startswith(start)
         ]
-        genres = [Suggestion(g, "attribute") for g in GENRES if g.casefold().startswith(start)]
-        return ((genres if start else []) + titles)[:k]
+        return Suggestions("s1", self.generation, tuple((found + titles)[:k]))
 
     def explain(
         self,

@@ -1,4 +1,4 @@
-"""``serendip bench sequential``, ``cold``, ``unified``, ``judge``, ``enrich``, ``spelling``."""
+"""``serendip bench``: models, judges and suggested queries on public data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serendip.cli.terminal import Terminal
+from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.workflow.bench.rows import Kind
@@ -73,6 +74,12 @@ _JUDGE_COLUMNS = {
     "kappa": "kappa",
     "ece": "ECE",
     "ms_per_200": "ms / 200",
+}
+
+_SUGGEST_COLUMNS = {
+    "success@10": "success@10",
+    "mrr@10": "MRR@10",
+    "cpu_ms": "CPU ms",
 }
 
 
@@ -200,6 +207,36 @@ def spelling(data: DataOption, json: FileOption, seeds: SeedsOption = 3) -> None
     typer.echo(f"Results: {json}")
 
 
+@app.command("suggest")
+def suggest(
+    data: DataOption,
+    json: FileOption,
+    targets: Annotated[
+        str, typer.Option("--set", help="Which tags: new, recent, next or validation.")
+    ] = "new",
+    models: ModelsOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """Suggested queries: is a user's next tag among the first ten, and what do they reach?"""
+    from serendip.workflow.queries.bench import SuggestBench, run_suggest
+    from serendip.workflow.queries.tags import SETS
+
+    if targets not in SETS:
+        raise ConfigError(f"--set {targets!r}.", f"Name one of: {', '.join(SETS)}.")
+    terminal = Terminal(as_json=True)
+    names = tuple(models.split(",")) if models else ()
+    bench = SuggestBench(data, json, targets, cache, names)
+    document = run_suggest(bench, terminal.options(), _shower(terminal, _SUGGEST_COLUMNS))
+    found = {f"{row['model']}, {row['typed']} typed": row for row in document["rows"]}
+    _show({**document, "summary": {"models": found}}, _SUGGEST_COLUMNS)
+    for one in document["comparisons"]:
+        typer.echo(
+            f"{one['metric']}: {one['system']} - {one['baseline']} = {one['difference']:+.3f} "
+            f"({one['low']:+.3f} to {one['high']:+.3f})"
+        )
+    typer.echo(f"Results: {json}")
+
+
 def _run(
     kind: Kind,
     places: tuple[Path, Path, Path | None],
@@ -224,7 +261,8 @@ def _shower(terminal: Terminal, columns: Mapping[str, str]) -> Callable[[Mapping
 
     def show(row: Mapping[str, Any]) -> None:
         task = f"{_task(row)}, " if "task" in row else ""
-        name = f"{task}{row.get('mode', row['model'])} (seed {row['seed']})"
+        typed = f", {row['typed']} typed" if "typed" in row else ""
+        name = f"{task}{row.get('mode', row['model'])}{typed} (seed {row['seed']})"
         if "reason" in row:
             terminal.say(f"  {name:<30} skipped: {row['reason']}")
             return
@@ -257,7 +295,7 @@ def _text(column: str, row: Mapping[str, Any], with_ci: bool = False) -> str:
     value = row.get(column)
     if value is None:
         return "-"
-    if column.endswith(("_s", "_mb", "_200")):
+    if column.endswith(("_s", "_mb", "_200", "_ms")):
         return f"{value:.1f}" if value < 10 else f"{value:.0f}"
     text = _share(value)
     has_room = column.endswith("@10") or column == "auroc"

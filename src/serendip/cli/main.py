@@ -25,6 +25,7 @@ from serendip.cli import (
     init,
     judge,
     llm,
+    queries,
     recommend,
     rollback,
     serve,
@@ -51,6 +52,7 @@ app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
 app.add_typer(judge.app, name=judge.NAME, help=judge.HELP)
 app.add_typer(llm.app, name=llm.NAME, help=llm.HELP)
 app.add_typer(synonyms.app, name=synonyms.NAME, help=synonyms.HELP)
+app.add_typer(queries.app, name=queries.NAME, help=queries.HELP)
 
 
 @app.callback(invoke_without_command=True)

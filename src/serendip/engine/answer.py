@@ -74,13 +74,32 @@ class Suggestion:
 
     Args:
         text: the suggested query.
-        kind: where it came from: ``title``, ``attribute`` or ``spelling``.
-        item_id: the item that bears exactly this title; empty otherwise.
+        kind: what it is: ``title``, ``attribute``, ``rule`` (several attributes), ``phrase`` (of a
+            description), ``like`` (items like one), ``query`` (searched before), ``written`` (by
+            an LLM) or ``spelling`` (a title that was probably meant).
+        item_id: the item that bears exactly this title, or that others are to be like; else empty.
+        propensity: chance that it had to be at its place, in (0, 1]; below 1 where it was drawn.
     """
 
     text: str
     kind: str
     item_id: str = ""
+    propensity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestions:
+    """Queries worth typing, best first.
+
+    Args:
+        request_id: to be sent back with events about them.
+        generation: name of the artefacts that answered.
+        queries: each of them finds something.
+    """
+
+    request_id: str
+    generation: str
+    queries: tuple[Suggestion, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -26,8 +27,9 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.query import History, Query
 from serendip.data.store import Store
-from serendip.engine.answer import Answer, Explanation, Suggestion
+from serendip.engine.answer import Answer, Explanation, Suggestion, Suggestions
 from serendip.engine.answering import empty_answer, explanation_of, page_of
+from serendip.engine.askers import Askers
 from serendip.engine.cursor import offset_of
 from serendip.engine.generation import Generation, open_current
 from serendip.engine.pasts import Pasts
@@ -35,10 +37,12 @@ from serendip.engine.pipeline import run
 from serendip.engine.selection import Result
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
+from serendip.engine.suggesting import Past, QuerySuggester
 from serendip.engine.surfaces import NOT_A_SURFACE, SurfaceConfig
 from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
+from serendip.search.query_features import Asker
 from serendip.search.synonyms import Synonyms, read_synonyms
 
 
@@ -63,6 +67,8 @@ class Engine:
         self._surfaces = settings.all_surfaces()
         self._updater = Updater(encoder, settings.content, settings.token_reader)
         self._writing = threading.Lock()
+        self._suggester = QuerySuggester(state, settings.queries)
+        self._askers = Askers(store, settings.actions)
         self._encode_text = lru_cache(maxsize=4096)(self._encode_uncached)
         self._item_version = int(generation.manifest["item_version"])
         self.catch_up()
@@ -160,17 +166,23 @@ class Engine:
         """
         return self._surface(surface).needs
 
-    def suggest(self, text: str, user_id: str = "", k: int = 8) -> list[Suggestion]:
-        """Queries worth typing, each of which finds something."""
+    def suggest(self, text: str, user_id: str = "", k: int = 8, after: str = "") -> Suggestions:
+        """Queries worth typing, each of which finds something.
+
+        Args:
+            text: what was typed so far; blank asks for what to search next.
+            user_id: who asks; empty for an unknown visitor.
+            k: at most this many; below 1 gives none.
+            after: what was searched on the page that they are for; empty = none.
+        """
         state = self._state
-        return [
-            Suggestion(
-                one.text,
-                one.kind,
-                state.catalogue[one.item_num].item_id if one.item_num >= 0 else "",
-            )
-            for one in state.suggester.suggest(text, k)
-        ]
+        if k < 1:
+            found: list[Suggestion] = []
+        elif normalise(text):
+            found = self._suggester.complete(state, text, self._asker(state, user_id)[0], k)
+        else:
+            found = self._suggester.recommend(state, *self._asker(state, user_id), after, k)
+        return Suggestions(uuid.uuid4().hex, self.generation, tuple(found))
 
     def explain(
         self,
@@ -304,6 +316,12 @@ class Engine:
             time=time.time(),
             country=country,
         )
+
+    def _asker(self, state: EngineState, user_id: str) -> tuple[Asker, Past]:
+        if not user_id:
+            return Asker(), Past()
+        history = self._pasts.history(user_id, state.catalogue.vocabulary)
+        return self._askers.of(state, user_id, history)
 
     def _surface(self, name: str) -> SurfaceConfig:
         if name not in self._surfaces:

@@ -29,6 +29,7 @@ from serendip.models.ranker import RankerConfig
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_groups_config import UnifiedConfig, unified_retriever
 from serendip.models.transitions import TransitionsConfig
+from serendip.search.query_settings import QueriesConfig
 from serendip.search.search_config import SearchConfig
 
 
@@ -105,6 +106,9 @@ class Settings(Config):
 
     search: SearchConfig = SearchConfig()
     """The word index, and how its lists are fused."""
+
+    queries: QueriesConfig = QueriesConfig()
+    """Which queries are worth suggesting."""
 
     llm: LlmConfig = LlmConfig()
     """The LLM that offline commands ask."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,8 @@ from serendip.models import open_model
 from serendip.models.base import Recommender
 from serendip.models.match_judge import MatchJudge
 from serendip.models.ranker import Ranker
+from serendip.search.query_ranker import QueryRanker
+from serendip.search.query_table import QueryTable
 from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
@@ -34,6 +36,7 @@ _ARRAYS = ("content", "codes", "counts", "quality")
 _PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
 _JUDGE_FOLDER = "judge"
 _ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.jsonl"
+_QUERIES_FOLDER = "queries"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +57,8 @@ class EngineState:
         code_names: code prefix (``12`` or ``12-7``) -> readable name.
         fusion: maps words into the space of the content vectors.
         judge: says what is a bad match; None where none was distilled.
+        queries: verified queries to suggest.
+        query_ranker: puts them in order.
     """
 
     catalogue: Catalogue
@@ -69,6 +74,8 @@ class EngineState:
     code_names: Mapping[str, str]
     fusion: Fusion = TEXT_ONLY
     judge: MatchJudge | None = None
+    queries: QueryTable = field(default_factory=QueryTable.empty)
+    query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
 
     @property
     def num_items(self) -> int:
@@ -133,6 +140,10 @@ class EngineState:
         """The same state with a judge of its items."""
         return replace(self, judge=judge)
 
+    def with_queries(self, queries: QueryTable, ranker: QueryRanker) -> EngineState:
+        """The same state with queries to suggest."""
+        return replace(self, queries=queries, query_ranker=ranker)
+
     def save(self, folder: Path) -> None:
         """Write everything into an empty folder."""
         arrays = {
@@ -156,6 +167,9 @@ class EngineState:
             self.ranker.save(folder / "ranker")
         if self.judge is not None:
             self.judge.save(folder / _JUDGE_FOLDER)
+        if len(self.queries):
+            self.queries.save(folder / _QUERIES_FOLDER)
+            self.query_ranker.save(folder / _QUERIES_FOLDER)
         Searcher.build(
             self.catalogue,
             self.fusion.words_of(self.features.content),
@@ -192,6 +206,7 @@ class EngineState:
             arrays["counts"].astype(np.float32),
             validate(SearchConfig, document["search"], str(folder / "state.json")),
         )
+        queries, query_ranker = _queries(folder / _QUERIES_FOLDER)
         return cls(
             catalogue=catalogue,
             features=ItemFeatures(
@@ -211,6 +226,8 @@ class EngineState:
             code_names=document["code_names"],
             fusion=fusion,
             judge=MatchJudge.open(folder / _JUDGE_FOLDER) if document.get("judge") else None,
+            queries=queries,
+            query_ranker=query_ranker,
         )
 
 
@@ -225,6 +242,13 @@ def _codebooks(folder: Path) -> Codebooks:
     if aligned.is_file():
         return Codebooks.open(aligned)
     return Codebooks(np.load(folder / "centroids.npy", allow_pickle=False))
+
+
+def _queries(folder: Path) -> tuple[QueryTable, QueryRanker]:
+    """Queries to suggest; none where none were built."""
+    if not folder.is_dir():
+        return QueryTable.empty(), QueryRanker.prior()
+    return QueryTable.open(folder), QueryRanker.open(folder)
 
 
 def _write_catalogue(path: Path, catalogue: Catalogue) -> None:

@@ -8,6 +8,7 @@
     generations/        published artefacts
     semantic_ids/       versions of semantic IDs, where `serendip ids build` made them
     students/           versions of the judge of matches that `serendip judge distil` made
+    queries/            versions of suggested queries, where `serendip queries build` made them
     reports/            report.json and report.html
     embeddings/         vectors that `serendip embed` wrote
     synonyms.csv        pairs of words, and which of them people accepted
@@ -70,6 +71,11 @@ class Workspace:
     def students(self) -> Path:
         """Folder of versions of the judge of matches."""
         return self.folder / "students"
+
+    @property
+    def queries(self) -> Path:
+        """Folder of versions of suggested queries."""
+        return self.folder / "queries"
 
     @property
     def reports(self) -> Path:

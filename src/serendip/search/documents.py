@@ -47,10 +47,19 @@ def document_of(item: Item, fields: Sequence[str] | None = None) -> Document:
     if fields is None:
         fields = ("description", *(name for name in item.attributes if _is_wordy(item, name)))
     title = normalise(item.title)
-    body = " ".join(normalise(item.field_text(name)) for name in fields)
+    body = " ".join(normalise(_text_of(item, name)) for name in fields)
     written = normalise(item.written)
     terms = [*words(written), *grams(written)]
     return Document(words(title), words(body), grams(f"{title} {body}"), terms)
+
+
+def _text_of(item: Item, name: str) -> str:
+    """The words of a field; a year is also found by its decade: 1995 by 1990s and 90s."""
+    text, value = item.field_text(name), item.attributes.get(name)
+    if "year" not in name.casefold() or not isinstance(value, float) or not 1000 <= value < 3000:
+        return text
+    decade = int(value) // 10 * 10
+    return f"{text} {decade}s {decade % 100:02d}s"
 
 
 def query_terms(text: str, fields: Sequence[str] = FIELDS) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup
 
 from serendip.data import ActionRules, Event, Item
-from serendip.engine.answer import Answer
+from serendip.engine.answer import Answer, Suggestions
 from serendip.serve.covers import cover, is_narrow, palette_of
 from serendip.serve.engine_api import Engine
 
@@ -65,6 +65,25 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Chip:
+    """A suggested query above the items.
+
+    Args:
+        text: as shown.
+        href: where it leads to.
+        request_id: the answer it belongs to.
+        position: 0-based place in it.
+        propensity: chance that it had to be shown there; sent back with what happens to it.
+    """
+
+    text: str
+    href: str
+    request_id: str
+    position: int
+    propensity: float
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """The request that a list of cards answers; it goes into their links.
 
@@ -94,6 +113,17 @@ def cards_of(engine: Engine, answer: Answer, context: Context, first: int = 0) -
             card = card_of(engine, item, context, entry.reason, answer.request_id, position)
             found.append(replace(card, is_sponsored=entry.sponsored))
     return found
+
+
+def chips_of(found: Suggestions, user_id: str) -> list[Chip]:
+    """Chips of suggested queries, in their order; one about an item leads to what is like it."""
+    chips = []
+    for position, one in enumerate(found.queries):
+        href = f"/search?{urlencode({'q': one.text, 'user': user_id})}"
+        if one.kind == "like" and one.item_id:
+            href = f"{item_link(one.item_id, user_id)}#similar"
+        chips.append(Chip(one.text, href, found.request_id, position, one.propensity))
+    return chips
 
 
 def card_of(

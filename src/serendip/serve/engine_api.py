@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from serendip.data import Event, Item
-from serendip.engine.answer import Answer, Explanation, Suggestion
+from serendip.engine.answer import Answer, Explanation, Suggestions
 
 
 class Engine(Protocol):
@@ -68,8 +68,11 @@ class Engine(Protocol):
         """
         ...
 
-    def suggest(self, text: str, user_id: str = "", k: int = 8) -> list[Suggestion]:
-        """Queries worth typing after ``text``, best first."""
+    def suggest(self, text: str, user_id: str = "", k: int = 8, after: str = "") -> Suggestions:
+        """Queries worth typing, best first: how ``text`` goes on, or what to search next.
+
+        ``after`` is what was searched on the page that they are for.
+        """
         ...
 
     def explain(

@@ -119,7 +119,7 @@ class Routes:
         asked = await _read(request, wire.SuggestQuery)
         return await self._json(
             lambda engine: written.suggestions(
-                engine.suggest(asked.q, asked.user_id, asked.k), engine.generation
+                engine.suggest(asked.q, asked.user_id, asked.k, asked.after)
             )
         )
 

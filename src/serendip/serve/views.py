@@ -15,6 +15,7 @@ from serendip.serve.cards import (
     Context,
     card_of,
     cards_of,
+    chips_of,
     cover_of,
     item_link,
     liked_ids,
@@ -35,6 +36,7 @@ _BECAUSE_ROWS = 2
 _HISTORY_SHOWN = 60
 _RECENT_ITEMS = 12
 _KNOWN_USERS = 40
+_CHIPS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def feed(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     return _frame(engine, asked, history) | {
         "cards": cards_of(engine, answer, context),
         "more_link": _more_link(answer, context, _FEED_ITEMS),
+        "chips": chips_of(engine.suggest("", asked.user, _CHIPS), asked.user),
         "rows": _because_rows(engine, asked.user, history, context.liked),
         "recent": _recent(engine, history, context),
         "degraded": answer.degraded,
@@ -63,7 +66,7 @@ def feed(engine: Engine, asked: PageQuery) -> dict[str, Any]:
 
 
 def search(engine: Engine, asked: PageQuery) -> dict[str, Any]:
-    """What was found, and other spellings worth trying."""
+    """What was found, and what to search next; where nothing was, how the words may go on."""
     history = engine.history(asked.user, _HISTORY_SHOWN)
     liked, literal = liked_ids(history), asked.literal
     context = Context(asked.user, "search", asked.q, liked=liked, literal=literal)
@@ -71,15 +74,12 @@ def search(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     answer = None
     if words:
         answer = engine.search(words, asked.user, k=_FOUND_ITEMS, literal=literal)
-    others = engine.suggest(words, asked.user) if words else []
+    cards = cards_of(engine, answer, context) if answer else []
+    typed = words if words and not cards else ""
     return _frame(engine, asked, history) | {
-        "cards": cards_of(engine, answer, context) if answer else [],
+        "cards": cards,
         "more_link": _more_link(answer, context, _FOUND_ITEMS) if answer else "",
-        "chips": [
-            (one.text, f"/search?{urlencode({'q': one.text, 'user': asked.user})}")
-            for one in others
-            if one.text.casefold() != words.casefold()
-        ][:6],
+        "chips": chips_of(engine.suggest(typed, asked.user, _CHIPS, words), asked.user),
         "degraded": answer.degraded if answer else (),
         "told": told_of(answer, asked) if answer else [],
     }

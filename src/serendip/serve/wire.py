@@ -87,10 +87,13 @@ class SuggestQuery(Wire):
     """A request for query suggestions."""
 
     q: Text = ""
-    """What was typed so far."""
+    """What was typed so far; blank asks for what to search next."""
 
     user_id: OptionalId = ""
     """Who asks; empty for an unknown visitor."""
+
+    after: Text = ""
+    """What was searched on the page that they are for, where nothing is typed."""
 
     k: Count = 8
     """How many suggestions."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serendip.data import Event, Item
-from serendip.engine.answer import Answer, Explanation, Suggestion, Understood
+from serendip.engine.answer import Answer, Explanation, Suggestions, Understood
 from serendip.serve.engine_api import Engine
 
 
@@ -49,12 +49,19 @@ def title_of(engine: Engine, item_id: str) -> str:
     return item.title if item is not None and item.title else item_id
 
 
-def suggestions(found: list[Suggestion], generation: str) -> dict[str, Any]:
+def suggestions(found: Suggestions) -> dict[str, Any]:
     """Query suggestions, best first."""
     return {
-        "generation": generation,
+        "request_id": found.request_id,
+        "generation": found.generation,
         "suggestions": [
-            {"text": one.text, "kind": one.kind, "item_id": one.item_id} for one in found
+            {
+                "text": one.text,
+                "kind": one.kind,
+                "item_id": one.item_id,
+                "propensity": one.propensity,
+            }
+            for one in found.queries
         ],
     }
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, astuple, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import serendip
 from serendip import __version__
@@ -27,6 +28,8 @@ from serendip.workflow.gates import integrity_gates, report_gate
 from serendip.workflow.id_versions import IdVersion, current_version
 from serendip.workflow.importing import imported_digest
 from serendip.workflow.kept_ids import EarlierCodes, id_facts
+from serendip.workflow.queries.building import QueryBuilder, log_of, written_queries
+from serendip.workflow.queries.learning import Log, train_query_ranker
 from serendip.workflow.semantic_ids import build_ids
 from serendip.workflow.spaces import SPACE_FOLDER, next_space
 from serendip.workflow.students.versions import asked_student, judge_of
@@ -53,6 +56,7 @@ def train_workspace(
     with closing(workspace.open_store()) as store, clock.stage("snapshot"):
         item_version, event_seq = store.max_version(), store.max_seq()
         dataset = take_snapshot(store, workspace.settings.actions)
+        log = log_of(store, dataset, workspace)
     if dataset.num_items == 0:
         raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
     student = asked_student(workspace)
@@ -68,6 +72,8 @@ def train_workspace(
             with clock.stage("judge of matches"):
                 items = dataset.catalogue.items
                 state = state.with_judge(judge_of(workspace, student, items, options))
+        with clock.stage("suggested queries"):
+            state, queries = _with_queries(state, log, workspace, options)
         made_from = fingerprint(workspace, options.seed)
         gates = [
             *integrity_gates(state, workspace.settings.all_surfaces()["home"]),
@@ -97,11 +103,25 @@ def train_workspace(
             },
             "space": told,
             "student": student.name if student else None,
+            "queries": queries,
             "gates": gates,
             "settings": workspace.settings.learned_from(),
         }
         with clock.stage("publish"):
             return publish(workspace.generations, partial(_save, state, space), facts)
+
+
+def _with_queries(
+    state: EngineState, log: Log, workspace: Workspace, options: TrainOptions
+) -> tuple[EngineState, dict[str, Any]]:
+    """The state with verified queries and what ranks them, and what the manifest tells of both."""
+    written = written_queries(workspace, state.catalogue)
+    config = workspace.settings.queries
+    builder = QueryBuilder(state.catalogue, state.counts, state.searcher, config, written)
+    built = builder.build(log.searches, options.progress)
+    ranker = train_query_ranker(built.table, state.searcher.titles, log, options.seed)
+    told = {**built.report, "ranker_learned_from": ranker.learned_from}
+    return state.with_queries(built.table, ranker), told
 
 
 def _save(state: EngineState, space: VectorSpace | None, folder: Path) -> None:

@@ -12,13 +12,14 @@ function keepVisitorInAddress() {
 }
 
 function eventOf(link, action) {
-  const { item, surface, request, position, query } = link.dataset;
+  const { item, surface, request, position, query, propensity } = link.dataset;
   const event = { user_id: user, item_id: item, action, surface };
   if (request) {
     event.request_id = request;
     event.position = Number(position);
   }
   if (query) event.query = query;
+  if (propensity) event.value = Number(propensity);
   return event;
 }
 
@@ -196,7 +197,7 @@ class Suggestions {
   }
 
   option(one, row) {
-    const kinds = { title: "", attribute: "Theme", spelling: "Did you mean" };
+    const kinds = { attribute: "Theme", phrase: "Theme", spelling: "Did you mean" };
     const option = document.createElement("li");
     option.id = `suggestion-${row}`;
     option.dataset.row = row;
@@ -244,10 +245,17 @@ class Suggestions {
     this.close();
     if (one.kind === "title" && one.item_id) {
       sendClick({ dataset: { item: one.item_id, surface: "suggest", query: this.typed } });
-      location.assign(`/items/${encodeURIComponent(one.item_id)}?${new URLSearchParams({ user })}`);
+      this.open(one, "");
+    } else if (one.kind === "like" && one.item_id) {
+      this.open(one, "#similar");
     } else {
       this.input.form.requestSubmit();
     }
+  }
+
+  open(one, place) {
+    const address = `/items/${encodeURIComponent(one.item_id)}?${new URLSearchParams({ user })}`;
+    location.assign(address + place);
   }
 
   close() {

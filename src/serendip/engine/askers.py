@@ -1,0 +1,103 @@
+"""Who asks for suggested queries: what they chose and searched, and how items suit them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+
+from serendip.data.analysis import normalise
+from serendip.data.arrays import FloatArray
+from serendip.data.event import ActionRules, Event
+from serendip.data.query import History, Query
+from serendip.data.searches import SUGGESTED
+from serendip.data.store import Store
+from serendip.engine.batch import condensed
+from serendip.engine.state import EngineState
+from serendip.engine.suggesting import Past
+from serendip.search.query_features import Asker
+
+OWN_EVENTS = 50
+"""Newest events of a user whose words and items may be suggested again."""
+
+MOST_KEPT = 256
+_MODEL = "retriever"
+
+
+class Askers:
+    """Users who asked, kept until they choose something else; safe to use from many threads.
+
+    Args:
+        store: where their events are.
+        rules: which of them count.
+    """
+
+    def __init__(self, store: Store, rules: ActionRules) -> None:
+        self._store, self._rules = store, rules
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, int, float, int], tuple[Asker, Past]] = OrderedDict()
+
+    def of(self, state: EngineState, user_id: str, history: History) -> tuple[Asker, Past]:
+        """A user with everything that they chose, oldest first."""
+        last = float(history.timestamps[-1]) if len(history) else 0.0
+        key = (user_id, len(history), last, state.num_items)
+        with self._lock:
+            known = self._kept.get(key)
+        if known is None:
+            events = self._store.history(user_id, OWN_EVENTS, self._rules.ignore)
+            known = asker_of(state, user_id, history, events[::-1])
+            with self._lock:
+                self._kept[key] = known
+                if len(self._kept) > MOST_KEPT:
+                    self._kept.popitem(last=False)
+        return known
+
+
+def asker_of(
+    state: EngineState, user_id: str, history: History, events: Sequence[Event]
+) -> tuple[Asker, Past]:
+    """A user as of now.
+
+    Args:
+        state: what requests are answered from.
+        user_id: external id.
+        history: all that they chose, oldest first.
+        events: their last ones, newest first.
+    """
+    searches = [event.query.strip() for event in events if event.surface != SUGGESTED]
+    own = _newest_first(searches)
+    liked = history.item_nums[history.liked][::-1]
+    living = [int(item) for item in dict.fromkeys(liked.tolist()) if not state.hidden[item]]
+    seen = state.queries.categories.among(state.catalogue[int(item)] for item in history.item_nums)
+    asker = Asker(
+        history.item_nums,
+        _taste(state, user_id, history),
+        seen,
+        frozenset(map(normalise, own)),
+    )
+    return asker, Past(own, living)
+
+
+def _newest_first(searches: Sequence[str]) -> list[str]:
+    """Each normal form once."""
+    found: dict[str, str] = {}
+    for text in searches:
+        found.setdefault(normalise(text), text)
+    return [text for key, text in found.items() if key]
+
+
+def _taste(state: EngineState, user_id: str, history: History) -> FloatArray:
+    """(N,) the retriever's scores of all items, told in deviations from their mean."""
+    model = state.models.get(_MODEL)
+    if model is None or not len(history):
+        return np.empty(0, np.float32)
+    query = condensed(Query("home", user_id=user_id, history=history), state)
+    scores = model.score_all([query])[0]
+    finite = np.isfinite(scores)
+    spread = float(scores[finite].std()) if finite.any() else 0.0
+    if spread == 0.0:
+        return np.empty(0, np.float32)
+    mean = float(scores[finite].mean())
+    return np.where(finite, (scores - mean) / spread, 0.0).astype(np.float32)

@@ -1,0 +1,230 @@
+"""Suggested queries of one request: completions while somebody types, else what to search next.
+
+Completions are titles, attribute values and verified queries that go on from what was typed, in one
+order. Recommended are verified queries, and the user's own searches and items, by how well they
+suit the user and, on a page of results, what was searched there. Whatever is shown finds something
+now: items may have been deleted since the queries were verified.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.analysis import normalise
+from serendip.engine.answer import Suggestion
+from serendip.engine.state import EngineState
+from serendip.search.query_candidates import Candidate
+from serendip.search.query_checks import TOP, Unsafe
+from serendip.search.query_features import Asker, Choices, new_share, query_features
+from serendip.search.query_settings import QueriesConfig
+from serendip.search.query_table import QueryTable
+from serendip.search.suggestions import Suggested
+
+MOST_COMPLETIONS = 64
+OWN_SEARCHES, OWN_ITEMS, MOST_LIKES = 5, 3, 2
+_NEW_FROM = 0.5
+_SAME_SHARE = 0.5
+_LOOKED_AT = 8
+"""Times as many queries as are wanted may be passed over: alike, or finding nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """What a user did that can be suggested again.
+
+    Args:
+        searched: their own searches, newest first.
+        liked: numbers of items that they liked, newest first.
+    """
+
+    searched: Sequence[str] = ()
+    liked: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """A query of a table, with its score."""
+
+    score: float
+    table: QueryTable
+    row: int
+
+    @property
+    def text(self) -> str:
+        return self.table.texts[self.row]
+
+
+class QuerySuggester:
+    """Suggests from one generation; safe to use from many threads.
+
+    Args:
+        state: as it was opened.
+        config: which sources are used, and how recommended queries are arranged.
+    """
+
+    def __init__(self, state: EngineState, config: QueriesConfig) -> None:
+        self._table, self._ranker = state.queries, state.query_ranker
+        self._config, self._unsafe = config, Unsafe.of(config.unsafe_words)
+        self._counts = state.counts
+        self._choices = Choices.of(self._table, self._counts)
+        self._usual = np.log1p(self._table.users) + 0.3 * np.log1p(self._choices.of_queries)
+
+    def complete(self, state: EngineState, typed: str, asker: Asker, k: int) -> list[Suggestion]:
+        """The k best ways to go on from a text."""
+        key = normalise(typed)
+        named = state.suggester.suggest(typed, k)
+        rows = self._going_on(key)
+        if not len(rows) and all(one.kind == "spelling" for one in named):
+            before, _, last = key.rpartition(" ")
+            rows = self._going_on(f"{state.searcher.speller.corrected(before)} {last}".strip())
+        others = self._named(state, [one for one in named if self._unsafe.allows(one.text)])
+        places = [
+            *self._placed(self._table, rows, self._choices, asker, key),
+            *self._all_of(state, others, asker, key),
+        ]
+        return [_suggestion(state, one) for one in _living(state, _best_first(places), k)]
+
+    def recommend(
+        self, state: EngineState, asker: Asker, past: Past, after: str, k: int
+    ) -> list[Suggestion]:
+        """The k queries that are worth most to a user now.
+
+        Args:
+            state: of now.
+            asker: who asks.
+            past: what of their own can be suggested again.
+            after: what was searched on this page; empty = nothing.
+            k: at most this many.
+        """
+        key, pool = normalise(after), self._config.exploration
+        seen = asker
+        if key:
+            results = state.searcher.search(after, None, TOP).item_nums
+            asker = replace(asker, history=np.concatenate([asker.history, results]))
+        everything = np.arange(len(self._table))
+        own = self._own(state, past) if "own" in self._config.sources else []
+        places = [
+            *self._placed(self._table, everything, self._choices, asker, ""),
+            *self._all_of(state, own, asker, ""),
+        ]
+        ordered = (one for one in _best_first(places) if normalise(one.text) != key)
+        wanted = max(k, k - 1 + pool)
+        looked_at = (one for one, _ in zip(ordered, range(_LOOKED_AT * wanted), strict=False))
+        chosen = list(_living(state, _unlike(looked_at), wanted))
+        return self._arranged(state, chosen, seen, k, key)
+
+    def _arranged(
+        self, state: EngineState, chosen: Sequence[_Place], asker: Asker, k: int, key: str
+    ) -> list[Suggestion]:
+        """The best, new categories first where that is wanted, and the last one drawn."""
+        shown, pool = list(chosen[:k]), chosen[k - 1 :]
+        chance = 1.0
+        if self._config.exploration and k > 1 and len(pool) > 1:
+            said = repr((asker.history.tolist(), sorted(asker.searched), key)).encode()
+            seed = int.from_bytes(hashlib.blake2b(said, digest_size=8).digest())
+            shown[-1] = pool[int(np.random.default_rng(seed).integers(len(pool)))]
+            chance = 1.0 / len(pool)
+        drawn = shown[-1] if chance < 1.0 else None
+        if self._config.new_categories_first and asker.seen.any():
+            shown.sort(key=lambda one: not _is_new(one, asker))
+        return [_suggestion(state, one, chance if one is drawn else 1.0) for one in shown]
+
+    def _going_on(self, key: str) -> NDArray[np.intp]:
+        rows = self._table.completions(key) if key else np.empty(0, np.intp)
+        return rows[np.argsort(-self._usual[rows], kind="stable")[:MOST_COMPLETIONS]]
+
+    def _named(self, state: EngineState, found: Sequence[Suggested]) -> list[Candidate]:
+        """Titles and values beside the table's queries, as candidates."""
+        others = []
+        for one in found:
+            if one.kind != "attribute":
+                items = np.array([one.item_num], np.int32)
+                others.append(Candidate(one.text, one.kind, "fields", items))
+            elif normalise(one.text) not in self._table.rows_by_key:
+                items = np.sort(state.searcher.lexical.search(one.text, TOP).item_nums)
+                others.append(Candidate(one.text, "attribute", "fields", items))
+        return others
+
+    def _own(self, state: EngineState, past: Past) -> list[Candidate]:
+        """The user's own searches and items; those of the table are in it already."""
+        known, found = self._table.rows_by_key, []
+        for text in past.searched[:OWN_SEARCHES]:
+            if normalise(text) not in known and self._unsafe.allows(text):
+                items = state.searcher.search(text, None, TOP).item_nums
+                found.append(Candidate(text, "query", "own", np.sort(items)))
+        for item in past.liked[:OWN_ITEMS]:
+            text = f"like {state.catalogue[item].title}"
+            if state.catalogue[item].title and normalise(text) not in known:
+                found.append(Candidate(text, "like", "own", np.array([item], np.int32)))
+        return found
+
+    def _all_of(
+        self, state: EngineState, found: Sequence[Candidate], asker: Asker, typed: str
+    ) -> list[_Place]:
+        """Queries that are no rows of the table."""
+        table = QueryTable.unverified(found, state.catalogue, self._table.categories)
+        choices = Choices.of(table, self._counts)
+        return self._placed(table, np.arange(len(table)), choices, asker, typed)
+
+    def _placed(
+        self, table: QueryTable, rows: NDArray[np.intp], choices: Choices, asker: Asker, typed: str
+    ) -> list[_Place]:
+        if not len(rows):
+            return []
+        scores = self._ranker.scores(query_features(table, rows, choices, asker, typed))
+        best = np.argsort(-scores, kind="stable")[:1_000].tolist()
+        return [_Place(float(scores[at]), table, int(rows[at])) for at in best]
+
+
+def _best_first(places: Iterable[_Place]) -> list[_Place]:
+    """By score, each normal form once."""
+    found: dict[str, _Place] = {}
+    for one in sorted(places, key=lambda one: (-one.score, one.text)):
+        found.setdefault(normalise(one.text) or one.text, one)
+    return list(found.values())
+
+
+def _unlike(places: Iterable[_Place]) -> Iterator[_Place]:
+    """Without those whose first results are mostly those of a better one, and with few likes."""
+    kept: list[frozenset[int]] = []
+    likes = 0
+    for one in places:
+        if one.table.kinds[one.row] == "like":
+            likes += 1
+            if likes <= MOST_LIKES:
+                yield one
+            continue
+        results = frozenset(one.table.results[one.row].tolist()) - {-1}
+        if all(len(results & other) <= _SAME_SHARE * len(results) for other in kept):
+            kept.append(results)
+            yield one
+
+
+def _living(state: EngineState, places: Iterable[_Place], k: int) -> Iterator[_Place]:
+    """The first k that find something now."""
+    left = k
+    for one in places:
+        if left < 1:
+            return
+        item = int(one.table.single[one.row])
+        is_there = item >= 0 and not state.hidden[item]
+        if is_there or (item < 0 and len(state.searcher.lexical.search(one.text, 1))):
+            left -= 1
+            yield one
+
+
+def _is_new(one: _Place, asker: Asker) -> bool:
+    rows = np.array([one.row], np.intp)
+    return bool(new_share(one.table, rows, asker.seen)[0] >= _NEW_FROM)
+
+
+def _suggestion(state: EngineState, one: _Place, propensity: float = 1.0) -> Suggestion:
+    kind, item = one.table.kinds[one.row], int(one.table.single[one.row])
+    has_item = item >= 0 and kind != "written"
+    item_id = state.catalogue[item].item_id if has_item else ""
+    return Suggestion(one.text, kind, item_id, propensity)

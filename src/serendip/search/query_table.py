@@ -1,0 +1,239 @@
+"""The verified queries of a generation: what each is, what it finds, and who is meant by it.
+
+The table never changes after it was built; whether a query still finds something is asked again
+when it is shown, as items may have been deleted since.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.analysis import normalise
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.item import Catalogue
+from serendip.errors import ArtefactError
+from serendip.search.query_candidates import KINDS, Candidate, QueryKind
+from serendip.search.query_categories import Categories
+from serendip.search.query_settings import Source
+
+QUERIES_FILE, ARRAYS_FILE = "queries.json", "queries.npz"
+FORMAT = 1
+_LAST = "\U0010ffff"
+_OF_ONE_ITEM: tuple[QueryKind, ...] = ("like", "written", "title", "spelling")
+_FEW = 20
+"""Sums of fewer than one of so many queries are taken one by one."""
+
+
+@dataclass(frozen=True, eq=False)
+class QueryTable:
+    """Q queries.
+
+    Args:
+        texts: as shown.
+        kinds: what each is.
+        sources: where each came from.
+        users: (Q,) int32 different people who searched it.
+        searches: (Q,) int32 times that they did.
+        single: (Q,) int32 the item that a query is about, -1 where it is about several.
+        starts: (Q + 1,) int32, where the items of each query begin in ``items``.
+        items: int32, items that each query was made from, and its results.
+        results: (Q, 10) int32 first results, -1 where there are fewer.
+        categories: C of them.
+        shares: (Q, C) float32 share of a query's results in each category.
+    """
+
+    texts: tuple[str, ...]
+    kinds: tuple[QueryKind, ...]
+    sources: tuple[Source, ...]
+    users: IntArray
+    searches: IntArray
+    single: IntArray
+    starts: IntArray
+    items: IntArray
+    results: IntArray
+    categories: Categories
+    shares: FloatArray
+
+    @classmethod
+    def of(
+        cls,
+        candidates: Sequence[Candidate],
+        results: IntArray,
+        catalogue: Catalogue,
+        categories: Categories,
+    ) -> QueryTable:
+        """From what passed all tests.
+
+        Args:
+            candidates: Q queries.
+            results: (Q, 10) first results of each.
+            catalogue: the items.
+            categories: of the results.
+        """
+        lists = [
+            np.union1d(one.items, found[found >= 0]).astype(np.int32)
+            for one, found in zip(candidates, results, strict=True)
+        ]
+        starts = np.cumsum([0, *map(len, lists)]).astype(np.int32)
+        return cls(
+            tuple(one.text for one in candidates),
+            tuple(one.kind for one in candidates),
+            tuple(one.source for one in candidates),
+            np.array([one.users for one in candidates], np.int32),
+            np.array([one.searches for one in candidates], np.int32),
+            np.array([_single(one) for one in candidates], np.int32),
+            starts,
+            np.concatenate([NO_ITEMS, *lists]).astype(np.int32),
+            results,
+            categories,
+            _shares(results, catalogue, categories),
+        )
+
+    @classmethod
+    def unverified(
+        cls, candidates: Sequence[Candidate], catalogue: Catalogue, categories: Categories
+    ) -> QueryTable:
+        """Of a few queries beside a table, whose items stand for their results."""
+        results = np.full((len(candidates), 10), -1, np.int32)
+        for row, one in enumerate(candidates):
+            results[row, : min(10, len(one.items))] = one.items[:10]
+        return cls.of(candidates, results, catalogue, categories)
+
+    @classmethod
+    def empty(cls) -> QueryTable:
+        """Of no queries."""
+        return cls.of([], np.empty((0, 10), np.int32), Catalogue(()), Categories())
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Normal form of each query."""
+        return tuple(normalise(text) for text in self.texts)
+
+    @cached_property
+    def rows_by_key(self) -> Mapping[str, int]:
+        """Normal form -> row."""
+        return {key: row for row, key in enumerate(self.keys)}
+
+    @cached_property
+    def entropy(self) -> FloatArray:
+        """(Q,) bits of the categories of a query's results: 0 = all are of one."""
+        share = self.shares / np.maximum(self.shares.sum(1, keepdims=True), 1e-9)
+        logs = np.log2(np.where(share > 0, share, 1.0))
+        found: FloatArray = -(share * logs).sum(1).astype(np.float32)
+        return found
+
+    @cached_property
+    def num_items(self) -> IntArray:
+        """(Q,) number of items that each query stands for."""
+        return np.diff(self.starts)
+
+    @cached_property
+    def num_words(self) -> FloatArray:
+        """(Q,) words of each query."""
+        return np.array([key.count(" ") + 1 for key in self.keys], np.float32)
+
+    @cached_property
+    def kind_numbers(self) -> IntArray:
+        """(Q,) place of each query's kind in ``KINDS``."""
+        return np.array([KINDS.index(kind) for kind in self.kinds], np.int32)
+
+    def sums(self, values: FloatArray, rows: NDArray[np.intp] | None = None) -> FloatArray:
+        """(R,) sums of ``values`` (N,) over the items of each query, or of those of some rows.
+
+        Items that ``values`` does not know count nothing.
+        """
+        if rows is not None and _FEW * len(rows) < len(self):
+            return self._sums_of(values, rows)
+        known = np.append(values, np.float32(0.0))[np.minimum(self.items, len(values))]
+        totals = np.append(0.0, np.cumsum(known, dtype=np.float64))
+        found: FloatArray = (totals[self.starts[1:]] - totals[self.starts[:-1]]).astype(np.float32)
+        return found if rows is None else found[rows]
+
+    def _sums_of(self, values: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
+        """``sums`` of a few rows; every row has an item."""
+        sizes = self.num_items[rows]
+        begins = np.append(0, np.cumsum(sizes))[:-1]
+        places = np.arange(sizes.sum()) - np.repeat(begins - self.starts[rows], sizes)
+        known = np.append(values, np.float32(0.0))
+        found = known[np.minimum(self.items[places], len(values))]
+        return np.add.reduceat(found, begins).astype(np.float32) if len(found) else found
+
+    def completions(self, key: str) -> NDArray[np.intp]:
+        """(R,) rows of queries that have a word from which on they go on from ``key``."""
+        begin = bisect_left(self._word_starts, (key, -1))
+        end = bisect_left(self._word_starts, (key + _LAST, -1), begin)
+        return np.unique([row for _, row in self._word_starts[begin:end]]).astype(np.intp)
+
+    @cached_property
+    def _word_starts(self) -> list[tuple[str, int]]:
+        return sorted((part, row) for row, key in enumerate(self.keys) for part in _from_words(key))
+
+    def save(self, folder: Path) -> None:
+        """Write two files into a folder (created)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = [
+            {"text": text, "kind": kind, "source": source}
+            for text, kind, source in zip(self.texts, self.kinds, self.sources, strict=True)
+        ]
+        categories = {"name": self.categories.name, "values": list(self.categories.values)}
+        document = {"format": FORMAT, "categories": categories, "queries": rows}
+        text = json.dumps(document, ensure_ascii=False, indent=0)
+        (folder / QUERIES_FILE).write_text(text, encoding="utf-8")
+        names = ("users", "searches", "single", "starts", "items", "results", "shares")
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in names}
+        np.savez(folder / ARRAYS_FILE, **arrays)
+
+    @classmethod
+    def open(cls, folder: Path) -> QueryTable:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ArtefactError: the folder holds no such table.
+        """
+        try:
+            document = json.loads((folder / QUERIES_FILE).read_text(encoding="utf-8"))
+            with np.load(folder / ARRAYS_FILE, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            if document["format"] != FORMAT:
+                raise ValueError(f"format {document['format']!r}")
+            rows, told = document["queries"], document["categories"]
+            return cls(
+                tuple(row["text"] for row in rows),
+                tuple(cast(QueryKind, row["kind"]) for row in rows),
+                tuple(cast(Source, row["source"]) for row in rows),
+                categories=Categories(told["name"], tuple(told["values"])),
+                **arrays,
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtefactError(f"{folder} holds no readable queries: {error}.") from None
+
+
+def _shares(results: IntArray, catalogue: Catalogue, categories: Categories) -> FloatArray:
+    shares = np.zeros((len(results), len(categories)), np.float32)
+    for row, found in enumerate(results):
+        living = found[found >= 0].tolist()
+        for item in living:
+            shares[row, categories.of_item(catalogue[item])] += 1.0 / len(living)
+    return shares
+
+
+def _single(one: Candidate) -> int:
+    return int(one.items[0]) if one.kind in _OF_ONE_ITEM else -1
+
+
+def _from_words(key: str) -> Iterator[str]:
+    """A text from each of its words on."""
+    yield key
+    yield from (key[at + 1 :] for at, sign in enumerate(key) if sign == " ")

@@ -1,0 +1,1 @@
+"""Queries worth suggesting: built, learned to rank, written by an LLM, measured."""

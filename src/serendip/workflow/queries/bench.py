@@ -1,0 +1,282 @@
+"""``serendip bench suggest``: is a user's true next tag among the first ten suggestions?
+
+Asked with nothing typed and with the first one, two and three letters. Generations are published
+in time, each of everything before the first moment that it answers; the baselines know everything
+before each moment. Means over users, with paired intervals.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serendip.content.cache import VectorCache
+from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.data.analysis import normalise
+from serendip.data.arrays import FloatArray
+from serendip.data.dataset import Dataset
+from serendip.data.durable import alone
+from serendip.engine.suggesting import QuerySuggester
+from serendip.errors import ConfigError
+from serendip.evaluate.aggregate import estimate
+from serendip.evaluate.compare import compare_values
+from serendip.evaluate.run import Values
+from serendip.scale.options import TrainOptions
+from serendip.search.query_settings import SOURCES, QueriesConfig
+from serendip.workflow.bench.files import digest_of_files, write_whole
+from serendip.workflow.bench.films import FILMS_FILE, RATINGS_FILE
+from serendip.workflow.bench.movielens_trial import FILM_FIELDS, read_movielens
+from serendip.workflow.bench.opened import work_folder
+from serendip.workflow.bench.table import ENCODER
+from serendip.workflow.queries.baselines import cooccurring, going_on, most_popular
+from serendip.workflow.queries.generations import Variant, World, suggested
+from serendip.workflow.queries.reach import reach_of, reached_by
+from serendip.workflow.queries.tags import TAGS_FILE, Target, read_tags, targets_of
+
+K = 10
+TYPED = (0, 1, 2, 3)
+NUM_GENERATIONS = 8
+POPULAR, COOCCURRENCE, SERVED = "most-popular", "co-occurrence", "serendip"
+
+Ranks = dict[int, list[float]]
+"""Letters typed -> per target the 1-based place of the tag; infinity where it is not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestBench:
+    """What to run.
+
+    Args:
+        data: folder with ``items.jsonl``, ``ratings.csv`` and ``tags.csv``.
+        file: the results.
+        name: set of targets, of ``tags.SETS``.
+        cache: folder of text vectors; None = beside the results.
+        models: ways to suggest, by name; empty = all of ``variants``.
+        config: of the suggestions.
+        encoder: of the films.
+    """
+
+    data: Path
+    file: Path
+    name: str = "new"
+    cache: Path | None = None
+    models: tuple[str, ...] = ()
+    config: QueriesConfig = field(default_factory=QueriesConfig)
+    encoder: TextEncoderConfig = ENCODER
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was suggested by one system.
+
+    Args:
+        users: of the targets.
+        ranks: of the true tags.
+        milliseconds: CPU time of each request.
+        shown: every list with nothing typed.
+        unanswered: suggestions without a result, of all that were shown.
+        count: suggestions that were shown.
+        reach: what the last generation reaches.
+    """
+
+    users: list[str] = field(default_factory=list)
+    ranks: Ranks = field(default_factory=lambda: {typed: [] for typed in TYPED})
+    milliseconds: Ranks = field(default_factory=lambda: {typed: [] for typed in TYPED})
+    shown: list[list[str]] = field(default_factory=list)
+    unanswered: int = 0
+    count: int = 0
+    reach: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_suggest(
+    bench: SuggestBench,
+    options: TrainOptions,
+    on_row: Callable[[Mapping[str, Any]], None] = lambda row: None,
+) -> dict[str, Any]:
+    """Ask every system about every target, and write the results file anew.
+
+    Returns:
+        the document that the file holds.
+
+    Raises:
+        DataError: the data is not as it should be.
+        StorageError: another process is at work on the same file.
+    """
+    work = work_folder(bench.file)
+    work.mkdir(parents=True, exist_ok=True)
+    with alone(work), tempfile.TemporaryDirectory() as scratch:
+        dataset = read_movielens(bench.data)
+        searches = read_tags(bench.data, dataset.catalogue.vocabulary)
+        vectors = _vectors(bench, dataset)
+        world = World(dataset, searches, vectors, Path(scratch) / "search")
+        targets = targets_of(searches, bench.name)
+        files = [bench.data / name for name in (FILMS_FILE, RATINGS_FILE, TAGS_FILE)]
+        document: dict[str, Any] = {
+            "dataset": bench.data.resolve().name,
+            "data": digest_of_files(files),
+            "set": bench.name,
+            "users": len({target.user_id for target in targets}),
+            "targets": len(targets),
+            "seed": options.seed,
+            "config": bench.config.model_dump(mode="json"),
+            "rows": [],
+        }
+        told = {name: _of_baseline(name, world, targets) for name in (POPULAR, COOCCURRENCE)}
+        for name, one in told.items():
+            _add(document, name, one, on_row)
+        for variant in options.progress.track(variants(bench), "suggestions", len(variants(bench))):
+            told[variant.name] = _of_variant(variant, world, targets, options.seed)
+            _add(document, variant.name, told[variant.name], on_row)
+            document["comparisons"] = comparisons(told)
+            write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    return document
+
+
+def variants(bench: SuggestBench) -> list[Variant]:
+    """What is served, and without each of its parts.
+
+    Raises:
+        ConfigError: a name is not known.
+    """
+    config = bench.config
+    parts = [name for name in SOURCES if name in config.sources and name != "llm"]
+    found = [Variant(SERVED, config)]
+    for part in parts:
+        left = tuple(one for one in config.sources if one != part)
+        found.append(Variant(f"without {part}", config.model_copy(update={"sources": left})))
+    found.append(Variant("without ranker", config, learns=False))
+    found.append(Variant("without user", config, knows_users=False))
+    unknown = set(bench.models) - {one.name for one in found}
+    if unknown:
+        known = ", ".join(one.name for one in found)
+        raise ConfigError(f"--models {min(unknown)!r}.", f"Known: {known}.")
+    return [one for one in found if not bench.models or one.name in bench.models]
+
+
+def comparisons(told: Mapping[str, _Told]) -> list[dict[str, Any]]:
+    """What is served against each baseline, and against itself without a part."""
+    served = told.get(SERVED)
+    if served is None:
+        return []
+    found = []
+    for name, other in told.items():
+        if name == SERVED:
+            continue
+        pairs = {f"{n} letters typed": (_success(served, n), _success(other, n)) for n in TYPED}
+        one, base = (np.mean(both, axis=0) for both in zip(*pairs.values(), strict=True))
+        pairs["mean of 0 to 3 letters typed"] = one, base
+        for said, (own, theirs) in pairs.items():
+            names = (SERVED, name, f"Success@{K}, {said}")
+            found.append(compare_values(names, own, theirs).as_dict())
+    return found
+
+
+def _success(told: _Told, typed: int) -> Values:
+    """(U,) share of each user's targets that are among the first ten."""
+    return _by_user(told, (np.array(told.ranks[typed]) <= K).astype(np.float64))
+
+
+def _by_user(told: _Told, values: Values) -> Values:
+    users = np.unique(told.users, return_inverse=True)[1]
+    return np.bincount(users, values) / np.bincount(users)
+
+
+def _of_baseline(name: str, world: World, targets: Sequence[Target]) -> _Told:
+    told = _Told()
+    for target in targets:
+        dataset, before = world.before(target.timestamp)
+        own = frozenset(one.key for one in before if one.user_id == target.user_id)
+        history = dataset.history(dataset.users.number(target.user_id)).item_nums
+        popular = name == POPULAR
+        keys = most_popular(before) if popular else cooccurring(before, target.user_id, history)
+        without = own if target.is_new else frozenset()
+        for typed in TYPED:
+            found = going_on(keys, target.key[:typed], without, K)
+            _note(told, world, target, typed, found)
+    last = max(target.timestamp for target in targets)
+    queries = list(dict.fromkeys(one.text for one in world.before(last)[1]))
+    told.reach = reach_of(world.searcher, queries)
+    return told
+
+
+def _of_variant(variant: Variant, world: World, targets: Sequence[Target], seed: int) -> _Told:
+    told, suggester, state = _Told(), None, None
+    builder = world.builder(variant.config, targets[0].timestamp)
+    starts = {int(at) for at in np.linspace(0, len(targets), NUM_GENERATIONS, endpoint=False)}
+    for place, target in enumerate(targets):
+        if place in starts or state is None or suggester is None:
+            state = world.generation(variant, builder, target.timestamp, seed)
+            suggester = QuerySuggester(state, variant.config)
+        asker, past = world.asker(target, state)
+        without = asker.searched if target.is_new else frozenset()
+        asked = (asker, past) if variant.knows_users else (type(asker)(), type(past)())
+        for typed in TYPED:
+            letters = target.key[:typed].strip()
+            begin = time.process_time()
+            texts = suggested(suggester, state, asked, letters, K + min(len(without), 10 * K))
+            told.milliseconds[typed].append(1000 * (time.process_time() - begin))
+            found = [text for text in texts if normalise(text) not in without][:K]
+            _note(told, world, target, typed, found)
+    assert state is not None
+    told.reach = {
+        "queries": len(state.queries),
+        **reached_by(state.queries.results, world.dataset.num_items),
+    }
+    return told
+
+
+def _note(told: _Told, world: World, target: Target, typed: int, found: Sequence[str]) -> None:
+    keys = [normalise(text) for text in found]
+    place = keys.index(target.key) + 1 if target.key in keys else np.inf
+    told.ranks[typed].append(float(place))
+    told.count += len(found)
+    told.unanswered += sum(not len(world.searcher.search(text, None, 1)) for text in found)
+    if not typed:
+        told.users.append(target.user_id)
+        told.shown.append(list(found))
+
+
+def _add(
+    document: dict[str, Any],
+    name: str,
+    told: _Told,
+    on_row: Callable[[Mapping[str, Any]], None],
+) -> None:
+    for typed in TYPED:
+        success = estimate(_success(told, typed))
+        ranks = np.array(told.ranks[typed])
+        reciprocal = _by_user(told, np.where(ranks <= K, 1.0 / ranks, 0.0))
+        spent = told.milliseconds[typed]
+        row = {
+            "model": name,
+            "typed": typed,
+            "seed": document["seed"],
+            f"success@{K}": success.value,
+            f"mrr@{K}": float(reciprocal.mean()),
+            "ci95": {f"success@{K}": [success.low, success.high]},
+            "cpu_ms": float(np.median(spent)) if spent else None,
+        }
+        document["rows"].append(row)
+        on_row(row)
+    document.setdefault("shown", {})[name] = {
+        "suggestions": told.count,
+        "with_results": 1.0 - told.unanswered / max(1, told.count),
+        "distinct_untyped": len({text for found in told.shown for text in found}),
+    }
+    document.setdefault("reach", {})[name] = dict(told.reach)
+
+
+def _vectors(bench: SuggestBench, dataset: Dataset) -> FloatArray:
+    cache = VectorCache(bench.cache or work_folder(bench.file) / "cache")
+    texts = dataset.catalogue.texts(FILM_FIELDS)
+    vectors = cache.encode(open_encoder(bench.encoder), texts)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: FloatArray = vectors / np.maximum(lengths, 1e-9)
+    return unit

@@ -1,0 +1,233 @@
+"""From a catalogue and a log to verified queries, and how many fell to which test.
+
+``serendip train`` does it for every generation; ``serendip queries build`` does it without
+training, to look at, and keeps what an LLM wrote for the trainings to come.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serendip import __version__
+from serendip.data.analysis import normalise
+from serendip.data.arrays import IntArray
+from serendip.data.dataset import Dataset
+from serendip.data.durable import (
+    MANIFEST,
+    alone,
+    checksums,
+    pointed_at,
+    publish_folder,
+)
+from serendip.data.item import Catalogue
+from serendip.data.searches import Search, searches_of, suggested_of
+from serendip.data.snapshot import MOST_REQUESTED, take_snapshot
+from serendip.data.store import Store
+from serendip.engine.workspace import Workspace
+from serendip.errors import ArtefactError, DataError
+from serendip.scale.options import TrainOptions
+from serendip.scale.progress import Progress
+from serendip.search.logged_queries import logged_queries
+from serendip.search.query_candidates import Candidate, catalogue_candidates
+from serendip.search.query_categories import Categories
+from serendip.search.query_checks import Verifier
+from serendip.search.query_settings import QueriesConfig
+from serendip.search.query_table import QueryTable
+from serendip.search.searcher import Searcher
+from serendip.workflow.queries.learning import Log
+
+POINTER, TABLE_FOLDER, WRITTEN_FILE = "current", "table", "written.json"
+_BUILDING = ".building-"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BuiltQueries:
+    """What came of it.
+
+    Args:
+        table: verified queries.
+        report: candidates and kept ones by source, dropped ones by test.
+    """
+
+    table: QueryTable
+    report: Mapping[str, Any]
+
+
+class QueryBuilder:
+    """Builds tables over one catalogue; what does not depend on a log is made once.
+
+    Args:
+        catalogue: the items.
+        counts: (N,) interactions per item.
+        searcher: of the catalogue.
+        config: sources, tests and limits.
+        written: by an LLM.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        counts: IntArray,
+        searcher: Searcher,
+        config: QueriesConfig,
+        written: Sequence[Candidate] = (),
+    ) -> None:
+        self._catalogue, self._config = catalogue, config
+        self._known = catalogue_candidates(catalogue, counts.astype(np.float32), config)
+        self._written = [*written] if "llm" in config.sources else []
+        self._verifier = Verifier(searcher, config)
+        self._categories = Categories.of(catalogue, config.category)
+
+    def build(self, searches: Sequence[Search], progress: Progress) -> BuiltQueries:
+        """The table as of a log.
+
+        Args:
+            searches: in order of time.
+            progress: follows the tests.
+        """
+        logged = logged_queries(searches, self._config.min_users)
+        asked = logged.candidates if "logs" in self._config.sources else []
+        candidates = _joined([*self._known, *self._written], asked)
+        verified = self._verifier.verify(candidates, progress)
+        table = QueryTable.of(
+            verified.candidates,
+            verified.results,
+            self._catalogue,
+            self._categories,
+        )
+        titles = len({normalise(item.title) for item in self._catalogue.items} - {""})
+        report = {
+            "titles": titles if "fields" in self._config.sources else 0,
+            "candidates": dict(Counter(one.source for one in candidates)),
+            "dropped": {**logged.dropped, **verified.dropped},
+            "queries": len(table),
+            "by_source": dict(Counter(table.sources)),
+            "by_kind": dict(Counter(table.kinds)),
+            "category": self._categories.name,
+        }
+        return BuiltQueries(table, report)
+
+
+def build_queries(
+    workspace: Workspace, options: TrainOptions, written: Sequence[Candidate] | None = None
+) -> tuple[str, BuiltQueries]:
+    """Build from what the store holds now, and keep it as a version of the workspace.
+
+    Args:
+        workspace: its items, its log and its settings.
+        options: progress.
+        written: by an LLM; None = those of the current version.
+
+    Returns:
+        name of the version, and what is in it.
+
+    Raises:
+        DataError: the catalogue is empty.
+        StorageError: another process builds there now.
+    """
+    with alone(workspace.queries), tempfile.TemporaryDirectory() as scratch:
+        with closing(workspace.open_store()) as store:
+            dataset = take_snapshot(store, workspace.settings.actions)
+            log = log_of(store, dataset, workspace)
+        if dataset.num_items == 0:
+            raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
+        catalogue, counts = dataset.catalogue, dataset.item_counts()
+        nothing = np.zeros((len(catalogue), 0), np.float32)
+        searcher = Searcher.build(
+            catalogue,
+            nothing,
+            counts.astype(np.float32),
+            Path(scratch) / "search",
+            workspace.settings.search,
+        )
+        if written is None:
+            written = written_queries(workspace, catalogue)
+        config = workspace.settings.queries
+        builder = QueryBuilder(catalogue, counts, searcher, config, written)
+        built = builder.build(log.searches, options.progress)
+        return _publish(workspace.queries, built, catalogue), built
+
+
+def log_of(store: Store, dataset: Dataset, workspace: Workspace) -> Log:
+    """The newest searches and chips of a store."""
+    events = store.requested(MOST_REQUESTED)
+    rules = workspace.settings.actions
+    return Log(
+        dataset, searches_of(events, dataset.catalogue.vocabulary, rules), suggested_of(events)
+    )
+
+
+def written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Candidate]:
+    """What an LLM wrote, of the current version, for items that are still there.
+
+    Raises:
+        ArtefactError: a file of the version is missing or altered.
+    """
+    name = pointed_at(workspace.queries / POINTER)
+    if not name:
+        return []
+    folder = workspace.queries / name
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if checksums(folder) != manifest["files"]:
+        raise ArtefactError(f"{folder} was altered.", "Run `serendip queries build --llm` again.")
+    rows = json.loads((folder / WRITTEN_FILE).read_text(encoding="utf-8"))
+    numbers = catalogue.vocabulary.numbers(row["item_id"] for row in rows)
+    return [
+        Candidate(row["text"], "written", "llm", np.array([number], np.int32))
+        for row, number in zip(rows, numbers.tolist(), strict=True)
+        if number >= 0
+    ]
+
+
+def _joined(known: Sequence[Candidate], asked: Sequence[Candidate]) -> list[Candidate]:
+    """Each query once: what was searched tells who did, what was made of fields tells the items."""
+    found = {normalise(one.text): one for one in known[::-1]}
+    for one in asked:
+        same = found.get(one_key := normalise(one.text))
+        if same is None:
+            found[one_key] = one
+        else:
+            items = np.union1d(same.items, one.items).astype(np.int32)
+            found[one_key] = Candidate(
+                same.text, same.kind, same.source, items, one.users, one.searches
+            )
+    return list(found.values())
+
+
+def _publish(folder: Path, built: BuiltQueries, catalogue: Catalogue) -> str:
+    """A new version, current from the moment when it is complete."""
+    for leftover in folder.glob(f"{_BUILDING}*"):
+        shutil.rmtree(leftover)
+    numbers = [int(path.name[1:]) for path in folder.glob("v*") if path.name[1:].isdigit()]
+    name = f"v{max(numbers, default=0) + 1}"
+    building = folder / f"{_BUILDING}{name}"
+    table = built.table
+    table.save(building / TABLE_FOLDER)
+    written = [
+        {"text": text, "item_id": catalogue[int(item)].item_id}
+        for text, kind, item in zip(table.texts, table.kinds, table.single, strict=True)
+        if kind == "written"
+    ]
+    text = json.dumps(written, ensure_ascii=False, indent=0)
+    (building / WRITTEN_FILE).write_text(text, encoding="utf-8")
+    facts = {
+        "format": 1,
+        "name": name,
+        "code_version": __version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "previous": pointed_at(folder / POINTER),
+        "report": built.report,
+    }
+    publish_folder(building, name, folder / POINTER, facts)
+    return name

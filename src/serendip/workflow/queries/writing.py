@@ -1,0 +1,153 @@
+"""``serendip queries build --llm``: an LLM writes for items that no other query reaches.
+
+What it writes is a candidate like any other: one that does not find its item, is unsafe or says
+what another one says is dropped, and so is one whose words are all in the title. Answers that were
+paid for are in the ledger and are never asked for again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from serendip.data.analysis import normalise
+from serendip.data.arrays import IntArray
+from serendip.data.durable import alone
+from serendip.data.item import Catalogue
+from serendip.data.snapshot import take_snapshot
+from serendip.engine.workspace import DATABASE_FILE, Workspace
+from serendip.llm.ledger import Ledger
+from serendip.llm.queries import WrittenQueries, queries_task
+from serendip.llm.run import Estimate, RunOptions, ask_all, estimate
+from serendip.scale.options import TrainOptions
+from serendip.search.query_candidates import MOST_CHARACTERS, Candidate
+from serendip.search.query_checks import normal_form
+from serendip.workflow.labels.labelling import job_folder
+from serendip.workflow.labels.questions import item_texts
+from serendip.workflow.opened_llm import opened_llm
+from serendip.workflow.queries.building import BuiltQueries, build_queries
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What to ask for.
+
+    Args:
+        budget: of the job, all its runs together.
+        items: for so many items, at most.
+        job: its name in the ledger.
+        prompt: name with version.
+    """
+
+    budget: float
+    items: int = 1_000
+    job: str = "queries"
+    prompt: str = "queries-1"
+
+
+def write_queries(
+    workspace: Workspace,
+    writing: Writing,
+    options: TrainOptions,
+    on_estimate: Callable[[Estimate], None] = lambda told: None,
+    only_estimate: bool = False,
+) -> tuple[str, BuiltQueries | None, dict[str, Any]]:
+    """Ask about items that no other query reaches, then about the others, the most popular first.
+
+    Args:
+        workspace: its items, its ledger and its ``[llm]``.
+        writing: for how many items, and what it may cost.
+        options: progress.
+        on_estimate: is told what it will cost before anything is sent.
+        only_estimate: whether nothing is sent and nothing written.
+
+    Returns:
+        name and content of the new version ("" and None = only estimated), and what was spent.
+
+    Raises:
+        ConfigError: no LLM is configured, or the budget is no number.
+        DataError: the catalogue is empty.
+        StorageError: the database takes no rows, or another process is at this job.
+    """
+    config, task = workspace.settings.llm, queries_task(writing.prompt)
+    with closing(workspace.open_store()) as store:
+        dataset = take_snapshot(store, workspace.settings.actions)
+    asked = _order(workspace, dataset.item_counts(), options)[: writing.items]
+    questions: list[Mapping[str, Any]] = [
+        {"item": item_texts(dataset.catalogue[int(number)])} for number in asked
+    ]
+    run = RunOptions(
+        writing.job,
+        writing.budget,
+        config.prices(),
+        config.concurrency,
+        config.attempts,
+        config.max_tokens,
+        progress=options.progress,
+    )
+    with (
+        alone(job_folder(workspace, writing.job)),
+        opened_llm(config) as llm,
+        closing(Ledger.open(workspace.folder / DATABASE_FILE)) as ledger,
+    ):
+        told = estimate(task, questions, llm.model, ledger, run)
+        on_estimate(told)
+        if only_estimate:
+            return "", None, {"estimate": asdict(told)}
+        outcome = ask_all(task, questions, llm, ledger, run)
+    written, dropped = candidates_of(outcome.answers, asked, dataset.catalogue)
+    name, built = build_queries(workspace, options, written)
+    facts = {
+        "estimate": asdict(told),
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "failed": len(outcome.failures),
+        "spent": outcome.spent,
+        "written": len(written),
+        "dropped": dict(dropped),
+    }
+    return name, built, facts
+
+
+def candidates_of(
+    answers: Sequence[WrittenQueries | None], items: IntArray, catalogue: Catalogue
+) -> tuple[list[Candidate], Counter[str]]:
+    """Different queries that say more than a title; and test -> how many failed it.
+
+    Args:
+        answers: one per item, None where there is none.
+        items: (A,) numbers of the items.
+        catalogue: the items.
+    """
+    found: dict[str, Candidate] = {}
+    dropped: Counter[str] = Counter()
+    for answer, number in zip(answers, items.tolist(), strict=True):
+        title = normal_form(catalogue[number].title)
+        for text in answer.queries if answer else ():
+            shown = " ".join("".join(sign for sign in text if sign.isprintable()).split())
+            key = normalise(shown)
+            if not key or len(shown) > MOST_CHARACTERS:
+                dropped["empty or long"] += 1
+            elif normal_form(shown) <= title:
+                dropped["only the title"] += 1
+            elif key in found:
+                dropped["written twice"] += 1
+            else:
+                item = np.array([number], np.int32)
+                found[key] = Candidate(shown, "written", "llm", item)
+    return list(found.values()), dropped
+
+
+def _order(workspace: Workspace, counts: IntArray, options: TrainOptions) -> IntArray:
+    """Items in the order in which they need queries."""
+    table = build_queries(workspace, options)[1].table
+    reached = np.zeros(len(counts), np.bool_)
+    is_rule = np.array([kind not in ("like", "written") for kind in table.kinds], np.bool_)
+    results = table.results[is_rule]
+    reached[results[results >= 0]] = True
+    return np.lexsort((-counts, reached)).astype(np.int32)

@@ -1,0 +1,58 @@
+import numpy as np
+
+from serendip.data.event import ActionRules, Event
+from serendip.data.searches import searches_of, suggested_of, typed_on
+from serendip.data.vocabulary import Vocabulary
+
+ITEMS = Vocabulary(["a", "b"])
+
+
+def event(user, item, at, action="click", query="", request="", surface="search", value=None):
+    return Event(user, item, at, action, value, query, request, None, surface)
+
+
+def test_events_of_one_request_are_one_search_with_what_was_chosen():
+    events = [
+        event("u", "a", 1.0, "impression", "Heist", "r1"),
+        event("u", "b", 2.0, "click", "Heist", "r1"),
+        event("u", "a", 3.0, "like", "", "r1"),
+        event("u", "zzz", 4.0, "click", "noir"),
+        event("u", "", 5.0, "click", "  "),
+    ]
+    first, second = searches_of(events, ITEMS, ActionRules())
+    assert (first.text, first.key, first.chosen.tolist()) == ("Heist", "heist", [0, 1])
+    assert (second.key, second.chosen.tolist()) == ("noir", [])
+
+
+def test_a_repeated_request_id_of_somebody_else_is_another_search():
+    events = [
+        event("u", "a", 1.0, query="x", request="r"),
+        event("v", "b", 2.0, query="x", request="r"),
+    ]
+    assert len(searches_of(events, ITEMS, ActionRules())) == 2
+
+
+def test_suggestions_are_no_searches_and_come_with_their_chance_and_click():
+    events = [
+        event("u", "", 1.0, "impression", "Noir", "s", "suggest", 0.25),
+        event("u", "", 1.0, "impression", "Heist", "s", "suggest", 7.0),
+        event("u", "", 9.0, "click", "noir", "s", "suggest", 0.25),
+        event("u", "a", 9.0, "click", "the ma", "", "suggest"),
+    ]
+    assert searches_of(events, ITEMS, ActionRules()) == []
+    found = {one.key: one for one in suggested_of(events)}
+    assert set(found) == {"noir", "heist"}
+    assert (found["noir"].propensity, found["noir"].clicked) == (0.25, True)
+    assert (found["heist"].propensity, found["heist"].clicked) == (1.0, False)
+
+
+def test_typing_on_is_the_next_search_of_the_same_user_that_begins_so():
+    events = [
+        event("u", "", 0.0, query="sta"),
+        event("v", "", 1.0, query="star trek"),
+        event("u", "", 2.0, query="star"),
+        event("u", "", 900.0, query="star wars"),
+    ]
+    searches = searches_of(events, ITEMS, ActionRules())
+    assert typed_on(searches, 300.0) == [True, False, False, False]
+    assert np.array_equal(typed_on(searches, 1_000.0), [True, False, True, False])

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import stand as stand_world
+
+from serendip.data.event import Event
+from serendip.engine.engine import Engine
+from serendip.engine.workspace import Workspace
+
+SEARCHED, RARE = "number horror", "tale western"
+
+
+def searched(user: str, text: str, item: str, at: float) -> Event:
+    return Event(user, item, at, "click", query=text, surface="search")
+
+
+@pytest.fixture(scope="module")
+def folder(trained_stand: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stand where four people searched one thing and two another, trained again."""
+
+    place = Path(shutil.copytree(trained_stand, tmp_path_factory.mktemp("asked") / "stand"))
+    start = time.time() - 1_000
+    events = [searched(f"u{n}", SEARCHED, "i3", start + n) for n in range(0, 12, 3)]
+    events += [searched(f"u{n}", RARE, "i2", start + 50 + n) for n in (2, 5)]
+    store = Workspace.open(place).open_store()
+    store.put_events(events)
+    store.close()
+    stand_world.train(place)
+    return place
+
+
+@pytest.fixture
+def asked(folder: Path, tmp_path: Path):
+
+    opened: list[Engine] = []
+
+    def open_with(settings: str = "") -> Engine:
+        place = Path(shutil.copytree(folder, tmp_path / f"asked-{len(opened)}"))
+        with (place / "serendip.toml").open("a") as stream:
+            stream.write(settings)
+        opened.append(Engine.open(place))
+        return opened[-1]
+
+    yield open_with
+    for engine in opened:
+        engine.close()
+
+
+def texts(found) -> list[str]:
+    return [one.text for one in found.queries]
+
+
+def test_training_publishes_queries_and_tells_what_fell_to_which_test(asked) -> None:
+    manifest = asked()._manifest["queries"]
+    assert manifest["by_source"]["logs"] == 1 and manifest["dropped"]["few users"] == 1
+    assert manifest["ranker_learned_from"] > 0
+
+
+def test_what_enough_people_searched_is_suggested_and_the_rest_never(asked) -> None:
+    engine = asked()
+    assert "query" in {one.kind for one in engine.suggest("number hor").queries}
+    assert SEARCHED in texts(engine.suggest("number hor"))
+    assert RARE not in texts(engine.suggest("tale west", k=20))
+    assert RARE not in texts(engine.suggest("", "stranger", k=50))
+
+
+def test_own_searches_are_suggested_to_their_user_alone(asked) -> None:
+    engine = asked()
+    assert RARE in texts(engine.suggest("", "u2", k=20))
+    assert RARE not in texts(engine.suggest("", "u0", k=20))
+
+
+def test_queries_without_words_suit_the_user_and_each_finds_something(asked) -> None:
+    engine = asked()
+    for user, genre in (("u1", "comedy"), ("u8", "western")):
+        found = engine.suggest("", user, k=10)
+        attributes = [one.text for one in found.queries if one.kind == "attribute"]
+        assert attributes[0] == genre
+        for one in found.queries:
+            assert engine.search(one.text).items
+    assert engine.suggest("", "u1", k=0).queries == ()
+
+
+def test_an_own_item_leads_to_what_is_like_it(asked) -> None:
+    likes = [one for one in asked().suggest("", "u1", k=30).queries if one.kind == "like"]
+    assert likes and all(one.text.startswith("like The ") and one.item_id for one in likes)
+
+
+def test_what_was_searched_on_the_page_is_not_suggested_there(asked) -> None:
+    engine = asked()
+    assert "comedy" in texts(engine.suggest("", "u1", k=10))
+    assert "comedy" not in texts(engine.suggest("", "u1", k=10, after="Comedy"))
+
+
+def test_a_query_whose_items_are_gone_is_suggested_no_more(asked) -> None:
+    engine = asked()
+    assert "western" in texts(engine.suggest("wes"))
+    for number in range(2, 60, 3):
+        engine.delete_item(f"i{number}")
+    assert "western" not in texts(engine.suggest("wes"))
+    assert "western" not in texts(engine.suggest("", "u2", k=50))
+
+
+def test_a_slip_is_forgiven_while_typing(asked) -> None:
+    assert any("horror" in one.lower() for one in texts(asked().suggest("the horor ta")))
+
+
+def test_the_last_place_is_drawn_and_its_chance_is_told(asked) -> None:
+    engine = asked("\n[queries]\nexploration = 4\n")
+    users = [f"u{n}" for n in range(12)]
+    lists = [engine.suggest("", user, k=3).queries for user in users]
+    for found in lists:
+        assert [one.propensity for one in found[:-1]] == [1.0, 1.0]
+        assert found[-1].propensity in (1.0, 1 / 2, 1 / 3, 1 / 4)
+    assert any(found[-1].propensity < 1 for found in lists)
+    again = [engine.suggest("", user, k=3).queries for user in users]
+    assert again == lists
+    plain = asked()
+    usual = [texts(plain.suggest("", user, k=6)) for user in users]
+    for found, expected in zip(lists, usual, strict=True):
+        assert [one.text for one in found[:-1]] == expected[:2]
+        assert found[-1].text in expected[2:]
+    assert any(found[-1].text != expected[2] for found, expected in zip(lists, usual, strict=True))
+
+
+def test_new_categories_come_first_where_that_is_wanted(asked) -> None:
+    engine = asked("\n[queries]\nnew_categories_first = true\n")
+    found = [one.text for one in engine.suggest("", "u1", k=8).queries]
+    new = [at for at, text in enumerate(found) if "horror" in text or "western" in text]
+    old = [at for at, text in enumerate(found) if "comedy" in text]
+    assert new and old and max(new) < min(old)
+
+
+def test_a_score_does_not_depend_on_how_many_are_asked_for(asked) -> None:
+    engine = asked()
+    assert texts(engine.suggest("", "u4", k=20))[:5] == texts(engine.suggest("", "u4", k=5))
+    assert {one.propensity for one in engine.suggest("", "u4", k=5).queries} == {1.0}

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+
+from serendip.config import validate
+from serendip.data import Catalogue, Item
+from serendip.data.searches import Search
+from serendip.errors import ConfigError
+from serendip.search.logged_queries import is_private, logged_queries
+from serendip.search.phrases import phrases_of
+from serendip.search.query_candidates import catalogue_candidates
+from serendip.search.query_settings import QueriesConfig
+
+
+def film(number, year, genre, cast="Ann Lee", text=""):
+    attributes = {"year": float(year), "genres": (genre,), "cast": (cast,)}
+    return Item(f"f{number}", f"Film {number}", text, attributes)
+
+
+FILMS = Catalogue(
+    [
+        film(0, 1994, "Sci-Fi", text="A haunted lighthouse keeper."),
+        film(1, 1999, "Sci-Fi", text="The haunted lighthouse, at sea."),
+        film(2, 1985, "Sci-Fi", "Bo Li", "On a haunted lighthouse."),
+        film(3, 1931, "Drama", "Bo Li", "Nothing of the kind."),
+        film(4, 1894, "Drama", "Cy Wu"),
+    ]
+)
+
+
+def found(**settings):
+    config = QueriesConfig(**settings)
+    popularity = np.arange(5, dtype=np.float32)
+    return {one.text: one for one in catalogue_candidates(FILMS, popularity, config)}
+
+
+def test_templates_give_what_several_items_have_in_common():
+    ours = found()
+    assert ours["90s Sci-Fi"].items.tolist() == [0, 1]
+    assert (ours["90s Sci-Fi"].kind, ours["90s Sci-Fi"].source) == ("rule", "rules")
+    assert ours["Sci-Fi with Ann Lee"].items.tolist() == [0, 1]
+    assert (ours["Bo Li"].kind, ours["Bo Li"].source) == ("attribute", "fields")
+    assert "80s Sci-Fi" not in ours and "Cy Wu" not in ours
+
+
+def test_a_decade_of_another_century_is_none():
+    assert "90s Drama" not in found(min_items=1)
+
+
+def test_like_an_item_needs_that_item_only_and_the_most_popular_are_kept():
+    ours = found(most_of_template=2, templates=("like {title}",))
+    likes = [text for text, one in ours.items() if one.kind == "like"]
+    assert likes == ["like Film 4", "like Film 3"]
+
+
+def test_phrases_of_several_descriptions_are_candidates_and_grammar_is_not():
+    texts = [f"{number} a haunted lighthouse of the sea" for number in range(3)]
+    items = Catalogue(Item(f"i{n}", f"T{n}", texts[n] if n < 3 else "quiet") for n in range(60))
+    config = QueriesConfig(templates=("{x}",))
+    ours = {one.text for one in catalogue_candidates(items, np.zeros(60, np.float32), config)}
+    assert {"haunted lighthouse", "haunted", "lighthouse", "sea"} <= ours
+    assert not any(text.startswith(("a ", "of ", "the ")) or text.endswith(" of") for text in ours)
+    assert list(phrases_of("Of the, 1999")) == []
+
+
+def test_sources_that_are_left_out_give_nothing():
+    assert {one.source for one in found(sources=("fields",)).values()} == {"fields"}
+    assert found(sources=("logs",)) == {}
+
+
+def test_a_template_without_an_attribute_or_of_another_form_is_refused():
+    for template in ("popular", "{year:century}", "{year"):
+        with pytest.raises(ConfigError, match="templates"):
+            validate(QueriesConfig, {"templates": [template]}, "serendip.toml")
+
+
+def search(user, time, text, chosen=()):
+    return Search(user, float(time), text, text.casefold(), np.array(chosen, np.int32))
+
+
+def test_a_query_of_fewer_people_never_becomes_a_suggestion():
+    rows = [
+        search("a", 1, "heist", [1]),
+        search("a", 2, "heist", [2]),
+        search("b", 3, "Heist", [1]),
+    ]
+    assert logged_queries(rows, 3).candidates == []
+    assert logged_queries(rows, 3).dropped == {"few users": 1}
+    (one,) = logged_queries(rows, 2).candidates
+    assert (one.text, one.users, one.searches, one.items.tolist()) == ("heist", 2, 3, [1, 2])
+
+
+def test_what_was_typed_on_is_no_query():
+    rows = []
+    for at, user in enumerate("abc"):
+        start = 10_000 * at
+        rows += [search(user, start, "sta"), search(user, start + 2, "star tr")]
+        rows += [search(user, start + 5, "star trek", [1])]
+    found = logged_queries(rows, 3)
+    assert [one.text for one in found.candidates] == ["star trek"]
+    assert found.dropped == {"unfinished": 2}
+
+
+def test_a_query_that_was_chosen_from_is_whole_though_a_longer_one_followed():
+    rows = []
+    for at, user in enumerate("abc"):
+        rows += [search(user, 10_000 * at, "star", [2]), search(user, 10_000 * at + 9, "star trek")]
+    assert {one.text for one in logged_queries(rows, 3).candidates} == {"star", "star trek"}
+
+
+@pytest.mark.parametrize(
+    ("text", "private"),
+    [
+        ("ann@example.com", True),
+        ("call 555-010-9999", True),
+        ("2001 a space odyssey", False),
+        ("1999 2000 2001", True),
+        ("blade runner 2049", False),
+    ],
+)
+def test_addresses_and_long_numbers_are_private(text, private):
+    assert is_private(text) == private

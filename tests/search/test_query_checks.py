@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from search_world import POPULARITY, films, vectors
+
+from serendip.data import Catalogue, Item
+from serendip.scale.progress import SilentProgress
+from serendip.search.query_candidates import Candidate
+from serendip.search.query_checks import Unsafe, Verifier, normal_form
+from serendip.search.query_settings import QueriesConfig
+from serendip.search.searcher import Searcher
+
+
+@pytest.fixture(scope="module")
+def searcher(tmp_path_factory):
+    return Searcher.build(films(), vectors(), POPULARITY, tmp_path_factory.mktemp("q") / "index")
+
+
+def candidate(text, items, kind="rule", users=0):
+    return Candidate(text, kind, "rules", np.array(items, np.int32), users)
+
+
+def verified(searcher, candidates, **settings):
+    return Verifier(searcher, QueriesConfig(**settings)).verify(candidates, SilentProgress())
+
+
+def test_a_query_must_find_what_it_was_made_from(searcher):
+    wrong = candidate("Sci-Fi", [6, 7])
+    found = verified(searcher, [candidate("Action", [0, 1]), wrong])
+    assert [one.text for one in found.candidates] == ["Action"]
+    assert found.dropped == {"not answered": 1}
+    assert set(found.results[0].tolist()) == {0, 1, -1}
+
+
+def test_a_written_query_must_have_its_own_item_among_the_first_ten(searcher):
+    right, wrong = (
+        candidate("shawshank prison", [11], "written"),
+        candidate("horse", [0], "written"),
+    )
+    found = verified(searcher, [right, wrong])
+    assert [one.text for one in found.candidates] == ["shawshank prison"]
+
+
+def test_what_people_searched_passes_by_a_choice_or_by_its_words(searcher):
+    chosen = candidate("shawshank", [11], "query", 3)
+    worded = candidate("action sci fi", [], "query", 3)
+    neither = candidate("zebra action", [], "query", 3)
+    found = verified(searcher, [chosen, worded, neither])
+    assert {one.text for one in found.candidates} == {"shawshank", "action sci fi"}
+
+
+def test_of_queries_that_find_the_same_one_is_kept_the_one_that_people_searched(searcher):
+    twins = [candidate("Action", [0, 1]), candidate("Sci-Fi", [0, 1], "attribute", users=4)]
+    found = verified(searcher, twins)
+    assert [one.text for one in found.candidates] == ["Sci-Fi"]
+    assert found.dropped == {"same results": 1}
+
+
+def test_of_the_same_words_in_another_order_one_is_kept(tmp_path):
+    items = Catalogue(Item(f"i{n}", f"Red Shoe {n}") for n in range(30))
+    nothing = np.zeros((30, 0), np.float32)
+    searcher = Searcher.build(items, nothing, np.zeros(30, np.float32), tmp_path / "index")
+    pair = [candidate("red shoes", range(30)), candidate("Shoe red", range(30))]
+    assert len(verified(searcher, pair).candidates) == 1
+    assert normal_form("Red Shoes") == normal_form("shoe red") != normal_form("red boot")
+
+
+def test_unsafe_words_are_dropped_as_words_and_settings_add_more():
+    unsafe = Unsafe.of(["Gambling Tips"])
+    assert not unsafe.allows("free PORN") and not unsafe.allows("best gambling-tips")
+    assert unsafe.allows("grapes of wrath") and unsafe.allows("Therapist") and unsafe.allows("tips")
+    assert not unsafe.allows("  ")
+
+
+def test_an_unsafe_candidate_never_passes(searcher):
+    found = verified(searcher, [candidate("Action", [0, 1])], unsafe_words=("action",))
+    assert found.candidates == [] and found.dropped == {"unsafe": 1}

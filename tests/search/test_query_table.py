@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from serendip.data import Catalogue, Item
+from serendip.errors import ArtefactError
+from serendip.search.query_candidates import Candidate
+from serendip.search.query_categories import Categories
+from serendip.search.query_features import FEATURES, Asker, Choices, query_features
+from serendip.search.query_ranker import PRIOR, QueryRanker, RankingRows
+from serendip.search.query_table import QUERIES_FILE, QueryTable
+
+ITEMS = Catalogue(
+    Item(f"i{n}", f"T{n}", attributes={"genre": "ab"[n % 2], "code": f"c{n}"}) for n in range(6)
+)
+ROWS = np.arange(3)
+
+
+def candidates():
+    made = [("star wars", "query", [0, 2], 5), ("War stories", "rule", [1, 3], 0)]
+    made += [("like T4", "like", [4], 0)]
+    return [Candidate(t, k, "rules", np.array(i, np.int32), u, 2 * u) for t, k, i, u in made]
+
+
+@pytest.fixture
+def table():
+    results = np.full((3, 10), -1, np.int32)
+    results[0, :2], results[1, :3], results[2, 0] = (0, 2), (1, 3, 0), 4
+    return QueryTable.of(candidates(), results, ITEMS, Categories.of(ITEMS))
+
+
+def column(features, name):
+    return features[:, FEATURES.index(name)].tolist()
+
+
+def test_the_category_is_the_attribute_that_is_shared_the_most(table):
+    assert table.categories.name == "genre"
+    assert table.shares[0].tolist() == [1.0, 0.0]
+    assert table.entropy[0] == 0.0 and table.entropy[1] == pytest.approx(0.918, abs=1e-3)
+
+
+def test_completions_begin_at_any_word(table):
+    assert table.completions("war").tolist() == [0, 1]
+    assert table.completions("star").tolist() == [0]
+    assert table.completions("tories").tolist() == []
+
+
+def test_it_comes_back_from_its_folder_and_a_broken_one_is_refused(table, tmp_path):
+    table.save(tmp_path)
+    again = QueryTable.open(tmp_path)
+    assert again.texts == table.texts and again.kinds == table.kinds
+    for name in ("users", "searches", "single", "starts", "items", "results", "shares"):
+        assert np.array_equal(getattr(again, name), getattr(table, name))
+    (tmp_path / QUERIES_FILE).write_text("{}")
+    with pytest.raises(ArtefactError, match="no readable queries"):
+        QueryTable.open(tmp_path)
+
+
+def test_sums_of_few_rows_are_those_of_all_rows(table):
+    values = np.array([1, 10, 100, 1000, 10000], np.float32)
+    assert table.sums(values).tolist() == [101.0, 1011.0, 10000.0]
+    few = QueryTable.of(candidates() * 20, np.tile(table.results, (20, 1)), ITEMS, Categories())
+    assert few.sums(values, np.array([1])).tolist() == [1011.0]
+
+
+def test_features_tell_who_asks_and_what_was_typed(table):
+    choices = Choices.of(table, np.array([4, 0, 4, 0, 0, 0], np.int32))
+    taste = np.array([2, 0, 1, 0, -1, 0], np.float32)
+    seen = np.array([True, False])
+    asker = Asker(np.array([0, 2], np.int32), taste, seen, frozenset({"war stories"}))
+    features = query_features(table, ROWS, choices, asker, "war")
+    assert column(features, "taste") == pytest.approx([1.5, 2 / 3, -1.0])
+    assert column(features, "new categories") == pytest.approx([0.0, 2 / 3, 0.0])
+    assert column(features, "own") == [0.0, 1.0, 0.0]
+    assert column(features, "at the start") == [0.0, 1.0, 0.0]
+    assert column(features, "is query") == [1.0, 0.0, 0.0]
+    recent = column(features, "recent")
+    assert recent[0] > recent[1] > recent[2]
+
+
+def test_features_of_a_query_do_not_depend_on_the_others(table):
+    choices = Choices.of(table, np.array([4, 0, 4, 0, 0, 0], np.int32))
+    asker = Asker(np.array([0, 2], np.int32))
+    together = query_features(table, ROWS, choices, asker, "w")
+    for row in ROWS:
+        assert np.allclose(
+            query_features(table, ROWS[[row]], choices, asker, "w")[0], together[row]
+        )
+
+
+def test_without_evidence_the_order_is_that_of_the_prior():
+    nothing = RankingRows(np.empty((0, len(FEATURES)), np.float32), *np.empty((2, 0), np.float32))
+    ranker = QueryRanker.trained(nothing, 0, 10.0)
+    assert ranker.weights[FEATURES.index("users")] == PRIOR["users"]
+
+
+def test_weights_leave_the_prior_as_far_as_the_evidence_goes(tmp_path):
+    rng = np.random.default_rng(0)
+    features = np.zeros((4_000, len(FEATURES)), np.float32)
+    entropy = FEATURES.index("entropy")
+    features[:, entropy] = rng.normal(size=4_000)
+    success = (rng.random(4_000) < 1 / (1 + np.exp(-2 * features[:, entropy]))).astype(np.float32)
+    learned = {}
+    for count in (20, 4_000):
+        rows = RankingRows(features[:count], success[:count], np.ones(count, np.float32))
+        ranker = QueryRanker.trained(rows, count, 10.0)
+        learned[count] = ranker.weights[entropy]
+        assert ranker.weights[FEATURES.index("users")] == PRIOR["users"]
+    assert 0 < learned[20] < learned[4_000] and learned[4_000] == pytest.approx(2.0, abs=0.2)
+    ranker.save(tmp_path)
+    assert np.array_equal(QueryRanker.open(tmp_path).weights, ranker.weights)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench_films import write_films
+
+from serendip.content.text import TextEncoderConfig
+from serendip.data.vocabulary import Vocabulary
+from serendip.errors import DataError
+from serendip.scale.options import TrainOptions
+from serendip.workflow.queries.baselines import cooccurring, going_on, most_popular
+from serendip.workflow.queries.bench import SuggestBench, run_suggest
+from serendip.workflow.queries.reach import reached_by
+from serendip.workflow.queries.tags import Target, read_tags, targets_of
+
+FILMS = Vocabulary([str(number) for number in range(1, 31)])
+DAY = 100_000
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Viewers tag their films by genre, the newest tag being a film's director."""
+    folder = write_films(tmp_path_factory.mktemp("suggest") / "films")
+    lines = ["userId,movieId,tag,timestamp"]
+    for viewer in range(12):
+        for place, tag in enumerate(("good", ("Comedy", "Horror", "Western")[viewer % 3])):
+            film = 1 + (viewer + 3 * place) % 30
+            lines.append(f"{viewer},{film},{tag},{DAY * (viewer + 1) + place}")
+        lines.append(f"{viewer},{1 + viewer},good,{DAY * (viewer + 1) + 5}")
+    lines += [f"0,999,far,{DAY}", f"0,1,!!!,{DAY}"]
+    (folder / "tags.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_tags_are_searches_and_targets_are_a_users_newest_ones(films: Path) -> None:
+    searches = read_tags(films, FILMS)
+    assert len(searches) == 36 and {one.key for one in searches} >= {"good", "comedy"}
+    new = targets_of(searches, "new")
+    assert new[0] == Target("0", DAY + 1.0, "comedy", True) and len(new) == 12
+    assert {one.key for one in targets_of(searches, "validation")} == {"good"}
+    assert targets_of(searches, "recent") == new
+    assert targets_of(searches, "next")[0] == Target("0", DAY + 5.0, "good", False)
+
+
+def test_tags_of_unknown_films_alone_are_refused(films: Path) -> None:
+    with pytest.raises(DataError, match="no tags of known films"):
+        read_tags(films, Vocabulary(["x"]))
+
+
+def test_baselines_order_by_people_and_by_what_goes_along(films: Path) -> None:
+    searches = read_tags(films, FILMS)
+    popular = most_popular(searches)
+    assert popular[0] == "good" and set(popular[1:]) == {"comedy", "horror", "western"}
+    before = [one for one in searches if one.timestamp < 5 * DAY]
+    along = cooccurring(before, "nobody", np.array([FILMS.number("5")], np.int32))
+    assert along[0] == next(one.key for one in before if 4 in one.chosen.tolist())
+    assert going_on(["good", "so good", "ego"], "go", frozenset({"good"}), 5) == ["so good"]
+
+
+def test_reach_counts_items_in_the_first_ten() -> None:
+    results = np.full((2, 10), -1, np.int32)
+    results[0, :2], results[1, 0] = (0, 1), 0
+    told = reached_by(results, 4)
+    assert told["share"] == 0.5 and told["gini"] == pytest.approx(7 / 12)
+    assert reached_by(results[:0], 4) == {"share": 0.0, "gini": None}
+
+
+def test_every_system_is_asked_and_everything_that_is_shown_finds_something(
+    films: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "suggest.json"
+    bench = SuggestBench(films, file, encoder=TextEncoderConfig(name="hashing"))
+    rows: list[str] = []
+    document = run_suggest(bench, TrainOptions(), lambda row: rows.append(row["model"]))
+    assert json.loads(file.read_text()) == document
+    names = list(dict.fromkeys(rows))
+    assert names[:3] == ["most-popular", "co-occurrence", "serendip"]
+    assert {"without rules", "without logs", "without ranker", "without user"} < set(names)
+    assert document["users"] == 12
+    for name in names[2:]:
+        assert document["shown"][name]["with_results"] == 1.0
+    served = {row["typed"]: row for row in document["rows"] if row["model"] == "serendip"}
+    assert served[3]["success@10"] == 1.0 and served[0]["cpu_ms"] is not None
+    assert {one["baseline"] for one in document["comparisons"]} == set(names) - {"serendip"}
+    reach = document["reach"]
+    assert reach["serendip"]["share"] >= reach["most-popular"]["share"]

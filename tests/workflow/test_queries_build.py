@@ -1,0 +1,107 @@
+"""``serendip queries build``: by rules, and with queries that an LLM wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_server import Body, Reply, completion, data_of, serving
+from small_shop import write_files
+from typer.testing import CliRunner
+
+from serendip.cli.main import app
+from serendip.data.item import Catalogue, Item
+from serendip.engine.workspace import Workspace
+from serendip.errors import ArtefactError
+from serendip.llm.queries import WrittenQueries
+from serendip.search.query_table import QueryTable
+from serendip.workflow.importing import import_files
+from serendip.workflow.queries.building import written_queries
+from serendip.workflow.queries.writing import candidates_of
+
+
+def invoke(*arguments: str) -> tuple[int, dict[str, Any]]:
+    done = CliRunner().invoke(app, ["queries", "build", *arguments, "--json"])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, json.loads(done.stdout)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    folder = tmp_path / "shop"
+    write_files(folder)
+    import_files(Workspace.open(folder))
+    return folder
+
+
+def configure(folder: Path, address: str) -> None:
+    with (folder / "serendip.toml").open("a") as stream:
+        stream.write(
+            f'\n[llm]\nprovider = "endpoint"\nbase_url = "{address}"\nmodel = "m"\n'
+            "input_price = 1.0\noutput_price = 2.0\nconcurrency = 1\n"
+        )
+
+
+def by_title(body: Body, number: int) -> Reply:
+    """One that finds its item, one that is its title, one about nothing here, an unsafe one."""
+    data = data_of(body)
+    title = data["item"]["title"]
+    queries = [f"a {title.split(' ', 1)[1]} please", title, "quantum zebra", f"porn {title}"]
+    return completion(json.dumps({"id": data["id"], "queries": queries}))
+
+
+def test_rules_give_verified_queries_in_versions(shop: Path) -> None:
+    code, told = invoke("-w", str(shop))
+    assert code == 0 and told["version"] == "v1"
+    assert told["by_kind"]["attribute"] == 3 and told["titles"] == 60
+    assert told["category"] == "genre"
+    table = QueryTable.open(shop / "queries" / "v1" / "table")
+    assert {"horror", "comedy", "western"} <= set(table.texts)
+    assert invoke("-w", str(shop))[1]["version"] == "v2"
+    assert (shop / "queries" / "current").read_text() == "v2\n"
+
+
+def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(shop: Path) -> None:
+    with serving(by_title) as server:
+        configure(shop, server.address)
+        place = ("-w", str(shop), "--llm", "--items", "4")
+        told = invoke(*place, "--budget", "1", "--estimate")[1]
+        assert told["estimate"]["questions"] == 4 and not server.bodies
+        code, told = invoke(*place, "--budget", "0")
+        assert code == 1 and told["llm"]["state"] == "partial" and not server.bodies
+        code, told = invoke(*place, "--budget", "1")
+        assert code == 0 and len(server.bodies) == 4
+        again = invoke(*place, "--budget", "1")[1]
+        assert len(server.bodies) == 4 and again["llm"]["spent"] == told["llm"]["spent"]
+    assert told["llm"]["dropped"] == {"only the title": 4, "written twice": 3}
+    count = told["by_source"]["llm"]
+    assert 0 < count <= 4
+    assert told["dropped"]["unsafe"] == 4 and told["dropped"]["not answered"] >= 1
+    workspace = Workspace.open(shop)
+    with_store = workspace.open_store()
+    catalogue = Catalogue(with_store.items())
+    with_store.close()
+    kept = written_queries(workspace, catalogue)
+    assert len(kept) == count and all(len(one.items) == 1 for one in kept)
+    assert all("user" not in json.dumps(data_of(body)) for body in server.bodies)
+    file = shop / "queries" / again["version"] / "written.json"
+    file.write_text(file.read_text().replace("please", "pleese"))
+    with pytest.raises(ArtefactError, match="altered"):
+        written_queries(workspace, catalogue)
+
+
+def test_an_llm_needs_a_budget(shop: Path) -> None:
+    done = CliRunner().invoke(app, ["queries", "build", "-w", str(shop), "--llm"])
+    assert done.exit_code != 0 and "budget" in str(done.exception)
+
+
+def test_what_says_no_more_than_the_title_or_too_much_is_dropped() -> None:
+    films = Catalogue([Item("a", "The Red Shoes")])
+    texts = ["red shoe", "ballet\u202e tragedy", "x" * 70, "!!!"]
+    answer = WrittenQueries(id="x", queries=texts)
+    found, dropped = candidates_of([answer], films.vocabulary.numbers(["a"]), films)
+    assert [one.text for one in found] == ["ballet tragedy"]
+    assert dropped == {"only the title": 1, "empty or long": 2}

@@ -1,0 +1,114 @@
+"""What the ranker of suggested queries takes from a log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.data.arrays import IntArray
+from serendip.data.dataset import Dataset, EventLog
+from serendip.data.item import Catalogue, Item
+from serendip.data.searches import Search, SuggestedQuery
+from serendip.data.vocabulary import Vocabulary
+from serendip.search.query_candidates import Candidate
+from serendip.search.query_categories import Categories
+from serendip.search.query_features import FEATURES
+from serendip.search.query_ranker import QueryRanker
+from serendip.search.query_table import QueryTable
+from serendip.search.searcher import Searcher
+from serendip.workflow.queries.learning import Log, train_query_ranker
+
+NUM_ITEMS, NUM_USERS = 40, 30
+ITEMS = Catalogue(
+    Item(f"i{n}", f"Thing {n}", attributes={"group": f"g{n % 4}"}) for n in range(NUM_ITEMS)
+)
+NOTHING: IntArray = np.empty(0, np.int32)
+
+
+@pytest.fixture(scope="module")
+def searcher(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
+    nothing = np.zeros((NUM_ITEMS, 0), np.float32)
+    folder = tmp_path_factory.mktemp("learn") / "index"
+    return Searcher.build(ITEMS, nothing, np.zeros(NUM_ITEMS, np.float32), folder)
+
+
+def table() -> QueryTable:
+    """Rules that find two items of the same group, phrases that find two of different ones."""
+    made = [(f"rule {n}", "rule", [n, n + 4]) for n in range(20)]
+    made += [(f"phrase {n}", "phrase", [n, n + 1]) for n in range(20)]
+    found = [Candidate(t, k, "rules", np.array(i, np.int32)) for t, k, i in made]  # type: ignore[arg-type]
+    return QueryTable.unverified(found, ITEMS, Categories.of(ITEMS))
+
+
+def dataset() -> Dataset:
+    users = np.repeat(np.arange(NUM_USERS), 3).astype(np.int32)
+    items = ((users * 7 + np.tile(np.arange(3), NUM_USERS)) % NUM_ITEMS).astype(np.int32)
+    count = len(users)
+    log = EventLog(
+        users,
+        items,
+        np.arange(count, dtype=float),
+        np.ones(count, bool),
+        np.zeros(count, np.float32),
+    )
+    return Dataset(ITEMS, Vocabulary(f"u{n}" for n in range(NUM_USERS)), log)
+
+
+def search(user: int, at: float, key: str, chosen: tuple[int, ...] = (1,)) -> Search:
+    return Search(f"u{user}", at, key, key, np.array(chosen, np.int32))
+
+
+def weight(ranker: QueryRanker, name: str) -> float:
+    return float(ranker.weights[FEATURES.index(name)])
+
+
+def trained(searcher: Searcher, log: Log) -> QueryRanker:
+    return train_query_ranker(table(), searcher.titles, log, 0)
+
+
+def test_nothing_logged_leaves_the_prior(searcher: Searcher) -> None:
+    never_chosen = [search(0, 500.0, "rule 1", ())]
+    ranker = trained(searcher, Log(dataset(), never_chosen))
+    assert ranker.learned_from == 0
+    assert np.array_equal(ranker.weights, QueryRanker.prior().weights)
+
+
+def test_kinds_that_are_searched_and_chosen_from_rise(searcher: Searcher) -> None:
+    searches = [search(n, 500.0 + n, f"rule {n % 20}") for n in range(NUM_USERS)]
+    ranker = trained(searcher, Log(dataset(), searches))
+    prior = QueryRanker.prior()
+    assert ranker.learned_from == 2 * NUM_USERS
+    gain = weight(ranker, "is rule") - weight(ranker, "is phrase")
+    assert gain > weight(prior, "is rule") - weight(prior, "is phrase") + 0.3
+    assert weight(ranker, "taste") == weight(prior, "taste")
+
+
+def test_a_chip_counts_where_its_click_led_to_a_choice(searcher: Searcher) -> None:
+    def chips(led: bool) -> Log:
+        suggested, searches = [], []
+        for user in range(NUM_USERS):
+            at = 1_000.0 * user
+            for key, clicked in ((f"rule {user % 20}", False), (f"phrase {user % 20}", True)):
+                suggested.append(SuggestedQuery(f"u{user}", at, "r", key, 1.0, clicked))
+            chosen = (1,) if led else ()
+            searches.append(search(user, at + 9, f"phrase {user % 20}", chosen))
+        return Log(dataset(), searches, suggested)
+
+    led, not_led = trained(searcher, chips(True)), trained(searcher, chips(False))
+    assert weight(led, "is phrase") - weight(led, "is rule") > 1
+    assert weight(not_led, "is phrase") - weight(not_led, "is rule") < 0
+
+
+def test_searching_again_what_one_searched_before_is_not_learned_from(searcher: Searcher) -> None:
+    once = [search(0, 500.0, "rule 1")]
+    again = [*once, *(search(0, 600.0 + n, "rule 1") for n in range(5))]
+    one, other = (trained(searcher, Log(dataset(), found)) for found in (once, again))
+    assert other.learned_from == one.learned_from == 2
+
+
+def test_the_same_log_gives_the_same_weights(searcher: Searcher, tmp_path: Path) -> None:
+    searches = [search(n, 500.0 + n, f"phrase {n % 20}") for n in range(10)]
+    one, other = (trained(searcher, Log(dataset(), searches)) for _ in range(2))
+    assert np.array_equal(one.weights, other.weights)
