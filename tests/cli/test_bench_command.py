@@ -90,7 +90,8 @@ def test_results_need_a_file(tmp_path: Path) -> None:
 def test_judges_are_told_with_their_intervals_and_wrong_gold_in_words(tmp_path: Path) -> None:
     write_products(tmp_path / "products")
     out = tmp_path / "judges.json"
-    done = run_bench("judge", "--data", tmp_path / "products", "--json", out, "--seeds", 1)
+    asked = ("--seeds", 1, "--models", "rules,cosine,student")
+    done = run_bench("judge", "--data", tmp_path / "products", "--json", out, *asked)
     assert done.returncode == 0, done.stderr
     assert [row["model"] for row in rows(out)] == ["rules", "cosine", "student"]
     for name in ("AUROC", "kappa", "ms / 200", "student 0"):

@@ -146,3 +146,21 @@ def test_no_more_than_a_share_is_replaced_and_a_smaller_cut_replaces_more(
     before = judged.shown(np.inf)
     for smaller in chances[before & (chances < cut)].tolist():
         assert judged.effect(smaller)["replaced"] > most
+
+
+def test_nobody_can_replace_bad_ones_by_more_good_ones_than_there_are() -> None:
+    judged = lists([0.0] * 7, "bbgbgbg", [0, 0, 0, 0, 5, 5, 5], 2)
+    assert judged.effect(np.inf)["bad_before"] == 0.75
+    assert judged.best_after(1.0) == 0.25  # One good one is left for each list.
+    assert judged.best_after(0.25) == 0.5
+    assert judged.best_after(0.0) == 0.75
+
+
+def test_intervals_hold_what_they_are_of_and_narrow_with_units() -> None:
+    wide, narrow = (drawn(1, count) for count in (50, 2_000))
+    for judged in (wide, narrow):
+        effect, ends = judged.effect(0.3), judged.ends(0.3)
+        assert all(low < effect[name] < high for name, (low, high) in ends.items())
+    for name, (low, high) in narrow.ends(0.3).items():
+        assert high - low < np.diff(wide.ends(0.3)[name])[0] / 4
+    assert wide.effect(0.3)["fall"] > 0.2

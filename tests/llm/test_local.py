@@ -40,3 +40,16 @@ def test_weights_that_are_none_are_told(tmp_path: Path) -> None:
     path.write_bytes(b"GGUF and nothing more")
     with pytest.raises(ArtefactError, match=r"broken\.gguf cannot be loaded"):
         LocalLlm(path, CONFIG)
+
+
+def test_likelihoods_of_parts_make_that_of_the_whole() -> None:
+    with LocalLlm(verify_weights(PACKAGE), CONFIG) as llm:
+        shoes = "Red running shoes of leather. What somebody typed to find it:"
+        whole, tokens = llm.log_likelihood(shoes, " red running shoes")
+        first, _ = llm.log_likelihood(shoes, " red")
+        rest, _ = llm.log_likelihood(f"{shoes} red", " running shoes")
+        other, _ = llm.log_likelihood("A kettle. What somebody typed to find it:", " red shoes")
+        own, _ = llm.log_likelihood(shoes, " red shoes")
+    assert tokens == 3
+    assert whole == pytest.approx(first + rest, abs=0.02)
+    assert other < own < 0

@@ -124,3 +124,26 @@ def test_what_is_like_the_nearest_items_is_near(queries) -> None:
     features = crowd.of(asked, items, np.zeros(5, np.int32), np.arange(5, dtype=np.int32))
     near = column(features, "title: near 3")
     assert near[:3].min() > near[3:].max()
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "after"),
+    [
+        ("Knife sets without block", {"knife", "sets"}, {"block"}),
+        ("not a lamp", set(), {"a", "lamp"}),
+        ("red shoes", {"red", "shoes"}, set()),
+        ("batteries not", {"batteries"}, set()),
+    ],
+)
+def test_a_query_says_what_it_does_not_want(text: str, before: set, after: set) -> None:
+    (found,) = QueryTexts.of([text], np.ones((1, 4), np.float32)).wanted
+    assert found == (before, after)
+
+
+def test_what_is_wanted_and_what_is_not_are_told_apart(items) -> None:
+    asked = QueryTexts.of(["shoes without red", "blue hat"], unit(np.random.default_rng(2), 2, 16))
+    crowd = PairFeatures.fit(asked, items)
+    features = crowd.of(asked, items, np.array([0, 0, 1]), np.array([0, 1, 3]))
+    assert column(features, "says without").tolist() == [1, 1, 0]
+    assert column(features, "wanted: in text")[:2].tolist() == [1, 1]
+    np.testing.assert_allclose(column(features, "unwanted: in title"), [1, 0, 0], atol=1e-6)

@@ -39,3 +39,32 @@ def test_overlaps_are_those_of_the_sets(items, query, asked) -> None:
             max(map(rarity, query & text), default=0.0),
         ]
         np.testing.assert_allclose(row, expected, atol=1e-5)
+
+
+@given(
+    st.lists(st.tuples(words, words), min_size=1, max_size=6),
+    st.sets(st.sampled_from("abcdefghxyz"), max_size=5),
+)
+def test_words_in_all_texts_at_once_are_those_in_each(items, query) -> None:
+    overlap = WordOverlap.of([title for title, _ in items], [a | b for a, b in items])
+    every = np.arange(len(items), dtype=np.int32)
+    found = overlap.of_query(query, every)
+    at = OVERLAPS.index
+    np.testing.assert_allclose(overlap.in_texts(query), found[:, at("in text")], atol=1e-5)
+    np.testing.assert_allclose(overlap.in_title(query, every), found[:, at("in title")], atol=1e-5)
+
+
+def test_what_titles_have_in_common_counts_by_their_weights() -> None:
+    titles = [{"red", "lamp"}, {"blue", "lamp"}, {"rug"}, {"lamp"}, set()]
+    overlap = WordOverlap.of(titles, titles)
+    rare, common = np.log(5 / 1), np.log(5 / 3)
+    found = overlap.of_items(np.array([0, 1]), np.array([0.75, 0.25]), np.arange(5))
+    total = rare + common
+    expected = [
+        (0.75 * rare + common) / total / np.sqrt(3),
+        (0.25 * rare + common) / total / np.sqrt(3),
+        0,
+        common / total / np.sqrt(2),
+        0,
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -9,16 +9,33 @@ import pytest
 from judged_pairs import write_judgements, write_onet, write_products
 
 from serendip.content.text import TextEncoderConfig
-from serendip.errors import ConfigError, DataError
+from serendip.errors import ConfigError, DataError, ExtraMissing
+from serendip.models.match_judge_training import MatchJudgeConfig
 from serendip.models.student_training import StudentConfig
 from serendip.scale.options import TrainOptions
 from serendip.workflow.judge.bench import JudgeBench, run_judge
-from serendip.workflow.judge.rungs import Cosine, Rules, TaughtStudent, chosen_rungs
+from serendip.workflow.judge.gold import Gold
+from serendip.workflow.judge.ladder import chosen_rungs
+from serendip.workflow.judge.rungs import Asked, Cosine, Rules, TaughtStudent
 
 pytest.importorskip("lightgbm")
 HASHING = TextEncoderConfig(name="hashing")
-RUNGS = [Rules(), Cosine(), TaughtStudent(StudentConfig(rounds=60, learning_rate=0.1, leaves=8))]
-COLUMNS = {"auroc", "pr_auc", "precision", "recall", "kappa", "ece", "ms_per_200", "price_per_1000"}
+RUNGS = [
+    Rules(),
+    Cosine(),
+    TaughtStudent(MatchJudgeConfig(student=StudentConfig(rounds=60, learning_rate=0.1, leaves=8))),
+]
+COLUMNS = {
+    "auroc",
+    "pr_auc",
+    "precision",
+    "recall",
+    "kappa",
+    "ece",
+    "ms_per_200",
+    "cpu_s_per_1000",
+    "price_per_1000",
+}
 
 
 def ran(folder: Path, name: str = "judge.json", test: Path | None = None, seeds: int = 2) -> dict:
@@ -43,6 +60,9 @@ def test_every_rung_has_its_rows_and_finds_other_kinds_bad(products: Path) -> No
         low, high = row["ci95"]["auroc"]
         assert low <= row["auroc"] <= high
         assert row["price_per_1000"] == 0
+        assert row["pairs"] == 400
+        assert row["labels"] == 320
+        assert row["calls_avoided"] == 1 - 320 / 20_000_000
     assert document["pairs"] == {"learned_only": 0, "judged": 400}
     assert (document["positive"], document["bad_share"], document["units"]) == ("bad", 0.8, 20)
     assert json.loads((products.parent / "judge.json").read_text()) == document
@@ -54,11 +74,49 @@ def test_onet_is_judged_on_its_own_part(tmp_path: Path) -> None:
     assert document["bad_share"] == 0.5
     assert document["pairs"]["learned_only"] > document["pairs"]["judged"] > 0
     assert min(row["auroc"] for row in document["rows"]) > 0.8
+    for row in document["rows"]:
+        assert row["filter"].keys() == {"served", "unseen"}
+
+
+class Absent(Cosine):
+    """Needs what is not installed."""
+
+    name = "absent"
+
+    def looked_at(self, gold: Gold, asked: Asked, options: TrainOptions) -> Asked:
+        raise ExtraMissing("oracle is not installed.", "pip install oracle")
+
+
+def test_a_rung_whose_package_is_missing_says_so_and_the_others_go_on(products: Path) -> None:
+    bench = JudgeBench(products, products.parent / "b.json", [Absent(), Rules()], encoder=HASHING)
+    absent, rules = run_judge(bench, TrainOptions(0))["rows"]
+    assert absent.keys() == {"model", "seed", "reason"}
+    assert "oracle is not installed" in absent["reason"]
+    assert rules["auroc"] > 0.95
+
+
+class Guesses(Cosine):
+    """Slow, so it is asked about a sample."""
+
+    name = "guesses"
+    filters = False
+    most_judged, most_learned = 80, 7
+
+
+def test_a_slow_rung_is_asked_about_a_sample_and_filters_nothing(tmp_path: Path) -> None:
+    write_onet(tmp_path / "onet")
+    write_products(tmp_path / "products")
+    for data, learned in (("onet", 7), ("products", 64)):
+        bench = JudgeBench(tmp_path / data, tmp_path / "a.json", [Guesses()], encoder=HASHING)
+        (row,) = run_judge(bench, TrainOptions(0))["rows"]
+        assert (row["pairs"], row["filter"], row["calls_avoided"]) == (80, {}, 0.0)
+        assert abs(row["labels"] - learned) < 12
 
 
 def test_a_filter_replaces_what_is_bad_in_lists_that_chose_no_cut(products: Path) -> None:
     """Half of 20 queries have 20 judged products each, 4 of 5 bad: the first ten hold all four."""
-    rows = {row["model"]: row["filter"] for row in ran(products, "filter.json", seeds=1)["rows"]}
+    document = ran(products, "filter.json", seeds=1)
+    rows = {row["model"]: row["filter"]["judged"] for row in document["rows"]}
     for told in rows.values():
         assert (told["size"], told["lists"], told["allowed"]) == (10, 10, 0.05)
         assert told["safe"] is None  # Ten lists prove nothing.
@@ -66,6 +124,8 @@ def test_a_filter_replaces_what_is_bad_in_lists_that_chose_no_cut(products: Path
     student = rows["student"]["tenth"]
     assert student["bad_before"] == 0.6
     assert student["lost"] == 0.0
+    for name, (low, high) in student["ci95"].items():
+        assert low <= student[name] <= high
 
 
 def test_a_second_file_is_all_that_is_judged(products: Path) -> None:

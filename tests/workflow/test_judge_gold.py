@@ -11,8 +11,9 @@ from judged_pairs import RANKS, write_judgements, write_onet, write_products
 
 from serendip.content.text import TextEncoderConfig, open_encoder
 from serendip.errors import ConfigError, DataError
-from serendip.workflow.judge.gold import EXTRA, LEARNED_ONLY, GoldPairs
-from serendip.workflow.judge.onet import NEAR_TIER, Onet, onet_lists, onet_pairs, read_onet
+from serendip.workflow.judge.gold import EXTRA, LEARNED_ONLY, Gold, GoldPairs
+from serendip.workflow.judge.onet import NEAR_TIER, Onet, onet_pairs, read_onet
+from serendip.workflow.judge.onet_lists import onet_lists
 from serendip.workflow.judge.products import FOLDS, read_judged_products
 from serendip.workflow.judge.sets import gold_set
 
@@ -74,21 +75,25 @@ def test_bad_are_unrelated_in_both_directions_and_as_many(onet: Onet, pairs: Gol
         assert not set(bad // family) & {job // family for job in onet.own[title]}
 
 
-def test_lists_hold_the_nearest_judged_occupations_of_judged_titles(
-    onet: Onet, pairs: GoldPairs
+@pytest.mark.parametrize("kind", ["served", "unseen"])
+def test_lists_hold_occupations_for_judged_titles(
+    onet: Onet, all_pairs: GoldPairs, pairs: GoldPairs, kind: str
 ) -> None:
     encoder = open_encoder(TextEncoderConfig(name="hashing"))
-    lists = onet_lists(onet, *onet.texts.encoded(encoder.encode))
-    judged = pairs.where(pairs.judged)
+    gold = Gold.of(onet.texts, *onet.texts.encoded(encoder.encode), all_pairs)
+    listed = onet_lists(onet, gold)[kind]
+    lists, judged = listed.pairs, pairs.where(pairs.judged)
     assert set(np.unique(lists.queries)) == set(np.unique(judged.queries))
     assert set(np.unique(judged.items)) <= set(np.unique(lists.items))
-    assert not set(lists.items.tolist()) & set(pairs.items[~pairs.judged].tolist())
+    has_learned = bool(set(lists.items.tolist()) & set(pairs.items[~pairs.judged].tolist()))
+    assert has_learned == (kind == "served")
     family = len(RANKS)
     for title in np.unique(lists.queries).tolist():
         own = lists.queries == title
         assert len(np.unique(lists.items[own])) == own.sum()
         related = np.isin(lists.items[own] // family, [job // family for job in onet.own[title]])
         assert np.array_equal(lists.is_bad[own], ~related)
+        assert listed.likeness[own][related].mean() > listed.likeness[own][~related].mean()
 
 
 def test_occupations_without_relatives_are_neither(onet: Onet, pairs: GoldPairs) -> None:

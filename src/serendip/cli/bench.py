@@ -73,6 +73,7 @@ _JUDGE_COLUMNS = {
     "recall": "recall",
     "kappa": "kappa",
     "ece": "ECE",
+    "pairs": "pairs",
     "ms_per_200": "ms / 200",
 }
 
@@ -146,7 +147,7 @@ def judge(
 ) -> None:
     """Who tells bad matches from good ones, on pairs that people have judged."""
     from serendip.workflow.judge.bench import JudgeBench, run_judge
-    from serendip.workflow.judge.rungs import chosen_rungs
+    from serendip.workflow.judge.ladder import chosen_rungs
 
     terminal = Terminal(as_json=True)
     bench = JudgeBench(data, json, chosen_rungs(models), test, seeds, cache)
@@ -295,6 +296,8 @@ def _text(column: str, row: Mapping[str, Any], with_ci: bool = False) -> str:
     value = row.get(column)
     if value is None:
         return "-"
+    if column == "pairs":
+        return f"{value:,}"
     if column.endswith(("_s", "_mb", "_200", "_ms")):
         return f"{value:.1f}" if value < 10 else f"{value:.0f}"
     text = _share(value)

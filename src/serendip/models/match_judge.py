@@ -23,7 +23,9 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.errors import ArtefactError
 from serendip.models.chance_curve import ChanceCurve
 from serendip.models.crowd import Crowd
+from serendip.models.expanded_query import Expansion
 from serendip.models.export import read_model
+from serendip.models.found_items import Shelf
 from serendip.models.item_texts_file import open_item_texts, save_item_texts
 from serendip.models.learned_likeness import (
     LEARNED_FEATURES,
@@ -79,8 +81,7 @@ class MatchJudge:
 
         What features are relative to stays: the crowds, and what all texts had in common.
         """
-        known = self.likeness.features
-        features = replace(known, views=centred(items.views, known.item_means))
+        features = self.likeness.features.for_views(items.views)
         likeness = replace(self.likeness, features=features)
         return MatchJudge.of(likeness, self.student, items, self.cut)
 
@@ -206,7 +207,8 @@ def _likeness(
             f"it read vectors of size {means.shape[1]}, these have {items.views.shape[2]}"
         )
     views = centred(items.views, means)
-    features = PairFeatures(parts["query_mean"], means, views, crowd, crowd.hubs(crowd.items))
+    expansion = Expansion.of(crowd)
+    features = PairFeatures(parts["query_mean"], means, views, crowd, expansion, Shelf.of(views))
     moved = _crowd("moved", parts)
     return LearnedLikeness(config, features, parts["landmarks"], parts["moves"], moved)
 

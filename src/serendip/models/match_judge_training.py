@@ -84,15 +84,29 @@ def teach_judge(
         seed: of everything that is drawn.
     """
     queries, items = texts
-    numbers = lessons.queries, lessons.items
-    learned = learned_apart(
-        config.likeness, known, queries, numbers, lessons.is_bad, lessons.units, seed
-    )
-    features = np.hstack([lessons.features, learned])
+    features, moved = with_learned(config.likeness, known, queries, lessons, seed)
     taught = train_student(
         features, lessons.is_bad, lessons.units, config.student, seed, lessons.is_typical
     )
-    good = lessons.queries[~lessons.is_bad], lessons.items[~lessons.is_bad]
-    moved = LearnedLikeness.fit(config.likeness, known, queries, good, seed)
     judge = MatchJudge.of(moved, taught.student, items)
     return TaughtJudge(judge, taught.held, taught.chances)
+
+
+def with_learned(
+    config: LearnedLikenessConfig,
+    known: PairFeatures,
+    queries: QueryTexts,
+    lessons: Lessons,
+    seed: int,
+) -> tuple[FloatArray, LearnedLikeness]:
+    """Features with learned likenesses beside them.
+
+    Returns:
+        (P, F + L) of the pairs that are learned from, each by a map of other units; and the map of
+        all of these, for others.
+    """
+    numbers, is_bad = (lessons.queries, lessons.items), lessons.is_bad
+    learned = learned_apart(config, known, queries, numbers, is_bad, lessons.units, seed)
+    good = lessons.queries[~is_bad], lessons.items[~is_bad]
+    moved = LearnedLikeness.fit(config, known, queries, good, seed)
+    return np.hstack([lessons.features, learned]), moved

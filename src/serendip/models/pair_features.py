@@ -1,18 +1,19 @@
 """Cheap features of a query and an item: how near texts are, among what else there is to choose.
 
-Likenesses are told among what else there is to choose (``crowd``). As short texts say little, a
-query is expanded by its nearest items of the crowd: what is like them may be meant, too (Rocchio
-1971, without feedback). Words are compared as they are and by their first five letters, which
-finds a nurse in nursing in most languages that add to the ends of words.
+Likenesses are told among what else there is to choose (``crowd``), to the query as it is and as it
+is expanded (``expanded_query``), and to what it finds first (``found_items``). Words are compared
+as they are and by their first five letters, which finds a nurse in nursing in most languages that
+add to the ends of words. A query that says "without" wants what stands before that word and not
+what comes after it.
 
-Nothing here learns from a judgement. Shapes: Q queries, N items, P pairs, T passages, V views, K
-items of the crowd, C size of a text vector, F features.
+Nothing here learns from a judgement. Shapes: Q queries, N items, P pairs, T passages, V views, C
+size of a text vector, F features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -21,11 +22,13 @@ from numpy.typing import NDArray
 from serendip.data.analysis import normalise, tokens
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.models.crowd import KINDS, Crowd
+from serendip.models.expanded_query import EXPANSIONS, Expansion
+from serendip.models.found_items import FOUND, Shelf
 from serendip.models.word_overlap import OVERLAPS, WordOverlap
 
 VIEWS = ("title", "body", "passages")
-EXPANSIONS = (3, 10, 30)
-"""Nearest items of the crowd that expand a query."""
+WITHOUT = frozenset(("without", "not", "no", "non", "sin", "sans", "ohne", "senza", "sem"))
+"""Words after which stands what is not wanted."""
 
 _TOP_PASSAGES = 3
 CROWD = 1_024
@@ -35,11 +38,18 @@ _WORDS = (
     *(f"{kind}: {overlap}" for kind in ("words", "beginnings") for overlap in OVERLAPS),
     "letters of title",
 )
+_FOUND = (
+    *(f"found {count}: {view}" for count in FOUND for view in (*VIEWS, "words")),
+    "found: alike",
+)
+_WANTED = ("says without", "wanted: in text", "unwanted: in title")
 PAIR_FEATURES = (
     *(f"{view}: {kind}" for view in VIEWS for kind in KINDS),
     "best passages",
     *(f"{view}: near {n}{kind}" for n in EXPANSIONS for view in VIEWS for kind in ("", ", spread")),
+    *_FOUND,
     *_WORDS,
+    *_WANTED,
     "words of the query",
     "rarity of the query",
 )
@@ -52,17 +62,20 @@ class QueryTexts:
     Args:
         vectors: (Q, C) unit vectors.
         words: Q sets of words.
+        wanted: Q times the words before one of ``WITHOUT`` and those after it.
         letters: Q sets of three letters in a row.
     """
 
     vectors: FloatArray
     words: list[frozenset[str]]
+    wanted: list[tuple[frozenset[str], frozenset[str]]]
     letters: list[frozenset[str]]
 
     @classmethod
     def of(cls, texts: Sequence[str], vectors: FloatArray) -> Self:
         """From texts and their vectors."""
-        return cls(vectors, [_words(text) for text in texts], [_letters(text) for text in texts])
+        words, letters = map(_words, texts), map(_letters, texts)
+        return cls(vectors, list(words), list(map(_wanted, texts)), list(letters))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,14 +137,16 @@ class PairFeatures:
         item_means: (V, C) what all items have in common.
         views: (V, N, C) unit vectors of the items without that.
         crowd: of items and queries.
-        known: (V, K) how near the items of the crowd are to its queries.
+        expansion: of queries by the crowd.
+        shelf: what can be found.
     """
 
     query_mean: FloatArray
     item_means: FloatArray
     views: FloatArray
     crowd: Crowd
-    known: FloatArray
+    expansion: Expansion
+    shelf: Shelf
 
     @classmethod
     def fit(cls, queries: QueryTexts, items: ItemTexts, seed: int = 0) -> Self:
@@ -144,7 +159,12 @@ class PairFeatures:
         asked = np.sort(random.permutation(len(queries.vectors))[:CROWD])
         own = unit(queries.vectors[asked] - query_mean)
         crowd = Crowd.of([own] * len(views), views[:, some])
-        return cls(query_mean, item_means, views, crowd, crowd.hubs(crowd.items))
+        return cls(query_mean, item_means, views, crowd, Expansion.of(crowd), Shelf.of(views))
+
+    def for_views(self, views: FloatArray) -> PairFeatures:
+        """The same crowds for other items, by their vectors (V, N, C) as an encoder gives them."""
+        own = centred(views, self.item_means)
+        return replace(self, views=own, shelf=Shelf.of(own))
 
     def asked(self, queries: QueryTexts, rows: IntArray | NDArray[np.intp]) -> FloatArray:
         """(q, C) unit vectors of some queries without what all have in common."""
@@ -162,7 +182,7 @@ class PairFeatures:
             numbers: (P,) numbers of items.
         """
         features = np.empty((len(rows), len(PAIR_FEATURES)), np.float32)
-        last = -len(_WORDS) - 2
+        last = -len(_FOUND) - len(_WORDS) - len(_WANTED) - 2
         asked, place = np.unique(rows, return_inverse=True)
         for begin in range(0, len(asked), _AT_ONCE):
             part = np.flatnonzero((place >= begin) & (place < begin + _AT_ONCE))
@@ -171,7 +191,15 @@ class PairFeatures:
             features[part, :last] = self._likenesses(own, items, *pairs)
         order = np.argsort(place, kind="stable")
         for row, part in zip(asked.tolist(), np.split(order, _ends(place)), strict=True):
-            features[part, last:] = _overlaps(queries, items, row, numbers[part])
+            own = self.asked(queries, np.array([row]))[0]
+            features[part, last:] = np.column_stack(
+                [
+                    self.shelf.columns(
+                        own, queries.words[row], items.words, self.views, numbers[part]
+                    ),
+                    _overlaps(queries, items, row, numbers[part]),
+                ]
+            )
         return features
 
     def _likenesses(
@@ -179,25 +207,11 @@ class PairFeatures:
     ) -> FloatArray:
         """Of some queries' vectors (q, C), with ``row`` (p,) of each pair's query among them."""
         different, which = np.unique(numbers, return_inverse=True)
-        views, crowd = self.views[:, different], self.crowd
-        asked = [own] * len(views)
-        seen = crowd.seen(asked)
-        columns = crowd.columns(asked, views, (row, which), seen)
+        views, asked, pairs = self.views[:, different], [own] * len(self.views), (row, which)
+        seen = self.crowd.seen(asked)
+        columns = self.crowd.columns(asked, views, pairs, seen)
         columns.append(_best_passages(own, row, items, different, which))
-        near = np.mean(
-            [
-                (likeness - mean[:, None]) / spread[:, None] - hub
-                for (likeness, mean, spread), hub in zip(seen, self.known, strict=True)
-            ],
-            axis=0,
-        )
-        for count in EXPANSIONS:
-            for view, others in zip(views, crowd.items, strict=True):
-                expanded = _expanded(near, others, count)
-                likeness = (expanded @ view.T)[row, which]
-                all_seen = expanded @ others.T
-                spread = (likeness - all_seen.mean(1)[row]) / (all_seen.std(1)[row] + 1e-6)
-                columns += [likeness, spread]
+        columns += self.expansion.columns(self.crowd, seen, views, pairs)
         return np.column_stack(columns)
 
 
@@ -208,27 +222,20 @@ def _ends(place: NDArray[np.intp]) -> NDArray[np.int64]:
 
 
 def _overlaps(queries: QueryTexts, items: ItemTexts, row: int, numbers: IntArray) -> FloatArray:
-    """(p, 11) what words and letters of a query have in common with those of some items."""
-    words = queries.words[row]
+    """(p, 14) what words and letters of a query have in common with those of some items."""
+    words, (before, after) = queries.words[row], queries.wanted[row]
     return np.column_stack(
         [
             items.words.of_query(words, numbers),
             items.beginnings.of_query(beginnings(words), numbers),
             items.letters.in_both(queries.letters[row], numbers),
+            np.full(len(numbers), bool(after)),
+            items.words.in_texts(before)[numbers],
+            items.words.in_title(after, numbers),
             np.full(len(numbers), len(words)),
             np.full(len(numbers), items.words.total(words)),
         ]
     )
-
-
-def _expanded(near: FloatArray, others: FloatArray, count: int) -> FloatArray:
-    """(q, C) means of the ``count`` nearest items of the crowd, the nearest with most weight."""
-    count = min(count, near.shape[1])
-    best = np.argpartition(-near, count - 1, axis=1)[:, :count]
-    weight = np.exp(2.0 * np.take_along_axis(near, best, 1))
-    weight /= weight.sum(1, keepdims=True)
-    mixed: FloatArray = np.einsum("qn,qnc->qc", weight, others[best]).astype(np.float32)
-    return mixed
 
 
 def _best_passages(
@@ -274,6 +281,13 @@ def unit(vectors: FloatArray) -> FloatArray:
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(tokens(text))
+
+
+def _wanted(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The words before the first one of ``WITHOUT``, and those after it."""
+    words = tokens(text)
+    place = next((at for at, word in enumerate(words) if word in WITHOUT), len(words))
+    return frozenset(words[:place]), frozenset(words[place + 1 :])
 
 
 def _letters(text: str) -> frozenset[str]:

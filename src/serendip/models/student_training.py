@@ -13,18 +13,26 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.models.chance_curve import fitted_curve
 from serendip.models.student import Student
 
+_FEWEST_LEAVES, _FEWEST_ROUNDS = 4, 50
+
 
 class StudentConfig(Config):
     """Size of the trees."""
 
     rounds: int = 300
-    """Trees."""
+    """Trees at most."""
+
+    rounds_per_unit: float = 1.25
+    """Trees for each unit that is learned from: pairs of one query say the same twice."""
 
     learning_rate: float = 0.05
     """How much of its error each tree takes over."""
 
     leaves: int = 31
     """Leaves of a tree at most."""
+
+    units_per_leaf: int = 12
+    """Units for each leaf of a tree, of which there are four at least."""
 
     fewest_pairs: int = 100
     """Pairs of a leaf at least; a fiftieth of all pairs where that is less."""
@@ -70,6 +78,7 @@ def train_student(
     different = np.unique(units)
     count = max(1, int(config.calibration_share * len(different)))
     held = np.isin(units, np.random.default_rng(seed).permutation(different)[:count])
+    config = _of_size(config, len(different))
     trees = _grown(features, is_bad, config, seed)
     before = trees if held.all() else _grown(features[~held], is_bad[~held], config, seed)
     if is_typical is not None:
@@ -79,6 +88,13 @@ def train_student(
     model = _as_graph(trees.dump_model(), features.shape[1])
     student = Student.of(model, curve)
     return Taught(student, held, curve(values))
+
+
+def _of_size(config: StudentConfig, units: int) -> StudentConfig:
+    """With trees that so many units can teach."""
+    leaves = min(config.leaves, max(_FEWEST_LEAVES, units // config.units_per_leaf))
+    rounds = min(config.rounds, max(_FEWEST_ROUNDS, int(config.rounds_per_unit * units)))
+    return config.model_copy(update={"leaves": leaves, "rounds": rounds})
 
 
 def _grown(features: FloatArray, is_bad: BoolArray, config: StudentConfig, seed: int) -> Any:

@@ -35,22 +35,25 @@ class Bags:
         flat = [numbers[word] for words in texts for word in words]
         return cls(np.array(flat, np.int32), np.cumsum([0, *map(len, texts)]))
 
+    def turned(self, num_words: int) -> Bags:
+        """The texts of each word: ``words`` are numbers of texts, ``starts`` (W + 1,)."""
+        owner = np.repeat(np.arange(len(self.starts) - 1, dtype=np.int32), np.diff(self.starts))
+        order = np.argsort(self.words, kind="stable")
+        counts = np.bincount(self.words, minlength=num_words)
+        return Bags(owner[order], np.concatenate([[0], counts.cumsum()]))
+
     def lengths(self, texts: IntArray) -> NDArray[np.int64]:
         """(p,) how many words the texts have."""
         return np.diff(self.starts)[texts]
 
-    def weighed(self, weights: FloatArray, texts: IntArray) -> tuple[FloatArray, FloatArray]:
-        """(p,) sum and maximum, 0 or more, of the weights (W,) of the words of some texts."""
+    def weighed(self, weights: FloatArray, texts: IntArray) -> FloatArray:
+        """(p,) sum of the weights (W,) of the words of some texts."""
         lengths = self.lengths(texts)
         owner = np.repeat(np.arange(len(texts)), lengths)
         ends = lengths.cumsum()
         place = np.arange(len(owner)) + np.repeat(self.starts[texts] - (ends - lengths), lengths)
-        values = weights[self.words[place]]
-        sums = np.bincount(owner, values, len(texts)).astype(np.float32)
-        most = np.zeros(len(texts), np.float32)
-        hit = np.flatnonzero(values > 0)
-        np.maximum.at(most, owner[hit], values[hit])
-        return sums, most
+        sums = np.bincount(owner, weights[self.words[place]], len(texts))
+        return sums.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,14 +65,14 @@ class WordOverlap:
         rarity: (W,) log(N / items that have the word).
         unknown: rarity of words that no item has.
         titles: words of titles.
-        texts: words of titles and everything else.
+        having: which items have each word in title or text.
     """
 
     numbers: dict[str, int]
     rarity: FloatArray
     unknown: float
     titles: Bags
-    texts: Bags
+    having: Bags
 
     @classmethod
     def of(cls, titles: Sequence[Collection[str]], texts: Sequence[Collection[str]]) -> Self:
@@ -79,7 +82,8 @@ class WordOverlap:
         bags = Bags.of(texts, numbers)
         counts = np.bincount(bags.words, minlength=len(numbers))
         rarity = np.log(len(texts) / counts).astype(np.float32)
-        return cls(numbers, rarity, float(np.log(len(texts) + 1)), Bags.of(titles, numbers), bags)
+        unknown, having = float(np.log(len(texts) + 1)), bags.turned(len(numbers))
+        return cls(numbers, rarity, unknown, Bags.of(titles, numbers), having)
 
     def total(self, words: Collection[str]) -> float:
         """Summed rarity of a query's words."""
@@ -92,20 +96,58 @@ class WordOverlap:
         Which share of the query's rarity is in the title and in the text, which share of the words
         of query and title is in both, and how rare the rarest word is that the text has, too.
         """
-        places, total = self._places(words), self.total(words)
+        in_text, rarest = self._in_texts(words)
+        columns = self.in_title(words, items), in_text[items], self.in_both(words, items)
+        return np.column_stack([*columns, rarest[items]]).astype(np.float32)
+
+    def in_title(self, words: Collection[str], items: IntArray) -> FloatArray:
+        """(p,) which share of the rarity of a query is in the titles of some items."""
+        places = self._places(words)
+        if not len(places):
+            return np.zeros(len(items), np.float32)
         weights = np.zeros_like(self.rarity)
         weights[places] = self.rarity[places]
-        in_title, _ = self.titles.weighed(weights, items)
-        in_text, rarest = self.texts.weighed(weights, items)
-        shares = in_title / (total or 1.0), in_text / (total or 1.0)
-        both = self.in_both(words, items)
-        return np.column_stack([*shares, both, rarest]).astype(np.float32)
+        share: FloatArray = self.titles.weighed(weights, items) / (self.total(words) or 1.0)
+        return share
+
+    def in_texts(self, words: Collection[str]) -> FloatArray:
+        """(N,) which share of the rarity of a query is in the texts of all items."""
+        return self._in_texts(words)[0]
+
+    def _in_texts(self, words: Collection[str]) -> tuple[FloatArray, FloatArray]:
+        """(N,) that share, and the rarity of the rarest word of the query that a text has."""
+        sums, most = np.zeros((2, len(self.titles.starts) - 1), np.float32)
+        places = self._places(words)
+        for place in places[np.argsort(self.rarity[places], kind="stable")].tolist():
+            begin, end = self.having.starts[place : place + 2]
+            texts = self.having.words[begin:end]
+            sums[texts] += self.rarity[place]
+            most[texts] = self.rarity[place]
+        return sums / (self.total(words) or 1.0), most
+
+    def of_items(self, found: IntArray, counts: FloatArray, items: IntArray) -> FloatArray:
+        """(p,) how much of what titles have in common is in others, long ones counting less.
+
+        Args:
+            found: (n,) items whose titles' words are looked for.
+            counts: (n,) what each of them counts.
+            items: (p,) the others.
+        """
+        lengths = self.titles.lengths(found)
+        starts = np.repeat(self.titles.starts[found] - (lengths.cumsum() - lengths), lengths)
+        words = self.titles.words[starts + np.arange(len(starts))]
+        weights = np.zeros_like(self.rarity)
+        np.add.at(weights, words, np.repeat(counts, lengths) * self.rarity[words])
+        total = float(weights.sum()) or 1.0
+        common = self.titles.weighed(weights, items)
+        share: FloatArray = common / total / np.sqrt(1.0 + self.titles.lengths(items))
+        return share.astype(np.float32)
 
     def in_both(self, words: Collection[str], items: IntArray) -> FloatArray:
         """(p,) which share of the words of a query and of titles is in both."""
         weights = np.zeros_like(self.rarity)
         weights[self._places(words)] = 1.0
-        common, _ = self.titles.weighed(weights, items)
+        common = self.titles.weighed(weights, items)
         either = len(words) + self.titles.lengths(items) - common
         return np.asarray(common / np.maximum(1.0, either), np.float32)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from serendip.content.cache import VectorCache
 from serendip.content.text import TextEncoderConfig, open_encoder
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.durable import alone
 from serendip.errors import ConfigError, ExtraMissing
 from serendip.evaluate.binary import Verdicts, calibration_error, calibration_floor
@@ -28,12 +28,15 @@ from serendip.workflow.bench.opened import work_folder
 from serendip.workflow.bench.table import ENCODER
 from serendip.workflow.bench.trees import MISSING_TREES, has_trees
 from serendip.workflow.judge.filtering import filtered
-from serendip.workflow.judge.gold import Encode, Gold, GoldPairs
-from serendip.workflow.judge.rungs import Asked, Judge, Rung, likeness
+from serendip.workflow.judge.gold import Encode, Gold, GoldPairs, Lists
+from serendip.workflow.judge.rungs import Answers, Asked, Judge, Rung
 from serendip.workflow.judge.sets import gold_set
 
 CANDIDATES = 200
 """Of one query, whose time is told."""
+
+REQUESTS = 100_000
+"""Of ``CANDIDATES`` each: the traffic of which ``calls_avoided`` tells."""
 
 _TIMED = 9
 _TEXTS_AT_ONCE = 1_024
@@ -74,7 +77,7 @@ def run_judge(
 
     Raises:
         ConfigError: seeds < 1, or an option has no use here.
-        ExtraMissing: a rung needs a package that is not installed.
+        ExtraMissing: the student's trees need a package that is not installed.
         DataError: the data is not as it should be.
         StorageError: another process is at work on the same file.
     """
@@ -87,16 +90,12 @@ def run_judge(
     with alone(work):
         queries, items = found.texts.encoded(_encoder(bench, options))
         pairs = found.pairs(queries, items).checked(str(bench.data))
-        gold = Gold.of(queries, items, pairs)
-        board = Board.of(gold, found.lists(queries, items, pairs))
+        gold = Gold.of(found.texts, queries, items, pairs)
+        board = Board.of(gold, found.lists(gold))
         document = {**_head(bench, found.files, gold.pairs), "rows": []}
-        runs = [
-            (rung, seed)
-            for rung in bench.rungs
-            for seed in range(bench.seeds if rung.uses_chance else 1)
-        ]
+        runs = [(rung, seed) for rung in bench.rungs for seed in range(_seeds(rung, bench.seeds))]
         for rung, seed in options.progress.track(runs, "judges", len(runs)):
-            row = _row(rung, seed, board)
+            row = _row_or_reason(rung, board, replace(options, seed=seed))
             document["rows"].append(row)
             write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
             on_row(row)
@@ -142,62 +141,118 @@ class Board:
     Args:
         gold: judged pairs.
         asked: the same without labels.
-        lists: pairs of whole lists.
-        listed: the same without labels.
+        lists: to filter, by the name of their kind.
+        listed: their pairs without labels.
     """
 
     gold: Gold
     asked: Asked
-    lists: GoldPairs
-    listed: Asked
+    lists: Mapping[str, Lists]
+    listed: Mapping[str, Asked]
 
     @classmethod
-    def of(cls, gold: Gold, lists: GoldPairs) -> Board:
+    def of(cls, gold: Gold, lists: Mapping[str, Lists]) -> Board:
         """With all features."""
-        asked, listed = (
-            Asked(gold.features(pairs), pairs.queries, pairs.items) for pairs in (gold.pairs, lists)
-        )
-        return cls(gold, asked, lists, listed)
+        listed = {name: _asked(gold, one.pairs) for name, one in lists.items()}
+        return cls(gold, _asked(gold, gold.pairs), lists, listed)
+
+    def sampled(self, rung: Rung) -> Board:
+        """What a rung is asked about: a sample where that is too much for it."""
+        pairs = self.gold.pairs
+        mask = _some(pairs.judged, rung.most_judged) | _some(~pairs.judged, rung.most_learned)
+        gold = replace(self.gold, pairs=pairs.where(mask))
+        lists, listed = (self.lists, self.listed) if rung.filters else ({}, {})
+        return Board(gold, self.asked.where(mask), lists, listed)
 
 
-def _row(rung: Rung, seed: int, board: Board) -> dict[str, Any]:
+def _some(mask: BoolArray, most: int | None) -> BoolArray:
+    """(P,) the mask with ``most`` of its pairs at most, always the same."""
+    some = np.zeros_like(mask)
+    some[np.random.default_rng(0).permutation(np.flatnonzero(mask))[:most]] = True
+    return some
+
+
+def _asked(gold: Gold, pairs: GoldPairs) -> Asked:
+    return Asked(gold.features(pairs), pairs.queries, pairs.items)
+
+
+def _seeds(rung: Rung, asked: int) -> int:
+    """How often a rung is taught."""
+    return min(asked, rung.most_seeds or asked) if rung.uses_chance else 1
+
+
+def _row_or_reason(rung: Rung, whole: Board, options: TrainOptions) -> dict[str, Any]:
+    """A rung whose packages are not installed says so in its row; the others go on."""
+    try:
+        return _row(rung, whole, options)
+    except ExtraMissing as error:
+        return {"model": rung.name, "seed": options.seed, "reason": str(error)}
+
+
+def _row(rung: Rung, whole: Board, options: TrainOptions) -> dict[str, Any]:
     """One rung: a judge for each fold, taught by all others."""
-    gold, pairs, clock = board.gold, board.gold.pairs, StageClock()
-    scores, chances = np.zeros((2, len(pairs)), np.float32)
-    decided, listed, judges = np.zeros(len(pairs), np.bool_), np.zeros(len(board.lists)), []
+    board, clock = whole.sampled(rung), StageClock()
+    gold, pairs = board.gold, board.gold.pairs
     with clock.stage("judge"):
-        for fold in np.unique(pairs.fold[pairs.judged]).tolist():
-            own = pairs.fold == fold
-            judges.append(rung.taught(gold, board.asked.where(~own), pairs.where(~own), seed))
-            said = judges[-1](board.asked.where(own))
-            scores[own], chances[own], decided[own] = said.scores, said.chances, said.decided
-            part = board.lists.fold == fold
-            listed[part] = judges[-1](board.listed.where(part)).chances
+        asked = rung.looked_at(gold, board.asked, options)
+        said, listed, judge, learned = _judged(rung, board, asked, options)
     own = pairs.judged
     units = np.unique(pairs.units[own], return_inverse=True)[1].astype(np.int32)
-    found = Verdicts(pairs.is_bad[own], scores[own], decided[own], units).estimates()
+    is_bad, chances, decided = pairs.is_bad[own], said.chances[own], said.decided[own]
+    found = Verdicts(is_bad, said.scores[own], decided, units).estimates()
+    spent = _milliseconds(gold, rung, judge, options)
     return {
         "model": rung.name,
-        "seed": seed,
+        "seed": options.seed,
+        "pairs": int(own.sum()),
         **{name: one.value for name, one in found.items()},
         "ci95": {name: [one.low, one.high] for name, one in found.items()},
-        "ece": calibration_error(pairs.is_bad[own], chances[own]),
-        "ece_floor": calibration_floor(chances[own]),
-        "removed": float(decided[own].mean()),
-        "ms_per_200": _milliseconds(gold, judges[-1]),
+        "ece": calibration_error(is_bad, chances),
+        "ece_floor": calibration_floor(chances),
+        "removed": float(decided.mean()),
+        "ms_per_200": spent,
+        "cpu_s_per_1000": spent / CANDIDATES,
         "price_per_1000": 0.0,
         "cpu_s": clock.stages[0].cpu_s,
-        "filter": filtered(board.lists, likeness(board.listed.features), listed.astype(np.float32)),
+        "labels": learned,
+        "calls_avoided": 1 - learned / (REQUESTS * CANDIDATES) if rung.filters else 0.0,
+        "filter": {name: filtered(one, listed[name]) for name, one in board.lists.items()},
     }
 
 
-def _milliseconds(gold: Gold, judge: Judge) -> float:
-    """CPU milliseconds for 200 candidates of one query, features included; median of nine."""
+def _judged(
+    rung: Rung, board: Board, asked: Asked, options: TrainOptions
+) -> tuple[Answers, dict[str, FloatArray], Judge, int]:
+    """What judges say of all pairs, their chances for lists, the last judge, its labels."""
+    pairs, judge, learned = board.gold.pairs, None, 0
+    scores, chances = np.zeros((2, len(pairs)), np.float32)
+    decided = np.zeros(len(pairs), np.bool_)
+    listed = {name: np.zeros(len(one.queries), np.float32) for name, one in board.listed.items()}
+    for fold in np.unique(pairs.fold[pairs.judged]).tolist():
+        own = pairs.fold == fold
+        judge = rung.taught(board.gold, asked.where(~own), pairs.where(~own), options)
+        learned = int((~own).sum())
+        said = judge(asked.where(own))
+        scores[own], chances[own], decided[own] = said.scores, said.chances, said.decided
+        for name, lists in board.lists.items():
+            part = lists.pairs.fold == fold
+            listed[name][part] = judge(board.listed[name].where(part)).chances
+    assert judge is not None, "GoldPairs.checked leaves no gold without a fold"
+    return Answers(scores, chances, decided), listed, judge, learned
+
+
+def _milliseconds(gold: Gold, rung: Rung, judge: Judge, options: TrainOptions) -> float:
+    """CPU milliseconds for 200 candidates of one query, features included; median of nine.
+
+    Of a rung that is too slow to filter a tenth of the candidates is timed, once.
+    """
     random, spent = np.random.default_rng(0), []
-    for _ in range(_TIMED):
-        row = np.full(CANDIDATES, random.integers(len(gold.queries.words)), np.int32)
-        items = random.integers(0, len(gold.items), CANDIDATES).astype(np.int32)
+    count, parts = (CANDIDATES, 1) if rung.filters else (CANDIDATES // 10, 10)
+    for _ in range(_TIMED if rung.filters else 1):
+        row = np.full(count, random.integers(len(gold.queries.words)), np.int32)
+        items = random.integers(0, len(gold.items), count).astype(np.int32)
         before = time.process_time()
-        judge(Asked(gold.crowd.of(gold.queries, gold.items, row, items), row, items))
-        spent.append(time.process_time() - before)
+        asked = Asked(gold.crowd.of(gold.queries, gold.items, row, items), row, items)
+        judge(rung.looked_at(gold, asked, options))
+        spent.append(parts * (time.process_time() - before))
     return 1000 * float(np.median(spent))

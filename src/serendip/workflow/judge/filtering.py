@@ -11,41 +11,38 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.arrays import FloatArray
 from serendip.evaluate.risk import JudgedLists, cut_replacing, safe_cut
-from serendip.workflow.judge.gold import GoldPairs
+from serendip.workflow.judge.gold import Lists
 
 SHOWN = 10
 ALLOWED, CONFIDENCE, REPLACED = 0.05, 0.95, 0.1
 
 
-def filtered(pairs: GoldPairs, likeness: FloatArray, chances: FloatArray) -> dict[str, Any] | None:
+def filtered(listed: Lists, chances: FloatArray) -> dict[str, Any] | None:
     """Effect of both cuts on the half of the lists that chose neither; None for a single unit.
 
     Args:
-        pairs: of all lists, one for each query; units are kept together where lists are parted.
-        likeness: (P,) what a list is ordered by.
-        chances: (P,) that a pair is bad.
+        listed: all lists; units are kept together where lists are parted.
+        chances: (P,) that their pairs are bad.
     """
-    order = np.lexsort((-likeness, pairs.queries))
-    units, unit = np.unique(pairs.units[order], return_inverse=True)
-    if len(units) < 2:
+    pairs = listed.pairs
+    if len(np.unique(pairs.units)) < 2:
         return None
-    chooses = np.random.default_rng(0).permutation(len(units))[unit] % 2 == 0
-
-    def lists(mask: BoolArray) -> JudgedLists:
-        rows = order[mask]
-        return JudgedLists(
-            chances[rows], pairs.is_bad[rows], pairs.queries[rows], pairs.units[rows], SHOWN
-        )
-
-    calibration, told = lists(chooses), lists(~chooses)
+    judged = JudgedLists(chances, pairs.is_bad, pairs.queries, pairs.units, SHOWN)
+    calibration, told = judged.in_order(listed.likeness).halves()
     safe = safe_cut(calibration, ALLOWED, CONFIDENCE)
+    tenth = cut_replacing(calibration, REPLACED)
     return {
         "size": SHOWN,
         "lists": len(np.unique(told.lists)),
         "allowed": ALLOWED,
         "confidence": CONFIDENCE,
-        "safe": None if safe is None else told.effect(safe),
-        "tenth": told.effect(cut_replacing(calibration, REPLACED)),
+        "best_after": told.best_after(REPLACED),
+        "safe": None if safe is None else _told(told, safe),
+        "tenth": _told(told, tenth),
     }
+
+
+def _told(judged: JudgedLists, cut: float) -> dict[str, Any]:
+    return {**judged.effect(cut), "ci95": judged.ends(cut)}

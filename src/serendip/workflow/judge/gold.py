@@ -16,13 +16,15 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.errors import DataError
-from serendip.models.pair_features import ItemTexts, PairFeatures, QueryTexts
+from serendip.models.pair_features import PAIR_FEATURES, ItemTexts, PairFeatures, QueryTexts
 
 LEARNED_ONLY = -1
 """Fold of pairs that nothing is judged on."""
 EXTRA = -2
 """Fold of further such pairs, with other shares of good and bad: no cut and no curve is chosen by
 them."""
+
+_LIKENESSES = [at for at, name in enumerate(PAIR_FEATURES) if name.endswith(": likeness")]
 
 Encode = Callable[[Sequence[str]], FloatArray]
 """n texts to (n, C) unit vectors."""
@@ -37,19 +39,26 @@ class GoldTexts:
         titles: N texts.
         bodies: N texts.
         passages: N lists of further texts.
+        letters: of a body that are encoded; None = all. Words are those of the whole.
     """
 
     queries: list[str]
     titles: list[str]
     bodies: list[str]
     passages: list[list[str]]
+    letters: int | None = None
+
+    def whole(self, item: int) -> str:
+        """Title and body of an item, for whoever reads them in a row."""
+        title, body = self.titles[item], self.bodies[item]
+        return body if body.startswith(title) else f"{title}. {body}"
 
     def encoded(self, encode: Encode) -> tuple[QueryTexts, ItemTexts]:
         """With the vectors of all texts."""
         items = ItemTexts.of(
             list(zip(self.titles, self.bodies, self.passages, strict=True)),
             encode(self.titles),
-            encode(self.bodies),
+            encode([body[: self.letters] for body in self.bodies]),
             encode(list(chain.from_iterable(self.passages))),
             np.cumsum([0, *map(len, self.passages)]),
         )
@@ -112,26 +121,47 @@ class GoldPairs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Lists:
+    """What queries would be shown, and what could take its place.
+
+    Args:
+        pairs: of all lists, one for each query.
+        likeness: (P,) what each list is ordered by, the highest first.
+    """
+
+    pairs: GoldPairs
+    likeness: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Gold:
     """Pairs with everything that features are made of.
 
     Args:
-        queries: texts and vectors.
-        items: texts and vectors.
+        texts: of queries and items.
+        queries: the same with vectors.
+        items: the same with vectors.
         pairs: judged.
         crowd: what features are relative to.
     """
 
+    texts: GoldTexts
     queries: QueryTexts
     items: ItemTexts
     pairs: GoldPairs
     crowd: PairFeatures
 
     @classmethod
-    def of(cls, queries: QueryTexts, items: ItemTexts, pairs: GoldPairs) -> Gold:
+    def of(cls, texts: GoldTexts, queries: QueryTexts, items: ItemTexts, pairs: GoldPairs) -> Gold:
         """With the crowd of all queries and items, which knows nothing of the judgements."""
-        return cls(queries, items, pairs, PairFeatures.fit(queries, items))
+        return cls(texts, queries, items, pairs, PairFeatures.fit(queries, items))
 
     def features(self, pairs: GoldPairs) -> FloatArray:
         """(P, F) of pairs of these queries and items."""
         return self.crowd.of(self.queries, self.items, pairs.queries, pairs.items)
+
+
+def likeness(features: FloatArray) -> FloatArray:
+    """(P,) mean cosine of query and item over the views of the item, of features (P, F)."""
+    means: FloatArray = features[:, _LIKENESSES].mean(1)
+    return means

@@ -45,8 +45,6 @@ JUDGED_SHARE = 0.3
 """Share of the occupations that models are judged on."""
 MORE_BAD = 2
 """Further bad pairs to learn from, as multiples of those of the gold."""
-LISTED = 30
-"""Occupations of a list; what a filter takes out is replaced from these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ def onet_pairs(onet: Onet, queries: QueryTexts, items: ItemTexts, seed: int = 0)
         DataError: there are no pairs.
     """
     random = np.random.default_rng(seed)
-    learned, judged = _sides(onet, random)
+    learned, judged = onet_sides(onet, random)
     near = queries.vectors @ items.views[VIEWS.index("body")].T
     linked = onet.linked_to
     rows: list[tuple[int, int, bool, int]] = []
@@ -162,39 +160,7 @@ def onet_pairs(onet: Onet, queries: QueryTexts, items: ItemTexts, seed: int = 0)
     )
 
 
-def onet_lists(onet: Onet, queries: QueryTexts, items: ItemTexts, seed: int = 0) -> GoldPairs:
-    """For each judged title the judged occupations that are nearest to it, whatever they are.
-
-    Bad are those that are unrelated to the title's own ones in both directions; here relatives of
-    all tiers are good, as a list is not spoiled by a distant one.
-
-    Args:
-        onet: as read.
-        queries: the titles with their vectors.
-        items: the occupations with theirs.
-        seed: of the parting, as in ``onet_pairs``.
-    """
-    _, judged = _sides(onet, np.random.default_rng(seed))
-    jobs, linked = np.flatnonzero(judged), onet.linked_to
-    titles = [title for title, own in enumerate(onet.own) if all(judged[one] for one in own)]
-    near = queries.vectors[titles] @ items.views[VIEWS.index("body")][jobs].T
-    nearest = jobs[np.argsort(-near, axis=1, kind="stable")[:, :LISTED]]
-    touched = [frozenset().union(*(linked[one] for one in onet.own[title])) for title in titles]
-    is_bad = [
-        [job not in own for job in row] for row, own in zip(nearest.tolist(), touched, strict=True)
-    ]
-    count = nearest.shape[1]
-    units = np.unique([min(onet.own[title]) for title in titles], return_inverse=True)[1]
-    return GoldPairs(
-        np.repeat(titles, count).astype(np.int32),
-        nearest.ravel().astype(np.int32),
-        np.array(is_bad, np.bool_).ravel(),
-        np.zeros(nearest.size, np.int32),
-        np.repeat(units, count).astype(np.int32),
-    )
-
-
-def _sides(onet: Onet, random: np.random.Generator) -> tuple[BoolArray, BoolArray]:
+def onet_sides(onet: Onet, random: np.random.Generator) -> tuple[BoolArray, BoolArray]:
     """(N,) occupations that are learned from, and those that models are judged on."""
     known = np.array([bool(one) for one in onet.relatives[NEAR_TIER]], np.bool_)
     judged = random.random(len(known)) < JUDGED_SHARE

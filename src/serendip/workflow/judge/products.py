@@ -18,11 +18,22 @@ import numpy as np
 from serendip.data.tables import open_table
 from serendip.errors import DataError
 from serendip.workflow.bench.esci_trial import GAINS, JUDGEMENTS_FILE, PRODUCTS_FILE, read_products
-from serendip.workflow.judge.gold import LEARNED_ONLY, GoldPairs, GoldTexts
+from serendip.workflow.judge.gold import (
+    LEARNED_ONLY,
+    Gold,
+    GoldPairs,
+    GoldTexts,
+    Lists,
+    likeness,
+)
 
 PRODUCTS_FILES = (PRODUCTS_FILE, JUDGEMENTS_FILE)
 BAD = "I"
 FOLDS = 5
+LETTERS = 300
+"""Of a product's bullet points and description that are encoded: what matters comes first, and
+all of it would take ten minutes."""
+
 _COLUMNS = ("query", "item_id", "label")
 _BODY, _KINDS = ("bullet_points", "description"), ("category", "brand", "color")
 
@@ -69,8 +80,15 @@ def read_judged_products(folder: Path, test: Path | None) -> tuple[GoldTexts, Go
         [item.title for item in items],
         catalogue.texts(_BODY),
         [[text for text in (item.field_text(name) for name in _KINDS) if text] for item in items],
+        LETTERS,
     )
     return products, pairs
+
+
+def judged_products_lists(gold: Gold) -> dict[str, Lists]:
+    """The judged products of each query, the likest first."""
+    pairs = gold.pairs.where(gold.pairs.judged)
+    return {"judged": Lists(pairs, likeness(gold.features(pairs)))}
 
 
 def _folds(count: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:

@@ -8,24 +8,21 @@ Shapes: P pairs, F features.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import ClassVar, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.errors import ConfigError
 from serendip.evaluate.binary import best_cut
 from serendip.models.chance_curve import fitted_curve
-from serendip.models.learned_likeness import (
-    LearnedLikeness,
-    LearnedLikenessConfig,
-    learned_apart,
-)
+from serendip.models.match_judge_training import Lessons, MatchJudgeConfig, teach_judge
 from serendip.models.pair_features import PAIR_FEATURES
-from serendip.models.student_training import StudentConfig, train_student
-from serendip.workflow.judge.gold import EXTRA, Gold, GoldPairs
+from serendip.scale.options import TrainOptions
+from serendip.workflow.judge.gold import EXTRA, Gold, GoldPairs, likeness
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,18 +45,22 @@ class Asked:
     """Pairs without their labels.
 
     Args:
-        features: (P, F) cheap features.
+        features: (P, F) what is known of them: cheap features, unless a rung looks closer.
         queries: (P,) numbers.
         items: (P,) numbers.
+        states: P times what a transformer makes of the pair, (tokens, C); empty where no rung
+            reads them.
     """
 
     features: FloatArray
     queries: IntArray
     items: IntArray
+    states: Sequence[NDArray[np.float16]] = ()
 
     def where(self, mask: BoolArray) -> Asked:
         """Some of the pairs (P,)."""
-        return Asked(self.features[mask], self.queries[mask], self.items[mask])
+        columns = self.features[mask], self.queries[mask], self.items[mask]
+        return Asked(*columns, list(compress(self.states, mask)))
 
 
 Judge: TypeAlias = Callable[[Asked], Answers]
@@ -67,14 +68,27 @@ Judge: TypeAlias = Callable[[Asked], Answers]
 
 
 class Rung(ABC):
-    """One way to judge."""
+    """One way to judge.
+
+    ``filters`` says whether it is quick enough to stand in a request. Of a slow one ``most_judged``
+    and ``most_learned`` say how many pairs at most it is judged on, and how many it learns from
+    that nothing is judged on: a sample; and it is taught ``most_seeds`` times at most.
+    """
 
     name: ClassVar[str]
     uses_chance: ClassVar[bool] = False
     needs_trees: ClassVar[bool] = False
+    filters: ClassVar[bool] = True
+    most_seeds: ClassVar[int | None] = None
+    most_judged: ClassVar[int | None] = None
+    most_learned: ClassVar[int | None] = None
+
+    def looked_at(self, gold: Gold, asked: Asked, options: TrainOptions) -> Asked:
+        """The pairs with what this rung goes by, found once for all folds; no label is read."""
+        return asked
 
     @abstractmethod
-    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, seed: int) -> Judge:
+    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, options: TrainOptions) -> Judge:
         """A judge that has learned from some of the gold's pairs, which are asked and labelled."""
 
 
@@ -85,7 +99,7 @@ class Untrained(Rung):
     def scores(self, features: FloatArray) -> FloatArray:
         """(P,) of features (P, F); higher = worse."""
 
-    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, seed: int) -> Judge:
+    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, options: TrainOptions) -> Judge:
         """The cut and the curve that fit the pairs best."""
         is_gold = pairs.fold != EXTRA
         known, pairs = self.scores(asked.where(is_gold).features), pairs.where(is_gold)
@@ -122,65 +136,36 @@ class Cosine(Untrained):
         return -likeness(features)
 
 
-def likeness(features: FloatArray) -> FloatArray:
-    """(P,) mean cosine of query and item over the views of the item."""
-    means: FloatArray = features[:, _places(*_LIKENESSES)].mean(1)
-    return means
-
-
 class TaughtStudent(Rung):
     """Boosted trees on all features and on learned likenesses, taught by labels."""
 
     name = "student"
     uses_chance = needs_trees = True
 
-    def __init__(
-        self,
-        config: StudentConfig | None = None,
-        likeness: LearnedLikenessConfig | None = None,
-    ) -> None:
-        self.config = config or StudentConfig()
-        self.likeness = likeness or LearnedLikenessConfig()
+    def __init__(self, config: MatchJudgeConfig | None = None) -> None:
+        self.config = config or MatchJudgeConfig()
 
-    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, seed: int) -> Judge:
+    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, options: TrainOptions) -> Judge:
         """Trees of all pairs; cut and curve by pairs that trees of the others had not seen."""
-        numbers = asked.queries, asked.items
-        learned = learned_apart(
-            self.likeness, gold.crowd, gold.queries, numbers, pairs.is_bad, pairs.units, seed
-        )
-        features = np.hstack([asked.features, learned])
-        taught = train_student(
-            features, pairs.is_bad, pairs.units, self.config, seed, pairs.fold != EXTRA
-        )
+        lessons = lessons_of(asked, pairs)
+        texts = gold.queries, gold.items
+        taught = teach_judge(self.config, gold.crowd, texts, lessons, options.seed)
         cut = best_cut(pairs.is_bad[taught.held], taught.chances)
-        good = asked.queries[~pairs.is_bad], asked.items[~pairs.is_bad]
-        moved = LearnedLikeness.fit(self.likeness, gold.crowd, gold.queries, good, seed)
+        likeness, student = taught.judge.likeness, taught.judge.student
 
         def judge(asked: Asked) -> Answers:
-            found = moved.of(gold.queries, asked.queries, asked.items)
-            chances = taught.student.chances(np.hstack([asked.features, found]))
+            learned = likeness.of(gold.queries, asked.queries, asked.items)
+            chances = student.chances(np.hstack([asked.features, learned]))
             return Answers(chances, chances, chances >= cut)
 
         return judge
 
 
-_LIKENESSES = tuple(name for name in PAIR_FEATURES if name.endswith(": likeness"))
-
-RUNGS: dict[str, Rung] = {rung.name: rung for rung in (Rules(), Cosine(), TaughtStudent())}
-"""Name -> rung, in the order of the ladder."""
-
-
-def chosen_rungs(names: str | None) -> list[Rung]:
-    """Rungs by comma-separated names; all of them for None.
-
-    Raises:
-        ConfigError: a name is not known.
-    """
-    asked = list(RUNGS) if names is None else [name.strip() for name in names.split(",")]
-    for name in asked:
-        if name not in RUNGS:
-            raise ConfigError(f"no judge is called {name!r}.", f"Known: {', '.join(RUNGS)}.")
-    return [rung for name, rung in RUNGS.items() if name in asked]
+def lessons_of(asked: Asked, pairs: GoldPairs) -> Lessons:
+    """What can be learned from pairs that are asked and labelled."""
+    is_gold = pairs.fold != EXTRA
+    columns = asked.queries, asked.items, pairs.is_bad, pairs.units
+    return Lessons(*columns, is_gold, asked.features)
 
 
 def _places(*names: str) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from serendip.errors import ConfigError, DataError
 from serendip.models.pair_features import ItemTexts, QueryTexts
-from serendip.workflow.judge.gold import GoldPairs, GoldTexts
-from serendip.workflow.judge.onet import ONET_FILES, onet_lists, onet_pairs, read_onet
-from serendip.workflow.judge.products import PRODUCTS_FILES, read_judged_products
+from serendip.workflow.judge.gold import Gold, GoldPairs, GoldTexts, Lists
+from serendip.workflow.judge.onet import ONET_FILES, onet_pairs, read_onet
+from serendip.workflow.judge.onet_lists import onet_lists
+from serendip.workflow.judge.products import (
+    PRODUCTS_FILES,
+    judged_products_lists,
+    read_judged_products,
+)
 
 Draw = Callable[[QueryTexts, ItemTexts], GoldPairs]
 
@@ -22,13 +27,13 @@ class GoldSet:
     Args:
         texts: of queries and items.
         pairs: texts with their vectors -> judged pairs.
-        lists: the same, and the pairs -> pairs of whole lists to filter, one for each query.
+        lists: gold -> lists to filter, by the name of their kind.
         files: everything that was read.
     """
 
     texts: GoldTexts
     pairs: Draw
-    lists: Callable[[QueryTexts, ItemTexts, GoldPairs], GoldPairs]
+    lists: Callable[[Gold], Mapping[str, Lists]]
     files: tuple[Path, ...]
 
 
@@ -51,18 +56,13 @@ def gold_set(folder: Path, test: Path | None) -> GoldSet:
         return GoldSet(
             onet.texts,
             lambda queries, items: onet_pairs(onet, queries, items),
-            lambda queries, items, pairs: onet_lists(onet, queries, items),
+            lambda gold: onet_lists(onet, gold),
             files,
         )
     if _holds(folder, PRODUCTS_FILES):
         texts, pairs = read_judged_products(folder, test)
         files = (*(folder / name for name in PRODUCTS_FILES), *([test] if test else []))
-        return GoldSet(
-            texts,
-            lambda queries, items: pairs,
-            lambda queries, items, pairs: pairs.where(pairs.judged),
-            files,
-        )
+        return GoldSet(texts, lambda queries, items: pairs, judged_products_lists, files)
     kinds = " or ".join(" and ".join(names) for names in (PRODUCTS_FILES, ONET_FILES))
     raise DataError(f"{folder} holds no judged pairs.", f"Known are folders with {kinds}.")
 

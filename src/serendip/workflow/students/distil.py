@@ -209,15 +209,8 @@ def _filter(
 ) -> dict[str, Any]:
     """The safe cut by half of the queries, and what it does to the lists of the others."""
     likeness = judge.likenesses(QueryTexts.of(gold.texts, gold.vectors), gold.queries, gold.items)
-    order = np.lexsort((-likeness, gold.queries))
-    chooses = np.random.default_rng(0).permutation(len(gold.texts))[gold.queries[order]] % 2 == 0
-
-    def lists(mask: BoolArray) -> JudgedLists:
-        rows = order[mask]
-        queries = gold.queries[rows]
-        return JudgedLists(chances[rows], gold.is_bad[rows], queries, queries, SHOWN)
-
-    calibration, told = lists(chooses), lists(~chooses)
+    judged = JudgedLists(chances, gold.is_bad, gold.queries, gold.queries, SHOWN)
+    calibration, told = judged.in_order(likeness).halves()
     safe = safe_cut(calibration, asked.allowed, asked.confidence)
     safe = None if safe is None else min(safe, 1.0)
     tenth = cut_replacing(calibration, REPLACED)

@@ -1,0 +1,97 @@
+"""What the items have in common that a query finds first: such items are meant, too.
+
+A short text says little. The items of a shelf that are nearest to it, by vectors and by words,
+say what else belongs to it (pseudo-relevance feedback: Rocchio 1971; by words the
+relevance model of Lavrenko and Croft 2001). What is found depends on the shelf alone, not on what
+else is asked about.
+
+Shapes: K items of the shelf, V views, C size of a text vector, n found items, p pairs of a query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.models.word_overlap import WordOverlap
+
+SHELF = 8_192
+"""Items that can be found, at most."""
+
+FOUND = (5, 15, 40)
+"""How many of the first ones are looked at."""
+
+_WORDS_COUNT = 0.5
+"""What a spread of words counts, beside one of vectors."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shelf:
+    """Items that can be found.
+
+    Args:
+        numbers: (K,) theirs.
+        whole: (K, C) unit vectors of all their views together.
+    """
+
+    numbers: IntArray
+    whole: FloatArray
+
+    @classmethod
+    def of(cls, views: FloatArray) -> Self:
+        """From the centred vectors (V, N, C) of items, drawn by seed 0 where there are too many."""
+        random = np.random.default_rng(0)
+        numbers = np.sort(random.permutation(views.shape[1])[:SHELF]).astype(np.int32)
+        return cls(numbers, _unit(views[:, numbers].mean(0)))
+
+    def columns(
+        self,
+        own: FloatArray,
+        words: Collection[str],
+        overlap: WordOverlap,
+        views: FloatArray,
+        numbers: IntArray,
+    ) -> FloatArray:
+        """(p, FOUND x (V + 1) + 1) how near items are to what a query finds.
+
+        Of each count the cosines with the middle of what is found, and which share of its rare
+        words the title has; and last how near the found ones are to each other.
+
+        Args:
+            own: (C,) unit vector of the query.
+            words: of the query.
+            overlap: words of all items.
+            views: (V, N, C) of all items.
+            numbers: (p,) the items.
+        """
+        near = _scaled(self.whole @ own)
+        near += _WORDS_COUNT * _scaled(overlap.in_texts(words)[self.numbers])
+        most = min(FOUND[-1], len(near))
+        best = np.argpartition(-near, most - 1)[:most]
+        best = best[np.argsort(-near[best], kind="stable")]
+        columns, alike, asked = [], np.zeros(1, np.float32), views[:, numbers]
+        for count in FOUND:
+            first = best[:count]
+            weights = np.exp(near[first] - near[first[0]])
+            weights /= weights.sum()
+            found = self.numbers[first]
+            middles = _unit(np.einsum("n,vnc->vc", weights, views[:, found]))
+            columns += [view @ middle for view, middle in zip(asked, middles, strict=True)]
+            columns.append(overlap.of_items(found, weights, numbers))
+            alike = views[0, found] @ middles[0]
+        return np.column_stack([*columns, np.full(len(numbers), alike.mean())])
+
+
+def _scaled(values: FloatArray) -> FloatArray:
+    scaled: FloatArray = (values - values.mean()) / (values.std() + 1e-6)
+    return scaled
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit: FloatArray = (vectors / np.maximum(length, 1e-9)).astype(np.float32)
+    return unit

@@ -1,0 +1,26 @@
+"""The ladder: all rungs by name."""
+
+from __future__ import annotations
+
+from serendip.errors import ConfigError
+from serendip.workflow.judge.likelihood import Likelihood
+from serendip.workflow.judge.rungs import Cosine, Rules, Rung, TaughtStudent
+from serendip.workflow.judge.teacher import Teacher
+
+RUNGS: dict[str, Rung] = {
+    rung.name: rung for rung in (Rules(), Cosine(), TaughtStudent(), Likelihood(), Teacher())
+}
+"""Name -> rung, those that take minutes at the end."""
+
+
+def chosen_rungs(names: str | None) -> list[Rung]:
+    """Rungs by comma-separated names; all of them for None.
+
+    Raises:
+        ConfigError: a name is not known.
+    """
+    asked = list(RUNGS) if names is None else [name.strip() for name in names.split(",")]
+    for name in asked:
+        if name not in RUNGS:
+            raise ConfigError(f"no judge is called {name!r}.", f"Known: {', '.join(RUNGS)}.")
+    return [rung for name, rung in RUNGS.items() if name in asked]

