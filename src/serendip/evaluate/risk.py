@@ -66,8 +66,8 @@ class JudgedLists:
         return self._rows(np.flatnonzero(chooses)), self._rows(np.flatnonzero(~chooses))
 
     def _rows(self, rows: NDArray[np.intp]) -> JudgedLists:
-        columns = (self.chances, self.is_bad, self.lists, self.units)
-        return JudgedLists(*(column[rows] for column in columns), self.size)  # type: ignore[arg-type]
+        pairs = self.chances[rows], self.is_bad[rows], self.lists[rows], self.units[rows]
+        return JudgedLists(*pairs, self.size)
 
     def shown(self, cut: float) -> BoolArray:
         """(P,) what is shown if all at or above the cut are taken out."""
