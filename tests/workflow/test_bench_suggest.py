@@ -11,7 +11,7 @@ from serendip.content.text import TextEncoderConfig
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
-from serendip.workflow.queries.baselines import cooccurring, going_on, most_popular
+from serendip.workflow.queries.baselines import by_enough, cooccurring, going_on, most_popular
 from serendip.workflow.queries.bench import SuggestBench, run_suggest
 from serendip.workflow.queries.reach import reached_by
 from serendip.workflow.queries.tags import Target, read_tags, targets_of
@@ -57,6 +57,9 @@ def test_baselines_order_by_people_and_by_what_goes_along(films: Path) -> None:
     before = [one for one in searches if one.timestamp < 5 * DAY]
     along = cooccurring(before, "nobody", np.array([FILMS.number("5")], np.int32))
     assert along[0] == next(one.key for one in before if 4 in one.chosen.tolist())
+    enough = by_enough([*searches, *before], 4)
+    assert {one.key for one in enough} == {"good", "comedy", "horror", "western"}
+    assert {one.key for one in by_enough(searches, 5)} == {"good"}
     assert going_on(["good", "so good", "ego"], "go", frozenset({"good"}), 5) == ["so good"]
 
 
@@ -77,10 +80,11 @@ def test_every_system_is_asked_and_everything_that_is_shown_finds_something(
     document = run_suggest(bench, TrainOptions(), lambda row: rows.append(row["model"]))
     assert json.loads(file.read_text()) == document
     names = list(dict.fromkeys(rows))
-    assert names[:3] == ["most-popular", "co-occurrence", "serendip"]
+    ruled = ["most-popular, by enough people", "co-occurrence, by enough people"]
+    assert names[:5] == ["most-popular", "co-occurrence", *ruled, "serendip"]
     assert {"without rules", "without logs", "without ranker", "without user"} < set(names)
     assert document["users"] == 12
-    for name in names[2:]:
+    for name in names[4:]:
         assert document["shown"][name]["with_results"] == 1.0
     served = {row["typed"]: row for row in document["rows"] if row["model"] == "serendip"}
     assert served[3]["success@10"] == 1.0 and served[0]["cpu_ms"] is not None

@@ -14,6 +14,14 @@ from serendip.data.searches import Search
 RECENT_ITEMS = 20
 
 
+def by_enough(before: Sequence[Search], min_users: int) -> list[Search]:
+    """Searches whose words at least ``min_users`` different people have searched."""
+    users: dict[str, set[str]] = {}
+    for one in before:
+        users.setdefault(one.key, set()).add(one.user_id)
+    return [one for one in before if len(users[one.key]) >= min_users]
+
+
 def most_popular(before: Sequence[Search]) -> list[str]:
     """Queries by the number of people who searched them, then by searches, then by letters."""
     people = Counter(key for _, key in {(one.user_id, one.key) for one in before})

@@ -2,7 +2,9 @@
 
 Asked with nothing typed and with the first one, two and three letters. Generations are published
 in time, each of everything before the first moment that it answers; the baselines know everything
-before each moment. Means over users, with paired intervals.
+before each moment. They may show what one person alone has searched, which no suggestion may; the
+same baselines under the rule of the suggestions stand beside them. Means over users, with paired
+intervals.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from serendip.workflow.bench.films import FILMS_FILE, RATINGS_FILE
 from serendip.workflow.bench.movielens_trial import FILM_FIELDS, read_movielens
 from serendip.workflow.bench.opened import work_folder
 from serendip.workflow.bench.table import ENCODER
-from serendip.workflow.queries.baselines import cooccurring, going_on, most_popular
+from serendip.workflow.queries.baselines import by_enough, cooccurring, going_on, most_popular
 from serendip.workflow.queries.generations import Variant, World, suggested
 from serendip.workflow.queries.reach import reach_of, reached_by
 from serendip.workflow.queries.tags import TAGS_FILE, Target, read_tags, targets_of
@@ -44,6 +46,9 @@ K = 10
 TYPED = (0, 1, 2, 3)
 NUM_GENERATIONS = 8
 POPULAR, COOCCURRENCE, SERVED = "most-popular", "co-occurrence", "serendip"
+BASELINES = (POPULAR, COOCCURRENCE)
+RULED = ", by enough people"
+"""Ends the name of a baseline that shows nothing which fewer than ``min_users`` have searched."""
 
 Ranks = dict[int, list[float]]
 """Letters typed -> per target the 1-based place of the tag; infinity where it is not shown."""
@@ -128,7 +133,9 @@ def run_suggest(
             "config": bench.config.model_dump(mode="json"),
             "rows": [],
         }
-        told = {name: _of_baseline(name, world, targets) for name in (POPULAR, COOCCURRENCE)}
+        told = {name: _of_baseline(name, world, targets, 1) for name in BASELINES}
+        fewest = bench.config.min_users
+        told |= {f"{n}{RULED}": _of_baseline(n, world, targets, fewest) for n in BASELINES}
         for name, one in told.items():
             _add(document, name, one, on_row)
         for variant in options.progress.track(variants(bench), "suggestions", len(variants(bench))):
@@ -188,20 +195,21 @@ def _by_user(told: _Told, values: Values) -> Values:
     return np.bincount(users, values) / np.bincount(users)
 
 
-def _of_baseline(name: str, world: World, targets: Sequence[Target]) -> _Told:
+def _of_baseline(name: str, world: World, targets: Sequence[Target], min_users: int) -> _Told:
     told = _Told()
     for target in targets:
         dataset, before = world.before(target.timestamp)
         own = frozenset(one.key for one in before if one.user_id == target.user_id)
         history = dataset.history(dataset.users.number(target.user_id)).item_nums
-        popular = name == POPULAR
+        before, popular = by_enough(before, min_users), name == POPULAR
         keys = most_popular(before) if popular else cooccurring(before, target.user_id, history)
         without = own if target.is_new else frozenset()
         for typed in TYPED:
             found = going_on(keys, target.key[:typed], without, K)
             _note(told, world, target, typed, found)
     last = max(target.timestamp for target in targets)
-    queries = list(dict.fromkeys(one.text for one in world.before(last)[1]))
+    known = by_enough(world.before(last)[1], min_users)
+    queries = list(dict.fromkeys(one.text for one in known))
     told.reach = reach_of(world.searcher, queries)
     return told
 
