@@ -4,12 +4,19 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import stand as stand_world
 
 from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.engine.askers import MOST_NUMBERS, Askers, most_kept
 from serendip.engine.engine import Engine
+from serendip.engine.suggesting import QuerySuggester
 from serendip.engine.workspace import Workspace
+from serendip.search.query_candidates import Candidate
+from serendip.search.query_features import Asker
+from serendip.search.query_table import QueryTable
 
 SEARCHED, RARE = "number horror", "tale western"
 
@@ -125,6 +132,64 @@ def test_the_last_place_is_drawn_and_its_chance_is_told(asked) -> None:
         assert [one.text for one in found[:-1]] == expected[:2]
         assert found[-1].text in expected[2:]
     assert any(found[-1].text != expected[2] for found, expected in zip(lists, usual, strict=True))
+
+
+def test_newcomers_are_drawn_for_one_by_one_and_strangers_not_at_all(asked) -> None:
+    engine = asked("\n[queries]\nexploration = 4\n")
+    drawn = [engine.suggest("", f"newcomer {n}", k=3).queries[-1] for n in range(80)]
+    shown = [one.text for one in drawn]
+    assert len(set(shown)) > 2 and min(map(shown.count, shown)) > 8
+    assert {one.propensity for one in drawn} == {1 / len(set(shown))}
+    stranger = engine.suggest("", k=4).queries
+    assert len(stranger) > 2 and {one.propensity for one in stranger} == {1.0}
+    assert stranger == asked().suggest("", k=4).queries
+
+
+def test_a_user_is_drawn_for_again_after_the_next_choice(asked) -> None:
+    engine, shown = asked("\n[queries]\nexploration = 20\n"), set()
+    for at in range(6):
+        engine.add_events([Event("again", "i3", float(at), "click")])
+        shown.add(texts(engine.suggest("", "again", k=2))[-1])
+    assert len(shown) > 2
+
+
+def test_what_was_written_is_shown_while_it_finds_something(asked) -> None:
+    engine = asked()
+
+    def shown() -> list[str]:
+        number = engine.state.catalogue.vocabulary.numbers(["odd"])
+        one = Candidate("zyzzyva quest", "written", "llm", number)
+        old = engine.state.queries
+        table = QueryTable.unverified([one], engine.state.catalogue, old.categories)
+        state = engine.state.with_queries(table, engine.state.query_ranker)
+        suggester = QuerySuggester(state, engine.settings.queries)
+        return [found.text for found in suggester.complete(state, "zyz", Asker(), 5)]
+
+    engine.add_items([Item("odd", "The zyzzyva quest")])
+    assert "zyzzyva quest" in shown()
+    engine.add_items([Item("odd", "The plain walk")])
+    assert shown() == []
+    engine.add_items([Item("odd", "The zyzzyva quest"), Item("other", "Another zyzzyva")])
+    engine.delete_item("odd")
+    assert "zyzzyva quest" not in shown()
+
+
+def test_askers_are_kept_by_memory_the_last_ones_first(asked, monkeypatch) -> None:
+    assert most_kept(1_000) == 256 and most_kept(10**6) == MOST_NUMBERS // 10**6
+    assert most_kept(10**9) == most_kept(MOST_NUMBERS) == 1
+    engine = asked()
+    monkeypatch.setattr("serendip.engine.askers.MOST_NUMBERS", 2 * engine.state.num_items)
+    askers = Askers(engine._store, engine.settings.actions)
+
+    def of(user: str) -> Asker:
+        history = engine._pasts.history(user, engine.state.catalogue.vocabulary)
+        return askers.of(engine.state, user, history)[0]
+
+    first, second = of("u0"), of("u1")
+    assert of("u0") is first
+    of("u2")
+    assert of("u0") is first and of("u1") is not second
+    assert np.array_equal(of("u1").history, second.history)
 
 
 def test_new_categories_come_first_where_that_is_wanted(asked) -> None:

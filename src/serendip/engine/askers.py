@@ -22,7 +22,10 @@ from serendip.search.query_features import Asker
 OWN_EVENTS = 50
 """Newest events of a user whose words and items may be suggested again."""
 
-MOST_KEPT = 256
+MOST_USERS = 256
+MOST_NUMBERS = 16_000_000
+"""Users and, each having one number per item, numbers that are kept: 64 MB."""
+
 _MODEL = "retriever"
 
 
@@ -45,14 +48,21 @@ class Askers:
         key = (user_id, len(history), last, state.num_items)
         with self._lock:
             known = self._kept.get(key)
+            if known is not None:
+                self._kept.move_to_end(key)
         if known is None:
             events = self._store.history(user_id, OWN_EVENTS, self._rules.ignore)
             known = asker_of(state, user_id, history, events[::-1])
             with self._lock:
                 self._kept[key] = known
-                if len(self._kept) > MOST_KEPT:
+                while len(self._kept) > most_kept(state.num_items):
                     self._kept.popitem(last=False)
         return known
+
+
+def most_kept(num_items: int) -> int:
+    """So many users are kept of a catalogue: one at least, and those asked for last."""
+    return max(1, min(MOST_USERS, MOST_NUMBERS // max(1, num_items)))
 
 
 def asker_of(
@@ -77,7 +87,7 @@ def asker_of(
         seen,
         frozenset(map(normalise, own)),
     )
-    return asker, Past(own, living)
+    return asker, Past(own, living, user_id, history)
 
 
 def _newest_first(searches: Sequence[str]) -> list[str]:

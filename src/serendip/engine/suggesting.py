@@ -8,15 +8,16 @@ now: items may have been deleted since the queries were verified.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.analysis import normalise
+from serendip.data.query import History, Query
 from serendip.engine.answer import Suggestion
+from serendip.engine.exploration import seed_of
 from serendip.engine.state import EngineState
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_checks import TOP, Unsafe
@@ -29,21 +30,26 @@ MOST_COMPLETIONS = 64
 OWN_SEARCHES, OWN_ITEMS, MOST_LIKES = 5, 3, 2
 _NEW_FROM = 0.5
 _SAME_SHARE = 0.5
+_TO_AN_ITEM = ("like", "title", "spelling")
 _LOOKED_AT = 8
 """Times as many queries as are wanted may be passed over: alike, or finding nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Past:
-    """What a user did that can be suggested again.
+    """What a user did: some of it can be suggested again, and all of it says what is explored.
 
     Args:
         searched: their own searches, newest first.
         liked: numbers of items that they liked, newest first.
+        user_id: external id; empty for an unknown visitor, for whom nothing is explored.
+        history: all that they chose, oldest first.
     """
 
     searched: Sequence[str] = ()
     liked: Sequence[int] = ()
+    user_id: str = ""
+    history: History = field(default_factory=History)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,17 +122,26 @@ class QuerySuggester:
         wanted = max(k, k - 1 + pool)
         looked_at = (one for one, _ in zip(ordered, range(_LOOKED_AT * wanted), strict=False))
         chosen = list(_living(state, _unlike(looked_at), wanted))
-        return self._arranged(state, chosen, seen, k, key)
+        return self._arranged(state, chosen, seen, past, k, key)
 
     def _arranged(
-        self, state: EngineState, chosen: Sequence[_Place], asker: Asker, k: int, key: str
+        self,
+        state: EngineState,
+        chosen: Sequence[_Place],
+        asker: Asker,
+        past: Past,
+        k: int,
+        key: str,
     ) -> list[Suggestion]:
-        """The best, new categories first where that is wanted, and the last one drawn."""
+        """The best, new categories first where that is wanted, and the last one drawn.
+
+        Users are drawn for by themselves, again after their next choice. Unknown visitors would all
+        be shown the same draw, which is no draw: they are shown the best.
+        """
         shown, pool = list(chosen[:k]), chosen[k - 1 :]
         chance = 1.0
-        if self._config.exploration and k > 1 and len(pool) > 1:
-            said = repr((asker.history.tolist(), sorted(asker.searched), key)).encode()
-            seed = int.from_bytes(hashlib.blake2b(said, digest_size=8).digest())
+        if self._config.exploration and past.user_id and k > 1 and len(pool) > 1:
+            seed = seed_of(Query("suggest", key, user_id=past.user_id), past.history)
             shown[-1] = pool[int(np.random.default_rng(seed).integers(len(pool)))]
             chance = 1.0 / len(pool)
         drawn = shown[-1] if chance < 1.0 else None
@@ -206,14 +221,16 @@ def _unlike(places: Iterable[_Place]) -> Iterator[_Place]:
 
 
 def _living(state: EngineState, places: Iterable[_Place], k: int) -> Iterator[_Place]:
-    """The first k that find something now."""
+    """The first k that find something now: their item may be gone, or say other words."""
     left = k
     for one in places:
         if left < 1:
             return
         item = int(one.table.single[one.row])
-        is_there = item >= 0 and not state.hidden[item]
-        if is_there or (item < 0 and len(state.searcher.lexical.search(one.text, 1))):
+        if item >= 0 and state.hidden[item]:
+            continue
+        leads_to_item = item >= 0 and one.table.kinds[one.row] in _TO_AN_ITEM
+        if leads_to_item or len(state.searcher.lexical.search(one.text, 1)):
             left -= 1
             yield one
 
