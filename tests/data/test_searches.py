@@ -1,7 +1,7 @@
 import numpy as np
 
 from serendip.data.event import ActionRules, Event
-from serendip.data.searches import searches_of, suggested_of, typed_on
+from serendip.data.searches import searches_of, similar_choices, suggested_of, typed_on
 from serendip.data.vocabulary import Vocabulary
 
 ITEMS = Vocabulary(["a", "b"])
@@ -44,6 +44,17 @@ def test_suggestions_are_no_searches_and_come_with_their_chance_and_click():
     assert set(found) == {"noir", "heist"}
     assert (found["noir"].propensity, found["noir"].clicked) == (0.25, True)
     assert (found["heist"].propensity, found["heist"].clicked) == (1.0, False)
+
+
+def test_choices_from_what_is_like_an_item_are_told_by_user():
+    events = [
+        event("u", "a", 1.0, "impression", request="r", surface="similar"),
+        event("u", "a", 2.0, request="r", surface="similar"),
+        event("u", "b", 3.0, request="h", surface="home"),
+        event("v", "b", 4.0, "like", request="s", surface="similar"),
+        event("u", "b", 5.0, request="t", surface="similar"),
+    ]
+    assert similar_choices(events, ActionRules()) == {"u": [2.0, 5.0], "v": [4.0]}
 
 
 def test_typing_on_is_the_next_search_of_the_same_user_that_begins_so():

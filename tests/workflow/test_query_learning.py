@@ -38,6 +38,7 @@ def table() -> QueryTable:
     """Rules that find two items of the same group, phrases that find two of different ones."""
     made = [(f"rule {n}", "rule", [n, n + 4]) for n in range(20)]
     made += [(f"phrase {n}", "phrase", [n, n + 1]) for n in range(20)]
+    made += [(f"like thing {n}", "like", [n]) for n in range(20)]
     found = [Candidate(t, k, "rules", np.array(i, np.int32)) for t, k, i in made]  # type: ignore[arg-type]
     return QueryTable.unverified(found, ITEMS, Categories.of(ITEMS))
 
@@ -99,6 +100,23 @@ def test_a_chip_counts_where_its_click_led_to_a_choice(searcher: Searcher) -> No
     led, not_led = trained(searcher, chips(True)), trained(searcher, chips(False))
     assert weight(led, "is phrase") - weight(led, "is rule") > 1
     assert weight(not_led, "is phrase") - weight(not_led, "is rule") < 0
+
+
+def test_a_chip_that_leads_to_what_is_like_an_item_counts_by_choices_there(
+    searcher: Searcher,
+) -> None:
+    def chips(later: float) -> Log:
+        suggested, similar = [], {}
+        for user in range(NUM_USERS):
+            at = 1_000.0 + 5_000.0 * user
+            for key, clicked in ((f"rule {user % 20}", False), (f"like thing {user % 20}", True)):
+                suggested.append(SuggestedQuery(f"u{user}", at, "r", key, 1.0, clicked))
+            similar[f"u{user}"] = [at - 60, at + later]
+        return Log(dataset(), [], suggested, similar)
+
+    led, too_late = trained(searcher, chips(900)), trained(searcher, chips(1_900))
+    assert weight(led, "is like") - weight(led, "is rule") > 1
+    assert weight(too_late, "is like") - weight(too_late, "is rule") < 0.1
 
 
 def test_searching_again_what_one_searched_before_is_not_learned_from(searcher: Searcher) -> None:

@@ -21,6 +21,9 @@ from serendip.data.vocabulary import Vocabulary
 SUGGESTED = "suggest"
 """Surface of events about suggested queries."""
 
+SIMILAR = "similar"
+"""Surface of events about what is like an item."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Search:
@@ -110,6 +113,15 @@ def suggested_of(events: Iterable[Event]) -> list[SuggestedQuery]:
         for place, event in shown.items()
     ]
     return sorted(found, key=lambda one: one.timestamp)
+
+
+def similar_choices(events: Iterable[Event], rules: ActionRules) -> dict[str, list[float]]:
+    """User -> times at which they chose from what is like an item; ``events`` oldest first."""
+    found: dict[str, list[float]] = {}
+    for event in events:
+        if event.surface == SIMILAR and event.item_id and event.action not in rules.ignore:
+            found.setdefault(event.user_id, []).append(event.timestamp)
+    return found
 
 
 def typed_on(searches: Sequence[Search], within_s: float) -> list[bool]:

@@ -5,7 +5,8 @@ wanted then, drawn at random, once before anything was typed and once among thos
 that go on from its first letters. That somebody searches again what they searched before says
 nothing of other queries, and is not learned from. Of chips it is known what was shown: the one that
 was clicked and led to a choice against those beside it, each weighed by 1 / its chance of being
-shown.
+shown. A chip of kind ``like`` leads to what is like an item, where choices carry no words: any
+choice among such items counts for it.
 
 Everything is told as of the moment of asking: how often a query had been searched *by then*, what
 its user had chosen *by then*. How well a query suits a user's vector (``taste``) is not learned, as
@@ -16,8 +17,8 @@ prior's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,11 +54,13 @@ class Log:
         dataset: whose histories are known.
         searches: in order of time.
         suggested: chips that were seen, in order of time.
+        similar: user -> times at which they chose from what is like an item.
     """
 
     dataset: Dataset
     searches: Sequence[Search]
     suggested: Sequence[SuggestedQuery] = ()
+    similar: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,7 +197,10 @@ def _of_chips(world: _World) -> Iterator[RankingRows]:
             before += 1
         moment = tally.moment(shown[0].user_id, now)
         rows = np.array([world.table.rows_by_key[one.key] for one in shown], np.intp)
-        success = [one.clicked and _led_to_choice(one, successes) for one in shown]
+        success = [
+            one.clicked and _within(one, _times_of(world, one, int(row), successes))
+            for one, row in zip(shown, rows, strict=True)
+        ]
         weights = [min(_LARGEST_WEIGHT, 1.0 / one.propensity) for one in shown]
         yield RankingRows(
             world.features(rows, moment, ""),
@@ -240,6 +246,14 @@ def _choices(searches: Sequence[Search]) -> dict[tuple[str, str], list[float]]:
     return found
 
 
-def _led_to_choice(one: SuggestedQuery, choices: dict[tuple[str, str], list[float]]) -> bool:
-    times = choices.get((one.user_id, one.key), ())
+def _times_of(
+    world: _World, one: SuggestedQuery, row: int, choices: Mapping[tuple[str, str], Sequence[float]]
+) -> Sequence[float]:
+    """When its user chose something where the chip leads to."""
+    if world.table.kinds[row] == "like":
+        return world.log.similar.get(one.user_id, ())
+    return choices.get((one.user_id, one.key), ())
+
+
+def _within(one: SuggestedQuery, times: Sequence[float]) -> bool:
     return any(0 <= time - one.timestamp <= CHOICE_WITHIN_S for time in times)
