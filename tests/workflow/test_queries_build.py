@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,10 @@ def configure(folder: Path, address: str) -> None:
         )
 
 
+def versions(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "queries").glob("v*"))
+
+
 def by_title(body: Body, number: int) -> Reply:
     """One that finds its item, one that is its title, one about nothing here, an unsafe one."""
     data = data_of(body)
@@ -70,10 +75,12 @@ def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(sh
         place = ("-w", str(shop), "--llm", "--items", "4")
         told = invoke(*place, "--budget", "1", "--estimate")[1]
         assert told["estimate"]["questions"] == 4 and not server.bodies
+        assert versions(shop) == []
         code, told = invoke(*place, "--budget", "0")
         assert code == 1 and told["llm"]["state"] == "partial" and not server.bodies
         code, told = invoke(*place, "--budget", "1")
         assert code == 0 and len(server.bodies) == 4
+        assert versions(shop) == ["v1", "v2"] and told["version"] == "v2"
         again = invoke(*place, "--budget", "1")[1]
         assert len(server.bodies) == 4 and again["llm"]["spent"] == told["llm"]["spent"]
     assert told["llm"]["dropped"] == {"only the title": 4, "written twice": 3}
@@ -85,12 +92,36 @@ def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(sh
     catalogue = Catalogue(with_store.items())
     with_store.close()
     kept = written_queries(workspace, catalogue)
-    assert len(kept) == count and all(len(one.items) == 1 for one in kept)
+    assert len(kept) == told["llm"]["written"] > count
+    assert all(len(one.items) == 1 for one in kept)
     assert all("user" not in json.dumps(data_of(body)) for body in server.bodies)
     file = shop / "queries" / again["version"] / "written.json"
     file.write_text(file.read_text().replace("please", "pleese"))
     with pytest.raises(ArtefactError, match="altered"):
         written_queries(workspace, catalogue)
+
+
+def test_what_was_written_stays_though_it_fell_or_less_is_asked_for(shop: Path) -> None:
+    def kept() -> set[str]:
+        with closing(workspace.open_store()) as store:
+            return {one.text for one in written_queries(workspace, Catalogue(store.items()))}
+
+    workspace = Workspace.open(shop)
+    with serving(by_title) as server:
+        configure(shop, server.address)
+        place = ("-w", str(shop), "--llm", "--budget", "1")
+        first = invoke(*place, "--items", "6")[1]
+        everything = kept()
+        assert len(everything) == first["llm"]["written"] and len(server.bodies) == 6
+        assert invoke(*place, "--items", "2")[1]["by_source"]["llm"] == first["by_source"]["llm"]
+        assert kept() == everything and len(server.bodies) == 6
+    with closing(workspace.open_store()) as store:
+        items = store.items()
+        store.put_items([Item(one.item_id, "Zyzzyva", one.description) for one in items])
+        assert invoke("-w", str(shop))[1]["by_source"].get("llm", 0) == 0
+        assert kept() == everything
+        store.put_items(items)
+    assert invoke("-w", str(shop))[1]["by_source"]["llm"] == first["by_source"]["llm"]
 
 
 def test_an_llm_needs_a_budget(shop: Path) -> None:

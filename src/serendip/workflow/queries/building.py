@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,10 @@ from serendip.data.durable import (
     publish_folder,
 )
 from serendip.data.item import Catalogue
-from serendip.data.searches import Search, searches_of, suggested_of
+from serendip.data.searches import Search, searches_of, similar_choices, suggested_of
 from serendip.data.snapshot import MOST_REQUESTED, take_snapshot
 from serendip.data.store import Store
+from serendip.engine.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError
 from serendip.scale.options import TrainOptions
@@ -120,43 +122,63 @@ class QueryBuilder:
 
 
 def build_queries(
-    workspace: Workspace, options: TrainOptions, written: Sequence[Candidate] | None = None
+    workspace: Workspace, options: TrainOptions, written: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[str, BuiltQueries]:
     """Build from what the store holds now, and keep it as a version of the workspace.
 
     Args:
         workspace: its items, its log and its settings.
         options: progress.
-        written: by an LLM; None = those of the current version.
+        written: by an LLM, beside those of the current version: text -> id of the item meant.
 
     Returns:
         name of the version, and what is in it.
 
     Raises:
+        ArtefactError: a file of the current version is missing or altered.
         DataError: the catalogue is empty.
         StorageError: another process builds there now.
     """
-    with alone(workspace.queries), tempfile.TemporaryDirectory() as scratch:
-        with closing(workspace.open_store()) as store:
-            dataset = take_snapshot(store, workspace.settings.actions)
-            log = log_of(store, dataset, workspace)
+    with alone(workspace.queries):
+        texts = {**_written_texts(workspace), **written}
+        log = log_now(workspace)
+        candidates = _written_candidates(texts, log.dataset.catalogue)
+        built = queries_of(log, workspace.settings, options, candidates)
+        return _publish(workspace.queries, built, texts), built
+
+
+def queries_of(
+    log: Log, settings: Settings, options: TrainOptions, written: Sequence[Candidate] = ()
+) -> BuiltQueries:
+    """Build from a log and its items, and keep nothing.
+
+    Args:
+        log: with at least one item.
+        settings: of words and of queries.
+        options: progress.
+        written: by an LLM.
+    """
+    catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
+    nothing = np.zeros((len(catalogue), 0), np.float32)
+    popularity = counts.astype(np.float32)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "search"
+        searcher = Searcher.build(catalogue, nothing, popularity, folder, settings.search)
+        builder = QueryBuilder(catalogue, counts, searcher, settings.queries, written)
+        return builder.build(log.searches, options.progress)
+
+
+def log_now(workspace: Workspace) -> Log:
+    """Items, searches and chips that the store holds now.
+
+    Raises:
+        DataError: the catalogue is empty.
+    """
+    with closing(workspace.open_store()) as store:
+        dataset = take_snapshot(store, workspace.settings.actions)
         if dataset.num_items == 0:
             raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
-        catalogue, counts = dataset.catalogue, dataset.item_counts()
-        nothing = np.zeros((len(catalogue), 0), np.float32)
-        searcher = Searcher.build(
-            catalogue,
-            nothing,
-            counts.astype(np.float32),
-            Path(scratch) / "search",
-            workspace.settings.search,
-        )
-        if written is None:
-            written = written_queries(workspace, catalogue)
-        config = workspace.settings.queries
-        builder = QueryBuilder(catalogue, counts, searcher, config, written)
-        built = builder.build(log.searches, options.progress)
-        return _publish(workspace.queries, built, catalogue), built
+        return log_of(store, dataset, workspace)
 
 
 def log_of(store: Store, dataset: Dataset, workspace: Workspace) -> Log:
@@ -164,28 +186,42 @@ def log_of(store: Store, dataset: Dataset, workspace: Workspace) -> Log:
     events = store.requested(MOST_REQUESTED)
     rules = workspace.settings.actions
     return Log(
-        dataset, searches_of(events, dataset.catalogue.vocabulary, rules), suggested_of(events)
+        dataset,
+        searches_of(events, dataset.catalogue.vocabulary, rules),
+        suggested_of(events),
+        similar_choices(events, rules),
     )
 
 
 def written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Candidate]:
-    """What an LLM wrote, of the current version, for items that are still there.
+    """All that an LLM wrote, of the current version, for items that are there; not verified.
 
     Raises:
         ArtefactError: a file of the version is missing or altered.
     """
-    name = pointed_at(workspace.queries / POINTER)
+    return _written_candidates(_written_texts(workspace), catalogue)
+
+
+def _written_texts(workspace: Workspace) -> dict[str, str]:
+    """Text -> id of the item meant."""
+    pointer = workspace.queries / POINTER
+    name = pointed_at(pointer)
     if not name:
-        return []
+        return {}
     folder = workspace.queries / name
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     if checksums(folder) != manifest["files"]:
-        raise ArtefactError(f"{folder} was altered.", "Run `serendip queries build --llm` again.")
+        hint = f"Delete {pointer} and run `serendip queries build --llm` again."
+        raise ArtefactError(f"{folder} was altered.", f"{hint} What was paid for costs nothing.")
     rows = json.loads((folder / WRITTEN_FILE).read_text(encoding="utf-8"))
-    numbers = catalogue.vocabulary.numbers(row["item_id"] for row in rows)
+    return {row["text"]: row["item_id"] for row in rows}
+
+
+def _written_candidates(texts: Mapping[str, str], catalogue: Catalogue) -> list[Candidate]:
+    numbers = catalogue.vocabulary.numbers(texts.values())
     return [
-        Candidate(row["text"], "written", "llm", np.array([number], np.int32))
-        for row, number in zip(rows, numbers.tolist(), strict=True)
+        Candidate(text, "written", "llm", np.array([number], np.int32))
+        for text, number in zip(texts, numbers.tolist(), strict=True)
         if number >= 0
     ]
 
@@ -205,22 +241,20 @@ def _joined(known: Sequence[Candidate], asked: Sequence[Candidate]) -> list[Cand
     return list(found.values())
 
 
-def _publish(folder: Path, built: BuiltQueries, catalogue: Catalogue) -> str:
-    """A new version, current from the moment when it is complete."""
+def _publish(folder: Path, built: BuiltQueries, written: Mapping[str, str]) -> str:
+    """A new version, current from the moment when it is complete.
+
+    It keeps all that was written: what does not pass today may pass with other items.
+    """
     for leftover in folder.glob(f"{_BUILDING}*"):
         shutil.rmtree(leftover)
     numbers = [int(path.name[1:]) for path in folder.glob("v*") if path.name[1:].isdigit()]
     name = f"v{max(numbers, default=0) + 1}"
     building = folder / f"{_BUILDING}{name}"
-    table = built.table
-    table.save(building / TABLE_FOLDER)
-    written = [
-        {"text": text, "item_id": catalogue[int(item)].item_id}
-        for text, kind, item in zip(table.texts, table.kinds, table.single, strict=True)
-        if kind == "written"
-    ]
-    text = json.dumps(written, ensure_ascii=False, indent=0)
-    (building / WRITTEN_FILE).write_text(text, encoding="utf-8")
+    built.table.save(building / TABLE_FOLDER)
+    rows = [{"text": text, "item_id": item_id} for text, item_id in written.items()]
+    document = json.dumps(rows, ensure_ascii=False, indent=0)
+    (building / WRITTEN_FILE).write_text(document, encoding="utf-8")
     facts = {
         "format": 1,
         "name": name,

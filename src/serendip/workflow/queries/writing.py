@@ -19,7 +19,6 @@ from serendip.data.analysis import normalise
 from serendip.data.arrays import IntArray
 from serendip.data.durable import alone
 from serendip.data.item import Catalogue
-from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.llm.ledger import Ledger
 from serendip.llm.queries import WrittenQueries, queries_task
@@ -27,10 +26,11 @@ from serendip.llm.run import Estimate, RunOptions, ask_all, estimate
 from serendip.scale.options import TrainOptions
 from serendip.search.query_candidates import MOST_CHARACTERS, Candidate
 from serendip.search.query_checks import normal_form
+from serendip.search.query_table import QueryTable
 from serendip.workflow.labels.labelling import job_folder
 from serendip.workflow.labels.questions import item_texts
 from serendip.workflow.opened_llm import opened_llm
-from serendip.workflow.queries.building import BuiltQueries, build_queries
+from serendip.workflow.queries.building import BuiltQueries, build_queries, log_now, queries_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,6 @@ def write_queries(
         StorageError: the database takes no rows, or another process is at this job.
     """
     config, task = workspace.settings.llm, queries_task(writing.prompt)
-    with closing(workspace.open_store()) as store:
-        dataset = take_snapshot(store, workspace.settings.actions)
-    asked = _order(workspace, dataset.item_counts(), options)[: writing.items]
-    questions: list[Mapping[str, Any]] = [
-        {"item": item_texts(dataset.catalogue[int(number)])} for number in asked
-    ]
     run = RunOptions(
         writing.job,
         writing.budget,
@@ -90,18 +84,26 @@ def write_queries(
         config.max_tokens,
         progress=options.progress,
     )
-    with (
-        alone(job_folder(workspace, writing.job)),
-        opened_llm(config) as llm,
-        closing(Ledger.open(workspace.folder / DATABASE_FILE)) as ledger,
-    ):
-        told = estimate(task, questions, llm.model, ledger, run)
-        on_estimate(told)
-        if only_estimate:
-            return "", None, {"estimate": asdict(told)}
-        outcome = ask_all(task, questions, llm, ledger, run)
-    written, dropped = candidates_of(outcome.answers, asked, dataset.catalogue)
-    name, built = build_queries(workspace, options, written)
+    with alone(job_folder(workspace, writing.job)):
+        log = log_now(workspace)
+        catalogue = log.dataset.catalogue
+        table = queries_of(log, workspace.settings, options).table
+        asked = _order(table, log.dataset.item_counts())[: writing.items]
+        questions: list[Mapping[str, Any]] = [
+            {"item": item_texts(catalogue[int(number)])} for number in asked
+        ]
+        with (
+            opened_llm(config) as llm,
+            closing(Ledger.open(workspace.folder / DATABASE_FILE)) as ledger,
+        ):
+            told = estimate(task, questions, llm.model, ledger, run)
+            on_estimate(told)
+            if only_estimate:
+                return "", None, {"estimate": asdict(told)}
+            outcome = ask_all(task, questions, llm, ledger, run)
+    written, dropped = candidates_of(outcome.answers, asked, catalogue)
+    texts = {one.text: catalogue[int(one.items[0])].item_id for one in written}
+    name, built = build_queries(workspace, options, texts)
     facts = {
         "estimate": asdict(told),
         "state": outcome.state,
@@ -143,11 +145,15 @@ def candidates_of(
     return list(found.values()), dropped
 
 
-def _order(workspace: Workspace, counts: IntArray, options: TrainOptions) -> IntArray:
-    """Items in the order in which they need queries."""
-    table = build_queries(workspace, options)[1].table
+def _order(table: QueryTable, counts: IntArray) -> IntArray:
+    """Items in the order in which they need queries.
+
+    Args:
+        table: of queries that no LLM wrote.
+        counts: (N,) interactions per item.
+    """
     reached = np.zeros(len(counts), np.bool_)
-    is_rule = np.array([kind not in ("like", "written") for kind in table.kinds], np.bool_)
+    is_rule = np.array([kind != "like" for kind in table.kinds], np.bool_)
     results = table.results[is_rule]
     reached[results[results >= 0]] = True
     return np.lexsort((-counts, reached)).astype(np.int32)
