@@ -13,13 +13,14 @@ from small_shop import write_files
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
+from serendip.data.event import Event
 from serendip.data.item import Catalogue, Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
 from serendip.llm.queries import WrittenQueries
 from serendip.search.query_table import QueryTable
 from serendip.workflow.importing import import_files
-from serendip.workflow.queries.building import written_queries
+from serendip.workflow.queries.building import log_now, written_queries
 from serendip.workflow.queries.writing import candidates_of
 
 
@@ -99,6 +100,8 @@ def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(sh
     file.write_text(file.read_text().replace("please", "pleese"))
     with pytest.raises(ArtefactError, match="altered"):
         written_queries(workspace, catalogue)
+    (shop / "queries" / "current").unlink()
+    assert invoke(*place, "--budget", "0")[1]["by_source"]["llm"] == count
 
 
 def test_what_was_written_stays_though_it_fell_or_less_is_asked_for(shop: Path) -> None:
@@ -122,6 +125,13 @@ def test_what_was_written_stays_though_it_fell_or_less_is_asked_for(shop: Path) 
         assert kept() == everything
         store.put_items(items)
     assert invoke("-w", str(shop))[1]["by_source"]["llm"] == first["by_source"]["llm"]
+
+
+def test_choices_among_similar_items_are_in_the_log_that_is_learned_from(shop: Path) -> None:
+    workspace = Workspace.open(shop)
+    with closing(workspace.open_store()) as store:
+        store.put_events([Event("u", "i3", 7.0, request_id="r", surface="similar")])
+    assert log_now(workspace).similar == {"u": [7.0]}
 
 
 def test_an_llm_needs_a_budget(shop: Path) -> None:
