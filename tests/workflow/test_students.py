@@ -16,15 +16,16 @@ from typer.testing import CliRunner
 from serendip.cli.main import app
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.engine.bad_matches import BAD
+from serendip.engine.bad_matches import BAD, BadMatchConfig
 from serendip.engine.engine import Engine
+from serendip.engine.pipeline import run
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.importing import import_files
 from serendip.workflow.students.versions import current_student
-from serendip.workflow.training import train_workspace
+from serendip.workflow.training import fingerprint, train_workspace
 
 pytest.importorskip("lightgbm")
 SURFACE = "\n[surfaces.search.bad_matches]\ncut = 0.5\ndepth = 40\n"
@@ -126,7 +127,28 @@ def test_nothing_is_said_of_items_that_came_later(shop: Path) -> None:
 
 def test_an_exact_title_is_never_left_out(shop: Path) -> None:
     engine = Engine.open(shop)
-    assert engine.search("The comedy tale number 1").items[0].item_id == "i1"
+    settings = Workspace.open(shop).settings.all_surfaces()["search"]
+    strictest = settings.model_copy(update={"bad_matches": BadMatchConfig(cut=1e-6, depth=40)})
+    query = engine.word_queries(["The comedy tale number 1"])
+    found = run(query, strictest, engine.state)[0]
+    assert engine.item_ids(found.items.item_nums) == ["i1"]
+    assert found.items.fields[BAD][0] >= 1e-6
+    engine.close()
+
+
+def test_a_misspelt_query_is_judged_by_what_was_meant(shop: Path) -> None:
+    engine = Engine.open(shop)
+    clean, misspelt = (
+        engine.run(engine.word_queries([text]), "search")[0]
+        for text in ("horror tale", "horrror tale")
+    )
+    assert misspelt.query.searched == "horror tale" != misspelt.query.text
+    chances = (
+        dict(zip(one.items.item_nums.tolist(), one.items.fields[BAD].tolist(), strict=True))
+        for one in (clean, misspelt)
+    )
+    expected, told = chances
+    assert told == expected
     engine.close()
 
 
@@ -151,7 +173,7 @@ def test_the_report_tells_what_was_replaced_and_what_it_costs(shop: Path) -> Non
     code, told = invoke("judge", "report", "--gold", str(shop / "gold.csv"), "-w", str(shop))
     assert code == 0
     gold = told["gold"]
-    assert gold["queries"] == 60
+    assert (gold["queries"], gold["seen_queries"]) == (30, 30)
     assert gold["bad_after"]["value"] <= gold["bad_before"]["value"]
     assert told["log"] == {
         "requests": 2,
@@ -161,6 +183,26 @@ def test_the_report_tells_what_was_replaced_and_what_it_costs(shop: Path) -> Non
         "chosen_left_out": 0.5,
     }
     assert json.loads((shop / "reports" / "judge.json").read_text()) == told
+
+
+def test_the_report_is_about_queries_that_the_student_has_not_seen(shop: Path) -> None:
+    with pytest.raises(DataError, match="has seen all 60 queries of the gold"):
+        invoke("judge", "report", "--gold", str(shop / "labels.csv"), "-w", str(shop))
+
+
+def test_what_was_proven_for_words_is_not_used_elsewhere(shop: Path, tmp_path: Path) -> None:
+    shutil.copytree(shop, tmp_path / "shop")
+    with (tmp_path / "shop" / "serendip.toml").open("a") as stream:
+        stream.write("\n[surfaces.home.bad_matches]\n")
+    with pytest.raises(DataError, match=r"surfaces\.home\.bad_matches names no cut"):
+        train(tmp_path / "shop")
+
+
+def test_another_student_makes_another_generation(shop: Path, tmp_path: Path) -> None:
+    shutil.copytree(shop, tmp_path / "shop")
+    before = fingerprint(Workspace.open(tmp_path / "shop"), 0)
+    (tmp_path / "shop" / "students" / "current").write_text("v2\n")
+    assert fingerprint(Workspace.open(tmp_path / "shop"), 0) != before
 
 
 def test_labels_of_a_model_need_the_gate(shop: Path) -> None:

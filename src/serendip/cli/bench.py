@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serendip.cli.bench_tables import row_teller, share_text, show_summary, task_text
 from serendip.cli.terminal import Terminal
 from serendip.errors import ConfigError
 
@@ -130,9 +131,9 @@ def unified(
 
     terminal, lines = Terminal(as_json=True), chosen_lines(models, form_of(data).table)
     bench = UnifiedBench(data, json, lines, seeds, cache)
-    document = run_unified(bench, terminal.options(), _shower(terminal, _UNIFIED_COLUMNS))
-    found = {f"{_task(one):<15} {one['model']}": one for one in document["summary"]["models"]}
-    _show({**document, "summary": {"models": found}}, _UNIFIED_COLUMNS)
+    document = run_unified(bench, terminal.options(), row_teller(terminal, _UNIFIED_COLUMNS))
+    found = {f"{task_text(one):<15} {one['model']}": one for one in document["summary"]["models"]}
+    show_summary({**document, "summary": {"models": found}}, _UNIFIED_COLUMNS)
     typer.echo(f"Results: {json}")
 
 
@@ -151,9 +152,9 @@ def judge(
 
     terminal = Terminal(as_json=True)
     bench = JudgeBench(data, json, chosen_rungs(models), test, seeds, cache)
-    document = run_judge(bench, terminal.options(), _shower(terminal, _JUDGE_COLUMNS))
+    document = run_judge(bench, terminal.options(), row_teller(terminal, _JUDGE_COLUMNS))
     found = {f"{row['model']} {row['seed']}": row for row in document["rows"]}
-    _show({**document, "summary": {"models": found}}, _JUDGE_COLUMNS)
+    show_summary({**document, "summary": {"models": found}}, _JUDGE_COLUMNS)
     typer.echo(f"Results: {json}")
 
 
@@ -194,16 +195,18 @@ def spelling(data: DataOption, json: FileOption, seeds: SeedsOption = 3) -> None
     terminal = Terminal(as_json=True)
     document = run_spelling(SpellingBench(data, json, seeds), terminal.options())
     for row in document["rows"]:
-        low, high = (_share(end) for end in row["ci95"])
-        kept = f"{_share(row['kept'])} ({low}-{high})"
-        typer.echo(f"{row['part']:<9} {row['slip']:<14} N@10 {_share(row['N@10'])}  kept {kept}")
+        low, high = (share_text(end) for end in row["ci95"])
+        kept = f"{share_text(row['kept'])} ({low}-{high})"
+        typer.echo(
+            f"{row['part']:<9} {row['slip']:<14} N@10 {share_text(row['N@10'])}  kept {kept}"
+        )
     clean = document["clean"]
     for name in ("changed", "parted", "told"):
-        shares = ", ".join(f"{part} {_share(share)}" for part, share in clean[name].items())
+        shares = ", ".join(f"{part} {share_text(share)}" for part, share in clean[name].items())
         typer.echo(f"{name.capitalize()} of the queries as typed: {shares}.")
     typer.echo(f"Reading one takes {clean['read_ms']} CPU ms.")
     for one in clean["which"]:
-        found = f"{_share(one['N@10 as typed'])} -> {_share(one['N@10'])}"
+        found = f"{share_text(one['N@10 as typed'])} -> {share_text(one['N@10'])}"
         typer.echo(f"  {one['query']}  ->  {one['searched']}  ({found})")
     typer.echo(f"Results: {json}")
 
@@ -227,9 +230,9 @@ def suggest(
     terminal = Terminal(as_json=True)
     names = tuple(models.split(",")) if models else ()
     bench = SuggestBench(data, json, targets, cache, names)
-    document = run_suggest(bench, terminal.options(), _shower(terminal, _SUGGEST_COLUMNS))
+    document = run_suggest(bench, terminal.options(), row_teller(terminal, _SUGGEST_COLUMNS))
     found = {f"{row['model']}, {row['typed']} typed": row for row in document["rows"]}
-    _show({**document, "summary": {"models": found}}, _SUGGEST_COLUMNS)
+    show_summary({**document, "summary": {"models": found}}, _SUGGEST_COLUMNS)
     for one in document["comparisons"]:
         typer.echo(
             f"{one['metric']}: {one['system']} - {one['baseline']} = {one['difference']:+.3f} "
@@ -252,59 +255,6 @@ def _run(
     data, file, cache = places
     names, seeds = asked
     bench = Bench(kind, data, file, chosen(table, names), seeds, cache)
-    document = run_bench(bench, terminal.options(), _shower(terminal, columns))
-    _show(document, columns)
+    document = run_bench(bench, terminal.options(), row_teller(terminal, columns))
+    show_summary(document, columns)
     typer.echo(f"Results: {file}")
-
-
-def _shower(terminal: Terminal, columns: Mapping[str, str]) -> Callable[[Mapping[str, Any]], None]:
-    """Says each row on stderr as it is finished."""
-
-    def show(row: Mapping[str, Any]) -> None:
-        task = f"{_task(row)}, " if "task" in row else ""
-        typed = f", {row['typed']} typed" if "typed" in row else ""
-        name = f"{task}{row.get('mode', row['model'])}{typed} (seed {row['seed']})"
-        if "reason" in row:
-            terminal.say(f"  {name:<30} skipped: {row['reason']}")
-            return
-        values = "  ".join(f"{title} {_text(column, row)}" for column, title in columns.items())
-        terminal.say(f"  {name:<30} {values}")
-
-    return show
-
-
-def _task(row: Mapping[str, Any]) -> str:
-    """Task, and set of requests where it has one."""
-    return f"{row['task']} {row['set']}" if "set" in row else str(row["task"])
-
-
-def _show(document: Mapping[str, Any], columns: Mapping[str, str]) -> None:
-    """The table: means over seeds, intervals at 10."""
-    models = document["summary"]["models"]
-    lines = [["model", *columns.values()]]
-    for name, row in models.items():
-        lines.append([name, *(_text(column, row, with_ci=True) for column in columns)])
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
-    if document.get("encode_cpu_s") is not None:
-        typer.echo(f"Encoding the texts of the items: {document['encode_cpu_s']:.1f} CPU s")
-
-
-def _text(column: str, row: Mapping[str, Any], with_ci: bool = False) -> str:
-    value = row.get(column)
-    if value is None:
-        return "-"
-    if column == "pairs":
-        return f"{value:,}"
-    if column.endswith(("_s", "_mb", "_200", "_ms")):
-        return f"{value:.1f}" if value < 10 else f"{value:.0f}"
-    text = _share(value)
-    has_room = column.endswith("@10") or column == "auroc"
-    ends = row["ci95"].get(column) if with_ci and has_room else None
-    return f"{text} ({_share(ends[0])}-{_share(ends[1])})" if ends else text
-
-
-def _share(value: float) -> str:
-    return f"{value:.4f}".replace("0.", ".", 1)

@@ -1,9 +1,9 @@
 """What a judge of matches leaves out of a list; the next ones move up.
 
 A list with one item that has nothing to do with the request costs more than a shorter list. The
-judge (``serendip judge distil``) compares words with items: those that were typed, else the title
-of the item that the request is about, else of the newest one of the user's past; where there is
-none of them it has nothing to say.
+judge (``serendip judge distil``) compares words with items: those that are searched (typed, or
+meant where they were misspelt), else the title of the item that the request is about, else of the
+newest one of the user's past; where there is none of them it has nothing to say.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def suited(
 
 def words_of(judge: MatchJudge, state: EngineState, query: Query) -> tuple[str, FloatArray] | None:
     """What a request asks for in words, and their vector; None where nothing says it."""
-    if query.text.strip() and query.text_vector is not None:
-        return query.text, query.text_vector
+    if query.searched.strip() and query.text_vector is not None:
+        return query.searched, query.text_vector
     about = [*query.source_items[-1:].tolist(), *query.history.item_nums[-1:].tolist()]
     if not about or not judge.knows(about[0]):
         return None

@@ -155,21 +155,7 @@ class EngineState:
         }
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        if self.features.present is not None:
-            np.save(folder / _PRESENT_FILE, self.features.present, allow_pickle=False)
-        if self.fusion.blocks:
-            self.fusion.save(folder / _FUSION_FILE)
-        if self.codebooks.alignment is not None:
-            self.codebooks.save(folder / _ALIGNED_FILE)
-        for name, model in self.models.items():
-            model.save(folder / "models" / name)
-        if self.ranker is not None:
-            self.ranker.save(folder / "ranker")
-        if self.judge is not None:
-            self.judge.save(folder / _JUDGE_FOLDER)
-        if len(self.queries):
-            self.queries.save(folder / _QUERIES_FOLDER)
-            self.query_ranker.save(folder / _QUERIES_FOLDER)
+        self._save_parts(folder)
         Searcher.build(
             self.catalogue,
             self.fusion.words_of(self.features.content),
@@ -187,6 +173,24 @@ class EngineState:
             "search": self.searcher.config.model_dump(mode="json"),
         }
         (folder / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+    def _save_parts(self, folder: Path) -> None:
+        """Models, and whatever else this state has."""
+        if self.features.present is not None:
+            np.save(folder / _PRESENT_FILE, self.features.present, allow_pickle=False)
+        if self.fusion.blocks:
+            self.fusion.save(folder / _FUSION_FILE)
+        if self.codebooks.alignment is not None:
+            self.codebooks.save(folder / _ALIGNED_FILE)
+        for name, model in self.models.items():
+            model.save(folder / "models" / name)
+        if self.ranker is not None:
+            self.ranker.save(folder / "ranker")
+        if self.judge is not None:
+            self.judge.save(folder / _JUDGE_FOLDER)
+        if len(self.queries):
+            self.queries.save(folder / _QUERIES_FOLDER)
+            self.query_ranker.save(folder / _QUERIES_FOLDER)
 
     @classmethod
     def open(cls, folder: Path) -> EngineState:

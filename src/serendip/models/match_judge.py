@@ -76,15 +76,6 @@ class MatchJudge:
         """For the items that the likeness was learned among."""
         return cls(likeness, student, items, np.zeros(len(items), np.bool_), cut)
 
-    def for_items(self, items: ItemTexts) -> MatchJudge:
-        """The same judge for another catalogue, whose texts were encoded alike.
-
-        What features are relative to stays: the crowds, and what all texts had in common.
-        """
-        features = self.likeness.features.for_views(items.views)
-        likeness = replace(self.likeness, features=features)
-        return MatchJudge.of(likeness, self.student, items, self.cut)
-
     def without(self, numbers: IntArray) -> MatchJudge:
         """The same judge, which says nothing of these items: their texts have changed."""
         stale = self.stale.copy()
@@ -172,7 +163,9 @@ def save_model(judge: MatchJudge, folder: Path) -> None:
 
 
 def open_model(folder: Path, items: ItemTexts) -> MatchJudge:
-    """What ``save_model`` wrote, for the items of a catalogue.
+    """What ``save_model`` wrote, for the items of a catalogue, whose texts were encoded alike.
+
+    What features are relative to stays: the crowds, and what all texts had in common.
 
     Raises:
         ArtefactError: the folder holds no judge, or one of other features.

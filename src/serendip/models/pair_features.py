@@ -13,7 +13,7 @@ size of a text vector, F features.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -160,11 +160,6 @@ class PairFeatures:
         own = unit(queries.vectors[asked] - query_mean)
         crowd = Crowd.of([own] * len(views), views[:, some])
         return cls(query_mean, item_means, views, crowd, Expansion.of(crowd), Shelf.of(views))
-
-    def for_views(self, views: FloatArray) -> PairFeatures:
-        """The same crowds for other items, by their vectors (V, N, C) as an encoder gives them."""
-        own = centred(views, self.item_means)
-        return replace(self, views=own, shelf=Shelf.of(own))
 
     def asked(self, queries: QueryTexts, rows: IntArray | NDArray[np.intp]) -> FloatArray:
         """(q, C) unit vectors of some queries without what all have in common."""

@@ -15,6 +15,7 @@ import serendip
 from serendip import __version__
 from serendip.content.semantic_ids import quality
 from serendip.data.dataset import Dataset
+from serendip.data.durable import pointed_at
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.generation import Generation, publish
 from serendip.engine.state import EngineState
@@ -28,11 +29,11 @@ from serendip.workflow.gates import integrity_gates, report_gate
 from serendip.workflow.id_versions import IdVersion, current_version
 from serendip.workflow.importing import imported_digest
 from serendip.workflow.kept_ids import EarlierCodes, id_facts
-from serendip.workflow.queries.building import QueryBuilder, log_of, written_queries
+from serendip.workflow.queries.building import QueryBuilder, log_of, written_digest, written_queries
 from serendip.workflow.queries.learning import Log, train_query_ranker
 from serendip.workflow.semantic_ids import build_ids
 from serendip.workflow.spaces import SPACE_FOLDER, next_space
-from serendip.workflow.students.versions import asked_student, judge_of
+from serendip.workflow.students.versions import POINTER, asked_student, judge_of
 
 REPORT_JSON = "report.json"
 
@@ -90,13 +91,7 @@ def train_workspace(
             "event_seq": event_seq,
             "fingerprint": made_from,
             "seed": options.seed,
-            "data_cut": _last_time(dataset),
-            "counts": {
-                "items": dataset.num_items,
-                "users": dataset.num_users,
-                "events": len(dataset.events),
-                **_written_count(dataset),
-            },
+            **_facts_of(dataset),
             "semantic_ids": {
                 **asdict(quality(state.features.codes, state.features.codebook_size)),
                 **id_facts(version, earlier, state.features.codes, dataset.catalogue),
@@ -109,6 +104,17 @@ def train_workspace(
         }
         with clock.stage("publish"):
             return publish(workspace.generations, partial(_save, state, space), facts)
+
+
+def _facts_of(dataset: Dataset) -> dict[str, Any]:
+    """What a manifest tells of the data."""
+    counts = {
+        "items": dataset.num_items,
+        "users": dataset.num_users,
+        "events": len(dataset.events),
+        **_written_count(dataset),
+    }
+    return {"data_cut": _last_time(dataset), "counts": counts}
 
 
 def _with_queries(
@@ -161,8 +167,17 @@ def fingerprint(workspace: Workspace, seed: int) -> str:
         "import": imported_digest(workspace),
         "seed": seed,
         **_written_digest(workspace),
+        **_versions(workspace),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _versions(workspace: Workspace) -> dict[str, str]:
+    """Of the judge of matches, if a surface asks for it, and of queries that an LLM wrote."""
+    asks = any(one.bad_matches is not None for one in workspace.settings.all_surfaces().values())
+    student = pointed_at(workspace.students / POINTER) if asks else ""
+    found = {"student": student, "queries": written_digest(workspace)}
+    return {name: version for name, version in found.items() if version}
 
 
 def _written_digest(workspace: Workspace) -> dict[str, str]:

@@ -6,6 +6,7 @@ training, to look at, and keeps what an LLM wrote for the trainings to come.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -224,6 +225,13 @@ def _written_candidates(texts: Mapping[str, str], catalogue: Catalogue) -> list[
         for text, number in zip(texts, numbers.tolist(), strict=True)
         if number >= 0
     ]
+
+
+def written_digest(workspace: Workspace) -> str:
+    """SHA-256 of the queries that an LLM wrote for the current version; empty for none."""
+    name = pointed_at(workspace.queries / POINTER)
+    path = workspace.queries / name / WRITTEN_FILE
+    return hashlib.sha256(path.read_bytes()).hexdigest() if name and path.is_file() else ""
 
 
 def _joined(known: Sequence[Candidate], asked: Sequence[Candidate]) -> list[Candidate]:

@@ -22,6 +22,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, ExtraMissing, UnknownItemError
 from serendip.evaluate.binary import Verdicts, best_cut, calibration_error, calibration_floor
 from serendip.evaluate.risk import JudgedLists, cut_replacing, safe_cut
+from serendip.llm.prompt import query_digest
 from serendip.models.match_judge import MatchJudge
 from serendip.models.match_judge_training import (
     Lessons,
@@ -111,11 +112,12 @@ def distil(workspace: Workspace, asked: Distillation, options: TrainOptions) -> 
     texts = reader.items(items, options.progress)
     learned, judged = (_numbered(pairs, vocabulary, reader, options) for pairs in (lessons, gold))
     taught = _taught(learned, texts, options.seed)
-    facts = _figures(asked, taught, learned, judged)
+    facts, chose = _figures(asked, taught, learned, judged)
     cut = facts["filter"]["safe_cut"]
-    told = {"gate": gate, "reads": reader.reads, "seed": options.seed, **facts}
+    seen = sorted(map(query_digest, {*learned.texts, *chose}))
+    told = {"gate": gate, "reads": reader.reads, "seed": options.seed, **facts, "seen": seen}
     version = publish_student(workspace.students, replace(taught.judge, cut=cut), told)
-    return {"version": version.name, **told}
+    return {"version": version.name, **{name: told[name] for name in told if name != "seen"}}
 
 
 def _check(asked: Distillation) -> None:
@@ -179,20 +181,22 @@ def _taught(learned: LabelledTexts, items: ItemTexts, seed: int) -> TaughtJudge:
 
 def _figures(
     asked: Distillation, taught: TaughtJudge, learned: LabelledTexts, gold: LabelledTexts
-) -> dict[str, Any]:
-    """What the student says of the gold, and what its filter would do there."""
+) -> tuple[dict[str, Any], list[str]]:
+    """What the student says of the gold, what its filter would do, and who chose its cut."""
     chances = chances_of(taught.judge, gold)
     cut = best_cut(learned.is_bad[taught.held], taught.chances)
     found = Verdicts(gold.is_bad, chances, chances >= cut, gold.queries).estimates()
-    return {
+    told, chose = _filter(asked, taught.judge, gold, chances)
+    figures = {
         "pairs": {"learned": len(learned.items), "gold": len(gold.items)},
         "queries": {"learned": len(learned.texts), "gold": len(gold.texts)},
         **{name: one.value for name, one in found.items()},
         "ci95": {name: [one.low, one.high] for name, one in found.items()},
         "ece": calibration_error(gold.is_bad, chances),
         "ece_floor": calibration_floor(chances),
-        "filter": _filter(asked, taught.judge, gold, chances),
+        "filter": told,
     }
+    return figures, chose
 
 
 def chances_of(judge: MatchJudge, pairs: LabelledTexts) -> FloatArray:
@@ -206,15 +210,15 @@ def chances_of(judge: MatchJudge, pairs: LabelledTexts) -> FloatArray:
 
 def _filter(
     asked: Distillation, judge: MatchJudge, gold: LabelledTexts, chances: FloatArray
-) -> dict[str, Any]:
-    """The safe cut by half of the queries, and what it does to the lists of the others."""
+) -> tuple[dict[str, Any], list[str]]:
+    """The safe cut by half of the queries, what it does to the lists of the others; that half."""
     likeness = judge.likenesses(QueryTexts.of(gold.texts, gold.vectors), gold.queries, gold.items)
     judged = JudgedLists(chances, gold.is_bad, gold.queries, gold.queries, SHOWN)
     calibration, told = judged.in_order(likeness).halves()
     safe = safe_cut(calibration, asked.allowed, asked.confidence)
     safe = None if safe is None else min(safe, 1.0)
     tenth = cut_replacing(calibration, REPLACED)
-    return {
+    figures = {
         "allowed": asked.allowed,
         "confidence": asked.confidence,
         "safe_cut": safe,
@@ -222,3 +226,4 @@ def _filter(
         "tenth_cut": min(tenth, 1.0),
         "tenth": told.effect(tenth),
     }
+    return figures, [gold.texts[query] for query in np.unique(calibration.lists).tolist()]

@@ -1,7 +1,8 @@
 """``serendip judge report``: what the filter of bad matches does to what the engine shows.
 
-Two views. Of labels by people: each query is asked of the published generation, on a surface as it
-is and without its filter; told are the share of the first places that the filter changed, and the
+Two views. Of labels by people: each query that the student has not learned from, and that chose no
+cut, is asked of the published generation, on a surface as it is and without its filter; told are
+the share of the first places that the filter changed, and the
 bad share of the places that people have judged, with intervals over queries. Of the log: of what
 was shown and chosen on logged requests, how much the filter would have left out. What it costs in
 clicks is the second figure of these; it is what people chose from lists without it.
@@ -10,7 +11,7 @@ clicks is the second figure of these; it is what people chose from lists without
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +25,18 @@ from serendip.data.requests import LoggedRequest
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.bad_matches import BadMatchConfig, suited
 from serendip.engine.engine import Engine
+from serendip.engine.generation import open_current
 from serendip.engine.pipeline import run
 from serendip.engine.surfaces import SurfaceConfig
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError, NotTrainedError
+from serendip.errors import ConfigError, DataError, NotTrainedError
 from serendip.evaluate.aggregate import UNIT_RANGE, Support, estimate
+from serendip.llm.prompt import query_digest
 from serendip.models.match_judge import MatchJudge
 from serendip.scale.progress import Progress
 from serendip.workflow.bench.files import write_whole
 from serendip.workflow.labels.pair_files import Pair, read_labels
+from serendip.workflow.students.versions import student_named
 
 FILE = "judge.json"
 SHOWN = 10
@@ -63,13 +67,13 @@ def judge_report(
     Raises:
         ConfigError: the surface leaves no bad matches out, or searches not.
         NotTrainedError: the generation has no judge.
-        DataError: the gold is broken.
+        DataError: the gold is broken, or the student has seen all of its queries.
     """
     labels = read_labels(gold)
     engine = Engine.open(workspace.folder)
     with closing(engine):
         config, judge = _asked(workspace, engine, surface)
-        queries = list(dict.fromkeys(query for query, _ in labels))
+        queries, seen = _unseen(dict.fromkeys(query for query, _ in labels), workspace)
         shown = [
             _shown(query, config, engine)
             for query in progress.track(queries, "Asking", len(queries))
@@ -78,11 +82,29 @@ def judge_report(
             "surface": surface,
             "generation": engine.generation,
             "cut": judge.cut if config[1].cut is None else config[1].cut,
-            "gold": _by_people(shown, labels, engine),
+            "gold": {"seen_queries": seen, **_by_people(shown, labels, engine)},
             "log": _of_log(workspace, config, judge, engine),
         }
     write_whole(workspace.reports / FILE, json.dumps(told, indent=1, allow_nan=False) + "\n")
     return told
+
+
+def _unseen(queries: Iterable[str], workspace: Workspace) -> tuple[list[str], int]:
+    """Queries that the student of the generation neither learned from nor chose its cut by.
+
+    Raises:
+        DataError: there are none.
+    """
+    name = str(open_current(workspace.generations, verify=False).manifest["student"])
+    known = set(student_named(workspace.students, name).manifest["seen"])
+    asked = list(queries)
+    unseen = [query for query in asked if query_digest(query) not in known]
+    if not unseen:
+        raise DataError(
+            f"student {name} has seen all {len(asked)} queries of the gold.",
+            "Report on labels of other queries.",
+        )
+    return unseen, len(asked) - len(unseen)
 
 
 _Filtered = tuple[SurfaceConfig, BadMatchConfig]

@@ -83,6 +83,15 @@ def current_student(folder: Path) -> StudentVersion:
     name = pointed_at(folder / POINTER)
     if not name:
         raise NotTrainedError(f"{folder} has no judge of matches.", _FIRST)
+    return student_named(folder, name)
+
+
+def student_named(folder: Path, name: str) -> StudentVersion:
+    """A version, its files checked against its manifest.
+
+    Raises:
+        ArtefactError: its manifest is not readable, or a file is missing or altered.
+    """
     place = folder / name
     try:
         manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
@@ -100,7 +109,7 @@ def asked_student(workspace: Workspace) -> StudentVersion | None:
     Raises:
         NotTrainedError: none was distilled.
         ArtefactError: it is altered.
-        DataError: a surface names no cut, and none was proven.
+        DataError: a surface names no cut, and none was proven for it.
     """
     surfaces = workspace.settings.all_surfaces().items()
     asking = {name: one.bad_matches for name, one in surfaces if one.bad_matches is not None}
@@ -109,6 +118,12 @@ def asked_student(workspace: Workspace) -> StudentVersion | None:
     version = current_student(workspace.students)
     proven = version.manifest["filter"]["safe_cut"]
     for name, config in asking.items():
+        if config.cut is None and workspace.settings.all_surfaces()[name].needs != "query":
+            raise DataError(
+                f"surfaces.{name}.bad_matches names no cut, and what distil proves is proven for "
+                "typed words, which this surface does not ask for.",
+                "Set `cut`.",
+            )
         if config.cut is None and proven is None:
             raise DataError(
                 f"surfaces.{name}.bad_matches names no cut, and {version.folder} could prove none.",
