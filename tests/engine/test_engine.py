@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +47,26 @@ def test_an_answer_tells_what_was_searched_and_a_literal_search_corrects_nothing
 def test_what_no_item_has_is_searched_by_meaning_alone_and_said_so(engine: Engine) -> None:
     answer = engine.search("zzyzx qqwwq")
     assert answer.understood is not None
-    assert answer.understood.by_meaning == bool(answer.items)
+    assert answer.items
+    assert answer.understood.by_meaning
     assert answer.understood.unknown == ("zzyzx", "qqwwq")
     found = engine.search("comedy qqwwq").understood
     assert found is not None
     assert (found.by_meaning, found.unknown) == (False, ("qqwwq",))
+
+
+def test_a_broken_table_of_synonyms_is_told_and_left_out(
+    shop: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = "term,also,state,confidence,source\nfunny,comedy,accepted,1,people\n"
+    for line, found in (("", True), ("spooky,horror,perhaps,1,people\n", False)):
+        (shop / "synonyms.csv").write_text(head + line)
+        with closing(Engine.open(shop)) as opened:
+            trace = opened.explain("i1", "search", text="funny").trace
+        assert (trace["from words"] > 0) == found
+    (told,) = caplog.records
+    assert told.levelname == "WARNING"
+    assert "synonyms.csv:3" in told.getMessage()
 
 
 def test_the_meaning_of_a_misspelt_text_is_that_of_the_right_one(engine: Engine) -> None:

@@ -183,6 +183,20 @@ def test_the_country_of_the_request_filters_and_without_one_nothing_does(opened:
     assert engine.explain("i5", "home", country="kr").position is None
 
 
+def test_words_of_items_that_a_filter_leaves_out_are_not_said_to_be_nowhere(
+    opened: Opener,
+) -> None:
+    engine = opened('[surfaces.search]\nfilters = [{attribute = "sold", has = "request"}]\n')
+    give(engine, **{f"i{n}": {"sold": "KR" if n % 3 else "DE"} for n in range(60)})
+    answer = engine.search("horror", country="KR")
+    assert answer.items
+    assert answer.understood is not None
+    assert not answer.understood.by_meaning
+    strange = engine.search("zzyzx", country="KR").understood
+    assert strange is not None
+    assert strange.by_meaning
+
+
 RULES = """
 [surfaces.mixed]
 task = "home"

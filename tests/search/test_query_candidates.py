@@ -3,9 +3,11 @@ import pytest
 
 from serendip.config import validate
 from serendip.data import Catalogue, Item
+from serendip.data.analysis import normalise
+from serendip.data.personal import VISITOR, is_private
 from serendip.data.searches import Search
 from serendip.errors import ConfigError
-from serendip.search.logged_queries import is_private, logged_queries
+from serendip.search.logged_queries import logged_queries
 from serendip.search.phrases import phrases_of
 from serendip.search.query_candidates import catalogue_candidates
 from serendip.search.query_settings import QueriesConfig
@@ -74,7 +76,7 @@ def test_a_template_without_an_attribute_or_of_another_form_is_refused():
 
 
 def search(user, time, text, chosen=()):
-    return Search(user, float(time), text, text.casefold(), np.array(chosen, np.int32))
+    return Search(user, float(time), text, normalise(text), np.array(chosen, np.int32))
 
 
 def test_a_query_of_fewer_people_never_becomes_a_suggestion():
@@ -87,6 +89,25 @@ def test_a_query_of_fewer_people_never_becomes_a_suggestion():
     assert logged_queries(rows, 3).dropped == {"few users": 1}
     (one,) = logged_queries(rows, 2).candidates
     assert (one.text, one.users, one.searches, one.items.tolist()) == ("heist", 2, 3, [1, 2])
+
+
+def test_a_query_with_one_private_spelling_is_shown_in_none():
+    rows = [
+        search("a", 1, "anna smith example com"),
+        search("b", 2, "anna.smith@example.com", [1]),
+        search("c", 3, "anna.smith@example.com", [1]),
+    ]
+    assert len({row.key for row in rows}) == 1
+    for order in (rows, rows[::-1], [rows[0], rows[0], *rows]):
+        assert logged_queries(order, 2).candidates == []
+        assert logged_queries(order, 2).dropped == {"private or long": 1}
+
+
+def test_visitors_whose_ids_were_made_up_are_no_different_people():
+    rows = [search(f"{VISITOR}{n}", n, "heist", [1]) for n in range(9)]
+    assert logged_queries(rows, 1).candidates == []
+    (one,) = logged_queries([*rows, search("a", 9, "heist"), search("b", 9, "heist")], 2).candidates
+    assert (one.users, one.searches) == (2, 11)
 
 
 def test_what_was_typed_on_is_no_query():
@@ -115,6 +136,7 @@ def test_a_query_that_was_chosen_from_is_whole_though_a_longer_one_followed():
         ("2001 a space odyssey", False),
         ("1999 2000 2001", True),
         ("blade runner 2049", False),
+        ("ann\uff20example.com", True),
     ],
 )
 def test_addresses_and_long_numbers_are_private(text, private):

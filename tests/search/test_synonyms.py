@@ -5,10 +5,18 @@ import pytest
 from search_world import film
 
 from serendip.data import Catalogue
-from serendip.errors import ConfigError, DataError
+from serendip.data.durable import alone
+from serendip.errors import ConfigError, DataError, StorageError
 from serendip.search.lexical import LexicalIndex
 from serendip.search.searcher import Searcher
-from serendip.search.synonyms import Synonym, Synonyms, judged, read_synonyms, write_synonyms
+from serendip.search.synonyms import (
+    Synonym,
+    Synonyms,
+    changed_synonyms,
+    judged,
+    read_synonyms,
+    write_synonyms,
+)
 
 ROWS = [
     Synonym("sofa", "couch", "accepted", 0.9, "log"),
@@ -32,12 +40,25 @@ def test_the_table_is_plain_text_that_survives_a_round(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["sofa,couch,perhaps,0.5,log", "sofa,,accepted,0.5,log", "sofa,couch,accepted,2,log"]
+    "line",
+    [
+        "sofa,couch,perhaps,0.5,log",
+        "sofa,,accepted,0.5,log",
+        "sofa,couch,accepted,2,log",
+        "a bed in a wall,murphy bed,accepted,1,people",
+    ],
 )
 def test_a_wrong_line_is_told_with_its_number(tmp_path, line):
     path = tmp_path / "synonyms.csv"
     path.write_text(f"term,also,state,confidence,source\na,b,accepted,1,x\n{line}\n")
     with pytest.raises(DataError, match=r"synonyms\.csv:3"):
+        read_synonyms(path)
+
+
+def test_a_line_that_csv_cannot_read_is_a_wrong_line_too(tmp_path):
+    path = tmp_path / "synonyms.csv"
+    path.write_text(f"term,also,state,confidence,source\nsofa,{'x' * 2**25},accepted,1,log\n")
+    with pytest.raises(DataError, match=r"synonyms\.csv:2: field larger"):
         read_synonyms(path)
 
 
@@ -60,6 +81,28 @@ def test_pairs_are_accepted_and_rejected_one_by_one_or_by_term():
         judged(ROWS, "chair", "", "accepted")
     with pytest.raises(ConfigError, match="not both words"):
         judged(ROWS, "...", "", "accepted")
+
+
+def test_a_term_that_would_never_be_searched_is_refused_with_the_limit():
+    with pytest.raises(ConfigError, match="'a bed in a wall' has 5 words, more than 3"):
+        judged(ROWS, "A bed in a wall", "murphy bed", "accepted")
+    assert judged(ROWS, "bed in wall", "a bed in the wall", "accepted")[-1].term == "bed in wall"
+
+
+def test_the_table_is_changed_by_one_at_a_time(tmp_path):
+    path = tmp_path / "synonyms.csv"
+    write_synonyms(path, ROWS[:1])
+
+    def change(rows):
+        with pytest.raises(StorageError, match="another process is writing"):
+            changed_synonyms(path, lambda rows: [])
+        return [*rows, ROWS[2]]
+
+    before, after = changed_synonyms(path, change)
+    assert (before, after) == (ROWS[:1], [ROWS[0], ROWS[2]])
+    assert len(read_synonyms(path)) == 2
+    with alone(tmp_path), pytest.raises(StorageError):
+        changed_synonyms(path, change)
 
 
 def test_what_was_typed_comes_before_what_was_not(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from serendip.cli.main import app
 from serendip.data.event import Event
 from serendip.data.item import Catalogue, Item
+from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
 from serendip.llm.queries import WrittenQueries
@@ -89,13 +91,16 @@ def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(sh
     assert 0 < count <= 4
     assert told["dropped"]["unsafe"] == 4 and told["dropped"]["not answered"] >= 1
     workspace = Workspace.open(shop)
-    with_store = workspace.open_store()
-    catalogue = Catalogue(with_store.items())
-    with_store.close()
+    with closing(workspace.open_store()) as store:
+        snapshot = take_snapshot(store, workspace.settings.actions)
+    catalogue = snapshot.catalogue
     kept = written_queries(workspace, catalogue)
     assert len(kept) == told["llm"]["written"] > count
     assert all(len(one.items) == 1 for one in kept)
-    assert all("user" not in json.dumps(data_of(body)) for body in server.bodies)
+    users = set(map(str, snapshot.users.ids))
+    assert "u0" in users
+    sent = {word for body in server.bodies for word in re.findall(r"\w+", json.dumps(body))}
+    assert "tale" in sent and not sent & users
     file = shop / "queries" / again["version"] / "written.json"
     file.write_text(file.read_text().replace("please", "pleese"))
     with pytest.raises(ArtefactError, match="altered"):
@@ -146,3 +151,13 @@ def test_what_says_no_more_than_the_title_or_too_much_is_dropped() -> None:
     found, dropped = candidates_of([answer], films.vocabulary.numbers(["a"]), films)
     assert [one.text for one in found] == ["ballet tragedy"]
     assert dropped == {"only the title": 1, "empty or long": 2}
+
+
+def test_an_address_or_odd_signs_never_become_a_suggestion() -> None:
+    films = Catalogue([Item("a", "The Red Shoes")])
+    texts = ["ballet at www.evil.example", "ballet https://evil.example", "ballet on evil.com"]
+    texts += ["mail me@evil.example", "call 555-010-9999", "<b>ballet</b>", "ballet {title}"]
+    answer = WrittenQueries(id="x", queries=texts)
+    found, dropped = candidates_of([answer], films.vocabulary.numbers(["a"]), films)
+    assert found == []
+    assert dropped == {"an address or odd signs": len(texts)}

@@ -92,13 +92,11 @@ def reject(
 
 def _judge(term: str, also: str, state: State, workspace: Path, json: bool) -> None:
     from serendip.engine.workspace import Workspace
-    from serendip.search.synonyms import judged, read_synonyms, write_synonyms
+    from serendip.search.synonyms import changed_synonyms, judged
 
     terminal, path = Terminal(json), Workspace.open(workspace).synonyms
-    before = read_synonyms(path)
-    after = judged(before, term, also, state)
+    before, after = changed_synonyms(path, lambda rows: judged(rows, term, also, state))
     changed = [row for row in after if row not in before]
-    write_synonyms(path, after)
     for row in changed:
         terminal.say(f"{row.state}: {row.term}  ->  {row.also}")
     terminal.result({"changed": [[row.term, row.also] for row in changed], "state": state})

@@ -7,6 +7,7 @@ gone at once. Nothing here trains.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import uuid
@@ -45,6 +46,8 @@ from serendip.errors import DataError, UnknownItemError, UnsupportedError
 from serendip.search.query_features import Asker
 from serendip.search.synonyms import Synonyms, read_synonyms
 
+_log = logging.getLogger(__name__)
+
 
 class Engine:
     """Answers requests over one workspace; safe to call from many threads."""
@@ -75,16 +78,15 @@ class Engine:
 
     @classmethod
     def open(cls, folder: Path | str) -> Engine:
-        """Open the published generation of a workspace.
+        """Open the published generation of a workspace; without synonyms where they are broken.
 
         Raises:
             NotTrainedError: nothing is published yet.
             ArtefactError: a file of the generation is missing or altered.
-            DataError: the table of synonyms has a wrong line.
         """
         workspace = Workspace.open(Path(folder))
         generation = open_current(workspace.generations)
-        synonyms = Synonyms.of(read_synonyms(workspace.synonyms))
+        synonyms = _synonyms_of(workspace)
         state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
         return cls(workspace.settings, generation, state, encoder, workspace.open_store())
@@ -343,3 +345,12 @@ class Engine:
         vectors = self._encoder.encode([text])
         vector: FloatArray = encode_words([text], vectors, self._state.fusion)[0]
         return vector
+
+
+def _synonyms_of(workspace: Workspace) -> Synonyms:
+    """Those that people accepted; none where a slip in their file makes it unreadable."""
+    try:
+        return Synonyms.of(read_synonyms(workspace.synonyms))
+    except DataError as error:
+        _log.warning("no synonyms are searched: %s", error)
+        return Synonyms()

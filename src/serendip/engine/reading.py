@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from serendip.data.analysis import normalise, words
 from serendip.engine.answer import Understood
 from serendip.engine.selection import Result
 from serendip.engine.state import EngineState
@@ -16,10 +17,13 @@ def understood_of(result: Result, state: EngineState) -> Understood | None:
         return None
     searcher = state.searcher
     reading = searcher.read(query.text, query.is_literal)
+    # Without hits items with the words may still be there, which a filter leaves out.
+    is_known = len(reading.unknown) < len(set(words(normalise(query.searched))))
+    is_found = is_known or trace[f"from {_WORDS}"] > 0
     return Understood(
         searcher.written(reading.corrected_key) if query.meant else query.text,
         bool(query.meant),
         searcher.written(reading.told_key) if reading.told_key else "",
         reading.unknown,
-        by_meaning=trace[f"from {_WORDS}"] == 0 and len(result.items) > 0,
+        by_meaning=not is_found and len(result.items) > 0,
     )

@@ -7,17 +7,16 @@ part is left out. Whether it helps to find the item no check can say; a gate doe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from serendip.data.analysis import tokens
+from serendip.data.personal import holds_address, is_plain
 from serendip.llm.prompt import Prompt
 from serendip.llm.task import Task, TaskAnswer, WrongAnswer
 
-_ADDRESS = re.compile(r"://|www\.|\S@\S|\b[\w-]+\.(com|net|org|io|co|biz|info)\b", re.IGNORECASE)
 _FEWEST_WORDS, _FEWEST_NEW_WORDS = 5, 3
 
 Phrase = Annotated[str, Field(min_length=2, max_length=60)]
@@ -66,9 +65,9 @@ class EnrichTask(Task[Enrichment]):
         """
         found = super().read(text, data)
         for one in (found.description, *found.keywords, *found.attributes):
-            if _ADDRESS.search(one):
+            if holds_address(one):
                 raise WrongAnswer("it holds an address")
-            if not " ".join(one.split()).isprintable() or set("<>{}") & set(one):
+            if not is_plain(one):
                 raise WrongAnswer("it holds signs that are no text")
         return found
 

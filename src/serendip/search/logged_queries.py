@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serendip.data.personal import is_private, people
 from serendip.data.searches import Search, typed_on
 from serendip.search.query_candidates import MOST_CHARACTERS, Candidate
 
 SAME_ATTEMPT_S = 300.0
-_LONGEST_NUMBER = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,11 @@ class Logged:
 def logged_queries(searches: Sequence[Search], min_users: int) -> Logged:
     """Whole queries by at least ``min_users`` different people, in their most frequent spelling.
 
+    A query of which any spelling is private is none: its normal form says as much as that.
+
     Args:
         searches: in order of time.
-        min_users: people, at least.
+        min_users: people, at least; visitors with an id that the page made up do not count.
     """
     going_on = typed_on(searches, SAME_ATTEMPT_S)
     groups: dict[str, list[tuple[Search, bool]]] = {}
@@ -47,24 +49,18 @@ def logged_queries(searches: Sequence[Search], min_users: int) -> Logged:
         groups.setdefault(one.key, []).append((one, is_begun and not len(one.chosen)))
     dropped: Counter[str] = Counter()
     candidates = []
-    for found in groups.values():
+    for key, found in groups.items():
         whole = [one for one, is_attempt in found if not is_attempt]
-        users = len({one.user_id for one in whole})
+        users = len(people(one.user_id for one in whole))
         if 2 * len(whole) <= len(found):
             dropped["unfinished"] += 1
         elif users < min_users:
             dropped["few users"] += 1
-        elif is_private(found[0][0].text) or len(found[0][0].key) > MOST_CHARACTERS:
+        elif len(key) > MOST_CHARACTERS or any(is_private(one.text) for one, _ in found):
             dropped["private or long"] += 1
         else:
             candidates.append(_candidate(whole, users))
     return Logged(candidates, dict(dropped))
-
-
-def is_private(text: str) -> bool:
-    """True where a text looks like an address or a number of somebody: never to be shown around."""
-    digits = "".join(sign if sign.isdigit() else " " for sign in text if sign not in "-/() .")
-    return "@" in text or any(len(run) > _LONGEST_NUMBER for run in digits.split())
 
 
 def _candidate(whole: Sequence[Search], users: int) -> Candidate:

@@ -12,13 +12,13 @@ import csv
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from serendip.data.analysis import normalise, words
-from serendip.data.durable import flush_folder, write_durably
+from serendip.data.durable import alone, flush_folder, write_durably
 from serendip.errors import ConfigError, DataError
 
 State = Literal["proposed", "accepted", "rejected"]
@@ -26,6 +26,8 @@ State = Literal["proposed", "accepted", "rejected"]
 COLUMNS = ("term", "also", "state", "confidence", "source")
 MOST_WORDS = 3
 """Words of the longest term that is looked for in a text."""
+
+_SHORTER = "Give fewer words: a longer term would never be searched."
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +98,12 @@ def read_synonyms(path: Path) -> list[Synonym]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}.", "Save it as UTF-8.") from None
     rows = csv.DictReader(io.StringIO(text))
-    if list(rows.fieldnames or ()) != list(COLUMNS):
-        raise DataError(f"{path} has the columns {rows.fieldnames}.", f"It has {COLUMNS}.")
-    return [_row(row, f"{path}:{rows.line_num}") for row in rows]
+    try:
+        if list(rows.fieldnames or ()) != list(COLUMNS):
+            raise DataError(f"{path} has the columns {rows.fieldnames}.", f"It has {COLUMNS}.")
+        return [_row(row, f"{path}:{rows.line_num}") for row in rows]
+    except csv.Error as error:
+        raise DataError(f"{path}:{rows.line_num + 1}: {error}.", "Mend that line.") from None
 
 
 def write_synonyms(path: Path, rows: Sequence[Synonym]) -> None:
@@ -115,6 +120,29 @@ def write_synonyms(path: Path, rows: Sequence[Synonym]) -> None:
     flush_folder(path.parent)
 
 
+def changed_synonyms(
+    path: Path, change: Callable[[list[Synonym]], list[Synonym]]
+) -> tuple[list[Synonym], list[Synonym]]:
+    """Read, change and replace the file while nobody else does.
+
+    Args:
+        path: of the file.
+        change: gets the rows and gives those that are to be there.
+
+    Returns:
+        the rows before and after.
+
+    Raises:
+        DataError: a line is not as it should be.
+        StorageError: another process is changing the file.
+    """
+    with alone(path.parent):
+        before = read_synonyms(path)
+        after = change(before)
+        write_synonyms(path, after)
+    return before, after
+
+
 def judged(
     rows: Sequence[Synonym], term: str, also: str, state: State, by: str = "people"
 ) -> list[Synonym]:
@@ -128,11 +156,13 @@ def judged(
         by: the source of a pair that is not in the file yet, which is added.
 
     Raises:
-        ConfigError: nothing of the kind is proposed, or a part has no words.
+        ConfigError: nothing of the kind is proposed, a part has no words, or the term too many.
     """
     first, second = normalise(term), normalise(also)
     if not first or (also and not second):
         raise ConfigError(f"{term!r} and {also!r} are not both words.", "Give words.")
+    if told := _too_long(first):
+        raise ConfigError(told, _SHORTER)
     if second:
         known = [row for row in rows if row.key == (first, second)]
         new = [] if known else [Synonym(first, second, state, 1.0, by)]
@@ -157,4 +187,13 @@ def _row(row: Mapping[str, str | None], place: str) -> Synonym:
             f"{place}: {', '.join(str(value) for value in row.values())} is no synonym.",
             f"Two terms, a state of {get_args(State)}, a confidence in [0, 1], a source.",
         )
+    if told := _too_long(term):
+        raise DataError(f"{place}: {told}", _SHORTER)
     return Synonym(term, also, state, confidence, source)  # type: ignore[arg-type]
+
+
+def _too_long(term: str) -> str:
+    """What is wrong with a normalised term that has too many words; empty for others."""
+    if (count := len(words(term))) <= MOST_WORDS:
+        return ""
+    return f"the term {term!r} has {count} words, more than {MOST_WORDS}."

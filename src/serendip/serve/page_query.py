@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
+from serendip.data.personal import VISITOR
 from serendip.errors import DataError
 from serendip.serve import fields
 
@@ -73,7 +74,7 @@ async def form_query(request: Request) -> PageQuery:
 
 def visitor_id() -> str:
     """An id for somebody who has none yet."""
-    return f"visitor-{secrets.token_hex(8)}"
+    return f"{VISITOR}{secrets.token_hex(8)}"
 
 
 def _read(values: dict[str, Any]) -> PageQuery:

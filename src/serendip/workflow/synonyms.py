@@ -9,7 +9,7 @@ proposed, stays as it is.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 import numpy as np
@@ -19,18 +19,20 @@ from serendip.content.encoder import TextEncoder
 from serendip.content.text import open_encoder
 from serendip.data.analysis import normalise, words
 from serendip.data.arrays import FloatArray
+from serendip.data.personal import people, private_keys
 from serendip.data.requests import LoggedRequest
+from serendip.data.searches import SUGGESTED
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.scale.options import TrainOptions
 from serendip.search.lexical import word_counts
-from serendip.search.synonyms import MOST_WORDS, Synonym, read_synonyms, write_synonyms
+from serendip.search.synonyms import MOST_WORDS, Synonym, changed_synonyms
 
 MIN_LETTERS, MIN_ITEMS = 3, 3
 """Of a word of the catalogue: shorter or rarer ones have no synonyms that matter."""
 
 MIN_USERS = 3
-"""People who must have searched a text before it is proposed."""
+"""People who must have searched a text before it is proposed; see ``data.personal``."""
 
 MIN_COSINE = 0.8
 PER_WORD = 2
@@ -47,6 +49,7 @@ def build_synonyms(workspace: Workspace, options: TrainOptions) -> tuple[list[Sy
 
     Raises:
         DataError: a line of the table is wrong.
+        StorageError: another process is changing the table.
     """
     with closing(workspace.open_store()) as store:
         dataset = take_snapshot(store, workspace.settings.actions)
@@ -55,29 +58,29 @@ def build_synonyms(workspace: Workspace, options: TrainOptions) -> tuple[list[Sy
     encoder, cache = open_encoder(config.content), VectorCache(workspace.cache / "words")
     found = from_log(dataset.requests)
     found += from_vectors(counts, encoder, cache, options)
-    known = read_synonyms(workspace.synonyms)
-    seen = {row.key for row in known}
-    new = {row.key: row for row in reversed(found) if row.key not in seen}
-    rows = [*known, *new.values()]
-    write_synonyms(workspace.synonyms, rows)
-    return rows, len(new)
+    known, rows = changed_synonyms(workspace.synonyms, lambda known: _with_new(known, found))
+    return rows, len(rows) - len(known)
 
 
-def from_log(requests: Iterable[LoggedRequest]) -> list[Synonym]:
+def from_log(requests: Sequence[LoggedRequest]) -> list[Synonym]:
     """Texts after which the same items were chosen, both ways.
 
-    Only texts of at most three words that three people or more searched; what one of them typed
-    alone never gets into the table.
+    Only texts of at most three words that three people or more searched, of which no spelling is
+    private; what one of them typed alone never gets into the table, nor do the first letters after
+    which somebody took a suggested title.
     """
+    private = private_keys(request.text for request in requests)
     users: dict[str, set[str]] = defaultdict(set)
     chosen: dict[str, dict[int, float]] = defaultdict(lambda: defaultdict(float))
     for request in requests:
         text = normalise(request.text)
-        if 0 < len(words(text)) <= MOST_WORDS and len(request.chosen):
+        if request.surface == SUGGESTED or text in private or not len(request.chosen):
+            continue
+        if 0 < len(words(text)) <= MOST_WORDS:
             users[text].add(request.user_id)
             for item in request.chosen.tolist():
                 chosen[text][item] += 1.0
-    texts = sorted(text for text, own in users.items() if len(own) >= MIN_USERS)
+    texts = sorted(text for text, own in users.items() if len(people(own)) >= MIN_USERS)
     by_item: dict[int, list[str]] = defaultdict(list)
     for text in texts:
         for item in chosen[text]:
@@ -111,6 +114,12 @@ def from_vectors(
             own[row] = -1.0
             found += _nearest(known, row, own)
     return found
+
+
+def _with_new(known: Sequence[Synonym], found: Sequence[Synonym]) -> list[Synonym]:
+    seen = {row.key for row in known}
+    new = {row.key: row for row in reversed(found) if row.key not in seen}
+    return [*known, *new.values()]
 
 
 def _nearest(known: Sequence[str], row: int, cosines: FloatArray) -> list[Synonym]:

@@ -13,14 +13,16 @@ from pathlib import Path
 
 from serendip.data.analysis import normalise
 from serendip.data.dataset import Dataset
+from serendip.data.personal import people, private_keys
 from serendip.data.requests import LoggedRequest
+from serendip.data.searches import SUGGESTED
 from serendip.data.tables import open_table
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 from serendip.workflow.bench.esci_trial import GAINS
 
 FEWEST_USERS = 2
-"""People who must have typed a query before any text is made of it."""
+"""People who must have typed a query before any text is made of it; see ``data.personal``."""
 
 _GAINS: Mapping[str, float] = {**GAINS, "good": 1.0, "bad": 0.0}
 _COLUMNS = ("query", "item_id", "label")
@@ -61,7 +63,10 @@ def cut_time(dataset: Dataset, fraction: float) -> float:
 
 
 def earlier_queries(dataset: Dataset, cut: float) -> dict[int, list[str]]:
-    """Item number -> different queries, normalised, that led enough people to it before ``cut``."""
+    """Item number -> different queries, normalised, that led enough people to it before ``cut``.
+
+    None of which any spelling is private.
+    """
     users: dict[str, set[str]] = {}
     found: dict[int, dict[str, None]] = {}
     for one in _searches(dataset):
@@ -69,7 +74,8 @@ def earlier_queries(dataset: Dataset, cut: float) -> dict[int, list[str]]:
             users.setdefault(normalise(one.text), set()).add(one.user_id)
             for number in one.chosen.tolist():
                 found.setdefault(number, {})[normalise(one.text)] = None
-    shared = {text for text, people in users.items() if len(people) >= FEWEST_USERS}
+    shared = {text for text, ids in users.items() if len(people(ids)) >= FEWEST_USERS}
+    shared -= private_keys(one.text for one in dataset.requests)
     kept = {item: [text for text in texts if text in shared] for item, texts in found.items()}
     return {item: texts for item, texts in kept.items() if texts}
 
@@ -117,4 +123,9 @@ def read_judged(path: Path, vocabulary: Vocabulary, unless: set[str]) -> JudgedQ
 
 
 def _searches(dataset: Dataset) -> list[LoggedRequest]:
-    return [one for one in dataset.requests if one.text.strip() and len(one.chosen)]
+    """Those that led to something; letters after which a suggested title was taken are none."""
+    return [
+        one
+        for one in dataset.requests
+        if one.text.strip() and len(one.chosen) and one.surface != SUGGESTED
+    ]

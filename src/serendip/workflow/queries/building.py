@@ -33,6 +33,7 @@ from serendip.data.durable import (
     publish_folder,
 )
 from serendip.data.item import Catalogue
+from serendip.data.personal import may_be_shown
 from serendip.data.searches import Search, searches_of, similar_choices, suggested_of
 from serendip.data.snapshot import MOST_REQUESTED, take_snapshot
 from serendip.data.store import Store
@@ -215,7 +216,8 @@ def _written_texts(workspace: Workspace) -> dict[str, str]:
         hint = f"Delete {pointer} and run `serendip queries build --llm` again."
         raise ArtefactError(f"{folder} was altered.", f"{hint} What was paid for costs nothing.")
     rows = json.loads((folder / WRITTEN_FILE).read_text(encoding="utf-8"))
-    return {row["text"]: row["item_id"] for row in rows}
+    # What older versions kept was not looked at as closely.
+    return {row["text"]: row["item_id"] for row in rows if may_be_shown(row["text"])}
 
 
 def _written_candidates(texts: Mapping[str, str], catalogue: Catalogue) -> list[Candidate]:

@@ -19,6 +19,7 @@ from serendip.data.analysis import normalise
 from serendip.data.arrays import IntArray
 from serendip.data.durable import alone
 from serendip.data.item import Catalogue
+from serendip.data.personal import may_be_shown
 from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.llm.ledger import Ledger
 from serendip.llm.queries import WrittenQueries, queries_task
@@ -119,7 +120,7 @@ def write_queries(
 def candidates_of(
     answers: Sequence[WrittenQueries | None], items: IntArray, catalogue: Catalogue
 ) -> tuple[list[Candidate], Counter[str]]:
-    """Different queries that say more than a title; and test -> how many failed it.
+    """Different plain queries that say more than a title; and test -> how many failed it.
 
     Args:
         answers: one per item, None where there is none.
@@ -135,6 +136,8 @@ def candidates_of(
             key = normalise(shown)
             if not key or len(shown) > MOST_CHARACTERS:
                 dropped["empty or long"] += 1
+            elif not may_be_shown(shown):
+                dropped["an address or odd signs"] += 1
             elif normal_form(shown) <= title:
                 dropped["only the title"] += 1
             elif key in found:
