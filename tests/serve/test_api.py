@@ -207,6 +207,7 @@ def test_an_answer_tells_how_the_words_were_read_and_takes_them_literally_where_
         "did_you_mean": "",
         "unknown": ["x"],
         "by_meaning": False,
+        "rewrites": [],
     }
     for flag in ("1", "true"):
         assert not client.get(f"/v1/search?q=darma&literal={flag}").json()["query"]["is_corrected"]

@@ -13,6 +13,7 @@ from wire_client import WireClient
 from serendip.data import Item
 from serendip.engine.answer import Understood
 from serendip.errors import UnknownItemError
+from serendip.search.rewrites import Rewrite
 
 VOID = {"meta", "link", "input", "img", "br"}
 
@@ -269,3 +270,21 @@ def test_words_that_nothing_has_are_named_in_plain_words():
     assert "Nothing here has “q”; the other words were searched." in page
     page = told(Understood("q", unknown=("q",), by_meaning=True), "/search?q=q")
     assert "Nothing here has these words. What follows is close in meaning." in page
+
+
+def test_other_texts_are_links_and_no_chip_says_one_of_them_again():
+    rewrites = (
+        Rewrite("dra<b>ma", "broader", 0.8),
+        Rewrite("comedy", "substitute", 0.6),
+        Rewrite("drama 90s", "narrower", 1.0),
+    )
+    page = told(Understood("drama q", rewrites=rewrites), "/search?q=drama+q&user=u")
+    links = re.search(r"Try instead: (.*?)</p>", page)
+    assert links is not None
+    assert links[1] == (
+        '<a href="/search?q=dra%3Cb%3Ema&amp;user=u">dra&lt;b&gt;ma</a>, '
+        '<a href="/search?q=comedy&amp;user=u">comedy</a>'
+    )
+    plain = told(Understood("drama q"), "/search?q=drama+q&user=u")
+    assert "Try instead" not in plain
+    assert 'data-query="Comedy"' in plain and 'data-query="Comedy"' not in page

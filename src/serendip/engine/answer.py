@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from serendip.search.rewrites import Rewrite
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerItem:
@@ -36,6 +38,8 @@ class Understood:
         did_you_mean: what may have been meant and was not searched; empty where nothing was.
         unknown: words searched that no item has.
         by_meaning: no item has any of the words; those answered are close in meaning alone.
+        rewrites: what may be searched instead, surest first: broader texts and substitutes where
+            few items have all words, narrower ones where many do.
     """
 
     searched: str
@@ -43,6 +47,7 @@ class Understood:
     did_you_mean: str = ""
     unknown: tuple[str, ...] = ()
     by_meaning: bool = False
+    rewrites: tuple[Rewrite, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

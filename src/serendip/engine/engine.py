@@ -7,7 +7,6 @@ gone at once. Nothing here trains.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import uuid
@@ -44,9 +43,6 @@ from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
 from serendip.search.query_features import Asker
-from serendip.search.synonyms import Synonyms, read_synonyms
-
-_log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -86,7 +82,7 @@ class Engine:
         """
         workspace = Workspace.open(Path(folder))
         generation = open_current(workspace.generations)
-        synonyms = _synonyms_of(workspace)
+        synonyms = workspace.accepted_synonyms()
         state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
         return cls(workspace.settings, generation, state, encoder, workspace.open_store())
@@ -345,12 +341,3 @@ class Engine:
         vectors = self._encoder.encode([text])
         vector: FloatArray = encode_words([text], vectors, self._state.fusion)[0]
         return vector
-
-
-def _synonyms_of(workspace: Workspace) -> Synonyms:
-    """Those that people accepted; none where a slip in their file makes it unreadable."""
-    try:
-        return Synonyms.of(read_synonyms(workspace.synonyms))
-    except DataError as error:
-        _log.warning("no synonyms are searched: %s", error)
-        return Synonyms()

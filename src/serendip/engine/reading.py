@@ -1,4 +1,4 @@
-"""What is told about a text that was searched: corrections, words that no item has."""
+"""What is told about a text that was searched: corrections, words that no item has, rewrites."""
 
 from __future__ import annotations
 
@@ -26,4 +26,5 @@ def understood_of(result: Result, state: EngineState) -> Understood | None:
         searcher.written(reading.told_key) if reading.told_key else "",
         reading.unknown,
         by_meaning=not is_found and len(result.items) > 0,
+        rewrites=searcher.instead_of(query.text, query.is_literal),
     )

@@ -27,6 +27,7 @@ from serendip.models.match_judge import MatchJudge
 from serendip.models.ranker import Ranker
 from serendip.search.query_ranker import QueryRanker
 from serendip.search.query_table import QueryTable
+from serendip.search.rewrites import RewriteTable
 from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
@@ -136,6 +137,11 @@ class EngineState:
         searcher = self.searcher.with_synonyms(synonyms)
         return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
 
+    def with_rewrites(self, rewrites: RewriteTable) -> EngineState:
+        """The same state, whose search knows what may be searched instead of a text."""
+        searcher = self.searcher.with_rewrites(rewrites)
+        return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
+
     def with_judge(self, judge: MatchJudge) -> EngineState:
         """The same state with a judge of its items."""
         return replace(self, judge=judge)
@@ -191,6 +197,7 @@ class EngineState:
         if len(self.queries):
             self.queries.save(folder / _QUERIES_FOLDER)
             self.query_ranker.save(folder / _QUERIES_FOLDER)
+        self.searcher.rewrites.save(folder)
 
     @classmethod
     def open(cls, folder: Path) -> EngineState:
@@ -209,7 +216,7 @@ class EngineState:
             fusion.words_of(arrays["content"]),
             arrays["counts"].astype(np.float32),
             validate(SearchConfig, document["search"], str(folder / "state.json")),
-        )
+        ).with_rewrites(RewriteTable.open(folder))
         queries, query_ranker = _queries(folder / _QUERIES_FOLDER)
         return cls(
             catalogue=catalogue,

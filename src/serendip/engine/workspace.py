@@ -19,12 +19,17 @@ two.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from serendip.config import read_toml, validate
 from serendip.data.store import Store
 from serendip.engine.settings import Settings
+from serendip.errors import DataError
+from serendip.search.synonyms import Synonyms, read_synonyms
+
+_log = logging.getLogger(__name__)
 
 SETTINGS_FILE = "serendip.toml"
 DATABASE_FILE = "serendip.db"
@@ -91,6 +96,14 @@ class Workspace:
     def synonyms(self) -> Path:
         """The table of synonyms."""
         return self.folder / "synonyms.csv"
+
+    def accepted_synonyms(self) -> Synonyms:
+        """Pairs that people accepted; none where a slip in their file makes it unreadable."""
+        try:
+            return Synonyms.of(read_synonyms(self.synonyms))
+        except DataError as error:
+            _log.warning("no synonyms are searched: %s", error)
+            return Synonyms()
 
     def open_store(self) -> Store:
         """Open the database; the caller closes it."""

@@ -73,6 +73,22 @@ def query_terms(text: str, fields: Sequence[str] = FIELDS) -> list[tuple[str, st
     return list(dict.fromkeys([*pairs, *((field, one) for one in inside for field in of_grams)]))
 
 
+def needed_terms(normal: str, fields: Sequence[str] = FIELDS) -> list[tuple[tuple[str, str], ...]]:
+    """What an item has to have that has all words of a normalised text.
+
+    Returns:
+        groups of (field, term) pairs; an item has all words where it has a pair of each group. A
+        word of a script without spaces is there where all its bigrams are.
+    """
+    groups: dict[tuple[tuple[str, str], ...], None] = {}
+    for word in words(normal)[:MAX_QUERY_TERMS]:
+        inside = query_grams(word)
+        names = ("grams", WRITTEN) if inside else ("title", "body", WRITTEN)
+        for term in inside[:MAX_QUERY_TERMS] or [word]:
+            groups[tuple((name, term) for name in names if name in fields)] = None
+    return list(groups)
+
+
 def _is_wordy(item: Item, name: str) -> bool:
     value = item.attributes[name]
     if isinstance(value, float):

@@ -28,7 +28,14 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList
 from serendip.data.top_k import tie_order
 from serendip.errors import ArtefactError
-from serendip.search.documents import FIELDS, WRITTEN, Document, document_of, query_terms
+from serendip.search.documents import (
+    FIELDS,
+    WRITTEN,
+    Document,
+    document_of,
+    needed_terms,
+    query_terms,
+)
 from serendip.search.posted import PostedWords, Statistics
 
 META_FILE = "lexical.json"
@@ -172,7 +179,7 @@ class LexicalIndex:
         asked = self._weighed(text, beside)
         if not asked or k < 1:
             return ItemList()
-        numbers, scores = self._built_hits(asked, k, allowed)
+        numbers, scores = self._built_hits(self._query(asked), k, allowed)
         posted: Counter[int] = Counter()
         for terms, weights in asked:
             posted.update(self.posted.scores(terms, weights, self.statistics))
@@ -189,6 +196,15 @@ class LexicalIndex:
         found = dict(zip(hits.item_nums.tolist(), hits.scores.tolist(), strict=True))
         return np.asarray([found.get(int(n), 0.0) for n in item_nums], dtype=np.float32)
 
+    def having_all(self, normal: str, k: int) -> IntArray:
+        """Numbers of at most k items that have every word of a normalised text, in any field."""
+        groups = needed_terms(normal, tuple(self.statistics.lengths))
+        if not groups or k < 1:
+            return np.empty(0, np.int32)
+        built, _ = self._built_hits(self._query_of_all(groups), k, None)
+        posted = [one for one in self.posted.having_all(groups) if one not in self.deleted]
+        return np.concatenate([built, np.asarray(sorted(posted), np.int32)])[:k]
+
     def _weighed(self, text: str, beside: Sequence[str]) -> list[_Weighed]:
         """(field, term) pairs of what is looked for, with the weights of their fields."""
         weights = self.config.weights()
@@ -198,9 +214,8 @@ class LexicalIndex:
         return [one for one in both if one[0]]
 
     def _built_hits(
-        self, asked: Sequence[_Weighed], k: int, allowed: BoolArray | None
+        self, query: Any, k: int, allowed: BoolArray | None
     ) -> tuple[IntArray, FloatArray]:
-        query = self._query(asked)
         most = self.statistics.num_documents
         limit = min(most, k + len(self.deleted) + len(self.changed))
         while limit:
@@ -233,6 +248,15 @@ class LexicalIndex:
             if weights[name] > 0
         ]
         return Query.boolean_query(clauses) if clauses else Query.empty_query()
+
+    def _query_of_all(self, groups: Sequence[Sequence[tuple[str, str]]]) -> Any:
+        from tantivy import Occur, Query
+
+        def any_of(group: Sequence[tuple[str, str]]) -> Any:
+            terms = (Query.term_query(self._schema, name, term, "freq") for name, term in group)
+            return Query.boolean_query([(Occur.Should, one) for one in terms])
+
+        return Query.boolean_query([(Occur.Must, any_of(group)) for group in groups])
 
 
 def is_allowed(number: int, allowed: BoolArray | None) -> bool:

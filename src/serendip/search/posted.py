@@ -77,6 +77,14 @@ class PostedWords:
                 self._add(found, name, postings, weights[name], statistics, term)
         return found
 
+    def having_all(self, groups: Sequence[Sequence[tuple[str, str]]]) -> set[int]:
+        """Posted items that have a (field, term) pair of each group; none where none is asked."""
+        have = [
+            {number for pair in group for number, _ in self.postings.get(pair, ())}
+            for group in groups
+        ]
+        return set.intersection(*have) if have else set()
+
     def _add(
         self,
         found: dict[int, float],

@@ -94,7 +94,7 @@ class QueryRanker:
         inputs = np.column_stack([inputs, np.ones(len(inputs))])
         before = np.append(np.where(used, start * spread, 0.0), 0.0)
         pull = np.append(np.full(len(FEATURES), strength), 1e-6)
-        found = _most_probable(inputs, rows, before, pull)
+        found = most_probable(inputs, rows, before, pull)
         return cls(np.where(used, found[:-1] / spread, start), requests)
 
     def scores(self, features: FloatArray) -> FloatArray:
@@ -129,13 +129,20 @@ class QueryRanker:
             ) from None
 
 
-def _most_probable(
+def most_probable(
     inputs: NDArray[np.float64],
     rows: RankingRows,
     before: NDArray[np.float64],
     pull: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Weights (F + 1,) that maximise likelihood x prior; the last one is the intercept."""
+    """Weights (F + 1,) that maximise likelihood x prior; the last one is the intercept.
+
+    Args:
+        inputs: (R, F + 1), the last column 1.
+        rows: what came of them.
+        before: (F + 1,) where the prior is highest.
+        pull: (F + 1,) how strongly it draws each weight there.
+    """
     found = before.copy()
     mean = float(np.average(rows.success, weights=rows.weights))
     found[-1] = np.log(max(mean, 1e-6) / max(1 - mean, 1e-6)) - float((inputs @ found).mean())

@@ -43,6 +43,14 @@ class SearchConfig(Config):
     tell_from: Probability = 0.1
     """Confidence from which on it is told what may have been meant."""
 
+    offer_from: Probability = 0.5
+    """Confidence from which on another text is offered for one that few items answer: more likely
+    than not it finds something that was meant, and no less of it."""
+
+    recover_from: Probability = 1.0
+    """Confidence from which on it is searched instead, where no item has all words of the text; 1 =
+    never, as nothing has been shown to be gained (docs/search.md)."""
+
     @property
     def confidence(self) -> Confidence:
         """From which confidence on a correction is made."""

@@ -27,11 +27,13 @@ from serendip.search.fusion import reciprocal_rank_fusion
 from serendip.search.language import english
 from serendip.search.lexical import LexicalIndex, is_allowed, word_counts, written_words
 from serendip.search.ordering import nothing_found, titles_first
+from serendip.search.rewrite_changes import Matcher
+from serendip.search.rewrites import Rewrite, RewriteTable, rewrites_of
 from serendip.search.search_config import SearchConfig
 from serendip.search.spelling import Speller
 from serendip.search.synonyms import Synonyms
 from serendip.search.titles import TitleIndex
-from serendip.search.understanding import Reading, read, read_literally
+from serendip.search.understanding import Reading, read, read_literally, recovered
 from serendip.search.vector import VectorIndex, best_cosines
 from serendip.search.word_pairs import WordPairs
 
@@ -54,6 +56,7 @@ class Searcher:
         keys: normalised title by item number.
         synonyms: what to look for beside the words of a text.
         deleted: item numbers that are never answered.
+        rewrites: what may be searched instead of texts that few items answer.
     """
 
     config: SearchConfig
@@ -64,13 +67,31 @@ class Searcher:
     keys: Sequence[str]
     synonyms: Synonyms = field(default_factory=Synonyms)
     deleted: frozenset[int] = frozenset()
+    rewrites: RewriteTable = field(default_factory=RewriteTable)
     _readings: Callable[[str], Reading] = field(init=False)
+    _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
         """Remember how texts were read that many people type; a changed searcher starts anew."""
-        titles, speller, confidence = self.titles, self.speller, self.config.confidence
-        readings = lru_cache(READINGS)(lambda text: read(text, titles, speller, confidence))
-        object.__setattr__(self, "_readings", readings)
+        titles, speller, config = self.titles, self.speller, self.config
+        table, synonyms = self.rewrites, self.synonyms
+        matcher = Matcher(self.lexical, speller.counts)
+
+        @lru_cache(READINGS)
+        def instead(key: str) -> tuple[Rewrite, ...]:
+            return rewrites_of(key, table, matcher, synonyms, config.offer_from)
+
+        @lru_cache(READINGS)
+        def reading(text: str) -> Reading:
+            as_read = read(text, titles, speller, config.confidence)
+            key, sure = as_read.corrected_key, config.recover_from
+            if sure == 1.0 or as_read.has_title or matcher.matches(key):
+                return as_read
+            found = (one for one in instead(key) if one.confidence >= sure)
+            return next((recovered(as_read, one.text, titles, speller) for one in found), as_read)
+
+        object.__setattr__(self, "_readings", reading)
+        object.__setattr__(self, "_instead", instead)
 
     @classmethod
     def build(
@@ -154,6 +175,10 @@ class Searcher:
         """A copy that looks for other words, too."""
         return replace(self, synonyms=synonyms)
 
+    def with_rewrites(self, rewrites: RewriteTable) -> Self:
+        """A copy that knows what may be searched instead."""
+        return replace(self, rewrites=rewrites)
+
     def with_items(self, items: Sequence[Item], content_vectors: FloatArray) -> Self:
         """A copy that also finds new items, numbered after the old ones.
 
@@ -234,6 +259,18 @@ class Searcher:
         if literal:
             return read_literally(text, self.titles, self.speller)
         return self._readings(text)
+
+    def instead_of(self, text: str, literal: bool = False) -> tuple[Rewrite, ...]:
+        """What may be searched instead of a text, or of what it is taken to mean, surest first.
+
+        A title is what was meant, however few items bear it: nothing but narrower ones are offered.
+        """
+        reading = self.read(text, literal)
+        key = reading.corrected_key
+        if not reading.has_title:
+            return self._instead(key)
+        known = self._instead(key) if key in self.rewrites.head else ()
+        return tuple(one for one in known if one.kind == "narrower")
 
     def corrected(self, text: str) -> str:
         """What is searched instead of a text, as its title is written; empty where nothing is."""

@@ -65,6 +65,11 @@ class Reading:
     told_key: str = ""
     unknown: tuple[str, ...] = ()
 
+    @property
+    def has_title(self) -> bool:
+        """True where items bear the text, or what it was taken to mean, as their title."""
+        return len(self.exact) + len(self.corrected) > 0
+
 
 def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence) -> Reading:
     """Understand a text: as an exact title, else as a title near to it, else word by word.
@@ -94,6 +99,13 @@ def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Reading:
     key = title_key(text)
     unknown = (word for word in words(normalise(text)) if not speller.knows(word))
     return Reading(key, titles.exact(text), key, NO_ITEMS, "", tuple(dict.fromkeys(unknown)))
+
+
+def recovered(reading: Reading, text: str, titles: TitleIndex, speller: Speller) -> Reading:
+    """A text that no item answers, read as another one that some do."""
+    other = read_literally(text, titles, speller)
+    told = reading.told_key
+    return Reading(reading.key, NO_ITEMS, other.key, other.exact, told, other.unknown)
 
 
 def _spelled(normal: str, titles: TitleIndex, speller: Speller) -> Spelled:

@@ -40,5 +40,21 @@ def told_of(answer: Answer, asked: PageQuery) -> list[Told]:
     return told
 
 
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """Another search, as a link."""
+
+    text: str
+    link: str
+
+
+def instead_of(answer: Answer | None, asked: PageQuery) -> list[Instead]:
+    """What to try where few items have all words; what is narrower the other searches tell."""
+    found = answer.understood.rewrites if answer and answer.understood else ()
+    return [
+        Instead(one.text, _link(one.text, asked.user)) for one in found if one.kind != "narrower"
+    ]
+
+
 def _link(text: str, user_id: str, **more: str) -> str:
     return f"/search?{urlencode({'q': text, 'user': user_id, **more})}"

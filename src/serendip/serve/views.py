@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from serendip.data import Event, Item
+from serendip.data.analysis import normalise
 from serendip.engine.answer import Answer, Evidence
 from serendip.errors import UnknownItemError
 from serendip.serve.cards import (
@@ -25,7 +26,7 @@ from serendip.serve.engine_api import Engine
 from serendip.serve.labels import number_label, stage_label
 from serendip.serve.page_query import PageQuery
 from serendip.serve.routes import unknown_item
-from serendip.serve.understood import told_of
+from serendip.serve.understood import instead_of, told_of
 
 __all__ = ["feed", "item", "item_link", "more", "search", "why"]
 
@@ -76,12 +77,16 @@ def search(engine: Engine, asked: PageQuery) -> dict[str, Any]:
         answer = engine.search(words, asked.user, k=_FOUND_ITEMS, literal=literal)
     cards = cards_of(engine, answer, context) if answer else []
     typed = words if words and not cards else ""
+    instead = instead_of(answer, asked)
+    chips = chips_of(engine.suggest(typed, asked.user, _CHIPS, words), asked.user)
+    shown = {normalise(one.text) for one in instead}
     return _frame(engine, asked, history) | {
         "cards": cards,
         "more_link": _more_link(answer, context, _FOUND_ITEMS) if answer else "",
-        "chips": chips_of(engine.suggest(typed, asked.user, _CHIPS, words), asked.user),
+        "chips": [chip for chip in chips if normalise(chip.text) not in shown],
         "degraded": answer.degraded if answer else (),
         "told": told_of(answer, asked) if answer else [],
+        "instead": instead,
     }
 
 

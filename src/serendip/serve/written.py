@@ -40,6 +40,10 @@ def _understood(text: Understood) -> dict[str, Any]:
         "did_you_mean": text.did_you_mean,
         "unknown": list(text.unknown),
         "by_meaning": text.by_meaning,
+        "rewrites": [
+            {"text": one.text, "kind": one.kind, "confidence": _number(one.confidence)}
+            for one in text.rewrites
+        ],
     }
 
 

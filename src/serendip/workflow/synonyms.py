@@ -105,14 +105,43 @@ def from_vectors(
         cache: of its vectors.
         options: whose progress is drawn.
     """
-    known = [word for word, count in counts.items() if _is_proper(word, count)]
+    known = [word for word, count in counts.items() if is_proper(word, count)]
+    return [
+        Synonym(word, other, "proposed", cosine, "vectors")
+        for word, near in nearest_words(known, known, encoder, cache, options).items()
+        for other, cosine in near
+    ]
+
+
+def nearest_words(
+    asked: Sequence[str],
+    known: Sequence[str],
+    encoder: TextEncoder,
+    cache: VectorCache,
+    options: TrainOptions,
+) -> dict[str, tuple[tuple[str, float], ...]]:
+    """For each word asked about the nearest known ones with their cosines, those that are near.
+
+    Args:
+        asked: any words.
+        known: words that may be near.
+        encoder: of texts.
+        cache: of its vectors.
+        options: whose progress is drawn.
+    """
+    if not asked or not known:
+        return {}
     vectors = cache.encode(encoder, known, options.progress, "words")
-    found = []
-    for begin in range(0, len(known), _ROWS_AT_ONCE):
-        cosines = vectors[begin : begin + _ROWS_AT_ONCE] @ vectors.T
-        for row, own in enumerate(cosines, start=begin):
-            own[row] = -1.0
-            found += _nearest(known, row, own)
+    rows = cache.encode(encoder, asked, options.progress, "words")
+    places = {word: place for place, word in enumerate(known)}
+    found = {}
+    for begin in range(0, len(asked), _ROWS_AT_ONCE):
+        cosines = rows[begin : begin + _ROWS_AT_ONCE] @ vectors.T
+        for word, own in zip(asked[begin : begin + _ROWS_AT_ONCE], cosines, strict=True):
+            if word in places:
+                own[places[word]] = -1.0
+            if near := _nearest(known, own):
+                found[word] = near
     return found
 
 
@@ -122,16 +151,17 @@ def _with_new(known: Sequence[Synonym], found: Sequence[Synonym]) -> list[Synony
     return [*known, *new.values()]
 
 
-def _nearest(known: Sequence[str], row: int, cosines: FloatArray) -> list[Synonym]:
+def _nearest(known: Sequence[str], cosines: FloatArray) -> tuple[tuple[str, float], ...]:
     best = np.argsort(-cosines, kind="stable")[:PER_WORD].tolist()
-    return [
-        Synonym(known[row], known[other], "proposed", min(float(cosines[other]), 1.0), "vectors")
+    return tuple(
+        (known[other], min(float(cosines[other]), 1.0))
         for other in best
         if cosines[other] >= MIN_COSINE
-    ]
+    )
 
 
-def _is_proper(word: str, count: int) -> bool:
+def is_proper(word: str, count: int) -> bool:
+    """Whether a word that so many items have can have words near to it that matter."""
     return word.isalpha() and len(word) >= MIN_LETTERS and count >= MIN_ITEMS
 
 

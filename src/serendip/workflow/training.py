@@ -31,6 +31,7 @@ from serendip.workflow.importing import imported_digest
 from serendip.workflow.kept_ids import EarlierCodes, id_facts
 from serendip.workflow.queries.building import QueryBuilder, log_of, written_digest, written_queries
 from serendip.workflow.queries.learning import Log, train_query_ranker
+from serendip.workflow.queries.rewriting import rewrites_of_state
 from serendip.workflow.semantic_ids import build_ids
 from serendip.workflow.spaces import SPACE_FOLDER, next_space
 from serendip.workflow.students.versions import POINTER, asked_student, judge_of
@@ -75,6 +76,9 @@ def train_workspace(
                 state = state.with_judge(judge_of(workspace, student, items, options))
         with clock.stage("suggested queries"):
             state, queries = _with_queries(state, log, workspace, options)
+        with clock.stage("rewrites"):
+            table, rewrites = rewrites_of_state(state, log, workspace, fitter.encoder, options)
+            state = state.with_rewrites(table)
         made_from = fingerprint(workspace, options.seed)
         gates = [
             *integrity_gates(state, workspace.settings.all_surfaces()["home"]),
@@ -99,6 +103,7 @@ def train_workspace(
             "space": told,
             "student": student.name if student else None,
             "queries": queries,
+            "rewrites": rewrites,
             "gates": gates,
             "settings": workspace.settings.learned_from(),
         }

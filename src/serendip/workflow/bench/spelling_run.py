@@ -76,18 +76,25 @@ class Asking:
         searcher: searches words alone.
         texts: (Q,) different queries.
         gains: per query item number -> gain above 0.
+        dataset: the items, and what was done with them.
     """
 
     searcher: Searcher
     texts: Sequence[str]
     gains: Sequence[Mapping[int, float]]
+    dataset: Dataset
 
     def ndcg(self, query: int, text: str, literal: bool = False) -> float:
         """N@10 of what ``text`` finds, as an answer to a query."""
+        return self.found(query, text, literal)[0]
+
+    def found(self, query: int, text: str, literal: bool = False) -> tuple[float, float]:
+        """N@10 and R@10 of what ``text`` finds, as an answer to a query."""
         found = self.searcher.search(text, None, TOP, literal=literal).item_nums.tolist()
         gains = self.gains[query]
         best = sorted(gains.values(), reverse=True)[:TOP]
-        return _discounted([gains.get(item, 0.0) for item in found]) / _discounted(best)
+        ndcg = _discounted([gains.get(item, 0.0) for item in found]) / _discounted(best)
+        return ndcg, sum(item in gains for item in found) / len(gains)
 
 
 def run_spelling(
@@ -157,7 +164,7 @@ def _asking(dataset: Dataset, asked: Asked, folder: Path) -> Asking:
     vectors: FloatArray = np.empty((dataset.num_items, 0), np.float32)
     popularity = dataset.item_counts().astype(np.float32)
     searcher = Searcher.build(dataset.catalogue, vectors, popularity, folder)
-    return Asking(searcher, list(gains), list(gains.values()))
+    return Asking(searcher, list(gains), list(gains.values()), dataset)
 
 
 def _measured(asking: Asking, seeds: int, options: TrainOptions) -> dict[str, Values]:

@@ -1,0 +1,241 @@
+"""``serendip bench rewrites``: what other texts do for queries that few items answer.
+
+Queries are searched as words alone. Two folds: what people chose after every other query is the log
+that the student learns from, the rest is asked, and the other way round; a query that is asked has
+never been seen. ``offered`` are queries with a rewrite of at least ``offer_from``; the tables tell
+what the best one finds beside what the query itself does. ``recovered`` searches it instead, where
+no item has all words of the query, from some confidence on. All other queries are searched with and
+without the table: ``changed`` counts those of which any place of the first hundred differs.
+Differences are means over queries with 95 % bootstrap intervals.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serendip.content.cache import VectorCache
+from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.data.searches import Search
+from serendip.evaluate.aggregate import estimate
+from serendip.evaluate.binary import calibration_error
+from serendip.scale.options import TrainOptions
+from serendip.search.query_settings import QueriesConfig
+from serendip.search.rewrite_changes import FEW, Matcher
+from serendip.search.rewrites import RewriteTable, rewrites_of
+from serendip.workflow.bench.files import digest_of_files, write_whole
+from serendip.workflow.bench.spelling_run import Asking, asking_of
+from serendip.workflow.queries.building import QueryBuilder
+from serendip.workflow.queries.rewriting import RewriteBuilder, near_words
+
+FOLDS = 2
+FLOORS = (0.5, 0.7, 0.9)
+LOOKED_AT, MEASURED = 100, 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class RewritesBench:
+    """What to run.
+
+    Args:
+        data: folder of films with tags, or of products with judgements.
+        file: the results.
+        cache: folder of vectors of words.
+    """
+
+    data: Path
+    file: Path
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """One query, by a student that has not seen it.
+
+    Args:
+        matches: items that have all words of what is searched.
+        is_few: whether it gets rewrites.
+        confidence: of the surest one; 0 = there is none.
+        own: nDCG@10 and recall@10 of the query.
+        best: the same of its surest rewrite, or of itself where there is none.
+        ms: CPU time that rewriting took.
+    """
+
+    matches: int
+    is_few: bool
+    confidence: float
+    own: tuple[float, float]
+    best: tuple[float, float]
+    ms: float
+
+    def answered(self, floor: float) -> tuple[float, float]:
+        """Its figures where a rewrite of that confidence is searched instead."""
+        return self.best if self.confidence >= floor else self.own
+
+
+def run_rewrites(bench: RewritesBench, options: TrainOptions) -> dict[str, Any]:
+    """Measure, and write the results file anew.
+
+    Returns:
+        the document that the file holds.
+
+    Raises:
+        ConfigError: the file cannot be written.
+        DataError: the folder is of no kind that is known, or not as it should be.
+    """
+    asking, files = asking_of(bench.data)
+    tables, facts = _tables(asking, bench, options)
+    asked = _asked(asking, tables, options)
+    offer_from = asking.searcher.config.offer_from
+    few = [one for one in asked if one.is_few]
+    groups = {
+        "no item has all words": [one for one in few if not one.matches],
+        f"fewer than {FEW} have": [one for one in few if one.matches],
+        "both": few,
+    }
+    document = {
+        "dataset": bench.data.resolve().name,
+        "data": digest_of_files(files),
+        "protocol": {"about": __doc__, "few": FEW, "offer_from": offer_from},
+        "queries": len(asked),
+        "items": asking.searcher.num_items,
+        "tables": facts,
+        "rows": [_row(name, own, offer_from) for name, own in groups.items()],
+        "recovered": [_recovered(groups["no item has all words"], floor) for floor in FLOORS],
+        "others": _others(asking, tables, asked),
+        "confidence": _calibration(few),
+        "ms": {"unseen": _mean([one.ms for one in few]), "seen": _seen_ms(asking, tables[0])},
+    }
+    write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    return document
+
+
+def _tables(
+    asking: Asking, bench: RewritesBench, options: TrainOptions
+) -> tuple[list[RewriteTable], list[dict[str, Any]]]:
+    """Per fold the table for its queries, learned from the others; and what is told of each."""
+    config, catalogue = QueriesConfig(), asking.dataset.catalogue
+    counts = asking.dataset.item_counts()
+    queries = QueryBuilder(catalogue, counts, asking.searcher, config).build([], options.progress)
+    encoder, cache = open_encoder(TextEncoderConfig()), VectorCache(bench.cache)
+    near = near_words(asking.searcher.speller.counts, (), encoder, cache, options)
+    builder = RewriteBuilder(asking.searcher, queries.table, near, config)
+    built = [builder.build(_log(asking, fold), options.seed) for fold in range(FOLDS)]
+    return [table for table, _ in built], [facts for _, facts in built]
+
+
+def _log(asking: Asking, fold: int) -> list[Search]:
+    """Searches for the queries of the other folds; what is relevant was chosen."""
+    found = []
+    for row, (text, gains) in enumerate(zip(asking.texts, asking.gains, strict=True)):
+        if row % FOLDS != fold:
+            key = asking.searcher.read(text, literal=True).key
+            found.append(
+                Search(f"u{row}", float(row), text, key, np.array(sorted(gains), np.int32))
+            )
+    return found
+
+
+def _asked(asking: Asking, tables: Sequence[RewriteTable], options: TrainOptions) -> list[_Asked]:
+    """All queries, each to the table that has not seen it; whatever is found is offered."""
+    plain = asking.searcher
+    matcher = Matcher(plain.lexical, plain.speller.counts)
+    config = plain.config.model_copy(update={"offer_from": 0.0})
+    unseen = [replace(plain, rewrites=replace(one, head={}), config=config) for one in tables]
+    numbers, found = range(len(asking.texts)), []
+    for number in options.progress.track(numbers, "queries", len(numbers)):
+        text = asking.texts[number]
+        reading = plain.read(text)
+        before = time.process_time()
+        rewrites = unseen[number % FOLDS].instead_of(text)
+        spent = 1000 * (time.process_time() - before)
+        matches, own = matcher.matches(reading.corrected_key), asking.found(number, text)
+        best = asking.found(number, rewrites[0].text, literal=True) if rewrites else own
+        is_few = matches < FEW and not reading.has_title
+        confidence = rewrites[0].confidence if rewrites else 0.0
+        found.append(_Asked(matches, is_few, confidence, own, best, spent))
+    return found
+
+
+def _row(name: str, asked: Sequence[_Asked], floor: float) -> dict[str, Any]:
+    """Of the queries of a group that are offered something, what it finds beside the query."""
+    offered = [one for one in asked if one.confidence >= floor]
+    own, best = ([getattr(one, part) for one in offered] for part in ("own", "best"))
+    return {"queries": name, "of all": len(asked), "offered": len(offered), **_both(own, best)}
+
+
+def _recovered(asked: Sequence[_Asked], floor: float) -> dict[str, Any]:
+    """All queries without an item that has all words, some of them searched as the rewrite."""
+    changed = sum(one.confidence >= floor for one in asked)
+    own, best = [one.own for one in asked], [one.answered(floor) for one in asked]
+    return {"from": floor, "of all": len(asked), "recovered": changed, **_both(own, best)}
+
+
+def _both(
+    own: Sequence[tuple[float, float]], other: Sequence[tuple[float, float]]
+) -> dict[str, Any]:
+    """Means of both, and of their differences with intervals."""
+    found: dict[str, Any] = {}
+    for place, name in enumerate(("N@10", "R@10")):
+        before = np.array([one[place] for one in own])
+        after = np.array([one[place] for one in other])
+        if len(before):
+            told = estimate(after - before).as_dict()
+            found[name] = {"as typed": _mean(before), "rewritten": _mean(after), "difference": told}
+    return found
+
+
+def _others(
+    asking: Asking, tables: Sequence[RewriteTable], asked: Sequence[_Asked]
+) -> dict[str, float]:
+    """Queries that enough items answer: how many there are, and the share that changes."""
+    plain = asking.searcher
+    config = plain.config.model_copy(update={"recover_from": min(FLOORS)})
+    recovering = [replace(plain, rewrites=table, config=config) for table in tables]
+    answered = [number for number, one in enumerate(asked) if not one.is_few]
+    changed = 0
+    for number in answered:
+        before, after = (
+            one.search(asking.texts[number], None, LOOKED_AT)
+            for one in (plain, recovering[number % FOLDS])
+        )
+        changed += not np.array_equal(before.item_nums, after.item_nums)
+    return {"queries": len(answered), "changed": changed / max(1, len(answered))}
+
+
+def _calibration(asked: Sequence[_Asked]) -> dict[str, float]:
+    """Of surest rewrites: mean confidence, share that serve, and what that is apart in bins.
+
+    One serves whose first ten hold something relevant, and no less of it than the query's.
+    """
+    told = [one for one in asked if one.confidence > 0]
+    if not told:
+        return {"rewrites": 0}
+    chances = np.array([one.confidence for one in told], np.float32)
+    serves = np.array([one.best[1] > 0 and one.best[1] >= one.own[1] for one in told])
+    return {
+        "rewrites": len(told),
+        "mean": _mean(chances),
+        "serve": _mean(serves),
+        "calibration error": float(calibration_error(serves, chances)),
+    }
+
+
+def _seen_ms(asking: Asking, table: RewriteTable) -> float:
+    """CPU time for a text of the table, mean of its first ones; nothing is remembered of before."""
+    plain = asking.searcher
+    matcher, keys = Matcher(plain.lexical, plain.speller.counts), list(table.head)[:MEASURED]
+    before = time.process_time()
+    for key in keys:
+        rewrites_of(key, table, matcher, plain.synonyms, plain.config.offer_from)
+    return 1000 * (time.process_time() - before) / max(1, len(keys))
+
+
+def _mean(values: Any) -> float:
+    return round(float(np.mean(values)), 4) if len(values) else 0.0

@@ -1,0 +1,103 @@
+"""What the student of rewrites learns from: texts of which it is known what they should find.
+
+Some are made: verified queries with a word of another one in them, or with another word for one of
+theirs. Some are logged: texts that few items answer, after which people chose something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from serendip.data.analysis import words
+from serendip.data.searches import Search
+from serendip.search.query_checks import TOP
+from serendip.search.query_ranker import RankingRows
+from serendip.search.query_table import QueryTable
+from serendip.search.rewrite_changes import FEW, Matcher, checked
+from serendip.search.rewrites import Near
+from serendip.search.searcher import Searcher
+
+MADE, MOST_LOGGED = 1_000, 2_000
+"""Queries that texts are made of, and the newest texts of the log."""
+
+SEVERAL = ("attribute", "rule", "phrase", "query")
+"""Kinds of queries that are about several items."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Learner:
+    """What came of changes to texts of which it is known what they should find.
+
+    Args:
+        searcher: of the catalogue.
+        near: word -> words nearest to it.
+    """
+
+    searcher: Searcher
+    near: Near
+
+    def rows(self, texts: Mapping[str, frozenset[int]]) -> list[RankingRows]:
+        """Per text that few items answer and that has changes, their features and success.
+
+        Args:
+            texts: normal form -> items that it should find.
+        """
+        matcher = Matcher(self.searcher.lexical, self.searcher.speller.counts)
+        found = []
+        for key, items in texts.items():
+            if matcher.matches(key) >= FEW or len(self.searcher.titles.exact(key)):
+                continue
+            kept, features = checked(key, matcher, lambda word: self.near.get(word, ()))
+            if kept:
+                least = max(1, self._hits(key, items))
+                good = [self._hits(one.text, items) >= least for one in kept]
+                weights = np.full(len(kept), 1.0 / len(kept), np.float32)
+                found.append(RankingRows(features, np.array(good, np.float32), weights))
+        return found
+
+    def _hits(self, text: str, items: frozenset[int]) -> int:
+        """Items among the first ten results that were meant."""
+        results = self.searcher.search(text, None, TOP, literal=True).item_nums.tolist()
+        return len(items & set(results))
+
+
+def logged_texts(searches: Sequence[Search]) -> dict[str, frozenset[int]]:
+    """The newest texts after which something was chosen, and what was.
+
+    Anybody's count, as nothing of them is kept but weights.
+    """
+    found: dict[str, set[int]] = {}
+    for one in reversed(searches):
+        if len(one.chosen) and (one.key in found or len(found) < MOST_LOGGED):
+            found.setdefault(one.key, set()).update(one.chosen.tolist())
+    return {key: frozenset(items) for key, items in found.items()}
+
+
+def made_texts(queries: QueryTable, near: Near, seed: int) -> dict[str, frozenset[int]]:
+    """Verified queries with one word too many, or with another word for one of theirs.
+
+    Words too many are those of other verified queries.
+    """
+    rng = np.random.default_rng(seed)
+    rows = np.flatnonzero(np.isin(queries.kinds, SEVERAL))
+    found: dict[str, frozenset[int]] = {}
+    if len(rows) < 2:
+        return found
+    for row in rng.permutation(rows)[:MADE].tolist():
+        items = queries.items[queries.starts[row] : queries.starts[row + 1]]
+        for text in _worse(queries.keys[row], queries.keys[int(rng.choice(rows))], near, rng):
+            found[text] = frozenset(items.tolist())
+    return found
+
+
+def _worse(key: str, other: str, near: Near, rng: np.random.Generator) -> Iterator[str]:
+    typed, strange = words(key), str(rng.choice(words(other)))
+    place = int(rng.integers(len(typed) + 1))
+    if strange not in typed:
+        yield " ".join((*typed[:place], strange, *typed[place:]))
+    at = int(rng.integers(len(typed)))
+    for word, _ in near.get(typed[at], ())[:1]:
+        yield " ".join((*typed[:at], word, *typed[at + 1 :]))

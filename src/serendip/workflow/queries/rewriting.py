@@ -1,0 +1,196 @@
+"""The table of rewrites of a generation: learned, written and verified before anybody asks.
+
+The head are verified queries and those that enough people have searched. Those that few items
+answer get what people searched next, and the changes that the student is sure of; those that many
+answer get verified queries that say more.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serendip.content.cache import VectorCache
+from serendip.content.encoder import TextEncoder
+from serendip.data.analysis import normalise, words
+from serendip.data.searches import Search
+from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
+from serendip.scale.options import TrainOptions
+from serendip.search.logged_queries import logged_queries
+from serendip.search.query_checks import TOP, Unsafe
+from serendip.search.query_settings import QueriesConfig
+from serendip.search.query_table import QueryTable
+from serendip.search.reformulated import reformulated
+from serendip.search.rewrite_changes import FEW, Matcher
+from serendip.search.rewrite_student import RewriteStudent
+from serendip.search.rewrites import MOST, Near, Rewrite, RewriteTable, from_student
+from serendip.search.searcher import Searcher
+from serendip.workflow.queries.learning import Log
+from serendip.workflow.queries.rewrite_learning import SEVERAL, Learner, logged_texts, made_texts
+from serendip.workflow.synonyms import is_proper, nearest_words
+
+MANY = 20
+"""A text that so many items answer may be told more narrowly."""
+
+MOST_NEAR = 20_000
+"""Words that are compared with one another."""
+
+_COMPLETE = 0.8
+"""Of the first results of a narrower query so many have all its words."""
+
+_SAME = 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RewriteBuilder:
+    """Makes tables of one generation.
+
+    Args:
+        searcher: of the catalogue.
+        queries: verified ones.
+        near: word -> words nearest to it.
+        config: how many people it takes, and what is unsafe.
+    """
+
+    searcher: Searcher
+    queries: QueryTable
+    near: Near
+    config: QueriesConfig
+
+    def build(self, searches: Sequence[Search], seed: int) -> tuple[RewriteTable, dict[str, Any]]:
+        """The table as of a log, and what is told of it.
+
+        Args:
+            searches: in order of time.
+            seed: of what is made to learn from.
+        """
+        unsafe = Unsafe.of(self.config.unsafe_words)
+        near = {
+            word: tuple(pair for pair in found if unsafe.allows(pair[0]))
+            for word, found in self.near.items()
+        }
+        learner = Learner(self.searcher, near)
+        made = learner.rows(made_texts(self.queries, near, seed))
+        logged = learner.rows(logged_texts(searches))
+        tail = RewriteTable({}, RewriteStudent.taught(made, logged), near)
+        head = {
+            key: tuple(one for one in found if unsafe.allows(one.text))
+            for key, found in self._head(tail, searches).items()
+        }
+        kinds = [one.kind for found in head.values() for one in found]
+        facts = {
+            "texts": len(head),
+            "by_kind": {kind: kinds.count(kind) for kind in ("broader", "substitute", "narrower")},
+            "near": len(near),
+            "learned_from": {"made": len(made), "logged": len(logged)},
+        }
+        return RewriteTable(head, tail.student, near), facts
+
+    def _head(
+        self, tail: RewriteTable, searches: Sequence[Search]
+    ) -> dict[str, tuple[Rewrite, ...]]:
+        asked = reformulated(searches, self.config.min_users)
+        logged = logged_queries(searches, self.config.min_users).candidates
+        matcher = Matcher(self.searcher.lexical, self.searcher.speller.counts)
+        found: dict[str, tuple[Rewrite, ...]] = {}
+        for key in dict.fromkeys([*self.queries.keys, *(self._key(one.text) for one in logged)]):
+            if matcher.matches(key) < FEW and not len(self.searcher.titles.exact(key)):
+                found[key] = self._instead(key, asked.get(key, ()), tail, matcher)
+        return found | narrower(self.queries, matcher)
+
+    def _key(self, text: str) -> str:
+        return self.searcher.read(text, literal=True).key
+
+    def _instead(
+        self, key: str, asked: Sequence[Rewrite], tail: RewriteTable, matcher: Matcher
+    ) -> tuple[Rewrite, ...]:
+        """What people searched next, and what the student is sure of, each once."""
+        offered: list[Rewrite] = [one for one in asked if one.kind != "narrower"]
+        if tail.student is not None:
+            synonyms = self.searcher.synonyms
+            offered += from_student(key, tail, tail.student, matcher, synonyms)
+        known: dict[str, Rewrite] = {}
+        for one in sorted(offered, key=lambda one: (-one.confidence, one.text)):
+            if one.confidence >= self.searcher.config.offer_from:
+                known.setdefault(self._key(one.text), one)
+        return tuple(known.values())[:MOST]
+
+
+def rewrites_of_state(
+    state: EngineState, log: Log, workspace: Workspace, encoder: TextEncoder, options: TrainOptions
+) -> tuple[RewriteTable, dict[str, Any]]:
+    """The table of a fitted state with its verified queries, and what the manifest tells of it."""
+    config = workspace.settings.queries
+    searcher = state.searcher.with_synonyms(workspace.accepted_synonyms())
+    asked = (one.text for one in logged_queries(log.searches, config.min_users).candidates)
+    cache = VectorCache(workspace.cache / "words")
+    near = near_words(searcher.speller.counts, map(normalise, asked), encoder, cache, options)
+    builder = RewriteBuilder(searcher, state.queries, near, config)
+    return builder.build(log.searches, options.seed)
+
+
+def narrower(queries: QueryTable, matcher: Matcher) -> dict[str, tuple[Rewrite, ...]]:
+    """Verified query that many items answer -> those that have all its words and more.
+
+    Those that more people searched come first, then those with more items. The confidence is the
+    share of their first results that have all their words, hence all of the query's, too.
+    """
+    counts = [matcher.matches(key) for key in queries.keys]
+    kept = [row for row, kind in enumerate(queries.kinds) if kind in SEVERAL]
+    order = sorted(kept, key=lambda row: (-queries.users[row], -queries.num_items[row], row))
+    having: dict[str, list[int]] = defaultdict(list)
+    for row in order:
+        for word in set(words(queries.keys[row])):
+            having[word].append(row)
+    found = {}
+    for row in kept:
+        if counts[row] < MANY:
+            continue
+        own = set(words(queries.keys[row]))
+        fewest = min((having[word] for word in own), key=len)
+        more = [one for one in fewest if own < set(words(queries.keys[one]))]
+        chosen = _unlike([one for one in more if 0 < counts[one] < counts[row]], queries, matcher)
+        if chosen:
+            found[queries.keys[row]] = chosen
+    return found
+
+
+def _unlike(rows: Sequence[int], queries: QueryTable, matcher: Matcher) -> tuple[Rewrite, ...]:
+    """The first few that are complete and not mostly the results of one before."""
+    shown: list[set[int]] = []
+    found: list[Rewrite] = []
+    for row in rows:
+        results = set(queries.results[row].tolist()) - {-1}
+        if len(found) == MOST or any(len(results & one) > _SAME * len(results) for one in shown):
+            continue
+        having = set(matcher.lexical.having_all(queries.keys[row], 100 * TOP).tolist())
+        share = len(results & having) / max(1, len(results))
+        if share >= _COMPLETE:
+            shown.append(results)
+            found.append(Rewrite(queries.texts[row], "narrower", share))
+    return tuple(found)
+
+
+def near_words(
+    counts: Mapping[str, int],
+    asked: Iterable[str],
+    encoder: TextEncoder,
+    cache: VectorCache,
+    options: TrainOptions,
+) -> Near:
+    """For the most frequent words of a catalogue, and for words of queries, those nearest to them.
+
+    Args:
+        counts: word -> number of items that have it.
+        asked: normal forms of texts that enough people have searched.
+        encoder: of texts.
+        cache: of its vectors.
+        options: whose progress is drawn.
+    """
+    proper = [word for word, count in counts.items() if is_proper(word, count)]
+    known = sorted(proper, key=lambda word: (-counts[word], word))[:MOST_NEAR]
+    others = {word for text in asked for word in words(text) if word not in counts}
+    return nearest_words([*known, *sorted(others)], known, encoder, cache, options)

@@ -1,0 +1,230 @@
+"""Other ways to ask: what is looked at, what is offered, and that nothing else changes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serendip.data import Catalogue, Item
+from serendip.data.analysis import normalise
+from serendip.data.personal import VISITOR
+from serendip.data.searches import Search
+from serendip.errors import ArtefactError
+from serendip.search.query_ranker import RankingRows
+from serendip.search.reformulated import reformulated
+from serendip.search.rewrite_changes import FEATURES, Matcher, changes, checked
+from serendip.search.rewrite_student import RewriteStudent
+from serendip.search.rewrites import REWRITES_FILE, Rewrite, RewriteTable
+from serendip.search.search_config import SearchConfig
+from serendip.search.searcher import Searcher
+from serendip.search.synonyms import Synonym, Synonyms
+
+WORDS = ("red leather sofa", "blue leather sofa", "green leather sofa", "red lamp", "oak table")
+ITEMS = Catalogue(Item(f"i{n}", f"Model {n}", WORDS[n % 5]) for n in range(20))
+SURE = RewriteStudent(np.array([*([0.0] * len(FEATURES)), 2.0]), 1, 0)
+"""As sure of anything: .88."""
+
+
+@pytest.fixture
+def searcher(tmp_path: Path) -> Searcher:
+    none = np.zeros((20, 0), np.float32)
+    return Searcher.build(ITEMS, none, np.ones(20, np.float32), tmp_path / "s")
+
+
+def nothing(term: str) -> list[tuple[str, float]]:
+    return []
+
+
+def texts(rewrites: tuple[Rewrite, ...]) -> list[str]:
+    return [one.text for one in rewrites]
+
+
+def test_items_with_all_words_are_counted_in_any_field_posted_ones_and_deleted_ones_too(
+    searcher: Searcher,
+) -> None:
+    assert searcher.lexical.having_all("leather model 6", 9).tolist() == [6]
+    assert sorted(searcher.lexical.having_all("red leather", 9).tolist()) == [0, 5, 10, 15]
+    assert len(searcher.lexical.having_all("red leather", 2)) == 2
+    assert not len(searcher.lexical.having_all("red qqq", 9))
+    assert not len(searcher.lexical.having_all("", 9))
+    posted = [Item("n", "A thing", "red leather 가죽소파")]
+    more = searcher.with_items(posted, np.zeros((1, 0), np.float32)).without_items([0, 5])
+    assert sorted(more.lexical.having_all("leather red", 9).tolist()) == [10, 15, 20]
+    assert more.lexical.having_all("가죽", 9).tolist() == [20]
+    assert not len(more.lexical.having_all("가죽 lamp", 9))
+    assert not len(more.without_items([20]).lexical.having_all("가죽", 9))
+
+
+def test_a_negation_goes_with_what_it_denies() -> None:
+    found = [one.text for one in changes("sofa without arms", nothing)]
+    assert found == ["without arms", "sofa"]
+    assert changes("sofa", nothing) == []
+
+
+def test_two_parts_are_left_out_of_texts_of_three_to_six() -> None:
+    assert {one.text for one in changes("a b c", nothing)} == {"a b", "a c", "b c", "a", "b", "c"}
+    assert len(changes("a b c d e f", nothing)) == 6 + 15
+    assert len(changes("a b c d e f g", nothing)) == 7
+    assert changes(" ".join("abcdefghijk"), nothing) == []
+
+
+def test_other_terms_stand_where_the_term_stood() -> None:
+    def also(term: str) -> list[tuple[str, float]]:
+        return {"couch": [("sofa", 0.9)], "wall bed": [("murphy bed", 1.0)]}.get(term, [])
+
+    found = {one.text: one for one in changes("red couch", also) if one.kind == "substitute"}
+    assert set(found) == {"red sofa"} and found["red sofa"].likeness == 0.9
+    assert found["red sofa"].gone == ("couch",) and found["red sofa"].at_end
+    assert "cheap murphy bed" in {one.text for one in changes("cheap wall bed", also)}
+
+
+def test_what_finds_no_more_is_not_looked_at_and_broader_texts_keep_to_the_kind(
+    searcher: Searcher,
+) -> None:
+    matcher = Matcher(searcher.lexical, searcher.speller.counts)
+    kept, features = checked("leather qqq sofa", matcher, nothing)
+    assert {one.text for one in kept} == {"leather sofa", "leather", "sofa"}
+    assert features.shape == (3, len(FEATURES))
+    assert features.min() >= 0 and features.max() <= 1
+    row = features[[one.text for one in kept].index("leather sofa")].tolist()
+    best = dict(zip(FEATURES, row, strict=True))
+    assert best["unknown gone"] == 1 and best["unknown left"] == 0 and best["overlap"] == 1
+    assert checked("qqq zzz", matcher, nothing)[0] == []
+
+
+def test_texts_that_few_items_answer_are_offered_others_and_all_else_stays_bit_by_bit(
+    searcher: Searcher,
+) -> None:
+    near = {"lamp": (("table", 0.9),)}
+    wide = searcher.with_rewrites(RewriteTable({}, SURE, near))
+    assert "leather sofa" in texts(wide.instead_of("pink leather sofa"))
+    assert texts(wide.instead_of("oak lamp")) == ["lamp", "oak", "oak table"]
+    for text in ("pink leather sofa", "red leather", "Model 7", "oak lamp", "qqq"):
+        plain, other = searcher.search(text, None, 20), wide.search(text, None, 20)
+        assert plain.item_nums.tolist() == other.item_nums.tolist()
+        assert plain.scores.tobytes() == other.scores.tobytes()
+    for text in ("leather", "red leather", "Model 7", "qqq", ""):
+        assert wide.instead_of(text) == ()
+    assert searcher.instead_of("pink leather sofa") == ()
+
+
+def test_below_the_floor_nothing_is_offered(searcher: Searcher) -> None:
+    unsure = RewriteStudent(np.array([*([0.0] * len(FEATURES)), -0.1]))
+    assert searcher.with_rewrites(RewriteTable({}, unsure)).instead_of("pink sofa") == ()
+
+
+def test_a_seen_text_is_answered_by_the_table_and_only_with_what_still_finds_something(
+    searcher: Searcher,
+) -> None:
+    head = {
+        "pink sofa": (Rewrite("Red Lamp", "substitute", 0.9), Rewrite("oak", "substitute", 0.8)),
+        "leather": (Rewrite("red leather", "narrower", 1.0), Rewrite("oak", "broader", 1.0)),
+        "pink lamp": (),
+    }
+    wide = searcher.with_rewrites(RewriteTable(head, SURE))
+    assert texts(wide.instead_of("Pink sofa!")) == ["Red Lamp", "oak"]
+    assert texts(wide.instead_of("leather")) == ["red leather"]
+    assert wide.instead_of("pink lamp") == ()
+    gone = wide.without_items([n for n in range(20) if n % 5 == 3])
+    assert texts(gone.instead_of("Pink sofa")) == ["oak"]
+
+
+def test_accepted_synonyms_stand_for_their_terms_and_proposed_ones_do_not(
+    searcher: Searcher,
+) -> None:
+    rows = [
+        Synonym("couch", "sofa", "accepted", 1.0, "people"),
+        Synonym("couch", "lamp", "proposed", 1.0, "llm:m"),
+    ]
+    wide = searcher.with_synonyms(Synonyms.of(rows)).with_rewrites(RewriteTable({}, SURE))
+    assert texts(wide.instead_of("red couch")) == ["red", "red sofa"]
+
+
+def test_where_it_is_set_a_text_that_no_item_answers_is_searched_as_the_surest_one(
+    searcher: Searcher,
+) -> None:
+    config = SearchConfig(recover_from=0.85)
+    head = {
+        "pink sofa": (Rewrite("red lamp", "substitute", 0.9),),
+        "pink lamp": (Rewrite("oak table", "substitute", 0.8),),
+        "oak lamp red": (Rewrite("model 7", "substitute", 0.9),),
+    }
+    wide = replace(searcher, config=config, rewrites=RewriteTable(head, SURE))
+    assert wide.corrected("pink sofa") == "red lamp"
+    found = wide.search("pink sofa", None, 4).item_nums.tolist()
+    assert sorted(found) == [3, 8, 13, 18]
+    literal = wide.search("pink sofa", None, 20, literal=True).item_nums.tolist()
+    assert literal == searcher.search("pink sofa", None, 20).item_nums.tolist()
+    assert wide.corrected("pink lamp") == wide.corrected("red leather sofa") == ""
+    assert wide.corrected("oak lamp red") == "Model 7"
+    assert wide.search("oak lamp red", None, 1).item_nums.tolist() == [7]
+    assert wide.instead_of("pink sofa") == ()
+    assert texts(wide.instead_of("pink sofa", literal=True)) == ["red lamp"]
+
+
+def test_the_student_learns_what_was_made_and_the_log_moves_it() -> None:
+    rng = np.random.default_rng(0)
+
+    def rows(count: int, column: int, sign: float) -> list[RankingRows]:
+        made = []
+        for _ in range(count):
+            features = rng.random((4, len(FEATURES))).astype(np.float32)
+            good = (sign * (features[:, column] - 0.5) > 0).astype(np.float32)
+            made.append(RankingRows(features, good, np.full(4, 0.25, np.float32)))
+        return made
+
+    def lean(student: RewriteStudent | None) -> float:
+        assert student is not None
+        high, low = np.full((2, len(FEATURES)), 0.5, np.float32)
+        high[2], low[2] = 0.9, 0.1
+        return float(np.subtract(*student.confidences(np.stack([high, low]))))
+
+    made = rows(200, 2, 1.0)
+    prior = lean(RewriteStudent.taught(made, []))
+    assert prior > 0.5
+    moved = [lean(RewriteStudent.taught(made, rows(n, 2, -1.0))) for n in (5, 50, 500)]
+    assert prior > moved[0] > moved[1] > moved[2] and moved[2] < -0.5
+    assert RewriteStudent.taught([], []) is None
+
+
+def test_the_table_comes_back_from_its_file_and_a_broken_one_is_refused(tmp_path: Path) -> None:
+    assert RewriteTable.open(tmp_path).student is None
+    head = {"a b": (Rewrite("A", "broader", 0.75),), "c": ()}
+    table = RewriteTable(head, SURE, {"a": (("b", 0.5),)})
+    table.save(tmp_path)
+    again = RewriteTable.open(tmp_path)
+    assert again.head == head and again.near == table.near and again.student is not None
+    assert again.student.weights.tolist() == SURE.weights.tolist()
+    document = json.loads((tmp_path / REWRITES_FILE).read_text())
+    document["student"]["weights"]["more"] = 1.0
+    (tmp_path / REWRITES_FILE).write_text(json.dumps(document))
+    with pytest.raises(ArtefactError, match=r"rewrites\.json.*other features"):
+        RewriteTable.open(tmp_path)
+
+
+def search(user: str, time: float, text: str, *chosen: int) -> Search:
+    return Search(user, time, text, normalise(text), np.array(chosen, np.int32))
+
+
+def test_the_log_tells_what_people_searched_next_who_had_found_nothing() -> None:
+    searches = []
+    for number in range(4):
+        user = f"u{number}"
+        searches += [search(user, 10.0, "sofa bed"), search(user, 60.0, "Futon", 1)]
+        searches += [search(user, 1e4, "fu"), search(user, 1e4 + 9, "futon", 1)]
+        searches += [search(user, 2e4, "red bed"), search(user, 2e4 + 400, "bed", 1)]
+        searches += [search(user, 3e4, "desk", 2), search(user, 3e4 + 9, "table", 1)]
+        searches += [search(user, 4e4, "my@mail"), search(user, 4e4 + 9, "mail", 1)]
+        searches += [
+            search(f"{VISITOR}{number}", 10.0, "pouf"),
+            search(f"{VISITOR}{number}", 20.0, "stool", 1),
+        ]
+    searches += [search("v", 10.0, "sofa bed"), search("v", 20.0, "bed")]
+    searches.sort(key=lambda one: one.timestamp)
+    assert reformulated(searches, 5) == {}
+    found = reformulated(searches, 3)
+    assert found == {"sofa bed": [Rewrite("Futon", "substitute", 4 / 7)]}
