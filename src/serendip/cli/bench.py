@@ -211,6 +211,39 @@ def spelling(data: DataOption, json: FileOption, seeds: SeedsOption = 3) -> None
     typer.echo(f"Results: {json}")
 
 
+@app.command("rewrites")
+def rewrites(data: DataOption, json: FileOption, cache: CacheOption = None) -> None:
+    """What other texts find for queries that few items answer, and that no other query changes."""
+    from serendip.workflow.bench.rewrites_run import RewritesBench, run_rewrites
+
+    terminal = Terminal(as_json=True)
+    folder = cache or json.with_name(f"{json.name}.work") / "cache"
+    document = run_rewrites(RewritesBench(data, json, folder), terminal.options())
+    for row in document["rows"]:
+        _tell_rewritten(f"{row['queries']}: {row['offered']} of {row['of all']} offered", row)
+    for row in document["recovered"]:
+        count = f"{row['recovered']} of {row['of all']} searched instead"
+        _tell_rewritten(f"from {row['from']}: {count}", row)
+    others = document["others"]
+    typer.echo(f"{others['queries']} other queries, {others['changed']:.1%} changed.")
+    sure = document["confidence"]
+    if sure["rewrites"]:
+        typer.echo(f"Surest rewrites: confidence {sure['mean']:.3f}, {sure['serve']:.3f} serve.")
+    ms = document["ms"]
+    typer.echo(f"CPU ms: {ms['seen']:.3f} for a text of the table, {ms['unseen']:.3f} for another.")
+    typer.echo(f"Results: {json}")
+
+
+def _tell_rewritten(title: str, row: Mapping[str, Any]) -> None:
+    typer.echo(title)
+    for name in ("N@10", "R@10"):
+        if name in row:
+            one, ends = row[name], row[name]["difference"]
+            told = f"{one['as typed']:.4f} -> {one['rewritten']:.4f}"
+            change = f"{ends['value']:+.4f} ({ends['low']:+.4f} to {ends['high']:+.4f})"
+            typer.echo(f"  {name} {told}  {change}")
+
+
 @app.command("suggest")
 def suggest(
     data: DataOption,

@@ -1,0 +1,181 @@
+"""The table of rewrites: learned, written and verified offline; what has results never changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import stand as stand_world
+from bench_products import COLOURS, KINDS, write_products
+from small_shop import write_files
+from typer.testing import CliRunner
+
+from serendip.cli.main import app
+from serendip.content.cache import VectorCache
+from serendip.content.text import HashingEncoder
+from serendip.data import Catalogue, Item
+from serendip.data.event import Event
+from serendip.data.searches import Search
+from serendip.engine.engine import Engine
+from serendip.engine.workspace import Workspace
+from serendip.scale.options import TrainOptions
+from serendip.scale.progress import SilentProgress
+from serendip.search.query_settings import QueriesConfig
+from serendip.search.rewrites import Rewrite, RewriteTable
+from serendip.search.searcher import Searcher
+from serendip.workflow.bench.rewrites_run import RewritesBench, run_rewrites
+from serendip.workflow.importing import import_files
+from serendip.workflow.queries.building import QueryBuilder
+from serendip.workflow.queries.rewriting import RewriteBuilder, near_words
+
+PLACES = ("kitchen", "garden", "office")
+
+
+def item(number: int) -> Item:
+    colour, kind, place = COLOURS[number % 3], KINDS[number % 4], PLACES[number // 12 % 3]
+    attributes = {"brand": f"{colour} works", "category": kind}
+    return Item(f"i{number}", f"{colour} {kind} {number}", f"For the {place}.", attributes)
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory: pytest.TempPathFactory) -> RewriteBuilder:
+    catalogue = Catalogue(item(number) for number in range(144))
+    counts = np.ones(144, np.int32)
+    folder = tmp_path_factory.mktemp("search") / "s"
+    nothing = np.zeros((144, 0), np.float32)
+    searcher = Searcher.build(catalogue, nothing, counts.astype(np.float32), folder)
+    config = QueriesConfig(unsafe_words=("lamp",))
+    queries = QueryBuilder(catalogue, counts, searcher, config).build([], SilentProgress())
+    pairs = (("rug", "carpet"), ("kettle", "boiler"), ("chair", "sofa"))
+    near = {one: ((two, 0.9),) for pair in pairs for one, two in (pair, pair[::-1])}
+    near["sofa"] += (("lamp", 0.9),)
+    return RewriteBuilder(searcher, queries.table, near, config)
+
+
+def searches() -> list[Search]:
+    """Four people find nothing for one text, and then something."""
+    found = []
+    for number in range(4):
+        for step, (text, chosen) in enumerate((("purple divan", []), ("Green chair", [11]))):
+            items = np.array(chosen, np.int32)
+            found.append(Search(f"u{number}", 100.0 * number + step, text, text.lower(), items))
+    return found
+
+
+def test_the_head_is_what_people_searched_next_and_what_says_more(builder: RewriteBuilder) -> None:
+    table, told = builder.build(searches(), seed=0)
+    assert table.head["purple divan"][0] == Rewrite("Green chair", "substitute", 4 / 6)
+    narrower = table.head["kettle"]
+    assert {one.kind for one in narrower} == {"narrower"}
+    assert all("kettle" in one.text and " " in one.text for one in narrower)
+    matches = builder.searcher.lexical.having_all
+    for key, found in table.head.items():
+        for one in found:
+            count = len(matches(one.text.lower(), 200))
+            before = len(matches(key, 200))
+            assert 0 < count < before if one.kind == "narrower" else count > before
+    assert told["texts"] == len(table.head)
+    assert told["by_kind"]["narrower"] > 0 and told["learned_from"]["made"] > 0
+
+
+def test_the_student_answers_for_texts_that_nobody_has_seen(builder: RewriteBuilder) -> None:
+    table, _ = builder.build([], seed=0)
+    wide = builder.searcher.with_rewrites(table)
+    found = wide.instead_of("red kettle zeppelin")
+    assert found[0].text == "red kettle" and found[0].kind == "broader"
+    assert 0.5 <= found[0].confidence <= 1
+    assert "red chair" in {one.text for one in wide.instead_of("red sofa")}
+    assert wide.instead_of("zeppelin") == ()
+
+
+def test_nothing_unsafe_is_offered(builder: RewriteBuilder) -> None:
+    table, _ = builder.build(searches(), seed=0)
+    assert table.near["sofa"] == (("chair", 0.9),)
+    assert not [one for found in table.head.values() for one in found if "lamp" in one.text]
+
+
+def test_the_same_seed_makes_the_same_table(builder: RewriteBuilder) -> None:
+    one, two = (builder.build(searches(), seed=3)[0] for _ in range(2))
+    assert one.head == two.head and one.student is not None and two.student is not None
+    assert one.student.weights.tolist() == two.student.weights.tolist()
+
+
+def test_no_order_of_any_query_of_the_head_changes(builder: RewriteBuilder) -> None:
+    table, _ = builder.build(searches(), seed=0)
+    plain, wide = builder.searcher, builder.searcher.with_rewrites(table)
+    for text in {*builder.queries.texts, *table.head}:
+        before, after = plain.search(text, None, 144), wide.search(text, None, 144)
+        assert before.item_nums.tobytes() == after.item_nums.tobytes(), text
+        assert before.scores.tobytes() == after.scores.tobytes(), text
+
+
+def test_words_of_queries_have_near_ones_of_the_catalogue(tmp_path: Path) -> None:
+    counts = {"leather": 9, "leathers": 5, "rare": 1}
+    encoder, cache = HashingEncoder(), VectorCache(tmp_path)
+    found = near_words(counts, ["leather leathery 7"], encoder, cache, TrainOptions(0))
+    others = {other for near in found.values() for other, _ in near}
+    assert set(found) <= {"leather", "leathers", "leathery", "7"} and "rare" not in others
+    assert near_words({}, ["a"], encoder, cache, TrainOptions(0)) == {}
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A stand where four people found nothing for one text and something for another."""
+    folder = tmp_path_factory.mktemp("rewritten") / "stand"
+    write_files(folder, num_users=stand_world.NUM_USERS)
+    workspace = Workspace.open(folder)
+    import_files(workspace)
+    events = []
+    for number in range(4):
+        events.append(Event(f"u{number}", "", 1e9 + number, "click", query="spooky yarn"))
+        chosen = Event(f"u{number}", "i3", 1e9 + 60 + number, "click", query="horror tale")
+        events.append(chosen)
+    with closing(workspace.open_store()) as store:
+        store.put_events(events)
+    stand_world.train(folder)
+    with closing(Engine.open(folder)) as engine:
+        yield engine
+
+
+def test_training_publishes_rewrites_and_answers_offer_them(asked: Engine) -> None:
+    assert asked._manifest["rewrites"]["texts"] == len(asked.state.searcher.rewrites.head)
+    found = asked.search("spooky yarn").understood
+    assert found is not None and found.searched == "spooky yarn" and not found.is_corrected
+    assert [(one.text, one.kind) for one in found.rewrites] == [("horror tale", "substitute")]
+    many = asked.search("horror").understood
+    assert many is not None and {one.kind for one in many.rewrites} <= {"narrower"}
+
+
+def test_the_engine_answers_the_head_bit_by_bit_as_without(asked: Engine) -> None:
+    plain = asked.state.with_rewrites(RewriteTable())
+    with_rewrites = asked.state
+    for text in {*with_rewrites.queries.texts, *with_rewrites.searcher.rewrites.head}:
+        answers = []
+        for state in (with_rewrites, plain):
+            asked._state = state
+            items = asked.search(text, "u1", 60).items
+            answers.append([(one.item_id, one.score) for one in items])
+        assert answers[0] == answers[1], text
+    asked._state = with_rewrites
+
+
+def test_figures_are_of_queries_that_the_student_has_not_seen(tmp_path: Path) -> None:
+    folder, file = write_products(tmp_path / "products"), tmp_path / "rewrites.json"
+    done = CliRunner().invoke(
+        app, ["bench", "rewrites", "--data", str(folder), "--json", str(file)]
+    )
+    assert done.exception is None, done.exception
+    document: dict[str, Any] = json.loads(file.read_text())
+    again = run_rewrites(RewritesBench(folder, file, tmp_path / "cache"), TrainOptions(0))
+    assert document["rows"] == again["rows"] and document["recovered"] == again["recovered"]
+    assert document["others"]["changed"] == 0.0
+    rows = {row["queries"]: row for row in document["rows"]}
+    assert sum(row["of all"] for row in document["rows"]) == 2 * rows["both"]["of all"]
+    assert rows["both"]["of all"] + document["others"]["queries"] == document["queries"] == 2
+    for row in document["recovered"]:
+        assert row["recovered"] <= row["of all"]
