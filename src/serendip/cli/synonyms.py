@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from serendip.search.synonyms import State
+    from serendip.llm.run import Estimate
+    from serendip.search.synonyms import State, Synonym
 
 NAME = "synonyms"
 HELP = "Propose, look at, accept and reject other words for what people type."
@@ -25,18 +28,63 @@ AlsoArgument = Annotated[
 
 
 @app.command("build")
-def build(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
-    """Propose pairs from logged searches and from vectors of words; the table keeps what it has."""
+def build(
+    workspace: WorkspaceOption = Path(),
+    llm: Annotated[bool, typer.Option("--llm", help="Let the LLM of [llm] propose.")] = False,
+    budget: Annotated[
+        float | None, typer.Option(help="With --llm: all runs of the job cost no more than this.")
+    ] = None,
+    terms: Annotated[int, typer.Option(help="With --llm: about so many terms.", min=1)] = 1_000,
+    job: Annotated[str, typer.Option(help="With --llm: name in the ledger.")] = "synonyms",
+    prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "synonyms-1",
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="With --llm: only tell what it would cost.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Propose pairs from logged searches and from vectors of words, or by an LLM.
+
+    The table keeps what it has. Exit 1 = the LLM did not answer everything.
+    """
     from serendip.engine.workspace import Workspace
+    from serendip.workflow.synonym_writing import SynonymWriting, write_synonyms_by_llm
     from serendip.workflow.synonyms import build_synonyms
 
     terminal, opened = Terminal(json), Workspace.open(workspace)
-    rows, new = build_synonyms(opened, terminal.options())
+    if not llm:
+        rows, new = build_synonyms(opened, terminal.options())
+        terminal.result(_tell(terminal, opened.synonyms, rows, new))
+        return
+    if budget is None:
+        raise ConfigError("--llm without --budget.", "Say what all runs may cost; 0 for nothing.")
+
+    def tell(told: Estimate) -> None:
+        terminal.say(
+            f"{told.questions:,} terms, {told.known:,} asked about before; "
+            f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
+        )
+
+    writing = SynonymWriting(budget, terms, job, prompt)
+    rows, facts = write_synonyms_by_llm(opened, writing, terminal.options(), tell, estimate)
+    if estimate:
+        terminal.result(facts)
+        return
+    terminal.result({**_tell(terminal, opened.synonyms, rows, facts["new"]), "llm": facts})
+    terminal.say(f"{facts['state']}: spent {facts['spent']:.4g}")
+    for test, count in facts["dropped"].items():
+        terminal.say(f"  {test:<24} {count:8,} dropped")
+    if facts["state"] == "partial":
+        terminal.say(f"  {facts['reason'] or 'some questions failed'}; run it again to go on")
+        raise typer.Exit(1)
+
+
+def _tell(terminal: Terminal, file: Path, rows: Sequence[Synonym], new: int) -> dict[str, Any]:
+    """What the table has now, for people; returned for programs."""
     states = Counter(row.state for row in rows)
     told = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
-    terminal.say(f"{new:,} pairs are new in {opened.synonyms}: {told or 'nothing'}.")
+    terminal.say(f"{new:,} pairs are new in {file}: {told or 'nothing'}.")
     terminal.say("Only accepted ones are searched: `serendip synonyms accept TERM [ALSO]`.")
-    terminal.result({"new": new, "states": dict(states), "file": str(opened.synonyms)})
+    return {"new": new, "states": dict(states), "file": str(file)}
 
 
 @app.command("show")

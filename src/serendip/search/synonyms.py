@@ -39,7 +39,8 @@ class Synonym:
         also: what to look for beside it, in normal form.
         state: only accepted ones are searched.
         confidence: of its source, in [0, 1].
-        source: where it comes from: ``log``, ``vectors``, or the name of who wrote it.
+        source: where it comes from: ``log``, ``vectors``, ``llm:<model>``, or the name of who wrote
+            it.
     """
 
     term: str

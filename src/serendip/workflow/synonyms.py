@@ -58,6 +58,19 @@ def build_synonyms(workspace: Workspace, options: TrainOptions) -> tuple[list[Sy
     encoder, cache = open_encoder(config.content), VectorCache(workspace.cache / "words")
     found = from_log(dataset.requests)
     found += from_vectors(counts, encoder, cache, options)
+    return with_proposed(workspace, found)
+
+
+def with_proposed(workspace: Workspace, found: Sequence[Synonym]) -> tuple[list[Synonym], int]:
+    """Add pairs to the table of a workspace; what is in it already stays as it is.
+
+    Returns:
+        all rows of the table, and how many of them are new.
+
+    Raises:
+        DataError: a line of the table is wrong.
+        StorageError: another process is changing the table.
+    """
     known, rows = changed_synonyms(workspace.synonyms, lambda known: _with_new(known, found))
     return rows, len(rows) - len(known)
 
