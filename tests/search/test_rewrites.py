@@ -16,7 +16,7 @@ from serendip.data.searches import Search
 from serendip.errors import ArtefactError
 from serendip.search.query_ranker import RankingRows
 from serendip.search.reformulated import reformulated
-from serendip.search.rewrite_changes import FEATURES, Matcher, changes, checked
+from serendip.search.rewrite_changes import FEATURES, changes, checked
 from serendip.search.rewrite_student import RewriteStudent
 from serendip.search.rewrites import REWRITES_FILE, Rewrite, RewriteTable
 from serendip.search.search_config import SearchConfig
@@ -85,7 +85,7 @@ def test_other_terms_stand_where_the_term_stood() -> None:
 def test_what_finds_no_more_is_not_looked_at_and_broader_texts_keep_to_the_kind(
     searcher: Searcher,
 ) -> None:
-    matcher = Matcher(searcher.lexical, searcher.speller.counts)
+    matcher = searcher.matcher
     kept, features = checked("leather qqq sofa", matcher, nothing)
     assert {one.text for one in kept} == {"leather sofa", "leather", "sofa"}
     assert features.shape == (3, len(FEATURES))

@@ -172,10 +172,13 @@ def test_figures_are_of_queries_that_the_student_has_not_seen(tmp_path: Path) ->
     assert done.exception is None, done.exception
     document: dict[str, Any] = json.loads(file.read_text())
     again = run_rewrites(RewritesBench(folder, file, tmp_path / "cache"), TrainOptions(0))
-    assert document["rows"] == again["rows"] and document["recovered"] == again["recovered"]
-    assert document["others"]["changed"] == 0.0
-    rows = {row["queries"]: row for row in document["rows"]}
-    assert sum(row["of all"] for row in document["rows"]) == 2 * rows["both"]["of all"]
-    assert rows["both"]["of all"] + document["others"]["queries"] == document["queries"] == 2
-    for row in document["recovered"]:
-        assert row["recovered"] <= row["of all"]
+    assert set(document["students"]) == {"without a log", "with a log"}
+    for name, student in document["students"].items():
+        assert student["rows"] == again["students"][name]["rows"]
+        assert student["recovered"] == again["students"][name]["recovered"]
+        assert student["others"]["changed"] == 0.0
+        rows = {row["queries"]: row for row in student["rows"]}
+        assert sum(row["of all"] for row in student["rows"]) == 2 * rows["both"]["of all"]
+        assert rows["both"]["of all"] + student["others"]["queries"] == document["queries"] == 2
+        for row in student["recovered"]:
+            assert row["recovered"] <= row["of all"]

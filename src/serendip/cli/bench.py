@@ -219,19 +219,23 @@ def rewrites(data: DataOption, json: FileOption, cache: CacheOption = None) -> N
     terminal = Terminal(as_json=True)
     folder = cache or json.with_name(f"{json.name}.work") / "cache"
     document = run_rewrites(RewritesBench(data, json, folder), terminal.options())
-    for row in document["rows"]:
+    for name, student in document["students"].items():
+        typer.echo(f"{name.capitalize()}:")
+        _tell_student(student)
+    typer.echo(f"Results: {json}")
+
+
+def _tell_student(student: Mapping[str, Any]) -> None:
+    for row in student["rows"]:
         _tell_rewritten(f"{row['queries']}: {row['offered']} of {row['of all']} offered", row)
-    for row in document["recovered"]:
+    for row in student["recovered"]:
         count = f"{row['recovered']} of {row['of all']} searched instead"
         _tell_rewritten(f"from {row['from']}: {count}", row)
-    others = document["others"]
+    others, sure, ms = student["others"], student["confidence"], student["ms"]
     typer.echo(f"{others['queries']} other queries, {others['changed']:.1%} changed.")
-    sure = document["confidence"]
     if sure["rewrites"]:
         typer.echo(f"Surest rewrites: confidence {sure['mean']:.3f}, {sure['serve']:.3f} serve.")
-    ms = document["ms"]
     typer.echo(f"CPU ms: {ms['seen']:.3f} for a text of the table, {ms['unseen']:.3f} for another.")
-    typer.echo(f"Results: {json}")
 
 
 def _tell_rewritten(title: str, row: Mapping[str, Any]) -> None:

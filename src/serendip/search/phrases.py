@@ -31,6 +31,11 @@ def phrases_of(text: str) -> Iterator[str]:
                     yield " ".join(found[begin:end])
 
 
+def is_grammar(word: str) -> bool:
+    """Whether a word says nothing by itself."""
+    return word in _FUNCTION_WORDS
+
+
 def _says_something(run: Sequence[str]) -> bool:
     ends = (run[0], run[-1])
     is_long = all(len(word) >= _FEWEST_LETTERS or not word.isascii() for word in ends)

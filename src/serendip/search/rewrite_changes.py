@@ -2,15 +2,16 @@
 
 A change is only worth looking at where it finds more: more items have all words of the changed text
 than of the text as it was. Fewer words must also lead to items that the text itself finds among its
-first ten, so that they are of the same kind. What a student is told of a change (``FEATURES``) is
-counted from the word index alone: the same offline and in a request.
+first ten, so that they are of the same kind, and neither begin nor end with a word of grammar. What
+a student is told of a change (``FEATURES``) is counted from the word index alone: the same offline
+and in a request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import log, log1p
 from typing import Literal, TypeAlias
 
@@ -19,6 +20,8 @@ import numpy as np
 from serendip.data.analysis import normalise, words
 from serendip.data.arrays import FloatArray
 from serendip.search.lexical import LexicalIndex
+from serendip.search.phrases import is_grammar
+from serendip.search.word_pairs import WordPairs
 
 RewriteKind: TypeAlias = Literal["narrower", "broader", "substitute"]
 
@@ -46,11 +49,13 @@ FEATURES = (
     "at the start",
     "at the end",
     "shortness",
+    "joined",
     "answered",
 )
 """All in [0, 1]: the share of a text's rarity that is left, items with all words of the change, how
 many of the first ten are the same, how like the other word is, shares of words that no item has,
-where the change is, one over the words that are left, and items with all words of the text."""
+where the change is, one over the words that are left, how many of these stand beside the one before
+them in the catalogue, too, and items with all words of the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +85,12 @@ class Matcher:
     Args:
         lexical: the word index.
         counts: word -> number of items that have it.
+        pairs: which words stand beside which.
     """
 
     lexical: LexicalIndex
     counts: Mapping[str, int]
+    pairs: WordPairs
 
     def matches(self, text: str) -> int:
         """Items that have all words of a text; 100 stands for more."""
@@ -124,7 +131,7 @@ def checked(normal: str, matcher: Matcher, also: Also) -> tuple[list[Change], Fl
         if matches <= now:
             continue
         overlap = len(first & matcher.first(change.text)) / TOP
-        if overlap > 0 or change.kind == "substitute":
+        if change.kind == "substitute" or (overlap > 0 and _is_whole(change.text)):
             kept.append(change)
             rows.append([*_features(normal, change, matcher, matches, overlap), now / FEW])
     return kept, np.array(rows, np.float32).reshape(len(rows), len(FEATURES))
@@ -139,6 +146,12 @@ def _parts(normal: str) -> list[str]:
         else:
             found.append(word)
     return found
+
+
+def _is_whole(text: str) -> bool:
+    """Whether a text neither begins nor ends with a word that says nothing by itself."""
+    left = words(text)
+    return not (is_grammar(left[0]) or is_grammar(left[-1]))
 
 
 def _fewer(parts: Sequence[str]) -> Iterator[Change]:
@@ -180,4 +193,5 @@ def _features(
         float(change.at_start),
         float(change.at_end),
         1.0 / len(left),
+        sum(matcher.pairs.count(*pair) > 0 for pair in pairwise(left)) / len(left),
     ]

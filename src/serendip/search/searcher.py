@@ -75,7 +75,7 @@ class Searcher:
         """Remember how texts were read that many people type; a changed searcher starts anew."""
         titles, speller, config = self.titles, self.speller, self.config
         table, synonyms = self.rewrites, self.synonyms
-        matcher = Matcher(self.lexical, speller.counts)
+        matcher = self.matcher
 
         @lru_cache(READINGS)
         def instead(key: str) -> tuple[Rewrite, ...]:
@@ -165,6 +165,11 @@ class Searcher:
         # The first search pays for imports and page faults; better here than in a request.
         searcher.search("warm up", None, 1)
         return searcher
+
+    @property
+    def matcher(self) -> Matcher:
+        """What the catalogue says of texts."""
+        return Matcher(self.lexical, self.speller.counts, self.speller.pairs)
 
     @property
     def num_items(self) -> int:

@@ -1,12 +1,13 @@
 """``serendip bench rewrites``: what other texts do for queries that few items answer.
 
-Queries are searched as words alone. Two folds: what people chose after every other query is the log
-that the student learns from, the rest is asked, and the other way round; a query that is asked has
-never been seen. ``offered`` are queries with a rewrite of at least ``offer_from``; the tables tell
-what the best one finds beside what the query itself does. ``recovered`` searches it instead, where
-no item has all words of the query, from some confidence on. All other queries are searched with and
-without the table: ``changed`` counts those of which any place of the first hundred differs.
-Differences are means over queries with 95 % bootstrap intervals.
+Queries are searched as words alone. ``without a log`` the student learns from what is made of the
+catalogue; ``with a log`` also from what people chose after every other query, while the rest is
+asked, and the other way round. A query that is asked has never been seen. ``offered`` are queries
+with a rewrite of at least ``offer_from``; the rows tell what the surest one finds beside what the
+query itself does. ``recovered`` searches it instead, where no item has all words of the query, from
+some confidence on. All other queries are searched with and without the table: ``changed`` counts
+those of which any place of the first hundred differs. Differences are means over queries with 95 %
+bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from serendip.evaluate.aggregate import estimate
 from serendip.evaluate.binary import calibration_error
 from serendip.scale.options import TrainOptions
 from serendip.search.query_settings import QueriesConfig
-from serendip.search.rewrite_changes import FEW, Matcher
+from serendip.search.rewrite_changes import FEW
 from serendip.search.rewrites import RewriteTable, rewrites_of
 from serendip.workflow.bench.files import digest_of_files, write_whole
 from serendip.workflow.bench.spelling_run import Asking, asking_of
@@ -90,44 +91,60 @@ def run_rewrites(bench: RewritesBench, options: TrainOptions) -> dict[str, Any]:
         DataError: the folder is of no kind that is known, or not as it should be.
     """
     asking, files = asking_of(bench.data)
-    tables, facts = _tables(asking, bench, options)
+    builder = _builder(asking, bench, options)
+    students = {}
+    for name, logs in (
+        ("without a log", [[]] * FOLDS),
+        ("with a log", [_log(asking, fold) for fold in range(FOLDS)]),
+    ):
+        built = [builder.build(log, options.seed) for log in logs]
+        facts = _judged(asking, [table for table, _ in built], options)
+        students[name] = {"tables": [told for _, told in built], **facts}
+    document = {
+        "dataset": bench.data.resolve().name,
+        "data": digest_of_files(files),
+        "protocol": {
+            "about": __doc__,
+            "few": FEW,
+            "offer_from": asking.searcher.config.offer_from,
+        },
+        "queries": len(asking.texts),
+        "items": asking.searcher.num_items,
+        "students": students,
+    }
+    write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    return document
+
+
+def _builder(asking: Asking, bench: RewritesBench, options: TrainOptions) -> RewriteBuilder:
+    """Over verified queries of the catalogue alone, which no log has a part in."""
+    config, catalogue = QueriesConfig(), asking.dataset.catalogue
+    counts = asking.dataset.item_counts()
+    queries = QueryBuilder(catalogue, counts, asking.searcher, config).build([], options.progress)
+    encoder, cache = open_encoder(TextEncoderConfig()), VectorCache(bench.cache)
+    near = near_words(asking.searcher.speller.counts, (), encoder, cache, options)
+    return RewriteBuilder(asking.searcher, queries.table, near, config)
+
+
+def _judged(
+    asking: Asking, tables: Sequence[RewriteTable], options: TrainOptions
+) -> dict[str, Any]:
+    """Figures of the tables of all folds."""
     asked = _asked(asking, tables, options)
-    offer_from = asking.searcher.config.offer_from
     few = [one for one in asked if one.is_few]
     groups = {
         "no item has all words": [one for one in few if not one.matches],
         f"fewer than {FEW} have": [one for one in few if one.matches],
         "both": few,
     }
-    document = {
-        "dataset": bench.data.resolve().name,
-        "data": digest_of_files(files),
-        "protocol": {"about": __doc__, "few": FEW, "offer_from": offer_from},
-        "queries": len(asked),
-        "items": asking.searcher.num_items,
-        "tables": facts,
-        "rows": [_row(name, own, offer_from) for name, own in groups.items()],
+    floor = asking.searcher.config.offer_from
+    return {
+        "rows": [_row(name, own, floor) for name, own in groups.items()],
         "recovered": [_recovered(groups["no item has all words"], floor) for floor in FLOORS],
         "others": _others(asking, tables, asked),
         "confidence": _calibration(few),
         "ms": {"unseen": _mean([one.ms for one in few]), "seen": _seen_ms(asking, tables[0])},
     }
-    write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
-    return document
-
-
-def _tables(
-    asking: Asking, bench: RewritesBench, options: TrainOptions
-) -> tuple[list[RewriteTable], list[dict[str, Any]]]:
-    """Per fold the table for its queries, learned from the others; and what is told of each."""
-    config, catalogue = QueriesConfig(), asking.dataset.catalogue
-    counts = asking.dataset.item_counts()
-    queries = QueryBuilder(catalogue, counts, asking.searcher, config).build([], options.progress)
-    encoder, cache = open_encoder(TextEncoderConfig()), VectorCache(bench.cache)
-    near = near_words(asking.searcher.speller.counts, (), encoder, cache, options)
-    builder = RewriteBuilder(asking.searcher, queries.table, near, config)
-    built = [builder.build(_log(asking, fold), options.seed) for fold in range(FOLDS)]
-    return [table for table, _ in built], [facts for _, facts in built]
 
 
 def _log(asking: Asking, fold: int) -> list[Search]:
@@ -145,7 +162,7 @@ def _log(asking: Asking, fold: int) -> list[Search]:
 def _asked(asking: Asking, tables: Sequence[RewriteTable], options: TrainOptions) -> list[_Asked]:
     """All queries, each to the table that has not seen it; whatever is found is offered."""
     plain = asking.searcher
-    matcher = Matcher(plain.lexical, plain.speller.counts)
+    matcher = plain.matcher
     config = plain.config.model_copy(update={"offer_from": 0.0})
     unseen = [replace(plain, rewrites=replace(one, head={}), config=config) for one in tables]
     numbers, found = range(len(asking.texts)), []
@@ -230,7 +247,7 @@ def _calibration(asked: Sequence[_Asked]) -> dict[str, float]:
 def _seen_ms(asking: Asking, table: RewriteTable) -> float:
     """CPU time for a text of the table, mean of its first ones; nothing is remembered of before."""
     plain = asking.searcher
-    matcher, keys = Matcher(plain.lexical, plain.speller.counts), list(table.head)[:MEASURED]
+    matcher, keys = plain.matcher, list(table.head)[:MEASURED]
     before = time.process_time()
     for key in keys:
         rewrites_of(key, table, matcher, plain.synonyms, plain.config.offer_from)

@@ -1,12 +1,13 @@
 """What the student of rewrites learns from: texts of which it is known what they should find.
 
 Some are made: verified queries with a word of another one in them, or with another word for one of
-theirs. Some are logged: texts that few items answer, after which people chose something.
+theirs; and as many mixtures of two, which mean nothing that is there: nobody knows beforehand how
+often that is so. Some are logged: texts that few items answer, after which people chose something.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +17,12 @@ from serendip.data.searches import Search
 from serendip.search.query_checks import TOP
 from serendip.search.query_ranker import RankingRows
 from serendip.search.query_table import QueryTable
-from serendip.search.rewrite_changes import FEW, Matcher, checked
+from serendip.search.rewrite_changes import FEW, checked
 from serendip.search.rewrites import Near
 from serendip.search.searcher import Searcher
 
 MADE, MOST_LOGGED = 1_000, 2_000
-"""Queries that texts are made of, and the newest texts of the log."""
+"""Draws of a query that texts are made of, and the newest texts of the log."""
 
 SEVERAL = ("attribute", "rule", "phrase", "query")
 """Kinds of queries that are about several items."""
@@ -45,7 +46,7 @@ class Learner:
         Args:
             texts: normal form -> items that it should find.
         """
-        matcher = Matcher(self.searcher.lexical, self.searcher.speller.counts)
+        matcher = self.searcher.matcher
         found = []
         for key, items in texts.items():
             if matcher.matches(key) >= FEW or len(self.searcher.titles.exact(key)):
@@ -77,27 +78,39 @@ def logged_texts(searches: Sequence[Search]) -> dict[str, frozenset[int]]:
 
 
 def made_texts(queries: QueryTable, near: Near, seed: int) -> dict[str, frozenset[int]]:
-    """Verified queries with one word too many, or with another word for one of theirs.
+    """Verified queries with one word too many, or another word for one of theirs; and mixtures.
 
-    Words too many are those of other verified queries.
+    Returns:
+        normal form -> items that it should find; none of a mixture.
     """
     rng = np.random.default_rng(seed)
     rows = np.flatnonzero(np.isin(queries.kinds, SEVERAL))
     found: dict[str, frozenset[int]] = {}
     if len(rows) < 2:
         return found
-    for row in rng.permutation(rows)[:MADE].tolist():
+    for row in rng.choice(rows, MADE).tolist():
         items = queries.items[queries.starts[row] : queries.starts[row + 1]]
-        for text in _worse(queries.keys[row], queries.keys[int(rng.choice(rows))], near, rng):
-            found[text] = frozenset(items.tolist())
+        key, other = queries.keys[row], queries.keys[int(rng.choice(rows))]
+        worse = _worse(key, other, near, rng)
+        found.update(dict.fromkeys(worse, frozenset(items.tolist())))
+        found.update(dict.fromkeys(_mixed(key, other, rng, len(worse)), frozenset()))
     return found
 
 
-def _worse(key: str, other: str, near: Near, rng: np.random.Generator) -> Iterator[str]:
+def _worse(key: str, other: str, near: Near, rng: np.random.Generator) -> list[str]:
     typed, strange = words(key), str(rng.choice(words(other)))
-    place = int(rng.integers(len(typed) + 1))
-    if strange not in typed:
-        yield " ".join((*typed[:place], strange, *typed[place:]))
-    at = int(rng.integers(len(typed)))
+    place, at = int(rng.integers(len(typed) + 1)), int(rng.integers(len(typed)))
+    found = [] if strange in typed else [" ".join((*typed[:place], strange, *typed[place:]))]
     for word, _ in near.get(typed[at], ())[:1]:
-        yield " ".join((*typed[:at], word, *typed[at + 1 :]))
+        found.append(" ".join((*typed[:at], word, *typed[at + 1 :])))
+    return found
+
+
+def _mixed(key: str, other: str, rng: np.random.Generator, count: int) -> list[str]:
+    """Words of both, about half of each, in any order."""
+    found = []
+    for _ in range(count):
+        halves = [rng.permutation(words(one)) for one in (key, other)]
+        both = np.concatenate([half[: (len(half) + 1) // 2] for half in halves])
+        found.append(" ".join(rng.permutation(both).tolist()))
+    return found

@@ -94,7 +94,7 @@ class RewriteBuilder:
     ) -> dict[str, tuple[Rewrite, ...]]:
         asked = reformulated(searches, self.config.min_users)
         logged = logged_queries(searches, self.config.min_users).candidates
-        matcher = Matcher(self.searcher.lexical, self.searcher.speller.counts)
+        matcher = self.searcher.matcher
         found: dict[str, tuple[Rewrite, ...]] = {}
         for key in dict.fromkeys([*self.queries.keys, *(self._key(one.text) for one in logged)]):
             if matcher.matches(key) < FEW and not len(self.searcher.titles.exact(key)):
