@@ -107,7 +107,7 @@ def test_texts_that_few_items_answer_are_offered_others_and_all_else_stays_bit_b
         plain, other = searcher.search(text, None, 20), wide.search(text, None, 20)
         assert plain.item_nums.tolist() == other.item_nums.tolist()
         assert plain.scores.tobytes() == other.scores.tobytes()
-    for text in ("leather", "red leather", "Model 7", "qqq", ""):
+    for text in ("leather", "red leather", "Model 7", "model 1", "mod", "qqq", ""):
         assert wide.instead_of(text) == ()
     assert searcher.instead_of("pink leather sofa") == ()
 

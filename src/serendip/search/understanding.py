@@ -65,11 +65,6 @@ class Reading:
     told_key: str = ""
     unknown: tuple[str, ...] = ()
 
-    @property
-    def has_title(self) -> bool:
-        """True where items bear the text, or what it was taken to mean, as their title."""
-        return len(self.exact) + len(self.corrected) > 0
-
 
 def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence) -> Reading:
     """Understand a text: as an exact title, else as a title near to it, else word by word.

@@ -168,13 +168,13 @@ def _asked(asking: Asking, tables: Sequence[RewriteTable], options: TrainOptions
     numbers, found = range(len(asking.texts)), []
     for number in options.progress.track(numbers, "queries", len(numbers)):
         text = asking.texts[number]
-        reading = plain.read(text)
+        key = plain.read(text).corrected_key
         before = time.process_time()
         rewrites = unseen[number % FOLDS].instead_of(text)
         spent = 1000 * (time.process_time() - before)
-        matches, own = matcher.matches(reading.corrected_key), asking.found(number, text)
+        matches, own = matcher.matches(key), asking.found(number, text)
         best = asking.found(number, rewrites[0].text, literal=True) if rewrites else own
-        is_few = matches < FEW and not reading.has_title
+        is_few = matches < FEW and not plain.is_title(key)
         confidence = rewrites[0].confidence if rewrites else 0.0
         found.append(_Asked(matches, is_few, confidence, own, best, spent))
     return found

@@ -49,7 +49,7 @@ class Learner:
         matcher = self.searcher.matcher
         found = []
         for key, items in texts.items():
-            if matcher.matches(key) >= FEW or len(self.searcher.titles.exact(key)):
+            if matcher.matches(key) >= FEW or self.searcher.is_title(key):
                 continue
             kept, features = checked(key, matcher, lambda word: self.near.get(word, ()))
             if kept:

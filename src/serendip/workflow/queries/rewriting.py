@@ -96,8 +96,10 @@ class RewriteBuilder:
         logged = logged_queries(searches, self.config.min_users).candidates
         matcher = self.searcher.matcher
         found: dict[str, tuple[Rewrite, ...]] = {}
-        for key in dict.fromkeys([*self.queries.keys, *(self._key(one.text) for one in logged)]):
-            if matcher.matches(key) < FEW and not len(self.searcher.titles.exact(key)):
+        kinds = zip(self.queries.keys, self.queries.kinds, strict=True)
+        verified = [key for key, kind in kinds if kind != "like"]
+        for key in dict.fromkeys([*verified, *(self._key(one.text) for one in logged)]):
+            if matcher.matches(key) < FEW and not self.searcher.is_title(key):
                 found[key] = self._instead(key, asked.get(key, ()), tail, matcher)
         return found | narrower(self.queries, matcher)
 
