@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from fault_server import Body, Reply, client, completion, data_of, error, serving
 
+from serendip.llm.client import LlmRequest
 from serendip.llm.ledger import Ledger
 from serendip.llm.pricing import Prices
 from serendip.llm.prompt import Prompt, data_id
-from serendip.llm.run import Outcome, RunOptions, ask_all
+from serendip.llm.run import NO_BUDGET, Outcome, RunOptions, ask_all
+from serendip.llm.scripted import ScriptedLlm
 from serendip.llm.synonyms import WrittenSynonyms, synonyms_task
 from serendip.llm.task import WrongAnswer
 
@@ -98,6 +100,28 @@ def test_failures_are_outlived_and_what_stays_wrong_is_told(ledger: Ledger) -> N
     assert found.answers[5] is None and len(found.failures) == 1
     again, bodies = run(ledger, questions, obeying)
     assert again.state == "complete" and len(bodies) == 1
+
+
+def test_a_spent_budget_ends_the_run_and_what_was_answered_is_not_asked_again(
+    ledger: Ledger,
+) -> None:
+    asked: list[str] = []
+
+    def script(request: LlmRequest) -> str:
+        asked.append(request.data_id)
+        return json.dumps({"id": request.data_id, "synonyms": ["other"]})
+
+    questions = [{"term": f"thing {n}", "finds": []} for n in range(5)]
+    task, llm = synonyms_task(), ScriptedLlm(script)
+    prices = Prices(1000.0, 1000.0)
+    one = prices.most(task.request(questions[0], 300))
+    options = RunOptions("synonyms", 1.5 * one, prices, concurrency=1)
+    first = ask_all(task, questions, llm, ledger, options)
+    assert first.state == "partial" and first.reason == NO_BUDGET
+    assert 1 <= len(asked) < 5 and first.spent <= 1.5 * one
+    known = len(asked)
+    whole = ask_all(task, questions, llm, ledger, RunOptions("synonyms"))
+    assert whole.state == "complete" and len(asked) == 5 and len(set(asked)) == 5 > known
 
 
 def test_the_prompt_says_what_it_was_tuned_on() -> None:

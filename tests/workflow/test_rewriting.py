@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from serendip.scale.options import TrainOptions
 from serendip.scale.progress import SilentProgress
 from serendip.search.query_settings import QueriesConfig
 from serendip.search.rewrites import Rewrite, RewriteTable
+from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
 from serendip.workflow.bench.rewrites_run import RewritesBench, run_rewrites
 from serendip.workflow.importing import import_files
@@ -112,6 +114,29 @@ def test_no_order_of_any_query_of_the_head_changes(builder: RewriteBuilder) -> N
         before, after = plain.search(text, None, 144), wide.search(text, None, 144)
         assert before.item_nums.tobytes() == after.item_nums.tobytes(), text
         assert before.scores.tobytes() == after.scores.tobytes(), text
+
+
+def test_even_where_it_is_searched_instead_no_query_changes_that_any_item_answers(
+    builder: RewriteBuilder,
+) -> None:
+    table, _ = builder.build(searches(), seed=0)
+    plain, config = builder.searcher, SearchConfig(recover_from=0.01, offer_from=0.01)
+    wide = replace(plain, config=config, rewrites=table)
+    texts = {
+        *builder.queries.texts,
+        *table.head,
+        "red kettle zeppelin",
+        "zeppelin",
+        "works zeppelin",
+    }
+    changed = set()
+    for text in texts:
+        before, after = plain.search(text, None, 144), wide.search(text, None, 144)
+        is_same = before.item_nums.tobytes() == after.item_nums.tobytes()
+        assert is_same or not plain.matcher.matches(text), text
+        assert is_same or wide.corrected(text), text
+        changed |= set() if is_same else {text}
+    assert "purple divan" in changed
 
 
 def test_words_of_queries_have_near_ones_of_the_catalogue(tmp_path: Path) -> None:

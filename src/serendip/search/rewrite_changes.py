@@ -21,6 +21,7 @@ from serendip.data.analysis import normalise, words
 from serendip.data.arrays import FloatArray
 from serendip.search.lexical import LexicalIndex
 from serendip.search.phrases import is_grammar
+from serendip.search.titles import TitleIndex
 from serendip.search.word_pairs import WordPairs
 
 RewriteKind: TypeAlias = Literal["narrower", "broader", "substitute"]
@@ -86,11 +87,20 @@ class Matcher:
         lexical: the word index.
         counts: word -> number of items that have it.
         pairs: which words stand beside which.
+        titles: whole ones.
     """
 
     lexical: LexicalIndex
     counts: Mapping[str, int]
     pairs: WordPairs
+    titles: TitleIndex
+
+    def is_answered(self, key: str) -> bool:
+        """Whether enough items have all words of a normal form, or a title begins with it.
+
+        Whoever types a title wants its item, and is not done typing before its end.
+        """
+        return self.matches(key) >= FEW or bool(self.titles.completions(key, 1))
 
     def matches(self, text: str) -> int:
         """Items that have all words of a text; 100 stands for more."""

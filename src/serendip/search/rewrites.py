@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from serendip.errors import ArtefactError
-from serendip.search.rewrite_changes import FEW, Matcher, RewriteKind, checked
+from serendip.search.rewrite_changes import Matcher, RewriteKind, checked
 from serendip.search.rewrite_student import RewriteStudent
 from serendip.search.synonyms import Synonyms
 
@@ -114,7 +114,7 @@ def rewrites_of(
     """
     if not key:
         return ()
-    known, is_answered = table.head.get(key), matcher.matches(key) >= FEW
+    known, is_answered = table.head.get(key), matcher.is_answered(key)
     if known is None and not is_answered and table.student is not None:
         known = from_student(key, table, table.student, matcher, synonyms)
     wanted = [
@@ -129,7 +129,7 @@ def rewrites_of(
 def from_student(
     key: str, table: RewriteTable, student: RewriteStudent, matcher: Matcher, synonyms: Synonyms
 ) -> tuple[Rewrite, ...]:
-    """All changes of a text that find more, surest first; fewer words before more."""
+    """All changes of a text that find more, surest first."""
 
     def also(term: str) -> list[tuple[str, float]]:
         return [*table.near.get(term, ()), *((one, 1.0) for one in synonyms.also.get(term, ()))]

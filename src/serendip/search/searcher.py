@@ -85,7 +85,7 @@ class Searcher:
         def reading(text: str) -> Reading:
             as_read = read(text, titles, speller, config.confidence)
             key, sure = as_read.corrected_key, config.recover_from
-            if sure == 1.0 or titles.completions(key, 1) or matcher.matches(key):
+            if sure == 1.0 or matcher.matches(key) or matcher.is_answered(key):
                 return as_read
             found = (one for one in instead(key) if one.confidence >= sure)
             return next((recovered(as_read, one.text, titles, speller) for one in found), as_read)
@@ -169,7 +169,7 @@ class Searcher:
     @property
     def matcher(self) -> Matcher:
         """What the catalogue says of texts."""
-        return Matcher(self.lexical, self.speller.counts, self.speller.pairs)
+        return Matcher(self.lexical, self.speller.counts, self.speller.pairs, self.titles)
 
     @property
     def num_items(self) -> int:
@@ -266,20 +266,8 @@ class Searcher:
         return self._readings(text)
 
     def instead_of(self, text: str, literal: bool = False) -> tuple[Rewrite, ...]:
-        """What may be searched instead of a text, or of what it is taken to mean, surest first.
-
-        A title, or the beginning of one, is what was meant, however few items bear it: nothing but
-        narrower ones are offered.
-        """
-        key = self.read(text, literal).corrected_key
-        if not self.is_title(key):
-            return self._instead(key)
-        known = self._instead(key) if key in self.rewrites.head else ()
-        return tuple(one for one in known if one.kind == "narrower")
-
-    def is_title(self, key: str) -> bool:
-        """True where a title is a normal form, or goes on from it."""
-        return bool(self.titles.completions(key, 1))
+        """What may be searched instead of a text, or of what it is taken to mean, surest first."""
+        return self._instead(self.read(text, literal).corrected_key)
 
     def corrected(self, text: str) -> str:
         """What is searched instead of a text, as its title is written; empty where nothing is."""

@@ -174,7 +174,7 @@ def _asked(asking: Asking, tables: Sequence[RewriteTable], options: TrainOptions
         spent = 1000 * (time.process_time() - before)
         matches, own = matcher.matches(key), asking.found(number, text)
         best = asking.found(number, rewrites[0].text, literal=True) if rewrites else own
-        is_few = matches < FEW and not plain.is_title(key)
+        is_few = not matcher.is_answered(key)
         confidence = rewrites[0].confidence if rewrites else 0.0
         found.append(_Asked(matches, is_few, confidence, own, best, spent))
     return found

@@ -17,7 +17,7 @@ from serendip.data.searches import Search
 from serendip.search.query_checks import TOP
 from serendip.search.query_ranker import RankingRows
 from serendip.search.query_table import QueryTable
-from serendip.search.rewrite_changes import FEW, checked
+from serendip.search.rewrite_changes import checked
 from serendip.search.rewrites import Near
 from serendip.search.searcher import Searcher
 
@@ -49,7 +49,7 @@ class Learner:
         matcher = self.searcher.matcher
         found = []
         for key, items in texts.items():
-            if matcher.matches(key) >= FEW or self.searcher.is_title(key):
+            if matcher.is_answered(key):
                 continue
             kept, features = checked(key, matcher, lambda word: self.near.get(word, ()))
             if kept:

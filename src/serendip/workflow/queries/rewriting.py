@@ -24,7 +24,7 @@ from serendip.search.query_checks import TOP, Unsafe
 from serendip.search.query_settings import QueriesConfig
 from serendip.search.query_table import QueryTable
 from serendip.search.reformulated import reformulated
-from serendip.search.rewrite_changes import FEW, Matcher
+from serendip.search.rewrite_changes import Matcher
 from serendip.search.rewrite_student import RewriteStudent
 from serendip.search.rewrites import MOST, Near, Rewrite, RewriteTable, from_student
 from serendip.search.searcher import Searcher
@@ -35,7 +35,7 @@ from serendip.workflow.synonyms import is_proper, nearest_words
 MANY = 20
 """A text that so many items answer may be told more narrowly."""
 
-MOST_NEAR = 20_000
+MOST_NEAR = 5_000
 """Words that are compared with one another."""
 
 _COMPLETE = 0.8
@@ -99,7 +99,7 @@ class RewriteBuilder:
         kinds = zip(self.queries.keys, self.queries.kinds, strict=True)
         verified = [key for key, kind in kinds if kind != "like"]
         for key in dict.fromkeys([*verified, *(self._key(one.text) for one in logged)]):
-            if matcher.matches(key) < FEW and not self.searcher.is_title(key):
+            if not matcher.is_answered(key):
                 found[key] = self._instead(key, asked.get(key, ()), tail, matcher)
         return found | narrower(self.queries, matcher)
 
