@@ -96,7 +96,7 @@ class Matcher:
     titles: TitleIndex
 
     def is_answered(self, key: str) -> bool:
-        """Whether enough items have all words of a normal form, or a title begins with it.
+        """Whether enough items have all words of a normal form, or a title goes on from it.
 
         Whoever types a title wants its item, and is not done typing before its end.
         """
