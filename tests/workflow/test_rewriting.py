@@ -26,14 +26,17 @@ from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace
 from serendip.scale.options import TrainOptions
 from serendip.scale.progress import SilentProgress
+from serendip.search.query_candidates import Candidate
+from serendip.search.query_categories import Categories
 from serendip.search.query_settings import QueriesConfig
+from serendip.search.query_table import QueryTable
 from serendip.search.rewrites import Rewrite, RewriteTable
 from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
 from serendip.workflow.bench.rewrites_run import RewritesBench, run_rewrites
 from serendip.workflow.importing import import_files
 from serendip.workflow.queries.building import QueryBuilder
-from serendip.workflow.queries.rewriting import RewriteBuilder, near_words
+from serendip.workflow.queries.rewriting import RewriteBuilder, narrower, near_words
 
 PLACES = ("kitchen", "garden", "office")
 
@@ -72,9 +75,9 @@ def searches() -> list[Search]:
 def test_the_head_is_what_people_searched_next_and_what_says_more(builder: RewriteBuilder) -> None:
     table, told = builder.build(searches(), seed=0)
     assert table.head["purple divan"][0] == Rewrite("Green chair", "substitute", 4 / 6)
-    narrower = table.head["kettle"]
-    assert {one.kind for one in narrower} == {"narrower"}
-    assert all("kettle" in one.text and " " in one.text for one in narrower)
+    more = table.head["kettle"]
+    assert {one.kind for one in more} == {"narrower"}
+    assert all("kettle" in one.text and " " in one.text for one in more)
     matches = builder.searcher.lexical.having_all
     for key, found in table.head.items():
         for one in found:
@@ -83,6 +86,24 @@ def test_the_head_is_what_people_searched_next_and_what_says_more(builder: Rewri
             assert 0 < count < before if one.kind == "narrower" else count > before
     assert told["texts"] == len(table.head)
     assert told["by_kind"]["narrower"] > 0 and told["learned_from"]["made"] > 0
+
+
+def test_what_an_llm_wrote_may_be_narrower_and_what_is_like_an_item_may_not(
+    builder: RewriteBuilder,
+) -> None:
+    candidates = [
+        Candidate("kettle", "attribute", "fields", np.arange(0, 144, 4, dtype=np.int32)),
+        Candidate("kettle for the kitchen", "written", "llm", np.array([0], np.int32)),
+        Candidate("like red kettle 0", "like", "rules", np.array([0], np.int32)),
+    ]
+    matcher = builder.searcher.matcher
+    results = np.stack(
+        [builder.searcher.search(one.text, None, 10).item_nums for one in candidates]
+    )
+    catalogue = Catalogue(item(number) for number in range(144))
+    table = QueryTable.of(candidates, results, catalogue, Categories.of(catalogue))
+    found = narrower(table, matcher)
+    assert found == {"kettle": (Rewrite("kettle for the kitchen", "narrower", 1.0),)}
 
 
 def test_the_student_answers_for_texts_that_nobody_has_seen(builder: RewriteBuilder) -> None:

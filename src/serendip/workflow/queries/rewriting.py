@@ -29,7 +29,7 @@ from serendip.search.rewrite_student import RewriteStudent
 from serendip.search.rewrites import MOST, Near, Rewrite, RewriteTable, from_student
 from serendip.search.searcher import Searcher
 from serendip.workflow.queries.learning import Log
-from serendip.workflow.queries.rewrite_learning import SEVERAL, Learner, logged_texts, made_texts
+from serendip.workflow.queries.rewrite_learning import Learner, logged_texts, made_texts
 from serendip.workflow.synonyms import is_proper, nearest_words
 
 MANY = 20
@@ -141,7 +141,7 @@ def narrower(queries: QueryTable, matcher: Matcher) -> dict[str, tuple[Rewrite, 
     share of their first results that have all their words, hence all of the query's, too.
     """
     counts = [matcher.matches(key) for key in queries.keys]
-    kept = [row for row, kind in enumerate(queries.kinds) if kind in SEVERAL]
+    kept = [row for row, kind in enumerate(queries.kinds) if kind != "like"]
     order = sorted(kept, key=lambda row: (-queries.users[row], -queries.num_items[row], row))
     having: dict[str, list[int]] = defaultdict(list)
     for row in order:
