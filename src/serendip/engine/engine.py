@@ -28,11 +28,12 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.query import History, Query
 from serendip.data.store import Store
+from serendip.data.versions import Version
 from serendip.engine.answer import Answer, Explanation, Suggestion, Suggestions
 from serendip.engine.answering import empty_answer, explanation_of, page_of
 from serendip.engine.askers import Askers
 from serendip.engine.cursor import offset_of
-from serendip.engine.generation import Generation, open_current
+from serendip.engine.generation import open_current
 from serendip.engine.pasts import Pasts
 from serendip.engine.pipeline import run
 from serendip.engine.selection import Result
@@ -55,7 +56,7 @@ class Engine:
     def __init__(
         self,
         settings: Settings,
-        generation: Generation,
+        generation: Version,
         state: EngineState,
         encoder: TextEncoder,
         store: Store,

@@ -15,9 +15,9 @@ import serendip
 from serendip import __version__
 from serendip.content.semantic_ids import quality
 from serendip.data.dataset import Dataset
-from serendip.data.durable import pointed_at
 from serendip.data.snapshot import take_snapshot
-from serendip.engine.generation import Generation, publish
+from serendip.data.versions import Version
+from serendip.engine.generation import publish
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
@@ -33,7 +33,7 @@ from serendip.workflow.queries.building import QueryBuilder, log_of, written_dig
 from serendip.workflow.queries.learning import Log, train_query_ranker
 from serendip.workflow.semantic_ids import build_ids
 from serendip.workflow.spaces import SPACE_FOLDER, next_space
-from serendip.workflow.students.versions import POINTER, asked_student, judge_of
+from serendip.workflow.students.versions import asked_student, current_student_name, judge_of
 
 REPORT_JSON = "report.json"
 
@@ -42,7 +42,7 @@ def train_workspace(
     workspace: Workspace,
     options: TrainOptions,
     clock: StageClock,
-) -> Generation:
+) -> Version:
     """Fit everything on all data of the store and publish it.
 
     Args:
@@ -175,7 +175,7 @@ def fingerprint(workspace: Workspace, seed: int) -> str:
 def _versions(workspace: Workspace) -> dict[str, str]:
     """Of the judge of matches, if a surface asks for it, and of queries that an LLM wrote."""
     asks = any(one.bad_matches is not None for one in workspace.settings.all_surfaces().values())
-    student = pointed_at(workspace.students / POINTER) if asks else ""
+    student = current_student_name(workspace.students) if asks else ""
     found = {"student": student, "queries": written_digest(workspace)}
     return {name: version for name, version in found.items() if version}
 
