@@ -272,7 +272,7 @@ def test_a_source_that_fails_is_named_and_the_others_answer(
 
 def test_a_surface_needs_no_code(engine: Engine) -> None:
     surface = SurfaceConfig(task="home", sources={"popularity": 5}, filters=())
-    result = run([Query("home")], surface, engine._state)[0]
+    result = run([Query("home")], surface, engine.state)[0]
     assert len(result.items) == 5
     assert result.trace["from popularity"] == 5
 

@@ -73,8 +73,8 @@ def test_a_built_in_surface_answers_as_before_surfaces_had_settings(
 
     The shop has logged no searches, so that these are fused by rank.
     """
-    state, config = engine._state, engine.settings.all_surfaces()[surface]
-    query = engine._query(state, config, user, **asked)
+    state, config = engine.state, engine.settings.all_surfaces()[surface]
+    query = engine._reader.read(state, config, user, **asked)
     candidates, features = collect([query], config, state)
     ranker = state.ranker
     assert ranker is not None
