@@ -18,7 +18,8 @@ from contract import (
 )
 
 from serendip.config import validate
-from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.dataset import Dataset
+from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.models.cooccurrence import cooccurrence_vectors

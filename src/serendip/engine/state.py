@@ -16,8 +16,8 @@ import numpy as np
 from serendip.config import validate
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.dataset import ItemFeatures
 from serendip.data.item import Catalogue, Item
+from serendip.data.item_features import ItemFeatures
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.feature_names import FEATURES

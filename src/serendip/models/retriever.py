@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.dataset import Dataset
+from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.data.tokens import Tokens
 from serendip.errors import ArtefactError, UnsupportedError

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.dataset import Dataset
+from serendip.data.item_features import ItemFeatures
 from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import to_onnx
 from serendip.models.hard_negatives import HardNegatives

@@ -14,8 +14,8 @@ import numpy as np
 
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray
-from serendip.data.dataset import ItemFeatures
 from serendip.data.item import Catalogue
+from serendip.data.item_features import ItemFeatures
 from serendip.data.item_list import ItemList
 from serendip.engine.settings import ModelsConfig, Settings
 from serendip.engine.state import EngineState

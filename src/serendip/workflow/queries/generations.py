@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.dataset import Dataset
+from serendip.data.item_features import ItemFeatures
 from serendip.data.searches import Search
 from serendip.data.semantic_ids import Codebooks
 from serendip.engine.state import EngineState
