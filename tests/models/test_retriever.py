@@ -24,7 +24,8 @@ from serendip.data.query import History, Query
 from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import open_session, to_onnx
-from serendip.models.retriever import TOWER_FILE, Retriever
+from serendip.models.retriever import Retriever
+from serendip.models.retriever_artefact import TOWER_FILE
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_item_tower import ItemTower
 from serendip.models.retriever_network import (
