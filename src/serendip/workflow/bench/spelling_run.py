@@ -12,7 +12,6 @@ rest is ``held out``.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
-from serendip.errors import ConfigError, DataError
+from serendip.errors import DataError
 from serendip.evaluate.aggregate import bootstrap_means
 from serendip.evaluate.run import Values
 from serendip.scale.options import TrainOptions
@@ -37,7 +36,7 @@ from serendip.workflow.bench.esci_trial import (
     read_judgements,
     read_products,
 )
-from serendip.workflow.bench.files import digest_of_files, write_whole
+from serendip.workflow.bench.files import digest_of_files, write_document
 from serendip.workflow.bench.films import FILMS_FILE
 from serendip.workflow.bench.misspelling import KINDS, misspelt
 from serendip.workflow.bench.movielens_trial import (
@@ -46,6 +45,7 @@ from serendip.workflow.bench.movielens_trial import (
     search_sets,
     searches,
 )
+from serendip.workflow.bench.opened import require_seeds
 from serendip.workflow.bench.trial import Asked
 
 TOP = 10
@@ -104,8 +104,7 @@ def run_spelling(
         ConfigError: seeds < 1, or the file cannot be written.
         DataError: the folder is of no kind that is known, or not as it should be.
     """
-    if bench.seeds < 1:
-        raise ConfigError(f"--seeds {bench.seeds}.", "Ask for 1 seed or more.")
+    require_seeds(bench.seeds)
     asking, files = asking_of(bench.data)
     values = _measured(asking, bench.seeds, options)
     document: dict[str, Any] = {
@@ -119,7 +118,7 @@ def run_spelling(
     }
     for row in document["rows"]:
         on_row(row)
-    write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    write_document(bench.file, document)
     return document
 
 

@@ -7,7 +7,7 @@ fused by rank, as search does. Everything is found among all items; what nobody 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +26,6 @@ from serendip.workflow.enrich.asked import JudgedQueries
 
 METRIC = NDCG(10)
 _DEPTH = 300
-
-Encode = Callable[[Sequence[str]], FloatArray]
-"""n texts to (n, C) unit vectors."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
