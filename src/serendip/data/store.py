@@ -84,10 +84,7 @@ class Store:
         """
         from serendip.data.schema import METADATA
 
-        database = Database(url_or_path)
-        with database.write() as connection:
-            METADATA.create_all(connection)
-        return cls(database)
+        return cls(Database.with_tables(url_or_path, METADATA))
 
     def close(self) -> None:
         """Close all connections."""
