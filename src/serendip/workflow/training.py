@@ -76,15 +76,7 @@ def train_workspace(
         with clock.stage("suggested queries"):
             state, queries = _with_queries(state, log, workspace, options)
         made_from = fingerprint(workspace, options.seed)
-        gates = [
-            *integrity_gates(state, workspace.settings.all_surfaces()["home"]),
-            *report_gate(workspace.reports / REPORT_JSON, made_from),
-        ]
-        failed = [gate["name"] for gate in gates if not gate["passed"]]
-        if failed:
-            raise DataError(
-                f"the new generation fails {', '.join(map(str, failed))}; it is not published."
-            )
+        gates = _passed_gates(state, workspace, made_from)
         space, told = next_space(workspace.generations, state)
         facts = {
             "item_version": item_version,
@@ -104,6 +96,24 @@ def train_workspace(
         }
         with clock.stage("publish"):
             return publish(workspace.generations, partial(_save, state, space), facts)
+
+
+def _passed_gates(state: EngineState, workspace: Workspace, made_from: str) -> list[dict[str, Any]]:
+    """Results of the gates.
+
+    Raises:
+        DataError: one is not passed.
+    """
+    gates = [
+        *integrity_gates(state, workspace.settings.all_surfaces()["home"]),
+        *report_gate(workspace.reports / REPORT_JSON, made_from),
+    ]
+    failed = [gate["name"] for gate in gates if not gate["passed"]]
+    if failed:
+        raise DataError(
+            f"the new generation fails {', '.join(map(str, failed))}; it is not published."
+        )
+    return gates
 
 
 def _facts_of(dataset: Dataset) -> dict[str, Any]:
