@@ -172,7 +172,6 @@ class Fitter:
         folder = self.scratch / name / "search"
         searcher = Searcher.build(
             dataset.catalogue,
-            fusion.words_of(features.content),
             counts.astype(np.float32),
             folder,
             self.settings.search,

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.errors import DataError
 from serendip.evaluate.aggregate import bootstrap_means
@@ -84,7 +83,7 @@ class Asking:
 
     def ndcg(self, query: int, text: str, literal: bool = False) -> float:
         """N@10 of what ``text`` finds, as an answer to a query."""
-        found = self.searcher.search(text, None, TOP, literal=literal).item_nums.tolist()
+        found = self.searcher.search(text, TOP, literal=literal).item_nums.tolist()
         gains = self.gains[query]
         best = sorted(gains.values(), reverse=True)[:TOP]
         return _discounted([gains.get(item, 0.0) for item in found]) / _discounted(best)
@@ -153,9 +152,8 @@ def _asking(dataset: Dataset, asked: Asked, folder: Path) -> Asking:
         gains.setdefault(query.text, {})
         if gain > 0:
             gains[query.text][item] = gain
-    vectors: FloatArray = np.empty((dataset.num_items, 0), np.float32)
     popularity = dataset.item_counts().astype(np.float32)
-    searcher = Searcher.build(dataset.catalogue, vectors, popularity, folder)
+    searcher = Searcher.build(dataset.catalogue, popularity, folder)
     return Asking(searcher, list(gains), list(gains.values()))
 
 

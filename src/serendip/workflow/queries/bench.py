@@ -240,7 +240,7 @@ def _note(told: _Told, world: World, target: Target, typed: int, found: Sequence
     place = keys.index(target.key) + 1 if target.key in keys else np.inf
     told.ranks[typed].append(float(place))
     told.count += len(found)
-    told.unanswered += sum(not len(world.searcher.search(text, None, 1)) for text in found)
+    told.unanswered += sum(not len(world.searcher.search(text, 1)) for text in found)
     if not typed:
         told.users.append(target.user_id)
         told.shown.append(list(found))

@@ -152,11 +152,10 @@ def queries_of(
         written: by an LLM.
     """
     catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
-    nothing = np.zeros((len(catalogue), 0), np.float32)
     popularity = counts.astype(np.float32)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "search"
-        searcher = Searcher.build(catalogue, nothing, popularity, folder, settings.search)
+        searcher = Searcher.build(catalogue, popularity, folder, settings.search)
         builder = QueryBuilder(catalogue, counts, searcher, settings.queries, written)
         return builder.build(log.searches, options.progress)
 

@@ -58,10 +58,9 @@ class World:
         self, dataset: Dataset, searches: Sequence[Search], vectors: FloatArray, folder: Path
     ) -> None:
         self.dataset, self.searches, self.vectors = dataset, searches, vectors
-        nothing = np.zeros((dataset.num_items, 0), np.float32)
         # Titles are put in order by popularity, which nobody knew before the first tag.
         unknown = np.zeros(dataset.num_items, np.float32)
-        self.searcher = Searcher.build(dataset.catalogue, nothing, unknown, folder)
+        self.searcher = Searcher.build(dataset.catalogue, unknown, folder)
         self._suggester = Suggester.of(dataset.catalogue.items, self.searcher)
 
     def before(self, moment: float) -> tuple[Dataset, list[Search]]:
