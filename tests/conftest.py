@@ -13,13 +13,12 @@ for folder in ("", "models", "content", "data", "search", "serve", "evaluate", "
     sys.path.append(str(Path(__file__).parent / folder))
 
 import stand as stand_world  # noqa: E402
-from small_shop import write_files  # noqa: E402
+from small_shop import import_shop  # noqa: E402
 
 from serendip.engine.engine import Engine  # noqa: E402
 from serendip.engine.workspace import Workspace  # noqa: E402
 from serendip.scale.options import TrainOptions  # noqa: E402
 from serendip.scale.stages import StageClock  # noqa: E402
-from serendip.workflow.importing import import_files  # noqa: E402
 from serendip.workflow.training import train_workspace  # noqa: E402
 
 
@@ -27,10 +26,8 @@ from serendip.workflow.training import train_workspace  # noqa: E402
 def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with one published generation; tests that write copy it first."""
     folder = tmp_path_factory.mktemp("shop")
-    write_files(folder)
-    workspace = Workspace.open(folder)
-    import_files(workspace)
-    train_workspace(workspace, TrainOptions(seed=0), StageClock())
+    import_shop(folder)
+    train_workspace(Workspace.open(folder), TrainOptions(seed=0), StageClock())
     return folder
 
 
@@ -38,10 +35,15 @@ def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained_stand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained stand; tests that write copy it first."""
     folder = tmp_path_factory.mktemp("stand")
-    write_files(folder, num_users=stand_world.NUM_USERS)
-    import_files(Workspace.open(folder))
+    import_shop(folder, num_users=stand_world.NUM_USERS)
     stand_world.train(folder)
     return folder
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """A shop whose files are imported; nothing is built or trained."""
+    return import_shop(tmp_path / "shop")
 
 
 @pytest.fixture

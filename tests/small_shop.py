@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from serendip.engine.workspace import Workspace
+from serendip.workflow.importing import import_files
+
 TASTES = ("horror", "comedy", "western")
 NUM_ITEMS = 60
 NUM_USERS = 45
@@ -55,3 +58,10 @@ def write_files(folder: Path, seed: int = 0, num_users: int = NUM_USERS) -> None
                 rows.append([f"u{user}", f"i{item}", start + 3600 * step, "rate", stars])
         writer.writerows(sorted(rows, key=lambda row: row[2]))
     (folder / "serendip.toml").write_text(SETTINGS)
+
+
+def import_shop(folder: Path, num_users: int = NUM_USERS) -> Path:
+    """A workspace of the small world whose files are imported; nothing is built or trained."""
+    write_files(folder, num_users=num_users)
+    import_files(Workspace.open(folder))
+    return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from serendip.data.item import Item
-from serendip.engine.generation import Generation
+from serendip.data.versions import Version
 from serendip.engine.workspace import Workspace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
@@ -15,6 +15,6 @@ NUM_USERS = 12
 NEW = Item("new", "The horror tale number 1", "", {"genre": "horror"})
 
 
-def train(shop: Path, seed: int = 0) -> Generation:
+def train(shop: Path, seed: int = 0) -> Version:
     """Train and publish."""
     return train_workspace(Workspace.open(shop), TrainOptions(seed=seed), StageClock())

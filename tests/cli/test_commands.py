@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import serendip
 from small_shop import write_files
 
 COMMANDS = (
@@ -24,16 +25,6 @@ COMMANDS = (
     "rollback",
     "demo",
 )
-
-
-def serendip(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "serendip", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        check=False,
-    )
 
 
 def shop_files(folder: Path) -> Path:

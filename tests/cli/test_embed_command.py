@@ -1,20 +1,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
-
-
-def serendip(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "serendip", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from commands import serendip
 
 
 def test_items_users_and_queries_are_written_for_people_and_for_programs(shop: Path) -> None:

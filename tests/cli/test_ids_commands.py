@@ -9,23 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_shop import write_files
+from commands import invoke
+from small_shop import import_shop
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnknownItemError
-from serendip.workflow.importing import import_files
 
 
 def ids(shop: Path, *arguments: str) -> dict[str, Any]:
     """The JSON document of ``serendip ids ...``; its error where it fails."""
-    done = CliRunner().invoke(app, ["ids", *arguments, "-w", str(shop), "--json"])
-    if done.exception is not None:
-        raise done.exception
-    document = json.loads(done.stdout)
-    assert isinstance(document, dict)
+    code, document = invoke("ids", *arguments, "-w", str(shop))
+    assert code == 0
     return document
 
 
@@ -36,15 +33,6 @@ def put(shop: Path, *items: Item) -> None:
 
 def horror(number: int) -> Item:
     return Item(f"new{number}", f"The horror tale number {number}", "", {"genre": "horror"})
-
-
-@pytest.fixture
-def fresh(tmp_path: Path) -> Path:
-    """A shop whose files are imported; nothing is built or trained."""
-    folder = tmp_path / "shop"
-    write_files(folder)
-    import_files(Workspace.open(folder))
-    return folder
 
 
 def full_ids(shop: Path, names: list[str]) -> dict[str, str]:
@@ -261,8 +249,7 @@ def test_before_the_first_build_there_is_nothing_to_see(fresh: Path) -> None:
 
 def test_the_same_seed_gives_the_same_codes(fresh: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    write_files(other)
-    import_files(Workspace.open(other))
+    import_shop(other)
     for folder in (fresh, other):
         ids(folder, "build", "--seed", "5")
     left, right = (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_shop import write_files
+from commands import invoke
+from small_shop import import_shop
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
@@ -17,24 +17,19 @@ from serendip.data.event import Event
 from serendip.data.personal import VISITOR
 from serendip.data.searches import SUGGESTED
 from serendip.engine.workspace import Workspace
-from serendip.workflow.importing import import_files
 
 
 def synonyms(shop: Path, *arguments: str) -> dict[str, Any]:
     """The JSON document of ``serendip synonyms ...``."""
-    done = CliRunner().invoke(app, ["synonyms", *arguments, "-w", str(shop), "--json"])
-    assert done.exception is None, done.exception
-    document = json.loads(done.stdout)
-    assert isinstance(document, dict)
+    code, document = invoke("synonyms", *arguments, "-w", str(shop))
+    assert code == 0
     return document
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     folder = tmp_path / "shop"
-    write_files(folder)
-    workspace = Workspace.open(folder)
-    import_files(workspace)
+    workspace = Workspace.open(import_shop(folder))
     events = [
         Event(f"s{user}", f"i{item}", 1e9 + user, "click", query=text)
         for user in range(3)

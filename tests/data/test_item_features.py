@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from serendip.data.dataset import ItemFeatures
+from serendip.data.item_features import ItemFeatures
 from serendip.data.tokens import Tokens
 
 

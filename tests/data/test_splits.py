@@ -230,7 +230,7 @@ def test_leaving_out_keeps_every_event_in_one_place(rows):
 
 
 def test_features_that_may_know_the_future_are_left_behind():
-    from serendip.data.dataset import ItemFeatures
+    from serendip.data.item_features import ItemFeatures
 
     data = dataset_of(WORLD)
     features = ItemFeatures(np.zeros((6, 2), np.float32), np.zeros((6, 1), np.int32), 4)

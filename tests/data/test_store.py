@@ -118,7 +118,7 @@ def test_what_does_not_count_is_no_part_of_a_history(store):
     assert len(store.history("u", 9)) == 5
     assert store.users(9, without=("impression",)) == [("u", 2), ("v", 2)]
     assert store.users(1) == [("u", 5)]
-    assert [list(store.past("u", out)[0].item_ids) for out in ((), ("impression",))] == [
+    assert [list(store.log.past("u", out)[0].item_ids) for out in ((), ("impression",))] == [
         ["a", "x", "y", "z", "b"],
         ["a", "b"],
     ]

@@ -3,71 +3,28 @@
 from __future__ import annotations
 
 import csv
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_shop import write_files
-from test_page_in_browser import ARGUMENTS, CHROMIUM, PAYLOADS
-from typer.testing import CliRunner
+from commands import invoke
+from small_shop import import_shop
 
-from serendip.cli.main import app
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
-from serendip.workflow.importing import import_files
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is not installed"),
-]
+pytestmark = pytest.mark.browser
 
 PAIRS = [("a horror tale", f"i{number}") for number in range(5)]
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as player:
-        started = player.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def open_page(chromium: Any) -> Iterator[Callable[..., Any]]:
-    """Opens pages; at the end none may have had an error or a dialog."""
-    problems: list[str] = []
-    contexts = []
-
-    def open_at(address: str, width: int = 1280, **options: Any) -> Any:
-        context = chromium.new_context(viewport={"width": width, "height": 844}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("dialog", lambda dialog: problems.append(f"dialog: {dialog.message}"))
-        page.on(
-            "console",
-            lambda line: problems.append(line.text) if line.type in ("error", "warning") else None,
-        )
-        page.goto(address)
-        return page
-
-    yield open_at
-    for context in contexts:
-        context.close()
-    assert problems == []
-
-
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    write_files(tmp_path)
-    import_files(Workspace.open(tmp_path))
+    import_shop(tmp_path)
     write_pairs(tmp_path, PAIRS)
     return tmp_path
 
@@ -161,22 +118,23 @@ def test_agreement_with_others_is_shown_and_told(shop: Path, open_page: Any) -> 
         page.reload()
         assert "BEN\nkappa 0.50" in page.locator(".desk-agreed").inner_text()
     files = ["--labels", str(shop / "ANN.csv"), "--labels", str(shop / "BEN.csv")]
-    done = CliRunner().invoke(app, ["judge", "agreement", *files, "--json"])
-    (row,) = json.loads(done.stdout)["agreements"]
+    (row,) = invoke("judge", "agreement", *files)[1]["agreements"]
     assert (row["pairs"], row["queries"], row["agreed"], row["kappa"]) == (4, 1, 0.75, 0.5)
 
 
-def test_hostile_texts_are_only_ever_text(shop: Path, open_page: Any) -> None:
+def test_hostile_texts_are_only_ever_text(
+    shop: Path, open_page: Any, hostile_texts: list[str]
+) -> None:
     items = [
         Item(f"x{number}", f"Evil {payload}", payload, {payload.replace(" ", ""): payload})
-        for number, payload in enumerate(PAYLOADS)
+        for number, payload in enumerate(hostile_texts)
     ]
     with closing(Workspace.open(shop).open_store()) as store:
         store.put_items(items)
-    write_pairs(shop, [(payload, f"x{number}") for number, payload in enumerate(PAYLOADS)])
+    write_pairs(shop, [(payload, f"x{number}") for number, payload in enumerate(hostile_texts)])
     with labelling(shop, "<i>EVE") as (address, _):
         page = open_page(address)
-        for payload in PAYLOADS:
+        for payload in hostile_texts:
             page.get_by_role("heading", level=2, name=f"Evil {payload}", exact=True).wait_for()
             assert page.get_by_role("heading", level=1).inner_text() == payload
             assert page.locator("script").count() == 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +15,7 @@ from serendip.data.query import History, Query
 from serendip.engine.engine import Engine
 from serendip.engine.pipeline import run
 from serendip.engine.sources import ModelSource
+from serendip.engine.state import EngineState
 from serendip.engine.surfaces import SurfaceConfig
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
 
@@ -272,7 +274,7 @@ def test_a_source_that_fails_is_named_and_the_others_answer(
 
 def test_a_surface_needs_no_code(engine: Engine) -> None:
     surface = SurfaceConfig(task="home", sources={"popularity": 5}, filters=())
-    result = run([Query("home")], surface, engine._state)[0]
+    result = run([Query("home")], surface, engine.state)[0]
     assert len(result.items) == 5
     assert result.trace["from popularity"] == 5
 
@@ -365,3 +367,11 @@ def test_models_read_a_bounded_part_of_any_past(engine: Engine) -> None:
     (result,) = engine.run(engine.queries("home", ["busy"]), "home")
     assert len(result.query.history) <= RECENT + RECALLED
     assert set(engine.item_ids(result.items.item_nums)) == {"i59"}
+
+
+def test_a_state_that_weighed_vectors_beside_words_is_still_read(shop: Path) -> None:
+    folder = shop / "generations" / "gen-1"
+    document = json.loads((folder / "state.json").read_text())
+    document["search"]["vector_weight"] = 1.0
+    (folder / "state.json").write_text(json.dumps(document))
+    assert EngineState.open(folder).searcher.search("horror tale", 3).item_nums.size == 3

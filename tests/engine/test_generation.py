@@ -15,13 +15,11 @@ import pytest
 from serendip.engine.generation import (
     KEEP,
     current_name,
-    list_folders,
     open_current,
-    open_generation,
     publish,
     rollback,
 )
-from serendip.errors import ArtefactError, NotTrainedError, StorageError
+from serendip.errors import NotTrainedError, StorageError
 
 
 def write(text: str):
@@ -32,12 +30,16 @@ def write(text: str):
     return fill
 
 
+def names(generations: Path) -> list[str]:
+    return sorted(path.name for path in generations.glob("gen-*"))
+
+
 def test_publishing_makes_a_generation_current_with_checksums_and_facts(tmp_path: Path) -> None:
     generation = publish(tmp_path, write("a"), {"counts": {"items": 3}})
     assert generation.name == "gen-1" == current_name(tmp_path)
     manifest = json.loads((tmp_path / "gen-1" / "manifest.json").read_text())
     assert list(manifest["files"]) == ["sub/data.txt"]
-    assert len(manifest["files"]["sub/data.txt"]) == 64
+    assert (manifest["format"], manifest["previous"]) == (1, "")
     assert manifest["counts"] == {"items": 3}
     assert open_current(tmp_path).manifest == manifest
 
@@ -82,8 +84,7 @@ def test_the_generation_that_rollback_goes_back_to_is_never_removed(tmp_path: Pa
     rollback(tmp_path)
     rollback(tmp_path)
     assert publish(tmp_path, write("d"), {}).manifest["previous"] == "gen-1"
-    names = [path.name for path in list_folders(tmp_path)]
-    assert names == ["gen-1", "gen-2", "gen-3", "gen-4"]
+    assert names(tmp_path) == ["gen-1", "gen-2", "gen-3", "gen-4"]
     assert rollback(tmp_path).name == "gen-1"
 
 
@@ -98,33 +99,8 @@ def test_a_generation_published_after_a_rollback_gets_a_new_number(tmp_path: Pat
 def test_only_the_newest_generations_are_kept(tmp_path: Path) -> None:
     for text in "abcdef":
         publish(tmp_path, write(text), {})
-    assert [path.name for path in list_folders(tmp_path)] == ["gen-4", "gen-5", "gen-6"]
-    assert len(list_folders(tmp_path)) == KEEP
-
-
-def test_kill_9_while_an_old_generation_is_removed_leaves_only_whole_ones(tmp_path: Path) -> None:
-    for text in "abc":
-        publish(tmp_path, write(text), {})
-    command = [sys.executable, "-c", KILLED_REMOVING, os.fspath(tmp_path)]
-    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    for folder in list_folders(tmp_path):
-        open_generation(folder)
-    assert [path.name for path in list_folders(tmp_path)] == ["gen-2", "gen-3", "gen-4"]
-    publish(tmp_path, write("e"), {})
-    assert not [path for path in tmp_path.glob(".*-gen-*")]
-
-
-KILLED_REMOVING = """
-import os, shutil, signal, sys
-from pathlib import Path
-import serendip.engine.generation as g
-
-def rmtree(folder):
-    next(path for path in Path(folder).rglob("*.txt")).unlink()
-    os.kill(os.getpid(), signal.SIGKILL)
-shutil.rmtree = rmtree
-g.publish(Path(sys.argv[1]), lambda folder: None, {})
-"""
+    assert names(tmp_path) == ["gen-4", "gen-5", "gen-6"]
+    assert len(names(tmp_path)) == KEEP
 
 
 @contextmanager
@@ -192,46 +168,6 @@ def test_a_publication_that_failed_lets_the_next_one_in(tmp_path: Path) -> None:
 def test_nothing_published_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(NotTrainedError, match="serendip train"):
         open_current(tmp_path)
-
-
-@pytest.mark.parametrize("damage", ["altered", "missing", "unknown"])
-def test_a_damaged_generation_is_refused_by_name(tmp_path: Path, damage: str) -> None:
-    folder = publish(tmp_path, write("a"), {}).folder
-    path = folder / "sub" / "data.txt"
-    if damage == "altered":
-        path.write_text("b")
-    elif damage == "missing":
-        path.unlink()
-    else:
-        path = folder / "sub" / "extra.txt"
-        path.write_text("?")
-    with pytest.raises(ArtefactError, match=f"{path.name} is {damage}"):
-        open_generation(folder)
-
-
-def test_a_newer_format_is_refused(tmp_path: Path) -> None:
-    folder = publish(tmp_path, write("a"), {}).folder
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
-    with pytest.raises(ArtefactError, match="format 99"):
-        open_generation(folder)
-
-
-def test_a_failing_writer_leaves_the_old_generation_and_the_next_publication_cleans_up(
-    tmp_path: Path,
-) -> None:
-    publish(tmp_path, write("a"), {})
-
-    def fail(folder: Path) -> None:
-        (folder / "half").write_text("x")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        publish(tmp_path, fail, {})
-    assert open_current(tmp_path).name == "gen-1"
-    publish(tmp_path, write("b"), {})
-    assert open_current(tmp_path).name == "gen-2"
-    assert not list(tmp_path.glob(".building-*"))
 
 
 KILLED = """

@@ -49,12 +49,12 @@ def test_sums_are_of_the_sources_that_propose_a_candidate() -> None:
 
 
 def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(engine: Engine) -> None:
-    state = engine._state
+    state = engine.state
     assert state.ranker is not None
     # The shop has no logged searches.
     assert state.ranker.ordered_tasks == (TASKS.index("home"), TASKS.index("similar"))
     config = engine.settings.all_surfaces()["search"]
-    queries = [engine._query(state, config, "u0", text="horror tale")]
+    queries = [engine._reader.read(state, config, "u0", text="horror tale")]
     (served,) = run(queries, config, state)
     (fused,) = run(queries, config, replace(state, ranker=None))
     assert served.items.item_nums.tolist() == fused.items.item_nums.tolist()
@@ -69,7 +69,7 @@ def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(engine: Engine) -
 def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(
     engine: Engine,
 ) -> None:
-    state = engine._state
+    state = engine.state
     assert state.ranker is not None
     names = state.ranker.feature_names
     random = np.random.default_rng(0)
@@ -85,7 +85,7 @@ def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(
     config = engine.settings.all_surfaces()["search"]
     title = state.catalogue[7].title
     (result,) = run(
-        [engine._query(state, config, "", text=title)], config, replace(state, ranker=ranker)
+        [engine._reader.read(state, config, "", text=title)], config, replace(state, ranker=ranker)
     )
     items = result.items
     assert items.item_nums[0] == 7
@@ -100,8 +100,8 @@ def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(
 def test_a_source_that_fails_leaves_the_others_fused(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state, config = engine._state, engine.settings.all_surfaces()["search"]
-    queries = [engine._query(state, config, "", text="horror tale")]
+    state, config = engine.state, engine.settings.all_surfaces()["search"]
+    queries = [engine._reader.read(state, config, "", text="horror tale")]
 
     def fails(*_: object) -> None:
         raise RuntimeError
@@ -134,8 +134,8 @@ sponsored = {positions = [0, 2], floor = 0.1}
             if item is not None
         ]
     )
-    state, config = engine._state, engine.settings.all_surfaces()["paid_search"]
-    queries = [engine._query(state, config, "", text="horror tale number 3")]
+    state, config = engine.state, engine.settings.all_surfaces()["paid_search"]
+    queries = [engine._reader.read(state, config, "", text="horror tale number 3")]
     (result,) = run(queries, config, state)
     dense = state.models["retriever"].score_all(queries)[0]
     bought = result.items.fields["sponsored"].astype(bool)

@@ -73,8 +73,8 @@ def test_a_built_in_surface_answers_as_before_surfaces_had_settings(
 
     The shop has logged no searches, so that these are fused by rank.
     """
-    state, config = engine._state, engine.settings.all_surfaces()[surface]
-    query = engine._query(state, config, user, **asked)
+    state, config = engine.state, engine.settings.all_surfaces()[surface]
+    query = engine._reader.read(state, config, user, **asked)
     candidates, features = collect([query], config, state)
     ranker = state.ranker
     assert ranker is not None
@@ -86,7 +86,7 @@ def test_a_built_in_surface_answers_as_before_surfaces_had_settings(
     values = values / counts ** (1.0 if surface == "similar" else 0.0)
     if surface == "search":
         everything = ~state.hidden
-        hits = state.searcher.search(query.text, query.text_vector, 200, everything)
+        hits = state.searcher.search(query.text, 200, everything)
         dense = state.models["retriever"].score_all([query])[0]
         values = np.zeros(len(candidates))
         for found in (hits, top_k(dense, 200)):

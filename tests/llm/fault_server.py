@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from serendip.llm.endpoint import EndpointLlm
@@ -84,6 +85,15 @@ def client(address: str, **settings: Any) -> closing[EndpointLlm]:
     """One that is closed at the end of a block."""
     values = {"provider": "endpoint", "base_url": address, "model": "m", **settings}
     return closing(EndpointLlm(LlmConfig(**values)))
+
+
+def configure(folder: Path, address: str) -> None:
+    """Make a workspace ask there, at a price."""
+    with (folder / "serendip.toml").open("a") as stream:
+        stream.write(
+            f'\n[llm]\nprovider = "endpoint"\nbase_url = "{address}"\nmodel = "m"\n'
+            "input_price = 1.0\noutput_price = 2.0\nconcurrency = 1\n"
+        )
 
 
 @contextmanager

@@ -10,8 +10,9 @@ import pytest
 
 from serendip.config import validate
 from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset, EventLog, ItemFeatures, QueryExamples
+from serendip.data.dataset import Dataset, EventLog, QueryExamples
 from serendip.data.item import Catalogue, Item
+from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.data.tokens import Tokens
 from serendip.data.vocabulary import Vocabulary

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from contract import LocalChangeContract, RecommenderContract, VotesContract, small_world
 
-from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.dataset import Dataset
+from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.errors import DataError
 from serendip.models.content_similarity import ContentSimilarity, ContentSimilarityConfig

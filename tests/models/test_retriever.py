@@ -18,12 +18,14 @@ from contract import (
 )
 
 from serendip.config import validate
-from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.dataset import Dataset
+from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import open_session, to_onnx
-from serendip.models.retriever import TOWER_FILE, Retriever
+from serendip.models.retriever import Retriever
+from serendip.models.retriever_artefact import TOWER_FILE
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_item_tower import ItemTower
 from serendip.models.retriever_network import (

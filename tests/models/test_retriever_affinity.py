@@ -9,10 +9,12 @@ import torch
 from contract import RecommenderContract, queries_of, random_features, small_world, unit_vectors
 
 from serendip.data.alignment import AlignedProjection
-from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.dataset import Dataset
+from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
-from serendip.models.retriever import TOWER_FILE, Retriever
+from serendip.models.retriever import Retriever
 from serendip.models.retriever_affinity import ContentAffinity
+from serendip.models.retriever_artefact import TOWER_FILE
 from serendip.models.retriever_batches import BatchMaker
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import TASKS

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.alignment import AlignedProjection
-from serendip.models.retriever_batches import NONE, BatchMaker
+from serendip.models.retriever_batches import BatchMaker
 from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_context import SEARCH
+from serendip.models.retriever_context import NONE, SEARCH
 from serendip.models.retriever_examples import hidden_queries
 from serendip.models.retriever_training import RetrieverTraining
 from serendip.models.retriever_weighing import Asked

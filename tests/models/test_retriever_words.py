@@ -16,8 +16,9 @@ from contract import (
     unit_vectors,
 )
 
-from serendip.data.dataset import Dataset, ItemFeatures, QueryExamples, UserCountries
+from serendip.data.dataset import Dataset, QueryExamples, UserCountries
 from serendip.data.item import Item
+from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.data.tokens import TokenReader, Tokens
 from serendip.errors import DataError

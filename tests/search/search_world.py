@@ -35,8 +35,3 @@ def films() -> Catalogue:
         film(f"f{row}", title, genres[row] if row < 2 else ("Drama",))
         for row, title in enumerate(TITLES)
     )
-
-
-def vectors(count: int = len(TITLES), size: int = 8) -> np.ndarray:
-    drawn = np.random.default_rng(3).normal(size=(count, size)).astype(np.float32)
-    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from search_world import POPULARITY, films, vectors
+from search_world import POPULARITY, films
 
 from serendip.data import Catalogue, Item
 from serendip.scale.progress import SilentProgress
@@ -12,7 +12,7 @@ from serendip.search.searcher import Searcher
 
 @pytest.fixture(scope="module")
 def searcher(tmp_path_factory):
-    return Searcher.build(films(), vectors(), POPULARITY, tmp_path_factory.mktemp("q") / "index")
+    return Searcher.build(films(), POPULARITY, tmp_path_factory.mktemp("q") / "index")
 
 
 def candidate(text, items, kind="rule", users=0):
@@ -57,8 +57,7 @@ def test_of_queries_that_find_the_same_one_is_kept_the_one_that_people_searched(
 
 def test_of_the_same_words_in_another_order_one_is_kept(tmp_path):
     items = Catalogue(Item(f"i{n}", f"Red Shoe {n}") for n in range(30))
-    nothing = np.zeros((30, 0), np.float32)
-    searcher = Searcher.build(items, nothing, np.zeros(30, np.float32), tmp_path / "index")
+    searcher = Searcher.build(items, np.zeros(30, np.float32), tmp_path / "index")
     pair = [candidate("red shoes", range(30)), candidate("Shoe red", range(30))]
     assert len(verified(searcher, pair).candidates) == 1
     assert normal_form("Red Shoes") == normal_form("shoe red") != normal_form("red boot")

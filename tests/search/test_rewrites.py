@@ -31,8 +31,7 @@ SURE = RewriteStudent(np.array([*([0.0] * len(FEATURES)), 2.0]), 1, 0)
 
 @pytest.fixture
 def searcher(tmp_path: Path) -> Searcher:
-    none = np.zeros((20, 0), np.float32)
-    return Searcher.build(ITEMS, none, np.ones(20, np.float32), tmp_path / "s")
+    return Searcher.build(ITEMS, np.ones(20, np.float32), tmp_path / "s")
 
 
 def nothing(term: str) -> list[tuple[str, float]]:
@@ -52,7 +51,7 @@ def test_items_with_all_words_are_counted_in_any_field_posted_ones_and_deleted_o
     assert not len(searcher.lexical.having_all("red qqq", 9))
     assert not len(searcher.lexical.having_all("", 9))
     posted = [Item("n", "A thing", "red leather 가죽소파")]
-    more = searcher.with_items(posted, np.zeros((1, 0), np.float32)).without_items([0, 5])
+    more = searcher.with_items(posted).without_items([0, 5])
     assert sorted(more.lexical.having_all("leather red", 9).tolist()) == [10, 15, 20]
     assert more.lexical.having_all("가죽", 9).tolist() == [20]
     assert not len(more.lexical.having_all("가죽 lamp", 9))
@@ -104,7 +103,7 @@ def test_texts_that_few_items_answer_are_offered_others_and_all_else_stays_bit_b
     assert "leather sofa" in texts(wide.instead_of("pink leather sofa"))
     assert texts(wide.instead_of("oak lamp")) == ["lamp", "oak", "oak table"]
     for text in ("pink leather sofa", "red leather", "Model 7", "oak lamp", "qqq"):
-        plain, other = searcher.search(text, None, 20), wide.search(text, None, 20)
+        plain, other = searcher.search(text, 20), wide.search(text, 20)
         assert plain.item_nums.tolist() == other.item_nums.tolist()
         assert plain.scores.tobytes() == other.scores.tobytes()
     for text in ("leather", "red leather", "Model 7", "model 1", "mod", "qqq", ""):
@@ -155,13 +154,13 @@ def test_where_it_is_set_a_text_that_no_item_answers_is_searched_as_the_surest_o
     }
     wide = replace(searcher, config=config, rewrites=RewriteTable(head, SURE))
     assert wide.corrected("pink sofa") == "red lamp"
-    found = wide.search("pink sofa", None, 4).item_nums.tolist()
+    found = wide.search("pink sofa", 4).item_nums.tolist()
     assert sorted(found) == [3, 8, 13, 18]
-    literal = wide.search("pink sofa", None, 20, literal=True).item_nums.tolist()
-    assert literal == searcher.search("pink sofa", None, 20).item_nums.tolist()
+    literal = wide.search("pink sofa", 20, literal=True).item_nums.tolist()
+    assert literal == searcher.search("pink sofa", 20).item_nums.tolist()
     assert wide.corrected("pink lamp") == wide.corrected("red leather sofa") == ""
     assert wide.corrected("oak lamp red") == "Model 7"
-    assert wide.search("oak lamp red", None, 1).item_nums.tolist() == [7]
+    assert wide.search("oak lamp red", 1).item_nums.tolist() == [7]
     assert wide.instead_of("pink sofa") == ()
     assert texts(wide.instead_of("pink sofa", literal=True)) == ["red lamp"]
 

@@ -6,33 +6,28 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_world import POPULARITY, TITLES, film, films, vectors
+from search_world import POPULARITY, TITLES, film, films
 
 from serendip.data import Catalogue
 from serendip.errors import ArtefactError, DataError
-from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
-
-NEAR_MATRIX = vectors()[0]
-BOTH = SearchConfig(vector_weight=1.0)
 
 
 @pytest.fixture(scope="module")
 def searcher(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search") / "index"
-    return Searcher.build(films(), vectors(), POPULARITY, folder, BOTH)
+    return Searcher.build(films(), POPULARITY, folder)
 
 
-def found(searcher, text, k=10, vector=None, allowed=None):
-    return searcher.search(text, vector, k, allowed).item_nums.tolist()
+def found(searcher, text, k=10, allowed=None):
+    return searcher.search(text, k, allowed).item_nums.tolist()
 
 
 @pytest.mark.parametrize("title", sorted({title for title in TITLES if title}))
 def test_the_first_hit_bears_exactly_the_searched_title(searcher, title):
-    for vector in (None, vectors(40)[-1]):
-        hits = searcher.search(title, vector, 5)
-        assert TITLES[hits.item_nums[0]] == title
-        assert hits.fields["title_match"][0] == 1.0
+    hits = searcher.search(title, 5)
+    assert TITLES[hits.item_nums[0]] == title
+    assert hits.fields["title_match"][0] == 1.0
 
 
 def test_equal_titles_come_by_popularity(searcher):
@@ -92,59 +87,43 @@ def test_titles_that_go_on_from_the_text_are_found(searcher):
 
 
 def test_groups_are_ordered_and_fields_tell_why(searcher):
-    hits = searcher.search("the matirx", NEAR_MATRIX, 16)
+    hits = searcher.search("the matirx", 16)
     assert hits.item_nums[0] == 0
     assert hits.fields["title_match"][0] == pytest.approx(0.9)
     assert (np.diff(hits.scores) <= 0).all()
     assert hits.scores[0] > hits.scores[1] + 0.5
     assert (hits.fields["title_match"][1:] <= 0.8).all()
     assert hits.fields["bm25"][0] > 0
-    np.testing.assert_allclose(hits.fields["cosine"], vectors()[hits.item_nums] @ NEAR_MATRIX, 1e-4)
 
 
-def test_meaning_finds_what_words_do_not(searcher):
-    assert found(searcher, "qqqq", vector=vectors()[12])[0] == 12
+def test_words_that_no_item_has_find_nothing(searcher):
     assert found(searcher, "qqqq") == []
 
 
-def test_by_default_meaning_is_left_to_others(searcher):
-    words = dataclasses.replace(searcher, config=SearchConfig())
-    assert found(words, "qqqq", vector=vectors()[12]) == []
-    hits = words.search("matrix", NEAR_MATRIX, 16)
-    assert hits.item_nums.tolist() == found(searcher, "matrix")
-    assert not hits.fields["cosine"].any()
-
-
 def test_a_posted_item_is_found_at_once_and_only_by_the_new_searcher(searcher):
-    vector = vectors(20)[19:]
-    newer = searcher.with_items([film("n", "Zebra Crossing")], vector)
+    newer = searcher.with_items([film("n", "Zebra Crossing")])
     for text in ("zebra crossing", "zebra", "zebar crossing", "zebra cro"):
         assert found(newer, text)[0] == 16
-    assert found(newer, "qqqq", vector=vector[0])[0] == 16
     assert found(searcher, "zebra") == []
     assert newer.num_items == 17
 
 
 def test_a_deleted_item_is_never_answered(searcher):
-    newer = searcher.with_items([film("n", "Matrix Four")], vectors(20)[19:])
+    newer = searcher.with_items([film("n", "Matrix Four")])
     gone = newer.without_items([0, 16])
     for text in ("The Matrix", "the matirx", "matrix", "Matrix Four", "matrix f", "qqqq"):
-        for vector in (None, NEAR_MATRIX, vectors(20)[19]):
-            assert not {0, 16} & set(found(gone, text, 50, vector))
+        assert not {0, 16} & set(found(gone, text, 50))
 
 
 def test_a_changed_item_is_found_by_its_new_words_only(searcher):
-    newer = searcher.with_items([film("n", "Zebra")], vectors(20)[19:])
-    vector = vectors(30)[28:]
+    newer = searcher.with_items([film("n", "Zebra")])
     items = [film("f0", "Giraffe"), film("n", "Lion")]
-    changed = newer.with_changed_items(np.array([0, 16]), items, vector)
+    changed = newer.with_changed_items(np.array([0, 16]), items)
     assert found(changed, "giraffe") == [0]
     assert found(changed, "lion") == [16]
     assert found(changed, "zebra") == []
     assert 0 not in found(changed, "the matrix") and 0 not in found(changed, "matirx")
-    assert found(changed, "qqqq", vector=vector[0])[0] == 0
-    assert found(changed, "qqqq", vector=vector[1])[0] == 16
-    again = changed.with_changed_items([0], [film("f0", "Hamlet")], vector[:1])
+    again = changed.with_changed_items([0], [film("f0", "Hamlet")])
     assert found(again, "hamlet")[:2] == [0, 3]
     assert found(again, "giraffe") == []
     assert found(newer, "the matrix")[0] == 0
@@ -152,76 +131,75 @@ def test_a_changed_item_is_found_by_its_new_words_only(searcher):
 
 def test_a_deleted_item_comes_back_when_it_is_posted_again(searcher):
     gone = searcher.without_items([0])
-    back = gone.with_changed_items([0], [film("f0", "The Matrix")], vectors()[:1])
+    back = gone.with_changed_items([0], [film("f0", "The Matrix")])
     for text in ("The Matrix", "the matirx", "matrix"):
         assert found(gone, text)[:1] != [0]
         assert found(back, text)[0] == 0
     with pytest.raises(DataError, match="item number 16"):
-        searcher.with_changed_items([16], [film("x", "X")], vectors()[:1])
+        searcher.with_changed_items([16], [film("x", "X")])
 
 
 def test_only_allowed_items_are_answered(searcher):
     allowed = np.ones(16, dtype=np.bool_)
     allowed[[0, 3]] = False
     for text in ("The Matrix", "the matirx", "matrix", "hamlet"):
-        assert not {0, 3} & set(found(searcher, text, 50, NEAR_MATRIX, allowed))
-    newer = searcher.with_items([film("n", "Hamlet")], vectors(20)[19:])
-    assert 16 not in found(newer, "hamlet", 50, NEAR_MATRIX, allowed)
+        assert not {0, 3} & set(found(searcher, text, 50, allowed))
+    newer = searcher.with_items([film("n", "Hamlet")])
+    assert 16 not in found(newer, "hamlet", 50, allowed)
 
 
 def test_an_opened_searcher_answers_as_the_built_one(tmp_path):
-    built = Searcher.build(films(), vectors(), POPULARITY, tmp_path, BOTH)
-    opened = Searcher.open(tmp_path, films(), vectors(), POPULARITY, BOTH)
+    built = Searcher.build(films(), POPULARITY, tmp_path)
+    opened = Searcher.open(tmp_path, films(), POPULARITY)
     for text in ("matrix", "hamlte", "drama"):
-        one, two = (s.search(text, NEAR_MATRIX, 16) for s in (built, opened))
+        one, two = (s.search(text, 16) for s in (built, opened))
         assert one.item_nums.tolist() == two.item_nums.tolist()
         assert one.scores.tolist() == two.scores.tolist()
         assert one.fields["bm25"].tolist() == two.fields["bm25"].tolist()
 
 
 def test_another_catalogue_than_the_indexed_one_is_refused(tmp_path):
-    Searcher.build(films(), vectors(), POPULARITY, tmp_path, BOTH)
+    Searcher.build(films(), POPULARITY, tmp_path)
     fewer = Catalogue(films().items[:3])
     with pytest.raises(ArtefactError, match="indexes 16 items, the catalogue has 3"):
-        Searcher.open(tmp_path, fewer, vectors(3), POPULARITY[:3])
-    with pytest.raises(DataError, match="3 vectors"):
-        Searcher.open(tmp_path, films(), vectors(3), POPULARITY)
+        Searcher.open(tmp_path, fewer, POPULARITY[:3])
+    with pytest.raises(DataError, match="3 popularities for 16 items"):
+        Searcher.open(tmp_path, films(), POPULARITY[:3])
     (tmp_path / "words.json").unlink()
     with pytest.raises(ArtefactError, match="vocabulary"):
-        Searcher.open(tmp_path, films(), vectors(), POPULARITY)
+        Searcher.open(tmp_path, films(), POPULARITY)
 
 
-def test_it_works_without_vectors_and_without_items(tmp_path):
-    none = np.empty((0, 0), dtype=np.float32)
-    empty = Searcher.build(Catalogue([]), none, np.empty(0, dtype=np.float32), tmp_path)
+def test_it_works_without_items(tmp_path):
+    empty = Searcher.build(Catalogue([]), np.empty(0, dtype=np.float32), tmp_path)
     assert found(empty, "matrix") == []
-    newer = empty.with_items([film("a", "Matrix")], np.empty((1, 0), dtype=np.float32))
-    assert found(newer, "matrix", vector=NEAR_MATRIX) == [0]
+    newer = empty.with_items([film("a", "Matrix")])
+    assert found(newer, "matrix") == [0]
 
 
 def test_a_searcher_cannot_be_changed(searcher):
     with pytest.raises(dataclasses.FrozenInstanceError):
-        searcher.deleted = frozenset({1})
+        searcher.keys = []
 
 
 @pytest.mark.parametrize("k", [0, -1, 10**18])
 def test_any_k_is_answered(searcher, k):
-    assert len(searcher.search("matrix", NEAR_MATRIX, k)) == (16 if k > 0 else 0)
+    assert len(searcher.search("matrix", k)) == (2 if k > 0 else 0)
 
 
 @settings(max_examples=300, deadline=None)
 @given(text=st.text(st.characters(codec=None), max_size=60))
 def test_no_text_breaks_the_search(searcher, text):
-    hits = searcher.search(text, NEAR_MATRIX, 5)
+    hits = searcher.search(text, 5)
     assert np.isfinite(hits.scores).all()
-    assert set(hits.fields) == {"bm25", "cosine", "title_match"}
+    assert set(hits.fields) == {"bm25", "title_match"}
     searcher.corrected(text)
 
 
 @settings(max_examples=50, deadline=None)
 @given(title=st.text(st.characters(codec=None), min_size=1, max_size=40))
 def test_any_posted_title_is_found_by_the_same_text(searcher, title):
-    newer = searcher.with_items([film("n", title)], vectors(20)[19:])
+    newer = searcher.with_items([film("n", title)])
     if title.strip():
         assert 16 in found(newer, title, 20)
 

@@ -110,9 +110,8 @@ def test_pairs_are_counted_once_per_item_and_survive_a_file(tmp_path):
 
 def searcher(folder, **settings) -> Searcher:
     catalogue = films()
-    none = np.zeros((len(TITLES), 0), np.float32)
     config = SearchConfig(**settings)
-    return Searcher.build(catalogue, none, np.ones(len(TITLES), np.float32), folder / "s", config)
+    return Searcher.build(catalogue, np.ones(len(TITLES), np.float32), folder / "s", config)
 
 
 def test_a_doubtful_correction_is_told_and_not_made(tmp_path):
@@ -127,8 +126,8 @@ def test_a_text_taken_literally_is_never_corrected(tmp_path):
     one = searcher(tmp_path)
     reading = one.read("harry wotter", literal=True)
     assert (reading.corrected_key, reading.told_key) == ("harry wotter", "")
-    assert len(one.search("velvt", None, 5)) == 1
-    assert len(one.search("velvt", None, 5, literal=True)) == 0
+    assert len(one.search("velvt", 5)) == 1
+    assert len(one.search("velvt", 5, literal=True)) == 0
 
 
 def test_words_that_stand_side_by_side_in_items_are_no_misspelt_title(tmp_path):
@@ -141,5 +140,4 @@ def test_words_that_stand_side_by_side_in_items_are_no_misspelt_title(tmp_path):
 def test_a_searcher_that_changed_reads_anew(tmp_path):
     one = searcher(tmp_path)
     assert one.read("velvt").corrected_key == "velvet"
-    none = np.zeros((1, 0), np.float32)
-    assert one.with_items([film("n", "Velvt")], none).read("velvt").corrected_key == "velvt"
+    assert one.with_items([film("n", "Velvt")]).read("velvt").corrected_key == "velvt"

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_world import POPULARITY, film, films, vectors
+from search_world import POPULARITY, film, films
 
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggested, Suggester
@@ -10,7 +10,7 @@ from serendip.search.suggestions import Suggested, Suggester
 @pytest.fixture(scope="module")
 def suggester(tmp_path_factory):
     folder = tmp_path_factory.mktemp("suggest") / "index"
-    searcher = Searcher.build(films(), vectors(), POPULARITY, folder)
+    searcher = Searcher.build(films(), POPULARITY, folder)
     return Suggester.of(films().items, searcher)
 
 
@@ -65,7 +65,7 @@ def test_deleted_items_and_values_without_items_are_not_suggested(suggester):
 
 def test_posted_items_are_suggested(suggester):
     items = [film("n", "Zebra", ("Nature",)), film("m", "Zoo", ("Nature",))]
-    searcher = suggester.searcher.with_items(items, vectors(20)[18:])
+    searcher = suggester.searcher.with_items(items)
     newer = suggester.with_items(items, searcher)
     assert texts(newer, "zeb") == ["Zebra"]
     assert newer.suggest("nat")[0] == Suggested("Nature", "attribute", -1, 2)
@@ -78,7 +78,7 @@ def test_every_suggestion_finds_something_and_none_comes_twice(suggester, prefix
     found = suggester.suggest(prefix, 6)
     assert len({one.text for one in found}) == len(found)
     for one in found:
-        assert len(suggester.searcher.search(one.text, None, 1)) == 1
+        assert len(suggester.searcher.search(one.text, 1)) == 1
 
 
 @pytest.mark.parametrize("prefix", ["s", "t", "m", "h", "ma", "the", "dr", "mat", "커"])
@@ -86,5 +86,5 @@ def test_what_is_suggested_while_typing_finds_something(suggester, prefix):
     found = suggester.suggest(prefix, 6)
     assert found
     for one in found:
-        first = suggester.searcher.search(one.text, None, 1).item_nums[0]
+        first = suggester.searcher.search(one.text, 1).item_nums[0]
         assert one.kind == "attribute" or one.item_num == first

@@ -108,14 +108,13 @@ def test_the_table_is_changed_by_one_at_a_time(tmp_path):
 def test_what_was_typed_comes_before_what_was_not(tmp_path):
     titles = ["red couch", "red sofa", "blue couch", "green lamp"]
     catalogue = Catalogue(film(str(n), title) for n, title in enumerate(titles))
-    none = np.zeros((4, 0), np.float32)
-    plain = Searcher.build(catalogue, none, np.ones(4, np.float32), tmp_path / "s")
+    plain = Searcher.build(catalogue, np.ones(4, np.float32), tmp_path / "s")
     wide = plain.with_synonyms(Synonyms.of(ROWS))
-    assert plain.search("sofa", None, 4).item_nums.tolist() == [1]
-    found = wide.search("sofa", None, 4)
+    assert plain.search("sofa", 4).item_nums.tolist() == [1]
+    found = wide.search("sofa", 4)
     assert found.item_nums.tolist()[0] == 1
     assert set(found.item_nums.tolist()) == {0, 1, 2}
-    assert wide.search("sofa", None, 4, literal=True).item_nums.tolist() == [1]
+    assert wide.search("sofa", 4, literal=True).item_nums.tolist() == [1]
 
 
 def test_posted_items_are_found_beside_too(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from search_world import POPULARITY, films, vectors
+from search_world import POPULARITY, films
 
 from serendip.data import Catalogue
 from serendip.search.lexical import META_FILE, LexicalConfig, LexicalIndex
@@ -27,11 +27,11 @@ def described() -> Catalogue:
 
 def searcher(catalogue: Catalogue, folder: Path, weight: float = 0.5) -> Searcher:
     config = SearchConfig(lexical=LexicalConfig(written=weight))
-    return Searcher.build(catalogue, vectors(), POPULARITY, folder / "words", config)
+    return Searcher.build(catalogue, POPULARITY, folder / "words", config)
 
 
 def found(opened: Searcher, text: str) -> list[int]:
-    return opened.search(text, None, 10).item_nums.tolist()
+    return opened.search(text, 10).item_nums.tolist()
 
 
 def test_written_words_are_found_in_every_script(tmp_path: Path) -> None:
@@ -81,10 +81,10 @@ def test_other_fields_score_as_they_did(tmp_path: Path) -> None:
 
 def test_an_item_posted_again_loses_the_words_until_they_are_trained_again(tmp_path: Path) -> None:
     opened = searcher(described(), tmp_path)
-    changed = opened.with_changed_items([2], [films()[2]], vectors()[2:3])
+    changed = opened.with_changed_items([2], [films()[2]])
     assert found(changed, "danish") == []
     assert found(changed, "hamlet")
-    back = changed.with_changed_items([2], [described()[2]], vectors()[2:3])
+    back = changed.with_changed_items([2], [described()[2]])
     assert found(back, "danish") == [2]
 
 
@@ -92,6 +92,6 @@ def test_an_item_posted_again_loses_the_words_until_they_are_trained_again(tmp_p
 def test_an_opened_index_answers_as_the_built_one(tmp_path: Path, weight: float) -> None:
     built = searcher(described(), tmp_path, weight)
     folder = tmp_path / "words"
-    opened = Searcher.open(folder, described(), vectors(), POPULARITY, built.config)
+    opened = Searcher.open(folder, described(), POPULARITY, built.config)
     for text in ("tragedy", "matrix", "무선헤드폰"):
         assert found(built, text) == found(opened, text)

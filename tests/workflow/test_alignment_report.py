@@ -6,22 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bench_world import InThisProcess
-from small_shop import write_files
+from small_shop import import_shop
 
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.alignment_report import align_workspace
-from serendip.workflow.importing import import_files
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    folder = tmp_path_factory.mktemp("shop")
-    write_files(folder)
-    import_files(Workspace.open(folder))
-    return Workspace.open(folder)
+    return Workspace.open(import_shop(tmp_path_factory.mktemp("shop")))
 
 
 def test_every_set_of_tasks_is_trained_and_one_split_is_advised(shop: Workspace) -> None:
@@ -42,8 +38,7 @@ def test_every_set_of_tasks_is_trained_and_one_split_is_advised(shop: Workspace)
 
 
 def test_too_few_interactions_are_refused(tmp_path: Path) -> None:
-    write_files(tmp_path, num_users=3)
-    import_files(Workspace.open(tmp_path))
+    import_shop(tmp_path, num_users=3)
     with pytest.raises(DataError, match="too few"):
         align_workspace(Workspace.open(tmp_path), TrainOptions(0), StageClock(), InThisProcess())
 

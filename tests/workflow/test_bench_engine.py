@@ -195,8 +195,8 @@ def test_a_remembered_search_is_a_search_without_what_is_excluded(world: World) 
     for query in world.trial.tests["search"].queries[:8]:
         allowed = np.ones(NUM_ITEMS, np.bool_)
         allowed[query.exclude] = False
-        found = searcher.search(query.text, query.text_vector, 2, allowed)
-        whole = Searcher.search(searcher, query.text, query.text_vector, NUM_ITEMS)
+        found = searcher.search(query.text, 2, allowed)
+        whole = Searcher.search(searcher, query.text, NUM_ITEMS)
         kept = [item for item in whole.item_nums.tolist() if allowed[item]]
         assert found.item_nums.tolist() == kept[:2]
         assert len(kept) > 2

@@ -7,7 +7,8 @@ import pytest
 from bench_world import NUM_ITEMS, sequences, write_world
 
 from serendip.errors import DataError
-from serendip.workflow.bench.sequences import TEXT_FIELDS, data_digest, read_sequences
+from serendip.workflow.bench.forms import SEQUENCES
+from serendip.workflow.bench.sequences import TEXT_FIELDS, read_sequences
 
 
 def test_every_user_keeps_the_order_of_the_line(tmp_path: Path) -> None:
@@ -81,4 +82,4 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
 def test_the_digest_follows_the_data(tmp_path: Path) -> None:
     one, same = write_world(tmp_path / "a"), write_world(tmp_path / "b")
     other = write_world(tmp_path / "c", sequences(seed=1))
-    assert data_digest(one) == data_digest(same) != data_digest(other)
+    assert SEQUENCES.digest(one) == SEQUENCES.digest(same) != SEQUENCES.digest(other)

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serendip.data.durable import checksums
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.versions import checksums
 from serendip.engine.batch import Batch
 from serendip.engine.engine import Engine
 from serendip.engine.generation import publish

@@ -13,35 +13,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fault_server import Body, Reply, completion, data_of, serving
-from small_shop import NUM_ITEMS, write_files
-from typer.testing import CliRunner
+from commands import invoke
+from fault_server import Body, Reply, completion, configure, data_of, serving
+from small_shop import NUM_ITEMS, import_shop
 
-from serendip.cli.main import app
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.written import WrittenText, text_digest
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.workflow.importing import import_files
 from serendip.workflow.training import fingerprint
 
 
-def invoke(*arguments: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and JSON document of a command; its error where it fails."""
-    done = CliRunner().invoke(app, [*arguments, "--json"])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, json.loads(done.stdout)
-
-
 @pytest.fixture
-def shop(tmp_path: Path) -> Path:
-    folder = tmp_path / "shop"
-    write_files(folder)
-    import_files(Workspace.open(folder))
-    return folder
+def shop(fresh: Path) -> Path:
+    return fresh
 
 
 def enrich(folder: Path, verb: str, *more: str) -> tuple[int, dict[str, Any]]:
@@ -103,14 +90,6 @@ def describing(body: Body, _: int) -> Reply:
     data = data_of(body)
     said = {"description": "", "keywords": ["story book", "paperback"], "attributes": []}
     return completion(json.dumps({"id": data["id"], **said}))
-
-
-def configure(folder: Path, address: str) -> None:
-    with (folder / "serendip.toml").open("a") as stream:
-        stream.write(
-            f'\n[llm]\nprovider = "endpoint"\nbase_url = "{address}"\nmodel = "m"\n'
-            "input_price = 1.0\noutput_price = 2.0\nconcurrency = 1\n"
-        )
 
 
 def test_an_llm_writes_within_a_budget_and_nothing_is_used(shop: Path) -> None:
@@ -233,8 +212,7 @@ def content_of(folder: Path) -> dict[str, str]:
 def test_reverting_takes_everything_out_of_the_next_training(tmp_path: Path) -> None:
     shop, plain = tmp_path / "shop", tmp_path / "plain"
     for folder in (shop, plain):
-        write_files(folder, num_users=10)
-        import_files(Workspace.open(folder))
+        import_shop(folder, num_users=10)
     made_from = fingerprint(Workspace.open(shop), 0)
     put(shop, NAMES)
     enrich(shop, "gate", "--judgements", judge(shop, NAMES))

@@ -120,20 +120,20 @@ def test_built_ids_keep_what_they_know_of_other_events_to_themselves(
 def test_a_posted_item_is_aligned_like_its_twin_and_one_without_words_stays_nothing(
     engine: Engine,
 ) -> None:
-    first = engine._state.catalogue[0]
+    first = engine.state.catalogue[0]
     twin = Item("twin", first.title, attributes=first.attributes)
     engine.add_items([twin, Item("blank", "")])
-    found = aligned(engine._state)
+    found = aligned(engine.state)
     np.testing.assert_allclose(found[60], found[0], atol=1e-6)
     assert np.linalg.norm(found[60]) == pytest.approx(1, abs=1e-5)
     assert not found[61].any()
     engine.add_items([Item("i1", first.title, attributes=first.attributes)])
-    np.testing.assert_allclose(aligned(engine._state)[1], found[0], atol=1e-6)
+    np.testing.assert_allclose(aligned(engine.state)[1], found[0], atol=1e-6)
 
 
 def test_every_kind_of_request_scores_what_was_posted(engine: Engine) -> None:
     engine.add_items([Item("new", "The horror tale of glass", attributes={"genre": "horror"})])
-    retriever, content = retriever_of(engine._state), engine._state.features.content
+    retriever, content = retriever_of(engine.state), engine.state.features.content
     words, horror = np.asarray(content[60]), np.asarray([0, 3], np.int32)
     queries = [
         Query(),

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_server import Body, Reply, completion, data_of, error, judged, serving
-from small_shop import write_files
+from commands import invoke
+from fault_server import Body, Reply, completion, configure, data_of, error, judged, serving
+from small_shop import import_shop
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
@@ -21,26 +22,15 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
 from serendip.llm.judge import judge_task
 from serendip.llm.prompt import Prompt, query_digest
-from serendip.workflow.importing import import_files
 from serendip.workflow.labels.gate import Gate, gate_labels
 from serendip.workflow.training import fingerprint
 
 HORROR, COMEDY = "a horror tale", "something funny"
 
 
-def invoke(*arguments: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and JSON document of a command; its error where it fails."""
-    done = CliRunner().invoke(app, [*arguments, "--json"])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, json.loads(done.stdout)
-
-
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    folder = tmp_path / "shop"
-    write_files(folder)
-    import_files(Workspace.open(folder))
+    folder = import_shop(tmp_path / "shop")
     rows = [(query, f"i{number}") for query in (HORROR, COMEDY) for number in range(6)]
     write_csv(folder / "pairs.csv", ("query", "item_id"), rows)
     return folder
@@ -50,14 +40,6 @@ def write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[str, ...]])
     with path.open("w", newline="") as stream:
         csv.writer(stream).writerows([columns, *rows])
     return path
-
-
-def configure(folder: Path, address: str) -> None:
-    with (folder / "serendip.toml").open("a") as stream:
-        stream.write(
-            f'\n[llm]\nprovider = "endpoint"\nbase_url = "{address}"\nmodel = "m"\n'
-            "input_price = 1.0\noutput_price = 2.0\nconcurrency = 1\n"
-        )
 
 
 def run(folder: Path, *more: str) -> tuple[int, dict[str, Any]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from commands import invoke
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
@@ -144,8 +143,7 @@ def test_the_command_tells_each_two(tmp_path: Path) -> None:
         files.append(tmp_path / f"{name}.csv")
         files[-1].write_text("query,item_id,label\n" + rows)
     options = [part for path in files for part in ("--labels", str(path))]
-    done = CliRunner().invoke(app, ["judge", "agreement", *options, "--json"])
-    found: list[dict[str, Any]] = json.loads(done.stdout)["agreements"]
+    found = invoke("judge", "agreement", *options)[1]["agreements"]
     couples = [[Path(path).stem for path in row["labels"]] for row in found]
     assert couples == [["a", "b"], ["a", "c"], ["b", "c"]]
     assert [row["kappa"] for row in found] == [pytest.approx(0.4), 0.0, 0.0]

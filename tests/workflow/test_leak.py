@@ -115,7 +115,7 @@ def test_no_model_and_no_ranker_reads_the_future(pair) -> None:
 def test_the_word_index_weighs_words_by_the_past_only(pair) -> None:
     honest, other, _ = pair
     for text in ("horror tale", "poison", "number 7"):
-        left, right = (state.searcher.search(text, None, 20) for state in (honest, other))
+        left, right = (state.searcher.search(text, 20) for state in (honest, other))
         np.testing.assert_array_equal(left.item_nums, right.item_nums)
         np.testing.assert_array_equal(left.fields["bm25"], right.fields["bm25"])
 

@@ -115,7 +115,7 @@ def test_a_posted_item_has_words_until_the_next_training(gallery: Path) -> None:
     engine = Engine.open(gallery)
     attributes = {"genre": "horror", "cover": "media/1.png", "sample": "media/0.wav"}
     engine.add_items([Item("new", "The horror tale of glass", attributes=attributes)])
-    state = engine._state
+    state = engine.state
     assert state.features.present is not None
     assert state.features.present[60].tolist() == [True, False, False]
     assert engine.search("the horror tale of glass").items[0].item_id == "new"
@@ -131,17 +131,17 @@ def test_an_item_posted_again_keeps_its_picture_unless_words_or_files_change(
     gallery: Path,
 ) -> None:
     engine = Engine.open(gallery)
-    before = engine._state.features
+    before = engine.state.features
     assert before.present is not None
-    item = engine._state.catalogue[4]
+    item = engine.state.catalogue[4]
     dearer = Item("i4", item.title, attributes={**item.attributes, "price": 9.0})
     engine.add_items([dearer])
-    after = engine._state.features
+    after = engine.state.features
     assert np.array_equal(after.content[4], before.content[4])
     assert np.array_equal(after.codes[4], before.codes[4])
     other = {**item.attributes, "cover": "media/0.png"}
     engine.add_items([Item("i4", item.title, attributes=other)])
-    changed = engine._state.features
+    changed = engine.state.features
     assert changed.present is not None
     assert changed.present[4].tolist() == [True, False, False]
     engine.close()

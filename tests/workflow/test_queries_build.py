@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_server import Body, Reply, completion, data_of, serving
-from small_shop import write_files
+from commands import invoke
+from fault_server import Body, Reply, completion, configure, data_of, serving
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
@@ -21,32 +21,17 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
 from serendip.llm.queries import WrittenQueries
 from serendip.search.query_table import QueryTable
-from serendip.workflow.importing import import_files
 from serendip.workflow.queries.building import log_now, written_queries
 from serendip.workflow.queries.writing import candidates_of
 
 
-def invoke(*arguments: str) -> tuple[int, dict[str, Any]]:
-    done = CliRunner().invoke(app, ["queries", "build", *arguments, "--json"])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, json.loads(done.stdout)
-
-
 @pytest.fixture
-def shop(tmp_path: Path) -> Path:
-    folder = tmp_path / "shop"
-    write_files(folder)
-    import_files(Workspace.open(folder))
-    return folder
+def shop(fresh: Path) -> Path:
+    return fresh
 
 
-def configure(folder: Path, address: str) -> None:
-    with (folder / "serendip.toml").open("a") as stream:
-        stream.write(
-            f'\n[llm]\nprovider = "endpoint"\nbase_url = "{address}"\nmodel = "m"\n'
-            "input_price = 1.0\noutput_price = 2.0\nconcurrency = 1\n"
-        )
+def build(*arguments: str) -> tuple[int, dict[str, Any]]:
+    return invoke("queries", "build", *arguments)
 
 
 def versions(folder: Path) -> list[str]:
@@ -62,13 +47,13 @@ def by_title(body: Body, number: int) -> Reply:
 
 
 def test_rules_give_verified_queries_in_versions(shop: Path) -> None:
-    code, told = invoke("-w", str(shop))
+    code, told = build("-w", str(shop))
     assert code == 0 and told["version"] == "v1"
     assert told["by_kind"]["attribute"] == 3 and told["titles"] == 60
     assert told["category"] == "genre"
     table = QueryTable.open(shop / "queries" / "v1" / "table")
     assert {"horror", "comedy", "western"} <= set(table.texts)
-    assert invoke("-w", str(shop))[1]["version"] == "v2"
+    assert build("-w", str(shop))[1]["version"] == "v2"
     assert (shop / "queries" / "current").read_text() == "v2\n"
 
 
@@ -76,15 +61,15 @@ def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(sh
     with serving(by_title) as server:
         configure(shop, server.address)
         place = ("-w", str(shop), "--llm", "--items", "4")
-        told = invoke(*place, "--budget", "1", "--estimate")[1]
+        told = build(*place, "--budget", "1", "--estimate")[1]
         assert told["estimate"]["questions"] == 4 and not server.bodies
         assert versions(shop) == []
-        code, told = invoke(*place, "--budget", "0")
+        code, told = build(*place, "--budget", "0")
         assert code == 1 and told["llm"]["state"] == "partial" and not server.bodies
-        code, told = invoke(*place, "--budget", "1")
+        code, told = build(*place, "--budget", "1")
         assert code == 0 and len(server.bodies) == 4
         assert versions(shop) == ["v1", "v2"] and told["version"] == "v2"
-        again = invoke(*place, "--budget", "1")[1]
+        again = build(*place, "--budget", "1")[1]
         assert len(server.bodies) == 4 and again["llm"]["spent"] == told["llm"]["spent"]
     assert told["llm"]["dropped"] == {"only the title": 4, "written twice": 3}
     count = told["by_source"]["llm"]
@@ -106,7 +91,7 @@ def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(sh
     with pytest.raises(ArtefactError, match="altered"):
         written_queries(workspace, catalogue)
     (shop / "queries" / "current").unlink()
-    assert invoke(*place, "--budget", "0")[1]["by_source"]["llm"] == count
+    assert build(*place, "--budget", "0")[1]["by_source"]["llm"] == count
 
 
 def test_what_was_written_stays_though_it_fell_or_less_is_asked_for(shop: Path) -> None:
@@ -118,18 +103,18 @@ def test_what_was_written_stays_though_it_fell_or_less_is_asked_for(shop: Path) 
     with serving(by_title) as server:
         configure(shop, server.address)
         place = ("-w", str(shop), "--llm", "--budget", "1")
-        first = invoke(*place, "--items", "6")[1]
+        first = build(*place, "--items", "6")[1]
         everything = kept()
         assert len(everything) == first["llm"]["written"] and len(server.bodies) == 6
-        assert invoke(*place, "--items", "2")[1]["by_source"]["llm"] == first["by_source"]["llm"]
+        assert build(*place, "--items", "2")[1]["by_source"]["llm"] == first["by_source"]["llm"]
         assert kept() == everything and len(server.bodies) == 6
     with closing(workspace.open_store()) as store:
         items = store.items()
         store.put_items([Item(one.item_id, "Zyzzyva", one.description) for one in items])
-        assert invoke("-w", str(shop))[1]["by_source"].get("llm", 0) == 0
+        assert build("-w", str(shop))[1]["by_source"].get("llm", 0) == 0
         assert kept() == everything
         store.put_items(items)
-    assert invoke("-w", str(shop))[1]["by_source"]["llm"] == first["by_source"]["llm"]
+    assert build("-w", str(shop))[1]["by_source"]["llm"] == first["by_source"]["llm"]
 
 
 def test_choices_among_similar_items_are_in_the_log_that_is_learned_from(shop: Path) -> None:

@@ -29,9 +29,8 @@ NOTHING: IntArray = np.empty(0, np.int32)
 
 @pytest.fixture(scope="module")
 def searcher(tmp_path_factory: pytest.TempPathFactory) -> Searcher:
-    nothing = np.zeros((NUM_ITEMS, 0), np.float32)
     folder = tmp_path_factory.mktemp("learn") / "index"
-    return Searcher.build(ITEMS, nothing, np.zeros(NUM_ITEMS, np.float32), folder)
+    return Searcher.build(ITEMS, np.zeros(NUM_ITEMS, np.float32), folder)
 
 
 def table() -> QueryTable:

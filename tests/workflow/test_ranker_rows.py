@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_shop import write_files
+from small_shop import import_shop
 
 from serendip.content.cache import VectorCache
 from serendip.content.text import open_encoder
@@ -22,7 +22,6 @@ from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow import ranker_rows
 from serendip.workflow.fit import Fitter
-from serendip.workflow.importing import import_files
 from serendip.workflow.ranker_rows import (
     LabelledQuery,
     labelled_rows,
@@ -56,8 +55,7 @@ EVENTS = [
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitter, Split, EngineState]:
     folder = tmp_path_factory.mktemp("shop")
-    write_files(folder)
-    import_files(Workspace.open(folder))
+    import_shop(folder)
     workspace = Workspace.open(folder)
     with closing(workspace.open_store()) as store:
         store.put_events(EVENTS)

@@ -52,8 +52,7 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> RewriteBuilder:
     catalogue = Catalogue(item(number) for number in range(144))
     counts = np.ones(144, np.int32)
     folder = tmp_path_factory.mktemp("search") / "s"
-    nothing = np.zeros((144, 0), np.float32)
-    searcher = Searcher.build(catalogue, nothing, counts.astype(np.float32), folder)
+    searcher = Searcher.build(catalogue, counts.astype(np.float32), folder)
     config = QueriesConfig(unsafe_words=("lamp",))
     queries = QueryBuilder(catalogue, counts, searcher, config).build([], SilentProgress())
     pairs = (("rug", "carpet"), ("kettle", "boiler"), ("chair", "sofa"))
@@ -97,9 +96,7 @@ def test_what_an_llm_wrote_may_be_narrower_and_what_is_like_an_item_may_not(
         Candidate("like red kettle 0", "like", "rules", np.array([0], np.int32)),
     ]
     matcher = builder.searcher.matcher
-    results = np.stack(
-        [builder.searcher.search(one.text, None, 10).item_nums for one in candidates]
-    )
+    results = np.stack([builder.searcher.search(one.text, 10).item_nums for one in candidates])
     catalogue = Catalogue(item(number) for number in range(144))
     table = QueryTable.of(candidates, results, catalogue, Categories.of(catalogue))
     found = narrower(table, matcher)
@@ -132,7 +129,7 @@ def test_no_order_of_any_query_of_the_head_changes(builder: RewriteBuilder) -> N
     table, _ = builder.build(searches(), seed=0)
     plain, wide = builder.searcher, builder.searcher.with_rewrites(table)
     for text in {*builder.queries.texts, *table.head}:
-        before, after = plain.search(text, None, 144), wide.search(text, None, 144)
+        before, after = plain.search(text, 144), wide.search(text, 144)
         assert before.item_nums.tobytes() == after.item_nums.tobytes(), text
         assert before.scores.tobytes() == after.scores.tobytes(), text
 
@@ -152,7 +149,7 @@ def test_even_where_it_is_searched_instead_no_query_changes_that_any_item_answer
     }
     changed = set()
     for text in texts:
-        before, after = plain.search(text, None, 144), wide.search(text, None, 144)
+        before, after = plain.search(text, 144), wide.search(text, 144)
         is_same = before.item_nums.tobytes() == after.item_nums.tobytes()
         assert is_same or not plain.matcher.matches(text), text
         assert is_same or wide.corrected(text), text

@@ -6,14 +6,12 @@ import csv
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from small_shop import NUM_ITEMS, TASTES, write_files
-from typer.testing import CliRunner
+from commands import invoke
+from small_shop import NUM_ITEMS, TASTES, import_shop, write_files
 
-from serendip.cli.main import app
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.engine.bad_matches import BAD, BadMatchConfig
@@ -23,21 +21,12 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
-from serendip.workflow.importing import import_files
 from serendip.workflow.students.versions import current_student
 from serendip.workflow.training import fingerprint, train_workspace
 
 pytest.importorskip("lightgbm")
 SURFACE = "\n[surfaces.search.bad_matches]\ncut = 0.5\ndepth = 40\n"
 GENERATED = ("query", "item_id", "label", "model")
-
-
-def invoke(*arguments: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and JSON document of a command; its error where it fails."""
-    done = CliRunner().invoke(app, [*arguments, "--json"])
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return done.exit_code, json.loads(done.stdout)
 
 
 def write_labels(
@@ -60,8 +49,7 @@ def write_labels(
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A shop with a distilled student, trained with the filter."""
     folder = tmp_path_factory.mktemp("judge") / "shop"
-    write_files(folder)
-    import_files(Workspace.open(folder))
+    import_shop(folder)
     write_labels(folder / "labels.csv", range(100, 160))
     write_labels(folder / "gold.csv", range(200, 260))
     code, _ = invoke(*distil(folder))
@@ -219,8 +207,7 @@ def test_gold_is_never_learned_from(shop: Path) -> None:
 
 
 def test_a_surface_needs_a_student_and_a_cut(tmp_path: Path) -> None:
-    write_files(tmp_path)
-    import_files(Workspace.open(tmp_path))
+    import_shop(tmp_path)
     with (tmp_path / "serendip.toml").open("a") as stream:
         stream.write("\n[surfaces.search.bad_matches]\n")
     with pytest.raises(NotTrainedError, match="no judge of matches"):

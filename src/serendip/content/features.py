@@ -13,9 +13,9 @@ from serendip.content.media import Media
 from serendip.content.semantic_ids import ResidualKMeansConfig, fit_codebooks
 from serendip.content.text import TextEncoderConfig
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import ItemFeatures
 from serendip.data.encoded import Encoded
 from serendip.data.item import Catalogue, Item
+from serendip.data.item_features import ItemFeatures
 from serendip.data.semantic_ids import Codebooks
 from serendip.scale.options import TrainOptions
 

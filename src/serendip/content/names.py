@@ -21,7 +21,6 @@ from serendip.data.semantic_ids import code_name
 NAMED_LEVELS = 2
 """For the page: deeper groups hold a handful of items; their titles say more than any name."""
 
-_WORDS_PER_NAME = 2
 _CONSIDERED = 6
 """Words per group among which a name that no sibling bears is looked for."""
 

@@ -1,8 +1,9 @@
 """What happened: values that every layer above speaks, and the store they come from."""
 
-from serendip.data.dataset import Dataset, EventLog, ItemFeatures, QueryExamples
+from serendip.data.dataset import Dataset, EventLog, QueryExamples
 from serendip.data.event import ActionRules, Event
 from serendip.data.item import Catalogue, Item
+from serendip.data.item_features import ItemFeatures
 from serendip.data.item_list import ItemList
 from serendip.data.query import History, Query, Surface
 from serendip.data.semantic_ids import Codebooks

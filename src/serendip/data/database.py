@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from serendip.errors import StorageError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, MetaData
 
 _BUSY_S = 60.0
 _WRITES = "serendip_writes"
@@ -27,12 +27,24 @@ class Database:
     """A pool of connections to one database.
 
     Args:
-        url_or_path: path of a SQLite file (created with its tables if missing), or a URL.
+        url_or_path: path of a SQLite file (created if missing), or a URL.
     """
 
     def __init__(self, url_or_path: str | Path) -> None:
         self.name = str(url_or_path)
         self._engine = _engine(self.name)
+
+    @classmethod
+    def with_tables(cls, url_or_path: str | Path, tables: MetaData) -> Database:
+        """Open a database, creating file and tables where they are missing.
+
+        Raises:
+            StorageError: it cannot be opened.
+        """
+        database = cls(url_or_path)
+        with database.write() as connection:
+            tables.create_all(connection)
+        return database
 
     @property
     def dialect(self) -> str:

@@ -17,13 +17,13 @@ from typing import Any, Self
 from serendip.data.database import Database
 from serendip.data.event import Event
 from serendip.data.event_columns import EventColumns
+from serendip.data.growing_log import REMOVALS_KEY, GrowingLog, mark_of
 from serendip.data.item import Item
 from serendip.data.storable import id_problem, require_events, require_items
 from serendip.data.stored_rows import event_row, item_row, items_of
 from serendip.data.written import WrittenTexts
 
 IMPORT_KEY = "import"
-_REMOVALS_KEY = "event removals"
 
 _CHUNK = 10_000
 _MOST = 2**31 - 1
@@ -59,19 +59,6 @@ class StoreContent:
     events: EventColumns
 
 
-@dataclass(frozen=True, slots=True)
-class EventMark:
-    """A place in the log of events: equal marks, equal logs.
-
-    Args:
-        removals: how often events were taken out of the log.
-        seq: number of the last event; 0 where there is none. It grows with every event appended.
-    """
-
-    removals: int
-    seq: int
-
-
 class Store:
     """Items and events in one database."""
 
@@ -97,10 +84,7 @@ class Store:
         """
         from serendip.data.schema import METADATA
 
-        database = Database(url_or_path)
-        with database.write() as connection:
-            METADATA.create_all(connection)
-        return cls(database)
+        return cls(Database.with_tables(url_or_path, METADATA))
 
     def close(self) -> None:
         """Close all connections."""
@@ -168,8 +152,8 @@ class Store:
             self._upsert(connection, unique.values(), "file")
             self._delete_missing(connection, unique)
             connection.execute(self._sql.FORGET_FILE_EVENTS)
-            removals = {"key": _REMOVALS_KEY, "value": str(self._mark(connection).removals + 1)}
-            connection.execute(self._set_meta, removals)
+            removals = mark_of(connection).removals + 1
+            connection.execute(self._set_meta, {"key": REMOVALS_KEY, "value": str(removals)})
             stored = self._append(connection, require_events(events), "file")
             examples = tuple(dict.fromkeys(repeated))[:10]
             counts = ImportCounts(len(unique), stored, len(repeated), examples)
@@ -218,35 +202,6 @@ class Store:
             rows = connection.execute(self._sql.REQUESTED, values).all()
         return [Event(*row) for row in reversed(rows)]
 
-    def past(self, user_id: str, without: Sequence[str] = ()) -> tuple[EventColumns, int]:
-        """All events of a user but of the actions named, and the number of anybody's last event."""
-        if id_problem(user_id):
-            return EventColumns.of_rows(()), self.max_seq()
-        with self._database.read() as connection:
-            seq = self._mark(connection).seq
-            values = {"user": user_id, "without": list(without)}
-            rows = connection.execute(self._sql.PAST, values).all()
-        return EventColumns.of_rows(rows), seq
-
-    def event_mark(self) -> EventMark:
-        """How far the log is."""
-        with self._database.read() as connection:
-            return self._mark(connection)
-
-    def events_after(self, seq: int, most: int) -> tuple[EventMark, EventColumns, list[int]]:
-        """Events appended after number ``seq`` by whomever, with their numbers, in order of time.
-
-        Returns:
-            how far the log is, the events and their numbers; none where more than ``most`` numbers
-            lie between: then it costs less to read afresh what is needed.
-        """
-        with self._database.read() as connection:
-            mark = self._mark(connection)
-            if not seq < mark.seq <= seq + most:
-                return mark, EventColumns.of_rows(()), []
-            rows = connection.execute(self._sql.EVENTS_AFTER, {"after": seq}).all()
-        return mark, EventColumns.of_rows([row[:5] for row in rows]), [row[5] for row in rows]
-
     def users(self, limit: int, without: Sequence[str] = ()) -> list[tuple[str, int]]:
         """(user_id, number of events), most active first; of any action but those named."""
         values = {"most": min(max(limit, 0), _MOST), "without": list(without)}
@@ -264,6 +219,11 @@ class Store:
             items = items_of(connection.execute(self._sql.ITEM_COLUMNS))
             rows = connection.execute(self._sql.EVENT_COLUMNS).all()
         return StoreContent(items, EventColumns.of_rows(rows))
+
+    @property
+    def log(self) -> GrowingLog:
+        """The log of events as it grows."""
+        return GrowingLog(self._database)
 
     @property
     def written(self) -> WrittenTexts:
@@ -295,10 +255,6 @@ class Store:
     def max_seq(self) -> int:
         """The number of the last event; 0 where there is none."""
         return int(self._scalar(self._sql.MAX_SEQ))
-
-    def _mark(self, connection: Any) -> EventMark:
-        seq, removals = connection.execute(self._sql.EVENT_MARK, {"key": _REMOVALS_KEY}).one()
-        return EventMark(int(removals or 0), int(seq))
 
     def _scalar(self, statement: Any, values: dict[str, Any] | None = None) -> Any:
         with self._database.read() as connection:

@@ -21,8 +21,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
+from serendip.data.scan import connect, run, scan
 from serendip.errors import DataError
-from serendip.scale.threads import num_threads
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -35,7 +35,6 @@ JSON_SUFFIXES = (".jsonl", ".ndjson")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 
 _DELIMITERS = ",;\t|"
-_BATCH = 20_000
 _SAMPLE_LINES = 20
 _MAX_BROKEN = 1000
 _MAX_CELL = 16 * 2**20
@@ -115,8 +114,8 @@ class CsvTable(Table):
             f"header=true, delim='{self._delimiter}', quote='\"', escape='\"', "
             f"store_rejects=true, rejects_limit={_MAX_BROKEN})"
         )
-        connection = _connect()
-        yield from _cells(connection, query, self.path)
+        connection = connect()
+        yield from scan(connection, query, self.path)
         self.broken = self._rejected(connection)
 
     def places(self, rows: Sequence[int]) -> list[str]:
@@ -203,7 +202,7 @@ class ParquetTable(Table):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        described = _query(_connect(), "DESCRIBE SELECT * FROM read_parquet(?)", path).fetchall()
+        described = run(connect(), "DESCRIBE SELECT * FROM read_parquet(?)", path).fetchall()
         self._types: dict[str, str] = {str(name): str(kind) for name, kind, *_ in described}
 
     @property
@@ -214,7 +213,7 @@ class ParquetTable(Table):
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         """Yield the cells of ``columns``."""
         chosen = ", ".join(self._expression(name) for name in columns)
-        yield from _cells(_connect(), f"SELECT {chosen} FROM read_parquet(?)", self.path)
+        yield from scan(connect(), f"SELECT {chosen} FROM read_parquet(?)", self.path)
 
     def places(self, rows: Sequence[int]) -> list[str]:
         """Rows, counted from 1."""
@@ -253,52 +252,6 @@ def _delimiter(lines: Sequence[str]) -> str:
         )
 
     return max(_DELIMITERS, key=agreement)
-
-
-def _connect() -> DuckDBPyConnection:
-    import duckdb
-
-    settings: dict[str, str | bool | int | float | list[str]] = {
-        "threads": num_threads(),
-        "autoinstall_known_extensions": False,
-    }
-    return duckdb.connect(":memory:", config=settings)
-
-
-def _query(connection: DuckDBPyConnection, query: str, path: Path) -> DuckDBPyConnection:
-    import duckdb
-
-    # The path is a glob pattern to DuckDB; a bracketed wildcard stands for itself.
-    pattern = "".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path))
-    try:
-        return connection.execute(query, [pattern])
-    except duckdb.Error as error:
-        raise _unreadable(path, error) from None
-
-
-def _cells(connection: DuckDBPyConnection, query: str, path: Path) -> Iterator[Row]:
-    import duckdb
-
-    cursor = _query(connection, query, path)
-    while True:
-        try:
-            batch = cursor.fetchmany(_BATCH)
-        except duckdb.Error as error:
-            raise _unreadable(path, error) from None
-        if not batch:
-            return
-        for row in batch:
-            yield tuple(
-                [
-                    cell if type(cell) is str else tuple(filter(None, cell)) if cell else ""
-                    for cell in row
-                ]
-            )
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    reason = str(error).strip().splitlines()[0].rstrip(".")
-    return DataError(f"{path.name} cannot be read: {reason}.", "Is it what its ending says?")
 
 
 def _json_cell(value: Any) -> Cell:

@@ -10,7 +10,7 @@ import numpy as np
 
 from serendip.data.analysis import normalise
 from serendip.data.arrays import FloatArray
-from serendip.data.event import ActionRules, Event
+from serendip.data.event import ActionRules
 from serendip.data.query import History, Query
 from serendip.data.searches import SUGGESTED
 from serendip.data.store import Store
@@ -52,7 +52,9 @@ class Askers:
                 self._kept.move_to_end(key)
         if known is None:
             events = self._store.history(user_id, OWN_EVENTS, self._rules.ignore)
-            known = asker_of(state, user_id, history, events[::-1])
+            searches = [one.query.strip() for one in events[::-1] if one.surface != SUGGESTED]
+            taste = _taste(state, user_id, history)
+            known = asker_of(state, history, taste, _newest_first(searches), user_id)
             with self._lock:
                 self._kept[key] = known
                 while len(self._kept) > most_kept(state.num_items):
@@ -66,28 +68,26 @@ def most_kept(num_items: int) -> int:
 
 
 def asker_of(
-    state: EngineState, user_id: str, history: History, events: Sequence[Event]
+    state: EngineState,
+    history: History,
+    taste: FloatArray,
+    searched: Sequence[str],
+    user_id: str = "",
 ) -> tuple[Asker, Past]:
-    """A user as of now.
+    """A user as of the moment of asking.
 
     Args:
         state: what requests are answered from.
-        user_id: external id.
         history: all that they chose, oldest first.
-        events: their last ones, newest first.
+        taste: see ``Asker``.
+        searched: their own searches, newest first.
+        user_id: external id; empty where nothing is to be explored.
     """
-    searches = [event.query.strip() for event in events if event.surface != SUGGESTED]
-    own = _newest_first(searches)
     liked = history.item_nums[history.liked][::-1]
     living = [int(item) for item in dict.fromkeys(liked.tolist()) if not state.hidden[item]]
     seen = state.queries.categories.among(state.catalogue[int(item)] for item in history.item_nums)
-    asker = Asker(
-        history.item_nums,
-        _taste(state, user_id, history),
-        seen,
-        frozenset(map(normalise, own)),
-    )
-    return asker, Past(own, living, user_id, history)
+    asker = Asker(history.item_nums, taste, seen, frozenset(map(normalise, searched)))
+    return asker, Past(searched, living, user_id, history)
 
 
 def _newest_first(searches: Sequence[str]) -> list[str]:

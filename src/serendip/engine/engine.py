@@ -1,39 +1,33 @@
 """The engine: one published generation, the live store, and every surface over them.
 
-Reads take the current state once and finish on it. Writes go to the store first (durable when
-they return) and then make a new state, so an item posted is findable at once, and one deleted is
-gone at once. Nothing here trains.
+Every answer is made of one state, taken once. Nothing here trains.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 import uuid
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from serendip.content.encoder import TextEncoder
-from serendip.content.features import encode_words
 from serendip.content.names import group_name
 from serendip.content.text import open_encoder
 from serendip.data.analysis import normalise
-from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
+from serendip.data.arrays import IntArray
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.data.query import History, Query
+from serendip.data.query import Query
 from serendip.data.store import Store
+from serendip.data.versions import Version
 from serendip.engine.answer import Answer, Explanation, Suggestion, Suggestions
 from serendip.engine.answering import empty_answer, explanation_of, page_of
 from serendip.engine.askers import Askers
 from serendip.engine.cursor import offset_of
-from serendip.engine.generation import Generation, open_current
-from serendip.engine.pasts import Pasts
+from serendip.engine.generation import open_current
+from serendip.engine.live_state import LiveState
 from serendip.engine.pipeline import run
+from serendip.engine.query_reader import QueryReader, number_of
 from serendip.engine.selection import Result
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
@@ -41,7 +35,7 @@ from serendip.engine.suggesting import Past, QuerySuggester
 from serendip.engine.surfaces import NOT_A_SURFACE, SurfaceConfig
 from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, UnknownItemError, UnsupportedError
+from serendip.errors import DataError, UnsupportedError
 from serendip.search.query_features import Asker
 
 
@@ -51,7 +45,7 @@ class Engine:
     def __init__(
         self,
         settings: Settings,
-        generation: Generation,
+        generation: Version,
         state: EngineState,
         encoder: TextEncoder,
         store: Store,
@@ -59,17 +53,14 @@ class Engine:
         self.settings = settings
         self.generation = generation.name
         self._manifest = generation.manifest
-        self._state = state
-        self._encoder = encoder
         self._store = store
-        self._pasts = Pasts(store, settings.actions)
         self._surfaces = settings.all_surfaces()
-        self._updater = Updater(encoder, settings.content, settings.token_reader)
-        self._writing = threading.Lock()
+        self._reader = QueryReader(encoder, state.fusion, store, settings.actions)
         self._suggester = QuerySuggester(state, settings.queries)
         self._askers = Askers(store, settings.actions)
-        self._encode_text = lru_cache(maxsize=4096)(self._encode_uncached)
-        self._item_version = int(generation.manifest["item_version"])
+        updater = Updater(encoder, settings.content, settings.token_reader)
+        trained_on = int(generation.manifest["item_version"])
+        self._live = LiveState(state, trained_on, store, updater)
         self.catch_up()
 
     @classmethod
@@ -96,15 +87,7 @@ class Engine:
 
         Needed once after opening, and when another engine over the same store took writes.
         """
-        with self._writing:
-            version = self._store.max_version()
-            if version == self._item_version:
-                return
-            items = self._store.items_after(self._item_version)
-            state = self._updater.state_with(items, self._state) if items else self._state
-            numbers = state.catalogue.vocabulary.numbers(self._store.deleted_ids())
-            self._state = state.with_hidden(numbers[numbers >= 0])
-            self._item_version = version
+        self._live.catch_up()
 
     def search(
         self,
@@ -143,8 +126,8 @@ class Engine:
         """
         if k < 1:
             raise DataError(f"k = {k}.", "Ask for 1 item or more.")
-        config, offset, state = self._surface(surface), offset_of(cursor), self._state
-        query = self._query(state, config, user_id, text, item_ids, country, literal)
+        config, offset, state = self._surface(surface), offset_of(cursor), self.state
+        query = self._reader.read(state, config, user_id, text, item_ids, country, literal)
         if config.needs == "query" and not normalise(text):
             return empty_answer(self.generation, surface)
         result = run([query], config, state)[0]
@@ -173,7 +156,7 @@ class Engine:
             k: at most this many; below 1 gives none.
             after: what was searched on the page that they are for; empty = none.
         """
-        state = self._state
+        state = self.state
         if k < 1:
             found: list[Suggestion] = []
         elif normalise(text):
@@ -193,9 +176,9 @@ class Engine:
         literal: bool = False,
     ) -> Explanation:
         """Why an item is, or is not, in the answer to this request."""
-        state, config = self._state, self._surface(surface)
-        item = self._number(item_id, state)
-        query = self._query(state, config, user_id, text, item_ids, country, literal)
+        state, config = self.state, self._surface(surface)
+        item = number_of(item_id, state)
+        query = self._reader.read(state, config, user_id, text, item_ids, country, literal)
         return explanation_of(run([query], config, state)[0], query, item, config, state)
 
     def add_events(self, events: Sequence[Event]) -> int:
@@ -213,36 +196,27 @@ class Engine:
 
     def add_items(self, items: Sequence[Item]) -> int:
         """Store items and make them findable and recommendable at once, without training."""
-        unique = list({item.item_id: item for item in items}.values())
-        with self._writing:
-            count = self._store.put_items(unique)
-            self._state = self._updater.state_with(unique, self._state)
-        return count
+        return self._live.add_items(items)
 
     def delete_item(self, item_id: str) -> bool:
         """Delete an item; from the moment this returns it is never answered again."""
-        with self._writing:
-            deleted = self._store.delete_item(item_id)
-            number = self._state.catalogue.vocabulary.number(item_id)
-            if number >= 0:
-                self._state = self._state.with_hidden(np.array([number], np.int32))
-        return deleted
+        return self._live.delete_item(item_id)
 
     def item(self, item_id: str) -> Item | None:
         """The item as stored now; None where it is unknown or deleted."""
-        state = self._state
+        state = self.state
         number = state.catalogue.vocabulary.number(item_id)
         return None if number < 0 or state.hidden[number] else state.catalogue[number]
 
     def semantic_id(self, item_id: str) -> tuple[int, ...]:
         """Codes of an item, coarse to fine; empty where it is unknown."""
-        state = self._state
+        state = self.state
         number = state.catalogue.vocabulary.number(item_id)
         return () if number < 0 else tuple(int(code) for code in state.features.codes[number])
 
     def code_label(self, item_id: str) -> str:
         """Readable name of the item's groups, coarse to fine; empty where none has one."""
-        state = self._state
+        state = self.state
         number = state.catalogue.vocabulary.number(item_id)
         return "" if number < 0 else group_name(state.code_names, state.features.codes[number])
 
@@ -256,7 +230,7 @@ class Engine:
 
     def stats(self) -> dict[str, int | float | str]:
         """Counts for people and for metrics."""
-        state = self._state
+        state = self.state
         return {
             "generation": self.generation,
             "items": int(state.num_items - state.hidden.sum()),
@@ -268,58 +242,30 @@ class Engine:
     @property
     def state(self) -> EngineState:
         """What requests are answered from now; a batch job holds one from its first step on."""
-        return self._state
+        return self._live.current
 
     def word_queries(self, texts: Sequence[str]) -> list[Query]:
         """One search per text, by nobody in particular, for batch jobs."""
-        state, config = self._state, self._surface("search")
-        return [self._query(state, config, text=text) for text in texts]
+        state, config = self.state, self._surface("search")
+        return [self._reader.read(state, config, text=text) for text in texts]
 
     def queries(self, surface: str, user_ids: Sequence[str], country: str = "") -> list[Query]:
         """One query per user, for batch jobs."""
-        state, config = self._state, self._surface(surface)
-        return [self._query(state, config, user_id, country=country) for user_id in user_ids]
+        state, config = self.state, self._surface(surface)
+        return [self._reader.read(state, config, user_id, country=country) for user_id in user_ids]
 
     def run(self, queries: Sequence[Query], surface: str) -> list[Result]:
         """Answer many queries of one surface without wording reasons; for batch jobs."""
-        return run(queries, self._surface(surface), self._state)
+        return run(queries, self._surface(surface), self.state)
 
     def item_ids(self, item_nums: IntArray) -> list[str]:
         """External ids of numbers that ``run`` returned."""
-        return self._state.catalogue.vocabulary.ids_of(item_nums)
-
-    def _query(
-        self,
-        state: EngineState,
-        surface: SurfaceConfig,
-        user_id: str = "",
-        text: str = "",
-        item_ids: Sequence[str] = (),
-        country: str = "",
-        literal: bool = False,
-    ) -> Query:
-        """Ids to numbers of one state, text to what was meant and a vector, the whole past."""
-        vocabulary = state.catalogue.vocabulary
-        sources = [self._number(item_id, state) for item_id in item_ids]
-        meant = "" if literal else state.searcher.corrected(text)
-        return Query(
-            surface=surface.task,
-            text=text,
-            meant=meant,
-            is_literal=literal,
-            text_vector=self._encode_text(meant or text) if text.strip() else None,
-            user_id=user_id,
-            history=self._pasts.history(user_id, vocabulary) if user_id else History(),
-            source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
-            time=time.time(),
-            country=country,
-        )
+        return self.state.catalogue.vocabulary.ids_of(item_nums)
 
     def _asker(self, state: EngineState, user_id: str) -> tuple[Asker, Past]:
         if not user_id:
             return Asker(), Past()
-        history = self._pasts.history(user_id, state.catalogue.vocabulary)
-        return self._askers.of(state, user_id, history)
+        return self._askers.of(state, user_id, self._reader.history(state, user_id))
 
     def _surface(self, name: str) -> SurfaceConfig:
         if name not in self._surfaces:
@@ -328,16 +274,3 @@ class Engine:
                 f"Use one of: {', '.join(self._surfaces)}.",
             )
         return self._surfaces[name]
-
-    def _number(self, item_id: str, state: EngineState) -> int:
-        number = state.catalogue.vocabulary.number(item_id)
-        if number < 0 or state.hidden[number]:
-            raise UnknownItemError(
-                f"item {item_id!r} is not in the catalogue.", "POST it to /v1/items first."
-            )
-        return number
-
-    def _encode_uncached(self, text: str) -> FloatArray:
-        vectors = self._encoder.encode([text])
-        vector: FloatArray = encode_words([text], vectors, self._state.fusion)[0]
-        return vector

@@ -102,13 +102,13 @@ class Pasts:
     """
 
     def __init__(self, store: Store, rules: ActionRules, most_events: int = MOST_EVENTS) -> None:
-        self._store = store
+        self._log = store.log
         self._rules = rules
         self._most = most_events
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Past] = OrderedDict()
         self._size = 0
-        self._mark = store.event_mark()
+        self._mark = self._log.mark()
 
     def history(self, user_id: str, vocabulary: Vocabulary) -> History:
         """All interactions of a user with items of a vocabulary, oldest first.
@@ -121,7 +121,7 @@ class Pasts:
             self._follow(vocabulary)
             past = self._kept.get(user_id)
             if past is None:
-                events, seq = self._store.past(user_id, self._rules.ignore)
+                events, seq = self._log.past(user_id, self._rules.ignore)
                 past = Past.of(events, self._rules, vocabulary, seq)
             past = past.known_to(vocabulary)
             self._keep(user_id, past)
@@ -134,7 +134,7 @@ class Pasts:
 
     def _follow(self, vocabulary: Vocabulary) -> None:
         """Take in what was appended to the log since the last request."""
-        mark, events, seqs = self._store.events_after(self._mark.seq, _FOLLOWED)
+        mark, events, seqs = self._log.after(self._mark.seq, _FOLLOWED)
         if mark.removals != self._mark.removals or mark.seq > self._mark.seq + _FOLLOWED:
             self._kept.clear()
             self._size = 0

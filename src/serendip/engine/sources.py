@@ -68,7 +68,7 @@ class WordSource:
             hits = ItemList()
             if query.text.strip():
                 hits = batch.state.searcher.search(
-                    query.text, query.text_vector, quota, batch.allowed[row], query.is_literal
+                    query.text, quota, batch.allowed[row], query.is_literal
                 )
             batch.hits.append(hits)
         return batch.hits

@@ -16,8 +16,8 @@ import numpy as np
 from serendip.config import validate
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.dataset import ItemFeatures
 from serendip.data.item import Catalogue, Item
+from serendip.data.item_features import ItemFeatures
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.feature_names import FEATURES
@@ -85,7 +85,7 @@ class EngineState:
 
     def with_items(self, items: Sequence[Item], features: ItemFeatures) -> EngineState:
         """Append items that were never trained on; they get content, codes and words at once."""
-        searcher = self.searcher.with_items(items, self.fusion.words_of(features.content))
+        searcher = self.searcher.with_items(items)
         prior = float(self.quality.mean()) if len(self.quality) else 0.0
         return replace(
             self,
@@ -103,8 +103,7 @@ class EngineState:
         self, numbers: IntArray, items: Sequence[Item], features: ItemFeatures
     ) -> EngineState:
         """Known items with other words: new content, codes and words, the same behaviour."""
-        words = self.fusion.words_of(features.content)
-        searcher = self.searcher.with_changed_items(numbers.tolist(), items, words)
+        searcher = self.searcher.with_changed_items(numbers.tolist(), items)
         return replace(
             self,
             catalogue=self.catalogue.replaced(numbers.tolist(), items),
@@ -164,7 +163,6 @@ class EngineState:
         self._save_parts(folder)
         Searcher.build(
             self.catalogue,
-            self.fusion.words_of(self.features.content),
             self.counts.astype(np.float32),
             folder / "search",
             self.searcher.config,
@@ -203,6 +201,8 @@ class EngineState:
     def open(cls, folder: Path) -> EngineState:
         """Read what ``save`` wrote; checksums are the generation's business."""
         document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        # Earlier generations could compare vectors beside the words, too.
+        document["search"].pop("vector_weight", None)
         arrays = {
             name: np.load(folder / f"{name}.npy", allow_pickle=False, mmap_mode="r")
             for name in _ARRAYS
@@ -213,7 +213,6 @@ class EngineState:
         searcher = Searcher.open(
             folder / "search",
             catalogue,
-            fusion.words_of(arrays["content"]),
             arrays["counts"].astype(np.float32),
             validate(SearchConfig, document["search"], str(folder / "state.json")),
         ).with_rewrites(RewriteTable.open(folder))

@@ -110,7 +110,7 @@ class QuerySuggester:
         key, pool = normalise(after), self._config.exploration
         seen = asker
         if key:
-            results = state.searcher.search(after, None, TOP).item_nums
+            results = state.searcher.search(after, TOP).item_nums
             asker = replace(asker, history=np.concatenate([asker.history, results]))
         everything = np.arange(len(self._table))
         own = self._own(state, past) if "own" in self._config.sources else []
@@ -170,7 +170,7 @@ class QuerySuggester:
         known, found = self._table.rows_by_key, []
         for text in past.searched[:OWN_SEARCHES]:
             if normalise(text) not in known and self._unsafe.allows(text):
-                items = state.searcher.search(text, None, TOP).item_nums
+                items = state.searcher.search(text, TOP).item_nums
                 found.append(Candidate(text, "query", "own", np.sort(items)))
         for item in past.liked[:OWN_ITEMS]:
             text = f"like {state.catalogue[item].title}"

@@ -9,8 +9,8 @@ from serendip.content.encoder import TextEncoder
 from serendip.content.features import encode_new, reads_alike
 from serendip.content.modalities import ContentConfig
 from serendip.data.arrays import IntArray
-from serendip.data.dataset import ItemFeatures
 from serendip.data.item import Item
+from serendip.data.item_features import ItemFeatures
 from serendip.data.tokens import TokenReader
 from serendip.engine.state import EngineState
 

@@ -88,12 +88,8 @@ class Verdicts:
         """(R,) precision, recall and Cohen's kappa of what is filtered."""
         hit, false = (part[:, self.decided].sum(1) for part in (bad, good))
         num_bad, num_good = bad.sum(1), good.sum(1)
-        total = num_bad + num_good
-        agreed = _ratio(hit + num_good - false, total)
-        filtered = hit + false
-        chance = _ratio(filtered * num_bad + (total - filtered) * num_good, total**2)
-        kappa = _ratio(agreed - chance, 1 - chance)
-        return _ratio(hit, filtered), _ratio(hit, num_bad), kappa
+        kappa = _kappas(hit, false, num_bad, num_good)
+        return _ratio(hit, hit + false), _ratio(hit, num_bad), kappa
 
 
 def calibration_error(is_bad: BoolArray, chances: FloatArray) -> float:
@@ -127,10 +123,17 @@ def best_cut(is_bad: BoolArray, scores: FloatArray) -> float:
 
 def kappa_of(is_bad: BoolArray, decided: BoolArray) -> float:
     """Cohen's kappa of labels and decisions (P,); 0 where it is not defined."""
-    agreed = float((is_bad == decided).mean())
-    bad, filtered = float(is_bad.mean()), float(decided.mean())
-    chance = bad * filtered + (1 - bad) * (1 - filtered)
-    return (agreed - chance) / (1 - chance) if chance < 1 else 0.0
+    pairs = (is_bad & decided, ~is_bad & decided, is_bad, ~is_bad)
+    hit, false, num_bad, num_good = (np.array([pair.sum()], float) for pair in pairs)
+    return float(np.nan_to_num(_kappas(hit, false, num_bad, num_good))[0])
+
+
+def _kappas(hit: Values, false: Values, num_bad: Values, num_good: Values) -> Values:
+    """Cohen's kappa (R,), of the bad and the good pairs that are filtered and of all of both."""
+    total, filtered = num_bad + num_good, hit + false
+    agreed = _ratio(hit + num_good - false, total)
+    chance = _ratio(filtered * num_bad + (total - filtered) * num_good, total**2)
+    return _ratio(agreed - chance, 1 - chance)
 
 
 def _ratio(above: Values, below: Values) -> Values:

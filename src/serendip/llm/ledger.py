@@ -76,10 +76,7 @@ class Ledger:
         """
         from serendip.llm.ledger_table import METADATA
 
-        database = Database(url_or_path)
-        with database.write() as connection:
-            METADATA.create_all(connection)
-        return cls(database)
+        return cls(Database.with_tables(url_or_path, METADATA))
 
     def close(self) -> None:
         """Close all connections."""

@@ -7,9 +7,8 @@ through a share of every list, so as many more lists are read; should fewer than
 allowed items are compared after all. So a filter never costs results: k of k are found wherever so
 many items are allowed.
 
-``search.vector`` is the exact index of the engine's search; this one is for catalogues that are too
-large to be scored whole. Differs from graph indexes, which are as fast but lose the way where most
-nodes are forbidden.
+For catalogues that are too large to be scored whole. Differs from graph indexes, which are as fast
+but lose the way where most nodes are forbidden.
 
 Shapes: N items, B queries, D size of the vectors.
 """

@@ -18,7 +18,8 @@ import numpy as np
 
 from serendip.config import Config, validate
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.dataset import Dataset
+from serendip.data.item_features import ItemFeatures
 from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.data.top_k import top_k

@@ -21,11 +21,11 @@ class ChanceCurve:
 
     def __call__(self, scores: FloatArray) -> FloatArray:
         """(P,) float32 chances of scores (P,)."""
-        chances: FloatArray = _chance(self.slope * scores + self.offset).astype(np.float32)
+        chances: FloatArray = logistic(self.slope * scores + self.offset).astype(np.float32)
         return chances
 
 
-def _chance(values: NDArray[np.floating]) -> NDArray[np.floating]:
+def logistic(values: NDArray[np.floating]) -> NDArray[np.floating]:
     """The logistic function, of values that may be as large as they like."""
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(values, -80.0, 80.0))))
 
@@ -43,7 +43,7 @@ def fitted_curve(scores: FloatArray, is_bad: BoolArray) -> ChanceCurve:
     inputs = np.column_stack([scores / scale, np.ones(len(scores))])
     weights = np.zeros(2)
     for _ in range(_STEPS):
-        chance = _chance(inputs @ weights)
+        chance = logistic(inputs @ weights)
         curve = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + 1e-6 * np.eye(2)
         step = np.linalg.solve(curve, inputs.T @ (chance - target))
         weights = weights - step

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray
+from serendip.models.chance_curve import logistic
 
 _STEPS, _NEAR, _FURTHEST = 30, 1e-6, 4.0
 
@@ -48,7 +48,7 @@ class Logistic:
         cost[-1] = 1e-6
         weights = np.zeros(inputs.shape[1])
         for _ in range(_STEPS):
-            chance = _chance(inputs @ weights)
+            chance = logistic(inputs @ weights)
             curve = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + np.diag(cost)
             step = np.linalg.solve(curve, inputs.T @ (chance - is_bad) + cost * weights)
             weights = weights - step
@@ -61,7 +61,3 @@ class Logistic:
         scaled = np.clip((features - self.means) / self.spreads, -_FURTHEST, _FURTHEST)
         values: FloatArray = (scaled @ self.weights + self.offset).astype(np.float32)
         return values
-
-
-def _chance(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(values, -80.0, 80.0))))

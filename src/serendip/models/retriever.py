@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -24,57 +24,23 @@ from numpy.typing import NDArray
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.dataset import Dataset
+from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.data.tokens import Tokens
-from serendip.errors import ArtefactError, UnsupportedError
+from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender
-from serendip.models.export import open_session, read_model
+from serendip.models.export import open_session
 from serendip.models.quality_vector import QualityVector
-from serendip.models.retriever_affinity import ContentAffinity
+from serendip.models.retriever_artefact import TrainedRetriever, open_trained, save_trained
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import build_requests
-from serendip.models.retriever_tower import TowerArrays
 from serendip.models.sparse import with_rows
 from serendip.models.vector_space import CONTENT, NETWORK
 from serendip.scale.options import TrainOptions
 
-CONTEXT_FILE, VECTORS_FILE, TOWER_FILE = "context.onnx", "item_vectors.npy", "tower.npz"
-
 _MOVED = 1e-3
 """Projected content (values near 1) that differs by more is other content, not rounding."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainedRetriever:
-    """Everything that training leaves behind.
-
-    Args:
-        context: ONNX bytes of the context encoder.
-        item_vectors: (N, E).
-        projected: (N, E) projected content of the items.
-        tower: for items that come later.
-        bonus: (N,) float32 what is added to each item's scores.
-        affinity: what aligned content says beside the network; None = nothing was aligned.
-        num_parameters: learned numbers of the network; 0 = not known, in earlier artefacts.
-        quality: how good items are, and what it counts; None = quality is not read.
-        countries: that home requests may name; empty = countries are not read.
-    """
-
-    context: bytes
-    item_vectors: FloatArray
-    projected: FloatArray
-    tower: TowerArrays
-    bonus: FloatArray
-    affinity: ContentAffinity | None = None
-    num_parameters: int = 0
-    quality: QualityVector | None = None
-    countries: tuple[str, ...] = ()
-
-    @property
-    def added(self) -> FloatArray:
-        """(N,) float32 what is added to each item's scores, whatever is asked."""
-        return self.bonus if self.quality is None else self.bonus + self.quality.added
 
 
 class Retriever(Recommender):
@@ -242,62 +208,8 @@ class Retriever(Recommender):
         return model
 
     def _save(self, folder: Path) -> None:
-        now = self._trained
-        (folder / CONTEXT_FILE).write_bytes(now.context)
-        np.save(folder / VECTORS_FILE, np.stack([now.item_vectors, now.projected]))
-        tower = now.tower
-        path, codes = folder / TOWER_FILE, self._codes
-        arrays: dict[str, Any] = {
-            "weight": tower.weight,
-            "bias": tower.bias,
-            "tables": tower.tables,
-            "ids": tower.ids,
-            "likeness": tower.lending,
-            "bonus": now.bonus,
-            "num_parameters": np.asarray(now.num_parameters),
-            **({} if now.affinity is None else now.affinity.arrays()),
-            **({} if now.quality is None else now.quality.arrays()),
-            **({} if tower.token_table is None else {"token_table": tower.token_table}),
-            **({"countries": np.array(now.countries, str)} if now.countries else {}),
-        }
-        np.savez(path, codes=codes, **arrays)
+        save_trained(self._trained, self._codes, folder)
 
     def _open(self, folder: Path) -> None:
-        context = read_model(folder / CONTEXT_FILE)
-        try:
-            vectors, projected = np.load(folder / VECTORS_FILE, allow_pickle=False)
-            with np.load(folder / TOWER_FILE, allow_pickle=False) as stored:
-                affinity = None
-                if "aligned" in stored.files:
-                    affinity = ContentAffinity.of_arrays(stored)
-                quality = QualityVector.of_arrays(stored) if "quality" in stored.files else None
-                # Earlier artefacts sought lenders by content as it is.
-                aligns = affinity is not None and "likeness" in stored.files
-                tower = TowerArrays(
-                    stored["weight"],
-                    stored["bias"],
-                    stored["tables"],
-                    stored["ids"],
-                    stored["likeness" if "likeness" in stored.files else "content"],
-                    self.config.num_lenders,
-                    self.config.reads("content"),
-                    affinity.projection if affinity and aligns else None,
-                    vectors.shape[1] - self.config.embedding_size,
-                    stored["token_table"] if "token_table" in stored.files else None,
-                )
-                # Earlier artefacts hold no codes: of their long histories the end is read.
-                nothing = np.empty((len(vectors), 0), np.int32)
-                codes = stored["codes"] if "codes" in stored.files else nothing
-                size = int(stored["num_parameters"]) if "num_parameters" in stored.files else 0
-                named = stored["countries"].tolist() if "countries" in stored.files else ()
-                bonus = np.zeros(len(vectors), np.float32)
-                if "bonus" in stored.files:
-                    bonus = stored["bonus"]
-                else:  # Earlier artefacts gave none, to new items either.
-                    self.config = self.config.model_copy(update={"new_item_bonus": 0.0})
-        except (OSError, ValueError, KeyError) as error:
-            raise ArtefactError(f"{folder} holds no readable retriever: {error}.") from None
-        trained = TrainedRetriever(
-            context, vectors, projected, tower, bonus, affinity, size, quality, tuple(named)
-        )
+        trained, codes, self.config = open_trained(folder, self.config)
         self._use(trained, codes)

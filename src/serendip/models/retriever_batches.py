@@ -20,10 +20,9 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import QueryExamples
 from serendip.errors import DataError
 from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_context import HOME, SEARCH, SIMILAR, LongArray
+from serendip.models.retriever_context import HOME, NONE, SEARCH, SIMILAR, LongArray
 from serendip.models.retriever_log import PackedLog, Rows, block_size, cut_rows
-
-NONE = -1
+from serendip.models.retriever_queries import ItemQueries
 
 _NO_COUNTRY_SHARE = 0.2
 """Share of home requests whose country is left out, so that one without it is nothing unusual."""
@@ -91,13 +90,8 @@ class BatchMaker:
         self.slots, self.blind = config.slots, config.blind_share
         self.tasks = config.tasks if config.slots else ("home",)
         self.names_last = "last-item" in config.imputation
-        self.query_items = (
-            np.empty(0, np.int64) if queries is None else queries.items.astype(np.int64)
-        )
-        order = np.argsort(self.query_items, kind="stable")
-        self.query_order = order if drawn is None else order[drawn[order]]
-        self.ordered = self.query_items[self.query_order]
-        if not len(self.ordered):
+        self.queries = ItemQueries(queries, drawn)
+        if not len(self.queries):
             self.tasks = tuple(task for task in self.tasks if task != "search")
         if not self.tasks:
             raise DataError(
@@ -204,25 +198,14 @@ class BatchMaker:
         inside &= self.log.is_target[events]
         prefix = np.maximum(self.log.strictly_before[events] - rows.begin[:, None], 0)
         last = self.log.items[rows.begin[:, None] + np.maximum(prefix - 1, 0)]
-        low, count = self._queries_of(self.log.items[events])
+        items = self.log.items[events]
         return (
             prefix,
             np.where(prefix > 0, last, NONE),
-            self._query(low, count > 0),
-            np.where(inside, self.log.items[events], NONE),
+            self.queries.first(items),
+            np.where(inside, items, NONE),
             self._strength(events),
         )
-
-    def _queries_of(self, items: LongArray) -> tuple[LongArray, LongArray]:
-        """Where the queries of items begin in ``query_order``, and how many they are."""
-        low = np.searchsorted(self.ordered, items)
-        return low, np.searchsorted(self.ordered, items, side="right") - low
-
-    def _query(self, place: LongArray, is_there: BoolArray) -> LongArray:
-        """Queries by place in ``query_order``; -1 where there is none."""
-        if not len(self.ordered):
-            return np.full(place.shape, NONE, np.int64)
-        return np.where(is_there, self.query_order[np.minimum(place, len(self.ordered) - 1)], NONE)
 
     def _similar(self, rows: Rows, random: np.random.Generator) -> Requests:
         events = self._places(rows, random)
@@ -239,22 +222,20 @@ class BatchMaker:
         """Queries for items that the row's user came to, with the history before them."""
         events = self._places(rows, random)
         items = self.log.items[events]
-        low, count = self._queries_of(items)
-        pick = low + (random.random(items.shape) * count).astype(np.int64)
-        inside = (count > 0) & self.log.is_target[events]
-        query = self._query(pick, inside)
+        query = self.queries.any_of(items, random)
+        inside = (query != NONE) & self.log.is_target[events]
         before = np.maximum(self.log.strictly_before[events] - rows.begin[:, None], 0)
         prefix = self._some_history(before, random)
         nothing = np.full_like(prefix, NONE)
         target = np.where(inside, items, NONE)
+        query = np.where(inside, query, NONE)
         return _requests(SEARCH, prefix, nothing, query, target, self._strength(events))
 
     def _search_anywhere(self, rows: Rows, random: np.random.Generator) -> Requests:
         """Any queries, without history: also for items that nobody came to."""
         shape = (len(rows.begin), self._drawn_slots(rows))
-        query = self.query_order[random.integers(0, len(self.query_order), shape)]
-        nothing = np.full_like(query, NONE)
-        target, weight = self.query_items[query], np.ones(shape, np.float32)
+        query, target = self.queries.anything(shape, random)
+        nothing, weight = np.full_like(query, NONE), np.ones(shape, np.float32)
         return _requests(SEARCH, np.zeros_like(query), nothing, query, target, weight)
 
     def _drawn_slots(self, rows: Rows) -> int:

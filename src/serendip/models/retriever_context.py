@@ -19,6 +19,9 @@ from serendip.data.query import History, Query, Surface
 if TYPE_CHECKING:
     from serendip.models.retriever_config import RetrieverConfig
 
+NONE = -1
+"""In place of a number: no source item, no query, no target."""
+
 HOME, SIMILAR, SEARCH = 0, 1, 2
 NUM_TASKS = 3
 TASKS: Mapping[Surface, int] = {

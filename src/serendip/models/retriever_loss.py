@@ -20,7 +20,8 @@ from torch.nn import functional
 
 from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
-from serendip.data.dataset import ItemFeatures, QueryExamples
+from serendip.data.dataset import QueryExamples
+from serendip.data.item_features import ItemFeatures
 from serendip.data.tokens import Tokens
 from serendip.models.hard_negatives import HardNegatives
 from serendip.models.neighbours import content_neighbours

@@ -12,7 +12,7 @@ import numpy as np
 
 from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import ItemFeatures
+from serendip.data.item_features import ItemFeatures
 from serendip.data.tokens import Tokens
 from serendip.errors import DataError
 from serendip.models.neighbours import content_neighbours

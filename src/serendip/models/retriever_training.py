@@ -17,14 +17,15 @@ import torch
 from torch import nn
 
 from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.dataset import Dataset
+from serendip.data.item_features import ItemFeatures
 from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.export import to_onnx
 from serendip.models.hard_negatives import HardNegatives
 from serendip.models.known_words import KnownWords
 from serendip.models.quality_vector import Held, QualityVector, find_weights
-from serendip.models.retriever import TrainedRetriever
 from serendip.models.retriever_affinity import ContentAffinity
+from serendip.models.retriever_artefact import TrainedRetriever
 from serendip.models.retriever_batches import BatchMaker
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import HOME, NUM_TASKS, SEARCH, TASKS

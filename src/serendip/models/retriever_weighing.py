@@ -18,8 +18,8 @@ from torch import Tensor
 
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.models.retriever_affinity import DECAY
-from serendip.models.retriever_batches import NONE, Batch
-from serendip.models.retriever_context import SIMILAR
+from serendip.models.retriever_batches import Batch
+from serendip.models.retriever_context import NONE, SIMILAR
 from serendip.models.stopping_gain import ndcg_of_wanted
 
 _ABOUT_AS_WELL = 0.995

@@ -21,7 +21,8 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.dataset import Dataset
+from serendip.data.item_features import ItemFeatures
 from serendip.data.pairs import pairs_by_gap
 from serendip.data.query import Query
 from serendip.models.base import Recommender

@@ -19,7 +19,6 @@ def titles_first(
     reading: Reading,
     words: ItemList,
     fused: ItemList,
-    cosines: FloatArray,
     keys: Sequence[str],
     allowed: BoolArray | None,
 ) -> ItemList:
@@ -29,12 +28,11 @@ def titles_first(
         reading: how the text was understood.
         words: BM25 hits.
         fused: all other hits, best first.
-        cosines: (N,) by item number.
         keys: normalised titles by item number.
         allowed: (N,) bool; only these titles are put first.
 
     Returns:
-        all items with ``bm25``, ``cosine`` and ``title_match``; scores never rise.
+        all items with ``bm25`` and ``title_match``; scores never rise.
     """
     titled: dict[int, float] = dict.fromkeys(reading.exact.tolist(), EXACT)
     for number in reading.corrected.tolist():
@@ -47,14 +45,14 @@ def titles_first(
     scores[: len(lead)] = fused.scores.max(initial=0.0) + lead
     likeness = _likeness(reading.corrected_key, [keys[number] for number in rest])
     matches = np.concatenate([np.asarray(list(titled.values()), dtype=np.float32), likeness])
-    fields = {"bm25": _scores_in(words, numbers), "cosine": cosines[numbers]}
-    return ItemList(numbers, scores, {**fields, "title_match": matches})
+    fields = {"bm25": _scores_in(words, numbers), "title_match": matches}
+    return ItemList(numbers, scores, fields)
 
 
 def nothing_found() -> ItemList:
     """An empty answer with its fields."""
     none = np.empty(0, dtype=np.float32)
-    return ItemList(fields={"bm25": none, "cosine": none, "title_match": none})
+    return ItemList(fields={"bm25": none, "title_match": none})
 
 
 def _scores_in(source: ItemList, numbers: IntArray) -> FloatArray:

@@ -77,7 +77,7 @@ class Verifier:
 
     def _results(self, text: str) -> IntArray:
         if text not in self._found:
-            self._found[text] = self._searcher.search(text, None, TOP).item_nums
+            self._found[text] = self._searcher.search(text, TOP).item_nums
         return self._found[text]
 
     def _is_answered(self, one: Candidate, results: IntArray) -> bool:

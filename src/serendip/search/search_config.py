@@ -25,11 +25,6 @@ class SearchConfig(Config):
     word_weight: NonNegativeFloat = 1.0
     """Weight of the BM25 list in the fusion."""
 
-    vector_weight: NonNegativeFloat = 0.0
-    """Weight of the cosine list in the fusion. In the engine the retriever, which compares what was
-    typed with content, too, is a source of its own beside the words; a second list of nearly the
-    same items would outvote them."""
-
     title_weight: NonNegativeFloat = 1.0
     """Weight of the list of titles that go on from the text."""
 

@@ -1,9 +1,9 @@
 """Search as a whole: exact titles first, then the title that was meant, then words.
 
 Order of an answer: items that bear exactly the searched title (by popularity), items that bear the
-title one or two edits away, then the fusion of BM25, titles that go on from the text and, where it
-has a weight, cosine. A searcher never changes; posting and deleting items gives a new one that
-shares everything built.
+title one or two edits away, then the fusion of BM25 and of titles that go on from the text. What
+is meant and not said is the retriever's business. A searcher never changes; posting and deleting
+items gives a new one that shares everything built.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from serendip.search.spelling import Speller
 from serendip.search.synonyms import Synonyms
 from serendip.search.titles import TitleIndex
 from serendip.search.understanding import Reading, read, read_literally, recovered
-from serendip.search.vector import VectorIndex, best_cosines
 from serendip.search.word_pairs import WordPairs
 
 WORDS_FILE, PAIRS_FILE = "words.json", "pairs.npy"
@@ -52,10 +51,8 @@ class Searcher:
         lexical: the word index.
         titles: whole titles.
         speller: the catalogue's vocabulary.
-        vectors: content vectors; of size 0 where there are none.
         keys: normalised title by item number.
         synonyms: what to look for beside the words of a text.
-        deleted: item numbers that are never answered.
         rewrites: what may be searched instead of texts that few items answer.
     """
 
@@ -63,10 +60,8 @@ class Searcher:
     lexical: LexicalIndex
     titles: TitleIndex
     speller: Speller
-    vectors: VectorIndex
     keys: Sequence[str]
     synonyms: Synonyms = field(default_factory=Synonyms)
-    deleted: frozenset[int] = frozenset()
     rewrites: RewriteTable = field(default_factory=RewriteTable)
     _readings: Callable[[str], Reading] = field(init=False)
     _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
@@ -97,7 +92,6 @@ class Searcher:
     def build(
         cls,
         catalogue: Catalogue,
-        content_vectors: FloatArray,
         popularity: FloatArray,
         folder: Path,
         config: SearchConfig | None = None,
@@ -106,7 +100,6 @@ class Searcher:
 
         Args:
             catalogue: N items.
-            content_vectors: (N, D) float32 unit vectors; D may be 0.
             popularity: (N,) interactions per item.
             folder: created; not to be changed afterwards.
             config: weights and depths.
@@ -123,14 +116,13 @@ class Searcher:
         if written := written_words(catalogue):
             document["written"] = sorted(written)
         (folder / WORDS_FILE).write_text(json.dumps(document), encoding="utf-8")
-        return cls.open(folder, catalogue, content_vectors, popularity, config)
+        return cls.open(folder, catalogue, popularity, config)
 
     @classmethod
     def open(
         cls,
         folder: Path,
         catalogue: Catalogue,
-        content_vectors: FloatArray,
         popularity: FloatArray,
         config: SearchConfig | None = None,
     ) -> Self:
@@ -138,14 +130,11 @@ class Searcher:
 
         Raises:
             ArtefactError: the folder holds no search index of this many items.
-            DataError: vectors or popularity have another length than the catalogue.
+            DataError: popularity has another length than the catalogue.
         """
         count = len(catalogue)
-        if len(content_vectors) != count or len(popularity) != count:
-            raise DataError(
-                f"{len(content_vectors)} vectors and {len(popularity)} popularities for "
-                f"{count} items."
-            )
+        if len(popularity) != count:
+            raise DataError(f"{len(popularity)} popularities for {count} items.")
         lexical = LexicalIndex.open(folder)
         try:
             document = json.loads((folder / WORDS_FILE).read_text(encoding="utf-8"))
@@ -160,10 +149,9 @@ class Searcher:
         # Written words are found, but nothing is ever corrected to one.
         written = document.get("written", ())
         speller = Speller.of(counts, pairs, english(), keys).with_words(written)
-        vectors = VectorIndex.of(content_vectors)
-        searcher = cls(config or SearchConfig(), lexical, titles, speller, vectors, keys)
+        searcher = cls(config or SearchConfig(), lexical, titles, speller, keys)
         # The first search pays for imports and page faults; better here than in a request.
-        searcher.search("warm up", None, 1)
+        searcher.search("warm up", 1)
         return searcher
 
     @property
@@ -184,49 +172,33 @@ class Searcher:
         """A copy that knows what may be searched instead."""
         return replace(self, rewrites=rewrites)
 
-    def with_items(self, items: Sequence[Item], content_vectors: FloatArray) -> Self:
-        """A copy that also finds new items, numbered after the old ones.
-
-        Args:
-            items: P items.
-            content_vectors: (P, D) float32 unit vectors.
-
-        Raises:
-            DataError: lengths or sizes differ.
-        """
-        if len(content_vectors) != len(items):
-            raise DataError(f"{len(content_vectors)} vectors for {len(items)} items.")
-        vectors = self.vectors.with_vectors(content_vectors)
+    def with_items(self, items: Sequence[Item]) -> Self:
+        """A copy that also finds new items, numbered after the old ones."""
         keys = [*self.keys, *([""] * len(items))]
-        return self._with_texts(range(self.num_items, len(keys)), items, vectors, keys)
+        return self._with_texts(range(self.num_items, len(keys)), items, keys)
 
-    def with_changed_items(
-        self, item_nums: Sequence[int], items: Sequence[Item], content_vectors: FloatArray
-    ) -> Self:
-        """A copy where known numbers have other words and vectors; deleted ones come back.
+    def with_changed_items(self, item_nums: Sequence[int], items: Sequence[Item]) -> Self:
+        """A copy where known numbers have other words; deleted ones come back.
 
         Args:
             item_nums: (P,) numbers below ``num_items``; their popularity stays.
             items: P items.
-            content_vectors: (P, D) float32 unit vectors.
 
         Raises:
-            DataError: lengths or sizes differ, or a number is not known.
+            DataError: lengths differ, or a number is not known.
         """
-        if len({len(item_nums), len(items), len(content_vectors)}) > 1:
-            raise DataError(f"{len(content_vectors)} vectors for {len(items)} items.")
+        if len(item_nums) != len(items):
+            raise DataError(f"{len(item_nums)} numbers for {len(items)} items.")
         numbers = [int(number) for number in item_nums]
         unknown = [number for number in numbers if not 0 <= number < self.num_items]
         if unknown:
             raise DataError(f"item number {unknown[0]} is not in this index.")
-        vectors = self.vectors.with_changed_vectors(numbers, content_vectors)
-        return self._with_texts(numbers, items, vectors, list(self.keys))
+        return self._with_texts(numbers, items, list(self.keys))
 
     def _with_texts(
         self,
         numbers: Sequence[int],
         items: Sequence[Item],
-        vectors: VectorIndex,
         keys: list[str],
     ) -> Self:
         found: set[str] = set()
@@ -239,9 +211,7 @@ class Searcher:
             lexical=self.lexical.with_changed_items(numbers, items),
             titles=self.titles.with_changed_items(numbers, items),
             speller=self.speller.with_words(found),
-            vectors=vectors,
             keys=keys,
-            deleted=self.deleted.difference(numbers),
         )
 
     def without_items(self, item_nums: Iterable[int]) -> Self:
@@ -251,7 +221,6 @@ class Searcher:
             self,
             lexical=self.lexical.without_items(gone),
             titles=self.titles.without_items(gone),
-            deleted=self.deleted | gone,
         )
 
     def read(self, text: str, literal: bool = False) -> Reading:
@@ -282,7 +251,6 @@ class Searcher:
     def search(
         self,
         text: str,
-        text_vector: FloatArray | None,
         k: int,
         allowed: BoolArray | None = None,
         literal: bool = False,
@@ -291,36 +259,25 @@ class Searcher:
 
         Args:
             text: anything; blank finds nothing.
-            text_vector: (D,) unit vector of the text; None = search by words only.
             k: at most this many; below 1 gives none.
             allowed: (N,) bool by item number; None = all that are not deleted.
             literal: correct nothing.
 
         Returns:
-            items best first with the fields ``bm25`` (0 where not among the ``depth`` best hits),
-            ``cosine`` (0 where vectors have no weight) and ``title_match`` (1 exact, .9 corrected,
-            else .8 times the similarity of the whole title). Scores fall strictly by these groups.
+            items best first with the fields ``bm25`` (0 where not among the ``depth`` best hits)
+            and ``title_match`` (1 exact, .9 corrected, else .8 times the similarity of the whole
+            title). Scores fall strictly by these groups.
         """
         reading = self.read(text, literal)
         if k < 1 or not reading.key:
             return nothing_found()
         beside = () if literal else self.synonyms.beside(reading.corrected_key)
         words = self.lexical.search(reading.corrected_key, self.config.depth, allowed, beside)
-        cosines = self._cosines(text_vector)
-        meaning = ItemList()
-        if cosines.any():
-            meaning = best_cosines(cosines, self.config.depth, self._mask(allowed))
         going_on = self._going_on(reading.corrected_key, allowed)
-        weights = (self.config.word_weight, self.config.vector_weight, self.config.title_weight)
-        fused = reciprocal_rank_fusion((words, meaning, going_on), self.num_items, weights)
-        answer = titles_first(reading, words, fused, cosines, self.keys, allowed)
+        weights = (self.config.word_weight, self.config.title_weight)
+        fused = reciprocal_rank_fusion((words, going_on), self.num_items, weights)
+        answer = titles_first(reading, words, fused, self.keys, allowed)
         return answer.take(np.arange(min(k, len(answer))))
-
-    def _cosines(self, text_vector: FloatArray | None) -> FloatArray:
-        has_vectors = self.config.vector_weight > 0 and self.vectors.built.shape[1] > 0
-        if text_vector is None or not has_vectors:
-            return np.zeros(self.num_items, dtype=np.float32)
-        return self.vectors.cosines(text_vector)
 
     def _going_on(self, key: str, allowed: BoolArray | None) -> ItemList:
         """Items whose title goes on from the text, most popular first."""
@@ -329,12 +286,3 @@ class Searcher:
         found = self.titles.completions(key, self.config.depth)
         numbers = [one.item_num for one in found if is_allowed(one.item_num, allowed)]
         return ItemList.of(numbers, [1.0 / rank for rank in range(1, len(numbers) + 1)])
-
-    def _mask(self, allowed: BoolArray | None) -> BoolArray | None:
-        if allowed is None and not self.deleted:
-            return None
-        mask = np.full(self.num_items, allowed is None, dtype=np.bool_)
-        if allowed is not None:
-            mask[: len(allowed)] = allowed[: self.num_items]
-        mask[[number for number in self.deleted if number < self.num_items]] = False
-        return mask

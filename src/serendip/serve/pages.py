@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request, Response
 from serendip.data import Event
 from serendip.errors import SerendipError
 from serendip.serve import views
+from serendip.serve.cards import item_link
 from serendip.serve.engine_api import Engine
 from serendip.serve.fields import read
 from serendip.serve.page_query import PageQuery, form_query, page_query, visitor_id
@@ -92,7 +93,7 @@ class Pages:
 
         title = await self._workers.run(store)
         if not _is_fragment(request):
-            back = views.item_link(asked.item_id, asked.user)
+            back = item_link(asked.item_id, asked.user)
             return Response(status_code=303, headers={"location": back})
         body = self._templates.get_template("_liked.html").render(title=title)
         return Response(body, media_type=HTML, headers={"hx-trigger": "history-changed"})

@@ -28,8 +28,6 @@ from serendip.serve.page_query import PageQuery
 from serendip.serve.routes import unknown_item
 from serendip.serve.understood import instead_of, told_of
 
-__all__ = ["feed", "item", "item_link", "more", "search", "why"]
-
 _FEED_ITEMS = 18
 _FOUND_ITEMS = 24
 _ROW_ITEMS = 12

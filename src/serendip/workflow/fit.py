@@ -30,8 +30,9 @@ from serendip.content.query_examples import write_examples
 from serendip.content.text import open_encoder
 from serendip.data.alignment import AlignedProjection, cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset, ItemFeatures, QueryExamples
+from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.item import Catalogue, Item
+from serendip.data.item_features import ItemFeatures
 from serendip.data.quality import item_quality
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split, temporal
@@ -171,7 +172,6 @@ class Fitter:
         folder = self.scratch / name / "search"
         searcher = Searcher.build(
             dataset.catalogue,
-            fusion.words_of(features.content),
             counts.astype(np.float32),
             folder,
             self.settings.search,

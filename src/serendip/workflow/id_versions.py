@@ -9,34 +9,26 @@ Layout of a workspace's ``semantic_ids/``::
     v2/manifest.json           written last: config, encoders, parent, stability, SHA-256s
     current                    one line, the name of the current version
 
-A version is written aside, flushed and renamed, and only then does ``current`` name it: a crash at
-any point leaves the old version or the new one. Versions are small and are all kept.
+``data.versions`` tells how a crash is survived. Versions are small and are all kept.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip import __version__
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import BoolArray, IntArray
-from serendip.data.durable import MANIFEST, checksums, pointed_at, publish_folder
 from serendip.data.semantic_ids import Codebooks
-from serendip.errors import ArtefactError, DataError, NotTrainedError
+from serendip.data.versions import Versions
+from serendip.errors import DataError, NotTrainedError
 
-FORMAT = 1
-POINTER = "current"
-
-_BUILDING = ".building-"
 _CODEBOOKS, _FUSION = "codebooks.safetensors", "fusion.safetensors"
 _CODES, _NAMES = "codes.parquet", "names.json"
 
@@ -103,32 +95,23 @@ def publish_version(
         names: of code prefixes.
         facts: what the manifest says beside format, name, parent and checksums.
     """
-    for leftover in folder.glob(f"{_BUILDING}*"):
-        shutil.rmtree(leftover)
-    name = f"v{max((_number(path.name) for path in folder.glob('v*')), default=0) + 1}"
-    building = folder / f"{_BUILDING}{name}"
-    building.mkdir(parents=True)
-    codebooks.save(building / _CODEBOOKS)
-    if fusion.blocks:
-        fusion.save(building / _FUSION)
-    _write_items(building / _CODES, items)
-    text = json.dumps(dict(names), indent=1, ensure_ascii=False)
-    (building / _NAMES).write_text(text, encoding="utf-8")
-    told = {
-        "format": FORMAT,
-        "name": name,
-        "parent": pointed_at(folder / POINTER) or None,
-        "code_version": __version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        **facts,
-    }
-    manifest = publish_folder(building, name, folder / POINTER, told)
-    return IdVersion(name, manifest, codebooks, fusion, items, names)
+
+    def write(building: Path) -> None:
+        codebooks.save(building / _CODEBOOKS)
+        if fusion.blocks:
+            fusion.save(building / _FUSION)
+        _write_items(building / _CODES, items)
+        text = json.dumps(dict(names), indent=1, ensure_ascii=False)
+        (building / _NAMES).write_text(text, encoding="utf-8")
+
+    versions = _versions(folder)
+    version = versions.publish(write, {"parent": versions.current_name() or None, **facts})
+    return IdVersion(version.name, version.manifest, codebooks, fusion, items, names)
 
 
 def current_version(folder: Path) -> IdVersion | None:
     """The current version; None where IDs were never built."""
-    name = pointed_at(folder / POINTER)
+    name = _versions(folder).current_name()
     return open_version(folder, name) if name else None
 
 
@@ -151,32 +134,21 @@ def open_version(folder: Path, name: str) -> IdVersion:
         DataError: there is no such version.
         ArtefactError: its manifest is not readable, or a file is missing or altered.
     """
-    place = folder / name
-    if not _number(name) or not place.is_dir():
-        known = sorted((p.name for p in folder.glob("v*") if _number(p.name)), key=_number)
+    versions = _versions(folder)
+    known = versions.names()
+    if name not in known:
         raise DataError(f"there is no version {name!r}.", f"Known: {', '.join(known) or 'none'}.")
-    try:
-        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-        expected = manifest["files"]
-        version = manifest["format"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ArtefactError(f"{place / MANIFEST} is not readable: {error}.") from None
-    if version != FORMAT:
-        raise ArtefactError(f"{place} has format {version}, this code reads {FORMAT}.")
-    if checksums(place) != expected:
-        raise ArtefactError(
-            f"files of {place} are missing or altered.", "Restore them, or build with --refit."
-        )
-    fusion = Fusion.open(place / _FUSION) if _FUSION in expected else TEXT_ONLY
-    names = json.loads((place / _NAMES).read_text(encoding="utf-8"))
+    version = versions.open(name)
+    place = version.folder
+    fusion = Fusion.open(place / _FUSION) if (place / _FUSION).is_file() else TEXT_ONLY
+    prefix_names = json.loads((place / _NAMES).read_text(encoding="utf-8"))
     codebooks = Codebooks.open(place / _CODEBOOKS)
-    return IdVersion(name, manifest, codebooks, fusion, _read_items(place / _CODES), names)
+    items = _read_items(place / _CODES)
+    return IdVersion(name, version.manifest, codebooks, fusion, items, prefix_names)
 
 
-def _number(name: str) -> int:
-    """2 of ``v2``; 0 for anything else."""
-    digits = name.removeprefix("v")
-    return int(digits) if name.startswith("v") and digits.isdecimal() else 0
+def _versions(folder: Path) -> Versions:
+    return Versions(folder, "Restore its files, or build with --refit.", format=1)
 
 
 def _write_items(path: Path, items: CodedItems) -> None:

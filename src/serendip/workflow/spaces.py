@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from serendip.engine.generation import Generation, open_current
+from serendip.data.versions import Version
+from serendip.engine.generation import open_current
 from serendip.engine.state import EngineState
 from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
 from serendip.models.retriever import Retriever
@@ -97,7 +98,7 @@ def next_space(generations: Path, state: EngineState) -> tuple[VectorSpace | Non
     }
 
 
-def _space_before(generations: Path) -> tuple[Generation, VectorSpace] | None:
+def _space_before(generations: Path) -> tuple[Version, VectorSpace] | None:
     """The published generation and its space; None where either is missing or not readable."""
     try:
         current = open_current(generations)

@@ -15,9 +15,9 @@ import serendip
 from serendip import __version__
 from serendip.content.semantic_ids import quality
 from serendip.data.dataset import Dataset
-from serendip.data.durable import pointed_at
 from serendip.data.snapshot import take_snapshot
-from serendip.engine.generation import Generation, publish
+from serendip.data.versions import Version
+from serendip.engine.generation import publish
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
@@ -34,7 +34,7 @@ from serendip.workflow.queries.learning import Log, train_query_ranker
 from serendip.workflow.queries.rewriting import rewrites_of_state
 from serendip.workflow.semantic_ids import build_ids
 from serendip.workflow.spaces import SPACE_FOLDER, next_space
-from serendip.workflow.students.versions import POINTER, asked_student, judge_of
+from serendip.workflow.students.versions import asked_student, current_student_name, judge_of
 
 REPORT_JSON = "report.json"
 
@@ -43,7 +43,7 @@ def train_workspace(
     workspace: Workspace,
     options: TrainOptions,
     clock: StageClock,
-) -> Generation:
+) -> Version:
     """Fit everything on all data of the store and publish it.
 
     Args:
@@ -80,15 +80,7 @@ def train_workspace(
             table, rewrites = rewrites_of_state(state, log, workspace, fitter.encoder, options)
             state = state.with_rewrites(table)
         made_from = fingerprint(workspace, options.seed)
-        gates = [
-            *integrity_gates(state, workspace.settings.all_surfaces()["home"]),
-            *report_gate(workspace.reports / REPORT_JSON, made_from),
-        ]
-        failed = [gate["name"] for gate in gates if not gate["passed"]]
-        if failed:
-            raise DataError(
-                f"the new generation fails {', '.join(map(str, failed))}; it is not published."
-            )
+        gates = _passed_gates(state, workspace, made_from)
         space, told = next_space(workspace.generations, state)
         facts = {
             "item_version": item_version,
@@ -109,6 +101,24 @@ def train_workspace(
         }
         with clock.stage("publish"):
             return publish(workspace.generations, partial(_save, state, space), facts)
+
+
+def _passed_gates(state: EngineState, workspace: Workspace, made_from: str) -> list[dict[str, Any]]:
+    """Results of the gates.
+
+    Raises:
+        DataError: one is not passed.
+    """
+    gates = [
+        *integrity_gates(state, workspace.settings.all_surfaces()["home"]),
+        *report_gate(workspace.reports / REPORT_JSON, made_from),
+    ]
+    failed = [gate["name"] for gate in gates if not gate["passed"]]
+    if failed:
+        raise DataError(
+            f"the new generation fails {', '.join(map(str, failed))}; it is not published."
+        )
+    return gates
 
 
 def _facts_of(dataset: Dataset) -> dict[str, Any]:
@@ -180,7 +190,7 @@ def fingerprint(workspace: Workspace, seed: int) -> str:
 def _versions(workspace: Workspace) -> dict[str, str]:
     """Of the judge of matches, if a surface asks for it, and of queries that an LLM wrote."""
     asks = any(one.bad_matches is not None for one in workspace.settings.all_surfaces().values())
-    student = pointed_at(workspace.students / POINTER) if asks else ""
+    student = current_student_name(workspace.students) if asks else ""
     found = {"student": student, "queries": written_digest(workspace)}
     return {name: version for name, version in found.items() if version}
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray
-from serendip.data.dataset import ItemFeatures
 from serendip.data.item import Catalogue
+from serendip.data.item_features import ItemFeatures
 from serendip.data.item_list import ItemList
 from serendip.engine.settings import ModelsConfig, Settings
 from serendip.engine.state import EngineState
@@ -77,7 +77,7 @@ def engine_state(
     quality = np.zeros(len(vectors), np.float32)
     quality[:known] = liked_share(trial.train)
     searcher = RememberingSearcher.build(
-        catalogue, vectors, counts.astype(np.float32), scratch, SETTINGS.search
+        catalogue, counts.astype(np.float32), scratch, SETTINGS.search
     )
     models: dict[str, Recommender] = {_RETRIEVER: retriever.with_items(new)}
     dataset = trial.train.with_features(features.rows(np.arange(known, dtype=np.int32)))
@@ -112,14 +112,13 @@ class RememberingSearcher(Searcher):
     def search(
         self,
         text: str,
-        text_vector: FloatArray | None,
         k: int,
         allowed: BoolArray | None = None,
         literal: bool = False,
     ) -> ItemList:
-        """See ``Searcher.search``; a text has one vector, and is read in one way."""
+        """See ``Searcher.search``; a text is read in one way."""
         if text not in self.answers:
-            whole = Searcher.search(self, text, text_vector, self.num_items, None, literal)
+            whole = Searcher.search(self, text, self.num_items, None, literal)
             self.answers[text] = whole
         found = self.answers[text]
         rows = (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from serendip.errors import ConfigError
 
@@ -16,6 +18,15 @@ def digest_of_files(paths: Iterable[Path]) -> str:
     for path in paths:
         whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()[:16]
+
+
+def write_document(path: Path, document: Mapping[str, Any]) -> None:
+    """Write JSON, as ``write_whole`` does.
+
+    Raises:
+        ConfigError: the place cannot be written to.
+    """
+    write_whole(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
 def write_whole(path: Path, text: str) -> None:

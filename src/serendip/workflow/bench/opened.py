@@ -1,21 +1,72 @@
-"""The results file of one run: checked, begun, and kept from other processes meanwhile."""
+"""What a benchmark works with: its results file, what lies beside it, vectors of texts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
+from serendip.content.cache import VectorCache
+from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.data.arrays import FloatArray
 from serendip.data.durable import alone
 from serendip.errors import ConfigError
+from serendip.scale.progress import Progress
 from serendip.workflow.bench.forms import SEQUENCES, form_of
 from serendip.workflow.bench.protocol import protocol
 from serendip.workflow.bench.results import Results
+
+Encode: TypeAlias = Callable[[Sequence[str]], FloatArray]
+"""n texts to (n, C) vectors."""
 
 
 def work_folder(file: Path) -> Path:
     """What a resumed run reads again: models, ranks and vectors beside the results ``file``."""
     return file.with_name(file.name + ".work")
+
+
+@contextmanager
+def opened_work(file: Path) -> Iterator[Path]:
+    """The folder beside the results ``file`` (created); one process at a time.
+
+    Raises:
+        ConfigError: it cannot be written.
+        StorageError: another process is at work on the same file.
+    """
+    folder = work_folder(file)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{folder} cannot be written: {error}."
+        raise ConfigError(message, "Give --json another place.") from None
+    with alone(folder):
+        yield folder
+
+
+def opened_encoder(
+    config: TextEncoderConfig, cache: Path | None, file: Path, progress: Progress
+) -> Encode:
+    """An encoder of texts that encodes each once.
+
+    Args:
+        config: which encoder.
+        cache: folder of the vectors; None = beside the results ``file``.
+        file: the results.
+        progress: follows the batches.
+    """
+    encoder, vectors = open_encoder(config), VectorCache(cache or work_folder(file) / "cache")
+    return lambda texts: vectors.encode(encoder, texts, progress)
+
+
+def require_seeds(seeds: int) -> None:
+    """Let a benchmark begin.
+
+    Raises:
+        ConfigError: seeds < 1.
+    """
+    if seeds < 1:
+        raise ConfigError(f"--seeds {seeds}.", "Ask for 1 seed or more.")
 
 
 @contextmanager
@@ -33,21 +84,11 @@ def opened_results(kind: str, data: Path, file: Path, seeds: int) -> Iterator[Re
         DataError: the data is not as it should be.
         StorageError: another process is at work on the same file.
     """
-    if seeds < 1:
-        raise ConfigError(f"--seeds {seeds}.", "Ask for 1 seed or more.")
+    require_seeds(seeds)
     form = form_of(data) if kind == "unified" else SEQUENCES
     facts = protocol(kind, form.read(data), form.digest(data), form.split)
     head = {"dataset": data.resolve().name, "protocol": {**facts, **form.facts(data)}}
-    with alone(_made(work_folder(file))):
+    with opened_work(file):
         results = Results(file, head)
         results.write()
         yield results
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        message = f"{folder} cannot be written: {error}."
-        raise ConfigError(message, "Give --json another place.") from None
-    return folder

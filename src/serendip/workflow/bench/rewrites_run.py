@@ -219,7 +219,7 @@ def _others(
     changed = 0
     for number in answered:
         before, after = (
-            one.search(asking.texts[number], None, LOOKED_AT)
+            one.search(asking.texts[number], LOOKED_AT)
             for one in (plain, recovering[number % FOLDS])
         )
         changed += not np.array_equal(before.item_nums, after.item_nums)

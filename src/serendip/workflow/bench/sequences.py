@@ -19,7 +19,6 @@ from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
-from serendip.workflow.bench.files import digest_of_files
 
 SEQUENCES_FILE, ITEMS_FILE = "sequences.txt", "items.jsonl"
 TEXT_FIELDS = ("title", "category")
@@ -56,11 +55,6 @@ def read_sequences(folder: Path) -> Dataset:
             "The last two items of a user are held out; the rest is learned from.",
         )
     return Dataset(catalogue, Vocabulary(users), _log(path, catalogue, users, sequences))
-
-
-def data_digest(folder: Path) -> str:
-    """Changes whenever a byte of the two files does."""
-    return digest_of_files(folder / name for name in (SEQUENCES_FILE, ITEMS_FILE))
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -12,7 +12,6 @@ rest is ``held out``.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
-from serendip.errors import ConfigError, DataError
+from serendip.errors import DataError
 from serendip.evaluate.aggregate import bootstrap_means
 from serendip.evaluate.run import Values
 from serendip.scale.options import TrainOptions
@@ -37,7 +35,7 @@ from serendip.workflow.bench.esci_trial import (
     read_judgements,
     read_products,
 )
-from serendip.workflow.bench.files import digest_of_files, write_whole
+from serendip.workflow.bench.files import digest_of_files, write_document
 from serendip.workflow.bench.films import FILMS_FILE
 from serendip.workflow.bench.misspelling import KINDS, misspelt
 from serendip.workflow.bench.movielens_trial import (
@@ -46,6 +44,7 @@ from serendip.workflow.bench.movielens_trial import (
     search_sets,
     searches,
 )
+from serendip.workflow.bench.opened import require_seeds
 from serendip.workflow.bench.trial import Asked
 
 TOP = 10
@@ -90,7 +89,7 @@ class Asking:
 
     def found(self, query: int, text: str, literal: bool = False) -> tuple[float, float]:
         """N@10 and R@10 of what ``text`` finds, as an answer to a query."""
-        found = self.searcher.search(text, None, TOP, literal=literal).item_nums.tolist()
+        found = self.searcher.search(text, TOP, literal=literal).item_nums.tolist()
         gains = self.gains[query]
         best = sorted(gains.values(), reverse=True)[:TOP]
         ndcg = _discounted([gains.get(item, 0.0) for item in found]) / _discounted(best)
@@ -111,8 +110,7 @@ def run_spelling(
         ConfigError: seeds < 1, or the file cannot be written.
         DataError: the folder is of no kind that is known, or not as it should be.
     """
-    if bench.seeds < 1:
-        raise ConfigError(f"--seeds {bench.seeds}.", "Ask for 1 seed or more.")
+    require_seeds(bench.seeds)
     asking, files = asking_of(bench.data)
     values = _measured(asking, bench.seeds, options)
     document: dict[str, Any] = {
@@ -126,7 +124,7 @@ def run_spelling(
     }
     for row in document["rows"]:
         on_row(row)
-    write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    write_document(bench.file, document)
     return document
 
 
@@ -161,9 +159,8 @@ def _asking(dataset: Dataset, asked: Asked, folder: Path) -> Asking:
         gains.setdefault(query.text, {})
         if gain > 0:
             gains[query.text][item] = gain
-    vectors: FloatArray = np.empty((dataset.num_items, 0), np.float32)
     popularity = dataset.item_counts().astype(np.float32)
-    searcher = Searcher.build(dataset.catalogue, vectors, popularity, folder)
+    searcher = Searcher.build(dataset.catalogue, popularity, folder)
     return Asking(searcher, list(gains), list(gains.values()), dataset)
 
 

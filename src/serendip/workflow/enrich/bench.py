@@ -13,7 +13,6 @@ alone, at the default weight.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -23,10 +22,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from serendip.content.cache import VectorCache
-from serendip.content.text import TextEncoderConfig, open_encoder
-from serendip.data.arrays import FloatArray
-from serendip.data.durable import alone
+from serendip.content.text import TextEncoderConfig
 from serendip.data.item import Item
 from serendip.data.vocabulary import Vocabulary
 from serendip.data.written import without_written
@@ -45,10 +41,10 @@ from serendip.workflow.bench.esci_trial import (
     PRODUCTS_FILE,
     read_products,
 )
-from serendip.workflow.bench.files import digest_of_files, write_whole
-from serendip.workflow.bench.opened import work_folder
+from serendip.workflow.bench.files import digest_of_files, write_document
+from serendip.workflow.bench.opened import Encode, opened_encoder, opened_work
 from serendip.workflow.enrich.asked import JudgedQueries, read_judged
-from serendip.workflow.enrich.retrieval import METRIC, Encode, Finder
+from serendip.workflow.enrich.retrieval import METRIC, Finder
 from serendip.workflow.enrich.rules import RulesWriter
 from serendip.workflow.labels.questions import item_texts
 from serendip.workflow.opened_llm import opened_llm
@@ -59,7 +55,6 @@ WEIGHTS = (0.25, 0.5, 1.0, 2.0)
 LOCAL = LlmConfig(provider="local", concurrency=2)
 """Who writes about a part of the products."""
 
-_TEXTS_AT_ONCE = 1_024
 _ASKED_AT_ONCE = 4
 
 Setting: TypeAlias = tuple[float, bool]
@@ -94,9 +89,7 @@ def run_enrich(bench: EnrichBench, options: TrainOptions) -> dict[str, Any]:
         ExtraMissing: the local LLM is asked for and not installed.
         StorageError: another process is at work on the same file.
     """
-    work = work_folder(bench.file)
-    work.mkdir(parents=True, exist_ok=True)
-    with alone(work):
+    with opened_work(bench.file) as work:
         shelf = Shelf.of(bench, options)
         document = {
             "dataset": bench.data.resolve().name,
@@ -109,11 +102,11 @@ def run_enrich(bench: EnrichBench, options: TrainOptions) -> dict[str, Any]:
             "rows": _rows(shelf),
             "llm": None,
         }
-        write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
+        write_document(bench.file, document)
         if bench.llm_s > 0:
             with opened_llm(LOCAL) as llm, closing(Ledger.open(work / "calls.db")) as ledger:
                 document["llm"] = llm_rows(shelf, llm, ledger, bench.llm_s, options)
-            write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
+            write_document(bench.file, document)
     return document
 
 
@@ -138,12 +131,7 @@ class Shelf:
     @classmethod
     def of(cls, bench: EnrichBench, options: TrainOptions) -> Shelf:
         """Read the products, take their descriptions away and write keywords by rules."""
-        encoder = open_encoder(bench.encoder)
-        cache = VectorCache(bench.cache or work_folder(bench.file) / "cache", _TEXTS_AT_ONCE)
-
-        def encode(texts: Sequence[str]) -> FloatArray:
-            return cache.encode(encoder, texts, options.progress)
-
+        encode = opened_encoder(bench.encoder, bench.cache, bench.file, options.progress)
         full = read_products(bench.data).catalogue.items
         stripped = [_stripped(item) for item in full]
         vocabulary = Vocabulary(item.item_id for item in full)

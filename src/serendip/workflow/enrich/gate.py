@@ -8,7 +8,6 @@ those of the settings.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.evaluate.compare import Comparison, compare_values
 from serendip.scale.progress import Progress
-from serendip.workflow.bench.files import write_whole
+from serendip.workflow.bench.files import write_document
 from serendip.workflow.enrich.asked import (
     JudgedQueries,
     cut_time,
@@ -88,8 +87,7 @@ def gate_texts(workspace: Workspace, gate: TextGate, progress: Progress) -> dict
         else:
             told |= _measured(workspace, items, texts, queries, progress)
         told["active"] = store.written.activate(texts if told["verdict"] == "passed" else [])
-    document = json.dumps(told, indent=1, allow_nan=False) + "\n"
-    write_whole(workspace.reports / REPORT_FILE, document)
+    write_document(workspace.reports / REPORT_FILE, told)
     return told
 
 

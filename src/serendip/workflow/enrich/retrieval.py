@@ -7,7 +7,7 @@ fused by rank, as search does. Everything is found among all items; what nobody 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,19 +16,16 @@ import numpy as np
 from serendip.data.arrays import FloatArray
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList
+from serendip.data.top_k import top_k
 from serendip.evaluate.metrics.base import grade
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.run import Values
 from serendip.search.fusion import reciprocal_rank_fusion
 from serendip.search.lexical import LexicalConfig, LexicalIndex
-from serendip.search.vector import best_cosines
 from serendip.workflow.enrich.asked import JudgedQueries
 
 METRIC = NDCG(10)
 _DEPTH = 300
-
-Encode = Callable[[Sequence[str]], FloatArray]
-"""n texts to (n, C) unit vectors."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +60,7 @@ class Finder:
         self, index: LexicalIndex, text: str, vector: FloatArray, gains: Mapping[int, float]
     ) -> tuple[float, float]:
         words = index.search(text, _DEPTH)
-        near = best_cosines(np.asarray(self.vectors @ vector, np.float32), _DEPTH)
+        near = top_k(np.asarray(self.vectors @ vector, np.float32), _DEPTH)
         both = reciprocal_rank_fusion((words, near), len(self.items))
         return _value(words, gains), _value(both, gains)
 

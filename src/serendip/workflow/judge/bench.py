@@ -6,7 +6,6 @@ folds and told with intervals over whole queries or occupations. Bad is the posi
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,20 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from serendip.content.cache import VectorCache
-from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.content.text import TextEncoderConfig
 from serendip.data.arrays import BoolArray, FloatArray
-from serendip.data.durable import alone
-from serendip.errors import ConfigError, ExtraMissing
+from serendip.errors import ExtraMissing
 from serendip.evaluate.binary import Verdicts, calibration_error, calibration_floor
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
-from serendip.workflow.bench.files import digest_of_files, write_whole
-from serendip.workflow.bench.opened import work_folder
+from serendip.workflow.bench.files import digest_of_files, write_document
+from serendip.workflow.bench.opened import opened_encoder, opened_work, require_seeds
 from serendip.workflow.bench.table import ENCODER
 from serendip.workflow.bench.trees import MISSING_TREES, has_trees
 from serendip.workflow.judge.filtering import filtered
-from serendip.workflow.judge.gold import Encode, Gold, GoldPairs, Lists
+from serendip.workflow.judge.gold import Gold, GoldPairs, Lists
 from serendip.workflow.judge.rungs import Answers, Asked, Judge, Rung
 from serendip.workflow.judge.sets import gold_set
 
@@ -39,7 +36,6 @@ REQUESTS = 100_000
 """Of ``CANDIDATES`` each: the traffic of which ``calls_avoided`` tells."""
 
 _TIMED = 9
-_TEXTS_AT_ONCE = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +77,13 @@ def run_judge(
         DataError: the data is not as it should be.
         StorageError: another process is at work on the same file.
     """
-    if bench.seeds < 1:
-        raise ConfigError(f"--seeds {bench.seeds}.", "Ask for 1 seed or more.")
+    require_seeds(bench.seeds)
     if any(rung.needs_trees for rung in bench.rungs) and not has_trees():
         raise ExtraMissing(MISSING_TREES, "Or leave the student out with --models.")
-    found, work = gold_set(bench.data, bench.test), work_folder(bench.file)
-    work.mkdir(parents=True, exist_ok=True)
-    with alone(work):
-        queries, items = found.texts.encoded(_encoder(bench, options))
+    found = gold_set(bench.data, bench.test)
+    with opened_work(bench.file):
+        encode = opened_encoder(bench.encoder, bench.cache, bench.file, options.progress)
+        queries, items = found.texts.encoded(encode)
         pairs = found.pairs(queries, items).checked(str(bench.data))
         gold = Gold.of(found.texts, queries, items, pairs)
         board = Board.of(gold, found.lists(gold))
@@ -97,28 +92,9 @@ def run_judge(
         for rung, seed in options.progress.track(runs, "judges", len(runs)):
             row = _row_or_reason(rung, board, replace(options, seed=seed))
             document["rows"].append(row)
-            write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
+            write_document(bench.file, document)
             on_row(row)
     return document
-
-
-def _encoder(bench: JudgeBench, options: TrainOptions) -> Encode:
-    """Texts to vectors, each different text once, kept in a folder."""
-    folder = bench.cache or work_folder(bench.file) / "cache"
-    cache, encoder = VectorCache(folder, _TEXTS_AT_ONCE), open_encoder(bench.encoder)
-
-    def encode(texts: Sequence[str]) -> FloatArray:
-        different = list(dict.fromkeys(texts))
-        starts = range(0, len(different), _TEXTS_AT_ONCE)
-        parts = [np.empty((0, encoder.size), np.float32)]
-        for begin in options.progress.track(starts, "Encoding texts", len(starts)):
-            parts.append(cache.encode(encoder, different[begin : begin + _TEXTS_AT_ONCE]))
-        place = {text: row for row, text in enumerate(different)}
-        rows = np.array([place[text] for text in texts], np.intp)
-        vectors: FloatArray = np.concatenate(parts)[rows]
-        return vectors
-
-    return encode
 
 
 def _head(bench: JudgeBench, files: Sequence[Path], pairs: GoldPairs) -> dict[str, Any]:

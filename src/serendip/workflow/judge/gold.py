@@ -8,7 +8,6 @@ Shapes: Q queries, N items, P pairs, C size of a text vector.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -17,6 +16,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.errors import DataError
 from serendip.models.pair_features import PAIR_FEATURES, ItemTexts, PairFeatures, QueryTexts
+from serendip.workflow.bench.opened import Encode
 
 LEARNED_ONLY = -1
 """Fold of pairs that nothing is judged on."""
@@ -25,9 +25,6 @@ EXTRA = -2
 them."""
 
 _LIKENESSES = [at for at, name in enumerate(PAIR_FEATURES) if name.endswith(": likeness")]
-
-Encode = Callable[[Sequence[str]], FloatArray]
-"""n texts to (n, C) unit vectors."""
 
 
 @dataclass(frozen=True, slots=True)

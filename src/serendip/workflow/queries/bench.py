@@ -9,7 +9,6 @@ intervals.
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from serendip.content.cache import VectorCache
-from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.content.text import TextEncoderConfig
 from serendip.data.analysis import normalise
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
-from serendip.data.durable import alone
 from serendip.engine.suggesting import QuerySuggester
 from serendip.errors import ConfigError
 from serendip.evaluate.aggregate import estimate
@@ -32,10 +29,10 @@ from serendip.evaluate.compare import compare_values
 from serendip.evaluate.run import Values
 from serendip.scale.options import TrainOptions
 from serendip.search.query_settings import SOURCES, QueriesConfig
-from serendip.workflow.bench.files import digest_of_files, write_whole
+from serendip.workflow.bench.files import digest_of_files, write_document
 from serendip.workflow.bench.films import FILMS_FILE, RATINGS_FILE
 from serendip.workflow.bench.movielens_trial import FILM_FIELDS, read_movielens
-from serendip.workflow.bench.opened import work_folder
+from serendip.workflow.bench.opened import opened_encoder, opened_work
 from serendip.workflow.bench.table import ENCODER
 from serendip.workflow.queries.baselines import by_enough, cooccurring, going_on, most_popular
 from serendip.workflow.queries.generations import Variant, World, suggested
@@ -114,12 +111,10 @@ def run_suggest(
         DataError: the data is not as it should be.
         StorageError: another process is at work on the same file.
     """
-    work = work_folder(bench.file)
-    work.mkdir(parents=True, exist_ok=True)
-    with alone(work), tempfile.TemporaryDirectory() as scratch:
+    with opened_work(bench.file), tempfile.TemporaryDirectory() as scratch:
         dataset = read_movielens(bench.data)
         searches = read_tags(bench.data, dataset.catalogue.vocabulary)
-        vectors = _vectors(bench, dataset)
+        vectors = _vectors(bench, dataset, options)
         world = World(dataset, searches, vectors, Path(scratch) / "search")
         targets = targets_of(searches, bench.name)
         files = [bench.data / name for name in (FILMS_FILE, RATINGS_FILE, TAGS_FILE)]
@@ -142,7 +137,7 @@ def run_suggest(
             told[variant.name] = _of_variant(variant, world, targets, options.seed)
             _add(document, variant.name, told[variant.name], on_row)
             document["comparisons"] = comparisons(told)
-            write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
+            write_document(bench.file, document)
     return document
 
 
@@ -245,7 +240,7 @@ def _note(told: _Told, world: World, target: Target, typed: int, found: Sequence
     place = keys.index(target.key) + 1 if target.key in keys else np.inf
     told.ranks[typed].append(float(place))
     told.count += len(found)
-    told.unanswered += sum(not len(world.searcher.search(text, None, 1)) for text in found)
+    told.unanswered += sum(not len(world.searcher.search(text, 1)) for text in found)
     if not typed:
         told.users.append(target.user_id)
         told.shown.append(list(found))
@@ -281,10 +276,9 @@ def _add(
     document.setdefault("reach", {})[name] = dict(told.reach)
 
 
-def _vectors(bench: SuggestBench, dataset: Dataset) -> FloatArray:
-    cache = VectorCache(bench.cache or work_folder(bench.file) / "cache")
-    texts = dataset.catalogue.texts(FILM_FIELDS)
-    vectors = cache.encode(open_encoder(bench.encoder), texts)
+def _vectors(bench: SuggestBench, dataset: Dataset, options: TrainOptions) -> FloatArray:
+    encode = opened_encoder(bench.encoder, bench.cache, bench.file, options.progress)
+    vectors = encode(dataset.catalogue.texts(FILM_FIELDS))
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: FloatArray = vectors / np.maximum(lengths, 1e-9)
     return unit

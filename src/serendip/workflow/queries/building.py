@@ -8,38 +8,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from serendip import __version__
 from serendip.data.analysis import normalise
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.durable import (
-    MANIFEST,
-    alone,
-    checksums,
-    pointed_at,
-    publish_folder,
-)
+from serendip.data.durable import alone
 from serendip.data.item import Catalogue
 from serendip.data.personal import may_be_shown
 from serendip.data.searches import Search, searches_of, similar_choices, suggested_of
 from serendip.data.snapshot import MOST_REQUESTED, take_snapshot
 from serendip.data.store import Store
+from serendip.data.versions import Versions
 from serendip.engine.settings import Settings
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, DataError
+from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
 from serendip.scale.progress import Progress
 from serendip.search.logged_queries import logged_queries
@@ -51,8 +43,7 @@ from serendip.search.query_table import QueryTable
 from serendip.search.searcher import Searcher
 from serendip.workflow.queries.learning import Log
 
-POINTER, TABLE_FOLDER, WRITTEN_FILE = "current", "table", "written.json"
-_BUILDING = ".building-"
+_TABLE_FOLDER, _WRITTEN_FILE = "table", "written.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +137,7 @@ def build_queries(
         log = log_now(workspace)
         candidates = _written_candidates(texts, log.dataset.catalogue)
         built = queries_of(log, workspace.settings, options, candidates)
-        return _publish(workspace.queries, built, texts), built
+        return _publish(workspace, built, texts), built
 
 
 def queries_of(
@@ -161,11 +152,10 @@ def queries_of(
         written: by an LLM.
     """
     catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
-    nothing = np.zeros((len(catalogue), 0), np.float32)
     popularity = counts.astype(np.float32)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "search"
-        searcher = Searcher.build(catalogue, nothing, popularity, folder, settings.search)
+        searcher = Searcher.build(catalogue, popularity, folder, settings.search)
         builder = QueryBuilder(catalogue, counts, searcher, settings.queries, written)
         return builder.build(log.searches, options.progress)
 
@@ -206,16 +196,10 @@ def written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Candidat
 
 def _written_texts(workspace: Workspace) -> dict[str, str]:
     """Text -> id of the item meant."""
-    pointer = workspace.queries / POINTER
-    name = pointed_at(pointer)
-    if not name:
+    version = _versions(workspace).current()
+    if version is None:
         return {}
-    folder = workspace.queries / name
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    if checksums(folder) != manifest["files"]:
-        hint = f"Delete {pointer} and run `serendip queries build --llm` again."
-        raise ArtefactError(f"{folder} was altered.", f"{hint} What was paid for costs nothing.")
-    rows = json.loads((folder / WRITTEN_FILE).read_text(encoding="utf-8"))
+    rows = json.loads((version.folder / _WRITTEN_FILE).read_text(encoding="utf-8"))
     # What older versions kept was not looked at as closely.
     return {row["text"]: row["item_id"] for row in rows if may_be_shown(row["text"])}
 
@@ -231,8 +215,8 @@ def _written_candidates(texts: Mapping[str, str], catalogue: Catalogue) -> list[
 
 def written_digest(workspace: Workspace) -> str:
     """SHA-256 of the queries that an LLM wrote for the current version; empty for none."""
-    name = pointed_at(workspace.queries / POINTER)
-    path = workspace.queries / name / WRITTEN_FILE
+    name = _versions(workspace).current_name()
+    path = workspace.queries / name / _WRITTEN_FILE
     return hashlib.sha256(path.read_bytes()).hexdigest() if name and path.is_file() else ""
 
 
@@ -251,27 +235,23 @@ def _joined(known: Sequence[Candidate], asked: Sequence[Candidate]) -> list[Cand
     return list(found.values())
 
 
-def _publish(folder: Path, built: BuiltQueries, written: Mapping[str, str]) -> str:
+def _publish(workspace: Workspace, built: BuiltQueries, written: Mapping[str, str]) -> str:
     """A new version, current from the moment when it is complete.
 
     It keeps all that was written: what does not pass today may pass with other items.
     """
-    for leftover in folder.glob(f"{_BUILDING}*"):
-        shutil.rmtree(leftover)
-    numbers = [int(path.name[1:]) for path in folder.glob("v*") if path.name[1:].isdigit()]
-    name = f"v{max(numbers, default=0) + 1}"
-    building = folder / f"{_BUILDING}{name}"
-    built.table.save(building / TABLE_FOLDER)
-    rows = [{"text": text, "item_id": item_id} for text, item_id in written.items()]
-    document = json.dumps(rows, ensure_ascii=False, indent=0)
-    (building / WRITTEN_FILE).write_text(document, encoding="utf-8")
-    facts = {
-        "format": 1,
-        "name": name,
-        "code_version": __version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "previous": pointed_at(folder / POINTER),
-        "report": built.report,
-    }
-    publish_folder(building, name, folder / POINTER, facts)
-    return name
+
+    def write(building: Path) -> None:
+        built.table.save(building / _TABLE_FOLDER)
+        rows = [{"text": text, "item_id": item_id} for text, item_id in written.items()]
+        document = json.dumps(rows, ensure_ascii=False, indent=0)
+        (building / _WRITTEN_FILE).write_text(document, encoding="utf-8")
+
+    versions = _versions(workspace)
+    facts = {"previous": versions.current_name(), "report": built.report}
+    return versions.publish(write, facts).name
+
+
+def _versions(workspace: Workspace) -> Versions:
+    again = f"Delete {workspace.queries / 'current'} and run `serendip queries build --llm` again."
+    return Versions(workspace.queries, f"{again} What was paid for costs nothing.", format=1)

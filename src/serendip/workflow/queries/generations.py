@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset, ItemFeatures
+from serendip.data.dataset import Dataset
+from serendip.data.item_features import ItemFeatures
 from serendip.data.searches import Search
 from serendip.data.semantic_ids import Codebooks
+from serendip.engine.askers import asker_of
 from serendip.engine.state import EngineState
 from serendip.engine.suggesting import Past, QuerySuggester
 from serendip.scale.progress import SilentProgress
@@ -56,10 +58,9 @@ class World:
         self, dataset: Dataset, searches: Sequence[Search], vectors: FloatArray, folder: Path
     ) -> None:
         self.dataset, self.searches, self.vectors = dataset, searches, vectors
-        nothing = np.zeros((dataset.num_items, 0), np.float32)
         # Titles are put in order by popularity, which nobody knew before the first tag.
         unknown = np.zeros(dataset.num_items, np.float32)
-        self.searcher = Searcher.build(dataset.catalogue, nothing, unknown, folder)
+        self.searcher = Searcher.build(dataset.catalogue, unknown, folder)
         self._suggester = Suggester.of(dataset.catalogue.items, self.searcher)
 
     def before(self, moment: float) -> tuple[Dataset, list[Search]]:
@@ -108,16 +109,8 @@ class World:
             for one in self.searches
             if one.user_id == target.user_id and one.timestamp < target.timestamp
         ]
-        keys = frozenset(
-            one.key
-            for one in self.searches
-            if one.user_id == target.user_id and one.timestamp < target.timestamp
-        )
-        chosen = (state.catalogue[int(item)] for item in past.item_nums)
-        seen = state.queries.categories.among(chosen)
-        asker = Asker(past.item_nums, self._taste(past.item_nums), seen, keys)
-        liked = past.item_nums[past.liked][::-1]
-        return asker, Past(list(dict.fromkeys(own[::-1])), [int(item) for item in liked])
+        searched = list(dict.fromkeys(own[::-1]))
+        return asker_of(state, past, self._taste(past.item_nums), searched)
 
     def _taste(self, history: IntArray) -> FloatArray:
         """(N,) likeness of the films to the last ones chosen, in deviations from the mean."""

@@ -21,7 +21,7 @@ def reach_of(searcher: Searcher, queries: Sequence[str]) -> dict[str, Any]:
     """What some queries reach."""
     results = np.full((len(queries), TOP), -1, np.int32)
     for row, text in enumerate(queries):
-        found = searcher.search(text, None, TOP).item_nums
+        found = searcher.search(text, TOP).item_nums
         results[row, : len(found)] = found
     return {"queries": len(queries), **reached_by(results, searcher.num_items)}
 

@@ -61,7 +61,7 @@ class Learner:
 
     def _hits(self, text: str, items: frozenset[int]) -> int:
         """Items among the first ten results that were meant."""
-        results = self.searcher.search(text, None, TOP, literal=True).item_nums.tolist()
+        results = self.searcher.search(text, TOP, literal=True).item_nums.tolist()
         return len(items & set(results))
 
 

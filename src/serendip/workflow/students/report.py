@@ -10,7 +10,6 @@ clicks is the second figure of these; it is what people chose from lists without
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from serendip.evaluate.aggregate import UNIT_RANGE, Support, estimate
 from serendip.llm.prompt import query_digest
 from serendip.models.match_judge import MatchJudge
 from serendip.scale.progress import Progress
-from serendip.workflow.bench.files import write_whole
+from serendip.workflow.bench.files import write_document
 from serendip.workflow.labels.pair_files import Pair, read_labels
 from serendip.workflow.students.versions import student_named
 
@@ -85,7 +84,7 @@ def judge_report(
             "gold": {"seen_queries": seen, **_by_people(shown, labels, engine)},
             "log": _of_log(workspace, config, judge, engine),
         }
-    write_whole(workspace.reports / FILE, json.dumps(told, indent=1, allow_nan=False) + "\n")
+    write_document(workspace.reports / FILE, told)
     return told
 
 

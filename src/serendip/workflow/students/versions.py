@@ -11,99 +11,60 @@ A training takes the current version into its generation, with the items of that
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from serendip import __version__
-from serendip.data.durable import MANIFEST, alone, checksums, pointed_at, publish_folder
+from serendip.data.durable import alone
 from serendip.data.item import Item
+from serendip.data.versions import Version, Versions
 from serendip.engine.workspace import Workspace
-from serendip.errors import ArtefactError, DataError, NotTrainedError
+from serendip.errors import DataError, NotTrainedError
 from serendip.models.match_judge import MatchJudge, open_model, save_model
 from serendip.scale.options import TrainOptions
 from serendip.workflow.students.catalogue_texts import JudgedTexts
 
-POINTER = "current"
-_BUILDING = ".building-"
 _FIRST = "Run `serendip judge distil` first."
 
 
-@dataclass(frozen=True, slots=True)
-class StudentVersion:
-    """One version.
-
-    Args:
-        folder: where its files are.
-        manifest: what it was learned from, and how good it is.
-    """
-
-    folder: Path
-    manifest: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """``v<n>``."""
-        return self.folder.name
-
-
-def publish_student(folder: Path, judge: MatchJudge, facts: Mapping[str, Any]) -> StudentVersion:
+def publish_student(folder: Path, judge: MatchJudge, facts: Mapping[str, Any]) -> Version:
     """Write a version and make it current.
 
     Raises:
         StorageError: another process does so now.
     """
     with alone(folder):
-        for leftover in folder.glob(f"{_BUILDING}*"):
-            shutil.rmtree(leftover)
-        name = f"v{max((_number(path.name) for path in folder.glob('v*')), default=0) + 1}"
-        building = folder / f"{_BUILDING}{name}"
-        save_model(judge, building)
-        told = {
-            "name": name,
-            "code_version": __version__,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            **facts,
-        }
-        manifest = publish_folder(building, name, folder / POINTER, told)
-    return StudentVersion(folder / name, manifest)
+        return _versions(folder).publish(lambda building: save_model(judge, building), facts)
 
 
-def current_student(folder: Path) -> StudentVersion:
+def current_student(folder: Path) -> Version:
     """The current version, its files checked against its manifest.
 
     Raises:
         NotTrainedError: none was distilled.
         ArtefactError: its manifest is not readable, or a file is missing or altered.
     """
-    name = pointed_at(folder / POINTER)
-    if not name:
+    student = _versions(folder).current()
+    if student is None:
         raise NotTrainedError(f"{folder} has no judge of matches.", _FIRST)
-    return student_named(folder, name)
+    return student
 
 
-def student_named(folder: Path, name: str) -> StudentVersion:
+def current_student_name(folder: Path) -> str:
+    """Name of the current version; empty where none was distilled."""
+    return _versions(folder).current_name()
+
+
+def student_named(folder: Path, name: str) -> Version:
     """A version, its files checked against its manifest.
 
     Raises:
         ArtefactError: its manifest is not readable, or a file is missing or altered.
     """
-    place = folder / name
-    try:
-        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-        expected = manifest["files"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ArtefactError(f"{place / MANIFEST} is not readable: {error}.") from None
-    if checksums(place) != expected:
-        raise ArtefactError(f"files of {place} are missing or altered.", _FIRST)
-    return StudentVersion(place, manifest)
+    return _versions(folder).open(name)
 
 
-def asked_student(workspace: Workspace) -> StudentVersion | None:
+def asked_student(workspace: Workspace) -> Version | None:
     """The current version, if a surface asks for it.
 
     Raises:
@@ -133,7 +94,7 @@ def asked_student(workspace: Workspace) -> StudentVersion | None:
 
 
 def judge_of(
-    workspace: Workspace, version: StudentVersion, items: tuple[Item, ...], options: TrainOptions
+    workspace: Workspace, version: Version, items: tuple[Item, ...], options: TrainOptions
 ) -> MatchJudge:
     """A version for all items of a training.
 
@@ -150,7 +111,5 @@ def judge_of(
     return open_model(version.folder, texts.items(items, options.progress))
 
 
-def _number(name: str) -> int:
-    """2 of ``v2``; 0 for anything else."""
-    digits = name.removeprefix("v")
-    return int(digits) if name.startswith("v") and digits.isdecimal() else 0
+def _versions(folder: Path) -> Versions:
+    return Versions(folder, _FIRST)

@@ -1,0 +1,103 @@
+"""What a request says, read into a query: ids as numbers of one state, words as what was meant."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from serendip.content.encoder import TextEncoder
+from serendip.content.features import encode_words
+from serendip.content.fusion import Fusion
+from serendip.data.arrays import NO_ITEMS, FloatArray
+from serendip.data.event import ActionRules
+from serendip.data.query import History, Query
+from serendip.data.store import Store
+from serendip.engine.pasts import Pasts
+from serendip.engine.state import EngineState
+from serendip.engine.surfaces import SurfaceConfig
+from serendip.errors import UnknownItemError
+
+_MOST_TEXTS = 4096
+"""Vectors of texts that are kept."""
+
+
+class QueryReader:
+    """Reads requests over one generation; safe to use from many threads.
+
+    Args:
+        encoder: of words.
+        fusion: of the generation.
+        store: where events are.
+        rules: which of them are interactions and which likes.
+    """
+
+    def __init__(
+        self, encoder: TextEncoder, fusion: Fusion, store: Store, rules: ActionRules
+    ) -> None:
+        self._encoder, self._fusion = encoder, fusion
+        self._pasts = Pasts(store, rules)
+        self._vector_of = lru_cache(maxsize=_MOST_TEXTS)(self._encoded)
+
+    def read(
+        self,
+        state: EngineState,
+        surface: SurfaceConfig,
+        user_id: str = "",
+        text: str = "",
+        item_ids: Sequence[str] = (),
+        country: str = "",
+        literal: bool = False,
+    ) -> Query:
+        """A query as of now, with everything that the user did.
+
+        Args:
+            state: what the request is answered from.
+            surface: that is asked.
+            user_id: who asks; empty for an unknown visitor.
+            text: what was typed.
+            item_ids: the item looked at, the cart.
+            country: where the request comes from.
+            literal: take the text as it was typed, whatever may have been meant.
+
+        Raises:
+            UnknownItemError: one of the items is not in the catalogue, or deleted.
+        """
+        sources = [number_of(item_id, state) for item_id in item_ids]
+        meant = "" if literal else state.searcher.corrected(text)
+        return Query(
+            surface=surface.task,
+            text=text,
+            meant=meant,
+            is_literal=literal,
+            text_vector=self._vector_of(meant or text) if text.strip() else None,
+            user_id=user_id,
+            history=self.history(state, user_id),
+            source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
+            time=time.time(),
+            country=country,
+        )
+
+    def history(self, state: EngineState, user_id: str) -> History:
+        """Everything that a user did, oldest first; empty for an unknown visitor."""
+        return self._pasts.history(user_id, state.catalogue.vocabulary) if user_id else History()
+
+    def _encoded(self, text: str) -> FloatArray:
+        vector: FloatArray = encode_words([text], self._encoder.encode([text]), self._fusion)[0]
+        return vector
+
+
+def number_of(item_id: str, state: EngineState) -> int:
+    """Number of an item that may be answered.
+
+    Raises:
+        UnknownItemError: it is not in the catalogue, or deleted.
+    """
+    number = state.catalogue.vocabulary.number(item_id)
+    if number < 0 or state.hidden[number]:
+        raise UnknownItemError(
+            f"item {item_id!r} is not in the catalogue.", "POST it to /v1/items first."
+        )
+    return number

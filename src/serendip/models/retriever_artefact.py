@@ -1,0 +1,142 @@
+"""What training a retriever leaves behind, and the files that it is kept in.
+
+Shapes: N items, E size of their vectors, L levels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.errors import ArtefactError
+from serendip.models.export import read_model
+from serendip.models.quality_vector import QualityVector
+from serendip.models.retriever_affinity import ContentAffinity
+from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever_tower import TowerArrays
+
+CONTEXT_FILE, VECTORS_FILE, TOWER_FILE = "context.onnx", "item_vectors.npy", "tower.npz"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainedRetriever:
+    """Everything that training leaves behind.
+
+    Args:
+        context: ONNX bytes of the context encoder.
+        item_vectors: (N, E).
+        projected: (N, E) projected content of the items.
+        tower: for items that come later.
+        bonus: (N,) float32 what is added to each item's scores.
+        affinity: what aligned content says beside the network; None = nothing was aligned.
+        num_parameters: learned numbers of the network; 0 = not known, in earlier artefacts.
+        quality: how good items are, and what it counts; None = quality is not read.
+        countries: that home requests may name; empty = countries are not read.
+    """
+
+    context: bytes
+    item_vectors: FloatArray
+    projected: FloatArray
+    tower: TowerArrays
+    bonus: FloatArray
+    affinity: ContentAffinity | None = None
+    num_parameters: int = 0
+    quality: QualityVector | None = None
+    countries: tuple[str, ...] = ()
+
+    @property
+    def added(self) -> FloatArray:
+        """(N,) float32 what is added to each item's scores, whatever is asked."""
+        return self.bonus if self.quality is None else self.bonus + self.quality.added
+
+
+def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> None:
+    """Write three files into a folder that is there.
+
+    Args:
+        trained: what training left behind.
+        codes: (N, L) semantic IDs of the items.
+        folder: where to.
+    """
+    (folder / CONTEXT_FILE).write_bytes(trained.context)
+    np.save(folder / VECTORS_FILE, np.stack([trained.item_vectors, trained.projected]))
+    tower, affinity, quality = trained.tower, trained.affinity, trained.quality
+    arrays: dict[str, Any] = {
+        "weight": tower.weight,
+        "bias": tower.bias,
+        "tables": tower.tables,
+        "ids": tower.ids,
+        "likeness": tower.lending,
+        "bonus": trained.bonus,
+        "num_parameters": np.asarray(trained.num_parameters),
+        **({} if affinity is None else affinity.arrays()),
+        **({} if quality is None else quality.arrays()),
+        **({} if tower.token_table is None else {"token_table": tower.token_table}),
+        **({"countries": np.array(trained.countries, str)} if trained.countries else {}),
+    }
+    np.savez(folder / TOWER_FILE, codes=codes, **arrays)
+
+
+def open_trained(
+    folder: Path, config: RetrieverConfig
+) -> tuple[TrainedRetriever, IntArray, RetrieverConfig]:
+    """What ``save_trained`` wrote, and the config that goes with it.
+
+    Earlier artefacts hold no codes: of their long histories the end is read. They hold no bonus
+    either, and give none to new items.
+
+    Raises:
+        ArtefactError: a file is missing or not readable.
+    """
+    context = read_model(folder / CONTEXT_FILE)
+    try:
+        vectors, projected = np.load(folder / VECTORS_FILE, allow_pickle=False)
+        with np.load(folder / TOWER_FILE, allow_pickle=False) as archive:
+            stored = {name: archive[name] for name in archive.files}
+        affinity = ContentAffinity.of_arrays(stored) if "aligned" in stored else None
+        quality = QualityVector.of_arrays(stored) if "quality" in stored else None
+        tower = _tower(stored, vectors.shape[1], affinity, config)
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtefactError(f"{folder} holds no readable retriever: {error}.") from None
+    if "bonus" not in stored:
+        config = config.model_copy(update={"new_item_bonus": 0.0})
+    trained = TrainedRetriever(
+        context,
+        vectors,
+        projected,
+        tower,
+        stored.get("bonus", np.zeros(len(vectors), np.float32)),
+        affinity,
+        int(stored.get("num_parameters", 0)),
+        quality,
+        tuple(stored["countries"].tolist()) if "countries" in stored else (),
+    )
+    return trained, stored.get("codes", np.empty((len(vectors), 0), np.int32)), config
+
+
+def _tower(
+    stored: Mapping[str, NDArray[Any]],
+    size: int,
+    affinity: ContentAffinity | None,
+    config: RetrieverConfig,
+) -> TowerArrays:
+    # Earlier artefacts sought lenders by content as it is.
+    is_aligned = affinity is not None and "likeness" in stored
+    return TowerArrays(
+        stored["weight"],
+        stored["bias"],
+        stored["tables"],
+        stored["ids"],
+        stored["likeness" if "likeness" in stored else "content"],
+        config.num_lenders,
+        config.reads("content"),
+        affinity.projection if affinity and is_aligned else None,
+        size - config.embedding_size,
+        stored.get("token_table"),
+    )

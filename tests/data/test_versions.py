@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serendip.data.versions import Versions, checksums
+from serendip.errors import ArtefactError
+
+KINDS = {
+    "plain": {"repair": "Build again."},
+    "named": {"repair": "Train again.", "prefix": "gen-", "pointer": "CURRENT", "format": 1},
+}
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
+def versions(request: pytest.FixtureRequest, tmp_path: Path) -> Versions:
+    return Versions(tmp_path, **request.param)
+
+
+def write(text: str) -> Callable[[Path], None]:
+    def fill(building: Path) -> None:
+        (building / "sub").mkdir()
+        (building / "sub" / "a.txt").write_text(text)
+
+    return fill
+
+
+def text_of(versions: Versions) -> str:
+    current = versions.current()
+    assert current is not None
+    return (current.folder / "sub" / "a.txt").read_text()
+
+
+def test_the_newest_version_is_current(versions: Versions) -> None:
+    assert versions.current() is None
+    assert versions.current_name() == ""
+    for number, text in enumerate("abc", start=1):
+        version = versions.publish(write(text), {})
+        assert version.name == f"{versions.prefix}{number}" == versions.current_name()
+        assert text_of(versions) == text
+    assert versions.names() == [f"{versions.prefix}{number}" for number in (1, 2, 3)]
+    assert (versions.folder / versions.pointer).read_text() == f"{versions.prefix}3\n"
+
+
+def test_a_manifest_has_the_facts_and_the_checksums(versions: Versions) -> None:
+    version = versions.publish(write("a"), {"counts": {"items": 3}})
+    manifest = json.loads((version.folder / "manifest.json").read_text())
+    assert version.manifest == manifest == versions.open(version.name).manifest
+    assert (manifest["name"], manifest["counts"]) == (version.name, {"items": 3})
+    assert manifest.get("format") == versions.format
+    assert manifest["files"] == checksums(version.folder)
+    assert list(manifest["files"]) == ["sub/a.txt"]
+
+
+def test_checksums_see_every_file_but_the_manifest(tmp_path: Path) -> None:
+    write("one")(tmp_path)
+    before = checksums(tmp_path)
+    (tmp_path / "manifest.json").write_text("{}")
+    assert checksums(tmp_path) == before
+    write_again = tmp_path / "sub" / "a.txt"
+    write_again.write_text("two")
+    assert checksums(tmp_path) != before
+
+
+@pytest.mark.parametrize("damage", ["altered", "missing", "unknown"])
+def test_a_damaged_version_is_refused_by_name(versions: Versions, damage: str) -> None:
+    version = versions.publish(write("a"), {})
+    path = version.folder / "sub" / "a.txt"
+    if damage == "altered":
+        path.write_text("b")
+    elif damage == "missing":
+        path.unlink()
+    else:
+        path = path.with_name("extra.txt")
+        path.write_text("?")
+    told = f"missing or altered: sub/{path.name} is {damage}, .*{versions.repair}"
+    with pytest.raises(ArtefactError, match=told):
+        versions.current()
+    assert versions.current(verify=False) == version
+
+
+@pytest.mark.parametrize("text", [None, "{", "{}"])
+def test_a_manifest_that_cannot_be_read_is_refused(versions: Versions, text: str | None) -> None:
+    version = versions.publish(write("a"), {})
+    path = version.folder / "manifest.json"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(ArtefactError, match=f"is not readable: .*{versions.repair}"):
+        versions.open(version.name)
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    Versions(tmp_path, "Train.", format=1).publish(write("a"), {})
+    with pytest.raises(ArtefactError, match="has format 1, this code reads 2"):
+        Versions(tmp_path, "Train.", format=2).current()
+
+
+def test_an_older_version_can_be_current_and_numbers_are_never_used_twice(
+    versions: Versions,
+) -> None:
+    for text in "ab":
+        versions.publish(write(text), {})
+    versions.make_current(versions.names()[0])
+    assert text_of(versions) == "a"
+    assert versions.publish(write("c"), {}).name == f"{versions.prefix}3"
+
+
+def test_a_removed_version_is_gone(versions: Versions) -> None:
+    for text in "ab":
+        versions.publish(write(text), {})
+    versions.remove(f"{versions.prefix}1")
+    assert versions.names() == [f"{versions.prefix}2"]
+    assert text_of(versions) == "b"
+
+
+def test_versions_are_in_order_of_number_and_nothing_else_is_one(versions: Versions) -> None:
+    for _ in range(10):
+        versions.publish(write("a"), {})
+    other = versions.folder / f"{versions.prefix}x"
+    other.mkdir()
+    (other / "manifest.json").write_text("{}")
+    (versions.folder / f"{versions.prefix}99").mkdir()
+    numbers = [versions.number(name) for name in versions.names()]
+    assert numbers == list(range(1, 11))
+    assert [versions.number(name) for name in ("", "7", f"{versions.prefix}7")] == [0, 0, 7]
+    assert versions.publish(write("b"), {}).name == f"{versions.prefix}100"
+
+
+def test_a_failing_writer_leaves_the_old_version_and_the_next_one_cleans_up(
+    versions: Versions,
+) -> None:
+    versions.publish(write("a"), {})
+
+    def fail(building: Path) -> None:
+        write("half")(building)
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        versions.publish(fail, {})
+    assert text_of(versions) == "a"
+    assert versions.publish(write("b"), {}).name == f"{versions.prefix}2"
+    assert not list(versions.folder.glob(".building-*"))
+
+
+def test_a_name_that_is_taken_meanwhile_leaves_the_pointer_where_it_was(
+    versions: Versions,
+) -> None:
+    versions.publish(write("a"), {})
+    taken = versions.folder / f"{versions.prefix}2"
+
+    def fill(building: Path) -> None:
+        write("c")(building)
+        taken.mkdir()
+        (taken / "theirs.txt").write_text("b")
+
+    with pytest.raises(OSError, match=taken.name):
+        versions.publish(fill, {})
+    assert text_of(versions) == "a"
+    assert (taken / "theirs.txt").read_text() == "b"
+
+
+PUBLISH_UNTIL = """
+import os, sys
+from pathlib import Path
+from serendip.data.versions import Versions
+
+folder, calls = Path(sys.argv[2]), iter(range(int(sys.argv[1])))
+
+def die(event, args):
+    is_file = event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR)
+    if is_file and str(args[0]) == str(folder / "current"):
+        os._exit(8)  # Half a pointer could be read.
+    if event in {"open", "os.rename"} and next(calls, None) is None:
+        os._exit(9)
+
+def fill(building):
+    (building / "sub").mkdir()
+    (building / "sub" / "a.txt").write_text("v2")
+
+sys.addaudithook(die)
+Versions(folder, "Build again.").publish(fill, {})
+os._exit(0)
+"""
+
+
+def published_until(step: int, folder: Path) -> bool:
+    """Publish v2 in a process that dies at its ``step``-th call to the file system."""
+    command = [sys.executable, "-c", PUBLISH_UNTIL, str(step), str(folder)]
+    code = subprocess.run(command, check=False).returncode
+    assert code in {0, 9}
+    return code == 0
+
+
+def test_a_crash_leaves_the_pointer_at_a_complete_version(tmp_path: Path) -> None:
+    said = []
+    for step in range(100):
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        versions = Versions(folder, "Build again.")
+        versions.publish(write("v1"), {})
+        is_whole = published_until(step, folder)
+        said.append(versions.current_name())
+        assert text_of(versions) == said[-1]
+        if is_whole:
+            break
+    assert is_whole
+    assert said[0] == "v1"
+    assert said == sorted(said)
+    assert len(said) > 5
+
+
+KILLED_REMOVING = """
+import os, shutil, signal, sys
+from pathlib import Path
+from serendip.data.versions import Versions
+
+def rmtree(folder):
+    next(path for path in Path(folder).rglob("*.txt")).unlink()
+    os.kill(os.getpid(), signal.SIGKILL)
+shutil.rmtree = rmtree
+Versions(Path(sys.argv[1]), "Build again.").remove("v1")
+"""
+
+
+def test_kill_9_while_a_version_is_removed_leaves_only_whole_ones(tmp_path: Path) -> None:
+    versions = Versions(tmp_path, "Build again.")
+    for text in "ab":
+        versions.publish(write(text), {})
+    command = [sys.executable, "-c", KILLED_REMOVING, os.fspath(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert versions.names() == ["v2"]
+    versions.publish(write("c"), {})
+    assert not list(tmp_path.glob(".*-v*"))
