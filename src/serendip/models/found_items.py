@@ -5,7 +5,8 @@ say what else belongs to it (pseudo-relevance feedback: Rocchio 1971; by words t
 relevance model of Lavrenko and Croft 2001). What is found depends on the shelf alone, not on what
 else is asked about.
 
-Shapes: K items of the shelf, V views, C size of a text vector, n found items, p pairs of a query.
+Shapes: K items of the shelf, V views, C size of a text vector, R directions, n found items, p pairs
+of a query.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from serendip.models.word_overlap import WordOverlap
 SHELF = 8_192
 """Items that can be found, at most."""
 
+DIRECTIONS = 192
+"""In which items of the shelf differ most; by the others nothing is found."""
+
 FOUND = (5, 15, 40)
 """How many of the first ones are looked at."""
 
@@ -35,10 +39,12 @@ class Shelf:
 
     Args:
         numbers: (K,) theirs.
-        whole: (K, C) unit vectors of all their views together.
+        directions: (C, R) orthonormal.
+        whole: (K, R) what unit vectors of all their views together are along these.
     """
 
     numbers: IntArray
+    directions: FloatArray
     whole: FloatArray
 
     @classmethod
@@ -46,7 +52,9 @@ class Shelf:
         """From the centred vectors (V, N, C) of items, drawn by seed 0 where there are too many."""
         random = np.random.default_rng(0)
         numbers = np.sort(random.permutation(views.shape[1])[:SHELF]).astype(np.int32)
-        return cls(numbers, _unit(views[:, numbers].mean(0)))
+        whole = _unit(views[:, numbers].mean(0))
+        directions = np.linalg.eigh(whole.T @ whole)[1][:, -DIRECTIONS:].astype(np.float32)
+        return cls(numbers, directions, whole @ directions)
 
     def columns(
         self,
@@ -68,7 +76,7 @@ class Shelf:
             views: (V, N, C) of all items.
             numbers: (p,) the items.
         """
-        near = _scaled(self.whole @ own)
+        near = _scaled(self.whole @ (own @ self.directions))
         near += _WORDS_COUNT * _scaled(overlap.in_texts(words)[self.numbers])
         most = min(FOUND[-1], len(near))
         best = np.argpartition(-near, most - 1)[:most]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from serendip.data.analysis import normalise, tokens
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.models.crowd import KINDS, Crowd
+from serendip.models.crowd import KINDS, Crowd, CrowdItems
 from serendip.models.expanded_query import EXPANSIONS, Expansion
 from serendip.models.found_items import FOUND, Shelf
 from serendip.models.word_overlap import OVERLAPS, WordOverlap
@@ -137,7 +137,7 @@ class PairFeatures:
         item_means: (V, C) what all items have in common.
         views: (V, N, C) unit vectors of the items without that.
         crowd: of items and queries.
-        expansion: of queries by the crowd.
+        expansion: of queries by that crowd.
         shelf: what can be found.
     """
 
@@ -158,7 +158,7 @@ class PairFeatures:
         some = np.sort(random.permutation(len(items))[:CROWD])
         asked = np.sort(random.permutation(len(queries.vectors))[:CROWD])
         own = unit(queries.vectors[asked] - query_mean)
-        crowd = Crowd.of([own] * len(views), views[:, some])
+        crowd = Crowd.of([own] * len(views), CrowdItems.of(views[:, some]))
         return cls(query_mean, item_means, views, crowd, Expansion.of(crowd), Shelf.of(views))
 
     def asked(self, queries: QueryTexts, rows: IntArray | NDArray[np.intp]) -> FloatArray:
@@ -202,11 +202,10 @@ class PairFeatures:
     ) -> FloatArray:
         """Of some queries' vectors (q, C), with ``row`` (p,) of each pair's query among them."""
         different, which = np.unique(numbers, return_inverse=True)
-        views, asked, pairs = self.views[:, different], [own] * len(self.views), (row, which)
-        seen = self.crowd.seen(asked)
-        columns = self.crowd.columns(asked, views, pairs, seen)
+        views, pairs = self.views[:, different], (row, which)
+        columns = self.crowd.columns([own] * len(views), views, pairs)
         columns.append(_best_passages(own, row, items, different, which))
-        columns += self.expansion.columns(self.crowd, seen, views, pairs)
+        columns += self.expansion.columns(own, views, pairs)
         return np.column_stack(columns)
 
 
@@ -250,9 +249,9 @@ def _best_passages(
         return np.zeros(len(which), np.float32)
     step = np.arange(most)
     inside = step < counts[:, None]
-    passages = np.where(inside, starts[:, None] + step, starts[:, None])[inside]
+    passages = np.take(items.passages, (starts[:, None] + step)[inside], axis=0)
     likeness = np.full((len(own), len(different), most), -np.inf, np.float32)
-    likeness[:, inside] = own @ items.passages[passages].T
+    likeness[:, inside] = own @ passages.T
     found = np.partition(likeness[place, which], -min(_TOP_PASSAGES, most), axis=1)
     best = found[:, -min(_TOP_PASSAGES, most) :]
     is_there = np.isfinite(best)
