@@ -99,7 +99,9 @@ class LearnedLikeness:
         inner = near.T @ near + config.reg * _kernel(landmarks, landmarks, config.sharpness)
         # The kernel of two equal queries makes rows equal; this much keeps them apart.
         inner[np.diag_indices(len(inner))] += 1e-3
-        solved = [np.linalg.solve(inner, near.T @ (target - own)) for target in targets]
+        # Where no good item has a text of the view there is nowhere to move to.
+        steps = [np.where(target.any(1, keepdims=True), target - own, 0.0) for target in targets]
+        solved = [np.linalg.solve(inner, near.T @ step) for step in steps]
         moves = np.stack(solved, axis=1).astype(np.float32)
         shares, directions = _main(moves, config.directions)
         some = features.asked(queries, np.sort(random.permutation(len(queries.vectors))[:CROWD]))
