@@ -18,6 +18,7 @@ from typing import Self
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.models.directions import main_directions
 from serendip.models.word_overlap import WordOverlap
 
 SHELF = 8_192
@@ -53,7 +54,7 @@ class Shelf:
         random = np.random.default_rng(0)
         numbers = np.sort(random.permutation(views.shape[1])[:SHELF]).astype(np.int32)
         whole = _unit(views[:, numbers].mean(0))
-        directions = np.linalg.eigh(whole.T @ whole)[1][:, -DIRECTIONS:].astype(np.float32)
+        directions = main_directions(whole, DIRECTIONS)
         return cls(numbers, directions, whole @ directions)
 
     def columns(
@@ -81,17 +82,23 @@ class Shelf:
         most = min(FOUND[-1], len(near))
         best = np.argpartition(-near, most - 1)[:most]
         best = best[np.argsort(-near[best], kind="stable")]
-        columns, alike, asked = [], np.zeros(1, np.float32), views[:, numbers]
-        for count in FOUND:
-            first = best[:count]
-            weights = np.exp(near[first] - near[first[0]])
-            weights /= weights.sum()
-            found = self.numbers[first]
-            middles = _unit(np.einsum("n,vnc->vc", weights, views[:, found]))
-            columns += [view @ middle for view, middle in zip(asked, middles, strict=True)]
-            columns.append(overlap.of_items(found, weights, numbers))
-            alike = views[0, found] @ middles[0]
-        return np.column_stack([*columns, np.full(len(numbers), alike.mean())])
+        found, weights = self.numbers[best], _counted(near[best])
+        middles = _unit(weights @ views[:, found])
+        cosines = views[:, numbers] @ middles.transpose(0, 2, 1)
+        columns = []
+        for place in range(len(FOUND)):
+            columns += list(cosines[:, :, place])
+            columns.append(overlap.of_items(found, weights[place], numbers))
+        alike = float((views[0, found] @ middles[0, -1]).mean())
+        return np.column_stack([*columns, np.full(len(numbers), alike)])
+
+
+def _counted(near: FloatArray) -> FloatArray:
+    """(FOUND, n) what the first ones count in each count, of how near they are, falling (n,)."""
+    weights = np.exp(near - near[0])
+    some = np.where(np.arange(len(near)) < np.array(FOUND)[:, None], weights, 0.0)
+    shares: FloatArray = (some / some.sum(1, keepdims=True)).astype(np.float32)
+    return shares
 
 
 def _scaled(values: FloatArray) -> FloatArray:
