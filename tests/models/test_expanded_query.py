@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.models.crowd import Crowd
-from serendip.models.expanded_query import EXPANSIONS, Expansion, _expanded
+from serendip.models.crowd import Crowd, CrowdItems
+from serendip.models.expanded_query import EXPANSIONS, Expansion
 
 
 def unit(random: np.random.Generator, *shape: int) -> np.ndarray:
@@ -13,20 +13,25 @@ def unit(random: np.random.Generator, *shape: int) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def test_spreads_are_those_of_the_whole_crowd() -> None:
+def test_expanded_by_hand_relative_to_the_whole_crowd() -> None:
     random = np.random.default_rng(0)
     items, asked, views = (unit(random, *shape) for shape in ((2, 50, 8), (4, 8), (2, 3, 8)))
-    crowd = Crowd.of([asked] * 2, items)
-    seen = crowd.seen([asked] * 2)
+    expansion = Expansion.of(Crowd.of([asked] * 2, CrowdItems.of(items)))
     row, which = np.array([0, 1, 3]), np.array([2, 0, 1])
-    expansion = Expansion.of(crowd)
-    columns = expansion.columns(crowd, seen, views, (row, which))
+    columns = expansion.columns(asked, views, (row, which))
     assert len(columns) == 2 * len(EXPANSIONS) * 2
-    near = np.mean([(one - m[:, None]) / s[:, None] for one, m, s in seen], 0)
-    near = near - expansion.known.mean(0)
-    expanded = _expanded(near, items[1], EXPANSIONS[1])
-    likeness, all_seen = expanded @ views[1].T, expanded @ items[1].T
-    place = EXPANSIONS.index(EXPANSIONS[1]) * 4 + 2
-    np.testing.assert_allclose(columns[place], likeness[row, which], atol=1e-5)
-    relative = (likeness[row, which] - all_seen.mean(1)[row]) / all_seen.std(1)[row]
-    np.testing.assert_allclose(columns[place + 1], relative, atol=1e-3)
+    seen = [asked @ view.T for view in items]
+    near = np.mean([(one - one.mean(1)[:, None]) / one.std(1)[:, None] for one in seen], 0)
+    near -= expansion.known.mean(0)
+    for place, count in enumerate(EXPANSIONS):
+        for view in range(2):
+            cosine, relative = columns[place * 4 + view * 2 : place * 4 + view * 2 + 2]
+            for pair, (query, item) in enumerate(zip(row, which, strict=True)):
+                best = np.argsort(-near[query])[:count]
+                weights = np.exp(2.0 * near[query, best])
+                expanded = weights / weights.sum() @ items[view, best]
+                all_seen = items[view] @ expanded
+                likeness = views[view, item] @ expanded
+                assert abs(cosine[pair] - likeness) < 1e-5
+                wanted = (likeness - all_seen.mean()) / all_seen.std()
+                assert abs(relative[pair] - wanted) < 1e-3

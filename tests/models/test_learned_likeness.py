@@ -73,6 +73,23 @@ def test_what_was_learned_of_some_queries_holds_for_others(world: World) -> None
     assert world.auroc(found[:, FOR_BOTH], asked) > 0.95
 
 
+def test_few_directions_say_what_matters_and_enough_of_them_everything(world: World) -> None:
+    good = (world.rows % 2 == 0) & ~world.is_bad
+    pairs = world.rows[good], world.numbers[good]
+
+    def found(directions: int) -> np.ndarray:
+        config = LearnedLikenessConfig(directions=directions)
+        map_ = LearnedLikeness.fit(config, world.features, world.queries, pairs)
+        assert map_.shares.shape[1] == min(directions, len(map_.landmarks))
+        return map_.of(world.queries, world.rows, world.numbers)
+
+    landmarks = len(np.unique(pairs[0]))
+    np.testing.assert_allclose(found(landmarks), found(10 * landmarks), atol=1e-6)
+    few, asked = found(GROUPS)[:, FOR_BOTH], world.rows % 2 == 1
+    assert world.auroc(few, asked) > 0.95
+    assert world.auroc(found(1)[:, FOR_BOTH], asked) < world.auroc(few, asked) - 0.05
+
+
 def test_one_pair_alone_has_the_features_that_it_has_among_others(world: World) -> None:
     likeness = fitted(world, world.rows % 2 == 0)
     some = np.arange(0, len(world.rows), 997)

@@ -96,7 +96,7 @@ def test_a_text_that_is_missing_is_like_nothing(queries, items, crowd) -> None:
 def test_the_best_passages_are_the_three_nearest(queries, items, crowd) -> None:
     features = crowd.of(queries, items, np.array([0, 0, 0]), np.array([0, 1, 3]))
     own = queries.vectors[0] - queries.vectors.mean(0)
-    likeness = items.passages @ (own / np.linalg.norm(own))
+    likeness = items.passages @ (items.directions.T @ own / np.linalg.norm(own))
     expected = [0, np.sort(likeness[:5])[-3:].mean(), likeness[7]]
     np.testing.assert_allclose(column(features, "best passages"), expected, atol=1e-5)
 

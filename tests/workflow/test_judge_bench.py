@@ -14,9 +14,9 @@ from serendip.models.match_judge_training import MatchJudgeConfig
 from serendip.models.student_training import StudentConfig
 from serendip.scale.options import TrainOptions
 from serendip.workflow.judge.bench import JudgeBench, run_judge
-from serendip.workflow.judge.gold import Gold
+from serendip.workflow.judge.gold import Gold, GoldPairs
 from serendip.workflow.judge.ladder import chosen_rungs
-from serendip.workflow.judge.rungs import Asked, Cosine, Rules, TaughtStudent
+from serendip.workflow.judge.rungs import Asked, Cosine, Judge, Rules, TaughtStudent
 
 pytest.importorskip("lightgbm")
 HASHING = TextEncoderConfig(name="hashing")
@@ -76,6 +76,33 @@ def test_onet_is_judged_on_its_own_part(tmp_path: Path) -> None:
     assert min(row["auroc"] for row in document["rows"]) > 0.8
     for row in document["rows"]:
         assert row["filter"].keys() == {"served", "unseen"}
+
+
+class CountsLessons(Cosine):
+    """Remembers from how many pairs it learned."""
+
+    name = "counts"
+
+    def __init__(self) -> None:
+        self.learned: list[int] = []
+
+    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, options: TrainOptions) -> Judge:
+        self.learned.append(len(pairs))
+        return super().taught(gold, asked, pairs, options)
+
+
+def test_lists_of_onet_are_filtered_by_who_learned_from_lists(
+    tmp_path: Path, products: Path
+) -> None:
+    write_onet(tmp_path / "onet")
+    of_onet, of_products = CountsLessons(), CountsLessons()
+    for data, rung in ((tmp_path / "onet", of_onet), (products, of_products)):
+        row = run_judge(
+            JudgeBench(data, tmp_path / "c.json", [rung], encoder=HASHING), TrainOptions(0)
+        )["rows"][0]
+        assert row["labels"] == rung.learned[0]
+    assert len(of_onet.learned) == 2 and of_onet.learned[0] != of_onet.learned[1]
+    assert len(of_products.learned) == 5
 
 
 class Absent(Cosine):

@@ -81,7 +81,7 @@ def test_lists_hold_occupations_for_judged_titles(
 ) -> None:
     encoder = open_encoder(TextEncoderConfig(name="hashing"))
     gold = Gold.of(onet.texts, *onet.texts.encoded(encoder.encode), all_pairs)
-    listed = onet_lists(onet, gold)[kind]
+    listed = onet_lists(onet, gold).kinds[kind]
     lists, judged = listed.pairs, pairs.where(pairs.judged)
     assert set(np.unique(lists.queries)) == set(np.unique(judged.queries))
     assert set(np.unique(judged.items)) <= set(np.unique(lists.items))
@@ -94,6 +94,22 @@ def test_lists_hold_occupations_for_judged_titles(
         related = np.isin(lists.items[own] // family, [job // family for job in onet.own[title]])
         assert np.array_equal(lists.is_bad[own], ~related)
         assert listed.likeness[own][related].mean() > listed.likeness[own][~related].mean()
+
+
+def test_filters_learn_from_lists_of_which_nothing_is_judged(
+    onet: Onet, all_pairs: GoldPairs, pairs: GoldPairs
+) -> None:
+    encoder = open_encoder(TextEncoderConfig(name="hashing"))
+    gold = Gold.of(onet.texts, *onet.texts.encoded(encoder.encode), all_pairs)
+    lessons = onet_lists(onet, gold).lessons
+    assert lessons is not None and (lessons.fold == LEARNED_ONLY).all()
+    judged, learned = pairs.where(pairs.judged), pairs.where(~pairs.judged)
+    assert not set(lessons.queries.tolist()) & set(judged.queries.tolist())
+    assert not set(lessons.items.tolist()) & set(judged.items.tolist())
+    assert set(lessons.queries.tolist()) == set(learned.queries.tolist())
+    family = len(RANKS)
+    for title, item, bad in zip(lessons.queries, lessons.items, lessons.is_bad, strict=True):
+        assert bad == (item // family not in {job // family for job in onet.own[title]})
 
 
 def test_occupations_without_relatives_are_neither(onet: Onet, pairs: GoldPairs) -> None:

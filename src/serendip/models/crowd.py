@@ -24,29 +24,61 @@ from serendip.data.arrays import FloatArray
 KINDS = ("likeness", "for the query", "for both")
 """Columns of each view."""
 
+_LEAST = 1e-6
+"""Spread of likenesses that are all the same."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CrowdItems:
+    """Some items, and what their likenesses with a vector are like.
+
+    Mean and spread of these need no look at each item: with x the items and e a vector,
+    mean((e x)^2) = e' S e, where S is the mean of x x'.
+
+    Args:
+        vectors: (V, K, C) centred unit vectors.
+        means: (V, C) of them.
+        squares: (V, C, C) means of their products with themselves.
+    """
+
+    vectors: FloatArray
+    means: FloatArray
+    squares: FloatArray
+
+    @classmethod
+    def of(cls, vectors: FloatArray) -> Self:
+        """From vectors (V, K, C)."""
+        squares = np.stack([view.T @ view / view.shape[0] for view in vectors])
+        return cls(vectors, vectors.mean(1), squares)
+
+    def moments(self, view: int, asked: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and spread (q,) of the likenesses of vectors (q, C) with the items of a view."""
+        middle = asked @ self.means[view]
+        variance = ((asked @ self.squares[view]) * asked).sum(1) - middle**2
+        return middle, np.sqrt(np.maximum(variance, 0.0)) + _LEAST
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crowd:
     """Some items, and how near items are to some queries.
 
     Args:
-        items: (V, K, C) centred unit vectors of some items.
+        items: of the crowd.
         others: (V, C) and
         others_mean: (V,): ``others @ v - others_mean`` is how near an item's vector v is to some
             queries in the mean, each relative to what it has with the items above.
     """
 
-    items: FloatArray
+    items: CrowdItems
     others: FloatArray
     others_mean: FloatArray
 
     @classmethod
-    def of(cls, queries: Sequence[FloatArray], items: FloatArray) -> Self:
-        """From the vectors of a crowd of queries, V times (H, C), and of one of items."""
+    def of(cls, queries: Sequence[FloatArray], items: CrowdItems) -> Self:
+        """From the vectors of a crowd of queries, V times (H, C), and a crowd of items."""
         others, means = [], []
-        for own, view in zip(queries, items, strict=True):
-            seen = own @ view.T
-            mean, spread = seen.mean(1), seen.std(1) + 1e-6
+        for view, own in enumerate(queries):
+            mean, spread = items.moments(view, own)
             others.append((1 / spread) @ own / len(own))
             means.append((mean / spread).mean())
         return cls(items, np.array(others, np.float32), np.array(means, np.float32))
@@ -56,22 +88,11 @@ class Crowd:
         near: FloatArray = np.einsum("vc,vnc->vn", self.others, views)
         return near - self.others_mean[:, None]
 
-    def seen(
-        self, queries: Sequence[FloatArray]
-    ) -> list[tuple[FloatArray, FloatArray, FloatArray]]:
-        """Per view the likenesses (q, K) with the items of the crowd, their means and spreads."""
-        found = []
-        for own, view in zip(queries, self.items, strict=True):
-            likeness = own @ view.T
-            found.append((likeness, likeness.mean(1), likeness.std(1) + 1e-6))
-        return found
-
     def columns(
         self,
         queries: Sequence[FloatArray],
         views: FloatArray,
         pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
-        seen: Sequence[tuple[FloatArray, FloatArray, FloatArray]] | None = None,
     ) -> list[FloatArray]:
         """``KINDS`` of each view (p,).
 
@@ -79,15 +100,14 @@ class Crowd:
             queries: V times (q, C) unit vectors.
             views: (V, n, C) centred unit vectors.
             pairs: places of query and item, (p,) each.
-            seen: of the same queries, where it is known.
         """
         row, which = pairs
-        told = self.seen(queries) if seen is None else seen
         columns = []
-        for own, view, (_, mean, spread), hub in zip(
-            queries, views, told, self.hubs(views), strict=True
+        for view, (own, vectors, hub) in enumerate(
+            zip(queries, views, self.hubs(views), strict=True)
         ):
-            likeness = (own @ view.T)[row, which]
+            likeness = (own @ vectors.T)[row, which]
+            mean, spread = self.items.moments(view, own)
             relative = (likeness - mean[row]) / spread[row]
             columns += [likeness, relative, relative - hub[which]]
         return columns

@@ -1,29 +1,25 @@
 """A query expanded by its nearest items of a crowd: what is like them may be meant, too.
 
 (Rocchio 1971, without feedback.) How near an item is to an expanded query is told as it is, and
-relative to how near the crowd is. That needs the crowd's mean and its mean square alone: with e an
-expanded query, mean((e x)^2) = e' S e, where S is the mean of x x' over the crowd.
+relative to how near the crowd is.
 
-Shapes: q queries, n items, p pairs, V views, K items of the crowd, C size of a text vector.
+Shapes: q queries, n items, p pairs, V views, K items of the crowd, E expansions, C size of a text
+vector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.models.crowd import Crowd
 
 EXPANSIONS = (3, 10, 30)
 """Nearest items of the crowd that expand a query."""
-
-Seen = Sequence[tuple[FloatArray, FloatArray, FloatArray]]
-"""As ``Crowd.seen`` tells it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,64 +27,64 @@ class Expansion:
     """What is known of the items of a crowd.
 
     Args:
+        crowd: theirs.
         known: (V, K) how near they are to the queries of the crowd.
-        means: (V, C) of them.
-        squares: (V, C, C) means of their products with themselves.
     """
 
+    crowd: Crowd
     known: FloatArray
-    means: FloatArray
-    squares: FloatArray
 
     @classmethod
     def of(cls, crowd: Crowd) -> Self:
         """Of a crowd's items."""
-        items = crowd.items
-        squares = np.stack([view.T @ view / view.shape[0] for view in items])
-        return cls(crowd.hubs(items), items.mean(1), squares)
+        return cls(crowd, crowd.hubs(crowd.items.vectors))
 
     def columns(
         self,
-        crowd: Crowd,
-        seen: Seen,
+        asked: FloatArray,
         views: FloatArray,
         pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
     ) -> list[FloatArray]:
         """Cosine and relative cosine (p,) of each of ``EXPANSIONS`` and view.
 
         Args:
-            crowd: that this was made of.
-            seen: of the queries.
+            asked: (q, C) unit vectors of the queries.
             views: (V, n, C) of the items.
             pairs: places of query and item, (p,) each.
         """
         row, which = pairs
-        near = np.mean(
-            [
-                (likeness - mean[:, None]) / spread[:, None] - hub
-                for (likeness, mean, spread), hub in zip(seen, self.known, strict=True)
-            ],
-            axis=0,
-        )
-        columns = []
-        for count in EXPANSIONS:
-            for view, others, mean, squares in zip(
-                views, crowd.items, self.means, self.squares, strict=True
-            ):
-                expanded = _expanded(near, others, count)
-                likeness = (expanded @ view.T)[row, which]
-                middle = expanded @ mean
-                variance = ((expanded @ squares) * expanded).sum(1) - middle**2
-                spread = np.sqrt(np.maximum(variance, 0.0)) + 1e-6
-                columns += [likeness, (likeness - middle[row]) / spread[row]]
-        return columns
+        best, weights = _nearest(self._near(asked))
+        found = np.empty((len(EXPANSIONS), len(views), 2, len(row)), np.float32)
+        for view, (vectors, others) in enumerate(zip(views, self.crowd.items.vectors, strict=True)):
+            expanded = (weights @ others[best]).reshape(-1, others.shape[1])
+            mean, spread = self.crowd.items.moments(view, expanded)
+            shape = len(asked), len(EXPANSIONS), -1
+            likeness = (expanded @ vectors.T).reshape(shape)[row, :, which].T
+            found[:, view, 0] = likeness
+            found[:, view, 1] = (likeness - mean.reshape(shape[:2])[row].T) / spread.reshape(
+                shape[:2]
+            )[row].T
+        return list(found.reshape(-1, len(row)))
+
+    def _near(self, asked: FloatArray) -> FloatArray:
+        """(q, K) how near queries are to the items of the crowd, relatively, over all views."""
+        near: FloatArray = -self.known.mean(0)[None]
+        for vectors in self.crowd.items.vectors:
+            likeness = asked @ vectors.T
+            spread = likeness.std(1, keepdims=True) + 1e-6
+            near = near + (likeness - likeness.mean(1, keepdims=True)) / spread / len(self.known)
+        return near
 
 
-def _expanded(near: FloatArray, others: FloatArray, count: int) -> FloatArray:
-    """(q, C) means of the ``count`` nearest items of the crowd, the nearest with most weight."""
-    count = min(count, near.shape[1])
-    best = np.argpartition(-near, count - 1, axis=1)[:, :count]
-    weight = np.exp(2.0 * np.take_along_axis(near, best, 1))
-    weight /= weight.sum(1, keepdims=True)
-    mixed: FloatArray = np.einsum("qn,qnc->qc", weight, others[best]).astype(np.float32)
-    return mixed
+def _nearest(near: FloatArray) -> tuple[IntArray, FloatArray]:
+    """The nearest of (q, K), and what each counts in each expansion: (q, B) and (q, E, B).
+
+    The nearest one counts most.
+    """
+    most = min(EXPANSIONS[-1], near.shape[1])
+    best = np.argpartition(-near, most - 1, axis=1)[:, :most]
+    best = np.take_along_axis(best, np.argsort(-np.take_along_axis(near, best, 1), axis=1), 1)
+    counts = np.exp(2.0 * np.take_along_axis(near, best, 1))[:, None]
+    weights = np.where(np.arange(most) < np.array(EXPANSIONS)[:, None], counts, 0.0)
+    weights /= weights.sum(2, keepdims=True)
+    return best.astype(np.int32), weights.astype(np.float32)

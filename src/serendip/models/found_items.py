@@ -5,7 +5,8 @@ say what else belongs to it (pseudo-relevance feedback: Rocchio 1971; by words t
 relevance model of Lavrenko and Croft 2001). What is found depends on the shelf alone, not on what
 else is asked about.
 
-Shapes: K items of the shelf, V views, C size of a text vector, n found items, p pairs of a query.
+Shapes: K items of the shelf, V views, C size of a text vector, R directions, n found items, p pairs
+of a query.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from typing import Self
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.models.directions import main_directions
 from serendip.models.word_overlap import WordOverlap
 
 SHELF = 8_192
 """Items that can be found, at most."""
+
+DIRECTIONS = 192
+"""In which items of the shelf differ most; by the others nothing is found."""
 
 FOUND = (5, 15, 40)
 """How many of the first ones are looked at."""
@@ -35,10 +40,12 @@ class Shelf:
 
     Args:
         numbers: (K,) theirs.
-        whole: (K, C) unit vectors of all their views together.
+        directions: (C, R) orthonormal.
+        whole: (K, R) what unit vectors of all their views together are along these.
     """
 
     numbers: IntArray
+    directions: FloatArray
     whole: FloatArray
 
     @classmethod
@@ -46,7 +53,9 @@ class Shelf:
         """From the centred vectors (V, N, C) of items, drawn by seed 0 where there are too many."""
         random = np.random.default_rng(0)
         numbers = np.sort(random.permutation(views.shape[1])[:SHELF]).astype(np.int32)
-        return cls(numbers, _unit(views[:, numbers].mean(0)))
+        whole = _unit(views[:, numbers].mean(0))
+        directions = main_directions(whole, DIRECTIONS)
+        return cls(numbers, directions, whole @ directions)
 
     def columns(
         self,
@@ -68,22 +77,28 @@ class Shelf:
             views: (V, N, C) of all items.
             numbers: (p,) the items.
         """
-        near = _scaled(self.whole @ own)
+        near = _scaled(self.whole @ (own @ self.directions))
         near += _WORDS_COUNT * _scaled(overlap.in_texts(words)[self.numbers])
         most = min(FOUND[-1], len(near))
         best = np.argpartition(-near, most - 1)[:most]
         best = best[np.argsort(-near[best], kind="stable")]
-        columns, alike, asked = [], np.zeros(1, np.float32), views[:, numbers]
-        for count in FOUND:
-            first = best[:count]
-            weights = np.exp(near[first] - near[first[0]])
-            weights /= weights.sum()
-            found = self.numbers[first]
-            middles = _unit(np.einsum("n,vnc->vc", weights, views[:, found]))
-            columns += [view @ middle for view, middle in zip(asked, middles, strict=True)]
-            columns.append(overlap.of_items(found, weights, numbers))
-            alike = views[0, found] @ middles[0]
-        return np.column_stack([*columns, np.full(len(numbers), alike.mean())])
+        found, weights = self.numbers[best], _counted(near[best])
+        middles = _unit(weights @ views[:, found])
+        cosines = views[:, numbers] @ middles.transpose(0, 2, 1)
+        columns = []
+        for place in range(len(FOUND)):
+            columns += list(cosines[:, :, place])
+            columns.append(overlap.of_items(found, weights[place], numbers))
+        alike = float((views[0, found] @ middles[0, -1]).mean())
+        return np.column_stack([*columns, np.full(len(numbers), alike)])
+
+
+def _counted(near: FloatArray) -> FloatArray:
+    """(FOUND, n) what the first ones count in each count, of how near they are, falling (n,)."""
+    weights = np.exp(near - near[0])
+    some = np.where(np.arange(len(near)) < np.array(FOUND)[:, None], weights, 0.0)
+    shares: FloatArray = (some / some.sum(1, keepdims=True)).astype(np.float32)
+    return shares
 
 
 def _scaled(values: FloatArray) -> FloatArray:

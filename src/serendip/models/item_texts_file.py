@@ -18,6 +18,7 @@ from serendip.models.pair_features import ItemTexts
 from serendip.models.word_overlap import Bags, WordOverlap
 
 _ARRAYS, _WORDS = "item_texts.safetensors", "item_words.json"
+_VECTORS = ("views", "directions", "passages", "starts")
 _KINDS = ("words", "beginnings", "letters")
 
 
@@ -26,11 +27,7 @@ def save_item_texts(items: ItemTexts, folder: Path) -> None:
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, NDArray[Any]] = {
-        "views": items.views,
-        "passages": items.passages,
-        "starts": items.starts,
-    }
+    parts: dict[str, NDArray[Any]] = {name: getattr(items, name) for name in _VECTORS}
     overlaps = {name: getattr(items, name) for name in _KINDS}
     for name, overlap in overlaps.items():
         parts |= {f"{name}.{part}": array for part, array in _arrays(overlap).items()}
@@ -53,9 +50,9 @@ def open_item_texts(folder: Path) -> ItemTexts:
     try:
         parts = load_file(folder / _ARRAYS)
         words = json.loads((folder / _WORDS).read_text(encoding="utf-8"))
-        views, passages, starts = (parts[name] for name in ("views", "passages", "starts"))
+        views, directions, passages, starts = (parts[name] for name in _VECTORS)
         kinds = (_overlap(words[name], parts, name, len(starts) - 1) for name in _KINDS)
-        return ItemTexts(views, passages, starts, *kinds)
+        return ItemTexts(views, directions, passages, starts, *kinds)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ArtefactError(f"{folder} holds no readable texts of items: {error}.") from None
 

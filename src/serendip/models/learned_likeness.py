@@ -4,9 +4,10 @@ A text encoder has not read what a trade calls things. So a query's vector is mo
 good items of queries like it lie: ``q + k(q, Z) A``, with ``k`` a Gaussian kernel on the sphere,
 landmarks Z drawn from the queries that were learned from, and A by ridge regression from
 queries to what their good items have beside them (kernel ridge regression, Nystroem's
-approximation: Williams and Seeger 2000). Far from all landmarks a query stays where it is.
+approximation: Williams and Seeger 2000). Far from all landmarks a query stays where it is. Of A
+the directions that matter most are kept, which is less to read in a request.
 
-Shapes: Q queries, N items, P pairs, L landmarks, V views, C size of a text vector.
+Shapes: Q queries, N items, P pairs, L landmarks, R directions, V views, C size of a text vector.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ class LearnedLikenessConfig(Config):
     reg: float = 0.3
     """How much it costs to move anything."""
 
+    directions: int = 192
+    """In which queries can be moved, at most."""
+
     parts: int = 5
     """Parts of the units: features of a part are learned from the others."""
 
@@ -56,14 +60,16 @@ class LearnedLikeness:
         config: its ``sharpness``.
         features: what vectors are centred by.
         landmarks: (L, C) unit vectors; L = 0 moves nothing.
-        moves: (V, L, C).
+        shares: (L, R) how far each landmark moves a query in each direction.
+        directions: (R, V, C).
         crowd: of moved queries and of items.
     """
 
     config: LearnedLikenessConfig
     features: PairFeatures
     landmarks: FloatArray
-    moves: FloatArray
+    shares: FloatArray
+    directions: FloatArray
     crowd: Crowd
 
     @classmethod
@@ -93,12 +99,15 @@ class LearnedLikeness:
         inner = near.T @ near + config.reg * _kernel(landmarks, landmarks, config.sharpness)
         # The kernel of two equal queries makes rows equal; this much keeps them apart.
         inner[np.diag_indices(len(inner))] += 1e-3
-        moves = np.stack(
-            [np.linalg.solve(inner, near.T @ (target - own)) for target in targets]
-        ).astype(np.float32)
+        # Where no good item has a text of the view there is nowhere to move to.
+        steps = [np.where(target.any(1, keepdims=True), target - own, 0.0) for target in targets]
+        solved = [np.linalg.solve(inner, near.T @ step) for step in steps]
+        moves = np.stack(solved, axis=1).astype(np.float32)
+        shares, directions = _main(moves, config.directions)
         some = features.asked(queries, np.sort(random.permutation(len(queries.vectors))[:CROWD]))
-        crowd = Crowd.of(_moved(some, landmarks, moves, config), features.crowd.items)
-        return cls(config, features, landmarks, moves, crowd)
+        moved = _moved(some, landmarks, shares, directions, config.sharpness)
+        crowd = Crowd.of(moved, features.crowd.items)
+        return cls(config, features, landmarks, shares, directions, crowd)
 
     def of(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
         """(P, 3 V) ``LEARNED_FEATURES`` of pairs.
@@ -111,7 +120,8 @@ class LearnedLikeness:
         asked, row = np.unique(rows, return_inverse=True)
         different, which = np.unique(numbers, return_inverse=True)
         own = self.features.asked(queries, asked)
-        moved = _moved(own, self.landmarks, self.moves, self.config)
+        map_ = self.landmarks, self.shares, self.directions
+        moved = _moved(own, *map_, self.config.sharpness)
         views = self.features.views[:, different]
         return np.column_stack(self.crowd.columns(moved, views, (row, which)))
 
@@ -167,9 +177,25 @@ def _kernel(one: FloatArray, other: FloatArray, sharpness: float) -> FloatArray:
     return near
 
 
+def _main(moves: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+    """The nearest product (L, R) x (R, V, C) to moves (L, V, C), R = ``count`` at most."""
+    landmarks, views, size = moves.shape
+    flat = moves.reshape(landmarks, views * size)
+    shares = np.linalg.eigh(flat @ flat.T)[1][:, -count:].astype(np.float32)
+    directions: FloatArray = (shares.T @ flat).reshape(shares.shape[1], views, size)
+    return shares, directions
+
+
 def _moved(
-    own: FloatArray, landmarks: FloatArray, moves: FloatArray, config: LearnedLikenessConfig
+    own: FloatArray,
+    landmarks: FloatArray,
+    shares: FloatArray,
+    directions: FloatArray,
+    sharpness: float,
 ) -> Sequence[FloatArray]:
     """V times (q, C) unit vectors."""
-    near = _kernel(own, landmarks, config.sharpness)
-    return [unit(own + near @ move) for move in moves]
+    steps = _kernel(own, landmarks, sharpness) @ shares
+    count, views, size = directions.shape
+    flat: FloatArray = directions.reshape(count, views * size)
+    moves = (steps @ flat).reshape(len(own), views, size).astype(np.float32)
+    return [unit(own + moves[:, view]) for view in range(views)]

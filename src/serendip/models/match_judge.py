@@ -22,7 +22,7 @@ from serendip.config import validate
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.errors import ArtefactError
 from serendip.models.chance_curve import ChanceCurve
-from serendip.models.crowd import Crowd
+from serendip.models.crowd import Crowd, CrowdItems
 from serendip.models.expanded_query import Expansion
 from serendip.models.export import read_model
 from serendip.models.found_items import Shelf
@@ -146,7 +146,9 @@ def save_model(judge: MatchJudge, folder: Path) -> None:
         "query_mean": features.query_mean,
         "item_means": features.item_means,
         "landmarks": likeness.landmarks,
-        "moves": likeness.moves,
+        "shares": likeness.shares,
+        "directions": likeness.directions,
+        "crowd_items": features.crowd.items.vectors,
         **_crowd_arrays("asked", features.crowd),
         **_crowd_arrays("moved", likeness.crowd),
     }
@@ -194,7 +196,8 @@ def open_model(folder: Path, items: ItemTexts) -> MatchJudge:
 def _likeness(
     config: LearnedLikenessConfig, parts: dict[str, Any], items: ItemTexts
 ) -> LearnedLikeness:
-    crowd, means = _crowd("asked", parts), parts["item_means"]
+    known, means = CrowdItems.of(parts["crowd_items"]), parts["item_means"]
+    crowd, moved = (_crowd(name, known, parts) for name in ("asked", "moved"))
     if means.shape[1:] != items.views.shape[2:]:
         raise ValueError(
             f"it read vectors of size {means.shape[1]}, these have {items.views.shape[2]}"
@@ -202,17 +205,16 @@ def _likeness(
     views = centred(items.views, means)
     expansion = Expansion.of(crowd)
     features = PairFeatures(parts["query_mean"], means, views, crowd, expansion, Shelf.of(views))
-    moved = _crowd("moved", parts)
-    return LearnedLikeness(config, features, parts["landmarks"], parts["moves"], moved)
+    map_ = parts["landmarks"], parts["shares"], parts["directions"]
+    return LearnedLikeness(config, features, *map_, moved)
 
 
 def _crowd_arrays(name: str, crowd: Crowd) -> dict[str, FloatArray]:
     return {
-        f"{name}.items": crowd.items,
         f"{name}.others": crowd.others,
         f"{name}.others_mean": crowd.others_mean,
     }
 
 
-def _crowd(name: str, parts: dict[str, Any]) -> Crowd:
-    return Crowd(*(parts[f"{name}.{part}"] for part in ("items", "others", "others_mean")))
+def _crowd(name: str, items: CrowdItems, parts: dict[str, Any]) -> Crowd:
+    return Crowd(items, parts[f"{name}.others"], parts[f"{name}.others_mean"])

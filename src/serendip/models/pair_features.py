@@ -7,7 +7,7 @@ add to the ends of words. A query that says "without" wants what stands before t
 what comes after it.
 
 Nothing here learns from a judgement. Shapes: Q queries, N items, P pairs, T passages, V views, C
-size of a text vector, F features.
+size of a text vector, R directions, F features.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from serendip.data.analysis import normalise, tokens
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.models.crowd import KINDS, Crowd
+from serendip.models.crowd import KINDS, Crowd, CrowdItems
+from serendip.models.directions import main_directions
 from serendip.models.expanded_query import EXPANSIONS, Expansion
 from serendip.models.found_items import FOUND, Shelf
 from serendip.models.word_overlap import OVERLAPS, WordOverlap
@@ -31,6 +32,8 @@ WITHOUT = frozenset(("without", "not", "no", "non", "sin", "sans", "ohne", "senz
 """Words after which stands what is not wanted."""
 
 _TOP_PASSAGES = 3
+DIRECTIONS = 192
+"""In which passages differ most; the others are not kept."""
 CROWD = 1_024
 _AT_ONCE = 256
 _BEGINNING = 5
@@ -84,7 +87,8 @@ class ItemTexts:
 
     Args:
         views: (V, N, C) vectors of title, body and mean passage; zeros where there is none.
-        passages: (T, C) unit vectors.
+        directions: (C, R) in which passages differ most.
+        passages: (T, R) unit vectors along these.
         starts: (N + 1,) int64 where the passages of each item begin.
         words: of title and everything.
         beginnings: the first letters of these words.
@@ -92,6 +96,7 @@ class ItemTexts:
     """
 
     views: FloatArray
+    directions: FloatArray
     passages: FloatArray
     starts: NDArray[np.int64]
     words: WordOverlap
@@ -107,7 +112,7 @@ class ItemTexts:
         passages: FloatArray,
         starts: NDArray[np.int64],
     ) -> Self:
-        """From (title, body, passages) of N items and the vectors of these texts."""
+        """From (title, body, passages) of N items and the vectors (N or T, C) of these texts."""
         sums = np.zeros_like(titles)
         owner = np.repeat(np.arange(len(texts)), np.diff(starts))
         np.add.at(sums, owner, passages)
@@ -115,9 +120,11 @@ class ItemTexts:
         short = [_words(title) for title, _, _ in texts]
         whole = [_words(" ".join((title, body, *more))) for title, body, more in texts]
         parts = [_letters(title) for title, _, _ in texts]
+        directions = main_directions(passages, DIRECTIONS)
         return cls(
             np.stack([titles, bodies, means.astype(np.float32)]),
-            passages,
+            directions,
+            passages @ directions,
             starts,
             WordOverlap.of(short, whole),
             WordOverlap.of(list(map(beginnings, short)), list(map(beginnings, whole))),
@@ -137,7 +144,7 @@ class PairFeatures:
         item_means: (V, C) what all items have in common.
         views: (V, N, C) unit vectors of the items without that.
         crowd: of items and queries.
-        expansion: of queries by the crowd.
+        expansion: of queries by that crowd.
         shelf: what can be found.
     """
 
@@ -158,7 +165,7 @@ class PairFeatures:
         some = np.sort(random.permutation(len(items))[:CROWD])
         asked = np.sort(random.permutation(len(queries.vectors))[:CROWD])
         own = unit(queries.vectors[asked] - query_mean)
-        crowd = Crowd.of([own] * len(views), views[:, some])
+        crowd = Crowd.of([own] * len(views), CrowdItems.of(views[:, some]))
         return cls(query_mean, item_means, views, crowd, Expansion.of(crowd), Shelf.of(views))
 
     def asked(self, queries: QueryTexts, rows: IntArray | NDArray[np.intp]) -> FloatArray:
@@ -202,11 +209,10 @@ class PairFeatures:
     ) -> FloatArray:
         """Of some queries' vectors (q, C), with ``row`` (p,) of each pair's query among them."""
         different, which = np.unique(numbers, return_inverse=True)
-        views, asked, pairs = self.views[:, different], [own] * len(self.views), (row, which)
-        seen = self.crowd.seen(asked)
-        columns = self.crowd.columns(asked, views, pairs, seen)
+        views, pairs = self.views[:, different], (row, which)
+        columns = self.crowd.columns([own] * len(views), views, pairs)
         columns.append(_best_passages(own, row, items, different, which))
-        columns += self.expansion.columns(self.crowd, seen, views, pairs)
+        columns += self.expansion.columns(own, views, pairs)
         return np.column_stack(columns)
 
 
@@ -250,9 +256,9 @@ def _best_passages(
         return np.zeros(len(which), np.float32)
     step = np.arange(most)
     inside = step < counts[:, None]
-    passages = np.where(inside, starts[:, None] + step, starts[:, None])[inside]
+    passages = np.take(items.passages, (starts[:, None] + step)[inside], axis=0)
     likeness = np.full((len(own), len(different), most), -np.inf, np.float32)
-    likeness[:, inside] = own @ items.passages[passages].T
+    likeness[:, inside] = own @ items.directions @ passages.T
     found = np.partition(likeness[place, which], -min(_TOP_PASSAGES, most), axis=1)
     best = found[:, -min(_TOP_PASSAGES, most) :]
     is_there = np.isfinite(best)

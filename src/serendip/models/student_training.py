@@ -13,19 +13,19 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.models.chance_curve import fitted_curve
 from serendip.models.student import Student
 
-_FEWEST_LEAVES, _FEWEST_ROUNDS = 4, 50
+_FEWEST_LEAVES, _FEWEST_ROUNDS = 4, 33
 
 
 class StudentConfig(Config):
     """Size of the trees."""
 
-    rounds: int = 300
+    rounds: int = 200
     """Trees at most."""
 
-    rounds_per_unit: float = 1.25
+    rounds_per_unit: float = 0.83
     """Trees for each unit that is learned from: pairs of one query say the same twice."""
 
-    learning_rate: float = 0.05
+    learning_rate: float = 0.075
     """How much of its error each tree takes over."""
 
     leaves: int = 31

@@ -25,7 +25,7 @@ from serendip.workflow.bench.opened import opened_encoder, opened_work, require_
 from serendip.workflow.bench.table import ENCODER
 from serendip.workflow.bench.trees import MISSING_TREES, has_trees
 from serendip.workflow.judge.filtering import filtered
-from serendip.workflow.judge.gold import Gold, GoldPairs, Lists
+from serendip.workflow.judge.gold import Gold, GoldPairs, ListedGold, Lists
 from serendip.workflow.judge.rungs import Answers, Asked, Judge, Rung
 from serendip.workflow.judge.sets import gold_set
 
@@ -119,26 +119,32 @@ class Board:
         asked: the same without labels.
         lists: to filter, by the name of their kind.
         listed: their pairs without labels.
+        lessons: what filters learn from, with labels and without; None = the gold.
     """
 
     gold: Gold
     asked: Asked
     lists: Mapping[str, Lists]
     listed: Mapping[str, Asked]
+    lessons: tuple[GoldPairs, Asked] | None = None
 
     @classmethod
-    def of(cls, gold: Gold, lists: Mapping[str, Lists]) -> Board:
+    def of(cls, gold: Gold, lists: ListedGold) -> Board:
         """With all features."""
-        listed = {name: _asked(gold, one.pairs) for name, one in lists.items()}
-        return cls(gold, _asked(gold, gold.pairs), lists, listed)
+        listed = {name: _asked(gold, one.pairs) for name, one in lists.kinds.items()}
+        pairs = lists.lessons
+        lessons = None if pairs is None else (pairs, _asked(gold, pairs))
+        return cls(gold, _asked(gold, gold.pairs), lists.kinds, listed, lessons)
 
     def sampled(self, rung: Rung) -> Board:
         """What a rung is asked about: a sample where that is too much for it."""
         pairs = self.gold.pairs
         mask = _some(pairs.judged, rung.most_judged) | _some(~pairs.judged, rung.most_learned)
         gold = replace(self.gold, pairs=pairs.where(mask))
-        lists, listed = (self.lists, self.listed) if rung.filters else ({}, {})
-        return Board(gold, self.asked.where(mask), lists, listed)
+        asked = self.asked.where(mask)
+        if not rung.filters:
+            return Board(gold, asked, {}, {})
+        return Board(gold, asked, self.lists, self.listed, self.lessons)
 
 
 def _some(mask: BoolArray, most: int | None) -> BoolArray:
@@ -210,11 +216,20 @@ def _judged(
         learned = int((~own).sum())
         said = judge(asked.where(own))
         scores[own], chances[own], decided[own] = said.scores, said.chances, said.decided
+        filters = _filter_of(rung, board, options) or judge
         for name, lists in board.lists.items():
             part = lists.pairs.fold == fold
-            listed[name][part] = judge(board.listed[name].where(part)).chances
+            listed[name][part] = filters(board.listed[name].where(part)).chances
     assert judge is not None, "GoldPairs.checked leaves no gold without a fold"
     return Answers(scores, chances, decided), listed, judge, learned
+
+
+def _filter_of(rung: Rung, board: Board, options: TrainOptions) -> Judge | None:
+    """Who has learned from lists; None where there are none to learn from."""
+    if board.lessons is None:
+        return None
+    pairs, asked = board.lessons
+    return rung.taught(board.gold, asked, pairs, options)
 
 
 def _milliseconds(gold: Gold, rung: Rung, judge: Judge, options: TrainOptions) -> float:

@@ -8,6 +8,7 @@ Shapes: Q queries, N items, P pairs, C size of a text vector.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -128,6 +129,19 @@ class Lists:
 
     pairs: GoldPairs
     likeness: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ListedGold:
+    """Lists to filter, and what is learned for that.
+
+    Args:
+        kinds: the lists by the name of their kind.
+        lessons: labelled pairs of other such lists; None = filters are the judges of the gold.
+    """
+
+    kinds: Mapping[str, Lists]
+    lessons: GoldPairs | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,9 @@ by a distant one.
 Of ``served`` lists all occupations are candidates whose relatives are published: what a known
 catalogue shows to somebody new. Of ``unseen`` ones only those of the judged part are, so that
 nothing was learned of either end of any pair; then most relatives of a title are missing.
+
+Who filters lists learns from lists: titles that are learned from have the same kind of list, of
+occupations of that part, labelled in the same way. In the gold no distant relative has a label.
 """
 
 from __future__ import annotations
@@ -16,11 +19,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import BoolArray, FloatArray
 from serendip.models.crowd import KINDS
 from serendip.models.learned_likeness import LearnedLikeness, LearnedLikenessConfig
 from serendip.models.pair_features import VIEWS
-from serendip.workflow.judge.gold import Gold, GoldPairs, Lists
+from serendip.workflow.judge.gold import LEARNED_ONLY, Gold, GoldPairs, ListedGold, Lists
 from serendip.workflow.judge.onet import Onet, onet_sides
 
 LISTED = 50
@@ -29,7 +32,7 @@ LISTED = 50
 _FOR_BOTH = slice(KINDS.index("for both"), None, len(KINDS))
 
 
-def onet_lists(onet: Onet, gold: Gold, seed: int = 0) -> dict[str, Lists]:
+def onet_lists(onet: Onet, gold: Gold, seed: int = 0) -> ListedGold:
     """``served`` and ``unseen`` lists of all judged titles.
 
     Args:
@@ -38,23 +41,28 @@ def onet_lists(onet: Onet, gold: Gold, seed: int = 0) -> dict[str, Lists]:
         seed: of the parting, as in ``onet_pairs``.
     """
     learned, judged = onet_sides(onet, np.random.default_rng(seed))
-    titles = np.array([t for t, own in enumerate(onet.own) if all(judged[one] for one in own)])
     good = ~gold.pairs.judged & ~gold.pairs.is_bad
     pairs = gold.pairs.queries[good], gold.pairs.items[good]
     moved = LearnedLikeness.fit(LearnedLikenessConfig(), gold.crowd, gold.queries, pairs, seed)
-    return {
-        name: _lists(onet, gold, moved, titles, np.flatnonzero(jobs))
-        for name, jobs in (("served", learned | judged), ("unseen", judged))
-    }
+    found = {}
+    for name, jobs in (("served", learned | judged), ("unseen", judged)):
+        listed = _listed(onet, gold, _titles(onet, judged), jobs, 0)
+        columns = moved.of(gold.queries, listed.queries, listed.items)
+        found[name] = Lists(listed, columns[:, _FOR_BOTH].mean(1))
+    lessons = _listed(onet, gold, _titles(onet, learned), learned, LEARNED_ONLY)
+    return ListedGold(found, lessons)
 
 
-def _lists(
-    onet: Onet,
-    gold: Gold,
-    moved: LearnedLikeness,
-    titles: NDArray[np.int64],
-    jobs: NDArray[np.intp],
-) -> Lists:
+def _titles(onet: Onet, side: BoolArray) -> NDArray[np.int64]:
+    """Titles whose own occupations are all of a side."""
+    return np.array([t for t, own in enumerate(onet.own) if all(side[one] for one in own)])
+
+
+def _listed(
+    onet: Onet, gold: Gold, titles: NDArray[np.int64], side: BoolArray, fold: int
+) -> GoldPairs:
+    """The occupations of a side that are nearest to each title, with their labels."""
+    jobs = np.flatnonzero(side)
     nearest = jobs[np.argsort(-_near(gold, titles, jobs), axis=1, kind="stable")[:, :LISTED]]
     linked = onet.linked_to
     touched = [frozenset().union(*(linked[one] for one in onet.own[title])) for title in titles]
@@ -63,15 +71,13 @@ def _lists(
     ]
     count = nearest.shape[1]
     units = np.unique([min(onet.own[title]) for title in titles], return_inverse=True)[1]
-    queries, items = np.repeat(titles, count).astype(np.int32), nearest.ravel().astype(np.int32)
-    pairs = GoldPairs(
-        queries,
-        items,
+    return GoldPairs(
+        np.repeat(titles, count).astype(np.int32),
+        nearest.ravel().astype(np.int32),
         np.array(is_bad, np.bool_).ravel(),
-        np.zeros(nearest.size, np.int32),
+        np.full(nearest.size, fold, np.int32),
         np.repeat(units, count).astype(np.int32),
     )
-    return Lists(pairs, moved.of(gold.queries, queries, items)[:, _FOR_BOTH].mean(1))
 
 
 def _near(gold: Gold, titles: NDArray[np.int64], jobs: NDArray[np.intp]) -> FloatArray:

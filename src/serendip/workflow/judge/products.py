@@ -23,6 +23,7 @@ from serendip.workflow.judge.gold import (
     Gold,
     GoldPairs,
     GoldTexts,
+    ListedGold,
     Lists,
     likeness,
 )
@@ -85,10 +86,10 @@ def read_judged_products(folder: Path, test: Path | None) -> tuple[GoldTexts, Go
     return products, pairs
 
 
-def judged_products_lists(gold: Gold) -> dict[str, Lists]:
+def judged_products_lists(gold: Gold) -> ListedGold:
     """The judged products of each query, the likest first."""
     pairs = gold.pairs.where(gold.pairs.judged)
-    return {"judged": Lists(pairs, likeness(gold.features(pairs)))}
+    return ListedGold({"judged": Lists(pairs, likeness(gold.features(pairs)))})
 
 
 def _folds(count: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from serendip.errors import ConfigError, DataError
 from serendip.models.pair_features import ItemTexts, QueryTexts
-from serendip.workflow.judge.gold import Gold, GoldPairs, GoldTexts, Lists
+from serendip.workflow.judge.gold import Gold, GoldPairs, GoldTexts, ListedGold
 from serendip.workflow.judge.onet import ONET_FILES, onet_pairs, read_onet
 from serendip.workflow.judge.onet_lists import onet_lists
 from serendip.workflow.judge.products import (
@@ -27,13 +27,13 @@ class GoldSet:
     Args:
         texts: of queries and items.
         pairs: texts with their vectors -> judged pairs.
-        lists: gold -> lists to filter, by the name of their kind.
+        lists: gold -> lists to filter.
         files: everything that was read.
     """
 
     texts: GoldTexts
     pairs: Draw
-    lists: Callable[[Gold], Mapping[str, Lists]]
+    lists: Callable[[Gold], ListedGold]
     files: tuple[Path, ...]
 
 
