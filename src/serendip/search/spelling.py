@@ -31,6 +31,7 @@ from serendip.search.word_pairs import WordPairs
 
 MIN_LENGTH = 3
 MIN_LENGTH_TWO_EDITS = 8
+
 SLIP = log10(0.03)
 """That a word is typed with a slip at all."""
 
