@@ -12,10 +12,12 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.engine.askers import MOST_NUMBERS, Askers, most_kept
 from serendip.engine.engine import Engine
-from serendip.engine.suggesting import QuerySuggester
+from serendip.engine.suggesting import Past, QuerySuggester
 from serendip.engine.workspace import Workspace
 from serendip.search.query_candidates import Candidate
-from serendip.search.query_features import Asker
+from serendip.search.query_checks import TOP
+from serendip.search.query_features import FEATURES, Asker
+from serendip.search.query_ranker import QueryRanker
 from serendip.search.query_table import QueryTable
 
 SEARCHED, RARE = "number horror", "tale western"
@@ -101,6 +103,23 @@ def test_what_was_searched_on_the_page_is_not_suggested_there(asked) -> None:
     engine = asked()
     assert "comedy" in texts(engine.suggest("", "u1", k=10))
     assert "comedy" not in texts(engine.suggest("", "u1", k=10, after="Comedy"))
+
+
+def test_the_best_result_of_the_page_counts_as_chosen_last(asked) -> None:
+    engine = asked()
+    results = engine.state.searcher.search("horror", TOP).item_nums
+    ends = [int(results[-1]), int(results[0])]
+    names = [engine.state.catalogue[item].title for item in ends]
+    made = [
+        Candidate(name, "rule", "rules", np.array([item], np.int32))
+        for name, item in zip(names, ends, strict=True)
+    ]
+    table = QueryTable.unverified(made, engine.state.catalogue, engine.state.queries.categories)
+    by_last = QueryRanker(np.array([float(name == "last") for name in FEATURES]))
+    state = engine.state.with_queries(table, by_last)
+    suggester = QuerySuggester(state, engine.settings.queries)
+    found = suggester.recommend(state, Asker(), Past(), "horror", 2)
+    assert [one.text for one in found] == names[::-1]
 
 
 def test_a_query_whose_items_are_gone_is_suggested_no_more(asked) -> None:

@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,7 +9,7 @@ from serendip.errors import ArtefactError
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_categories import Categories
 from serendip.search.query_features import FEATURES, Asker, Choices, query_features
-from serendip.search.query_ranker import PRIOR, QueryRanker, RankingRows
+from serendip.search.query_ranker import PRIOR, RANKER_FILE, QueryRanker, RankingRows
 from serendip.search.query_table import QUERIES_FILE, QueryTable
 
 ITEMS = Catalogue(
@@ -75,6 +78,10 @@ def test_features_tell_who_asks_and_what_was_typed(table):
     assert column(features, "is query") == [1.0, 0.0, 0.0]
     recent = column(features, "recent")
     assert recent[0] > recent[1] > recent[2]
+    newest = replace(asker, history=np.array([2, 0], np.int32))
+    other = query_features(table, ROWS, choices, newest, "war")
+    assert column(other, "recent") == pytest.approx(recent)
+    assert column(other, "last") != pytest.approx(column(features, "last"))
 
 
 def test_features_of_a_query_do_not_depend_on_the_others(table):
@@ -108,3 +115,17 @@ def test_weights_leave_the_prior_as_far_as_the_evidence_goes(tmp_path):
     assert 0 < learned[20] < learned[4_000] and learned[4_000] == pytest.approx(2.0, abs=0.2)
     ranker.save(tmp_path)
     assert np.array_equal(QueryRanker.open(tmp_path).weights, ranker.weights)
+
+
+def test_features_that_came_after_a_ranker_was_learned_count_nothing(tmp_path):
+    QueryRanker.prior().save(tmp_path)
+    document = json.loads((tmp_path / RANKER_FILE).read_text())
+    del document["weights"]["last"]
+    (tmp_path / RANKER_FILE).write_text(json.dumps(document))
+    weights = QueryRanker.open(tmp_path).weights
+    assert weights[FEATURES.index("last")] == 0.0
+    assert weights[FEATURES.index("recent")] == PRIOR["recent"]
+    document["weights"]["luck"] = 1.0
+    (tmp_path / RANKER_FILE).write_text(json.dumps(document))
+    with pytest.raises(ArtefactError, match="other features"):
+        QueryRanker.open(tmp_path)

@@ -11,7 +11,7 @@ from serendip.search.lexical import word_counts
 from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
 from serendip.search.slips import likelihood
-from serendip.search.spelling import Speller
+from serendip.search.spelling import DOUBTFUL, Speller
 from serendip.search.word_pairs import WordPairs
 
 TITLES = (
@@ -67,6 +67,31 @@ def test_two_words_typed_as_one_are_parted_where_items_have_them_side_by_side(sp
     assert speller.spelled("trekstar").text == "trekstar"
 
 
+def test_one_letter_may_be_a_word_that_was_typed_as_one_with_the_next():
+    documents = [document_of(film(str(n), "Red T-Shirt")) for n in range(40)]
+    counts = dict.fromkeys((w for d in documents for w in (*d.title, *d.body)), 40)
+    speller = Speller.of(counts, WordPairs.of(documents, counts))
+    assert speller.spelled("tshirt").text == "t shirt"
+
+
+def test_what_no_other_word_of_the_text_speaks_for_is_not_changed_for_sure(speller):
+    alone, beside = speller.spelled("velvte"), speller.spelled("velvte blue")
+    assert (alone.text, beside.text) == ("velvet", "velvet blue")
+    assert min(alone.confidence, beside.confidence) > 0.9
+    lost = speller.spelled("velvte otter")
+    assert lost.text == "velvet otter"
+    assert lost.confidence == DOUBTFUL
+    assert speller.spelled("velvte blue otter").confidence > 0.9
+
+
+def test_an_unknown_word_that_may_have_been_meant_as_it_is_has_a_rival(speller):
+    kept = speller.spelled("otker velvet")
+    assert (kept.text, kept.confidence, kept.rival) == ("otker velvet", 1.0, "otter velvet")
+    assert 0.2 < kept.rival_confidence < 0.5
+    assert speller.spelled("harry wotter").rival == ""
+    assert speller.spelled("road").rival == speller.spelled("qqqqq").rival == ""
+
+
 def test_confidence_falls_where_two_words_are_as_likely():
     one = Speller.of({"stars": 5}).spelled("stats")
     two = Speller.of({"stars": 5, "state": 5, "stat": 5}).spelled("statx")
@@ -120,6 +145,25 @@ def test_a_doubtful_correction_is_told_and_not_made(tmp_path):
     careful = searcher(tmp_path / "careful", correct_from=1.0).read("harry wotter")
     assert (careful.corrected_key, careful.told_key) == ("harry wotter", "harry potter")
     assert careful.unknown == ("wotter",)
+
+
+def test_a_near_tie_is_told(tmp_path):
+    told = searcher(tmp_path / "told").read("otker velvet")
+    assert (told.corrected_key, told.told_key) == ("otker velvet", "otter velvet")
+    assert told.unknown == ("otker",)
+    silent = searcher(tmp_path / "silent", tell_from=0.5).read("otker velvet")
+    assert silent.told_key == ""
+
+
+def test_what_titles_go_on_from_is_not_finished_and_nothing_else_is_told(tmp_path):
+    texts = {"tie": ["Stars"], "go on": ["Stars", "Starnberg Lake"]}
+    told = {}
+    for name, titles in texts.items():
+        catalogue = Catalogue(film(str(row), title) for row, title in enumerate(titles))
+        popularity = np.ones(len(titles), np.float32)
+        one = Searcher.build(catalogue, popularity, tmp_path / name)
+        told[name] = one.read("starn").told_key
+    assert told == {"tie": "stars", "go on": ""}
 
 
 def test_a_text_taken_literally_is_never_corrected(tmp_path):

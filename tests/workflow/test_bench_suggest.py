@@ -11,10 +11,11 @@ from serendip.content.text import TextEncoderConfig
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
+from serendip.workflow.bench.movielens_trial import read_movielens
 from serendip.workflow.queries.baselines import by_enough, cooccurring, going_on, most_popular
-from serendip.workflow.queries.bench import SuggestBench, run_suggest
+from serendip.workflow.queries.bench import OPEN, SuggestBench, run_suggest
 from serendip.workflow.queries.reach import reached_by
-from serendip.workflow.queries.tags import Target, read_tags, targets_of
+from serendip.workflow.queries.tags import Target, read_tags, targets_of, with_choices
 
 FILMS = Vocabulary([str(number) for number in range(1, 31)])
 DAY = 100_000
@@ -43,6 +44,19 @@ def test_tags_are_searches_and_targets_are_a_users_newest_ones(films: Path) -> N
     assert {one.key for one in targets_of(searches, "validation")} == {"good"}
     assert targets_of(searches, "recent") == new
     assert targets_of(searches, "next")[0] == Target("0", DAY + 5.0, "good", False)
+
+
+def test_what_was_found_by_a_tag_is_chosen_as_of_then(films: Path) -> None:
+    rated = read_movielens(films)
+    searches = read_tags(films, rated.catalogue.vocabulary)
+    dataset = with_choices(rated, searches)
+    known = [one for one in searches if rated.users.number(one.user_id) >= 0]
+    assert len(dataset.events) == len(rated.events) + len(known)
+    assert (np.diff(dataset.events.timestamps) >= 0).all()
+    one = known[0]
+    past = dataset.history(dataset.users.number(one.user_id))
+    assert one.chosen[0] in past.item_nums[past.timestamps == one.timestamp]
+    assert len(with_choices(rated, []).events) == len(rated.events)
 
 
 def test_tags_of_unknown_films_alone_are_refused(films: Path) -> None:
@@ -88,6 +102,8 @@ def test_every_system_is_asked_and_everything_that_is_shown_finds_something(
         assert document["shown"][name]["with_results"] == 1.0
     served = {row["typed"]: row for row in document["rows"] if row["model"] == "serendip"}
     assert served[3]["success@10"] == 1.0 and served[0]["cpu_ms"] is not None
-    assert {one["baseline"] for one in document["comparisons"]} == set(names) - {"serendip"}
+    pairs = {(one["system"], one["baseline"]) for one in document["comparisons"]}
+    open_ones = {(OPEN, "most-popular"), (OPEN, "co-occurrence")}
+    assert pairs == open_ones | {("serendip", name) for name in names if name != "serendip"}
     reach = document["reach"]
     assert reach["serendip"]["share"] >= reach["most-popular"]["share"]

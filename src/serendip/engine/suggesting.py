@@ -26,7 +26,7 @@ from serendip.search.query_settings import QueriesConfig
 from serendip.search.query_table import QueryTable
 from serendip.search.suggestions import Suggested
 
-MOST_COMPLETIONS = 64
+MOST_COMPLETIONS = 128
 OWN_SEARCHES, OWN_ITEMS, MOST_LIKES = 5, 3, 2
 _NEW_FROM = 0.5
 _SAME_SHARE = 0.5
@@ -111,7 +111,7 @@ class QuerySuggester:
         seen = asker
         if key:
             results = state.searcher.search(after, TOP).item_nums
-            asker = replace(asker, history=np.concatenate([asker.history, results]))
+            asker = replace(asker, history=np.concatenate([asker.history, results[::-1]]))
         everything = np.arange(len(self._table))
         own = self._own(state, past) if "own" in self._config.sources else []
         places = [

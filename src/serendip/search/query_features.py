@@ -25,6 +25,7 @@ FEATURES = (
     "entropy",
     "new categories",
     "taste",
+    "last",
     "recent",
     "history",
     "words",
@@ -122,6 +123,7 @@ def _of_asker(
     item_share = table.num_items[rows] / max(1, choices.num_items)
     choice_share = choices.of_queries[rows] / max(1.0, choices.total)
     for name, items, chance, prior in (
+        ("last", asker.history[-1:], item_share, 0.5),
         ("recent", asker.history[-RECENT:], item_share, 0.5),
         ("history", asker.history, choice_share, 2.0),
     ):

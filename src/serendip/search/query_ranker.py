@@ -27,6 +27,7 @@ PRIOR: Mapping[str, float] = {
     "searches": 0.2,
     "popularity": 1.0,
     "taste": 0.5,
+    "last": 0.5,
     "recent": 0.5,
     "history": 0.5,
     "own": 1.0,
@@ -112,17 +113,17 @@ class QueryRanker:
 
     @classmethod
     def open(cls, folder: Path) -> QueryRanker:
-        """Read what ``save`` wrote.
+        """Read what ``save`` wrote; features that came later count nothing.
 
         Raises:
-            ArtefactError: the file is missing or has other features than this code.
+            ArtefactError: the file is missing or has features that this code has not.
         """
         try:
             document = json.loads((folder / RANKER_FILE).read_text(encoding="utf-8"))
             weights, requests = document["weights"], int(document["learned_from"])
-            if tuple(weights) != FEATURES:
+            if not set(weights) <= set(FEATURES):
                 raise ValueError("it has other features")
-            return cls(np.array([float(weights[name]) for name in FEATURES]), requests)
+            return cls(np.array([float(weights.get(name, 0.0)) for name in FEATURES]), requests)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtefactError(
                 f"{folder / RANKER_FILE} is not readable: {error}.", "Run `serendip train`."

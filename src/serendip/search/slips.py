@@ -16,11 +16,12 @@ _VOWELS = frozenset("aeiouy")
 SWAPPED, DOUBLED, LEFT_OUT, NEXT_KEY, ADDED, OTHER = 0.2, 0.15, 0.25, 0.2, 0.1, 0.1
 """Shares of the kinds of slips."""
 
-FIRST_LETTER = 0.33
+FIRST_LETTER = 0.5
 """Slips in the first letter, against those at any other place."""
 
-ADDED_BEFORE = 0.1
-"""The same for a letter too many before all others, which makes another word: ``asocial``."""
+PREFIXES = frozenset("aei")
+PREFIXED = 0.05
+"""The same for one of these too many before all others, which makes another word: ``asocial``."""
 
 TWO_SLIPS = -6.0
 """Of two slips, whatever they are."""
@@ -38,7 +39,9 @@ def likelihood(typed: str, meant: str, distance: int) -> float:
         return TWO_SLIPS
     start, wrong, right = _difference(typed, meant)
     share = _share(typed, start, wrong, right)
-    place = 1.0 if start else FIRST_LETTER if right else ADDED_BEFORE
+    place = 1.0 if start else FIRST_LETTER
+    if not start and not right and wrong in PREFIXES:
+        place = PREFIXED
     return log10(share * place / len(meant))
 
 

@@ -3,7 +3,8 @@
 A word that was typed is weighed against the words that it may have been meant to be: how frequent
 each is in the catalogue, how well it goes with the words beside it, how likely the slip between
 them is. Against all of them stands that it was meant as it is - also where the catalogue lacks it,
-if only the language has it. The share of the best reading in all of them is its confidence.
+if only the language has it. The share of the best reading in all of them is its confidence; where
+other words of the text are known and none of them ever stands beside it, that is not much.
 
 Only words of Latin letters are ever changed; a word with digits is a name or a number.
 
@@ -16,7 +17,7 @@ Model". Differs: neighbours in the text as context, a language beside the catalo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -30,8 +31,6 @@ from serendip.search.word_pairs import WordPairs
 
 MIN_LENGTH = 3
 MIN_LENGTH_TWO_EDITS = 8
-MIN_PART = 2
-"""Letters of the shorter one of two words that were typed as one."""
 
 SLIP = log10(0.03)
 """That a word is typed with a slip at all."""
@@ -46,7 +45,7 @@ NEW_WORD, NEW_LETTER = -4.6, -0.55
 """That a word is meant which neither the catalogue nor the language has, and per letter of it: the
 longer, the fewer of what could be words are words."""
 
-LANGUAGE = -0.7
+LANGUAGE = -0.3
 """That a word of the language is meant which no item has, beside its share of the language."""
 
 KNOWN = 0.7
@@ -64,6 +63,9 @@ WORST_CONTEXT = -0.6
 PARTED = -4.0
 """That two words were typed as one."""
 
+DOUBTFUL = 0.5
+"""At most the confidence of a change that no known word of the text speaks for, or of an ending."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spelled:
@@ -72,10 +74,15 @@ class Spelled:
     Args:
         text: normal form.
         confidence: of the least certain change, in [0, 1]; 1 where nothing is to change.
+        rival: where nothing is to change, the likeliest normal form with another word for one that
+            no item has; empty where there is none.
+        rival_confidence: of that change, in [0, 1].
     """
 
     text: str
     confidence: float
+    rival: str = ""
+    rival_confidence: float = 0.0
 
 
 class _Choice(NamedTuple):
@@ -83,6 +90,20 @@ class _Choice(NamedTuple):
 
     score: float
     text: str
+
+
+class _Change(NamedTuple):
+    """The likeliest thing but itself that a word may mean; greater is more certain.
+
+    Args:
+        confidence: its share in all readings of the word.
+        text: what was meant.
+        is_meant: whether it is likelier than the word as it was typed.
+    """
+
+    confidence: float
+    text: str
+    is_meant: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,31 +163,60 @@ class Speller:
 
     def spelled(self, normal: str) -> Spelled:
         """What a normalised text was most probably meant to be, word by word."""
-        typed = ["", *words(normal), ""]
-        meant: list[str] = []
-        confidence = 1.0
-        for before, word, after in zip(typed, typed[1:], typed[2:], strict=False):
-            best, share = self._meant(word, before, after)
-            meant.append(best)
-            confidence = min(confidence, share)
-        return Spelled(" ".join(meant), confidence)
+        plain = words(normal)
+        typed = ["", *plain, ""]
+        changes = [
+            self._change(word, before, after)
+            for before, word, after in zip(typed, typed[1:], typed[2:], strict=False)
+        ]
+        found = {place: change for place, change in enumerate(changes) if change}
+        made = {place: change for place, change in found.items() if change.is_meant}
+        if made:
+            certain = (self._certainty(change, plain, place) for place, change in made.items())
+            return Spelled(_with(plain, made), min(certain))
+        if not found:
+            return Spelled(" ".join(plain), 1.0)
+        rival, place = max((change, place) for place, change in found.items())
+        return Spelled(" ".join(plain), 1.0, _with(plain, {place: rival}), rival.confidence)
 
     @cached_property
     def _total(self) -> int:
         """Occurrences of all words, each once per item."""
         return max(sum(self.counts.values()), MIN_TOTAL)
 
-    def _meant(self, word: str, before: str, after: str) -> tuple[str, float]:
-        """The best reading of a word between two others, and its share among all readings."""
+    def _change(self, word: str, before: str, after: str) -> _Change | None:
+        """What else a word between two others may mean.
+
+        None where nothing else is near, or nothing likelier than a word that items have.
+        """
         is_latin = word.isascii() and word.isalpha()
         if not is_latin or len(word) < MIN_LENGTH or word in self.posted:
-            return word, 1.0
-        kept = _Choice(self._as_typed(word, before, after), word)
-        choices = [kept, *self._near(word, before, after), *self._parted(word)]
-        best = max(choices)
-        if best is kept:
-            return word, 1.0
-        return best.text, 10.0**best.score / sum(10.0**choice.score for choice in choices)
+            return None
+        others = [*self._near(word, before, after), *self._parted(word)]
+        if not others:
+            return None
+        kept, best = self._as_typed(word, before, after), max(others)
+        if best.score <= kept and word in self.counts:
+            return None
+        whole = 10.0**kept + sum(10.0**other.score for other in others)
+        return _Change(10.0**best.score / whole, best.text, best.score > kept)
+
+    def _certainty(self, change: _Change, typed: Sequence[str], place: int) -> float:
+        """The confidence of a change, less where other words of the text leave it in doubt.
+
+        That is: none of those that are known ever stands beside it, or it only has another ending.
+        Two words that were typed as one stand beside each other.
+        """
+        meant = change.text
+        known = self.pairs.numbers
+        others = [word for at, word in enumerate(typed) if at != place and word in known]
+        if not others or " " in meant:
+            return change.confidence
+        count = self.pairs.count
+        is_likely = any(count(other, meant) or count(meant, other) for other in others)
+        if is_likely and not _differ_by_ending(typed[place], meant):
+            return change.confidence
+        return min(change.confidence, DOUBTFUL)
 
     def _as_typed(self, word: str, before: str, after: str) -> float:
         """log10 of the probability that a word was meant as it is."""
@@ -192,10 +242,10 @@ class Speller:
         """Two words of the catalogue that stand beside each other there, and were typed as one."""
         if word in self.counts:
             return
-        for cut in range(MIN_PART, len(word) - MIN_PART + 1):
+        for cut in range(1, len(word)):
             count = self.pairs.count(word[:cut], word[cut:])
             if count:
-                score = PARTED + log10(count / self._total)
+                score = PARTED + FREQUENCY * log10(count / self._total)
                 yield _Choice(score, f"{word[:cut]} {word[cut:]}")
 
     def _fit(self, word: str, before: str, after: str) -> float:
@@ -208,3 +258,15 @@ class Speller:
                 found = self.pairs.count(left, right) / share + STEADY
                 fit += max(WORST_CONTEXT, log10(found / expected))
         return fit
+
+
+def _differ_by_ending(one: str, other: str) -> bool:
+    """True for singular and plural, or a name and whose something is: both are written."""
+    return f"{one}s" == other or f"{other}s" == one
+
+
+def _with(typed: Sequence[str], changes: Mapping[int, _Change]) -> str:
+    """A text with the changes at some places."""
+    return " ".join(
+        changes[place].text if place in changes else word for place, word in enumerate(typed)
+    )

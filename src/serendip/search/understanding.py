@@ -1,8 +1,9 @@
 """What a text means before anything is searched: an exact title, a misspelt one, or words.
 
 A correction is made without being asked for only where it is confident; a less confident one is
-told ("did you mean"), and the text is searched as it was typed. Where none of the words is known,
-searching them would find nothing, so there is little to lose and less confidence will do.
+told ("did you mean"), and the text is searched as it was typed. So is what an unknown word may
+have been meant to be, although it is likelier that it was meant as it is. Where none of the words
+is known, searching them would find nothing, so there is little to lose and less confidence will do.
 """
 
 from __future__ import annotations
@@ -80,7 +81,10 @@ def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence
     near = titles.nearest(normal) if normal.isascii() else []
     near = [key for key in near if " " in key]
     meant = Spelled(near[0], TITLE_CONFIDENCE) if near else _spelled(normal, titles, speller)
-    if meant.text == normal or meant.confidence < confidence.told:
+    if meant.text == normal:
+        is_told = meant.rival_confidence >= confidence.told
+        return replace(as_typed, told_key=meant.rival) if is_told else as_typed
+    if meant.confidence < confidence.told:
         return as_typed
     nothing = len(as_typed.unknown) == len(set(words(normal)))
     if meant.confidence < (confidence.nothing if nothing else confidence.usual):
@@ -106,7 +110,8 @@ def recovered(reading: Reading, text: str, titles: TitleIndex, speller: Speller)
 def _spelled(normal: str, titles: TitleIndex, speller: Speller) -> Spelled:
     """Word by word; what titles go on from is only completed, it is not finished, not wrong."""
     meant = speller.spelled(normal)
-    if not meant.text.startswith(normal) and titles.completions(normal, 1):
+    likeliest = meant.text if meant.text != normal else meant.rival
+    if not likeliest.startswith(normal) and titles.completions(normal, 1):
         return Spelled(normal, 1.0)
     return meant
 

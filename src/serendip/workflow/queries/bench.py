@@ -2,16 +2,17 @@
 
 Asked with nothing typed and with the first one, two and three letters. Generations are published
 in time, each of everything before the first moment that it answers; the baselines know everything
-before each moment. They may show what one person alone has searched, which no suggestion may; the
-same baselines under the rule of the suggestions stand beside them. Means over users, with paired
-intervals.
+before each moment. They may show what one person alone has searched, which no suggestion may. So
+like is compared with like both ways: the same baselines under the rule of the suggestions, and
+suggestions without the rule (``min_users`` = 1, of tags that are public). Means over users, with
+paired intervals.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from serendip.workflow.bench.table import ENCODER
 from serendip.workflow.queries.baselines import by_enough, cooccurring, going_on, most_popular
 from serendip.workflow.queries.generations import Variant, World, suggested
 from serendip.workflow.queries.reach import reach_of, reached_by
-from serendip.workflow.queries.tags import TAGS_FILE, Target, read_tags, targets_of
+from serendip.workflow.queries.tags import TAGS_FILE, Target, read_tags, targets_of, with_choices
 
 K = 10
 TYPED = (0, 1, 2, 3)
@@ -46,6 +47,8 @@ POPULAR, COOCCURRENCE, SERVED = "most-popular", "co-occurrence", "serendip"
 BASELINES = (POPULAR, COOCCURRENCE)
 RULED = ", by enough people"
 """Ends the name of a baseline that shows nothing which fewer than ``min_users`` have searched."""
+OPEN = "serendip with everybody's tags"
+"""What would be served where a query of one person alone may be suggested to others."""
 
 Ranks = dict[int, list[float]]
 """Letters typed -> per target the 1-based place of the tag; infinity where it is not shown."""
@@ -112,8 +115,9 @@ def run_suggest(
         StorageError: another process is at work on the same file.
     """
     with opened_work(bench.file), tempfile.TemporaryDirectory() as scratch:
-        dataset = read_movielens(bench.data)
-        searches = read_tags(bench.data, dataset.catalogue.vocabulary)
+        films = read_movielens(bench.data)
+        searches = read_tags(bench.data, films.catalogue.vocabulary)
+        dataset = with_choices(films, searches)
         vectors = _vectors(bench, dataset, options)
         world = World(dataset, searches, vectors, Path(scratch) / "search")
         targets = targets_of(searches, bench.name)
@@ -142,14 +146,14 @@ def run_suggest(
 
 
 def variants(bench: SuggestBench) -> list[Variant]:
-    """What is served, and without each of its parts.
+    """What is served, without its rule of privacy, and without each of its parts.
 
     Raises:
         ConfigError: a name is not known.
     """
     config = bench.config
     parts = [name for name in SOURCES if name in config.sources and name != "llm"]
-    found = [Variant(SERVED, config)]
+    found = [Variant(SERVED, config), Variant(OPEN, config.model_copy(update={"min_users": 1}))]
     for part in parts:
         left = tuple(one for one in config.sources if one != part)
         found.append(Variant(f"without {part}", config.model_copy(update={"sources": left})))
@@ -163,21 +167,25 @@ def variants(bench: SuggestBench) -> list[Variant]:
 
 
 def comparisons(told: Mapping[str, _Told]) -> list[dict[str, Any]]:
-    """What is served against each baseline, and against itself without a part."""
-    served = told.get(SERVED)
-    if served is None:
-        return []
-    found = []
-    for name, other in told.items():
-        if name == SERVED:
-            continue
-        pairs = {f"{n} letters typed": (_success(served, n), _success(other, n)) for n in TYPED}
-        one, base = (np.mean(both, axis=0) for both in zip(*pairs.values(), strict=True))
-        pairs["mean of 0 to 3 letters typed"] = one, base
-        for said, (own, theirs) in pairs.items():
-            names = (SERVED, name, f"Success@{K}, {said}")
-            found.append(compare_values(names, own, theirs).as_dict())
-    return found
+    """What is served against all others; without its rule, against the baselines without it."""
+    pairs = [(SERVED, other) for other in told if other != SERVED]
+    pairs += [(OPEN, other) for other in BASELINES]
+    return [
+        one
+        for system, base in pairs
+        if system in told and base in told
+        for one in _compared(system, told[system], base, told[base])
+    ]
+
+
+def _compared(system: str, own: _Told, base: str, theirs: _Told) -> Iterator[dict[str, Any]]:
+    """By letters typed, and the mean of all of them."""
+    found = {f"{n} letters typed": (_success(own, n), _success(theirs, n)) for n in TYPED}
+    means = [np.mean(both, axis=0) for both in zip(*found.values(), strict=True)]
+    found["mean of 0 to 3 letters typed"] = means[0], means[1]
+    for said, (one, other) in found.items():
+        names = (system, base, f"Success@{K}, {said}")
+        yield compare_values(names, one, other).as_dict()
 
 
 def _success(told: _Told, typed: int) -> Values:

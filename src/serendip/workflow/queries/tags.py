@@ -9,12 +9,13 @@ and no part of the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from serendip.data.analysis import normalise
+from serendip.data.dataset import Dataset, EventLog
 from serendip.data.readers import EventsConfig, read_events
 from serendip.data.searches import Search
 from serendip.data.vocabulary import Vocabulary
@@ -59,6 +60,31 @@ def read_tags(folder: Path, films: Vocabulary) -> list[Search]:
     if not found:
         raise DataError(f"{folder / TAGS_FILE} has no tags of known films.")
     return sorted(found, key=lambda one: one.timestamp)
+
+
+def with_choices(dataset: Dataset, searches: Sequence[Search]) -> Dataset:
+    """A copy whose users have also chosen what they found by searching, in order of time.
+
+    Searches of users that the dataset has not are left out.
+    """
+    rows = [
+        (dataset.users.number(one.user_id), int(item), one.timestamp)
+        for one in searches
+        for item in one.chosen
+        if dataset.users.number(one.user_id) >= 0
+    ]
+    events, count = dataset.events, len(rows)
+    users, items, times = zip(*rows, strict=True) if rows else ((), (), ())
+    timestamps = np.concatenate([events.timestamps, np.array(times, np.float64)])
+    order = np.argsort(timestamps, kind="stable")
+    joined = EventLog(
+        np.concatenate([events.users, np.array(users, np.int32)])[order],
+        np.concatenate([events.items, np.array(items, np.int32)])[order],
+        timestamps[order],
+        np.concatenate([events.liked, np.zeros(count, np.bool_)])[order],
+        np.concatenate([events.values, np.full(count, np.nan, np.float32)])[order],
+    )
+    return replace(dataset, events=joined, _by_user={})
 
 
 def targets_of(searches: Sequence[Search], name: str) -> list[Target]:
