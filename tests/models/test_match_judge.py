@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,6 +102,21 @@ def test_a_judge_of_other_features_is_refused(judge: MatchJudge, tmp_path: Path)
     path.write_text(path.read_text().replace("best passages", "worst passages"))
     with pytest.raises(ArtefactError, match="judge of other features"):
         open_model(tmp_path, texts_of_items())
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), [("judge.json", "judge distil"), ("items/item_words.json", "train")]
+)
+def test_a_judge_of_before_says_how_to_make_a_new_one(
+    judge: MatchJudge, tmp_path: Path, name: str, command: str
+) -> None:
+    judge.save(tmp_path)
+    document = json.loads((tmp_path / name).read_text())
+    del document["format"]
+    (tmp_path / name).write_text(json.dumps(document))
+    with pytest.raises(ArtefactError, match="format None") as refused:
+        MatchJudge.open(tmp_path)
+    assert f"`serendip {command}`" in refused.value.hint
 
 
 def test_an_empty_folder_holds_no_judge(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def test_items_with_all_words_are_counted_in_any_field_posted_ones_and_deleted_o
 def test_a_negation_goes_with_what_it_denies() -> None:
     found = [one.text for one in changes("sofa without arms", nothing)]
     assert found == ["without arms", "sofa"]
+    assert [one.text for one in changes("vestido sin mangas", nothing)] == ["sin mangas", "vestido"]
     assert changes("sofa", nothing) == []
 
 

@@ -101,6 +101,9 @@ def test_lists_of_onet_are_filtered_by_who_learned_from_lists(
             JudgeBench(data, tmp_path / "c.json", [rung], encoder=HASHING), TrainOptions(0)
         )["rows"][0]
         assert row["labels"] == rung.learned[0]
+        assert row["filter_labels"] == (rung.learned[1] if rung is of_onet else 0)
+        told = row["labels"] + row["filter_labels"]
+        assert row["calls_avoided"] == 1 - told / 20_000_000
     assert len(of_onet.learned) == 2 and of_onet.learned[0] != of_onet.learned[1]
     assert len(of_products.learned) == 5
 

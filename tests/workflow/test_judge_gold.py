@@ -13,7 +13,7 @@ from serendip.content.text import TextEncoderConfig, open_encoder
 from serendip.errors import ConfigError, DataError
 from serendip.workflow.judge.gold import EXTRA, LEARNED_ONLY, Gold, GoldPairs
 from serendip.workflow.judge.onet import NEAR_TIER, Onet, onet_pairs, read_onet
-from serendip.workflow.judge.onet_lists import onet_lists
+from serendip.workflow.judge.onet_lists import LABELLED, onet_lists
 from serendip.workflow.judge.products import FOLDS, read_judged_products
 from serendip.workflow.judge.sets import gold_set
 
@@ -107,6 +107,8 @@ def test_filters_learn_from_lists_of_which_nothing_is_judged(
     assert not set(lessons.queries.tolist()) & set(judged.queries.tolist())
     assert not set(lessons.items.tolist()) & set(judged.items.tolist())
     assert set(lessons.queries.tolist()) == set(learned.queries.tolist())
+    of_each = np.unique(lessons.queries, return_counts=True)[1]
+    assert of_each.tolist() == [min(LABELLED, len(np.unique(learned.items)))] * len(of_each)
     family = len(RANKS)
     for title, item, bad in zip(lessons.queries, lessons.items, lessons.is_bad, strict=True):
         assert bad == (item // family not in {job // family for job in onet.own[title]})

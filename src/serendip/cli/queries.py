@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serendip.cli.llm_budget import asked_budget
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
-from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.llm.run import Estimate
@@ -47,13 +47,12 @@ def build(
 
     terminal = Terminal(json)
     opened, options = Workspace.open(workspace), terminal.options()
-    if not llm:
+    spend = asked_budget(llm, budget, estimate)
+    if spend is None:
         name, built = build_queries(opened, options)
         _tell(terminal, name, built.report)
         terminal.result({"version": name, **built.report})
         return
-    if budget is None:
-        raise ConfigError("--llm without --budget.", "Say what all runs may cost; 0 for nothing.")
 
     def tell(told: Estimate) -> None:
         terminal.say(
@@ -61,7 +60,7 @@ def build(
             f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
         )
 
-    writing = Writing(budget, items, job, prompt)
+    writing = Writing(spend, items, job, prompt)
     name, written, facts = write_queries(opened, writing, options, tell, estimate)
     if written is None:
         terminal.result(facts)

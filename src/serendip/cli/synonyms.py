@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serendip.cli.llm_budget import asked_budget
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
-from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.llm.run import Estimate
@@ -51,12 +51,11 @@ def build(
     from serendip.workflow.synonyms import build_synonyms
 
     terminal, opened = Terminal(json), Workspace.open(workspace)
-    if not llm:
+    spend = asked_budget(llm, budget, estimate)
+    if spend is None:
         rows, new = build_synonyms(opened, terminal.options())
         terminal.result(_tell(terminal, opened.synonyms, rows, new))
         return
-    if budget is None:
-        raise ConfigError("--llm without --budget.", "Say what all runs may cost; 0 for nothing.")
 
     def tell(told: Estimate) -> None:
         terminal.say(
@@ -64,7 +63,7 @@ def build(
             f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
         )
 
-    writing = SynonymWriting(budget, terms, job, prompt)
+    writing = SynonymWriting(spend, terms, job, prompt)
     rows, facts = write_synonyms_by_llm(opened, writing, terminal.options(), tell, estimate)
     if estimate:
         terminal.result(facts)

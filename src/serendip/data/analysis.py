@@ -16,6 +16,8 @@ from itertools import pairwise
 
 MAX_CHARACTERS = 10_000
 MAX_TOKEN = 64
+NEGATIONS = frozenset(("without", "not", "no", "non", "sin", "sans", "ohne", "senza", "sem"))
+"""Words after which stands what is not wanted."""
 
 _APOSTROPHES = frozenset("'`\u00b4\u2018\u2019\u201b\u02bc\u02b9\u2032\uff07")
 _LETTERS = {

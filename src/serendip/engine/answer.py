@@ -38,7 +38,7 @@ class Understood:
         did_you_mean: what may have been meant and was not searched; empty where nothing was.
         unknown: words searched that no item has.
         by_meaning: no item has any of the words; those answered are close in meaning alone.
-        rewrites: what may be searched instead, surest first: broader texts and substitutes where
+        rewrites: what may be searched instead, best first: broader texts and substitutes where
             few items have all words, narrower ones where many do.
     """
 

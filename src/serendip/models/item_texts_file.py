@@ -19,6 +19,7 @@ from serendip.models.word_overlap import Bags, WordOverlap
 
 _ARRAYS, _WORDS = "item_texts.safetensors", "item_words.json"
 _VECTORS = ("views", "directions", "passages", "starts")
+FORMAT = 2
 _KINDS = ("words", "beginnings", "letters")
 
 
@@ -35,14 +36,15 @@ def save_item_texts(items: ItemTexts, folder: Path) -> None:
         {name: np.ascontiguousarray(array) for name, array in parts.items()}, folder / _ARRAYS
     )
     words = {name: list(overlap.numbers) for name, overlap in overlaps.items()}
-    (folder / _WORDS).write_text(json.dumps(words), encoding="utf-8")
+    document = {"format": FORMAT, **words}
+    (folder / _WORDS).write_text(json.dumps(document), encoding="utf-8")
 
 
 def open_item_texts(folder: Path) -> ItemTexts:
     """Read what ``save_item_texts`` wrote.
 
     Raises:
-        ArtefactError: a file is missing or torn.
+        ArtefactError: a file is missing or torn, or made by other code.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -50,11 +52,14 @@ def open_item_texts(folder: Path) -> ItemTexts:
     try:
         parts = load_file(folder / _ARRAYS)
         words = json.loads((folder / _WORDS).read_text(encoding="utf-8"))
+        if words.get("format") != FORMAT:
+            raise ValueError(f"format {words.get('format')!r}")
         views, directions, passages, starts = (parts[name] for name in _VECTORS)
         kinds = (_overlap(words[name], parts, name, len(starts) - 1) for name in _KINDS)
         return ItemTexts(views, directions, passages, starts, *kinds)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise ArtefactError(f"{folder} holds no readable texts of items: {error}.") from None
+        message = f"{folder} holds no readable texts of items: {error}."
+        raise ArtefactError(message, "Run `serendip train`.") from None
 
 
 def _arrays(overlap: WordOverlap) -> dict[str, NDArray[Any]]:

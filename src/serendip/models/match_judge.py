@@ -43,6 +43,8 @@ from serendip.models.student import Student
 
 FEATURES = (*PAIR_FEATURES, *LEARNED_FEATURES)
 
+FORMAT = 2
+_AGAIN = "Run `serendip judge distil` with this version, then `serendip train`."
 _TREES, _ARRAYS, _DOCUMENT = "trees.onnx", "judge.safetensors", "judge.json"
 
 
@@ -156,6 +158,7 @@ def save_model(judge: MatchJudge, folder: Path) -> None:
         {name: np.ascontiguousarray(array) for name, array in parts.items()}, folder / _ARRAYS
     )
     document = {
+        "format": FORMAT,
         "features": FEATURES,
         "likeness": likeness.config.model_dump(mode="json"),
         "curve": [judge.student.curve.slope, judge.student.curve.offset],
@@ -177,17 +180,19 @@ def open_model(folder: Path, items: ItemTexts) -> MatchJudge:
 
     try:
         document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
+        if document.get("format") != FORMAT:
+            raise ValueError(f"format {document.get('format')!r}")
         stored, curve = tuple(document["features"]), ChanceCurve(*document["curve"])
         parts = load_file(folder / _ARRAYS)
         config = validate(LearnedLikenessConfig, document["likeness"], str(folder / _DOCUMENT))
         likeness = _likeness(config, parts, items)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ArtefactError(f"{folder} holds no readable judge: {error}.") from None
+        raise ArtefactError(f"{folder} holds no readable judge: {error}.", _AGAIN) from None
     if stored != FEATURES:
         differing = sorted(set(stored) ^ set(FEATURES)) or ["their order"]
         raise ArtefactError(
             f"{folder} holds a judge of other features; different: {', '.join(differing)}.",
-            "Run `serendip judge distil` with this version.",
+            _AGAIN,
         )
     student = Student.of(read_model(folder / _TREES), curve)
     return MatchJudge.of(likeness, student, items, document["cut"])

@@ -19,7 +19,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.analysis import normalise, tokens
+from serendip.data.analysis import NEGATIONS, normalise, tokens
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.models.crowd import KINDS, Crowd, CrowdItems
 from serendip.models.directions import main_directions
@@ -28,9 +28,6 @@ from serendip.models.found_items import FOUND, Shelf
 from serendip.models.word_overlap import OVERLAPS, WordOverlap
 
 VIEWS = ("title", "body", "passages")
-WITHOUT = frozenset(("without", "not", "no", "non", "sin", "sans", "ohne", "senza", "sem"))
-"""Words after which stands what is not wanted."""
-
 _TOP_PASSAGES = 3
 DIRECTIONS = 192
 """In which passages differ most; the others are not kept."""
@@ -65,7 +62,7 @@ class QueryTexts:
     Args:
         vectors: (Q, C) unit vectors.
         words: Q sets of words.
-        wanted: Q times the words before one of ``WITHOUT`` and those after it.
+        wanted: Q times the words before one of ``NEGATIONS`` and those after it.
         letters: Q sets of three letters in a row.
     """
 
@@ -285,9 +282,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _wanted(text: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The words before the first one of ``WITHOUT``, and those after it."""
+    """The words before the first one of ``NEGATIONS``, and those after it."""
     words = tokens(text)
-    place = next((at for at, word in enumerate(words) if word in WITHOUT), len(words))
+    place = next((at for at, word in enumerate(words) if word in NEGATIONS), len(words))
     return frozenset(words[:place]), frozenset(words[place + 1 :])
 
 

@@ -17,7 +17,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from serendip.data.analysis import normalise, words
+from serendip.data.analysis import NEGATIONS, normalise, words
 from serendip.data.arrays import FloatArray
 from serendip.search.lexical import LexicalIndex
 from serendip.search.phrases import is_grammar
@@ -37,7 +37,6 @@ _MOST_COUNTED = 100
 _MOST_PARTS = 10
 _MOST_PAIRED = 6
 _LONGEST_TERM = 3
-_NEGATIONS = frozenset({"without", "not", "no", "non"})
 
 FEATURES = (
     "kept",
@@ -151,7 +150,7 @@ def _parts(normal: str) -> list[str]:
     """Words, each negation together with the word behind it."""
     found: list[str] = []
     for word in words(normal):
-        if found and found[-1] in _NEGATIONS:
+        if found and found[-1] in NEGATIONS:
             found[-1] = f"{found[-1]} {word}"
         else:
             found.append(word)
@@ -159,9 +158,12 @@ def _parts(normal: str) -> list[str]:
 
 
 def _is_whole(text: str) -> bool:
-    """Whether a text neither begins nor ends with a word that says nothing by itself."""
+    """Whether a text neither begins nor ends with a word that says nothing by itself.
+
+    It may begin with a negation, if one word follows at least.
+    """
     left = words(text)
-    return not (is_grammar(left[0]) or is_grammar(left[-1]))
+    return not (is_grammar(left[0]) or is_grammar(left[-1]) or left[-1] in NEGATIONS)
 
 
 def _fewer(parts: Sequence[str]) -> Iterator[Change]:

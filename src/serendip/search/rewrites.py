@@ -103,7 +103,10 @@ class RewriteTable:
 def rewrites_of(
     key: str, table: RewriteTable, matcher: Matcher, synonyms: Synonyms, offer_from: float
 ) -> tuple[Rewrite, ...]:
-    """The rewrites of a text, surest first; each finds something now.
+    """The rewrites of a text, best first; each finds something now.
+
+    Broader ones and substitutes are best where they are surest, narrower ones where most people
+    searched them, then where they have most items.
 
     Args:
         key: normal form of the text.

@@ -235,7 +235,7 @@ class Searcher:
         return self._readings(text)
 
     def instead_of(self, text: str, literal: bool = False) -> tuple[Rewrite, ...]:
-        """What may be searched instead of a text, or of what it is taken to mean, surest first."""
+        """What may be searched instead of a text, or of what it is taken to mean, best first."""
         return self._instead(self.read(text, literal).corrected_key)
 
     def corrected(self, text: str) -> str:

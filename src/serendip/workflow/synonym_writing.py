@@ -93,7 +93,8 @@ def write_synonyms_by_llm(
         config.max_tokens,
         progress=options.progress,
     )
-    with alone(job_folder(workspace, writing.job)):
+    ledger_file = workspace.folder / DATABASE_FILE
+    with opened_llm(config) as llm, alone(job_folder(workspace, writing.job)):
         log, settings = log_now(workspace), workspace.settings
         catalogue, fields = log.dataset.catalogue, settings.search.lexical
         index = _index_of(catalogue, fields)
@@ -101,8 +102,7 @@ def write_synonyms_by_llm(
         counts = word_counts(catalogue, fields.fields)
         terms = head_terms(searched, counts)[: writing.terms]
         questions = [_question(term, index, catalogue) for term in terms]
-        ledger_file = workspace.folder / DATABASE_FILE
-        with opened_llm(config) as llm, closing(Ledger.open(ledger_file)) as ledger:
+        with closing(Ledger.open(ledger_file)) as ledger:
             told = estimate(task, questions, llm.model, ledger, run)
             on_estimate(told)
             if only_estimate:

@@ -12,7 +12,6 @@ bootstrap intervals.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +29,8 @@ from serendip.scale.options import TrainOptions
 from serendip.search.query_settings import QueriesConfig
 from serendip.search.rewrite_changes import FEW
 from serendip.search.rewrites import RewriteTable, rewrites_of
-from serendip.workflow.bench.files import digest_of_files, write_whole
+from serendip.workflow.bench.files import digest_of_files, write_document
+from serendip.workflow.bench.opened import opened_work
 from serendip.workflow.bench.spelling_run import Asking, asking_of
 from serendip.workflow.queries.building import QueryBuilder
 from serendip.workflow.queries.rewriting import RewriteBuilder, near_words
@@ -88,9 +88,19 @@ def run_rewrites(bench: RewritesBench, options: TrainOptions) -> dict[str, Any]:
 
     Raises:
         ConfigError: the file cannot be written.
+        StorageError: another process is at work on the same file.
         DataError: the folder is of no kind that is known, or not as it should be.
     """
     asking, files = asking_of(bench.data)
+    with opened_work(bench.file):
+        document = _measured(asking, files, bench, options)
+        write_document(bench.file, document)
+    return document
+
+
+def _measured(
+    asking: Asking, files: Sequence[Path], bench: RewritesBench, options: TrainOptions
+) -> dict[str, Any]:
     builder = _builder(asking, bench, options)
     students = {}
     for name, logs in (
@@ -100,7 +110,7 @@ def run_rewrites(bench: RewritesBench, options: TrainOptions) -> dict[str, Any]:
         built = [builder.build(log, options.seed) for log in logs]
         facts = _judged(asking, [table for table, _ in built], options)
         students[name] = {"tables": [told for _, told in built], **facts}
-    document = {
+    return {
         "dataset": bench.data.resolve().name,
         "data": digest_of_files(files),
         "protocol": {
@@ -112,8 +122,6 @@ def run_rewrites(bench: RewritesBench, options: TrainOptions) -> dict[str, Any]:
         "items": asking.searcher.num_items,
         "students": students,
     }
-    write_whole(bench.file, json.dumps(document, indent=1, allow_nan=False) + "\n")
-    return document
 
 
 def _builder(asking: Asking, bench: RewritesBench, options: TrainOptions) -> RewriteBuilder:
@@ -150,13 +158,22 @@ def _judged(
 def _log(asking: Asking, fold: int) -> list[Search]:
     """Searches for the queries of the other folds; what is relevant was chosen."""
     found = []
-    for row, (text, gains) in enumerate(zip(asking.texts, asking.gains, strict=True)):
-        if row % FOLDS != fold:
+    for row, (text, gains, own) in enumerate(
+        zip(asking.texts, asking.gains, _folds(asking), strict=True)
+    ):
+        if own != fold:
             key = asking.searcher.read(text, literal=True).key
             found.append(
                 Search(f"u{row}", float(row), text, key, np.array(sorted(gains), np.int32))
             )
     return found
+
+
+def _folds(asking: Asking) -> list[int]:
+    """The part of each query; texts that are read alike are in the same one."""
+    keys = [asking.searcher.read(text, literal=True).key for text in asking.texts]
+    place = {key: row for row, key in enumerate(dict.fromkeys(keys))}
+    return [place[key] % FOLDS for key in keys]
 
 
 def _asked(asking: Asking, tables: Sequence[RewriteTable], options: TrainOptions) -> list[_Asked]:
@@ -165,12 +182,12 @@ def _asked(asking: Asking, tables: Sequence[RewriteTable], options: TrainOptions
     matcher = plain.matcher
     config = plain.config.model_copy(update={"offer_from": 0.0})
     unseen = [replace(plain, rewrites=replace(one, head={}), config=config) for one in tables]
-    numbers, found = range(len(asking.texts)), []
+    numbers, folds, found = range(len(asking.texts)), _folds(asking), []
     for number in options.progress.track(numbers, "queries", len(numbers)):
         text = asking.texts[number]
         key = plain.read(text).corrected_key
         before = time.process_time()
-        rewrites = unseen[number % FOLDS].instead_of(text)
+        rewrites = unseen[folds[number]].instead_of(text)
         spent = 1000 * (time.process_time() - before)
         matches, own = matcher.matches(key), asking.found(number, text)
         best = asking.found(number, rewrites[0].text, literal=True) if rewrites else own
@@ -211,16 +228,16 @@ def _both(
 def _others(
     asking: Asking, tables: Sequence[RewriteTable], asked: Sequence[_Asked]
 ) -> dict[str, float]:
-    """Queries that enough items answer: how many there are, and the share that changes."""
+    """Queries that some item or title answers: how many there are, and the share that changes."""
     plain = asking.searcher
     config = plain.config.model_copy(update={"recover_from": min(FLOORS)})
     recovering = [replace(plain, rewrites=table, config=config) for table in tables]
-    answered = [number for number, one in enumerate(asked) if not one.is_few]
-    changed = 0
+    answered = [number for number, one in enumerate(asked) if one.matches or not one.is_few]
+    changed, folds = 0, _folds(asking)
     for number in answered:
         before, after = (
             one.search(asking.texts[number], LOOKED_AT)
-            for one in (plain, recovering[number % FOLDS])
+            for one in (plain, recovering[folds[number]])
         )
         changed += not np.array_equal(before.item_nums, after.item_nums)
     return {"queries": len(answered), "changed": changed / max(1, len(answered))}

@@ -183,6 +183,7 @@ def _row(rung: Rung, whole: Board, options: TrainOptions) -> dict[str, Any]:
     is_bad, chances, decided = pairs.is_bad[own], said.chances[own], said.decided[own]
     found = Verdicts(is_bad, said.scores[own], decided, units).estimates()
     spent = _milliseconds(gold, rung, judge, options)
+    of_lists = 0 if board.lessons is None else len(board.lessons[0])
     return {
         "model": rung.name,
         "seed": options.seed,
@@ -197,9 +198,15 @@ def _row(rung: Rung, whole: Board, options: TrainOptions) -> dict[str, Any]:
         "price_per_1000": 0.0,
         "cpu_s": clock.stages[0].cpu_s,
         "labels": learned,
-        "calls_avoided": 1 - learned / (REQUESTS * CANDIDATES) if rung.filters else 0.0,
+        "filter_labels": of_lists,
+        "calls_avoided": _avoided(learned + of_lists) if rung.filters else 0.0,
         "filter": {name: filtered(one, listed[name]) for name, one in board.lists.items()},
     }
+
+
+def _avoided(labels: int) -> float:
+    """Share of the calls for labels that so many of them save."""
+    return 1 - labels / (REQUESTS * CANDIDATES)
 
 
 def _judged(

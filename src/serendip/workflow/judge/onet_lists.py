@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.models.crowd import KINDS
 from serendip.models.learned_likeness import LearnedLikeness, LearnedLikenessConfig
 from serendip.models.pair_features import VIEWS
@@ -28,6 +28,9 @@ from serendip.workflow.judge.onet import Onet, onet_sides
 
 LISTED = 50
 """Occupations of a list; what a filter takes out is replaced from these."""
+
+LABELLED = 20
+"""Of these, drawn for each title that is learned from: labels cost."""
 
 _FOR_BOTH = slice(KINDS.index("for both"), None, len(KINDS))
 
@@ -50,7 +53,7 @@ def onet_lists(onet: Onet, gold: Gold, seed: int = 0) -> ListedGold:
         columns = moved.of(gold.queries, listed.queries, listed.items)
         found[name] = Lists(listed, columns[:, _FOR_BOTH].mean(1))
     lessons = _listed(onet, gold, _titles(onet, learned), learned, LEARNED_ONLY)
-    return ListedGold(found, lessons)
+    return ListedGold(found, lessons.where(_some_of_each(lessons.queries, seed)))
 
 
 def _titles(onet: Onet, side: BoolArray) -> NDArray[np.int64]:
@@ -78,6 +81,17 @@ def _listed(
         np.full(nearest.size, fold, np.int32),
         np.repeat(units, count).astype(np.int32),
     )
+
+
+def _some_of_each(queries: IntArray, seed: int) -> BoolArray:
+    """(P,) ``LABELLED`` pairs of each query, as far as it has so many."""
+    drawn = np.random.default_rng(seed).random(len(queries))
+    order = np.lexsort((drawn, queries))
+    starts = np.flatnonzero(np.diff(queries[order], prepend=-1))
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
+    mask = np.zeros(len(order), np.bool_)
+    mask[order] = rank < LABELLED
+    return mask
 
 
 def _near(gold: Gold, titles: NDArray[np.int64], jobs: NDArray[np.intp]) -> FloatArray:

@@ -140,7 +140,8 @@ def narrower(queries: QueryTable, matcher: Matcher) -> dict[str, tuple[Rewrite, 
     Those that more people searched come first, then those with more items. The confidence is the
     share of their first results that have all their words, hence all of the query's, too.
     """
-    counts = [matcher.matches(key) for key in queries.keys]
+    most = matcher.lexical.statistics.num_documents
+    counts = [len(matcher.lexical.having_all(key, most)) for key in queries.keys]
     kept = [row for row, kind in enumerate(queries.kinds) if kind != "like"]
     order = sorted(kept, key=lambda row: (-queries.users[row], -queries.num_items[row], row))
     having: dict[str, list[int]] = defaultdict(list)

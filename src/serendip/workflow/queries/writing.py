@@ -85,7 +85,7 @@ def write_queries(
         config.max_tokens,
         progress=options.progress,
     )
-    with alone(job_folder(workspace, writing.job)):
+    with opened_llm(config) as llm, alone(job_folder(workspace, writing.job)):
         log = log_now(workspace)
         catalogue = log.dataset.catalogue
         table = queries_of(log, workspace.settings, options).table
@@ -93,10 +93,7 @@ def write_queries(
         questions: list[Mapping[str, Any]] = [
             {"item": item_texts(catalogue[int(number)])} for number in asked
         ]
-        with (
-            opened_llm(config) as llm,
-            closing(Ledger.open(workspace.folder / DATABASE_FILE)) as ledger,
-        ):
+        with closing(Ledger.open(workspace.folder / DATABASE_FILE)) as ledger:
             told = estimate(task, questions, llm.model, ledger, run)
             on_estimate(told)
             if only_estimate:
