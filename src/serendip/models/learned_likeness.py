@@ -45,7 +45,7 @@ class LearnedLikenessConfig(Config):
     reg: float = 0.3
     """How much it costs to move anything."""
 
-    directions: int = 192
+    directions: int = 256
     """In which queries can be moved, at most."""
 
     parts: int = 5
