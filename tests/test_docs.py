@@ -71,6 +71,17 @@ def test_commands_are_found_and_wrong_ones_are_seen() -> None:
     assert _wrong(["judge", "guess"]) == "no command 'guess' in ['judge', 'guess']"
 
 
+def test_all_commands_but_serve_have_json_as_the_readme_says() -> None:
+    without, left = set(), [((), COMMANDS)]
+    while left:
+        path, command = left.pop()
+        if isinstance(command, TyperGroup):
+            left += [((*path, name), one) for name, one in command.commands.items()]
+        elif not any("--json" in one.opts for one in command.params):
+            without.add(path)
+    assert without == {("serve",)}
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_every_block_of_settings_is_valid(name: str) -> None:
     for block in _blocks(TEXTS[name], "toml"):
