@@ -1,4 +1,4 @@
-"""docs/surfaces.md cannot drift: its settings are valid, and it names every key."""
+"""docs/surfaces.md cannot drift: it names every key, and shows the defaults."""
 
 from __future__ import annotations
 
@@ -14,17 +14,11 @@ from serendip.engine.bad_matches import BadMatchConfig
 from serendip.engine.diversity import DiversityConfig
 from serendip.engine.exploration import ExplorationConfig
 from serendip.engine.sending import SendConfig
-from serendip.engine.settings import Settings
 from serendip.engine.sponsored import SponsoredConfig
 from serendip.engine.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "surfaces.md").read_text()
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
-
-
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_every_example_is_valid(example: str) -> None:
-    validate(Settings, tomllib.loads(example), "docs/surfaces.md")
 
 
 @pytest.mark.parametrize(

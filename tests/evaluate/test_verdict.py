@@ -62,6 +62,50 @@ def test_slices_are_said_with_their_users_and_empty_ones_as_such():
     assert "no request for cold users" in line
 
 
+def slice_of(**shares):
+    """A slice; a system has (value, low, high), or None where nobody asks."""
+    names = ("value", "low", "high")
+    systems = {
+        name: {"Recall@10": {**dict(zip(names, share or (None,) * 3, strict=True)), "n": 60}}
+        for name, share in shares.items()
+    }
+    return {"n_users": 60, "n_targets": 300, "systems": systems}
+
+
+def test_models_far_above_on_cold_or_tail_items_are_named_best_first():
+    cold = slice_of(
+        home=(0.0019, 0.0012, 0.005),
+        knn=(0.001, 0.0, 0.004),
+        content=(0.033, 0.02, 0.05),
+        retriever=(0.039, 0.028, 0.056),
+    )
+    tail = slice_of(home=(0.0228, 0.018, 0.031), retriever=(0.0308, 0.024, 0.04))
+    slices = {"cold items": cold, "tail items": tail}
+    lines = sentences({"temporal": {**section(), "slices": slices}})
+    assert lines[-2].startswith("Where it is hard")
+    assert lines[-1] == (
+        "For cold items the home is far below retriever with 3.9 % (2.8 to 5.6) and content with "
+        "3.3 % (2.0 to 5.0): the intervals do not overlap."
+    )
+
+
+def test_tail_items_have_a_sentence_of_their_own():
+    tail = slice_of(home=(0.02, 0.01, 0.03), content=(0.044, 0.035, 0.06))
+    lines = sentences({"temporal": {**section(), "slices": {"tail items": tail}}})
+    assert lines[-1] == (
+        "For tail items the home is far below content with 4.4 % (3.5 to 6.0): "
+        "the intervals do not overlap."
+    )
+
+
+def test_slices_in_which_no_model_is_far_above_say_nothing_of_models():
+    level = slice_of(home=(0.02, 0.01, 0.03), content=(0.04, 0.03, 0.06))
+    empty = slice_of(home=None, content=None)
+    for part in (level, empty):
+        lines = sentences({"temporal": {**section(), "slices": {"cold items": part}}})
+        assert lines[-1].startswith("Where it is hard")
+
+
 def test_nothing_judged_says_nothing():
     assert sentences({}) == []
 

@@ -16,7 +16,7 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null where there
          "exposure": {"catalogue": [share], "train": [share], "systems": {name: [share]}}}},
      "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
                       "perplexity": [per level]},
-     "search": {"description", "metrics": {name: Estimate}},
+     "search": {"description", "metrics": {name: Estimate}},   # {} by ``serendip evaluate``
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
      "verdict": [sentence]}
 

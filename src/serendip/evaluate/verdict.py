@@ -24,7 +24,7 @@ def sentences(protocols: Mapping[str, Mapping[str, Any]], noun: str = "item") ->
 
 
 def _protocol(key: str, section: Mapping[str, Any], noun: str) -> list[str]:
-    """The lines of one protocol: level, comparisons, and, for the temporal split, the slices."""
+    """The lines of one protocol; slices, and who is far above there, for the temporal split."""
     if key != TEMPORAL:
         return _literature(section)
     lines = [*_level(section, noun)]
@@ -33,6 +33,7 @@ def _protocol(key: str, section: Mapping[str, Any], noun: str) -> list[str]:
             lines.append(_difference(found))
     lines += _by_order(section["comparisons"])
     lines += _slices(section, noun)
+    lines += _far_below(section)
     return lines
 
 
@@ -101,6 +102,29 @@ def _slices(section: Mapping[str, Any], noun: str) -> list[str]:
     if not parts:
         return []
     return [f"Where it is hard, the next {noun} is in the first ten: {'; '.join(parts)}."]
+
+
+def _far_below(section: Mapping[str, Any]) -> list[str]:
+    """One sentence for each slice of items where the subject's interval ends below a model's."""
+    lines = []
+    for name in ("cold items", "tail items"):
+        systems = section["slices"].get(name, {"systems": {}})["systems"]
+        found = {one: estimates[FOUND] for one, estimates in systems.items() if FOUND in estimates}
+        own = found.pop(section["subject"], None)
+        if own is None or own["high"] is None:
+            continue
+        above = [one for one in found if (found[one]["low"] or 0.0) > own["high"]]
+        above.sort(key=lambda one: -found[one]["value"])
+        if above:
+            shares = [
+                f"{one} with {percent(found[one]['value'])} ({percent_interval(found[one])})"
+                for one in above
+            ]
+            lines.append(
+                f"For {name} the {section['subject']} is far below {_listed(shares)}: "
+                "the intervals do not overlap."
+            )
+    return lines
 
 
 def _literature(section: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,8 @@
-"""The engine of a benchmark's trial: what would be served if the training part were all there is.
+"""The engine of a benchmark's trial, over its training part and with its encoder and retriever.
 
-Everything is fitted on the training part; items without an event in it join as posted items do. The
-retriever is the one that the row ``unified`` of the same seed has trained.
+Surfaces, sources, features and the ranker's network are the defaults of a workspace. All is fitted
+on the training part; items without an event in it join as posted items do. The retriever is the one
+that the row ``unified`` of the same seed has trained.
 """
 
 from __future__ import annotations
