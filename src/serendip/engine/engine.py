@@ -38,6 +38,9 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, UnsupportedError
 from serendip.search.query_features import Asker
 
+BUSY_TIMEOUT_S = 2.0
+"""How long a write waits for other writers of the database before it is refused."""
+
 
 class Engine:
     """Answers requests over one workspace; safe to call from many threads."""
@@ -76,7 +79,8 @@ class Engine:
         synonyms = workspace.accepted_synonyms()
         state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
-        return cls(workspace.settings, generation, state, encoder, workspace.open_store())
+        store = workspace.open_store(BUSY_TIMEOUT_S)
+        return cls(workspace.settings, generation, state, encoder, store)
 
     def close(self) -> None:
         """Close the store; requests in flight finish first where the caller waited for them."""
