@@ -77,6 +77,7 @@ class ArtefactError(SerendipError):
     """A stored artefact is missing, altered or of another format version."""
 
     exit_code, status, kind = 5, 503, "artefact"
+    public_message = "a stored artefact is missing, altered or old."
 
 
 class UnsupportedError(SerendipError):

@@ -117,8 +117,8 @@ def test_what_does_not_count_is_no_part_of_a_history(store):
     counted = store.history("u", 2, without=("impression",))
     assert [event.item_id for event in counted] == ["a", "b"]
     assert len(store.history("u", 9)) == 5
-    assert store.users(9, without=("impression",)) == [("u", 2), ("v", 2)]
-    assert store.users(1) == [("u", 5)]
+    assert store.totals(("impression",)).users(9) == [("u", 2), ("v", 2)]
+    assert store.totals().users(1) == [("u", 5)]
     assert [list(store.log.past("u", out)[0].item_ids) for out in ((), ("impression",))] == [
         ["a", "x", "y", "z", "b"],
         ["a", "b"],
@@ -137,7 +137,7 @@ def test_lookups_of_impossible_ids_find_nothing(store):
 
 def test_users_are_most_active_first(store):
     store.put_events([Event(user, "i", 1) for user in "bbacc"])
-    assert store.users(2) == [("b", 2), ("c", 2)]
+    assert store.totals().users(2) == [("b", 2), ("c", 2)]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_an_import_that_fails_leaves_the_former_state(store):
 
     with pytest.raises(DataError, match="a broken row"):
         store.import_all([Item("b")], events())
-    assert (store.items(), store.users(5)) == ([Item("a")], [("u", 1)])
+    assert (store.items(), store.totals().users(5)) == ([Item("a")], [("u", 1)])
 
 
 KILLED = """
@@ -282,7 +282,7 @@ def test_a_process_killed_while_importing_leaves_the_former_state(tmp_path, mome
         assert process.stdout.readline() == "importing\n"
         os.kill(process.pid, signal.SIGKILL)
     with closing(Store.open(path)) as store:
-        assert (store.items(), store.users(9)) == ([Item("a")], [("u", 1)])
+        assert (store.items(), store.totals().users(9)) == ([Item("a")], [("u", 1)])
         assert store.put_events([Event("u", "a", 2.0)]) == 1
         assert store.import_all([Item("c")], []).items == 1
 
@@ -300,7 +300,7 @@ def test_others_write_while_the_files_of_an_import_are_read(store, tmp_path):
 
         assert store.import_all(items(), events()).events == 1
     assert [item.item_id for item in store.items()] == ["posted", "a"]
-    assert store.users(5) == [("u", 1), ("v", 1)]
+    assert store.totals().users(5) == [("u", 1), ("v", 1)]
 
 
 @contextmanager
@@ -314,9 +314,9 @@ def test_readers_do_not_wait_for_a_writer_and_see_the_former_state(store, tmp_pa
     store.import_all([Item("a")], [Event("u", "a", 1.0)])
     with writing(tmp_path / "s.db") as writer:
         writer.exec_driver_sql("DELETE FROM events")
-        assert (store.items(), store.users(5)) == ([Item("a")], [("u", 1)])
+        assert (store.items(), store.totals().users(5)) == ([Item("a")], [("u", 1)])
         assert store.log.past("u")[0].item_ids == ("a",)
-    assert store.users(5) == []
+    assert store.totals().users(5) == []
 
 
 def test_a_write_is_refused_when_others_hold_the_database_for_longer_than_it_waits(tmp_path):

@@ -72,7 +72,20 @@ QUERIES = (
     .group_by(EVENTS.c.query)
     .order_by(func.count().desc(), EVENTS.c.query)
 )
+_appended = EVENTS.c.seq > bindparam("after")
+USERS_AFTER = (
+    select(EVENTS.c.user_id, func.count())
+    .where(_appended, _counts)
+    .group_by(EVENTS.c.user_id)
+    .limit(bindparam("most"))
+)
+USERS_AMONG = (
+    select(EVENTS.c.user_id, func.count())
+    .where(EVENTS.c.user_id.in_(bindparam("users", expanding=True)), _counts)
+    .group_by(EVENTS.c.user_id)
+)
 COUNT_EVENTS = select(func.count()).select_from(EVENTS)
+COUNT_AFTER = COUNT_EVENTS.where(_appended)
 MAX_SEQ = select(func.coalesce(func.max(EVENTS.c.seq), 0))
 FORGET_FILE_EVENTS = EVENTS.delete().where(EVENTS.c.origin == FROM_FILE)
 

@@ -18,6 +18,7 @@ from serendip.data.event import Event
 from serendip.data.event_columns import EventColumns
 from serendip.data.growing_log import REMOVALS_KEY, GrowingLog, mark_of
 from serendip.data.item import Item
+from serendip.data.log_totals import LogTotals
 from serendip.data.storable import id_problem, require_events, require_items
 from serendip.data.stored_rows import event_row, item_row, items_of
 from serendip.data.written import WrittenTexts
@@ -209,12 +210,6 @@ class Store:
             rows = connection.execute(self._sql.REQUESTED, values).all()
         return [Event(*row) for row in reversed(rows)]
 
-    def users(self, limit: int, without: Sequence[str] = ()) -> list[tuple[str, int]]:
-        """(user_id, number of events), most active first; of any action but those named."""
-        values = {"most": min(max(limit, 0), _MOST), "without": list(without)}
-        with self._database.read() as connection:
-            return [(row[0], row[1]) for row in connection.execute(self._sql.USERS, values)]
-
     def queries(self, without: Sequence[str] = ()) -> list[str]:
         """What was typed before events of any action but those named, the most frequent first."""
         with self._database.read() as connection:
@@ -231,6 +226,10 @@ class Store:
     def log(self) -> GrowingLog:
         """The log of events as it grows."""
         return GrowingLog(self._database)
+
+    def totals(self, without: Sequence[str] = ()) -> LogTotals:
+        """Totals of the log of events; of what users did, without the actions named."""
+        return LogTotals(self._database, without)
 
     @property
     def written(self) -> WrittenTexts:
