@@ -11,6 +11,7 @@
       UnsupportedError   this component cannot answer this query        exit 6, HTTP 422
       ExtraMissing       an optional package is not installed           exit 7, HTTP 503
       StorageError       the workspace database cannot take the write   exit 8, HTTP 503
+        BusyError        it can as soon as other writes have ended      exit 8, HTTP 503
 
 Every message names the thing and the value; ``hint`` names the next step. Only two places catch
 the base class: ``cli.main`` (exit code) and ``serve`` (status code).
@@ -32,6 +33,11 @@ class SerendipError(Exception):
     exit_code: ClassVar[int] = 1
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "error"
+    public_message: ClassVar[str] = ""
+    """What clients of the service read instead of the message, which names what is the operator's;
+    empty where the message is for everybody."""
+    retry_after_s: ClassVar[int] = 0
+    """When the same request may succeed; 0 = nobody knows."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -64,12 +70,14 @@ class NotTrainedError(SerendipError):
     """Something is used before it was trained or published."""
 
     exit_code, status, kind = 4, 503, "not_trained"
+    retry_after_s = 1
 
 
 class ArtefactError(SerendipError):
     """A stored artefact is missing, altered or of another format version."""
 
     exit_code, status, kind = 5, 503, "artefact"
+    public_message = "a stored artefact is missing, altered or old."
 
 
 class UnsupportedError(SerendipError):
@@ -88,3 +96,12 @@ class StorageError(SerendipError):
     """The workspace database cannot take or give data now; nothing was acknowledged."""
 
     exit_code, status, kind = 8, 503, "storage"
+    public_message = "the database cannot take or give data now."
+
+
+class BusyError(StorageError):
+    """Other writes keep the workspace database from taking this one; nothing was acknowledged."""
+
+    kind = "busy"
+    public_message = "the database is busy with other writes."
+    retry_after_s = 1

@@ -4,16 +4,17 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serendip.data.database import Database
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.store import Store
-from serendip.errors import DataError, StorageError
+from serendip.errors import BusyError, DataError, StorageError
 
 
 @pytest.fixture
@@ -116,8 +117,8 @@ def test_what_does_not_count_is_no_part_of_a_history(store):
     counted = store.history("u", 2, without=("impression",))
     assert [event.item_id for event in counted] == ["a", "b"]
     assert len(store.history("u", 9)) == 5
-    assert store.users(9, without=("impression",)) == [("u", 2), ("v", 2)]
-    assert store.users(1) == [("u", 5)]
+    assert store.totals(("impression",)).users(9) == [("u", 2), ("v", 2)]
+    assert store.totals().users(1) == [("u", 5)]
     assert [list(store.log.past("u", out)[0].item_ids) for out in ((), ("impression",))] == [
         ["a", "x", "y", "z", "b"],
         ["a", "b"],
@@ -136,7 +137,7 @@ def test_lookups_of_impossible_ids_find_nothing(store):
 
 def test_users_are_most_active_first(store):
     store.put_events([Event(user, "i", 1) for user in "bbacc"])
-    assert store.users(2) == [("b", 2), ("c", 2)]
+    assert store.totals().users(2) == [("b", 2), ("c", 2)]
 
 
 @pytest.mark.parametrize(
@@ -240,50 +241,98 @@ def test_an_import_that_fails_leaves_the_former_state(store):
 
     with pytest.raises(DataError, match="a broken row"):
         store.import_all([Item("b")], events())
-    assert (store.items(), store.users(5)) == ([Item("a")], [("u", 1)])
+    assert (store.items(), store.totals().users(5)) == ([Item("a")], [("u", 1)])
 
 
 KILLED = """
 import sys
+from sqlalchemy import Engine, event
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.store import Store
 
+moment = sys.argv[2]
+
+def stop_here():
+    print("importing", flush=True)
+    sys.stdin.read()
+
 def events():
-    for number in range(10**9):
-        if number == 30_000:
-            print("writing", flush=True)
-        yield Event("new", "b", float(number))
+    yield Event("new", "b", 1.0)
+    if moment == "reading":
+        stop_here()
+
+@event.listens_for(Engine, "after_cursor_execute")
+def executed(connection, cursor, statement, *_):
+    if statement.startswith(moment):
+        stop_here()
 
 Store.open(sys.argv[1]).import_all([Item("b")], events())
 """
 
 
-def test_a_process_killed_while_importing_leaves_the_former_state(tmp_path):
+@pytest.mark.parametrize("moment", ["reading", "DELETE FROM events", "INSERT INTO events"])
+def test_a_process_killed_while_importing_leaves_the_former_state(tmp_path, moment):
     path = tmp_path / "s.db"
     with closing(Store.open(path)) as store:
         store.import_all([Item("a")], [Event("u", "a", 1.0)])
-    command = [sys.executable, "-c", KILLED, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "writing\n"
+    command = [sys.executable, "-c", KILLED, str(path), moment]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True) as process:
+        assert process.stdout.readline() == "importing\n"
         os.kill(process.pid, signal.SIGKILL)
     with closing(Store.open(path)) as store:
-        assert (store.items(), store.users(9)) == ([Item("a")], [("u", 1)])
+        assert (store.items(), store.totals().users(9)) == ([Item("a")], [("u", 1)])
         assert store.put_events([Event("u", "a", 2.0)]) == 1
         assert store.import_all([Item("c")], []).items == 1
 
 
-def test_readers_do_not_wait_for_a_writer_and_see_the_former_state(store):
+def test_others_write_while_the_files_of_an_import_are_read(store, tmp_path):
+    with closing(Store.open(tmp_path / "s.db", busy_timeout_s=0.0)) as other:
+
+        def items():
+            yield Item("a")
+            other.put_items([Item("posted")])  # waits for nobody: it would fail at once
+
+        def events():
+            yield Event("v", "b", 2.0)
+            other.put_events([Event("u", "a", 1.0)])
+
+        assert store.import_all(items(), events()).events == 1
+    assert [item.item_id for item in store.items()] == ["posted", "a"]
+    assert store.totals().users(5) == [("u", 1), ("v", 1)]
+
+
+@contextmanager
+def writing(path):
+    """A transaction of somebody else that has the write lock."""
+    with closing(Database(path)) as other, other.write() as connection:
+        yield connection
+
+
+def test_readers_do_not_wait_for_a_writer_and_see_the_former_state(store, tmp_path):
     store.import_all([Item("a")], [Event("u", "a", 1.0)])
-    seen = []
+    with writing(tmp_path / "s.db") as writer:
+        writer.exec_driver_sql("DELETE FROM events")
+        assert (store.items(), store.totals().users(5)) == ([Item("a")], [("u", 1)])
+        assert store.log.past("u")[0].item_ids == ("a",)
+    assert store.totals().users(5) == []
 
-    def events():
-        yield Event("v", "b", 2.0)
-        seen.append((store.items(), store.users(5)))  # the write lock is held here
 
-    store.import_all([Item("b")], events())
-    assert seen == [([Item("a")], [("u", 1)])]
-    assert store.users(5) == [("v", 1)]
+def test_a_write_is_refused_when_others_hold_the_database_for_longer_than_it_waits(tmp_path):
+    path = tmp_path / "s.db"
+    with closing(Store.open(path, 1)) as store:
+        with writing(path):
+            for write in (
+                lambda: store.put_events([Event("u", "a", 1.0)]),
+                lambda: store.put_items([Item("a")]),
+                lambda: store.delete_item("a"),
+                lambda: store.import_all([Item("a")], []),
+            ):
+                with pytest.raises(BusyError, match=r"s\.db: other writers hold it"):
+                    write()
+        assert (store.count_events(), store.count_items()) == (0, 0)
+        assert store.put_events([Event("u", "a", 1.0)]) == 1
 
 
 def test_many_threads_lose_nothing(store):

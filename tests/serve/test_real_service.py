@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from serendip.data.database import Database
 
 
 @contextmanager
@@ -60,6 +62,35 @@ def test_acknowledged_events_survive_kill_9_and_sigterm_ends_with_0(shop: Path) 
         assert shown
         assert not shown & {f"i{number}" for number in range(20)}
     assert process.returncode == 0
+
+
+def test_another_process_that_holds_the_database_keeps_no_read_waiting(shop: Path) -> None:
+    event = {"user_id": "waits", "item_id": "i1", "action": "like"}
+    with service(shop) as (connection, _):
+        posting = [HTTPConnection(connection.host, connection.port, timeout=30) for _ in range(4)]
+        with closing(Database(shop / "serendip.db")) as other, other.write():
+            for one in posting:
+                one.request("POST", "/v1/events", json.dumps(event))
+            for path in ("/v1/search?q=horror", "/v1/recommend?surface=home&user_id=u1"):
+                assert ask(connection, "GET", path)[0] == 200
+            assert ask(connection, "GET", "/health/ready") == (
+                200,
+                {"status": "ready", "generation": "gen-1"},
+            )
+            for path in ("/", "/metrics"):
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                assert answer.status == 200
+                answer.read()
+            for one in posting:
+                answer = one.getresponse()
+                assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+                error = json.loads(answer.read())["error"]
+                assert error["type"] == "busy"
+                assert str(shop) not in json.dumps(error)
+                one.close()
+        assert ask(connection, "POST", "/v1/events", event) == (200, {"received": 1, "new": 1})
+        assert len(ask(connection, "GET", "/v1/users/waits/history")[1]["events"]) == 1
 
 
 def test_a_generation_published_meanwhile_takes_over(shop: Path) -> None:

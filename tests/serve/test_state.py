@@ -91,6 +91,22 @@ def test_the_engine_in_force_catches_up_before_the_replaced_one_is_closed():
     assert old.is_closed
 
 
+def test_a_read_does_not_wait_for_the_next_engine_to_catch_up():
+    seen: list[str] = []
+
+    class Watching(TinyEngine):
+        def catch_up(self) -> None:
+            seen.append(self.generation)
+
+    old, holder = TinyEngine(), EngineHolder()
+    holder.swap(old)
+    with holder.lease(writes=False):
+        holder.swap(Watching(generation="gen-2"))
+        seen.clear()
+    assert seen == []
+    assert old.is_closed
+
+
 def test_a_write_is_respected_two_generations_later():
     store: TinyStore = []
     holder = EngineHolder()

@@ -14,12 +14,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from serendip.errors import StorageError
+from serendip.errors import BusyError, StorageError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData
 
-_BUSY_S = 60.0
+PATIENT_S = 60.0
+"""How long a command waits for other writers."""
+
 _WRITES = "serendip_writes"
 
 
@@ -28,20 +30,23 @@ class Database:
 
     Args:
         url_or_path: path of a SQLite file (created if missing), or a URL.
+        busy_timeout_s: how long a write waits for other writers of a SQLite file.
     """
 
-    def __init__(self, url_or_path: str | Path) -> None:
+    def __init__(self, url_or_path: str | Path, busy_timeout_s: float = PATIENT_S) -> None:
         self.name = str(url_or_path)
-        self._engine = _engine(self.name)
+        self._engine = _engine(self.name, busy_timeout_s)
 
     @classmethod
-    def with_tables(cls, url_or_path: str | Path, tables: MetaData) -> Database:
+    def with_tables(
+        cls, url_or_path: str | Path, tables: MetaData, busy_timeout_s: float = PATIENT_S
+    ) -> Database:
         """Open a database, creating file and tables where they are missing.
 
         Raises:
             StorageError: it cannot be opened.
         """
-        database = cls(url_or_path)
+        database = cls(url_or_path, busy_timeout_s)
         with database.write() as connection:
             tables.create_all(connection)
         return database
@@ -59,12 +64,19 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """All or nothing, durable when the block ends; one writer at a time."""
-        with (
-            self._errors(),
-            self._engine.connect().execution_options(**{_WRITES: True}) as connection,
-            connection.begin(),
-        ):
+        """All or nothing, durable when the block ends; one writer at a time.
+
+        Raises:
+            BusyError: other writers held the database all the time that a write waits.
+        """
+        with self._errors(), self._engine.connect() as connection, begin_write(connection):
+            yield connection
+
+    @contextmanager
+    def own_connection(self) -> Iterator[Connection]:
+        """A connection in no transaction; its temporary tables end with the block."""
+        with self._errors(), self._engine.connect() as connection:
+            connection.detach()  # closed at the end, not given to the next one with its tables
             yield connection
 
     def close(self) -> None:
@@ -78,14 +90,28 @@ class Database:
         try:
             yield
         except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+            cause = getattr(error, "orig", None)
+            if str(getattr(cause, "sqlite_errorname", "")).startswith("SQLITE_BUSY"):
+                raise BusyError(
+                    f"database {self.name}: other writers hold it.",
+                    "Nothing was written. Try again when they have ended.",
+                ) from error
+            reason = str(cause or error).splitlines()[0]
             raise StorageError(
                 f"database {self.name}: {reason}.",
                 "Nothing was written. Check free space, permissions and other writers.",
             ) from error
 
 
-def _engine(name: str) -> Engine:
+@contextmanager
+def begin_write(connection: Connection) -> Iterator[None]:
+    """A transaction that has the write lock from its beginning, on a connection in none."""
+    connection.execution_options(**{_WRITES: True})
+    with connection.begin():
+        yield
+
+
+def _engine(name: str, busy_timeout_s: float) -> Engine:
     from sqlalchemy import URL, create_engine
 
     if "://" in name:
@@ -94,7 +120,7 @@ def _engine(name: str) -> Engine:
     engine = create_engine(
         url,
         module=_sqlite_module(),
-        connect_args={"timeout": _BUSY_S, "check_same_thread": False},
+        connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
         pool_size=16,
         max_overflow=48,
     )

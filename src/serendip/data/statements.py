@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import and_, bindparam, case, func, not_, or_, select
+from sqlalchemy import Select, and_, bindparam, case, func, not_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serendip.data.schema import EVENTS, FROM_API, FROM_FILE, ITEMS, META
@@ -71,7 +72,20 @@ QUERIES = (
     .group_by(EVENTS.c.query)
     .order_by(func.count().desc(), EVENTS.c.query)
 )
+_appended = EVENTS.c.seq > bindparam("after")
+USERS_AFTER = (
+    select(EVENTS.c.user_id, func.count())
+    .where(_appended, _counts)
+    .group_by(EVENTS.c.user_id)
+    .limit(bindparam("most"))
+)
+USERS_AMONG = (
+    select(EVENTS.c.user_id, func.count())
+    .where(EVENTS.c.user_id.in_(bindparam("users", expanding=True)), _counts)
+    .group_by(EVENTS.c.user_id)
+)
 COUNT_EVENTS = select(func.count()).select_from(EVENTS)
+COUNT_AFTER = COUNT_EVENTS.where(_appended)
 MAX_SEQ = select(func.coalesce(func.max(EVENTS.c.seq), 0))
 FORGET_FILE_EVENTS = EVENTS.delete().where(EVENTS.c.origin == FROM_FILE)
 
@@ -82,13 +96,21 @@ EVENT_MARK = select(
 META_VALUE = select(META.c.value).where(META.c.key == bindparam("name"))
 
 
-def upsert_items(dialect: str, origin: str) -> Any:
+def upsert_items(
+    dialect: str, origin: str, rows: Select[Any] | None = None, names: Sequence[str] = ()
+) -> Any:
     """Insert items, or replace those of the same id.
 
     From the API every replacement counts and revives a deleted item. From a file only rows that a
     file wrote are replaced, and only where something differs, so that versions mean changes.
+
+    Args:
+        dialect: of the database.
+        origin: who writes.
+        rows: where the items are; None = values that are given at the execution.
+        names: of the columns that ``rows`` has.
     """
-    insert = _insert(dialect, ITEMS)
+    insert = _insert(dialect, ITEMS, rows, names)
     new = insert.excluded
     changes = {name: new[name] for name in ("version", "deleted", "origin", *_CONTENT)}
     condition = None
@@ -100,9 +122,16 @@ def upsert_items(dialect: str, origin: str) -> Any:
     )
 
 
-def insert_events(dialect: str) -> Any:
-    """Insert events; one whose ``event_id`` is known already is left out."""
-    return _insert(dialect, EVENTS).on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
+def insert_events(dialect: str, rows: Select[Any] | None = None, names: Sequence[str] = ()) -> Any:
+    """Insert events; one whose ``event_id`` is known already is left out.
+
+    Args:
+        dialect: of the database.
+        rows: where the events are; None = values that are given at the execution.
+        names: of the columns that ``rows`` has.
+    """
+    insert = _insert(dialect, EVENTS, rows, names)
+    return insert.on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
 
 
 def upsert_meta(dialect: str) -> Any:
@@ -113,5 +142,8 @@ def upsert_meta(dialect: str) -> Any:
     )
 
 
-def _insert(dialect: str, table: Any) -> Insert:
-    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+def _insert(
+    dialect: str, table: Any, rows: Select[Any] | None = None, names: Sequence[str] = ()
+) -> Insert:
+    insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    return insert if rows is None else insert.from_select(names, rows)

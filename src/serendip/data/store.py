@@ -8,24 +8,23 @@ never wait for a writer. One store may be used by many threads, one file by many
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from serendip.data.database import Database
+from serendip.data.database import PATIENT_S, Database, begin_write
 from serendip.data.event import Event
 from serendip.data.event_columns import EventColumns
 from serendip.data.growing_log import REMOVALS_KEY, GrowingLog, mark_of
 from serendip.data.item import Item
+from serendip.data.log_totals import LogTotals
 from serendip.data.storable import id_problem, require_events, require_items
 from serendip.data.stored_rows import event_row, item_row, items_of
 from serendip.data.written import WrittenTexts
 
 IMPORT_KEY = "import"
 
-_CHUNK = 10_000
 _MOST = 2**31 - 1
 
 
@@ -67,24 +66,24 @@ class Store:
 
         self._database = database
         self._sql = statements
-        self._from_api = statements.upsert_items(database.dialect, "api")
-        self._from_file = statements.upsert_items(database.dialect, "file")
+        self._upsert_items = statements.upsert_items(database.dialect, "api")
         self._insert_events = statements.insert_events(database.dialect)
         self._set_meta = statements.upsert_meta(database.dialect)
 
     @classmethod
-    def open(cls, url_or_path: str | Path) -> Self:
+    def open(cls, url_or_path: str | Path, busy_timeout_s: float = PATIENT_S) -> Self:
         """Open a database, creating file and tables where they are missing.
 
         Args:
             url_or_path: path of a SQLite file, or a SQLAlchemy URL.
+            busy_timeout_s: how long a write waits for other writers of a SQLite file.
 
         Raises:
             StorageError: the database cannot be opened.
         """
         from serendip.data.schema import METADATA
 
-        return cls(Database.with_tables(url_or_path, METADATA))
+        return cls(Database.with_tables(url_or_path, METADATA, busy_timeout_s))
 
     def close(self) -> None:
         """Close all connections."""
@@ -101,9 +100,14 @@ class Store:
             StorageError: the database takes no writes.
         """
         unique = {item.item_id: item for item in require_items(items)}
+        rows = [item_row(item, "api") for item in unique.values()]
         with self._database.write() as connection:
-            self._upsert(connection, unique.values(), "api")
-        return len(unique)
+            version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
+            for step, row in enumerate(rows, 1):
+                row["number"] = row["version"] = version + step
+            if rows:
+                connection.execute(self._upsert_items, rows)
+        return len(rows)
 
     def delete_item(self, item_id: str) -> bool:
         """Delete an item for good: no import brings it back, only ``put_items``.
@@ -128,13 +132,14 @@ class Store:
             DataError: an event cannot be stored; none is.
             StorageError: the database takes no writes.
         """
-        checked = list(require_events(events))
+        rows = [event_row(event, "api") for event in require_events(events)]
         with self._database.write() as connection:
-            return self._append(connection, checked, "api")
+            return connection.execute(self._insert_events, rows).rowcount if rows else 0
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
         """Replace all that former imports wrote, in one transaction.
 
+        All rows are read before it begins: whoever writes meanwhile does not wait for the files.
         What the API wrote stays as it is: its events, its items, its deletions. An imported item
         that is not among ``items`` any more is deleted.
 
@@ -142,25 +147,28 @@ class Store:
             DataError: a row cannot be stored; the former state stays.
             StorageError: the database takes no writes; the former state stays.
         """
+        from serendip.data.staging import Staging
+
         unique: dict[str, Item] = {}
         repeated: list[str] = []
-        for item in require_items(items):
+        for item in items:
             if item.item_id in unique:
                 repeated.append(item.item_id)
             unique[item.item_id] = item
-        with self._database.write() as connection:
-            self._upsert(connection, unique.values(), "file")
-            self._delete_missing(connection, unique)
-            connection.execute(self._sql.FORGET_FILE_EVENTS)
-            removals = mark_of(connection).removals + 1
-            connection.execute(self._set_meta, {"key": REMOVALS_KEY, "value": str(removals)})
-            stored = self._append(connection, require_events(events), "file")
-            examples = tuple(dict.fromkeys(repeated))[:10]
-            counts = ImportCounts(len(unique), stored, len(repeated), examples)
-            note = {"duplicate_items": counts.duplicate_items, "examples": examples}
-            values = {"key": IMPORT_KEY, "value": json.dumps(note)}
-            connection.execute(self._set_meta, values)
-        return counts
+        examples = tuple(dict.fromkeys(repeated))[:10]
+        note = json.dumps({"duplicate_items": len(repeated), "examples": examples})
+        with self._database.own_connection() as connection:
+            staging = Staging(connection)
+            staging.stage(unique.values(), events)
+            with begin_write(connection):
+                staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
+                self._delete_from_files(connection, staging.left_out())
+                connection.execute(self._sql.FORGET_FILE_EVENTS)
+                removals = mark_of(connection).removals + 1
+                connection.execute(self._set_meta, {"key": REMOVALS_KEY, "value": str(removals)})
+                stored = staging.append_events()
+                connection.execute(self._set_meta, {"key": IMPORT_KEY, "value": note})
+        return ImportCounts(len(unique), stored, len(repeated), examples)
 
     def items(self) -> list[Item]:
         """All items that are not deleted, in order of first insertion."""
@@ -202,12 +210,6 @@ class Store:
             rows = connection.execute(self._sql.REQUESTED, values).all()
         return [Event(*row) for row in reversed(rows)]
 
-    def users(self, limit: int, without: Sequence[str] = ()) -> list[tuple[str, int]]:
-        """(user_id, number of events), most active first; of any action but those named."""
-        values = {"most": min(max(limit, 0), _MOST), "without": list(without)}
-        with self._database.read() as connection:
-            return [(row[0], row[1]) for row in connection.execute(self._sql.USERS, values)]
-
     def queries(self, without: Sequence[str] = ()) -> list[str]:
         """What was typed before events of any action but those named, the most frequent first."""
         with self._database.read() as connection:
@@ -224,6 +226,10 @@ class Store:
     def log(self) -> GrowingLog:
         """The log of events as it grows."""
         return GrowingLog(self._database)
+
+    def totals(self, without: Sequence[str] = ()) -> LogTotals:
+        """Totals of the log of events; of what users did, without the actions named."""
+        return LogTotals(self._database, without)
 
     @property
     def written(self) -> WrittenTexts:
@@ -260,27 +266,11 @@ class Store:
         with self._database.read() as connection:
             return connection.scalar(statement, values or {})
 
-    def _upsert(self, connection: Any, items: Iterable[Item], origin: str) -> None:
+    def _delete_from_files(self, connection: Any, names: Sequence[str]) -> None:
         version = connection.scalar(self._sql.MAX_VERSION)
-        statement = self._from_api if origin == "api" else self._from_file
-        rows = (item_row(item, version + step, origin) for step, item in enumerate(items, 1))
-        for chunk in _chunks(rows):
-            connection.execute(statement, chunk)
-
-    def _delete_missing(self, connection: Any, present: dict[str, Item]) -> None:
-        version = connection.scalar(self._sql.MAX_VERSION)
-        missing = [name for name in connection.scalars(self._sql.FROM_FILES) if name not in present]
-        for step, name in enumerate(missing, 1):
-            values = {"id": name, "new_version": version + step, "writer": "file"}
-            connection.execute(self._sql.TOMBSTONE, values)
-
-    def _append(self, connection: Any, events: Iterable[Event], origin: str) -> int:
-        rows = (event_row(event, origin) for event in events)
-        return sum(
-            connection.execute(self._insert_events, chunk).rowcount for chunk in _chunks(rows)
-        )
-
-
-def _chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    while chunk := list(islice(rows, _CHUNK)):
-        yield chunk
+        rows = [
+            {"id": name, "new_version": version + step, "writer": "file"}
+            for step, name in enumerate(names, 1)
+        ]
+        if rows:
+            connection.execute(self._sql.TOMBSTONE, rows)

@@ -10,13 +10,11 @@ from serendip.data.event import Event
 from serendip.data.item import Attribute, Item
 
 
-def item_row(item: Item, version: int, origin: str) -> dict[str, Any]:
-    """The row of an item; ``version`` counts for its number, too, where it is new."""
+def item_row(item: Item, origin: str) -> dict[str, Any]:
+    """The row of an item but its number and version, which the table's last one gives."""
     attributes = json.dumps(dict(item.attributes), ensure_ascii=False, allow_nan=False)
     return {
         "item_id": item.item_id,
-        "number": version,
-        "version": version,
         "deleted": False,
         "origin": origin,
         "title": item.title,

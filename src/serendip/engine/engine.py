@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -35,8 +36,11 @@ from serendip.engine.suggesting import Past, QuerySuggester
 from serendip.engine.surfaces import NOT_A_SURFACE, SurfaceConfig
 from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, UnsupportedError
+from serendip.errors import DataError, StorageError, UnsupportedError
 from serendip.search.query_features import Asker
+
+BUSY_TIMEOUT_S = 2.0
+"""How long a write waits for other writers of the database before it is refused."""
 
 
 class Engine:
@@ -58,6 +62,7 @@ class Engine:
         self._reader = QueryReader(encoder, state.fusion, store, settings.actions)
         self._suggester = QuerySuggester(state, settings.queries)
         self._askers = Askers(store, settings.actions)
+        self._totals = store.totals(settings.actions.ignore)
         updater = Updater(encoder, settings.content, settings.token_reader)
         trained_on = int(generation.manifest["item_version"])
         self._live = LiveState(state, trained_on, store, updater)
@@ -76,7 +81,8 @@ class Engine:
         synonyms = workspace.accepted_synonyms()
         state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
-        return cls(workspace.settings, generation, state, encoder, workspace.open_store())
+        store = workspace.open_store(BUSY_TIMEOUT_S)
+        return cls(workspace.settings, generation, state, encoder, store)
 
     def close(self) -> None:
         """Close the store; requests in flight finish first where the caller waited for them."""
@@ -88,6 +94,7 @@ class Engine:
         Needed once after opening, and when another engine over the same store took writes.
         """
         self._live.catch_up()
+        self._totals.follow()
 
     def search(
         self,
@@ -192,7 +199,10 @@ class Engine:
         """
         for surface in {event.surface for event in events} - {"", NOT_A_SURFACE}:
             self._surface(surface)
-        return self._store.put_events(events)
+        new = self._store.put_events(events)
+        with suppress(StorageError):  # they are stored; whoever reads the totals looks again
+            self._totals.follow()
+        return new
 
     def add_items(self, items: Sequence[Item]) -> int:
         """Store items and make them findable and recommendable at once, without training."""
@@ -222,19 +232,19 @@ class Engine:
 
     def users(self, limit: int = 50) -> list[tuple[str, int]]:
         """Most active users with the number of things they did."""
-        return self._store.users(limit, self.settings.actions.ignore)
+        return self._totals.users(limit)
 
     def history(self, user_id: str, limit: int = 50) -> list[Event]:
         """What a user did, newest first; what was only shown is no part of it."""
         return self._store.history(user_id, limit, self.settings.actions.ignore)[::-1]
 
     def stats(self) -> dict[str, int | float | str]:
-        """Counts for people and for metrics."""
+        """Counts for people and for metrics, from memory: events as of the last look at the log."""
         state = self.state
         return {
             "generation": self.generation,
             "items": int(state.num_items - state.hidden.sum()),
-            "events": self._store.count_events(),
+            "events": self._totals.num_events,
             "models": len(state.models),
             "published": str(self._manifest["created"]),
         }

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serendip.config import read_toml, validate
+from serendip.data.database import PATIENT_S
 from serendip.data.store import Store
 from serendip.engine.settings import Settings
 from serendip.errors import DataError
@@ -105,6 +106,6 @@ class Workspace:
             _log.warning("no synonyms are searched: %s", error)
             return Synonyms()
 
-    def open_store(self) -> Store:
+    def open_store(self, busy_timeout_s: float = PATIENT_S) -> Store:
         """Open the database; the caller closes it."""
-        return Store.open(self.folder / DATABASE_FILE)
+        return Store.open(self.folder / DATABASE_FILE, busy_timeout_s)

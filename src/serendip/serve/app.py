@@ -61,7 +61,7 @@ def _keep_one_openapi(app: FastAPI) -> None:
 
 async def _engine_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SerendipError)
-    return _response(request, Failure.of(error))
+    return _response(request, Failure.public(error, request_id_of(request.scope)))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -98,4 +98,5 @@ def _response(
     request: Request, failure: Failure, headers: dict[str, str] | None = None
 ) -> Response:
     body = failure.body(request_id_of(request.scope))
-    return Response(body, failure.status, headers, media_type=JSON_TYPE)
+    all_headers = failure.text_headers() | (headers or {})
+    return Response(body, failure.status, all_headers, media_type=JSON_TYPE)

@@ -134,7 +134,10 @@ class Engine(Protocol):
         ...
 
     def stats(self) -> Mapping[str, int | float | str]:
-        """Counts for the foot of the page and for ``/metrics``."""
+        """Counts for the foot of the page and for ``/metrics``, as they are in memory.
+
+        Of events it counts those that it has written or read of; it asks no database for more.
+        """
         ...
 
     def close(self) -> None:

@@ -29,6 +29,9 @@ MAX_TEXT_CHARS = 64 * 1024
 MAX_BATCH = 10_000
 """Events or items in one body."""
 
+MAX_WAITING_WRITES = 64
+"""Writes that wait for the one being written; more are refused, to be sent again."""
+
 MAX_ATTRIBUTES = 64
 """Attributes of one item."""
 

@@ -56,15 +56,15 @@ class Measures:
         self._items.inc(count)
 
     def text(self) -> bytes:
-        """Everything in the text format of Prometheus."""
+        """Everything in the text format of Prometheus; waits for no request and no database."""
         self._failed_loads.set(self._holder.failed_loads)
         self._generation.clear()
-        if self._holder.is_ready:
-            with self._holder.lease() as engine:
-                self._generation.labels(engine.generation).set(1)
-                for name, value in engine.stats().items():
-                    if isinstance(value, int | float):
-                        self._stats.labels(name).set(value)
+        stats = self._holder.stats
+        if "generation" in stats:
+            self._generation.labels(str(stats["generation"])).set(1)
+        for name, value in stats.items():
+            if isinstance(value, int | float):
+                self._stats.labels(name).set(value)
         return generate_latest(self._registry)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:

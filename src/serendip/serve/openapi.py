@@ -27,7 +27,7 @@ _ERRORS = {
     "405": "The route has other methods.",
     "413": "The body is too large.",
     "422": "A parameter or the body is wrong.",
-    "503": "The service is loading, or cannot store now.",
+    "503": "The service is loading, or cannot store now; Retry-After says when to try again.",
 }
 _BATCHES = {"/v1/events": "events", "/v1/items": "items"}
 

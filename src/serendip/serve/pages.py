@@ -20,7 +20,7 @@ from serendip.serve.engine_api import Engine
 from serendip.serve.fields import read
 from serendip.serve.page_query import PageQuery, form_query, page_query, visitor_id
 from serendip.serve.rendering import HTML, environment, static_file
-from serendip.serve.replies import Failure
+from serendip.serve.replies import Failure, request_id_of
 from serendip.serve.routes import unknown_item
 from serendip.serve.wire import PathId
 from serendip.serve.work import Workers
@@ -91,7 +91,7 @@ class Pages:
             engine.add_events([_like(asked)])
             return item.title or item.item_id
 
-        title = await self._workers.run(store)
+        title = await self._workers.write(store)
         if not _is_fragment(request):
             back = item_link(asked.item_id, asked.user)
             return Response(status_code=303, headers={"location": back})
@@ -110,7 +110,7 @@ class Pages:
             values = view(engine, asked)
             return template.render(asked=asked, user=asked.user, **values), engine.generation
 
-        body, generation = await self._workers.run(render)
+        body, generation = await self._workers.read(render)
         headers = {**_NOT_STORED, "x-generation": generation}
         return Response(body, media_type=HTML, headers=headers)
 
@@ -121,13 +121,14 @@ class Pages:
             try:
                 return await endpoint(request)
             except SerendipError as error:
-                return self._error(Failure.of(error))
+                return self._error(Failure.public(error, request_id_of(request.scope)))
 
         return answer
 
     def _error(self, failure: Failure) -> Response:
         body = self._templates.get_template("error.html").render(failure=failure, user="")
-        return Response(body, failure.status, media_type=HTML, headers=dict(_NOT_STORED))
+        headers = failure.text_headers() | _NOT_STORED
+        return Response(body, failure.status, media_type=HTML, headers=headers)
 
 
 def _is_fragment(request: Request) -> bool:

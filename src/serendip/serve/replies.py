@@ -6,6 +6,7 @@ Light on purpose: the service answers with these before the framework is even im
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ from serendip.errors import SerendipError
 from serendip.serve.asgi import Scope, Send
 
 JSON_TYPE = "application/json"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,21 @@ class Failure:
     @classmethod
     def of(cls, error: SerendipError) -> Failure:
         """The failure that an error of the tree stands for."""
-        return cls(error.status, error.kind, error.message, error.hint)
+        return cls(error.status, error.kind, error.message, error.hint, _retry_after(error))
+
+    @classmethod
+    def public(cls, error: SerendipError, request_id: str) -> Failure:
+        """The same for strangers: what names files of the operator goes to the log instead."""
+        if not error.public_message:
+            return cls.of(error)
+        _log.warning("request %s: %s", request_id, error)
+        hint = "Try again in a moment." if error.retry_after_s else "The service's log has more."
+        message = f"{error.public_message} Nothing was stored."
+        return cls(error.status, error.kind, message, hint, _retry_after(error))
+
+    def text_headers(self) -> dict[str, str]:
+        """The headers in the form that the framework takes."""
+        return {name.decode(): value.decode() for name, value in self.headers}
 
     def body(self, request_id: str) -> bytes:
         """The JSON that every error answer has."""
@@ -50,6 +67,12 @@ class Failure:
                 }
             }
         )
+
+
+def _retry_after(error: SerendipError) -> tuple[tuple[bytes, bytes], ...]:
+    if not error.retry_after_s:
+        return ()
+    return ((b"retry-after", str(error.retry_after_s).encode()),)
 
 
 def dump(value: Any) -> bytes:

@@ -20,6 +20,7 @@ from serendip.serve.engine_api import Engine
 from serendip.serve.measures import Measures
 from serendip.serve.openapi import Documented
 from serendip.serve.replies import JSON_TYPE, dump
+from serendip.serve.state import still_loading
 from serendip.serve.strict_json import parse
 from serendip.serve.work import Workers
 
@@ -170,21 +171,21 @@ class Routes:
     async def add_events(self, request: Request) -> Response:
         """Store one event or many; durable when it answers."""
         events = wire_rows.read_events(parse(await request.body()), time.time())
-        new = await self._workers.run(lambda engine: engine.add_events(events))
+        new = await self._workers.write(lambda engine: engine.add_events(events))
         self._measures.add_events(len(events))
         return _reply({"received": len(events), "new": new})
 
     async def add_items(self, request: Request) -> Response:
         """Store one item or many; findable and recommendable when it answers."""
         items = wire_rows.read_items(parse(await request.body()))
-        new = await self._workers.run(lambda engine: engine.add_items(items))
+        new = await self._workers.write(lambda engine: engine.add_items(items))
         self._measures.add_items(len(items))
         return _reply({"received": len(items), "new": new})
 
     async def delete_item(self, request: Request) -> Response:
         """Take an item out for good."""
         item_id = _path_id(request, "item_id")
-        if not await self._workers.run(lambda engine: engine.delete_item(item_id)):
+        if not await self._workers.write(lambda engine: engine.delete_item(item_id)):
             raise unknown_item(item_id)
         return _reply({"item_id": item_id, "deleted": True})
 
@@ -193,25 +194,27 @@ class Routes:
         return _reply({"status": "live"})
 
     async def ready(self, request: Request) -> Response:
-        """A generation is loaded and answers."""
-        return await self._json(lambda engine: {"status": "ready", "generation": engine.generation})
+        """A generation is loaded and answers; said without waiting for any request or write."""
+        generation = self._workers.holder.generation
+        if not generation:
+            raise still_loading()
+        return _reply({"status": "ready", "generation": generation}, generation)
 
     async def metrics(self, request: Request) -> Response:
         """Counters and timings in the text format of Prometheus."""
-        text = await self._workers.run(lambda engine: self._measures.text())
-        return Response(text, media_type=self._measures.content_type)
+        return Response(self._measures.text(), media_type=self._measures.content_type)
 
     async def _answer(self, call: Callable[[Engine], Answer]) -> Response:
         def written_answer(engine: Engine) -> Any:
             return written.answer(call(engine), engine)
 
-        body = await self._workers.run(written_answer)
+        body = await self._workers.read(written_answer)
         if not body["items"]:
             self._measures.add_empty(body["surface"])
         return _reply(body, body["generation"])
 
     async def _json(self, call: Callable[[Engine], dict[str, Any]]) -> Response:
-        body = await self._workers.run(call)
+        body = await self._workers.read(call)
         return _reply(body, body.get("generation", ""))
 
 

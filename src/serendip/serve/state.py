@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from serendip.serve.engine_api import Engine
 
 _log = logging.getLogger(__name__)
+
+
+def still_loading() -> NotTrainedError:
+    """The error while there is no engine."""
+    return NotTrainedError("the service is still loading.", "Try again in a moment.")
 
 
 @dataclass(slots=True, eq=False)
@@ -52,9 +57,19 @@ class EngineHolder:
         slot = self._slot
         return slot.engine.generation if slot else ""
 
+    @property
+    def stats(self) -> Mapping[str, int | float | str]:
+        """Counts of the engine in force, which it has in memory; none while there is none."""
+        slot = self._slot
+        return slot.engine.stats() if slot else {}
+
     @contextmanager
-    def lease(self) -> Iterator[Engine]:
+    def lease(self, writes: bool = True) -> Iterator[Engine]:
         """The engine in force; it stays open until the lease ends.
+
+        Args:
+            writes: whether the next engine may have to catch up with what is done in the lease. A
+                read need not wait for that, as other writes may be under way.
 
         Raises:
             NotTrainedError: no engine is loaded yet.
@@ -62,12 +77,12 @@ class EngineHolder:
         with self._lock:
             slot = self._slot
             if slot is None:
-                raise NotTrainedError("the service is still loading.", "Try again in a moment.")
+                raise still_loading()
             slot.leases += 1
         try:
             yield slot.engine
         finally:
-            self._release(slot)
+            self._release(slot, writes)
 
     def swap(self, engine: Engine) -> None:
         """Answer from ``engine`` from now on; the old one ends with its last request."""
@@ -124,10 +139,10 @@ class EngineHolder:
                 return
             old.retired = True
             old.leases += 1  # ours: it must not close before the new one has caught up
-        self._release(old)
+        self._release(old, catches_up=True)
 
-    def _release(self, slot: _Slot) -> None:
-        if slot.retired:
+    def _release(self, slot: _Slot, catches_up: bool) -> None:
+        if slot.retired and catches_up:
             self._catch_up()
         with self._lock:
             slot.leases -= 1

@@ -158,8 +158,9 @@ def why(engine: Engine, asked: PageQuery) -> dict[str, Any]:
 
 def _frame(engine: Engine, asked: PageQuery, history: list[Event]) -> dict[str, Any]:
     """What every page has around it."""
+    known_users = engine.users(_KNOWN_USERS)  # looks at the log, whose events `stats` then counts
     return {
-        "known_users": engine.users(_KNOWN_USERS),
+        "known_users": known_users,
         "num_events": len(history),
         "has_more_events": len(history) == _HISTORY_SHOWN,
         "stats": engine.stats(),

@@ -1,0 +1,95 @@
+"""Totals of the log of events: how many there are and who is most active, kept as the log grows.
+
+Counting a whole log takes longer the longer it is, and every page shows both. So the log is counted
+once, and then only what was appended since; it is counted again when an import took events out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from serendip.data.growing_log import EventMark, mark_of
+
+if TYPE_CHECKING:
+    from serendip.data.database import Database
+
+_MOST_USERS = 1_000
+"""Users kept; more are counted when they are asked for."""
+
+_FOLLOWED_USERS = 500
+"""After events of more users at once all are counted again, which costs less."""
+
+
+class LogTotals:
+    """Totals of one database; safe to use from many threads.
+
+    Args:
+        database: where the events are.
+        without: actions that are no activity of a user.
+    """
+
+    def __init__(self, database: Database, without: Sequence[str] = ()) -> None:
+        from serendip.data import statements
+
+        self._database, self._sql = database, statements
+        self._without = list(without)
+        self._lock = threading.Lock()
+        self._mark: EventMark | None = None
+        self._users: dict[str, int] | None = None
+        self.num_events = 0
+        """Events of any action when the log was last looked at."""
+
+    def follow(self) -> None:
+        """Look at what was appended to the log, or taken out, by whomever."""
+        with self._lock, self._database.read() as connection:
+            self._follow(connection)
+
+    def users(self, limit: int) -> list[tuple[str, int]]:
+        """(user_id, number of events), most active first, as of now."""
+        with self._lock, self._database.read() as connection:
+            self._follow(connection)
+            if limit > _MOST_USERS:
+                return list(self._counted(connection, limit).items())
+            if self._users is None:
+                self._users = self._counted(connection, _MOST_USERS)
+            return list(self._users.items())[: max(limit, 0)]
+
+    def _follow(self, connection: Any) -> None:
+        mark, before = mark_of(connection), self._mark
+        if mark == before:
+            return
+        if before is None or mark.removals != before.removals:
+            num_events, users = int(connection.scalar(self._sql.COUNT_EVENTS)), None
+        else:
+            after = {"after": before.seq}
+            num_events = self.num_events + int(connection.scalar(self._sql.COUNT_AFTER, after))
+            users = self._users
+            if users is not None:
+                users = self._grown(connection, before.seq, users)
+        self._mark, self.num_events, self._users = mark, num_events, users
+
+    def _grown(self, connection: Any, seq: int, users: dict[str, int]) -> dict[str, int] | None:
+        """The most active users after events were appended; None where it is not worth it.
+
+        Counts only grow: whoever is not kept and did nothing since stays behind those who are.
+        """
+        values = {"after": seq, "without": self._without, "most": _FOLLOWED_USERS + 1}
+        appended = _pairs(connection.execute(self._sql.USERS_AFTER, values))
+        if len(appended) > _FOLLOWED_USERS:
+            return None
+        values = {"users": [name for name in appended if name not in users]}
+        values["without"] = self._without
+        found = _pairs(connection.execute(self._sql.USERS_AMONG, values))
+        known = {name: count + appended.get(name, 0) for name, count in users.items()}
+        ordered = sorted((known | found).items(), key=lambda pair: (-pair[1], pair[0]))
+        return dict(ordered[:_MOST_USERS])
+
+    def _counted(self, connection: Any, most: int) -> dict[str, int]:
+        values = {"most": most, "without": self._without}
+        return _pairs(connection.execute(self._sql.USERS, values))
+
+
+def _pairs(rows: Iterable[Sequence[Any]]) -> dict[str, int]:
+    return {row[0]: row[1] for row in rows}

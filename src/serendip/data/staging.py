@@ -1,0 +1,114 @@
+"""Rows of an import, parsed and checked into temporary tables before any lock is taken.
+
+Files may take minutes to read, and nobody else can write while the write lock is held. So rows are
+first staged in tables that one connection sees alone, on disk and without a lock; the transaction
+that follows is a few statements inside the database. Imported only when something is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    MetaData,
+    Table,
+    bindparam,
+    select,
+)
+
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.data.schema import EVENTS, FROM_FILE, ITEMS
+from serendip.data.statements import FROM_FILES, insert_events, upsert_items
+from serendip.data.storable import require_events, require_items
+from serendip.data.stored_rows import event_row, item_row
+
+_CHUNK = 10_000
+
+_TABLES = MetaData()
+_PLACE = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _temporary(name: str, like: Table, without: tuple[str, ...]) -> Table:
+    """A temporary table with the columns of another; ``place`` is the order of arrival."""
+    columns = [Column(one.name, one.type) for one in like.c if one.name not in without]
+    place = Column("place", _PLACE, primary_key=True, autoincrement=True)
+    return Table(name, _TABLES, place, *columns, prefixes=["TEMPORARY"])
+
+
+_ITEMS = _temporary("staged_items", ITEMS, ("number", "version"))
+_EVENTS = _temporary("staged_events", EVENTS, ("seq",))
+
+_ITEM_NAMES = [column.name for column in _ITEMS.c if column.name != "place"]
+_EVENT_NAMES = [column.name for column in _EVENTS.c if column.name != "place"]
+
+_NEW_VERSION: ColumnElement[int] = bindparam("version") + _ITEMS.c.place
+_NEW_ITEMS = select(
+    *(_ITEMS.c[name] for name in _ITEM_NAMES),
+    _NEW_VERSION.label("number"),
+    _NEW_VERSION.label("version"),
+).order_by(_ITEMS.c.place)
+_NEW_EVENTS = select(*(_EVENTS.c[name] for name in _EVENT_NAMES)).order_by(_EVENTS.c.place)
+_LEFT_OUT = FROM_FILES.where(ITEMS.c.item_id.not_in(select(_ITEMS.c.item_id)))
+
+
+class Staging:
+    """The staged rows of one connection, which no transaction is open on.
+
+    Args:
+        connection: of its own; the tables end with it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        dialect = connection.dialect.name
+        self._put_items = upsert_items(
+            dialect, FROM_FILE, _NEW_ITEMS, [*_ITEM_NAMES, "number", "version"]
+        )
+        self._put_events = insert_events(dialect, _NEW_EVENTS, _EVENT_NAMES)
+
+    def stage(self, items: Iterable[Item], events: Iterable[Event]) -> None:
+        """Read and check all rows.
+
+        Args:
+            items: each id once.
+            events: in the order in which they are to be stored.
+
+        Raises:
+            DataError: a row cannot be stored.
+        """
+        with self._connection.begin():
+            _TABLES.create_all(self._connection, checkfirst=False)
+            item_rows = (item_row(item, FROM_FILE) for item in require_items(items))
+            event_rows = (event_row(event, FROM_FILE) for event in require_events(events))
+            for table, rows in ((_ITEMS, item_rows), (_EVENTS, event_rows)):
+                for chunk in _chunks(rows):
+                    self._connection.execute(table.insert(), chunk)
+
+    def put_items(self, version: int) -> None:
+        """Add or replace the staged items, within a transaction that writes.
+
+        Args:
+            version: the last one that is taken.
+        """
+        self._connection.execute(self._put_items, {"version": version})
+
+    def left_out(self) -> list[str]:
+        """Ids of items that a former import brought and that are not staged."""
+        return list(self._connection.scalars(_LEFT_OUT))
+
+    def append_events(self) -> int:
+        """Append the staged events, within a transaction that writes; the number of new ones."""
+        return int(self._connection.execute(self._put_events).rowcount)
+
+
+def _chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    while chunk := list(islice(rows, _CHUNK)):
+        yield chunk
