@@ -73,18 +73,41 @@ class Store:
         self._set_meta = statements.upsert_meta(database.dialect)
 
     @classmethod
-    def open(cls, url_or_path: str | Path) -> Self:
+    def create(cls, url_or_path: str | Path) -> Self:
         """Open a database, creating file and tables where they are missing.
 
         Args:
             url_or_path: path of a SQLite file, or a SQLAlchemy URL.
 
         Raises:
-            StorageError: the database cannot be opened.
+            StorageError: the database cannot be opened, or takes no writes.
         """
         from serendip.data.schema import METADATA
 
         return cls(Database.with_tables(url_or_path, METADATA))
+
+    @classmethod
+    def open(cls, url_or_path: str | Path) -> Self:
+        """Open a database that is there; nothing is written, so a full or read-only disk will do.
+
+        Raises:
+            StorageError: there is none, its tables are missing, or it cannot be opened.
+        """
+        from serendip.data.schema import METADATA
+
+        return cls(Database.existing(url_or_path, METADATA))
+
+    def keep_open(self) -> None:
+        """Hold the connections that many readers need, even when the file is lost later."""
+        self._database.keep_open()
+
+    def problem(self) -> str:
+        """Why a write would fail now, without trying one; empty = nothing is known."""
+        return self._database.problem()
+
+    def integrity(self) -> list[str]:
+        """What is damaged in the database's file; empty = nothing."""
+        return self._database.integrity()
 
     def close(self) -> None:
         """Close all connections."""

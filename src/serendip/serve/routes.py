@@ -194,7 +194,15 @@ class Routes:
 
     async def ready(self, request: Request) -> Response:
         """A generation is loaded and answers."""
-        return await self._json(lambda engine: {"status": "ready", "generation": engine.generation})
+        holder = self._workers.holder
+        state = {
+            "degraded": holder.is_degraded,
+            "refused_generation": holder.refused_generation,
+            "storage_problem": holder.storage_problem,
+        }
+        return await self._json(
+            lambda engine: {"status": "ready", "generation": engine.generation, **state}
+        )
 
     async def metrics(self, request: Request) -> Response:
         """Counters and timings in the text format of Prometheus."""
