@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from tiny_engine import TinyEngine
@@ -86,7 +87,7 @@ def test_each_further_attempt_waits_twice_as_long_up_to_a_minute(shelf: Shelf) -
     shelf.current = "gen-2"
     shelf.wrong["gen-2"] = StorageError("database is locked.")
     tried = [moment for moment in range(1, 300) if shelf.looks_at(moment)]
-    waits = [later - earlier for earlier, later in zip(tried, tried[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(tried)]
     assert waits[:8] == [1, 2, 4, 8, 16, 32, LONGEST_WAIT_S, LONGEST_WAIT_S]
 
 

@@ -110,10 +110,17 @@ class Database:
 
     def integrity(self) -> list[str]:
         """What is damaged in the file, in the words of SQLite; empty = nothing."""
+        from sqlalchemy.exc import OperationalError
+
         if self._file is None:
             return []
-        with self.read() as connection:
-            found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        try:
+            with self.read() as connection:
+                found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        except StorageError as error:
+            if isinstance(error.__cause__, OperationalError):  # locked, or the disk fails
+                raise
+            return [error.message]
         return [str(line) for line in found if line != "ok"]
 
     def problem(self) -> str:

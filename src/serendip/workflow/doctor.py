@@ -9,7 +9,6 @@ from typing import Any
 from serendip.data.checks import CheckResult, run_checks
 from serendip.data.store import Store
 from serendip.engine.workspace import Workspace
-from serendip.errors import StorageError
 
 _RESTORE = "restore it from a backup, or delete it and run `serendip import`"
 
@@ -27,11 +26,7 @@ def check_workspace(workspace: Workspace) -> list[dict[str, Any]]:
 
 def _integrity(store: Store) -> CheckResult:
     """Whether the pages of the database's file fit together."""
-    try:
-        damage = store.integrity()
-    except StorageError as error:
-        damage = [error.message]
-    if damage:
+    if damage := store.integrity():
         count = len(damage)
         message = f"places in the database's file are damaged: {_RESTORE}"
         examples = tuple(damage[:10])
