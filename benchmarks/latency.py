@@ -31,13 +31,14 @@ _SERVE = """
 import sys
 from serendip.scale.threads import limit_threads
 limit_threads(1)
+from serendip.serve.following import Published
 from serendip.serve.server import run
 def open_engine():
     from serendip.engine.engine import Engine
     return Engine.open(sys.argv[1])
 def tell(word):
     return lambda address: print(word, address, flush=True)
-run(open_engine, port=0, on_listening=tell("listening"), on_ready=tell("ready"))
+run(Published(open_engine), port=0, on_listening=tell("listening"), on_ready=tell("ready"))
 """
 
 

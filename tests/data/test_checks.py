@@ -83,7 +83,7 @@ def test_examples_name_the_user_item_and_time():
 
 
 def test_the_store_remembers_the_duplicates_of_its_files(tmp_path):
-    with closing(Store.open(tmp_path / "s.db")) as store:
+    with closing(Store.create(tmp_path / "s.db")) as store:
         store.import_all([*FILMS, Item("b", "again")], sound_events())
         for _ in range(2):
             results = {result.name: result for result in run_checks(store, now=NOW)}

@@ -18,7 +18,7 @@ from serendip.data.store import Store
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.open(tmp_path / "s.db")) as opened:
+    with closing(Store.create(tmp_path / "s.db")) as opened:
         yield opened
 
 

@@ -84,7 +84,7 @@ def test_other_numbers_keep_what_belongs_together(chosen, numbers, gone) -> None
 
 
 def test_a_snapshot_has_the_requests_of_the_log(tmp_path: Path) -> None:
-    with closing(Store.open(tmp_path / "s.db")) as store:
+    with closing(Store.create(tmp_path / "s.db")) as store:
         store.put_items([Item("a"), Item("b")])
         store.put_events(
             [

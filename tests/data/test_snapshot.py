@@ -12,7 +12,7 @@ from serendip.data.store import Store
 
 
 def opened(tmp_path):
-    return closing(Store.open(tmp_path / "s.db"))
+    return closing(Store.create(tmp_path / "s.db"))
 
 
 def test_a_snapshot_holds_interactions_with_known_items_in_order_of_time(tmp_path):

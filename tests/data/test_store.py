@@ -19,7 +19,7 @@ from serendip.errors import BusyError, DataError, StorageError
 
 @pytest.fixture
 def store(tmp_path):
-    with closing(Store.open(tmp_path / "s.db")) as opened:
+    with closing(Store.create(tmp_path / "s.db")) as opened:
         yield opened
 
 
@@ -67,7 +67,7 @@ def test_events_come_back_as_they_went_in(store):
 
 
 def test_everything_is_there_after_opening_again(tmp_path):
-    with closing(Store.open(tmp_path / "s.db")) as store:
+    with closing(Store.create(tmp_path / "s.db")) as store:
         store.put_items([full_item()])
         store.put_events([full_event()])
     with closing(Store.open(tmp_path / "s.db")) as store:
@@ -178,7 +178,7 @@ def test_a_query_without_a_click_is_an_event(store):
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 8), max_size=6), max_size=6))
 def test_an_event_sent_again_changes_nothing(tmp_path_factory, batches):
-    with closing(Store.open(tmp_path_factory.mktemp("s") / "s.db")) as store:
+    with closing(Store.create(tmp_path_factory.mktemp("s") / "s.db")) as store:
         seen = set()
         for number, batch in enumerate(batches):
             events = [Event(f"u{n}", f"i{number}", 1.0, event_id=f"e{n}") for n in batch]
@@ -267,14 +267,14 @@ def executed(connection, cursor, statement, *_):
     if statement.startswith(moment):
         stop_here()
 
-Store.open(sys.argv[1]).import_all([Item("b")], events())
+Store.create(sys.argv[1]).import_all([Item("b")], events())
 """
 
 
 @pytest.mark.parametrize("moment", ["reading", "DELETE FROM events", "INSERT INTO events"])
 def test_a_process_killed_while_importing_leaves_the_former_state(tmp_path, moment):
     path = tmp_path / "s.db"
-    with closing(Store.open(path)) as store:
+    with closing(Store.create(path)) as store:
         store.import_all([Item("a")], [Event("u", "a", 1.0)])
     command = [sys.executable, "-c", KILLED, str(path), moment]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -321,6 +321,7 @@ def test_readers_do_not_wait_for_a_writer_and_see_the_former_state(store, tmp_pa
 
 def test_a_write_is_refused_when_others_hold_the_database_for_longer_than_it_waits(tmp_path):
     path = tmp_path / "s.db"
+    Store.create(path).close()
     with closing(Store.open(path, 1)) as store:
         with writing(path):
             for write in (
@@ -360,6 +361,6 @@ def test_remembered_values_are_replaced(store):
 def test_a_database_that_cannot_be_opened_is_a_storage_error(tmp_path):
     (tmp_path / "s.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(StorageError, match=r"s\.db: file is not a database"):
-        Store.open(tmp_path / "s.db")
+        Store.create(tmp_path / "s.db")
     with pytest.raises(StorageError, match="unable to open"):
-        Store.open(tmp_path / "missing" / "s.db")
+        Store.create(tmp_path / "missing" / "s.db")

@@ -86,13 +86,88 @@ def test_a_damaged_version_is_refused_by_name(versions: Versions, damage: str) -
     assert versions.current(verify=False) == version
 
 
-@pytest.mark.parametrize("text", [None, "{", "{}"])
-def test_a_manifest_that_cannot_be_read_is_refused(versions: Versions, text: str | None) -> None:
+UNREADABLE = {
+    "missing": None,
+    "cut off": b"{",
+    "without files": b"{}",
+    "a list": b"[]",
+    "null": b"null",
+    "a text": b'"x"',
+    "a number": b"7",
+    "files as a list": b'{"format": 1, "files": ["sub/a.txt"]}',
+    "nested": b"[" * 100_000,
+    "nested in files": b'{"files": {"a": ' + b"[" * 100_000,
+    "not UTF-8": b"\xff\xfe\x80",
+    "not finite": b'{"files": {}, "seed": NaN, "checksum": ""}',
+}
+
+
+@pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_manifest_that_cannot_be_read_is_refused(versions: Versions, text: bytes | None) -> None:
     version = versions.publish(write("a"), {})
     path = version.folder / "manifest.json"
-    path.unlink() if text is None else path.write_text(text)
+    path.unlink() if text is None else path.write_bytes(text)
     with pytest.raises(ArtefactError, match=f"is not readable: .*{versions.repair}"):
         versions.open(version.name)
+
+
+def test_any_flipped_bit_of_a_manifest_is_refused(versions: Versions) -> None:
+    facts = {"settings": {"weight": 0.1, "path": "é", "on": True}, "item_version": 7}
+    version = versions.publish(write("a"), facts)
+    path = version.folder / "manifest.json"
+    whole = path.read_bytes()
+    for place in range(8 * len(whole)):
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(ArtefactError):
+            versions.open(version.name, verify=False)
+    path.write_bytes(whole)
+    assert versions.open(version.name) == version
+
+
+def test_a_manifest_written_with_other_facts_or_spaces_is_refused(versions: Versions) -> None:
+    version = versions.publish(write("a"), {"seed": 1})
+    path = version.folder / "manifest.json"
+    for changed in (
+        json.dumps(dict(version.manifest)),
+        json.dumps({**version.manifest, "seed": 2}, indent=1),
+        path.read_text() + "\n",
+    ):
+        path.write_text(changed)
+        with pytest.raises(ArtefactError, match="its checksum is wrong, so it was altered"):
+            versions.open(version.name)
+
+
+def test_a_manifest_without_a_checksum_says_what_to_do(versions: Versions) -> None:
+    version = versions.publish(write("a"), {})
+    older = {key: value for key, value in version.manifest.items() if key != "checksum"}
+    (version.folder / "manifest.json").write_text(json.dumps(older, indent=1))
+    told = f"has no checksum, as an older version of this code wrote it.*{versions.repair}"
+    with pytest.raises(ArtefactError, match=told):
+        versions.current()
+
+
+@pytest.mark.parametrize("said", [b"\xff\xfe", b"", b"../elsewhere\n", b"v1\0", b"v" + b"9" * 5000])
+def test_a_pointer_that_names_no_version_is_refused(versions: Versions, said: bytes) -> None:
+    versions.publish(write("a"), {})
+    (versions.folder / versions.pointer).write_bytes(said)
+    with pytest.raises(ArtefactError, match=f"{versions.pointer} says .*{versions.repair}"):
+        versions.current()
+    assert versions.known_name() == ""
+    assert versions.publish(write("b"), {}).name == f"{versions.prefix}2"
+    assert text_of(versions) == "b"
+
+
+def test_a_file_that_came_by_accident_is_named_with_what_to_do(versions: Versions) -> None:
+    version = versions.publish(write("a"), {})
+    path = version.folder / "sub" / ".DS_Store"
+    path.write_text("?")
+    told = rf"sub/\.DS_Store is unknown.*Delete {path} if it came there by accident"
+    with pytest.raises(ArtefactError, match=told):
+        versions.current()
+    path.unlink()
+    assert versions.current() == version
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ RUG = Item("b", "Rug")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.open(tmp_path / "serendip.db")) as opened:
+    with closing(Store.create(tmp_path / "serendip.db")) as opened:
         opened.put_items([LAMP, RUG])
         yield opened
 

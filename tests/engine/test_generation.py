@@ -15,11 +15,13 @@ import pytest
 from serendip.engine.generation import (
     KEEP,
     current_name,
+    files_state,
     open_current,
+    open_earlier,
     publish,
     rollback,
 )
-from serendip.errors import NotTrainedError, StorageError
+from serendip.errors import ArtefactError, NotTrainedError, StorageError
 
 
 def write(text: str):
@@ -101,6 +103,101 @@ def test_only_the_newest_generations_are_kept(tmp_path: Path) -> None:
         publish(tmp_path, write(text), {})
     assert names(tmp_path) == ["gen-4", "gen-5", "gen-6"]
     assert len(names(tmp_path)) == KEEP
+
+
+def damage(generations: Path, name: str, file: str = "sub/data.txt") -> None:
+    """Alter a byte of a file of a generation."""
+    path = generations / name / file
+    path.write_bytes(b"?" + path.read_bytes()[1:])
+
+
+DAMAGES = ["sub/data.txt", "manifest.json"]
+
+
+@pytest.mark.parametrize("file", DAMAGES)
+def test_the_newest_sound_generation_before_a_damaged_one_stands_in(
+    tmp_path: Path, file: str
+) -> None:
+    for text in "abc":
+        publish(tmp_path, write(text), {})
+    damage(tmp_path, "gen-3", file)
+    assert open_earlier(tmp_path).name == "gen-2"
+    damage(tmp_path, "gen-2", file)
+    assert open_earlier(tmp_path).name == "gen-1"
+    damage(tmp_path, "gen-1", file)
+    with pytest.raises(ArtefactError, match="gen-2"):
+        open_earlier(tmp_path)
+
+
+def test_a_generation_that_was_rolled_back_from_never_stands_in(tmp_path: Path) -> None:
+    for text in "ab":
+        publish(tmp_path, write(text), {})
+    rollback(tmp_path)
+    publish(tmp_path, write("c"), {})
+    damage(tmp_path, "gen-3")
+    assert open_earlier(tmp_path).name == "gen-1"
+
+
+def test_a_generation_newer_than_the_current_one_never_stands_in(tmp_path: Path) -> None:
+    for text in "abc":
+        publish(tmp_path, write(text), {})
+    rollback(tmp_path)
+    damage(tmp_path, "gen-2")
+    assert open_earlier(tmp_path).name == "gen-1"
+
+
+def test_nothing_stands_in_for_the_first_generation_or_for_an_unreadable_pointer(
+    tmp_path: Path,
+) -> None:
+    publish(tmp_path, write("a"), {})
+    damage(tmp_path, "gen-1")
+    with pytest.raises(NotTrainedError, match="gen-1 is the oldest"):
+        open_earlier(tmp_path)
+    publish(tmp_path, write("b"), {})
+    (tmp_path / "CURRENT").write_bytes(b"\xff")
+    with pytest.raises(ArtefactError, match=r"CURRENT says .*serendip rollback"):
+        open_earlier(tmp_path)
+
+
+@pytest.mark.parametrize("file", DAMAGES)
+def test_rollback_leaves_a_damaged_generation_for_the_newest_sound_one(
+    tmp_path: Path, file: str
+) -> None:
+    for text in "abc":
+        publish(tmp_path, write(text), {})
+    damage(tmp_path, "gen-3", file)
+    damage(tmp_path, "gen-2", file)
+    assert rollback(tmp_path).name == "gen-1" == open_current(tmp_path).name
+    assert publish(tmp_path, write("d"), {}).name == "gen-4" == open_current(tmp_path).name
+
+
+def test_rollback_and_the_next_publication_repair_an_unreadable_pointer(tmp_path: Path) -> None:
+    for text in "ab":
+        publish(tmp_path, write(text), {})
+    for repair, name in (
+        (rollback, "gen-2"),
+        (lambda generations: publish(generations, write("c"), {}), "gen-3"),
+    ):
+        (tmp_path / "CURRENT").write_bytes(b"\xff\xfe")
+        assert repair(tmp_path).name == name == open_current(tmp_path).name
+
+
+@pytest.mark.parametrize("change", ["written", "added", "removed", "restored"])
+def test_the_state_of_files_changes_with_any_of_them(tmp_path: Path, change: str) -> None:
+    folder = publish(tmp_path, write("a"), {}).folder
+    before = files_state(tmp_path, "gen-1")
+    assert files_state(tmp_path, "gen-1") == before
+    path = folder / "sub" / "data.txt"
+    if change == "written":
+        path.write_text("b")
+    elif change == "added":
+        (folder / "more").touch()
+    elif change == "removed":
+        path.unlink()
+    else:
+        shutil.copy2(path, folder / "copy")
+        (folder / "copy").replace(path)
+    assert files_state(tmp_path, "gen-1") != before
 
 
 @contextmanager

@@ -17,7 +17,7 @@ ITEMS = Vocabulary("abc")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(tmp_path / "events.db")
+    opened = Store.create(tmp_path / "events.db")
     yield opened
     opened.close()
 

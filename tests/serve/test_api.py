@@ -160,7 +160,13 @@ def test_a_wrong_method_is_405_and_names_the_right_ones(client):
 
 def test_live_and_ready_say_so(client):
     assert client.get("/health/live").json() == {"status": "live"}
-    assert client.get("/health/ready").json() == {"status": "ready", "generation": "gen-1"}
+    assert client.get("/health/ready").json() == {
+        "status": "ready",
+        "generation": "gen-1",
+        "degraded": False,
+        "refused_generation": "",
+        "storage_problem": "",
+    }
 
 
 def test_metrics_count_by_route_pattern_and_never_by_path(client):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from serendip.data.database import Database
+from serendip.data.versions import MANIFEST
+from serendip.engine.generation import open_current, publish, rollback
 
 
 @contextmanager
@@ -110,6 +113,69 @@ def test_a_generation_published_meanwhile_takes_over(shop: Path) -> None:
             if seen != first:
                 break
     assert (first, seen) == ("gen-1", "gen-2")
+
+
+def publish_copy(shop: Path) -> Path:
+    """Publish the first generation once more; the folder of the second one."""
+    first = open_current(shop / "generations")
+    facts = {key: first.manifest[key] for key in ("item_version", "settings", "fingerprint")}
+
+    def copy(building: Path) -> None:
+        shutil.copytree(first.folder, building, dirs_exist_ok=True)
+        (building / MANIFEST).unlink()
+
+    return publish(shop / "generations", copy, facts).folder
+
+
+def test_a_damaged_generation_is_stood_in_for_at_the_start_until_a_rollback(shop: Path) -> None:
+    damaged = publish_copy(shop) / "counts.npy"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    with service(shop) as (connection, _):
+        status, ready = ask(connection, "GET", "/health/ready")
+        assert (status, ready["generation"], ready["degraded"]) == (200, "gen-1", True)
+        assert ready["refused_generation"] == "gen-2"
+        assert ask(connection, "GET", "/v1/recommend?surface=home")[1]["generation"] == "gen-1"
+        rollback(shop / "generations")
+        for _ in range(20_000):  # the follower looks every second; requests go on meanwhile
+            ready = ask(connection, "GET", "/health/ready")[1]
+            if not ready["degraded"]:
+                break
+        assert (ready["generation"], ready["refused_generation"]) == ("gen-1", "")
+
+
+def test_a_missing_database_ends_the_start_and_is_not_made(shop: Path) -> None:
+    (shop / "serendip.db").unlink()
+    command = [sys.executable, "-m", "serendip", "serve", "-w", os.fspath(shop), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 8
+    assert "database serendip.db does not exist" in done.stderr
+    assert "serendip import" in done.stderr
+    assert not (shop / "serendip.db").exists()
+
+
+def test_writes_are_refused_and_reads_answered_when_the_database_is_deleted(shop: Path) -> None:
+    event = {"user_id": "u1", "item_id": "i1", "action": "like"}
+    with service(shop) as (connection, _):
+        assert ask(connection, "POST", "/v1/events", event)[0] == 200
+        (shop / "serendip.db").unlink()
+        for method, path, body in (
+            ("POST", "/v1/events", event),
+            ("POST", "/v1/items", {"item_id": "new", "title": "New"}),
+            ("DELETE", "/v1/items/i2", None),
+        ):
+            status, answer = ask(connection, method, path, body)
+            assert (status, answer["error"]["type"]) == (503, "storage")
+            assert "serendip.db was deleted" in answer["error"]["message"]
+            assert os.fspath(shop) not in json.dumps(answer)
+        assert ask(connection, "GET", "/v1/users/u1/history")[0] == 200
+        assert ask(connection, "GET", "/v1/items/i2")[0] == 200
+        assert ask(connection, "GET", "/v1/items/new")[0] == 404
+        for _ in range(20_000):
+            status, ready = ask(connection, "GET", "/health/ready")
+            assert status == 200
+            if ready["degraded"]:
+                break
+        assert "serendip.db was deleted" in ready["storage_problem"]
 
 
 def test_the_serving_process_imports_nothing_that_trains(shop: Path) -> None:

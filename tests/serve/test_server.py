@@ -19,6 +19,7 @@ import pytest
 from tiny_engine import TinyEngine
 
 from serendip.errors import ConfigError, NotTrainedError
+from serendip.serve.following import Published
 from serendip.serve.server import run
 
 SCRIPT = Path(__file__).with_name("tiny_server.py")
@@ -173,14 +174,14 @@ def test_a_chunked_body_without_length_is_counted_too(server):
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.com", ""])
 def test_it_does_not_start_where_other_machines_could_reach_it(host):
     with pytest.raises(ConfigError, match="no login"):
-        run(TinyEngine, host=host, port=0)
+        run(Published(TinyEngine), host=host, port=0)
 
 
 def test_a_taken_port_is_named():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=str(port)):
-            run(TinyEngine, port=port)
+            run(Published(TinyEngine), port=port)
 
 
 def test_what_keeps_the_engine_from_opening_ends_the_server():
@@ -188,7 +189,7 @@ def test_what_keeps_the_engine_from_opening_ends_the_server():
         raise NotTrainedError("nothing is published yet.")
 
     with pytest.raises(NotTrainedError, match="nothing is published"):
-        run(open_engine, port=0)
+        run(Published(open_engine), port=0)
 
 
 def test_a_published_generation_is_taken_over_by_the_running_server():
@@ -209,8 +210,8 @@ def test_a_published_generation_is_taken_over_by_the_running_server():
     engines = {name: Closing(generation=name) for name in ("gen-1", "gen-2")}
     server = threading.Thread(
         target=run,
-        args=(lambda: engines[published[0]],),
-        kwargs={"port": 0, "on_ready": on_ready, "current_generation": lambda: published[0]},
+        args=(Published(lambda: engines[published[0]], lambda: published[0]),),
+        kwargs={"port": 0, "on_ready": on_ready},
         daemon=True,
     )
     server.start()

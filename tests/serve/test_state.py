@@ -1,4 +1,4 @@
-"""Swapping the engine under running requests, and following the published pointer."""
+"""Swapping the engine under running requests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from tiny_engine import TinyEngine, TinyStore, film
 from wire_client import WireClient
 
-from serendip.errors import ArtefactError, NotTrainedError, StorageError
+from serendip.errors import NotTrainedError, StorageError
 from serendip.serve.state import EngineHolder
 
 
@@ -121,7 +121,7 @@ def test_a_write_is_respected_two_generations_later():
         assert newest.item("f1") is None
 
 
-def test_a_store_that_cannot_be_read_at_the_swap_is_read_by_the_watch():
+def test_a_store_that_cannot_be_read_at_the_swap_is_read_later():
     broken, caught_up = threading.Event(), threading.Event()
 
     class Reading(TinyEngine):
@@ -140,39 +140,11 @@ def test_a_store_that_cannot_be_read_at_the_swap_is_read_by_the_watch():
     assert holder.generation == "gen-2"
     assert old.is_closed
     assert not caught_up.is_set()
-    holder.watch(lambda: "gen-2", TinyEngine, every_s=0.001)
-    assert caught_up.wait(timeout=5)
-    holder.close()
-    assert new.is_closed
-    assert holder.failed_loads == 0
-
-
-def test_a_new_generation_is_followed_and_a_broken_one_is_not():
-    published = ["gen-1"]
-    asked = threading.Semaphore(0)
-    opened: list[str] = []
-
-    def current() -> str:
-        asked.release()
-        return published[0]
-
-    def open_engine() -> TinyEngine:
-        opened.append(published[0])
-        if published[0] == "gen-2":
-            raise ArtefactError("gen-2 is damaged.")
-        return TinyEngine(generation=published[0])
-
-    holder = EngineHolder()
-    holder.swap(open_engine())
-    holder.watch(current, open_engine, every_s=0.001)
-    for name, expected in (("gen-2", "gen-1"), ("gen-3", "gen-3")):
-        published[0] = name
-        for _ in range(20):
-            assert asked.acquire(timeout=5)
-        assert holder.generation == expected
-    holder.close()
-    assert opened == ["gen-1", "gen-2", "gen-3"]
-    assert holder.failed_loads == 1
+    holder.catch_up_if_behind()
+    assert caught_up.is_set()
+    caught_up.clear()
+    holder.catch_up_if_behind()
+    assert not caught_up.is_set()
 
 
 def test_no_answer_mixes_two_generations_while_engines_are_swapped():
@@ -197,10 +169,29 @@ def test_no_answer_mixes_two_generations_while_engines_are_swapped():
         swapper.join()
 
 
-def test_closing_ends_the_watch_and_the_engine():
+def test_closing_ends_the_engine():
     engine, holder = TinyEngine(), EngineHolder()
     holder.swap(engine)
-    holder.watch(lambda: "gen-1", TinyEngine, every_s=0.001)
     holder.close()
     assert engine.is_closed
     assert not holder.is_ready
+
+
+def test_a_storage_problem_is_known_without_asking_the_engine_and_logged_once(caplog):
+    problems = ["", "database s.db was deleted.", "database s.db was deleted.", ""]
+
+    class Losing(TinyEngine):
+        def storage_problem(self) -> str:
+            return problems.pop(0)
+
+    holder = EngineHolder()
+    holder.look_at_storage()
+    holder.swap(Losing())
+    seen = []
+    for _ in range(4):
+        holder.look_at_storage()
+        seen.append((holder.storage_problem, holder.is_degraded))
+    lost = ("database s.db was deleted.", True)
+    assert seen == [("", False), lost, lost, ("", False)]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "s.db was deleted" in caplog.text

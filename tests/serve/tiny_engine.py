@@ -221,6 +221,9 @@ class TinyEngine:
         counts = {"items": len(self._items), "events": len(self._events)}
         return {"generation": self.generation, **counts}
 
+    def storage_problem(self) -> str:
+        return ""
+
     def close(self) -> None:
         self.is_closed = True
 

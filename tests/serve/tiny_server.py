@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from serendip.serve.following import Published
 from serendip.serve.server import run
 
 
@@ -37,7 +38,7 @@ def main() -> None:
     def ready(address: str) -> None:
         print(f"ready {address}", flush=True)  # noqa: T201 - how the test learns that it is up
 
-    run(open_engine, port=0, on_ready=ready, on_listening=listening)
+    run(Published(open_engine), port=0, on_ready=ready, on_listening=listening)
 
 
 main()

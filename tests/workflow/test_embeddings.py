@@ -15,7 +15,7 @@ import pytest
 
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.data.versions import checksums
+from serendip.data.versions import checksums, sealed
 from serendip.engine.batch import Batch
 from serendip.engine.engine import Engine
 from serendip.engine.generation import publish
@@ -50,7 +50,7 @@ def accept_changes(folder: Path) -> None:
     """Make a generation that was changed by hand a whole one again."""
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"] = checksums(folder)
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_text(sealed(manifest))
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from stand import NEW, train
 
+from serendip.data.versions import sealed
 from serendip.engine.engine import Engine
 from serendip.engine.generation import rollback
 from serendip.engine.state import EngineState
@@ -85,7 +86,7 @@ def test_a_generation_without_a_space_is_followed_by_a_first_version(stand: Path
     shutil.rmtree(folder / "space")
     manifest = json.loads((folder / "manifest.json").read_text())
     files = {name: one for name, one in manifest["files"].items() if "space" not in name}
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "files": files}))
+    (folder / "manifest.json").write_text(sealed({**manifest, "files": files}))
     told = train(stand).manifest["space"]
     assert (told["version"], told["reason"]) == (1, "there was no space before")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,23 +27,35 @@ def serve_workspace(workspace: Path, host: str, port: int, say: Callable[[str], 
             f"{settings} does not exist.",
             "Name the workspace with -w FOLDER, or run `serendip init` to make one.",
         )
+    from serendip.serve.following import Published
     from serendip.serve.server import run
+
+    generations = workspace / "generations"
 
     def open_engine() -> Engine:
         from serendip.engine.engine import Engine
 
         return Engine.open(workspace)
 
-    def current_generation() -> str:
+    def open_earlier() -> Engine:
+        from serendip.engine.engine import Engine
+
+        return Engine.open_earlier(workspace)
+
+    def current() -> str:
         from serendip.engine.generation import current_name
 
-        return current_name(workspace / "generations")
+        return current_name(generations)
+
+    def files_state(name: str) -> Hashable:
+        from serendip.engine.generation import files_state
+
+        return files_state(generations, name)
 
     run(
-        open_engine,
+        Published(open_engine, current, open_earlier, files_state),
         host,
         port,
         on_ready=lambda address: say(f"Ready: {address}   (Ctrl-C stops)"),
-        current_generation=current_generation,
         on_listening=lambda address: say(f"Listening on {address}, loading ..."),
     )

@@ -1,5 +1,7 @@
 """Connections: SQLite tuned to lose nothing, every failure a ``StorageError``.
 
+A database that is expected to be there is opened as it is: only ``with_tables`` makes one.
+
 SQLite comes from the ``pysqlite3`` wheel where it is installed: system builds before 3.51.3 can
 corrupt a WAL that two connections write and checkpoint at once. Writers take the write lock when
 they begin, so that none fails halfway; readers see the state of the moment they began and wait for
@@ -8,12 +10,14 @@ nobody.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from serendip.data.sqlite_file import SqliteFile
 from serendip.errors import BusyError, StorageError
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 PATIENT_S = 60.0
 """How long a command waits for other writers."""
 
+_POOL = 16
 _WRITES = "serendip_writes"
 
 
@@ -29,26 +34,57 @@ class Database:
     """A pool of connections to one database.
 
     Args:
-        url_or_path: path of a SQLite file (created if missing), or a URL.
+        url_or_path: path of a SQLite file, or a URL.
+        create: whether a file is made where there is none.
         busy_timeout_s: how long a write waits for other writers of a SQLite file.
     """
 
-    def __init__(self, url_or_path: str | Path, busy_timeout_s: float = PATIENT_S) -> None:
-        self.name = str(url_or_path)
-        self._engine = _engine(self.name, busy_timeout_s)
+    def __init__(
+        self, url_or_path: str | Path, create: bool = False, busy_timeout_s: float = PATIENT_S
+    ) -> None:
+        self._file: SqliteFile | None = None
+        if "://" not in str(url_or_path):
+            self._file = SqliteFile(Path(url_or_path), _sqlite_module(), busy_timeout_s, create)
+        self._engine = _engine(self._file or str(url_or_path))
+        # Messages go to clients: the name alone, no folder and no password.
+        self.name = self._file.name if self._file else str(self._engine.url.database)
+        self._users, self._entrance = 0, threading.Lock()
 
     @classmethod
-    def with_tables(
-        cls, url_or_path: str | Path, tables: MetaData, busy_timeout_s: float = PATIENT_S
-    ) -> Database:
+    def with_tables(cls, url_or_path: str | Path, tables: MetaData) -> Database:
         """Open a database, creating file and tables where they are missing.
 
         Raises:
             StorageError: it cannot be opened.
         """
-        database = cls(url_or_path, busy_timeout_s)
+        database = cls(url_or_path, create=True)
         with database.write() as connection:
             tables.create_all(connection)
+        return database
+
+    @classmethod
+    def existing(
+        cls, url_or_path: str | Path, tables: MetaData, busy_timeout_s: float = PATIENT_S
+    ) -> Database:
+        """Open a database that has these tables; it is only read, so no writer is waited for.
+
+        Raises:
+            StorageError: there is none, a table is missing, or it cannot be opened.
+        """
+        from sqlalchemy import inspect
+
+        database = cls(url_or_path, busy_timeout_s=busy_timeout_s)
+        try:
+            with database.read() as connection:
+                found = inspect(connection).get_table_names()
+            if missing := sorted(set(tables.tables) - set(found)):
+                raise StorageError(
+                    f"database {database.name} has no table {', '.join(missing)}.",
+                    "Restore it from a backup, or run `serendip import` to fill it from files.",
+                )
+        except StorageError:
+            database.close()
+            raise
         return database
 
     @property
@@ -59,7 +95,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent view: all selects in the block see the same state."""
-        with self._errors(), self._engine.begin() as connection:
+        with self._errors(), self._in_use(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -68,20 +104,81 @@ class Database:
 
         Raises:
             BusyError: other writers held the database all the time that a write waits.
+            StorageError: nothing was written; also where the file was deleted or replaced.
         """
-        with self._errors(), self._engine.connect() as connection, begin_write(connection):
+        with (
+            self._errors(),
+            self._in_use(),
+            self._engine.connect() as connection,
+            self.begin_write(connection),
+        ):
             yield connection
 
     @contextmanager
     def own_connection(self) -> Iterator[Connection]:
         """A connection in no transaction; its temporary tables end with the block."""
-        with self._errors(), self._engine.connect() as connection:
+        with self._errors(), self._in_use(), self._engine.connect() as connection:
             connection.detach()  # closed at the end, not given to the next one with its tables
             yield connection
+
+    @contextmanager
+    def begin_write(self, connection: Connection) -> Iterator[None]:
+        """A transaction that has the write lock from its beginning, on a connection in none."""
+        self._require_same_file()
+        connection.execution_options(**{_WRITES: True})
+        with connection.begin():
+            yield
+        self._require_same_file()  # lost meanwhile: it went into a file that nobody finds
+
+    def integrity(self) -> list[str]:
+        """What is damaged in the file, in the words of SQLite; empty = nothing."""
+        from sqlalchemy.exc import OperationalError
+
+        if self._file is None:
+            return []
+        try:
+            with self.read() as connection:
+                found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+        except StorageError as error:
+            if isinstance(error.__cause__, OperationalError):  # locked, or the disk fails
+                raise
+            return [error.message]
+        return [str(line) for line in found if line != "ok"]
+
+    def problem(self) -> str:
+        """Why a write would fail now, without trying one; empty = nothing is known."""
+        if self._file is None:
+            return ""
+        with self._in_use():  # lets usual connections replace limited ones where they can
+            return self._file.problem()
+
+    def keep_open(self) -> None:
+        """Open all connections of the pool, so that a file that is lost later can be read on."""
+        with self._errors():
+            connections = [self._engine.connect() for _ in range(_POOL)]
+        for connection in connections:
+            connection.close()
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+
+    @contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """Count who uses connections: limited ones can only be replaced all at once."""
+        with self._entrance:
+            if not self._users and self._file is not None and self._file.limit_is_over():
+                self._engine.dispose()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._entrance:
+                self._users -= 1
+
+    def _require_same_file(self) -> None:
+        if self._file is not None:
+            self._file.require_same()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -103,28 +200,19 @@ class Database:
             ) from error
 
 
-@contextmanager
-def begin_write(connection: Connection) -> Iterator[None]:
-    """A transaction that has the write lock from its beginning, on a connection in none."""
-    connection.execution_options(**{_WRITES: True})
-    with connection.begin():
-        yield
-
-
-def _engine(name: str, busy_timeout_s: float) -> Engine:
+def _engine(source: SqliteFile | str) -> Engine:
     from sqlalchemy import URL, create_engine
 
-    if "://" in name:
-        return create_engine(name)
-    url = URL.create("sqlite", database=name)
+    if isinstance(source, str):
+        return create_engine(source)
     engine = create_engine(
-        url,
+        URL.create("sqlite", database=source.name),
         module=_sqlite_module(),
-        connect_args={"timeout": busy_timeout_s, "check_same_thread": False},
-        pool_size=16,
+        creator=source.connect,
+        pool_size=_POOL,
         max_overflow=48,
     )
-    _tune(engine)
+    _take_lock_at_begin(engine)
     return engine
 
 
@@ -137,14 +225,8 @@ def _sqlite_module() -> ModuleType:
     return module
 
 
-def _tune(engine: Engine) -> None:
+def _take_lock_at_begin(engine: Engine) -> None:
     from sqlalchemy import event
-
-    @event.listens_for(engine, "connect")
-    def set_pragmas(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # transactions begin where ``begin`` below says so
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF"):
-            connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

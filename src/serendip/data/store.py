@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from serendip.data.database import PATIENT_S, Database, begin_write
+from serendip.data.database import PATIENT_S, Database
 from serendip.data.event import Event
 from serendip.data.event_columns import EventColumns
 from serendip.data.growing_log import REMOVALS_KEY, GrowingLog, mark_of
@@ -71,19 +71,45 @@ class Store:
         self._set_meta = statements.upsert_meta(database.dialect)
 
     @classmethod
-    def open(cls, url_or_path: str | Path, busy_timeout_s: float = PATIENT_S) -> Self:
+    def create(cls, url_or_path: str | Path) -> Self:
         """Open a database, creating file and tables where they are missing.
+
+        Args:
+            url_or_path: path of a SQLite file, or a SQLAlchemy URL.
+
+        Raises:
+            StorageError: the database cannot be opened, or takes no writes.
+        """
+        from serendip.data.schema import METADATA
+
+        return cls(Database.with_tables(url_or_path, METADATA))
+
+    @classmethod
+    def open(cls, url_or_path: str | Path, busy_timeout_s: float = PATIENT_S) -> Self:
+        """Open a database that is there; nothing is written, so a full or read-only disk will do.
 
         Args:
             url_or_path: path of a SQLite file, or a SQLAlchemy URL.
             busy_timeout_s: how long a write waits for other writers of a SQLite file.
 
         Raises:
-            StorageError: the database cannot be opened.
+            StorageError: there is none, its tables are missing, or it cannot be opened.
         """
         from serendip.data.schema import METADATA
 
-        return cls(Database.with_tables(url_or_path, METADATA, busy_timeout_s))
+        return cls(Database.existing(url_or_path, METADATA, busy_timeout_s))
+
+    def keep_open(self) -> None:
+        """Hold the connections that many readers need, even when the file is lost later."""
+        self._database.keep_open()
+
+    def problem(self) -> str:
+        """Why a write would fail now, without trying one; empty = nothing is known."""
+        return self._database.problem()
+
+    def integrity(self) -> list[str]:
+        """What is damaged in the database's file; empty = nothing."""
+        return self._database.integrity()
 
     def close(self) -> None:
         """Close all connections."""
@@ -160,7 +186,7 @@ class Store:
         with self._database.own_connection() as connection:
             staging = Staging(connection)
             staging.stage(unique.values(), events)
-            with begin_write(connection):
+            with self._database.begin_write(connection):
                 staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
                 self._delete_from_files(connection, staging.left_out())
                 connection.execute(self._sql.FORGET_FILE_EVENTS)

@@ -3,7 +3,8 @@
 Layout::
 
     v2/...              what was written
-    v2/manifest.json    written last: name, code version, time, facts, SHA-256 of every file
+    v2/manifest.json    written last: name, code version, time, facts, SHA-256 of every file,
+                        SHA-256 of itself
     current             one line, the name of the current version
 
 A version is written into a hidden folder, flushed, given its manifest and renamed, and only then
@@ -28,7 +29,10 @@ from serendip.data.durable import flush_folder, flush_tree, write_durably
 from serendip.errors import ArtefactError
 
 MANIFEST = "manifest.json"
+CHECKSUM = "checksum"
+"""Key of what a manifest says about itself; always its last one."""
 
+_UNSEALED = '""\n}'
 _BUILDING, _REMOVING = ".building-", ".removing-"
 
 
@@ -91,12 +95,13 @@ class Versions:
             **facts,
             "files": checksums(building),
         }
-        write_durably(building / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False))
+        text = sealed(manifest)
+        write_durably(building / MANIFEST, text)
         flush_tree(building)
         building.rename(self.folder / name)
         flush_folder(self.folder)
         self.make_current(name)
-        return Version(self.folder / name, manifest)
+        return Version(self.folder / name, json.loads(text))
 
     def make_current(self, name: str) -> None:
         """Make the pointer say another name, in one atomic step."""
@@ -106,10 +111,26 @@ class Versions:
         flush_folder(self.folder)
 
     def current_name(self) -> str:
-        """What the pointer says; empty where there is none."""
+        """What the pointer says; empty where there is none.
+
+        Raises:
+            ArtefactError: it does not say the name of a version.
+        """
+        path = self.folder / self.pointer
         try:
-            return (self.folder / self.pointer).read_text(encoding="utf-8").strip()
+            said = path.read_bytes()
         except FileNotFoundError:
+            return ""
+        name = said.decode("ascii", "replace").strip()
+        if not self.number(name):
+            raise ArtefactError(f"{path} says {name[:80]!r}, which is no version.", self.repair)
+        return name
+
+    def known_name(self) -> str:
+        """What the pointer says; empty where there is none, or where it cannot be read."""
+        try:
+            return self.current_name()
+        except ArtefactError:
             return ""
 
     def current(self, verify: bool = True) -> Version | None:
@@ -125,22 +146,21 @@ class Versions:
         """Read a version and check every file against its manifest.
 
         Raises:
-            ArtefactError: its manifest is not readable or of another format, or a file is missing,
-                altered or not listed.
+            ArtefactError: its manifest is not readable, altered or of another format, or a file is
+                missing, altered or not listed.
         """
         place = self.folder / name
         try:
-            manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-            expected = manifest["files"]
-            found_format = None if self.format is None else manifest["format"]
-        except (OSError, ValueError, KeyError) as error:
+            manifest = unsealed((place / MANIFEST).read_bytes())
+        except (OSError, ValueError) as error:
             message = f"{place / MANIFEST} is not readable: {error}."
             raise ArtefactError(message, self.repair) from None
+        found_format = None if self.format is None else manifest.get("format")
         if found_format != self.format:
             message = f"{place} has format {found_format}, this code reads {self.format}."
             raise ArtefactError(message, self.repair)
         if verify:
-            self._verify(place, expected)
+            self._verify(place, manifest["files"])
         return Version(place, manifest)
 
     def names(self) -> list[str]:
@@ -152,7 +172,8 @@ class Versions:
     def number(self, name: str) -> int:
         """2 of ``v2``; 0 for anything that is no name of a version."""
         digits = name.removeprefix(self.prefix)
-        return int(digits) if digits != name and digits.isdecimal() else 0
+        is_number = digits != name and digits.isascii() and digits.isdecimal() and len(digits) < 19
+        return int(digits) if is_number else 0
 
     def remove(self, name: str) -> None:
         """Remove a version."""
@@ -167,12 +188,41 @@ class Versions:
             if expected.get(name) == found.get(name):
                 continue
             state = "missing" if name not in found else "altered" if name in expected else "unknown"
+            delete = f"Delete {place / name} if it came there by accident. "
             raise ArtefactError(
                 f"files of {place} are missing or altered: {name} is {state}, "
                 f"expected {expected.get(name, 'no such file')}, "
                 f"found {found.get(name, 'nothing')}.",
-                self.repair,
+                f"{delete if state == 'unknown' else ''}{self.repair}",
             )
+
+
+def sealed(manifest: Mapping[str, Any]) -> str:
+    """A manifest as text whose last entry is the SHA-256 of the text without it."""
+    facts = {key: value for key, value in manifest.items() if key != CHECKSUM}
+    text = json.dumps({**facts, CHECKSUM: ""}, indent=1, allow_nan=False)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f'{text.removesuffix(_UNSEALED)}"{digest}"\n}}'
+
+
+def unsealed(text: bytes) -> dict[str, Any]:
+    """The manifest that ``sealed`` wrote.
+
+    Raises:
+        ValueError: it is not exactly what was written.
+    """
+    try:
+        manifest = json.loads(text)
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+            raise ValueError("it is no manifest")
+        if CHECKSUM not in manifest:
+            raise ValueError("it has no checksum, as an older version of this code wrote it")
+        # Written again, it is the same to the last byte, or it was changed.
+        if sealed(manifest).encode() != text:
+            raise ValueError("its checksum is wrong, so it was altered")
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return manifest
 
 
 def checksums(folder: Path) -> dict[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +25,7 @@ from serendip.engine.answer import Answer, Explanation, Suggestion, Suggestions
 from serendip.engine.answering import empty_answer, explanation_of, page_of
 from serendip.engine.askers import Askers
 from serendip.engine.cursor import offset_of
-from serendip.engine.generation import open_current
+from serendip.engine.generation import open_current, open_earlier
 from serendip.engine.live_state import LiveState
 from serendip.engine.pipeline import run
 from serendip.engine.query_reader import QueryReader, number_of
@@ -75,14 +75,35 @@ class Engine:
         Raises:
             NotTrainedError: nothing is published yet.
             ArtefactError: a file of the generation is missing or altered.
+            StorageError: the database is missing, or cannot be read.
         """
         workspace = Workspace.open(Path(folder))
-        generation = open_current(workspace.generations)
+        return cls._over(workspace, open_current(workspace.generations))
+
+    @classmethod
+    def open_earlier(cls, folder: Path | str) -> Engine:
+        """Open the newest sound generation before the published one, where that is damaged.
+
+        Raises:
+            NotTrainedError: there is none.
+            ArtefactError: all are damaged.
+            StorageError: the database is missing, or cannot be read.
+        """
+        workspace = Workspace.open(Path(folder))
+        return cls._over(workspace, open_earlier(workspace.generations))
+
+    @classmethod
+    def _over(cls, workspace: Workspace, generation: Version) -> Engine:
         synonyms = workspace.accepted_synonyms()
         state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
         store = workspace.open_store(BUSY_TIMEOUT_S)
-        return cls(workspace.settings, generation, state, encoder, store)
+        with ExitStack() as undo:
+            undo.callback(store.close)
+            store.keep_open()
+            engine = cls(workspace.settings, generation, state, encoder, store)
+            undo.pop_all()
+        return engine
 
     def close(self) -> None:
         """Close the store; requests in flight finish first where the caller waited for them."""
@@ -248,6 +269,10 @@ class Engine:
             "models": len(state.models),
             "published": str(self._manifest["created"]),
         }
+
+    def storage_problem(self) -> str:
+        """Why a write would fail now, without trying one; empty = nothing is known."""
+        return self._store.problem()
 
     @property
     def state(self) -> EngineState:

@@ -8,13 +8,14 @@ ends, however it ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from serendip.data.durable import alone
 from serendip.data.versions import Version, Versions
-from serendip.errors import NotTrainedError
+from serendip.errors import ArtefactError, NotTrainedError
 
 KEEP = 3
 
@@ -32,7 +33,7 @@ def publish(generations: Path, write: Callable[[Path], None], facts: Mapping[str
     """
     with alone(generations):
         versions = _versions(generations)
-        generation = versions.publish(write, {"previous": versions.current_name(), **facts})
+        generation = versions.publish(write, {"previous": versions.known_name(), **facts})
         _remove_old(versions, generation)
     return generation
 
@@ -40,21 +41,24 @@ def publish(generations: Path, write: Callable[[Path], None], facts: Mapping[str
 def rollback(generations: Path) -> Version:
     """Make the generation that was current before the current one current again.
 
+    One that is damaged is passed over. Where the pointer itself cannot be read, the newest sound
+    generation becomes current.
+
     Raises:
         NotTrainedError: there is none before it.
+        ArtefactError: all before it are damaged.
         StorageError: another process publishes or rolls back there now.
     """
     with alone(generations):
         versions = _versions(generations)
-        current = open_current(generations, verify=False)
-        name = _name_before(versions, current)
-        if not name:
-            raise NotTrainedError(
-                f"{current.name} is the oldest generation in {generations}.",
-                "Train again to publish a newer one.",
-            )
-        target = versions.open(name)
-        versions.make_current(name)
+        name = versions.known_name()
+        if name:
+            target = _first_sound(versions, _before(versions, name), name)
+        elif (generations / versions.pointer).exists():
+            target = _first_sound(versions, reversed(versions.names()), versions.pointer)
+        else:
+            raise _nothing_published(generations)
+        versions.make_current(target.name)
     return target
 
 
@@ -68,10 +72,25 @@ def open_current(generations: Path, verify: bool = True) -> Version:
     """
     current = _versions(generations).current(verify)
     if current is None:
-        raise NotTrainedError(
-            f"no generation is published in {generations}.", "Run `serendip train` first."
-        )
+        raise _nothing_published(generations)
     return current
+
+
+def open_earlier(generations: Path) -> Version:
+    """The generation to answer from while the published one is damaged: the newest sound one.
+
+    That is the one that was in force before it, as its manifest says, or the one before that, and
+    so on; where a manifest cannot be read, the next lower number. So it is never one with a higher
+    number than the published one, and one that somebody rolled back from only where the damage
+    has taken what tells so. A pointer that cannot be read says nothing: people decide then.
+
+    Raises:
+        NotTrainedError: there is none before it.
+        ArtefactError: all before it are damaged, or the pointer is.
+    """
+    versions = _versions(generations)
+    name = versions.current_name()
+    return _first_sound(versions, _before(versions, name), name)
 
 
 def current_name(generations: Path) -> str:
@@ -79,22 +98,63 @@ def current_name(generations: Path) -> str:
     return _versions(generations).current_name()
 
 
+def files_state(generations: Path, name: str) -> Hashable:
+    """A value that changes whenever a file of a generation is written, added or removed."""
+    found = []
+    for path in sorted((generations / name).rglob("*")):
+        with suppress(OSError):  # removed meanwhile
+            status = path.stat()
+            found.append((str(path), status.st_ino, status.st_size, status.st_ctime_ns))
+    return tuple(found)
+
+
 def _versions(generations: Path) -> Versions:
     repair = "Run `serendip rollback`, or train again."
     return Versions(generations, repair, prefix="gen-", pointer="CURRENT", format=1)
 
 
-def _name_before(versions: Versions, current: Version) -> str:
+def _nothing_published(generations: Path) -> NotTrainedError:
+    return NotTrainedError(
+        f"no generation is published in {generations}.", "Run `serendip train` first."
+    )
+
+
+def _first_sound(versions: Versions, names: Iterator[str], current: str) -> Version:
+    """The first of some generations whose files are as their manifest says."""
+    damage: ArtefactError | None = None
+    for name in names:
+        try:
+            return versions.open(name)
+        except ArtefactError as error:
+            damage = damage or error
+    if damage is not None:
+        raise damage
+    raise NotTrainedError(
+        f"{current} is the oldest generation in {versions.folder}.",
+        "Train again to publish a newer one.",
+    )
+
+
+def _before(versions: Versions, name: str) -> Iterator[str]:
+    """The generations to go back to, one after the other."""
+    while name := _name_before(versions, name):
+        yield name
+
+
+def _name_before(versions: Versions, current: str) -> str:
     """The generation to go back to, of those that are left; empty where there is none."""
     number = versions.number
-    older = [name for name in versions.names() if number(name) < number(current.name)]
-    previous = str(current.manifest.get("previous", ""))
+    older = [name for name in versions.names() if number(name) < number(current)]
+    try:
+        previous = str(versions.open(current, verify=False).manifest.get("previous", ""))
+    except ArtefactError:
+        previous = ""
     return previous if previous in older else max(older, key=number, default="")
 
 
 def _remove_old(versions: Versions, current: Version) -> None:
     """Remove all but the newest ones, the current one and the one that rollback goes back to."""
-    kept = {current.name, _name_before(versions, current)}
+    kept = {current.name, _name_before(versions, current.name)}
     for name in versions.names()[:-KEEP]:
         if name not in kept:
             versions.remove(name)

@@ -106,6 +106,22 @@ class Workspace:
             _log.warning("no synonyms are searched: %s", error)
             return Synonyms()
 
+    @property
+    def database(self) -> Path:
+        """The file of items and events."""
+        return self.folder / DATABASE_FILE
+
+    def create_store(self) -> Store:
+        """Open the database, made where there is none; the caller closes it. For imports alone."""
+        return Store.create(self.database)
+
     def open_store(self, busy_timeout_s: float = PATIENT_S) -> Store:
-        """Open the database; the caller closes it."""
-        return Store.open(self.folder / DATABASE_FILE, busy_timeout_s)
+        """Open the database that is there; the caller closes it.
+
+        Args:
+            busy_timeout_s: how long a write waits for other writers.
+
+        Raises:
+            StorageError: there is none: whoever only reads or serves never makes an empty one.
+        """
+        return Store.open(self.database, busy_timeout_s)

@@ -140,6 +140,10 @@ class Engine(Protocol):
         """
         ...
 
+    def storage_problem(self) -> str:
+        """Why a write would fail now, in milliseconds and without trying one; empty = nothing."""
+        ...
+
     def close(self) -> None:
         """Let go of files and threads; nobody asks again."""
         ...

@@ -30,7 +30,15 @@ class Measures:
         self._events = self._counter("serendip_events", "Events received.")
         self._items = self._counter("serendip_items", "Items received.")
         self._failed_loads = self._gauge(
-            "serendip_failed_loads", "Published generations that could not be loaded."
+            "serendip_failed_loads", "Openings of a published generation that failed."
+        )
+        self._refused = self._gauge(
+            "serendip_refused_generation_info",
+            "The published generation that cannot be opened.",
+            "generation",
+        )
+        self._takes_writes = self._gauge(
+            "serendip_takes_writes", "1 while writes go through, as far as it can be seen."
         )
         self._generation = self._gauge(
             "serendip_generation_info", "The generation in force.", "generation"
@@ -58,6 +66,10 @@ class Measures:
     def text(self) -> bytes:
         """Everything in the text format of Prometheus; waits for no request and no database."""
         self._failed_loads.set(self._holder.failed_loads)
+        self._takes_writes.set(not self._holder.storage_problem)
+        self._refused.clear()
+        if self._holder.refused_generation:
+            self._refused.labels(self._holder.refused_generation).set(1)
         self._generation.clear()
         stats = self._holder.stats
         if "generation" in stats:

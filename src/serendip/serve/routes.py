@@ -195,10 +195,16 @@ class Routes:
 
     async def ready(self, request: Request) -> Response:
         """A generation is loaded and answers; said without waiting for any request or write."""
-        generation = self._workers.holder.generation
+        holder = self._workers.holder
+        generation = holder.generation
         if not generation:
             raise still_loading()
-        return _reply({"status": "ready", "generation": generation}, generation)
+        state = {
+            "degraded": holder.is_degraded,
+            "refused_generation": holder.refused_generation,
+            "storage_problem": holder.storage_problem,
+        }
+        return _reply({"status": "ready", "generation": generation, **state}, generation)
 
     async def metrics(self, request: Request) -> Response:
         """Counters and timings in the text format of Prometheus."""

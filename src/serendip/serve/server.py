@@ -7,19 +7,17 @@ a thread brings both up, and one assignment puts them in front. SIGTERM lets run
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import uvicorn
 
 from serendip.serve.asgi import App, Receive, Scope, Send
 from serendip.serve.door import Door
+from serendip.serve.following import Follower, Published
 from serendip.serve.listening import address_of, listen, signals_end_quietly
 from serendip.serve.replies import Failure, send_body, send_failure
 from serendip.serve.state import EngineHolder
-
-if TYPE_CHECKING:  # brings numpy and pydantic, and the service must listen before them
-    from serendip.serve.engine_api import Engine
 
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 75
@@ -41,32 +39,29 @@ class Starter:
 
 
 def run(
-    open_engine: Callable[[], Engine],
+    published: Published,
     host: str = "127.0.0.1",
     port: int = 8000,
     on_ready: Callable[[str], None] = lambda address: None,
-    current_generation: Callable[[], str] | None = None,
     on_listening: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; returns when the last request is answered.
 
     Args:
-        open_engine: opens the published generation; called in a thread, and again for each
-            generation published later.
+        published: opens the published generation, in a thread, and each one published later.
         host: a loopback name or address.
         port: 0 for any free one.
         on_ready: told the address once the engine answers, in the loading thread.
-        current_generation: reads the name of the published generation, every second; None
-            never looks for another one.
         on_listening: told the address as soon as ``/health/live`` can be asked.
 
     Raises:
         ConfigError: the host is not this machine's own, or the port is taken.
-        SerendipError: the first generation could not be opened.
+        SerendipError: no generation could be opened.
     """
     listener = listen(host, port)
     on_listening(address_of(listener, host))
     holder, starter = EngineHolder(), Starter()
+    follower = Follower(holder, published)
     config = uvicorn.Config(
         starter,
         log_config=None,
@@ -81,13 +76,12 @@ def run(
 
     def load() -> None:
         try:
-            _bring_up(starter, holder, open_engine)
+            _bring_up(starter, holder, follower)
         except Exception as error:  # noqa: BLE001 - handed to the main thread, which raises it
             failures.append(error)
             server.should_exit = True
             return
-        if current_generation is not None:
-            holder.watch(current_generation, open_engine)
+        follower.watch()
         on_ready(address_of(listener, host))
 
     loader = threading.Thread(target=load, name="loader", daemon=True)
@@ -96,18 +90,19 @@ def run(
         with signals_end_quietly():
             server.run(sockets=[listener])
     finally:
+        follower.close()
         holder.close()
         listener.close()
     if failures:
         raise failures[0]
 
 
-def _bring_up(starter: Starter, holder: EngineHolder, open_engine: Callable[[], Engine]) -> None:
+def _bring_up(starter: Starter, holder: EngineHolder, follower: Follower) -> None:
     """Import the application, open the engine, and only then let requests in."""
     from serendip.serve.app import build_app
 
     app = build_app(holder)
-    holder.swap(open_engine())
+    follower.begin(time.monotonic())
     starter.app = app
 
 

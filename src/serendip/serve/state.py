@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -36,15 +36,20 @@ class _Slot:
 
 
 class EngineHolder:
-    """Holds the engine that answers; thread-safe."""
+    """Holds the engine that answers, and what is known of its state; thread-safe.
+
+    ``failed_loads`` counts openings that failed, ``refused_generation`` names the published one
+    that cannot be opened, ``storage_problem`` says why a write would fail; both are empty where all
+    is well. They are as of the follower's last look, so reading them costs nothing.
+    """
 
     def __init__(self) -> None:
         self._slot: _Slot | None = None
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._watch: threading.Thread | None = None
         self._is_behind = False
         self.failed_loads = 0
+        self.refused_generation = ""
+        self.storage_problem = ""
 
     @property
     def is_ready(self) -> bool:
@@ -62,6 +67,11 @@ class EngineHolder:
         """Counts of the engine in force, which it has in memory; none while there is none."""
         slot = self._slot
         return slot.engine.stats() if slot else {}
+
+    @property
+    def is_degraded(self) -> bool:
+        """True while it answers, but not from what is published, or without taking writes."""
+        return bool(self.refused_generation or self.storage_problem)
 
     @contextmanager
     def lease(self, writes: bool = True) -> Iterator[Engine]:
@@ -88,49 +98,27 @@ class EngineHolder:
         """Answer from ``engine`` from now on; the old one ends with its last request."""
         self._replace(_Slot(engine))
 
-    def watch(
-        self,
-        current_generation: Callable[[], str],
-        open_engine: Callable[[], Engine],
-        every_s: float = 1.0,
-    ) -> None:
-        """Follow the published pointer from a thread of its own until ``close``."""
-        self._watch = threading.Thread(
-            target=self._follow,
-            args=(current_generation, open_engine, every_s),
-            name="generation-watch",
-            daemon=True,
-        )
-        self._watch.start()
+    def look_at_storage(self) -> None:
+        """Learn whether writes would go through now; what has changed is logged."""
+        try:
+            with self.lease() as engine:
+                problem = engine.storage_problem()
+        except NotTrainedError:
+            return
+        if problem and problem != self.storage_problem:
+            _log.error("writes are refused, reads go on: %s", problem)
+        elif self.storage_problem and not problem:
+            _log.info("writes are taken again")
+        self.storage_problem = problem
+
+    def catch_up_if_behind(self) -> None:
+        """Read what was stored, where that failed before."""
+        if self._is_behind:
+            self._catch_up()
 
     def close(self) -> None:
-        """Stop watching and close the engine when its last request ends."""
-        self._stopped.set()
-        if self._watch is not None:
-            self._watch.join(timeout=10)
+        """Close the engine when its last request ends."""
         self._replace(None)
-
-    def _follow(
-        self,
-        current_generation: Callable[[], str],
-        open_engine: Callable[[], Engine],
-        every_s: float,
-    ) -> None:
-        refused = ""
-        while not self._stopped.wait(every_s):
-            name = ""
-            if self._is_behind:
-                self._catch_up()
-            try:
-                name = current_generation()
-                if name in ("", self.generation, refused):
-                    continue
-                self.swap(open_engine())
-                _log.info("now answering from %s", name)
-            except Exception:  # noqa: BLE001 - whatever is wrong with the new one, the old one answers on
-                refused = name
-                self.failed_loads += 1
-                _log.exception("generation %r could not be loaded; the old one stays", name)
 
     def _replace(self, slot: _Slot | None) -> None:
         with self._lock:

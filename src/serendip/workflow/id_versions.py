@@ -105,7 +105,7 @@ def publish_version(
         (building / _NAMES).write_text(text, encoding="utf-8")
 
     versions = _versions(folder)
-    version = versions.publish(write, {"parent": versions.current_name() or None, **facts})
+    version = versions.publish(write, {"parent": versions.known_name() or None, **facts})
     return IdVersion(version.name, version.manifest, codebooks, fusion, items, names)
 
 

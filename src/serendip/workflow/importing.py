@@ -25,7 +25,7 @@ def import_files(workspace: Workspace) -> dict[str, Any]:
     """
     items = read_items(workspace.settings.items, workspace.folder)
     events = read_events(workspace.settings.events, workspace.folder)
-    with closing(workspace.open_store()) as store:
+    with closing(workspace.create_store()) as store:
         store.import_all(items, events)
         store.set_meta(IMPORT_DIGEST, digest_of_files(workspace))
         return {"items": store.count_items(), "events": store.count_events()}
@@ -33,6 +33,8 @@ def import_files(workspace: Workspace) -> dict[str, Any]:
 
 def imported_digest(workspace: Workspace) -> str | None:
     """What the last import was made from; None where these files and settings are not imported."""
+    if not workspace.database.exists():
+        return None
     with closing(workspace.open_store()) as store:
         stored = store.meta(IMPORT_DIGEST)
     return stored if stored == digest_of_files(workspace) else None

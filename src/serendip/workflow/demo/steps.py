@@ -13,7 +13,7 @@ from typing import Any
 
 from serendip.engine.generation import open_current
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
-from serendip.errors import ExtraMissing, NotTrainedError
+from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.doctor import check_workspace
@@ -111,6 +111,6 @@ def _generation(
         if current.manifest["fingerprint"] == fingerprint(workspace, options.seed):
             say(f"  {current.name} is up to date")
             return current.name
-    except NotTrainedError:
+    except (ArtefactError, NotTrainedError):
         pass
     return train_workspace(workspace, options, clock).name

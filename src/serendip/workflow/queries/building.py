@@ -248,7 +248,7 @@ def _publish(workspace: Workspace, built: BuiltQueries, written: Mapping[str, st
         (building / _WRITTEN_FILE).write_text(document, encoding="utf-8")
 
     versions = _versions(workspace)
-    facts = {"previous": versions.current_name(), "report": built.report}
+    facts = {"previous": versions.known_name(), "report": built.report}
     return versions.publish(write, facts).name
 
 

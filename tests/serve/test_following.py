@@ -1,0 +1,201 @@
+"""Following the published pointer: what is opened, what is refused, and when it is tried again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from tiny_engine import TinyEngine
+from wire_client import WireClient
+
+from serendip.errors import ArtefactError, NotTrainedError, StorageError
+from serendip.serve.following import LONGEST_WAIT_S, Follower, Published
+from serendip.serve.state import EngineHolder
+
+
+class Shelf:
+    """Published generations that a test makes and breaks."""
+
+    def __init__(self, current: str = "gen-1") -> None:
+        self.current = current
+        self.wrong: dict[str, Exception] = {}
+        self.files: dict[str, int] = {}
+        self.opened: list[str] = []
+        self.earlier: Callable[[], TinyEngine] = self._none
+        self.holder = EngineHolder()
+        published = Published(self.open, self.name, lambda: self.earlier(), self.files.get)
+        self.follower = Follower(self.holder, published)
+
+    def name(self) -> str:
+        if "pointer" in self.wrong:
+            raise self.wrong["pointer"]
+        return self.current
+
+    def open(self) -> TinyEngine:
+        self.name()
+        self.opened.append(self.current)
+        if self.current in self.wrong:
+            raise self.wrong[self.current]
+        return TinyEngine(generation=self.current)
+
+    def _none(self) -> TinyEngine:
+        raise NotTrainedError("there is none before it.")
+
+    def looks_at(self, *moments: float) -> list[str]:
+        """What is opened by looks at these moments."""
+        self.opened.clear()
+        for moment in moments:
+            self.follower.look(moment)
+        return self.opened
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    """gen-1 is published and answers."""
+    made = Shelf()
+    made.follower.begin(0.0)
+    return made
+
+
+def test_a_new_generation_is_followed_and_opened_once(shelf: Shelf) -> None:
+    shelf.current = "gen-2"
+    assert shelf.looks_at(1, 2, 3) == ["gen-2"]
+    assert shelf.holder.generation == "gen-2"
+    assert not shelf.holder.is_degraded
+
+
+@pytest.mark.parametrize("passing", [StorageError("database is locked."), MemoryError("no room")])
+def test_a_sound_generation_is_opened_again_after_a_passing_failure(
+    shelf: Shelf, passing: Exception
+) -> None:
+    shelf.current = "gen-2"
+    shelf.wrong["gen-2"] = passing
+    assert shelf.looks_at(1) == ["gen-2"]
+    assert (shelf.holder.generation, shelf.holder.refused_generation) == ("gen-1", "gen-2")
+    assert shelf.holder.is_degraded
+    del shelf.wrong["gen-2"]
+    assert shelf.looks_at(1.5) == []
+    assert shelf.looks_at(2) == ["gen-2"]
+    assert (shelf.holder.generation, shelf.holder.refused_generation) == ("gen-2", "")
+    assert shelf.holder.failed_loads == 1
+    assert not shelf.holder.is_degraded
+
+
+def test_each_further_attempt_waits_twice_as_long_up_to_a_minute(shelf: Shelf) -> None:
+    shelf.current = "gen-2"
+    shelf.wrong["gen-2"] = StorageError("database is locked.")
+    tried = [moment for moment in range(1, 300) if shelf.looks_at(moment)]
+    waits = [later - earlier for earlier, later in pairwise(tried)]
+    assert waits[:8] == [1, 2, 4, 8, 16, 32, LONGEST_WAIT_S, LONGEST_WAIT_S]
+
+
+def test_a_damaged_generation_is_opened_again_only_when_its_files_have_changed(
+    shelf: Shelf,
+) -> None:
+    shelf.current = "gen-2"
+    shelf.wrong["gen-2"] = ArtefactError("gen-2 is damaged.")
+    assert shelf.looks_at(*range(1, 1000)) == ["gen-2"]
+    assert shelf.holder.generation == "gen-1"
+    shelf.files["gen-2"] = 1
+    assert shelf.looks_at(1000, 1001) == ["gen-2"]
+    del shelf.wrong["gen-2"]
+    assert shelf.looks_at(1002) == []
+    shelf.files["gen-2"] = 2
+    assert shelf.looks_at(1003, 1004) == ["gen-2"]
+    assert shelf.holder.generation == "gen-2"
+    assert shelf.holder.failed_loads == 2
+
+
+def test_the_next_publication_and_a_rollback_end_a_refusal(shelf: Shelf) -> None:
+    for name, opened in (("gen-3", ["gen-3"]), ("gen-1", ["gen-1"])):
+        shelf.current = "gen-2"
+        shelf.wrong["gen-2"] = ArtefactError("gen-2 is damaged.")
+        shelf.looks_at(1)
+        assert shelf.holder.refused_generation == "gen-2"
+        shelf.current = name
+        assert shelf.looks_at(2, 3) == opened
+        assert (shelf.holder.generation, shelf.holder.refused_generation) == (name, "")
+
+
+def test_a_pointer_that_cannot_be_read_is_told_once_and_the_old_engine_answers(
+    shelf: Shelf, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf.wrong["pointer"] = ArtefactError("CURRENT says nothing.")
+    assert shelf.looks_at(1, 2, 3) == []
+    assert (shelf.holder.generation, shelf.holder.refused_generation) == ("gen-1", "unreadable")
+    assert (caplog.text.count("CURRENT says nothing."), shelf.holder.failed_loads) == (1, 1)
+    del shelf.wrong["pointer"]
+    shelf.looks_at(4)
+    assert not shelf.holder.is_degraded
+
+
+def test_at_the_start_an_earlier_generation_stands_in_for_a_damaged_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shelf = Shelf("gen-3")
+    shelf.wrong["gen-3"] = ArtefactError("gen-3 is damaged.")
+    shelf.earlier = lambda: TinyEngine(generation="gen-2")
+    shelf.follower.begin(0.0)
+    assert (shelf.holder.generation, shelf.holder.refused_generation) == ("gen-2", "gen-3")
+    assert "gen-3 is damaged." in caplog.text
+    assert shelf.looks_at(1, 2) == []
+    shelf.current = "gen-2"  # a rollback
+    assert shelf.looks_at(3) == []
+    assert not shelf.holder.is_degraded
+
+
+def test_at_the_start_nothing_stands_in_for_a_passing_failure() -> None:
+    shelf = Shelf("gen-3")
+    shelf.earlier = lambda: TinyEngine(generation="gen-2")
+    shelf.wrong["gen-3"] = StorageError("database serendip.db does not exist.")
+    with pytest.raises(StorageError, match="does not exist"):
+        shelf.follower.begin(0.0)
+    assert not shelf.holder.is_ready
+
+
+def test_where_all_are_damaged_the_start_fails_with_the_published_one() -> None:
+    shelf = Shelf("gen-3")
+    shelf.wrong["gen-3"] = ArtefactError("gen-3 is damaged.")
+    with pytest.raises(ArtefactError, match="gen-3 is damaged"):
+        shelf.follower.begin(0.0)
+
+
+def test_ready_and_metrics_name_the_generation_refused_and_the_storage_problem() -> None:
+    client = WireClient()
+    assert "serendip_takes_writes 1.0" in client.get("/metrics").text
+    client.holder.refused_generation = "gen-9"
+    client.holder.storage_problem = "database s.db was deleted."
+    answer = client.get("/health/ready")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "status": "ready",
+        "generation": "gen-1",
+        "degraded": True,
+        "refused_generation": "gen-9",
+        "storage_problem": "database s.db was deleted.",
+    }
+    text = client.get("/metrics").text
+    assert 'serendip_refused_generation_info{generation="gen-9"} 1.0' in text
+    assert "serendip_takes_writes 0.0" in text
+    client.holder.refused_generation = ""
+    assert "gen-9" not in client.get("/metrics").text
+
+
+def test_the_watch_looks_until_it_is_closed() -> None:
+    looked = threading.Semaphore(0)
+
+    class Counting(TinyEngine):
+        def storage_problem(self) -> str:
+            looked.release()
+            return ""
+
+    holder = EngineHolder()
+    follower = Follower(holder, Published(Counting, lambda: "gen-1"))
+    follower.begin(0.0)
+    follower.watch(every_s=0.001)
+    for _ in range(5):
+        assert looked.acquire(timeout=5)
+    follower.close()
+    assert not [one for one in threading.enumerate() if one.name == "generation-watch"]
