@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from serendip.content.encoder import Encoder, EncoderInput, InputT
 from serendip.content.weights import file_sha256
 from serendip.data.arrays import FloatArray
+from serendip.data.limits import MAX_ENCODED_CHARS
 from serendip.errors import DataError, StorageError
 from serendip.scale.progress import Progress, SilentProgress
 
@@ -176,9 +177,9 @@ def _key(encoder: Encoder[InputT], one: EncoderInput) -> tuple[bytes, str]:
 
 
 def _content(one: EncoderInput) -> str:
-    """A text itself, the hash of a file, or nothing."""
+    """What is read of a text, the hash of a file, or nothing."""
     if not isinstance(one, Path):
-        return one or ""
+        return (one or "")[:MAX_ENCODED_CHARS]
     try:
         return file_sha256(one)
     except OSError as error:
