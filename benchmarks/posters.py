@@ -123,13 +123,14 @@ def encoded_films(data: Path, cache: Path) -> tuple[Dataset, dict[str, Encoded]]
     pictures = cache / "posters"
     found = posters.unpack_posters(data / posters.POSTERS / "posters.zip", pictures)
     dataset = posters.read_films(data / posters.FILMS, found)
-    encoder = open_image_encoder(ImageConfig(), cache / "weights")
+    config = ImageConfig()
+    encoder = open_image_encoder(config, cache / "weights")
     encoded = encode_items(
         dataset.catalogue.items,
         open_encoder(TextEncoderConfig()),
         VectorCache(cache / "vectors"),
         WORDS,
-        {IMAGE: Media(encoder, IMAGE, pictures)},
+        {IMAGE: Media(encoder, IMAGE, pictures, config.max_bytes, config.read)},
     )
     return dataset, encoded
 

@@ -37,6 +37,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} does not exist.", "Run `serendip init` to write one.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}.") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply.", "Write it flat.") from None
 
 
 def validate(model: type[ConfigT], values: dict[str, Any], origin: str) -> ConfigT:

@@ -13,6 +13,7 @@ import pytest
 from serendip.content.cache import VectorCache
 from serendip.content.encoder import Encoder, InputT, TextEncoder, present_rows
 from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.data.limits import MAX_ENCODED_CHARS
 
 TEXTS = ["The Matrix. 1999. Action", "Toy Story", "toy stories for children", "a", "数学", "  "]
 
@@ -88,6 +89,16 @@ class TextEncoderContract(EncoderContract[str]):
     def test_like_texts_are_nearer_than_others(self, encoder: TextEncoder) -> None:
         matrix, toy, toys = encoder.encode(TEXTS[:3])
         assert toy @ toys > toy @ matrix
+
+    def test_of_a_long_text_the_beginning_is_read(
+        self, encoder: TextEncoder, tmp_path: Path
+    ) -> None:
+        beginning = ("a lamp of brass and glass, " * 200)[:MAX_ENCODED_CHARS]
+        long = [beginning + "x" * 60_000, beginning + " a horse" * 8_000]
+        vector = encoder.encode([beginning])
+        assert all(np.array_equal(encoder.encode([text]), vector) for text in long)
+        assert np.array_equal(VectorCache(tmp_path).encode(encoder, long)[1:], vector)
+        assert len(list(tmp_path.rglob("*.safetensors"))) == 1
 
     def test_a_lone_surrogate_is_no_error(self, encoder: TextEncoder) -> None:
         assert np.isfinite(encoder.encode(["bad \ud800 text"])).all()

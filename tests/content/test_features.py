@@ -73,7 +73,7 @@ def illustrated(folder: Path) -> tuple[Catalogue, dict[str, Media]]:
         if name:
             (folder / name).write_bytes(rng.bytes(16))
         items.append(Item(film.item_id, film.title, "", {**film.attributes, "image": name}))
-    return Catalogue(items), {"image": Media(FirstBytes(), "image", folder)}
+    return Catalogue(items), {"image": Media(FirstBytes(), "image", folder, 1_000, Path.read_bytes)}
 
 
 def test_modalities_are_encoded_with_their_masks(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoder import encode_present
-from serendip.content.media import Media, read_bounded, workspace_file
+from serendip.content.media import Media, MediaReport, read_bounded, workspace_file
 from serendip.data.arrays import FloatArray
+from serendip.data.encoded import Encoded
 from serendip.data.item import Item
 from serendip.errors import DataError
+from serendip.scale.progress import SilentProgress
 
 
 class ByteCounts:
@@ -28,9 +30,7 @@ class ByteCounts:
         return encode_present(inputs, self.size, self._encode)
 
     def _encode(self, files: list[Path | None]) -> FloatArray:
-        counts = [
-            np.bincount(bytearray(file.read_bytes()), minlength=256) for file in files if file
-        ]
+        counts = [np.bincount(bytearray(opened(file)), minlength=256) for file in files if file]
         return np.stack(counts).astype(np.float32)
 
 
@@ -91,20 +91,94 @@ def items(*names: str) -> list[Item]:
     ]
 
 
-def test_items_without_a_path_have_no_file(workspace: Path) -> None:
-    media = Media(ByteCounts(), "cover", workspace)
-    files = media.files(items("two.png", "", "covers/one.png", " "))
-    assert [file and file.name for file in files] == ["two.png", None, "one.png", None]
+def covers(workspace: Path, max_bytes: int = 1_000) -> Media:
+    return Media(ByteCounts(), "cover", workspace, max_bytes, opened)
 
 
-def test_all_unusable_paths_are_counted_and_the_first_are_named(workspace: Path) -> None:
-    media = Media(ByteCounts(), "cover", workspace)
-    with pytest.raises(DataError) as caught:
-        media.files(items("a", "two.png", "../secret.png", "c", "d", "e"))
-    message = str(caught.value)
-    assert "'cover' of 5 items" in message
-    assert "item '2': '../secret.png' is outside the workspace" in message
-    assert "(and 2 more)" in message
+def opened(path: Path) -> bytes:
+    """A file that begins with "torn" is broken, for the check as for the encoder."""
+    data = read_bounded(path, 1_000)
+    if data.startswith(b"torn"):
+        raise DataError(f"{path.name} is broken.", "Replace it.")
+    return data
+
+
+def encoded(media: Media, given: list[Item], cache: Path) -> tuple[Encoded, MediaReport]:
+    return media.encode(given, VectorCache(cache), SilentProgress(), "image")
+
+
+def test_items_without_a_path_have_no_file(workspace: Path, tmp_path: Path) -> None:
+    given = items("two.png", "", "covers/one.png", " ")
+    found, report = encoded(covers(workspace), given, tmp_path / "cache")
+    assert found.present.tolist() == [True, False, True, False]
+    assert (report.named, report.left_out) == (2, ())
+    one = ByteCounts().encode([workspace / "covers" / "one.png"])
+    assert np.array_equal(found.vectors[2:3], one)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../secret.png", "'../secret.png' is outside the workspace."),
+        ("../../etc/passwd", "'../../etc/passwd' is outside the workspace."),
+        ("link.png", "'link.png' is outside the workspace."),
+        ("absent.png", "'absent.png' is no file in the workspace."),
+        ("covers", "'covers' is no file in the workspace."),
+        ("nul\0.png", "is no path."),
+        ("torn.png", "torn.png is broken."),
+        ("large.png", "'large.png' has 1,001 bytes; 1,000 are allowed."),
+    ],
+)
+def test_a_bad_file_is_named_and_left_out_and_stops_nothing(
+    workspace: Path, tmp_path: Path, name: str, reason: str
+) -> None:
+    (workspace / "link.png").symlink_to(workspace.parent / "secret.png")
+    (workspace / "torn.png").write_bytes(b"torn picture")
+    (workspace / "large.png").write_bytes(b"x" * 1_001)
+    media, given = covers(workspace), items("two.png", name, "covers/one.png")
+    found, report = encoded(media, given, tmp_path / "cache")
+    assert found.present.tolist() == [True, False, True]
+    assert not found.vectors[1].any()
+    assert (report.named, [one.item_id for one in report.left_out]) == (3, ["1"])
+    assert report.left_out[0].reason.endswith(reason)
+    assert report.message.startswith("1 of 3 files that `cover` names cannot be used")
+    assert media.check(given, SilentProgress()) == report
+
+
+def test_a_large_file_is_refused_before_any_of_it_is_read(workspace: Path, tmp_path: Path) -> None:
+    with (workspace / "sparse.png").open("wb") as stream:
+        stream.truncate(2**40)
+    _, report = encoded(covers(workspace), items("sparse.png"), tmp_path / "cache")
+    assert "has 1,099,511,627,776 bytes" in report.left_out[0].reason
+
+
+def test_the_first_bad_files_are_told_and_all_are_counted(workspace: Path, tmp_path: Path) -> None:
+    given = items("a", "two.png", "../secret.png", "c", "d", "e", "f")
+    _, report = encoded(covers(workspace), given, tmp_path / "cache")
+    told = report.as_dict()
+    assert (told["field"], told["named"], told["left_out"]) == ("cover", 7, 6)
+    assert len(told["examples"]) == 5
+    assert told["examples"][1] == "item '2': '../secret.png' is outside the workspace."
+
+
+def test_where_nothing_can_be_used_the_report_is_loud(workspace: Path, tmp_path: Path) -> None:
+    found, report = encoded(covers(workspace), items("a", "", "b"), tmp_path / "cache")
+    assert not found.present.any()
+    assert report.message == "NONE of the 2 files that `cover` names can be used"
+    _, unnamed = encoded(covers(workspace), items("", ""), tmp_path / "cache")
+    assert unnamed.message == "no item names a file in `cover`"
+
+
+def test_of_a_batch_with_a_broken_file_the_others_are_kept(workspace: Path, tmp_path: Path) -> None:
+    (workspace / "torn.png").write_bytes(b"torn")
+    given = items("torn.png", "two.png", "covers/one.png")
+    encoded(covers(workspace), given, tmp_path / "cache")
+    again = covers(workspace)
+    found, report = encoded(again, given, tmp_path / "cache")
+    assert isinstance(again.encoder, ByteCounts)
+    assert [file and file.name for file in again.encoder.seen] == ["torn.png"]
+    assert found.present.tolist() == [False, True, True]
+    assert len(report.left_out) == 1
 
 
 def test_the_cache_knows_a_file_by_what_is_inside(workspace: Path, tmp_path: Path) -> None:
@@ -123,5 +197,9 @@ def test_the_cache_knows_a_file_by_what_is_inside(workspace: Path, tmp_path: Pat
 
 
 def test_a_file_that_has_gone_is_a_data_error(workspace: Path, tmp_path: Path) -> None:
+    cache, gone = VectorCache(tmp_path / "cache"), workspace / "gone.png"
     with pytest.raises(DataError, match=r"gone\.png cannot be read"):
-        VectorCache(tmp_path / "cache").encode(ByteCounts(), [workspace / "gone.png"])
+        cache.encode(ByteCounts(), [gone])
+    vectors, reasons = cache.encode_readable(ByteCounts(), [gone, workspace / "two.png"])
+    assert (vectors[0].any(), vectors[1].any()) == (False, True)
+    assert reasons == [f"{gone} cannot be read: No such file or directory.", ""]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from encoder_contract import TEXTS, TextEncoderContract
 
+from serendip.content.encoder import unit
 from serendip.content.text import (
     HashingEncoder,
     TextEncoderConfig,
@@ -13,6 +14,7 @@ from serendip.content.text import (
     encoder_names,
     open_encoder,
 )
+from serendip.data.limits import MAX_ENCODED_CHARS
 from serendip.errors import ConfigError
 
 
@@ -32,6 +34,19 @@ class TestUniversalSentenceEncoder(TextEncoderContract):
     ) -> None:
         car, automobile, banana = encoder.encode(["a fast car", "quick automobile", "banana bread"])
         assert car @ automobile > car @ banana + 0.1
+
+    def test_short_texts_have_the_vectors_of_the_whole_text_to_the_last_bit(
+        self, encoder: UniversalSentenceEncoder
+    ) -> None:
+        texts = [
+            "Toy Story",
+            "数学",
+            "A café. 1999. Drama",
+            "x" * MAX_ENCODED_CHARS,
+            "a word " * 500,
+        ]
+        whole = np.asarray(encoder._loaded().encode(texts), dtype=np.float32)
+        assert np.array_equal(encoder.encode(texts), unit(whole))
 
     def test_the_first_texts_may_come_from_several_threads(self) -> None:
         encoder = UniversalSentenceEncoder()

@@ -8,6 +8,14 @@ from hypothesis import strategies as st
 from serendip.config import validate
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.limits import (
+    MAX_ATTRIBUTE_VALUES,
+    MAX_ATTRIBUTES,
+    MAX_ID_BYTES,
+    MAX_QUERY_CHARS,
+    MAX_ROW_CHARS,
+    MAX_TEXT_CHARS,
+)
 from serendip.data.readers import EventsConfig, ItemsConfig, read_events, read_items
 from serendip.errors import ConfigError, DataError
 
@@ -147,7 +155,7 @@ def test_quoted_line_breaks_do_not_confuse_line_numbers(tmp_path):
     message = caught.value.message
     assert "e.csv: 2 rows are broken" in message
     assert "line 5: timestamp 'never' is not a time" in message
-    assert "line 6: item_id '' is empty" in message
+    assert "line 6: item_id '' (column 'item') is empty" in message
 
 
 def test_rows_that_csv_forbids_are_named_by_line(tmp_path):
@@ -198,6 +206,108 @@ def test_a_value_must_be_a_finite_number(tmp_path, value):
 def test_a_position_must_be_a_place(tmp_path, position):
     with pytest.raises(DataError, match="line 2: position"):
         events_of(tmp_path, "e.csv", f"user,item,ts,position\nu,i,1,{position}\n")
+
+
+@pytest.mark.parametrize(
+    ("column", "length", "reason"),
+    [
+        ("name", MAX_TEXT_CHARS + 1, "title (column 'name') has 65,537 characters; at most 65,536"),
+        ("body", 70_000, "description (column 'body') has 70,000 characters; at most 65,536"),
+        ("brand", 70_000, "attribute 'brand' has 70,000 characters; at most 65,536"),
+        ("sku", MAX_ID_BYTES + 1, "(column 'sku') has 513 bytes; an id has at most 512"),
+        ("tags", 70_000, "attribute 'tags' has 70,000 characters; at most 65,536"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_cell_that_is_too_long_is_named_with_its_limit(tmp_path, kind, column, length, reason):
+    sound = {"sku": "a", "name": "Lamp", "body": "b", "brand": "c", "tags": "d|e"}
+    rows = [sound, sound | {"sku": "b"} | {column: "x" * length}]
+    name = write_rows(tmp_path, kind, rows)
+    with pytest.raises(DataError) as caught:
+        list(read_items(ItemsConfig(path=name), tmp_path))
+    place = {"csv": "line 3", "jsonl": "line 2", "parquet": "row 2"}[kind]
+    assert caught.value.message.startswith(f"{name}: 1 row is broken: {place}: ")
+    assert reason in caught.value.message
+
+
+def write_rows(folder, kind, rows):
+    name = f"long.{kind}"
+    lines = [json.dumps(row) for row in rows]
+    if kind == "csv":
+        lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+    if kind == "parquet":
+        (folder / "rows.jsonl").write_text("\n".join(lines))
+        parquet(folder, name, f"SELECT * FROM read_json_auto('{folder / 'rows.jsonl'}')")
+    else:
+        (folder / name).write_text("\n".join(lines))
+    return name
+
+
+def test_cells_of_just_the_longest_length_are_read(tmp_path):
+    longest = {"sku": "x" * MAX_ID_BYTES, "name": "x" * MAX_TEXT_CHARS, "brand": "é" * 100}
+    (item,) = items_of(tmp_path, "a.jsonl", json.dumps(longest))
+    assert (len(item.item_id), len(item.title)) == (MAX_ID_BYTES, MAX_TEXT_CHARS)
+
+
+def test_one_item_has_not_more_words_and_characters_than_an_item_may(tmp_path):
+    words = [f"w{number}" for number in range(MAX_ATTRIBUTE_VALUES + 1)]
+    with pytest.raises(DataError, match="'tags' has 10,001 words; at most 10,000"):
+        items_of(tmp_path, "a.jsonl", json.dumps({"id": "1", "tags": words}))
+    many = {f"a{number}": "x" * 60_000 for number in range(20)}
+    with pytest.raises(DataError, match="has 1,200,000 characters in all; at most 1,048,576"):
+        items_of(tmp_path, "b.jsonl", json.dumps({"id": "1"} | many))
+
+
+def test_a_file_with_too_many_columns_is_refused_as_a_whole(tmp_path):
+    names = [f"a{number}" for number in range(MAX_ATTRIBUTES + 1)]
+    text = ",".join(["id", *names]) + "\n" + ",".join(["1", *names]) + "\n"
+    with pytest.raises(DataError, match=r"a\.csv has 257 columns .* at most 256") as caught:
+        items_of(tmp_path, "a.csv", text)
+    assert "attributes = [" in caught.value.hint
+    (item,) = items_of(tmp_path, "a.csv", text, attributes=["a7"])
+    assert dict(item.attributes) == {"a7": "a7"}
+
+
+@pytest.mark.parametrize(
+    ("column", "length", "reason"),
+    [
+        ("user", MAX_ID_BYTES + 1, "(column 'user') has 513 bytes; an id has at most 512"),
+        ("item", MAX_ID_BYTES + 1, "(column 'item') has 513 bytes; an id has at most 512"),
+        ("words", MAX_QUERY_CHARS + 1, "query (column 'words') has 1,025 characters; at most 1,"),
+        ("what", MAX_ID_BYTES + 1, "action (column 'what') has 513 bytes; an id has at most 512"),
+    ],
+)
+def test_an_event_that_is_too_long_is_named_with_its_limit(tmp_path, column, length, reason):
+    row = {"user": "u", "item": "i", "ts": "1", "words": "lamp", "what": "click"}
+    columns = {"user_id": "user", "item_id": "item", "timestamp": "ts"}
+    columns |= {"query": "words", "action": "what"}
+    with pytest.raises(DataError) as caught:
+        events_of(tmp_path, "e.jsonl", json.dumps(row | {column: "x" * length}), columns=columns)
+    assert f"line 1: {reason}" in caught.value.message.replace(f"{column}_id '{'x' * 80}' ", "")
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_a_csv_cell_of_many_megabytes_is_named_by_its_line(tmp_path, quote):
+    text = f"id,title\n1,a\n2,{quote}{'x' * (MAX_ROW_CHARS + 1)}{quote}\n3,b\n"
+    with pytest.raises(DataError, match=r"a\.csv: 1 row is broken: line 3: Maximum line size"):
+        items_of(tmp_path, "a.csv", text)
+    with pytest.raises(DataError, match=r"b\.csv: the row of line 3 cannot be read"):
+        items_of(tmp_path, "b.csv", f"{text},b\n")
+    header = f"id,{quote}{'x' * (MAX_ROW_CHARS + 1)}{quote}\n1,a\n"
+    with pytest.raises(DataError, match=r"c\.csv: the row of line 1 cannot be read"):
+        items_of(tmp_path, "c.csv", header)
+
+
+def test_a_json_line_of_many_megabytes_is_not_taken_whole(tmp_path):
+    long = json.dumps({"id": "2", "title": "x" * (2 * MAX_ROW_CHARS)})
+    text = "\n".join(['{"id": "1"}', long, '{"id": ""}', '{"id": "4"}'])
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(text.encode(), 1))
+    with pytest.raises(DataError) as caught:
+        list(read_items(ItemsConfig(path=path.name), tmp_path))
+    assert "2 rows are broken: line 2: has more than 16,777,216 characters; line 3: item_id" in (
+        caught.value.message
+    )
 
 
 def test_bytes_that_are_no_utf8_are_named(tmp_path):

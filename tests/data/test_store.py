@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from serendip.data.database import Database
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.limits import MAX_ID_BYTES, MAX_TEXT_CHARS
 from serendip.data.store import Store
 from serendip.errors import BusyError, DataError, StorageError
 
@@ -51,6 +52,14 @@ def test_items_come_back_as_they_went_in(store):
     assert store.item("1") == full_item()
     assert store.item("3") is None
     assert store.count_items() == 2
+
+
+def test_what_is_too_long_is_refused_with_its_length_and_limit(store):
+    with pytest.raises(DataError, match="title has 65,537 characters; at most 65,536"):
+        store.put_items([Item("1", "x" * (MAX_TEXT_CHARS + 1))])
+    with pytest.raises(DataError, match="session_id has 513 bytes; an id has at most 512"):
+        store.put_events([full_event(session_id="x" * (MAX_ID_BYTES + 1))])
+    assert (store.count_items(), store.count_events()) == (0, 0)
 
 
 def test_queries_are_told_once_the_most_frequent_first(store):

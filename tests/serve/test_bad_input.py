@@ -7,6 +7,7 @@ import json
 import pytest
 from wire_client import WireClient, error_of
 
+from serendip.data import limits as stored
 from serendip.serve import limits
 
 
@@ -68,8 +69,8 @@ BROKEN_BODIES = {
     "an empty id": b'{"user_id": "", "item_id": "f1"}',
     "no user": b'{"item_id": "f1"}',
     "neither item nor query": b'{"user_id": "u"}',
-    "an id of 257 bytes": (EVENT % '"session_id": "%s"').encode() % (b"x" * 257),
-    "an id of 86 wide signs": (EVENT % '"session_id": "%s"').encode() % ("한" * 86).encode(),
+    "an id of 513 bytes": (EVENT % '"session_id": "%s"').encode() % (b"x" * 513),
+    "an id of 171 wide signs": (EVENT % '"session_id": "%s"').encode() % ("한" * 171).encode(),
     "time before 1970": (EVENT % '"timestamp": -1').encode(),
     "time in milliseconds": (EVENT % '"timestamp": 1700000000000').encode(),
     "time after 9999": (EVENT % '"timestamp": 1e300').encode(),
@@ -109,8 +110,8 @@ def test_more_than_a_batch_is_refused(client):
         {"a": {"b": 1}},
         {"a": [1]},
         {"": "x"},
-        {"a": "x" * (limits.MAX_TEXT_CHARS + 1)},
-        {f"a{number}": 1 for number in range(limits.MAX_ATTRIBUTES + 1)},
+        {"a": "x" * (stored.MAX_TEXT_CHARS + 1)},
+        {f"a{number}": 1 for number in range(stored.MAX_ATTRIBUTES + 1)},
     ],
 )
 def test_a_broken_item_is_refused(client, attributes):
@@ -139,8 +140,8 @@ def test_a_query_has_at_most_1024_characters(client, length, status):
     assert client.post("/v1/search", json={"q": "한" * length}).status_code == status
 
 
-@pytest.mark.parametrize(("length", "status"), [(256, 200), (257, 422)])
-def test_an_id_has_at_most_256_bytes(client, length, status):
+@pytest.mark.parametrize(("length", "status"), [(512, 200), (513, 422)])
+def test_an_id_has_at_most_512_bytes(client, length, status):
     assert client.get("/v1/recommend", params={"user_id": "x" * length}).status_code == status
 
 

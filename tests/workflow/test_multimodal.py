@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import Image
+from pictures import Image, bomb
 from small_shop import SETTINGS, write_files
 from sounds import tone
+from typer.testing import CliRunner
 
+from serendip.cli.main import app
 from serendip.content.text import open_encoder
 from serendip.data.item import Item
 from serendip.data.tokens import TokenReader
@@ -23,9 +25,9 @@ from serendip.engine.engine import Engine
 from serendip.engine.state import EngineState
 from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
+from serendip.workflow.doctor import check_workspace
 from serendip.workflow.importing import import_files
 from serendip.workflow.training import train_workspace
 
@@ -161,17 +163,66 @@ def test_an_item_posted_again_keeps_its_picture_and_has_its_new_words(gallery: P
     assert np.array_equal(again.tokens.hashes, reader.read([moved]).hashes)
 
 
-def test_a_path_that_leads_out_stops_the_training_and_the_generation_stays(gallery: Path) -> None:
-    engine = Engine.open(gallery)
-    engine.add_items([Item("bad", "Bad", attributes={"cover": "../../secret.png"})])
+BAD_FILES = {
+    "outside": "../../etc/passwd",
+    "missing": "media/none.png",
+    "folder": "media",
+    "broken": "media/broken.png",
+    "bomb": "media/bomb.png",
+    "large": "media/large.png",
+}
+
+
+def post_bad_files(folder: Path) -> None:
+    """Items whose picture cannot be used, each for another reason, and one with a bad sound."""
+    (folder / "media" / "broken.png").write_bytes((folder / "media/0.png").read_bytes()[:90])
+    bomb(folder / "media" / "bomb.png", 60_000, 60_000)
+    (folder / "media" / "large.png").write_bytes(b"x" * 3_000_000)
+    (folder / "media" / "noise.wav").write_bytes(b"noise")
+    settings = (folder / "serendip.toml").read_text(encoding="utf-8")
+    limited = settings.replace('field = "cover"', 'field = "cover"\nmax_bytes = 2_000_000')
+    (folder / "serendip.toml").write_text(limited, encoding="utf-8")
+    engine = Engine.open(folder)
+    attributes = {name: {"cover": path} for name, path in BAD_FILES.items()}
+    attributes["outside"]["sample"] = "media/noise.wav"
+    engine.add_items([Item(name, "Bad", attributes=one) for name, one in attributes.items()])
     engine.close()
-    with pytest.raises(DataError, match=r"item 'bad': '\.\./\.\./secret\.png' is outside"):
-        train_workspace(Workspace.open(gallery), TrainOptions(), StageClock())
-    assert (gallery / "generations" / "CURRENT").read_text().strip() == "gen-1"
+
+
+def test_bad_files_are_named_by_train_and_doctor_and_stop_neither(gallery: Path) -> None:
+    post_bad_files(gallery)
+    done = CliRunner().invoke(app, ["train", "--workspace", str(gallery), "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)["media"]
+    assert (told["image"]["named"], told["image"]["left_out"]) == (46, 6)
+    assert (told["audio"]["named"], told["audio"]["left_out"]) == (31, 1)
+    assert told["image"]["examples"][0] == (
+        "item 'outside': '../../etc/passwd' is outside the workspace."
+    )
+    assert "WARNING: image: 6 of 46 files that `cover` names cannot be used" in done.stderr
+    assert "item 'outside': '../../etc/passwd' is outside the workspace." in done.stderr
+    features = EngineState.open(gallery / "generations" / "gen-2").features
+    assert features.present is not None
+    assert not features.present[60:, 1:].any()
+    assert features.present[:60, 1].sum() == 40
+    checks = {check["name"]: check for check in check_workspace(Workspace.open(gallery))}
+    assert (checks["image files"]["status"], checks["image files"]["count"]) == ("WARN", 6)
+    assert "no sound" in checks["audio files"]["examples"][0]
+
+
+def test_a_column_without_any_usable_file_is_said_loudly(gallery: Path) -> None:
+    settings = (gallery / "serendip.toml").read_text(encoding="utf-8")
+    shutil.rmtree(gallery / "media")
+    (gallery / "serendip.toml").write_text(settings.replace('"sample"', '"smaple"'))
+    done = CliRunner().invoke(app, ["train", "--workspace", str(gallery)])
+    assert done.exit_code == 0, done.output
+    assert "WARNING: image: NONE of the 40 files that `cover` names can be used" in done.stdout
+    assert "WARNING: audio: no item names a file in `smaple`" in done.stdout
 
 
 SERVE = """
 import json, sys
+from serendip.cli.main import app
 from serendip.content.text import open_encoder
 from serendip.data.item import Item
 from serendip.data.tokens import TokenReader

@@ -146,3 +146,115 @@ def test_numbers_and_prices_are_no_text(cell):
 @pytest.mark.parametrize("cell", ["red", "A1", "7 dwarfs", "Heat 2", "USB"])
 def test_words_are_text_even_with_a_number(cell):
     assert text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title", "x"]
+
+
+SHOP = [
+    ("sku", "s{}"),
+    ("name", "M3GAN {}"),
+    ("colour", "red"),
+    ("size", "128GB"),
+    ("image_path", "images/{}.jpg"),
+    ("url", "https://shop.example/p/{}"),
+    ("email", "seller{}@shop.example"),
+    ("asin", "B00EXAMP{}"),
+    ("parent_sku", "s{}"),
+    ("checksum", "d41d8cd98f00b204e9800998ecf8427{}"),
+    ("batch", "AB-0000{}"),
+    ("released", "2024-03-0{}"),
+    ("stock", "{}"),
+    ("manual", "docs/{}.pdf"),
+    ("maker", "Smith & Sons"),
+]
+
+
+def shop(*names: str) -> str:
+    chosen = [(name, cell) for name, cell in SHOP if name in names]
+    rows = [",".join(cell.format(number) for _, cell in chosen) for number in range(1, 9)]
+    return "\n".join([",".join(name for name, _ in chosen), *rows]) + "\n"
+
+
+def test_only_columns_of_words_are_encoded_and_titles_always(tmp_path):
+    start(tmp_path, shop(*(name for name, _ in SHOP)), None)
+    assert settings(tmp_path).content.fields == ("title", "colour", "size", "maker")
+
+
+@pytest.mark.parametrize("name", [name for name, _ in SHOP[4:-1]])
+def test_paths_addresses_ids_numbers_and_dates_are_no_words(tmp_path, name):
+    start(tmp_path, shop("sku", "name", name), None)
+    assert settings(tmp_path).content.fields == ("title",)
+
+
+@pytest.mark.parametrize("title", ["1917", "img/a.jpg", "www.site.com", "a@b.org", "B00EXAMPLE"])
+def test_a_title_stays_whatever_it_is(title):
+    assert text_fields([Item("a", title, "", {"x": "red"})]) == ["title", "x"]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("images/red chair.jpg", "covers\\1.PNG", "./a.mp3", "/srv/x/y", "C:\\pictures\\a"),
+        *("https://x.org/a", "www.x.org/a", "x.example/p/1", "//cdn.x.org/a.js", "mailto:a@b.org"),
+        *("me@x.org", "Bob <bob@x.org>", "550e8400-e29b-41d4-a716-446655440000", "#ff00aa"),
+        *("2024-03-01", "2024-03-01T10:00:00Z", "01/02/2023", "5 Jan 2020", "March 5, 2021"),
+        *("data:image/png;base64," + "iVBORw0KGgo" * 900, "12:30", "4006381333931"),
+    ],
+)
+def test_a_cell_that_is_no_words_is_told_by_itself(cell):
+    assert text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title"]
+    assert text_fields([Item("a", "Chair", "", {"x": (cell, cell)})]) == ["title"]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("AC/DC", "red/blue", "and/or", "Node.js", "Mr. Smith", "Catch-22", "9 to 5", "S.W.A.T."),
+        *("See https://x.org for more", "by Ann, ann@x.org, and Bob", "Fast & Furious 9", "小説"),
+    ],
+)
+def test_words_with_signs_of_other_things_are_still_words(cell):
+    assert text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title", "x"]
+
+
+def test_repeated_codes_are_sizes_and_different_ones_are_ids():
+    sizes = [Item(str(n), "Disk", "", {"x": f"{2 ** (n % 3)}28GB"}) for n in range(12)]
+    ids = [Item(str(n), "Disk", "", {"x": f"{n}28GB"}) for n in range(12)]
+    assert text_fields(sizes) == ["title", "x"]
+    assert text_fields(ids) == ["title"]
+
+
+def written(folder: Path) -> str:
+    return (folder / "ws" / "serendip.toml").read_text(encoding="utf-8")
+
+
+def test_a_column_of_pictures_that_are_there_is_told_with_the_way_to_use_them(tmp_path):
+    (tmp_path / "ws" / "images").mkdir(parents=True)
+    (tmp_path / "ws" / "images" / "3.jpg").write_bytes(b"picture")
+    start(tmp_path, shop("sku", "name", "image_path"), None)
+    lines = written(tmp_path).splitlines()
+    assert '# The column "image_path" names pictures. To learn from them, too, run' in lines
+    assert lines[-2:] == ["# [content.image]", '# field = "image_path"']
+    assert settings(tmp_path).content.image is None
+    settled = [*lines[:-2], *(line.removeprefix("# ") for line in lines[-2:])]
+    (tmp_path / "ws" / "serendip.toml").write_text("\n".join(settled), encoding="utf-8")
+    image = settings(tmp_path).content.image
+    assert image is not None
+    assert image.field == "image_path"
+
+
+def test_files_beside_the_items_have_to_be_put_into_the_workspace(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.jpg").write_bytes(b"picture")
+    start(tmp_path, shop("sku", "name", "image_path"), None)
+    assert "(paths are relative to this folder: put the files into it first)" in written(tmp_path)
+
+
+def test_sounds_are_told_as_well_and_files_that_are_nowhere_are_not(tmp_path):
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / "a.mp3").write_bytes(b"sound")
+    items = "sku,name,image_path,preview\n" + "".join(
+        f"s{number},Song {number},images/{number}.jpg,a.mp3\n" for number in range(8)
+    )
+    start(tmp_path, items, None)
+    assert '# field = "preview"' in written(tmp_path)
+    assert "content.audio" in written(tmp_path)
+    assert "content.image" not in written(tmp_path)

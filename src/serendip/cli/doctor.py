@@ -18,7 +18,7 @@ def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     from serendip.workflow.doctor import check_workspace
 
     terminal = Terminal(json)
-    results = check_workspace(Workspace.open(workspace))
+    results = check_workspace(Workspace.open(workspace), terminal.options().progress)
     show(results, terminal)
     terminal.result({"checks": results})
     if any(result["status"] == "FAIL" for result in results):

@@ -74,6 +74,14 @@ class Terminal:
         else:
             self.say(f"  vectors: space {told['name']} begins: {told['reason']}{near}")
 
+    def media(self, reports: Mapping[str, Any]) -> None:
+        """Pictures and sounds that could not be used, the first of them with the reason."""
+        for name, report in reports.items():
+            if report["left_out"] or not report["named"]:
+                self.say(f"  WARNING: {name}: {report['message']}")
+            for example in report["examples"]:
+                self.say(f"    {example}")
+
     def options(self, seed: int = 0, device: str = "cpu") -> TrainOptions:
         """Training options that draw progress bars on stderr."""
         from serendip.scale.options import TrainOptions

@@ -26,6 +26,7 @@ def run(
     generation = train_workspace(Workspace.open(workspace), terminal.options(seed, device), clock)
     terminal.semantic_ids(generation.manifest["semantic_ids"])
     terminal.space(generation.manifest["space"])
+    terminal.media(generation.manifest["media"])
     terminal.say(f"{generation.name} is published. Next: serendip serve")
     terminal.result(
         {
@@ -33,6 +34,7 @@ def run(
             "counts": generation.manifest["counts"],
             "gates": generation.manifest["gates"],
             "space": generation.manifest["space"],
+            "media": generation.manifest["media"],
             "stages": clock.as_dicts(),
         }
     )

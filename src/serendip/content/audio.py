@@ -45,6 +45,15 @@ class AudioConfig(Config):
     max_seconds: float = Field(default=60.0, gt=0, le=3600)
     """What comes later is not heard."""
 
+    def read(self, path: Path) -> FloatArray:
+        """The sound of a file, within these limits.
+
+        Raises:
+            DataError: it is too large, of another format or broken.
+            ExtraMissing: soundfile is not installed.
+        """
+        return read_sound(path, self.max_bytes, self.max_seconds)
+
 
 class MusicNNEncoder:
     """What a music tagger hears, about 40 times as fast as real time on one core.
@@ -148,7 +157,7 @@ def _features(
     rows = []
     for file in files:
         assert file is not None
-        heard = patches(read_sound(file, limits.max_bytes, limits.max_seconds))
+        heard = patches(limits.read(file))
         with torch.inference_mode():
             found = module(torch.from_numpy(heard).to(device)).mean(0)
         rows.append(found.cpu().numpy().astype(np.float32))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from serendip.content.encoder import Encoder, EncoderInput, InputT
 from serendip.content.weights import file_sha256
 from serendip.data.arrays import FloatArray
+from serendip.data.limits import MAX_ENCODED_CHARS
 from serendip.errors import DataError, StorageError
 from serendip.scale.progress import Progress, SilentProgress
 
@@ -64,21 +65,51 @@ class VectorCache:
             DataError: a file cannot be read.
             StorageError: a segment cannot be written.
         """
+        vectors, reasons = self.encode_readable(encoder, inputs, progress, what, batch_size)
+        for reason in filter(None, reasons):
+            raise DataError(reason)
+        return vectors
+
+    def encode_readable(
+        self,
+        encoder: Encoder[InputT],
+        inputs: Sequence[InputT],
+        progress: Progress | None = None,
+        what: str = "texts",
+        batch_size: int | None = None,
+    ) -> tuple[FloatArray, list[str]]:
+        """As ``encode``, but an input that cannot be read stops nothing.
+
+        Returns:
+            vectors (N, D), zeros where an input cannot be read; and why not, by input: empty where
+            it can.
+
+        Raises:
+            StorageError: a segment cannot be written.
+        """
         known = self._vectors_of(encoder)
-        keys = [_key(encoder, one) for one in inputs]
-        missing = {key: one for key, one in zip(keys, inputs, strict=True) if key not in known}
+        keyed = [_key(encoder, one) for one in inputs]
+        missing = {
+            key: one
+            for (key, _), one in zip(keyed, inputs, strict=True)
+            if key and key not in known
+        }
         new = list(missing.items())
         step = batch_size or self._batch_size
         starts = range(0, len(new), step)
         follow = progress or SilentProgress()
+        broken: dict[bytes, str] = {}
         for begin in follow.track(starts, f"Encoding {what}", len(starts)) if new else ():
-            batch = new[begin : begin + step]
-            vectors = encoder.encode([one for _, one in batch])
-            self._write(encoder, [key for key, _ in batch], vectors)
-            known.update(zip((key for key, _ in batch), vectors, strict=True))
-        if not keys:
-            return np.empty((0, encoder.size), dtype=np.float32)
-        return np.stack([known[key] for key in keys])
+            found, refused = _encoded(encoder, new[begin : begin + step])
+            broken.update(refused)
+            if found:
+                self._write(encoder, list(found), np.stack(list(found.values())))
+                known.update(found)
+        if not keyed:
+            return np.empty((0, encoder.size), dtype=np.float32), []
+        filler = np.zeros(encoder.size, dtype=np.float32)
+        vectors = np.stack([known.get(key, filler) for key, _ in keyed])
+        return vectors, [reason or broken.get(key, "") for key, reason in keyed]
 
     def _place(self, encoder: Encoder[InputT]) -> Path:
         plain = re.sub(r"[^\w.]+", "-", encoder.name)  # Names of models have ":" and "/".
@@ -115,15 +146,40 @@ class VectorCache:
             ) from None
 
 
-def _key(encoder: Encoder[InputT], one: EncoderInput) -> bytes:
-    parts = (encoder.name, encoder.version, _content(one))
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest()
+def _encoded(
+    encoder: Encoder[InputT], batch: Sequence[tuple[bytes, InputT]]
+) -> tuple[dict[bytes, FloatArray], dict[bytes, str]]:
+    """Vectors of the inputs that can be read, and why the others cannot, both by key."""
+    try:
+        vectors = encoder.encode([one for _, one in batch])
+    except DataError as error:
+        if len(batch) == 1:
+            return {}, {batch[0][0]: error.message}
+    else:
+        return dict(zip((key for key, _ in batch), vectors, strict=True)), {}
+    # Which of them it was, and whether it was the only one, is known once each is tried alone.
+    found: dict[bytes, FloatArray] = {}
+    refused: dict[bytes, str] = {}
+    for one in batch:
+        vector, reason = _encoded(encoder, [one])
+        found.update(vector)
+        refused.update(reason)
+    return found, refused
+
+
+def _key(encoder: Encoder[InputT], one: EncoderInput) -> tuple[bytes, str]:
+    """The key of an input; empty where it cannot be read, and why not."""
+    try:
+        parts = (encoder.name, encoder.version, _content(one))
+    except DataError as error:
+        return b"", error.message
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest(), ""
 
 
 def _content(one: EncoderInput) -> str:
-    """A text itself, the hash of a file, or nothing."""
+    """What is read of a text, the hash of a file, or nothing."""
     if not isinstance(one, Path):
-        return one or ""
+        return (one or "")[:MAX_ENCODED_CHARS]
     try:
         return file_sha256(one)
     except OSError as error:

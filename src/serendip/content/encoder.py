@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.limits import MAX_ENCODED_CHARS
 from serendip.errors import ExtraMissing
 
 EncoderInput: TypeAlias = str | Path | None
@@ -58,6 +59,14 @@ def present_rows(inputs: Sequence[EncoderInput]) -> BoolArray:
     """(N,) bool: False where a text is blank or there is no file."""
     present = (bool(one.strip()) if isinstance(one, str) else one is not None for one in inputs)
     return np.fromiter(present, dtype=np.bool_, count=len(inputs))
+
+
+def readable(text: str) -> str:
+    """What an encoder reads of a text: its beginning, the same for a long text as for a book.
+
+    A lone surrogate is no text that a tokenizer could read; "?" stands in for it.
+    """
+    return text[:MAX_ENCODED_CHARS].encode("utf-8", "replace").decode("utf-8")
 
 
 def encode_present(

@@ -9,7 +9,7 @@ import numpy as np
 from serendip.content.cache import VectorCache
 from serendip.content.encoder import TextEncoder, present_rows
 from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
-from serendip.content.media import Media
+from serendip.content.media import Media, MediaReport
 from serendip.content.semantic_ids import ResidualKMeansConfig, fit_codebooks
 from serendip.content.text import TextEncoderConfig
 from serendip.data.arrays import FloatArray, IntArray
@@ -18,9 +18,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.semantic_ids import Codebooks
 from serendip.scale.options import TrainOptions
-
-_FILES_AT_ONCE = 64
-"""Files that a killed run may have to encode again."""
+from serendip.scale.progress import Progress
 
 
 def encode_items(
@@ -33,18 +31,24 @@ def encode_items(
 ) -> dict[str, Encoded]:
     """Vectors and masks of N items by modality, ``text`` first.
 
-    Raises:
-        DataError: an item names a file that is missing, outside the workspace or not readable.
+    A file that cannot be used is missing, like one that the item does not name: ``encode_media``
+    says which these are.
     """
     progress = (options or TrainOptions()).progress
     texts = [item.text(fields) for item in items]
     vectors = cache.encode(encoder, texts, progress)
     encoded = {TEXT: Encoded(vectors, present_rows(texts))}
-    for name, source in (media or {}).items():
-        files = source.files(items)
-        vectors = cache.encode(source.encoder, files, progress, f"{name} files", _FILES_AT_ONCE)
-        encoded[name] = Encoded(vectors, present_rows(files))
-    return encoded
+    return encoded | encode_media(items, cache, media or {}, progress)[0]
+
+
+def encode_media(
+    items: Sequence[Item], cache: VectorCache, media: Mapping[str, Media], progress: Progress
+) -> tuple[dict[str, Encoded], dict[str, MediaReport]]:
+    """Vectors and masks of N items by modality beside text, and which files were left out."""
+    encoded, reports = {}, {}
+    for name, source in media.items():
+        encoded[name], reports[name] = source.encode(items, cache, progress, name)
+    return encoded, reports
 
 
 def build_features(

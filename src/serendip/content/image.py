@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -45,6 +46,15 @@ class ImageConfig(Config):
 
     max_pixels: int = Field(default=40_000_000, ge=1, le=89_478_485)
     """Pictures of more pixels are refused before they are unpacked."""
+
+    def read(self, path: Path) -> Any:
+        """The picture of a file, within these limits.
+
+        Raises:
+            DataError: it is too large, of another format or broken.
+            ExtraMissing: pillow is not installed.
+        """
+        return read_image(path, self.max_bytes, self.max_pixels)
 
 
 class EfficientNetLite0:
@@ -126,7 +136,7 @@ def _features(
     parts = []
     for begin in range(0, len(files), BATCH):
         prepared = [
-            network.prepare(read_image(file, limits.max_bytes, limits.max_pixels))
+            network.prepare(limits.read(file))
             for file in files[begin : begin + BATCH]
             if file is not None
         ]

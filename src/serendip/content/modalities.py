@@ -48,8 +48,12 @@ def open_media(
     media: dict[str, Media] = {}
     if config.image is not None:
         encoder = open_image_encoder(config.image, cache / WEIGHTS_FOLDER, device)
-        media["image"] = Media(encoder, config.image.field, workspace)
+        media["image"] = Media(
+            encoder, config.image.field, workspace, config.image.max_bytes, config.image.read
+        )
     if config.audio is not None:
         encoder = open_audio_encoder(config.audio, device)
-        media["audio"] = Media(encoder, config.audio.field, workspace)
+        media["audio"] = Media(
+            encoder, config.audio.field, workspace, config.audio.max_bytes, config.audio.read
+        )
     return media

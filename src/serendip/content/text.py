@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.content.encoder import TextEncoder, encode_present, unit
+from serendip.content.encoder import TextEncoder, encode_present, readable, unit
 from serendip.content.transformer_text import MiniLMEncoder, SentenceTransformersEncoder
 from serendip.content.weights import verify_weights
 from serendip.data.arrays import FloatArray
@@ -60,9 +60,7 @@ class UniversalSentenceEncoder:
         return encode_present(texts, self.size, self._encode)
 
     def _encode(self, texts: list[str]) -> FloatArray:
-        # A lone surrogate is no text that a tokenizer could read; "?" stands in for it.
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        return np.asarray(self._loaded().encode(clean), dtype=np.float32)
+        return np.asarray(self._loaded().encode([*map(readable, texts)]), dtype=np.float32)
 
     def _loaded(self) -> Any:
         with self._lock:
@@ -90,8 +88,8 @@ class HashingEncoder:
         """See ``Encoder.encode``."""
         vectors = np.zeros((len(texts), self.size), dtype=np.float32)
         for row, text in enumerate(texts):
-            for gram, count in Counter(_grams(text)).items():
-                place = zlib.crc32(gram.encode("utf-8", "replace")) % self.size
+            for gram, count in Counter(_grams(readable(text))).items():
+                place = zlib.crc32(gram.encode()) % self.size
                 vectors[row, place] += np.sqrt(count)
         return unit(vectors)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.content.encoder import encode_present, import_extra
+from serendip.content.encoder import encode_present, import_extra, readable
 from serendip.content.late_encoder import LateEncoder, Loaded
 from serendip.content.torch_weights import module_digest
 from serendip.content.weights import verify_weights
@@ -57,7 +57,7 @@ class MiniLMEncoder:
         return encode_present(texts, self.size, self._encode)
 
     def _encode(self, texts: list[str]) -> FloatArray:
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        clean = [*map(readable, texts)]
         # Neighbours in length share a batch, so that little of it is padding.
         order = np.argsort([len(text) for text in clean], kind="stable")
         vectors = np.empty((len(clean), self.size), dtype=np.float32)
@@ -146,6 +146,6 @@ class SentenceTransformersEncoder(LateEncoder[str, Any]):
         return Loaded(model, module_digest(model), probe.shape[1])
 
     def _run(self, inputs: list[str], network: Any) -> FloatArray:
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in inputs]
+        clean = [*map(readable, inputs)]
         vectors = network.encode(clean, batch_size=BATCH, show_progress_bar=False)
         return np.asarray(vectors, dtype=np.float32)

@@ -23,6 +23,7 @@ from serendip.data.broken_rows import BrokenRows
 from serendip.data.columns import REQUIRED, TableKind, canonical_columns, guess_mapping
 from serendip.data.event import Event
 from serendip.data.item import Attribute, Item
+from serendip.data.limits import MAX_ATTRIBUTES
 from serendip.data.storable import event_problem, item_problem
 from serendip.data.tables import Cell, Row, open_table
 from serendip.data.times import parse_time
@@ -104,13 +105,14 @@ class ItemsRead:
         rows = list(table.rows([*self.mapping.values(), *self.attributes.values()]))
         parsed = self._attribute_rows(rows)
         problems = BrokenRows(table)
+        columns = {**self.attributes, **self.mapping}
         for number, (row, attributes) in enumerate(zip(rows, parsed, strict=True)):
             try:
                 item = self._item(row, attributes)
             except ValueError as error:
                 problems.add(number, str(error))
                 continue
-            if problem := item_problem(item):
+            if problem := item_problem(item, columns):
                 problems.add(number, problem)
                 continue
             yield item
@@ -174,7 +176,7 @@ class EventsRead:
             except ValueError as error:
                 problems.add(number, str(error))
                 continue
-            if problem := event_problem(event):
+            if problem := event_problem(event, self.mapping):
                 problems.add(number, problem)
                 continue
             yield event
@@ -213,6 +215,12 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
         taken = set(mapping.values())
         attributes = {name: name for name in columns if name not in taken}
     _require_columns(attributes.values(), columns, path)
+    if len(attributes) > MAX_ATTRIBUTES:
+        raise DataError(
+            f"{path.name} has {len(attributes):,} columns that would be attributes; at most "
+            f"{MAX_ATTRIBUTES} are allowed.",
+            'Name those to keep in serendip.toml: `attributes = ["brand", "colour"]` in [items].',
+        )
     return ItemsRead(path, mapping, attributes, config)
 
 

@@ -2,25 +2,36 @@
 
 Files, the HTTP API and the store ask the same functions, so that one accepted value is accepted
 everywhere (SQLite and PostgreSQL differ on NUL bytes, JSON writers on NaN and lone surrogates).
+How much of it may be is in ``limits``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from serendip.data.event import Event
 from serendip.data.item import Attribute, Item
+from serendip.data.limits import (
+    EARLIEST,
+    LATEST,
+    MAX_ATTRIBUTE_VALUES,
+    MAX_ATTRIBUTES,
+    MAX_ID_BYTES,
+    MAX_ITEM_CHARS,
+    MAX_POSITION,
+    MAX_QUERY_CHARS,
+    MAX_TEXT_CHARS,
+)
 from serendip.errors import DataError
 
-MAX_ID_LENGTH = 512
-MAX_POSITION = 2**31 - 1
-# Years 1 to 9999: beyond them no calendar can print the time.
-EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0
+_SAME_NAMES: Mapping[str, str] = {}
 
 
-def text_problem(text: str) -> str:
-    """Why a text cannot be stored; empty where it can."""
+def text_problem(text: str, most: int = MAX_TEXT_CHARS) -> str:
+    """Why a text of at most ``most`` characters cannot be stored; empty where it can."""
+    if len(text) > most:
+        return f"has {len(text):,} characters; at most {most:,} are allowed"
     if "\0" in text:
         return "holds a NUL character"
     if not text.isascii():
@@ -33,34 +44,39 @@ def text_problem(text: str) -> str:
 
 def id_problem(name: str) -> str:
     """Why a string cannot be an id; empty where it can."""
-    if not name or name.isspace():
-        return "is empty"
-    if len(name) > MAX_ID_LENGTH:
-        return f"is longer than {MAX_ID_LENGTH} characters"
-    return text_problem(name)
+    return "is empty" if not name or name.isspace() else _name_problem(name)
 
 
-def item_problem(item: Item) -> str:
-    """Why an item cannot be stored; empty where it can."""
+def item_problem(item: Item, columns: Mapping[str, str] = _SAME_NAMES) -> str:
+    """Why an item cannot be stored; empty where it can.
+
+    Args:
+        item: of any length.
+        columns: field or attribute -> what it is called where the item comes from.
+    """
     if problem := id_problem(item.item_id):
-        return f"item_id {item.item_id[:80]!r} {problem}"
+        return f"item_id {item.item_id[:80]!r}{_in_column('item_id', columns)} {problem}"
     for name, text in (("title", item.title), ("description", item.description)):
         if problem := text_problem(text):
-            return f"{name} {problem}"
+            return f"{name}{_in_column(name, columns)} {problem}"
     if item.available_from is not None and not EARLIEST <= item.available_from <= LATEST:
         return f"available_from {item.available_from!r} is not a time"
-    return _attribute_problem(item)
+    return _attribute_problem(item, columns) or _size_problem(item)
 
 
-def event_problem(event: Event) -> str:
+def event_problem(event: Event, columns: Mapping[str, str] = _SAME_NAMES) -> str:
     """Why an event cannot be stored; empty where it can.
 
     ``item_id`` may be empty where there is a query: a search without a click is an event too.
+
+    Args:
+        event: of any length.
+        columns: field -> what it is called where the event comes from.
     """
     if problem := id_problem(event.user_id):
-        return f"user_id {event.user_id[:80]!r} {problem}"
+        return f"user_id {event.user_id[:80]!r}{_in_column('user_id', columns)} {problem}"
     if (event.item_id or not event.query) and (problem := id_problem(event.item_id)):
-        return f"item_id {event.item_id[:80]!r} {problem}"
+        return f"item_id {event.item_id[:80]!r}{_in_column('item_id', columns)} {problem}"
     if not EARLIEST <= event.timestamp <= LATEST:
         return f"timestamp {event.timestamp!r} is not a time"
     if not event.action:
@@ -69,7 +85,7 @@ def event_problem(event: Event) -> str:
         return f"value {event.value!r} is not a finite number"
     if event.position is not None and not 0 <= event.position <= MAX_POSITION:
         return f"position {event.position!r} is not a place from 0 to {MAX_POSITION}"
-    return _event_text_problem(event)
+    return _event_text_problem(event, columns)
 
 
 def require_items(items: Iterable[Item]) -> Iterator[Item]:
@@ -96,31 +112,64 @@ def require_events(events: Iterable[Event]) -> Iterator[Event]:
         yield event
 
 
-def _attribute_problem(item: Item) -> str:
+def _in_column(name: str, columns: Mapping[str, str]) -> str:
+    """Where a field is called otherwise than here: by what name."""
+    column = columns.get(name, name)
+    return f" (column {column!r})" if column != name else ""
+
+
+def _name_problem(name: str) -> str:
+    """Why a string that may be empty cannot be an id."""
+    size = len(name) if name.isascii() else len(name.encode("utf-8", "surrogatepass"))
+    if size > MAX_ID_BYTES:
+        return f"has {size:,} bytes; an id has at most {MAX_ID_BYTES}"
+    return text_problem(name)
+
+
+def _attribute_problem(item: Item, columns: Mapping[str, str]) -> str:
+    if len(item.attributes) > MAX_ATTRIBUTES:
+        return f"has {len(item.attributes):,} attributes; at most {MAX_ATTRIBUTES} are allowed"
     for name, value in item.attributes.items():
-        if problem := text_problem(name) or _value_problem(value):
-            return f"attribute {name!r} {problem}"
+        if problem := _name_problem(name) or _value_problem(value):
+            return f"attribute {name[:80]!r}{_in_column(name, columns)} {problem}"
     return ""
 
 
 def _value_problem(value: Attribute) -> str:
     if isinstance(value, str):
         return text_problem(value)
-    if isinstance(value, tuple):
-        return text_problem("".join(value))
-    return "" if math.isfinite(value) else f"{value!r} is not a finite number"
+    if not isinstance(value, tuple):
+        return "" if math.isfinite(value) else f"{value!r} is not a finite number"
+    if len(value) > MAX_ATTRIBUTE_VALUES:
+        return f"has {len(value):,} words; at most {MAX_ATTRIBUTE_VALUES:,} are allowed"
+    if max(map(len, value), default=0) <= MAX_TEXT_CHARS:
+        return text_problem("".join(value), MAX_ITEM_CHARS)
+    return next(filter(None, map(text_problem, value)))
 
 
-def _event_text_problem(event: Event) -> str:
-    texts = (
-        *(event.action, event.query, event.request_id),
-        *(event.surface, event.session_id, event.event_id),
-    )
-    joined = "".join(texts)
-    if joined.isascii() and "\0" not in joined:
+def _size_problem(item: Item) -> str:
+    size = len(item.title) + len(item.description)
+    for value in item.attributes.values():
+        size += len(value) if isinstance(value, str) else 0
+        size += sum(map(len, value)) if isinstance(value, tuple) else 0
+    if size <= MAX_ITEM_CHARS:
         return ""
-    names = ("action", "query", "request_id", "surface", "session_id", "event_id")
-    for name, text in zip(names, texts, strict=True):
-        if problem := text_problem(text):
-            return f"{name} {problem}"
-    return ""
+    return f"has {size:,} characters in all; at most {MAX_ITEM_CHARS:,} are allowed"
+
+
+def _event_text_problem(event: Event, columns: Mapping[str, str]) -> str:
+    ids = (
+        ("action", event.action),
+        ("request_id", event.request_id),
+        ("surface", event.surface),
+        ("session_id", event.session_id),
+        ("event_id", event.event_id),
+    )
+    joined = event.query + "".join([text for _, text in ids])
+    if len(joined) <= MAX_ID_BYTES and joined.isascii() and "\0" not in joined:
+        return ""
+    for name, text in ids:
+        if problem := _name_problem(text):
+            return f"{name}{_in_column(name, columns)} {problem}"
+    problem = text_problem(event.query, MAX_QUERY_CHARS)
+    return f"query{_in_column('query', columns)} {problem}" if problem else ""

@@ -21,6 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
+from serendip.data.limits import MAX_ROW_CHARS
 from serendip.data.scan import connect, run, scan
 from serendip.errors import DataError
 
@@ -37,7 +38,6 @@ PARQUET_SUFFIXES = (".parquet", ".pq")
 _DELIMITERS = ",;\t|"
 _SAMPLE_LINES = 20
 _MAX_BROKEN = 1000
-_MAX_CELL = 16 * 2**20
 
 
 class Table(ABC):
@@ -140,15 +140,25 @@ class CsvTable(Table):
         ]
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """(first line, cells) of every record that is not blank."""
-        csv.field_size_limit(_MAX_CELL)
+        """(first line, cells) of every record that is not blank.
+
+        Raises:
+            DataError: a cell is longer than any row may be.
+        """
+        csv.field_size_limit(MAX_ROW_CHARS)
         with _open_text(self.path) as file:
             reader = csv.reader(file, delimiter=self._delimiter)
             line = 1
-            for cells in reader:
-                if cells:
-                    yield line, cells
-                line = reader.line_num + 1
+            try:
+                for cells in reader:
+                    if cells:
+                        yield line, cells
+                    line = reader.line_num + 1
+            except csv.Error as error:
+                raise DataError(
+                    f"{self.path.name}: the row of line {line} cannot be read: {error}.",
+                    "Shorten it; is a quotation mark left open?",
+                ) from None
 
 
 class JsonTable(Table):
@@ -186,8 +196,11 @@ class JsonTable(Table):
         """(line, object), or (line, why it is none)."""
         decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
         with _open_text(self.path) as file:
-            for line, text in enumerate(file, start=1):
+            for line, text in enumerate(_bounded_lines(file), start=1):
                 if text.isspace():
+                    continue
+                if len(text) > MAX_ROW_CHARS:
+                    yield line, f"has more than {MAX_ROW_CHARS:,} characters"
                     continue
                 try:
                     values = decoder.decode(text)
@@ -270,9 +283,19 @@ def _json_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _bounded_lines(file: TextIO) -> Iterator[str]:
+    """Lines; of one that is longer than a row may be, one character more than that."""
+    while line := file.readline(MAX_ROW_CHARS + 1):
+        yield line
+        while len(line) > MAX_ROW_CHARS and line[-1] not in "\r\n":
+            line = file.readline(MAX_ROW_CHARS + 1) or "\n"
+
+
 def _nth(places: Iterable[int], rows: Sequence[int]) -> list[str]:
     wanted = set(rows)
-    found = []
+    found: list[str] = []
+    if not wanted:
+        return found
     for row, line in enumerate(places):
         if row in wanted:
             found.append(f"line {line}")

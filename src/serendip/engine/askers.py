@@ -83,11 +83,10 @@ def asker_of(
         searched: their own searches, newest first.
         user_id: external id; empty where nothing is to be explored.
     """
-    liked = history.item_nums[history.liked][::-1]
-    living = [int(item) for item in dict.fromkeys(liked.tolist()) if not state.hidden[item]]
+    liked = tuple(dict.fromkeys(history.item_nums[history.liked][::-1].tolist()))
     seen = state.queries.categories.among(state.catalogue[int(item)] for item in history.item_nums)
     asker = Asker(history.item_nums, taste, seen, frozenset(map(normalise, searched)))
-    return asker, Past(searched, living, user_id, history)
+    return asker, Past(searched, liked, user_id, history)
 
 
 def _newest_first(searches: Sequence[str]) -> list[str]:

@@ -5,8 +5,9 @@ Every answer is made of one state, taken once. Nothing here trains.
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal
@@ -53,13 +54,15 @@ class Engine:
         state: EngineState,
         encoder: TextEncoder,
         store: Store,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self.generation = generation.name
         self._manifest = generation.manifest
         self._store = store
         self._surfaces = settings.all_surfaces()
-        self._reader = QueryReader(encoder, state.fusion, store, settings.actions)
+        self._clock = clock
+        self._reader = QueryReader(encoder, state.fusion, store, settings.actions, clock)
         self._suggester = QuerySuggester(state, settings.queries)
         self._askers = Askers(store, settings.actions)
         self._totals = store.totals(settings.actions.ignore)
@@ -69,8 +72,12 @@ class Engine:
         self.catch_up()
 
     @classmethod
-    def open(cls, folder: Path | str) -> Engine:
+    def open(cls, folder: Path | str, clock: Callable[[], float] = time.time) -> Engine:
         """Open the published generation of a workspace; without synonyms where they are broken.
+
+        Args:
+            folder: the workspace.
+            clock: tells Unix seconds: which items are available yet.
 
         Raises:
             NotTrainedError: nothing is published yet.
@@ -101,7 +108,7 @@ class Engine:
         with ExitStack() as undo:
             undo.callback(store.close)
             store.keep_open()
-            engine = cls(workspace.settings, generation, state, encoder, store)
+            engine = cls(workspace.settings, generation, state, encoder, store, clock)
             undo.pop_all()
         return engine
 
@@ -234,7 +241,7 @@ class Engine:
         return self._live.delete_item(item_id)
 
     def item(self, item_id: str) -> Item | None:
-        """The item as stored now; None where it is unknown or deleted."""
+        """The item as stored now; None where it is unknown, deleted or not available yet."""
         state = self.state
         number = state.catalogue.vocabulary.number(item_id)
         return None if number < 0 or state.hidden[number] else state.catalogue[number]
@@ -261,7 +268,7 @@ class Engine:
 
     def stats(self) -> dict[str, int | float | str]:
         """Counts for people and for metrics, from memory: events as of the last look at the log."""
-        state = self.state
+        state = self._live.current
         return {
             "generation": self.generation,
             "items": int(state.num_items - state.hidden.sum()),
@@ -276,8 +283,11 @@ class Engine:
 
     @property
     def state(self) -> EngineState:
-        """What requests are answered from now; a batch job holds one from its first step on."""
-        return self._live.current
+        """What requests are answered from now; a batch job holds one from its first step on.
+
+        Items whose time has not come are hidden in it, as deleted ones are.
+        """
+        return self._live.at(self._clock())
 
     def word_queries(self, texts: Sequence[str]) -> list[Query]:
         """One search per text, by nobody in particular, for batch jobs."""

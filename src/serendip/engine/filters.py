@@ -89,8 +89,9 @@ class ByAttribute:
         return np.ones(state.num_items, dtype=np.bool_) if kept is None else kept
 
 
-ALWAYS: tuple[Filter, ...] = (NotDeleted(), Available(), NotInContext())
-"""Filters of every surface; they read the whole request, whatever the surface reads."""
+ALWAYS: tuple[Filter, ...] = (Available(), NotDeleted(), NotInContext())
+"""Filters of every surface; they read the whole request, whatever the surface reads. What is not
+available yet is hidden as well: taken out first, it is not counted as deleted."""
 
 
 def filters_of(surface: SurfaceConfig) -> tuple[Filter, ...]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
@@ -16,6 +18,38 @@ from serendip.data.item import Item
 from serendip.data.store import Store
 from serendip.engine.state import EngineState
 from serendip.engine.updates import Updater
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Moment:
+    """What may be shown from one time to another, of one state.
+
+    Args:
+        base: everything that is known.
+        begin: Unix seconds from which on it holds; inclusive.
+        end: when the time of a further item comes; exclusive.
+        shown: ``base`` without the items whose time has not come.
+    """
+
+    base: EngineState
+    begin: float
+    end: float
+    shown: EngineState
+
+    @classmethod
+    def of(cls, base: EngineState, now: float) -> Self:
+        """The moment that ``now`` lies in."""
+        times = base.catalogue.available_from
+        waiting = times > now
+        begin = float(times[~waiting].max(initial=-np.inf))
+        if not waiting.any():
+            return cls(base, begin, np.inf, base)
+        numbers = np.flatnonzero(waiting).astype(np.int32)
+        return cls(base, begin, float(times[waiting].min()), base.with_hidden(numbers))
+
+    def holds(self, base: EngineState, now: float) -> bool:
+        """Whether it is the moment of this state and time."""
+        return self.base is base and self.begin <= now < self.end
 
 
 class LiveState:
@@ -34,11 +68,19 @@ class LiveState:
         self._current, self._item_version = state, item_version
         self._store, self._updater = store, updater
         self._writing = threading.Lock()
+        self._moment = _Moment.of(state, -np.inf)
 
     @property
     def current(self) -> EngineState:
-        """As of now; immutable."""
+        """Everything that is known, items whose time has not come included; immutable."""
         return self._current
+
+    def at(self, now: float) -> EngineState:
+        """What may be shown at a time in Unix seconds: what is not available yet is hidden."""
+        base, moment = self._current, self._moment
+        if not moment.holds(base, now):
+            self._moment = moment = _Moment.of(base, now)
+        return moment.shown
 
     def catch_up(self) -> None:
         """Take in what was posted or deleted in the store since this was last done."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -32,12 +31,18 @@ class QueryReader:
         fusion: of the generation.
         store: where events are.
         rules: which of them are interactions and which likes.
+        clock: tells Unix seconds.
     """
 
     def __init__(
-        self, encoder: TextEncoder, fusion: Fusion, store: Store, rules: ActionRules
+        self,
+        encoder: TextEncoder,
+        fusion: Fusion,
+        store: Store,
+        rules: ActionRules,
+        clock: Callable[[], float],
     ) -> None:
-        self._encoder, self._fusion = encoder, fusion
+        self._encoder, self._fusion, self._clock = encoder, fusion, clock
         self._pasts = Pasts(store, rules)
         self._vector_of = lru_cache(maxsize=_MOST_TEXTS)(self._encoded)
 
@@ -63,7 +68,7 @@ class QueryReader:
             literal: take the text as it was typed, whatever may have been meant.
 
         Raises:
-            UnknownItemError: one of the items is not in the catalogue, or deleted.
+            UnknownItemError: one of the items is not in the catalogue, or hidden.
         """
         sources = [number_of(item_id, state) for item_id in item_ids]
         meant = "" if literal else state.searcher.corrected(text)
@@ -76,7 +81,7 @@ class QueryReader:
             user_id=user_id,
             history=self.history(state, user_id),
             source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
-            time=time.time(),
+            time=self._clock(),
             country=country,
         )
 
@@ -93,7 +98,7 @@ def number_of(item_id: str, state: EngineState) -> int:
     """Number of an item that may be answered.
 
     Raises:
-        UnknownItemError: it is not in the catalogue, or deleted.
+        UnknownItemError: it is not in the catalogue, or hidden: deleted or not available yet.
     """
     number = state.catalogue.vocabulary.number(item_id)
     if number < 0 or state.hidden[number]:

@@ -54,7 +54,7 @@ class EngineState:
         suggester: queries worth typing.
         counts: (N,) int32 interactions per item.
         quality: (N,) float32 share of likes, shrunk towards the catalogue's mean.
-        hidden: (N,) bool, deleted items.
+        hidden: (N,) bool, items that are not to be shown: deleted, or not available yet.
         code_names: code prefix (``12`` or ``12-7``) -> readable name.
         fusion: maps words into the space of the content vectors.
         judge: says what is a bad match; None where none was distilled.
@@ -118,7 +118,7 @@ class EngineState:
         )
 
     def with_hidden(self, numbers: IntArray, hidden: bool = True) -> EngineState:
-        """Hide items (deleted), or show them again."""
+        """Hide items, or show them again."""
         mask = self.hidden.copy()
         mask[numbers] = hidden
         if not hidden:

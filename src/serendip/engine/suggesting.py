@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,7 +173,8 @@ class QuerySuggester:
             if normalise(text) not in known and self._unsafe.allows(text):
                 items = state.searcher.search(text, TOP).item_nums
                 found.append(Candidate(text, "query", "own", np.sort(items)))
-        for item in past.liked[:OWN_ITEMS]:
+        shown = (item for item in past.liked if not state.hidden[item])
+        for item in islice(shown, OWN_ITEMS):
             text = f"like {state.catalogue[item].title}"
             if state.catalogue[item].title and normalise(text) not in known:
                 found.append(Candidate(text, "like", "own", np.array([item], np.int32)))

@@ -114,7 +114,7 @@ class Engine(Protocol):
         ...
 
     def item(self, item_id: str) -> Item | None:
-        """One item, None where it is unknown or deleted."""
+        """One item, None where it is unknown, deleted or not available yet."""
         ...
 
     def semantic_id(self, item_id: str) -> tuple[int, ...]:

@@ -16,6 +16,13 @@ from pydantic import (
     ValidationError,
 )
 
+from serendip.data.limits import (
+    LATEST,
+    MAX_ATTRIBUTE_VALUES,
+    MAX_ID_BYTES,
+    MAX_QUERY_CHARS,
+    MAX_TEXT_CHARS,
+)
 from serendip.errors import DataError
 from serendip.serve import limits
 from serendip.serve.strict_json import check_text
@@ -36,8 +43,8 @@ def _storable(value: str) -> str:
 
 def _short_id(value: str) -> str:
     size = len(_storable(value).encode("utf-8"))
-    if size > limits.MAX_ID_BYTES:
-        raise ValueError(f"it has {size} bytes; an id has at most {limits.MAX_ID_BYTES}")
+    if size > MAX_ID_BYTES:
+        raise ValueError(f"it has {size} bytes; an id has at most {MAX_ID_BYTES}")
     if _CONTROL.search(value):
         raise ValueError("it holds a control character; an id is one line of text")
     return value
@@ -60,7 +67,7 @@ def _as_list(value: Any) -> Any:
 
 
 def _time(value: float) -> float:
-    if not 0 <= value < limits.LATEST_TIMESTAMP:
+    if not 0 <= value <= LATEST:
         raise ValueError("a time is in Unix seconds, between the years 1970 and 9999")
     return value
 
@@ -73,8 +80,8 @@ def _finite(value: float) -> float:
 
 OptionalId = Annotated[str, AfterValidator(_short_id)]
 Id = Annotated[str, Field(min_length=1), AfterValidator(_short_id)]
-Text = Annotated[str, Field(max_length=limits.MAX_QUERY_CHARS), AfterValidator(_storable)]
-LongText = Annotated[str, Field(max_length=limits.MAX_TEXT_CHARS), AfterValidator(_storable)]
+Text = Annotated[str, Field(max_length=MAX_QUERY_CHARS), AfterValidator(_storable)]
+LongText = Annotated[str, Field(max_length=MAX_TEXT_CHARS), AfterValidator(_storable)]
 Cursor = Annotated[str, Field(max_length=limits.MAX_CURSOR_CHARS), AfterValidator(_storable)]
 Count = Annotated[int, Field(ge=1, le=limits.MAX_K), BeforeValidator(_whole_number)]
 Flag = Annotated[bool, BeforeValidator(_yes_or_no)]
@@ -82,9 +89,7 @@ Place = Annotated[int, Field(ge=0, lt=2**31), BeforeValidator(_whole_number)]
 Ids = Annotated[list[Id], Field(max_length=limits.MAX_SOURCE_ITEMS), BeforeValidator(_as_list)]
 Number = Annotated[float, AfterValidator(_finite)]
 Time = Annotated[float, AfterValidator(_time)]
-Attribute = (
-    Number | LongText | Annotated[list[LongText], Field(max_length=limits.MAX_ATTRIBUTE_VALUES)]
-)
+Attribute = Number | LongText | Annotated[list[LongText], Field(max_length=MAX_ATTRIBUTE_VALUES)]
 
 
 class Wire(BaseModel):

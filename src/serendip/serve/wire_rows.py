@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from serendip.data import Event, Item
+from serendip.data.limits import MAX_ATTRIBUTES, MAX_POSITION
 from serendip.errors import DataError
 from serendip.serve import limits
 from serendip.serve.fields import (
@@ -46,7 +47,7 @@ class EventIn(Wire):
     request_id: OptionalId = ""
     """The answer that led to it."""
 
-    position: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    position: Annotated[int, Field(ge=0, le=MAX_POSITION)] | None = None
     """0-based place in that answer."""
 
     surface: OptionalId = ""
@@ -99,9 +100,7 @@ class ItemIn(Wire):
     description: LongText = ""
     """Longer text."""
 
-    attributes: Annotated[dict[Id, Attribute], Field(max_length=limits.MAX_ATTRIBUTES)] = Field(
-        default={}
-    )
+    attributes: Annotated[dict[Id, Attribute], Field(max_length=MAX_ATTRIBUTES)] = Field(default={})
     """Further columns: text, numbers or lists of words."""
 
     available_from: Time | None = None

@@ -19,11 +19,12 @@ from serendip.content.encoder import TextEncoder
 from serendip.content.features import (
     build_features,
     encode_items,
+    encode_media,
     encode_words,
     features_of_words,
 )
 from serendip.content.fusion import Fusion
-from serendip.content.media import Media
+from serendip.content.media import Media, MediaReport
 from serendip.content.modalities import open_media
 from serendip.content.names import name_prefixes
 from serendip.content.query_examples import write_examples
@@ -118,10 +119,15 @@ class Fitter:
             open_media(content, workspace.folder, workspace.cache, device),
         )
 
+    def media_reports(self, dataset: Dataset, options: TrainOptions) -> dict[str, MediaReport]:
+        """Which pictures and sounds of the items can be used; those that can are encoded."""
+        items = dataset.catalogue.items
+        return encode_media(items, self.cache, self.media, options.progress)[1]
+
     def fit(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
         """Fit everything; ``name`` is a folder below ``scratch`` for the word index."""
         with self.clock.stage("content vectors"):
-            # First of all, so that what is wrong with a file is said before anything is trained.
+            # Once for all parts of the data that are fitted below.
             fields = self.settings.content.fields
             encode_items(
                 dataset.catalogue.items, self.encoder, self.cache, fields, self.media, options

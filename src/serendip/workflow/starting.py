@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 
+from serendip.content.media import workspace_file
 from serendip.data.columns import TableKind, canonical_columns
 from serendip.data.item import Item
 from serendip.data.readers import EventsConfig, ItemsConfig, read_events, read_items
@@ -22,12 +23,17 @@ from serendip.data.tables import open_table
 from serendip.data.title import looks_like_library_style
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
+from serendip.workflow.cell_kinds import Kind, column_kind
 from serendip.workflow.guessing import SAMPLE, SampledFile, understand
 
 MAX_TEXT_FIELDS = 6
+MIN_FILLED = 0.3
+"""Share of the items that must have an attribute for it to be encoded."""
 
-_CURRENCY = r"(?:[$€£¥₩₹₽₺₫₱₪฿]|[A-Z]{3}|kr|zł|Kč|Ft|원|円|元)"
-_NUMBER = re.compile(rf"{_CURRENCY}?\s*[-+−]?\s*{_CURRENCY}?\s*\d[\d.,'’\s]*(?:{_CURRENCY}|%)?-?")
+_FILES_TRIED = 20
+_MEDIA: Mapping[Kind, tuple[str, str]] = MappingProxyType(
+    {"image": ("image", "pictures"), "sound": ("audio", "sounds")}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,21 +155,59 @@ def _no_such_column(text: str, column: str, columns: Sequence[str]) -> DataError
 
 
 def text_fields(items: Sequence[Item]) -> list[str]:
-    """Fields whose words say what an item is: title, description, short or repeated attributes.
+    """Fields whose words say what an item is: title, description, attributes that hold words.
 
-    Links, numbers (also prices such as "12,50 €") and columns that are mostly empty are left out.
+    Columns of paths, links, addresses, codes, numbers (also prices such as "12,50 €") and dates
+    are left out, and those that are mostly empty.
     """
     fields = [name for name in ("title", "description") if any(i.field_text(name) for i in items)]
-    names = dict.fromkeys(name for item in items for name in item.attributes)
-    for name in names:
-        cells = [item.field_text(name) for item in items if name in item.attributes]
-        filled = [cell for cell in cells if cell]
-        if len(filled) < 0.3 * len(items) or any("://" in cell for cell in filled[:50]):
-            continue
-        if sum(_NUMBER.fullmatch(cell.strip()) is not None for cell in filled) > 0.5 * len(filled):
-            continue
-        fields.append(name)
+    for name in dict.fromkeys(name for item in items for name in item.attributes):
+        cells = _cells(name, items)
+        if len(cells) >= MIN_FILLED * len(items) and not column_kind(name, cells):
+            fields.append(name)
     return fields[:MAX_TEXT_FIELDS] or ["title"]
+
+
+def _cells(name: str, items: Sequence[Item]) -> list[str]:
+    """Filled cells of an attribute; of a list its first word, which speaks for the others."""
+    values = [item.attributes.get(name, "") for item in items]
+    firsts = [value[0] if isinstance(value, tuple) else value for value in values if value]
+    return [
+        cell
+        for value in firsts
+        if (cell := (value if isinstance(value, str) else f"{value:g}").strip())
+    ]
+
+
+def media_lines(folder: Path, items_path: Path, items: Sequence[Item]) -> list[str]:
+    """Comments that say how to encode the pictures and sounds that a column names.
+
+    They are no settings yet: the packages may be missing, and encoding takes its time.
+    """
+    lines = []
+    for name in dict.fromkeys(name for item in items for name in item.attributes):
+        cells = _cells(name, items)
+        table, what = _MEDIA.get(column_kind(name, cells), ("", ""))
+        inside = _any_file(folder, cells)
+        if not table or not (inside or _any_file(items_path.parent, cells)):
+            continue
+        lines += ["", f"# The column {_quoted(name)} names {what}. To learn from them, too, run"]
+        lines.append(f'# `pip install "serendip[{table}]"` and take the "#" off these lines:')
+        if not inside:
+            lines.append("# (paths are relative to this folder: put the files into it first)")
+        lines += [f"# [content.{table}]", f"# field = {_quoted(name)}"]
+    return lines
+
+
+def _any_file(folder: Path, cells: Sequence[str]) -> bool:
+    """Whether one of the first cells names a file below a folder."""
+    for cell in cells[:_FILES_TRIED]:
+        try:
+            workspace_file(folder, cell)
+        except DataError:
+            continue
+        return True
+    return False
 
 
 def like_threshold(values: Sequence[float]) -> float | None:
@@ -194,6 +238,7 @@ def _toml(folder: Path, guesses: Mapping[str, Guess]) -> str:
         "[content]",
         "# The fields whose words say what an item is; they are encoded and searched.",
         f"fields = [{', '.join(map(_quoted, text_fields(sample)))}]",
+        *media_lines(folder, folder / items.path, sample),
     ]
     return "\n".join(lines) + "\n"
 

@@ -69,6 +69,7 @@ def train_workspace(
             version=version,
             earlier=earlier,
         )
+        media = fitter.media_reports(dataset, options)
         state = fitter.fit(dataset, "all", options)
         if student is not None:
             with clock.stage("judge of matches"):
@@ -93,6 +94,7 @@ def train_workspace(
                 **id_facts(version, earlier, state.features.codes, dataset.catalogue),
             },
             "space": told,
+            "media": {name: report.as_dict() for name, report in media.items()},
             "student": student.name if student else None,
             "queries": queries,
             "rewrites": rewrites,

@@ -1,0 +1,106 @@
+"""What the cells of an items column are: words, which say what an item is, or something else.
+
+Paths, addresses, ids, numbers and dates say nothing in the language of a text encoder: they would
+make items alike whose files lie in one folder, and carry addresses of people into vectors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["image", "sound", "path", "link", "email", "code", "number", "date", ""]
+"""What a cell is; empty = words."""
+
+MOSTLY = 0.5
+"""A column is what more than this share of its filled cells are."""
+
+NEARLY_ALL_DIFFERENT = 0.9
+"""Share of different values from which on short codes are ids, and not sizes such as 128GB."""
+
+_CURRENCY = r"(?:[$€£¥₩₹₽₺₫₱₪฿]|[A-Z]{3}|kr|zł|Kč|Ft|원|円|元)"
+_NUMBER = re.compile(rf"{_CURRENCY}?\s*[-+−]?\s*{_CURRENCY}?\s*\d[\d.,'’\s]*(?:{_CURRENCY}|%)?-?")
+
+_IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "svg", "tif", "tiff", "avif", "heic")
+_SOUNDS = ("wav", "mp3", "flac", "ogg", "oga", "opus", "m4a", "aac", "aif", "aiff")
+_OTHERS = ("mp4", "webm", "mov", "avi", "mkv", "pdf", "docx?", "xlsx?", "csv", "json", "html?")
+_NAMED_FILE = r"[^\n?*<>|]*[^\s/\\]\.(?:{})"
+_IMAGE = re.compile(_NAMED_FILE.format("|".join(_IMAGES)), re.IGNORECASE)
+_SOUND = re.compile(_NAMED_FILE.format("|".join(_SOUNDS)), re.IGNORECASE)
+_PATH = re.compile(
+    rf"{_NAMED_FILE.format('|'.join(_OTHERS))}"
+    r"|(?:~|\.{1,2}|[a-z]:)?[/\\]\S+"
+    r"|[^\s/\\]+(?:[/\\][^\s/\\]+)+\.\w{1,5}",
+    re.IGNORECASE,
+)
+_LINK = re.compile(
+    r"(?:[a-z][a-z0-9+.-]*:)?//\S+|www\.\S+|(?:data|mailto|urn|tel):\S+"
+    r"|(?:[\w-]+\.)+[a-z]{2,}/\S*",
+    re.IGNORECASE,
+)
+_EMAIL = re.compile(r"(?:[^@<>]*<)?[^@\s<>]+@[^@\s<>]+\.[^@\s<>]+>?")
+_HASH = re.compile(
+    r"(?=\S*\d)[0-9a-f]{16,}|\{?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?|#[0-9a-f]{6}"
+    r"|(?=\S*\d)(?=\S*[a-z])[\w+/=-]{20,}",
+    re.IGNORECASE,
+)
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s*[ap]m)?"
+_DATE = re.compile(
+    rf"(?:\d{{4}}[-/.]\d{{1,2}}(?:[-/.]\d{{1,2}})?|\d{{1,2}}[-/.]\d{{1,2}}[-/.]\d{{2,4}}"
+    rf"|(?:\d{{1,2}}\.?\s+)?{_MONTH}\s+(?:\d{{1,2}},?\s+)?\d{{4}}|\d{{8}}(?=T))"
+    rf"(?:[T\s]\s*{_CLOCK}|T\d{{4,6}})?\s*(?:Z|UTC|[+-]\d{{2}}:?\d{{2}})?|{_CLOCK}",
+    re.IGNORECASE,
+)
+_CODE = re.compile(r"(?=\S*\d)[\w.:#-]+")
+_SHORTEST_CODE = 5
+_LOOKED_AT = 500
+"""Characters of a cell; an image inside of an address says by then what it is."""
+
+_ID_NAMES = frozenset(
+    "id ids sku asin isbn ean upc gtin mpn code hash uuid guid no nr number key ref token barcode "
+    "stockcode".split()
+)
+_PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    *(("number", _NUMBER), ("date", _DATE), ("link", _LINK), ("email", _EMAIL)),
+    *(("image", _IMAGE), ("sound", _SOUND), ("path", _PATH), ("code", _HASH)),
+)
+
+
+def kind_of(cell: str) -> Kind:
+    """What one cell is by itself; short codes are told by their column alone."""
+    text = cell.strip()[:_LOOKED_AT]
+    return next((kind for kind, pattern in _PATTERNS if pattern.fullmatch(text)), "")
+
+
+def column_kind(name: str, cells: Sequence[str]) -> Kind:
+    """What the filled cells of a column mostly are.
+
+    Args:
+        name: of the column: one that is called an id holds ids, as far as its cells can be.
+        cells: none of them blank.
+    """
+    kinds = [kind_of(cell) for cell in cells]
+    for kind in dict.fromkeys(kinds):
+        if kind and kinds.count(kind) > MOSTLY * len(cells):
+            return kind
+    if sum(map(bool, kinds)) > MOSTLY * len(cells):
+        return "code"
+    return "code" if _holds_codes(name, cells) else ""
+
+
+def _holds_codes(name: str, cells: Sequence[str]) -> bool:
+    codes = [cell for cell in cells if _CODE.fullmatch(cell.strip())]
+    if len(codes) <= MOSTLY * len(cells):
+        return False
+    if _last_word(name) in _ID_NAMES:
+        return True
+    long = sum(len(cell.strip()) >= _SHORTEST_CODE for cell in codes) > MOSTLY * len(cells)
+    return long and len(set(cells)) >= NEARLY_ALL_DIFFERENT * len(cells) and len(cells) > 1
+
+
+def _last_word(name: str) -> str:
+    """``productId``, ``product_id`` and ``Product ID`` all end in ``id``."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+|\d+", name)
+    return words[-1].casefold() if words else ""

@@ -1,0 +1,144 @@
+"""Items whose time has not come: nowhere before it, everywhere from then on, without a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from wire_client import WireClient
+
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.engine.engine import Engine
+from serendip.errors import UnknownItemError
+
+NOW, OPENING = 1_700_000_000.0, 1_700_000_100.0
+SOON = Item("soon", "Zanzibar quokka heist", "", {"genre": "horror"}, available_from=OPENING)
+TITLE = SOON.title
+
+
+class Clock:
+    """Time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def engine(stand: Path, clock: Clock) -> Iterator[Engine]:
+    opened = Engine.open(stand, clock)
+    opened.add_items([SOON])
+    yield opened
+    opened.close()
+
+
+def suggested(engine: Engine, typed: str, user: str = "") -> list[str]:
+    return [one.text for one in engine.suggest(typed, user, k=50).queries]
+
+
+def test_a_title_is_suggested_from_its_time_on(engine: Engine, clock: Clock) -> None:
+    for typed in ("zanz", "quokka", "zanzibar quoka", TITLE):
+        assert TITLE not in suggested(engine, typed)
+    clock.now = OPENING - 0.001
+    assert TITLE not in suggested(engine, "zanz")
+    clock.now = OPENING
+    for typed in ("zanz", "quokka", "zanzibar quoka", TITLE):
+        assert TITLE in suggested(engine, typed)
+
+
+def test_what_leads_to_such_items_alone_is_not_suggested(engine: Engine, clock: Clock) -> None:
+    more = Item("two", "Another", "", {"genre": "wombatcore"}, available_from=OPENING)
+    less = Item("three", "A third", "", {"genre": "wombatcore"}, available_from=OPENING + 50)
+    engine.add_items([more, less])
+    events = [Event("u", "i1", NOW - 9, query="zanzibar quokka", surface="search")]
+    engine.add_events(events)
+    assert "wombatcore" not in suggested(engine, "womb")
+    assert "zanzibar quokka" not in suggested(engine, "", "u")
+    clock.now = OPENING
+    assert "wombatcore" in suggested(engine, "womb")
+    assert "zanzibar quokka" in suggested(engine, "", "u")
+
+
+def test_what_is_like_a_liked_item_is_suggested_from_its_time_on(
+    engine: Engine, clock: Clock
+) -> None:
+    def own() -> list[str]:
+        state = engine.state
+        found = engine._suggester._own(state, engine._asker(state, "u")[1])
+        return [one.text for one in found]
+
+    engine.add_items([Item("out", "Velvet otter")])
+    engine.add_events([Event("u", "out", NOW - 9, "like"), Event("u", "soon", NOW - 5, "like")])
+    assert own() == ["like Velvet otter"]
+    clock.now = OPENING
+    assert own() == [f"like {TITLE}", "like Velvet otter"]
+
+
+def test_an_item_is_known_from_its_time_on(engine: Engine, clock: Clock) -> None:
+    assert engine.item("soon") is None
+    for ask in (
+        lambda: engine.similar("soon"),
+        lambda: engine.recommend("cart", item_ids=["i1", "soon"]),
+        lambda: engine.explain("soon", "home"),
+        lambda: engine.explain("i1", "similar", item_ids=["soon"]),
+    ):
+        with pytest.raises(UnknownItemError, match="'soon' is not in the catalogue"):
+            ask()
+    clock.now = OPENING
+    assert engine.item("soon") == SOON
+    assert engine.similar("soon").items
+    assert engine.explain("soon", "home").item_id == "soon"
+
+
+def test_the_api_and_the_page_say_404_until_then(engine: Engine, clock: Clock) -> None:
+    client = WireClient(engine)
+    paths = ("/v1/items/soon", "/v1/items/soon/similar", "/items/soon", "/why?item_id=soon")
+    assert [client.get(path).status_code for path in paths] == [404] * 4
+    assert TITLE not in client.get("/v1/suggest?q=zanz").text
+    clock.now = OPENING
+    assert [client.get(path).status_code for path in paths] == [200] * 4
+    assert TITLE in client.get("/v1/suggest?q=zanz").text
+
+
+def test_each_item_comes_at_its_own_time_and_posts_between_change_nothing(
+    engine: Engine, clock: Clock
+) -> None:
+    engine.add_items([Item("later", "Zanzibar again", available_from=OPENING + 100)])
+    seen = []
+    for clock.now in (NOW, OPENING, OPENING + 50, OPENING + 100, NOW):
+        engine.add_items([Item(f"other-{clock.now}", "Another")])
+        seen.append([engine.item(name) is not None for name in ("soon", "later")])
+    none, first, both = [False, False], [True, False], [True, True]
+    assert seen == [none, first, first, both, none]
+
+
+def test_a_deleted_item_does_not_come_back_with_its_time(engine: Engine, clock: Clock) -> None:
+    assert engine.delete_item("soon")
+    clock.now = OPENING
+    assert engine.item("soon") is None
+    assert TITLE not in suggested(engine, "zanz")
+
+
+def test_what_is_not_available_yet_is_not_counted_as_deleted(engine: Engine) -> None:
+    engine.delete_item("i3")
+    trace = engine.explain("i1", "home").trace
+    assert (trace["catalogue"], trace["after available"], trace["after deleted"]) == (61, 60, 59)
+
+
+def test_an_engine_opened_before_the_time_shows_the_item_after_it(
+    engine: Engine, stand: Path, clock: Clock
+) -> None:
+    other = Engine.open(stand, clock)
+    assert other.item("soon") is None
+    clock.now = OPENING
+    assert other.search(TITLE).items[0].item_id == "soon"
+    other.close()
