@@ -29,6 +29,8 @@ from serendip.workflow.ranker_rows import (
     train_ranker,
 )
 
+LIKED = frozenset({"interact", "like"})
+
 LATE = 1_700_000_000.0
 """After everything in the shop's files."""
 
@@ -80,7 +82,7 @@ def test_logged_requests_are_asked_as_they_were(
     assert ids(split, first.shown) == ["i3", "i4", "i5"]
     assert ids(split, first.items) == ["i4"]
     assert (first.query.user_id, first.query.time, first.query.text) == ("u1", LATE, "")
-    assert len(first.query.history) == len(split.targets.history_before("u1", LATE))
+    assert len(first.query.history) == len(split.targets.past_before("u1", LATE).history)
     assert (len(second.items), ids(split, second.shown)) == (0, ["i6", "i7"])
     (search,) = asked["search"]
     assert search.query.text == "comedy"
@@ -106,10 +108,10 @@ def test_without_impressions_refused_candidates_are_drawn(
 ) -> None:
     fitter, split, state = fitted
     history = split.targets.history(0)
-    one = LabelledQuery(split.targets.queries()[0], split.targets.items[:1], np.ones(1, np.bool_))
+    one = LabelledQuery(split.targets.queries()[0], split.targets.items[:1], [LIKED])
     assert len(history)
     rows = labelled_rows(
-        [one, replace(one, items=np.empty(0, np.int32), liked=np.empty(0, np.bool_))],
+        [one, replace(one, items=NO_ITEMS, actions=[])],
         "home",
         state,
         fitter.settings,
