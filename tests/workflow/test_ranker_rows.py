@@ -24,6 +24,7 @@ from serendip.workflow import ranker_rows
 from serendip.workflow.fit import Fitter
 from serendip.workflow.ranker_rows import (
     LabelledQuery,
+    _requests,
     labelled_rows,
     logged_queries,
     train_ranker,
@@ -162,3 +163,21 @@ def test_search_is_put_in_order_by_a_ranker_that_has_seen_people_search(
     assert ranker is not None
     known = [TASKS[number] for number in ranker.ordered_tasks]
     assert known == (["home", "similar", "search"] if fewest == 1 else ["home", "similar"])
+
+
+def test_every_configured_action_is_a_column_of_labels(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    fitter, split, state = fitted
+    actions = ("click", "interact", "rate", "like")
+    ranker = fitter.settings.ranker.model_copy(update={"actions": actions})
+    settings = fitter.settings.model_copy(update={"ranker": ranker})
+    asked = dict(logged_queries(split, settings, lambda texts: np.ones((len(texts), 3))))
+    rows = labelled_rows(asked["home"], "home", state, settings, 0, np.random.default_rng(0))
+    chosen = np.isin(np.sort(asked["home"][0].shown), asked["home"][0].items)
+    np.testing.assert_array_equal(
+        rows.labels[:3], np.column_stack([chosen, chosen, 0 * chosen, 0 * chosen])
+    )
+    moments = dict(_requests(split, None, np.random.default_rng(0)))["home"]
+    assert {"rate", "interact"} in [done for one in moments for done in one.actions]
+    assert {"rate", "interact", "like"} in [done for one in moments for done in one.actions]
