@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
+from serendip.data.negative_log import NegativeLog
 from serendip.data.quality import HALF_LIFE_DAYS, QUALITIES, UNKNOWN, item_quality
 from serendip.data.vocabulary import Vocabulary
 
@@ -75,3 +78,20 @@ def test_quality_lies_between_0_and_1(rows) -> None:
     quality = item_quality(world(*([row[at] for row in rows] for at in range(3)), {}))
     assert quality.shape == (5, len(QUALITIES))
     assert ((quality >= 0) & (quality <= 1)).all()
+
+
+def test_a_dislike_is_a_low_rating_and_no_like() -> None:
+    plain = world([0, 1, 2], [0, 0, 0], [5, 5, 5], {})
+    said_no = NegativeLog(
+        np.array([-1, 0], np.int32),
+        np.array([1, 1], np.int32),
+        np.zeros(2),
+        np.array([1, np.nan], np.float32),
+        np.full(2, 2, np.int8),
+        np.full(2, np.inf),
+    )
+    quality = item_quality(replace(plain, negatives=said_no))
+    assert column(item_quality(plain), "rating")[:3] == [0.5, 0.5, 0.5]
+    assert column(quality, "rating")[:3] == [0.6667, 0.1667, 0.6667]
+    assert column(quality, "conversion")[:3] == [0.6667, 0.1667, 0.6667]
+    assert column(quality, "popularity") == column(item_quality(plain), "popularity")

@@ -21,7 +21,7 @@ ITEMS = Vocabulary("abcdef")
 RULES = ActionRules()
 
 
-def event(item: str, time: float, action: str = "click", **more: str) -> Event:
+def event(item: str, time: float, action: str = "click", **more: str | float) -> Event:
     return Event(**{"user_id": "u", "item_id": item, "timestamp": time, "action": action, **more})
 
 
@@ -117,8 +117,8 @@ def test_a_split_in_time_never_shows_the_past_what_was_chosen_later() -> None:
     numbers = split.catalogue.vocabulary.numbers
     assert [one.shown.tolist() for one in split.train.requests] == [[0, 1]]
     assert [one.chosen.tolist() for one in split.requests] == [numbers(["f"]).tolist()]
-    assert len(split.targets.history_before("u", 4.0)) == 4
-    assert len(split.targets.history_before("nobody", 4.0)) == 0
+    assert len(split.targets.past_before("u", 4.0).history) == 4
+    assert len(split.targets.past_before("nobody", 4.0).history) == 0
 
 
 def test_without_a_cut_there_are_no_past_requests() -> None:
@@ -126,3 +126,25 @@ def test_without_a_cut_there_are_no_past_requests() -> None:
     data = replace(dataset_of(rows), requests=[request([0, 1], [1])])
     split = leave_last_out(data)
     assert (list(split.train.requests), list(split.requests)) == ([], [])
+
+
+def test_what_is_rejected_was_shown_and_not_chosen() -> None:
+    shown = [event(item, 1.0, "impression", request_id="r") for item in "abcd"]
+    done = [
+        event("a", 2.0, request_id="r"),
+        event("a", 3.0, "hide", request_id="r"),
+        event("b", 2.0, "rate", request_id="r", value=2.0),
+        event("c", 2.0, "dislike", request_id="r"),
+        event("c", 3.0, "purchase", request_id="r"),
+        event("d", 2.0, request_id="r"),
+        event("d", 3.0, "skip", request_id="r"),
+    ]
+    (one,) = logged_requests([*shown, *done], ITEMS, ActionRules(dislike_at_most=2.0))
+    assert one.shown.tolist() == [0, 1, 2, 3]
+    assert one.chosen.tolist() == [2, 3]
+    assert one.liked.tolist() == [True, False]
+    assert one.actions == [{"purchase"}, {"click"}]
+
+
+def test_a_rejection_alone_is_no_request_that_says_something() -> None:
+    assert logged_requests([event("a", 1.0, "hide", request_id="r")], ITEMS, RULES) == []

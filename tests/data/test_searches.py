@@ -40,7 +40,7 @@ def test_suggestions_are_no_searches_and_come_with_their_chance_and_click():
         event("u", "a", 9.0, "click", "the ma", "", "suggest"),
     ]
     assert searches_of(events, ITEMS, ActionRules()) == []
-    found = {one.key: one for one in suggested_of(events)}
+    found = {one.key: one for one in suggested_of(events, ActionRules())}
     assert set(found) == {"noir", "heist"}
     assert (found["noir"].propensity, found["noir"].clicked) == (0.25, True)
     assert (found["heist"].propensity, found["heist"].clicked) == (1.0, False)
@@ -67,3 +67,26 @@ def test_typing_on_is_the_next_search_of_the_same_user_that_begins_so():
     searches = searches_of(events, ITEMS, ActionRules())
     assert typed_on(searches, 300.0) == [True, False, False, False]
     assert np.array_equal(typed_on(searches, 1_000.0), [True, False, True, False])
+
+
+def test_what_is_rejected_is_not_chosen():
+    events = [
+        event("u", "a", 1.0, "click", "Heist", "r1"),
+        event("u", "b", 2.0, "hide", "Heist", "r1"),
+        event("u", "a", 3.0, "dislike", "", "r1"),
+        event("u", "a", 4.0, "report", "noir", "", "similar"),
+    ]
+    assert [one.chosen.tolist() for one in searches_of(events, ITEMS, ActionRules())] == [[], []]
+    assert similar_choices(events, ActionRules()) == {}
+
+
+def test_a_suggestion_that_was_dismissed_was_not_clicked():
+    events = [
+        event("u", "", 1.0, "impression", "Noir", "s", "suggest", 0.25),
+        event("u", "", 2.0, "hide", "Noir", "s", "suggest", 0.25),
+        event("u", "", 1.0, "impression", "Heist", "s", "suggest", 0.25),
+        event("u", "", 2.0, "click", "Heist", "s", "suggest", 0.25),
+    ]
+    # The values are chances of being shown: no low one is a dislike.
+    found = suggested_of(events, ActionRules(dislike_at_most=2.0))
+    assert {one.key: one.clicked for one in found} == {"noir": False, "heist": True}

@@ -1,13 +1,10 @@
 from contextlib import closing
 
 import numpy as np
-from hypothesis import given
-from hypothesis import strategies as st
 
-from serendip.data.event import ActionRules, Event
-from serendip.data.event_columns import EventColumns
+from serendip.data.event import EXCLUSIONS, ActionRules, Event
 from serendip.data.item import Item
-from serendip.data.snapshot import DroppedEvents, likes, snapshot_with_drops, take_snapshot
+from serendip.data.snapshot import DroppedEvents, snapshot_with_drops, take_snapshot
 from serendip.data.store import Store
 
 
@@ -67,14 +64,38 @@ def test_an_empty_store_is_an_empty_dataset(tmp_path):
     assert (data.num_items, data.num_users, len(data.events)) == (0, 0, 0)
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["rate", "like", "click"]), st.none() | st.floats(0, 5)),
-        max_size=20,
-    )
-)
-def test_likes_of_columns_are_likes_of_events(rows):
-    events = [Event("u", "i", float(n), action, value) for n, (action, value) in enumerate(rows)]
-    rules = ActionRules()
-    found = likes(EventColumns.of_events(events), rules).tolist()
-    assert found == [rules.is_like(action, value) for action, value in rows]
+def test_negative_events_are_kept_apart_from_interactions(tmp_path):
+    rules = ActionRules(dislike_at_most=2.0)
+    with opened(tmp_path) as store:
+        store.put_items([Item("a"), Item("b")])
+        store.put_events(
+            [
+                Event("u", "a", 1.0, "rate", 5.0),
+                Event("u", "b", 2.0, "rate", 2.0),
+                Event("u", "a", 3.0, "hide"),
+                Event("u", "a", 4.0, "like"),
+                Event("nay", "b", 5.0, "dislike"),
+                Event("u", "b", 6.0, "skip"),
+                Event("u", "b", 6.5, "impression"),
+                Event("u", "gone", 7.0, "hide"),
+                Event("u", "b", 9.0, "return"),
+            ]
+        )
+        data, dropped = snapshot_with_drops(store, rules, cut=8.0)
+    assert data.users.ids == ("u",)
+    assert data.events.timestamps.tolist() == [1.0, 4.0]
+    assert [data.action_names[place] for place in data.events.actions] == ["rate", "like"]
+    assert data.item_counts().tolist() == [2, 0]
+    log = data.negatives
+    assert log.timestamps.tolist() == [2.0, 3.0, 5.0, 6.0]
+    assert log.users.tolist() == [0, 0, -1, 0]
+    assert log.items.tolist() == [1, 0, 1, 1]
+    assert log.until.tolist() == [np.inf, 4.0, np.inf, np.inf]
+    assert [EXCLUSIONS[place] for place in log.exclusions] == [
+        "recommendations",
+        "everywhere",
+        "recommendations",
+        "nowhere",
+    ]
+    np.testing.assert_array_equal(log.values, np.array([2, np.nan, np.nan, np.nan], np.float32))
+    assert dropped == DroppedEvents(ignored=1, unknown_item=1, after_cut=1)

@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from data_world import LOGS, dataset_of
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from serendip.data.dataset import Dataset
+from serendip.data.event import EXCLUSIONS
+from serendip.data.negative_log import NegativeLog
 from serendip.data.splits import MAX_TARGETS_PER_USER, leave_last_out, temporal
 from serendip.errors import DataError
 
@@ -132,9 +137,10 @@ def test_consecutive_windows_do_not_overlap():
 
 def test_a_moment_is_the_history_and_what_followed():
     targets = temporal(dataset_of(WORLD), 0.5).targets
-    history, items, liked = targets.moment(0, 5)
-    assert (len(history), items.tolist(), liked.tolist()) == (2, [0, 3], [True, True])
-    assert targets.moment(0, 1)[1].tolist() == [0]
+    moment = targets.moment(0, 5)
+    assert len(moment.past.history) == 2
+    assert (moment.items.tolist(), moment.liked.tolist()) == ([0, 3], [True, True])
+    assert targets.moment(0, 1).items.tolist() == [0]
 
 
 @pytest.mark.parametrize(("fraction", "until"), [(0, 1), (1, 1), (0.5, 0.5), (0.5, 1.1), (-1, 1)])
@@ -235,3 +241,58 @@ def test_features_that_may_know_the_future_are_left_behind():
     data = dataset_of(WORLD)
     features = ItemFeatures(np.zeros((6, 2), np.float32), np.zeros((6, 1), np.int32), 4)
     assert temporal(data.with_features(features), 0.5).train.features is None
+
+
+def with_negatives(rows, hidden) -> Dataset:
+    """A dataset of (user, item, time) rows whose users hid (user, item, time, until)."""
+    data = dataset_of(rows)
+    return replace(
+        data,
+        negatives=NegativeLog(
+            data.users.numbers(one[0] for one in hidden),
+            data.catalogue.vocabulary.numbers(one[1] for one in hidden),
+            np.array([one[2] for one in hidden], np.float64),
+            np.full(len(hidden), np.nan, np.float32),
+            np.full(len(hidden), EXCLUSIONS.index("everywhere"), np.int8),
+            np.array([one[3] for one in hidden], np.float64),
+        ),
+    )
+
+
+ROWS = [("u", "a", 1), ("u", "b", 2), ("v", "a", 3), ("u", "c", 5), ("u", "d", 6), ("u", "e", 8)]
+
+
+def test_what_is_rejected_is_neither_history_nor_answer_nor_target():
+    hidden = [("u", "a", 3, np.inf), ("u", "d", 4, np.inf), ("u", "b", 7, np.inf)]
+    targets = temporal(with_negatives(ROWS, hidden), 0.5).targets
+    catalogue = temporal(dataset_of(ROWS), 0.5).catalogue.vocabulary
+    assert catalogue.ids_of(targets.items) == ["c", "e"]
+    first, second = targets.queries()
+    assert catalogue.ids_of(first.history.item_nums) == ["b"]
+    assert sorted(catalogue.ids_of(first.exclude)) == ["a", "b", "d"]
+    assert sorted(catalogue.ids_of(first.rejected.item_nums)) == ["a", "d"]
+    # d was rejected when it was chosen: that is no interest that anybody could foretell from.
+    assert catalogue.ids_of(second.history.item_nums) == ["c"]
+    assert sorted(catalogue.ids_of(second.exclude)) == ["a", "b", "c", "d"]
+
+
+def test_a_rejection_ends_when_it_is_taken_back():
+    targets = temporal(with_negatives(ROWS, [("u", "a", 3, 6), ("u", "b", 9, 9.5)]), 0.5).targets
+    catalogue = temporal(dataset_of(ROWS), 0.5).catalogue.vocabulary
+    known = ["".join(catalogue.ids_of(query.history.item_nums)) for query in targets.queries()]
+    assert known == ["b", "bc", "abcd"]
+
+
+def test_the_past_knows_no_rejection_of_the_future():
+    hidden = [("u", "a", 3, 6), ("u", "b", 4, 4.5), ("u", "c", 5, np.inf)]
+    split = temporal(with_negatives(ROWS, hidden), 0.5)
+    past = split.train.negatives
+    assert split.train.catalogue.vocabulary.ids_of(past.items) == ["a", "b"]
+    assert (past.timestamps.tolist(), past.until.tolist()) == ([3.0, 4.0], [np.inf, 4.5])
+    assert split.train.users.ids_of(past.users) == ["u", "u"]
+
+
+def test_leaving_the_last_one_out_leaves_out_what_its_user_rejected_after():
+    hidden = [("u", "a", 3, np.inf), ("v", "a", 5, np.inf), ("u", "b", 6.5, np.inf)]
+    past = leave_last_out(with_negatives(ROWS, hidden)).train.negatives
+    assert past.timestamps.tolist() == [3.0, 5.0]

@@ -27,17 +27,17 @@ def click(user: str, item: str, time: float, action: str = "click") -> Event:
 
 
 def items_of(pasts: Pasts, user: str, vocabulary: Vocabulary = ITEMS) -> str:
-    return "".join(vocabulary.ids_of(pasts.history(user, vocabulary).item_nums))
+    return "".join(vocabulary.ids_of(pasts.of(user, vocabulary).history.item_nums))
 
 
 def test_interactions_with_known_items_in_order_of_time(store: Store) -> None:
     events = [click("u", "b", 3), click("u", "a", 1, "like"), click("v", "c", 2)]
     store.put_events([*events, click("u", "c", 2, "impression"), click("u", "?", 2)])
-    found = Pasts(store, ActionRules()).history("u", ITEMS)
+    found = Pasts(store, ActionRules()).of("u", ITEMS).history
     assert found.item_nums.tolist() == [0, 1]
     assert found.timestamps.tolist() == [1.0, 3.0]
     assert found.liked.tolist() == [True, False]
-    assert len(Pasts(store, ActionRules()).history("nobody", ITEMS)) == 0
+    assert len(Pasts(store, ActionRules()).of("nobody", ITEMS).history) == 0
 
 
 def test_events_of_any_writer_are_in_the_next_answer(store: Store, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_an_item_that_is_posted_later_appears_in_its_place(store: Store) -> None
     store.put_events([click("u", "c", 0)])
     assert items_of(pasts, "u") == "cab"
     more = ITEMS.extended(["new"])
-    assert pasts.history("u", more).item_nums.tolist() == [2, 0, 3, 1]
+    assert pasts.of("u", more).history.item_nums.tolist() == [2, 0, 3, 1]
     # A request that began before the item came does not know it.
     assert items_of(pasts, "u") == "cab"
 
@@ -86,9 +86,9 @@ def test_an_item_that_is_posted_later_appears_in_its_place(store: Store) -> None
 def test_answers_given_before_do_not_change(store: Store) -> None:
     store.put_events([click("u", "a", 1), click("u", "new", 2)])
     pasts = Pasts(store, ActionRules())
-    first = pasts.history("u", ITEMS)
+    first = pasts.of("u", ITEMS).history
     store.put_events([click("u", "b", 0)])
-    pasts.history("u", ITEMS.extended(["new"]))
+    pasts.of("u", ITEMS.extended(["new"]))
     assert first.item_nums.tolist() == [0]
 
 

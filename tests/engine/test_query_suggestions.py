@@ -201,8 +201,7 @@ def test_askers_are_kept_by_memory_the_last_ones_first(asked, monkeypatch) -> No
     askers = Askers(engine._store, engine.settings.actions)
 
     def of(user: str) -> Asker:
-        history = engine._reader.history(engine.state, user)
-        return askers.of(engine.state, user, history)[0]
+        return askers.of(engine.state, user, engine._reader.past(engine.state, user))[0]
 
     first, second = of("u0"), of("u1")
     assert of("u0") is first

@@ -202,3 +202,21 @@ def test_a_filter_keeps_what_passes_its_test(test, kept: str, name: str) -> None
 def test_a_request_without_a_country_is_not_filtered_by_it() -> None:
     one = AttributeFilter(attribute="country", has="request")
     assert one.keep(Query(), CATALOGUE) is None
+
+
+def test_built_in_surfaces_weigh_what_the_ranker_predicts() -> None:
+    table = {"ranker": {"actions": ["interact", "purchase"]}}
+    found = validate(Settings, table, "serendip.toml").all_surfaces()
+    assert found["home"].action_weights == {"interact": 1.0}
+    table["surfaces"] = {"home": {"action_weights": {"purchase": 3.0}}}
+    home = validate(Settings, table, "serendip.toml").all_surfaces()["home"]
+    assert home.action_weights == {"purchase": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("actions", "told"),
+    [(["like"], "must name 'interact'"), (["interact", "interact"], "names one twice")],
+)
+def test_a_ranker_predicts_interest_and_each_action_once(actions: list[str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        validate(Settings, {"ranker": {"actions": actions}}, "serendip.toml")

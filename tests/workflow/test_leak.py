@@ -14,7 +14,9 @@ from small_shop import write_files
 from serendip.content.cache import VectorCache
 from serendip.content.text import open_encoder
 from serendip.data.dataset import Dataset, EventLog
+from serendip.data.event import EXCLUSIONS
 from serendip.data.item import Catalogue, Item
+from serendip.data.negative_log import NegativeLog
 from serendip.data.query import History, Query
 from serendip.data.readers import read_events, read_items
 from serendip.data.splits import Split, temporal
@@ -47,7 +49,7 @@ def load(folder: Path) -> tuple[Workspace, Dataset]:
 
 
 def poisoned(dataset: Dataset) -> Dataset:
-    """The same past; in the future one new item is chosen by everybody, and loved."""
+    """The same past; in the future everybody loves one new item and dislikes all others."""
     split = temporal(dataset, CUT)
     future = dataset.events.timestamps >= split.cut
     assert future.any()
@@ -59,6 +61,14 @@ def poisoned(dataset: Dataset) -> Dataset:
         dataset,
         catalogue=catalogue,
         events=replace(dataset.events, items=items, liked=liked),
+        negatives=NegativeLog(
+            dataset.events.users[future],
+            dataset.events.items[future],
+            dataset.events.timestamps[future],
+            np.ones(int(future.sum()), np.float32),
+            np.full(int(future.sum()), EXCLUSIONS.index("everywhere"), np.int8),
+            np.full(int(future.sum()), np.inf),
+        ),
         _by_user={},
     )
 

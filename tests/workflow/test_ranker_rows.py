@@ -24,10 +24,13 @@ from serendip.workflow import ranker_rows
 from serendip.workflow.fit import Fitter
 from serendip.workflow.ranker_rows import (
     LabelledQuery,
+    _requests,
     labelled_rows,
     logged_queries,
     train_ranker,
 )
+
+LIKED = frozenset({"interact", "like"})
 
 LATE = 1_700_000_000.0
 """After everything in the shop's files."""
@@ -80,7 +83,7 @@ def test_logged_requests_are_asked_as_they_were(
     assert ids(split, first.shown) == ["i3", "i4", "i5"]
     assert ids(split, first.items) == ["i4"]
     assert (first.query.user_id, first.query.time, first.query.text) == ("u1", LATE, "")
-    assert len(first.query.history) == len(split.targets.history_before("u1", LATE))
+    assert len(first.query.history) == len(split.targets.past_before("u1", LATE).history)
     assert (len(second.items), ids(split, second.shown)) == (0, ["i6", "i7"])
     (search,) = asked["search"]
     assert search.query.text == "comedy"
@@ -106,10 +109,10 @@ def test_without_impressions_refused_candidates_are_drawn(
 ) -> None:
     fitter, split, state = fitted
     history = split.targets.history(0)
-    one = LabelledQuery(split.targets.queries()[0], split.targets.items[:1], np.ones(1, np.bool_))
+    one = LabelledQuery(split.targets.queries()[0], split.targets.items[:1], [LIKED])
     assert len(history)
     rows = labelled_rows(
-        [one, replace(one, items=np.empty(0, np.int32), liked=np.empty(0, np.bool_))],
+        [one, replace(one, items=NO_ITEMS, actions=[])],
         "home",
         state,
         fitter.settings,
@@ -160,3 +163,21 @@ def test_search_is_put_in_order_by_a_ranker_that_has_seen_people_search(
     assert ranker is not None
     known = [TASKS[number] for number in ranker.ordered_tasks]
     assert known == (["home", "similar", "search"] if fewest == 1 else ["home", "similar"])
+
+
+def test_every_configured_action_is_a_column_of_labels(
+    fitted: tuple[Fitter, Split, EngineState],
+) -> None:
+    fitter, split, state = fitted
+    actions = ("click", "interact", "rate", "like")
+    ranker = fitter.settings.ranker.model_copy(update={"actions": actions})
+    settings = fitter.settings.model_copy(update={"ranker": ranker})
+    asked = dict(logged_queries(split, settings, lambda texts: np.ones((len(texts), 3))))
+    rows = labelled_rows(asked["home"], "home", state, settings, 0, np.random.default_rng(0))
+    chosen = np.isin(np.sort(asked["home"][0].shown), asked["home"][0].items)
+    np.testing.assert_array_equal(
+        rows.labels[:3], np.column_stack([chosen, chosen, 0 * chosen, 0 * chosen])
+    )
+    moments = dict(_requests(split, None, np.random.default_rng(0)))["home"]
+    assert {"rate", "interact"} in [done for one in moments for done in one.actions]
+    assert {"rate", "interact", "like"} in [done for one in moments for done in one.actions]

@@ -1,3 +1,4 @@
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -258,3 +259,64 @@ def test_sounds_are_told_as_well_and_files_that_are_nowhere_are_not(tmp_path):
     assert '# field = "preview"' in written(tmp_path)
     assert "content.audio" in written(tmp_path)
     assert "content.image" not in written(tmp_path)
+
+
+def rated_file(header: str, *values: float) -> str:
+    rows = [f"c{n % 3};s{n % 8};2024-03-01;{value}" for n, value in enumerate(values)]
+    return "\n".join([f"customer;sku;when;{header}", *rows]) + "\n"
+
+
+STARS = (0.5, 2.0, 3.5, 5.0)
+
+
+@pytest.mark.parametrize("header", ["rating", "stars", "Overall"])
+def test_the_scale_of_ratings_says_what_a_dislike_is(tmp_path, header):
+    start(tmp_path, ITEMS, rated_file(header, *STARS))
+    rules = settings(tmp_path).actions
+    assert (rules.like_at_least, rules.dislike_at_most) == (4.0, 2.0)
+    written = (tmp_path / "ws" / "serendip.toml").read_text()
+    assert "dislike_at_most = 2.0     # up to this value: a dislike" in written
+
+
+def test_ratings_are_told_by_their_action_too(tmp_path):
+    header = "value;action"
+    rows = [f"{value};rate" for value in (1, 3, 5, 10)]
+    start(tmp_path, ITEMS, rated_file(header, *rows))
+    rules = settings(tmp_path).actions
+    assert (rules.like_at_least, rules.dislike_at_most) == (8.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("header", "values"),
+    [
+        ("value", STARS),  # may be an amount
+        ("value;action", [f"{count};purchase" for count in (1, 2, 5)]),
+        ("value;action", ["1;purchase", "5;rate"]),
+        ("rating", (0, 5, 8, 10)),  # 0 may mean that nobody rated
+        ("rating", (0, 1)),
+        ("rating", (20.0, 80.0, 100.0)),
+        ("rating", (5.0, 5.0)),
+    ],
+)
+def test_no_value_is_a_dislike_where_it_may_be_no_rating(tmp_path, header, values):
+    start(tmp_path, ITEMS, rated_file(header, *values))
+    assert settings(tmp_path).actions.dislike_at_most is None
+
+
+def test_a_dislike_that_may_be_meant_is_written_as_a_comment(tmp_path):
+    start(tmp_path, ITEMS, rated_file("value", *STARS))
+    written = (tmp_path / "ws" / "serendip.toml").read_text()
+    assert "# dislike_at_most = 2.0     # if values are ratings: up to" in written
+
+
+def test_the_demo_has_the_settings_that_init_derives(tmp_path):
+    from serendip.workflow import demo
+
+    folder = Path(demo.__file__).parent
+    found = tomllib.loads((folder / "serendip.toml").read_text())["actions"]
+    start(tmp_path, ITEMS, rated_file("rating", 0.5, 1.0, 4.5, 5.0))
+    rules = settings(tmp_path).actions
+    assert found == {
+        "like_at_least": rules.like_at_least,
+        "dislike_at_most": rules.dislike_at_most,
+    }

@@ -11,10 +11,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.item import Catalogue
 from serendip.data.item_features import ItemFeatures
+from serendip.data.negative_log import NegativeLog
 from serendip.data.query import History
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
@@ -35,6 +37,7 @@ class EventLog:
         liked: (E,) bool.
         values: (E,) float32, NaN where the event had none.
         strengths: (E,) float32 how much each counts where it is foretold; None = all the same.
+        actions: (E,) int16 places in ``Dataset.action_names``; None = not known.
     """
 
     users: IntArray
@@ -43,6 +46,7 @@ class EventLog:
     liked: BoolArray
     values: FloatArray
     strengths: FloatArray | None = None
+    actions: NDArray[np.int16] | None = None
 
     def __len__(self) -> int:
         return len(self.users)
@@ -56,6 +60,7 @@ class EventLog:
             self.liked[mask],
             self.values[mask],
             None if self.strengths is None else self.strengths[mask],
+            None if self.actions is None else self.actions[mask],
         )
 
 
@@ -134,6 +139,8 @@ class Dataset:
         quality: (N, Q) float32 how good items are whoever asks, see ``data.quality``.
         requests: the newest ones that were logged, in order of time.
         countries: of the users, where they are known.
+        negatives: negative events; nothing learns from them what comes next.
+        action_names: kinds of interaction that ``EventLog.actions`` names by place.
     """
 
     catalogue: Catalogue
@@ -147,6 +154,8 @@ class Dataset:
     quality: FloatArray | None = None
     requests: Sequence[LoggedRequest] = ()
     countries: UserCountries | None = None
+    negatives: NegativeLog = field(default_factory=NegativeLog)
+    action_names: tuple[str, ...] = ()
     _by_user: dict[int, History] = field(default_factory=dict, repr=False)
 
     @property

@@ -1,10 +1,13 @@
-"""One event, and the rule that says which events count as likes."""
+"""One event, and the rules that say which events are interest, likes or negative."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, Self, TypeGuard, get_args
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from serendip.config import Config
 
@@ -40,14 +43,45 @@ class Event:
     event_id: str = ""
 
 
+Exclusion = Literal["nowhere", "seen", "recommendations", "everywhere"]
+EXCLUSIONS: tuple[Exclusion, ...] = get_args(Exclusion)
+"""How far an item is kept from a user who rejected it, from not at all to in every answer."""
+
+_DISLIKED: Exclusion = "recommendations"
+
+_NEGATIVE: Mapping[str, Exclusion] = MappingProxyType(
+    {
+        "hide": "everywhere",
+        "report": "everywhere",
+        "dislike": "recommendations",
+        "unsubscribe": "recommendations",
+        "return": "seen",
+        "skip": "nowhere",
+    }
+)
+
+
 class ActionRules(Config):
-    """Which events count as interactions and which as likes."""
+    """Which events show interest, which of these liking, and which are negative.
+
+    A negative event is no interest. What it rejects is kept from its user until an event takes it
+    back: a later like, purchase or higher rating does, a mere click does not.
+    """
 
     ignore: tuple[str, ...] = ("impression",)
-    """Actions that say nothing about taste; every other one is an interaction."""
+    """Actions that say nothing about taste; every other one is interest or negative."""
+
+    negative: dict[str, Exclusion] = Field(default_factory=lambda: dict(_NEGATIVE))
+    """Negative actions, whatever their value, and where the item is left out for this user:
+    nowhere, on surfaces that leave out what was seen, in all recommendations, or everywhere, search
+    included."""
 
     like_at_least: float = 4.0
     """An action with a value is a like from this value on."""
+
+    dislike_at_most: float | None = None
+    """An action with a value is a dislike up to this value; None = no value is one, for values that
+    are no ratings. Actions of ``always_like`` never are: one piece bought is no bad rating."""
 
     always_like: tuple[str, ...] = Field(
         default=("like", "purchase", "apply", "save", "add_to_cart")
@@ -58,8 +92,48 @@ class ActionRules(Config):
     """How much an action counts where models learn to foretell what comes next, 1 where none is
     named: a purchase may be worth many views."""
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        both = sorted(set(self.negative) & set(self.always_like))
+        if both:
+            raise ValueError(f"{both[0]!r} is in negative and in always_like")
+        if self.dislike_at_most is not None and self.dislike_at_most >= self.like_at_least:
+            raise ValueError(
+                f"dislike_at_most ({self.dislike_at_most:g}) must be below like_at_least "
+                f"({self.like_at_least:g})"
+            )
+        return self
+
+    def exclusion(self, action: str, value: float | None) -> Exclusion | None:
+        """Where a negative event keeps its item from the user; None of any other event."""
+        if action in self.ignore:
+            return None
+        if action in self.negative:
+            return self.negative[action]
+        if self.dislike_at_most is None or not _is_given(value) or action in self.always_like:
+            return None
+        return _DISLIKED if value <= self.dislike_at_most else None
+
+    def rejects(self, action: str, value: float | None) -> bool:
+        """True where the event keeps its item from the user somewhere."""
+        return self.exclusion(action, value) not in (None, "nowhere")
+
+    def is_interest(self, action: str, value: float | None) -> bool:
+        """True where the event shows interest: models learn from it, reasons may name it."""
+        return action not in self.ignore and self.exclusion(action, value) is None
+
     def is_like(self, action: str, value: float | None) -> bool:
         """True where the event shows liking and not just contact."""
-        if value is not None and value == value:
-            return value >= self.like_at_least
-        return action in self.always_like
+        if not self.is_interest(action, value):
+            return False
+        return value >= self.like_at_least if _is_given(value) else action in self.always_like
+
+    def takes_back(self, action: str, value: float | None) -> bool:
+        """True where the event undoes earlier negative ones: a like, or a rating above dislikes."""
+        is_rating = self.dislike_at_most is not None and _is_given(value)
+        return self.is_like(action, value) or (is_rating and self.is_interest(action, value))
+
+
+def _is_given(value: float | None) -> TypeGuard[float]:
+    """False of no value and of NaN, which stands for none in columns."""
+    return value is not None and value == value

@@ -28,18 +28,22 @@ _DAY = 86_400.0
 def item_quality(dataset: Dataset) -> FloatArray:
     """(N, 4) float32 in [0, 1] of the items of a dataset, from its own events alone.
 
-    Rating (mean value of the events that have one) and conversion (share of likes) are shrunk to
-    the catalogue's mean, then told as the share of the items with events that are worse; where no
-    event tells them apart, all have .5. Popularity is log(1 + interactions) relative to the most
-    popular item. Freshness is 2^(-age / 180 days), age counted from ``available_from``, else from
-    the first event, to the last event of the log; an item that nobody touched is fresh.
+    Rating (mean value of the events that have one) and conversion (share of likes), negative events
+    included, are shrunk to the catalogue's mean, then told as the share of the items with events
+    that are worse; where no event tells them apart, all have .5. Popularity is log(1 +
+    interactions) relative to the most popular item. Freshness is 2^(-age / 180 days), age counted
+    from ``available_from``, else from the first event, to the last event of the log; an item that
+    nobody touched is fresh.
     """
-    log, counts = dataset.events, dataset.item_counts()
+    log, said_no, counts = dataset.events, dataset.negatives, dataset.item_counts()
+    items = np.concatenate([log.items, said_no.items])
+    values = np.concatenate([log.values, said_no.values])
+    liked = np.concatenate([log.liked, np.zeros(len(said_no), np.bool_)])
     touched = counts > 0
     quality = np.tile(UNKNOWN, (dataset.num_items, 1))
-    rated = ~np.isnan(log.values)
-    ratings = _shrunk(log.items[rated], log.values[rated], dataset.num_items)
-    likes = _shrunk(log.items, log.liked.astype(np.float32), dataset.num_items)
+    rated = ~np.isnan(values)
+    ratings = _shrunk(items[rated], values[rated], dataset.num_items)
+    likes = _shrunk(items, liked.astype(np.float32), dataset.num_items)
     quality[:, 0] = _standing(ratings, touched)
     quality[:, 1] = _standing(likes, touched)
     popularity = np.log1p(counts)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, TimeArray
+from serendip.data.rejections import Rejected
 
 Surface = Literal["home", "similar", "search", "cart", "thank_you", "ads", "digest", "suggest"]
 """Kinds of requests that models know; what a surface is called and how it is answered is the
@@ -22,7 +23,7 @@ engine's business."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
-    """What one user did, oldest first.
+    """What one user chose, oldest first; negative events are no part of it.
 
     Args:
         item_nums: (T,) int32 item numbers.
@@ -50,6 +51,15 @@ class History:
         """Events strictly before ``time``."""
         return self._part(0, int(np.searchsorted(self.timestamps, time, side="left")))
 
+    def first(self, count: int) -> History:
+        """The ``count`` oldest events."""
+        return self._part(0, count)
+
+    def without(self, item_nums: IntArray) -> History:
+        """Events with other items than these."""
+        kept = ~np.isin(self.item_nums, item_nums)
+        return self.rows(np.flatnonzero(kept), int(kept[: self.recalled].sum()))
+
     def last(self, count: int) -> History:
         """The ``count`` most recent events, still oldest first."""
         return self._part(max(0, len(self) - count), len(self))
@@ -72,6 +82,23 @@ class History:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class UserPast:
+    """What is known of a user at one moment.
+
+    Args:
+        history: what they chose, but for items that they rejected since.
+        rejected: items that they do not want.
+    """
+
+    history: History = field(default_factory=History)
+    rejected: Rejected = field(default_factory=Rejected)
+
+    def known(self, num_items: int) -> UserPast:
+        """What concerns items with numbers in [0, num_items)."""
+        return UserPast(self.history.known(num_items), self.rejected.known(num_items))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """One request.
 
@@ -84,6 +111,7 @@ class Query:
         text_vector: (D,) unit vector of ``searched``; None where there is no text.
         user_id: external id, for logs and traces; empty for an unknown visitor.
         history: the user's events known at ``time``.
+        rejected: items that the user does not want at ``time``; none of them is in the history.
         source_items: (S,) int32 items in context: the one looked at, the cart.
         exclude: (E,) int32 items that must not be answered, beside those that a filter removes.
         time: Unix seconds of the request; NaN where it does not matter.
@@ -95,6 +123,7 @@ class Query:
     text_vector: FloatArray | None = None
     user_id: str = ""
     history: History = field(default_factory=History)
+    rejected: Rejected = field(default_factory=Rejected)
     source_items: IntArray = field(default_factory=lambda: NO_ITEMS)
     exclude: IntArray = field(default_factory=lambda: NO_ITEMS)
     time: float = math.nan

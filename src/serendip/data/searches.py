@@ -15,7 +15,7 @@ import numpy as np
 from serendip.data.analysis import normalise
 from serendip.data.arrays import IntArray
 from serendip.data.event import ActionRules, Event
-from serendip.data.requests import IMPRESSION
+from serendip.data.requests import IMPRESSION, choices_of
 from serendip.data.vocabulary import Vocabulary
 
 SUGGESTED = "suggest"
@@ -73,7 +73,7 @@ def searches_of(
     Args:
         events: with a ``request_id`` or words, oldest first.
         vocabulary: the items; choices of others are left out.
-        rules: which actions are choices.
+        rules: which events are choices.
     """
     groups: dict[tuple[str, str], list[Event]] = {}
     for place, event in enumerate(events):
@@ -83,27 +83,28 @@ def searches_of(
     found = []
     for group in groups.values():
         text = next((event.query for event in group if normalise(event.query)), "")
-        chosen = {
-            vocabulary.number(event.item_id)
-            for event in group
-            if event.item_id and event.action not in rules.ignore
-        } - {-1}
+        chosen = {vocabulary.number(event.item_id) for event in choices_of(group, rules)}
         if text:
-            items = np.array(sorted(chosen), np.int32)
+            items = np.array(sorted(chosen - {-1}), np.int32)
             first = group[0]
             found.append(Search(first.user_id, first.timestamp, text, normalise(text), items))
     return sorted(found, key=lambda one: one.timestamp)
 
 
-def suggested_of(events: Iterable[Event]) -> list[SuggestedQuery]:
-    """Suggested queries that were seen, in order of time; each once per answer."""
+def suggested_of(events: Iterable[Event], rules: ActionRules) -> list[SuggestedQuery]:
+    """Suggested queries that were seen, in order of time; each once per answer.
+
+    Args:
+        events: with a ``request_id`` or words, oldest first.
+        rules: which actions are clicks; the values of these events are chances, not ratings.
+    """
     shown: dict[tuple[str, str, str], Event] = {}
     clicked: set[tuple[str, str, str]] = set()
     for event in events:
         place = (event.user_id, event.request_id, normalise(event.query))
         if event.surface != SUGGESTED or event.item_id or not place[1] or not place[2]:
             continue
-        if event.action != IMPRESSION:
+        if event.action != IMPRESSION and rules.is_interest(event.action, None):
             clicked.add(place)
         shown.setdefault(place, event)
     found = [
@@ -119,7 +120,11 @@ def similar_choices(events: Iterable[Event], rules: ActionRules) -> dict[str, li
     """User -> times at which they chose from what is like an item; ``events`` oldest first."""
     found: dict[str, list[float]] = {}
     for event in events:
-        if event.surface == SIMILAR and event.item_id and event.action not in rules.ignore:
+        if (
+            event.surface == SIMILAR
+            and event.item_id
+            and rules.is_interest(event.action, event.value)
+        ):
             found.setdefault(event.user_id, []).append(event.timestamp)
     return found
 

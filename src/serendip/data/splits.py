@@ -21,6 +21,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
+from serendip.data.negative_log import NegativeLog
 from serendip.data.query import History
 from serendip.data.requests import LoggedRequest
 from serendip.data.targets import Rows, Targets
@@ -78,7 +79,8 @@ def temporal(dataset: Dataset, fraction: float, next_fraction: float = 1.0) -> S
     """Cut all users at one moment.
 
     Targets are the events from the moment at which ``fraction`` of the events have happened up to
-    the moment of ``next_fraction``; at most the first 100 of each user. A moment never lies inside
+    the moment of ``next_fraction``; at most the first 100 of each user. What a user rejected before
+    is not asked for, as nothing recommends it. A moment never lies inside
     events of one second: it moves back to the first of them, so that train is strictly before every
     target. The history of a target is every event of its user strictly before the target's time,
     also those after the cut.
@@ -110,7 +112,8 @@ def temporal(dataset: Dataset, fraction: float, next_fraction: float = 1.0) -> S
         dtype=np.bool_,
     )
     known[dataset.events.items[in_train]] = True
-    parts = _Parts.of(dataset, in_train, known, float(times[begin - 1]))
+    negatives = dataset.negatives.before(cut)
+    parts = _Parts.of(dataset, in_train, known, float(times[begin - 1]), negatives)
     targets = parts.targets(np.arange(begin, max(begin, end)), strictly_before=True)
     return parts.split(f"temporal@{fraction:g}", targets, cut=cut)
 
@@ -133,7 +136,10 @@ def leave_last_out(dataset: Dataset) -> Split:
     in_train[[*second, *last]] = False
     known = np.zeros(dataset.num_items, dtype=np.bool_)
     known[dataset.events.items[in_train]] = True
-    parts = _Parts.of(dataset, in_train, known, None)
+    asked_at = np.full(dataset.num_users + 1, np.inf)  # the last: users without interactions
+    asked_at[dataset.events.users[second]] = dataset.events.timestamps[second]
+    negatives = dataset.negatives.before(asked_at[dataset.negatives.users])
+    parts = _Parts.of(dataset, in_train, known, None, negatives)
     targets = parts.targets(np.array(last, dtype=np.intp), strictly_before=False)
     validation = parts.targets(np.array(second, dtype=np.intp), strictly_before=False)
     return parts.split("leave_last_out", targets, validation=validation)
@@ -150,7 +156,12 @@ class _Parts:
 
     @classmethod
     def of(
-        cls, dataset: Dataset, in_train: BoolArray, known: BoolArray, cut: float | None
+        cls,
+        dataset: Dataset,
+        in_train: BoolArray,
+        known: BoolArray,
+        cut: float | None,
+        negatives: NegativeLog,
     ) -> _Parts:
         old = np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)])
         numbers = np.empty(dataset.num_items, dtype=np.int32)
@@ -158,6 +169,8 @@ class _Parts:
         items = [dataset.catalogue[number] for number in old.tolist()]
         events = dataset.events.rows(in_train)
         user_numbers, dense = np.unique(events.users, return_inverse=True)
+        new_users = np.full(dataset.num_users, -1, np.int32)
+        new_users[user_numbers] = np.arange(len(user_numbers), dtype=np.int32)
         train_events = EventLog(
             dense.astype(np.int32),
             numbers[events.items],
@@ -165,6 +178,7 @@ class _Parts:
             events.liked,
             events.values,
             events.strengths,
+            events.actions,
         )
         train = Dataset(
             Catalogue(items[: int(known.sum())]),
@@ -172,6 +186,8 @@ class _Parts:
             train_events,
             cut=cut,
             requests=_past_requests(dataset, np.where(known, numbers, -1), cut),
+            negatives=negatives.renumbered(new_users, np.where(known, numbers, -1)),
+            action_names=dataset.action_names,
         )
         return cls(dataset, train, Catalogue(items), numbers)
 
@@ -181,6 +197,7 @@ class _Parts:
         places = _places(log.users)
         rows = rows[np.lexsort((rows, log.users[rows]))]
         histories = self.dataset.histories()
+        rejections = self.dataset.negatives.of_users(self.numbers)
         kept, known = [], []
         last_user, asked = -1, 0
         for row in rows.tolist():
@@ -190,11 +207,15 @@ class _Parts:
             before = int(places[row])
             if strictly_before:
                 before = int(np.searchsorted(history.timestamps, log.timestamps[row], side="left"))
+            time, item = float(log.timestamps[row]), int(self.numbers[log.items[row]])
+            if user in rejections and item in rejections[user].at(time).item_nums:
+                continue
             if asked < MAX_TARGETS_PER_USER and not self._is_repeated(history, int(places[row])):
                 kept.append(row)
                 known.append(before)
                 asked += 1
         chosen = np.array(kept, dtype=np.intp)
+        users = np.unique(log.users[chosen]).tolist()
         return Targets(
             users=self.dataset.users.ids_of(log.users[chosen]),
             items=self.numbers[log.items[chosen]],
@@ -207,9 +228,29 @@ class _Parts:
                     histories[user].timestamps,
                     histories[user].liked,
                 )
-                for user in np.unique(log.users[chosen]).tolist()
+                for user in users
             },
+            rejections={
+                self.dataset.users.id(user): rejections[user]
+                for user in users
+                if user in rejections
+            },
+            actions=self._actions(users),
         )
+
+    def _actions(self, users: Sequence[int]) -> dict[str, list[str]]:
+        """User id -> the action of each event of theirs; none where the log does not say."""
+        log, names = self.dataset.events, self.dataset.action_names
+        if log.actions is None:
+            return {}
+        order = np.argsort(log.users, kind="stable")
+        ordered = log.users[order]
+        found = {}
+        for user in users:
+            begin, end = np.searchsorted(ordered, [user, user + 1])
+            places = log.actions[order[begin:end]].tolist()
+            found[self.dataset.users.id(user)] = [names[place] for place in places]
+        return found
 
     def split(
         self,

@@ -108,6 +108,19 @@ class Suggestions:
 
 
 @dataclass(frozen=True, slots=True)
+class Chosen:
+    """An item that a user chose.
+
+    Args:
+        item_id: external id.
+        liked: one of their events with it was a like.
+    """
+
+    item_id: str
+    liked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """One ground for showing an item.
 

@@ -18,7 +18,7 @@ from serendip.engine.explain import Explainer
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.pipeline import features_of
 from serendip.engine.reading import understood_of
-from serendip.engine.selection import MARKS, SPONSORED, Result
+from serendip.engine.selection import SPONSORED, Result
 from serendip.engine.state import EngineState
 from serendip.engine.surfaces import SurfaceConfig
 
@@ -96,8 +96,8 @@ def _match(query: Query, item: int, surface: SurfaceConfig, state: EngineState) 
 
 
 def _parts(items: ItemList, row: int) -> dict[str, float]:
-    names = [*FEATURES, *(name for name in MARKS if name in items.fields)]
-    return _finite({name: float(items.fields[name][row]) for name in names})
+    named = {name: values for name, values in items.fields.items() if name != SPONSORED}
+    return _finite({name: float(values[row]) for name, values in named.items()})
 
 
 def _finite(parts: Mapping[str, float]) -> dict[str, float]:

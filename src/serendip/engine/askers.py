@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from serendip.data.analysis import normalise
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.event import ActionRules
-from serendip.data.query import History, Query
+from serendip.data.query import History, Query, UserPast
 from serendip.data.searches import SUGGESTED
 from serendip.data.store import Store
 from serendip.engine.batch import condensed
@@ -40,12 +40,15 @@ class Askers:
     def __init__(self, store: Store, rules: ActionRules) -> None:
         self._store, self._rules = store, rules
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, int, float, int], tuple[Asker, Past]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int, float, bytes, int], tuple[Asker, Past]] = (
+            OrderedDict()
+        )
 
-    def of(self, state: EngineState, user_id: str, history: History) -> tuple[Asker, Past]:
-        """A user with everything that they chose, oldest first."""
+    def of(self, state: EngineState, user_id: str, past: UserPast) -> tuple[Asker, Past]:
+        """A user with everything that they chose and rejected."""
+        history, unwanted = past.history, past.rejected.reaching("recommendations")
         last = float(history.timestamps[-1]) if len(history) else 0.0
-        key = (user_id, len(history), last, state.num_items)
+        key = (user_id, len(history), last, unwanted.tobytes(), state.num_items)
         with self._lock:
             known = self._kept.get(key)
             if known is not None:
@@ -54,7 +57,7 @@ class Askers:
             events = self._store.history(user_id, OWN_EVENTS, self._rules.ignore)
             searches = [one.query.strip() for one in events[::-1] if one.surface != SUGGESTED]
             taste = _taste(state, user_id, history)
-            known = asker_of(state, history, taste, _newest_first(searches), user_id)
+            known = asker_of(state, history, taste, _newest_first(searches), user_id, unwanted)
             with self._lock:
                 self._kept[key] = known
                 while len(self._kept) > most_kept(state.num_items):
@@ -73,6 +76,7 @@ def asker_of(
     taste: FloatArray,
     searched: Sequence[str],
     user_id: str = "",
+    unwanted: IntArray = NO_ITEMS,
 ) -> tuple[Asker, Past]:
     """A user as of the moment of asking.
 
@@ -82,11 +86,12 @@ def asker_of(
         taste: see ``Asker``.
         searched: their own searches, newest first.
         user_id: external id; empty where nothing is to be explored.
+        unwanted: items that are not recommended to them.
     """
     liked = tuple(dict.fromkeys(history.item_nums[history.liked][::-1].tolist()))
     seen = state.queries.categories.among(state.catalogue[int(item)] for item in history.item_nums)
     asker = Asker(history.item_nums, taste, seen, frozenset(map(normalise, searched)))
-    return asker, Past(searched, liked, user_id, history)
+    return asker, Past(searched, liked, user_id, history, frozenset(unwanted.tolist()))
 
 
 def _newest_first(searches: Sequence[str]) -> list[str]:

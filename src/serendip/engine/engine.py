@@ -22,7 +22,7 @@ from serendip.data.item import Item
 from serendip.data.query import Query
 from serendip.data.store import Store
 from serendip.data.versions import Version
-from serendip.engine.answer import Answer, Explanation, Suggestion, Suggestions
+from serendip.engine.answer import Answer, Chosen, Explanation, Suggestion, Suggestions
 from serendip.engine.answering import empty_answer, explanation_of, page_of
 from serendip.engine.askers import Askers
 from serendip.engine.cursor import offset_of
@@ -85,7 +85,7 @@ class Engine:
             StorageError: the database is missing, or cannot be read.
         """
         workspace = Workspace.open(Path(folder))
-        return cls._over(workspace, open_current(workspace.generations))
+        return cls._over(workspace, open_current(workspace.generations), clock)
 
     @classmethod
     def open_earlier(cls, folder: Path | str) -> Engine:
@@ -100,7 +100,9 @@ class Engine:
         return cls._over(workspace, open_earlier(workspace.generations))
 
     @classmethod
-    def _over(cls, workspace: Workspace, generation: Version) -> Engine:
+    def _over(
+        cls, workspace: Workspace, generation: Version, clock: Callable[[], float] = time.time
+    ) -> Engine:
         synonyms = workspace.accepted_synonyms()
         state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
@@ -266,6 +268,15 @@ class Engine:
         """What a user did, newest first; what was only shown is no part of it."""
         return self._store.history(user_id, limit, self.settings.actions.ignore)[::-1]
 
+    def chosen(self, user_id: str, limit: int = 50) -> list[Chosen]:
+        """Items that a user chose and did not reject since, each once, the last one first."""
+        state = self.state
+        history = self._reader.past(state, user_id).history
+        liked = frozenset(history.item_nums[history.liked].tolist())
+        newest = list(dict.fromkeys(history.item_nums[::-1].tolist()))[:limit]
+        ids = state.catalogue.vocabulary.ids_of(newest)
+        return [Chosen(name, item in liked) for name, item in zip(ids, newest, strict=True)]
+
     def stats(self) -> dict[str, int | float | str]:
         """Counts for people and for metrics, from memory: events as of the last look at the log."""
         state = self._live.current
@@ -310,7 +321,7 @@ class Engine:
     def _asker(self, state: EngineState, user_id: str) -> tuple[Asker, Past]:
         if not user_id:
             return Asker(), Past()
-        return self._askers.of(state, user_id, self._reader.history(state, user_id))
+        return self._askers.of(state, user_id, self._reader.past(state, user_id))
 
     def _surface(self, name: str) -> SurfaceConfig:
         if name not in self._surfaces:

@@ -12,10 +12,11 @@ from typing import Protocol
 import numpy as np
 
 from serendip.data.arrays import BoolArray
+from serendip.data.event import Exclusion
 from serendip.data.query import Query
 from serendip.engine.attribute_filter import AttributeFilter
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import SurfaceConfig
+from serendip.engine.surfaces import SurfaceConfig, Task
 
 
 class Filter(Protocol):
@@ -52,14 +53,30 @@ class Available:
 
 
 class NotSeen:
-    """Removes what the user already interacted with."""
+    """Removes what the user already dealt with, whether they chose or rejected it."""
 
     name = "seen"
 
     def keep(self, query: Query, state: EngineState) -> BoolArray:
-        """False for items of the history."""
+        """False for items of the history and for rejected ones."""
         mask = np.ones(state.num_items, dtype=np.bool_)
         mask[query.history.item_nums] = False
+        mask[query.rejected.reaching("seen")] = False
+        return mask
+
+
+class NotRejected:
+    """Removes what the user does not want: hidden items everywhere, disliked ones but in search."""
+
+    name = "rejected"
+
+    def __init__(self, task: Task) -> None:
+        self._reach: Exclusion = "everywhere" if task == "search" else "recommendations"
+
+    def keep(self, query: Query, state: EngineState) -> BoolArray:
+        """False for items whose rejection reaches the surface."""
+        mask = np.ones(state.num_items, dtype=np.bool_)
+        mask[query.rejected.reaching(self._reach)] = False
         return mask
 
 
@@ -95,5 +112,6 @@ available yet is hidden as well: taken out first, it is not counted as deleted."
 
 
 def filters_of(surface: SurfaceConfig) -> tuple[Filter, ...]:
-    """The filters that a surface names, in order."""
-    return tuple(NotSeen() if one == "seen" else ByAttribute(one) for one in surface.filters)
+    """What the user rejected, then the filters that a surface names, in order."""
+    named = (NotSeen() if one == "seen" else ByAttribute(one) for one in surface.filters)
+    return (NotRejected(surface.task), *named)

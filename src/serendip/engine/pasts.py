@@ -17,15 +17,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from serendip.data.arrays import IntArray, TimeArray
 from serendip.data.event import ActionRules
 from serendip.data.event_columns import EventColumns
-from serendip.data.query import History
-from serendip.data.snapshot import likes
+from serendip.data.feedback import Feedback, what_stands
+from serendip.data.query import UserPast
 from serendip.data.store import Store
 from serendip.data.vocabulary import MISSING, Vocabulary
 
 MOST_EVENTS = 2_000_000
-"""Events kept over all users; one takes 13 bytes."""
+"""Events kept over all users; one takes 16 bytes."""
 
 _FOLLOWED = 1_000
 """More new events at once are not followed: what is kept is dropped, which costs less."""
@@ -36,60 +37,71 @@ _OVERHEAD = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Past:
-    """All interactions of one user.
+    """Everything that one user said of items.
 
     Args:
-        history: in order of time, unknown items as -1.
+        item_nums: (T,) int32 of their events in order of time; unknown items are -1.
+        timestamps: (T,) float64 Unix seconds, non-decreasing.
+        feedback: of the T events.
         unknown: place -> id of unknown items; they may be posted later.
         num_known: size of the vocabulary that the ids were looked up in.
         seq: number of the last event of the log that was looked at.
+        stands: what all of it comes to.
     """
 
-    history: History
+    item_nums: IntArray
+    timestamps: TimeArray
+    feedback: Feedback
     unknown: tuple[tuple[int, str], ...]
     num_known: int
     seq: int
+    stands: UserPast
 
     @classmethod
     def of(cls, events: EventColumns, rules: ActionRules, vocabulary: Vocabulary, seq: int) -> Past:
-        """From all events of a user in order of time; what says nothing about taste is left out."""
-        matters = {action: action not in rules.ignore for action in set(events.actions)}
-        rows = [row for row, action in enumerate(events.actions) if matters[action]]
-        numbers = vocabulary.numbers(events.item_ids[row] for row in rows)
-        history = History(numbers, events.timestamps[rows], likes(events, rules)[rows])
+        """From all events of a user in order of time; what says nothing of its item is left out."""
+        feedback = Feedback.of(events, rules)
+        rows = np.flatnonzero(feedback.interest | feedback.rejects)
+        feedback, times = feedback.rows(rows), events.timestamps[rows]
+        numbers = vocabulary.numbers(events.item_ids[row] for row in rows.tolist())
         missing = np.flatnonzero(numbers == MISSING).tolist()
         unknown = tuple((place, events.item_ids[rows[place]]) for place in missing)
-        return cls(history, unknown, len(vocabulary), seq)
+        stands = what_stands(numbers, times, feedback)
+        return cls(numbers, times, feedback, unknown, len(vocabulary), seq, stands)
 
     def __len__(self) -> int:
-        return len(self.history)
+        return len(self.item_nums)
 
     def merged(self, newer: Past) -> Past:
         """With events that were appended to the log after all of these, whenever they happened."""
-        old, new = self.history, newer.history
-        if not len(new):
+        if not len(newer):
             return replace(self, seq=newer.seq)
-        times = np.concatenate([old.timestamps, new.timestamps])
+        times = np.concatenate([self.timestamps, newer.timestamps])
         order = np.argsort(times, kind="stable")
-        history = History(
-            np.concatenate([old.item_nums, new.item_nums])[order],
-            times[order],
-            np.concatenate([old.liked, new.liked])[order],
-        )
-        shifted = ((place + len(old), name) for place, name in newer.unknown)
+        numbers = np.concatenate([self.item_nums, newer.item_nums])[order]
+        feedback = self.feedback.joined(newer.feedback).rows(order)
+        shifted = ((place + len(self), name) for place, name in newer.unknown)
         places = np.argsort(order)
         unknown = tuple((int(places[at]), name) for at, name in (*self.unknown, *shifted))
-        return Past(history, unknown, min(self.num_known, newer.num_known), newer.seq)
+        known = min(self.num_known, newer.num_known)
+        stands = what_stands(numbers, times[order], feedback)
+        return Past(numbers, times[order], feedback, unknown, known, newer.seq, stands)
 
     def known_to(self, vocabulary: Vocabulary) -> Past:
         """With numbers for items that were posted since."""
         if not self.unknown or self.num_known >= len(vocabulary):
             return self
-        numbers = self.history.item_nums.copy()
+        numbers = self.item_nums.copy()
         for place, name in self.unknown:
             numbers[place] = vocabulary.number(name)
         unknown = tuple(one for one in self.unknown if numbers[one[0]] == MISSING)
-        return Past(replace(self.history, item_nums=numbers), unknown, len(vocabulary), self.seq)
+        return replace(
+            self,
+            item_nums=numbers,
+            unknown=unknown,
+            num_known=len(vocabulary),
+            stands=what_stands(numbers, self.timestamps, self.feedback),
+        )
 
 
 class Pasts:
@@ -97,7 +109,7 @@ class Pasts:
 
     Args:
         store: where events are.
-        rules: which of them are interactions and which likes.
+        rules: which of them are interactions, likes or negative.
         most_events: kept over all users.
     """
 
@@ -110,11 +122,11 @@ class Pasts:
         self._size = 0
         self._mark = self._log.mark()
 
-    def history(self, user_id: str, vocabulary: Vocabulary) -> History:
-        """All interactions of a user with items of a vocabulary, oldest first.
+    def of(self, user_id: str, vocabulary: Vocabulary) -> UserPast:
+        """What a user chose and rejected among the items of a vocabulary.
 
         Args:
-            user_id: external id; an unknown one has an empty history.
+            user_id: external id; an unknown one has an empty past.
             vocabulary: the generation's, or one that it was extended to since.
         """
         with self._lock:
@@ -125,7 +137,7 @@ class Pasts:
                 past = Past.of(events, self._rules, vocabulary, seq)
             past = past.known_to(vocabulary)
             self._keep(user_id, past)
-        return past.history.known(len(vocabulary))
+        return past.stands.known(len(vocabulary))
 
     @property
     def num_events(self) -> int:

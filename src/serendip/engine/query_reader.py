@@ -12,7 +12,7 @@ from serendip.content.features import encode_words
 from serendip.content.fusion import Fusion
 from serendip.data.arrays import NO_ITEMS, FloatArray
 from serendip.data.event import ActionRules
-from serendip.data.query import History, Query
+from serendip.data.query import Query, UserPast
 from serendip.data.store import Store
 from serendip.engine.pasts import Pasts
 from serendip.engine.state import EngineState
@@ -30,7 +30,7 @@ class QueryReader:
         encoder: of words.
         fusion: of the generation.
         store: where events are.
-        rules: which of them are interactions and which likes.
+        rules: which of them are interactions, likes or negative.
         clock: tells Unix seconds.
     """
 
@@ -71,6 +71,7 @@ class QueryReader:
             UnknownItemError: one of the items is not in the catalogue, or hidden.
         """
         sources = [number_of(item_id, state) for item_id in item_ids]
+        past = self.past(state, user_id)
         meant = "" if literal else state.searcher.corrected(text)
         return Query(
             surface=surface.task,
@@ -79,15 +80,16 @@ class QueryReader:
             is_literal=literal,
             text_vector=self._vector_of(meant or text) if text.strip() else None,
             user_id=user_id,
-            history=self.history(state, user_id),
+            history=past.history,
+            rejected=past.rejected,
             source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
             time=self._clock(),
             country=country,
         )
 
-    def history(self, state: EngineState, user_id: str) -> History:
-        """Everything that a user did, oldest first; empty for an unknown visitor."""
-        return self._pasts.history(user_id, state.catalogue.vocabulary) if user_id else History()
+    def past(self, state: EngineState, user_id: str) -> UserPast:
+        """What a user chose and what they rejected; empty for an unknown visitor."""
+        return self._pasts.of(user_id, state.catalogue.vocabulary) if user_id else UserPast()
 
     def _encoded(self, text: str) -> FloatArray:
         vector: FloatArray = encode_words([text], self._encoder.encode([text]), self._fusion)[0]

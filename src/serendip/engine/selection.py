@@ -22,8 +22,6 @@ from serendip.engine.values import Values, organic_lists
 
 EXPLORED, SPONSORED = "explored", "sponsored"
 BID, ORGANIC = "bid", "organic value"
-MARKS = (EXPLORED, BID, ORGANIC, BAD)
-"""Numbers of an answer beside the features; NaN where they do not apply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +31,10 @@ class Result:
     Args:
         query: as the models saw it: what the surface reads of the request and, of a long history,
             the part that bears on it.
-        items: the whole list, in order, with a column per feature. Where the surface has them,
-            further columns: ``explored`` (1 or NaN); ``sponsored`` (bool), and ``bid`` and
-            ``organic value`` of the places that were bought; the chance of a bad match.
+        items: the whole list, in order, with a column per feature and, where the ranker ordered it,
+            per action, ``P(like)``. Where the surface has them, further columns: ``explored`` (1 or
+            NaN); ``sponsored`` (bool), and ``bid`` and ``organic value`` of the places that were
+            bought; the chance of a bad match.
         trace: stage -> number of items after it.
         degraded: stages that failed.
     """
@@ -140,6 +139,8 @@ class Selector:
         columns: dict[str, NDArray[np.generic]] = {
             name: part[:, column] for column, name in enumerate(FEATURES)
         }
+        for action, probabilities in self.values.probabilities.items():
+            columns[f"P({action})"] = probabilities[rows]
         if chances is not None:
             columns[BAD] = chances
         if self.batch.surface.exploration is not None:

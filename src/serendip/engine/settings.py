@@ -119,6 +119,16 @@ class Settings(Config):
     surfaces: dict[str, SurfaceConfig] = Field(default_factory=dict)
     """Surfaces that differ from the defaults, and further ones."""
 
+    @field_validator("ranker")
+    @classmethod
+    def _predicts_interest(cls, ranker: RankerConfig) -> RankerConfig:
+        """Surfaces weigh it by default, and bids are paid for it."""
+        if "interact" not in ranker.actions:
+            raise ValueError("actions must name 'interact' beside others")
+        if len(set(ranker.actions)) < len(ranker.actions):
+            raise ValueError("actions names one twice")
+        return ranker
+
     @field_validator("surfaces", mode="before")
     @classmethod
     def _complete(cls, tables: Any) -> Any:
@@ -149,8 +159,10 @@ class Settings(Config):
         return TokenReader(self.content.fields, self.models.retriever.attributes)
 
     def all_surfaces(self) -> dict[str, SurfaceConfig]:
-        """Surface name -> how it is answered, defaults included."""
-        return {**DEFAULT_SURFACES, **self.surfaces}
+        """Surface name -> how it is answered, defaults included; these weigh what is predicted."""
+        predicted = self.ranker.actions
+        defaults = {name: one.weighing(predicted) for name, one in DEFAULT_SURFACES.items()}
+        return {**defaults, **self.surfaces}
 
 
 def _require_known(place: str, names: Iterable[str], known: Sequence[str]) -> None:

@@ -45,12 +45,14 @@ class Past:
         liked: numbers of items that they liked, newest first.
         user_id: external id; empty for an unknown visitor, for whom nothing is explored.
         history: all that they chose, oldest first.
+        unwanted: numbers of items that are not recommended to them, nor what is like them.
     """
 
     searched: Sequence[str] = ()
     liked: Sequence[int] = ()
     user_id: str = ""
     history: History = field(default_factory=History)
+    unwanted: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +121,11 @@ class QuerySuggester:
             *self._placed(self._table, everything, self._choices, asker, ""),
             *self._all_of(state, own, asker, ""),
         ]
-        ordered = (one for one in _best_first(places) if normalise(one.text) != key)
+        ordered = (
+            one
+            for one in _best_first(places)
+            if normalise(one.text) != key and int(one.table.single[one.row]) not in past.unwanted
+        )
         wanted = max(k, k - 1 + pool)
         looked_at = (one for one, _ in zip(ordered, range(_LOOKED_AT * wanted), strict=False))
         chosen = list(_living(state, _unlike(looked_at), wanted))

@@ -8,7 +8,7 @@ one that its task is named after.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveInt, Tag, model_validator
@@ -91,6 +91,11 @@ class SurfaceConfig(Config):
         if SOURCE in self.sources and self.sponsored is None:
             raise ValueError(f"the source {SOURCE!r} needs a table `sponsored`")
         return self
+
+    def weighing(self, actions: Collection[str]) -> SurfaceConfig:
+        """A copy that weighs no other actions than these."""
+        weights = {name: one for name, one in self.action_weights.items() if name in actions}
+        return self.model_copy(update={"action_weights": weights})
 
     @property
     def needs(self) -> Literal["", "query", "items"]:

@@ -33,12 +33,14 @@ class Values:
         pins: (R,) float32 score of what stands first whatever it is worth; 0 = not pinned.
         bids: (R,) float32 bids; all 0 where nothing can be bought.
         earned: (R,) float32 bid x P(action that is paid for).
+        probabilities: action -> (R,) float32 of the ranker that ordered the rows; none of another.
     """
 
     organic: FloatArray
     pins: FloatArray
     bids: FloatArray
     earned: FloatArray
+    probabilities: Mapping[str, FloatArray]
 
 
 def values_of(
@@ -54,8 +56,9 @@ def values_of(
     if ranker is not None and len(candidates) and (is_ordered or surface.sponsored is not None):
         probabilities = ranker.predict(features, np.full(len(features), task, np.int64))
     if ranker is None or probabilities is None or not is_ordered:
-        organic = _by_rank(batch, candidates, found)
+        organic, predicted = _by_rank(batch, candidates, found), {}
     else:
+        predicted = dict(zip(ranker.config.actions, probabilities.T, strict=True))
         organic = action_value(probabilities, surface.action_weights, ranker.config.actions)
         popularity = _RARE + batch.state.counts[candidates.items].astype(np.float32)
         organic = organic / popularity**surface.popularity_discount
@@ -66,7 +69,7 @@ def values_of(
         if ranker is not None and probabilities is not None:
             action = {surface.sponsored.action: 1.0}
             paid = action_value(probabilities, action, ranker.config.actions)
-    return Values(steady(organic), _pins(batch, candidates), bids, bids * paid)
+    return Values(steady(organic), _pins(batch, candidates), bids, bids * paid, predicted)
 
 
 def organic_lists(found: Mapping[str, list[ItemList]]) -> dict[str, list[ItemList]]:

@@ -35,7 +35,8 @@ class RankerConfig(Config):
     """Sizes and training of the ranker."""
 
     actions: tuple[str, ...] = Field(default=("interact", "like"), min_length=1)
-    """Names of the label columns, in order."""
+    """What is predicted: ``interact`` (any interest), ``like`` (any like), or an action of the log
+    by its name."""
 
     num_tasks: int = Field(default=3, ge=1)
     """Tasks are numbered 0 .. num_tasks - 1."""
@@ -124,7 +125,10 @@ def action_value(
     unknown = sorted(set(action_weights) - set(actions))
     if unknown:
         known = ", ".join(actions)
-        raise ConfigError(f"no action is called {unknown[0]!r}.", f"Predicted here: {known}.")
+        raise ConfigError(
+            f"the ranker predicts no action {unknown[0]!r}, only {known}.",
+            "Name one of these in action_weights, or train after a change of [ranker] actions.",
+        )
     weights = np.array([action_weights.get(action, 0.0) for action in actions], np.float32)
     value: FloatArray = (probabilities * weights).sum(1)
     return value

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
-from serendip.data import ActionRules, Event, Item
-from serendip.engine.answer import Answer, Suggestions
+from serendip.data import Item
+from serendip.engine.answer import Answer, Chosen, Suggestions
 from serendip.serve.covers import cover, is_narrow, palette_of
 from serendip.serve.engine_api import Engine
 
-_RULES = ActionRules()
 _MAX_META_PARTS = 2
 
 
@@ -182,11 +182,9 @@ def item_link(item_id: str, user_id: str) -> str:
     return f"/items/{quote(item_id, safe='')}?{urlencode({'user': user_id})}"
 
 
-def liked_ids(history: list[Event]) -> frozenset[str]:
+def liked_ids(chosen: Sequence[Chosen]) -> frozenset[str]:
     """Items that the visitor liked by a button or by a high value."""
-    return frozenset(
-        event.item_id for event in history if _RULES.is_like(event.action, event.value)
-    )
+    return frozenset(one.item_id for one in chosen if one.liked)
 
 
 def _why_link(item_id: str, context: Context) -> str:

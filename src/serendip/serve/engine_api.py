@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from serendip.data import Event, Item
-from serendip.engine.answer import Answer, Explanation, Suggestions
+from serendip.engine.answer import Answer, Chosen, Explanation, Suggestions
 
 
 class Engine(Protocol):
@@ -131,6 +131,10 @@ class Engine(Protocol):
 
     def history(self, user_id: str, limit: int = 50) -> list[Event]:
         """What a user did, newest first; what was only shown is no part of it."""
+        ...
+
+    def chosen(self, user_id: str, limit: int = 50) -> list[Chosen]:
+        """Items that a user chose and did not reject since, each once, the last one first."""
         ...
 
     def stats(self) -> Mapping[str, int | float | str]:

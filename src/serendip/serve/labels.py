@@ -31,6 +31,7 @@ _STAGES = {
     "catalogue": "In the catalogue",
     "after deleted": "Not deleted",
     "after available": "Available",
+    "after rejected": "Not rejected by the user",
     "after seen": "Not seen yet",
     "after context": "Not the item itself",
     "candidates": "Candidates, each once",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from serendip.data import Event, Item
 from serendip.data.analysis import normalise
-from serendip.engine.answer import Answer, Evidence
+from serendip.engine.answer import Answer, Chosen, Evidence
 from serendip.errors import UnknownItemError
 from serendip.serve.cards import (
     Card,
@@ -51,14 +52,15 @@ class Row:
 def feed(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     """For you, because you ..., and what the visitor did."""
     history = engine.history(asked.user, _HISTORY_SHOWN)
-    context = Context(asked.user, asked.surface, liked=liked_ids(history))
+    chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
+    context = Context(asked.user, asked.surface, liked=liked_ids(chosen))
     answer = engine.recommend(asked.surface, asked.user, k=_FEED_ITEMS)
     return _frame(engine, asked, history) | {
         "cards": cards_of(engine, answer, context),
         "more_link": _more_link(answer, context, _FEED_ITEMS),
         "chips": chips_of(engine.suggest("", asked.user, _CHIPS), asked.user),
-        "rows": _because_rows(engine, asked.user, history, context.liked),
-        "recent": _recent(engine, history, context),
+        "rows": _because_rows(engine, asked.user, chosen, context.liked),
+        "recent": _recent(engine, chosen, context),
         "degraded": answer.degraded,
         "is_new": not history,
     }
@@ -67,7 +69,8 @@ def feed(engine: Engine, asked: PageQuery) -> dict[str, Any]:
 def search(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     """What was found, and what to search next; where nothing was, how the words may go on."""
     history = engine.history(asked.user, _HISTORY_SHOWN)
-    liked, literal = liked_ids(history), asked.literal
+    chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
+    liked, literal = liked_ids(chosen), asked.literal
     context = Context(asked.user, "search", asked.q, liked=liked, literal=literal)
     words = asked.q.strip()
     answer = None
@@ -91,7 +94,8 @@ def search(engine: Engine, asked: PageQuery) -> dict[str, Any]:
 def more(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     """The next part of a feed or of what was found."""
     history = engine.history(asked.user, _HISTORY_SHOWN)
-    liked, literal = liked_ids(history), asked.literal
+    chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
+    liked, literal = liked_ids(chosen), asked.literal
     context = Context(asked.user, asked.surface, asked.q, liked=liked, literal=literal)
     place = (_FOUND_ITEMS, asked.cursor)
     answer = engine.recommend(asked.surface, asked.user, (), *place, asked.q, literal=literal)
@@ -111,7 +115,8 @@ def item(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     if found is None:
         raise unknown_item(asked.item_id)
     history = engine.history(asked.user, _HISTORY_SHOWN)
-    context = Context(asked.user, "similar", source=asked.item_id, liked=liked_ids(history))
+    chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
+    context = Context(asked.user, "similar", source=asked.item_id, liked=liked_ids(chosen))
     answer = engine.similar(asked.item_id, asked.user, _ROW_ITEMS)
     home = Context(asked.user, asked.surface, asked.q, asked.source, context.liked)
     return _frame(engine, asked, history) | {
@@ -169,10 +174,10 @@ def _frame(engine: Engine, asked: PageQuery, history: list[Event]) -> dict[str, 
 
 
 def _because_rows(
-    engine: Engine, user_id: str, history: list[Event], liked: frozenset[str]
+    engine: Engine, user_id: str, chosen: Sequence[Chosen], liked: frozenset[str]
 ) -> list[Row]:
     """One row for each of the newest items that has something like it, likes first."""
-    newest = list(dict.fromkeys(event.item_id for event in history if event.item_id))
+    newest = [one.item_id for one in chosen]
     newest.sort(key=lambda item_id: item_id not in liked)
     rows: list[Row] = []
     for item_id in newest[: 2 * _BECAUSE_ROWS]:
@@ -192,11 +197,11 @@ def _because_rows(
     return rows
 
 
-def _recent(engine: Engine, history: list[Event], context: Context) -> list[Card]:
-    """The items that the visitor dealt with last, each once."""
+def _recent(engine: Engine, chosen: Sequence[Chosen], context: Context) -> list[Card]:
+    """The items that the visitor chose last."""
     found: list[Card] = []
-    for item_id in dict.fromkeys(event.item_id for event in history):
-        item = engine.item(item_id)
+    for one in chosen:
+        item = engine.item(one.item_id)
         if item is not None:
             found.append(card_of(engine, item, context))
         if len(found) == _RECENT_ITEMS:

@@ -34,6 +34,7 @@ from serendip.scale.options import TrainOptions
 from serendip.scale.stages import Stage, StageClock
 from serendip.workflow.doctor import check_workspace
 from serendip.workflow.judging import ENGINE, JudgedSplit, JudgeTask, judge
+from serendip.workflow.ranker_actions import require_actions
 from serendip.workflow.training import REPORT_JSON, fingerprint
 
 REPORT_HTML = "report.html"
@@ -73,9 +74,11 @@ def evaluate_workspace(
         the report as written.
 
     Raises:
+        ConfigError: the ranker is to predict an action that does not occur.
         DataError: there are too few interactions to judge anything.
     """
     dataset = judged_dataset(workspace)
+    require_actions(dataset, workspace.settings.ranker.actions)
     executor = executor or LocalExecutor()
     with clock.stage("content vectors and codes"):
         task = EncodeTask(os.fspath(workspace.folder), options)

@@ -48,10 +48,8 @@ from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
 from serendip.workflow.id_versions import IdVersion
 from serendip.workflow.kept_ids import EarlierCodes, features_of_version
+from serendip.workflow.ranker_actions import INNER_FRACTION, has_ranker
 from serendip.workflow.ranker_rows import NUM_SEARCH, train_ranker
-
-INNER_FRACTION = 0.85
-"""The ranker learns from the last 15 % of the events, seen from models of the first 85 %."""
 
 ALIGNED_FRACTION = 0.9
 """Oldest share of the events, at most, that content is aligned on: the retriever weighs aligned
@@ -65,9 +63,6 @@ NUM_EXAMPLES = 2_000
 
 NUM_LOGGED_EXAMPLES = 10_000
 """Logged words with what was chosen after them that it learns from, too; the newest ones."""
-
-MIN_EVENTS_FOR_RANKER = 200
-"""With fewer events there is nothing to learn an order from; sources are fused by rank."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +133,7 @@ class Fitter:
 
     def _ranker(self, dataset: Dataset, name: str, options: TrainOptions) -> Ranker | None:
         """Trained on the newer part; None where there are too few events or only one moment."""
-        if len(dataset.events) < MIN_EVENTS_FOR_RANKER or np.ptp(dataset.events.timestamps) == 0:
+        if not has_ranker(dataset):
             return None
         split = temporal(dataset, INNER_FRACTION)
         # Built IDs and earlier codes may know the newer part, so none are used here.
@@ -284,9 +279,13 @@ class Fitter:
 
 
 def liked_share(dataset: Dataset, prior_events: float = 10.0) -> FloatArray:
-    """(N,) share of an item's interactions that are likes, shrunk towards the overall share."""
-    counts = dataset.item_counts()
+    """(N,) share of an item's events that are likes, shrunk towards the overall share.
+
+    Negative events count here as what they are: no likes.
+    """
+    items = np.concatenate([dataset.events.items, dataset.negatives.items])
+    counts = np.bincount(items, minlength=dataset.num_items)
     liked = np.bincount(dataset.events.items[dataset.events.liked], minlength=dataset.num_items)
-    overall = float(dataset.events.liked.mean()) if len(dataset.events) else 0.0
+    overall = float(dataset.events.liked.sum() / len(items)) if len(items) else 0.0
     share = (liked + prior_events * overall) / (counts + prior_events)
     return share.astype(np.float32)

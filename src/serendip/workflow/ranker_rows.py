@@ -17,11 +17,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import QueryExamples
-from serendip.data.query import History, Query
+from serendip.data.query import Query, UserPast
 from serendip.data.requests import LoggedRequest
 from serendip.data.splits import Split
+from serendip.data.targets import Moment
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.pipeline import collect
 from serendip.engine.settings import Settings
@@ -29,6 +30,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.surfaces import TASKS
 from serendip.models.ranker import Ranker, RankerRows
 from serendip.scale.options import TrainOptions
+from serendip.workflow.ranker_actions import predicted
 
 NUM_HOME, NUM_SIMILAR, NUM_SEARCH = 3_000, 1_000, 1_000
 NUM_LOGGED = 3_000
@@ -55,14 +57,18 @@ class LabelledQuery:
     Args:
         query: the request.
         items: (P,) int32 items that were chosen.
-        liked: (P,) bool, which of them were liked.
+        actions: of each what was done with it, as the ranker's labels name it.
         shown: what was answered, chosen or not; empty = not known.
     """
 
     query: Query
     items: IntArray
-    liked: BoolArray
+    actions: Sequence[frozenset[str]]
     shown: IntArray = field(default_factory=lambda: NO_ITEMS)
+
+    def having(self, action: str) -> IntArray:
+        """Items with which that was done."""
+        return self.items[[action in done for done in self.actions]]
 
 
 def train_ranker(
@@ -129,15 +135,19 @@ def logged_queries(
     vectors = encode([one.text for one in usable])
     groups: dict[str, list[LabelledQuery]] = {}
     for one, vector in zip(usable, vectors, strict=True):
+        past = split.targets.past_before(one.user_id, one.timestamp)
         query = Query(
             surfaces[one.surface].task,
             text=one.text,
             text_vector=vector if one.text else None,
             user_id=one.user_id,
-            history=split.targets.history_before(one.user_id, one.timestamp),
+            history=past.history,
+            rejected=past.rejected,
             time=one.timestamp,
         )
-        labelled = LabelledQuery(query, one.chosen, one.liked, one.shown)
+        actions = one.actions or [frozenset()] * len(one.chosen)
+        done = list(map(predicted, one.liked.tolist(), actions))
+        labelled = LabelledQuery(query, one.chosen, done, one.shown)
         groups.setdefault(one.surface, []).append(labelled)
     return list(groups.items())
 
@@ -159,38 +169,53 @@ def _requests(
     chosen = rng.permutation(len(split.targets))
     moments = [split.targets.moment(int(row), FUTURE) for row in chosen[: NUM_HOME + NUM_SIMILAR]]
     similar = [
-        _similar(h, i, w, place % 2 == 0)
-        for place, (h, i, w) in enumerate(moments[-NUM_SIMILAR:])
-        if len(h)
+        _similar(moment, place % 2 == 0)
+        for place, moment in enumerate(moments[-NUM_SIMILAR:])
+        if len(moment.past.history)
     ]
-    return [
-        ("home", [LabelledQuery(Query("home", history=h), i, w) for h, i, w in moments[:NUM_HOME]]),
-        ("similar", similar),
-        *([("search", _search(examples, [one[0] for one in moments], rng))] if examples else []),
-    ]
+    search = [("search", _search(examples, [one.past for one in moments], rng))] if examples else []
+    return [("home", list(map(_home, moments[:NUM_HOME]))), ("similar", similar), *search]
 
 
-def _similar(history: History, items: IntArray, liked: BoolArray, is_known: bool) -> LabelledQuery:
+def _home(moment: Moment) -> LabelledQuery:
+    past = moment.past
+    query = Query("home", history=past.history, rejected=past.rejected)
+    return LabelledQuery(query, moment.items, _done(moment))
+
+
+def _similar(moment: Moment, is_known: bool) -> LabelledQuery:
     """An item page; every second one is looked at by a visitor without a past."""
-    past = history if is_known else History()
-    query = Query("similar", source_items=history.item_nums[-1:], history=past)
-    return LabelledQuery(query, items, liked)
+    past = moment.past if is_known else UserPast()
+    source = moment.past.history.item_nums[-1:]
+    query = Query("similar", source_items=source, history=past.history, rejected=past.rejected)
+    return LabelledQuery(query, moment.items, _done(moment))
+
+
+def _done(moment: Moment) -> list[frozenset[str]]:
+    """What the user did with each item that follows."""
+    actions = moment.actions or [""] * len(moment.items)
+    return [
+        predicted(liked, [action])
+        for liked, action in zip(moment.liked.tolist(), actions, strict=True)
+    ]
 
 
 def _search(
-    examples: QueryExamples, histories: Sequence[History], rng: np.random.Generator
+    examples: QueryExamples, pasts: Sequence[UserPast], rng: np.random.Generator
 ) -> list[LabelledQuery]:
     """Written queries, every second one with somebody's history: search must not need one."""
     result = []
     for place, row in enumerate(rng.permutation(len(examples))[:NUM_SEARCH]):
-        personal = bool(histories) and place % 2 == 0
+        past = pasts[place % len(pasts)] if pasts and place % 2 == 0 else UserPast()
         query = Query(
             "search",
             text=examples.texts[row],
             text_vector=examples.vectors[row],
-            history=histories[place % len(histories)] if personal else History(),
+            history=past.history,
+            rejected=past.rejected,
         )
-        result.append(LabelledQuery(query, examples.items[row : row + 1], np.ones(1, np.bool_)))
+        done = [predicted(liked=True, actions=())]
+        result.append(LabelledQuery(query, examples.items[row : row + 1], done))
     return result
 
 
@@ -210,7 +235,8 @@ def labelled_rows(
     config = settings.all_surfaces()[surface]
     queries, shown = [one.query for one in labelled], [one.shown for one in labelled]
     candidates, features = collect(queries, config, state, shown)
-    labels = np.zeros((len(candidates), 2), dtype=np.float32)
+    actions = settings.ranker.actions
+    labels = np.zeros((len(candidates), len(actions)), dtype=np.float32)
     kept: list[NDArray[np.intp]] = []
     for row, (begin, end) in enumerate(pairwise(candidates.bounds(len(labelled)))):
         items = candidates.items[begin:end]
@@ -218,8 +244,8 @@ def labelled_rows(
         is_known = len(shown[row]) > 0
         if not chosen.any() and not is_known:
             continue
-        liked = np.isin(items, labelled[row].items[labelled[row].liked])
-        labels[begin:end] = np.column_stack([chosen, liked])
+        for column, action in enumerate(actions):
+            labels[begin:end, column] = np.isin(items, labelled[row].having(action))
         refused = np.isin(items, shown[row]) if is_known else np.ones(len(items), np.bool_)
         others = np.flatnonzero(refused & ~chosen)
         sampled = rng.choice(others, min(NEGATIVES, len(others)), replace=False)

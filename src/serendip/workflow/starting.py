@@ -16,7 +16,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from serendip.content.media import workspace_file
-from serendip.data.columns import TableKind, canonical_columns
+from serendip.data.columns import TableKind, canonical_columns, fold
+from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.readers import EventsConfig, ItemsConfig, read_events, read_items
 from serendip.data.tables import open_table
@@ -34,6 +35,9 @@ _FILES_TRIED = 20
 _MEDIA: Mapping[Kind, tuple[str, str]] = MappingProxyType(
     {"image": ("image", "pictures"), "sound": ("audio", "sounds")}
 )
+
+_RATING_COLUMNS = frozenset({"rating", "ratings", "score", "stars", "overall"})
+_RATING_ACTIONS = frozenset({"rate", "rated", "rating", "review"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +220,15 @@ def like_threshold(values: Sequence[float]) -> float | None:
     return round(0.8 * highest, 2) if len(set(values)) > 1 and 0 < highest <= 10 else None
 
 
+def dislike_threshold(ratings: Sequence[float]) -> float | None:
+    """40 % of the highest rating; None where values are no ratings, or where 0 or less is among
+    them: that may be the worst rating or none at all.
+    """
+    if like_threshold(ratings) is None or min(ratings) <= 0:
+        return None
+    return round(0.4 * max(ratings), 2)
+
+
 def _toml(folder: Path, guesses: Mapping[str, Guess]) -> str:
     items, events = guesses["items"], guesses.get("events")
     config = ItemsConfig(path=items.path, columns=dict(items.mapping))
@@ -245,8 +258,7 @@ def _toml(folder: Path, guesses: Mapping[str, Guess]) -> str:
 
 def _events_lines(folder: Path, events: Guess) -> list[str]:
     config = EventsConfig(path=events.path, columns=dict(events.mapping))
-    rows = islice(read_events(config, folder), SAMPLE)
-    threshold = like_threshold([event.value for event in rows if event.value is not None])
+    rows = list(islice(read_events(config, folder), SAMPLE))
     rated = "value" in events.mapping and "action" not in events.mapping
     lines = [
         "",
@@ -256,8 +268,25 @@ def _events_lines(folder: Path, events: Guess) -> list[str]:
         "     # the action of rows that name none",
         *_columns("events", events),
     ]
-    if threshold is not None:
-        lines += ["", "[actions]", f"like_at_least = {threshold}     # from this value on: a like"]
+    return lines + _actions_lines(rows, events)
+
+
+def _actions_lines(rows: Sequence[Event], events: Guess) -> list[str]:
+    """What values mean. Only ratings can be dislikes: a low amount or count is none."""
+    values = [event.value for event in rows if event.value is not None]
+    like = like_threshold(values)
+    if like is None:
+        return []
+    lines = ["", "[actions]", f"like_at_least = {like}     # from this value on: a like"]
+    is_named = fold(events.mapping.get("value", "")) in _RATING_COLUMNS
+    actions = {event.action for event in rows if event.value is not None}
+    is_rating = is_named or ("action" in events.mapping and actions <= _RATING_ACTIONS)
+    dislike = dislike_threshold(values)
+    if dislike is not None:
+        says = "up to this value: a dislike, which is no interest"
+        start = "" if is_rating else "# "
+        note = says if is_rating else f"if values are ratings: {says}"
+        lines.append(f"{start}dislike_at_most = {dislike}     # {note}")
     return lines
 
 

@@ -32,6 +32,7 @@ from serendip.workflow.kept_ids import EarlierCodes, id_facts
 from serendip.workflow.queries.building import QueryBuilder, log_of, written_digest, written_queries
 from serendip.workflow.queries.learning import Log, train_query_ranker
 from serendip.workflow.queries.rewriting import rewrites_of_state
+from serendip.workflow.ranker_actions import require_actions
 from serendip.workflow.semantic_ids import build_ids
 from serendip.workflow.spaces import SPACE_FOLDER, next_space
 from serendip.workflow.students.versions import asked_student, current_student_name, judge_of
@@ -52,6 +53,7 @@ def train_workspace(
         clock: collects what each stage cost.
 
     Raises:
+        ConfigError: the ranker is to predict an action that does not occur.
         DataError: the catalogue is empty, or the new generation fails a gate; the published one
             stays.
     """
@@ -61,6 +63,7 @@ def train_workspace(
         log = log_of(store, dataset, workspace)
     if dataset.num_items == 0:
         raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
+    require_actions(dataset, workspace.settings.ranker.actions)
     student = asked_student(workspace)
     version, earlier = _kept_ids(workspace, options)
     with tempfile.TemporaryDirectory() as scratch:

@@ -9,9 +9,9 @@ import numpy as np
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.event import ActionRules
 from serendip.data.event_columns import EventColumns
+from serendip.data.feedback import Feedback
 from serendip.data.item import Catalogue
 from serendip.data.readers import EventsConfig, ItemsConfig, read_events, read_items
-from serendip.data.snapshot import likes
 from serendip.data.vocabulary import Vocabulary
 
 FILMS_FILE, RATINGS_FILE = "items.jsonl", "ratings.csv"
@@ -38,7 +38,7 @@ def read_rated_films(folder: Path, attributes: tuple[str, ...] = ("genres",)) ->
         users.numbers(log.user_ids),
         catalogue.vocabulary.numbers(log.item_ids),
         log.timestamps,
-        likes(log, ActionRules()),
+        Feedback.of(log, ActionRules()).liked,
         log.values.astype(np.float32),
     )
     return Dataset(catalogue, users, events.rows(events.items >= 0))

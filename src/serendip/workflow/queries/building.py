@@ -180,7 +180,7 @@ def log_of(store: Store, dataset: Dataset, workspace: Workspace) -> Log:
     return Log(
         dataset,
         searches_of(events, dataset.catalogue.vocabulary, rules),
-        suggested_of(events),
+        suggested_of(events, rules),
         similar_choices(events, rules),
     )
 

@@ -1,0 +1,93 @@
+"""What events say of their items, for many events at once, and what stands of a user's events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serendip.data.arrays import BoolArray, IntArray, TimeArray
+from serendip.data.event import EXCLUSIONS, ActionRules
+from serendip.data.event_columns import EventColumns
+from serendip.data.query import History, UserPast
+from serendip.data.rejections import SEEN, ExclusionArray, Rejected, taken_back_at
+from serendip.data.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Feedback:
+    """What each of E events says of its item.
+
+    Args:
+        interest: (E,) bool; see ``ActionRules.is_interest``.
+        liked: (E,) bool; see ``ActionRules.is_like``.
+        takes_back: (E,) bool; see ``ActionRules.takes_back``.
+        exclusions: (E,) int8 of negative events, -1 of all others.
+    """
+
+    interest: BoolArray
+    liked: BoolArray
+    takes_back: BoolArray
+    exclusions: ExclusionArray
+
+    @classmethod
+    def of(cls, columns: EventColumns, rules: ActionRules) -> Feedback:
+        """By the rules, all rows at once."""
+        names = tuple(dict.fromkeys(columns.actions))
+        places = Vocabulary(names).numbers(columns.actions)
+        # An action without a value is negative by its name alone, and a value decides the rest.
+        by_name = [rules.exclusion(name, None) for name in names]
+        codes = [-1 if one is None else EXCLUSIONS.index(one) for one in by_name]
+        negative = np.array(codes, np.int8)[places]
+        ignored = np.array([name in rules.ignore for name in names], np.bool_)[places]
+        always = np.array([name in rules.always_like for name in names], np.bool_)[places]
+        has_value = ~np.isnan(columns.values)
+        is_rating = has_value & (rules.dislike_at_most is not None)
+        most = np.nan if rules.dislike_at_most is None else rules.dislike_at_most
+        low = (columns.values <= most) & ~always & ~ignored
+        disliked = EXCLUSIONS.index("recommendations")
+        exclusions = np.where((negative < 0) & low, disliked, negative).astype(np.int8)
+        interest = ~ignored & (exclusions < 0)
+        liked = interest & np.where(has_value, columns.values >= rules.like_at_least, always)
+        return cls(interest, liked, liked | (interest & is_rating), exclusions)
+
+    @property
+    def rejects(self) -> BoolArray:
+        """(E,) negative events that keep their item away from somewhere."""
+        return self.exclusions >= SEEN
+
+    def rows(self, rows: NDArray[np.integer]) -> Feedback:
+        """Some of the events, in the order of ``rows``."""
+        return Feedback(
+            self.interest[rows], self.liked[rows], self.takes_back[rows], self.exclusions[rows]
+        )
+
+    def joined(self, more: Feedback) -> Feedback:
+        """These events, then others."""
+        return Feedback(
+            np.concatenate([self.interest, more.interest]),
+            np.concatenate([self.liked, more.liked]),
+            np.concatenate([self.takes_back, more.takes_back]),
+            np.concatenate([self.exclusions, more.exclusions]),
+        )
+
+
+def what_stands(item_nums: IntArray, timestamps: TimeArray, feedback: Feedback) -> UserPast:
+    """A user's past after all their events: what they chose, without what they rejected since.
+
+    Args:
+        item_nums: (T,) of the events.
+        timestamps: (T,) non-decreasing.
+        feedback: of the T events.
+    """
+    rejected, kept = Rejected(), feedback.interest
+    rejects = feedback.rejects
+    if rejects.any():
+        until = taken_back_at(item_nums, feedback.takes_back, timestamps)
+        stands = rejects & np.isinf(until)
+        rejected = Rejected.of(item_nums[stands], feedback.exclusions[stands])
+        kept = kept & ~np.isin(item_nums, rejected.item_nums)
+    if kept.all():
+        return UserPast(History(item_nums, timestamps, feedback.liked), rejected)
+    return UserPast(History(item_nums[kept], timestamps[kept], feedback.liked[kept]), rejected)

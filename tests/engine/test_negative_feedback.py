@@ -1,0 +1,153 @@
+"""What a user rejects is no reason and not shown to them again, from the next request on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from serendip.data.event import Event
+from serendip.engine.engine import Engine
+from serendip.engine.suggesting import Past
+from serendip.scale.progress import SilentProgress
+from serendip.workflow.batch import recommend_all
+
+USER = "visitor"
+RECOMMENDS = [
+    ("home", ()),
+    ("similar", ("i4",)),
+    ("cart", ("i4",)),
+    ("thank_you", ("i4",)),
+    ("ads", ()),
+    ("digest", ()),
+]
+
+
+@pytest.fixture
+def rated(shop: Path) -> Iterator[Engine]:
+    """An engine over the shop whose settings say what a dislike is."""
+    with (shop / "serendip.toml").open("a") as file:
+        file.write("\n[actions]\ndislike_at_most = 2.0\n[surfaces.digest.send]\nmin_value = 0.0\n")
+    with closing(Engine.open(shop)) as opened:
+        yield opened
+
+
+def did(action: str, item: str, value: float | None = None, user: str = USER) -> Event:
+    return Event(user, item, time.time(), action, value)
+
+
+def shown(engine: Engine, surface: str, items: tuple[str, ...] = (), text: str = "") -> list[str]:
+    answer = engine.recommend(surface, USER, items, k=60, text=text)
+    return [one.item_id for one in answer.items]
+
+
+NO = [("hide", None), ("dislike", None), ("report", None), ("unsubscribe", None), ("rate", 0.5)]
+
+
+@pytest.mark.parametrize(("action", "value"), NO)
+def test_what_is_rejected_is_not_recommended_again(
+    rated: Engine, action: str, value: float | None
+) -> None:
+    rated.add_events([did("like", "i1")])
+    before = {surface: shown(rated, surface, items) for surface, items in RECOMMENDS}
+    for surface, items in RECOMMENDS:
+        unwanted = before[surface][0]
+        rated.add_events([did(action, unwanted, value)])
+        assert unwanted not in shown(rated, surface, items)
+
+
+@pytest.mark.parametrize(("action", "value"), [*NO, ("return", None), ("skip", None)])
+def test_what_is_rejected_is_no_interest_and_no_reason(
+    rated: Engine, action: str, value: float | None
+) -> None:
+    fresh = rated.recommend("home", USER, k=60)
+    rated.add_events([did(action, "i4", value)])
+    after = rated.recommend("home", USER, k=60)
+    left = [one for one in fresh.items if action == "skip" or one.item_id != "i4"]
+    assert [(one.item_id, one.reason) for one in after.items] == [
+        (one.item_id, one.reason) for one in left
+    ]
+    for one in after.items[:10]:
+        evidence = rated.explain(one.item_id, "home", USER).evidence
+        assert all(ground.item_id != "i4" for ground in evidence)
+    assert rated.chosen(USER) == []
+
+
+def test_a_rejection_ends_the_reason_that_an_earlier_choice_was(rated: Engine) -> None:
+    rated.add_events([did("like", "i1"), did("like", "i4")])
+    named = {one.reason for one in rated.recommend("home", USER, k=20).items}
+    assert any("number 4" in reason for reason in named)
+    rated.add_events([did("hide", "i4"), did("dislike", "i4")])
+    answer = rated.recommend("home", USER, k=60)
+    assert not any("number 4 " in f"{one.reason} " for one in answer.items)
+    assert "i4" not in [one.item_id for one in answer.items]
+    assert [one.item_id for one in rated.chosen(USER)] == ["i1"]
+
+
+def test_a_later_like_takes_a_rejection_back_and_a_click_does_not(rated: Engine) -> None:
+    around = shown(rated, "similar", ("i4",))
+    rated.add_events([did("hide", around[0]), did("click", around[0])])
+    assert around[0] not in shown(rated, "similar", ("i4",))
+    rated.add_events([did("like", around[0])])
+    assert around[0] in shown(rated, "similar", ("i4",))
+    assert [(one.item_id, one.liked) for one in rated.chosen(USER)] == [(around[0], True)]
+    rated.add_events([did("hide", around[0])])
+    assert around[0] not in shown(rated, "similar", ("i4",))
+
+
+def test_a_search_still_finds_what_is_disliked_but_not_what_is_hidden(rated: Engine) -> None:
+    text = "The comedy tale number 7"
+    for action, found in (("dislike", True), ("return", True), ("hide", False)):
+        rated.add_events([did(action, "i7")])
+        assert ("i7" in shown(rated, "search", text=text)) is found
+
+
+def test_what_was_returned_is_left_out_where_what_was_seen_is(rated: Engine) -> None:
+    rated.add_events([did("return", "i7"), did("skip", "i10")])
+    assert "i7" not in shown(rated, "home")
+    assert "i10" in shown(rated, "home")
+    assert {"i7", "i10"} <= set(shown(rated, "similar", ("i4",)))
+
+
+def test_the_trace_says_that_an_item_is_rejected(rated: Engine) -> None:
+    assert rated.explain("i7", "home", USER).trace["after rejected"] == 60
+    rated.add_events([did("hide", "i7")])
+    told = rated.explain("i7", "home", USER)
+    assert (told.trace["after rejected"], told.position) == (59, None)
+
+
+def test_nobody_else_loses_what_one_user_rejects(rated: Engine) -> None:
+    before = rated.recommend("home", "somebody", k=60)
+    rated.add_events([did("hide", one.item_id) for one in before.items[:3]])
+    assert rated.recommend("home", "somebody", k=60).items == before.items
+    front = rated.settings.all_surfaces()["home"].model_copy(update={"context": ("time",)})
+    rated._surfaces["front"] = front
+    # A surface that does not read the user gives everybody the same answer.
+    assert rated.recommend("front", USER).items == rated.recommend("front", "somebody").items
+
+
+def test_a_batch_leaves_out_what_each_user_rejected(rated: Engine, shop: Path) -> None:
+    best = rated.recommend("home", "u0", k=5).items[0].item_id
+    rated.add_events([did("rate", best, 1.0, "u0"), did("hide", "i1", user="only-hides")])
+    out = shop / "recs.parquet"
+    recommend_all(shop, "home", 60, out, SilentProgress())
+    rows = pq.read_table(out).to_pylist()
+    for user, unwanted in (("u0", best), ("only-hides", "i1")):
+        answered = {row["item_id"] for row in rows if row["user_id"] == user}
+        assert answered
+        assert unwanted not in answered
+
+
+def test_no_suggested_query_leads_to_what_was_rejected(rated: Engine) -> None:
+    rated.add_events([did("like", "i4")])
+    liked = [one for one in rated.suggest("", USER, 60).queries if one.item_id == "i4"]
+    assert [one.kind for one in liked] == ["like"]
+    rated.add_events([did("dislike", "i4")])
+    assert "i4" not in {one.item_id for one in rated.suggest("", USER, 60).queries}
+    unwanted = rated._asker(rated.state, USER)[1]
+    assert isinstance(unwanted, Past)
+    assert unwanted.unwanted == {rated.state.catalogue.vocabulary.number("i4")}
