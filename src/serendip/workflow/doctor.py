@@ -10,7 +10,7 @@ from serendip.data.checks import CheckResult, run_checks
 from serendip.data.store import Store
 from serendip.engine.workspace import Workspace
 
-_RESTORE = "restore it from a backup, or delete it and run `serendip import`"
+_RESTORE = "restore it from a backup; `serendip import` makes another one from your files alone"
 
 
 def check_workspace(workspace: Workspace) -> list[dict[str, Any]]:
