@@ -8,11 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from stored_files import damage_index
+from stored_files import damage_index, fill, mounted, remount
 
 from serendip.data.database import Database
 from serendip.data.event import Event
@@ -131,36 +131,6 @@ def test_a_damaged_page_is_found_by_the_integrity_check(path: Path) -> None:
         assert "items_1" in store.integrity()[0]
 
 
-@contextmanager
-def mounted(folder: Path, options: str) -> Iterator[Path]:
-    """A file system in memory; the test is skipped where none may be mounted."""
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", os.fspath(folder)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no file system may be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", os.fspath(folder)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Leave no byte on a disk."""
-    path = folder / "ballast"
-    with path.open("wb", buffering=0) as stream:
-        size = 1 << 16
-        while size:
-            try:
-                written = stream.write(bytes(size))
-            except OSError:
-                written = 0
-            if written < size:
-                size //= 2
-    return path
-
-
 CRASHED = """
 import os, sys
 from pathlib import Path
@@ -247,8 +217,3 @@ def counted_elsewhere(path: Path) -> int:
     code = "import sys; from serendip.data.store import Store; s = Store.open(sys.argv[1]); "
     command = [sys.executable, "-c", f"{code}print(s.count_events())", os.fspath(path)]
     return int(subprocess.run(command, check=True, capture_output=True).stdout)
-
-
-def remount(folder: Path, how: str) -> None:
-    """Let a file system take writes, or not."""
-    subprocess.run(["mount", "-o", f"remount,{how}", os.fspath(folder)], check=True)

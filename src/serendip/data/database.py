@@ -80,7 +80,7 @@ class Database:
             if missing := sorted(set(tables.tables) - set(found)):
                 raise StorageError(
                     f"database {database.name} has no table {', '.join(missing)}.",
-                    "Restore it from a backup, or run `serendip import` to fill it from files.",
+                    "Restore it from a backup; `serendip import` fills it from your files alone.",
                 )
         except StorageError:
             database.close()

@@ -25,7 +25,7 @@ from serendip.errors import StorageError
 Limit: TypeAlias = Literal["", "full", "read-only", "frozen"]
 
 _ROOM = 1 << 20
-_NO_ROOM = ("SQLITE_IOERR", "SQLITE_FULL")
+_NO_ROOM, _LOCKED = ("SQLITE_IOERR", "SQLITE_FULL"), ("SQLITE_BUSY", "SQLITE_LOCKED")
 
 
 class SqliteFile:
@@ -54,10 +54,11 @@ class SqliteFile:
         """
         if self._mode == "rw" or self._identity is not None:
             self.require_same()
+        before = self._found()
         connection, limit = self._open()
         try:
             with self._lock:
-                self._identity = self._identity or self._found()
+                self._identity = self._identity or before or self._found()
                 self._limits |= {limit} - {""}
             self.require_same()
         except StorageError:
@@ -80,7 +81,7 @@ class SqliteFile:
         if found is None and self._identity is None:
             return (
                 f"database {self.name} does not exist.",
-                "Restore it from a backup, or run `serendip import` to make one from your files.",
+                "Restore it from a backup; `serendip import` makes one from your files alone.",
             )
         if found is None:
             return (
@@ -126,9 +127,10 @@ class SqliteFile:
             usual = self._connect(f"mode={self._mode}", "journal_mode=WAL", "synchronous=FULL")
             return usual, "" if self._is_writable() else "read-only"
         except self._module.OperationalError as error:
-            if self._path.exists() and not self._is_writable():
+            reason = getattr(error, "sqlite_errorname", "")
+            if not reason.startswith(_LOCKED) and not self._is_writable():
                 return self._connect(*self._as_it_is()), "frozen"
-            if getattr(error, "sqlite_errorname", "").startswith(_NO_ROOM):
+            if reason.startswith(_NO_ROOM):
                 return self._connect("mode=rw&vfs=unix-excl", "synchronous=FULL"), "full"
             raise
 
@@ -164,7 +166,9 @@ class SqliteFile:
         return found.st_dev, found.st_ino
 
     def _is_writable(self) -> bool:
-        return os.access(self._path, os.W_OK) and os.access(self._path.parent, os.W_OK)
+        """Whether file and folder may be written to; of a file that is to be made, its folder."""
+        places = [self._path.parent, *([self._path] if self._path.exists() else [])]
+        return all(os.access(place, os.W_OK) for place in places)
 
     def _is_full(self) -> bool:
         try:

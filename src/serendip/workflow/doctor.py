@@ -16,7 +16,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ExtraMissing
 from serendip.scale.progress import Progress, SilentProgress
 
-_RESTORE = "restore it from a backup, or delete it and run `serendip import`"
+_RESTORE = "restore it from a backup; `serendip import` makes another one from your files alone"
 
 
 def check_workspace(workspace: Workspace, progress: Progress | None = None) -> list[dict[str, Any]]:

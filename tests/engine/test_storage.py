@@ -1,0 +1,54 @@
+"""An engine over a workspace that takes no writes: it opens, answers and refuses."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from stored_files import fill, mounted, remount
+
+from serendip.data.database import Database
+from serendip.data.event import Event
+from serendip.data.item import Item
+from serendip.engine.engine import Engine
+from serendip.errors import StorageError
+
+
+def served(shop: Path, folder: Path) -> Path:
+    """A copy of what serving needs."""
+    for name in ("serendip.toml", "serendip.db"):
+        shutil.copy(shop / name, folder / name)
+    shutil.copytree(shop / "generations", folder / "generations")
+    return folder
+
+
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+def test_it_answers_from_a_disk_that_takes_no_writes_and_refuses_them(
+    trained_folder: Path, tmp_path: Path, trouble: str
+) -> None:
+    with mounted(tmp_path / "disk", "size=64m") as folder:
+        served(trained_folder, folder)
+        if trouble == "full":
+            fill(folder)
+        else:
+            remount(folder, "ro")
+        with closing(Engine.open(folder)) as engine:
+            assert engine.search("horror tale", "u1").items
+            assert engine.recommend("home", "u1").items
+            assert engine.history("u1")
+            assert trouble in engine.storage_problem()
+            many = [Event("u1", "i1", float(number)) for number in range(10_000)]
+            with pytest.raises(StorageError, match=r"^database serendip\.db: "):
+                engine.add_events(many)
+            with pytest.raises(StorageError, match=r"^database serendip\.db: "):
+                engine.add_items([Item("new", "x" * 1_000_000)])
+            assert engine.item("new") is None
+
+
+def test_it_opens_and_answers_beside_a_writer_that_holds_the_lock(shop: Path) -> None:
+    with closing(Database(shop / "serendip.db")) as other, other.write():
+        with closing(Engine.open(shop)) as engine:
+            assert engine.search("horror tale", "u1").items
+            assert engine.history("u1")
