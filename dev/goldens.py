@@ -20,11 +20,14 @@ import argparse
 import json
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from golden.categories import CATEGORIES, costs_of
 from golden.compare import Compared, Renames, category_file, compare
+from golden.product import Product
 from golden.session import Clock, Session
 
 SHOWN = 20
@@ -35,30 +38,43 @@ def main() -> int:
     """Do what the command line says."""
     asked = _parser().parse_args()
     if asked.command == "record":
-        record(asked.out, _categories(asked), asked.demo)
-        return 0
+        return int(bool(record(asked.out, _categories(asked), asked.demo)))
     if asked.command == "compare":
         return _compared(asked, asked.old, asked.new, _recorded(asked, asked.old))
     with tempfile.TemporaryDirectory(prefix="goldens-") as scratch:
         new = asked.out or Path(scratch)
         categories = [one for one in _recorded(asked, asked.against) if one != "demo" or asked.demo]
-        record(new, categories, asked.demo)
-        return _compared(asked, asked.against, new, categories)
+        failed = record(new, categories, asked.demo)
+        return _compared(asked, asked.against, new, categories) or int(bool(failed))
 
 
-def record(out: Path, categories: Sequence[str], demo: Path | None) -> None:
-    """Record categories into a folder."""
+def record(out: Path, categories: Sequence[str], demo: Path | None) -> list[str]:
+    """Record categories into a folder.
+
+    Returns:
+        those that could not be recorded to their end, which takes none of the others with it.
+    """
     clock = Clock(costs_of(categories))
-    with tempfile.TemporaryDirectory(prefix="goldens-") as scratch:
-        session = Session(Path(scratch).resolve(), categories, clock, demo)
-        done = set()
-        for name in categories:
-            if CATEGORIES[name].record not in done:
-                done.add(CATEGORIES[name].record)
-                CATEGORIES[name].record(session)
-            clock.end(name)
+    failed = []
+    with (
+        tempfile.TemporaryDirectory(prefix="goldens-") as scratch,
+        closing(Product(clock.tell)) as product,
+    ):
+        session = Session(Path(scratch).resolve(), categories, clock, product, demo)
+        for work in dict.fromkeys(CATEGORIES[name].record for name in categories):
+            own = [name for name in categories if CATEGORIES[name].record is work]
+            try:
+                work(session)
+            except Exception:  # noqa: BLE001 - a product that breaks is an answer, too
+                traceback.print_exc()
+                failed += own
+            for name in own:
+                clock.end(name)
         session.write(out)
     clock.summary()
+    if failed:
+        sys.stderr.write(f"not recorded to the end: {', '.join(failed)}\n")
+    return failed
 
 
 def _compared(asked: argparse.Namespace, old: Path, new: Path, categories: Sequence[str]) -> int:

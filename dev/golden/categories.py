@@ -89,8 +89,7 @@ def record_errors(session: Session) -> None:
             raise ValueError(f"{old!r} is not in the settings of the shop")
         broken = session.folder / "broken"
         workspaces.write_settings(broken, names.SHOP_SETTINGS.replace(old, new, 1))
-        for line in names.REFUSED:
-            session.run(f"settings: {case}: {line.split()[0]}", line, "errors")
+        session.run(f"settings: {case}", names.REFUSED, "errors")
         shutil.rmtree(broken)
     with session.product.serving(shop) as client:
         record_all(session, client, http_cases.ERRORS, "errors", "http ")

@@ -47,7 +47,7 @@ READS: Mapping[str, str] = {
     "search surface": "GET /v1/recommend?surface=search&q=blue rug&user_id=u6&k=6",
     "search in capitals": "GET /v1/search?q=GREEN SOFA!&k=5",
     "search exact title": "GET /v1/search?q=Red oak lamp Alva 0&k=4",
-    "search exact title of two": "GET /v1/search?q=Red glass shelf Alva 7&k=4",
+    "search exact title of two": "GET /v1/search?q=Blue wool shelf Elm 19&k=4",
     "search title begun": "GET /v1/search?q=Red oak la&k=4",
     "search misspelt": "GET /v1/search?q=lmap&k=5",
     "search misspelt known": "GET /v1/search?q=cabnet&user_id=u3&k=5",

@@ -47,7 +47,7 @@ class Masks:
         """A value of JSON with masks in it."""
         if isinstance(value, Mapping):
             return {
-                self.text(str(key)): MASK if key in MASKED_KEYS else self.document(one)
+                self.text(str(key)): MASK if _is_masked(key, one) else self.document(one)
                 for key, one in value.items()
             }
         if isinstance(value, list | tuple):
@@ -68,6 +68,11 @@ class Masks:
         """Lines for people, without bars of progress."""
         told = [line for line in text.splitlines() if _PROGRESS not in line]
         return [self.text(line).rstrip() for line in told]
+
+
+def _is_masked(key: str, value: Any) -> bool:
+    """Whether the value of a key differs from run to run; yes and no never do."""
+    return key in MASKED_KEYS and not isinstance(value, bool)
 
 
 def _is_now(value: Any) -> bool:

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,29 +61,57 @@ def environment() -> dict[str, str]:
     return {**kept, **_FIXED}
 
 
-@dataclass(frozen=True, slots=True)
 class Product:
-    """Runs commands.
+    """Runs commands, and services.
 
     Args:
         tell: is told each command before it runs.
     """
 
-    tell: Callable[[str], None]
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._process: subprocess.Popen[str] | None = None
 
     def run(self, line: str, folder: Path) -> Outcome:
-        """A command in a folder."""
-        self.tell(line)
-        command = [sys.executable, "-m", "serendip", *shlex.split(line)]
-        done = subprocess.run(
-            command, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+        """A command in a folder.
+
+        Raises:
+            RuntimeError: what runs commands has ended.
+        """
+        self._tell(line)
+        runner = self._process or self._started()
+        assert runner.stdin is not None and runner.stdout is not None
+        with tempfile.TemporaryDirectory(prefix="goldens-") as scratch:
+            files = {name: f"{scratch}/{name}" for name in ("stdout", "stderr")}
+            command = {"arguments": shlex.split(line), "folder": str(folder), **files}
+            runner.stdin.write(json.dumps(command) + "\n")
+            runner.stdin.flush()
+            code = runner.stdout.readline()
+            if not code:
+                raise RuntimeError(f"what runs commands has ended at {line!r}")
+            told = [Path(file).read_text(encoding="utf-8") for file in files.values()]
+        return Outcome(int(code), *told)
+
+    def close(self) -> None:
+        """No more commands."""
+        if self._process is not None:
+            self._process.communicate()
+            self._process = None
+
+    def _started(self) -> subprocess.Popen[str]:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("preloaded.py"))],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        return self._process
 
     @contextmanager
     def serving(self, workspace: Path) -> Iterator[Client]:
         """A service on a free port, once it is ready."""
-        self.tell(f"serve {workspace.name}")
+        self._tell(f"serve {workspace.name}")
         words = [word.format(workspace=workspace) for word in shlex.split(SERVE)]
         with subprocess.Popen(
             [sys.executable, "-m", "serendip", *words],

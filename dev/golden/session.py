@@ -61,13 +61,15 @@ class Session:
     Args:
         folder: temporary; commands run in it, files and workspaces lie there.
         wanted: categories that are kept.
-        clock: is told every command.
+        clock: is told what is done.
+        product: runs commands.
         demo: a trained demo workspace; None = there is none.
     """
 
     folder: Path
     wanted: Sequence[str]
     clock: Clock
+    product: Product
     demo: Path | None = None
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     built: set[str] = field(default_factory=set)
@@ -76,11 +78,6 @@ class Session:
     def masks(self) -> Masks:
         """Of this run."""
         return Masks(self.folder)
-
-    @property
-    def product(self) -> Product:
-        """What is recorded."""
-        return Product(self.clock.tell)
 
     def put(self, category: str, case: str, value: Any) -> None:
         """Record a document, masked, if its category is asked for.

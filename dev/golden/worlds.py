@@ -76,7 +76,7 @@ def _item(number: int, kind: str = "") -> Row:
     about = f"A {colour} {kind} of {material} for the {room}: {phrase}."
     return {
         "item_id": f"p{number}",
-        "title": f"{colour.title()} {material} {kind} {BRANDS[number * 5 % 7][:4]} {number}",
+        "title": f"{colour.title()} {material} {kind} {BRANDS[number * 5 % 7].split()[0]} {number}",
         "description": "" if number % 5 == 3 else about,
         "category": f"Home|{family}",
         "brand": BRANDS[number * 5 % 7],
@@ -93,7 +93,7 @@ def changed_items() -> list[Row]:
     """The catalogue a day later: three are new, one has other words, one is gone."""
     rows = shop_items()
     rows[4] = {**rows[4], "title": "Black steel kettle Dune", "category": "Home|Kitchen"}
-    del rows[10]
+    del rows[-1]
     return [*rows, *(_item(number) for number in (300, 301, 302))]
 
 
