@@ -43,7 +43,7 @@ def main() -> int:
         return _compared(asked, asked.old, asked.new, _recorded(asked, asked.old))
     with tempfile.TemporaryDirectory(prefix="goldens-") as scratch:
         new = asked.out or Path(scratch)
-        categories = [one for one in _recorded(asked, asked.against) if one != "demo" or asked.demo]
+        categories = _checked(asked)
         failed = record(new, categories, asked.demo)
         return _compared(asked, asked.against, new, categories) or int(bool(failed))
 
@@ -111,10 +111,20 @@ def _categories(asked: argparse.Namespace) -> list[str]:
 
 def _recorded(asked: argparse.Namespace, folder: Path) -> list[str]:
     """What is named, or all that was recorded."""
-    named = asked.only or [name for name in CATEGORIES if category_file(folder, name).exists()]
-    if not named:
-        sys.exit(f"{folder} holds no records: run `record --out {folder}` first")
-    return [name for name in CATEGORIES if name in named]
+    there = [name for name in CATEGORIES if category_file(folder, name).exists()]
+    missing = [name for name in asked.only or () if name not in there]
+    if missing or not there:
+        sys.exit(f"{folder} holds no records of {', '.join(missing) or 'anything'}")
+    return [name for name in there if not asked.only or name in asked.only]
+
+
+def _checked(asked: argparse.Namespace) -> list[str]:
+    """What was recorded, without the demo where there is none to ask."""
+    named = _recorded(asked, asked.against)
+    if "demo" in named and not asked.demo:
+        sys.stderr.write("demo is not checked: it needs --demo FOLDER\n")
+        named.remove("demo")
+    return named
 
 
 def _parser() -> argparse.ArgumentParser:
