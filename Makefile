@@ -13,8 +13,8 @@ test: .venv/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests $(ARGS)
 
 lint: .venv/.lint
-	$(BIN)/ruff check src tests examples benchmarks
-	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/ruff check src tests examples benchmarks dev
+	$(BIN)/ruff format --check src tests examples benchmarks dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -1,0 +1,1 @@
+"""Golden records: what the product answers, recorded from its outside and compared later."""

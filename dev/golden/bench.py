@@ -1,0 +1,71 @@
+"""``serendip bench`` on data so small that it takes seconds, made by the builders of the tests."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+from golden import names
+from golden.product import ROOT
+from golden.session import Session
+
+_RATED_BY = 12
+"""Viewers who wrote tags."""
+_DAY = 100_000
+
+
+def record_bench(session: Session) -> None:
+    """Every kind of benchmark, with what trains quickly."""
+    _record(session, names.BENCH, "bench")
+
+
+def record_slow_bench(session: Session) -> None:
+    """Retrievers, which take a minute each to learn."""
+    _record(session, names.SLOW_BENCH, "bench_slow")
+
+
+def _record(session: Session, table: Mapping[str, str], category: str) -> None:
+    _write_data(session.folder / "bench")
+    file, work = session.folder / "out.json", session.folder / names.BENCH_WORK
+    for case, line in table.items():
+        session.run(case, line, category)
+        if file.exists():
+            document = json.loads(file.read_text(encoding="utf-8"))
+            session.put(category, f"{case} file", document)
+            file.unlink()
+        for left in work.glob("*"):  # Only vectors of texts serve the next one, too.
+            if left.name != names.BENCH_CACHE:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _write_data(folder: Path) -> None:
+    """Folders of every kind that a benchmark reads."""
+    if folder.exists():
+        return
+    tests = str(ROOT / "tests")
+    if tests not in sys.path:
+        sys.path.append(tests)
+    import_module("bench_world").write_world(folder / "circles")
+    films = import_module("bench_films").write_films(folder / "films")
+    import_module("bench_products").write_products(folder / "products")
+    import_module("bench_retail").write_retail(folder / "retail")
+    judged = import_module("judged_pairs")
+    judged.write_products(folder / "judged")
+    judged.write_onet(folder / "onet")
+    _write_tags(films)
+
+
+def _write_tags(films: Path) -> None:
+    """Viewers tag films as good and by their genre, the newest tag being good again."""
+    lines = ["userId,movieId,tag,timestamp"]
+    for viewer in range(_RATED_BY):
+        begin = _DAY * (viewer + 1)
+        genre = ("Comedy", "Horror", "Western")[viewer % 3]
+        lines.append(f"{viewer},{1 + viewer % 30},good,{begin}")
+        lines.append(f"{viewer},{1 + (viewer + 3) % 30},{genre},{begin + 1}")
+        lines.append(f"{viewer},{1 + viewer},good,{begin + 5}")
+    (films / "tags.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
