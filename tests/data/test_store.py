@@ -62,6 +62,12 @@ def test_what_is_too_long_is_refused_with_its_length_and_limit(store):
     assert (store.count_items(), store.count_events()) == (0, 0)
 
 
+def test_an_id_that_the_api_could_not_read_is_refused(store):
+    with pytest.raises(DataError, match="item_id 'a/similar' ends in '/similar'"):
+        store.put_items([Item("a/similar")])
+    assert store.put_items([Item("a/similar/b"), Item("similar")]) == 2
+
+
 def test_queries_are_told_once_the_most_frequent_first(store):
     typed = ("shoes", "", "hats", "shoes", "bags")
     store.put_events([Event("u", "1", 5.0, query=text) for text in typed])

@@ -7,6 +7,7 @@ import pytest
 from worlds import ITEMS, NAMES, judged_world, protocol_world, report_world, run_world
 
 from serendip.errors import DataError
+from serendip.evaluate import report as report_module
 from serendip.evaluate.compare import compare
 from serendip.evaluate.protocol import METRICS, exposure_curve
 from serendip.evaluate.report import json_safe, write_json
@@ -34,6 +35,12 @@ def test_an_empty_slice_has_no_users_and_null_values():
     assert (part["n_users"], part["n_targets"]) == (0, 0)
     nothing = {"value": None, "low": None, "high": None, "n": 0}
     assert part["systems"]["engine"]["nDCG@10"] == nothing
+
+
+def test_every_part_of_the_report_is_described_and_filled():
+    report = report_world(seed=7)
+    assert all(f'"{name}"' in report_module.__doc__ for name in report)
+    assert [name for name, part in report.items() if not part] == []
 
 
 def test_the_slice_of_all_requests_has_the_numbers_of_the_system():

@@ -72,10 +72,6 @@ def report_world(protocols=None, **changes):
             "dead": (1, 4),
             "perplexity": (51.25, 40.0),
         },
-        "search": {
-            "description": "Every title is typed.",
-            "metrics": {"title first": {"value": 0.998, "low": 0.996, "high": 0.999, "n": 300}},
-        },
         "stages": [{"name": "train", "wall_s": 64.0, "cpu_s": 120.25, "peak_mb": 1480.4}],
         "noun": "film",
         "resamples": 200,

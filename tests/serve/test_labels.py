@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+import serendip.engine
+from serendip.engine.attribute_filter import AttributeFilter
+from serendip.engine.engine import Engine
 from serendip.engine.feature_names import FEATURES
+from serendip.engine.filters import ALWAYS, filters_of
+from serendip.engine.selection import EXPLORED, MARKS, SPONSORED
+from serendip.engine.settings import ModelsConfig
+from serendip.engine.sources import OWN_SOURCES
 from serendip.engine.surfaces import DEFAULT_SURFACES
-from serendip.serve.labels import number_label, stage_label
+from serendip.serve.labels import number_label, part_label, stage_label
 
 
 def test_every_number_of_the_ranker_has_words_of_its_own():
@@ -20,6 +30,67 @@ def test_every_number_of_the_ranker_has_words_of_its_own():
 )
 def test_every_source_has_words_of_its_own(source):
     assert stage_label(f"from {source}").startswith("From ")
+
+
+def stages_in_the_code() -> set[str]:
+    """Every stage that a line of the engine writes into a trace, ``{}`` for what is filled in."""
+    found: set[str] = set()
+    for path in Path(serendip.engine.__file__).parent.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        found.update(re.findall(r'\btraces?(?:\[\w+\])?\[f?"([^"]+)"\]', text))
+        found.update(re.findall(r'dict\[str, int\]\] = \[\{"([^"]+)"', text))
+    return {re.sub(r"\{[^}]*\}", "{}", stage) for stage in found}
+
+
+def stages() -> list[str]:
+    """Every stage that can stand in a trace, those of one attribute filter included."""
+    genre = AttributeFilter(attribute="genres", has="Comedy")
+    surface = DEFAULT_SURFACES["home"].model_copy(update={"filters": ("seen", genre)})
+    filters = [one.name for one in (*ALWAYS, *filters_of(surface))]
+    models = [name.replace("_", "-") for name in ModelsConfig.model_fields]
+    written = stages_in_the_code() - {"after {}", "from {}"}
+    return sorted(
+        {
+            *(written | {EXPLORED, SPONSORED}),
+            *(f"after {name}" for name in filters),
+            *(f"from {name}" for name in (*models, *OWN_SOURCES)),
+        }
+    )
+
+
+def test_the_stages_are_found_in_the_code():
+    known = {"catalogue", "candidates", "judged", "after bad matches", "good enough", "to be sent"}
+    assert stages_in_the_code() == known | {"moved by diversity", "after {}", "from {}"}
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_every_stage_of_a_trace_has_words_of_its_own(stage):
+    label = stage_label(stage)
+    raw = stage.removeprefix("after ").removeprefix("from ")
+    assert label[0].isupper()
+    assert label.casefold() not in (stage, raw)
+    assert label != f"Where {raw}" or " has " in raw
+
+
+def test_every_stage_of_a_real_trace_has_words_of_its_own(engine: Engine):
+    for surface in DEFAULT_SURFACES:
+        trace = engine.explain("i1", surface, "u0", "horror tale", ["i2"]).trace
+        assert set(trace) <= set(stages())
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_every_mark_of_an_answer_has_words_of_its_own(mark):
+    assert number_label(mark).casefold() != mark
+
+
+@pytest.mark.parametrize("part", sorted({*OWN_SOURCES, "bad matches", "item-knn", "retriever"}))
+def test_every_part_that_may_fail_has_words_of_its_own(part):
+    assert part_label(part) != part
+
+
+def test_what_a_judge_leaves_out_is_told_in_plain_words():
+    assert stage_label("after bad matches") == "Left without irrelevant items"
+    assert stage_label("judged") == "Checked for relevance"
 
 
 def test_a_label_says_what_the_number_measures():

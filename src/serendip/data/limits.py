@@ -8,6 +8,9 @@ from __future__ import annotations
 MAX_ID_BYTES = 512
 """UTF-8 bytes of an item, user, request, session or event id, and of the name of an attribute."""
 
+RESERVED_ENDING = "/similar"
+"""No item id ends so: ``/v1/items/ID/similar`` asks for what is like ID."""
+
 MAX_TEXT_CHARS = 64 * 1024
 """Characters of one text of an item: its title, its description, an attribute, a word of a list."""
 

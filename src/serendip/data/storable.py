@@ -22,6 +22,7 @@ from serendip.data.limits import (
     MAX_POSITION,
     MAX_QUERY_CHARS,
     MAX_TEXT_CHARS,
+    RESERVED_ENDING,
 )
 from serendip.errors import DataError
 
@@ -54,7 +55,7 @@ def item_problem(item: Item, columns: Mapping[str, str] = _SAME_NAMES) -> str:
         item: of any length.
         columns: field or attribute -> what it is called where the item comes from.
     """
-    if problem := id_problem(item.item_id):
+    if problem := id_problem(item.item_id) or _ending_problem(item.item_id):
         return f"item_id {item.item_id[:80]!r}{_in_column('item_id', columns)} {problem}"
     for name, text in (("title", item.title), ("description", item.description)):
         if problem := text_problem(text):
@@ -124,6 +125,11 @@ def _name_problem(name: str) -> str:
     if size > MAX_ID_BYTES:
         return f"has {size:,} bytes; an id has at most {MAX_ID_BYTES}"
     return text_problem(name)
+
+
+def _ending_problem(item_id: str) -> str:
+    ends = item_id.endswith(RESERVED_ENDING)
+    return f"ends in {RESERVED_ENDING!r}, by which the API asks for similar items" if ends else ""
 
 
 def _attribute_problem(item: Item, columns: Mapping[str, str]) -> str:

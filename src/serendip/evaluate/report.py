@@ -16,7 +16,6 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null where there
          "exposure": {"catalogue": [share], "train": [share], "systems": {name: [share]}}}},
      "semantic_ids": {"num_items", "collision_rate", "used": [per level], "dead": [per level],
                       "perplexity": [per level]},
-     "search": {"description", "metrics": {name: Estimate}},   # {} by ``serendip evaluate``
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
      "verdict": [sentence]}
 
@@ -48,7 +47,6 @@ def build_report(
     code_version: str,
     data: Mapping[str, Any] | None = None,
     semantic_ids: Mapping[str, Any] | None = None,
-    search: Mapping[str, Any] | None = None,
     stages: Sequence[Mapping[str, Any]] = (),
     labels: Sequence[str] = METRICS,
     noun: str = "item",
@@ -63,7 +61,6 @@ def build_report(
         code_version: of the engine.
         data: counts and checks.
         semantic_ids: use of the codes.
-        search: quality of search.
         stages: cost of each stage.
         labels: metrics to compute.
         noun: what one item is called in the sentences, e.g. ``film``.
@@ -84,7 +81,6 @@ def build_report(
         "data": data or {},
         "protocols": judged,
         "semantic_ids": semantic_ids or {},
-        "search": search or {},
         "stages": list(stages),
         "verdict": sentences(judged, noun),
     }

@@ -23,20 +23,23 @@ _NUMBERS = {
     "log history length": "Length of the history (log)",
     "liked share": "Share of likes in the history",
     "explored": "Shown to learn about it",
-    "bid": "Bid",
+    "bid": "Bid for the place",
     "organic value": "Worth without the bid",
+    "chance of a bad match": "Chance of being irrelevant",
 }
 
 _STAGES = {
     "catalogue": "In the catalogue",
     "after deleted": "Not deleted",
-    "after available": "Available",
+    "after available": "Available now",
     "after rejected": "Not rejected by the user",
     "after seen": "Not seen yet",
     "after context": "Not the item itself",
     "candidates": "Candidates, each once",
+    "judged": "Checked for relevance",
+    "after bad matches": "Left without irrelevant items",
     "good enough": "Good enough to be sent",
-    "to be sent": "To be sent",
+    "to be sent": "The best of them, to be sent",
     "moved by diversity": "Waited for others of their group",
     "explored": "Shown to learn about them",
     "sponsored": "Places that were bought",
@@ -48,11 +51,18 @@ _SOURCES = {
     "retriever": "the unified model",
     "content": "what it is",
     "words": "the words",
-    "popularity": "popularity",
-    "popularity-recent": "popularity of late",
+    "popularity": "what is popular",
+    "popularity-recent": "what is popular of late",
     "new-items": "new items",
     "sponsored": "items with a bid",
 }
+
+_CHECK = "the check for relevance"
+
+
+def part_label(name: str) -> str:
+    """Words for a part of the engine that failed; an unknown one keeps its name."""
+    return _CHECK if name == "bad matches" else _SOURCES.get(name, name)
 
 
 def number_label(name: str) -> str:

@@ -24,7 +24,7 @@ from serendip.serve.cards import (
     meta_of,
 )
 from serendip.serve.engine_api import Engine
-from serendip.serve.labels import number_label, stage_label
+from serendip.serve.labels import number_label, part_label, stage_label
 from serendip.serve.page_query import PageQuery
 from serendip.serve.routes import unknown_item
 from serendip.serve.understood import instead_of, told_of
@@ -61,7 +61,7 @@ def feed(engine: Engine, asked: PageQuery) -> dict[str, Any]:
         "chips": chips_of(engine.suggest("", asked.user, _CHIPS), asked.user),
         "rows": _because_rows(engine, asked.user, chosen, context.liked),
         "recent": _recent(engine, chosen, context),
-        "degraded": answer.degraded,
+        "degraded": [part_label(name) for name in answer.degraded],
         "is_new": not history,
     }
 
@@ -85,7 +85,7 @@ def search(engine: Engine, asked: PageQuery) -> dict[str, Any]:
         "cards": cards,
         "more_link": _more_link(answer, context, _FOUND_ITEMS) if answer else "",
         "chips": [chip for chip in chips if normalise(chip.text) not in shown],
-        "degraded": answer.degraded if answer else (),
+        "degraded": [part_label(name) for name in answer.degraded] if answer else [],
         "told": told_of(answer, asked) if answer else [],
         "instead": instead,
     }
