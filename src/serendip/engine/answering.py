@@ -22,7 +22,7 @@ from serendip.engine.selection import SPONSORED, Result
 from serendip.engine.state import EngineState
 from serendip.engine.surfaces import SurfaceConfig
 
-_WORDS = ("title match", "bm25")
+_WORD_SCORES = ("title match", "bm25")
 
 
 def empty_answer(generation: str, surface: str) -> Answer:
@@ -35,7 +35,7 @@ def page_of(
 ) -> Answer:
     """At most ``k`` places of the list from ``offset`` on, with reasons."""
     page = result.items.take(np.arange(offset, min(offset + k, len(result.items))))
-    words = (page.fields[name].tolist() for name in _WORDS)
+    words = (page.fields[name].tolist() for name in _WORD_SCORES)
     reasons = Explainer(state, result.query, page.item_nums).reasons(*words)
     sponsored = page.fields.get(SPONSORED, np.zeros(len(page), np.bool_))
     items = tuple(
@@ -77,7 +77,7 @@ def explanation_of(
     explainer = Explainer(state, result.query, np.array([item], np.int32))
     return Explanation(
         state.catalogue[item].item_id,
-        tuple(explainer.evidence(*([parts.get(name, math.nan)] for name in _WORDS))[0]),
+        tuple(explainer.evidence(*([parts.get(name, math.nan)] for name in _WORD_SCORES))[0]),
         parts,
         code_name(state.features.codes[item]),
         result.trace,

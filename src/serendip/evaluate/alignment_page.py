@@ -9,7 +9,7 @@ from serendip.evaluate import plots
 from serendip.evaluate.alignment import MAIN, UNIFIED
 from serendip.evaluate.page import render
 
-TEMPLATE = "alignment.html"
+ALIGNMENT_TEMPLATE = "alignment.html"
 
 
 def render_alignment_page(report: Mapping[str, Any]) -> str:
@@ -28,7 +28,7 @@ def render_alignment_page(report: Mapping[str, Any]) -> str:
         for task in tasks
     }
     return render(
-        TEMPLATE,
+        ALIGNMENT_TEMPLATE,
         report=report,
         tasks=tasks,
         plots={task: Markup(drawing) for task, drawing in drawn.items()},

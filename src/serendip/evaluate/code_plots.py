@@ -10,7 +10,7 @@ from serendip.evaluate.svg import Canvas
 from serendip.evaluate.words import number, percent
 
 _ROW = 38.0
-_LEFT, _TOP, _BOTTOM = 38.0, 10.0, 130.0
+_CODES_LEFT, _CODES_TOP, _CODES_BOTTOM = 38.0, 10.0, 130.0
 _MOST_COLUMNS = 160
 """More could not be told apart; then a column is the mean of codes that follow one another."""
 
@@ -22,26 +22,26 @@ def code_sizes(level: int, sizes: Sequence[int]) -> str:
         level: whose codes they are.
         sizes: (K,) items of each code in descending order, zeros for dead ones.
     """
-    canvas = Canvas(WIDTH, _BOTTOM + 34, f"Sizes of the codes of level {level}")
+    canvas = Canvas(WIDTH, _CODES_BOTTOM + 34, f"Sizes of the codes of level {level}")
     size, top = max(len(sizes), 1), max(max(sizes, default=0), 1)
     even, used = sum(sizes) / size, sum(count > 0 for count in sizes)
     for value, style in ((0, "axis"), (top, "grid")):
-        canvas.line((_LEFT, _height(value / top)), (WIDTH, _height(value / top)), style)
-        canvas.text((_LEFT - 6, _height(value / top) + 4), number(value), "figure", "end")
+        canvas.line((_CODES_LEFT, _height(value / top)), (WIDTH, _height(value / top)), style)
+        canvas.text((_CODES_LEFT - 6, _height(value / top) + 4), number(value), "figure", "end")
     columns = min(size, _MOST_COLUMNS)
-    step = (WIDTH - _LEFT) / columns
+    step = (WIDTH - _CODES_LEFT) / columns
     for column in range(columns):
         first, last = column * size // columns, (column + 1) * size // columns
         mean = sum(sizes[first:last]) / max(last - first, 1)
         y, gap = _height(mean / top), min(step / 5, 1.0)
-        at, extent = (_LEFT + step * column, y), (step - gap, _BOTTOM - y)
+        at, extent = (_CODES_LEFT + step * column, y), (step - gap, _CODES_BOTTOM - y)
         canvas.bar(at, extent, "subject", f"code {first + 1} by size: {mean:,.0f} items")
-    canvas.line((_LEFT, _height(even / top)), (WIDTH, _height(even / top)), "curve train")
-    end = _LEFT + (WIDTH - _LEFT) * used / size
-    canvas.bar((end, _BOTTOM + 2), (WIDTH - end, 4), "dead", f"{number(size - used)} dead codes")
-    canvas.text((_LEFT, _BOTTOM + 22), f"{number(size)} codes, the largest first", "figure")
+    canvas.line((_CODES_LEFT, _height(even / top)), (WIDTH, _height(even / top)), "curve train")
+    end = _CODES_LEFT + (WIDTH - _CODES_LEFT) * used / size
+    canvas.bar((end, _CODES_BOTTOM + 2), (WIDTH - end, 4), "dead", f"{number(size - used)} dead codes")
+    canvas.text((_CODES_LEFT, _CODES_BOTTOM + 22), f"{number(size)} codes, the largest first", "figure")
     words = f"{number(size - used)} dead" if used < size else "none dead"
-    canvas.text((WIDTH, _BOTTOM + 22), words, "figure", "end")
+    canvas.text((WIDTH, _CODES_BOTTOM + 22), words, "figure", "end")
     return canvas.svg()
 
 
@@ -85,4 +85,4 @@ def _shares(label: str, rows: Sequence[tuple[str, str, float]]) -> str:
 
 
 def _height(share: float) -> float:
-    return _BOTTOM - (_BOTTOM - _TOP) * share
+    return _CODES_BOTTOM - (_CODES_BOTTOM - _CODES_TOP) * share

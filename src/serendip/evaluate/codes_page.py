@@ -9,7 +9,7 @@ from serendip.evaluate import code_plots, plots
 from serendip.evaluate.page import render
 from serendip.evaluate.words import percent
 
-TEMPLATE = "codes.html"
+CODES_TEMPLATE = "codes.html"
 
 
 def render_codes_page(report: Mapping[str, Any]) -> str:
@@ -18,7 +18,7 @@ def render_codes_page(report: Mapping[str, Any]) -> str:
 
     sizes = [code_plots.code_sizes(level, row) for level, row in enumerate(report["sizes"])]
     return render(
-        TEMPLATE,
+        CODES_TEMPLATE,
         report=report,
         sentences=sentences(report),
         sizes=[Markup(drawing) for drawing in sizes],

@@ -15,9 +15,9 @@ from serendip.evaluate import plots, words
 from serendip.evaluate.compare import BETTER, WORSE
 from serendip.evaluate.slices import ALL
 
-TEMPLATE = "report.html"
+REPORT_TEMPLATE = "report.html"
 CHARTS = ("nDCG@10", "Recall@10", "MRR@10")
-MAIN = "nDCG@10"
+MAIN_METRIC = "nDCG@10"
 
 
 def render_page(report: Mapping[str, Any]) -> str:
@@ -27,7 +27,7 @@ def render_page(report: Mapping[str, Any]) -> str:
     protocols = {key: _protocol(section) for key, section in report["protocols"].items()}
     codes = report["semantic_ids"]
     return render(
-        TEMPLATE,
+        REPORT_TEMPLATE,
         report=report,
         protocols={
             key: {**view, "plots": {name: Markup(svg) for name, svg in view["plots"].items()}}
@@ -101,15 +101,15 @@ def _protocol(section: Mapping[str, Any]) -> dict[str, Any]:
         for label in CHARTS
         if label in labels
     }
-    if MAIN in labels:
-        drawn["slices"] = plots.slice_dots(MAIN, _slice_rows(section))
+    if MAIN_METRIC in labels:
+        drawn["slices"] = plots.slice_dots(MAIN_METRIC, _slice_rows(section))
         costs = [
-            (name, cost, systems[name][MAIN])
+            (name, cost, systems[name][MAIN_METRIC])
             for name, cost in section["seconds"].items()
             if name in systems
         ]
         if costs:
-            drawn["cost"] = plots.quality_and_cost(MAIN, costs, subject)
+            drawn["cost"] = plots.quality_and_cost(MAIN_METRIC, costs, subject)
     if section["exposure"]["catalogue"]:
         drawn["exposure"] = plots.exposure(section["exposure"])
     compared: dict[str, dict[str, Any]] = {}
@@ -129,7 +129,7 @@ def _slice_rows(section: Mapping[str, Any]) -> list[tuple[str, str, dict[str, An
         (
             name,
             f"{words.number(part['n_users'])} users, {words.number(part['n_targets'])} requests",
-            {system: found[MAIN] for system, found in part["systems"].items()},
+            {system: found[MAIN_METRIC] for system, found in part["systems"].items()},
         )
         for name, part in section["slices"].items()
     ]

@@ -17,7 +17,7 @@ from serendip.errors import ArtefactError
 from serendip.models.pair_features import ItemTexts
 from serendip.models.word_overlap import Bags, WordOverlap
 
-_ARRAYS, _WORDS = "item_texts.safetensors", "item_words.json"
+_ARRAYS_FILE, _WORDS_FILE = "item_texts.safetensors", "item_words.json"
 _VECTORS = ("views", "directions", "passages", "starts")
 FORMAT = 2
 _KINDS = ("words", "beginnings", "letters")
@@ -33,11 +33,11 @@ def save_item_texts(items: ItemTexts, folder: Path) -> None:
     for name, overlap in overlaps.items():
         parts |= {f"{name}.{part}": array for part, array in _arrays(overlap).items()}
     save_file(
-        {name: np.ascontiguousarray(array) for name, array in parts.items()}, folder / _ARRAYS
+        {name: np.ascontiguousarray(array) for name, array in parts.items()}, folder / _ARRAYS_FILE
     )
     words = {name: list(overlap.numbers) for name, overlap in overlaps.items()}
     document = {"format": FORMAT, **words}
-    (folder / _WORDS).write_text(json.dumps(document), encoding="utf-8")
+    (folder / _WORDS_FILE).write_text(json.dumps(document), encoding="utf-8")
 
 
 def open_item_texts(folder: Path) -> ItemTexts:
@@ -50,8 +50,8 @@ def open_item_texts(folder: Path) -> ItemTexts:
     from safetensors.numpy import load_file
 
     try:
-        parts = load_file(folder / _ARRAYS)
-        words = json.loads((folder / _WORDS).read_text(encoding="utf-8"))
+        parts = load_file(folder / _ARRAYS_FILE)
+        words = json.loads((folder / _WORDS_FILE).read_text(encoding="utf-8"))
         if words.get("format") != FORMAT:
             raise ValueError(f"format {words.get('format')!r}")
         views, directions, passages, starts = (parts[name] for name in _VECTORS)

@@ -51,7 +51,7 @@ NUM_WRITTEN, NUM_VALIDATED = 10_000, 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class TagQueries:
     """Queries with the films that they should find.
 
     Args:
@@ -76,7 +76,7 @@ def read_movielens(folder: Path) -> Dataset:
     return read_rated_films(folder, ("genres", "director", "cast"))
 
 
-def search_sets(folder: Path) -> dict[str, Search]:
+def search_sets(folder: Path) -> dict[str, TagQueries]:
     """``tags``, and ``redial`` where it lies beside the folder.
 
     Raises:
@@ -85,11 +85,11 @@ def search_sets(folder: Path) -> dict[str, Search]:
     tags = list(_objects(folder / TAGS_FILE, ("tag", "items")))
     texts = [str(row["tag"]) for row in tags]
     films = [_ids(row["items"]) for row in tags]
-    found = {"tags": Search(texts, films, texts, sum(map(len, films)))}
+    found = {"tags": TagQueries(texts, films, texts, sum(map(len, films)))}
     requests = folder.resolve().parent / REQUESTS_FILE
     if requests.exists():
         rows = list(_objects(requests, ("query", "targets", "dialog_id")))
-        found["redial"] = Search(
+        found["redial"] = TagQueries(
             [str(row["query"]) for row in rows],
             [_ids(row["targets"]) for row in rows],
             [str(row["dialog_id"]) for row in rows],
@@ -141,7 +141,7 @@ def _unworded(folder: Path) -> UnifiedTrial:
     return UnifiedTrial(trial, test, validation)
 
 
-def searches(search: Search, films: Vocabulary) -> Asked:
+def searches(search: TagQueries, films: Vocabulary) -> Asked:
     """A row per film that is known."""
     queries, items, requests, units = [], [], [], []
     names = {name: number for number, name in enumerate(dict.fromkeys(search.units))}

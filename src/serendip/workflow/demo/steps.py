@@ -72,7 +72,7 @@ def write_files(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "films.csv").exists() or not (folder / "ratings.csv").exists():
         done = subprocess.run(
-            [sys.executable, str(_HERE / "movielens.py"), str(folder)],
+            [sys.executable, str(_HERE / "demo_movielens.py"), str(folder)],
             capture_output=True,
             text=True,
             env={**os.environ, "PYTHONWARNINGS": "ignore"},
@@ -85,7 +85,7 @@ def write_files(folder: Path) -> None:
                 "Install it: pip install 'serendip[demo]'.",
             )
     if not (folder / SETTINGS_FILE).exists():
-        shutil.copyfile(_HERE / SETTINGS_FILE, folder / SETTINGS_FILE)
+        shutil.copyfile(_HERE / "demo.toml", folder / SETTINGS_FILE)
 
 
 def _report(

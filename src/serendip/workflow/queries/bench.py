@@ -38,7 +38,7 @@ from serendip.workflow.bench.table import ENCODER
 from serendip.workflow.queries.baselines import by_enough, cooccurring, going_on, most_popular
 from serendip.workflow.queries.generations import Variant, World, suggested
 from serendip.workflow.queries.reach import reach_of, reached_by
-from serendip.workflow.queries.tags import TAGS_FILE, Target, read_tags, targets_of, with_choices
+from serendip.workflow.queries.tags import USER_TAGS_FILE, Target, read_tags, targets_of, with_choices
 
 K = 10
 TYPED = (0, 1, 2, 3)
@@ -121,7 +121,7 @@ def run_suggest(
         vectors = _vectors(bench, dataset, options)
         world = World(dataset, searches, vectors, Path(scratch) / "search")
         targets = targets_of(searches, bench.name)
-        files = [bench.data / name for name in (FILMS_FILE, RATINGS_FILE, TAGS_FILE)]
+        files = [bench.data / name for name in (FILMS_FILE, RATINGS_FILE, USER_TAGS_FILE)]
         document: dict[str, Any] = {
             "dataset": bench.data.resolve().name,
             "data": digest_of_files(files),

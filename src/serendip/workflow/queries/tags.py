@@ -21,7 +21,7 @@ from serendip.data.searches import Search
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
-TAGS_FILE = "tags.csv"
+USER_TAGS_FILE = "tags.csv"
 _COLUMNS = {"user_id": "userId", "item_id": "movieId", "query": "tag", "timestamp": "timestamp"}
 SETS = ("new", "recent", "next", "validation")
 NUM_RECENT = 10
@@ -50,7 +50,7 @@ def read_tags(folder: Path, films: Vocabulary) -> list[Search]:
     Raises:
         DataError: the file is missing or broken, or holds no tag.
     """
-    config = EventsConfig(path=TAGS_FILE, columns=_COLUMNS)
+    config = EventsConfig(path=USER_TAGS_FILE, columns=_COLUMNS)
     found = []
     for event in read_events(config, folder):
         film, key = films.number(event.item_id), normalise(event.query)
@@ -58,7 +58,7 @@ def read_tags(folder: Path, films: Vocabulary) -> list[Search]:
             chosen = np.array([film], np.int32)
             found.append(Search(event.user_id, event.timestamp, event.query, key, chosen))
     if not found:
-        raise DataError(f"{folder / TAGS_FILE} has no tags of known films.")
+        raise DataError(f"{folder / USER_TAGS_FILE} has no tags of known films.")
     return sorted(found, key=lambda one: one.timestamp)
 
 
