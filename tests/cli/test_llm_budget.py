@@ -8,7 +8,7 @@ import pytest
 from commands import invoke
 from small_shop import import_shop
 
-from serendip.cli.llm_budget import asked_budget
+from serendip.cli.terminal import asked_budget
 from serendip.errors import ConfigError
 
 

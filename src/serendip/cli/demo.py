@@ -35,6 +35,6 @@ def run(
     terminal.say(f"Report: {summary['report']} and report.html beside it")
     terminal.result(summary)
     if serve:
-        from serendip.cli.serving import serve_workspace
+        from serendip.cli.serve import serve_workspace
 
         serve_workspace(workspace, "127.0.0.1", port, terminal.say)

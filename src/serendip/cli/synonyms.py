@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serendip.cli.llm_budget import asked_budget
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, asked_budget
 
 if TYPE_CHECKING:
     from serendip.llm.run import Estimate

@@ -38,8 +38,12 @@ def code_sizes(level: int, sizes: Sequence[int]) -> str:
         canvas.bar(at, extent, "subject", f"code {first + 1} by size: {mean:,.0f} items")
     canvas.line((_CODES_LEFT, _height(even / top)), (WIDTH, _height(even / top)), "curve train")
     end = _CODES_LEFT + (WIDTH - _CODES_LEFT) * used / size
-    canvas.bar((end, _CODES_BOTTOM + 2), (WIDTH - end, 4), "dead", f"{number(size - used)} dead codes")
-    canvas.text((_CODES_LEFT, _CODES_BOTTOM + 22), f"{number(size)} codes, the largest first", "figure")
+    canvas.bar(
+        (end, _CODES_BOTTOM + 2), (WIDTH - end, 4), "dead", f"{number(size - used)} dead codes"
+    )
+    canvas.text(
+        (_CODES_LEFT, _CODES_BOTTOM + 22), f"{number(size)} codes, the largest first", "figure"
+    )
     words = f"{number(size - used)} dead" if used < size else "none dead"
     canvas.text((WIDTH, _CODES_BOTTOM + 22), words, "figure", "end")
     return canvas.svg()

@@ -38,7 +38,13 @@ from serendip.workflow.bench.table import ENCODER
 from serendip.workflow.queries.baselines import by_enough, cooccurring, going_on, most_popular
 from serendip.workflow.queries.generations import Variant, World, suggested
 from serendip.workflow.queries.reach import reach_of, reached_by
-from serendip.workflow.queries.tags import USER_TAGS_FILE, Target, read_tags, targets_of, with_choices
+from serendip.workflow.queries.tags import (
+    USER_TAGS_FILE,
+    Target,
+    read_tags,
+    targets_of,
+    with_choices,
+)
 
 K = 10
 TYPED = (0, 1, 2, 3)
