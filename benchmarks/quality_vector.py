@@ -24,7 +24,7 @@ limit_threads(1)
 
 import numpy as np  # noqa: E402
 
-from serendip.content.alignment import align  # noqa: E402
+from serendip.content.behaviour_alignment import align  # noqa: E402
 from serendip.content.cache import VectorCache  # noqa: E402
 from serendip.content.features import build_features  # noqa: E402
 from serendip.content.text import open_encoder  # noqa: E402

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.content.alignment import AlignmentConfig, align
+from serendip.content.behaviour_alignment import align
+from serendip.content.config import AlignmentConfig
 from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.errors import DataError

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.content.query_examples import with_typo, write_examples
+from serendip.content.synthetic_queries import with_typo, write_examples
 from serendip.data.item import Catalogue, Item
 
 FIELDS = ("title", "year", "genres")

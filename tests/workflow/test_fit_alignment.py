@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_shop import SETTINGS, write_files
 
-from serendip.content.alignment import align
+from serendip.content.behaviour_alignment import align
 from serendip.content.cache import VectorCache
 from serendip.content.text import open_encoder
 from serendip.data.alignment import cooccurring_pairs

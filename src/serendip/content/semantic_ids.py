@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from serendip.config import Config
-from serendip.content.alignment import align
+from serendip.content.behaviour_alignment import align
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.semantic_ids import Codebooks, Level
 from serendip.errors import DataError

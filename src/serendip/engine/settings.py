@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from serendip.config import Config
-from serendip.content.modalities import ContentConfig
+from serendip.content.config import ContentConfig
 from serendip.content.semantic_ids import ResidualKMeansConfig
 from serendip.data.event import ActionRules
 from serendip.data.readers import EventsConfig, ItemsConfig

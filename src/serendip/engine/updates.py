@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from serendip.content.config import ContentConfig
 from serendip.content.encoder import TextEncoder
 from serendip.content.features import encode_new, reads_alike
-from serendip.content.modalities import ContentConfig
 from serendip.data.arrays import IntArray
 from serendip.data.item import Item
 from serendip.data.item_features import ItemFeatures

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.content.alignment import AlignmentConfig, align
+from serendip.content.behaviour_alignment import align
 from serendip.content.cache import VectorCache
+from serendip.content.config import AlignmentConfig, open_media
 from serendip.content.encoder import TextEncoder
 from serendip.content.features import (
     build_features,
@@ -25,9 +26,8 @@ from serendip.content.features import (
 )
 from serendip.content.fusion import Fusion
 from serendip.content.media import Media, MediaReport
-from serendip.content.modalities import open_media
 from serendip.content.names import name_prefixes
-from serendip.content.query_examples import write_examples
+from serendip.content.synthetic_queries import write_examples
 from serendip.content.text import open_encoder
 from serendip.data.alignment import AlignedProjection, cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.content.query_examples import write_examples
+from serendip.content.synthetic_queries import write_examples
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.content.query_examples import write_examples
+from serendip.content.synthetic_queries import write_examples
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import Query

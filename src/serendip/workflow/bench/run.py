@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serendip.content.alignment import AlignmentConfig
+from serendip.content.config import AlignmentConfig
 from serendip.content.text import TextEncoderConfig
 from serendip.data.alignment import STEPS
 from serendip.scale.executor import Executor, LocalExecutor

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.content.alignment import align
+from serendip.content.behaviour_alignment import align
 from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset

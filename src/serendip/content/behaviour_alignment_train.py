@@ -22,7 +22,7 @@ from serendip.scale.options import TrainOptions
 from serendip.scale.threads import limit_threads
 
 if TYPE_CHECKING:
-    from serendip.content.alignment import AlignmentConfig
+    from serendip.content.config import AlignmentConfig
 
 _WEIGHT_DECAY = 0.01
 _NEVER = -1e9

@@ -10,9 +10,8 @@ behaviour is that of content like theirs.
 from __future__ import annotations
 
 import numpy as np
-from pydantic import Field
 
-from serendip.config import Config
+from serendip.content.config import AlignmentConfig
 from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.errors import DataError
@@ -20,31 +19,6 @@ from serendip.scale.options import TrainOptions
 
 MIN_PAIRS = 100
 """Fewer pairs say nothing about content; it stays as it is."""
-
-
-class AlignmentConfig(Config):
-    """How content vectors are moved."""
-
-    rank: int = Field(default=128, ge=1)
-    """R: directions in which vectors move; never more than D."""
-
-    epochs: int = Field(default=4, ge=1)
-    """Passes over the pairs."""
-
-    most_pairs: int = Field(default=300_000, ge=1)
-    """More pairs than this are sampled, so that training time has a limit."""
-
-    batch_size: int = Field(default=512, ge=2)
-    """Pairs per step; the others of a batch are the negatives."""
-
-    learning_rate: float = Field(default=3e-3, gt=0)
-    """Of AdamW, falling linearly to a tenth."""
-
-    dropout: float = Field(default=0.4, ge=0, lt=1)
-    """Share of content left out at random, so that no single item is learned by heart."""
-
-    temperature: float = Field(default=0.1, gt=0)
-    """Of the softmax at the start; it is learned."""
 
 
 def align(
@@ -73,6 +47,6 @@ def align(
         return AlignedProjection(
             np.zeros((size, rank), np.float32), np.zeros((rank, size), np.float32)
         )
-    from serendip.content.alignment_training import train
+    from serendip.content.behaviour_alignment_train import train
 
     return train(content, pairs, config, options)

@@ -4,11 +4,40 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field
+
+from serendip.config import Config
 from serendip.content.audio import AudioConfig, open_audio_encoder
 from serendip.content.fusion import FusionConfig
 from serendip.content.image import ImageConfig, open_image_encoder
 from serendip.content.media import Media
 from serendip.content.text import TextEncoderConfig
+
+
+class AlignmentConfig(Config):
+    """How content vectors are moved."""
+
+    rank: int = Field(default=128, ge=1)
+    """R: directions in which vectors move; never more than D."""
+
+    epochs: int = Field(default=4, ge=1)
+    """Passes over the pairs."""
+
+    most_pairs: int = Field(default=300_000, ge=1)
+    """More pairs than this are sampled, so that training time has a limit."""
+
+    batch_size: int = Field(default=512, ge=2)
+    """Pairs per step; the others of a batch are the negatives."""
+
+    learning_rate: float = Field(default=3e-3, gt=0)
+    """Of AdamW, falling linearly to a tenth."""
+
+    dropout: float = Field(default=0.4, ge=0, lt=1)
+    """Share of content left out at random, so that no single item is learned by heart."""
+
+    temperature: float = Field(default=0.1, gt=0)
+    """Of the softmax at the start; it is learned."""
+
 
 WEIGHTS_FOLDER = "weights"
 
