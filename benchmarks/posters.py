@@ -28,12 +28,12 @@ limit_threads()
 import numpy as np  # noqa: E402
 
 from serendip.content.cache import VectorCache  # noqa: E402
+from serendip.content.encoders.image import ImageConfig, open_image_encoder  # noqa: E402
+from serendip.content.encoders.media_files import Media  # noqa: E402
+from serendip.content.encoders.text import TextEncoderConfig, open_encoder  # noqa: E402
 from serendip.content.features import encode_items  # noqa: E402
 from serendip.content.fusion import TEXT  # noqa: E402
-from serendip.content.image import ImageConfig, open_image_encoder  # noqa: E402
-from serendip.content.media import Media  # noqa: E402
 from serendip.content.semantic_ids import ResidualKMeansConfig, quality  # noqa: E402
-from serendip.content.text import TextEncoderConfig, open_encoder  # noqa: E402
 from serendip.data.arrays import BoolArray, FloatArray  # noqa: E402
 from serendip.data.dataset import Dataset  # noqa: E402
 from serendip.data.encoded import Encoded  # noqa: E402

@@ -43,7 +43,7 @@ from sklearn.metrics import accuracy_score, r2_score, roc_auc_score  # noqa: E40
 from sklearn.model_selection import GroupKFold  # noqa: E402
 
 from serendip.content.cache import VectorCache  # noqa: E402
-from serendip.content.text import open_encoder  # noqa: E402
+from serendip.content.encoders.text import open_encoder  # noqa: E402
 from serendip.data.dataset import Dataset  # noqa: E402
 from serendip.data.query import Query  # noqa: E402
 from serendip.engine.batch import condensed  # noqa: E402

@@ -26,8 +26,8 @@ import numpy as np  # noqa: E402
 
 from serendip.content.behaviour_alignment import align  # noqa: E402
 from serendip.content.cache import VectorCache  # noqa: E402
+from serendip.content.encoders.text import open_encoder  # noqa: E402
 from serendip.content.features import build_features  # noqa: E402
-from serendip.content.text import open_encoder  # noqa: E402
 from serendip.data.alignment import cooccurring_pairs  # noqa: E402
 from serendip.data.arrays import FloatArray  # noqa: E402
 from serendip.data.dataset import Dataset  # noqa: E402

@@ -23,7 +23,7 @@ limit_threads(1)
 import numpy as np  # noqa: E402
 
 from serendip.content.cache import VectorCache  # noqa: E402
-from serendip.content.text import TextEncoderConfig, open_encoder  # noqa: E402
+from serendip.content.encoders.text import TextEncoderConfig, open_encoder  # noqa: E402
 from serendip.evaluate.compare import compare_values  # noqa: E402
 from serendip.scale.options import TrainOptions  # noqa: E402
 from serendip.search.synonyms import Synonyms  # noqa: E402

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from serendip.content.cache import VectorCache
-from serendip.content.encoder import Encoder, InputT, TextEncoder, present_rows
-from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.content.encoders.base import Encoder, InputT, TextEncoder, present_rows
+from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.limits import MAX_ENCODED_CHARS
 
 TEXTS = ["The Matrix. 1999. Action", "Toy Story", "toy stories for children", "a", "数学", "  "]

@@ -10,9 +10,8 @@ import pytest
 from encoder_contract import EncoderContract
 from sounds import sine, tone
 
-from serendip.content.audio import AudioConfig, open_audio_encoder
-from serendip.content.encoder import Encoder
-from serendip.content.log_mel import patches
+from serendip.content.encoders.audio import AudioConfig, open_audio_encoder, patches
+from serendip.content.encoders.base import Encoder
 from serendip.errors import ConfigError, DataError
 
 SAMPLES = Path("/usr/share/sonic-pi/samples")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.content.cache import VectorCache
-from serendip.content.text import HashingEncoder
+from serendip.content.encoders.text import HashingEncoder
 from serendip.data.arrays import FloatArray
 from serendip.errors import StorageError
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from serendip.content.cache import VectorCache
-from serendip.content.encoder import encode_present
+from serendip.content.encoders.base import encode_present
+from serendip.content.encoders.media_files import Media
+from serendip.content.encoders.text import HashingEncoder, TextEncoderConfig
 from serendip.content.features import build_features, encode_items, encode_new, reads_alike
 from serendip.content.fusion import FusionConfig
-from serendip.content.media import Media
 from serendip.content.semantic_ids import ResidualKMeansConfig
-from serendip.content.text import HashingEncoder, TextEncoderConfig
 from serendip.data.arrays import FloatArray
 from serendip.data.item import Catalogue, Item
 

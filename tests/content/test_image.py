@@ -10,8 +10,8 @@ import pytest
 from encoder_contract import EncoderContract
 from pictures import Image, stripes
 
-from serendip.content.encoder import Encoder
-from serendip.content.image import EfficientNetLite0, ImageConfig, open_image_encoder
+from serendip.content.encoders.base import Encoder
+from serendip.content.encoders.image import EfficientNetLite0, ImageConfig, open_image_encoder
 from serendip.errors import ConfigError, DataError, ExtraMissing
 
 INSTALLED = all(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pictures import Image, bomb, stripes
 
-from serendip.content.image_file import read_image
+from serendip.content.encoders.image import read_image
 from serendip.errors import DataError
 
 LIMITS = {"max_bytes": 1_000_000, "max_pixels": 40_000_000}

@@ -5,7 +5,7 @@ from threading import Barrier, Event, Semaphore
 
 import numpy as np
 
-from serendip.content.late_encoder import LateEncoder, Loaded
+from serendip.content.encoders.base import LateEncoder, Loaded
 from serendip.data.arrays import FloatArray
 
 

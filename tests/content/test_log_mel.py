@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from serendip.content.log_mel import (
+from serendip.content.encoders.audio import (
     FRAME,
     HOP,
     NUM_MELS,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from serendip.content.cache import VectorCache
-from serendip.content.encoder import encode_present
-from serendip.content.media import Media, MediaReport, read_bounded, workspace_file
+from serendip.content.encoders.base import encode_present
+from serendip.content.encoders.media_files import Media, MediaReport, read_bounded, workspace_file
 from serendip.data.arrays import FloatArray
 from serendip.data.encoded import Encoded
 from serendip.data.item import Item

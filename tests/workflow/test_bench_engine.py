@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from bench_world import NUM_ITEMS, sequences, write_world
 
-from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.item import Catalogue
 from serendip.engine.batch import Candidates
 from serendip.engine.feature_names import FEATURES

@@ -9,7 +9,7 @@ import pytest
 from bench_products import JUDGED, NUM_PRODUCTS, write_products
 from bench_world import InThisProcess
 
-from serendip.content.text import TextEncoderConfig
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
 from serendip.workflow.bench.esci_trial import (

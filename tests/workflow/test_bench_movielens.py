@@ -10,7 +10,7 @@ import pytest
 from bench_films import NUM_FILMS, TAGS, write_films
 from bench_world import InThisProcess, write_world
 
-from serendip.content.text import TextEncoderConfig
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
 from serendip.workflow.bench.forms import MOVIELENS, SEQUENCES, form_of

@@ -10,7 +10,7 @@ import pytest
 from bench_retail import BASKETS, NUM_CUSTOMERS, write_retail
 from bench_world import InThisProcess
 
-from serendip.content.text import TextEncoderConfig
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
 from serendip.workflow.bench.forms import RETAIL_SHOP, form_of

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bench_world import NUM_ITEMS, InThisProcess, sequences, write_world
 
-from serendip.content.text import TextEncoderConfig
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.durable import alone
 from serendip.errors import ConfigError, StorageError
 from serendip.evaluate.full_ranking import LABELS, values_of_ranks

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from bench_films import write_films
 
-from serendip.content.text import TextEncoderConfig
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 from serendip.scale.options import TrainOptions

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bench_world import InThisProcess, write_world
 
-from serendip.content.text import TextEncoderConfig
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import ConfigError
 from serendip.scale.options import TrainOptions
 from serendip.workflow.bench.sequences import TEXT_FIELDS, read_sequences

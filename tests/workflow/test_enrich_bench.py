@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from bench_products import NUM_PRODUCTS, write_products
 
-from serendip.content.text import TextEncoderConfig
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.evaluate.metrics.base import grade
 from serendip.llm.client import LlmRequest
 from serendip.llm.ledger import Ledger

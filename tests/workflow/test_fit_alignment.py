@@ -12,7 +12,7 @@ from small_shop import SETTINGS, write_files
 
 from serendip.content.behaviour_alignment import align
 from serendip.content.cache import VectorCache
-from serendip.content.text import open_encoder
+from serendip.content.encoders.text import open_encoder
 from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset

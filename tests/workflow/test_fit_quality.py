@@ -9,7 +9,7 @@ import numpy as np
 from small_shop import SETTINGS, write_files
 
 from serendip.content.cache import VectorCache
-from serendip.content.text import open_encoder
+from serendip.content.encoders.text import open_encoder
 from serendip.data.quality import item_quality
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace

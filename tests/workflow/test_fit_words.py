@@ -11,7 +11,7 @@ import pytest
 from small_shop import SETTINGS, write_files
 
 from serendip.content.cache import VectorCache
-from serendip.content.text import open_encoder
+from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue, Item
 from serendip.data.snapshot import take_snapshot

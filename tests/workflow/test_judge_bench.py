@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from judged_pairs import write_judgements, write_onet, write_products
 
-from serendip.content.text import TextEncoderConfig
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import ConfigError, DataError, ExtraMissing
 from serendip.models.match_judge_training import MatchJudgeConfig
 from serendip.models.student_training import StudentConfig

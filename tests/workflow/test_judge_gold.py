@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from judged_pairs import RANKS, write_judgements, write_onet, write_products
 
-from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.errors import ConfigError, DataError
 from serendip.workflow.judge.gold import EXTRA, LEARNED_ONLY, Gold, GoldPairs
 from serendip.workflow.judge.onet import NEAR_TIER, Onet, onet_pairs, read_onet

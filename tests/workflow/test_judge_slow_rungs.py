@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from judged_pairs import write_products
 
-from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.models.cross_encoder import CrossEncoderConfig
 from serendip.scale.options import TrainOptions
 from serendip.workflow.judge.gold import Gold

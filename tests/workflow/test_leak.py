@@ -12,7 +12,7 @@ import pytest
 from small_shop import write_files
 
 from serendip.content.cache import VectorCache
-from serendip.content.text import open_encoder
+from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.event import EXCLUSIONS
 from serendip.data.item import Catalogue, Item

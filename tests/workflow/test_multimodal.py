@@ -18,7 +18,7 @@ from sounds import tone
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
-from serendip.content.text import open_encoder
+from serendip.content.encoders.text import open_encoder
 from serendip.data.item import Item
 from serendip.data.tokens import TokenReader
 from serendip.engine.engine import Engine

@@ -8,7 +8,7 @@ import pytest
 from small_shop import import_shop
 
 from serendip.content.cache import VectorCache
-from serendip.content.text import open_encoder
+from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.dataset import QueryExamples
 from serendip.data.event import Event

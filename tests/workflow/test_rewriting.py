@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from serendip.cli.main import app
 from serendip.content.cache import VectorCache
-from serendip.content.text import HashingEncoder
+from serendip.content.encoders.text import HashingEncoder
 from serendip.data import Catalogue, Item
 from serendip.data.event import Event
 from serendip.data.searches import Search

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.content.encoder import Encoder, EncoderInput, InputT
-from serendip.content.weights import file_sha256
+from serendip.content.encoders.base import Encoder, EncoderInput, InputT
+from serendip.content.encoders.weights import file_sha256
 from serendip.data.arrays import FloatArray
 from serendip.data.limits import MAX_ENCODED_CHARS
 from serendip.errors import DataError, StorageError

@@ -7,11 +7,11 @@ from pathlib import Path
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.content.audio import AudioConfig, open_audio_encoder
+from serendip.content.encoders.audio import AudioConfig, open_audio_encoder
+from serendip.content.encoders.image import ImageConfig, open_image_encoder
+from serendip.content.encoders.media_files import Media
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.content.fusion import FusionConfig
-from serendip.content.image import ImageConfig, open_image_encoder
-from serendip.content.media import Media
-from serendip.content.text import TextEncoderConfig
 
 
 class AlignmentConfig(Config):

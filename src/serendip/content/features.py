@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from serendip.content.cache import VectorCache
-from serendip.content.encoder import TextEncoder, present_rows
+from serendip.content.encoders.base import TextEncoder, present_rows
+from serendip.content.encoders.media_files import Media, MediaReport
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
-from serendip.content.media import Media, MediaReport
 from serendip.content.semantic_ids import ResidualKMeansConfig, fit_codebooks
-from serendip.content.text import TextEncoderConfig
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.encoded import Encoded
 from serendip.data.item import Catalogue, Item

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.content.encoder import unit
+from serendip.content.encoders.base import unit
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.encoded import Encoded
 from serendip.errors import ArtefactError, DataError

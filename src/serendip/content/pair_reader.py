@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.content.transformer_text import BATCH, open_minilm
+from serendip.content.encoders.text import BATCH, open_minilm
 from serendip.scale.progress import Progress
 
 

@@ -12,9 +12,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal
 
-from serendip.content.encoder import TextEncoder
+from serendip.content.encoders.base import TextEncoder
+from serendip.content.encoders.text import open_encoder
 from serendip.content.names import group_name
-from serendip.content.text import open_encoder
 from serendip.data.analysis import normalise
 from serendip.data.arrays import IntArray
 from serendip.data.event import Event

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from serendip.content.encoder import TextEncoder
+from serendip.content.encoders.base import TextEncoder
 from serendip.content.features import encode_words
 from serendip.content.fusion import Fusion
 from serendip.data.arrays import NO_ITEMS, FloatArray

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from serendip.content.config import ContentConfig
-from serendip.content.encoder import TextEncoder
+from serendip.content.encoders.base import TextEncoder
 from serendip.content.features import encode_new, reads_alike
 from serendip.data.arrays import IntArray
 from serendip.data.item import Item

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from serendip.content.config import open_media
-from serendip.content.media import Media
+from serendip.content.encoders.media_files import Media
 from serendip.data.checks import CheckResult, Status, run_checks
 from serendip.data.item import Item
 from serendip.data.store import Store

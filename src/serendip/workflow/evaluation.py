@@ -15,9 +15,9 @@ import numpy as np
 from serendip import __version__
 from serendip.content.cache import VectorCache
 from serendip.content.config import open_media
+from serendip.content.encoders.text import open_encoder
 from serendip.content.features import build_features
 from serendip.content.semantic_ids import quality
-from serendip.content.text import open_encoder
 from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset

@@ -16,7 +16,9 @@ import numpy as np
 from serendip.content.behaviour_alignment import align
 from serendip.content.cache import VectorCache
 from serendip.content.config import AlignmentConfig, open_media
-from serendip.content.encoder import TextEncoder
+from serendip.content.encoders.base import TextEncoder
+from serendip.content.encoders.media_files import Media, MediaReport
+from serendip.content.encoders.text import open_encoder
 from serendip.content.features import (
     build_features,
     encode_items,
@@ -25,10 +27,8 @@ from serendip.content.features import (
     features_of_words,
 )
 from serendip.content.fusion import Fusion
-from serendip.content.media import Media, MediaReport
 from serendip.content.names import name_prefixes
 from serendip.content.synthetic_queries import write_examples
-from serendip.content.text import open_encoder
 from serendip.data.alignment import AlignedProjection, cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, QueryExamples

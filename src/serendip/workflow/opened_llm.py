@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from serendip.content.weights import verify_weights
+from serendip.content.encoders.weights import verify_weights
 from serendip.errors import ConfigError
 from serendip.llm.client import Llm
 from serendip.llm.endpoint import EndpointLlm

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from serendip.content.cache import VectorCache
 from serendip.content.config import open_media
-from serendip.content.encoder import MediaEncoder, TextEncoder
+from serendip.content.encoders.base import MediaEncoder, TextEncoder
+from serendip.content.encoders.text import open_encoder
 from serendip.content.features import encode_items
 from serendip.content.fusion import Fusion
 from serendip.content.matching import match_codebooks, renumbered
 from serendip.content.names import name_prefixes
 from serendip.content.semantic_ids import fit_codebooks, quality
-from serendip.content.text import open_encoder
 from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
-from serendip.content.media import workspace_file
+from serendip.content.encoders.media_files import workspace_file
 from serendip.data.columns import TableKind, canonical_columns, fold
 from serendip.data.event import Event
 from serendip.data.item import Item

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.content.cache import VectorCache
-from serendip.content.text import open_encoder
+from serendip.content.encoders.text import open_encoder
 from serendip.data.analysis import normalise, words
 from serendip.data.durable import alone
 from serendip.data.item import Catalogue

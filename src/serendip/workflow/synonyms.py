@@ -15,8 +15,8 @@ from contextlib import closing
 import numpy as np
 
 from serendip.content.cache import VectorCache
-from serendip.content.encoder import TextEncoder
-from serendip.content.text import open_encoder
+from serendip.content.encoders.base import TextEncoder
+from serendip.content.encoders.text import open_encoder
 from serendip.data.analysis import normalise, words
 from serendip.data.arrays import FloatArray
 from serendip.data.personal import people, private_keys

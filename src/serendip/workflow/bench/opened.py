@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from serendip.content.cache import VectorCache
-from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.arrays import FloatArray
 from serendip.data.durable import alone
 from serendip.errors import ConfigError

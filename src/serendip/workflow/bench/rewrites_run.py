@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from serendip.content.cache import VectorCache
-from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.searches import Search
 from serendip.evaluate.aggregate import estimate
 from serendip.evaluate.binary import calibration_error

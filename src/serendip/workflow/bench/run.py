@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.content.config import AlignmentConfig
-from serendip.content.text import TextEncoderConfig
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.alignment import STEPS
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions

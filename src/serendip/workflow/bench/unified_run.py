@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serendip.content.text import TextEncoderConfig
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions

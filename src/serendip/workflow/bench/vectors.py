@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from serendip.content.cache import VectorCache
-from serendip.content.text import TextEncoderConfig, open_encoder
+from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.bench.files import write_whole

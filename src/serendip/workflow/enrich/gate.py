@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serendip.content.cache import VectorCache
-from serendip.content.text import open_encoder
+from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset
 from serendip.data.item import Item
 from serendip.data.written import WRITTEN_SOURCES, WrittenSource, WrittenText, fresh, with_written

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from serendip.content.cache import VectorCache
-from serendip.content.text import open_encoder
+from serendip.content.encoders.text import open_encoder
 from serendip.data.analysis import tokens
 from serendip.data.dataset import Dataset
 from serendip.data.durable import alone

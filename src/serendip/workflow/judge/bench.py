@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.content.text import TextEncoderConfig
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import ExtraMissing
 from serendip.evaluate.binary import Verdicts, calibration_error, calibration_floor

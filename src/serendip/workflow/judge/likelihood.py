@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from serendip.content.weights import verify_weights
+from serendip.content.encoders.weights import verify_weights
 from serendip.data.arrays import FloatArray
 from serendip.llm.local import PACKAGE, LocalLlm
 from serendip.llm.settings import LlmConfig

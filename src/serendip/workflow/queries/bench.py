@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.content.text import TextEncoderConfig
+from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.analysis import normalise
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset

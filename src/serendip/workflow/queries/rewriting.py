@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serendip.content.cache import VectorCache
-from serendip.content.encoder import TextEncoder
+from serendip.content.encoders.base import TextEncoder
 from serendip.data.analysis import normalise, words
 from serendip.data.searches import Search
 from serendip.engine.state import EngineState

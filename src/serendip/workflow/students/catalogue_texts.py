@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 
 from serendip.content.cache import VectorCache
-from serendip.content.text import open_encoder
+from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import FloatArray
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace

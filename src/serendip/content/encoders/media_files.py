@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.content.cache import VectorCache
-from serendip.content.encoder import MediaEncoder, present_rows
+from serendip.content.encoders.base import MediaEncoder, present_rows
 from serendip.data.encoded import Encoded
 from serendip.data.item import Item
 from serendip.errors import DataError
