@@ -33,7 +33,7 @@ from serendip.content.encoders.media_files import Media  # noqa: E402
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder  # noqa: E402
 from serendip.content.features import encode_items  # noqa: E402
 from serendip.content.fusion import TEXT  # noqa: E402
-from serendip.content.semantic_ids import ResidualKMeansConfig, quality  # noqa: E402
+from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, quality  # noqa: E402
 from serendip.data.arrays import BoolArray, FloatArray  # noqa: E402
 from serendip.data.dataset import Dataset  # noqa: E402
 from serendip.data.encoded import Encoded  # noqa: E402

@@ -22,7 +22,7 @@ limit_threads()
 
 import faiss  # noqa: E402
 
-from serendip.content.semantic_ids import ResidualKMeans, ResidualKMeansConfig  # noqa: E402
+from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig  # noqa: E402
 from serendip.data.arrays import FloatArray, IntArray  # noqa: E402
 from serendip.scale.threads import num_threads  # noqa: E402
 

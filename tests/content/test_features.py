@@ -11,7 +11,7 @@ from serendip.content.encoders.media_files import Media
 from serendip.content.encoders.text import HashingEncoder, TextEncoderConfig
 from serendip.content.features import build_features, encode_items, encode_new, reads_alike
 from serendip.content.fusion import FusionConfig
-from serendip.content.semantic_ids import ResidualKMeansConfig
+from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.arrays import FloatArray
 from serendip.data.item import Catalogue, Item
 

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.content.matching import match_codebooks, renumbered
-from serendip.content.semantic_ids import ResidualKMeans, ResidualKMeansConfig
+from serendip.content.semantic_ids.code_matching import match_codebooks, renumbered
+from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.semantic_ids import Codebooks
 from serendip.scale.options import TrainOptions

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.content.names import group_name, name_prefixes
+from serendip.content.semantic_ids.group_names import group_name, name_prefixes
 from serendip.data.item import Catalogue, Item
 
 FIELDS = ("title", "year", "genres")

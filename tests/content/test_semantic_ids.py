@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from serendip.content.semantic_ids import (
+from serendip.content.semantic_ids.kmeans import (
     ResidualKMeans,
     ResidualKMeansConfig,
     fit_codebooks,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bench_world import NUM_ITEMS, sequences, write_world
 
-from serendip.content.semantic_ids import ResidualKMeansConfig
+from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.query import History, Query
 from serendip.models.transitions import Transitions
 from serendip.workflow.bench.sequences import read_sequences

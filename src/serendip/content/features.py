@@ -11,7 +11,7 @@ from serendip.content.encoders.base import TextEncoder, present_rows
 from serendip.content.encoders.media_files import Media, MediaReport
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
-from serendip.content.semantic_ids import ResidualKMeansConfig, fit_codebooks
+from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codebooks
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.encoded import Encoded
 from serendip.data.item import Catalogue, Item

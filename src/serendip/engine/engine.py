@@ -14,7 +14,7 @@ from typing import Literal
 
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import open_encoder
-from serendip.content.names import group_name
+from serendip.content.semantic_ids.group_names import group_name
 from serendip.data.analysis import normalise
 from serendip.data.arrays import IntArray
 from serendip.data.event import Event

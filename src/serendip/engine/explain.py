@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from serendip.content.names import group_name
+from serendip.content.semantic_ids.group_names import group_name
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from serendip.config import Config
 from serendip.content.config import ContentConfig
-from serendip.content.semantic_ids import ResidualKMeansConfig
+from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.event import ActionRules
 from serendip.data.readers import EventsConfig, ItemsConfig
 from serendip.data.tokens import TokenReader

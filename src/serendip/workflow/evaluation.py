@@ -17,7 +17,7 @@ from serendip.content.cache import VectorCache
 from serendip.content.config import open_media
 from serendip.content.encoders.text import open_encoder
 from serendip.content.features import build_features
-from serendip.content.semantic_ids import quality
+from serendip.content.semantic_ids.kmeans import quality
 from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset

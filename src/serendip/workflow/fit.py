@@ -27,7 +27,7 @@ from serendip.content.features import (
     features_of_words,
 )
 from serendip.content.fusion import Fusion
-from serendip.content.names import name_prefixes
+from serendip.content.semantic_ids.group_names import name_prefixes
 from serendip.content.synthetic_queries import write_examples
 from serendip.data.alignment import AlignedProjection, cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray

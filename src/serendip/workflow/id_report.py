@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from serendip.content.agreement import neighbour_agreement, pair_agreement
-from serendip.content.semantic_ids import quality
+from serendip.content.semantic_ids.agreement import neighbour_agreement, pair_agreement
+from serendip.content.semantic_ids.kmeans import quality
 from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import IntArray
 from serendip.data.durable import write_durably

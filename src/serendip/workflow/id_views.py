@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.content.names import group_name
+from serendip.content.semantic_ids.group_names import group_name
 from serendip.data.arrays import IntArray
 from serendip.data.semantic_ids import code_name, common_prefix
 from serendip.engine.workspace import Workspace

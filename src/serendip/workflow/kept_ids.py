@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from serendip.content.fusion import Fusion
-from serendip.content.matching import match_codebooks, renumbered
+from serendip.content.semantic_ids.code_matching import match_codebooks, renumbered
 from serendip.data.arrays import IntArray
 from serendip.data.encoded import Encoded
 from serendip.data.item import Catalogue

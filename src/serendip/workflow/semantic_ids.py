@@ -22,9 +22,9 @@ from serendip.content.encoders.base import MediaEncoder, TextEncoder
 from serendip.content.encoders.text import open_encoder
 from serendip.content.features import encode_items
 from serendip.content.fusion import Fusion
-from serendip.content.matching import match_codebooks, renumbered
-from serendip.content.names import name_prefixes
-from serendip.content.semantic_ids import fit_codebooks, quality
+from serendip.content.semantic_ids.code_matching import match_codebooks, renumbered
+from serendip.content.semantic_ids.group_names import name_prefixes
+from serendip.content.semantic_ids.kmeans import fit_codebooks, quality
 from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset

@@ -13,7 +13,7 @@ from typing import Any
 
 import serendip
 from serendip import __version__
-from serendip.content.semantic_ids import quality
+from serendip.content.semantic_ids.kmeans import quality
 from serendip.data.dataset import Dataset
 from serendip.data.snapshot import take_snapshot
 from serendip.data.versions import Version

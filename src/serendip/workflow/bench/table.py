@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.content.semantic_ids import ResidualKMeansConfig
+from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.errors import ConfigError
 from serendip.models import model_class
 from serendip.workflow.bench.sequences import TEXT_FIELDS

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.content.semantic_ids import ResidualKMeans, ResidualKMeansConfig
+from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset, HeldOut
 from serendip.data.item import Catalogue
