@@ -36,8 +36,10 @@ from serendip.content.fusion import TEXT  # noqa: E402
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, quality  # noqa: E402
 from serendip.data.arrays import BoolArray, FloatArray  # noqa: E402
 from serendip.data.dataset import Dataset  # noqa: E402
-from serendip.data.encoded import Encoded  # noqa: E402
-from serendip.data.item_features import ItemFeatures  # noqa: E402
+from serendip.data.item_features import (
+    Encoded,  # noqa: E402
+    ItemFeatures,  # noqa: E402
+)
 from serendip.evaluate.aggregate import estimates, per_user  # noqa: E402
 from serendip.evaluate.compare import compare_values  # noqa: E402
 from serendip.evaluate.full_ranking import LABELS, rank_all, values_of_ranks  # noqa: E402

@@ -28,10 +28,12 @@ from serendip.content.behaviour_alignment import align  # noqa: E402
 from serendip.content.cache import VectorCache  # noqa: E402
 from serendip.content.encoders.text import open_encoder  # noqa: E402
 from serendip.content.features import build_features  # noqa: E402
-from serendip.data.alignment import cooccurring_pairs  # noqa: E402
 from serendip.data.arrays import FloatArray  # noqa: E402
-from serendip.data.dataset import Dataset  # noqa: E402
-from serendip.data.quality import QUALITIES, item_quality  # noqa: E402
+from serendip.data.dataset import (
+    Dataset,  # noqa: E402
+    cooccurring_pairs,  # noqa: E402
+)
+from serendip.data.item_quality import QUALITIES, item_quality  # noqa: E402
 from serendip.data.query import Query  # noqa: E402
 from serendip.data.snapshot import take_snapshot  # noqa: E402
 from serendip.data.splits import Split, temporal  # noqa: E402

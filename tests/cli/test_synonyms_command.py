@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from serendip.cli.main import app
 from serendip.data.durable import alone
 from serendip.data.event import Event
-from serendip.data.personal import VISITOR
-from serendip.data.searches import SUGGESTED
+from serendip.data.privacy import VISITOR
+from serendip.data.search_log import SUGGESTED
 from serendip.engine.workspace import Workspace
 
 

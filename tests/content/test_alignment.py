@@ -5,8 +5,8 @@ import pytest
 
 from serendip.content.behaviour_alignment import align
 from serendip.content.config import AlignmentConfig
-from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.dataset import AlignedProjection
 from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
 

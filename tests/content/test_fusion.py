@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serendip.content.fusion import TEXT_ONLY, Fusion, FusionConfig
 from serendip.data.arrays import FloatArray
-from serendip.data.encoded import Encoded
+from serendip.data.item_features import Encoded
 from serendip.errors import ArtefactError, DataError
 
 

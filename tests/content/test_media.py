@@ -11,8 +11,8 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import encode_present
 from serendip.content.encoders.media_files import Media, MediaReport, read_bounded, workspace_file
 from serendip.data.arrays import FloatArray
-from serendip.data.encoded import Encoded
 from serendip.data.item import Item
+from serendip.data.item_features import Encoded
 from serendip.errors import DataError
 from serendip.scale.progress import SilentProgress
 

@@ -4,9 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.alignment import AlignedProjection, cooccurring_pairs
 from serendip.data.arrays import IntArray
-from serendip.data.dataset import EventLog
+from serendip.data.dataset import AlignedProjection, EventLog, cooccurring_pairs
 from serendip.data.semantic_ids import Codebooks
 
 

@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.attributes import AttributeColumn
-from serendip.data.item import Catalogue, Item
+from serendip.data.item import AttributeColumn, Catalogue, Item
 
 VALUES = ["Red", "red", 3.0, ("Red", "Blue"), None, ("blue",), 3.5, ""]
 

@@ -3,8 +3,7 @@ from contextlib import closing
 import pytest
 
 from serendip.data.checks import CHECKS, run_checks
-from serendip.data.event import Event
-from serendip.data.event_columns import EventColumns
+from serendip.data.event import Event, EventColumns
 from serendip.data.item import Item
 from serendip.data.store import Store
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.alignment import AlignedProjection
+from serendip.data.dataset import AlignedProjection
 from serendip.data.semantic_ids import Codebooks, code_name, common_prefix, places_in_groups
 from serendip.errors import ArtefactError, DataError
 

@@ -3,7 +3,7 @@ import pytest
 from data_world import LOGS, dataset_of
 from hypothesis import given
 
-from serendip.data.alignment import AlignedProjection
+from serendip.data.dataset import AlignedProjection
 from serendip.data.item_features import ItemFeatures
 from serendip.errors import DataError
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.config import validate
-from serendip.data.event import EXCLUSIONS, ActionRules, Event
-from serendip.data.event_columns import EventColumns
+from serendip.data.event import EXCLUSIONS, ActionRules, Event, EventColumns
 from serendip.data.feedback import Feedback, what_stands
 from serendip.data.query import UserPast
 from serendip.data.vocabulary import Vocabulary

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from serendip.data.item_features import ItemFeatures
-from serendip.data.tokens import Tokens
+from serendip.data.item_features import ItemFeatures, Tokens
 
 
 def features(numbers: list[int], present: list[list[bool]] | None = None) -> ItemFeatures:

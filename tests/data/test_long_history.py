@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.long_history import condense, shared_prefix
-from serendip.data.query import History
+from serendip.data.query import History, condense, shared_prefix
 
 NOTHING = np.empty((0, 2), np.int32)
 # Items 0-2 share both codes, 3 shares the first one with them, the others share nothing.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.data.pairs import pairs_by_gap
+from serendip.data.dataset import pairs_by_gap
 
 
 def pairs_of(rows: list[tuple[int, int]], gaps: int) -> dict[int, list[tuple[int, int]]]:

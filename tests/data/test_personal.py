@@ -1,6 +1,6 @@
 import pytest
 
-from serendip.data.personal import VISITOR, holds_address, is_plain, people, private_keys
+from serendip.data.privacy import VISITOR, holds_address, is_plain, people, private_keys
 
 
 def test_people_are_told_apart_by_ids_that_they_brought():

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
+from serendip.data.item_quality import HALF_LIFE_DAYS, QUALITIES, UNKNOWN, item_quality
 from serendip.data.negative_log import NegativeLog
-from serendip.data.quality import HALF_LIFE_DAYS, QUALITIES, UNKNOWN, item_quality
 from serendip.data.vocabulary import Vocabulary
 
 DAY = 86_400.0

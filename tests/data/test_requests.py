@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serendip.data.event import ActionRules, Event
 from serendip.data.item import Item
-from serendip.data.requests import LoggedRequest, logged_requests
+from serendip.data.search_log import LoggedRequest, logged_requests
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import leave_last_out, temporal
 from serendip.data.store import Store

@@ -1,7 +1,7 @@
 import numpy as np
 
 from serendip.data.event import ActionRules, Event
-from serendip.data.searches import searches_of, similar_choices, suggested_of, typed_on
+from serendip.data.search_log import searches_of, similar_choices, suggested_of, typed_on
 from serendip.data.vocabulary import Vocabulary
 
 ITEMS = Vocabulary(["a", "b"])

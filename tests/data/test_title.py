@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.title import looks_like_library_style, plain_title
+from serendip.data.text import looks_like_library_style, plain_title
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.item import Item
-from serendip.data.tokens import TokenReader, Tokens
+from serendip.data.item_features import TokenReader, Tokens
 
 LAMP = Item(
     "1",

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.top_k import tie_order, top_k
+from serendip.data.item_list import tie_order, top_k
 
 
 def test_the_best_come_first():

@@ -10,8 +10,7 @@ import pytest
 
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.data.long_history import RECALLED, RECENT
-from serendip.data.query import History, Query
+from serendip.data.query import RECALLED, RECENT, History, Query
 from serendip.engine.engine import Engine
 from serendip.engine.pipeline import run
 from serendip.engine.sources import ModelSource

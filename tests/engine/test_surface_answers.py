@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.data.top_k import tie_order, top_k
+from serendip.data.item_list import tie_order, top_k
 from serendip.engine.engine import Engine
 from serendip.engine.pipeline import collect
 from serendip.engine.rank_sums import steady

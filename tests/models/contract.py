@@ -12,9 +12,8 @@ from serendip.config import validate
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, EventLog, QueryExamples
 from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures
+from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.data.query import History, Query
-from serendip.data.tokens import Tokens
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ArtefactError, DataError, NotTrainedError
 from serendip.models import model_class

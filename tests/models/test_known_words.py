@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from contract import small_world, unit_vectors
 
-from serendip.data.alignment import AlignedProjection
-from serendip.data.dataset import Dataset, QueryExamples
+from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples
 from serendip.data.query import History, Query
 from serendip.models.known_words import KnownWords, text_keys
 from serendip.models.retriever import Retriever

@@ -7,7 +7,7 @@ import pytest
 from contract import RecommenderContract, queries_of, random_features, small_world
 
 from serendip.data.dataset import Dataset
-from serendip.data.quality import UNKNOWN, item_quality
+from serendip.data.item_quality import UNKNOWN, item_quality
 from serendip.models.quality_vector import Held, QualityVector, find_weights
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_config import RetrieverConfig

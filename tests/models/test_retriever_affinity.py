@@ -8,8 +8,7 @@ import pytest
 import torch
 from contract import RecommenderContract, queries_of, random_features, small_world, unit_vectors
 
-from serendip.data.alignment import AlignedProjection
-from serendip.data.dataset import Dataset
+from serendip.data.dataset import AlignedProjection, Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.models.retriever import Retriever

@@ -8,7 +8,7 @@ from contract import small_world
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.alignment import AlignedProjection
+from serendip.data.dataset import AlignedProjection
 from serendip.models.retriever_batches import BatchMaker
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import NONE, SEARCH

@@ -18,9 +18,8 @@ from contract import (
 
 from serendip.data.dataset import Dataset, QueryExamples, UserCountries
 from serendip.data.item import Item
-from serendip.data.item_features import ItemFeatures
+from serendip.data.item_features import ItemFeatures, TokenReader, Tokens
 from serendip.data.query import Query
-from serendip.data.tokens import TokenReader, Tokens
 from serendip.errors import DataError
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_config import RetrieverConfig

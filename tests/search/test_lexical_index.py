@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from search_world import film, films
 
 from serendip.data import Catalogue
-from serendip.data.top_k import tie_order
+from serendip.data.item_list import tie_order
 from serendip.errors import ArtefactError
 from serendip.search.lexical import LexicalConfig, LexicalIndex
 

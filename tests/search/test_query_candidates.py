@@ -3,9 +3,9 @@ import pytest
 
 from serendip.config import validate
 from serendip.data import Catalogue, Item
-from serendip.data.analysis import normalise
-from serendip.data.personal import VISITOR, is_private
-from serendip.data.searches import Search
+from serendip.data.privacy import VISITOR, is_private
+from serendip.data.search_log import Search
+from serendip.data.text import normalise
 from serendip.errors import ConfigError
 from serendip.search.logged_queries import logged_queries
 from serendip.search.phrases import phrases_of

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data import ItemList
-from serendip.data.top_k import tie_order
+from serendip.data.item_list import tie_order
 from serendip.errors import DataError
 from serendip.search.fusion import reciprocal_rank_fusion
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from serendip.data import Catalogue, Item
-from serendip.data.analysis import normalise
-from serendip.data.personal import VISITOR
-from serendip.data.searches import Search
+from serendip.data.privacy import VISITOR
+from serendip.data.search_log import Search
+from serendip.data.text import normalise
 from serendip.errors import ArtefactError
 from serendip.search.query_ranker import RankingRows
 from serendip.search.reformulated import reformulated

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serendip.data.desk import Agreed, Asked, DeskView
+from serendip.data.labelling import Agreed, Asked, DeskView
 from serendip.errors import ConfigError, DataError, StorageError
 from serendip.serve.labelling import build_labelling_app, run_labelling
 

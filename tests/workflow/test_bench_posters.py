@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.encoded import Encoded
 from serendip.data.item import Catalogue, Item
+from serendip.data.item_features import Encoded
 from serendip.data.vocabulary import Vocabulary
 from serendip.workflow.bench.posters import (
     READINGS,

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 from data_world import dataset_of
 
-from serendip.data.personal import VISITOR
-from serendip.data.requests import LoggedRequest
-from serendip.data.searches import SUGGESTED
+from serendip.data.privacy import VISITOR
+from serendip.data.search_log import SUGGESTED, LoggedRequest
 from serendip.workflow.enrich.asked import earlier_queries, held_out_queries
 
 

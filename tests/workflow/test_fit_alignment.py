@@ -13,9 +13,8 @@ from small_shop import SETTINGS, write_files
 from serendip.content.behaviour_alignment import align
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
-from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset
+from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.item import Item
 from serendip.data.query import History, Query
 from serendip.data.snapshot import take_snapshot

@@ -14,8 +14,8 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue, Item
+from serendip.data.item_features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
-from serendip.data.tokens import TokenReader, Tokens
 from serendip.engine.state import EngineState
 from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace

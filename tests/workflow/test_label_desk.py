@@ -10,7 +10,7 @@ from commands import invoke
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
-from serendip.data.desk import Agreed
+from serendip.data.labelling import Agreed
 from serendip.errors import ConfigError, DataError
 from serendip.workflow.labels.agreement import Agreement, agreement, agreements
 from serendip.workflow.labels.desk import LabelDesk

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from serendip.cli.main import app
 from serendip.content.encoders.text import open_encoder
 from serendip.data.item import Item
-from serendip.data.tokens import TokenReader
+from serendip.data.item_features import TokenReader
 from serendip.engine.engine import Engine
 from serendip.engine.state import EngineState
 from serendip.engine.updates import Updater

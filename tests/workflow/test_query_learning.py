@@ -10,7 +10,7 @@ import pytest
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
-from serendip.data.searches import Search, SuggestedQuery
+from serendip.data.search_log import Search, SuggestedQuery
 from serendip.data.vocabulary import Vocabulary
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_categories import Categories

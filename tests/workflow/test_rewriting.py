@@ -21,7 +21,7 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import HashingEncoder
 from serendip.data import Catalogue, Item
 from serendip.data.event import Event
-from serendip.data.searches import Search
+from serendip.data.search_log import Search
 from serendip.engine.engine import Engine
 from serendip.engine.pipeline import run
 from serendip.engine.workspace import Workspace

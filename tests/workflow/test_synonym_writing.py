@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from serendip.cli.main import app
 from serendip.data import Catalogue, Item
 from serendip.data.event import Event
-from serendip.data.personal import VISITOR
+from serendip.data.privacy import VISITOR
 from serendip.engine.workspace import Workspace
 from serendip.llm.synonyms import WrittenSynonyms
 from serendip.search.lexical import LexicalIndex

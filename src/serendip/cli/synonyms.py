@@ -96,7 +96,7 @@ def show(
     """The pairs of the table, surest first."""
     from dataclasses import asdict
 
-    from serendip.data.analysis import normalise
+    from serendip.data.text import normalise
     from serendip.engine.workspace import Workspace
     from serendip.search.synonyms import read_synonyms
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from serendip.content.config import AlignmentConfig
-from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.dataset import AlignedProjection
 from serendip.errors import DataError
 from serendip.scale.options import TrainOptions
 

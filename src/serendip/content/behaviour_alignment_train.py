@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.dataset import AlignedProjection
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import limit_threads
 

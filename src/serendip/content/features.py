@@ -13,9 +13,8 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codebooks
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.encoded import Encoded
 from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import ItemFeatures
+from serendip.data.item_features import Encoded, ItemFeatures
 from serendip.data.semantic_ids import Codebooks
 from serendip.scale.options import TrainOptions
 from serendip.scale.progress import Progress

@@ -24,7 +24,7 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.content.encoders.base import unit
 from serendip.data.arrays import BoolArray, FloatArray
-from serendip.data.encoded import Encoded
+from serendip.data.item_features import Encoded
 from serendip.errors import ArtefactError, DataError
 
 TEXT = "text"

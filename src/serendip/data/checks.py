@@ -2,6 +2,8 @@
 
 One function per check; it sees items and events as columns and says how many of how many are
 wrong, with up to ten examples. Nothing is changed or dropped here.
+
+What the doctor looks at: items and events as columns, encoded once for all checks.
 """
 
 from __future__ import annotations
@@ -11,16 +13,78 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.checked import MAX_EXAMPLES, Checked
-from serendip.data.event_columns import EventColumns
+from serendip.data.arrays import BoolArray, IntArray
+from serendip.data.event import EventColumns
 from serendip.data.item import Item
 from serendip.data.store import IMPORT_KEY, Store
 from serendip.data.vocabulary import Vocabulary
+
+MAX_EXAMPLES = 10
+
+
+class Checked:
+    """Items and events as the checks see them; encodings are computed once.
+
+    Args:
+        items: the items that are not deleted.
+        events: the whole log, in order of time.
+        now: Unix seconds; later events are in the future.
+        repeated_ids: (count, examples) of item ids that came more than once in the files.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        events: EventColumns,
+        now: float,
+        repeated_ids: tuple[int, tuple[str, ...]] = (0, ()),
+    ) -> None:
+        self.items = items
+        self.events = events
+        self.now = now
+        self.repeated_ids = repeated_ids
+
+    @cached_property
+    def user_names(self) -> Vocabulary:
+        """Users in order of their first event."""
+        return Vocabulary(dict.fromkeys(self.events.user_ids))
+
+    @cached_property
+    def users(self) -> IntArray:
+        """(E,) user numbers."""
+        return self.user_names.numbers(self.events.user_ids)
+
+    @cached_property
+    def by_user(self) -> IntArray:
+        """(U,) events per user."""
+        return np.bincount(self.users, minlength=len(self.user_names)).astype(np.int32)
+
+    @cached_property
+    def logged(self) -> Vocabulary:
+        """Item ids of the log, in order of their first event."""
+        return Vocabulary(dict.fromkeys(self.events.item_ids))
+
+    @cached_property
+    def known_ids(self) -> frozenset[str]:
+        """Ids of the catalogue."""
+        return frozenset(item.item_id for item in self.items)
+
+    def show(self, rows: BoolArray) -> tuple[str, ...]:
+        """The first ten of the events that a mask (E,) selects."""
+        first = np.flatnonzero(rows)[:MAX_EXAMPLES].tolist()
+        columns = self.events
+        return tuple(
+            f"user {columns.user_ids[row]}, item {columns.item_ids[row]}, "
+            f"time {columns.timestamps[row]:.0f}"
+            for row in first
+        )
+
 
 Status: TypeAlias = Literal["PASS", "WARN", "FAIL"]
 

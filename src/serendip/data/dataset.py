@@ -1,11 +1,17 @@
 """An immutable snapshot of everything known up to a cut: catalogue, events, features.
 
 Trainers get a ``Dataset`` and nothing else, so what is not in it cannot leak into a model.
+
+Behaviour as pairs of items, and content vectors moved by it: plain arrays, no training.
+
+The projection is learned in ``content``; serving applies it to items that are posted later.
+
+Which items stand how many places apart in somebody's history.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -22,8 +28,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 
 if TYPE_CHECKING:
-    from serendip.data.alignment import AlignedProjection
-    from serendip.data.requests import LoggedRequest
+    from serendip.data.search_log import LoggedRequest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -252,3 +257,66 @@ class Dataset:
     def item_counts(self) -> IntArray:
         """(N,) int32 number of events per item."""
         return np.bincount(self.events.items, minlength=self.num_items).astype(np.int32)
+
+
+def pairs_by_gap(
+    users: IntArray, items: IntArray, num_gaps: int
+) -> Iterator[tuple[int, IntArray, IntArray]]:
+    """For each gap from 1 on: the earlier and the later item (P,) of all pairs so far apart.
+
+    A pair of one item with itself is left out; pairs never cross from one user to the next.
+
+    Args:
+        users: (E,) whose event it is, in any order.
+        items: (E,) what was chosen; the rows of a user from old to new.
+        num_gaps: the largest gap.
+    """
+    order = np.argsort(users, kind="stable")
+    users, items = users[order], items[order]
+    for gap in range(1, num_gaps + 1):
+        earlier, later = items[:-gap], items[gap:]
+        is_pair = (users[:-gap] == users[gap:]) & (earlier != later)
+        yield gap, earlier[is_pair], later[is_pair]
+
+
+STEPS = 1
+"""Items of one history at most this many steps apart count as chosen together: what lies further
+apart is less alike, and moves content to places that hold less for unseen items."""
+
+
+def cooccurring_pairs(events: EventLog, steps: int = STEPS) -> IntArray:
+    """Pairs (P, 2) int32 of different items near one another in a history, the earlier one first.
+
+    Args:
+        events: the log; events of one user are its history.
+        steps: how far apart the two may be, 1 or more; 1 = neighbours only.
+
+    Returns:
+        one row per occurrence, so frequent pairs appear often; neighbours first.
+    """
+    found = [
+        np.stack([earlier, later], axis=1)
+        for _, earlier, later in pairs_by_gap(events.users, events.items, steps)
+    ]
+    return np.concatenate(found).astype(np.int32)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedProjection:
+    """Content vectors moved to where behaviour puts them: x + (x down) up, at unit length.
+
+    Linear, so an item that nobody chose yet moves like its neighbours; no content stays no content.
+
+    Args:
+        down: (D, R) float32.
+        up: (R, D) float32; zeros = content as it is.
+    """
+
+    down: FloatArray
+    up: FloatArray
+
+    def encode(self, content: FloatArray) -> FloatArray:
+        """Aligned vectors (N, D) float32 of content (N, D): unit rows, zero where content is."""
+        moved = content + (content @ self.down) @ self.up
+        lengths = np.linalg.norm(moved, axis=1, keepdims=True)
+        return np.asarray(moved / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)

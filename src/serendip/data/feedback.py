@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, IntArray, TimeArray
-from serendip.data.event import EXCLUSIONS, ActionRules
-from serendip.data.event_columns import EventColumns
+from serendip.data.event import EXCLUSIONS, ActionRules, EventColumns
 from serendip.data.query import History, UserPast
 from serendip.data.rejections import SEEN, ExclusionArray, Rejected, taken_back_at
 from serendip.data.vocabulary import Vocabulary

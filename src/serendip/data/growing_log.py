@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from serendip.data.event_columns import EventColumns
+from serendip.data.event import EventColumns
 from serendip.data.storable import id_problem
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from serendip.data.item import Attribute, Item
 from serendip.data.limits import MAX_ATTRIBUTES
 from serendip.data.storable import event_problem, item_problem
 from serendip.data.tables import Cell, Row, open_table
+from serendip.data.text import plain_title
 from serendip.data.times import parse_time
-from serendip.data.title import plain_title
 from serendip.errors import DataError
 
 TitleStyle = Literal["plain", "library"]

@@ -13,8 +13,8 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.dataset import AlignedProjection
 from serendip.errors import ArtefactError, DataError
 
 _BLOCK = 1024

@@ -9,13 +9,12 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.event import ActionRules
-from serendip.data.event_columns import EventColumns
+from serendip.data.event import ActionRules, EventColumns
 from serendip.data.feedback import Feedback
 from serendip.data.item import Catalogue
 from serendip.data.negative_log import NegativeLog
 from serendip.data.rejections import taken_back_at
-from serendip.data.requests import logged_requests
+from serendip.data.search_log import logged_requests
 from serendip.data.store import Store
 from serendip.data.vocabulary import Vocabulary
 from serendip.data.written import with_written

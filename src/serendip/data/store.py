@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from serendip.data.database import PATIENT_S, Database
-from serendip.data.event import Event
-from serendip.data.event_columns import EventColumns
+from serendip.data.event import Event, EventColumns
 from serendip.data.growing_log import REMOVALS_KEY, GrowingLog, mark_of
 from serendip.data.item import Item
 from serendip.data.log_totals import LogTotals

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serendip.data.analysis import normalise
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.event import ActionRules
 from serendip.data.query import History, Query, UserPast
-from serendip.data.searches import SUGGESTED
+from serendip.data.search_log import SUGGESTED
 from serendip.data.store import Store
+from serendip.data.text import normalise
 from serendip.engine.batch import condensed
 from serendip.engine.state import EngineState
 from serendip.engine.suggesting import Past

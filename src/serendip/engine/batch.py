@@ -14,8 +14,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item_list import ItemList
-from serendip.data.long_history import condense
-from serendip.data.query import History, Query
+from serendip.data.query import History, Query, condense
 from serendip.engine.state import EngineState
 from serendip.engine.surfaces import SurfaceConfig
 

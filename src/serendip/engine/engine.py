@@ -15,12 +15,12 @@ from typing import Literal
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import open_encoder
 from serendip.content.semantic_ids.group_names import group_name
-from serendip.data.analysis import normalise
 from serendip.data.arrays import IntArray
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.query import Query
 from serendip.data.store import Store
+from serendip.data.text import normalise
 from serendip.data.versions import Version
 from serendip.engine.answer import Answer, Chosen, Explanation, Suggestion, Suggestions
 from serendip.engine.answering import empty_answer, explanation_of, page_of

@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serendip.data.arrays import IntArray, TimeArray
-from serendip.data.event import ActionRules
-from serendip.data.event_columns import EventColumns
+from serendip.data.event import ActionRules, EventColumns
 from serendip.data.feedback import Feedback, what_stands
 from serendip.data.query import UserPast
 from serendip.data.store import Store

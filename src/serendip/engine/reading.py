@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serendip.data.analysis import normalise, words
+from serendip.data.text import normalise, words
 from serendip.engine.answer import Understood
 from serendip.engine.selection import Result
 from serendip.engine.state import EngineState

@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
-from serendip.data.item_list import ItemList
+from serendip.data.item_list import ItemList, tie_order
 from serendip.data.query import Query
-from serendip.data.top_k import tie_order
 from serendip.engine.arrangement import Arrangement, Ranked, arrange
 from serendip.engine.bad_matches import BAD, SuitedRows, suited
 from serendip.engine.batch import Batch, Candidates

@@ -7,8 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from serendip.data.item_list import ItemList
-from serendip.data.top_k import top_k
+from serendip.data.item_list import ItemList, top_k
 from serendip.engine.batch import Batch
 from serendip.engine.sponsored import SOURCE, has_bid
 

@@ -15,8 +15,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.analysis import normalise
 from serendip.data.query import History, Query
+from serendip.data.text import normalise
 from serendip.engine.answer import Suggestion
 from serendip.engine.exploration import seed_of
 from serendip.engine.state import EngineState

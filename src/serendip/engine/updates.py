@@ -10,8 +10,7 @@ from serendip.content.encoders.base import TextEncoder
 from serendip.content.features import encode_new, reads_alike
 from serendip.data.arrays import IntArray
 from serendip.data.item import Item
-from serendip.data.item_features import ItemFeatures
-from serendip.data.tokens import TokenReader
+from serendip.data.item_features import ItemFeatures, TokenReader
 from serendip.engine.state import EngineState
 
 

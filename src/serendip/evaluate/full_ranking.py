@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.top_k import top_k
+from serendip.data.item_list import top_k
 from serendip.evaluate.aggregate import Estimate, estimates
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.metrics.recall import Recall

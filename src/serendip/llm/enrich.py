@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from serendip.data.analysis import tokens
-from serendip.data.personal import holds_address, is_plain
+from serendip.data.privacy import holds_address, is_plain
+from serendip.data.text import tokens
 from serendip.llm.prompt import Prompt
 from serendip.llm.task import Task, TaskAnswer, WrongAnswer
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from serendip.data.analysis import normalise
+from serendip.data.text import normalise
 from serendip.errors import ConfigError
 from serendip.llm.client import LlmRequest
 

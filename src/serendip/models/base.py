@@ -20,9 +20,8 @@ from serendip.config import Config, validate
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
-from serendip.data.item_list import ItemList
+from serendip.data.item_list import ItemList, top_k
 from serendip.data.query import Query
-from serendip.data.top_k import top_k
 from serendip.errors import ArtefactError, DataError, NotTrainedError
 from serendip.scale.options import TrainOptions
 

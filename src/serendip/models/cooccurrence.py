@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from serendip.data.arrays import FloatArray
-from serendip.data.pairs import pairs_by_gap
+from serendip.data.dataset import pairs_by_gap
 from serendip.models.sequence_batches import Sequences
 from serendip.models.sparse import Sparse, csr, scaled_rows
 

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset
-from serendip.data.pairs import pairs_by_gap
+from serendip.data.dataset import Dataset, pairs_by_gap
 from serendip.models.sparse import Sparse, csr, scaled_rows
 from serendip.scale.options import TrainOptions
 

@@ -10,8 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.analysis import normalise
 from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.text import normalise
 
 _KEYS, _WEIGHTS = "known_words", "known_weights"
 

@@ -19,8 +19,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.analysis import NEGATIONS, normalise, tokens
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.text import NEGATIONS, normalise, tokens
 from serendip.models.crowd import KINDS, Crowd, CrowdItems
 from serendip.models.directions import main_directions
 from serendip.models.expanded_query import EXPANSIONS, Expansion

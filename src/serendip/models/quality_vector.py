@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
-from serendip.data.quality import UNKNOWN
+from serendip.data.item_quality import UNKNOWN
 
 _TOP = 10
 _CANDIDATES = 300

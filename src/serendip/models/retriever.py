@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.item_features import ItemFeatures
+from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.data.query import Query
-from serendip.data.tokens import Tokens
 from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender
 from serendip.models.export import open_session

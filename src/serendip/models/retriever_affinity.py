@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.dataset import AlignedProjection
 from serendip.data.query import Query
 from serendip.models.known_words import KnownWords
 from serendip.models.query_weights import context_matrix

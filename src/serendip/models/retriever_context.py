@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
-from serendip.data.long_history import RECALLED, condense
-from serendip.data.query import History, Query, Surface
+from serendip.data.query import RECALLED, History, Query, Surface, condense
 
 if TYPE_CHECKING:
     from serendip.models.retriever_config import RetrieverConfig

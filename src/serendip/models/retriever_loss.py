@@ -18,11 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
-from serendip.data.dataset import QueryExamples
-from serendip.data.item_features import ItemFeatures
-from serendip.data.tokens import Tokens
+from serendip.data.dataset import AlignedProjection, QueryExamples
+from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.models.hard_negatives import HardNegatives
 from serendip.models.neighbours import content_neighbours
 from serendip.models.retriever_batches import Batch

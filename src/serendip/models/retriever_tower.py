@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.alignment import AlignedProjection
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.item_features import ItemFeatures
-from serendip.data.tokens import Tokens
+from serendip.data.dataset import AlignedProjection
+from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.errors import DataError
 from serendip.models.neighbours import content_neighbours
 from serendip.models.sparse import Sparse, csr

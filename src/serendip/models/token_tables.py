@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from serendip.data.tokens import Tokens
+from serendip.data.item_features import Tokens
 
 
 class TokenBags:

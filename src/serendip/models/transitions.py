@@ -21,9 +21,8 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset
+from serendip.data.dataset import Dataset, pairs_by_gap
 from serendip.data.item_features import ItemFeatures
-from serendip.data.pairs import pairs_by_gap
 from serendip.data.query import Query
 from serendip.models.base import Recommender
 from serendip.models.neighbours import content_neighbours

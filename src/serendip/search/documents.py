@@ -11,8 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from serendip.data.analysis import grams, normalise, query_grams, words
 from serendip.data.item import Item
+from serendip.data.text import grams, normalise, query_grams, words
 
 FIELDS = ("title", "body", "grams")
 WRITTEN = "written"

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serendip.data.item_list import ItemList
-from serendip.data.top_k import tie_order
+from serendip.data.item_list import ItemList, tie_order
 from serendip.errors import DataError
 
 RANK_CONSTANT = 60

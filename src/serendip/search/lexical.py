@@ -25,8 +25,7 @@ from pydantic import NonNegativeFloat
 from serendip.config import Config, validate
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item import Catalogue, Item
-from serendip.data.item_list import ItemList
-from serendip.data.top_k import tie_order
+from serendip.data.item_list import ItemList, tie_order
 from serendip.errors import ArtefactError
 from serendip.search.documents import (
     FIELDS,

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.personal import is_private, people
-from serendip.data.searches import Search, typed_on
+from serendip.data.privacy import is_private, people
+from serendip.data.search_log import Search, typed_on
 from serendip.search.query_candidates import MOST_CHARACTERS, Candidate
 
 SAME_ATTEMPT_S = 300.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from serendip.data.analysis import normalise, words
+from serendip.data.text import normalise, words
 
 _LONGEST_PHRASE = 3
 _FEWEST_LETTERS = 3

@@ -15,9 +15,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from serendip.data.analysis import normalise
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item import Catalogue, Item
+from serendip.data.text import normalise
 from serendip.search.phrases import phrases_of
 from serendip.search.query_settings import DECADE, QueriesConfig, Source
 

@@ -16,8 +16,8 @@ from importlib.resources import files
 
 import numpy as np
 
-from serendip.data.analysis import normalise, words
 from serendip.data.arrays import IntArray
+from serendip.data.text import normalise, words
 from serendip.scale.progress import Progress
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_settings import QueriesConfig

@@ -17,9 +17,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.analysis import normalise
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.item import Catalogue
+from serendip.data.text import normalise
 from serendip.errors import ArtefactError
 from serendip.search.query_candidates import KINDS, Candidate, QueryKind
 from serendip.search.query_categories import Categories

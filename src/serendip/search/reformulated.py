@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from serendip.data.analysis import normalise, words
-from serendip.data.personal import people, private_keys
-from serendip.data.searches import Search
+from serendip.data.privacy import people, private_keys
+from serendip.data.search_log import Search
+from serendip.data.text import normalise, words
 from serendip.search.logged_queries import SAME_ATTEMPT_S
 from serendip.search.rewrite_changes import RewriteKind
 from serendip.search.rewrites import Rewrite

@@ -17,8 +17,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from serendip.data.analysis import NEGATIONS, normalise, words
 from serendip.data.arrays import FloatArray
+from serendip.data.text import NEGATIONS, normalise, words
 from serendip.search.lexical import LexicalIndex
 from serendip.search.phrases import is_grammar
 from serendip.search.titles import TitleIndex

@@ -17,10 +17,10 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data.analysis import title_key
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList
+from serendip.data.text import title_key
 from serendip.errors import ArtefactError, DataError
 from serendip.search.documents import document_of
 from serendip.search.fusion import reciprocal_rank_fusion

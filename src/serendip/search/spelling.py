@@ -24,7 +24,7 @@ from itertools import pairwise
 from math import log10
 from typing import NamedTuple
 
-from serendip.data.analysis import normalise, words
+from serendip.data.text import normalise, words
 from serendip.search.edits import EditIndex
 from serendip.search.slips import likelihood
 from serendip.search.word_pairs import WordPairs

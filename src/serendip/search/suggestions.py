@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from serendip.data.analysis import normalise, query_grams, title_key
 from serendip.data.item import Item
+from serendip.data.text import normalise, query_grams, title_key
 from serendip.search.searcher import Searcher
 from serendip.search.title_table import Bearer
 

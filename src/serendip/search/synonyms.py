@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from serendip.data.analysis import normalise, words
 from serendip.data.durable import alone, flush_folder, write_durably
+from serendip.data.text import normalise, words
 from serendip.errors import ConfigError, DataError
 
 State = Literal["proposed", "accepted", "rejected"]

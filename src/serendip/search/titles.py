@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.data.analysis import title_key
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item import Item
+from serendip.data.text import title_key
 from serendip.search.title_table import Bearer, TitleTable
 
 MIN_LENGTH_ONE_EDIT = 4

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serendip.data.analysis import normalise, title_key, words
 from serendip.data.arrays import NO_ITEMS, IntArray
+from serendip.data.text import normalise, title_key, words
 from serendip.search.spelling import Spelled, Speller
 from serendip.search.title_table import Bearer
 from serendip.search.titles import TitleIndex

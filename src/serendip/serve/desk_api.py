@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from serendip.data.desk import DeskView
+from serendip.data.labelling import DeskView
 
 
 class Desk(Protocol):

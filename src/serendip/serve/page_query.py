@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from serendip.data.personal import VISITOR
+from serendip.data.privacy import VISITOR
 from serendip.errors import DataError
 from serendip.serve import fields
 

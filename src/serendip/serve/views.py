@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from serendip.data import Event, Item
-from serendip.data.analysis import normalise
+from serendip.data.text import normalise
 from serendip.engine.answer import Answer, Chosen, Evidence
 from serendip.errors import UnknownItemError
 from serendip.serve.cards import (

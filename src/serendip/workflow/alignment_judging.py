@@ -20,8 +20,7 @@ from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.item import Catalogue
 from serendip.data.query import Query
 from serendip.data.snapshot import take_snapshot
-from serendip.data.splits import Split, temporal
-from serendip.data.targets import Targets
+from serendip.data.splits import Split, Targets, temporal
 from serendip.engine.workspace import Workspace
 from serendip.evaluate.full_ranking import rank_all
 from serendip.evaluate.run import Values

@@ -18,9 +18,8 @@ from serendip.content.config import open_media
 from serendip.content.encoders.text import open_encoder
 from serendip.content.features import build_features
 from serendip.content.semantic_ids.kmeans import quality
-from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import IntArray
-from serendip.data.dataset import Dataset
+from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.snapshot import take_snapshot
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.workspace import Workspace

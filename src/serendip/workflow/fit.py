@@ -29,12 +29,11 @@ from serendip.content.features import (
 from serendip.content.fusion import Fusion
 from serendip.content.semantic_ids.group_names import name_prefixes
 from serendip.content.synthetic_queries import write_examples
-from serendip.data.alignment import AlignedProjection, cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset, QueryExamples
+from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples, cooccurring_pairs
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
-from serendip.data.quality import item_quality
+from serendip.data.item_quality import item_quality
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split, temporal
 from serendip.engine.settings import Settings

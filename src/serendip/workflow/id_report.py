@@ -9,8 +9,8 @@ import numpy as np
 
 from serendip.content.semantic_ids.agreement import neighbour_agreement, pair_agreement
 from serendip.content.semantic_ids.kmeans import quality
-from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import IntArray
+from serendip.data.dataset import cooccurring_pairs
 from serendip.data.durable import write_durably
 from serendip.data.item import Catalogue
 from serendip.engine.workspace import Workspace

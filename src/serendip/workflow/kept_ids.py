@@ -12,9 +12,8 @@ import numpy as np
 from serendip.content.fusion import Fusion
 from serendip.content.semantic_ids.code_matching import match_codebooks, renumbered
 from serendip.data.arrays import IntArray
-from serendip.data.encoded import Encoded
 from serendip.data.item import Catalogue
-from serendip.data.item_features import ItemFeatures
+from serendip.data.item_features import Encoded, ItemFeatures
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.generation import open_current

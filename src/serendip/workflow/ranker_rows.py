@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import QueryExamples
 from serendip.data.query import Query, UserPast
-from serendip.data.requests import LoggedRequest
-from serendip.data.splits import Split
-from serendip.data.targets import Moment
+from serendip.data.search_log import LoggedRequest
+from serendip.data.splits import Moment, Split
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.pipeline import collect
 from serendip.engine.settings import Settings

@@ -25,12 +25,11 @@ from serendip.content.fusion import Fusion
 from serendip.content.semantic_ids.code_matching import match_codebooks, renumbered
 from serendip.content.semantic_ids.group_names import name_prefixes
 from serendip.content.semantic_ids.kmeans import fit_codebooks, quality
-from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset
+from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.durable import alone
-from serendip.data.encoded import Encoded
 from serendip.data.item import Catalogue
+from serendip.data.item_features import Encoded
 from serendip.data.semantic_ids import Codebooks, places_in_groups
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace

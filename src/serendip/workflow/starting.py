@@ -21,7 +21,7 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.readers import EventsConfig, ItemsConfig, read_events, read_items
 from serendip.data.tables import open_table
-from serendip.data.title import looks_like_library_style
+from serendip.data.text import looks_like_library_style
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
 from serendip.workflow.cell_kinds import Kind, column_kind

@@ -19,11 +19,11 @@ from typing import Any
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
-from serendip.data.analysis import normalise, words
 from serendip.data.durable import alone
 from serendip.data.item import Catalogue
-from serendip.data.personal import may_be_shown
-from serendip.data.searches import Search
+from serendip.data.privacy import may_be_shown
+from serendip.data.search_log import Search
+from serendip.data.text import normalise, words
 from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.llm.ledger import Ledger
 from serendip.llm.run import Estimate, RunOptions, ask_all, estimate

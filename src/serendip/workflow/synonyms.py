@@ -17,12 +17,11 @@ import numpy as np
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import open_encoder
-from serendip.data.analysis import normalise, words
 from serendip.data.arrays import FloatArray
-from serendip.data.personal import people, private_keys
-from serendip.data.requests import LoggedRequest
-from serendip.data.searches import SUGGESTED
+from serendip.data.privacy import people, private_keys
+from serendip.data.search_log import SUGGESTED, LoggedRequest
 from serendip.data.snapshot import take_snapshot
+from serendip.data.text import normalise, words
 from serendip.engine.workspace import Workspace
 from serendip.scale.options import TrainOptions
 from serendip.search.lexical import word_counts

@@ -15,8 +15,8 @@ from typing import Any
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import MediaEncoder, present_rows
-from serendip.data.encoded import Encoded
 from serendip.data.item import Item
+from serendip.data.item_features import Encoded
 from serendip.errors import DataError
 from serendip.scale.progress import Progress
 

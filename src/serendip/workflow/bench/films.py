@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.event import ActionRules
-from serendip.data.event_columns import EventColumns
+from serendip.data.event import ActionRules, EventColumns
 from serendip.data.feedback import Feedback
 from serendip.data.item import Catalogue
 from serendip.data.readers import EventsConfig, ItemsConfig, read_events, read_items

@@ -17,8 +17,8 @@ import numpy as np
 from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.encoded import Encoded
 from serendip.data.item import Catalogue, Item
+from serendip.data.item_features import Encoded
 from serendip.workflow.bench.films import read_rated_films
 
 FILMS, POSTERS = "movielens-small", "movielens-posters"

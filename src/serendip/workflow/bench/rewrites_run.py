@@ -22,7 +22,7 @@ import numpy as np
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
-from serendip.data.searches import Search
+from serendip.data.search_log import Search
 from serendip.evaluate.aggregate import estimate
 from serendip.evaluate.binary import calibration_error
 from serendip.scale.options import TrainOptions

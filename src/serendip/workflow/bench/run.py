@@ -11,7 +11,7 @@ from typing import Any
 
 from serendip.content.config import AlignmentConfig
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.data.alignment import STEPS
+from serendip.data.dataset import STEPS
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions
 from serendip.workflow.bench.opened import opened_results, work_folder

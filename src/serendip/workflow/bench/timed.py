@@ -11,8 +11,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import Query
-from serendip.data.splits import MAX_TARGETS_PER_USER, Split, temporal
-from serendip.data.targets import Targets
+from serendip.data.splits import MAX_TARGETS_PER_USER, Split, Targets, temporal
 from serendip.workflow.bench.relevance import Relevance
 from serendip.workflow.bench.trial import Asked, renumbered
 

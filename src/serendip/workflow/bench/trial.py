@@ -14,12 +14,10 @@ from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansC
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset, HeldOut
 from serendip.data.item import Catalogue
-from serendip.data.item_features import ItemFeatures
+from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.data.query import History, Query
 from serendip.data.semantic_ids import Codebooks
-from serendip.data.splits import leave_last_out
-from serendip.data.targets import Targets
-from serendip.data.tokens import Tokens
+from serendip.data.splits import Targets, leave_last_out
 from serendip.scale.options import TrainOptions
 from serendip.workflow.bench.relevance import Relevance
 

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from serendip.content.behaviour_alignment import align
-from serendip.data.alignment import cooccurring_pairs
 from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset
+from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.item import Catalogue
+from serendip.data.item_features import TokenReader, Tokens
 from serendip.data.query import Query
-from serendip.data.tokens import TokenReader, Tokens
 from serendip.evaluate.aggregate import estimates
 from serendip.evaluate.full_ranking import FullRanking, rank_all
 from serendip.evaluate.metrics.ndcg import NDCG

@@ -11,12 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serendip.data.analysis import normalise
 from serendip.data.dataset import Dataset
-from serendip.data.personal import people, private_keys
-from serendip.data.requests import LoggedRequest
-from serendip.data.searches import SUGGESTED
+from serendip.data.privacy import people, private_keys
+from serendip.data.search_log import SUGGESTED, LoggedRequest
 from serendip.data.tables import open_table
+from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 from serendip.workflow.bench.esci_trial import GAINS

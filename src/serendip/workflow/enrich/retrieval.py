@@ -15,8 +15,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.item import Catalogue, Item
-from serendip.data.item_list import ItemList
-from serendip.data.top_k import top_k
+from serendip.data.item_list import ItemList, top_k
 from serendip.evaluate.metrics.base import grade
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.run import Values

@@ -18,9 +18,9 @@ from typing import Self
 
 import numpy as np
 
-from serendip.data.analysis import tokens
 from serendip.data.arrays import FloatArray
 from serendip.data.item import Item
+from serendip.data.text import tokens
 
 RULES_MODEL, RULES_VERSION = "borrowed words", "rules-1"
 

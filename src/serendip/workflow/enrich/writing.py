@@ -11,11 +11,11 @@ import numpy as np
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
-from serendip.data.analysis import tokens
 from serendip.data.dataset import Dataset
 from serendip.data.durable import alone
 from serendip.data.item import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
+from serendip.data.text import tokens
 from serendip.data.written import (
     WRITTEN_FIELDS,
     WrittenField,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from serendip.data.desk import Agreed, Asked, DeskView
+from serendip.data.labelling import Agreed, Asked, DeskView
 from serendip.errors import DataError
 from serendip.workflow.labels.agreement import agreement
 from serendip.workflow.labels.label_file import LABELS, LabelFile

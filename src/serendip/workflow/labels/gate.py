@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from serendip.data.analysis import normalise
+from serendip.data.text import normalise
 from serendip.errors import ConfigError
 from serendip.evaluate.binary import Verdicts
 from serendip.llm.prompt import Prompt, query_digest

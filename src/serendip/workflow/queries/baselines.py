@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from serendip.data.arrays import IntArray
-from serendip.data.searches import Search
+from serendip.data.search_log import Search
 
 RECENT_ITEMS = 20
 

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.data.analysis import normalise
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
+from serendip.data.text import normalise
 from serendip.engine.suggesting import QuerySuggester
 from serendip.errors import ConfigError
 from serendip.evaluate.aggregate import estimate

@@ -19,15 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.analysis import normalise
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.durable import alone
 from serendip.data.item import Catalogue
-from serendip.data.personal import may_be_shown
-from serendip.data.searches import Search, searches_of, similar_choices, suggested_of
+from serendip.data.privacy import may_be_shown
+from serendip.data.search_log import Search, searches_of, similar_choices, suggested_of
 from serendip.data.snapshot import MOST_REQUESTED, take_snapshot
 from serendip.data.store import Store
+from serendip.data.text import normalise
 from serendip.data.versions import Versions
 from serendip.engine.settings import Settings
 from serendip.engine.workspace import Workspace

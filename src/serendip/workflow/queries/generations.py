@@ -11,7 +11,7 @@ import numpy as np
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
-from serendip.data.searches import Search
+from serendip.data.search_log import Search
 from serendip.data.semantic_ids import Codebooks
 from serendip.engine.askers import asker_of
 from serendip.engine.state import EngineState

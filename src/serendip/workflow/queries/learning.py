@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.analysis import normalise
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.searches import Search, SuggestedQuery
+from serendip.data.search_log import Search, SuggestedQuery
+from serendip.data.text import normalise
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_features import FEATURES, Asker, Choices, query_features
 from serendip.search.query_ranker import PRIOR_STRENGTH, QueryRanker, RankingRows

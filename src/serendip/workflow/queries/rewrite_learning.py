@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.data.analysis import words
-from serendip.data.searches import Search
+from serendip.data.search_log import Search
+from serendip.data.text import words
 from serendip.search.query_checks import TOP
 from serendip.search.query_ranker import RankingRows
 from serendip.search.query_table import QueryTable

@@ -14,8 +14,8 @@ from typing import Any
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import TextEncoder
-from serendip.data.analysis import normalise, words
-from serendip.data.searches import Search
+from serendip.data.search_log import Search
+from serendip.data.text import normalise, words
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.scale.options import TrainOptions

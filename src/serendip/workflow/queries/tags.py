@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.data.analysis import normalise
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.readers import EventsConfig, read_events
-from serendip.data.searches import Search
+from serendip.data.search_log import Search
+from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 

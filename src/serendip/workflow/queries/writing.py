@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.analysis import normalise
 from serendip.data.arrays import IntArray
 from serendip.data.durable import alone
 from serendip.data.item import Catalogue
-from serendip.data.personal import may_be_shown
+from serendip.data.privacy import may_be_shown
+from serendip.data.text import normalise
 from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.llm.ledger import Ledger
 from serendip.llm.queries import WrittenQueries, queries_task

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from serendip.data.analysis import normalise
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, ExtraMissing, UnknownItemError

@@ -20,7 +20,7 @@ import numpy as np
 
 from serendip.data.arrays import IntArray
 from serendip.data.query import Query
-from serendip.data.requests import LoggedRequest
+from serendip.data.search_log import LoggedRequest
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.bad_matches import BadMatchConfig, suited
 from serendip.engine.engine import Engine

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from serendip.data.analysis import normalise
+from serendip.data.text import normalise
 
 VISITOR = "visitor-"
 """How ids begin that the page makes up for whoever brings none; one person may have many."""
