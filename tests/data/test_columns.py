@@ -1,6 +1,6 @@
 import pytest
 
-from serendip.data.columns import EVENT_COLUMNS, ITEM_COLUMNS, fold, guess_mapping
+from serendip.data.files.columns import EVENT_COLUMNS, ITEM_COLUMNS, fold, guess_mapping
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from serendip.config import validate
 from serendip.data.event import Event
+from serendip.data.files.readers import EventsConfig, ItemsConfig, read_events, read_items
 from serendip.data.item import Item
 from serendip.data.limits import (
     MAX_ATTRIBUTE_VALUES,
@@ -16,7 +17,6 @@ from serendip.data.limits import (
     MAX_ROW_CHARS,
     MAX_TEXT_CHARS,
 )
-from serendip.data.readers import EventsConfig, ItemsConfig, read_events, read_items
 from serendip.errors import ConfigError, DataError
 
 

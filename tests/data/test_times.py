@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.times import parse_time
+from serendip.data.files.times import parse_time
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from serendip.data.files.readers import read_events, read_items
 from serendip.data.item import Item
-from serendip.data.readers import read_events, read_items
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.workflow.starting import given_columns, start_workspace, text_fields

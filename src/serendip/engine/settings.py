@@ -15,8 +15,8 @@ from serendip.config import Config
 from serendip.content.config import ContentConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.event import ActionRules
+from serendip.data.files.readers import EventsConfig, ItemsConfig
 from serendip.data.item_features import TokenReader
-from serendip.data.readers import EventsConfig, ItemsConfig
 from serendip.engine.sources import OWN_SOURCES
 from serendip.engine.surfaces import DEFAULT_SURFACES, SurfaceConfig, completed
 from serendip.llm.settings import LlmConfig

@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 
 from serendip.data.arrays import FloatArray
-from serendip.data.columns import guess_mapping
+from serendip.data.files.columns import guess_mapping
+from serendip.data.files.tables import open_table
 from serendip.data.query import Query
-from serendip.data.tables import open_table
 from serendip.engine.batch import condensed
 from serendip.engine.engine import Engine
 from serendip.engine.workspace import Workspace

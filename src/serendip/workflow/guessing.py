@@ -13,10 +13,10 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from serendip.data.columns import REQUIRED, TableKind, guess_mapping
+from serendip.data.files.columns import REQUIRED, TableKind, guess_mapping
+from serendip.data.files.tables import open_table
+from serendip.data.files.times import parse_time
 from serendip.data.storable import id_problem
-from serendip.data.tables import open_table
-from serendip.data.times import parse_time
 from serendip.errors import DataError
 
 SAMPLE = 5_000

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from serendip.data.readers import read_events, read_items
+from serendip.data.files.readers import read_events, read_items
 from serendip.engine.workspace import Workspace
 
 IMPORT_DIGEST = "import_digest"

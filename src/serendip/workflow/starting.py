@@ -16,11 +16,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from serendip.content.encoders.media_files import workspace_file
-from serendip.data.columns import TableKind, canonical_columns, fold
 from serendip.data.event import Event
+from serendip.data.files.columns import TableKind, canonical_columns, fold
+from serendip.data.files.readers import EventsConfig, ItemsConfig, read_events, read_items
+from serendip.data.files.tables import open_table
 from serendip.data.item import Item
-from serendip.data.readers import EventsConfig, ItemsConfig, read_events, read_items
-from serendip.data.tables import open_table
 from serendip.data.text import looks_like_library_style
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError

@@ -22,10 +22,10 @@ import numpy as np
 from serendip.content.synthetic_queries import write_examples
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import Dataset, EventLog
+from serendip.data.files.readers import ItemsConfig, read_items
+from serendip.data.files.tables import open_table
 from serendip.data.item import Catalogue
 from serendip.data.query import Query
-from serendip.data.readers import ItemsConfig, read_items
-from serendip.data.tables import open_table
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 from serendip.workflow.bench.relevance import Relevance

@@ -9,8 +9,8 @@ import numpy as np
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.event import ActionRules, EventColumns
 from serendip.data.feedback import Feedback
+from serendip.data.files.readers import EventsConfig, ItemsConfig, read_events, read_items
 from serendip.data.item import Catalogue
-from serendip.data.readers import EventsConfig, ItemsConfig, read_events, read_items
 from serendip.data.vocabulary import Vocabulary
 
 FILMS_FILE, RATINGS_FILE = "items.jsonl", "ratings.csv"

@@ -23,8 +23,8 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, EventLog, UserCountries
+from serendip.data.files.tables import Row, open_table
 from serendip.data.item import Catalogue, Item
-from serendip.data.tables import Row, open_table
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 from serendip.workflow.bench.timed import TimedTrial

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serendip.data.tables import open_table
+from serendip.data.files.tables import open_table
 from serendip.errors import DataError
 from serendip.workflow.bench.esci_trial import GAINS, JUDGEMENTS_FILE, PRODUCTS_FILE, read_products
 from serendip.workflow.judge.gold import (

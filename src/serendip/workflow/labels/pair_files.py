@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from serendip.data.tables import open_table
+from serendip.data.files.tables import open_table
 from serendip.errors import DataError
 from serendip.workflow.bench.files import write_whole
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from serendip.data.dataset import Dataset, EventLog
-from serendip.data.readers import EventsConfig, read_events
+from serendip.data.files.readers import EventsConfig, read_events
 from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary

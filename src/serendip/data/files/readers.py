@@ -4,6 +4,8 @@ A reader knows columns and values, never SQL or the store. Every cell arrives as
 here, so that "1" stays "1" and a wrong value is reported with file and line. All broken rows are
 counted and the first are named; a file with one broken row is refused, because half an import is
 worse than none.
+
+Broken rows of a file: all are counted, the first are named with their place.
 """
 
 from __future__ import annotations
@@ -19,16 +21,58 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from serendip.config import Config
-from serendip.data.broken_rows import BrokenRows
-from serendip.data.columns import REQUIRED, TableKind, canonical_columns, guess_mapping
 from serendip.data.event import Event
+from serendip.data.files.columns import REQUIRED, TableKind, canonical_columns, guess_mapping
+from serendip.data.files.tables import Cell, Row, Table, open_table
+from serendip.data.files.times import parse_time
 from serendip.data.item import Attribute, Item
 from serendip.data.limits import MAX_ATTRIBUTES
 from serendip.data.storable import event_problem, item_problem
-from serendip.data.tables import Cell, Row, open_table
 from serendip.data.text import plain_title
-from serendip.data.times import parse_time
 from serendip.errors import DataError
+
+_SHOWN = 5
+
+
+class BrokenRows:
+    """Collects what is wrong with the rows of one table.
+
+    Args:
+        table: being read; its own broken rows are added when it ends.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._first: list[tuple[int, str]] = []
+        self._count = 0
+
+    def add(self, row: int, reason: str) -> None:
+        """Remember why a sound row, by its 0-based number, cannot be used."""
+        self._count += 1
+        if len(self._first) < _SHOWN:
+            self._first.append((row, reason))
+
+    def refuse(self) -> None:
+        """End the reading.
+
+        Raises:
+            DataError: any row is broken; file, count, first places and reasons are named.
+        """
+        broken = self._table.broken
+        count = self._count + len(broken)
+        if not count:
+            return
+        places = self._table.places([row for row, _ in self._first])
+        named = [(place, reason) for place, (_, reason) in zip(places, self._first, strict=True)]
+        first = sorted([*named, *broken], key=lambda pair: int(pair[0].split()[1]))[:_SHOWN]
+        listed = "; ".join(f"{place}: {reason}" for place, reason in first)
+        more = f"; and {count - len(first)} more" if count > len(first) else ""
+        rows = "1 row is" if count == 1 else f"{count} rows are"
+        raise DataError(
+            f"{self._table.path.name}: {rows} broken: {listed}{more}.",
+            "Nothing was imported. Mend or remove these rows.",
+        )
+
 
 TitleStyle = Literal["plain", "library"]
 
