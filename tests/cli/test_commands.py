@@ -185,7 +185,7 @@ def test_broken_rows_are_refused_with_their_line_and_change_nothing(
     assert named in done.stderr
     from contextlib import closing
 
-    from serendip.data.store import Store
+    from serendip.data.store.store import Store
 
     with closing(Store.open(folder / "serendip.db")) as store:
         assert store.count_events() == before["events"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serendip.data.database import Database
+from serendip.data.store.database import Database
 
 
 def damage_index(path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from serendip.data.checks import CHECKS, run_checks
 from serendip.data.event import Event, EventColumns
 from serendip.data.item import Item
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 
 NOW = 1_700_000_000.0
 FILMS = [Item(name, f"film {name}") for name in "abc"]

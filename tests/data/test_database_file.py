@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from stored_files import damage_index, fill, mounted, remount
 
-from serendip.data.database import Database
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.data.store import Store
+from serendip.data.store.database import Database
+from serendip.data.store.store import Store
 from serendip.errors import StorageError
 
 EVENT = Event("u", "a", 1.0)
@@ -214,6 +214,6 @@ def test_what_is_written_by_another_mount_is_seen_on_a_read_only_one(tmp_path: P
 
 def counted_elsewhere(path: Path) -> int:
     """Number of events that another process reads."""
-    code = "import sys; from serendip.data.store import Store; s = Store.open(sys.argv[1]); "
+    code = "import sys; from serendip.data.store.store import Store; s = Store.open(sys.argv[1]); "
     command = [sys.executable, "-c", f"{code}print(s.count_events())", os.fspath(path)]
     return int(subprocess.run(command, check=True, capture_output=True).stdout)

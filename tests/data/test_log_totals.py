@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy import event as hooks
 
 from serendip.data.event import Event
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from serendip.data.item import Item
 from serendip.data.search_log import LoggedRequest, logged_requests
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import leave_last_out, temporal
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
 
 ITEMS = Vocabulary("abcdef")

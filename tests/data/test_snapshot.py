@@ -5,7 +5,7 @@ import numpy as np
 from serendip.data.event import EXCLUSIONS, ActionRules, Event
 from serendip.data.item import Item
 from serendip.data.snapshot import DroppedEvents, snapshot_with_drops, take_snapshot
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 
 
 def opened(tmp_path):

@@ -2,8 +2,8 @@ import pytest
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from serendip.data import statements
-from serendip.data.schema import METADATA
+from serendip.data.store import schema
+from serendip.data.store.schema import METADATA
 
 
 @pytest.mark.parametrize("table", METADATA.sorted_tables, ids=lambda table: table.name)
@@ -16,10 +16,10 @@ def test_tables_can_be_created_on_postgresql(table):
 @pytest.mark.parametrize("origin", ["file", "api"])
 def test_statements_compile_for_postgresql(origin):
     dialect = postgresql.dialect()
-    upsert = str(statements.upsert_items("postgresql", origin).compile(dialect=dialect))
+    upsert = str(schema.upsert_items("postgresql", origin).compile(dialect=dialect))
     assert "ON CONFLICT (item_id) DO UPDATE" in upsert
     assert ("IS DISTINCT FROM" in upsert) == (origin == "file")
-    insert = str(statements.insert_events("postgresql").compile(dialect=dialect))
+    insert = str(schema.insert_events("postgresql").compile(dialect=dialect))
     assert "ON CONFLICT (event_id) DO NOTHING" in insert
     for name in ("HISTORY", "PAST", "QUERIES", "USERS", "ITEMS_AFTER", "TOMBSTONE"):
-        assert str(getattr(statements, name).compile(dialect=dialect))
+        assert str(getattr(schema, name).compile(dialect=dialect))

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.data.database import Database
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.limits import MAX_ID_BYTES, MAX_TEXT_CHARS
-from serendip.data.store import Store
+from serendip.data.store.database import Database
+from serendip.data.store.store import Store
 from serendip.errors import BusyError, DataError, StorageError
 
 

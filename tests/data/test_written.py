@@ -12,8 +12,13 @@ import pytest
 from serendip.data.event import ActionRules
 from serendip.data.item import Item
 from serendip.data.snapshot import take_snapshot
-from serendip.data.store import Store
-from serendip.data.written import WrittenText, text_digest, with_written, without_written
+from serendip.data.store.generated_texts import (
+    WrittenText,
+    text_digest,
+    with_written,
+    without_written,
+)
+from serendip.data.store.store import Store
 
 LAMP = Item("a", "Lamp", "Gives light", {"kind": ("Home", "Light"), "price": 12.5})
 RUG = Item("b", "Rug")

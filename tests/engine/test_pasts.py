@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from serendip.data.event import ActionRules, Event
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.pasts import Pasts
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from stored_files import fill, mounted, remount
 
-from serendip.data.database import Database
 from serendip.data.event import Event
 from serendip.data.item import Item
+from serendip.data.store.database import Database
 from serendip.engine.engine import Engine
 from serendip.errors import StorageError
 

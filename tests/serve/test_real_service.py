@@ -14,7 +14,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from serendip.data.database import Database
+from serendip.data.store.database import Database
 from serendip.data.versions import MANIFEST
 from serendip.engine.generation import open_current, publish, rollback
 

@@ -14,7 +14,7 @@ import sqlalchemy
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
-from serendip.data.database import Database
+from serendip.data.store.database import Database
 from serendip.engine.engine import Engine
 from serendip.errors import ArtefactError, BusyError, SerendipError, StorageError
 from serendip.serve.state import EngineHolder

@@ -20,7 +20,7 @@ from small_shop import NUM_ITEMS, import_shop
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.snapshot import take_snapshot
-from serendip.data.written import WrittenText, text_digest
+from serendip.data.store.generated_texts import WrittenText, text_digest
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.workflow.training import fingerprint

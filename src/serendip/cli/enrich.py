@@ -11,7 +11,7 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 if TYPE_CHECKING:
-    from serendip.data.written import WrittenField, WrittenSource
+    from serendip.data.store.generated_texts import WrittenField, WrittenSource
     from serendip.llm.run import Estimate
 
 NAME = "enrich"

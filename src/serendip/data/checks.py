@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.event import EventColumns
 from serendip.data.item import Item
-from serendip.data.store import IMPORT_KEY, Store
+from serendip.data.store.store import IMPORT_KEY, Store
 from serendip.data.vocabulary import Vocabulary
 
 MAX_EXAMPLES = 10

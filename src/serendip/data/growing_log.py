@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from serendip.data.event import EventColumns
-from serendip.data.storable import id_problem
+from serendip.data.store.validation import id_problem
 
 if TYPE_CHECKING:
-    from serendip.data.database import Database
+    from serendip.data.store.database import Database
 
 REMOVALS_KEY = "event removals"
 
@@ -36,9 +36,9 @@ class GrowingLog:
     """The log of one database."""
 
     def __init__(self, database: Database) -> None:
-        from serendip.data import statements
+        from serendip.data.store import schema
 
-        self._database, self._sql = database, statements
+        self._database, self._sql = database, schema
 
     def mark(self) -> EventMark:
         """How far the log is."""
@@ -72,7 +72,7 @@ class GrowingLog:
 
 def mark_of(connection: Any) -> EventMark:
     """How far the log is, as a transaction sees it."""
-    from serendip.data.statements import EVENT_MARK
+    from serendip.data.store.schema import EVENT_MARK
 
     seq, removals = connection.execute(EVENT_MARK, {"key": REMOVALS_KEY}).one()
     return EventMark(int(removals or 0), int(seq))

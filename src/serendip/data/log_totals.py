@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from serendip.data.growing_log import EventMark, mark_of
 
 if TYPE_CHECKING:
-    from serendip.data.database import Database
+    from serendip.data.store.database import Database
 
 _MOST_USERS = 1_000
 """Users kept; more are counted when they are asked for."""
@@ -31,9 +31,9 @@ class LogTotals:
     """
 
     def __init__(self, database: Database, without: Sequence[str] = ()) -> None:
-        from serendip.data import statements
+        from serendip.data.store import schema
 
-        self._database, self._sql = database, statements
+        self._database, self._sql = database, schema
         self._without = list(without)
         self._lock = threading.Lock()
         self._mark: EventMark | None = None

@@ -15,9 +15,9 @@ from serendip.data.item import Catalogue
 from serendip.data.negative_log import NegativeLog
 from serendip.data.rejections import taken_back_at
 from serendip.data.search_log import logged_requests
-from serendip.data.store import Store
+from serendip.data.store.generated_texts import with_written
+from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
-from serendip.data.written import with_written
 
 MOST_REQUESTED = 200_000
 """Newest events of requests that are read: a ranker learns from a few thousand requests."""

@@ -25,10 +25,17 @@ from sqlalchemy import (
 
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.data.schema import EVENTS, FROM_FILE, ITEMS
-from serendip.data.statements import FROM_FILES, insert_events, upsert_items
-from serendip.data.storable import require_events, require_items
-from serendip.data.stored_rows import event_row, item_row
+from serendip.data.store.schema import (
+    EVENTS,
+    FROM_FILE,
+    FROM_FILES,
+    ITEMS,
+    event_row,
+    insert_events,
+    item_row,
+    upsert_items,
+)
+from serendip.data.store.validation import require_events, require_items
 
 _CHUNK = 10_000
 

@@ -12,7 +12,7 @@ from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.event import ActionRules
 from serendip.data.query import History, Query, UserPast
 from serendip.data.search_log import SUGGESTED
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.batch import condensed
 from serendip.engine.state import EngineState

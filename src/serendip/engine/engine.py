@@ -19,7 +19,7 @@ from serendip.data.arrays import IntArray
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.query import Query
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.data.versions import Version
 from serendip.engine.answer import Answer, Chosen, Explanation, Suggestion, Suggestions

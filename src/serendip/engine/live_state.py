@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 
 from serendip.data.item import Item
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 from serendip.engine.state import EngineState
 from serendip.engine.updates import Updater
 

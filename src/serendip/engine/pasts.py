@@ -21,7 +21,7 @@ from serendip.data.arrays import IntArray, TimeArray
 from serendip.data.event import ActionRules, EventColumns
 from serendip.data.feedback import Feedback, what_stands
 from serendip.data.query import UserPast
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 from serendip.data.vocabulary import MISSING, Vocabulary
 
 MOST_EVENTS = 2_000_000

@@ -13,7 +13,7 @@ from serendip.content.fusion import Fusion
 from serendip.data.arrays import NO_ITEMS, FloatArray
 from serendip.data.event import ActionRules
 from serendip.data.query import Query, UserPast
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 from serendip.engine.pasts import Pasts
 from serendip.engine.state import EngineState
 from serendip.engine.surfaces import SurfaceConfig

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serendip.config import read_toml, validate
-from serendip.data.database import PATIENT_S
-from serendip.data.store import Store
+from serendip.data.store.database import PATIENT_S
+from serendip.data.store.store import Store
 from serendip.engine.settings import Settings
 from serendip.errors import DataError
 from serendip.search.synonyms import Synonyms, read_synonyms

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from serendip.data.database import Database
+from serendip.data.store.database import Database
 from serendip.llm.pricing import Bill
 
 SENT, BATCHED, OK, FAILED = "sent", "batched", "ok", "failed"

@@ -11,7 +11,7 @@ from serendip.content.config import open_media
 from serendip.content.encoders.media_files import Media
 from serendip.data.checks import CheckResult, Status, run_checks
 from serendip.data.item import Item
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 from serendip.engine.workspace import Workspace
 from serendip.errors import ExtraMissing
 from serendip.scale.progress import Progress, SilentProgress

@@ -16,7 +16,7 @@ from pathlib import Path
 from serendip.data.files.columns import REQUIRED, TableKind, guess_mapping
 from serendip.data.files.tables import open_table
 from serendip.data.files.times import parse_time
-from serendip.data.storable import id_problem
+from serendip.data.store.validation import id_problem
 from serendip.errors import DataError
 
 SAMPLE = 5_000

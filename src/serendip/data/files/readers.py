@@ -27,7 +27,7 @@ from serendip.data.files.tables import Cell, Row, Table, open_table
 from serendip.data.files.times import parse_time
 from serendip.data.item import Attribute, Item
 from serendip.data.limits import MAX_ATTRIBUTES
-from serendip.data.storable import event_problem, item_problem
+from serendip.data.store.validation import event_problem, item_problem
 from serendip.data.text import plain_title
 from serendip.errors import DataError
 

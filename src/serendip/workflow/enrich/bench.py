@@ -24,8 +24,8 @@ import numpy as np
 
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.item import Item
+from serendip.data.store.generated_texts import without_written
 from serendip.data.vocabulary import Vocabulary
-from serendip.data.written import without_written
 from serendip.evaluate.compare import compare_values
 from serendip.evaluate.run import Values
 from serendip.llm.client import Llm

@@ -18,7 +18,13 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset
 from serendip.data.item import Item
-from serendip.data.written import WRITTEN_SOURCES, WrittenSource, WrittenText, fresh, with_written
+from serendip.data.store.generated_texts import (
+    WRITTEN_SOURCES,
+    WrittenSource,
+    WrittenText,
+    fresh,
+    with_written,
+)
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.evaluate.compare import Comparison, compare_values

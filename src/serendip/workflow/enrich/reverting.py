@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from serendip.data.written import fresh
+from serendip.data.store.generated_texts import fresh
 from serendip.engine.workspace import Workspace
 from serendip.workflow.enrich.gate import REPORT_FILE
 

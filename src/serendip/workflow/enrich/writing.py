@@ -15,8 +15,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.durable import alone
 from serendip.data.item import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
-from serendip.data.text import tokens
-from serendip.data.written import (
+from serendip.data.store.generated_texts import (
     WRITTEN_FIELDS,
     WrittenField,
     WrittenSource,
@@ -24,6 +23,7 @@ from serendip.data.written import (
     text_digest,
     without_written,
 )
+from serendip.data.text import tokens
 from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.errors import ConfigError
 from serendip.llm.enrich import Enrichment, enrich_task

@@ -26,7 +26,7 @@ from serendip.data.item import Catalogue
 from serendip.data.privacy import may_be_shown
 from serendip.data.search_log import Search, searches_of, similar_choices, suggested_of
 from serendip.data.snapshot import MOST_REQUESTED, take_snapshot
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.data.versions import Versions
 from serendip.engine.settings import Settings

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from serendip.data.item import Item
 
 if TYPE_CHECKING:
-    from serendip.data.database import Database
+    from serendip.data.store.database import Database
 
 WrittenField: TypeAlias = Literal["keywords", "description", "attributes"]
 WrittenSource: TypeAlias = Literal["llm", "rules"]
@@ -54,10 +54,10 @@ class WrittenTexts:
     """The table of one database."""
 
     def __init__(self, database: Database) -> None:
-        from serendip.data import written_statements
+        from serendip.data.store import generated_texts_sql
 
-        self._database, self._sql = database, written_statements
-        self._upsert = written_statements.upsert(database.dialect)
+        self._database, self._sql = database, generated_texts_sql
+        self._upsert = generated_texts_sql.upsert(database.dialect)
 
     def all(self) -> list[WrittenText]:
         """Every text, by item, field and source."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, false, func, or_, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
-from serendip.data.schema import WRITTEN
+from serendip.data.store.schema import WRITTEN
 
 if TYPE_CHECKING:
-    from serendip.data.written import WrittenText
+    from serendip.data.store.generated_texts import WrittenText
 
 _KEY = (WRITTEN.c.item_id, WRITTEN.c.field, WRITTEN.c.source)
 _SAID = (WRITTEN.c.text, WRITTEN.c.model, WRITTEN.c.prompt, WRITTEN.c.digest)

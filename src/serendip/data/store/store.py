@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from serendip.data.database import PATIENT_S, Database
 from serendip.data.event import Event, EventColumns
 from serendip.data.growing_log import REMOVALS_KEY, GrowingLog, mark_of
 from serendip.data.item import Item
 from serendip.data.log_totals import LogTotals
-from serendip.data.storable import id_problem, require_events, require_items
-from serendip.data.stored_rows import event_row, item_row, items_of
-from serendip.data.written import WrittenTexts
+from serendip.data.store.database import PATIENT_S, Database
+from serendip.data.store.generated_texts import WrittenTexts
+from serendip.data.store.schema import event_row, item_row, items_of
+from serendip.data.store.validation import id_problem, require_events, require_items
 
 IMPORT_KEY = "import"
 
@@ -61,13 +61,13 @@ class Store:
     """Items and events in one database."""
 
     def __init__(self, database: Database) -> None:
-        from serendip.data import statements
+        from serendip.data.store import schema
 
         self._database = database
-        self._sql = statements
-        self._upsert_items = statements.upsert_items(database.dialect, "api")
-        self._insert_events = statements.insert_events(database.dialect)
-        self._set_meta = statements.upsert_meta(database.dialect)
+        self._sql = schema
+        self._upsert_items = schema.upsert_items(database.dialect, "api")
+        self._insert_events = schema.insert_events(database.dialect)
+        self._set_meta = schema.upsert_meta(database.dialect)
 
     @classmethod
     def create(cls, url_or_path: str | Path) -> Self:
@@ -79,7 +79,7 @@ class Store:
         Raises:
             StorageError: the database cannot be opened, or takes no writes.
         """
-        from serendip.data.schema import METADATA
+        from serendip.data.store.schema import METADATA
 
         return cls(Database.with_tables(url_or_path, METADATA))
 
@@ -94,7 +94,7 @@ class Store:
         Raises:
             StorageError: there is none, its tables are missing, or it cannot be opened.
         """
-        from serendip.data.schema import METADATA
+        from serendip.data.store.schema import METADATA
 
         return cls(Database.existing(url_or_path, METADATA, busy_timeout_s))
 

@@ -1,14 +1,109 @@
-"""Every statement of the store, built once per dialect; imported only when a store is opened."""
+"""The tables of the store; they hold on SQLite and PostgreSQL alike.
+
+``items`` keeps deleted items as tombstones: a later version of the same row says so to whoever
+reads after a version. ``origin`` says who wrote a row last, ``file`` or ``api``: an import only
+ever replaces rows of files. ``written_texts`` holds what machines wrote about items, apart from
+what the catalogue says.
+
+Every statement of the store, built once per dialect; imported only when a store is opened.
+
+Items and events as rows of the database, and items back out of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal, TypeAlias
 
-from sqlalchemy import Select, and_, bindparam, case, func, not_, or_, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    MetaData,
+    Select,
+    String,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    case,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
-from serendip.data.schema import EVENTS, FROM_API, FROM_FILE, ITEMS, META
+from serendip.data.event import Event
+from serendip.data.item import Attribute, Item
+
+Origin: TypeAlias = Literal["file", "api"]
+FROM_FILE: Final = "file"
+FROM_API: Final = "api"
+
+METADATA = MetaData()
+# SQLite numbers rows by itself only in a column of exactly this type.
+_SERIAL = BigInteger().with_variant(Integer, "sqlite")
+
+ITEMS = Table(
+    "items",
+    METADATA,
+    Column("item_id", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False, unique=True),
+    Column("version", BigInteger, nullable=False, unique=True),
+    Column("deleted", Boolean, nullable=False, server_default=false()),
+    Column("origin", String(8), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("attributes", Text, nullable=False),
+    Column("available_from", Double, nullable=True),
+)
+
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("seq", _SERIAL, primary_key=True, autoincrement=True),
+    Column("event_id", Text, nullable=True, unique=True),
+    Column("origin", String(8), nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("item_id", Text, nullable=False),
+    Column("timestamp", Double, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("value", Double, nullable=True),
+    Column("query", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("position", Integer, nullable=True),
+    Column("surface", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("events_of_user", EVENTS.c.user_id, EVENTS.c.timestamp, EVENTS.c.seq)
+
+WRITTEN = Table(
+    "written_texts",
+    METADATA,
+    Column("item_id", Text, primary_key=True),
+    Column("field", String(16), primary_key=True),
+    Column("source", String(8), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("active", Boolean, nullable=False, server_default=false()),
+)
+
+META = Table(
+    "meta",
+    METADATA,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
 
 Insert: TypeAlias = sqlite.Insert | postgresql.Insert
 
@@ -147,3 +242,54 @@ def _insert(
 ) -> Insert:
     insert = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     return insert if rows is None else insert.from_select(names, rows)
+
+
+def item_row(item: Item, origin: str) -> dict[str, Any]:
+    """The row of an item but its number and version, which the table's last one gives."""
+    attributes = json.dumps(dict(item.attributes), ensure_ascii=False, allow_nan=False)
+    return {
+        "item_id": item.item_id,
+        "deleted": False,
+        "origin": origin,
+        "title": item.title,
+        "description": item.description,
+        "attributes": attributes,
+        "available_from": item.available_from,
+    }
+
+
+def event_row(event: Event, origin: str) -> dict[str, Any]:
+    """The row of an event; only one that has an id can be known already."""
+    return {
+        "event_id": event.event_id or None,
+        "origin": origin,
+        "user_id": event.user_id,
+        "item_id": event.item_id,
+        "timestamp": event.timestamp,
+        "action": event.action,
+        "value": event.value,
+        "query": event.query,
+        "request_id": event.request_id,
+        "position": event.position,
+        "surface": event.surface,
+        "session_id": event.session_id,
+    }
+
+
+def items_of(rows: Iterable[Sequence[Any]]) -> list[Item]:
+    """Items of the rows of ``statements.ITEM_COLUMNS``."""
+    return [
+        Item(item_id, title, description, _attributes(json.loads(attributes)), available_from)
+        for item_id, title, description, attributes, available_from in rows
+    ]
+
+
+def _attributes(values: dict[str, Any]) -> dict[str, Attribute]:
+    return {
+        name: tuple(value)
+        if isinstance(value, list)
+        else value
+        if isinstance(value, str)
+        else float(value)
+        for name, value in values.items()
+    }
