@@ -29,7 +29,7 @@ import numpy as np  # noqa: E402
 
 from serendip.data.event import Event  # noqa: E402
 from serendip.engine.engine import Engine  # noqa: E402
-from serendip.engine.generation import open_current  # noqa: E402
+from serendip.engine.generations import open_current  # noqa: E402
 from serendip.engine.state import EngineState  # noqa: E402
 from serendip.engine.workspace import Workspace  # noqa: E402
 

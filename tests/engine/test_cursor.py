@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.engine.cursor import cursor_of, offset_of
+from serendip.engine.answer import cursor_of, offset_of
 from serendip.errors import DataError
 
 

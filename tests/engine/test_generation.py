@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from serendip.engine.generation import (
+from serendip.engine.generations import (
     KEEP,
     current_name,
     files_state,

@@ -12,7 +12,7 @@ import pytest
 
 from serendip.data.event import Event
 from serendip.engine.engine import Engine
-from serendip.engine.suggesting import Past
+from serendip.engine.query_suggestions import Past
 from serendip.scale.progress import SilentProgress
 from serendip.workflow.batch import recommend_all
 

@@ -10,7 +10,7 @@ import pytest
 from serendip.data.event import ActionRules, Event
 from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.pasts import Pasts
+from serendip.engine.user_histories import Pasts
 
 ITEMS = Vocabulary("abc")
 

@@ -10,9 +10,8 @@ import stand as stand_world
 
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.engine.askers import MOST_NUMBERS, Askers, most_kept
 from serendip.engine.engine import Engine
-from serendip.engine.suggesting import Past, QuerySuggester
+from serendip.engine.query_suggestions import MOST_NUMBERS, Askers, Past, QuerySuggester, most_kept
 from serendip.engine.workspace import Workspace
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_checks import TOP
@@ -197,7 +196,9 @@ def test_askers_are_kept_by_memory_the_last_ones_first(asked, monkeypatch) -> No
     assert most_kept(1_000) == 256 and most_kept(10**6) == MOST_NUMBERS // 10**6
     assert most_kept(10**9) == most_kept(MOST_NUMBERS) == 1
     engine = asked()
-    monkeypatch.setattr("serendip.engine.askers.MOST_NUMBERS", 2 * engine.state.num_items)
+    monkeypatch.setattr(
+        "serendip.engine.query_suggestions.MOST_NUMBERS", 2 * engine.state.num_items
+    )
     askers = Askers(engine._store, engine.settings.actions)
 
     def of(user: str) -> Asker:

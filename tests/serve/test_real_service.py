@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from serendip.data.store.database import Database
 from serendip.data.versions import MANIFEST
-from serendip.engine.generation import open_current, publish, rollback
+from serendip.engine.generations import open_current, publish, rollback
 
 
 @contextmanager

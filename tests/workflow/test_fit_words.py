@@ -16,8 +16,8 @@ from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
+from serendip.engine.live_state import Updater
 from serendip.engine.state import EngineState
-from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock

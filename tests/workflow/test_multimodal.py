@@ -22,8 +22,8 @@ from serendip.content.encoders.text import open_encoder
 from serendip.data.item import Item
 from serendip.data.item_features import TokenReader
 from serendip.engine.engine import Engine
+from serendip.engine.live_state import Updater
 from serendip.engine.state import EngineState
-from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock

@@ -13,7 +13,7 @@ from stand import NEW, train
 
 from serendip.data.versions import sealed
 from serendip.engine.engine import Engine
-from serendip.engine.generation import rollback
+from serendip.engine.generations import rollback
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnsupportedError

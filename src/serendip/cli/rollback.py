@@ -12,7 +12,7 @@ HELP = "Make the generation before the current one current again."
 
 def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     """Switch back in one atomic step; a running service follows within seconds."""
-    from serendip.engine.generation import rollback
+    from serendip.engine.generations import rollback
     from serendip.engine.workspace import Workspace
 
     terminal = Terminal(json)

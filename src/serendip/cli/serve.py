@@ -62,12 +62,12 @@ def serve_workspace(workspace: Path, host: str, port: int, say: Callable[[str], 
         return Engine.open_earlier(workspace)
 
     def current() -> str:
-        from serendip.engine.generation import current_name
+        from serendip.engine.generations import current_name
 
         return current_name(generations)
 
     def files_state(name: str) -> Hashable:
-        from serendip.engine.generation import files_state
+        from serendip.engine.generations import files_state
 
         return files_state(generations, name)
 

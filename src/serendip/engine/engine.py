@@ -22,20 +22,17 @@ from serendip.data.query import Query
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.data.versions import Version
-from serendip.engine.answer import Answer, Chosen, Explanation, Suggestion, Suggestions
-from serendip.engine.answering import empty_answer, explanation_of, page_of
-from serendip.engine.askers import Askers
-from serendip.engine.cursor import offset_of
-from serendip.engine.generation import open_current, open_earlier
-from serendip.engine.live_state import LiveState
+from serendip.engine.answer import Answer, Chosen, Explanation, Suggestion, Suggestions, offset_of
+from serendip.engine.generations import open_current, open_earlier
+from serendip.engine.live_state import LiveState, Updater
 from serendip.engine.pipeline import run
-from serendip.engine.query_reader import QueryReader, number_of
+from serendip.engine.presenter import empty_answer, explanation_of, page_of
+from serendip.engine.query_builder import QueryReader, number_of
+from serendip.engine.query_suggestions import Askers, Past, QuerySuggester
 from serendip.engine.selection import Result
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
-from serendip.engine.suggesting import Past, QuerySuggester
 from serendip.engine.surfaces import NOT_A_SURFACE, SurfaceConfig
-from serendip.engine.updates import Updater
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, StorageError, UnsupportedError
 from serendip.search.query_features import Asker

@@ -16,7 +16,7 @@ from serendip.data.item import Catalogue
 from serendip.data.item_features import Encoded, ItemFeatures
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.generation import open_current
+from serendip.engine.generations import open_current
 from serendip.engine.settings import Settings
 from serendip.engine.state import open_codes
 from serendip.errors import ArtefactError, NotTrainedError

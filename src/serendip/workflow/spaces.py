@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.data.versions import Version
-from serendip.engine.generation import open_current
+from serendip.engine.generations import open_current
 from serendip.engine.state import EngineState
 from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
 from serendip.models.retriever import Retriever

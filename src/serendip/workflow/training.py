@@ -17,7 +17,7 @@ from serendip.content.semantic_ids.kmeans import quality
 from serendip.data.dataset import Dataset
 from serendip.data.snapshot import take_snapshot
 from serendip.data.versions import Version
-from serendip.engine.generation import publish
+from serendip.engine.generations import publish
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError

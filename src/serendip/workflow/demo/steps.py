@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from serendip.engine.generation import open_current
+from serendip.engine.generations import open_current
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError
 from serendip.scale.options import TrainOptions

@@ -23,7 +23,7 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.text import normalise
-from serendip.engine.suggesting import QuerySuggester
+from serendip.engine.query_suggestions import QuerySuggester
 from serendip.errors import ConfigError
 from serendip.evaluate.aggregate import estimate
 from serendip.evaluate.compare import compare_values

@@ -13,9 +13,8 @@ from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.search_log import Search
 from serendip.data.semantic_ids import Codebooks
-from serendip.engine.askers import asker_of
+from serendip.engine.query_suggestions import Past, QuerySuggester, asker_of
 from serendip.engine.state import EngineState
-from serendip.engine.suggesting import Past, QuerySuggester
 from serendip.scale.progress import SilentProgress
 from serendip.search.query_features import RECENT, Asker
 from serendip.search.query_ranker import QueryRanker

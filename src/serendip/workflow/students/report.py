@@ -24,7 +24,7 @@ from serendip.data.search_log import LoggedRequest
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.bad_matches import BadMatchConfig, suited
 from serendip.engine.engine import Engine
-from serendip.engine.generation import open_current
+from serendip.engine.generations import open_current
 from serendip.engine.pipeline import run
 from serendip.engine.surfaces import SurfaceConfig
 from serendip.engine.workspace import Workspace

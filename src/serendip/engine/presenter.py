@@ -1,4 +1,7 @@
-"""From what a run found to what is answered: ids, numbers by name, reasons, evidence."""
+"""From what a run found to what is answered: ids, numbers by name, reasons, evidence.
+
+What is told about a text that was searched: corrections, words that no item has, rewrites.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,38 @@ import numpy as np
 from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.data.semantic_ids import code_name
-from serendip.engine.answer import Answer, AnswerItem, Explanation
+from serendip.data.text import normalise, words
+from serendip.engine.answer import Answer, AnswerItem, Explanation, Understood, cursor_of
 from serendip.engine.bad_matches import BAD, words_of
-from serendip.engine.cursor import cursor_of
 from serendip.engine.explain import Explainer
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.pipeline import features_of
-from serendip.engine.reading import understood_of
 from serendip.engine.selection import SPONSORED, Result
 from serendip.engine.state import EngineState
 from serendip.engine.surfaces import SurfaceConfig
+
+_WORDS = "words"
+
+
+def understood_of(result: Result, state: EngineState) -> Understood | None:
+    """How the words of a request were read; None where its surface searches none."""
+    query, trace = result.query, result.trace
+    if not query.text.strip() or f"from {_WORDS}" not in trace:
+        return None
+    searcher = state.searcher
+    reading = searcher.read(query.text, query.is_literal)
+    # Without hits items with the words may still be there, which a filter leaves out.
+    is_known = len(reading.unknown) < len(set(words(normalise(query.searched))))
+    is_found = is_known or trace[f"from {_WORDS}"] > 0
+    return Understood(
+        searcher.written(reading.corrected_key) if query.meant else query.text,
+        bool(query.meant),
+        searcher.written(reading.told_key) if reading.told_key else "",
+        reading.unknown,
+        by_meaning=not is_found and len(result.items) > 0,
+        rewrites=searcher.instead_of(query.text, query.is_literal),
+    )
+
 
 _WORD_SCORES = ("title match", "bm25")
 
