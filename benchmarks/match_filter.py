@@ -106,7 +106,7 @@ def _timed(engine: Engine, texts: Sequence[str]) -> dict[str, Any]:
             judge.chances(query.text, query.text_vector, numbers)
 
     def searched(bad_matches: Any) -> Callable[[], None]:
-        from serendip.engine.pipeline import run as answer
+        from serendip.engine.stages.pipeline import run as answer
 
         config = surface.model_copy(update={"bad_matches": bad_matches})
         return lambda: _each(queries, lambda query: answer([query], config, engine.state))

@@ -46,8 +46,8 @@ from serendip.content.cache import VectorCache  # noqa: E402
 from serendip.content.encoders.text import open_encoder  # noqa: E402
 from serendip.data.dataset import Dataset  # noqa: E402
 from serendip.data.query import Query  # noqa: E402
-from serendip.engine.batch import condensed  # noqa: E402
 from serendip.engine.settings import Settings  # noqa: E402
+from serendip.engine.stages.batch import condensed  # noqa: E402
 from serendip.engine.state import EngineState  # noqa: E402
 from serendip.models.procrustes import procrustes  # noqa: E402
 from serendip.models.vector_space import VectorSpace  # noqa: E402

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.data.query import History, Query
-from serendip.engine.arrangement import Arrangement, Ranked, arrange
-from serendip.engine.diversity import DiversityConfig
-from serendip.engine.exploration import ExplorationConfig, seed_of
-from serendip.engine.sponsored import SponsoredConfig
-from serendip.engine.surfaces import SurfaceConfig
+from serendip.engine.stages.diversity import DiversityConfig
+from serendip.engine.stages.exploration import ExplorationConfig, seed_of
+from serendip.engine.stages.selection import Arrangement, Ranked, arrange
+from serendip.engine.stages.sponsored import SponsoredConfig
+from serendip.engine.stages.surfaces import SurfaceConfig
 
 
 def ranked(values, groups=None, earned=None, organic=None, counts=None, pinned=0, seed=0) -> Ranked:

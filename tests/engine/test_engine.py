@@ -12,10 +12,10 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.query import RECALLED, RECENT, History, Query
 from serendip.engine.engine import Engine
-from serendip.engine.pipeline import run
-from serendip.engine.sources import ModelSource
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.sources import ModelSource
+from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import SurfaceConfig
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
 
 

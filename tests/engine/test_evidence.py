@@ -12,8 +12,8 @@ from serendip.data.item import Item
 from serendip.data.query import History, Query
 from serendip.engine.engine import Engine
 from serendip.engine.explain import Explainer
-from serendip.engine.pipeline import run
-from serendip.engine.surfaces import SurfaceConfig
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.surfaces import SurfaceConfig
 
 
 @dataclass(frozen=True)

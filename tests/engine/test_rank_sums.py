@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from serendip.data.item_list import ItemList
-from serendip.engine.batch import Candidates
 from serendip.engine.engine import Engine
-from serendip.engine.pipeline import run
-from serendip.engine.rank_sums import rank_sums, ranks, steady
-from serendip.engine.surfaces import TASKS
+from serendip.engine.stages.batch import Candidates
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.scoring import rank_sums, ranks, steady
+from serendip.engine.stages.surfaces import TASKS
 from serendip.models.ranker import Ranker, RankerConfig, RankerRows
 from serendip.search.understanding import CORRECTED
 

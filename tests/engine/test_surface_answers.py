@@ -14,9 +14,9 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.item_list import tie_order, top_k
 from serendip.engine.engine import Engine
-from serendip.engine.pipeline import collect
-from serendip.engine.rank_sums import steady
-from serendip.engine.surfaces import TASKS
+from serendip.engine.stages.pipeline import collect
+from serendip.engine.stages.scoring import steady
+from serendip.engine.stages.surfaces import TASKS
 from serendip.errors import UnsupportedError
 from serendip.models.ranker import action_value
 from serendip.search.understanding import CORRECTED

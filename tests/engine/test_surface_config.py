@@ -10,10 +10,9 @@ import pytest
 from serendip.config import validate
 from serendip.data.item import Catalogue, Item
 from serendip.data.query import History, Query
-from serendip.engine.attribute_filter import AttributeFilter
-from serendip.engine.context import read_by
 from serendip.engine.settings import Settings
-from serendip.engine.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig
+from serendip.engine.stages.attribute_filter import AttributeFilter
+from serendip.engine.stages.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig, read_by
 from serendip.errors import ConfigError
 
 

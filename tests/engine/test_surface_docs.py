@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from serendip.config import Config, validate
-from serendip.engine.attribute_filter import AttributeFilter
-from serendip.engine.bad_matches import BadMatchConfig
-from serendip.engine.diversity import DiversityConfig
-from serendip.engine.exploration import ExplorationConfig
-from serendip.engine.sending import SendConfig
-from serendip.engine.sponsored import SponsoredConfig
-from serendip.engine.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig
+from serendip.engine.stages.attribute_filter import AttributeFilter
+from serendip.engine.stages.diversity import DiversityConfig
+from serendip.engine.stages.exploration import ExplorationConfig
+from serendip.engine.stages.min_value import SendConfig
+from serendip.engine.stages.relevance_filter import BadMatchConfig
+from serendip.engine.stages.sponsored import SponsoredConfig
+from serendip.engine.stages.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "surfaces.md").read_text()
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)

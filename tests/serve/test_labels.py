@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 import serendip.engine
-from serendip.engine.attribute_filter import AttributeFilter
 from serendip.engine.engine import Engine
 from serendip.engine.feature_names import FEATURES
-from serendip.engine.filters import ALWAYS, filters_of
-from serendip.engine.selection import EXPLORED, MARKS, SPONSORED
 from serendip.engine.settings import ModelsConfig
-from serendip.engine.sources import OWN_SOURCES
-from serendip.engine.surfaces import DEFAULT_SURFACES
+from serendip.engine.stages.attribute_filter import AttributeFilter
+from serendip.engine.stages.filters import ALWAYS, filters_of
+from serendip.engine.stages.selection import EXPLORED, MARKS, SPONSORED
+from serendip.engine.stages.sources import OWN_SOURCES
+from serendip.engine.stages.surfaces import DEFAULT_SURFACES
 from serendip.serve.labels import number_label, part_label, stage_label
 
 

@@ -18,7 +18,7 @@ from serendip.engine.answer import (
     Suggestion,
     Suggestions,
 )
-from serendip.engine.surfaces import DEFAULT_SURFACES, NOT_A_SURFACE
+from serendip.engine.stages.surfaces import DEFAULT_SURFACES, NOT_A_SURFACE
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
 
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Thriller")

@@ -9,11 +9,11 @@ from bench_world import NUM_ITEMS, sequences, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.item import Catalogue
-from serendip.engine.batch import Candidates
 from serendip.engine.feature_names import FEATURES
-from serendip.engine.pipeline import collect, run
+from serendip.engine.stages.batch import Candidates
+from serendip.engine.stages.pipeline import collect, run
+from serendip.engine.stages.surfaces import TASKS
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import TASKS
 from serendip.errors import DataError
 from serendip.evaluate.full_ranking import rank_all
 from serendip.models.ranker import Ranker, RankerConfig

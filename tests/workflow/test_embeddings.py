@@ -16,9 +16,9 @@ import pytest
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.versions import checksums, sealed
-from serendip.engine.batch import Batch
 from serendip.engine.engine import Engine
 from serendip.engine.generations import publish
+from serendip.engine.stages.batch import Batch
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnsupportedError
 from serendip.scale.progress import SilentProgress
 from serendip.workflow import embeddings

@@ -21,7 +21,7 @@ from serendip.data.negative_log import NegativeLog
 from serendip.data.query import History, Query
 from serendip.data.splits import Split, temporal
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.pipeline import run
+from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.scale.options import TrainOptions

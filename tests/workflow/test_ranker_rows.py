@@ -15,8 +15,8 @@ from serendip.data.event import Event
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
 from serendip.engine.feature_names import FEATURES
+from serendip.engine.stages.surfaces import TASKS
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import TASKS
 from serendip.engine.workspace import Workspace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock

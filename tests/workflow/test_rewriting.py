@@ -23,7 +23,7 @@ from serendip.data import Catalogue, Item
 from serendip.data.event import Event
 from serendip.data.search_log import Search
 from serendip.engine.engine import Engine
-from serendip.engine.pipeline import run
+from serendip.engine.stages.pipeline import run
 from serendip.engine.workspace import Workspace
 from serendip.scale.options import TrainOptions
 from serendip.scale.progress import SilentProgress

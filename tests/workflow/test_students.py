@@ -14,9 +14,9 @@ from small_shop import NUM_ITEMS, TASTES, import_shop, write_files
 
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.engine.bad_matches import BAD, BadMatchConfig
 from serendip.engine.engine import Engine
-from serendip.engine.pipeline import run
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.relevance_filter import BAD, BadMatchConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.scale.options import TrainOptions

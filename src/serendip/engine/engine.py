@@ -25,14 +25,14 @@ from serendip.data.versions import Version
 from serendip.engine.answer import Answer, Chosen, Explanation, Suggestion, Suggestions, offset_of
 from serendip.engine.generations import open_current, open_earlier
 from serendip.engine.live_state import LiveState, Updater
-from serendip.engine.pipeline import run
 from serendip.engine.presenter import empty_answer, explanation_of, page_of
 from serendip.engine.query_builder import QueryReader, number_of
 from serendip.engine.query_suggestions import Askers, Past, QuerySuggester
-from serendip.engine.selection import Result
 from serendip.engine.settings import Settings
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.selection import Result
+from serendip.engine.stages.surfaces import NOT_A_SURFACE, SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import NOT_A_SURFACE, SurfaceConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, StorageError, UnsupportedError
 from serendip.search.query_features import Asker

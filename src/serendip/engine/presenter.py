@@ -16,13 +16,13 @@ from serendip.data.query import Query
 from serendip.data.semantic_ids import code_name
 from serendip.data.text import normalise, words
 from serendip.engine.answer import Answer, AnswerItem, Explanation, Understood, cursor_of
-from serendip.engine.bad_matches import BAD, words_of
 from serendip.engine.explain import Explainer
 from serendip.engine.feature_names import FEATURES
-from serendip.engine.pipeline import features_of
-from serendip.engine.selection import SPONSORED, Result
+from serendip.engine.stages.pipeline import features_of
+from serendip.engine.stages.relevance_filter import BAD, words_of
+from serendip.engine.stages.selection import SPONSORED, Result
+from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import SurfaceConfig
 
 _WORDS = "words"
 

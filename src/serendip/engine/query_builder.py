@@ -14,8 +14,8 @@ from serendip.data.arrays import NO_ITEMS, FloatArray
 from serendip.data.event import ActionRules
 from serendip.data.query import Query, UserPast
 from serendip.data.store.store import Store
+from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import SurfaceConfig
 from serendip.engine.user_histories import Pasts
 from serendip.errors import UnknownItemError
 

@@ -26,8 +26,8 @@ from serendip.data.search_log import SUGGESTED
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Suggestion
-from serendip.engine.batch import condensed
-from serendip.engine.exploration import seed_of
+from serendip.engine.stages.batch import condensed
+from serendip.engine.stages.exploration import seed_of
 from serendip.engine.state import EngineState
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_checks import TOP, Unsafe

@@ -17,8 +17,8 @@ from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.event import ActionRules
 from serendip.data.files.readers import EventsConfig, ItemsConfig
 from serendip.data.item_features import TokenReader
-from serendip.engine.sources import OWN_SOURCES
-from serendip.engine.surfaces import DEFAULT_SURFACES, SurfaceConfig, completed
+from serendip.engine.stages.sources import OWN_SOURCES
+from serendip.engine.stages.surfaces import DEFAULT_SURFACES, SurfaceConfig, completed
 from serendip.llm.settings import LlmConfig
 from serendip.models import model_class
 from serendip.models.base import Recommender

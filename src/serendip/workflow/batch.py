@@ -10,7 +10,7 @@ import numpy as np
 
 from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
-from serendip.engine.selection import SPONSORED
+from serendip.engine.stages.selection import SPONSORED
 from serendip.errors import DataError, UnsupportedError
 from serendip.scale.progress import Progress
 from serendip.workflow.parquet_file import parquet_file, require_writable

@@ -19,8 +19,8 @@ from serendip.data.arrays import FloatArray
 from serendip.data.files.columns import guess_mapping
 from serendip.data.files.tables import open_table
 from serendip.data.query import Query
-from serendip.engine.batch import condensed
 from serendip.engine.engine import Engine
+from serendip.engine.stages.batch import condensed
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.models.vector_space import VectorSpace

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from serendip.data.query import Query
-from serendip.engine.pipeline import run
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import SurfaceConfig
 
 METRIC, BASELINE = "nDCG@10", "popularity"
 

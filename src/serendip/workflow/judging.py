@@ -20,8 +20,8 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, leave_last_out, temporal
-from serendip.engine.pipeline import run
 from serendip.engine.settings import Settings
+from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.scale.options import TrainOptions

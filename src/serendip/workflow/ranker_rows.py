@@ -23,10 +23,10 @@ from serendip.data.query import Query, UserPast
 from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Moment, Split
 from serendip.engine.feature_names import FEATURES
-from serendip.engine.pipeline import collect
 from serendip.engine.settings import Settings
+from serendip.engine.stages.pipeline import collect
+from serendip.engine.stages.surfaces import TASKS
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import TASKS
 from serendip.models.ranker import Ranker, RankerRows
 from serendip.scale.options import TrainOptions
 from serendip.workflow.ranker_actions import predicted

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import Query
-from serendip.engine.batch import Batch, Candidates
-from serendip.engine.features import feature_matrix
-from serendip.engine.pipeline import gather, run
+from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.stages.features import feature_matrix
+from serendip.engine.stages.pipeline import gather, run
+from serendip.engine.stages.surfaces import TASKS, SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import TASKS, SurfaceConfig
 from serendip.errors import DataError
 from serendip.evaluate.run import Values, ranks_from_scores
 from serendip.models.ranker import RankerRows

@@ -22,11 +22,11 @@ from serendip.data.arrays import IntArray
 from serendip.data.query import Query
 from serendip.data.search_log import LoggedRequest
 from serendip.data.snapshot import take_snapshot
-from serendip.engine.bad_matches import BadMatchConfig, suited
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
-from serendip.engine.pipeline import run
-from serendip.engine.surfaces import SurfaceConfig
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.relevance_filter import BadMatchConfig, suited
+from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, NotTrainedError
 from serendip.evaluate.aggregate import UNIT_RANGE, Support, estimate

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
-from serendip.engine.batch import Batch, Candidates
 from serendip.engine.feature_names import COUNT_MODELS, DENSE_MODELS, FEATURES
+from serendip.engine.stages.batch import Batch, Candidates
 
 _CODE_HISTORY = 20
 """Code matches look at this many recent items."""

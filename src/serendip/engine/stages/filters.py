@@ -14,9 +14,9 @@ import numpy as np
 from serendip.data.arrays import BoolArray
 from serendip.data.event import Exclusion
 from serendip.data.query import Query
-from serendip.engine.attribute_filter import AttributeFilter
+from serendip.engine.stages.attribute_filter import AttributeFilter
+from serendip.engine.stages.surfaces import SurfaceConfig, Task
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import SurfaceConfig, Task
 
 
 class Filter(Protocol):

@@ -15,8 +15,8 @@ import numpy as np
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.query import History, Query, condense
+from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import SurfaceConfig
 
 TOLD = 500
 """What features tell of a whole past, its length and share of likes, is told of so many events."""

@@ -14,15 +14,14 @@ import numpy as np
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item_list import ItemList
 from serendip.data.query import Query
-from serendip.engine.batch import Batch, Candidates
-from serendip.engine.context import read_by
-from serendip.engine.features import feature_matrix
-from serendip.engine.filters import ALWAYS, filters_of
-from serendip.engine.selection import Result, Selector
-from serendip.engine.sources import source_named
+from serendip.engine.stages.batch import Batch, Candidates
+from serendip.engine.stages.features import feature_matrix
+from serendip.engine.stages.filters import ALWAYS, filters_of
+from serendip.engine.stages.scoring import values_of
+from serendip.engine.stages.selection import Result, Selector
+from serendip.engine.stages.sources import source_named
+from serendip.engine.stages.surfaces import SurfaceConfig, read_by
 from serendip.engine.state import EngineState
-from serendip.engine.surfaces import SurfaceConfig
-from serendip.engine.values import values_of
 from serendip.errors import SerendipError
 
 

@@ -3,23 +3,30 @@
 ``[surfaces.<name>]`` in ``serendip.toml`` changes a surface below or adds one of any other name;
 neither needs code. Keys that a table leaves out are those of the surface of that name, else of the
 one that its task is named after.
+
+What a surface reads of a request; the rest does not reach the models.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveInt, Tag, model_validator
 
 from serendip.config import Config
-from serendip.engine.attribute_filter import AttributeFilter
-from serendip.engine.bad_matches import BadMatchConfig
-from serendip.engine.diversity import DiversityConfig
-from serendip.engine.exploration import ExplorationConfig
-from serendip.engine.sending import SendConfig
-from serendip.engine.sponsored import SOURCE, SponsoredConfig
+from serendip.data.arrays import NO_ITEMS
+from serendip.data.query import History, Query
+from serendip.data.rejections import Rejected
+from serendip.engine.stages.attribute_filter import AttributeFilter
+from serendip.engine.stages.diversity import DiversityConfig
+from serendip.engine.stages.exploration import ExplorationConfig
+from serendip.engine.stages.min_value import SendConfig
+from serendip.engine.stages.relevance_filter import BadMatchConfig
+from serendip.engine.stages.sponsored import SOURCE, SponsoredConfig
 
 Task = Literal["home", "similar", "search"]
 TASKS: tuple[Task, ...] = ("home", "similar", "search")
@@ -163,3 +170,20 @@ def completed(tables: Mapping[str, Any]) -> dict[str, Any]:
         else:
             result[name] = table
     return result
+
+
+def read_by(surface: SurfaceConfig, query: Query) -> Query:
+    """The request as the surface reads it: as its task, without what its context does not name."""
+    reads = surface.context
+    if "user" not in reads:
+        query = replace(query, user_id="", history=History(), rejected=Rejected())
+    if "query" not in reads:
+        query = replace(query, text="", meant="", text_vector=None)
+    if "items" not in reads:
+        query = replace(query, source_items=NO_ITEMS)
+    return replace(
+        query,
+        surface=surface.task,
+        country=query.country if "country" in reads else "",
+        time=query.time if "time" in reads else math.nan,
+    )

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from serendip.data.item_list import ItemList, top_k
-from serendip.engine.batch import Batch
-from serendip.engine.sponsored import SOURCE, has_bid
+from serendip.engine.stages.batch import Batch
+from serendip.engine.stages.sponsored import SOURCE, has_bid
 
 
 class Source(Protocol):
