@@ -40,10 +40,10 @@ from serendip.data.item_features import (
     Encoded,  # noqa: E402
     ItemFeatures,  # noqa: E402
 )
-from serendip.evaluate.aggregate import estimates, per_user  # noqa: E402
-from serendip.evaluate.compare import compare_values  # noqa: E402
+from serendip.evaluate.comparison import compare_values  # noqa: E402
 from serendip.evaluate.full_ranking import LABELS, rank_all, values_of_ranks  # noqa: E402
-from serendip.evaluate.run import Values  # noqa: E402
+from serendip.evaluate.intervals import estimates, per_user  # noqa: E402
+from serendip.evaluate.runs import Values  # noqa: E402
 from serendip.models.base import Recommender  # noqa: E402
 from serendip.models.content_similarity import ContentSimilarity  # noqa: E402
 from serendip.models.retriever import Retriever  # noqa: E402

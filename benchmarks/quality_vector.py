@@ -38,11 +38,11 @@ from serendip.data.query import Query  # noqa: E402
 from serendip.data.snapshot import take_snapshot  # noqa: E402
 from serendip.data.splits import Split, temporal  # noqa: E402
 from serendip.engine.workspace import Workspace  # noqa: E402
-from serendip.evaluate.aggregate import per_user  # noqa: E402
-from serendip.evaluate.compare import compare_values  # noqa: E402
+from serendip.evaluate.comparison import compare_values  # noqa: E402
 from serendip.evaluate.full_ranking import rank_all  # noqa: E402
+from serendip.evaluate.intervals import per_user  # noqa: E402
 from serendip.evaluate.metrics.ndcg import NDCG  # noqa: E402
-from serendip.evaluate.run import Values  # noqa: E402
+from serendip.evaluate.runs import Values  # noqa: E402
 from serendip.models.retriever import Retriever  # noqa: E402
 from serendip.models.retriever_config import RetrieverConfig  # noqa: E402
 from serendip.scale.options import TrainOptions  # noqa: E402

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.evaluate.aggregate import (
+from serendip.evaluate.intervals import (
     bootstrap_ci,
     bootstrap_means,
     estimate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.evaluate.binary import (
+from serendip.evaluate.classification import (
     Verdicts,
     best_cut,
     calibration_error,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from serendip.errors import ConfigError
-from serendip.evaluate.aggregate import Estimate
-from serendip.evaluate.compare import compare, compare_values, verdict_word
-from serendip.evaluate.run import Judged, Run
+from serendip.evaluate.comparison import compare, compare_values, verdict_word
+from serendip.evaluate.intervals import Estimate
+from serendip.evaluate.runs import Judged, Run
 
 NAMES = ("new", "old", "nDCG@10")
 

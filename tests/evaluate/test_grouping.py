@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serendip.evaluate.grouping import TaskModels
+from serendip.evaluate.task_transfer import TaskModels
 
 
 def rows(line: str, values: dict[str, float], cpu_s: float = 10.0) -> list[dict[str, Any]]:

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 import pytest
 from worlds import protocol_world, report_world
 
+from serendip.evaluate.number_format import number
 from serendip.evaluate.page import day, render_page, write_page
-from serendip.evaluate.words import number
 
 HOSTILE = '<script>alert("x")</script>'
 

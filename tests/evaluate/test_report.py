@@ -8,10 +8,10 @@ from worlds import ITEMS, NAMES, judged_world, protocol_world, report_world, run
 
 from serendip.errors import DataError
 from serendip.evaluate import report as report_module
-from serendip.evaluate.compare import compare
+from serendip.evaluate.comparison import compare
 from serendip.evaluate.protocol import METRICS, exposure_curve
 from serendip.evaluate.report import json_safe, write_json
-from serendip.evaluate.run import Judged, Run
+from serendip.evaluate.runs import Judged, Run
 
 
 def test_every_system_has_every_metric_with_n_and_an_interval():

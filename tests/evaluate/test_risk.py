@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.evaluate.risk import JudgedLists, _is_kept, cut_replacing, safe_cut
+from serendip.evaluate.risk_control import JudgedLists, _is_kept, cut_replacing, safe_cut
 
 
 def lists(chances: list[float], bad: str, of: list[int], size: int) -> JudgedLists:

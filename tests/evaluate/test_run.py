@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.errors import DataError
-from serendip.evaluate.run import Judged, Run, ranks_from_lists, ranks_from_scores
+from serendip.evaluate.runs import Judged, Run, ranks_from_lists, ranks_from_scores
 
 
 def ints(rows):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serendip.errors import DataError
-from serendip.evaluate.run import Judged
+from serendip.evaluate.runs import Judged
 from serendip.evaluate.slices import slices
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from serendip.evaluate.protocol import ProtocolRuns
 from serendip.evaluate.report import build_report
-from serendip.evaluate.run import Judged, Run
+from serendip.evaluate.runs import Judged, Run
 
 ITEMS = 300
 NAMES = ("engine", "item-kNN", "popularity")

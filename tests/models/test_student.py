@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.evaluate.binary import Verdicts, calibration_error, calibration_floor
+from serendip.evaluate.classification import Verdicts, calibration_error, calibration_floor
 from serendip.models.chance_curve import ChanceCurve, fitted_curve
 from serendip.models.student import Student
 from serendip.models.student_training import (

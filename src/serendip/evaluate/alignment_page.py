@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from serendip.evaluate import plots
-from serendip.evaluate.alignment import MAIN, UNIFIED
 from serendip.evaluate.page import render
+from serendip.evaluate.task_transfer import MAIN, UNIFIED
 
 ALIGNMENT_TEMPLATE = "alignment.html"
 

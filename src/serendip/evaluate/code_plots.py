@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from serendip.evaluate.number_format import number, percent
 from serendip.evaluate.plots import WIDTH
 from serendip.evaluate.svg import Canvas
-from serendip.evaluate.words import number, percent
 
 _ROW = 38.0
 _CODES_LEFT, _CODES_TOP, _CODES_BOTTOM = 38.0, 10.0, 130.0

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from serendip.evaluate import code_plots, plots
+from serendip.evaluate.number_format import percent
 from serendip.evaluate.page import render
-from serendip.evaluate.words import percent
 
 CODES_TEMPLATE = "codes.html"
 

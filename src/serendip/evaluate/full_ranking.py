@@ -18,10 +18,10 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item_list import top_k
-from serendip.evaluate.aggregate import Estimate, estimates
+from serendip.evaluate.intervals import Estimate, estimates
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.metrics.recall import Recall
-from serendip.evaluate.run import PADDING, Values, ranks_from_scores
+from serendip.evaluate.runs import PADDING, Values, ranks_from_scores
 
 BATCH = 512
 LABELS = ("R@5", "N@5", "R@10", "N@10")

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from serendip.evaluate import plots, words
-from serendip.evaluate.compare import BETTER, WORSE
+from serendip.evaluate import number_format, plots
+from serendip.evaluate.comparison import BETTER, WORSE
 from serendip.evaluate.slices import ALL
 
 REPORT_TEMPLATE = "report.html"
@@ -50,11 +50,11 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=words.number,
-        percent=words.percent,
-        interval=words.interval,
-        seconds=words.seconds,
-        signed=words.signed,
+        number=number_format.number,
+        percent=number_format.percent,
+        interval=number_format.interval,
+        seconds=number_format.seconds,
+        signed=number_format.signed,
         tight=tight,
         day=day,
         badge=badge,
@@ -71,7 +71,7 @@ def write_page(report: Mapping[str, Any], path: Path) -> None:
 def day(value: Any) -> str:
     """A time as a date: Unix seconds or an ISO time; a dash for nothing."""
     if value is None:
-        return words.NOTHING
+        return number_format.NOTHING
     if isinstance(value, str):
         return value[:16].replace("T", " ")
     return f"{datetime.fromtimestamp(float(value), UTC):%Y-%m-%d}"
@@ -128,7 +128,7 @@ def _slice_rows(section: Mapping[str, Any]) -> list[tuple[str, str, dict[str, An
     return [
         (
             name,
-            f"{words.number(part['n_users'])} users, {words.number(part['n_targets'])} requests",
+            f"{number_format.number(part['n_users'])} users, {number_format.number(part['n_targets'])} requests",
             {system: found[MAIN_METRIC] for system, found in part["systems"].items()},
         )
         for name, part in section["slices"].items()

@@ -10,8 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from serendip.evaluate.number_format import interval, number, seconds
 from serendip.evaluate.svg import Canvas
-from serendip.evaluate.words import interval, number, seconds
 
 WIDTH = 360.0
 _ROW = 38.0

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray
 from serendip.errors import DataError
-from serendip.evaluate.aggregate import Z_95, Estimate, estimates, per_user
-from serendip.evaluate.compare import comparison
+from serendip.evaluate.comparison import comparison
+from serendip.evaluate.intervals import Z_95, Estimate, estimates, per_user
 from serendip.evaluate.metrics import (
     ExposureMetric,
     ListMetric,
@@ -26,7 +26,7 @@ from serendip.evaluate.metrics import (
     surprise,
 )
 from serendip.evaluate.metrics.base import shown_items
-from serendip.evaluate.run import Groups, Judged, Run, Values
+from serendip.evaluate.runs import Groups, Judged, Run, Values
 from serendip.evaluate.slices import slices
 
 METRICS = (

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.evaluate.aggregate import RESAMPLES
+from serendip.evaluate.intervals import RESAMPLES
 from serendip.evaluate.protocol import METRICS, ProtocolRuns, judge_protocol
 from serendip.evaluate.verdict import sentences
 

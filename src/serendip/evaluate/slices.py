@@ -10,7 +10,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray
 from serendip.errors import DataError
-from serendip.evaluate.run import Judged
+from serendip.evaluate.runs import Judged
 
 ALL = "all"
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from serendip.evaluate import compare
-from serendip.evaluate.words import number, percent, percent_interval, points
+from serendip.evaluate import comparison
+from serendip.evaluate.number_format import number, percent, percent_interval, points
 
 FOUND = "Recall@10"
 ORDER = "nDCG@10"
@@ -60,7 +60,7 @@ def _difference(found: Mapping[str, Any]) -> str:
         f"{found['baseline']} (95 % CI of the paired difference {points(found['low'])} to "
         f"{points(found['high'])}, n = {number(found['n'])}): {found['verdict']}"
     )
-    if found["verdict"] == compare.TOO_SMALL:
+    if found["verdict"] == comparison.TOO_SMALL:
         smallest = points(found["minimum_detectable"]).lstrip("+")
         return f"{text}; only a difference of {smallest} points or more would show."
     return f"{text}."
@@ -75,10 +75,10 @@ def _by_order(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
     if not groups:
         return []
     forms = {
-        compare.BETTER: "better than {}",
-        compare.WORSE: "worse than {}",
-        compare.NO_DIFFERENCE: "no difference shown to {}",
-        compare.TOO_SMALL: "too small to tell from {}",
+        comparison.BETTER: "better than {}",
+        comparison.WORSE: "worse than {}",
+        comparison.NO_DIFFERENCE: "no difference shown to {}",
+        comparison.TOO_SMALL: "too small to tell from {}",
     }
     parts = [forms[word].format(_listed(groups[word])) for word in forms if word in groups]
     return [f"By the order of the ten ({ORDER}): {'; '.join(parts)}."]

@@ -23,7 +23,7 @@ from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, Targets, temporal
 from serendip.engine.workspace import Workspace
 from serendip.evaluate.full_ranking import rank_all
-from serendip.evaluate.run import Values
+from serendip.evaluate.runs import Values
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_groups_config import Group, group_config
 from serendip.scale.options import TrainOptions

@@ -27,7 +27,7 @@ from serendip.errors import DataError
 from serendip.evaluate.page import write_page
 from serendip.evaluate.protocol import ProtocolRuns
 from serendip.evaluate.report import build_report, write_json
-from serendip.evaluate.run import Judged, Run
+from serendip.evaluate.runs import Judged, Run
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import Stage, StageClock

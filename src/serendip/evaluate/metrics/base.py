@@ -17,7 +17,7 @@ import numpy as np
 
 from serendip.data.arrays import IntArray
 from serendip.errors import DataError
-from serendip.evaluate.run import PADDING, Groups, Values
+from serendip.evaluate.runs import PADDING, Groups, Values
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,7 @@ import numpy as np
 from serendip.data.arrays import IntArray
 from serendip.errors import DataError
 from serendip.evaluate.metrics.base import ExposureMetric, shown_items
-from serendip.evaluate.run import Groups
+from serendip.evaluate.runs import Groups
 
 
 class Coverage(ExposureMetric):

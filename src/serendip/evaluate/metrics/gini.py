@@ -20,7 +20,7 @@ import numpy as np
 from serendip.data.arrays import IntArray
 from serendip.errors import DataError
 from serendip.evaluate.metrics.base import ExposureMetric, shown_items
-from serendip.evaluate.run import Groups, Values
+from serendip.evaluate.runs import Groups, Values
 
 
 class Gini(ExposureMetric):

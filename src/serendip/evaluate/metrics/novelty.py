@@ -10,7 +10,7 @@ import numpy as np
 
 from serendip.data.arrays import IntArray
 from serendip.evaluate.metrics.base import ListMetric, first_k
-from serendip.evaluate.run import PADDING, Values
+from serendip.evaluate.runs import PADDING, Values
 
 
 class Novelty(ListMetric):

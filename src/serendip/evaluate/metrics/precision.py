@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from serendip.evaluate.metrics.base import Graded, RankingMetric
-from serendip.evaluate.run import Values
+from serendip.evaluate.runs import Values
 
 
 class Precision(RankingMetric):

@@ -10,7 +10,7 @@ from serendip.data.arrays import IntArray
 from serendip.data.splits import tail_border
 from serendip.evaluate.metrics.base import shown_items
 from serendip.evaluate.metrics.gini import Gini
-from serendip.evaluate.run import Values
+from serendip.evaluate.runs import Values
 from serendip.workflow.bench.trial import Trial
 
 TOP = 10

@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from serendip.data.arrays import BoolArray
-from serendip.evaluate.aggregate import per_user
+from serendip.evaluate.intervals import per_user
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.metrics.recall import Recall
-from serendip.evaluate.run import Groups, Values
+from serendip.evaluate.runs import Groups, Values
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,8 +23,8 @@ import numpy as np
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.search_log import Search
-from serendip.evaluate.aggregate import estimate
-from serendip.evaluate.binary import calibration_error
+from serendip.evaluate.classification import calibration_error
+from serendip.evaluate.intervals import estimate
 from serendip.scale.options import TrainOptions
 from serendip.search.query_settings import QueriesConfig
 from serendip.search.rewrite_changes import FEW

@@ -24,8 +24,8 @@ import numpy as np
 
 from serendip.data.dataset import Dataset
 from serendip.errors import DataError
-from serendip.evaluate.aggregate import bootstrap_means
-from serendip.evaluate.run import Values
+from serendip.evaluate.intervals import bootstrap_means
+from serendip.evaluate.runs import Values
 from serendip.scale.options import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.understanding import Reading, read

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from serendip.evaluate.aggregate import estimates, per_user
-from serendip.evaluate.compare import compare_values
+from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.full_ranking import LABELS, values_of_ranks
-from serendip.evaluate.run import Values
+from serendip.evaluate.intervals import estimates, per_user
+from serendip.evaluate.runs import Values
 from serendip.workflow.bench.rows import COLD_FILE, RANKS_FILE, row_folder
 
 SUBJECT, COLD_BASELINE = "blend", "content-knn"

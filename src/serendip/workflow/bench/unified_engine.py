@@ -18,7 +18,7 @@ import numpy as np
 
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.state import EngineState
-from serendip.evaluate.run import Values
+from serendip.evaluate.runs import Values
 from serendip.models.ranker import Ranker, RankerRows
 from serendip.models.retriever import Retriever
 from serendip.scale.options import TrainOptions

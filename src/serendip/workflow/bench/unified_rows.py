@@ -15,11 +15,11 @@ from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.item import Catalogue
 from serendip.data.item_features import TokenReader, Tokens
 from serendip.data.query import Query
-from serendip.evaluate.aggregate import estimates
 from serendip.evaluate.full_ranking import FullRanking, rank_all
+from serendip.evaluate.intervals import estimates
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.metrics.recall import Recall
-from serendip.evaluate.run import Values
+from serendip.evaluate.runs import Values
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.scale.options import TrainOptions

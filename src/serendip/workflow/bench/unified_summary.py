@@ -11,10 +11,10 @@ from typing import Any, get_args
 
 import numpy as np
 
-from serendip.evaluate.aggregate import estimates
-from serendip.evaluate.compare import compare_values
-from serendip.evaluate.grouping import TaskModels, of_shared_seeds
-from serendip.evaluate.run import Values
+from serendip.evaluate.comparison import compare_values
+from serendip.evaluate.intervals import estimates
+from serendip.evaluate.runs import Values
+from serendip.evaluate.task_transfer import TaskModels, of_shared_seeds
 from serendip.workflow.bench.rows import row_folder
 from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, left_values, question
 from serendip.workflow.bench.word_scores import WordScorer

@@ -26,8 +26,8 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.item import Item
 from serendip.data.store.generated_texts import without_written
 from serendip.data.vocabulary import Vocabulary
-from serendip.evaluate.compare import compare_values
-from serendip.evaluate.run import Values
+from serendip.evaluate.comparison import compare_values
+from serendip.evaluate.runs import Values
 from serendip.llm.client import Llm
 from serendip.llm.enrich import Enrichment, enrich_task
 from serendip.llm.ledger import Ledger

@@ -27,7 +27,7 @@ from serendip.data.store.generated_texts import (
 )
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
-from serendip.evaluate.compare import Comparison, compare_values
+from serendip.evaluate.comparison import Comparison, compare_values
 from serendip.scale.progress import Progress
 from serendip.workflow.bench.files import write_document
 from serendip.workflow.enrich.asked import (

@@ -18,7 +18,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList, top_k
 from serendip.evaluate.metrics.base import grade
 from serendip.evaluate.metrics.ndcg import NDCG
-from serendip.evaluate.run import Values
+from serendip.evaluate.runs import Values
 from serendip.search.fusion import reciprocal_rank_fusion
 from serendip.search.lexical import LexicalConfig, LexicalIndex
 from serendip.workflow.enrich.asked import JudgedQueries

@@ -17,7 +17,7 @@ import numpy as np
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import ExtraMissing
-from serendip.evaluate.binary import Verdicts, calibration_error, calibration_floor
+from serendip.evaluate.classification import Verdicts, calibration_error, calibration_floor
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.bench.files import digest_of_files, write_document

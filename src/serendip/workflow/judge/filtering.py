@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from serendip.data.arrays import FloatArray
-from serendip.evaluate.risk import JudgedLists, cut_replacing, safe_cut
+from serendip.evaluate.risk_control import JudgedLists, cut_replacing, safe_cut
 from serendip.workflow.judge.gold import Lists
 
 SHOWN = 10

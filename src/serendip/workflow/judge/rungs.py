@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.evaluate.binary import best_cut
+from serendip.evaluate.classification import best_cut
 from serendip.models.chance_curve import fitted_curve
 from serendip.models.match_judge_training import Lessons, MatchJudgeConfig, teach_judge
 from serendip.models.pair_features import PAIR_FEATURES

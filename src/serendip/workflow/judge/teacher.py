@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from serendip.content.pair_reader import PairReader
-from serendip.evaluate.binary import best_cut
+from serendip.evaluate.classification import best_cut
 from serendip.models.chance_curve import fitted_curve
 from serendip.models.cross_encoder import CrossEncoderConfig, train_cross_encoder
 from serendip.models.learned_likeness import LearnedLikenessConfig

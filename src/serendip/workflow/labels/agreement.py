@@ -12,7 +12,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.errors import ConfigError
-from serendip.evaluate.binary import Verdicts, kappa_of
+from serendip.evaluate.classification import Verdicts, kappa_of
 from serendip.workflow.labels.pair_files import Pair, read_labels
 
 

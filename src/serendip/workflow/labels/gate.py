@@ -18,7 +18,7 @@ import numpy as np
 
 from serendip.data.text import normalise
 from serendip.errors import ConfigError
-from serendip.evaluate.binary import Verdicts
+from serendip.evaluate.classification import Verdicts
 from serendip.llm.prompt import Prompt, query_digest
 from serendip.workflow.labels.agreement import kappa_with_one_more, numbered
 from serendip.workflow.labels.pair_files import Pair, read_labels, read_pairs, read_prompts

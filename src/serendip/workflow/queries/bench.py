@@ -25,9 +25,9 @@ from serendip.data.dataset import Dataset
 from serendip.data.text import normalise
 from serendip.engine.query_suggestions import QuerySuggester
 from serendip.errors import ConfigError
-from serendip.evaluate.aggregate import estimate
-from serendip.evaluate.compare import compare_values
-from serendip.evaluate.run import Values
+from serendip.evaluate.comparison import compare_values
+from serendip.evaluate.intervals import estimate
+from serendip.evaluate.runs import Values
 from serendip.scale.options import TrainOptions
 from serendip.search.query_settings import SOURCES, QueriesConfig
 from serendip.workflow.bench.files import digest_of_files, write_document

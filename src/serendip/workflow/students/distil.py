@@ -20,8 +20,13 @@ from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, ExtraMissing, UnknownItemError
-from serendip.evaluate.binary import Verdicts, best_cut, calibration_error, calibration_floor
-from serendip.evaluate.risk import JudgedLists, cut_replacing, safe_cut
+from serendip.evaluate.classification import (
+    Verdicts,
+    best_cut,
+    calibration_error,
+    calibration_floor,
+)
+from serendip.evaluate.risk_control import JudgedLists, cut_replacing, safe_cut
 from serendip.llm.prompt import query_digest
 from serendip.models.match_judge import MatchJudge
 from serendip.models.match_judge_training import (

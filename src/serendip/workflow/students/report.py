@@ -29,7 +29,7 @@ from serendip.engine.stages.relevance_filter import BadMatchConfig, suited
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, NotTrainedError
-from serendip.evaluate.aggregate import UNIT_RANGE, Support, estimate
+from serendip.evaluate.intervals import UNIT_RANGE, Support, estimate
 from serendip.llm.prompt import query_digest
 from serendip.models.match_judge import MatchJudge
 from serendip.scale.progress import Progress

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.evaluate.aggregate import Estimate
-from serendip.evaluate.run import Values
+from serendip.evaluate.intervals import Estimate
+from serendip.evaluate.runs import Values
 
 BINARY_LABELS = ("auroc", "pr_auc", "precision", "recall", "kappa")
 RESAMPLES = 1_000

@@ -25,7 +25,7 @@ from typing import TypeAlias
 import numpy as np
 
 from serendip.data.arrays import BoolArray
-from serendip.evaluate.run import Groups, Values
+from serendip.evaluate.runs import Groups, Values
 
 RESAMPLES = 2_000
 NORMAL_FROM_USERS = 50_000

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from serendip.errors import ConfigError
-from serendip.evaluate.aggregate import (
+from serendip.evaluate.intervals import (
     DIFFERENCE_RANGE,
     RESAMPLES,
     Z_95,
@@ -33,7 +33,7 @@ from serendip.evaluate.aggregate import (
     per_user,
 )
 from serendip.evaluate.metrics import RankingMetric, metric
-from serendip.evaluate.run import Judged, Run, Values
+from serendip.evaluate.runs import Judged, Run, Values
 
 MIN_USERS = 50
 PRACTICAL_SHARE = 0.01
