@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from serendip.evaluate.code_plots import code_sizes, collisions, kept
-from serendip.evaluate.codes_page import render_codes_page, sentences
+from serendip.evaluate.report.page import render_codes_page, sentences
+from serendip.evaluate.report.plots import code_sizes, collisions, kept
 
 EVIL = '<script>alert("x")</script>'
 

@@ -8,7 +8,7 @@ import pytest
 from worlds import protocol_world, report_world
 
 from serendip.evaluate.number_format import number
-from serendip.evaluate.page import day, render_page, write_page
+from serendip.evaluate.report.page import day, render_page, write_page
 
 HOSTILE = '<script>alert("x")</script>'
 

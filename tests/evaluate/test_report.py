@@ -7,10 +7,10 @@ import pytest
 from worlds import ITEMS, NAMES, judged_world, protocol_world, report_world, run_world
 
 from serendip.errors import DataError
-from serendip.evaluate import report as report_module
 from serendip.evaluate.comparison import compare
 from serendip.evaluate.protocol import METRICS, exposure_curve
-from serendip.evaluate.report import json_safe, write_json
+from serendip.evaluate.report import document as report_module
+from serendip.evaluate.report.document import json_safe, write_json
 from serendip.evaluate.runs import Judged, Run
 
 

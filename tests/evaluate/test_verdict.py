@@ -3,7 +3,7 @@
 from worlds import protocol_world, report_world
 
 from serendip.evaluate.number_format import interval, number, percent, points, seconds
-from serendip.evaluate.verdict import sentences
+from serendip.evaluate.report.verdict import sentences
 
 
 def section(verdict="better", difference=0.021, low=0.012, high=0.03):

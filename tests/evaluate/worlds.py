@@ -3,7 +3,7 @@
 import numpy as np
 
 from serendip.evaluate.protocol import ProtocolRuns
-from serendip.evaluate.report import build_report
+from serendip.evaluate.report.document import build_report
 from serendip.evaluate.runs import Judged, Run
 
 ITEMS = 300

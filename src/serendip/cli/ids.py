@@ -108,7 +108,7 @@ def report(
 ) -> None:
     """How good the current IDs are; also written to reports/semantic-ids.json and .html."""
     from serendip.engine.workspace import Workspace
-    from serendip.evaluate.codes_page import sentences
+    from serendip.evaluate.report.page import sentences
     from serendip.workflow.id_report import REPORT_HTML
     from serendip.workflow.id_report import report as measure
 

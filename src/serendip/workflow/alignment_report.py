@@ -15,8 +15,8 @@ from serendip import __version__
 from serendip.data.durable import write_durably
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
-from serendip.evaluate.alignment_page import render_alignment_page
-from serendip.evaluate.report import json_safe
+from serendip.evaluate.report.document import json_safe
+from serendip.evaluate.report.page import render_alignment_page
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.models.retriever_groups_config import ALL_TASKS
 from serendip.scale.executor import Executor, LocalExecutor

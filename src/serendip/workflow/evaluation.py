@@ -24,9 +24,9 @@ from serendip.data.snapshot import take_snapshot
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
-from serendip.evaluate.page import write_page
 from serendip.evaluate.protocol import ProtocolRuns
-from serendip.evaluate.report import build_report, write_json
+from serendip.evaluate.report.document import build_report, write_json
+from serendip.evaluate.report.page import write_page
 from serendip.evaluate.runs import Judged, Run
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions

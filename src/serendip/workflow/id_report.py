@@ -15,7 +15,7 @@ from serendip.data.durable import write_durably
 from serendip.data.item import Catalogue
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, UnknownItemError
-from serendip.evaluate.codes_page import render_codes_page
+from serendip.evaluate.report.page import render_codes_page
 from serendip.scale.options import TrainOptions
 from serendip.workflow.id_versions import IdVersion, require_current
 from serendip.workflow.id_views import diff, largest_groups

@@ -35,7 +35,7 @@ import numpy as np
 
 from serendip.evaluate.intervals import RESAMPLES
 from serendip.evaluate.protocol import METRICS, ProtocolRuns, judge_protocol
-from serendip.evaluate.verdict import sentences
+from serendip.evaluate.report.verdict import sentences
 
 FORMAT = 1
 

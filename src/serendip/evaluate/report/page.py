@@ -2,6 +2,10 @@
 
 A page shows report.json and computes nothing of its own. It follows light and dark, fits a
 phone and prints. Names come from users' files, so everything is escaped.
+
+The alignment report as one HTML page; what ``page`` says of pages holds here, too.
+
+The report on semantic IDs as one HTML page; what ``page`` says of pages holds here, too.
 """
 
 from __future__ import annotations
@@ -11,9 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from serendip.evaluate import number_format, plots
+from serendip.evaluate import number_format
 from serendip.evaluate.comparison import BETTER, WORSE
+from serendip.evaluate.number_format import percent
+from serendip.evaluate.report import plots
 from serendip.evaluate.slices import ALL
+from serendip.evaluate.task_transfer import MAIN, UNIFIED
 
 REPORT_TEMPLATE = "report.html"
 CHARTS = ("nDCG@10", "Recall@10", "MRR@10")
@@ -133,3 +140,71 @@ def _slice_rows(section: Mapping[str, Any]) -> list[tuple[str, str, dict[str, An
         )
         for name, part in section["slices"].items()
     ]
+
+
+ALIGNMENT_TEMPLATE = "alignment.html"
+
+
+def render_alignment_page(report: Mapping[str, Any]) -> str:
+    """The HTML of ``reports/alignment.json`` (see ``workflow.alignment_report``)."""
+    from markupsafe import Markup
+
+    tasks = list(report["asked"])
+    drawn = {
+        task: plots.bars(
+            MAIN,
+            [(line["model"], line[MAIN]) for line in report["models"] if line["task"] == task][
+                ::-1
+            ],
+            UNIFIED,
+        )
+        for task in tasks
+    }
+    return render(
+        ALIGNMENT_TEMPLATE,
+        report=report,
+        tasks=tasks,
+        plots={task: Markup(drawing) for task, drawing in drawn.items()},
+        setting=setting_of(report["recommendation"]["groups"]),
+    )
+
+
+def setting_of(groups: list[list[str]]) -> str:
+    """The recommended split as it stands in ``serendip.toml``."""
+    lists = ", ".join("[" + ", ".join(f'"{task}"' for task in group) + "]" for group in groups)
+    return f"[unified]\ngroups = [{lists}]"
+
+
+CODES_TEMPLATE = "codes.html"
+
+
+def render_codes_page(report: Mapping[str, Any]) -> str:
+    """The HTML of ``reports/semantic-ids.json`` (see ``workflow.id_report``)."""
+    from markupsafe import Markup
+
+    sizes = [plots.code_sizes(level, row) for level, row in enumerate(report["sizes"])]
+    return render(
+        CODES_TEMPLATE,
+        report=report,
+        sentences=sentences(report),
+        sizes=[Markup(drawing) for drawing in sizes],
+        code_use=Markup(plots.code_use(report)),
+        collisions=Markup(plots.collisions(report["shared_by"])),
+        kept=Markup(plots.kept(report["kept"])) if report["kept"] else "",
+        largest=max((group["items"] for group in report["groups"]), default=1),
+    )
+
+
+def sentences(report: Mapping[str, Any]) -> list[str]:
+    """What the codes are worth, in words."""
+    told = [f"{percent(report['collision_rate'])} of the items share their full code with another."]
+    if report["neighbour_agreement"] is not None:
+        share = percent(report["neighbour_agreement"])
+        told.append(f"{share} share their first code with the nearest item by content.")
+    if report["pair_agreement"] is not None:
+        together, chance = (percent(report["pair_agreement"][k]) for k in ("together", "by_chance"))
+        told.append(f"{together} of the items chosen together share it ({chance} by chance).")
+    if report["kept"]:
+        share = percent(report["kept"]["kept_all_levels"])
+        told.append(f"{share} of the items keep all codes that they had in {report['parent']}.")
+    return told
