@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from serendip.engine.workspace import Workspace
-from serendip.workflow.importing import import_files
+from serendip.jobs.import_files import import_files
 
 TASTES = ("horror", "comedy", "western")
 NUM_ITEMS = 60

@@ -13,8 +13,8 @@ import pytest
 from serendip.data.event import Event
 from serendip.engine.engine import Engine
 from serendip.engine.query_suggestions import Past
+from serendip.jobs.export_recommendations import recommend_all
 from serendip.scale.progress import SilentProgress
-from serendip.workflow.batch import recommend_all
 
 USER = "visitor"
 RECOMMENDS = [

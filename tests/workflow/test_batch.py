@@ -11,8 +11,8 @@ import pytest
 
 from serendip.engine.engine import Engine
 from serendip.errors import DataError, UnsupportedError
+from serendip.jobs.export_recommendations import recommend_all
 from serendip.scale.progress import SilentProgress
-from serendip.workflow.batch import recommend_all
 
 USERS = 45
 

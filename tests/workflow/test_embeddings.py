@@ -20,9 +20,9 @@ from serendip.engine.engine import Engine
 from serendip.engine.generations import publish
 from serendip.engine.stages.batch import Batch
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnsupportedError
+from serendip.jobs import export_embeddings
+from serendip.jobs.export_embeddings import Kind, embed, read_queries
 from serendip.scale.progress import SilentProgress
-from serendip.workflow import embeddings
-from serendip.workflow.embeddings import Kind, embed, read_queries
 from serendip.workflow.spaces import next_space
 
 NETWORK = 24
@@ -111,7 +111,7 @@ def test_batches_of_any_size_write_the_same_users(
     shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users, vectors = written(shop, "users")
-    monkeypatch.setattr(embeddings, "BATCH", 7)
+    monkeypatch.setattr(export_embeddings, "BATCH", 7)
     again, rows = written(shop, "users")
     assert again == users
     np.testing.assert_allclose(rows, vectors, atol=1e-5)
@@ -193,7 +193,7 @@ def test_a_failure_half_way_leaves_the_file_that_was_there(
 ) -> None:
     out = shop / "items.parquet"
     out.write_text("earlier")
-    monkeypatch.setattr(embeddings, "BATCH", 10)
+    monkeypatch.setattr(export_embeddings, "BATCH", 10)
 
     class Stops(SilentProgress):
         def track(self, items, description, total):

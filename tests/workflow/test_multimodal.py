@@ -25,10 +25,10 @@ from serendip.engine.engine import Engine
 from serendip.engine.live_state import Updater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.jobs.import_files import import_files
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.doctor import check_workspace
-from serendip.workflow.importing import import_files
 from serendip.workflow.training import train_workspace
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="EfficientNet-lite is not installed")

@@ -25,6 +25,7 @@ from serendip.data.search_log import Search
 from serendip.engine.engine import Engine
 from serendip.engine.stages.pipeline import run
 from serendip.engine.workspace import Workspace
+from serendip.jobs.import_files import import_files
 from serendip.scale.options import TrainOptions
 from serendip.scale.progress import SilentProgress
 from serendip.search.query_candidates import Candidate
@@ -35,7 +36,6 @@ from serendip.search.rewrites import Rewrite, RewriteTable
 from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
 from serendip.workflow.bench.rewrites_run import RewritesBench, run_rewrites
-from serendip.workflow.importing import import_files
 from serendip.workflow.queries.building import QueryBuilder
 from serendip.workflow.queries.rewriting import RewriteBuilder, narrower, near_words
 

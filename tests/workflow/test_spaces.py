@@ -17,10 +17,10 @@ from serendip.engine.generations import rollback
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnsupportedError
+from serendip.jobs.export_embeddings import embed
 from serendip.models.procrustes import mean_cosine
 from serendip.models.vector_space import LEAST_AGREEMENT
 from serendip.scale.progress import SilentProgress
-from serendip.workflow.embeddings import embed
 from serendip.workflow.spaces import retriever_of, space_of
 
 

@@ -310,7 +310,7 @@ def test_a_dislike_that_may_be_meant_is_written_as_a_comment(tmp_path):
 
 
 def test_the_demo_has_the_settings_that_init_derives(tmp_path):
-    from serendip.workflow import demo
+    from serendip.jobs import demo
 
     folder = Path(demo.__file__).parent
     found = tomllib.loads((folder / "serendip.toml").read_text())["actions"]

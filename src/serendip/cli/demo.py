@@ -21,8 +21,8 @@ def run(
 ) -> None:
     """Every step is the one that a user's own data goes through; a second run finds all done."""
     from serendip.cli.doctor import show
+    from serendip.jobs.demo import build_demo
     from serendip.scale.stages import StageClock
-    from serendip.workflow.demo.steps import build_demo
 
     terminal = Terminal(json)
     clock = StageClock(terminal.stage)

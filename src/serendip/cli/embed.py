@@ -10,7 +10,7 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 if TYPE_CHECKING:
-    from serendip.workflow.embeddings import Kind
+    from serendip.jobs.export_embeddings import Kind
 
 NAME = "embed"
 HELP = "Write vectors of items, users or queries into a Parquet file."
@@ -55,7 +55,7 @@ def queries(
 def _embed(
     workspace: Path, kind: Kind, out: Path | None, terminal: Terminal, file: Path | None = None
 ) -> None:
-    from serendip.workflow.embeddings import embed
+    from serendip.jobs.export_embeddings import embed
 
     summary = embed(workspace, kind, out, terminal.options().progress, file)
     terminal.say(

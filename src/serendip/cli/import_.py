@@ -13,7 +13,7 @@ HELP = "Read the files that serendip.toml names into the database, all or nothin
 def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     """Import items and events; what was posted through the API stays."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.importing import import_files
+    from serendip.jobs.import_files import import_files
 
     terminal = Terminal(json)
     summary = import_files(Workspace.open(workspace))

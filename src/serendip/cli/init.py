@@ -33,8 +33,8 @@ def run(
     """Guess, show the mapping, write one file, import, run the doctor."""
     from serendip.cli.doctor import show
     from serendip.engine.workspace import SETTINGS_FILE, Workspace
+    from serendip.jobs.import_files import import_files
     from serendip.workflow.doctor import check_workspace
-    from serendip.workflow.importing import import_files
     from serendip.workflow.starting import start_workspace
 
     terminal = Terminal(json)

@@ -33,7 +33,7 @@ def run(
     if batch:
         if out is None:
             raise ConfigError("--batch needs a file.", "Add --out recs.parquet.")
-        from serendip.workflow.batch import recommend_all
+        from serendip.jobs.export_recommendations import recommend_all
 
         progress = terminal.options().progress
         summary = recommend_all(workspace, surface, k, out, progress, country)

@@ -21,13 +21,13 @@ from serendip.engine.generations import publish
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
+from serendip.jobs.import_files import imported_digest
 from serendip.models.vector_space import VectorSpace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.fit import Fitter
 from serendip.workflow.gates import integrity_gates, report_gate
 from serendip.workflow.id_versions import IdVersion, current_version
-from serendip.workflow.importing import imported_digest
 from serendip.workflow.kept_ids import EarlierCodes, id_facts
 from serendip.workflow.queries.building import QueryBuilder, log_of, written_digest, written_queries
 from serendip.workflow.queries.learning import Log, train_query_ranker

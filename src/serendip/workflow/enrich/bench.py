@@ -28,6 +28,7 @@ from serendip.data.store.generated_texts import without_written
 from serendip.data.vocabulary import Vocabulary
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.runs import Values
+from serendip.jobs.llm_job import item_texts, opened_llm
 from serendip.llm.client import Llm
 from serendip.llm.enrich import Enrichment, enrich_task
 from serendip.llm.ledger import Ledger
@@ -46,8 +47,6 @@ from serendip.workflow.bench.opened import Encode, opened_encoder, opened_work
 from serendip.workflow.enrich.asked import JudgedQueries, read_judged
 from serendip.workflow.enrich.retrieval import METRIC, Finder
 from serendip.workflow.enrich.rules import RulesWriter
-from serendip.workflow.labels.questions import item_texts
-from serendip.workflow.opened_llm import opened_llm
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0)
 """Of written words, where they are chosen."""

@@ -26,15 +26,13 @@ from serendip.data.store.generated_texts import (
 from serendip.data.text import tokens
 from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.errors import ConfigError
+from serendip.jobs.llm_job import item_texts, job_folder, opened_llm
 from serendip.llm.enrich import Enrichment, enrich_task
 from serendip.llm.ledger import Ledger
 from serendip.llm.run import Estimate, RunOptions, ask_all, estimate
 from serendip.scale.progress import Progress
 from serendip.workflow.enrich.asked import cut_time, earlier_queries
 from serendip.workflow.enrich.rules import RULES_MODEL, RULES_VERSION, RulesWriter
-from serendip.workflow.labels.labelling import job_folder
-from serendip.workflow.labels.questions import item_texts
-from serendip.workflow.opened_llm import opened_llm
 
 FEW_WORDS = 12
 """A description of fewer words is thin."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from serendip.data.durable import alone
 from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.errors import ConfigError
+from serendip.jobs.llm_job import job_folder, opened_llm
 from serendip.llm.judge import Judgement, judge_task
 from serendip.llm.ledger import Ledger
 from serendip.llm.run import Estimate, Outcome, RunOptions, ask_all, estimate
@@ -20,7 +20,6 @@ from serendip.scale.progress import Progress
 from serendip.workflow.labels.batches import Batches
 from serendip.workflow.labels.pair_files import Pair, read_pairs, write_rows
 from serendip.workflow.labels.questions import questions_about
-from serendip.workflow.opened_llm import opened_llm
 
 COLUMNS = ("query", "item_id", "label", "confidence", "source", "model", "prompt")
 
@@ -115,11 +114,6 @@ def _taken(labelling: Labelling, batches: Batches) -> dict[str, Any]:
     if labelling.forgets_batches:
         taken["forgotten"] = batches.forget()
     return taken
-
-
-def job_folder(workspace: Workspace, job: str) -> Path:
-    """Where a run of a job keeps others of the same one out, which would pay once more."""
-    return workspace.cache / "llm" / hashlib.sha256(job.encode()).hexdigest()[:16]
 
 
 def _ledger(workspace: Workspace) -> Ledger:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnknownItemError
+from serendip.jobs.llm_job import _LONGEST_TEXT, item_texts
 from serendip.workflow.labels.pair_files import Pair
-
-_LONGEST_TEXT = 600
-_MOST_ATTRIBUTES = 12
 
 
 def questions_about(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
@@ -32,17 +29,3 @@ def questions_about(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[st
     return [
         {"query": query[:_LONGEST_TEXT], "item": item_texts(items[item])} for query, item in pairs
     ]
-
-
-def item_texts(item: Item) -> Mapping[str, Any]:
-    """Title, description and attributes, cut to what an LLM needs.
-
-    Names of attributes are the catalogue's, too: they stand apart from those of this file.
-    """
-    names = list(item.attributes)[:_MOST_ATTRIBUTES]
-    texts = {
-        "title": item.title[:_LONGEST_TEXT],
-        "description": item.description[:_LONGEST_TEXT],
-        "attributes": {name: item.field_text(name)[:_LONGEST_TEXT] for name in names},
-    }
-    return {name: value for name, value in texts.items() if value}

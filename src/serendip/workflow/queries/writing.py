@@ -21,6 +21,7 @@ from serendip.data.item import Catalogue
 from serendip.data.privacy import may_be_shown
 from serendip.data.text import normalise
 from serendip.engine.workspace import DATABASE_FILE, Workspace
+from serendip.jobs.llm_job import item_texts, job_folder, opened_llm
 from serendip.llm.ledger import Ledger
 from serendip.llm.queries import WrittenQueries, queries_task
 from serendip.llm.run import Estimate, RunOptions, ask_all, estimate
@@ -28,9 +29,6 @@ from serendip.scale.options import TrainOptions
 from serendip.search.query_candidates import MOST_CHARACTERS, Candidate
 from serendip.search.query_checks import normal_form
 from serendip.search.query_table import QueryTable
-from serendip.workflow.labels.labelling import job_folder
-from serendip.workflow.labels.questions import item_texts
-from serendip.workflow.opened_llm import opened_llm
 from serendip.workflow.queries.building import BuiltQueries, build_queries, log_now, queries_of
 
 

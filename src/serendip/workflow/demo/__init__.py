@@ -1,1 +1,0 @@
-"""The demo: MovieLens as a user would bring it."""
