@@ -9,7 +9,7 @@ from data_world import dataset_of
 
 from serendip.data.privacy import VISITOR
 from serendip.data.search_log import SUGGESTED, LoggedRequest
-from serendip.workflow.enrich.asked import earlier_queries, held_out_queries
+from serendip.jobs.enrich.judged_queries import earlier_queries, held_out_queries
 
 
 def request(user: str, text: str, time: float = 1.0, surface: str = "search") -> LoggedRequest:

@@ -12,6 +12,7 @@ from bench_products import NUM_PRODUCTS, write_products
 
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.evaluate.metrics.base import grade
+from serendip.jobs.enrich.gate import METRIC
 from serendip.llm.client import LlmRequest
 from serendip.llm.ledger import Ledger
 from serendip.llm.scripted import ScriptedLlm
@@ -24,7 +25,6 @@ from serendip.workflow.enrich.bench import (
     llm_rows,
     run_enrich,
 )
-from serendip.workflow.enrich.retrieval import METRIC
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,7 @@ def run(
 ) -> None:
     """Write about items with hardly a description; nothing is used yet. Exit 1 = partial."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.enrich.writing import Writing, write_texts
+    from serendip.jobs.enrich.write import Writing, write_texts
 
     terminal = Terminal(json)
 
@@ -96,7 +96,7 @@ def gate(
 ) -> None:
     """Use the texts at the next training if items are found better. Exit 1 = they are not used."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.enrich.gate import TextGate, gate_texts
+    from serendip.jobs.enrich.gate import TextGate, gate_texts
 
     terminal = Terminal(json)
     sources = cast("list[WrittenSource]", [one.value for one in writer or Writer])
@@ -116,7 +116,7 @@ def show(
 ) -> None:
     """What was written, by whom, and whether it is used."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.enrich.reverting import told_texts
+    from serendip.jobs.enrich.gate import told_texts
 
     terminal = Terminal(json)
     found = told_texts(Workspace.open(workspace), limit)
@@ -137,7 +137,7 @@ def show(
 def revert(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     """Take all texts out; the next training is as if there had been none."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.enrich.reverting import revert_texts
+    from serendip.jobs.enrich.gate import revert_texts
 
     terminal = Terminal(json)
     removed = revert_texts(Workspace.open(workspace))

@@ -14,7 +14,6 @@ Paper: Reddy et al. 2022, "Shopping Queries Dataset" (arXiv:2206.06588).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +27,7 @@ from serendip.data.item import Catalogue
 from serendip.data.query import Query
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
+from serendip.jobs.enrich.judged_queries import GAINS
 from serendip.workflow.bench.relevance import Relevance
 from serendip.workflow.bench.trial import Asked, Trial
 from serendip.workflow.bench.unified_table import UnifiedModel
@@ -35,7 +35,6 @@ from serendip.workflow.bench.unified_trial import UnifiedTrial
 from serendip.workflow.bench.worded import texts_of, with_vectors, without_vectors
 
 PRODUCTS_FILE, JUDGEMENTS_FILE = "items.jsonl", "judgements.csv"
-GAINS: Mapping[str, float] = {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0}
 
 WRITTEN_FIELDS = ("title", "brand", "color", "category")
 PRODUCT_FIELDS = (*WRITTEN_FIELDS, "bullet_points", "description")

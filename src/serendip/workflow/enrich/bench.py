@@ -28,6 +28,9 @@ from serendip.data.store.generated_texts import without_written
 from serendip.data.vocabulary import Vocabulary
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.runs import Values
+from serendip.jobs.enrich.gate import METRIC, Finder
+from serendip.jobs.enrich.judged_queries import JudgedQueries, read_judged
+from serendip.jobs.enrich.write import RulesWriter
 from serendip.jobs.llm_job import item_texts, opened_llm
 from serendip.llm.client import Llm
 from serendip.llm.enrich import Enrichment, enrich_task
@@ -44,9 +47,6 @@ from serendip.workflow.bench.esci_trial import (
 )
 from serendip.workflow.bench.files import digest_of_files, write_document
 from serendip.workflow.bench.opened import Encode, opened_encoder, opened_work
-from serendip.workflow.enrich.asked import JudgedQueries, read_judged
-from serendip.workflow.enrich.retrieval import METRIC, Finder
-from serendip.workflow.enrich.rules import RulesWriter
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0)
 """Of written words, where they are chosen."""

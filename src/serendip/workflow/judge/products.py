@@ -17,7 +17,8 @@ import numpy as np
 
 from serendip.data.files.tables import open_table
 from serendip.errors import DataError
-from serendip.workflow.bench.esci_trial import GAINS, JUDGEMENTS_FILE, PRODUCTS_FILE, read_products
+from serendip.jobs.enrich.judged_queries import GAINS
+from serendip.workflow.bench.esci_trial import JUDGEMENTS_FILE, PRODUCTS_FILE, read_products
 from serendip.workflow.judge.gold import (
     LEARNED_ONLY,
     Gold,

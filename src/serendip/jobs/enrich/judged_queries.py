@@ -18,7 +18,9 @@ from serendip.data.search_log import SUGGESTED, LoggedRequest
 from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
-from serendip.workflow.bench.esci_trial import GAINS
+
+GAINS: Mapping[str, float] = {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0}
+
 
 FEWEST_USERS = 2
 """People who must have typed a query before any text is made of it; see ``data.personal``."""
