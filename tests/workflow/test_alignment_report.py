@@ -10,9 +10,9 @@ from small_shop import import_shop
 
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
+from serendip.jobs.evaluate.task_transfer import align_workspace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
-from serendip.workflow.alignment_report import align_workspace
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_too_few_interactions_are_refused(tmp_path: Path) -> None:
 
 
 def test_requests_are_the_same_for_every_model(shop: Workspace) -> None:
-    from serendip.workflow.alignment_judging import GroupTask, judge_group
+    from serendip.jobs.evaluate.task_transfer import GroupTask, judge_group
 
     groups = (("home", "similar"), ("similar", "search"))
     first, second = (judge_group(GroupTask(str(shop.folder), one, 0)) for one in groups)

@@ -24,10 +24,10 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.jobs.evaluate.evaluate import JudgedSplit, JudgeTask, judge
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.fit import Fitter
-from serendip.workflow.judging import JudgedSplit, JudgeTask, judge
 
 CUT = 0.7
 

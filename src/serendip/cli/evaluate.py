@@ -39,7 +39,7 @@ def run(
     if alignment:
         _align(opened, terminal, clock, seed, device)
         return
-    from serendip.workflow.evaluation import evaluate_workspace
+    from serendip.jobs.evaluate.evaluate import evaluate_workspace
 
     report = evaluate_workspace(opened, terminal.options(seed, device), clock)
     terminal.semantic_ids(report["semantic_ids"])
@@ -52,7 +52,7 @@ def run(
 def _align(
     workspace: Workspace, terminal: Terminal, clock: StageClock, seed: int, device: str
 ) -> None:
-    from serendip.workflow.alignment_report import align_workspace
+    from serendip.jobs.evaluate.task_transfer import align_workspace
 
     report = align_workspace(workspace, terminal.options(seed, device), clock)
     for sentence in report["recommendation"]["sentences"]:
