@@ -7,7 +7,7 @@ from serendip.data.files.readers import read_events, read_items
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.workflow.starting import given_columns, start_workspace, text_fields
+from serendip.jobs.init.workspace import given_columns, start_workspace, text_fields
 
 ITEMS = 'sku;name;"price, EUR"\n' + "".join(
     f"s{number};Chair {number};{number},50\n" for number in range(8)

@@ -34,8 +34,8 @@ def run(
     from serendip.cli.doctor import show
     from serendip.engine.workspace import SETTINGS_FILE, Workspace
     from serendip.jobs.import_files import import_files
+    from serendip.jobs.init.workspace import start_workspace
     from serendip.workflow.doctor import check_workspace
-    from serendip.workflow.starting import start_workspace
 
     terminal = Terminal(json)
     guesses = start_workspace(workspace, items, events, force, said or [])
