@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from serendip.cli.main import app
 from serendip.data.labelling import Agreed
 from serendip.errors import ConfigError, DataError
-from serendip.workflow.labels.agreement import Agreement, agreement, agreements
-from serendip.workflow.labels.desk import LabelDesk
-from serendip.workflow.labels.label_file import LabelFile
+from serendip.jobs.labels.agreement import Agreement, agreement, agreements
+from serendip.jobs.labels.by_hand import LabelDesk
+from serendip.jobs.labels.label_file import LabelFile
 
 PAIRS = [(f"q{number // 2}", f"i{number}") for number in range(6)]
 TEXTS = [{"query": query, "item": {"title": f"Title of {item}"}} for query, item in PAIRS]

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.errors import ConfigError, DataError, StorageError
-from serendip.workflow.labels.label_file import LabelFile
-from serendip.workflow.labels.pair_files import read_labels
+from serendip.jobs.labels.label_file import LabelFile
+from serendip.jobs.labels.pair_files import read_labels
 
 ODD = ('a "quoted", one', "two\nlines\r\nof\rit", "빨간 신발", " blank ", "=1+1")
 

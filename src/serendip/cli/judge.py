@@ -32,8 +32,8 @@ def label(
 ) -> None:
     """Label pairs on a page, by keyboard, until interrupted; the same command goes on later."""
     from serendip.engine.workspace import Workspace
+    from serendip.jobs.labels.by_hand import opened_desk
     from serendip.serve.labelling import run_labelling
-    from serendip.workflow.labels.label_by_hand import opened_desk
 
     terminal = Terminal(json)
     with opened_desk(Workspace.open(workspace), pairs, out, name, other or ()) as desk:
@@ -51,7 +51,7 @@ def agreement(
     json: JsonOption = False,
 ) -> None:
     """Agreement of each two files of labels of the same pairs: Cohen's kappa."""
-    from serendip.workflow.labels.agreement import agreements
+    from serendip.jobs.labels.agreement import agreements
 
     terminal = Terminal(json)
     found = agreements(labels)
@@ -111,7 +111,7 @@ def run(
 ) -> None:
     """Label pairs; answers that are there already are not asked for again. Exit 1 = partial."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.labels.labelling import Labelling, label_pairs
+    from serendip.jobs.labels.by_llm import Labelling, label_pairs
 
     terminal = Terminal(json)
     if estimate and (batch_file or batch_answers or forget_batch):
@@ -164,7 +164,7 @@ def gate(
     json: JsonOption = False,
 ) -> None:
     """Agreement of labels with people's. Exit 1 = the labels may not be used."""
-    from serendip.workflow.labels.gate import Gate, gate_labels
+    from serendip.jobs.labels.agreement import Gate, gate_labels
 
     if bool(seen) == nothing_seen:
         raise ConfigError(
@@ -239,7 +239,7 @@ def export(
 ) -> None:
     """Labels as conversations that an LLM can be fine-tuned on elsewhere."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.labels.export import export_chats
+    from serendip.jobs.labels.llm_examples import export_chats
 
     terminal = Terminal(json)
     count = export_chats(Workspace.open(workspace), labels, out, prompt)

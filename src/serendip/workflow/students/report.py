@@ -30,11 +30,11 @@ from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, NotTrainedError
 from serendip.evaluate.intervals import UNIT_RANGE, Support, estimate
+from serendip.jobs.labels.pair_files import Pair, read_labels
 from serendip.llm.prompt import query_digest
 from serendip.models.match_judge import MatchJudge
 from serendip.scale.progress import Progress
 from serendip.workflow.bench.files import write_document
-from serendip.workflow.labels.pair_files import Pair, read_labels
 from serendip.workflow.students.versions import student_named
 
 FILE = "judge.json"

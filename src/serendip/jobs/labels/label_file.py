@@ -17,7 +17,7 @@ from typing import Self
 
 from serendip.data.durable import flush_folder
 from serendip.errors import ConfigError, DataError, StorageError
-from serendip.workflow.labels.pair_files import Pair
+from serendip.jobs.labels.pair_files import Pair
 
 COLUMNS = ("query", "item_id", "label", "source", "name")
 LABELS = ("good", "bad")

@@ -2,21 +2,26 @@
 
 The file of labels is all that is kept. What was put off is asked again after everything else, and
 after a restart in its old place.
+
+``serendip judge label``: the desk of one person over pairs of a workspace.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from serendip.data.labelling import Agreed, Asked, DeskView
-from serendip.errors import DataError
-from serendip.workflow.labels.agreement import agreement
-from serendip.workflow.labels.label_file import LABELS, LabelFile
-from serendip.workflow.labels.pair_files import IS_BAD, Pair, read_labels
+from serendip.engine.workspace import Workspace
+from serendip.errors import ConfigError, DataError
+from serendip.jobs.labels.agreement import agreement
+from serendip.jobs.labels.label_file import LABELS, LabelFile
+from serendip.jobs.labels.llm_examples import questions_about
+from serendip.jobs.labels.pair_files import IS_BAD, Pair, read_labels, read_pairs
 
 
 class LabelDesk:
@@ -149,3 +154,29 @@ class LabelDesk:
         found = agreement(own, others)
         low, high = found.ci95 or (None, None)
         return Agreed(path.stem, found.pairs, found.kappa, low, high)
+
+
+@contextmanager
+def opened_desk(
+    workspace: Workspace, pairs: Path, out: Path, name: str, others: Sequence[Path] = ()
+) -> Iterator[LabelDesk]:
+    """A desk whose file of labels nobody else writes meanwhile; it goes on where it ended.
+
+    Args:
+        workspace: its items.
+        pairs: file with ``query`` and ``item_id``.
+        out: the person's labels.
+        name: of the person.
+        others: labels of the same pairs by others.
+
+    Raises:
+        ConfigError: the name is none, the place cannot be written to, or others are the same file.
+        DataError: a file is broken or somebody else's, or pairs name items that are not there.
+        StorageError: another process labels into the file.
+    """
+    if out.resolve() in {path.resolve() for path in others}:
+        raise ConfigError(f"{out} is given as another person's.", "Name the others' own files.")
+    found = read_pairs(pairs)
+    questions = questions_about(workspace, found)
+    with LabelFile(out, name) as labels:
+        yield LabelDesk(found, questions, labels, others)
