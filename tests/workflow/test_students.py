@@ -19,9 +19,9 @@ from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import BAD, BadMatchConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
+from serendip.jobs.relevance.versions import current_student
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
-from serendip.workflow.students.versions import current_student
 from serendip.workflow.training import fingerprint, train_workspace
 
 pytest.importorskip("lightgbm")

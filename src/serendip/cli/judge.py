@@ -196,8 +196,8 @@ def distil(
 ) -> None:
     """Teach a light judge that can serve, if the labels pass the gate. Exit 1 = they do not."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.students.distil import Distillation
-    from serendip.workflow.students.distil import distil as learn
+    from serendip.jobs.relevance.distil import Distillation
+    from serendip.jobs.relevance.distil import distil as learn
 
     terminal = Terminal(json)
     asked = Distillation(labels, gold, floor, seen or (), allowed, confidence)
@@ -219,7 +219,7 @@ def report(
 ) -> None:
     """What the filter of bad matches does to what is shown, and what it costs in clicks."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.students.report import judge_report
+    from serendip.jobs.relevance.report import judge_report
 
     terminal = Terminal(json)
     found = judge_report(Workspace.open(workspace), gold, surface, terminal.options().progress)

@@ -22,6 +22,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.import_files import imported_digest
+from serendip.jobs.relevance.versions import asked_student, current_student_name, judge_of
 from serendip.models.vector_space import VectorSpace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
@@ -35,7 +36,6 @@ from serendip.workflow.queries.rewriting import rewrites_of_state
 from serendip.workflow.ranker_actions import require_actions
 from serendip.workflow.semantic_ids import build_ids
 from serendip.workflow.spaces import SPACE_FOLDER, next_space
-from serendip.workflow.students.versions import asked_student, current_student_name, judge_of
 
 REPORT_JSON = "report.json"
 

@@ -29,6 +29,7 @@ from serendip.evaluate.classification import (
 from serendip.evaluate.risk_control import JudgedLists, cut_replacing, safe_cut
 from serendip.jobs.labels.agreement import FEWEST_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_models, read_labels
+from serendip.jobs.relevance.versions import JudgedTexts, publish_student
 from serendip.llm.prompt import query_digest
 from serendip.models.match_judge import MatchJudge
 from serendip.models.match_judge_training import (
@@ -40,8 +41,6 @@ from serendip.models.match_judge_training import (
 from serendip.models.pair_features import ItemTexts, PairFeatures, QueryTexts
 from serendip.scale.options import TrainOptions
 from serendip.workflow.bench.trees import MISSING_TREES, has_trees
-from serendip.workflow.students.catalogue_texts import JudgedTexts
-from serendip.workflow.students.versions import publish_student
 
 SHOWN = 10
 """Places of a list that the promise is about."""

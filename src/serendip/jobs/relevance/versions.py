@@ -7,22 +7,82 @@ Layout of a workspace's ``students/``::
     current                  one line, the name of the current version
 
 A training takes the current version into its generation, with the items of that training.
+
+Texts of a workspace's items as judges read them, and their vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from serendip.content.cache import VectorCache
+from serendip.content.encoders.text import open_encoder
+from serendip.data.arrays import FloatArray
 from serendip.data.durable import alone
 from serendip.data.item import Item
 from serendip.data.versions import Version, Versions
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, NotTrainedError
+from serendip.errors import DataError, NotTrainedError, UnsupportedError
 from serendip.models.match_judge import MatchJudge, open_model, save_model
+from serendip.models.pair_features import ItemTexts
 from serendip.scale.options import TrainOptions
-from serendip.workflow.students.catalogue_texts import JudgedTexts
+from serendip.scale.progress import Progress
+
+
+class JudgedTexts:
+    """Encodes what judges read, by the encoder of a workspace, through its cache.
+
+    Raises:
+        UnsupportedError: the workspace fuses text with pictures or sounds: what was typed has no
+            vector of text alone in a request.
+    """
+
+    def __init__(self, workspace: Workspace, device: str = "cpu") -> None:
+        content = workspace.settings.content
+        if content.media_fields:
+            raise UnsupportedError(
+                f"judges of matches read text alone, and [content] reads {content.media_fields[0]}"
+                " as well.",
+                "Leave [content.image] and [content.audio] out.",
+            )
+        self._fields = [name for name in content.fields if name not in ("title", "description")]
+        self._encoder = open_encoder(content, device)
+        self._cache = VectorCache(workspace.cache)
+
+    @property
+    def reads(self) -> str:
+        """What is read and by whom: a judge is of use as long as this stays."""
+        fields = ", ".join(("title", "description", *self._fields))
+        return f"{fields} by {self._encoder.name} {self._encoder.version}"
+
+    def vectors(self, texts: Sequence[str], progress: Progress) -> FloatArray:
+        """(n, C) unit vectors; zeros for blank texts."""
+        return self._cache.encode(self._encoder, texts, progress)
+
+    def items(self, items: Sequence[Item], progress: Progress) -> ItemTexts:
+        """Titles, descriptions, and what else ``[content] fields`` names as passages."""
+        titles = [item.title for item in items]
+        bodies = [item.description for item in items]
+        passages = [self._passages(item) for item in items]
+        vectors = self.vectors([*titles, *bodies, *chain.from_iterable(passages)], progress)
+        count = len(items)
+        return ItemTexts.of(
+            list(zip(titles, bodies, passages, strict=True)),
+            vectors[:count],
+            vectors[count : 2 * count],
+            vectors[2 * count :],
+            np.cumsum([0, *map(len, passages)]),
+        )
+
+    def _passages(self, item: Item) -> list[str]:
+        """Different texts of the fields."""
+        return list(dict.fromkeys(filter(str.strip, map(item.field_text, self._fields))))
+
 
 _FIRST = "Run `serendip judge distil` first."
 
