@@ -14,8 +14,8 @@ from serendip.data.privacy import VISITOR
 from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
+from serendip.jobs.rewrites.build import reformulated
 from serendip.search.query_ranker import RankingRows
-from serendip.search.reformulated import reformulated
 from serendip.search.rewrite_changes import FEATURES, changes, checked
 from serendip.search.rewrite_student import RewriteStudent
 from serendip.search.rewrites import REWRITES_FILE, Rewrite, RewriteTable
