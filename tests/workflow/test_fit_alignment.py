@@ -23,12 +23,12 @@ from serendip.engine.engine import Engine
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
+from serendip.jobs.semantic_ids.build import build_ids
+from serendip.jobs.semantic_ids.versions import require_current
 from serendip.models.retriever import Retriever
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.fit import Fitter
-from serendip.workflow.id_versions import require_current
-from serendip.workflow.semantic_ids import build_ids
 
 STAGE = "align content"
 SIZE = 24

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.data.semantic_ids import Codebooks
-from serendip.workflow.id_versions import CodedItems
-from serendip.workflow.semantic_ids import extended
+from serendip.jobs.semantic_ids.build import extended
+from serendip.jobs.semantic_ids.versions import CodedItems
 
 BOOKS = Codebooks(np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32))
 NOTHING = CodedItems(

@@ -13,9 +13,9 @@ from serendip.data.item import Item
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
+from serendip.jobs.semantic_ids.build import build_ids, codes_of
+from serendip.jobs.semantic_ids.versions import require_current
 from serendip.scale.options import TrainOptions
-from serendip.workflow.id_versions import require_current
-from serendip.workflow.semantic_ids import build_ids, codes_of
 
 
 def put(shop: Path, item: Item) -> None:

@@ -32,7 +32,7 @@ def build(
 ) -> None:
     """Code all items: known ones keep their codes, unless --refit fits the codebooks again."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.semantic_ids import build_ids
+    from serendip.jobs.semantic_ids.build import build_ids
 
     terminal = Terminal(json)
     version, is_new = build_ids(Workspace.open(workspace), terminal.options(seed, device), refit)
@@ -55,7 +55,7 @@ def show(
 ) -> None:
     """One item with its codes and the names of its groups, or one group with what is in it."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.id_views import show as look
+    from serendip.jobs.semantic_ids.inspect import show as look
 
     terminal = Terminal(json)
     found = look(Workspace.open(workspace), name)
@@ -83,7 +83,7 @@ def diff(
 ) -> None:
     """Which items have other codes in another version."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.id_views import diff as compare
+    from serendip.jobs.semantic_ids.inspect import diff as compare
 
     terminal = Terminal(json)
     found = compare(Workspace.open(workspace), before, after)
@@ -109,8 +109,8 @@ def report(
     """How good the current IDs are; also written to reports/semantic-ids.json and .html."""
     from serendip.engine.workspace import Workspace
     from serendip.evaluate.report.page import sentences
-    from serendip.workflow.id_report import REPORT_HTML
-    from serendip.workflow.id_report import report as measure
+    from serendip.jobs.semantic_ids.inspect import REPORT_HTML
+    from serendip.jobs.semantic_ids.inspect import report as measure
 
     terminal = Terminal(json)
     opened = Workspace.open(workspace)

@@ -20,8 +20,8 @@ from serendip.engine.generations import open_current
 from serendip.engine.settings import Settings
 from serendip.engine.state import open_codes
 from serendip.errors import ArtefactError, NotTrainedError
-from serendip.workflow.id_versions import IdVersion
-from serendip.workflow.semantic_ids import shares_kept
+from serendip.jobs.semantic_ids.build import shares_kept
+from serendip.jobs.semantic_ids.versions import IdVersion
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -34,13 +34,13 @@ from serendip.data.semantic_ids import Codebooks, places_in_groups
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.scale.options import TrainOptions
-from serendip.workflow.id_versions import (
+from serendip.jobs.semantic_ids.versions import (
     CodedItems,
     IdVersion,
     current_version,
     publish_version,
 )
+from serendip.scale.options import TrainOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
