@@ -19,10 +19,10 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
+from serendip.jobs.suggestions.build import log_now, written_queries
+from serendip.jobs.suggestions.write_by_llm import candidates_of
 from serendip.llm.queries import WrittenQueries
 from serendip.search.query_table import QueryTable
-from serendip.workflow.queries.building import log_now, written_queries
-from serendip.workflow.queries.writing import candidates_of
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.search_log import Search, SuggestedQuery
 from serendip.data.vocabulary import Vocabulary
+from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_categories import Categories
 from serendip.search.query_features import FEATURES
 from serendip.search.query_ranker import QueryRanker
 from serendip.search.query_table import QueryTable
 from serendip.search.searcher import Searcher
-from serendip.workflow.queries.learning import Log, train_query_ranker
 
 NUM_ITEMS, NUM_USERS = 40, 30
 ITEMS = Catalogue(

@@ -27,6 +27,7 @@ from serendip.engine.stages.pipeline import run
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.rewrites.build import RewriteBuilder, narrower, near_words
+from serendip.jobs.suggestions.build import QueryBuilder
 from serendip.scale.options import TrainOptions
 from serendip.scale.progress import SilentProgress
 from serendip.search.query_candidates import Candidate
@@ -37,7 +38,6 @@ from serendip.search.rewrites import Rewrite, RewriteTable
 from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
 from serendip.workflow.bench.rewrites_run import RewritesBench, run_rewrites
-from serendip.workflow.queries.building import QueryBuilder
 
 PLACES = ("kitchen", "garden", "office")
 

@@ -41,8 +41,8 @@ def build(
 ) -> None:
     """Find candidates, keep what passes all tests. Exit 1 = the LLM did not write everything."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.queries.building import build_queries
-    from serendip.workflow.queries.writing import Writing, write_queries
+    from serendip.jobs.suggestions.build import build_queries
+    from serendip.jobs.suggestions.write_by_llm import Writing, write_queries
 
     terminal = Terminal(json)
     opened, options = Workspace.open(workspace), terminal.options()

@@ -26,14 +26,14 @@ from serendip.jobs.relevance.versions import asked_student, current_student_name
 from serendip.jobs.rewrites.build import rewrites_of_state
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
+from serendip.jobs.suggestions.build import QueryBuilder, log_of, written_digest, written_queries
+from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
 from serendip.models.vector_space import VectorSpace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.fit import Fitter
 from serendip.workflow.gates import integrity_gates, report_gate
 from serendip.workflow.kept_ids import EarlierCodes, id_facts
-from serendip.workflow.queries.building import QueryBuilder, log_of, written_digest, written_queries
-from serendip.workflow.queries.learning import Log, train_query_ranker
 from serendip.workflow.ranker_actions import require_actions
 from serendip.workflow.spaces import SPACE_FOLDER, next_space
 

@@ -15,14 +15,14 @@ from serendip.data.search_log import Search
 from serendip.data.semantic_ids import Codebooks
 from serendip.engine.query_suggestions import Past, QuerySuggester, asker_of
 from serendip.engine.state import EngineState
+from serendip.jobs.suggestions.build import QueryBuilder
+from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
 from serendip.scale.progress import SilentProgress
 from serendip.search.query_features import RECENT, Asker
 from serendip.search.query_ranker import QueryRanker
 from serendip.search.query_settings import QueriesConfig
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
-from serendip.workflow.queries.building import QueryBuilder
-from serendip.workflow.queries.learning import Log, train_query_ranker
 from serendip.workflow.queries.tags import Target
 
 

@@ -22,6 +22,7 @@ from serendip.data.privacy import may_be_shown
 from serendip.data.text import normalise
 from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.jobs.llm_job import item_texts, job_folder, opened_llm
+from serendip.jobs.suggestions.build import BuiltQueries, build_queries, log_now, queries_of
 from serendip.llm.ledger import Ledger
 from serendip.llm.queries import WrittenQueries, queries_task
 from serendip.llm.run import Estimate, RunOptions, ask_all, estimate
@@ -29,7 +30,6 @@ from serendip.scale.options import TrainOptions
 from serendip.search.query_candidates import MOST_CHARACTERS, Candidate
 from serendip.search.query_checks import normal_form
 from serendip.search.query_table import QueryTable
-from serendip.workflow.queries.building import BuiltQueries, build_queries, log_now, queries_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,3 @@
 """Queries worth suggesting: built, learned to rank, written by an LLM, measured."""
+
+from __future__ import annotations

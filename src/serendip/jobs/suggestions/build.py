@@ -32,6 +32,7 @@ from serendip.data.versions import Versions
 from serendip.engine.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
+from serendip.jobs.suggestions.ranker_data import Log
 from serendip.scale.options import TrainOptions
 from serendip.scale.progress import Progress
 from serendip.search.logged_queries import logged_queries
@@ -41,7 +42,6 @@ from serendip.search.query_checks import Verifier
 from serendip.search.query_settings import QueriesConfig
 from serendip.search.query_table import QueryTable
 from serendip.search.searcher import Searcher
-from serendip.workflow.queries.learning import Log
 
 _TABLE_FOLDER, _WRITTEN_FILE = "table", "written.json"
 
