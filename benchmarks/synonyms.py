@@ -25,10 +25,10 @@ import numpy as np  # noqa: E402
 from serendip.content.cache import VectorCache  # noqa: E402
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder  # noqa: E402
 from serendip.evaluate.comparison import compare_values  # noqa: E402
+from serendip.jobs.synonyms.mine import from_vectors  # noqa: E402
 from serendip.scale.options import TrainOptions  # noqa: E402
 from serendip.search.synonyms import Synonyms  # noqa: E402
 from serendip.workflow.bench.spelling_run import asking_of  # noqa: E402
-from serendip.workflow.synonyms import from_vectors  # noqa: E402
 
 
 def main() -> None:

@@ -19,11 +19,11 @@ from serendip.data.event import Event
 from serendip.data.privacy import VISITOR
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
+from serendip.jobs.synonyms.write_by_llm import head_terms, proposed
 from serendip.llm.synonyms import WrittenSynonyms
 from serendip.search.lexical import LexicalIndex
 from serendip.search.query_checks import Unsafe
 from serendip.search.synonyms import Synonym, read_synonyms, write_synonyms
-from serendip.workflow.synonym_writing import head_terms, proposed
 
 
 def build(shop: Path, *arguments: str) -> tuple[int, dict[str, Any]]:

@@ -46,8 +46,8 @@ def build(
     The table keeps what it has. Exit 1 = the LLM did not answer everything.
     """
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.synonym_writing import SynonymWriting, write_synonyms_by_llm
-    from serendip.workflow.synonyms import build_synonyms
+    from serendip.jobs.synonyms.mine import build_synonyms
+    from serendip.jobs.synonyms.write_by_llm import SynonymWriting, write_synonyms_by_llm
 
     terminal, opened = Terminal(json), Workspace.open(workspace)
     spend = asked_budget(llm, budget, estimate)

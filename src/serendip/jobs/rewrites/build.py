@@ -23,6 +23,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.rewrites.scorer_data import Learner, logged_texts, made_texts
 from serendip.jobs.suggestions.ranker_data import Log
+from serendip.jobs.synonyms.mine import is_proper, nearest_words
 from serendip.scale.options import TrainOptions
 from serendip.search.logged_queries import SAME_ATTEMPT_S, logged_queries
 from serendip.search.query_checks import TOP, Unsafe
@@ -32,7 +33,6 @@ from serendip.search.rewrite_changes import Matcher, RewriteKind
 from serendip.search.rewrite_student import RewriteStudent
 from serendip.search.rewrites import MOST, Near, Rewrite, RewriteTable, from_student
 from serendip.search.searcher import Searcher
-from serendip.workflow.synonyms import is_proper, nearest_words
 
 _DOUBT = 2.0
 """People who are added to those that gave up: two of two prove less than twenty of twenty."""

@@ -27,6 +27,7 @@ from serendip.data.text import normalise, words
 from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.jobs.llm_job import job_folder, opened_llm
 from serendip.jobs.suggestions.build import log_now
+from serendip.jobs.synonyms.mine import is_proper, with_proposed
 from serendip.llm.ledger import Ledger
 from serendip.llm.run import Estimate, RunOptions, ask_all, estimate
 from serendip.llm.synonyms import WrittenSynonyms, synonyms_task
@@ -36,7 +37,6 @@ from serendip.search.logged_queries import logged_queries
 from serendip.search.phrases import phrases_of
 from serendip.search.query_checks import Unsafe, normal_form
 from serendip.search.synonyms import MOST_WORDS, Synonym
-from serendip.workflow.synonyms import is_proper, with_proposed
 
 _TITLES, _LONGEST_TITLE = 5, 120
 
