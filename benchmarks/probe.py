@@ -49,13 +49,13 @@ from serendip.data.query import Query  # noqa: E402
 from serendip.engine.settings import Settings  # noqa: E402
 from serendip.engine.stages.batch import condensed  # noqa: E402
 from serendip.engine.state import EngineState  # noqa: E402
+from serendip.jobs.train.carry_over import MODEL, retriever_of  # noqa: E402
+from serendip.jobs.train.fit import Fitter  # noqa: E402
 from serendip.models.procrustes import procrustes  # noqa: E402
 from serendip.models.vector_space import VectorSpace  # noqa: E402
 from serendip.scale.options import TrainOptions  # noqa: E402
 from serendip.scale.stages import StageClock  # noqa: E402
 from serendip.workflow.bench.posters import read_films  # noqa: E402
-from serendip.workflow.fit import Fitter  # noqa: E402
-from serendip.workflow.spaces import MODEL, retriever_of  # noqa: E402
 
 FILMS, SHOP = "movielens-small", "online-retail"
 FILM_CUT = 0.5

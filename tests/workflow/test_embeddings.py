@@ -22,8 +22,8 @@ from serendip.engine.stages.batch import Batch
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs import export_embeddings
 from serendip.jobs.export_embeddings import Kind, embed, read_queries
+from serendip.jobs.train.carry_over import next_space
 from serendip.scale.progress import SilentProgress
-from serendip.workflow.spaces import next_space
 
 NETWORK = 24
 

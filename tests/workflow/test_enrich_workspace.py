@@ -23,7 +23,7 @@ from serendip.data.snapshot import take_snapshot
 from serendip.data.store.generated_texts import WrittenText, text_digest
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.workflow.training import fingerprint
+from serendip.jobs.train.train import fingerprint
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from serendip.data.item_quality import item_quality
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
+from serendip.jobs.train.fit import Fitter
 from serendip.models.retriever import Retriever
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
-from serendip.workflow.fit import Fitter
 
 
 def test_the_quality_vector_is_a_setting(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from serendip.engine.live_state import Updater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
+from serendip.jobs.train.fit import Fitter
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
-from serendip.workflow.fit import Fitter
 
 FIELDS, ATTRIBUTES = ("title", "genre"), ("location",)
 PLACES = ("Germany / Berlin", "Germany / Bonn", "Korea / Seoul")

@@ -21,9 +21,9 @@ from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
 from serendip.jobs.labels.agreement import Gate, gate_labels
+from serendip.jobs.train.train import fingerprint
 from serendip.llm.judge import judge_task
 from serendip.llm.prompt import Prompt, query_digest
-from serendip.workflow.training import fingerprint
 
 HORROR, COMEDY = "a horror tale", "something funny"
 

@@ -25,9 +25,9 @@ from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.evaluate.evaluate import JudgedSplit, JudgeTask, judge
+from serendip.jobs.train.fit import Fitter
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
-from serendip.workflow.fit import Fitter
 
 CUT = 0.7
 

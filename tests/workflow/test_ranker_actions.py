@@ -16,10 +16,10 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
+from serendip.jobs.train.train import train_workspace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.ranker_actions import predicted, require_actions
-from serendip.workflow.training import train_workspace
 
 SETTINGS = """
 actions = ["interact", "like", "purchase"]

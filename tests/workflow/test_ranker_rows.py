@@ -18,17 +18,17 @@ from serendip.engine.feature_names import FEATURES
 from serendip.engine.stages.surfaces import TASKS
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
-from serendip.workflow import ranker_rows
-from serendip.workflow.fit import Fitter
-from serendip.workflow.ranker_rows import (
+from serendip.jobs.train import ranker_data
+from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.ranker_data import (
     LabelledQuery,
     _requests,
     labelled_rows,
     logged_queries,
     train_ranker,
 )
+from serendip.scale.options import TrainOptions
+from serendip.scale.stages import StageClock
 
 LIKED = frozenset({"interact", "like"})
 
@@ -144,14 +144,14 @@ def test_search_is_put_in_order_by_a_ranker_that_has_seen_people_search(
     fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch, fewest: int
 ) -> None:
     # The newer part has one search that led to a choice.
-    monkeypatch.setattr(ranker_rows, "FEWEST_SEARCHES", fewest)
+    monkeypatch.setattr(ranker_data, "FEWEST_SEARCHES", fewest)
     fitter, split, state = fitted
     nothing = QueryExamples([], np.zeros((0, 3), np.float32), NO_ITEMS)
     settings = fitter.settings.model_copy(
         update={"ranker": fitter.settings.ranker.model_copy(update={"epochs": 1})}
     )
-    monkeypatch.setattr(ranker_rows, "NUM_HOME", 40)
-    monkeypatch.setattr(ranker_rows, "NUM_SIMILAR", 20)
+    monkeypatch.setattr(ranker_data, "NUM_HOME", 40)
+    monkeypatch.setattr(ranker_data, "NUM_SIMILAR", 20)
     ranker = train_ranker(
         state,
         split,

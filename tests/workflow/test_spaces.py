@@ -18,10 +18,10 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnsupportedError
 from serendip.jobs.export_embeddings import embed
+from serendip.jobs.train.carry_over import retriever_of, space_of
 from serendip.models.procrustes import mean_cosine
 from serendip.models.vector_space import LEAST_AGREEMENT
 from serendip.scale.progress import SilentProgress
-from serendip.workflow.spaces import retriever_of, space_of
 
 
 def set_retriever(shop: Path, old: str, new: str) -> None:

@@ -20,9 +20,9 @@ from serendip.engine.stages.relevance_filter import BAD, BadMatchConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs.relevance.versions import current_student
+from serendip.jobs.train.train import fingerprint, train_workspace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
-from serendip.workflow.training import fingerprint, train_workspace
 
 pytest.importorskip("lightgbm")
 SURFACE = "\n[surfaces.search.bad_matches]\ncut = 0.5\ndepth = 40\n"

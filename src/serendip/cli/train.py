@@ -18,8 +18,8 @@ def run(
 ) -> None:
     """Train and publish; a running service switches over by itself."""
     from serendip.engine.workspace import Workspace
+    from serendip.jobs.train.train import train_workspace
     from serendip.scale.stages import StageClock
-    from serendip.workflow.training import train_workspace
 
     terminal = Terminal(json)
     clock = StageClock(terminal.stage)

@@ -38,12 +38,12 @@ from serendip.evaluate.report.page import render_alignment_page
 from serendip.evaluate.runs import Values
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.evaluate.evaluate import EncodeTask, encode_once, judged_dataset
+from serendip.jobs.train.fit import Fitter, Prepared
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_groups_config import ALL_TASKS, Group, group_config
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
-from serendip.workflow.fit import Fitter, Prepared
 
 TRAINED_SHARE, TEST_FROM = 0.8, 0.9
 MOST_ASKED = 3_000

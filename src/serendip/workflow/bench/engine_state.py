@@ -20,6 +20,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.item_list import ItemList
 from serendip.engine.settings import ModelsConfig, Settings
 from serendip.engine.state import EngineState
+from serendip.jobs.train.fit import liked_share
 from serendip.models.base import Recommender
 from serendip.models.ranker import RankerConfig
 from serendip.models.retriever import Retriever
@@ -29,7 +30,6 @@ from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
 from serendip.workflow.bench.table import SEMANTIC_IDS, SEQUENTIAL
 from serendip.workflow.bench.trial import Trial
-from serendip.workflow.fit import liked_share
 
 SETTINGS = Settings(
     models=ModelsConfig(transitions=TransitionsConfig(**SEQUENTIAL["transitions+content"].config)),

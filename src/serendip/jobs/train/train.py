@@ -1,4 +1,7 @@
-"""``serendip train``: the store's snapshot -> a fitted state -> a published generation."""
+"""``serendip train``: the store's snapshot -> a fitted state -> a published generation.
+
+What a generation must pass before it is published; the results stand in its manifest.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,18 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import serendip
 from serendip import __version__
 from serendip.content.semantic_ids.kmeans import quality
 from serendip.data.dataset import Dataset
+from serendip.data.query import Query
 from serendip.data.snapshot import take_snapshot
 from serendip.data.versions import Version
 from serendip.engine.generations import publish
+from serendip.engine.stages.pipeline import run
+from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
@@ -28,14 +36,52 @@ from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
 from serendip.jobs.suggestions.build import QueryBuilder, log_of, written_digest, written_queries
 from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
+from serendip.jobs.train.carry_over import SPACE_FOLDER, EarlierCodes, id_facts, next_space
+from serendip.jobs.train.fit import Fitter
 from serendip.models.vector_space import VectorSpace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
-from serendip.workflow.fit import Fitter
-from serendip.workflow.gates import integrity_gates, report_gate
-from serendip.workflow.kept_ids import EarlierCodes, id_facts
 from serendip.workflow.ranker_actions import require_actions
-from serendip.workflow.spaces import SPACE_FOLDER, next_space
+
+METRIC, BASELINE = "nDCG@10", "popularity"
+
+
+def integrity_gates(state: EngineState, home: SurfaceConfig) -> list[dict[str, Any]]:
+    """Finite numbers, and an answer where there must be one."""
+    arrays = (state.features.content, state.quality)
+    answer = run([Query("home")], home, state)[0]
+    return [
+        {
+            "name": "finite numbers",
+            "passed": all(bool(np.isfinite(array).all()) for array in arrays),
+            "detail": "content vectors and quality",
+        },
+        {
+            "name": "answers a new visitor",
+            "passed": len(answer.items) > 0 and not answer.degraded,
+            "detail": f"{len(answer.items)} candidates for home",
+        },
+    ]
+
+
+def report_gate(report: Path, fingerprint: str) -> list[dict[str, Any]]:
+    """Home is not worse than popularity, where a report about the same data and settings says so.
+
+    Returns:
+        one gate, or none where there is no such report.
+    """
+    if not report.is_file():
+        return []
+    document = json.loads(report.read_text(encoding="utf-8"))
+    if document.get("fingerprint") != fingerprint:
+        return []
+    for found in document["protocols"]["temporal"]["comparisons"]:
+        if (found["metric"], found["baseline"]) == (METRIC, BASELINE):
+            detail = f"{METRIC} {found['difference']:+.4f} against {BASELINE}: {found['verdict']}"
+            passed = found["verdict"] != "worse"
+            return [{"name": "not worse than popularity", "passed": passed, "detail": detail}]
+    return []
+
 
 REPORT_JSON = "report.json"
 

@@ -40,15 +40,15 @@ from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.semantic_ids.versions import IdVersion
+from serendip.jobs.train.carry_over import EarlierCodes, features_of_version
+from serendip.jobs.train.ranker_data import NUM_SEARCH, train_ranker
 from serendip.models.base import Recommender
 from serendip.models.ranker import Ranker
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
-from serendip.workflow.kept_ids import EarlierCodes, features_of_version
 from serendip.workflow.ranker_actions import INNER_FRACTION, has_ranker
-from serendip.workflow.ranker_rows import NUM_SEARCH, train_ranker
 
 ALIGNED_FRACTION = 0.9
 """Oldest share of the events, at most, that content is aligned on: the retriever weighs aligned
