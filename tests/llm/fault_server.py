@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from serendip.llm.endpoint import EndpointLlm
-from serendip.llm.settings import LlmConfig
+from serendip.llm.config import LlmConfig
+from serendip.llm.openai import EndpointLlm
 
 Body = dict[str, Any]
 

@@ -21,12 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.errors import ConfigError
-from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest
-from serendip.llm.judge import judge_task
+from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest, ScriptedLlm
+from serendip.llm.config import Prices
 from serendip.llm.ledger import Ledger
-from serendip.llm.pricing import Prices
-from serendip.llm.run import NO_BUDGET, Outcome, RunOptions, ask_all, estimate, wait_before
-from serendip.llm.scripted import ScriptedLlm
+from serendip.llm.runner import NO_BUDGET, Outcome, RunOptions, ask_all, estimate, wait_before
+from serendip.llm.tasks import judge_task
 
 TASK = judge_task()
 PRICES = Prices(sent=1.0, answered=2.0)

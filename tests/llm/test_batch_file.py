@@ -13,9 +13,9 @@ from fault_server import client, completion, judged, serving
 from test_asking import PAIRS, PRICES, TASK, options
 
 from serendip.errors import ConfigError, DataError, StorageError
-from serendip.llm.batch_file import BatchRead, BatchWritten, read_batch, write_batch
+from serendip.llm.batch_api import BatchRead, BatchWritten, read_batch, write_batch
 from serendip.llm.ledger import Ledger
-from serendip.llm.run import ask_all, estimate
+from serendip.llm.runner import ask_all, estimate
 
 Line = dict[str, Any]
 NOWHERE = "http://127.0.0.1:9/v1"
@@ -181,10 +181,10 @@ def test_a_file_is_no_larger_than_the_budget_and_its_limits(
     assert (first.written, first.left) == (3, 17)
     assert ledger.spent("j") <= 3.5 * one
     assert write(tmp_path / "b.jsonl", ledger, budget=3.5 * one).written == 0
-    monkeypatch.setattr("serendip.llm.batch_file.MOST_REQUESTS", 5)
+    monkeypatch.setattr("serendip.llm.batch_api.MOST_REQUESTS", 5)
     assert write(tmp_path / "b.jsonl", ledger).written == 5
     monkeypatch.setattr(
-        "serendip.llm.batch_file.MOST_BYTES", 2 * (tmp_path / "b.jsonl").stat().st_size // 5
+        "serendip.llm.batch_api.MOST_BYTES", 2 * (tmp_path / "b.jsonl").stat().st_size // 5
     )
     assert write(tmp_path / "c.jsonl", ledger).written in (1, 2)
     sent = [line["custom_id"] for name in "abc" for line in lines_of(tmp_path / f"{name}.jsonl")]

@@ -12,9 +12,9 @@ from fault_server import Body, Reply, client, completion, error, judged, serving
 
 from serendip.errors import ConfigError
 from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest
-from serendip.llm.endpoint import EndpointLlm
-from serendip.llm.judge import judge_task
-from serendip.llm.settings import LlmConfig
+from serendip.llm.config import LlmConfig
+from serendip.llm.openai import EndpointLlm
+from serendip.llm.tasks import judge_task
 
 PAIR = {"query": "red shoes", "title": "Red running shoes"}
 REQUEST: LlmRequest = judge_task().request(PAIR, 50)

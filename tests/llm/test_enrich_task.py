@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from fault_server import Body, Reply, client, completion, data_of, error, serving
 
-from serendip.llm.enrich import Enrichment, enrich_task
+from serendip.llm.config import Prices
 from serendip.llm.ledger import Ledger
-from serendip.llm.pricing import Prices
-from serendip.llm.prompt import data_id
-from serendip.llm.run import Outcome, RunOptions, ask_all
-from serendip.llm.task import WrongAnswer
+from serendip.llm.prompts import data_id
+from serendip.llm.runner import Outcome, RunOptions, ask_all
+from serendip.llm.tasks import Enrichment, WrongAnswer, enrich_task
 
 TASK = enrich_task()
 SHOE: dict[str, Any] = {

@@ -10,11 +10,11 @@ import pytest
 
 from serendip.content.encoders.weights import verify_weights
 from serendip.errors import ArtefactError
-from serendip.llm.judge import judge_task
+from serendip.llm.config import LlmConfig
 from serendip.llm.ledger import Ledger
 from serendip.llm.local import PACKAGE, LocalLlm
-from serendip.llm.run import RunOptions, ask_all
-from serendip.llm.settings import LlmConfig
+from serendip.llm.runner import RunOptions, ask_all
+from serendip.llm.tasks import judge_task
 
 CONFIG = LlmConfig(provider="local", concurrency=2)
 

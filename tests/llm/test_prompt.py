@@ -12,13 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.errors import ConfigError
-from serendip.llm.client import LlmRequest
-from serendip.llm.judge import Judgement, judge_task
+from serendip.llm.client import LlmRequest, ScriptedLlm
 from serendip.llm.ledger import Ledger
-from serendip.llm.prompt import Prompt, data_id, query_digest, quoted
-from serendip.llm.run import RunOptions, ask_all
-from serendip.llm.scripted import ScriptedLlm
-from serendip.llm.task import WrongAnswer
+from serendip.llm.prompts import Prompt, data_id, query_digest, quoted
+from serendip.llm.runner import RunOptions, ask_all
+from serendip.llm.tasks import Judgement, WrongAnswer, judge_task
 
 PAIR = {"query": "red shoes", "title": "Red running shoes"}
 TASK = judge_task()
@@ -75,7 +73,7 @@ def test_a_prompt_says_what_it_was_tuned_on_of_its_own_letters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Prompt.named("judge-1").tuned_on() == frozenset()
-    monkeypatch.setattr("serendip.llm.prompt._FOLDER", tmp_path)
+    monkeypatch.setattr("serendip.llm.prompts._FOLDER", tmp_path)
     (tmp_path / "p-1.md").write_text("# System\nBe just.\n# User\nAsk {data}\n")
     prompt = Prompt.named("p-1")
     with pytest.raises(ConfigError, match="nobody says what the prompt 'p-1' was tuned on"):

@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 from fault_server import Body, Reply, client, completion, data_of, error, serving
 
-from serendip.llm.client import LlmRequest
+from serendip.llm.client import LlmRequest, ScriptedLlm
+from serendip.llm.config import Prices
 from serendip.llm.ledger import Ledger
-from serendip.llm.pricing import Prices
-from serendip.llm.prompt import Prompt, data_id
-from serendip.llm.run import NO_BUDGET, Outcome, RunOptions, ask_all
-from serendip.llm.scripted import ScriptedLlm
-from serendip.llm.synonyms import WrittenSynonyms, synonyms_task
-from serendip.llm.task import WrongAnswer
+from serendip.llm.prompts import Prompt, data_id
+from serendip.llm.runner import NO_BUDGET, Outcome, RunOptions, ask_all
+from serendip.llm.tasks import WrittenSynonyms, WrongAnswer, synonyms_task
 
 TERM: dict[str, Any] = {"term": "sofa", "finds": ["Red sofa", "Sofa cover"]}
 INJECTED = (

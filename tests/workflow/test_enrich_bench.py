@@ -13,9 +13,8 @@ from bench_products import NUM_PRODUCTS, write_products
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.evaluate.metrics.base import grade
 from serendip.jobs.enrich.gate import METRIC
-from serendip.llm.client import LlmRequest
+from serendip.llm.client import LlmRequest, ScriptedLlm
 from serendip.llm.ledger import Ledger
-from serendip.llm.scripted import ScriptedLlm
 from serendip.scale.options import TrainOptions
 from serendip.workflow.enrich.bench import (
     EnrichBench,

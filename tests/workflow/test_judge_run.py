@@ -22,8 +22,8 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
 from serendip.jobs.labels.agreement import Gate, gate_labels
 from serendip.jobs.train.train import fingerprint
-from serendip.llm.judge import judge_task
-from serendip.llm.prompt import Prompt, query_digest
+from serendip.llm.prompts import Prompt, query_digest
+from serendip.llm.tasks import judge_task
 
 HORROR, COMEDY = "a horror tale", "something funny"
 
@@ -308,7 +308,7 @@ def test_no_verdict_on_queries_that_the_prompt_was_tuned_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody has to say so: the labels name their prompt, and the prompt its queries."""
-    monkeypatch.setattr("serendip.llm.prompt._FOLDER", tmp_path)
+    monkeypatch.setattr("serendip.llm.prompts._FOLDER", tmp_path)
     (tmp_path / "p-1.md").write_text("# System\nBe just.\n# User\nAsk {data}\n")
     gold = write_csv(tmp_path / "gold.csv", COLUMNS, gold_rows())
     told = [(*row, "p-1") for row in gold_rows()]

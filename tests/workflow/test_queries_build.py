@@ -21,7 +21,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
 from serendip.jobs.suggestions.build import log_now, written_queries
 from serendip.jobs.suggestions.write_by_llm import candidates_of
-from serendip.llm.queries import WrittenQueries
+from serendip.llm.tasks import WrittenQueries
 from serendip.search.query_table import QueryTable
 
 

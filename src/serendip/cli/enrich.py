@@ -12,7 +12,7 @@ from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 if TYPE_CHECKING:
     from serendip.data.store.generated_texts import WrittenField, WrittenSource
-    from serendip.llm.run import Estimate
+    from serendip.llm.runner import Estimate
 
 NAME = "enrich"
 HELP = "Write what thin items lack, measure whether it helps, use it, take it back."

@@ -15,7 +15,7 @@ from serendip.cli.terminal import JsonOption, SeedOption, Terminal, WorkspaceOpt
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from serendip.llm.run import Estimate
+    from serendip.llm.runner import Estimate
 
 
 def label(

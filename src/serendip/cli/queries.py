@@ -11,7 +11,7 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, asked_budget
 
 if TYPE_CHECKING:
-    from serendip.llm.run import Estimate
+    from serendip.llm.runner import Estimate
 
 NAME = "queries"
 HELP = "Build suggested queries from fields, rules, the log and, where asked for, an LLM."

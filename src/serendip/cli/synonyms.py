@@ -12,7 +12,7 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, asked_budget
 
 if TYPE_CHECKING:
-    from serendip.llm.run import Estimate
+    from serendip.llm.runner import Estimate
     from serendip.search.synonyms import State, Synonym
 
 NAME = "synonyms"

@@ -19,7 +19,7 @@ from serendip.data.files.readers import EventsConfig, ItemsConfig
 from serendip.data.item_features import TokenReader
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, SurfaceConfig, completed
-from serendip.llm.settings import LlmConfig
+from serendip.llm.config import LlmConfig
 from serendip.models import model_class
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarityConfig

@@ -13,9 +13,9 @@ from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.llm.client import Llm
-from serendip.llm.endpoint import EndpointLlm
+from serendip.llm.config import LlmConfig
 from serendip.llm.local import PACKAGE, LocalLlm
-from serendip.llm.settings import LlmConfig
+from serendip.llm.openai import EndpointLlm
 
 _LONGEST_TEXT = 600
 _MOST_ATTRIBUTES = 12

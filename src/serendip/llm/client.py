@@ -3,11 +3,13 @@
 Implementations: ``endpoint`` (any OpenAI-compatible server), ``local`` (a small model on this
 machine) and ``scripted`` (a function, for tests and examples). They try once: whoever asks counts
 every attempt before it is sent.
+
+An LLM that is a function: deterministic, for tests, examples and dry runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -116,3 +118,21 @@ class Llm(Protocol):
             LlmFailure: there is no answer.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedLlm:
+    """Answers by a function of the request.
+
+    Args:
+        script: request -> text of the answer; may raise ``LlmFailure``.
+        model: its name.
+    """
+
+    script: Callable[[LlmRequest], str]
+    model: str = "scripted"
+
+    def answer(self, request: LlmRequest) -> LlmAnswer:
+        """What the script says; a token is four letters."""
+        text = self.script(request)
+        return LlmAnswer(text, len(request.system + request.user) // 4, len(text) // 4)

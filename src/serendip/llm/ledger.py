@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from serendip.data.store.database import Database
-from serendip.llm.pricing import Bill
+from serendip.llm.config import Bill
 
 SENT, BATCHED, OK, FAILED = "sent", "batched", "ok", "failed"
 _AT_ONCE = 500

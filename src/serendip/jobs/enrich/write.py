@@ -41,9 +41,9 @@ from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.enrich.judged_queries import cut_time, earlier_queries
 from serendip.jobs.llm_job import item_texts, job_folder, opened_llm
-from serendip.llm.enrich import Enrichment, enrich_task
 from serendip.llm.ledger import Ledger
-from serendip.llm.run import Estimate, RunOptions, ask_all, estimate
+from serendip.llm.runner import Estimate, RunOptions, ask_all, estimate
+from serendip.llm.tasks import Enrichment, enrich_task
 from serendip.scale.progress import Progress
 
 RULES_MODEL, RULES_VERSION = "borrowed words", "rules-1"

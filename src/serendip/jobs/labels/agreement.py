@@ -24,7 +24,7 @@ from serendip.data.text import normalise
 from serendip.errors import ConfigError
 from serendip.evaluate.classification import Verdicts, kappa_of
 from serendip.jobs.labels.pair_files import Pair, read_labels, read_pairs, read_prompts
-from serendip.llm.prompt import Prompt, query_digest
+from serendip.llm.prompts import Prompt, query_digest
 
 
 @dataclass(frozen=True, slots=True)

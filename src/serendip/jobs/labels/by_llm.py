@@ -17,13 +17,12 @@ from serendip.errors import ConfigError
 from serendip.jobs.labels.llm_examples import questions_about
 from serendip.jobs.labels.pair_files import Pair, read_pairs, write_rows
 from serendip.jobs.llm_job import job_folder, opened_llm
-from serendip.llm.batch_file import read_batch, write_batch
+from serendip.llm.batch_api import read_batch, write_batch
 from serendip.llm.client import Llm
-from serendip.llm.endpoint import EndpointLlm
-from serendip.llm.judge import Judgement, judge_task
 from serendip.llm.ledger import Ledger
-from serendip.llm.run import Estimate, Outcome, RunOptions, ask_all, estimate
-from serendip.llm.task import Task
+from serendip.llm.openai import EndpointLlm
+from serendip.llm.runner import Estimate, Outcome, RunOptions, ask_all, estimate
+from serendip.llm.tasks import Judgement, Task, judge_task
 from serendip.scale.progress import Progress
 
 

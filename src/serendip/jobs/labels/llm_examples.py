@@ -15,7 +15,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import UnknownItemError
 from serendip.jobs.labels.pair_files import Pair, read_labels
 from serendip.jobs.llm_job import _LONGEST_TEXT, item_texts
-from serendip.llm.judge import Judgement, judge_task
+from serendip.llm.tasks import Judgement, judge_task
 from serendip.workflow.bench.files import write_whole
 
 

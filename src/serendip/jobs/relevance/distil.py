@@ -30,7 +30,7 @@ from serendip.evaluate.risk_control import JudgedLists, cut_replacing, safe_cut
 from serendip.jobs.labels.agreement import FEWEST_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_models, read_labels
 from serendip.jobs.relevance.versions import JudgedTexts, publish_student
-from serendip.llm.prompt import query_digest
+from serendip.llm.prompts import query_digest
 from serendip.models.match_judge import MatchJudge
 from serendip.models.match_judge_training import (
     Lessons,

@@ -24,8 +24,8 @@ from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.jobs.llm_job import item_texts, job_folder, opened_llm
 from serendip.jobs.suggestions.build import BuiltQueries, build_queries, log_now, queries_of
 from serendip.llm.ledger import Ledger
-from serendip.llm.queries import WrittenQueries, queries_task
-from serendip.llm.run import Estimate, RunOptions, ask_all, estimate
+from serendip.llm.runner import Estimate, RunOptions, ask_all, estimate
+from serendip.llm.tasks import WrittenQueries, queries_task
 from serendip.scale.options import TrainOptions
 from serendip.search.query_candidates import MOST_CHARACTERS, Candidate
 from serendip.search.query_checks import normal_form

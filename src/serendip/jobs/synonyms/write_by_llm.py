@@ -29,8 +29,8 @@ from serendip.jobs.llm_job import job_folder, opened_llm
 from serendip.jobs.suggestions.build import log_now
 from serendip.jobs.synonyms.mine import is_proper, with_proposed
 from serendip.llm.ledger import Ledger
-from serendip.llm.run import Estimate, RunOptions, ask_all, estimate
-from serendip.llm.synonyms import WrittenSynonyms, synonyms_task
+from serendip.llm.runner import Estimate, RunOptions, ask_all, estimate
+from serendip.llm.tasks import WrittenSynonyms, synonyms_task
 from serendip.scale.options import TrainOptions
 from serendip.search.lexical import LexicalConfig, LexicalIndex, word_counts
 from serendip.search.logged_queries import logged_queries

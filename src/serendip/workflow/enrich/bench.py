@@ -33,10 +33,10 @@ from serendip.jobs.enrich.judged_queries import JudgedQueries, read_judged
 from serendip.jobs.enrich.write import RulesWriter
 from serendip.jobs.llm_job import item_texts, opened_llm
 from serendip.llm.client import Llm
-from serendip.llm.enrich import Enrichment, enrich_task
+from serendip.llm.config import LlmConfig
 from serendip.llm.ledger import Ledger
-from serendip.llm.run import RunOptions, ask_all
-from serendip.llm.settings import LlmConfig
+from serendip.llm.runner import RunOptions, ask_all
+from serendip.llm.tasks import Enrichment, enrich_task
 from serendip.scale.options import TrainOptions
 from serendip.search.lexical import LexicalConfig
 from serendip.workflow.bench.esci_trial import (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from serendip.errors import ConfigError, ExtraMissing
 from serendip.llm.client import FailureKind, LlmAnswer, LlmFailure, LlmRequest
-from serendip.llm.settings import LlmConfig
+from serendip.llm.config import LlmConfig
 
 if TYPE_CHECKING:
     from openai import APIStatusError

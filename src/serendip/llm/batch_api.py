@@ -19,11 +19,10 @@ from typing import Any
 from serendip.data.durable import flush_folder, write_durably
 from serendip.errors import ConfigError, DataError, StorageError
 from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest
-from serendip.llm.endpoint import EndpointLlm, answer_of, failure_of
 from serendip.llm.ledger import Call, Ending, Ledger
-from serendip.llm.pending import Pending
-from serendip.llm.run import RunOptions
-from serendip.llm.task import AnswerT, Task, WrongAnswer
+from serendip.llm.openai import EndpointLlm, answer_of, failure_of
+from serendip.llm.runner import Pending, RunOptions
+from serendip.llm.tasks import AnswerT, Task, WrongAnswer
 
 MOST_REQUESTS = 50_000
 MOST_BYTES = 200_000_000
