@@ -21,7 +21,7 @@ from serendip.scale.threads import limit_threads
 limit_threads()
 
 from serendip.data.arrays import FloatArray  # noqa: E402
-from serendip.models.approximate_index import ApproximateIndex, PreparedFilter  # noqa: E402
+from serendip.models.ann_index import ApproximateIndex, PreparedFilter  # noqa: E402
 
 K = 100
 SHARES = (0.5, 0.1, 0.02, 0.001)

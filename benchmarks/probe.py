@@ -51,8 +51,8 @@ from serendip.engine.stages.batch import condensed  # noqa: E402
 from serendip.engine.state import EngineState  # noqa: E402
 from serendip.jobs.train.carry_over import MODEL, retriever_of  # noqa: E402
 from serendip.jobs.train.fit import Fitter  # noqa: E402
-from serendip.models.procrustes import procrustes  # noqa: E402
-from serendip.models.vector_space import VectorSpace  # noqa: E402
+from serendip.models.embedding_space import VectorSpace  # noqa: E402
+from serendip.models.linalg import procrustes  # noqa: E402
 from serendip.scale.options import TrainOptions  # noqa: E402
 from serendip.scale.stages import StageClock  # noqa: E402
 from serendip.workflow.bench.posters import read_films  # noqa: E402

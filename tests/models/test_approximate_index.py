@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serendip.data.arrays import FloatArray
 from serendip.errors import ArtefactError, DataError
-from serendip.models.approximate_index import ApproximateIndex, ApproximateIndexConfig
+from serendip.models.ann_index import ApproximateIndex, ApproximateIndexConfig
 
 EXACT = ApproximateIndexConfig(exact_up_to=10_000)
 LISTS = ApproximateIndexConfig(exact_up_to=100, recall=0.95, k=10)

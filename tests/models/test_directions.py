@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.models.directions import main_directions
+from serendip.models.linalg import main_directions
 
 
 def test_all_directions_keep_every_product_and_the_main_ones_most_of_it() -> None:

@@ -8,8 +8,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
 from serendip.errors import DataError
-from serendip.models.ease import EASE, EASEConfig, _rows_of_symmetric
-from serendip.models.item_to_item import seen_matrix
+from serendip.models.item_to_item import EASE, EASEConfig, _rows_of_symmetric, seen_matrix
 
 
 class TestEASE(AddingVotesContract, LocalChangeContract, RecommenderContract):
@@ -52,7 +51,7 @@ def test_a_column_is_the_ridge_regression_of_its_item_on_all_others() -> None:
 
 
 def test_blocks_of_rows_are_put_together_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serendip.models.ease._ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("serendip.models.item_to_item._ROWS_AT_ONCE", 7)
     world = small_world()
     model = EASE(EASEConfig(num_neighbours=30, l2=2.0)).train(world)
     np.testing.assert_allclose(weights_of(model), written_formula(world, 2.0), rtol=0, atol=1e-6)

@@ -9,9 +9,8 @@ from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.query import History, Query
 from serendip.data.vocabulary import Vocabulary
-from serendip.models.item2vec import Item2Vec, Item2VecConfig
-from serendip.models.item2vec_training import Item2VecTraining, count_pairs
-from serendip.models.sparse import csr
+from serendip.models.item2vec import Item2Vec, Item2VecConfig, Item2VecTraining, count_pairs
+from serendip.models.linalg import csr
 from serendip.scale.options import TrainOptions
 
 

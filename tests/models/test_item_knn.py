@@ -8,7 +8,7 @@ from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.query import History, Query
 from serendip.data.vocabulary import Vocabulary
-from serendip.models.item_knn import ItemKNN, ItemKNNConfig
+from serendip.models.item_to_item import ItemKNN, ItemKNNConfig
 
 
 class TestItemKNN(AddingVotesContract, LocalChangeContract, RecommenderContract):

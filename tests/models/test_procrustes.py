@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.models.procrustes import agreement, mean_cosine, procrustes
+from serendip.models.linalg import agreement, mean_cosine, procrustes
 
 QUARTER = np.array([[0, 1], [-1, 0]], np.float32)
 

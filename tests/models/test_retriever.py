@@ -23,7 +23,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.models.cooccurrence import cooccurrence_vectors
-from serendip.models.export import open_session, to_onnx
+from serendip.models.onnx import open_session, to_onnx
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_artefact import TOWER_FILE
 from serendip.models.retriever_config import RetrieverConfig

@@ -11,6 +11,7 @@ from contract import RecommenderContract, queries_of, random_features, small_wor
 from serendip.data.dataset import AlignedProjection, Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
+from serendip.models.early_stopping import Stopping, train_epochs
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_affinity import ContentAffinity
 from serendip.models.retriever_artefact import TOWER_FILE
@@ -21,7 +22,6 @@ from serendip.models.retriever_log import PackedLog, cut_rows
 from serendip.models.retriever_tower import TowerArrays
 from serendip.models.retriever_training import RetrieverTraining, digest_of, train_retriever
 from serendip.models.retriever_weighing import context_cosines, words_cosines
-from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
 
 SMALL = RetrieverConfig(embedding_size=8, words_size=0, epochs=2, max_len=10, batch_size=64)

@@ -14,7 +14,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
 from serendip.errors import ConfigError
-from serendip.models.export import open_session, to_onnx
+from serendip.models.onnx import open_session, to_onnx
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_config import RetrieverConfig, Task
 from serendip.models.retriever_context import HOME, SEARCH, SIMILAR

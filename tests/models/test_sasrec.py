@@ -11,7 +11,7 @@ from next_item_world import clock_world
 from serendip.config import validate
 from serendip.data.query import History, Query
 from serendip.errors import ConfigError
-from serendip.models.export import open_session
+from serendip.models.onnx import open_session
 from serendip.models.sasrec import SASRec, SASRecConfig
 from serendip.models.sasrec_network import SASRecNetwork
 from serendip.models.sequence_model import INPUT

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.models.stopping_gain import ndcg_of_wanted
+from serendip.models.early_stopping import ndcg_of_wanted
 
 NOTHING = np.empty(0, np.int64), np.empty(0, np.int64)
 

@@ -8,7 +8,7 @@ import torch
 from killed_run import Killed, Killer
 from torch import nn
 
-from serendip.models.training_loop import CHECKPOINT_FILE, Stopping, train_epochs
+from serendip.models.early_stopping import CHECKPOINT_FILE, Stopping, train_epochs
 from serendip.scale.options import TrainOptions
 
 

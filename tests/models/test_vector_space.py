@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serendip.errors import ArtefactError
-from serendip.models.vector_space import LEAST_AGREEMENT, MOST_ANCHORS, Kept, VectorSpace
+from serendip.models.embedding_space import LEAST_AGREEMENT, MOST_ANCHORS, Kept, VectorSpace
 
 PARTS = {"network": 4, "content": 3, "bonus": 1}
 IDS = [f"i{number}" for number in range(40)]

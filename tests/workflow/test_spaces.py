@@ -19,8 +19,8 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import UnsupportedError
 from serendip.jobs.export_embeddings import embed
 from serendip.jobs.train.carry_over import retriever_of, space_of
-from serendip.models.procrustes import mean_cosine
-from serendip.models.vector_space import LEAST_AGREEMENT
+from serendip.models.embedding_space import LEAST_AGREEMENT
+from serendip.models.linalg import mean_cosine
 from serendip.scale.progress import SilentProgress
 
 

@@ -23,7 +23,7 @@ from serendip.llm.config import LlmConfig
 from serendip.models import model_class
 from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarityConfig
-from serendip.models.item_knn import ItemKNNConfig
+from serendip.models.item_to_item import ItemKNNConfig
 from serendip.models.popularity import PopularityConfig
 from serendip.models.ranker import RankerConfig
 from serendip.models.retriever_config import RetrieverConfig

@@ -24,7 +24,7 @@ from serendip.engine.stages.batch import condensed
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.train.carry_over import retriever_of, space_of
-from serendip.models.vector_space import VectorSpace
+from serendip.models.embedding_space import VectorSpace
 from serendip.scale.progress import Progress
 from serendip.workflow.parquet_file import parquet_file, require_writable
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _CLASSES = {
     "popularity": "serendip.models.popularity:Popularity",
-    "item-knn": "serendip.models.item_knn:ItemKNN",
-    "ease": "serendip.models.ease:EASE",
+    "item-knn": "serendip.models.item_to_item:ItemKNN",
+    "ease": "serendip.models.item_to_item:EASE",
     "item2vec": "serendip.models.item2vec:Item2Vec",
     "transitions": "serendip.models.transitions:Transitions",
     "content": "serendip.models.content_similarity:ContentSimilarity",

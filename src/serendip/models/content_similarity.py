@@ -17,8 +17,8 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import DataError
 from serendip.models.base import Recommender
-from serendip.models.query_weights import context_matrix, context_weights
-from serendip.models.sparse import open_array, with_rows
+from serendip.models.context import context_matrix, context_weights
+from serendip.models.linalg import open_array, with_rows
 from serendip.scale.options import TrainOptions
 
 _CONTENT_FILE = "content.npy"

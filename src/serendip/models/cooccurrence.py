@@ -16,8 +16,8 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import pairs_by_gap
+from serendip.models.linalg import Sparse, csr, scaled_rows
 from serendip.models.sequence_batches import Sequences
-from serendip.models.sparse import Sparse, csr, scaled_rows
 
 NUM_GAPS = 3
 """Items this many places apart still stand beside one another."""

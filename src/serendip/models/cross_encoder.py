@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.models.early_stopping import Stopping, train_epochs
 from serendip.models.logistic import Logistic
-from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
 
 States = Sequence[NDArray[np.float16]]

@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.models.directions import main_directions
+from serendip.models.linalg import main_directions
 from serendip.models.word_overlap import WordOverlap
 
 SHELF = 8_192

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, TimeArray
-from serendip.models.neighbours import content_neighbours
-from serendip.models.sparse import Sparse
+from serendip.models.linalg import Sparse, content_neighbours
 
 NUM_NEAREST = 20
 

@@ -8,12 +8,26 @@ hyperparameters matter", arXiv:1804.04212). Different here: pairs are counted on
 drawn (``item2vec_training``), and the events of a history lose weight with age.
 
 What is learned is a table, so there is no network to export: the saved vectors are the model.
+
+Trains item2vec: skip-gram with negative sampling, in expectation over whole rows of pairs.
+
+The objective is that of word2vec. Its pairs are counted once instead of being drawn again in every
+epoch: a pair ``g`` places apart counts ``1 - (g - 1) / window``, the chance that a window of random
+width holds it, times the chance that subsampling keeps both items. A step then takes some items
+with all their pairs,
+
+    sum_j pairs[i, j] log sigma(u_i v_j) + k pairs[i, :].sum() E[log sigma(-u_i v_n)],
+
+where the expectation over negatives n is the mean over a draw that the items of the step share
+(the sum is the one that Levy & Goldberg 2014, "Neural Word Embedding as Implicit Matrix
+Factorization", write down). So all work is products of matrices, and the more often pairs come
+back, the more is saved. AdaGrad, since rows differ in weight by orders of magnitude.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -22,12 +36,12 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset
+from serendip.data.dataset import Dataset, pairs_by_gap
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.models.base import Recommender
-from serendip.models.query_weights import context_matrix, context_weights
-from serendip.models.sparse import open_array
+from serendip.models.context import context_matrix, context_weights
+from serendip.models.linalg import Sparse, csr, open_array, scaled_rows
 from serendip.scale.options import TrainOptions
 
 _VECTORS_FILE = "vectors.npy"
@@ -74,8 +88,6 @@ class Item2Vec(Recommender):
     config: Item2VecConfig
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        from serendip.models.item2vec_training import Item2VecTraining, count_pairs
-
         pairs = count_pairs(dataset, self.config.window, self.config.subsampling)
         training = Item2VecTraining(pairs, self.config, options.seed)
         self._vectors: FloatArray = training.run(options)
@@ -107,3 +119,98 @@ class Item2Vec(Recommender):
 
     def _open(self, folder: Path) -> None:
         self._vectors = open_array(folder / _VECTORS_FILE)
+
+
+_PAIRS_AT_ONCE = 16_384
+_SHARED_NEGATIVES = 512
+
+
+def count_pairs(dataset: Dataset, window: int, subsampling: float) -> Sparse:
+    """(N, N) symmetric: how often two different items are expected in one window."""
+    shape = (dataset.num_items, dataset.num_items)
+    pairs = csr(shape)
+    log = dataset.events
+    for gap, source, target in pairs_by_gap(log.users, log.items, window):
+        values = np.full(len(source), 1 - (gap - 1) / window, dtype=np.float32)
+        pairs += csr((values, (source, target)), shape)
+    pairs = csr(pairs + pairs.T)
+    if subsampling:
+        share = dataset.item_counts() / max(1, len(dataset.events))
+        ratio = subsampling / np.maximum(share, _TINY)
+        kept = np.minimum(1.0, np.sqrt(ratio) + ratio).astype(np.float32)
+        pairs = scaled_rows(pairs, kept)
+        pairs.data *= kept[pairs.indices]
+    return pairs
+
+
+class Item2VecTraining:
+    """One training run: vectors of items as what is seen (inner) and as what is beside it (outer).
+
+    Args:
+        pairs: (N, N) from ``count_pairs``.
+        config: sizes and rates.
+        seed: root of the first vectors, the order of items and the negatives.
+    """
+
+    def __init__(self, pairs: Sparse, config: Item2VecConfig, seed: int) -> None:
+        self.pairs, self.config = pairs, config
+        self.random = np.random.default_rng(seed)
+        shape = (pairs.shape[0], config.embedding_size)
+        first = self.random.uniform(-0.5, 0.5, shape) / config.embedding_size
+        self.inner: FloatArray = first.astype(np.float32)
+        self.outer: FloatArray = np.zeros(shape, dtype=np.float32)
+        self.squares = (np.zeros_like(self.inner), np.zeros_like(self.outer))
+        self.totals: FloatArray = np.asarray(pairs.sum(axis=1), dtype=np.float32)
+        self.reached = np.flatnonzero(self.totals > 0)
+        chances = self.totals[self.reached].astype(np.float64) ** config.negative_exponent
+        self.chances = np.cumsum(chances / chances.sum())
+
+    def run(self, options: TrainOptions) -> FloatArray:
+        """Unit vectors (N, D) of the items; zero for an item that is in no pair."""
+        epochs = range(self.config.epochs if len(self.reached) else 0)
+        for epoch in options.progress.track(epochs, "Training item2vec", len(epochs)):
+            rate = self.config.learning_rate * (1 - epoch / len(epochs))
+            for items in self._batches():
+                self._step(items, rate)
+        vectors = np.zeros_like(self.inner)
+        found = self.inner[self.reached]
+        lengths = np.maximum(np.linalg.norm(found, axis=1, keepdims=True), _TINY)
+        vectors[self.reached] = found / lengths
+        return vectors
+
+    def _batches(self) -> Iterator[IntArray]:
+        """All items that are in pairs, shuffled, in groups of about ``_PAIRS_AT_ONCE`` pairs."""
+        order = self.random.permutation(self.reached)
+        sums = np.cumsum(np.diff(self.pairs.indptr)[order])
+        cuts = np.flatnonzero(np.diff(sums // _PAIRS_AT_ONCE)) + 1
+        yield from np.split(order, cuts)
+
+    def _step(self, items: IntArray, rate: float) -> None:
+        from scipy.special import expit
+
+        block = self.pairs[items]
+        drawn = np.searchsorted(self.chances, self.random.random(_SHARED_NEGATIVES), side="right")
+        negatives, times = np.unique(drawn.clip(max=len(self.reached) - 1), return_counts=True)
+        negatives = self.reached[negatives]
+        touched = np.unique(np.concatenate([block.indices, negatives]))
+        beside = np.searchsorted(touched, block.indices)
+        pushed = np.searchsorted(touched, negatives)
+        inner, outer = self.inner[items], self.outer[touched]
+        own = np.repeat(np.arange(len(items)), np.diff(block.indptr))
+        logits = np.einsum("pd,pd->p", inner[own], outer[beside])
+        shape = (len(items), len(touched))
+        pull = csr((block.data * expit(-logits), beside, block.indptr), shape)
+        share = np.float32(self.config.num_negatives / _SHARED_NEGATIVES)
+        push = expit(inner @ outer[pushed].T) * (self.totals[items, None] * (share * times))
+        push = push.astype(np.float32)
+        slope = pull.T @ inner
+        slope[pushed] -= push.T @ inner
+        self._climb(0, items, pull @ outer - push @ outer[pushed], rate)
+        self._climb(1, touched, slope, rate)
+
+    def _climb(self, side: int, rows: IntArray, slope: FloatArray, rate: float) -> None:
+        """AdaGrad: every number moves by its slope over the root of its squared slopes so far."""
+        vectors, squares = (self.inner, self.outer)[side], self.squares[side]
+        sums = squares[rows] + slope * slope
+        squares[rows] = sums
+        vectors[rows] += np.float32(rate) * slope / np.sqrt(sums + _TINY)

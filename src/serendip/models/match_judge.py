@@ -24,7 +24,6 @@ from serendip.errors import ArtefactError
 from serendip.models.chance_curve import ChanceCurve
 from serendip.models.crowd import Crowd, CrowdItems
 from serendip.models.expanded_query import Expansion
-from serendip.models.export import read_model
 from serendip.models.found_items import Shelf
 from serendip.models.item_texts_file import open_item_texts, save_item_texts
 from serendip.models.learned_likeness import (
@@ -32,6 +31,7 @@ from serendip.models.learned_likeness import (
     LearnedLikeness,
     LearnedLikenessConfig,
 )
+from serendip.models.onnx import read_model
 from serendip.models.pair_features import (
     PAIR_FEATURES,
     ItemTexts,

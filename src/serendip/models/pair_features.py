@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.text import NEGATIONS, normalise, tokens
 from serendip.models.crowd import KINDS, Crowd, CrowdItems
-from serendip.models.directions import main_directions
 from serendip.models.expanded_query import EXPANSIONS, Expansion
 from serendip.models.found_items import FOUND, Shelf
+from serendip.models.linalg import main_directions
 from serendip.models.word_overlap import OVERLAPS, WordOverlap
 
 VIEWS = ("title", "body", "passages")

@@ -16,7 +16,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.models.base import Recommender
-from serendip.models.sparse import open_array
+from serendip.models.linalg import open_array
 from serendip.scale.options import TrainOptions
 
 _SECONDS_PER_DAY = 86_400.0

@@ -25,7 +25,7 @@ from pydantic import Field
 from serendip.config import Config, validate
 from serendip.data.arrays import FloatArray
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
-from serendip.models.export import open_session, read_model
+from serendip.models.onnx import open_session, read_model
 from serendip.scale.options import TrainOptions
 
 CONFIG_FILE, NETWORK_FILE = "config.json", "network.onnx"

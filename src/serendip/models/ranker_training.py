@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from serendip.models.export import to_onnx
+from serendip.models.onnx import to_onnx
 from serendip.models.ranker import RankerConfig, RankerRows
 from serendip.models.ranker_network import RankerNetwork, ServedRanker
 from serendip.scale.options import TrainOptions

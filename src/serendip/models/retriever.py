@@ -29,13 +29,13 @@ from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.data.query import Query
 from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender
-from serendip.models.export import open_session
+from serendip.models.embedding_space import CONTENT, NETWORK
+from serendip.models.linalg import with_rows
+from serendip.models.onnx import open_session
 from serendip.models.quality_vector import QualityVector
 from serendip.models.retriever_artefact import TrainedRetriever, open_trained, save_trained
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import build_requests
-from serendip.models.sparse import with_rows
-from serendip.models.vector_space import CONTENT, NETWORK
 from serendip.scale.options import TrainOptions
 
 _MOVED = 1e-3

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
 from serendip.data.query import Query
+from serendip.models.context import context_matrix
 from serendip.models.known_words import KnownWords
-from serendip.models.query_weights import context_matrix
+from serendip.models.linalg import scaled_rows, with_rows
 from serendip.models.retriever_context import NUM_TASKS, SEARCH, TASKS
-from serendip.models.sparse import scaled_rows, with_rows
 
 DECAY = 0.5
 """Weight of an event of the context relative to the one after it."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.errors import ArtefactError
-from serendip.models.export import read_model
+from serendip.models.onnx import read_model
 from serendip.models.quality_vector import QualityVector
 from serendip.models.retriever_affinity import ContentAffinity
 from serendip.models.retriever_config import RetrieverConfig

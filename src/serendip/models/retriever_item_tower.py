@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from serendip.data.arrays import FloatArray
 from serendip.data.item_features import Tokens
-from serendip.models.procrustes import procrustes
+from serendip.models.linalg import procrustes
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.token_tables import TokenBags
 

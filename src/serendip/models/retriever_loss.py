@@ -22,7 +22,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import AlignedProjection, QueryExamples
 from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.models.hard_negatives import HardNegatives
-from serendip.models.neighbours import content_neighbours
+from serendip.models.linalg import content_neighbours
 from serendip.models.retriever_batches import Batch
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_context import HOME, NUM_TASKS, SEARCH

@@ -14,8 +14,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
 from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.errors import DataError
-from serendip.models.neighbours import content_neighbours
-from serendip.models.sparse import Sparse, csr
+from serendip.models.linalg import Sparse, content_neighbours, csr
 
 
 @dataclass(frozen=True, slots=True, eq=False)

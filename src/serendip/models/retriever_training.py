@@ -20,9 +20,10 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.models.cooccurrence import cooccurrence_vectors
-from serendip.models.export import to_onnx
+from serendip.models.early_stopping import Stopping, train_epochs
 from serendip.models.hard_negatives import HardNegatives
 from serendip.models.known_words import KnownWords
+from serendip.models.onnx import to_onnx
 from serendip.models.quality_vector import Held, QualityVector, find_weights
 from serendip.models.retriever_affinity import ContentAffinity
 from serendip.models.retriever_artefact import TrainedRetriever
@@ -37,7 +38,6 @@ from serendip.models.retriever_network import COUNTRY, INPUTS, OPEN_AXES, exampl
 from serendip.models.retriever_tower import TowerArrays
 from serendip.models.retriever_weighing import Asked, context_cosines, weigh
 from serendip.models.sequence_batches import Sequences
-from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import num_threads
 

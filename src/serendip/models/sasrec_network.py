@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from serendip.data.arrays import FloatArray
-from serendip.models.export import to_onnx
+from serendip.models.onnx import to_onnx
 from serendip.models.sasrec import SASRecConfig
 from serendip.models.sequence_model import INPUT, OUTPUT
 from serendip.models.sequence_network import Blocks, SequenceNetwork

@@ -26,9 +26,9 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import ArtefactError
 from serendip.models.base import Recommender
-from serendip.models.export import open_session, read_model
+from serendip.models.linalg import open_array
+from serendip.models.onnx import open_session, read_model
 from serendip.models.sequence_batches import Sequences, pack
-from serendip.models.sparse import open_array
 from serendip.scale.options import TrainOptions
 
 GRAPH_FILE, TABLE_FILE, VISITOR_FILE = "sequence.onnx", "items.npy", "visitor.npy"

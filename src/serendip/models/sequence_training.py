@@ -18,6 +18,7 @@ from torch import Tensor
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
+from serendip.models.early_stopping import Stopping, ndcg_of_wanted, train_epochs
 from serendip.models.sequence_batches import (
     LongArray,
     Packed,
@@ -34,8 +35,6 @@ from serendip.models.sequence_losses import (
 )
 from serendip.models.sequence_model import SequenceConfig, TrainedSequences
 from serendip.models.sequence_network import SequenceNetwork
-from serendip.models.stopping_gain import ndcg_of_wanted
-from serendip.models.training_loop import Stopping, train_epochs
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import num_threads
 

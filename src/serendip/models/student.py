@@ -14,7 +14,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.models.chance_curve import ChanceCurve
-from serendip.models.export import open_session
+from serendip.models.onnx import open_session
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,11 +25,11 @@ from serendip.data.dataset import Dataset, pairs_by_gap
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.models.base import Recommender
-from serendip.models.neighbours import content_neighbours
-from serendip.models.query_weights import context_matrix, context_weights
-from serendip.models.sparse import (
+from serendip.models.context import context_matrix, context_weights
+from serendip.models.linalg import (
     Sparse,
     columns_of,
+    content_neighbours,
     csr,
     open_array,
     open_csr,

@@ -29,9 +29,9 @@ from serendip.engine.state import EngineState, open_codes
 from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
 from serendip.jobs.semantic_ids.build import shares_kept
 from serendip.jobs.semantic_ids.versions import IdVersion
+from serendip.models.embedding_space import LEAST_AGREEMENT, Kept, VectorSpace
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_groups import RetrieverGroups
-from serendip.models.vector_space import LEAST_AGREEMENT, Kept, VectorSpace
 
 
 @dataclass(frozen=True, slots=True, eq=False)

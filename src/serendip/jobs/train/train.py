@@ -38,7 +38,7 @@ from serendip.jobs.suggestions.build import QueryBuilder, log_of, written_digest
 from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
 from serendip.jobs.train.carry_over import SPACE_FOLDER, EarlierCodes, id_facts, next_space
 from serendip.jobs.train.fit import Fitter
-from serendip.models.vector_space import VectorSpace
+from serendip.models.embedding_space import VectorSpace
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.ranker_actions import require_actions

@@ -4,6 +4,10 @@ A checkpoint is one safetensors file, replaced atomically after every pass: weig
 weights so far, the optimiser's moments, torch's random state; counters and numpy's random state
 are JSON in its header. It carries a digest of data, config and seed and is ignored by any other
 training.
+
+nDCG@10 of one wanted item per request among all items: what training stops by.
+
+Shapes: R requests, N items, E excluded places.
 """
 
 from __future__ import annotations
@@ -15,8 +19,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from serendip.data.arrays import FloatArray
 from serendip.scale.options import TrainOptions
 
 CHECKPOINT_FILE = "training.safetensors"
@@ -160,3 +166,28 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, value in tensors.items()
         if name.startswith(prefix)
     }
+
+
+_TOP = 10
+
+
+def ndcg_of_wanted(
+    scores: FloatArray,
+    wanted: NDArray[np.int64],
+    excluded: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> NDArray[np.float64]:
+    """(R,) 1 / log2(rank + 1) where rank <= 10, else 0; ties count half, NaN comes last.
+
+    Args:
+        scores: (R, N); they change.
+        wanted: (R,) item numbers.
+        excluded: rows (E,) and items (E,) not ranked; a wanted item always is.
+    """
+    line = np.arange(len(wanted))
+    own = scores[line, wanted][:, None]
+    scores[excluded] = -np.inf
+    scores[line, wanted] = own[:, 0]
+    above = np.count_nonzero(scores > own, axis=1)
+    place = above + (np.count_nonzero(scores == own, axis=1) - 1) / 2
+    place[np.isnan(own[:, 0])] = _TOP
+    return np.where(place < _TOP, 1 / np.log2(place + 2), 0.0)

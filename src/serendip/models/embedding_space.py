@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ArtefactError
-from serendip.models.procrustes import agreement, mean_cosine, procrustes
+from serendip.models.linalg import agreement, mean_cosine, procrustes
 
 LEAST_AGREEMENT = 0.6
 """Mean cosine of the anchors, after the turn, below which another version begins; see

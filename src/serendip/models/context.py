@@ -14,7 +14,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.query import Query
-from serendip.models.sparse import Sparse, csr
+from serendip.models.linalg import Sparse, csr
 
 _NEGLIGIBLE = 1e-4
 """Older events than those with this weight are left out: histories may have thousands."""
