@@ -10,8 +10,9 @@ from serendip.config import validate
 from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
 from serendip.errors import ConfigError, DataError
-from serendip.models.blend import Blend, BlendConfig, BlendNetwork, BlendPart, fused_by_rank
-from serendip.models.blend_features import PER_PART, candidates_of
+from serendip.models.blend.config import BlendConfig, BlendNetwork, BlendPart, fused_by_rank
+from serendip.models.blend.features import PER_PART, candidates_of
+from serendip.models.blend.model import Blend
 from serendip.models.transitions import Transitions, TransitionsConfig
 from serendip.scale.options import TrainOptions
 

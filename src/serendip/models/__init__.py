@@ -27,7 +27,7 @@ _CLASSES = {
     "sasrec": "serendip.models.sasrec:SASRec",
     "retriever": "serendip.models.retriever:Retriever",
     "retriever-groups": "serendip.models.retriever_groups:RetrieverGroups",
-    "blend": "serendip.models.blend:Blend",
+    "blend": "serendip.models.blend.model:Blend",
 }
 
 

@@ -18,7 +18,8 @@ from serendip.errors import DataError, UnsupportedError
 from serendip.evaluate.full_ranking import LABELS, FullRanking, estimates_of_ranks, rank_all
 from serendip.models import model_class, open_model
 from serendip.models.base import Recommender
-from serendip.models.blend import Blend, BlendConfig
+from serendip.models.blend.config import BlendConfig
+from serendip.models.blend.model import Blend
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock, peak_memory_mb
 from serendip.workflow.bench.exposure import TOP, exposure
