@@ -19,7 +19,8 @@ from serendip.scale.threads import limit_threads
 limit_threads()
 
 from serendip.engine.feature_names import FEATURES  # noqa: E402
-from serendip.models.ranker import Ranker, RankerConfig, RankerRows  # noqa: E402
+from serendip.models.ranker.config import RankerConfig, RankerRows  # noqa: E402
+from serendip.models.ranker.model import Ranker
 
 
 def random_ranker(random: np.random.Generator) -> Ranker:

@@ -14,7 +14,8 @@ from serendip.engine.stages.batch import Candidates
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.scoring import rank_sums, ranks, steady
 from serendip.engine.stages.surfaces import TASKS
-from serendip.models.ranker import Ranker, RankerConfig, RankerRows
+from serendip.models.ranker.config import RankerConfig, RankerRows
+from serendip.models.ranker.model import Ranker
 from serendip.search.understanding import CORRECTED
 
 

@@ -18,7 +18,7 @@ from serendip.engine.stages.pipeline import collect
 from serendip.engine.stages.scoring import steady
 from serendip.engine.stages.surfaces import TASKS
 from serendip.errors import UnsupportedError
-from serendip.models.ranker import action_value
+from serendip.models.ranker.model import action_value
 from serendip.search.understanding import CORRECTED
 
 Opener = Callable[[str], Engine]

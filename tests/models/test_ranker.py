@@ -9,7 +9,8 @@ import pytest
 
 from serendip.config import validate
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
-from serendip.models.ranker import CONFIG_FILE, Ranker, RankerConfig, RankerRows, action_value
+from serendip.models.ranker.config import RankerConfig, RankerRows
+from serendip.models.ranker.model import CONFIG_FILE, Ranker, action_value
 from serendip.scale.options import TrainOptions
 
 NAMES = ("left", "right", "constant", "often missing")

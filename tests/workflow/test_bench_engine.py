@@ -16,7 +16,8 @@ from serendip.engine.stages.surfaces import TASKS
 from serendip.engine.state import EngineState
 from serendip.errors import DataError
 from serendip.evaluate.full_ranking import rank_all
-from serendip.models.ranker import Ranker, RankerConfig
+from serendip.models.ranker.config import RankerConfig
+from serendip.models.ranker.model import Ranker
 from serendip.models.retriever import Retriever
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.scale.options import TrainOptions

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.models.ranker import RankerRows
+from serendip.models.ranker.config import RankerRows
 from serendip.workflow.bench.trees import Trees, has_trees
 
 COUNT, SIZE = 200, 10

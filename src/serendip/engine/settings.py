@@ -25,7 +25,7 @@ from serendip.models.base import Recommender
 from serendip.models.content_similarity import ContentSimilarityConfig
 from serendip.models.item_to_item import ItemKNNConfig
 from serendip.models.popularity import PopularityConfig
-from serendip.models.ranker import RankerConfig
+from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.models.retriever_groups_config import UnifiedConfig, unified_retriever
 from serendip.models.transitions import TransitionsConfig

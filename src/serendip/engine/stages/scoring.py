@@ -19,7 +19,7 @@ from serendip.data.item_list import ItemList
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.sponsored import SOURCE, bids_of
 from serendip.engine.stages.surfaces import TASKS
-from serendip.models.ranker import action_value
+from serendip.models.ranker.model import action_value
 from serendip.search.fusion import RANK_CONSTANT
 from serendip.search.understanding import CORRECTED
 

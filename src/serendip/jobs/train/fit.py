@@ -43,7 +43,7 @@ from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.train.carry_over import EarlierCodes, features_of_version
 from serendip.jobs.train.ranker_data import NUM_SEARCH, train_ranker
 from serendip.models.base import Recommender
-from serendip.models.ranker import Ranker
+from serendip.models.ranker.model import Ranker
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.search.searcher import Searcher

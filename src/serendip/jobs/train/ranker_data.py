@@ -27,7 +27,8 @@ from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.stages.surfaces import TASKS
 from serendip.engine.state import EngineState
-from serendip.models.ranker import Ranker, RankerRows
+from serendip.models.ranker.config import RankerRows
+from serendip.models.ranker.model import Ranker
 from serendip.scale.options import TrainOptions
 from serendip.workflow.ranker_actions import predicted
 

@@ -26,7 +26,7 @@ from serendip.engine.stages.surfaces import TASKS, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.errors import DataError
 from serendip.evaluate.runs import Values, ranks_from_scores
-from serendip.models.ranker import RankerRows
+from serendip.models.ranker.config import RankerRows
 from serendip.scale.stages import StageClock
 from serendip.workflow.bench.trial import Asked
 

@@ -22,7 +22,7 @@ from serendip.engine.settings import ModelsConfig, Settings
 from serendip.engine.state import EngineState
 from serendip.jobs.train.fit import liked_share
 from serendip.models.base import Recommender
-from serendip.models.ranker import RankerConfig
+from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever import Retriever
 from serendip.models.transitions import TransitionsConfig
 from serendip.scale.options import TrainOptions

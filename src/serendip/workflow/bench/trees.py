@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
-from serendip.models.ranker import RankerRows
+from serendip.models.ranker.config import RankerRows
 
 TREES: dict[str, Any] = {
     "objective": "lambdarank",

@@ -19,7 +19,8 @@ import numpy as np
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.state import EngineState
 from serendip.evaluate.runs import Values
-from serendip.models.ranker import Ranker, RankerRows
+from serendip.models.ranker.config import RankerRows
+from serendip.models.ranker.model import Ranker
 from serendip.models.retriever import Retriever
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock, peak_memory_mb
