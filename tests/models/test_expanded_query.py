@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.models.crowd import Crowd, CrowdItems
-from serendip.models.expanded_query import EXPANSIONS, Expansion
+from serendip.models.relevance.feedback import EXPANSIONS, Expansion
+from serendip.models.relevance.hubness import Crowd, CrowdItems
 
 
 def unit(random: np.random.Generator, *shape: int) -> np.ndarray:

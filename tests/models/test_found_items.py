@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.models import found_items
-from serendip.models.found_items import FOUND, Shelf
-from serendip.models.word_overlap import WordOverlap
+from serendip.models.relevance import feedback
+from serendip.models.relevance.feedback import FOUND, Shelf
+from serendip.models.relevance.term_overlap import WordOverlap
 
 AXES = np.eye(8, dtype=np.float32)
 
@@ -48,7 +48,7 @@ def test_words_find_what_the_vector_does_not() -> None:
 
 
 def test_a_shelf_holds_so_many_items_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(found_items, "SHELF", 10)
+    monkeypatch.setattr(feedback, "SHELF", 10)
     views, overlap = world()
     shelf = Shelf.of(views)
     assert (len(shelf.numbers), shelf.whole.shape) == (10, (10, 8))

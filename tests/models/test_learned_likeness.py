@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.models.learned_likeness import (
+from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
+from serendip.models.relevance.projection import (
     LEARNED_FEATURES,
     LearnedLikeness,
     LearnedLikenessConfig,
     learned_apart,
 )
-from serendip.models.pair_features import ItemTexts, PairFeatures, QueryTexts
 
 CONFIG = LearnedLikenessConfig()
 FOR_BOTH = LEARNED_FEATURES.index("learned title: for both")

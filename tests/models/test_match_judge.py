@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from serendip.errors import ArtefactError
-from serendip.models.learned_likeness import LearnedLikenessConfig
-from serendip.models.match_judge import MatchJudge, open_model, save_model
-from serendip.models.match_judge_training import Lessons, MatchJudgeConfig, teach_judge
-from serendip.models.pair_features import ItemTexts, PairFeatures, QueryTexts, unit
-from serendip.models.student_training import StudentConfig
+from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts, unit
+from serendip.models.relevance.model import MatchJudge, open_model, save_model
+from serendip.models.relevance.projection import LearnedLikenessConfig
+from serendip.models.relevance.train import Lessons, MatchJudgeConfig, StudentConfig, teach_judge
 
 pytest.importorskip("lightgbm")
 ITEMS, QUERIES, SIZE = 60, 40, 16

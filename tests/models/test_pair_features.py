@@ -5,12 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.models.pair_features import (
-    PAIR_FEATURES,
-    ItemTexts,
-    PairFeatures,
-    QueryTexts,
-)
+from serendip.models.relevance.features import PAIR_FEATURES, ItemTexts, PairFeatures, QueryTexts
 
 TITLES = ["red shoes", "blue shoes", "garden hose", "green hat"]
 QUERIES = ["red shoes", "a long garden hose", "nothing known"]

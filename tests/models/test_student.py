@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 
 from serendip.evaluate.classification import Verdicts, calibration_error, calibration_floor
-from serendip.models.chance_curve import ChanceCurve, fitted_curve
-from serendip.models.student import Student
-from serendip.models.student_training import (
-    StudentConfig,
-    _as_graph,
-    _grown,
-    train_student,
-)
+from serendip.models.relevance.model import ChanceCurve, Student, fitted_curve
+from serendip.models.relevance.train import StudentConfig, _as_graph, _grown, train_student
 
 pytest.importorskip("lightgbm")
 SMALL = StudentConfig(rounds=40, learning_rate=0.1, leaves=8, fewest_pairs=20)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.models.word_overlap import OVERLAPS, WordOverlap
+from serendip.models.relevance.term_overlap import OVERLAPS, WordOverlap
 
 words = st.sets(st.sampled_from("abcdefgh"), max_size=5)
 

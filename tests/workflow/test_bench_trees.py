@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from serendip.models.ranker.config import RankerRows
-from serendip.workflow.bench.trees import Trees, has_trees
+from serendip.models.relevance.train import has_trees
+from serendip.workflow.bench.trees import Trees
 
 COUNT, SIZE = 200, 10
 

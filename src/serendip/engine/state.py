@@ -23,8 +23,8 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.feature_names import FEATURES
 from serendip.models import open_model
 from serendip.models.base import Recommender
-from serendip.models.match_judge import MatchJudge
 from serendip.models.ranker.model import Ranker
+from serendip.models.relevance.model import MatchJudge
 from serendip.search.query_ranker import QueryRanker
 from serendip.search.query_table import QueryTable
 from serendip.search.rewrites import RewriteTable

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray
-from serendip.models.chance_curve import logistic
+from serendip.models.relevance.model import logistic
 
 _STEPS, _NEAR, _FURTHEST = 30, 1e-6, 4.0
 

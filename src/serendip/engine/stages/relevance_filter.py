@@ -17,7 +17,7 @@ from pydantic import Field, PositiveInt
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import Query
-from serendip.models.match_judge import MatchJudge
+from serendip.models.relevance.model import MatchJudge
 
 if TYPE_CHECKING:
     from serendip.engine.state import EngineState

@@ -31,16 +31,17 @@ from serendip.jobs.labels.agreement import FEWEST_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_models, read_labels
 from serendip.jobs.relevance.versions import JudgedTexts, publish_student
 from serendip.llm.prompts import query_digest
-from serendip.models.match_judge import MatchJudge
-from serendip.models.match_judge_training import (
+from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
+from serendip.models.relevance.model import MatchJudge
+from serendip.models.relevance.train import (
+    MISSING_TREES,
     Lessons,
     MatchJudgeConfig,
     TaughtJudge,
+    has_trees,
     teach_judge,
 )
-from serendip.models.pair_features import ItemTexts, PairFeatures, QueryTexts
 from serendip.scale.options import TrainOptions
-from serendip.workflow.bench.trees import MISSING_TREES, has_trees
 
 SHOWN = 10
 """Places of a list that the promise is about."""

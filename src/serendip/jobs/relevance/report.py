@@ -33,7 +33,7 @@ from serendip.evaluate.intervals import UNIT_RANGE, Support, estimate
 from serendip.jobs.labels.pair_files import Pair, read_labels
 from serendip.jobs.relevance.versions import student_named
 from serendip.llm.prompts import query_digest
-from serendip.models.match_judge import MatchJudge
+from serendip.models.relevance.model import MatchJudge
 from serendip.scale.progress import Progress
 from serendip.workflow.bench.files import write_document
 

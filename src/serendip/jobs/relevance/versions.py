@@ -28,8 +28,8 @@ from serendip.data.item import Item
 from serendip.data.versions import Version, Versions
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, NotTrainedError, UnsupportedError
-from serendip.models.match_judge import MatchJudge, open_model, save_model
-from serendip.models.pair_features import ItemTexts
+from serendip.models.relevance.features import ItemTexts
+from serendip.models.relevance.model import MatchJudge, open_model, save_model
 from serendip.scale.options import TrainOptions
 from serendip.scale.progress import Progress
 

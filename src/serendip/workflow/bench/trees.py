@@ -5,7 +5,6 @@ lightgbm is a package of benchmarks only (extra ``bench``); what is served never
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -27,13 +26,6 @@ TREES: dict[str, Any] = {
 
 ROUNDS, PATIENCE, VALIDATION_SHARE = 300, 20, 0.1
 """Most trees; trees without a better nDCG@10 before it stops; share of requests that says so."""
-
-MISSING_TREES = "lightgbm is not installed. Run `pip install 'serendip[bench]'`."
-
-
-def has_trees() -> bool:
-    """Whether lightgbm is installed."""
-    return find_spec("lightgbm") is not None
 
 
 def trees_facts() -> dict[str, Any]:

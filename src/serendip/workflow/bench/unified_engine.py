@@ -21,6 +21,7 @@ from serendip.engine.state import EngineState
 from serendip.evaluate.runs import Values
 from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker
+from serendip.models.relevance.train import MISSING_TREES
 from serendip.models.retriever import Retriever
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock, peak_memory_mb
@@ -39,7 +40,7 @@ from serendip.workflow.bench.engine_state import SETTINGS, engine_facts, engine_
 from serendip.workflow.bench.forms import form_of
 from serendip.workflow.bench.rows import MODEL_FOLDER, prepared
 from serendip.workflow.bench.spent import read_costs
-from serendip.workflow.bench.trees import MISSING_TREES, Trees, trees_facts
+from serendip.workflow.bench.trees import Trees, trees_facts
 from serendip.workflow.bench.trial import Asked
 from serendip.workflow.bench.unified_rows import (
     UnifiedTask,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.content.encoders.text import TextEncoderConfig
+from serendip.models.relevance.train import has_trees
 from serendip.models.retriever_config import RetrieverConfig
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions
@@ -19,7 +20,6 @@ from serendip.workflow.bench.protocol import PROTOCOL_VERSION
 from serendip.workflow.bench.results import Results
 from serendip.workflow.bench.rows import DIGEST_FILE, row_folder
 from serendip.workflow.bench.table import ENCODER, SEMANTIC_IDS
-from serendip.workflow.bench.trees import has_trees
 from serendip.workflow.bench.unified_engine import can_be_made, make_rows, rankers_facts
 from serendip.workflow.bench.unified_rows import UnifiedTask, ranks_path
 from serendip.workflow.bench.unified_summary import (

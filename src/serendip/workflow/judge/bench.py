@@ -18,12 +18,12 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import ExtraMissing
 from serendip.evaluate.classification import Verdicts, calibration_error, calibration_floor
+from serendip.models.relevance.train import MISSING_TREES, has_trees
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.workflow.bench.files import digest_of_files, write_document
 from serendip.workflow.bench.opened import opened_encoder, opened_work, require_seeds
 from serendip.workflow.bench.table import ENCODER
-from serendip.workflow.bench.trees import MISSING_TREES, has_trees
 from serendip.workflow.judge.filtering import filtered
 from serendip.workflow.judge.gold import Gold, GoldPairs, ListedGold, Lists
 from serendip.workflow.judge.rungs import Answers, Asked, Judge, Rung

@@ -16,7 +16,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.errors import DataError
-from serendip.models.pair_features import PAIR_FEATURES, ItemTexts, PairFeatures, QueryTexts
+from serendip.models.relevance.features import PAIR_FEATURES, ItemTexts, PairFeatures, QueryTexts
 from serendip.workflow.bench.opened import Encode
 
 LEARNED_ONLY = -1

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import DataError
-from serendip.models.pair_features import VIEWS, ItemTexts, QueryTexts
+from serendip.models.relevance.features import VIEWS, ItemTexts, QueryTexts
 from serendip.workflow.judge.gold import EXTRA, LEARNED_ONLY, GoldPairs, GoldTexts
 
 OCCUPATIONS, REPORTED = "occupations.csv.gz", "reported_titles.csv.gz"

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.models.crowd import KINDS
-from serendip.models.learned_likeness import LearnedLikeness, LearnedLikenessConfig
-from serendip.models.pair_features import VIEWS
+from serendip.models.relevance.features import VIEWS
+from serendip.models.relevance.hubness import KINDS
+from serendip.models.relevance.projection import LearnedLikeness, LearnedLikenessConfig
 from serendip.workflow.judge.gold import LEARNED_ONLY, Gold, GoldPairs, ListedGold, Lists
 from serendip.workflow.judge.onet import Onet, onet_sides
 

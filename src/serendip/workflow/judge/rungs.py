@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.evaluate.classification import best_cut
-from serendip.models.chance_curve import fitted_curve
-from serendip.models.match_judge_training import Lessons, MatchJudgeConfig, teach_judge
-from serendip.models.pair_features import PAIR_FEATURES
+from serendip.models.relevance.features import PAIR_FEATURES
+from serendip.models.relevance.model import fitted_curve
+from serendip.models.relevance.train import Lessons, MatchJudgeConfig, teach_judge
 from serendip.scale.options import TrainOptions
 from serendip.workflow.judge.gold import EXTRA, Gold, GoldPairs, likeness
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serendip.errors import ConfigError, DataError
-from serendip.models.pair_features import ItemTexts, QueryTexts
+from serendip.models.relevance.features import ItemTexts, QueryTexts
 from serendip.workflow.judge.gold import Gold, GoldPairs, GoldTexts, ListedGold
 from serendip.workflow.judge.onet import ONET_FILES, onet_pairs, read_onet
 from serendip.workflow.judge.onet_lists import onet_lists

@@ -12,10 +12,10 @@ import numpy as np
 
 from serendip.content.pair_reader import PairReader
 from serendip.evaluate.classification import best_cut
-from serendip.models.chance_curve import fitted_curve
 from serendip.models.cross_encoder import CrossEncoderConfig, train_cross_encoder
-from serendip.models.learned_likeness import LearnedLikenessConfig
-from serendip.models.match_judge_training import with_learned
+from serendip.models.relevance.model import fitted_curve
+from serendip.models.relevance.projection import LearnedLikenessConfig
+from serendip.models.relevance.train import with_learned
 from serendip.scale.options import TrainOptions
 from serendip.workflow.judge.gold import EXTRA, Gold, GoldPairs
 from serendip.workflow.judge.rungs import Answers, Asked, Judge, Rung, lessons_of

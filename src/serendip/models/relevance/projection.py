@@ -21,14 +21,8 @@ from numpy.typing import NDArray
 
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.models.crowd import KINDS, Crowd
-from serendip.models.pair_features import (
-    CROWD,
-    VIEWS,
-    PairFeatures,
-    QueryTexts,
-    unit,
-)
+from serendip.models.relevance.features import CROWD, VIEWS, PairFeatures, QueryTexts, unit
+from serendip.models.relevance.hubness import KINDS, Crowd
 
 LEARNED_FEATURES = tuple(f"learned {view}: {kind}" for view in VIEWS for kind in KINDS)
 

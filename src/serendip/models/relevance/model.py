@@ -7,6 +7,14 @@ Idea: the distilled filter of bad matches of Indeed (RecSys 2024, doi 10.1145/36
 whose features are not published; ours are those of ``pair_features`` and ``learned_likeness``.
 
 Shapes: N items, P pairs, V views, C size of a text vector.
+
+A light student: boosted trees on cheap features, as a graph that onnxruntime runs, calibrated.
+
+Trained by lightgbm (``student_training``), which is not needed to answer. The trees' values pass
+through a logistic curve, fitted on pairs that trees of the others had not seen, so that a chance of
+.2 means that one in five is bad.
+
+From scores to chances: a logistic curve (Platt 1999).
 """
 
 from __future__ import annotations
@@ -17,29 +25,98 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serendip.config import validate
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.errors import ArtefactError
-from serendip.models.chance_curve import ChanceCurve
-from serendip.models.crowd import Crowd, CrowdItems
-from serendip.models.expanded_query import Expansion
-from serendip.models.found_items import Shelf
-from serendip.models.item_texts_file import open_item_texts, save_item_texts
-from serendip.models.learned_likeness import (
-    LEARNED_FEATURES,
-    LearnedLikeness,
-    LearnedLikenessConfig,
-)
-from serendip.models.onnx import read_model
-from serendip.models.pair_features import (
+from serendip.models.onnx import open_session, read_model
+from serendip.models.relevance.features import (
     PAIR_FEATURES,
     ItemTexts,
     PairFeatures,
     QueryTexts,
     centred,
+    open_item_texts,
+    save_item_texts,
 )
-from serendip.models.student import Student
+from serendip.models.relevance.feedback import Expansion, Shelf
+from serendip.models.relevance.hubness import Crowd, CrowdItems
+from serendip.models.relevance.projection import (
+    LEARNED_FEATURES,
+    LearnedLikeness,
+    LearnedLikenessConfig,
+)
+
+_STEPS, _NEAR = 50, 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class ChanceCurve:
+    """``1 / (1 + exp(-(slope x score + offset)))``."""
+
+    slope: float
+    offset: float
+
+    def __call__(self, scores: FloatArray) -> FloatArray:
+        """(P,) float32 chances of scores (P,)."""
+        chances: FloatArray = logistic(self.slope * scores + self.offset).astype(np.float32)
+        return chances
+
+
+def logistic(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The logistic function, of values that may be as large as they like."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(values, -80.0, 80.0))))
+
+
+def fitted_curve(scores: FloatArray, is_bad: BoolArray) -> ChanceCurve:
+    """The curve that fits labels best, by Newton's method, with Platt's smoothed targets.
+
+    Args:
+        scores: (P,) of pairs that the scores were not learned from.
+        is_bad: (P,) their labels; of one kind alone all chances are near to it.
+    """
+    bad, good = int(is_bad.sum()), int((~is_bad).sum())
+    target = np.where(is_bad, (bad + 1) / (bad + 2), 1 / (good + 2))
+    scale = float(np.std(scores)) or 1.0
+    inputs = np.column_stack([scores / scale, np.ones(len(scores))])
+    weights = np.zeros(2)
+    for _ in range(_STEPS):
+        chance = logistic(inputs @ weights)
+        curve = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + 1e-6 * np.eye(2)
+        step = np.linalg.solve(curve, inputs.T @ (chance - target))
+        weights = weights - step
+        if np.abs(step).max() < _NEAR:
+            break
+    return ChanceCurve(float(weights[0]) / scale, float(weights[1]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Student:
+    """Chances that pairs are bad.
+
+    Args:
+        model: ONNX bytes of the trees: ``features`` (P, F) float32 -> ``value`` (P, 1).
+        curve: from the trees' values to chances.
+        session: of ``model``.
+    """
+
+    model: bytes
+    curve: ChanceCurve
+    session: Any
+
+    @classmethod
+    def of(cls, model: bytes, curve: ChanceCurve) -> Self:
+        """With a session of its own."""
+        return cls(model, curve, open_session(model))
+
+    def chances(self, features: FloatArray) -> FloatArray:
+        """(P,) chances that pairs with features (P, F) are bad; of each pair, whatever the rest."""
+        if not len(features):
+            return np.empty(0, np.float32)
+        feed = {"features": features.astype(np.float32)}
+        return self.curve(self.session.run(None, feed)[0][:, 0])
+
 
 FEATURES = (*PAIR_FEATURES, *LEARNED_FEATURES)
 
