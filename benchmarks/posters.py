@@ -46,8 +46,8 @@ from serendip.evaluate.intervals import estimates, per_user  # noqa: E402
 from serendip.evaluate.runs import Values  # noqa: E402
 from serendip.models.base import Recommender  # noqa: E402
 from serendip.models.content_similarity import ContentSimilarity  # noqa: E402
-from serendip.models.retriever import Retriever  # noqa: E402
-from serendip.models.retriever_config import ItemMode, RetrieverConfig  # noqa: E402
+from serendip.models.retriever.config import ItemMode, RetrieverConfig  # noqa: E402
+from serendip.models.retriever.model import Retriever  # noqa: E402
 from serendip.scale.options import TrainOptions  # noqa: E402
 from serendip.workflow.bench import posters  # noqa: E402
 from serendip.workflow.bench.posters import IMAGE, READINGS, WORDS  # noqa: E402

@@ -43,8 +43,8 @@ from serendip.evaluate.full_ranking import rank_all  # noqa: E402
 from serendip.evaluate.intervals import per_user  # noqa: E402
 from serendip.evaluate.metrics.ndcg import NDCG  # noqa: E402
 from serendip.evaluate.runs import Values  # noqa: E402
-from serendip.models.retriever import Retriever  # noqa: E402
-from serendip.models.retriever_config import RetrieverConfig  # noqa: E402
+from serendip.models.retriever.config import RetrieverConfig  # noqa: E402
+from serendip.models.retriever.model import Retriever  # noqa: E402
 from serendip.scale.options import TrainOptions  # noqa: E402
 
 TRAINED, ALIGNED = 0.8, 0.9

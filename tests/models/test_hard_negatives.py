@@ -7,10 +7,10 @@ import pytest
 from contract import small_world
 from killed_run import Killed, Killer
 
-from serendip.models.hard_negatives import NUM_NEAREST, HardNegatives
-from serendip.models.retriever import Retriever
-from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_training import RetrieverTraining
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.loss import NUM_NEAREST, HardNegatives
+from serendip.models.retriever.model import Retriever
+from serendip.models.retriever.train import RetrieverTraining
 from serendip.scale.options import TrainOptions
 
 SMALL = RetrieverConfig(

@@ -11,10 +11,9 @@ from contract import small_world, unit_vectors
 
 from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples
 from serendip.data.query import History, Query
-from serendip.models.known_words import KnownWords, text_keys
-from serendip.models.retriever import Retriever
-from serendip.models.retriever_affinity import ContentAffinity
-from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.content_scores import ContentAffinity, KnownWords, text_keys
+from serendip.models.retriever.model import Retriever
 from serendip.scale.options import TrainOptions
 
 VECTORS = unit_vectors(np.random.default_rng(1), 8).reshape(2, 4, 16)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from serendip.content.encoders.text import HashingEncoder
-from serendip.models.retriever_item_tower import principal_axes
+from serendip.models.retriever.network import principal_axes
 
 
 @pytest.mark.parametrize("titles", [["One"], ["One", "Two"], ["Same", "Same"], ["", ""]])

@@ -9,9 +9,9 @@ from contract import RecommenderContract, queries_of, random_features, small_wor
 from serendip.data.dataset import Dataset
 from serendip.data.item_quality import UNKNOWN, item_quality
 from serendip.models.early_stopping import ndcg_of_wanted
-from serendip.models.quality_vector import Held, QualityVector, find_weights
-from serendip.models.retriever import Retriever
-from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.model import Retriever
+from serendip.models.retriever.quality import Held, QualityVector, find_weights
 from serendip.scale.options import TrainOptions
 
 SMALL = RetrieverConfig(

@@ -24,18 +24,18 @@ from serendip.data.query import History, Query
 from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.onnx import open_session, to_onnx
-from serendip.models.retriever import Retriever
-from serendip.models.retriever_artefact import TOWER_FILE
-from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_item_tower import ItemTower
-from serendip.models.retriever_network import (
+from serendip.models.retriever.artefact import TOWER_FILE
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.item_encoder import TowerArrays
+from serendip.models.retriever.model import Retriever
+from serendip.models.retriever.network import (
     INPUTS,
     OPEN_AXES,
     ContextEncoder,
+    ItemTower,
     example_request,
 )
-from serendip.models.retriever_tower import TowerArrays
-from serendip.models.retriever_training import RetrieverTraining, train_retriever
+from serendip.models.retriever.train import RetrieverTraining, train_retriever
 from serendip.models.sequence_batches import Sequences
 from serendip.scale.options import TrainOptions
 
@@ -294,7 +294,7 @@ def test_heads_must_divide_the_size() -> None:
 def test_opening_and_answering_imports_no_torch(trained: Retriever, tmp_path) -> None:
     trained.save(tmp_path)
     program = (
-        "import sys, pathlib; from serendip.models.retriever import Retriever; "
+        "import sys, pathlib; from serendip.models.retriever.model import Retriever; "
         "from serendip.data.query import Query; "
         f"Retriever.open(pathlib.Path({str(tmp_path)!r})).score_all([Query()]); "
         "sys.exit('torch' in sys.modules)"

@@ -12,16 +12,15 @@ from serendip.data.dataset import AlignedProjection, Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.models.early_stopping import Stopping, train_epochs
-from serendip.models.retriever import Retriever
-from serendip.models.retriever_affinity import ContentAffinity
-from serendip.models.retriever_artefact import TOWER_FILE
-from serendip.models.retriever_batches import BatchMaker
-from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_context import TASKS
-from serendip.models.retriever_log import PackedLog, cut_rows
-from serendip.models.retriever_tower import TowerArrays
-from serendip.models.retriever_training import RetrieverTraining, digest_of, train_retriever
-from serendip.models.retriever_weighing import context_cosines, words_cosines
+from serendip.models.retriever.artefact import TOWER_FILE
+from serendip.models.retriever.batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.content_scores import ContentAffinity
+from serendip.models.retriever.content_weights import context_cosines, words_cosines
+from serendip.models.retriever.item_encoder import TowerArrays
+from serendip.models.retriever.model import Retriever
+from serendip.models.retriever.requests import TASKS
+from serendip.models.retriever.train import RetrieverTraining, digest_of, train_retriever
 from serendip.scale.options import TrainOptions
 
 SMALL = RetrieverConfig(embedding_size=8, words_size=0, epochs=2, max_len=10, batch_size=64)

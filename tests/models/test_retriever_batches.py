@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from serendip.data.dataset import EventLog, QueryExamples
 from serendip.errors import DataError
-from serendip.models.retriever_batches import BatchMaker
-from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_context import HOME, NONE, SEARCH, SIMILAR, TASKS, gap_buckets
-from serendip.models.retriever_log import PackedLog, cut_rows
+from serendip.models.retriever.batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.requests import HOME, NONE, SEARCH, SIMILAR, TASKS, gap_buckets
 
 
 def log_of(users: list[int], seconds: list[int]) -> EventLog:

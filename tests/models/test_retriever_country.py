@@ -10,11 +10,11 @@ from contract import random_features, small_world
 from serendip.data.dataset import Dataset, UserCountries
 from serendip.data.query import Query
 from serendip.errors import DataError
-from serendip.models.retriever import Retriever
-from serendip.models.retriever_batches import BatchMaker, PackedLog, cut_rows
-from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_context import HOME, SEARCH
-from serendip.models.retriever_training import digest_of
+from serendip.models.retriever.batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.model import Retriever
+from serendip.models.retriever.requests import HOME, SEARCH
+from serendip.models.retriever.train import digest_of
 from serendip.scale.options import TrainOptions
 
 SMALL = RetrieverConfig(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever.config import RetrieverConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "retriever.md").read_text()
 

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.dataset import AlignedProjection
-from serendip.models.retriever_batches import BatchMaker
-from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_context import NONE, SEARCH
-from serendip.models.retriever_examples import hidden_queries
-from serendip.models.retriever_training import RetrieverTraining
-from serendip.models.retriever_weighing import Asked
+from serendip.models.retriever.batches import BatchMaker
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.content_weights import Asked
+from serendip.models.retriever.requests import NONE, SEARCH
+from serendip.models.retriever.train import RetrieverTraining, hidden_queries
 
 
 @given(st.lists(st.sampled_from("abcdefghij"), max_size=40), st.floats(0.01, 0.99))

@@ -9,17 +9,17 @@ from serendip.data.dataset import EventLog, QueryExamples
 from serendip.data.query import Query, Surface
 from serendip.engine.settings import Settings
 from serendip.errors import ConfigError
-from serendip.models.retriever import Retriever
-from serendip.models.retriever_batches import BatchMaker
-from serendip.models.retriever_config import RetrieverConfig, Task
-from serendip.models.retriever_groups import RetrieverGroups
-from serendip.models.retriever_groups_config import (
+from serendip.models.retriever.batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever.config import (
     ALL_TASKS,
+    RetrieverConfig,
     RetrieverGroupsConfig,
+    Task,
+    block_size,
     group_config,
 )
-from serendip.models.retriever_log import PackedLog, block_size, cut_rows
-from serendip.models.retriever_training import RetrieverTraining
+from serendip.models.retriever.model import Retriever, RetrieverGroups
+from serendip.models.retriever.train import RetrieverTraining
 from serendip.scale.options import TrainOptions
 
 SMALL = RetrieverConfig(embedding_size=8, epochs=2, max_len=10, batch_size=64)

@@ -15,19 +15,20 @@ from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
 from serendip.errors import ConfigError
 from serendip.models.onnx import open_session, to_onnx
-from serendip.models.retriever import Retriever
-from serendip.models.retriever_config import RetrieverConfig, Task
-from serendip.models.retriever_context import HOME, SEARCH, SIMILAR
-from serendip.models.retriever_item_tower import ItemTower, normed_parts
-from serendip.models.retriever_network import (
+from serendip.models.retriever.config import RetrieverConfig, Task
+from serendip.models.retriever.item_encoder import TowerArrays
+from serendip.models.retriever.model import Retriever
+from serendip.models.retriever.network import (
     INPUTS,
     OPEN_AXES,
     ContextEncoder,
+    ItemTower,
     answered_by,
     example_request,
+    normed_parts,
 )
-from serendip.models.retriever_tower import TowerArrays
-from serendip.models.retriever_training import RetrieverTraining
+from serendip.models.retriever.requests import HOME, SEARCH, SIMILAR
+from serendip.models.retriever.train import RetrieverTraining
 from serendip.scale.options import TrainOptions
 
 CONFIG = RetrieverConfig(embedding_size=8, words_size=4, epochs=2, max_len=10, batch_size=64)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from serendip.data.dataset import QueryExamples
-from serendip.models.retriever_context import NONE
-from serendip.models.retriever_queries import ItemQueries
+from serendip.models.retriever.batches import ItemQueries
+from serendip.models.retriever.requests import NONE
 
 EXAMPLES = QueryExamples(
     ["b", "d", "b again", "a"], np.zeros((4, 2), np.float32), np.array([1, 3, 1, 0], np.int32)

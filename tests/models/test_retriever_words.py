@@ -21,14 +21,11 @@ from serendip.data.item import Item
 from serendip.data.item_features import ItemFeatures, TokenReader, Tokens
 from serendip.data.query import Query
 from serendip.errors import DataError
-from serendip.models.retriever import Retriever
-from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_digest import digest_of
-from serendip.models.retriever_groups import RetrieverGroups
-from serendip.models.retriever_groups_config import RetrieverGroupsConfig
-from serendip.models.retriever_item_tower import ItemTower
-from serendip.models.retriever_tower import TowerArrays
-from serendip.models.token_tables import TokenBags
+from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig
+from serendip.models.retriever.item_encoder import TowerArrays
+from serendip.models.retriever.model import Retriever, RetrieverGroups
+from serendip.models.retriever.network import ItemTower, TokenBags
+from serendip.models.retriever.train import digest_of
 from serendip.scale.options import TrainOptions
 
 CONFIG = RetrieverConfig(

@@ -18,8 +18,8 @@ from serendip.errors import DataError
 from serendip.evaluate.full_ranking import rank_all
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.ranker.model import Ranker
-from serendip.models.retriever import Retriever
-from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.model import Retriever
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 from serendip.search.searcher import Searcher

@@ -26,7 +26,7 @@ from serendip.jobs.import_files import import_files
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import require_current
 from serendip.jobs.train.fit import Fitter
-from serendip.models.retriever import Retriever
+from serendip.models.retriever.model import Retriever
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 

@@ -15,7 +15,7 @@ from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.fit import Fitter
-from serendip.models.retriever import Retriever
+from serendip.models.retriever.model import Retriever
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock
 

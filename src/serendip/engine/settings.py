@@ -26,8 +26,7 @@ from serendip.models.content_similarity import ContentSimilarityConfig
 from serendip.models.item_to_item import ItemKNNConfig
 from serendip.models.popularity import PopularityConfig
 from serendip.models.ranker.config import RankerConfig
-from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_groups_config import UnifiedConfig, unified_retriever
+from serendip.models.retriever.config import RetrieverConfig, UnifiedConfig, unified_retriever
 from serendip.models.transitions import TransitionsConfig
 from serendip.search.query_settings import QueriesConfig
 from serendip.search.search_config import SearchConfig

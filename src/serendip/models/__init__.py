@@ -25,8 +25,8 @@ _CLASSES = {
     "content": "serendip.models.content_similarity:ContentSimilarity",
     "gru4rec": "serendip.models.gru4rec:GRU4Rec",
     "sasrec": "serendip.models.sasrec:SASRec",
-    "retriever": "serendip.models.retriever:Retriever",
-    "retriever-groups": "serendip.models.retriever_groups:RetrieverGroups",
+    "retriever": "serendip.models.retriever.model:Retriever",
+    "retriever-groups": "serendip.models.retriever.model:RetrieverGroups",
     "blend": "serendip.models.blend.model:Blend",
 }
 

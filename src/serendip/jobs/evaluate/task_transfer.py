@@ -39,8 +39,8 @@ from serendip.evaluate.runs import Values
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.evaluate.evaluate import EncodeTask, encode_once, judged_dataset
 from serendip.jobs.train.fit import Fitter, Prepared
-from serendip.models.retriever import Retriever
-from serendip.models.retriever_groups_config import ALL_TASKS, Group, group_config
+from serendip.models.retriever.config import ALL_TASKS, Group, group_config
+from serendip.models.retriever.model import Retriever
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock

@@ -30,8 +30,7 @@ from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
 from serendip.jobs.semantic_ids.build import shares_kept
 from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.models.embedding_space import LEAST_AGREEMENT, Kept, VectorSpace
-from serendip.models.retriever import Retriever
-from serendip.models.retriever_groups import RetrieverGroups
+from serendip.models.retriever.model import Retriever, RetrieverGroups
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,7 +23,7 @@ from serendip.engine.state import EngineState
 from serendip.jobs.train.fit import liked_share
 from serendip.models.base import Recommender
 from serendip.models.ranker.config import RankerConfig
-from serendip.models.retriever import Retriever
+from serendip.models.retriever.model import Retriever
 from serendip.models.transitions import TransitionsConfig
 from serendip.scale.options import TrainOptions
 from serendip.search.searcher import Searcher

@@ -20,8 +20,8 @@ from serendip.evaluate.intervals import estimates
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.metrics.recall import Recall
 from serendip.evaluate.runs import Values
-from serendip.models.retriever import Retriever
-from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.model import Retriever
 from serendip.scale.options import TrainOptions
 from serendip.scale.stages import StageClock, peak_memory_mb
 from serendip.workflow.bench.forms import form_of

@@ -11,7 +11,7 @@ from typing import Any
 
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.models.relevance.train import has_trees
-from serendip.models.retriever_config import RetrieverConfig
+from serendip.models.retriever.config import RetrieverConfig
 from serendip.scale.executor import Executor, LocalExecutor
 from serendip.scale.options import TrainOptions
 from serendip.workflow.bench.forms import form_of

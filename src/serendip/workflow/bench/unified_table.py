@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from serendip.errors import ConfigError
-from serendip.models.retriever_config import RetrieverConfig, Task
-from serendip.models.retriever_groups_config import group_config
+from serendip.models.retriever.config import RetrieverConfig, Task, group_config
 from serendip.workflow.bench.table import RETRIEVER
 from serendip.workflow.bench.word_scores import WordScorer
 

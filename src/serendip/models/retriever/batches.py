@@ -7,6 +7,12 @@ requests (a query -> its item); some of them see no history at all. Where users'
 known, home requests name theirs, and some of them none.
 
 Shapes: B rows, T steps of a row, M requests per row.
+
+Events of users, packed and cut into rows for training; no Python per row.
+
+A user's events are cut into blocks of targets; each row holds one block and the events before it.
+
+Example queries by the item that each should find, as training draws them; no Python per row.
 """
 
 from __future__ import annotations
@@ -17,12 +23,114 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.data.dataset import QueryExamples
+from serendip.data.dataset import EventLog, QueryExamples
 from serendip.errors import DataError
-from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_context import HOME, NONE, SEARCH, SIMILAR, LongArray
-from serendip.models.retriever_log import PackedLog, Rows, block_size, cut_rows
-from serendip.models.retriever_queries import ItemQueries
+from serendip.models.retriever.config import RetrieverConfig, block_size
+from serendip.models.retriever.requests import HOME, NONE, SEARCH, SIMILAR, LongArray, gap_buckets
+
+
+class PackedLog:
+    """Events grouped by user, oldest first, ready to be cut into rows.
+
+    Args:
+        log: events in order of time.
+        is_target: (E,) which of them may be predicted.
+    """
+
+    def __init__(self, log: EventLog, is_target: BoolArray) -> None:
+        order = np.argsort(log.users, kind="stable")
+        self.users = log.users[order]
+        self.items = log.items[order].astype(np.int64)
+        self.liked = log.liked[order].astype(np.int64)
+        self.is_target = is_target[order]
+        self.strengths = None if log.strengths is None else log.strengths[order]
+        times = log.timestamps[order]
+        new_user = np.r_[True, self.users[1:] != self.users[:-1]][: len(order)]
+        gaps = np.r_[np.nan, np.diff(times)][: len(order)]
+        gaps[new_user] = np.nan
+        self.gaps = gap_buckets(gaps)
+        self.starts = np.flatnonzero(new_user)
+        self.lengths = np.diff(np.r_[self.starts, len(order)])
+        first_of_second = np.isnan(gaps) | (gaps > 0)
+        index = np.arange(len(order))
+        self.strictly_before = np.maximum.accumulate(np.where(first_of_second, index, 0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Row r holds events ``begin[r]:end[r]`` of a log; targets start at ``first[r]``."""
+
+    begin: LongArray
+    first: LongArray
+    end: LongArray
+
+    def take(self, rows: LongArray) -> Rows:
+        """Some of the rows."""
+        return Rows(self.begin[rows], self.first[rows], self.end[rows])
+
+
+def cut_rows(log: PackedLog, max_len: int, offsets: LongArray) -> Rows:
+    """Cut every user's events into blocks of ``block_size`` targets with what precedes them.
+
+    Args:
+        log: the events.
+        max_len: most events of a row.
+        offsets: (number of users with events,) shift of each user's first border.
+    """
+    block = block_size(max_len)
+    offsets = offsets % block
+    counts = (log.lengths + offsets + block - 1) // block
+    user = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
+    start, stop = log.starts[user], log.starts[user] + log.lengths[user]
+    first = start + number * block - offsets[user]
+    begin = np.maximum(first - (max_len - block), start)
+    rows = Rows(begin, np.maximum(first, start), np.minimum(first + block, stop))
+    sums = np.r_[0, np.cumsum(log.is_target)]
+    return rows.take(np.flatnonzero(sums[rows.end] > sums[rows.first]))
+
+
+class ItemQueries:
+    """Queries of items.
+
+    Args:
+        examples: Q queries; None = there are none.
+        drawn: (Q,) which of them are used; None = all.
+    """
+
+    def __init__(self, examples: QueryExamples | None, drawn: BoolArray | None = None) -> None:
+        self._items = np.empty(0, np.int64) if examples is None else examples.items.astype(np.int64)
+        order = np.argsort(self._items, kind="stable")
+        self._order = order if drawn is None else order[drawn[order]]
+        self._ordered = self._items[self._order]
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def first(self, items: LongArray) -> LongArray:
+        """The first query of each item; -1 = it has none."""
+        return self._at(np.searchsorted(self._ordered, items), items)
+
+    def any_of(self, items: LongArray, random: np.random.Generator) -> LongArray:
+        """A query of each item, by chance; -1 = it has none."""
+        low = np.searchsorted(self._ordered, items)
+        count = np.searchsorted(self._ordered, items, side="right") - low
+        return self._at(low + (random.random(items.shape) * count).astype(np.int64), items)
+
+    def anything(
+        self, shape: tuple[int, ...], random: np.random.Generator
+    ) -> tuple[LongArray, LongArray]:
+        """Any queries, and the item of each."""
+        queries = self._order[random.integers(0, len(self._order), shape)]
+        return queries, self._items[queries]
+
+    def _at(self, places: LongArray, items: LongArray) -> LongArray:
+        """Queries by place in the order of their items; -1 where that is one of another item."""
+        if not len(self):
+            return np.full(places.shape, NONE, np.int64)
+        places = np.minimum(places, len(self) - 1)
+        return np.where(self._ordered[places] == items, self._order[places], NONE)
+
 
 _NO_COUNTRY_SHARE = 0.2
 """Share of home requests whose country is left out, so that one without it is nothing unusual."""

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.errors import ArtefactError
 from serendip.models.onnx import read_model
-from serendip.models.quality_vector import QualityVector
-from serendip.models.retriever_affinity import ContentAffinity
-from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_tower import TowerArrays
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.content_scores import ContentAffinity
+from serendip.models.retriever.item_encoder import TowerArrays
+from serendip.models.retriever.quality import QualityVector
 
 CONTEXT_FILE, VECTORS_FILE, TOWER_FILE = "context.onnx", "item_vectors.npy", "tower.npz"
 

@@ -2,44 +2,154 @@
 
 Training stops by the validation targets of the dataset. Where it carries none, the newest events
 are held back for that, and learned in one last pass.
+
+What the retriever learns from, and what tells it when to stop.
+
+Whether an interrupted training may go on: only where nothing that it depends on has changed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import compress
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from serendip.data.arrays import FloatArray
-from serendip.data.dataset import Dataset
+from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.dataset import Dataset, EventLog, HeldOut
 from serendip.data.item_features import ItemFeatures
 from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.early_stopping import Stopping, train_epochs
-from serendip.models.hard_negatives import HardNegatives
-from serendip.models.known_words import KnownWords
 from serendip.models.onnx import to_onnx
-from serendip.models.quality_vector import Held, QualityVector, find_weights
-from serendip.models.retriever_affinity import ContentAffinity
-from serendip.models.retriever_artefact import TrainedRetriever
-from serendip.models.retriever_batches import BatchMaker
-from serendip.models.retriever_config import RetrieverConfig
-from serendip.models.retriever_context import HOME, NUM_TASKS, SEARCH, TASKS
-from serendip.models.retriever_digest import digest_of
-from serendip.models.retriever_examples import Examples
-from serendip.models.retriever_log import PackedLog, cut_rows
-from serendip.models.retriever_loss import CandidateDraw, RetrieverNetwork
-from serendip.models.retriever_network import COUNTRY, INPUTS, OPEN_AXES, example_request
-from serendip.models.retriever_tower import TowerArrays
-from serendip.models.retriever_weighing import Asked, context_cosines, weigh
+from serendip.models.retriever.artefact import TrainedRetriever
+from serendip.models.retriever.batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.content_scores import ContentAffinity, KnownWords
+from serendip.models.retriever.content_weights import Asked, context_cosines, weigh
+from serendip.models.retriever.item_encoder import TowerArrays
+from serendip.models.retriever.loss import CandidateDraw, HardNegatives, RetrieverNetwork
+from serendip.models.retriever.network import COUNTRY, INPUTS, OPEN_AXES, example_request
+from serendip.models.retriever.quality import Held, QualityVector, find_weights
+from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH, TASKS
 from serendip.models.sequence_batches import Sequences
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import num_threads
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """What is learned from, and what decides when to stop.
+
+    Args:
+        log: all events.
+        learned: (E,) bool, events that are predicted in training.
+        asked: (E,) bool, events that are predicted to know when to stop; nothing learns from them.
+        held_back: True where the asked ones are of the dataset itself, to be learned at the end.
+        hidden: (Q,) bool, queries that are asked to know what plain words count for, and not
+            learned before: what a model answers to words that it was shown says little of others.
+    """
+
+    log: EventLog
+    learned: BoolArray
+    asked: BoolArray
+    held_back: bool
+    hidden: BoolArray
+
+    @classmethod
+    def of(cls, dataset: Dataset, share: float) -> Examples:
+        """From the validation targets of a dataset, or from its newest ``share`` of events.
+
+        The same share of the queries is hidden, at least one text; see ``hidden_queries``.
+        """
+        log, queries = dataset.events, dataset.queries
+        hidden = hidden_queries([] if queries is None else queries.texts, share)
+        if dataset.validation is not None:
+            log = _with_targets(dataset, dataset.validation)
+            asked = np.arange(len(log)) >= len(dataset.events)
+            return cls(log, ~asked, asked, False, hidden)
+        asked = np.arange(len(log)) >= len(log) - int(len(log) * share)
+        return cls(log, ~asked, asked, bool(asked.any()), hidden)
+
+
+def hidden_queries(texts: Sequence[str], share: float) -> BoolArray:
+    """(Q,) which queries to hide: all those of a ``share`` of the different texts, drawn once.
+
+    Texts and not pairs: of words that many items answer to, hiding one answer alone would teach
+    that it is wrong. Nothing is hidden where there is but one text, or no share.
+    """
+    if share == 0:
+        return np.zeros(len(texts), np.bool_)
+    different, text = np.unique(np.asarray(texts, dtype=str), return_inverse=True)
+    count = max(1, int(share * len(different))) if len(different) > 1 else 0
+    chosen = np.random.default_rng(0).permutation(len(different))[:count]
+    return np.isin(text, chosen)
+
+
+def _with_targets(dataset: Dataset, held: HeldOut) -> EventLog:
+    """The log with each held-out item as its user's next event, a second after the last one."""
+    log = dataset.events
+    last = np.full(dataset.num_users, -np.inf)
+    np.maximum.at(last, log.users, log.timestamps)
+    known = (held.items < dataset.num_items) & np.isfinite(last[held.users])
+    users, items = held.users[known], held.items[known]
+    return EventLog(
+        np.concatenate([log.users, users]),
+        np.concatenate([log.items, items]),
+        np.concatenate([log.timestamps, last[users] + 1.0]),
+        np.concatenate([log.liked, np.zeros(len(users), np.bool_)]),
+        np.concatenate([log.values, np.full(len(users), np.nan, np.float32)]),
+        None
+        if log.strengths is None
+        else np.append(log.strengths, np.ones(len(users), np.float32)),
+    )
+
+
+_LAYOUT = 2
+"""Changes with the parameters of the network: those of another layout cannot be continued."""
+
+
+def digest_of(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
+    """SHA-256 of everything that a training's numbers depend on."""
+    digest = hashlib.sha256(f"{_LAYOUT} {config.model_dump_json()} {seed}".encode())
+    for text in _texts(dataset, config):
+        digest.update(text.encode())
+    for array in _arrays(dataset, config):
+        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _texts(dataset: Dataset, config: RetrieverConfig) -> Iterator[str]:
+    if dataset.countries is not None:
+        yield repr(dataset.countries.names)
+    if config.token_buckets and dataset.queries is not None:
+        yield repr(list(dataset.queries.texts))
+
+
+def _arrays(dataset: Dataset, config: RetrieverConfig) -> Iterator[NDArray[Any] | None]:
+    log = dataset.events
+    yield from (log.users, log.items, log.timestamps, log.liked, log.strengths)
+    yield dataset.quality
+    if (features := dataset.features) is not None:
+        yield from (features.content, features.codes)
+        if config.token_buckets:
+            yield from (features.known_tokens.hashes, features.known_tokens.starts)
+    if (alignment := dataset.alignment) is not None:
+        yield from (alignment.down, alignment.up)
+    if (queries := dataset.queries) is not None:
+        yield from (queries.vectors, queries.items)
+    if (validation := dataset.validation) is not None:
+        yield from (validation.users, validation.items)
+    if (countries := dataset.countries) is not None:
+        yield countries.of_users
+
 
 MOST_VALIDATED = 4_000
 _WARM_SHARE, _LAST_RATE, _MOST_GRADIENT = 0.05, 0.02, 1.0

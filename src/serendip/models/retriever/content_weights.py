@@ -18,9 +18,9 @@ from torch import Tensor
 
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.models.early_stopping import ndcg_of_wanted
-from serendip.models.retriever_affinity import DECAY
-from serendip.models.retriever_batches import Batch
-from serendip.models.retriever_context import NONE, SIMILAR
+from serendip.models.retriever.batches import Batch
+from serendip.models.retriever.content_scores import DECAY
+from serendip.models.retriever.requests import NONE, SIMILAR
 
 _ABOUT_AS_WELL = 0.995
 _CONTEXT_WEIGHTS = (0.0, 2.5, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0)

@@ -16,7 +16,7 @@ from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
 from serendip.data.query import RECALLED, History, Query, Surface, condense
 
 if TYPE_CHECKING:
-    from serendip.models.retriever_config import RetrieverConfig
+    from serendip.models.retriever.config import RetrieverConfig
 
 NONE = -1
 """In place of a number: no source item, no query, no target."""
