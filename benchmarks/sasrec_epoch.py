@@ -17,9 +17,10 @@ from serendip.scale.threads import limit_threads
 
 limit_threads(1)
 
-from serendip.models.sasrec import SASRec, SASRecConfig  # noqa: E402
-from serendip.models.sasrec_network import SASRecNetwork  # noqa: E402
-from serendip.models.sequence_training import SequenceTraining  # noqa: E402
+from serendip.models.sequence.config import SASRecConfig  # noqa: E402
+from serendip.models.sequence.model import SASRec
+from serendip.models.sequence.network import SASRecNetwork  # noqa: E402
+from serendip.models.sequence.train import SequenceTraining  # noqa: E402
 from serendip.workflow.bench.sequences import read_sequences  # noqa: E402
 from serendip.workflow.bench.trial import Trial, sequential_trial  # noqa: E402
 

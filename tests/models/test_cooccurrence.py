@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.models.cooccurrence import cooccurrence_vectors
-from serendip.models.sequence_batches import Sequences
+from serendip.models.sequence.cooccurrence import cooccurrence_vectors
+from serendip.models.sequence.packing import Sequences
 
 
 def sequences(*histories: list[int]) -> Sequences:

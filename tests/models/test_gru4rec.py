@@ -6,10 +6,10 @@ from contract import LocalChangeContract, RecommenderContract
 from next_item_world import clock_world
 
 from serendip.data.query import History, Query
-from serendip.models.gru4rec import GRU4Rec, GRU4RecConfig
-from serendip.models.gru4rec_network import GRU4RecNetwork
 from serendip.models.onnx import open_session
-from serendip.models.sequence_model import INPUT
+from serendip.models.sequence.config import INPUT, GRU4RecConfig
+from serendip.models.sequence.model import GRU4Rec
+from serendip.models.sequence.network import GRU4RecNetwork
 
 SMALL = GRU4RecConfig(embedding_size=8, epochs=3, max_len=10, batch_size=32, num_negatives=8)
 

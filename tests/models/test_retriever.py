@@ -22,7 +22,6 @@ from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.errors import ConfigError, DataError, UnsupportedError
-from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.onnx import open_session, to_onnx
 from serendip.models.retriever.artefact import TOWER_FILE
 from serendip.models.retriever.config import RetrieverConfig
@@ -36,7 +35,8 @@ from serendip.models.retriever.network import (
     example_request,
 )
 from serendip.models.retriever.train import RetrieverTraining, train_retriever
-from serendip.models.sequence_batches import Sequences
+from serendip.models.sequence.cooccurrence import cooccurrence_vectors
+from serendip.models.sequence.packing import Sequences
 from serendip.scale.options import TrainOptions
 
 SMALL = RetrieverConfig(embedding_size=8, words_size=4, epochs=3, max_len=10, batch_size=8)

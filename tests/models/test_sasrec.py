@@ -12,9 +12,9 @@ from serendip.config import validate
 from serendip.data.query import History, Query
 from serendip.errors import ConfigError
 from serendip.models.onnx import open_session
-from serendip.models.sasrec import SASRec, SASRecConfig
-from serendip.models.sasrec_network import SASRecNetwork
-from serendip.models.sequence_model import INPUT
+from serendip.models.sequence.config import INPUT, SASRecConfig
+from serendip.models.sequence.model import SASRec
+from serendip.models.sequence.network import SASRecNetwork
 
 SMALL = SASRecConfig(embedding_size=8, epochs=3, max_len=10, batch_size=32, num_negatives=8)
 

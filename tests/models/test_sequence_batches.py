@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.query import History, Query
-from serendip.models.sequence_batches import Sequences, batches, batches_in_order, pack
+from serendip.models.sequence.packing import Sequences, batches, batches_in_order, pack
 
 LENGTHS = st.lists(st.integers(0, 30), min_size=1, max_size=20)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from serendip.models.sequence_losses import (
+from serendip.models.sequence.train import (
     Scores,
     draw_negatives,
     full_softmax,

@@ -11,11 +11,10 @@ from killed_run import Killed, Killer
 from next_item_world import clock_world
 
 from serendip.data.dataset import HeldOut
-from serendip.models.gru4rec import GRU4RecConfig
-from serendip.models.gru4rec_network import GRU4RecNetwork
-from serendip.models.sequence_batches import Sequences
-from serendip.models.sequence_model import TrainedSequences
-from serendip.models.sequence_training import SequenceTraining, past_and_targets, train_sequences
+from serendip.models.sequence.config import GRU4RecConfig, TrainedSequences
+from serendip.models.sequence.network import GRU4RecNetwork
+from serendip.models.sequence.packing import Sequences
+from serendip.models.sequence.train import SequenceTraining, past_and_targets, train_sequences
 from serendip.scale.options import TrainOptions
 
 CONFIG = GRU4RecConfig(

@@ -16,7 +16,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.query import Query
-from serendip.models.sequence_batches import LongArray
+from serendip.models.sequence.packing import LongArray
 
 PER_PART, PER_QUERY = 4, 1
 _LOWEST = np.float32(-1e30)

@@ -21,7 +21,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.query import Query
 from serendip.models.blend.config import BlendConfig, BlendNetwork, fused_by_rank
 from serendip.models.blend.features import Candidates
-from serendip.models.sequence_batches import LongArray
+from serendip.models.sequence.packing import LongArray
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import num_threads
 

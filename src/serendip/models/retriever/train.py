@@ -26,7 +26,6 @@ from torch import nn
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog, HeldOut
 from serendip.data.item_features import ItemFeatures
-from serendip.models.cooccurrence import cooccurrence_vectors
 from serendip.models.early_stopping import Stopping, train_epochs
 from serendip.models.onnx import to_onnx
 from serendip.models.retriever.artefact import TrainedRetriever
@@ -39,7 +38,8 @@ from serendip.models.retriever.loss import CandidateDraw, HardNegatives, Retriev
 from serendip.models.retriever.network import COUNTRY, INPUTS, OPEN_AXES, example_request
 from serendip.models.retriever.quality import Held, QualityVector, find_weights
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH, TASKS
-from serendip.models.sequence_batches import Sequences
+from serendip.models.sequence.cooccurrence import cooccurrence_vectors
+from serendip.models.sequence.packing import Sequences
 from serendip.scale.options import TrainOptions
 from serendip.scale.threads import num_threads
 

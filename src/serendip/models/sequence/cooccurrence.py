@@ -17,7 +17,7 @@ import numpy as np
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import pairs_by_gap
 from serendip.models.linalg import Sparse, csr, scaled_rows
-from serendip.models.sequence_batches import Sequences
+from serendip.models.sequence.packing import Sequences
 
 NUM_GAPS = 3
 """Items this many places apart still stand beside one another."""

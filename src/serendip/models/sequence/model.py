@@ -5,6 +5,20 @@ cosine. Histories of one length go through the graph together, so nothing is pad
 knows no padding. Training is torch and lives in ``sequence_training``.
 
 Shapes: B queries, N items with a vector, T steps, D embedding size.
+
+SASRec: what comes next by causal self-attention over the history (Kang and McAuley, 2018).
+
+Here, other than there: sampled softmax instead of one negative per event (the loss, not the
+architecture, held it back: Klenitskiy and Vasilev, 2023), negatives shared by a step, pre-norm
+blocks whose feed-forward part may be wider, optionally gated blocks (LiGR), and item vectors that
+begin at the eigenvectors of co-occurrence instead of anywhere.
+
+GRU4Rec: what comes next by a recurrent network over the history (Hidasi et al., 2016).
+
+Here, other than there: histories are packed instead of run in parallel lanes (the same steps and
+the same state of zero at each start, but gradients reach back to the start of a history, not one
+step); sampled softmax with uniform negatives instead of BPR-max or TOP1-max with items of the same
+step; the item table is tied with the output.
 """
 
 from __future__ import annotations
@@ -12,12 +26,10 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field
 
 from serendip.config import Config
 from serendip.data.arrays import FloatArray
@@ -28,73 +40,21 @@ from serendip.errors import ArtefactError
 from serendip.models.base import Recommender
 from serendip.models.linalg import open_array
 from serendip.models.onnx import open_session, read_model
-from serendip.models.sequence_batches import Sequences, pack
+from serendip.models.sequence.config import (
+    INPUT,
+    GRU4RecConfig,
+    SASRecConfig,
+    SequenceConfig,
+    TrainedSequences,
+)
+from serendip.models.sequence.cooccurrence import cooccurrence_vectors
+from serendip.models.sequence.packing import Sequences, pack
 from serendip.scale.options import TrainOptions
 
 GRAPH_FILE, TABLE_FILE, VISITOR_FILE = "sequence.onnx", "items.npy", "visitor.npy"
-INPUT, OUTPUT = "history", "encoded"
 
 _ROWS_AT_ONCE = 4_096
 _SMALLEST = 1e-12
-
-
-class SequenceConfig(Config):
-    """Sizes and training that the models of sequences share."""
-
-    embedding_size: int = Field(default=256, ge=1)
-    """D, size of item and history vectors."""
-
-    max_len: int = Field(default=50, ge=1)
-    """Most recent events of a history that are read."""
-
-    dropout: float = Field(default=0.4, ge=0, lt=1)
-    """Share of values that is dropped while training."""
-
-    temperature: float = Field(default=0.07, gt=0)
-    """tau: what is trained are cosines / tau."""
-
-    loss: Literal["sampled-softmax", "gbce", "bce"] = "sampled-softmax"
-    """What is minimised; see ``sequence_losses``."""
-
-    num_negatives: int = Field(default=1024, ge=1)
-    """Uniform negatives of a step; catalogues up to twice as large are scored whole."""
-
-    calibration: float = Field(default=0.75, ge=0, le=1)
-    """t of gBCE."""
-
-    learning_rate: float = Field(default=1e-3, gt=0)
-    """Step size of Adam when training starts; it falls in a straight line over ``epochs``."""
-
-    batch_size: int = Field(default=768, ge=1)
-    """Events with a successor in a step, about."""
-
-    epochs: int = Field(default=24, ge=1)
-    """Most passes over the events."""
-
-    validate_every: int = Field(default=4, ge=1)
-    """Passes between two validations."""
-
-    patience: int = Field(default=2, ge=1)
-    """Validations without a better nDCG@10 before training stops."""
-
-    most_validated: int = Field(default=5_000, ge=0)
-    """Users whose last event is held back to stop by where the dataset says none; at most a tenth
-    of the users."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainedSequences:
-    """Everything that training leaves behind.
-
-    Args:
-        graph: ONNX bytes, table rows (rows, T, D) -> history vectors (rows, D) of any length.
-        table: (N, D) item embeddings, read as they are and scored as unit vectors.
-        visitor: (D,) unit vector for those who have no history: the middle of all.
-    """
-
-    graph: bytes
-    table: FloatArray
-    visitor: FloatArray
 
 
 class SequenceRecommender(Recommender):
@@ -177,3 +137,41 @@ def _unit(vectors: FloatArray) -> FloatArray:
     """Rows of length 1; a row of zeros stays one."""
     lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _SMALLEST)
     return np.asarray(vectors / lengths, dtype=np.float32)
+
+
+class SASRec(SequenceRecommender):
+    """Self-attention over the most recent events."""
+
+    name: ClassVar[str] = "sasrec"
+    config_class: ClassVar[type[Config]] = SASRecConfig
+    config: SASRecConfig
+
+    def _fit(self, dataset: Dataset, options: TrainOptions) -> TrainedSequences:
+        from serendip.models.sequence.network import SASRecNetwork
+        from serendip.models.sequence.train import train_sequences
+
+        def network(past: Sequences) -> SASRecNetwork:
+            made = SASRecNetwork(dataset.num_items, self.config)
+            if self.config.start == "co-occurrence":
+                size = self.config.embedding_size
+                made.start_at(cooccurrence_vectors(past, dataset.num_items, size))
+            return made
+
+        return train_sequences(network, dataset, self.config, options)
+
+
+class GRU4Rec(SequenceRecommender):
+    """A gated recurrent unit over the most recent events."""
+
+    name: ClassVar[str] = "gru4rec"
+    config_class: ClassVar[type[Config]] = GRU4RecConfig
+    config: GRU4RecConfig
+
+    def _fit(self, dataset: Dataset, options: TrainOptions) -> TrainedSequences:
+        from serendip.models.sequence.network import GRU4RecNetwork
+        from serendip.models.sequence.train import train_sequences
+
+        def network(past: Sequences) -> GRU4RecNetwork:
+            return GRU4RecNetwork(dataset.num_items, self.config)
+
+        return train_sequences(network, dataset, self.config, options)
