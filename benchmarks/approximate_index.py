@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.scale.threads import limit_threads
+from serendip.runtime.threads import limit_threads
 
 limit_threads()
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from serendip.scale.threads import limit_threads
+from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 

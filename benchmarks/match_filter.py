@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from serendip.scale.threads import limit_threads
+from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 

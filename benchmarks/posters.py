@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from serendip.scale.threads import limit_threads
+from serendip.runtime.threads import limit_threads
 
 limit_threads()
 
@@ -48,7 +48,7 @@ from serendip.models.base import Recommender  # noqa: E402
 from serendip.models.content_similarity import ContentSimilarity  # noqa: E402
 from serendip.models.retriever.config import ItemMode, RetrieverConfig  # noqa: E402
 from serendip.models.retriever.model import Retriever  # noqa: E402
-from serendip.scale.options import TrainOptions  # noqa: E402
+from serendip.runtime.progress import TrainOptions  # noqa: E402
 from serendip.workflow.bench import posters  # noqa: E402
 from serendip.workflow.bench.posters import IMAGE, READINGS, WORDS  # noqa: E402
 from serendip.workflow.bench.trial import Trial, cold_events_trial  # noqa: E402

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from serendip.scale.threads import limit_threads
+from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
@@ -53,8 +53,8 @@ from serendip.jobs.train.carry_over import MODEL, retriever_of  # noqa: E402
 from serendip.jobs.train.fit import Fitter  # noqa: E402
 from serendip.models.embedding_space import VectorSpace  # noqa: E402
 from serendip.models.linalg import procrustes  # noqa: E402
-from serendip.scale.options import TrainOptions  # noqa: E402
-from serendip.scale.stages import StageClock  # noqa: E402
+from serendip.runtime.progress import TrainOptions  # noqa: E402
+from serendip.runtime.timing import StageClock  # noqa: E402
 from serendip.workflow.bench.posters import read_films  # noqa: E402
 
 FILMS, SHOP = "movielens-small", "online-retail"

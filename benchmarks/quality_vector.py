@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from serendip.scale.threads import limit_threads
+from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
@@ -45,7 +45,7 @@ from serendip.evaluate.metrics.ndcg import NDCG  # noqa: E402
 from serendip.evaluate.runs import Values  # noqa: E402
 from serendip.models.retriever.config import RetrieverConfig  # noqa: E402
 from serendip.models.retriever.model import Retriever  # noqa: E402
-from serendip.scale.options import TrainOptions  # noqa: E402
+from serendip.runtime.progress import TrainOptions  # noqa: E402
 
 TRAINED, ALIGNED = 0.8, 0.9
 

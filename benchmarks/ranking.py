@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from serendip.scale.threads import limit_threads
+from serendip.runtime.threads import limit_threads
 
 limit_threads()
 

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from serendip.scale.threads import limit_threads
+from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from serendip.scale.threads import limit_threads
+from serendip.runtime.threads import limit_threads
 
 limit_threads()
 
@@ -24,7 +24,7 @@ import faiss  # noqa: E402
 
 from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig  # noqa: E402
 from serendip.data.arrays import FloatArray, IntArray  # noqa: E402
-from serendip.scale.threads import num_threads  # noqa: E402
+from serendip.runtime.threads import num_threads  # noqa: E402
 
 CASES = {
     "residual-k-means 256 x 3": ResidualKMeansConfig(codebook_size=256, num_levels=3),

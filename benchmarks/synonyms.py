@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from serendip.scale.threads import limit_threads
+from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
@@ -26,7 +26,7 @@ from serendip.content.cache import VectorCache  # noqa: E402
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder  # noqa: E402
 from serendip.evaluate.comparison import compare_values  # noqa: E402
 from serendip.jobs.synonyms.mine import from_vectors  # noqa: E402
-from serendip.scale.options import TrainOptions  # noqa: E402
+from serendip.runtime.progress import TrainOptions  # noqa: E402
 from serendip.search.synonyms import Synonyms  # noqa: E402
 from serendip.workflow.bench.spelling_run import asking_of  # noqa: E402
 

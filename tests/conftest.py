@@ -18,8 +18,8 @@ from small_shop import import_shop  # noqa: E402
 from serendip.engine.engine import Engine  # noqa: E402
 from serendip.engine.workspace import Workspace  # noqa: E402
 from serendip.jobs.train.train import train_workspace  # noqa: E402
-from serendip.scale.options import TrainOptions  # noqa: E402
-from serendip.scale.stages import StageClock  # noqa: E402
+from serendip.runtime.progress import TrainOptions  # noqa: E402
+from serendip.runtime.timing import StageClock  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from serendip.data.item import Item
-from serendip.data.versions import Version
 from serendip.engine.workspace import Workspace
 from serendip.jobs.train.train import train_workspace
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
+from serendip.runtime.versions import Version
 
 NUM_USERS = 12
 NEW = Item("new", "The horror tale number 1", "", {"genre": "horror"})

@@ -12,11 +12,11 @@ from small_shop import import_shop
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
-from serendip.data.durable import alone
 from serendip.data.event import Event
 from serendip.data.privacy import VISITOR
 from serendip.data.search_log import SUGGESTED
 from serendip.engine.workspace import Workspace
+from serendip.runtime.atomic_files import alone
 
 
 def synonyms(shop: Path, *arguments: str) -> dict[str, Any]:

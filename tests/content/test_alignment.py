@@ -8,7 +8,7 @@ from serendip.content.config import AlignmentConfig
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
 from serendip.errors import DataError
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 NUM_ITEMS, GROUPS = 300, 10
 

@@ -8,7 +8,7 @@ from serendip.content.semantic_ids.code_matching import match_codebooks, renumbe
 from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.semantic_ids import Codebooks
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 POINTS = np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32)
 FITTED, CODES = ResidualKMeans(ResidualKMeansConfig(codebook_size=16)).fit(POINTS)

@@ -14,7 +14,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.item import Item
 from serendip.data.item_features import Encoded
 from serendip.errors import DataError
-from serendip.scale.progress import SilentProgress
+from serendip.runtime.progress import SilentProgress
 
 
 class ByteCounts:

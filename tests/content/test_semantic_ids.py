@@ -17,7 +17,7 @@ from serendip.content.semantic_ids.kmeans import (
 )
 from serendip.data.arrays import FloatArray
 from serendip.errors import DataError
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 
 def vectors(count: int, size: int = 8, seed: int = 0) -> FloatArray:

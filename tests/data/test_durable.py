@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from serendip.data.durable import alone, write_durably
 from serendip.errors import StorageError
+from serendip.runtime.atomic_files import alone, write_durably
 
 
 def test_a_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:

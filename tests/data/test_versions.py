@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from serendip.data.versions import Versions, checksums
 from serendip.errors import ArtefactError
+from serendip.runtime.versions import Versions, checksums
 
 KINDS = {
     "plain": {"repair": "Build again."},

@@ -14,7 +14,7 @@ from serendip.data.event import Event
 from serendip.engine.engine import Engine
 from serendip.engine.query_suggestions import Past
 from serendip.jobs.export_recommendations import recommend_all
-from serendip.scale.progress import SilentProgress
+from serendip.runtime.progress import SilentProgress
 
 USER = "visitor"
 RECOMMENDS = [

@@ -18,7 +18,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ArtefactError, DataError, NotTrainedError
 from serendip.models import model_class
 from serendip.models.base import Recommender
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 NUM_CODES = 4
 VECTOR_SIZE = 16

@@ -14,7 +14,7 @@ from serendip.models.blend.config import BlendConfig, BlendNetwork, BlendPart, f
 from serendip.models.blend.features import PER_PART, candidates_of
 from serendip.models.blend.model import Blend
 from serendip.models.transitions import Transitions, TransitionsConfig
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 SMALL = BlendConfig(
     parts={

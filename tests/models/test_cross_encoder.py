@@ -12,7 +12,7 @@ from serendip.models.cross_encoder import (
     TaughtCrossEncoder,
     train_cross_encoder,
 )
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 CONFIG = CrossEncoderConfig(epochs=6, learning_rate=2e-2)
 PAIRS, SIZE = 400, 6

@@ -11,7 +11,7 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.loss import NUM_NEAREST, HardNegatives
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.train import RetrieverTraining
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 SMALL = RetrieverConfig(
     embedding_size=8, words_size=0, epochs=4, num_negatives=4, hard_negatives=6, max_len=10

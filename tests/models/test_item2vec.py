@@ -11,7 +11,7 @@ from serendip.data.query import History, Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.item2vec import Item2Vec, Item2VecConfig, Item2VecTraining, count_pairs
 from serendip.models.linalg import csr
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 
 class TestItem2Vec(AddingVotesContract, LocalChangeContract, RecommenderContract):

@@ -14,7 +14,7 @@ from serendip.data.query import History, Query
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentAffinity, KnownWords, text_keys
 from serendip.models.retriever.model import Retriever
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 VECTORS = unit_vectors(np.random.default_rng(1), 8).reshape(2, 4, 16)
 

@@ -12,7 +12,7 @@ from serendip.models.early_stopping import ndcg_of_wanted
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.quality import Held, QualityVector, find_weights
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 SMALL = RetrieverConfig(
     embedding_size=8, words_size=0, epochs=2, max_len=10, batch_size=64, quality_loss=0.1

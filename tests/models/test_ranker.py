@@ -11,7 +11,7 @@ from serendip.config import validate
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import CONFIG_FILE, Ranker, action_value
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 NAMES = ("left", "right", "constant", "often missing")
 ONE_ACTION = RankerConfig(actions=("interact",), epochs=20, batch_size=128, patience=20)

@@ -37,7 +37,7 @@ from serendip.models.retriever.network import (
 from serendip.models.retriever.train import RetrieverTraining, train_retriever
 from serendip.models.sequence.cooccurrence import cooccurrence_vectors
 from serendip.models.sequence.packing import Sequences
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 SMALL = RetrieverConfig(embedding_size=8, words_size=4, epochs=3, max_len=10, batch_size=8)
 

@@ -21,7 +21,7 @@ from serendip.models.retriever.item_encoder import TowerArrays
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.requests import TASKS
 from serendip.models.retriever.train import RetrieverTraining, digest_of, train_retriever
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 SMALL = RetrieverConfig(embedding_size=8, words_size=0, epochs=2, max_len=10, batch_size=64)
 

@@ -15,7 +15,7 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.requests import HOME, SEARCH
 from serendip.models.retriever.train import digest_of
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 SMALL = RetrieverConfig(
     embedding_size=8, words_size=4, epochs=6, max_len=10, batch_size=8, blind_share=0.5

@@ -20,7 +20,7 @@ from serendip.models.retriever.config import (
 )
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.models.retriever.train import RetrieverTraining
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 SMALL = RetrieverConfig(embedding_size=8, epochs=2, max_len=10, batch_size=64)
 GROUPS = (("home", "similar"), ("search",))

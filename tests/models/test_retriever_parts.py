@@ -29,7 +29,7 @@ from serendip.models.retriever.network import (
 )
 from serendip.models.retriever.requests import HOME, SEARCH, SIMILAR
 from serendip.models.retriever.train import RetrieverTraining
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 CONFIG = RetrieverConfig(embedding_size=8, words_size=4, epochs=2, max_len=10, batch_size=64)
 

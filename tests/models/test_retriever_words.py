@@ -26,7 +26,7 @@ from serendip.models.retriever.item_encoder import TowerArrays
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.models.retriever.network import ItemTower, TokenBags
 from serendip.models.retriever.train import digest_of
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 CONFIG = RetrieverConfig(
     embedding_size=8, words_size=4, epochs=3, max_len=10, batch_size=8, token_buckets=64

@@ -15,7 +15,7 @@ from serendip.models.sequence.config import GRU4RecConfig, TrainedSequences
 from serendip.models.sequence.network import GRU4RecNetwork
 from serendip.models.sequence.packing import Sequences
 from serendip.models.sequence.train import SequenceTraining, past_and_targets, train_sequences
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 CONFIG = GRU4RecConfig(
     embedding_size=8, epochs=4, validate_every=1, max_len=10, batch_size=32, num_negatives=4

@@ -9,7 +9,7 @@ from killed_run import Killed, Killer
 from torch import nn
 
 from serendip.models.early_stopping import CHECKPOINT_FILE, Stopping, train_epochs
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 
 class Walk:

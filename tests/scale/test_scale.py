@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from serendip.errors import SerendipError
-from serendip.scale.executor import LocalExecutor
-from serendip.scale.progress import RichProgress, SilentProgress
-from serendip.scale.stages import StageClock
-from serendip.scale.threads import limit_threads, num_threads
+from serendip.runtime.executor import LocalExecutor
+from serendip.runtime.progress import RichProgress, SilentProgress
+from serendip.runtime.threads import limit_threads, num_threads
+from serendip.runtime.timing import StageClock
 
 
 def square(number: int) -> tuple[int, int]:

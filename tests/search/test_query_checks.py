@@ -3,7 +3,7 @@ import pytest
 from search_world import POPULARITY, films
 
 from serendip.data import Catalogue, Item
-from serendip.scale.progress import SilentProgress
+from serendip.runtime.progress import SilentProgress
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_checks import Unsafe, Verifier, normal_form
 from serendip.search.query_settings import QueriesConfig

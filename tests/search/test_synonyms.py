@@ -5,8 +5,8 @@ import pytest
 from search_world import film
 
 from serendip.data import Catalogue
-from serendip.data.durable import alone
 from serendip.errors import ConfigError, DataError, StorageError
+from serendip.runtime.atomic_files import alone
 from serendip.search.lexical import LexicalIndex
 from serendip.search.searcher import Searcher
 from serendip.search.synonyms import (

@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from serendip.data.store.database import Database
-from serendip.data.versions import MANIFEST
 from serendip.engine.generations import open_current, publish, rollback
+from serendip.runtime.versions import MANIFEST
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from small_shop import import_shop
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.evaluate.task_transfer import align_workspace
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from serendip.engine.engine import Engine
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs.export_recommendations import recommend_all
-from serendip.scale.progress import SilentProgress
+from serendip.runtime.progress import SilentProgress
 
 USERS = 45
 

@@ -20,8 +20,8 @@ from serendip.models.ranker.config import RankerConfig
 from serendip.models.ranker.model import Ranker
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 from serendip.search.searcher import Searcher
 from serendip.workflow.bench.engine_rows import (
     NEGATIVES,

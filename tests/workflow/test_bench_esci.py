@@ -12,7 +12,7 @@ from bench_world import InThisProcess
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
 from serendip.jobs.enrich.judged_queries import GAINS
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.bench.esci_trial import (
     ESCI,
     PRODUCT_FIELDS,

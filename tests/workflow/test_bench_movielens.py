@@ -12,7 +12,7 @@ from bench_world import InThisProcess, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.bench.forms import MOVIELENS, SEQUENCES, form_of
 from serendip.workflow.bench.movielens_trial import (
     FILM_FIELDS,

@@ -12,7 +12,7 @@ from bench_world import InThisProcess
 
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.bench.forms import RETAIL_SHOP, form_of
 from serendip.workflow.bench.retail_trial import RETAIL, read_retail, retail_facts, retail_trial
 from serendip.workflow.bench.unified_run import UnifiedBench, run_unified

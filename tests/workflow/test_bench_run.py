@@ -11,10 +11,10 @@ import pytest
 from bench_world import NUM_ITEMS, InThisProcess, sequences, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.data.durable import alone
 from serendip.errors import ConfigError, StorageError
 from serendip.evaluate.full_ranking import LABELS, values_of_ranks
-from serendip.scale.options import TrainOptions
+from serendip.runtime.atomic_files import alone
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.bench.rows import RowTask
 from serendip.workflow.bench.run import Bench, run_bench
 from serendip.workflow.bench.sequences import TEXT_FIELDS

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import OSA
 
 from serendip.errors import ConfigError, DataError
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.bench.misspelling import KINDS, misspelt
 from serendip.workflow.bench.spelling_run import SpellingBench, run_spelling
 

@@ -10,7 +10,7 @@ from bench_films import write_films
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.bench.movielens_trial import read_movielens
 from serendip.workflow.queries.baselines import by_enough, cooccurring, going_on, most_popular
 from serendip.workflow.queries.bench import OPEN, SuggestBench, run_suggest

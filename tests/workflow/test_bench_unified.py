@@ -11,7 +11,7 @@ from bench_world import InThisProcess, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import ConfigError
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.bench.sequences import TEXT_FIELDS, read_sequences
 from serendip.workflow.bench.unified_engine import can_be_made
 from serendip.workflow.bench.unified_rows import UnifiedTask

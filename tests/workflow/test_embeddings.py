@@ -15,7 +15,6 @@ import pytest
 
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.data.versions import checksums, sealed
 from serendip.engine.engine import Engine
 from serendip.engine.generations import publish
 from serendip.engine.stages.batch import Batch
@@ -23,7 +22,8 @@ from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedErr
 from serendip.jobs import export_embeddings
 from serendip.jobs.export_embeddings import Kind, embed, read_queries
 from serendip.jobs.train.carry_over import next_space
-from serendip.scale.progress import SilentProgress
+from serendip.runtime.progress import SilentProgress
+from serendip.runtime.versions import checksums, sealed
 
 NETWORK = 24
 

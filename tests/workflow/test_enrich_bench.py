@@ -15,7 +15,7 @@ from serendip.evaluate.metrics.base import grade
 from serendip.jobs.enrich.gate import METRIC
 from serendip.llm.client import LlmRequest, ScriptedLlm
 from serendip.llm.ledger import Ledger
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.enrich.bench import (
     EnrichBench,
     Shelf,

@@ -27,8 +27,8 @@ from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import require_current
 from serendip.jobs.train.fit import Fitter
 from serendip.models.retriever.model import Retriever
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 
 STAGE = "align content"
 SIZE = 24

@@ -16,8 +16,8 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.fit import Fitter
 from serendip.models.retriever.model import Retriever
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 
 
 def test_the_quality_vector_is_a_setting(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.fit import Fitter
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 
 FIELDS, ATTRIBUTES = ("title", "genre"), ("location",)
 PLACES = ("Germany / Berlin", "Germany / Bonn", "Korea / Seoul")

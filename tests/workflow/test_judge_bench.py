@@ -11,7 +11,7 @@ from judged_pairs import write_judgements, write_onet, write_products
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import ConfigError, DataError, ExtraMissing
 from serendip.models.relevance.train import MatchJudgeConfig, StudentConfig
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.judge.bench import JudgeBench, run_judge
 from serendip.workflow.judge.gold import Gold, GoldPairs
 from serendip.workflow.judge.ladder import chosen_rungs

@@ -16,7 +16,6 @@ from small_shop import import_shop
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
-from serendip.data.durable import alone
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
@@ -24,6 +23,7 @@ from serendip.jobs.labels.agreement import Gate, gate_labels
 from serendip.jobs.train.train import fingerprint
 from serendip.llm.prompts import Prompt, query_digest
 from serendip.llm.tasks import judge_task
+from serendip.runtime.atomic_files import alone
 
 HORROR, COMEDY = "a horror tale", "something funny"
 

@@ -11,7 +11,7 @@ from judged_pairs import write_products
 
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.models.cross_encoder import CrossEncoderConfig
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.judge.gold import Gold
 from serendip.workflow.judge.likelihood import Likelihood, likelihood_ratios
 from serendip.workflow.judge.rungs import Asked

@@ -15,7 +15,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.semantic_ids.build import build_ids, codes_of
 from serendip.jobs.semantic_ids.versions import require_current
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 
 def put(shop: Path, item: Item) -> None:

@@ -26,8 +26,8 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.evaluate.evaluate import JudgedSplit, JudgeTask, judge
 from serendip.jobs.train.fit import Fitter
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 
 CUT = 0.7
 

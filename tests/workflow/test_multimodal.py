@@ -27,8 +27,8 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.train import train_workspace
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 from serendip.workflow.doctor import check_workspace
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="EfficientNet-lite is not installed")

@@ -17,8 +17,8 @@ from serendip.errors import ConfigError
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.train import train_workspace
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 from serendip.workflow.ranker_actions import predicted, require_actions
 
 SETTINGS = """

@@ -27,8 +27,8 @@ from serendip.jobs.train.ranker_data import (
     logged_queries,
     train_ranker,
 )
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 
 LIKED = frozenset({"interact", "like"})
 

@@ -28,8 +28,7 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.rewrites.build import RewriteBuilder, narrower, near_words
 from serendip.jobs.suggestions.build import QueryBuilder
-from serendip.scale.options import TrainOptions
-from serendip.scale.progress import SilentProgress
+from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_categories import Categories
 from serendip.search.query_settings import QueriesConfig

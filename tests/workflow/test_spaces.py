@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from stand import NEW, train
 
-from serendip.data.versions import sealed
 from serendip.engine.engine import Engine
 from serendip.engine.generations import rollback
 from serendip.engine.state import EngineState
@@ -21,7 +20,8 @@ from serendip.jobs.export_embeddings import embed
 from serendip.jobs.train.carry_over import retriever_of, space_of
 from serendip.models.embedding_space import LEAST_AGREEMENT
 from serendip.models.linalg import mean_cosine
-from serendip.scale.progress import SilentProgress
+from serendip.runtime.progress import SilentProgress
+from serendip.runtime.versions import sealed
 
 
 def set_retriever(shop: Path, old: str, new: str) -> None:

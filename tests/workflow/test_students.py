@@ -21,8 +21,8 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs.relevance.versions import current_student
 from serendip.jobs.train.train import fingerprint, train_workspace
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 
 pytest.importorskip("lightgbm")
 SURFACE = "\n[surfaces.search.bad_matches]\ncut = 0.5\ndepth = 40\n"

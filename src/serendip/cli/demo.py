@@ -22,7 +22,7 @@ def run(
     """Every step is the one that a user's own data goes through; a second run finds all done."""
     from serendip.cli.doctor import show
     from serendip.jobs.demo import build_demo
-    from serendip.scale.stages import StageClock
+    from serendip.runtime.timing import StageClock
 
     terminal = Terminal(json)
     clock = StageClock(terminal.stage)

@@ -11,7 +11,7 @@ from serendip.cli.terminal import DeviceOption, JsonOption, SeedOption, Terminal
 
 if TYPE_CHECKING:
     from serendip.engine.workspace import Workspace
-    from serendip.scale.stages import StageClock
+    from serendip.runtime.timing import StageClock
 
 NAME = "evaluate"
 HELP = "Train on the past, ask about the future, and write report.json and report.html."
@@ -31,7 +31,7 @@ def run(
 ) -> None:
     """Judge the engine and its baselines on temporal cuts and on the last event of each user."""
     from serendip.engine.workspace import Workspace
-    from serendip.scale.stages import StageClock
+    from serendip.runtime.timing import StageClock
 
     terminal = Terminal(json)
     clock = StageClock(terminal.stage)

@@ -33,7 +33,7 @@ from serendip.cli import (
     train,
 )
 from serendip.errors import SerendipError
-from serendip.scale.threads import limit_threads
+from serendip.runtime.threads import limit_threads
 
 app = typer.Typer(
     name="serendip",

@@ -16,8 +16,8 @@ import typer
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from serendip.scale.options import TrainOptions
-    from serendip.scale.stages import Stage
+    from serendip.runtime.progress import TrainOptions
+    from serendip.runtime.timing import Stage
 
 WorkspaceOption = Annotated[
     Path,
@@ -89,8 +89,7 @@ class Terminal:
 
     def options(self, seed: int = 0, device: str = "cpu") -> TrainOptions:
         """Training options that draw progress bars on stderr."""
-        from serendip.scale.options import TrainOptions
-        from serendip.scale.progress import RichProgress
+        from serendip.runtime.progress import RichProgress, TrainOptions
 
         return TrainOptions(seed=seed, progress=RichProgress(), device=device)
 

@@ -19,7 +19,7 @@ def run(
     """Train and publish; a running service switches over by itself."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.train.train import train_workspace
-    from serendip.scale.stages import StageClock
+    from serendip.runtime.timing import StageClock
 
     terminal = Terminal(json)
     clock = StageClock(terminal.stage)

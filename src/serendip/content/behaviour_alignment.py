@@ -15,7 +15,7 @@ from serendip.content.config import AlignmentConfig
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
 from serendip.errors import DataError
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 MIN_PAIRS = 100
 """Fewer pairs say nothing about content; it stays as it is."""

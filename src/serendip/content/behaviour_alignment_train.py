@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
-from serendip.scale.options import TrainOptions
-from serendip.scale.threads import limit_threads
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.threads import limit_threads
 
 if TYPE_CHECKING:
     from serendip.content.config import AlignmentConfig

@@ -22,7 +22,7 @@ from serendip.content.encoders.weights import file_sha256
 from serendip.data.arrays import FloatArray
 from serendip.data.limits import MAX_ENCODED_CHARS
 from serendip.errors import DataError, StorageError
-from serendip.scale.progress import Progress, SilentProgress
+from serendip.runtime.progress import Progress, SilentProgress
 
 _SUFFIX = ".safetensors"
 _KEY_BYTES = 32

@@ -16,8 +16,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import Encoded, ItemFeatures
 from serendip.data.semantic_ids import Codebooks
-from serendip.scale.options import TrainOptions
-from serendip.scale.progress import Progress
+from serendip.runtime.progress import Progress, TrainOptions
 
 
 def encode_items(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.encoders.text import BATCH, open_minilm
-from serendip.scale.progress import Progress
+from serendip.runtime.progress import Progress
 
 
 class PairReader:

@@ -21,7 +21,6 @@ from serendip.data.item import Item
 from serendip.data.query import Query
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
-from serendip.data.versions import Version
 from serendip.engine.answer import Answer, Chosen, Explanation, Suggestion, Suggestions, offset_of
 from serendip.engine.generations import open_current, open_earlier
 from serendip.engine.live_state import LiveState, Updater
@@ -35,6 +34,7 @@ from serendip.engine.stages.surfaces import NOT_A_SURFACE, SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, StorageError, UnsupportedError
+from serendip.runtime.versions import Version
 from serendip.search.query_features import Asker
 
 BUSY_TIMEOUT_S = 2.0

@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from serendip.data.durable import alone
-from serendip.data.versions import Version, Versions
 from serendip.errors import ArtefactError, NotTrainedError
+from serendip.runtime.atomic_files import alone
+from serendip.runtime.versions import Version, Versions
 
 KEEP = 3
 

@@ -20,8 +20,8 @@ from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files, imported_digest
 from serendip.jobs.train.train import REPORT_JSON, fingerprint, train_workspace
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 from serendip.workflow.doctor import check_workspace
 
 _HERE = Path(__file__).parent

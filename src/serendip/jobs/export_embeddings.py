@@ -25,8 +25,8 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.train.carry_over import retriever_of, space_of
 from serendip.models.embedding_space import VectorSpace
-from serendip.scale.progress import Progress
-from serendip.workflow.parquet_file import parquet_file, require_writable
+from serendip.runtime.atomic_files import parquet_file, require_writable
+from serendip.runtime.progress import Progress
 
 Kind = Literal["items", "users", "queries"]
 

@@ -12,8 +12,8 @@ from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
 from serendip.engine.stages.selection import SPONSORED
 from serendip.errors import DataError, UnsupportedError
-from serendip.scale.progress import Progress
-from serendip.workflow.parquet_file import parquet_file, require_writable
+from serendip.runtime.atomic_files import parquet_file, require_writable
+from serendip.runtime.progress import Progress
 
 BATCH = 128
 _NEEDED = {"query": "a text", "items": "an item"}

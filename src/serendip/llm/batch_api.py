@@ -16,13 +16,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from serendip.data.durable import flush_folder, write_durably
 from serendip.errors import ConfigError, DataError, StorageError
 from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest
 from serendip.llm.ledger import Call, Ending, Ledger
 from serendip.llm.openai import EndpointLlm, answer_of, failure_of
 from serendip.llm.runner import Pending, RunOptions
 from serendip.llm.tasks import AnswerT, Task, WrongAnswer
+from serendip.runtime.atomic_files import flush_folder, write_durably
 
 MOST_REQUESTS = 50_000
 MOST_BYTES = 200_000_000

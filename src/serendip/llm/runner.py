@@ -31,7 +31,7 @@ from serendip.llm.config import Prices
 from serendip.llm.ledger import Call, Ending, Ledger
 from serendip.llm.prompts import data_key
 from serendip.llm.tasks import AnswerT, Task, WrongAnswer
-from serendip.scale.progress import Progress, SilentProgress
+from serendip.runtime.progress import Progress, SilentProgress
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.item_list import ItemList, top_k
 from serendip.data.query import Query
 from serendip.errors import ArtefactError, DataError, NotTrainedError
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 CONFIG_FILE = "config.json"
 

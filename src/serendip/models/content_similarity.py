@@ -19,7 +19,7 @@ from serendip.errors import DataError
 from serendip.models.base import Recommender
 from serendip.models.context import context_matrix, context_weights
 from serendip.models.linalg import open_array, with_rows
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 _CONTENT_FILE = "content.npy"
 

@@ -23,7 +23,7 @@ from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.models.early_stopping import Stopping, train_epochs
 from serendip.models.logistic import Logistic
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 States = Sequence[NDArray[np.float16]]
 """Of each pair (T, C), as the lower layers leave it."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from serendip.data.arrays import FloatArray
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 CHECKPOINT_FILE = "training.safetensors"
 

@@ -42,7 +42,7 @@ from serendip.data.query import Query
 from serendip.models.base import Recommender
 from serendip.models.context import context_matrix, context_weights
 from serendip.models.linalg import Sparse, csr, open_array, scaled_rows
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 _VECTORS_FILE = "vectors.npy"
 _TINY = 1e-12

@@ -51,7 +51,7 @@ from serendip.models.linalg import (
     stacked,
     top_of_rows,
 )
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 _MATRIX_FILE = "similarities.safetensors"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serendip.errors import ArtefactError
-from serendip.scale.threads import num_threads
+from serendip.runtime.threads import num_threads
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -17,7 +17,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.models.base import Recommender
 from serendip.models.linalg import open_array
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 _SECONDS_PER_DAY = 86_400.0
 _SCORES_FILE = "scores.npy"

@@ -40,7 +40,7 @@ from serendip.models.linalg import (
     with_rows,
     with_sparse_rows,
 )
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 _STEPS_FILE = "steps.safetensors"
 _NEIGHBOURS_FILE = "neighbours.safetensors"

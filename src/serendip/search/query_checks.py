@@ -18,7 +18,7 @@ import numpy as np
 
 from serendip.data.arrays import IntArray
 from serendip.data.text import normalise, words
-from serendip.scale.progress import Progress
+from serendip.runtime.progress import Progress
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_settings import QueriesConfig
 from serendip.search.searcher import Searcher

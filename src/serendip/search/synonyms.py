@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from serendip.data.durable import alone, flush_folder, write_durably
 from serendip.data.text import normalise, words
 from serendip.errors import ConfigError, DataError
+from serendip.runtime.atomic_files import alone, flush_folder, write_durably
 
 State = Literal["proposed", "accepted", "rejected"]
 

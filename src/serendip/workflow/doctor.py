@@ -14,7 +14,7 @@ from serendip.data.item import Item
 from serendip.data.store.store import Store
 from serendip.engine.workspace import Workspace
 from serendip.errors import ExtraMissing
-from serendip.scale.progress import Progress, SilentProgress
+from serendip.runtime.progress import Progress, SilentProgress
 
 _RESTORE = "restore it from a backup; `serendip import` makes another one from your files alone"
 

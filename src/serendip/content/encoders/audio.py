@@ -39,7 +39,7 @@ from serendip.content.encoders.musicnn import read_bundle
 from serendip.content.encoders.weights import module_digest, verify_weights
 from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError, DataError
-from serendip.scale.threads import num_threads
+from serendip.runtime.threads import num_threads
 
 SAMPLE_RATE = 16_000
 FRAME, HOP, NUM_MELS = 512, 256, 96

@@ -36,7 +36,7 @@ from serendip.content.encoders.media_files import read_bounded
 from serendip.content.encoders.weights import converted, module_digest, verify_weights
 from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError, DataError
-from serendip.scale.threads import num_threads
+from serendip.runtime.threads import num_threads
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 HINT = 'Run `pip install "serendip[image]"`.'

@@ -18,7 +18,7 @@ from serendip.content.encoders.base import MediaEncoder, present_rows
 from serendip.data.item import Item
 from serendip.data.item_features import Encoded
 from serendip.errors import DataError
-from serendip.scale.progress import Progress
+from serendip.runtime.progress import Progress
 
 _FILES_AT_ONCE = 64
 """Files that a killed run may have to encode again."""

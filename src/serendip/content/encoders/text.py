@@ -32,7 +32,7 @@ from serendip.content.encoders.base import (
 from serendip.content.encoders.weights import module_digest, verify_weights
 from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError
-from serendip.scale.threads import num_threads
+from serendip.runtime.threads import num_threads
 
 BATCH = 32
 MAX_TOKENS = 256

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.scale.threads import num_threads
+from serendip.runtime.threads import num_threads
 
 _MOST_ASKED = 5_000
 """Items whose nearest neighbour is looked up; more do not change the share."""

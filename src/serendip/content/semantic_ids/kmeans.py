@@ -26,8 +26,8 @@ from serendip.content.behaviour_alignment import align
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.semantic_ids import Codebooks, Level
 from serendip.errors import DataError
-from serendip.scale.options import TrainOptions
-from serendip.scale.threads import num_threads
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.threads import num_threads
 
 _LEAST_LENGTH = 1e-4
 _SMALLEST_CODEBOOK, _LARGEST_CODEBOOK = 4, 256

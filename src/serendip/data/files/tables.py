@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from serendip.data.limits import MAX_ROW_CHARS
 from serendip.errors import DataError
-from serendip.scale.threads import num_threads
+from serendip.runtime.threads import num_threads
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -53,10 +53,10 @@ from serendip.jobs.enrich.judged_queries import (
     typed_before,
 )
 from serendip.jobs.enrich.write import thin_items
-from serendip.scale.progress import Progress
+from serendip.runtime.atomic_files import write_document
+from serendip.runtime.progress import Progress
 from serendip.search.fusion import reciprocal_rank_fusion
 from serendip.search.lexical import LexicalConfig, LexicalIndex
-from serendip.workflow.bench.files import write_document
 
 METRIC = NDCG(10)
 _DEPTH = 300

@@ -25,7 +25,6 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
-from serendip.data.durable import alone
 from serendip.data.item import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.store.generated_texts import (
@@ -44,7 +43,8 @@ from serendip.jobs.llm_job import item_texts, job_folder, opened_llm
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import Estimate, RunOptions, ask_all, estimate
 from serendip.llm.tasks import Enrichment, enrich_task
-from serendip.scale.progress import Progress
+from serendip.runtime.atomic_files import alone
+from serendip.runtime.progress import Progress
 
 RULES_MODEL, RULES_VERSION = "borrowed words", "rules-1"
 

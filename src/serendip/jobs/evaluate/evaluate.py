@@ -43,9 +43,9 @@ from serendip.evaluate.report.page import write_page
 from serendip.evaluate.runs import Judged, Run
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.train import REPORT_JSON, fingerprint
-from serendip.scale.executor import Executor, LocalExecutor
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import Stage, StageClock
+from serendip.runtime.executor import Executor, LocalExecutor
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import Stage, StageClock
 from serendip.workflow.doctor import check_workspace
 from serendip.workflow.ranker_actions import require_actions
 

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 from serendip import __version__
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset, QueryExamples
-from serendip.data.durable import write_durably
 from serendip.data.item import Catalogue
 from serendip.data.query import Query
 from serendip.data.snapshot import take_snapshot
@@ -41,9 +40,10 @@ from serendip.jobs.evaluate.evaluate import EncodeTask, encode_once, judged_data
 from serendip.jobs.train.fit import Fitter, Prepared
 from serendip.models.retriever.config import ALL_TASKS, Group, group_config
 from serendip.models.retriever.model import Retriever
-from serendip.scale.executor import Executor, LocalExecutor
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.atomic_files import write_durably
+from serendip.runtime.executor import Executor, LocalExecutor
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 
 TRAINED_SHARE, TEST_FROM = 0.8, 0.9
 MOST_ASKED = 3_000

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from serendip.data.durable import alone
 from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.labels.llm_examples import questions_about
@@ -23,7 +22,8 @@ from serendip.llm.ledger import Ledger
 from serendip.llm.openai import EndpointLlm
 from serendip.llm.runner import Estimate, Outcome, RunOptions, ask_all, estimate
 from serendip.llm.tasks import Judgement, Task, judge_task
-from serendip.scale.progress import Progress
+from serendip.runtime.atomic_files import alone
+from serendip.runtime.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from serendip.data.durable import flush_folder
 from serendip.errors import ConfigError, DataError, StorageError
 from serendip.jobs.labels.pair_files import Pair
+from serendip.runtime.atomic_files import flush_folder
 
 COLUMNS = ("query", "item_id", "label", "source", "name")
 LABELS = ("good", "bad")

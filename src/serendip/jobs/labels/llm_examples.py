@@ -16,7 +16,7 @@ from serendip.errors import UnknownItemError
 from serendip.jobs.labels.pair_files import Pair, read_labels
 from serendip.jobs.llm_job import _LONGEST_TEXT, item_texts
 from serendip.llm.tasks import Judgement, judge_task
-from serendip.workflow.bench.files import write_whole
+from serendip.runtime.atomic_files import write_whole
 
 
 def questions_about(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from serendip.data.files.tables import open_table
 from serendip.errors import DataError
-from serendip.workflow.bench.files import write_whole
+from serendip.runtime.atomic_files import write_whole
 
 Pair: TypeAlias = tuple[str, str]
 """Query and item id."""

@@ -41,7 +41,7 @@ from serendip.models.relevance.train import (
     has_trees,
     teach_judge,
 )
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 SHOWN = 10
 """Places of a list that the promise is about."""

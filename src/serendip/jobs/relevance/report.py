@@ -34,8 +34,8 @@ from serendip.jobs.labels.pair_files import Pair, read_labels
 from serendip.jobs.relevance.versions import student_named
 from serendip.llm.prompts import query_digest
 from serendip.models.relevance.model import MatchJudge
-from serendip.scale.progress import Progress
-from serendip.workflow.bench.files import write_document
+from serendip.runtime.atomic_files import write_document
+from serendip.runtime.progress import Progress
 
 FILE = "judge.json"
 SHOWN = 10

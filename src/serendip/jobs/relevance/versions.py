@@ -23,15 +23,14 @@ import numpy as np
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import FloatArray
-from serendip.data.durable import alone
 from serendip.data.item import Item
-from serendip.data.versions import Version, Versions
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, NotTrainedError, UnsupportedError
 from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import MatchJudge, open_model, save_model
-from serendip.scale.options import TrainOptions
-from serendip.scale.progress import Progress
+from serendip.runtime.atomic_files import alone
+from serendip.runtime.progress import Progress, TrainOptions
+from serendip.runtime.versions import Version, Versions
 
 
 class JudgedTexts:

@@ -24,7 +24,7 @@ from serendip.engine.workspace import Workspace
 from serendip.jobs.rewrites.scorer_data import Learner, logged_texts, made_texts
 from serendip.jobs.suggestions.ranker_data import Log
 from serendip.jobs.synonyms.mine import is_proper, nearest_words
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.search.logged_queries import SAME_ATTEMPT_S, logged_queries
 from serendip.search.query_checks import TOP, Unsafe
 from serendip.search.query_settings import QueriesConfig

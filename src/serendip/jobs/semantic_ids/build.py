@@ -27,7 +27,6 @@ from serendip.content.semantic_ids.group_names import name_prefixes
 from serendip.content.semantic_ids.kmeans import fit_codebooks, quality
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, cooccurring_pairs
-from serendip.data.durable import alone
 from serendip.data.item import Catalogue
 from serendip.data.item_features import Encoded
 from serendip.data.semantic_ids import Codebooks, places_in_groups
@@ -40,7 +39,8 @@ from serendip.jobs.semantic_ids.versions import (
     current_version,
     publish_version,
 )
-from serendip.scale.options import TrainOptions
+from serendip.runtime.atomic_files import alone
+from serendip.runtime.progress import TrainOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,7 +17,6 @@ from serendip.content.semantic_ids.group_names import group_name
 from serendip.content.semantic_ids.kmeans import quality
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import cooccurring_pairs
-from serendip.data.durable import write_durably
 from serendip.data.item import Catalogue
 from serendip.data.semantic_ids import code_name, common_prefix
 from serendip.engine.workspace import Workspace
@@ -25,7 +24,8 @@ from serendip.errors import ArtefactError, DataError, UnknownItemError
 from serendip.evaluate.report.page import render_codes_page
 from serendip.jobs.semantic_ids.build import Source, codes_of, read_source, shares_kept
 from serendip.jobs.semantic_ids.versions import IdVersion, open_version, require_current
-from serendip.scale.options import TrainOptions
+from serendip.runtime.atomic_files import write_durably
+from serendip.runtime.progress import TrainOptions
 
 SHOWN = 20
 """Items or groups that are told one by one; the others are only counted."""

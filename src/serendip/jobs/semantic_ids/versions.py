@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from serendip.content.fusion import TEXT_ONLY, Fusion
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.semantic_ids import Codebooks
-from serendip.data.versions import Versions
 from serendip.errors import DataError, NotTrainedError
+from serendip.runtime.versions import Versions
 
 _CODEBOOKS, _FUSION = "codebooks.safetensors", "fusion.safetensors"
 _CODES, _NAMES = "codes.parquet", "names.json"

@@ -21,20 +21,19 @@ import numpy as np
 
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
-from serendip.data.durable import alone
 from serendip.data.item import Catalogue
 from serendip.data.privacy import may_be_shown
 from serendip.data.search_log import Search, searches_of, similar_choices, suggested_of
 from serendip.data.snapshot import MOST_REQUESTED, take_snapshot
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
-from serendip.data.versions import Versions
 from serendip.engine.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.suggestions.ranker_data import Log
-from serendip.scale.options import TrainOptions
-from serendip.scale.progress import Progress
+from serendip.runtime.atomic_files import alone
+from serendip.runtime.progress import Progress, TrainOptions
+from serendip.runtime.versions import Versions
 from serendip.search.logged_queries import logged_queries
 from serendip.search.query_candidates import Candidate, catalogue_candidates
 from serendip.search.query_categories import Categories

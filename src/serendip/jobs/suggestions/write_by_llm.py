@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from serendip.data.arrays import IntArray
-from serendip.data.durable import alone
 from serendip.data.item import Catalogue
 from serendip.data.privacy import may_be_shown
 from serendip.data.text import normalise
@@ -26,7 +25,8 @@ from serendip.jobs.suggestions.build import BuiltQueries, build_queries, log_now
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import Estimate, RunOptions, ask_all, estimate
 from serendip.llm.tasks import WrittenQueries, queries_task
-from serendip.scale.options import TrainOptions
+from serendip.runtime.atomic_files import alone
+from serendip.runtime.progress import TrainOptions
 from serendip.search.query_candidates import MOST_CHARACTERS, Candidate
 from serendip.search.query_checks import normal_form
 from serendip.search.query_table import QueryTable

@@ -23,7 +23,7 @@ from serendip.data.search_log import SUGGESTED, LoggedRequest
 from serendip.data.snapshot import take_snapshot
 from serendip.data.text import normalise, words
 from serendip.engine.workspace import Workspace
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.search.lexical import word_counts
 from serendip.search.synonyms import MOST_WORDS, Synonym, changed_synonyms
 

@@ -19,7 +19,6 @@ from typing import Any
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
-from serendip.data.durable import alone
 from serendip.data.item import Catalogue
 from serendip.data.privacy import may_be_shown
 from serendip.data.search_log import Search
@@ -31,7 +30,8 @@ from serendip.jobs.synonyms.mine import is_proper, with_proposed
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import Estimate, RunOptions, ask_all, estimate
 from serendip.llm.tasks import WrittenSynonyms, synonyms_task
-from serendip.scale.options import TrainOptions
+from serendip.runtime.atomic_files import alone
+from serendip.runtime.progress import TrainOptions
 from serendip.search.lexical import LexicalConfig, LexicalIndex, word_counts
 from serendip.search.logged_queries import logged_queries
 from serendip.search.phrases import phrases_of

@@ -21,7 +21,6 @@ from serendip.data.arrays import IntArray
 from serendip.data.item import Catalogue
 from serendip.data.item_features import Encoded, ItemFeatures
 from serendip.data.semantic_ids import Codebooks
-from serendip.data.versions import Version
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.generations import open_current
 from serendip.engine.settings import Settings
@@ -31,6 +30,7 @@ from serendip.jobs.semantic_ids.build import shares_kept
 from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.models.embedding_space import LEAST_AGREEMENT, Kept, VectorSpace
 from serendip.models.retriever.model import Retriever, RetrieverGroups
+from serendip.runtime.versions import Version
 
 
 @dataclass(frozen=True, slots=True, eq=False)

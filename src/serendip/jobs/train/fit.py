@@ -44,8 +44,8 @@ from serendip.jobs.train.carry_over import EarlierCodes, features_of_version
 from serendip.jobs.train.ranker_data import NUM_SEARCH, train_ranker
 from serendip.models.base import Recommender
 from serendip.models.ranker.model import Ranker
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
 from serendip.workflow.ranker_actions import INNER_FRACTION, has_ranker

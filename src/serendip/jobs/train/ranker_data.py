@@ -29,7 +29,7 @@ from serendip.engine.stages.surfaces import TASKS
 from serendip.engine.state import EngineState
 from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.ranker_actions import predicted
 
 NUM_HOME, NUM_SIMILAR, NUM_SEARCH = 3_000, 1_000, 1_000

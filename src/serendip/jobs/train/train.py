@@ -22,7 +22,6 @@ from serendip.content.semantic_ids.kmeans import quality
 from serendip.data.dataset import Dataset
 from serendip.data.query import Query
 from serendip.data.snapshot import take_snapshot
-from serendip.data.versions import Version
 from serendip.engine.generations import publish
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.surfaces import SurfaceConfig
@@ -39,8 +38,9 @@ from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
 from serendip.jobs.train.carry_over import SPACE_FOLDER, EarlierCodes, id_facts, next_space
 from serendip.jobs.train.fit import Fitter
 from serendip.models.embedding_space import VectorSpace
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
+from serendip.runtime.versions import Version
 from serendip.workflow.ranker_actions import require_actions
 
 METRIC, BASELINE = "nDCG@10", "popularity"

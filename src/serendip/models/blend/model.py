@@ -31,7 +31,7 @@ from serendip.models.blend.config import (
     BlendNetwork,
 )
 from serendip.models.blend.features import Candidates, candidates_of
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 PARTS_FOLDER, NETWORK_FILE = "parts", "network.npz"
 

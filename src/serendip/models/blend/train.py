@@ -22,8 +22,8 @@ from serendip.data.query import Query
 from serendip.models.blend.config import BlendConfig, BlendNetwork, fused_by_rank
 from serendip.models.blend.features import Candidates
 from serendip.models.sequence.packing import LongArray
-from serendip.scale.options import TrainOptions
-from serendip.scale.threads import num_threads
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.threads import num_threads
 
 _QUERIES_AT_ONCE = 256
 _WARM_SHARE = 0.3

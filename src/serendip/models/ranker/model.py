@@ -25,7 +25,7 @@ from serendip.data.arrays import FloatArray
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError
 from serendip.models.onnx import open_session, read_model
 from serendip.models.ranker.config import RankerConfig, RankerRows
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 CONFIG_FILE, NETWORK_FILE = "config.json", "network.onnx"
 

@@ -22,8 +22,8 @@ from torch.nn import functional
 from serendip.data.arrays import FloatArray
 from serendip.models.onnx import to_onnx
 from serendip.models.ranker.config import RankerConfig, RankerRows
-from serendip.scale.options import TrainOptions
-from serendip.scale.threads import num_threads
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.threads import num_threads
 
 _FARTHEST = 6.0
 """Standardised values beyond this are cut: one odd row must not carry a candidate away."""

@@ -44,7 +44,7 @@ from serendip.models.retriever.artefact import TrainedRetriever, open_trained, s
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig, group_config
 from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import TASKS, build_requests
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 _MOVED = 1e-3
 """Projected content (values near 1) that differs by more is other content, not rounding."""

@@ -40,8 +40,8 @@ from serendip.models.retriever.quality import Held, QualityVector, find_weights
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH, TASKS
 from serendip.models.sequence.cooccurrence import cooccurrence_vectors
 from serendip.models.sequence.packing import Sequences
-from serendip.scale.options import TrainOptions
-from serendip.scale.threads import num_threads
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.threads import num_threads
 
 
 @dataclass(frozen=True, slots=True, eq=False)

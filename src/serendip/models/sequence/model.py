@@ -49,7 +49,7 @@ from serendip.models.sequence.config import (
 )
 from serendip.models.sequence.cooccurrence import cooccurrence_vectors
 from serendip.models.sequence.packing import Sequences, pack
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 
 GRAPH_FILE, TABLE_FILE, VISITOR_FILE = "sequence.onnx", "items.npy", "visitor.npy"
 

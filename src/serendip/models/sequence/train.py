@@ -30,8 +30,8 @@ from serendip.models.early_stopping import Stopping, ndcg_of_wanted, train_epoch
 from serendip.models.sequence.config import SequenceConfig, TrainedSequences
 from serendip.models.sequence.network import SequenceNetwork
 from serendip.models.sequence.packing import LongArray, Packed, Sequences, batches, batches_in_order
-from serendip.scale.options import TrainOptions
-from serendip.scale.threads import num_threads
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.threads import num_threads
 
 WHOLE_BELOW = 2
 """Catalogues of at most this many times the negatives are scored whole."""

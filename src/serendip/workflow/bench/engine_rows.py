@@ -27,7 +27,7 @@ from serendip.engine.state import EngineState
 from serendip.errors import DataError
 from serendip.evaluate.runs import Values, ranks_from_scores
 from serendip.models.ranker.config import RankerRows
-from serendip.scale.stages import StageClock
+from serendip.runtime.timing import StageClock
 from serendip.workflow.bench.trial import Asked
 
 LEARNED, NEGATIVES, HELD_OUT = 20_000, 40, 0.1

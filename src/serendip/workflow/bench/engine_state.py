@@ -25,7 +25,7 @@ from serendip.models.base import Recommender
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.transitions import TransitionsConfig
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
 from serendip.workflow.bench.table import SEMANTIC_IDS, SEQUENTIAL

@@ -9,6 +9,7 @@ from typing import Any
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
+from serendip.runtime.atomic_files import digest_of_files
 from serendip.workflow.bench.esci_trial import (
     ESCI,
     JUDGEMENTS_FILE,
@@ -18,7 +19,6 @@ from serendip.workflow.bench.esci_trial import (
     esci_trial,
     read_products,
 )
-from serendip.workflow.bench.files import digest_of_files
 from serendip.workflow.bench.films import FILMS_FILE, RATINGS_FILE
 from serendip.workflow.bench.movielens_trial import (
     FILM_FIELDS,

@@ -10,9 +10,9 @@ from typing import TypeAlias
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.arrays import FloatArray
-from serendip.data.durable import alone
 from serendip.errors import ConfigError
-from serendip.scale.progress import Progress
+from serendip.runtime.atomic_files import alone
+from serendip.runtime.progress import Progress
 from serendip.workflow.bench.forms import SEQUENCES, form_of
 from serendip.workflow.bench.protocol import protocol
 from serendip.workflow.bench.results import Results

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.errors import ConfigError
-from serendip.workflow.bench.files import write_whole
+from serendip.runtime.atomic_files import write_whole
 
 _KEY = ("line", "task", "set", "model", "mode", "seed")
 _SAME = ("name", "version", "data")

@@ -27,11 +27,11 @@ from serendip.evaluate.classification import calibration_error
 from serendip.evaluate.intervals import estimate
 from serendip.jobs.rewrites.build import RewriteBuilder, near_words
 from serendip.jobs.suggestions.build import QueryBuilder
-from serendip.scale.options import TrainOptions
+from serendip.runtime.atomic_files import digest_of_files, write_document
+from serendip.runtime.progress import TrainOptions
 from serendip.search.query_settings import QueriesConfig
 from serendip.search.rewrite_changes import FEW
 from serendip.search.rewrites import RewriteTable, rewrites_of
-from serendip.workflow.bench.files import digest_of_files, write_document
 from serendip.workflow.bench.opened import opened_work
 from serendip.workflow.bench.spelling_run import Asking, asking_of
 

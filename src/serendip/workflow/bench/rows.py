@@ -20,8 +20,8 @@ from serendip.models import model_class, open_model
 from serendip.models.base import Recommender
 from serendip.models.blend.config import BlendConfig
 from serendip.models.blend.model import Blend
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock, peak_memory_mb
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock, peak_memory_mb
 from serendip.workflow.bench.exposure import TOP, exposure
 from serendip.workflow.bench.sequences import read_sequences
 from serendip.workflow.bench.spent import Spent, with_parts, write_costs

@@ -12,8 +12,8 @@ from typing import Any
 from serendip.content.config import AlignmentConfig
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.dataset import STEPS
-from serendip.scale.executor import Executor, LocalExecutor
-from serendip.scale.options import TrainOptions
+from serendip.runtime.executor import Executor, LocalExecutor
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.bench.opened import opened_results, work_folder
 from serendip.workflow.bench.protocol import PROTOCOL_VERSION
 from serendip.workflow.bench.results import Results

@@ -26,7 +26,8 @@ from serendip.data.dataset import Dataset
 from serendip.errors import DataError
 from serendip.evaluate.intervals import bootstrap_means
 from serendip.evaluate.runs import Values
-from serendip.scale.options import TrainOptions
+from serendip.runtime.atomic_files import digest_of_files, write_document
+from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.understanding import Reading, read
 from serendip.workflow.bench.esci_trial import (
@@ -35,7 +36,6 @@ from serendip.workflow.bench.esci_trial import (
     read_judgements,
     read_products,
 )
-from serendip.workflow.bench.files import digest_of_files, write_document
 from serendip.workflow.bench.films import FILMS_FILE
 from serendip.workflow.bench.misspelling import KINDS, misspelt
 from serendip.workflow.bench.movielens_trial import (

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serendip.scale.progress import nothing
-from serendip.workflow.bench.files import write_whole
+from serendip.runtime.atomic_files import write_whole
+from serendip.runtime.progress import nothing
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.data.query import History, Query
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Targets, leave_last_out
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.bench.relevance import Relevance
 
 COLD_SHARE = 0.05

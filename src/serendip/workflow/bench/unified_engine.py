@@ -23,8 +23,8 @@ from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker
 from serendip.models.relevance.train import MISSING_TREES
 from serendip.models.retriever.model import Retriever
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock, peak_memory_mb
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock, peak_memory_mb
 from serendip.workflow.bench.engine_rows import (
     CANDIDATES,
     HELD_OUT,

@@ -22,8 +22,8 @@ from serendip.evaluate.metrics.recall import Recall
 from serendip.evaluate.runs import Values
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock, peak_memory_mb
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock, peak_memory_mb
 from serendip.workflow.bench.forms import form_of
 from serendip.workflow.bench.relevance import Relevance
 from serendip.workflow.bench.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepared, row_folder

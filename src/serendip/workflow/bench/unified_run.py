@@ -12,8 +12,8 @@ from typing import Any
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.models.relevance.train import has_trees
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.scale.executor import Executor, LocalExecutor
-from serendip.scale.options import TrainOptions
+from serendip.runtime.executor import Executor, LocalExecutor
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.bench.forms import form_of
 from serendip.workflow.bench.opened import opened_results, work_folder
 from serendip.workflow.bench.protocol import PROTOCOL_VERSION

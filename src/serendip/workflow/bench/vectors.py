@@ -12,9 +12,9 @@ import numpy as np
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
-from serendip.workflow.bench.files import write_whole
+from serendip.runtime.atomic_files import write_whole
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 from serendip.workflow.bench.forms import form_of
 
 _TEXTS_AT_ONCE = 1024

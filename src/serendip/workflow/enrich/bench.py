@@ -37,7 +37,8 @@ from serendip.llm.config import LlmConfig
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import RunOptions, ask_all
 from serendip.llm.tasks import Enrichment, enrich_task
-from serendip.scale.options import TrainOptions
+from serendip.runtime.atomic_files import digest_of_files, write_document
+from serendip.runtime.progress import TrainOptions
 from serendip.search.lexical import LexicalConfig
 from serendip.workflow.bench.esci_trial import (
     JUDGEMENTS_FILE,
@@ -45,7 +46,6 @@ from serendip.workflow.bench.esci_trial import (
     PRODUCTS_FILE,
     read_products,
 )
-from serendip.workflow.bench.files import digest_of_files, write_document
 from serendip.workflow.bench.opened import Encode, opened_encoder, opened_work
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0)

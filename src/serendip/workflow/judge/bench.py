@@ -19,9 +19,9 @@ from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import ExtraMissing
 from serendip.evaluate.classification import Verdicts, calibration_error, calibration_floor
 from serendip.models.relevance.train import MISSING_TREES, has_trees
-from serendip.scale.options import TrainOptions
-from serendip.scale.stages import StageClock
-from serendip.workflow.bench.files import digest_of_files, write_document
+from serendip.runtime.atomic_files import digest_of_files, write_document
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
 from serendip.workflow.bench.opened import opened_encoder, opened_work, require_seeds
 from serendip.workflow.bench.table import ENCODER
 from serendip.workflow.judge.filtering import filtered

@@ -15,7 +15,7 @@ from serendip.content.encoders.weights import verify_weights
 from serendip.data.arrays import FloatArray
 from serendip.llm.config import LlmConfig
 from serendip.llm.local import PACKAGE, LocalLlm
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.judge.gold import Gold, GoldTexts
 from serendip.workflow.judge.rungs import Asked, Untrained
 

@@ -21,7 +21,7 @@ from serendip.evaluate.classification import best_cut
 from serendip.models.relevance.features import PAIR_FEATURES
 from serendip.models.relevance.model import fitted_curve
 from serendip.models.relevance.train import Lessons, MatchJudgeConfig, teach_judge
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.judge.gold import EXTRA, Gold, GoldPairs, likeness
 
 

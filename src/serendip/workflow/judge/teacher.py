@@ -16,7 +16,7 @@ from serendip.models.cross_encoder import CrossEncoderConfig, train_cross_encode
 from serendip.models.relevance.model import fitted_curve
 from serendip.models.relevance.projection import LearnedLikenessConfig
 from serendip.models.relevance.train import with_learned
-from serendip.scale.options import TrainOptions
+from serendip.runtime.progress import TrainOptions
 from serendip.workflow.judge.gold import EXTRA, Gold, GoldPairs
 from serendip.workflow.judge.rungs import Answers, Asked, Judge, Rung, lessons_of
 

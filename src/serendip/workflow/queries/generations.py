@@ -17,7 +17,7 @@ from serendip.engine.query_suggestions import Past, QuerySuggester, asker_of
 from serendip.engine.state import EngineState
 from serendip.jobs.suggestions.build import QueryBuilder
 from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
-from serendip.scale.progress import SilentProgress
+from serendip.runtime.progress import SilentProgress
 from serendip.search.query_features import RECENT, Asker
 from serendip.search.query_ranker import QueryRanker
 from serendip.search.query_settings import QueriesConfig

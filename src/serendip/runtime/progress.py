@@ -2,11 +2,15 @@
 
 ``SilentProgress`` is the default everywhere; the CLI hands in ``RichProgress``, which draws one
 bar per task with the time left.
+
+Options decide execution (seed, threads, progress); configs decide results.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -87,3 +91,28 @@ class RichProgress:
             for item in items:
                 yield item
                 bar.update(task, advance=1, note=note())
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """How a training run executes.
+
+    Args:
+        seed: root of all randomness; the same seed on the same data gives the same numbers.
+        progress: follows long loops.
+        checkpoint: folder for the state of a training in epochs, written after each of them; a
+            killed run that starts again with the same folder, data, config and seed continues and
+            ends with the same numbers. Removed at the end. None = nothing is written.
+        device: torch's name of where encoders of content run.
+    """
+
+    seed: int = 0
+    progress: Progress = field(default_factory=SilentProgress)
+    checkpoint: Path | None = None
+    device: str = "cpu"
+
+    def inside(self, name: str) -> TrainOptions:
+        """The same for a part of a training, whose state has a folder of its own."""
+        if self.checkpoint is None:
+            return self
+        return replace(self, checkpoint=self.checkpoint / name)

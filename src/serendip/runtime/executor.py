@@ -21,7 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Protocol, TypeVar
 
 from serendip.errors import SerendipError
-from serendip.scale.threads import limit_threads
+from serendip.runtime.threads import limit_threads
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

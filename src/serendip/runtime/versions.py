@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from serendip import __version__
-from serendip.data.durable import flush_folder, flush_tree, write_durably
 from serendip.errors import ArtefactError
+from serendip.runtime.atomic_files import flush_folder, flush_tree, write_durably
 
 MANIFEST = "manifest.json"
 CHECKSUM = "checksum"
