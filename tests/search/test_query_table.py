@@ -6,10 +6,11 @@ import pytest
 
 from serendip.data import Catalogue, Item
 from serendip.errors import ArtefactError
+from serendip.search.logistic import RankingRows
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_categories import Categories
 from serendip.search.query_features import FEATURES, Asker, Choices, query_features
-from serendip.search.query_ranker import PRIOR, RANKER_FILE, QueryRanker, RankingRows
+from serendip.search.query_ranker import PRIOR, RANKER_FILE, QueryRanker
 from serendip.search.query_table import QUERIES_FILE, QueryTable
 
 ITEMS = Catalogue(

@@ -15,11 +15,11 @@ from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
 from serendip.jobs.rewrites.build import reformulated
-from serendip.search.query_ranker import RankingRows
+from serendip.search.config import SearchConfig
+from serendip.search.logistic import RankingRows
 from serendip.search.rewrite_changes import FEATURES, changes, checked
 from serendip.search.rewrite_student import RewriteStudent
 from serendip.search.rewrites import REWRITES_FILE, Rewrite, RewriteTable
-from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
 from serendip.search.synonyms import Synonym, Synonyms
 

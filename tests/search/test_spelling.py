@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from search_world import film
 
 from serendip.data import Catalogue
+from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of
 from serendip.search.language import english
 from serendip.search.lexical import word_counts
-from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
 from serendip.search.slips import likelihood
 from serendip.search.spelling import DOUBTFUL, Speller

@@ -11,8 +11,8 @@ import pytest
 from search_world import POPULARITY, films
 
 from serendip.data import Catalogue
+from serendip.search.config import SearchConfig
 from serendip.search.lexical import META_FILE, LexicalConfig, LexicalIndex
-from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import WORDS_FILE, Searcher
 
 WRITTEN = {2: "tragedy, Danish prince", 9: "무선헤드폰, headphones", 1: "tragedy tragedy"}

@@ -29,12 +29,12 @@ from serendip.jobs.import_files import import_files
 from serendip.jobs.rewrites.build import RewriteBuilder, narrower, near_words
 from serendip.jobs.suggestions.build import QueryBuilder
 from serendip.runtime.progress import SilentProgress, TrainOptions
+from serendip.search.config import SearchConfig
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_categories import Categories
 from serendip.search.query_settings import QueriesConfig
 from serendip.search.query_table import QueryTable
 from serendip.search.rewrites import Rewrite, RewriteTable
-from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
 from serendip.workflow.bench.rewrites_run import RewritesBench, run_rewrites
 

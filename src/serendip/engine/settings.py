@@ -28,8 +28,8 @@ from serendip.models.popularity import PopularityConfig
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.config import RetrieverConfig, UnifiedConfig, unified_retriever
 from serendip.models.transitions import TransitionsConfig
+from serendip.search.config import SearchConfig
 from serendip.search.query_settings import QueriesConfig
-from serendip.search.search_config import SearchConfig
 
 
 class ModelsConfig(Config):

@@ -25,10 +25,10 @@ from serendip.models import open_model
 from serendip.models.base import Recommender
 from serendip.models.ranker.model import Ranker
 from serendip.models.relevance.model import MatchJudge
+from serendip.search.config import SearchConfig
 from serendip.search.query_ranker import QueryRanker
 from serendip.search.query_table import QueryTable
 from serendip.search.rewrites import RewriteTable
-from serendip.search.search_config import SearchConfig
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
 from serendip.search.synonyms import Synonyms

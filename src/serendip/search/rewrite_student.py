@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
-from serendip.search.query_ranker import RankingRows, most_probable
+from serendip.search.logistic import RankingRows, most_probable
 from serendip.search.rewrite_changes import FEATURES
 
 STRENGTH = 1.0

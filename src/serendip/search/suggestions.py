@@ -17,7 +17,7 @@ from typing import Literal
 from serendip.data.item import Item
 from serendip.data.text import normalise, query_grams, title_key
 from serendip.search.searcher import Searcher
-from serendip.search.title_table import Bearer
+from serendip.search.titles import Bearer
 
 MAX_ATTRIBUTES = 2
 MAX_VALUE_CHARACTERS = 40

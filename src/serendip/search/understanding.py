@@ -16,8 +16,7 @@ import numpy as np
 from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.data.text import normalise, title_key, words
 from serendip.search.spelling import Spelled, Speller
-from serendip.search.title_table import Bearer
-from serendip.search.titles import TitleIndex
+from serendip.search.titles import Bearer, TitleIndex
 
 EXACT = 1.0
 """``title_match`` of an item that bears exactly the searched title."""

@@ -20,7 +20,7 @@ from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.sponsored import SOURCE, bids_of
 from serendip.engine.stages.surfaces import TASKS
 from serendip.models.ranker.model import action_value
-from serendip.search.fusion import RANK_CONSTANT
+from serendip.search.rank_fusion import RANK_CONSTANT
 from serendip.search.understanding import CORRECTED
 
 _BITS = 14

@@ -55,8 +55,8 @@ from serendip.jobs.enrich.judged_queries import (
 from serendip.jobs.enrich.write import thin_items
 from serendip.runtime.atomic_files import write_document
 from serendip.runtime.progress import Progress
-from serendip.search.fusion import reciprocal_rank_fusion
 from serendip.search.lexical import LexicalConfig, LexicalIndex
+from serendip.search.rank_fusion import reciprocal_rank_fusion
 
 METRIC = NDCG(10)
 _DEPTH = 300

@@ -14,8 +14,8 @@ import numpy as np
 
 from serendip.data.search_log import Search
 from serendip.data.text import words
+from serendip.search.logistic import RankingRows
 from serendip.search.query_checks import TOP
-from serendip.search.query_ranker import RankingRows
 from serendip.search.query_table import QueryTable
 from serendip.search.rewrite_changes import checked
 from serendip.search.rewrites import Near

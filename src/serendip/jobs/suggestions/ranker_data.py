@@ -27,9 +27,10 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.search_log import Search, SuggestedQuery
 from serendip.data.text import normalise
+from serendip.search.logistic import RankingRows
 from serendip.search.query_candidates import Candidate
 from serendip.search.query_features import FEATURES, Asker, Choices, query_features
-from serendip.search.query_ranker import PRIOR_STRENGTH, QueryRanker, RankingRows
+from serendip.search.query_ranker import PRIOR_STRENGTH, QueryRanker
 from serendip.search.query_table import QueryTable
 from serendip.search.titles import TitleIndex
 
