@@ -17,9 +17,9 @@ from serendip.errors import ArtefactError
 from serendip.jobs.rewrites.build import reformulated
 from serendip.search.config import SearchConfig
 from serendip.search.logistic import RankingRows
-from serendip.search.rewrite_changes import FEATURES, changes, checked
-from serendip.search.rewrite_student import RewriteStudent
-from serendip.search.rewrites import REWRITES_FILE, Rewrite, RewriteTable
+from serendip.search.rewrites.candidates import FEATURES, changes, checked
+from serendip.search.rewrites.scorer import RewriteStudent
+from serendip.search.rewrites.table import REWRITES_FILE, Rewrite, RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.synonyms import Synonym, Synonyms
 

@@ -13,7 +13,7 @@ from wire_client import WireClient
 from serendip.data import Item
 from serendip.engine.answer import Understood
 from serendip.errors import UnknownItemError
-from serendip.search.rewrites import Rewrite
+from serendip.search.rewrites.table import Rewrite
 
 VOID = {"meta", "link", "input", "img", "br"}
 

@@ -34,7 +34,7 @@ from serendip.search.query_candidates import Candidate
 from serendip.search.query_categories import Categories
 from serendip.search.query_settings import QueriesConfig
 from serendip.search.query_table import QueryTable
-from serendip.search.rewrites import Rewrite, RewriteTable
+from serendip.search.rewrites.table import Rewrite, RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.workflow.bench.rewrites_run import RewritesBench, run_rewrites
 

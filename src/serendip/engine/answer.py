@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from serendip.errors import DataError
-from serendip.search.rewrites import Rewrite
+from serendip.search.rewrites.table import Rewrite
 
 
 @dataclass(frozen=True, slots=True)

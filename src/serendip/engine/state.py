@@ -28,7 +28,7 @@ from serendip.models.relevance.model import MatchJudge
 from serendip.search.config import SearchConfig
 from serendip.search.query_ranker import QueryRanker
 from serendip.search.query_table import QueryTable
-from serendip.search.rewrites import RewriteTable
+from serendip.search.rewrites.table import RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions import Suggester
 from serendip.search.synonyms import Synonyms

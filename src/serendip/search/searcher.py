@@ -29,8 +29,8 @@ from serendip.search.documents import document_of
 from serendip.search.language import english
 from serendip.search.lexical import LexicalIndex, is_allowed, word_counts, written_words
 from serendip.search.rank_fusion import reciprocal_rank_fusion
-from serendip.search.rewrite_changes import Matcher
-from serendip.search.rewrites import Rewrite, RewriteTable, rewrites_of
+from serendip.search.rewrites.candidates import Matcher
+from serendip.search.rewrites.table import Rewrite, RewriteTable, rewrites_of
 from serendip.search.spelling import Speller
 from serendip.search.synonyms import Synonyms
 from serendip.search.titles import TitleIndex

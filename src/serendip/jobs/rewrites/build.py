@@ -29,9 +29,9 @@ from serendip.search.logged_queries import SAME_ATTEMPT_S, logged_queries
 from serendip.search.query_checks import TOP, Unsafe
 from serendip.search.query_settings import QueriesConfig
 from serendip.search.query_table import QueryTable
-from serendip.search.rewrite_changes import Matcher, RewriteKind
-from serendip.search.rewrite_student import RewriteStudent
-from serendip.search.rewrites import MOST, Near, Rewrite, RewriteTable, from_student
+from serendip.search.rewrites.candidates import Matcher, RewriteKind
+from serendip.search.rewrites.scorer import RewriteStudent
+from serendip.search.rewrites.table import MOST, Near, Rewrite, RewriteTable, from_student
 from serendip.search.searcher import Searcher
 
 _DOUBT = 2.0

@@ -17,8 +17,8 @@ from serendip.data.text import words
 from serendip.search.logistic import RankingRows
 from serendip.search.query_checks import TOP
 from serendip.search.query_table import QueryTable
-from serendip.search.rewrite_changes import checked
-from serendip.search.rewrites import Near
+from serendip.search.rewrites.candidates import checked
+from serendip.search.rewrites.table import Near
 from serendip.search.searcher import Searcher
 
 MADE, MOST_LOGGED = 1_000, 2_000

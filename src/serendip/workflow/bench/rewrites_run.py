@@ -30,8 +30,8 @@ from serendip.jobs.suggestions.build import QueryBuilder
 from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
 from serendip.search.query_settings import QueriesConfig
-from serendip.search.rewrite_changes import FEW
-from serendip.search.rewrites import RewriteTable, rewrites_of
+from serendip.search.rewrites.candidates import FEW
+from serendip.search.rewrites.table import RewriteTable, rewrites_of
 from serendip.workflow.bench.opened import opened_work
 from serendip.workflow.bench.spelling_run import Asking, asking_of
 

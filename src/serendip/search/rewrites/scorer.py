@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
 from serendip.search.logistic import RankingRows, most_probable
-from serendip.search.rewrite_changes import FEATURES
+from serendip.search.rewrites.candidates import FEATURES
 
 STRENGTH = 1.0
 """Texts of evidence that the prior of a weight counts as: 0 before what was made, and what that

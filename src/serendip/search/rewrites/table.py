@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from serendip.errors import ArtefactError
-from serendip.search.rewrite_changes import Matcher, RewriteKind, checked
-from serendip.search.rewrite_student import RewriteStudent
+from serendip.search.rewrites.candidates import Matcher, RewriteKind, checked
+from serendip.search.rewrites.scorer import RewriteStudent
 from serendip.search.synonyms import Synonyms
 
 Near: TypeAlias = Mapping[str, tuple[tuple[str, float], ...]]
