@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rapidfuzz.distance import OSA
 
-from serendip.search.edits import EditIndex
-from serendip.search.spelling import Speller
+from serendip.search.spelling.speller import Speller
+from serendip.search.spelling.typos import EditIndex
 
 SHORT = st.text("abc ", min_size=1, max_size=8)
 

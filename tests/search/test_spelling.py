@@ -7,12 +7,11 @@ from search_world import film
 from serendip.data import Catalogue
 from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of
-from serendip.search.language import english
 from serendip.search.lexical import word_counts
 from serendip.search.searcher import Searcher
-from serendip.search.slips import likelihood
-from serendip.search.spelling import DOUBTFUL, Speller
-from serendip.search.word_pairs import WordPairs
+from serendip.search.spelling.speller import DOUBTFUL, Speller
+from serendip.search.spelling.typos import likelihood
+from serendip.search.spelling.word_statistics import WordPairs, english
 
 TITLES = (
     *("Harry Potter and the Stone", "Harry Potter and the Chamber", "Harry Potter and the Goblet"),

@@ -26,16 +26,15 @@ from serendip.data.text import title_key
 from serendip.errors import ArtefactError, DataError
 from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of
-from serendip.search.language import english
 from serendip.search.lexical import LexicalIndex, is_allowed, word_counts, written_words
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 from serendip.search.rewrites.candidates import Matcher
 from serendip.search.rewrites.table import Rewrite, RewriteTable, rewrites_of
-from serendip.search.spelling import Speller
+from serendip.search.spelling.speller import Speller
+from serendip.search.spelling.word_statistics import WordPairs, english
 from serendip.search.synonyms import Synonyms
 from serendip.search.titles import TitleIndex
 from serendip.search.understanding import CORRECTED, EXACT, Reading, read, read_literally, recovered
-from serendip.search.word_pairs import WordPairs
 
 RATIO_WEIGHT = 0.8
 """``title_match`` of a title that is no exact or corrected match is at most this."""

@@ -20,7 +20,7 @@ import numpy as np
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item import Item
 from serendip.data.text import title_key
-from serendip.search.edits import EditIndex
+from serendip.search.spelling.typos import EditIndex
 
 MAX_COMPARED = 5_000
 _LAST = "\U0010ffff"

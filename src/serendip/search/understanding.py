@@ -15,7 +15,7 @@ import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.data.text import normalise, title_key, words
-from serendip.search.spelling import Spelled, Speller
+from serendip.search.spelling.speller import Spelled, Speller
 from serendip.search.titles import Bearer, TitleIndex
 
 EXACT = 1.0

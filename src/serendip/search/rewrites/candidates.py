@@ -21,8 +21,8 @@ from serendip.data.arrays import FloatArray
 from serendip.data.text import NEGATIONS, normalise, words
 from serendip.search.lexical import LexicalIndex
 from serendip.search.phrases import is_grammar
+from serendip.search.spelling.word_statistics import WordPairs
 from serendip.search.titles import TitleIndex
-from serendip.search.word_pairs import WordPairs
 
 RewriteKind: TypeAlias = Literal["narrower", "broader", "substitute"]
 

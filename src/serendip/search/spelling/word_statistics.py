@@ -2,12 +2,19 @@
 
 Pairs are counted once per item, over titles and bodies. One sorted array holds them, read by memory
 map: a look-up is a binary search, and opening costs nothing.
+
+Words of a language: what is no slip although the catalogue lacks it.
+
+The list is English, as counted in books, and comes with the package ``symspellpy``; nothing else of
+that is used. Of other languages only the catalogue's own words are known.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -82,3 +89,16 @@ def _pairs(document: Document, numbers: Mapping[str, int]) -> NDArray[np.int64]:
 def _following(words: Sequence[str], numbers: Mapping[str, int]) -> NDArray[np.int64]:
     row = np.fromiter((numbers[word] for word in words), np.int64, len(words))
     return row[:-1] * len(numbers) + row[1:]
+
+
+_LIST = "symspellpy/frequency_dictionary_en_82_765.txt"
+
+
+@cache
+def english() -> Mapping[str, float]:
+    """Word -> share of all words, in (0, 1); 82,000 words, read once in about 0.1 s."""
+    path = Path(str(distribution("symspellpy").locate_file(_LIST)))
+    rows = (line.split() for line in path.read_text(encoding="utf-8-sig").splitlines())
+    counts = {word: float(count) for word, count in rows}
+    total = sum(counts.values())
+    return {word: count / total for word, count in counts.items()}

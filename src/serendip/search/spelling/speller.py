@@ -25,9 +25,8 @@ from math import log10
 from typing import NamedTuple
 
 from serendip.data.text import normalise, words
-from serendip.search.edits import EditIndex
-from serendip.search.slips import likelihood
-from serendip.search.word_pairs import WordPairs
+from serendip.search.spelling.typos import EditIndex, likelihood
+from serendip.search.spelling.word_statistics import WordPairs
 
 MIN_LENGTH = 3
 MIN_LENGTH_TWO_EDITS = 8
