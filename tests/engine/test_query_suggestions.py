@@ -13,11 +13,10 @@ from serendip.data.item import Item
 from serendip.engine.engine import Engine
 from serendip.engine.query_suggestions import MOST_NUMBERS, Askers, Past, QuerySuggester, most_kept
 from serendip.engine.workspace import Workspace
-from serendip.search.query_candidates import Candidate
-from serendip.search.query_checks import TOP
-from serendip.search.query_features import FEATURES, Asker
-from serendip.search.query_ranker import QueryRanker
-from serendip.search.query_table import QueryTable
+from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.checks import TOP
+from serendip.search.suggestions.ranker import FEATURES, Asker, QueryRanker
+from serendip.search.suggestions.table import QueryTable
 
 SEARCHED, RARE = "number horror", "tale western"
 

@@ -7,10 +7,9 @@ from serendip.data.privacy import VISITOR, is_private
 from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.errors import ConfigError
-from serendip.search.logged_queries import logged_queries
 from serendip.search.phrases import phrases_of
-from serendip.search.query_candidates import catalogue_candidates
-from serendip.search.query_settings import QueriesConfig
+from serendip.search.suggestions.candidates import catalogue_candidates, logged_queries
+from serendip.search.suggestions.config import QueriesConfig
 
 
 def film(number, year, genre, cast="Ann Lee", text=""):

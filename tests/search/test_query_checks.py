@@ -4,10 +4,10 @@ from search_world import POPULARITY, films
 
 from serendip.data import Catalogue, Item
 from serendip.runtime.progress import SilentProgress
-from serendip.search.query_candidates import Candidate
-from serendip.search.query_checks import Unsafe, Verifier, normal_form
-from serendip.search.query_settings import QueriesConfig
 from serendip.search.searcher import Searcher
+from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.checks import Unsafe, Verifier, normal_form
+from serendip.search.suggestions.config import QueriesConfig
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,17 @@ import pytest
 from serendip.data import Catalogue, Item
 from serendip.errors import ArtefactError
 from serendip.search.logistic import RankingRows
-from serendip.search.query_candidates import Candidate
-from serendip.search.query_categories import Categories
-from serendip.search.query_features import FEATURES, Asker, Choices, query_features
-from serendip.search.query_ranker import PRIOR, RANKER_FILE, QueryRanker
-from serendip.search.query_table import QUERIES_FILE, QueryTable
+from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.ranker import (
+    FEATURES,
+    PRIOR,
+    RANKER_FILE,
+    Asker,
+    Choices,
+    QueryRanker,
+    query_features,
+)
+from serendip.search.suggestions.table import QUERIES_FILE, Categories, QueryTable
 
 ITEMS = Catalogue(
     Item(f"i{n}", f"T{n}", attributes={"genre": "ab"[n % 2], "code": f"c{n}"}) for n in range(6)

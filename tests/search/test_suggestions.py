@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from search_world import POPULARITY, film, films
 
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions import Suggested, Suggester
+from serendip.search.suggestions.completions import Suggested, Suggester
 
 
 @pytest.fixture(scope="module")

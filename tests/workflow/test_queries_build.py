@@ -22,7 +22,7 @@ from serendip.errors import ArtefactError
 from serendip.jobs.suggestions.build import log_now, written_queries
 from serendip.jobs.suggestions.write_by_llm import candidates_of
 from serendip.llm.tasks import WrittenQueries
-from serendip.search.query_table import QueryTable
+from serendip.search.suggestions.table import QueryTable
 
 
 @pytest.fixture

@@ -13,12 +13,10 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.search_log import Search, SuggestedQuery
 from serendip.data.vocabulary import Vocabulary
 from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
-from serendip.search.query_candidates import Candidate
-from serendip.search.query_categories import Categories
-from serendip.search.query_features import FEATURES
-from serendip.search.query_ranker import QueryRanker
-from serendip.search.query_table import QueryTable
 from serendip.search.searcher import Searcher
+from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.ranker import FEATURES, QueryRanker
+from serendip.search.suggestions.table import Categories, QueryTable
 
 NUM_ITEMS, NUM_USERS = 40, 30
 ITEMS = Catalogue(

@@ -30,12 +30,11 @@ from serendip.jobs.rewrites.build import RewriteBuilder, narrower, near_words
 from serendip.jobs.suggestions.build import QueryBuilder
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.search.config import SearchConfig
-from serendip.search.query_candidates import Candidate
-from serendip.search.query_categories import Categories
-from serendip.search.query_settings import QueriesConfig
-from serendip.search.query_table import QueryTable
 from serendip.search.rewrites.table import Rewrite, RewriteTable
 from serendip.search.searcher import Searcher
+from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.config import QueriesConfig
+from serendip.search.suggestions.table import Categories, QueryTable
 from serendip.workflow.bench.rewrites_run import RewritesBench, run_rewrites
 
 PLACES = ("kitchen", "garden", "office")

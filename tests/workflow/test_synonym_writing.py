@@ -22,7 +22,7 @@ from serendip.jobs.import_files import import_files
 from serendip.jobs.synonyms.write_by_llm import head_terms, proposed
 from serendip.llm.tasks import WrittenSynonyms
 from serendip.search.lexical import LexicalIndex
-from serendip.search.query_checks import Unsafe
+from serendip.search.suggestions.checks import Unsafe
 from serendip.search.synonyms import Synonym, read_synonyms, write_synonyms
 
 

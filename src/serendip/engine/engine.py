@@ -35,7 +35,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, StorageError, UnsupportedError
 from serendip.runtime.versions import Version
-from serendip.search.query_features import Asker
+from serendip.search.suggestions.ranker import Asker
 
 BUSY_TIMEOUT_S = 2.0
 """How long a write waits for other writers of the database before it is refused."""

@@ -29,12 +29,12 @@ from serendip.engine.answer import Suggestion
 from serendip.engine.stages.batch import condensed
 from serendip.engine.stages.exploration import seed_of
 from serendip.engine.state import EngineState
-from serendip.search.query_candidates import Candidate
-from serendip.search.query_checks import TOP, Unsafe
-from serendip.search.query_features import Asker, Choices, new_share, query_features
-from serendip.search.query_settings import QueriesConfig
-from serendip.search.query_table import QueryTable
-from serendip.search.suggestions import Suggested
+from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.checks import TOP, Unsafe
+from serendip.search.suggestions.completions import Suggested
+from serendip.search.suggestions.config import QueriesConfig
+from serendip.search.suggestions.ranker import Asker, Choices, new_share, query_features
+from serendip.search.suggestions.table import QueryTable
 
 MOST_COMPLETIONS = 128
 OWN_SEARCHES, OWN_ITEMS, MOST_LIKES = 5, 3, 2

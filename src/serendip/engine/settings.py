@@ -29,7 +29,7 @@ from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.config import RetrieverConfig, UnifiedConfig, unified_retriever
 from serendip.models.transitions import TransitionsConfig
 from serendip.search.config import SearchConfig
-from serendip.search.query_settings import QueriesConfig
+from serendip.search.suggestions.config import QueriesConfig
 
 
 class ModelsConfig(Config):

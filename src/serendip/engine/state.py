@@ -26,11 +26,11 @@ from serendip.models.base import Recommender
 from serendip.models.ranker.model import Ranker
 from serendip.models.relevance.model import MatchJudge
 from serendip.search.config import SearchConfig
-from serendip.search.query_ranker import QueryRanker
-from serendip.search.query_table import QueryTable
 from serendip.search.rewrites.table import RewriteTable
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions import Suggester
+from serendip.search.suggestions.completions import Suggester
+from serendip.search.suggestions.ranker import QueryRanker
+from serendip.search.suggestions.table import QueryTable
 from serendip.search.synonyms import Synonyms
 
 _ARRAYS = ("content", "codes", "counts", "quality")

@@ -25,14 +25,14 @@ from serendip.jobs.rewrites.scorer_data import Learner, logged_texts, made_texts
 from serendip.jobs.suggestions.ranker_data import Log
 from serendip.jobs.synonyms.mine import is_proper, nearest_words
 from serendip.runtime.progress import TrainOptions
-from serendip.search.logged_queries import SAME_ATTEMPT_S, logged_queries
-from serendip.search.query_checks import TOP, Unsafe
-from serendip.search.query_settings import QueriesConfig
-from serendip.search.query_table import QueryTable
 from serendip.search.rewrites.candidates import Matcher, RewriteKind
 from serendip.search.rewrites.scorer import RewriteStudent
 from serendip.search.rewrites.table import MOST, Near, Rewrite, RewriteTable, from_student
 from serendip.search.searcher import Searcher
+from serendip.search.suggestions.candidates import SAME_ATTEMPT_S, logged_queries
+from serendip.search.suggestions.checks import TOP, Unsafe
+from serendip.search.suggestions.config import QueriesConfig
+from serendip.search.suggestions.table import QueryTable
 
 _DOUBT = 2.0
 """People who are added to those that gave up: two of two prove less than twenty of twenty."""

@@ -15,11 +15,11 @@ import numpy as np
 from serendip.data.search_log import Search
 from serendip.data.text import words
 from serendip.search.logistic import RankingRows
-from serendip.search.query_checks import TOP
-from serendip.search.query_table import QueryTable
 from serendip.search.rewrites.candidates import checked
 from serendip.search.rewrites.table import Near
 from serendip.search.searcher import Searcher
+from serendip.search.suggestions.checks import TOP
+from serendip.search.suggestions.table import QueryTable
 
 MADE, MOST_LOGGED = 1_000, 2_000
 """Draws of a query that texts are made of, and the newest texts of the log."""

@@ -34,13 +34,11 @@ from serendip.jobs.suggestions.ranker_data import Log
 from serendip.runtime.atomic_files import alone
 from serendip.runtime.progress import Progress, TrainOptions
 from serendip.runtime.versions import Versions
-from serendip.search.logged_queries import logged_queries
-from serendip.search.query_candidates import Candidate, catalogue_candidates
-from serendip.search.query_categories import Categories
-from serendip.search.query_checks import Verifier
-from serendip.search.query_settings import QueriesConfig
-from serendip.search.query_table import QueryTable
 from serendip.search.searcher import Searcher
+from serendip.search.suggestions.candidates import Candidate, catalogue_candidates, logged_queries
+from serendip.search.suggestions.checks import Verifier
+from serendip.search.suggestions.config import QueriesConfig
+from serendip.search.suggestions.table import Categories, QueryTable
 
 _TABLE_FOLDER, _WRITTEN_FILE = "table", "written.json"
 

@@ -28,10 +28,16 @@ from serendip.data.dataset import Dataset
 from serendip.data.search_log import Search, SuggestedQuery
 from serendip.data.text import normalise
 from serendip.search.logistic import RankingRows
-from serendip.search.query_candidates import Candidate
-from serendip.search.query_features import FEATURES, Asker, Choices, query_features
-from serendip.search.query_ranker import PRIOR_STRENGTH, QueryRanker
-from serendip.search.query_table import QueryTable
+from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.ranker import (
+    FEATURES,
+    PRIOR_STRENGTH,
+    Asker,
+    Choices,
+    QueryRanker,
+    query_features,
+)
+from serendip.search.suggestions.table import QueryTable
 from serendip.search.titles import TitleIndex
 
 MOST_OF_USER = 30

@@ -27,9 +27,9 @@ from serendip.llm.runner import Estimate, RunOptions, ask_all, estimate
 from serendip.llm.tasks import WrittenQueries, queries_task
 from serendip.runtime.atomic_files import alone
 from serendip.runtime.progress import TrainOptions
-from serendip.search.query_candidates import MOST_CHARACTERS, Candidate
-from serendip.search.query_checks import normal_form
-from serendip.search.query_table import QueryTable
+from serendip.search.suggestions.candidates import MOST_CHARACTERS, Candidate
+from serendip.search.suggestions.checks import normal_form
+from serendip.search.suggestions.table import QueryTable
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,9 @@ from serendip.llm.tasks import WrittenSynonyms, synonyms_task
 from serendip.runtime.atomic_files import alone
 from serendip.runtime.progress import TrainOptions
 from serendip.search.lexical import LexicalConfig, LexicalIndex, word_counts
-from serendip.search.logged_queries import logged_queries
 from serendip.search.phrases import phrases_of
-from serendip.search.query_checks import Unsafe, normal_form
+from serendip.search.suggestions.candidates import logged_queries
+from serendip.search.suggestions.checks import Unsafe, normal_form
 from serendip.search.synonyms import MOST_WORDS, Synonym
 
 _TITLES, _LONGEST_TITLE = 5, 120

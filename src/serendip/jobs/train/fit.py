@@ -47,7 +47,7 @@ from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions import Suggester
+from serendip.search.suggestions.completions import Suggester
 from serendip.workflow.ranker_actions import INNER_FRACTION, has_ranker
 
 ALIGNED_FRACTION = 0.9

@@ -27,7 +27,7 @@ from serendip.models.retriever.model import Retriever
 from serendip.models.transitions import TransitionsConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions import Suggester
+from serendip.search.suggestions.completions import Suggester
 from serendip.workflow.bench.table import SEMANTIC_IDS, SEQUENTIAL
 from serendip.workflow.bench.trial import Trial
 

@@ -29,9 +29,9 @@ from serendip.jobs.rewrites.build import RewriteBuilder, near_words
 from serendip.jobs.suggestions.build import QueryBuilder
 from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
-from serendip.search.query_settings import QueriesConfig
 from serendip.search.rewrites.candidates import FEW
 from serendip.search.rewrites.table import RewriteTable, rewrites_of
+from serendip.search.suggestions.config import QueriesConfig
 from serendip.workflow.bench.opened import opened_work
 from serendip.workflow.bench.spelling_run import Asking, asking_of
 

@@ -30,7 +30,7 @@ from serendip.evaluate.intervals import estimate
 from serendip.evaluate.runs import Values
 from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
-from serendip.search.query_settings import SOURCES, QueriesConfig
+from serendip.search.suggestions.config import SOURCES, QueriesConfig
 from serendip.workflow.bench.films import FILMS_FILE, RATINGS_FILE
 from serendip.workflow.bench.movielens_trial import FILM_FIELDS, read_movielens
 from serendip.workflow.bench.opened import opened_encoder, opened_work

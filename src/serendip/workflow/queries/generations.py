@@ -18,11 +18,10 @@ from serendip.engine.state import EngineState
 from serendip.jobs.suggestions.build import QueryBuilder
 from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
 from serendip.runtime.progress import SilentProgress
-from serendip.search.query_features import RECENT, Asker
-from serendip.search.query_ranker import QueryRanker
-from serendip.search.query_settings import QueriesConfig
 from serendip.search.searcher import Searcher
-from serendip.search.suggestions import Suggester
+from serendip.search.suggestions.completions import Suggester
+from serendip.search.suggestions.config import QueriesConfig
+from serendip.search.suggestions.ranker import RECENT, Asker, QueryRanker
 from serendip.workflow.queries.tags import Target
 
 

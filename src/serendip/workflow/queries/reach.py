@@ -13,8 +13,8 @@ import numpy as np
 
 from serendip.data.arrays import IntArray
 from serendip.evaluate.metrics.gini import Gini
-from serendip.search.query_checks import TOP
 from serendip.search.searcher import Searcher
+from serendip.search.suggestions.checks import TOP
 
 
 def reach_of(searcher: Searcher, queries: Sequence[str]) -> dict[str, Any]:

@@ -19,9 +19,9 @@ import numpy as np
 from serendip.data.arrays import IntArray
 from serendip.data.text import normalise, words
 from serendip.runtime.progress import Progress
-from serendip.search.query_candidates import Candidate
-from serendip.search.query_settings import QueriesConfig
 from serendip.search.searcher import Searcher
+from serendip.search.suggestions.candidates import Candidate
+from serendip.search.suggestions.config import QueriesConfig
 
 TOP = 10
 _ORDER = ("query", "attribute", "rule", "written", "phrase", "like")
