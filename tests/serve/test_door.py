@@ -10,9 +10,8 @@ import pytest
 from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
-from serendip.serve.asgi import Message, Receive, Scope, Send
-from serendip.serve.door import Door
 from serendip.serve.limits import MAX_BODY_BYTES
+from serendip.serve.middleware import Door, Message, Receive, Scope, Send
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from tiny_engine import TinyEngine
 from wire_client import WireClient
 
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
+from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.following import LONGEST_WAIT_S, Follower, Published
-from serendip.serve.state import EngineHolder
 
 
 class Shelf:

@@ -9,7 +9,7 @@ from tiny_engine import TinyEngine, TinyStore, film
 from wire_client import WireClient
 
 from serendip.errors import NotTrainedError, StorageError
-from serendip.serve.state import EngineHolder
+from serendip.serve.engine_holder import EngineHolder
 
 
 def test_nothing_can_be_leased_before_an_engine_is_there():

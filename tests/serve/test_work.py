@@ -17,8 +17,7 @@ from wire_client import WireClient, error_of
 from serendip.data.store.database import Database
 from serendip.engine.engine import Engine
 from serendip.errors import ArtefactError, BusyError, SerendipError, StorageError
-from serendip.serve.state import EngineHolder
-from serendip.serve.work import READERS, Workers
+from serendip.serve.engine_holder import READERS, EngineHolder, Workers
 
 READS = ["/v1/search?q=horror+tale&user_id=u1", "/v1/recommend?surface=home&user_id=u1"]
 READS += [

@@ -9,8 +9,8 @@ import httpx
 from tiny_engine import TinyEngine
 
 from serendip.serve.app import build_app
-from serendip.serve.asgi import App
-from serendip.serve.state import EngineHolder
+from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.middleware import App
 
 
 class WireClient:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from serendip.data import Item
 from serendip.engine.answer import Answer, Chosen, Suggestions
 from serendip.serve.covers import cover, is_narrow, palette_of
-from serendip.serve.engine_api import Engine
+from serendip.serve.engine_protocol import Engine
 
 _MAX_META_PARTS = 2
 

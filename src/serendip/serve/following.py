@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from serendip.errors import ArtefactError, SerendipError
 
 if TYPE_CHECKING:
-    from serendip.serve.engine_api import Engine
-    from serendip.serve.state import EngineHolder
+    from serendip.serve.engine_holder import EngineHolder
+    from serendip.serve.engine_protocol import Engine
 
 _log = logging.getLogger(__name__)
 

@@ -14,12 +14,10 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 
 from serendip.errors import DataError, SerendipError
-from serendip.serve.asgi import App
 from serendip.serve.desk_api import Desk
-from serendip.serve.door import Door
-from serendip.serve.listening import address_of, listen, signals_end_quietly
+from serendip.serve.middleware import App, Door, Failure
 from serendip.serve.rendering import HTML, environment, static_file
-from serendip.serve.replies import Failure
+from serendip.serve.socket import address_of, listen, signals_end_quietly
 
 HOST = "127.0.0.1"
 _DRAIN_S = 10

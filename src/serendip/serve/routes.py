@@ -16,13 +16,12 @@ from pydantic import BaseModel
 from serendip.engine.answer import Answer
 from serendip.errors import UnknownItemError
 from serendip.serve import fields, wire, wire_rows, written
-from serendip.serve.engine_api import Engine
-from serendip.serve.measures import Measures
+from serendip.serve.engine_holder import Workers, still_loading
+from serendip.serve.engine_protocol import Engine
+from serendip.serve.metrics import Measures
+from serendip.serve.middleware import JSON_TYPE, dump
 from serendip.serve.openapi import Documented
-from serendip.serve.replies import JSON_TYPE, dump
-from serendip.serve.state import still_loading
 from serendip.serve.strict_json import parse
-from serendip.serve.work import Workers
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 

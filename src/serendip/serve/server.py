@@ -12,12 +12,19 @@ from collections.abc import Callable
 
 import uvicorn
 
-from serendip.serve.asgi import App, Receive, Scope, Send
-from serendip.serve.door import Door
+from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.following import Follower, Published
-from serendip.serve.listening import address_of, listen, signals_end_quietly
-from serendip.serve.replies import Failure, send_body, send_failure
-from serendip.serve.state import EngineHolder
+from serendip.serve.middleware import (
+    App,
+    Door,
+    Failure,
+    Receive,
+    Scope,
+    Send,
+    send_body,
+    send_failure,
+)
+from serendip.serve.socket import address_of, listen, signals_end_quietly
 
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 75

@@ -23,7 +23,7 @@ from serendip.serve.cards import (
     liked_ids,
     meta_of,
 )
-from serendip.serve.engine_api import Engine
+from serendip.serve.engine_protocol import Engine
 from serendip.serve.labels import number_label, part_label, stage_label
 from serendip.serve.page_query import PageQuery
 from serendip.serve.routes import unknown_item

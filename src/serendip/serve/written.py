@@ -8,7 +8,7 @@ from typing import Any
 
 from serendip.data import Event, Item
 from serendip.engine.answer import Answer, Explanation, Suggestions, Understood
-from serendip.serve.engine_api import Engine
+from serendip.serve.engine_protocol import Engine
 
 
 def answer(found: Answer, engine: Engine) -> dict[str, Any]:

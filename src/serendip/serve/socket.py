@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from serendip.errors import ConfigError
-from serendip.serve.door import LOOPBACK_NAMES
+from serendip.serve.middleware import LOOPBACK_NAMES
 
 _BACKLOG = 512
 

@@ -4,20 +4,129 @@ Order: request id -> host allow-list -> origin of changes -> size of the body ->
 It imports no framework, so it guards from the first moment on. Hosts are checked because a page
 of another site can point its own name at 127.0.0.1 (DNS rebinding); origins because a browser
 sends other sites' posts to local services as willingly as their own.
+
+Answers that are written without a framework: the one error form and plain JSON.
+
+Light on purpose: the service answers with these before the framework is even imported.
+
+Names for the parts of the ASGI interface.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
-from serendip.serve.asgi import App, Message, Receive, Scope, Send
+from serendip.errors import SerendipError
 from serendip.serve.limits import MAX_BODY_BYTES, MAX_DRAIN_BYTES
-from serendip.serve.replies import Failure, send_failure
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+JSON_TYPE = "application/json"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as the client sees it.
+
+    Args:
+        status: HTTP status.
+        kind: stable word for programs, ``unknown_item``.
+        message: what happened, with the value.
+        hint: the next step; empty where the message says it all.
+    """
+
+    status: int
+    kind: str
+    message: str
+    hint: str = ""
+    headers: tuple[tuple[bytes, bytes], ...] = field(default=())
+
+    @classmethod
+    def of(cls, error: SerendipError) -> Failure:
+        """The failure that an error of the tree stands for."""
+        return cls(error.status, error.kind, error.message, error.hint, _retry_after(error))
+
+    @classmethod
+    def public(cls, error: SerendipError, request_id: str) -> Failure:
+        """The same for strangers: what names files of the operator goes to the log instead."""
+        if not error.public_message:
+            return cls.of(error)
+        _log.warning("request %s: %s", request_id, error)
+        hint = "Try again in a moment." if error.retry_after_s else "The service's log has more."
+        message = f"{error.public_message} Nothing was stored."
+        return cls(error.status, error.kind, message, hint, _retry_after(error))
+
+    def text_headers(self) -> dict[str, str]:
+        """The headers in the form that the framework takes."""
+        return {name.decode(): value.decode() for name, value in self.headers}
+
+    def body(self, request_id: str) -> bytes:
+        """The JSON that every error answer has."""
+        return dump(
+            {
+                "error": {
+                    "type": self.kind,
+                    "message": self.message,
+                    "hint": self.hint,
+                    "request_id": request_id,
+                }
+            }
+        )
+
+
+def _retry_after(error: SerendipError) -> tuple[tuple[bytes, bytes], ...]:
+    if not error.retry_after_s:
+        return ()
+    return ((b"retry-after", str(error.retry_after_s).encode()),)
+
+
+def dump(value: Any) -> bytes:
+    """Compact UTF-8 JSON. Text that cannot be encoded is written with question marks.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace")
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id that the door gave to this request; empty outside of it."""
+    return str(scope.get("state", {}).get("request_id", ""))
+
+
+async def send_failure(scope: Scope, send: Send, failure: Failure) -> None:
+    """Answer a request with an error, without any framework."""
+    body = failure.body(request_id_of(scope))
+    await send_body(send, failure.status, body, failure.headers)
+
+
+async def send_body(
+    send: Send,
+    status: int,
+    body: bytes,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> None:
+    """Answer with a JSON body that is already written."""
+    length = str(len(body)).encode()
+    own = [(b"content-type", JSON_TYPE.encode()), (b"content-length", length), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": own})
+    await send({"type": "http.response.body", "body": body})
+
 
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -35,8 +144,6 @@ _SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-
-_log = logging.getLogger(__name__)
 
 Observe = Callable[[Scope, int, float], None]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from serendip.serve.asgi import Scope
-from serendip.serve.state import EngineHolder
+from serendip.serve.engine_holder import EngineHolder
+from serendip.serve.middleware import Scope
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
