@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.errors import DataError
+from serendip.serve.api.strict_json import parse
 from serendip.serve.limits import MAX_JSON_DEPTH
-from serendip.serve.strict_json import parse
 
 plain_text = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00"), max_size=9)
 plain_json = st.recursive(

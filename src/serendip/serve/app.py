@@ -14,11 +14,11 @@ from starlette.exceptions import HTTPException
 
 from serendip import __version__
 from serendip.errors import SerendipError
+from serendip.serve.api.routes import Routes
 from serendip.serve.engine_holder import EngineHolder, Workers
 from serendip.serve.metrics import Measures
 from serendip.serve.middleware import JSON_TYPE, App, Door, Failure, broken, request_id_of
 from serendip.serve.pages import Pages
-from serendip.serve.routes import Routes
 
 
 def build_app(holder: EngineHolder) -> App:

@@ -10,42 +10,42 @@ from starlette.requests import Request
 
 from serendip.data.privacy import VISITOR
 from serendip.errors import DataError
-from serendip.serve import fields
+from serendip.serve.api import types
 
 _MAX_FIELDS = 20
 
 
-class PageQuery(fields.Wire):
+class PageQuery(types.Wire):
     """Everything that a link or form of the page may carry."""
 
-    user: fields.OptionalId = ""
+    user: types.OptionalId = ""
     """The visitor; empty for a new one."""
 
-    q: fields.Text = ""
+    q: types.Text = ""
     """What was typed."""
 
-    literal: fields.Flag = False
+    literal: types.Flag = False
     """Search it as it was typed."""
 
-    cursor: fields.Cursor = ""
+    cursor: types.Cursor = ""
     """Where the next part of a list starts."""
 
-    first: fields.Place = 0
+    first: types.Place = 0
     """0-based place of the first item of the next part."""
 
-    item_id: fields.OptionalId = ""
+    item_id: types.OptionalId = ""
     """The item that is explained or liked."""
 
-    surface: fields.Id = "home"
+    surface: types.Id = "home"
     """Where it was shown."""
 
-    source: fields.OptionalId = ""
+    source: types.OptionalId = ""
     """The item beside which it was shown."""
 
-    request_id: fields.OptionalId = ""
+    request_id: types.OptionalId = ""
     """The answer it was part of."""
 
-    position: fields.Place | None = None
+    position: types.Place | None = None
     """0-based place in that answer."""
 
 
@@ -79,4 +79,4 @@ def visitor_id() -> str:
 
 def _read(values: dict[str, Any]) -> PageQuery:
     known = PageQuery.model_fields
-    return fields.read(PageQuery, {k: v for k, v in values.items() if k in known and v != ""})
+    return types.read(PageQuery, {k: v for k, v in values.items() if k in known and v != ""})

@@ -12,6 +12,7 @@ from serendip.data import Event, Item
 from serendip.data.text import normalise
 from serendip.engine.answer import Answer, Chosen, Evidence
 from serendip.errors import UnknownItemError
+from serendip.serve.api.routes import unknown_item
 from serendip.serve.cards import (
     Card,
     Context,
@@ -26,7 +27,6 @@ from serendip.serve.cards import (
 from serendip.serve.engine_protocol import Engine
 from serendip.serve.labels import number_label, part_label, stage_label
 from serendip.serve.page_query import PageQuery
-from serendip.serve.routes import unknown_item
 from serendip.serve.understood import instead_of, told_of
 
 _FEED_ITEMS = 18

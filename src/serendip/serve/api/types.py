@@ -25,7 +25,7 @@ from serendip.data.limits import (
 )
 from serendip.errors import DataError
 from serendip.serve import limits
-from serendip.serve.strict_json import check_text
+from serendip.serve.api.strict_json import check_text
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 

@@ -15,13 +15,13 @@ from pydantic import BaseModel
 
 from serendip.engine.answer import Answer
 from serendip.errors import UnknownItemError
-from serendip.serve import fields, wire, wire_rows, written
+from serendip.serve.api import requests, responses, types
+from serendip.serve.api.openapi import Documented
+from serendip.serve.api.strict_json import parse
 from serendip.serve.engine_holder import Workers, still_loading
 from serendip.serve.engine_protocol import Engine
 from serendip.serve.metrics import Measures
 from serendip.serve.middleware import JSON_TYPE, dump
-from serendip.serve.openapi import Documented
-from serendip.serve.strict_json import parse
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -38,18 +38,18 @@ class Routes:
 
     def _add_reads(self) -> None:
         both = ("GET", "POST")
-        self._add("/v1/search", self.search, both, wire.SearchQuery)
-        self._add("/v1/recommend", self.recommend, both, wire.RecommendQuery)
-        self._add("/v1/suggest", self.suggest, both, wire.SuggestQuery)
-        self._add("/v1/explain", self.explain, both, wire.ExplainQuery)
-        self._add("/v1/items/{item_id:path}/similar", self.similar, both, wire.SimilarQuery)
-        self._add("/v1/users", self.users, ("GET",), wire.UsersQuery)
-        self._add("/v1/users/{user_id:path}/history", self.history, ("GET",), wire.UsersQuery)
+        self._add("/v1/search", self.search, both, requests.SearchQuery)
+        self._add("/v1/recommend", self.recommend, both, requests.RecommendQuery)
+        self._add("/v1/suggest", self.suggest, both, requests.SuggestQuery)
+        self._add("/v1/explain", self.explain, both, requests.ExplainQuery)
+        self._add("/v1/items/{item_id:path}/similar", self.similar, both, requests.SimilarQuery)
+        self._add("/v1/users", self.users, ("GET",), requests.UsersQuery)
+        self._add("/v1/users/{user_id:path}/history", self.history, ("GET",), requests.UsersQuery)
         self._add("/v1/items/{item_id:path}", self.item, ("GET",))
 
     def _add_writes(self) -> None:
-        self._add("/v1/events", self.add_events, ("POST",), wire_rows.EventIn)
-        self._add("/v1/items", self.add_items, ("POST",), wire_rows.ItemIn)
+        self._add("/v1/events", self.add_events, ("POST",), requests.EventIn)
+        self._add("/v1/items", self.add_items, ("POST",), requests.ItemIn)
         self._add("/v1/items/{item_id:path}", self.delete_item, ("DELETE",))
 
     def _add_operations(self) -> None:
@@ -78,7 +78,7 @@ class Routes:
 
     async def search(self, request: Request) -> Response:
         """Items that match what was typed, best first."""
-        asked = await _read(request, wire.SearchQuery)
+        asked = await _read(request, requests.SearchQuery)
         return await self._answer(
             lambda engine: engine.search(
                 asked.q, asked.user_id, asked.k, asked.cursor, asked.country, asked.literal
@@ -87,7 +87,7 @@ class Routes:
 
     async def recommend(self, request: Request) -> Response:
         """Items for a surface, best first."""
-        asked = await _read(request, wire.RecommendQuery)
+        asked = await _read(request, requests.RecommendQuery)
 
         def call(engine: Engine) -> Answer:
             asked.require_context(engine.needs(asked.surface))
@@ -107,7 +107,7 @@ class Routes:
     async def similar(self, request: Request) -> Response:
         """Items like one item, best first."""
         item_id = _path_id(request, "item_id")
-        asked = await _read(request, wire.SimilarQuery)
+        asked = await _read(request, requests.SimilarQuery)
         return await self._answer(
             lambda engine: engine.similar(
                 item_id, asked.user_id, asked.k, asked.cursor, asked.country
@@ -116,16 +116,16 @@ class Routes:
 
     async def suggest(self, request: Request) -> Response:
         """Queries worth typing next, best first."""
-        asked = await _read(request, wire.SuggestQuery)
+        asked = await _read(request, requests.SuggestQuery)
         return await self._json(
-            lambda engine: written.suggestions(
+            lambda engine: responses.suggestions(
                 engine.suggest(asked.q, asked.user_id, asked.k, asked.after)
             )
         )
 
     async def explain(self, request: Request) -> Response:
         """Why an item would be shown: evidence, numbers, stages."""
-        asked = await _read(request, wire.ExplainQuery)
+        asked = await _read(request, requests.ExplainQuery)
 
         def call(engine: Engine) -> dict[str, Any]:
             told = engine.explain(
@@ -137,18 +137,18 @@ class Routes:
                 asked.country,
                 asked.literal,
             )
-            return written.explanation(told, engine.generation)
+            return responses.explanation(told, engine.generation)
 
         return await self._json(call)
 
     async def item(self, request: Request) -> Response:
         """One item with its codes."""
         item_id = _path_id(request, "item_id")
-        return await self._json(lambda engine: written.item(known_item(engine, item_id), engine))
+        return await self._json(lambda engine: responses.item(known_item(engine, item_id), engine))
 
     async def users(self, request: Request) -> Response:
         """The most active known users."""
-        asked = await _read(request, wire.UsersQuery)
+        asked = await _read(request, requests.UsersQuery)
 
         def call(engine: Engine) -> dict[str, Any]:
             rows = engine.users(asked.limit)
@@ -159,24 +159,24 @@ class Routes:
     async def history(self, request: Request) -> Response:
         """A user's events, newest first; empty for an unknown user."""
         user_id = _path_id(request, "user_id")
-        asked = await _read(request, wire.UsersQuery)
+        asked = await _read(request, requests.UsersQuery)
 
         def call(engine: Engine) -> dict[str, Any]:
             events = engine.history(user_id, asked.limit)
-            return {"user_id": user_id, "events": [written.event(one) for one in events]}
+            return {"user_id": user_id, "events": [responses.event(one) for one in events]}
 
         return await self._json(call)
 
     async def add_events(self, request: Request) -> Response:
         """Store one event or many; durable when it answers."""
-        events = wire_rows.read_events(parse(await request.body()), time.time())
+        events = requests.read_events(parse(await request.body()), time.time())
         new = await self._workers.write(lambda engine: engine.add_events(events))
         self._measures.add_events(len(events))
         return _reply({"received": len(events), "new": new})
 
     async def add_items(self, request: Request) -> Response:
         """Store one item or many; findable and recommendable when it answers."""
-        items = wire_rows.read_items(parse(await request.body()))
+        items = requests.read_items(parse(await request.body()))
         new = await self._workers.write(lambda engine: engine.add_items(items))
         self._measures.add_items(len(items))
         return _reply({"received": len(items), "new": new})
@@ -211,7 +211,7 @@ class Routes:
 
     async def _answer(self, call: Callable[[Engine], Answer]) -> Response:
         def written_answer(engine: Engine) -> Any:
-            return written.answer(call(engine), engine)
+            return responses.answer(call(engine), engine)
 
         body = await self._workers.read(written_answer)
         if not body["items"]:
@@ -245,10 +245,10 @@ def unknown_item(item_id: str) -> UnknownItemError:
 async def _read(request: Request, model: type[ModelT]) -> ModelT:
     """A request as its model: parameters of a GET, the JSON body of a POST."""
     if request.method == "POST":
-        return fields.read(model, parse(await request.body()))
+        return types.read(model, parse(await request.body()))
     parameters = request.query_params
-    repeated = fields.repeated_names(model)
-    return fields.read(
+    repeated = types.repeated_names(model)
+    return types.read(
         model,
         {
             name: parameters.getlist(name) if name in repeated else parameters[name]
@@ -258,7 +258,7 @@ async def _read(request: Request, model: type[ModelT]) -> ModelT:
 
 
 def _path_id(request: Request, name: str) -> str:
-    return fields.read(wire.PathId, {"id": request.path_params[name]}).id
+    return types.read(requests.PathId, {"id": request.path_params[name]}).id
 
 
 def _reply(body: dict[str, Any], generation: str = "") -> Response:
