@@ -9,8 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.serve.covers import PALETTES, cover, is_narrow, palette_of, relative_luminance
-from serendip.serve.patterns import PATTERNS
+from serendip.serve.page.covers import (
+    PALETTES,
+    PATTERNS,
+    cover,
+    is_narrow,
+    palette_of,
+    relative_luminance,
+)
 
 codes = st.lists(st.integers(0, 100_000), max_size=4).map(tuple)
 

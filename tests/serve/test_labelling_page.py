@@ -10,7 +10,7 @@ import pytest
 
 from serendip.data.labelling import Agreed, Asked, DeskView
 from serendip.errors import ConfigError, DataError, StorageError
-from serendip.serve.labelling import build_labelling_app, run_labelling
+from serendip.serve.page.labelling import build_labelling_app, run_labelling
 
 
 class ListDesk:

@@ -16,7 +16,7 @@ from serendip.engine.stages.filters import ALWAYS, filters_of
 from serendip.engine.stages.selection import EXPLORED, MARKS, SPONSORED
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES
-from serendip.serve.labels import number_label, part_label, stage_label
+from serendip.serve.page.views import number_label, part_label, stage_label
 
 
 def test_every_number_of_the_ranker_has_words_of_its_own():

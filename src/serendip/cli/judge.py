@@ -33,7 +33,7 @@ def label(
     """Label pairs on a page, by keyboard, until interrupted; the same command goes on later."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.labels.by_hand import opened_desk
-    from serendip.serve.labelling import run_labelling
+    from serendip.serve.page.labelling import run_labelling
 
     terminal = Terminal(json)
     with opened_desk(Workspace.open(workspace), pairs, out, name, other or ()) as desk:

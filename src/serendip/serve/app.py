@@ -18,7 +18,7 @@ from serendip.serve.api.routes import Routes
 from serendip.serve.engine_holder import EngineHolder, Workers
 from serendip.serve.metrics import Measures
 from serendip.serve.middleware import JSON_TYPE, App, Door, Failure, broken, request_id_of
-from serendip.serve.pages import Pages
+from serendip.serve.page.routes import Pages
 
 
 def build_app(holder: EngineHolder) -> App:

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from serendip.data import Item
 from serendip.engine.answer import Answer, Chosen, Suggestions
-from serendip.serve.covers import cover, is_narrow, palette_of
 from serendip.serve.engine_protocol import Engine
+from serendip.serve.page.covers import cover, is_narrow, palette_of
 
 _MAX_META_PARTS = 2
 

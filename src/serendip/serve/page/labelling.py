@@ -2,22 +2,59 @@
 
 Plain forms that a small script presses by key. Texts of the catalogue and of queries are escaped by
 the templates. It is a service of its own, without an engine, for one person.
+
+What the labelling page needs: the seam between it and whatever keeps the labels.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 from urllib.parse import parse_qsl
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
+from serendip.data.labelling import DeskView
 from serendip.errors import DataError, SerendipError
-from serendip.serve.desk_api import Desk
 from serendip.serve.middleware import App, Door, Failure
-from serendip.serve.rendering import HTML, environment, static_file
+from serendip.serve.page.assets import HTML, environment, static_file
 from serendip.serve.socket import address_of, listen, signals_end_quietly
+
+
+class Desk(Protocol):
+    """Pairs that one person labels, one after the other. Thread-safe."""
+
+    def view(self) -> DeskView:
+        """What is to be shown now."""
+        ...
+
+    def label(self, place: int, label: str) -> None:
+        """Label a pair, durably when this returns; nothing where it has a label by now.
+
+        Raises:
+            DataError: there is no such pair or label.
+            StorageError: it cannot be written.
+        """
+        ...
+
+    def skip(self, place: int) -> None:
+        """Put a pair off until the others are labelled.
+
+        Raises:
+            DataError: there is no such pair.
+        """
+        ...
+
+    def undo(self) -> None:
+        """Take the last label, or the last skip after it, back; the pair is asked next.
+
+        Raises:
+            StorageError: the label cannot be taken out.
+        """
+        ...
+
 
 HOST = "127.0.0.1"
 _DRAIN_S = 10

@@ -14,16 +14,16 @@ from fastapi import APIRouter, Request, Response
 
 from serendip.data import Event
 from serendip.errors import SerendipError
-from serendip.serve import views
 from serendip.serve.api.requests import PathId
 from serendip.serve.api.routes import unknown_item
 from serendip.serve.api.types import read
-from serendip.serve.cards import item_link
 from serendip.serve.engine_holder import Workers
 from serendip.serve.engine_protocol import Engine
 from serendip.serve.middleware import Failure, request_id_of
-from serendip.serve.page_query import PageQuery, form_query, page_query, visitor_id
-from serendip.serve.rendering import HTML, environment, static_file
+from serendip.serve.page import views
+from serendip.serve.page.assets import HTML, environment, static_file
+from serendip.serve.page.cards import item_link
+from serendip.serve.page.params import PageQuery, form_query, page_query, visitor_id
 
 _NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
 

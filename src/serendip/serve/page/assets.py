@@ -1,6 +1,8 @@
 """The page's own files, held in memory and named by their content.
 
 There are a handful of them, so no path of a request ever reaches the file system.
+
+What all pages have: templates that escape every text, and their own files.
 """
 
 from __future__ import annotations
@@ -9,6 +11,9 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from fastapi import Response
+from jinja2 import Environment, FileSystemLoader
 
 UI_FOLDER = Path(__file__).parent / "ui"
 _TYPES = {
@@ -52,3 +57,28 @@ def asset_link(name: str) -> str:
 def _read(path: Path) -> Asset:
     body = path.read_bytes()
     return Asset(body, _TYPES[path.suffix], hashlib.sha256(body).hexdigest()[:12])
+
+
+HTML = "text/html; charset=utf-8"
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def environment() -> Environment:
+    """Templates of ``ui/templates``."""
+    made = Environment(
+        loader=FileSystemLoader(UI_FOLDER / "templates"),
+        autoescape=True,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["asset"] = asset_link
+    return made
+
+
+def static_file(name: str) -> Response | None:
+    """A file of ``ui/static``; None where there is none of that name."""
+    asset = assets().get(name)
+    if asset is None:
+        return None
+    return Response(asset.body, media_type=asset.media_type, headers={"cache-control": _FOR_EVER})

@@ -1,4 +1,9 @@
-"""What each page shows, as plain values for its template; no HTML and no HTTP here."""
+"""What each page shows, as plain values for its template; no HTML and no HTTP here.
+
+How the words of a search were read, in plain words for the page, with the way back.
+
+What the page calls the numbers and the stages of an explanation.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,8 @@ from serendip.data.text import normalise
 from serendip.engine.answer import Answer, Chosen, Evidence
 from serendip.errors import UnknownItemError
 from serendip.serve.api.routes import unknown_item
-from serendip.serve.cards import (
+from serendip.serve.engine_protocol import Engine
+from serendip.serve.page.cards import (
     Card,
     Context,
     card_of,
@@ -24,10 +30,137 @@ from serendip.serve.cards import (
     liked_ids,
     meta_of,
 )
-from serendip.serve.engine_protocol import Engine
-from serendip.serve.labels import number_label, part_label, stage_label
-from serendip.serve.page_query import PageQuery
-from serendip.serve.understood import instead_of, told_of
+from serendip.serve.page.params import PageQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One sentence: words, a linked text, words; without a link it is the first of them alone."""
+
+    before: str
+    text: str = ""
+    link: str = ""
+    after: str = ""
+
+
+def told_of(answer: Answer, asked: PageQuery) -> list[Told]:
+    """What was searched instead, what may have been meant, and what nothing has."""
+    found = answer.understood
+    if found is None:
+        return []
+    told = []
+    if found.is_corrected:
+        literally = _link(asked.q, asked.user, literal="1")
+        before = f"This is what “{found.searched}” finds. Search only for “"
+        told.append(Told(before, asked.q, literally, "”?"))
+    if found.did_you_mean:
+        link = _link(found.did_you_mean, asked.user)
+        told.append(Told("Did you mean “", found.did_you_mean, link, "”?"))
+    if found.by_meaning:
+        told.append(Told("Nothing here has these words. What follows is close in meaning."))
+    elif found.unknown and answer.items:
+        words = ", ".join(f"“{word}”" for word in found.unknown)
+        told.append(Told(f"Nothing here has {words}; the other words were searched."))
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class Instead:
+    """Another search, as a link."""
+
+    text: str
+    link: str
+
+
+def instead_of(answer: Answer | None, asked: PageQuery) -> list[Instead]:
+    """What to try where few items have all words; what is narrower the other searches tell."""
+    found = answer.understood.rewrites if answer and answer.understood else ()
+    return [
+        Instead(one.text, _link(one.text, asked.user)) for one in found if one.kind != "narrower"
+    ]
+
+
+def _link(text: str, user_id: str, **more: str) -> str:
+    return f"/search?{urlencode({'q': text, 'user': user_id, **more})}"
+
+
+_NUMBERS = {
+    "transitions": "Chosen next (score)",
+    "transitions relative": "Chosen next, share of its best",
+    "item-knn": "Chosen by the same people (score)",
+    "item-knn relative": "Chosen by the same people, share of its best",
+    "retriever": "Unified model (similarity)",
+    "retriever relative": "Unified model, distance to its best",
+    "content": "What it is (similarity)",
+    "content relative": "What it is, distance to its best",
+    "last item cosine": "Likeness to the last item",
+    "query cosine": "Likeness to the words in meaning",
+    "bm25": "Words found (BM25)",
+    "title match": "Title matches the words",
+    "log popularity": "Popularity (log)",
+    "log recent popularity": "Popularity of late (log)",
+    "quality": "Quality",
+    "best code match": "Levels shared with the nearest item",
+    "mean code match": "Levels shared on average",
+    "log history length": "Length of the history (log)",
+    "liked share": "Share of likes in the history",
+    "explored": "Shown to learn about it",
+    "bid": "Bid for the place",
+    "organic value": "Worth without the bid",
+    "chance of a bad match": "Chance of being irrelevant",
+}
+
+_STAGES = {
+    "catalogue": "In the catalogue",
+    "after deleted": "Not deleted",
+    "after available": "Available now",
+    "after rejected": "Not rejected by the user",
+    "after seen": "Not seen yet",
+    "after context": "Not the item itself",
+    "candidates": "Candidates, each once",
+    "judged": "Checked for relevance",
+    "after bad matches": "Left without irrelevant items",
+    "good enough": "Good enough to be sent",
+    "to be sent": "The best of them, to be sent",
+    "moved by diversity": "Waited for others of their group",
+    "explored": "Shown to learn about them",
+    "sponsored": "Places that were bought",
+}
+
+_SOURCES = {
+    "transitions": "what people choose next",
+    "item-knn": "the same people",
+    "retriever": "the unified model",
+    "content": "what it is",
+    "words": "the words",
+    "popularity": "what is popular",
+    "popularity-recent": "what is popular of late",
+    "new-items": "new items",
+    "sponsored": "items with a bid",
+}
+
+_CHECK = "the check for relevance"
+
+
+def part_label(name: str) -> str:
+    """Words for a part of the engine that failed; an unknown one keeps its name."""
+    return _CHECK if name == "bad matches" else _SOURCES.get(name, name)
+
+
+def number_label(name: str) -> str:
+    """Words for a number of an explanation; an unknown one keeps its name."""
+    return _NUMBERS.get(name, name)
+
+
+def stage_label(name: str) -> str:
+    """Words for a stage of an explanation; an unknown one keeps its name."""
+    source = name.removeprefix("from ")
+    if source != name and source in _SOURCES:
+        return f"From {_SOURCES[source]}"
+    if name.startswith("after ") and name not in _STAGES:
+        return f"Where {name.removeprefix('after ')}"
+    return _STAGES.get(name, name)
+
 
 _FEED_ITEMS = 18
 _FOUND_ITEMS = 24
