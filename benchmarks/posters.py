@@ -51,7 +51,7 @@ from serendip.models.retriever.model import Retriever  # noqa: E402
 from serendip.runtime.progress import TrainOptions  # noqa: E402
 from serendip.workflow.bench import posters  # noqa: E402
 from serendip.workflow.bench.posters import IMAGE, READINGS, WORDS  # noqa: E402
-from serendip.workflow.bench.trial import Trial, cold_events_trial  # noqa: E402
+from serendip_bench.splits import Trial, cold_events_trial  # noqa: E402
 
 ITEM_MODES: tuple[ItemMode, ...] = ("codes", "content+codes")
 MODELS = ("content-knn", *ITEM_MODES)

@@ -28,7 +28,7 @@ from serendip.evaluate.comparison import compare_values  # noqa: E402
 from serendip.jobs.synonyms.mine import from_vectors  # noqa: E402
 from serendip.runtime.progress import TrainOptions  # noqa: E402
 from serendip.search.synonyms import Synonyms  # noqa: E402
-from serendip.workflow.bench.spelling_run import asking_of  # noqa: E402
+from serendip_bench.spelling import asking_of  # noqa: E402
 
 
 def main() -> None:

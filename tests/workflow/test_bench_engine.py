@@ -34,8 +34,8 @@ from serendip.workflow.bench.engine_rows import (
 from serendip.workflow.bench.engine_state import SETTINGS, engine_state
 from serendip.workflow.bench.sequences import TEXT_FIELDS, read_sequences
 from serendip.workflow.bench.table import SEMANTIC_IDS
-from serendip.workflow.bench.trial import Asked
 from serendip.workflow.bench.unified_trial import QUERY_FIELDS, UnifiedTrial, unified_trial
+from serendip_bench.splits import Asked
 
 SURFACES = SETTINGS.all_surfaces()
 FEW = {

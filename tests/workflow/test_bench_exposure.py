@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from bench_world import write_world
 
-from serendip.workflow.bench.exposure import exposure
 from serendip.workflow.bench.sequences import read_sequences
-from serendip.workflow.bench.trial import cold_trial
+from serendip_bench.exposure import exposure
+from serendip_bench.splits import cold_trial
 
 
 def test_shares_of_cold_and_tail_items(tmp_path: Path) -> None:

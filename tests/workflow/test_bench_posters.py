@@ -20,7 +20,7 @@ from serendip.workflow.bench.posters import (
     read_films,
     unpack_posters,
 )
-from serendip.workflow.bench.trial import Trial, cold_events_trial, cold_trial
+from serendip_bench.splits import Trial, cold_events_trial, cold_trial
 
 GENRES = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]], np.bool_)
 

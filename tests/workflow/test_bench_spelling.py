@@ -11,8 +11,7 @@ from rapidfuzz.distance import OSA
 
 from serendip.errors import ConfigError, DataError
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.bench.misspelling import KINDS, misspelt
-from serendip.workflow.bench.spelling_run import SpellingBench, run_spelling
+from serendip_bench.spelling import KINDS, SpellingBench, misspelt, run_spelling
 
 
 @given(st.sampled_from(sorted(KINDS)), st.integers(0, 50))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serendip.workflow.bench.spent import Spent
+from serendip_bench.costs import Spent
 
 
 def burn(rounds: int = 300_000) -> int:

@@ -12,10 +12,17 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
 from serendip.workflow.bench.movielens_trial import read_movielens
-from serendip.workflow.queries.baselines import by_enough, cooccurring, going_on, most_popular
-from serendip.workflow.queries.bench import OPEN, SuggestBench, run_suggest
-from serendip.workflow.queries.reach import reached_by
 from serendip.workflow.queries.tags import Target, read_tags, targets_of, with_choices
+from serendip_bench.suggest import (
+    OPEN,
+    SuggestBench,
+    by_enough,
+    cooccurring,
+    going_on,
+    most_popular,
+    reached_by,
+    run_suggest,
+)
 
 FILMS = Vocabulary([str(number) for number in range(1, 31)])
 DAY = 100_000

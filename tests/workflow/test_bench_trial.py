@@ -10,7 +10,7 @@ from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.query import History, Query
 from serendip.models.transitions import Transitions
 from serendip.workflow.bench.sequences import read_sequences
-from serendip.workflow.bench.trial import COLD_SHARE, Trial, cold_trial, sequential_trial
+from serendip_bench.splits import COLD_SHARE, Trial, cold_trial, sequential_trial
 
 
 def ids(trial: Trial, numbers: np.ndarray) -> list[str]:

@@ -16,14 +16,7 @@ from serendip.jobs.enrich.gate import METRIC
 from serendip.llm.client import LlmRequest, ScriptedLlm
 from serendip.llm.ledger import Ledger
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.enrich.bench import (
-    EnrichBench,
-    Shelf,
-    crossed,
-    halves_of,
-    llm_rows,
-    run_enrich,
-)
+from serendip_bench.enrich import EnrichBench, Shelf, crossed, halves_of, llm_rows, run_enrich
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.table import Categories, QueryTable
-from serendip.workflow.bench.rewrites_run import RewritesBench, run_rewrites
+from serendip_bench.rewrites import RewritesBench, run_rewrites
 
 PLACES = ("kitchen", "garden", "office")
 

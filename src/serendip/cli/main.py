@@ -14,7 +14,6 @@ import typer
 
 from serendip import __version__
 from serendip.cli import (
-    bench,
     demo,
     doctor,
     embed,
@@ -34,6 +33,7 @@ from serendip.cli import (
 )
 from serendip.errors import SerendipError
 from serendip.runtime.threads import limit_threads
+from serendip_bench import cli
 
 app = typer.Typer(
     name="serendip",
@@ -45,7 +45,7 @@ app = typer.Typer(
 )
 for command in (init, import_, doctor, train, evaluate, serve, recommend, rollback, demo):
     app.command(command.NAME, help=command.HELP)(command.run)
-app.add_typer(bench.app, name=bench.NAME, help=bench.HELP)
+app.add_typer(cli.app, name=cli.NAME, help=cli.HELP)
 app.add_typer(embed.app, name=embed.NAME, help=embed.HELP)
 app.add_typer(enrich.app, name=enrich.NAME, help=enrich.HELP)
 app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)

@@ -28,7 +28,7 @@ from serendip.errors import DataError
 from serendip.evaluate.runs import Values, ranks_from_scores
 from serendip.models.ranker.config import RankerRows
 from serendip.runtime.timing import StageClock
-from serendip.workflow.bench.trial import Asked
+from serendip_bench.splits import Asked
 
 LEARNED, NEGATIVES, HELD_OUT = 20_000, 40, 0.1
 """Requests of a task that are learned from, at most; candidates without a label that are kept of

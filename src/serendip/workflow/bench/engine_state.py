@@ -29,7 +29,7 @@ from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggester
 from serendip.workflow.bench.table import SEMANTIC_IDS, SEQUENTIAL
-from serendip.workflow.bench.trial import Trial
+from serendip_bench.splits import Trial
 
 SETTINGS = Settings(
     models=ModelsConfig(transitions=TransitionsConfig(**SEQUENTIAL["transitions+content"].config)),

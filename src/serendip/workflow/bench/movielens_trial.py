@@ -34,10 +34,10 @@ from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 from serendip.workflow.bench.films import read_rated_films
 from serendip.workflow.bench.relevance import Relevance
-from serendip.workflow.bench.timed import TimedTrial
-from serendip.workflow.bench.trial import Asked, Trial
 from serendip.workflow.bench.unified_trial import UnifiedTrial
-from serendip.workflow.bench.worded import texts_of, with_vectors, without_vectors
+from serendip_bench.query_vectors import texts_of, with_vectors, without_vectors
+from serendip_bench.splits import Asked, Trial
+from serendip_bench.time_splits import TimedTrial
 
 TAGS_FILE = "tag_queries.jsonl"
 REQUESTS_FILE = Path("redial") / "queries.jsonl"

@@ -22,11 +22,11 @@ from serendip.models.blend.config import BlendConfig
 from serendip.models.blend.model import Blend
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
-from serendip.workflow.bench.exposure import TOP, exposure
 from serendip.workflow.bench.sequences import read_sequences
-from serendip.workflow.bench.spent import Spent, with_parts, write_costs
 from serendip.workflow.bench.table import SEMANTIC_IDS, BenchModel
-from serendip.workflow.bench.trial import Asked, Trial, cold_trial, sequential_trial
+from serendip_bench.costs import Spent, with_parts, write_costs
+from serendip_bench.exposure import TOP, exposure
+from serendip_bench.splits import Asked, Trial, cold_trial, sequential_trial
 
 Kind = Literal["sequential", "cold"]
 

@@ -14,13 +14,13 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.dataset import STEPS
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.bench.opened import opened_results, work_folder
-from serendip.workflow.bench.protocol import PROTOCOL_VERSION
-from serendip.workflow.bench.results import Results
 from serendip.workflow.bench.rows import Kind, RowTask, is_left, make_row, row_folder
 from serendip.workflow.bench.summary import summarise_cold, summarise_sequential
 from serendip.workflow.bench.table import ENCODER, SEMANTIC_IDS, BenchModel, full_config
-from serendip.workflow.bench.vectors import EncodeTask, encode_items, encoder_facts
+from serendip_bench.protocol import PROTOCOL_VERSION
+from serendip_bench.results import Results
+from serendip_bench.vectors import EncodeTask, encode_items, encoder_facts
+from serendip_bench.work_folder import opened_results, work_folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.query import History, Query
-from serendip.workflow.bench.trial import Asked, Trial, sequential_trial
+from serendip_bench.splits import Asked, Trial, sequential_trial
 
 QUERY_FIELDS = ("category",)
 """The field of an item that its query is made of."""

@@ -22,12 +22,12 @@ from serendip.models.relevance.train import MISSING_TREES, has_trees
 from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
-from serendip.workflow.bench.opened import opened_encoder, opened_work, require_seeds
 from serendip.workflow.bench.table import ENCODER
 from serendip.workflow.judge.filtering import filtered
 from serendip.workflow.judge.gold import Gold, GoldPairs, ListedGold, Lists
 from serendip.workflow.judge.rungs import Answers, Asked, Judge, Rung
 from serendip.workflow.judge.sets import gold_set
+from serendip_bench.work_folder import opened_encoder, opened_work, require_seeds
 
 CANDIDATES = 200
 """Of one query, whose time is told."""

@@ -17,7 +17,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.errors import DataError
 from serendip.models.relevance.features import PAIR_FEATURES, ItemTexts, PairFeatures, QueryTexts
-from serendip.workflow.bench.opened import Encode
+from serendip_bench.work_folder import Encode
 
 LEARNED_ONLY = -1
 """Fold of pairs that nothing is judged on."""

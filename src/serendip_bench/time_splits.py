@@ -13,7 +13,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.query import Query
 from serendip.data.splits import MAX_TARGETS_PER_USER, Split, Targets, temporal
 from serendip.workflow.bench.relevance import Relevance
-from serendip.workflow.bench.trial import Asked, renumbered
+from serendip_bench.splits import Asked, renumbered
 
 LEARNED, VALIDATED = 0.7, 0.8
 """Shares of the events by time: the first part is learned from, what lies between validates."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import QueryExamples
-from serendip.workflow.bench.trial import Asked
 from serendip.workflow.bench.unified_trial import UnifiedTrial
+from serendip_bench.splits import Asked
 
 
 def without_vectors(texts: list[str], items: list[int]) -> QueryExamples:

@@ -14,8 +14,8 @@ from serendip.errors import ConfigError
 from serendip.runtime.atomic_files import alone
 from serendip.runtime.progress import Progress
 from serendip.workflow.bench.forms import SEQUENCES, form_of
-from serendip.workflow.bench.protocol import protocol
-from serendip.workflow.bench.results import Results
+from serendip_bench.protocol import protocol
+from serendip_bench.results import Results
 
 Encode: TypeAlias = Callable[[Sequence[str]], FloatArray]
 """n texts to (n, C) vectors."""

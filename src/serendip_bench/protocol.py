@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from serendip.data.dataset import Dataset
-from serendip.workflow.bench.trial import COLD_SHARE
+from serendip_bench.splits import COLD_SHARE
 
 PROTOCOL_VERSION = 1
 """Changes whenever the same model would get other numbers."""

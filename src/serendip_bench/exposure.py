@@ -11,7 +11,7 @@ from serendip.data.splits import tail_border
 from serendip.evaluate.metrics.base import shown_items
 from serendip.evaluate.metrics.gini import Gini
 from serendip.evaluate.runs import Values
-from serendip.workflow.bench.trial import Trial
+from serendip_bench.splits import Trial
 
 TOP = 10
 

@@ -1,20 +1,79 @@
-"""``serendip bench``: models, judges and suggested queries on public data."""
+"""``serendip bench``: models, judges and suggested queries on public data.
+
+Rows and tables of benchmarks for people.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serendip.cli.bench_tables import row_teller, share_text, show_summary, task_text
 from serendip.cli.terminal import Terminal
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.workflow.bench.rows import Kind
     from serendip.workflow.bench.table import BenchModel
+
+
+def row_teller(
+    terminal: Terminal, columns: Mapping[str, str]
+) -> Callable[[Mapping[str, Any]], None]:
+    """Says each row on stderr as it is finished."""
+
+    def show(row: Mapping[str, Any]) -> None:
+        task = f"{task_text(row)}, " if "task" in row else ""
+        typed = f", {row['typed']} typed" if "typed" in row else ""
+        name = f"{task}{row.get('mode', row['model'])}{typed} (seed {row['seed']})"
+        if "reason" in row:
+            terminal.say(f"  {name:<30} skipped: {row['reason']}")
+            return
+        values = "  ".join(f"{title} {_text(column, row)}" for column, title in columns.items())
+        terminal.say(f"  {name:<30} {values}")
+
+    return show
+
+
+def task_text(row: Mapping[str, Any]) -> str:
+    """Task, and set of requests where it has one."""
+    return f"{row['task']} {row['set']}" if "set" in row else str(row["task"])
+
+
+def show_summary(document: Mapping[str, Any], columns: Mapping[str, str]) -> None:
+    """The table: means over seeds, intervals at 10."""
+    models = document["summary"]["models"]
+    lines = [["model", *columns.values()]]
+    for name, row in models.items():
+        lines.append([name, *(_text(column, row, with_ci=True) for column in columns)])
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+    if document.get("encode_cpu_s") is not None:
+        typer.echo(f"Encoding the texts of the items: {document['encode_cpu_s']:.1f} CPU s")
+
+
+def _text(column: str, row: Mapping[str, Any], with_ci: bool = False) -> str:
+    value = row.get(column)
+    if value is None:
+        return "-"
+    if column == "pairs":
+        return f"{value:,}"
+    if column.endswith(("_s", "_mb", "_200", "_ms")):
+        return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+    text = share_text(value)
+    has_room = column.endswith("@10") or column == "auroc"
+    ends = row["ci95"].get(column) if with_ci and has_room else None
+    return f"{text} ({share_text(ends[0])}-{share_text(ends[1])})" if ends else text
+
+
+def share_text(value: float) -> str:
+    """Four digits without the zero before the point."""
+    return f"{value:.4f}".replace("0.", ".", 1)
+
 
 NAME = "bench"
 HELP = "Measure models on public data: sequences, new items, one model for all tasks, texts."
@@ -168,7 +227,7 @@ def enrich(
     ] = 0.0,
 ) -> None:
     """Products without descriptions: what written texts do for search."""
-    from serendip.workflow.enrich.bench import EnrichBench, run_enrich
+    from serendip_bench.enrich import EnrichBench, run_enrich
 
     terminal = Terminal(as_json=True)
     document = run_enrich(EnrichBench(data, json, llm_seconds, cache), terminal.options())
@@ -190,7 +249,7 @@ def _show_texts(title: str, document: Mapping[str, Any]) -> None:
 @app.command("spelling")
 def spelling(data: DataOption, json: FileOption, seeds: SeedsOption = 3) -> None:
     """What one slip of the finger costs search, and what correcting costs clean queries."""
-    from serendip.workflow.bench.spelling_run import SpellingBench, run_spelling
+    from serendip_bench.spelling import SpellingBench, run_spelling
 
     terminal = Terminal(as_json=True)
     document = run_spelling(SpellingBench(data, json, seeds), terminal.options())
@@ -214,7 +273,7 @@ def spelling(data: DataOption, json: FileOption, seeds: SeedsOption = 3) -> None
 @app.command("rewrites")
 def rewrites(data: DataOption, json: FileOption, cache: CacheOption = None) -> None:
     """What other texts find for queries that few items answer, and that no other query changes."""
-    from serendip.workflow.bench.rewrites_run import RewritesBench, run_rewrites
+    from serendip_bench.rewrites import RewritesBench, run_rewrites
 
     terminal = Terminal(as_json=True)
     folder = cache or json.with_name(f"{json.name}.work") / "cache"
@@ -259,8 +318,8 @@ def suggest(
     cache: CacheOption = None,
 ) -> None:
     """Suggested queries: is a user's next tag among the first ten, and what do they reach?"""
-    from serendip.workflow.queries.bench import SuggestBench, run_suggest
     from serendip.workflow.queries.tags import SETS
+    from serendip_bench.suggest import SuggestBench, run_suggest
 
     if targets not in SETS:
         raise ConfigError(f"--set {targets!r}.", f"Name one of: {', '.join(SETS)}.")

@@ -46,7 +46,7 @@ from serendip.workflow.bench.esci_trial import (
     PRODUCTS_FILE,
     read_products,
 )
-from serendip.workflow.bench.opened import Encode, opened_encoder, opened_work
+from serendip_bench.work_folder import Encode, opened_encoder, opened_work
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0)
 """Of written words, where they are chosen."""

@@ -6,13 +6,23 @@ before each moment. They may show what one person alone has searched, which no s
 like is compared with like both ways: the same baselines under the rule of the suggestions, and
 suggestions without the rule (``min_users`` = 1, of tags that are public). Means over users, with
 paired intervals.
+
+Which items suggested queries lead to: retrievability, in the sense of Azzopardi and Vinay 2008.
+
+An item is reached by a query that has it among its first ten results; r = number of queries that
+reach it.
+
+What suggestions have to beat: the most popular queries, and those that go along.
+
+Both know every search before the moment of asking, by however few people, and nothing else.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,24 +30,24 @@ from typing import Any
 import numpy as np
 
 from serendip.content.encoders.text import TextEncoderConfig
-from serendip.data.arrays import FloatArray
+from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
+from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.engine.query_suggestions import QuerySuggester
 from serendip.errors import ConfigError
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimate
+from serendip.evaluate.metrics.gini import Gini
 from serendip.evaluate.runs import Values
 from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
+from serendip.search.searcher import Searcher
+from serendip.search.suggestions.checks import TOP
 from serendip.search.suggestions.config import SOURCES, QueriesConfig
 from serendip.workflow.bench.films import FILMS_FILE, RATINGS_FILE
 from serendip.workflow.bench.movielens_trial import FILM_FIELDS, read_movielens
-from serendip.workflow.bench.opened import opened_encoder, opened_work
 from serendip.workflow.bench.table import ENCODER
-from serendip.workflow.queries.baselines import by_enough, cooccurring, going_on, most_popular
-from serendip.workflow.queries.generations import Variant, World, suggested
-from serendip.workflow.queries.reach import reach_of, reached_by
 from serendip.workflow.queries.tags import (
     USER_TAGS_FILE,
     Target,
@@ -45,6 +55,84 @@ from serendip.workflow.queries.tags import (
     targets_of,
     with_choices,
 )
+from serendip_bench.suggest_replay import Variant, World, suggested
+from serendip_bench.work_folder import opened_encoder, opened_work
+
+
+def reach_of(searcher: Searcher, queries: Sequence[str]) -> dict[str, Any]:
+    """What some queries reach."""
+    results = np.full((len(queries), TOP), -1, np.int32)
+    for row, text in enumerate(queries):
+        found = searcher.search(text, TOP).item_nums
+        results[row, : len(found)] = found
+    return {"queries": len(queries), **reached_by(results, searcher.num_items)}
+
+
+def reached_by(results: IntArray, num_items: int) -> dict[str, float | None]:
+    """Share of the items that are reached, and the Gini index of r over all of them.
+
+    Args:
+        results: (Q, 10) items, -1 where there are fewer.
+        num_items: of the catalogue.
+    """
+    reached = np.unique(results[results >= 0])
+    gini = Gini(TOP).of_exposure(results, np.arange(len(results)), num_items)[0]
+    return {"share": len(reached) / max(1, num_items), "gini": gini if len(reached) else None}
+
+
+RECENT_ITEMS = 20
+
+
+def by_enough(before: Sequence[Search], min_users: int) -> list[Search]:
+    """Searches whose words at least ``min_users`` different people have searched."""
+    users: dict[str, set[str]] = {}
+    for one in before:
+        users.setdefault(one.key, set()).add(one.user_id)
+    return [one for one in before if len(users[one.key]) >= min_users]
+
+
+def most_popular(before: Sequence[Search]) -> list[str]:
+    """Queries by the number of people who searched them, then by searches, then by letters."""
+    people = Counter(key for _, key in {(one.user_id, one.key) for one in before})
+    searches = Counter(one.key for one in before)
+    return sorted(people, key=lambda key: (-people[key], -searches[key], key))
+
+
+def cooccurring(before: Sequence[Search], user_id: str, history: IntArray) -> list[str]:
+    """Queries of people who searched what the user did, and of those who chose the same items.
+
+    Each shared query counts one, and each of the user's last 20 items that was chosen after the
+    query; the more popular first where both say nothing.
+    """
+    own = {one.key for one in before if one.user_id == user_id}
+    by_user: dict[str, set[str]] = {}
+    for one in before:
+        if one.user_id != user_id:
+            by_user.setdefault(one.user_id, set()).add(one.key)
+    score: Counter[str] = Counter()
+    for theirs in by_user.values():
+        shared = len(own & theirs)
+        if shared:
+            score.update(dict.fromkeys(theirs, shared))
+    recent = set(history[-RECENT_ITEMS:].tolist())
+    for one in before:
+        if one.user_id != user_id and recent & set(one.chosen.tolist()):
+            score[one.key] += 1
+    place = {key: row for row, key in enumerate(most_popular(before))}
+    return sorted(place, key=lambda key: (-score[key], place[key]))
+
+
+def going_on(keys: Iterable[str], typed: str, without: frozenset[str], k: int) -> list[str]:
+    """The first k that have a word from which on they go on from what was typed."""
+    found: list[str] = []
+    for key in keys:
+        if len(found) == k:
+            break
+        is_match = key.startswith(typed) or f" {typed}" in key
+        if is_match and key not in without:
+            found.append(key)
+    return found
+
 
 K = 10
 TYPED = (0, 1, 2, 3)

@@ -32,8 +32,8 @@ from serendip.runtime.progress import TrainOptions
 from serendip.search.rewrites.candidates import FEW
 from serendip.search.rewrites.table import RewriteTable, rewrites_of
 from serendip.search.suggestions.config import QueriesConfig
-from serendip.workflow.bench.opened import opened_work
-from serendip.workflow.bench.spelling_run import Asking, asking_of
+from serendip_bench.spelling import Asking, asking_of
+from serendip_bench.work_folder import opened_work
 
 FOLDS = 2
 FLOORS = (0.5, 0.7, 0.9)
