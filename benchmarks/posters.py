@@ -49,8 +49,8 @@ from serendip.models.content_similarity import ContentSimilarity  # noqa: E402
 from serendip.models.retriever.config import ItemMode, RetrieverConfig  # noqa: E402
 from serendip.models.retriever.model import Retriever  # noqa: E402
 from serendip.runtime.progress import TrainOptions  # noqa: E402
-from serendip.workflow.bench import posters  # noqa: E402
-from serendip.workflow.bench.posters import IMAGE, READINGS, WORDS  # noqa: E402
+from serendip_bench.datasets import posters  # noqa: E402
+from serendip_bench.datasets.posters import IMAGE, READINGS, WORDS  # noqa: E402
 from serendip_bench.splits import Trial, cold_events_trial  # noqa: E402
 
 ITEM_MODES: tuple[ItemMode, ...] = ("codes", "content+codes")

@@ -55,7 +55,7 @@ from serendip.models.embedding_space import VectorSpace  # noqa: E402
 from serendip.models.linalg import procrustes  # noqa: E402
 from serendip.runtime.progress import TrainOptions  # noqa: E402
 from serendip.runtime.timing import StageClock  # noqa: E402
-from serendip.workflow.bench.posters import read_films  # noqa: E402
+from serendip_bench.datasets.posters import read_films  # noqa: E402
 
 FILMS, SHOP = "movielens-small", "online-retail"
 FILM_CUT = 0.5

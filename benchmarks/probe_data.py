@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.vocabulary import Vocabulary
-from serendip.workflow.bench.posters import genre_table
+from serendip_bench.datasets.posters import genre_table
 
 DAY = 86_400.0
 WINDOW = 30 * DAY

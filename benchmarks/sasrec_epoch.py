@@ -21,7 +21,7 @@ from serendip.models.sequence.config import SASRecConfig  # noqa: E402
 from serendip.models.sequence.model import SASRec
 from serendip.models.sequence.network import SASRecNetwork  # noqa: E402
 from serendip.models.sequence.train import SequenceTraining  # noqa: E402
-from serendip.workflow.bench.sequences import read_sequences  # noqa: E402
+from serendip_bench.datasets.sequences import read_sequences  # noqa: E402
 from serendip_bench.splits import Trial, sequential_trial  # noqa: E402
 
 SIZES = {"embedding_size": 64, "num_layers": 2, "num_heads": 2}

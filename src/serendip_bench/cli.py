@@ -184,9 +184,9 @@ def unified(
 
     Pairs of tasks and ablations are trained once, whatever --seeds says.
     """
-    from serendip.workflow.bench.forms import form_of
     from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
     from serendip.workflow.bench.unified_table import chosen_lines
+    from serendip_bench.datasets.registry import form_of
 
     terminal, lines = Terminal(as_json=True), chosen_lines(models, form_of(data).table)
     bench = UnifiedBench(data, json, lines, seeds, cache)
@@ -318,7 +318,7 @@ def suggest(
     cache: CacheOption = None,
 ) -> None:
     """Suggested queries: is a user's next tag among the first ten, and what do they reach?"""
-    from serendip.workflow.queries.tags import SETS
+    from serendip_bench.datasets.movielens import SETS
     from serendip_bench.suggest import SuggestBench, run_suggest
 
     if targets not in SETS:

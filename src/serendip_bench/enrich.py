@@ -40,7 +40,7 @@ from serendip.llm.tasks import Enrichment, enrich_task
 from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
 from serendip.search.lexical import LexicalConfig
-from serendip.workflow.bench.esci_trial import (
+from serendip_bench.datasets.esci import (
     JUDGEMENTS_FILE,
     PRODUCT_FIELDS,
     PRODUCTS_FILE,

@@ -37,14 +37,14 @@ from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.understanding import Reading, read
-from serendip.workflow.bench.esci_trial import (
+from serendip_bench.datasets.esci import (
     JUDGEMENTS_FILE,
     PRODUCTS_FILE,
     read_judgements,
     read_products,
 )
-from serendip.workflow.bench.films import FILMS_FILE
-from serendip.workflow.bench.movielens_trial import (
+from serendip_bench.datasets.movielens import (
+    FILMS_FILE,
     TAGS_FILE,
     read_movielens,
     search_sets,

@@ -45,12 +45,14 @@ from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.checks import TOP
 from serendip.search.suggestions.config import SOURCES, QueriesConfig
-from serendip.workflow.bench.films import FILMS_FILE, RATINGS_FILE
-from serendip.workflow.bench.movielens_trial import FILM_FIELDS, read_movielens
 from serendip.workflow.bench.table import ENCODER
-from serendip.workflow.queries.tags import (
+from serendip_bench.datasets.movielens import (
+    FILM_FIELDS,
+    FILMS_FILE,
+    RATINGS_FILE,
     USER_TAGS_FILE,
     Target,
+    read_movielens,
     read_tags,
     targets_of,
     with_choices,

@@ -22,7 +22,7 @@ from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggester
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.ranker import RECENT, Asker, QueryRanker
-from serendip.workflow.queries.tags import Target
+from serendip_bench.datasets.movielens import Target
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.runtime.atomic_files import write_whole
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
-from serendip.workflow.bench.forms import form_of
+from serendip_bench.datasets.registry import form_of
 
 _TEXTS_AT_ONCE = 1024
 _COSTS_FILE = "cpu_seconds.json"

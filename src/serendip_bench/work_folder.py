@@ -13,7 +13,7 @@ from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError
 from serendip.runtime.atomic_files import alone
 from serendip.runtime.progress import Progress
-from serendip.workflow.bench.forms import SEQUENCES, form_of
+from serendip_bench.datasets.registry import SEQUENCES, form_of
 from serendip_bench.protocol import protocol
 from serendip_bench.results import Results
 

@@ -13,7 +13,9 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
 from serendip.jobs.enrich.judged_queries import GAINS
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.bench.esci_trial import (
+from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
+from serendip.workflow.bench.unified_table import chosen_lines
+from serendip_bench.datasets.esci import (
     ESCI,
     PRODUCT_FIELDS,
     esci_texts,
@@ -21,9 +23,7 @@ from serendip.workflow.bench.esci_trial import (
     read_judgements,
     read_products,
 )
-from serendip.workflow.bench.forms import PRODUCTS, form_of
-from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
-from serendip.workflow.bench.unified_table import chosen_lines
+from serendip_bench.datasets.registry import PRODUCTS, form_of
 
 HASHING = TextEncoderConfig(name="hashing")
 TINY = {

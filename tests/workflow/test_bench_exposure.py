@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from bench_world import write_world
 
-from serendip.workflow.bench.sequences import read_sequences
+from serendip_bench.datasets.sequences import read_sequences
 from serendip_bench.exposure import exposure
 from serendip_bench.splits import cold_trial
 

@@ -13,8 +13,10 @@ from bench_world import InThisProcess, write_world
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.bench.forms import MOVIELENS, SEQUENCES, form_of
-from serendip.workflow.bench.movielens_trial import (
+from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
+from serendip.workflow.bench.unified_table import UnifiedModel
+from serendip.workflow.bench.unified_trial import UnifiedTrial
+from serendip_bench.datasets.movielens import (
     FILM_FIELDS,
     movielens_facts,
     movielens_texts,
@@ -22,9 +24,7 @@ from serendip.workflow.bench.movielens_trial import (
     read_movielens,
     search_sets,
 )
-from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
-from serendip.workflow.bench.unified_table import UnifiedModel
-from serendip.workflow.bench.unified_trial import UnifiedTrial
+from serendip_bench.datasets.registry import MOVIELENS, SEQUENCES, form_of
 
 HASHING = TextEncoderConfig(name="hashing")
 TINY = {"embedding_size": 8, "epochs": 2, "num_negatives": 8, "slots": 2}

@@ -11,7 +11,7 @@ from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import Encoded
 from serendip.data.vocabulary import Vocabulary
-from serendip.workflow.bench.posters import (
+from serendip_bench.datasets.posters import (
     READINGS,
     alike_in_group,
     alike_to_neighbours,

@@ -17,8 +17,8 @@ from serendip.runtime.atomic_files import alone
 from serendip.runtime.progress import TrainOptions
 from serendip.workflow.bench.rows import RowTask
 from serendip.workflow.bench.run import Bench, run_bench
-from serendip.workflow.bench.sequences import TEXT_FIELDS
 from serendip.workflow.bench.table import COLD, SEQUENTIAL, BenchModel, chosen
+from serendip_bench.datasets.sequences import TEXT_FIELDS
 
 HASHING = TextEncoderConfig(name="hashing", fields=TEXT_FIELDS)
 TINY = {"embedding_size": 8, "epochs": 2}

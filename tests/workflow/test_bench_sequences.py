@@ -7,8 +7,8 @@ import pytest
 from bench_world import NUM_ITEMS, sequences, write_world
 
 from serendip.errors import DataError
-from serendip.workflow.bench.forms import SEQUENCES
-from serendip.workflow.bench.sequences import TEXT_FIELDS, read_sequences
+from serendip_bench.datasets.registry import SEQUENCES
+from serendip_bench.datasets.sequences import TEXT_FIELDS, read_sequences
 
 
 def test_every_user_keeps_the_order_of_the_line(tmp_path: Path) -> None:

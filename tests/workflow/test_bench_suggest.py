@@ -11,8 +11,13 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.bench.movielens_trial import read_movielens
-from serendip.workflow.queries.tags import Target, read_tags, targets_of, with_choices
+from serendip_bench.datasets.movielens import (
+    Target,
+    read_movielens,
+    read_tags,
+    targets_of,
+    with_choices,
+)
 from serendip_bench.suggest import (
     OPEN,
     SuggestBench,

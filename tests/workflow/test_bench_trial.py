@@ -9,7 +9,7 @@ from bench_world import NUM_ITEMS, sequences, write_world
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.query import History, Query
 from serendip.models.transitions import Transitions
-from serendip.workflow.bench.sequences import read_sequences
+from serendip_bench.datasets.sequences import read_sequences
 from serendip_bench.splits import COLD_SHARE, Trial, cold_trial, sequential_trial
 
 

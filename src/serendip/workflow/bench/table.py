@@ -14,7 +14,7 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.errors import ConfigError
 from serendip.models import model_class
-from serendip.workflow.bench.sequences import TEXT_FIELDS
+from serendip_bench.datasets.sequences import TEXT_FIELDS
 
 ENCODER = TextEncoderConfig(name="minilm", fields=TEXT_FIELDS)
 """The text encoder of every model that reads content."""

@@ -14,7 +14,6 @@ from serendip.models.relevance.train import has_trees
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.bench.forms import form_of
 from serendip.workflow.bench.rows import DIGEST_FILE, row_folder
 from serendip.workflow.bench.table import ENCODER, SEMANTIC_IDS
 from serendip.workflow.bench.unified_engine import can_be_made, make_rows, rankers_facts
@@ -26,6 +25,7 @@ from serendip.workflow.bench.unified_summary import (
     two_models,
 )
 from serendip.workflow.bench.unified_table import UnifiedModel
+from serendip_bench.datasets.registry import form_of
 from serendip_bench.protocol import PROTOCOL_VERSION
 from serendip_bench.results import Results
 from serendip_bench.vectors import EncodeTask, encode_items, encoder_facts

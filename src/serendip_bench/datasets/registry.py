@@ -10,7 +10,9 @@ from typing import Any
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.runtime.atomic_files import digest_of_files
-from serendip.workflow.bench.esci_trial import (
+from serendip.workflow.bench.unified_table import UNIFIED, UnifiedModel
+from serendip.workflow.bench.unified_trial import QUERY_FIELDS, UnifiedTrial, unified_trial
+from serendip_bench.datasets.esci import (
     ESCI,
     JUDGEMENTS_FILE,
     PRODUCT_FIELDS,
@@ -19,9 +21,10 @@ from serendip.workflow.bench.esci_trial import (
     esci_trial,
     read_products,
 )
-from serendip.workflow.bench.films import FILMS_FILE, RATINGS_FILE
-from serendip.workflow.bench.movielens_trial import (
+from serendip_bench.datasets.movielens import (
     FILM_FIELDS,
+    FILMS_FILE,
+    RATINGS_FILE,
     REQUESTS_FILE,
     TAGS_FILE,
     movielens_facts,
@@ -30,7 +33,7 @@ from serendip.workflow.bench.movielens_trial import (
     read_movielens,
     search_sets,
 )
-from serendip.workflow.bench.retail_trial import (
+from serendip_bench.datasets.retail import (
     HOME_SETS,
     PRODUCT_NAME,
     RETAIL,
@@ -39,14 +42,12 @@ from serendip.workflow.bench.retail_trial import (
     retail_facts,
     retail_trial,
 )
-from serendip.workflow.bench.sequences import (
+from serendip_bench.datasets.sequences import (
     ITEMS_FILE,
     SEQUENCES_FILE,
     TEXT_FIELDS,
     read_sequences,
 )
-from serendip.workflow.bench.unified_table import UNIFIED, UnifiedModel
-from serendip.workflow.bench.unified_trial import QUERY_FIELDS, UnifiedTrial, unified_trial
 
 
 @dataclass(frozen=True, slots=True)

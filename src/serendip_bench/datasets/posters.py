@@ -19,7 +19,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import Encoded
-from serendip.workflow.bench.films import read_rated_films
+from serendip_bench.datasets.movielens import read_rated_films
 
 FILMS, POSTERS = "movielens-small", "movielens-posters"
 IMAGE = "image"
