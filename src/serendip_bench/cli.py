@@ -206,8 +206,8 @@ def judge(
     cache: CacheOption = None,
 ) -> None:
     """Who tells bad matches from good ones, on pairs that people have judged."""
-    from serendip.workflow.judge.bench import JudgeBench, run_judge
-    from serendip.workflow.judge.ladder import chosen_rungs
+    from serendip_bench.relevance_judges.registry import chosen_rungs
+    from serendip_bench.relevance_judges.run import JudgeBench, run_judge
 
     terminal = Terminal(as_json=True)
     bench = JudgeBench(data, json, chosen_rungs(models), test, seeds, cache)

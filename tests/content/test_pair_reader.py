@@ -19,7 +19,7 @@ def test_pairs_are_read_by_the_lower_layers_and_end_above_where_minilm_does() ->
     import torch
 
     from serendip.content.encoders.text import open_minilm
-    from serendip.content.pair_reader import PairReader
+    from serendip_bench.relevance_judges.cross_encoder import PairReader
 
     reader = PairReader(lower=2, tokens=16)
     queries = ["red shoes", "a lamp", "\ud800 odd"]

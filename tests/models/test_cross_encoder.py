@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from serendip.models.cross_encoder import (
+from serendip.runtime.progress import TrainOptions
+from serendip_bench.relevance_judges.cross_encoder import (
     CrossEncoderConfig,
     TaughtCrossEncoder,
     train_cross_encoder,
 )
-from serendip.runtime.progress import TrainOptions
 
 CONFIG = CrossEncoderConfig(epochs=6, learning_rate=2e-2)
 PAIRS, SIZE = 400, 6

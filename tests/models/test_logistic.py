@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.models.logistic import Logistic
+from serendip_bench.relevance_judges.cross_encoder import Logistic
 
 
 def test_weights_that_labels_were_drawn_by_are_found() -> None:

@@ -12,10 +12,10 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import ConfigError, DataError, ExtraMissing
 from serendip.models.relevance.train import MatchJudgeConfig, StudentConfig
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.judge.bench import JudgeBench, run_judge
-from serendip.workflow.judge.gold import Gold, GoldPairs
-from serendip.workflow.judge.ladder import chosen_rungs
-from serendip.workflow.judge.rungs import Asked, Cosine, Judge, Rules, TaughtStudent
+from serendip_bench.relevance_judges.gold import Gold, GoldPairs
+from serendip_bench.relevance_judges.judges import Asked, Cosine, Judge, Rules, TaughtStudent
+from serendip_bench.relevance_judges.registry import chosen_rungs
+from serendip_bench.relevance_judges.run import JudgeBench, run_judge
 
 pytest.importorskip("lightgbm")
 HASHING = TextEncoderConfig(name="hashing")

@@ -11,11 +11,17 @@ from judged_pairs import RANKS, write_judgements, write_onet, write_products
 
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.errors import ConfigError, DataError
-from serendip.workflow.judge.gold import EXTRA, LEARNED_ONLY, Gold, GoldPairs
-from serendip.workflow.judge.onet import NEAR_TIER, Onet, onet_pairs, read_onet
-from serendip.workflow.judge.onet_lists import LABELLED, onet_lists
-from serendip.workflow.judge.products import FOLDS, read_judged_products
-from serendip.workflow.judge.sets import gold_set
+from serendip_bench.relevance_judges.gold import EXTRA, LEARNED_ONLY, Gold, GoldPairs
+from serendip_bench.relevance_judges.onet import (
+    LABELLED,
+    NEAR_TIER,
+    Onet,
+    onet_lists,
+    onet_pairs,
+    read_onet,
+)
+from serendip_bench.relevance_judges.products import FOLDS, read_judged_products
+from serendip_bench.relevance_judges.run import gold_set
 
 
 @pytest.fixture(scope="module")

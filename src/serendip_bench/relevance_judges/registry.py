@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from serendip.errors import ConfigError
-from serendip.workflow.judge.likelihood import Likelihood
-from serendip.workflow.judge.rungs import Cosine, Rules, Rung, TaughtStudent
-from serendip.workflow.judge.teacher import Teacher
+from serendip_bench.relevance_judges.cross_encoder import Teacher
+from serendip_bench.relevance_judges.judges import Cosine, Rules, Rung, TaughtStudent
+from serendip_bench.relevance_judges.llm_likelihood import Likelihood
 
 RUNGS: dict[str, Rung] = {
     rung.name: rung for rung in (Rules(), Cosine(), TaughtStudent(), Likelihood(), Teacher())

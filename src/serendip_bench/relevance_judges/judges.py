@@ -22,7 +22,7 @@ from serendip.models.relevance.features import PAIR_FEATURES
 from serendip.models.relevance.model import fitted_curve
 from serendip.models.relevance.train import Lessons, MatchJudgeConfig, teach_judge
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.judge.gold import EXTRA, Gold, GoldPairs, likeness
+from serendip_bench.relevance_judges.gold import EXTRA, Gold, GoldPairs, likeness
 
 
 @dataclass(frozen=True, slots=True, eq=False)

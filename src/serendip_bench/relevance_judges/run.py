@@ -2,6 +2,14 @@
 
 Pairs of a fold are judged by rungs that learned from all other folds; answers are pooled over the
 folds and told with intervals over whole queries or occupations. Bad is the positive class.
+
+What a filter by a judge's chances does to lists: half of them choose its cut, half are told.
+
+A list is what a query would be shown, the likest first. There are two cuts: the loosest that is
+safe (at most 5 % of what is shown is bad, at a confidence of 95 %), and the strictest that
+replaces no more than a tenth of what is shown.
+
+Which gold a folder holds, told by its files.
 """
 
 from __future__ import annotations
@@ -16,18 +24,111 @@ import numpy as np
 
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.arrays import BoolArray, FloatArray
-from serendip.errors import ExtraMissing
+from serendip.errors import ConfigError, DataError, ExtraMissing
 from serendip.evaluate.classification import Verdicts, calibration_error, calibration_floor
+from serendip.evaluate.risk_control import JudgedLists, cut_replacing, safe_cut
+from serendip.models.relevance.features import ItemTexts, QueryTexts
 from serendip.models.relevance.train import MISSING_TREES, has_trees
 from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip.workflow.bench.table import ENCODER
-from serendip.workflow.judge.filtering import filtered
-from serendip.workflow.judge.gold import Gold, GoldPairs, ListedGold, Lists
-from serendip.workflow.judge.rungs import Answers, Asked, Judge, Rung
-from serendip.workflow.judge.sets import gold_set
+from serendip_bench.relevance_judges.gold import Gold, GoldPairs, GoldTexts, ListedGold, Lists
+from serendip_bench.relevance_judges.judges import Answers, Asked, Judge, Rung
+from serendip_bench.relevance_judges.onet import ONET_FILES, onet_lists, onet_pairs, read_onet
+from serendip_bench.relevance_judges.products import (
+    PRODUCTS_FILES,
+    judged_products_lists,
+    read_judged_products,
+)
 from serendip_bench.work_folder import opened_encoder, opened_work, require_seeds
+
+SHOWN = 10
+ALLOWED, CONFIDENCE, REPLACED = 0.05, 0.95, 0.1
+
+
+def filtered(listed: Lists, chances: FloatArray) -> dict[str, Any] | None:
+    """Effect of both cuts on the half of the lists that chose neither; None for a single unit.
+
+    Args:
+        listed: all lists; units are kept together where lists are parted.
+        chances: (P,) that their pairs are bad.
+    """
+    pairs = listed.pairs
+    if len(np.unique(pairs.units)) < 2:
+        return None
+    judged = JudgedLists(chances, pairs.is_bad, pairs.queries, pairs.units, SHOWN)
+    calibration, told = judged.in_order(listed.likeness).halves()
+    safe = safe_cut(calibration, ALLOWED, CONFIDENCE)
+    tenth = cut_replacing(calibration, REPLACED)
+    return {
+        "size": SHOWN,
+        "lists": len(np.unique(told.lists)),
+        "allowed": ALLOWED,
+        "confidence": CONFIDENCE,
+        "best_after": told.best_after(REPLACED),
+        "safe": None if safe is None else _told(told, safe),
+        "tenth": _told(told, tenth),
+    }
+
+
+def _told(judged: JudgedLists, cut: float) -> dict[str, Any]:
+    return {**judged.effect(cut), "ci95": judged.ends(cut)}
+
+
+Draw = Callable[[QueryTexts, ItemTexts], GoldPairs]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldSet:
+    """Gold before anything is encoded.
+
+    Args:
+        texts: of queries and items.
+        pairs: texts with their vectors -> judged pairs.
+        lists: gold -> lists to filter.
+        files: everything that was read.
+    """
+
+    texts: GoldTexts
+    pairs: Draw
+    lists: Callable[[Gold], ListedGold]
+    files: tuple[Path, ...]
+
+
+def gold_set(folder: Path, test: Path | None) -> GoldSet:
+    """The gold of a folder.
+
+    Args:
+        folder: of products and judgements, or of O*NET.
+        test: a second file of judgements, which is only ever judged on; None = there is none.
+
+    Raises:
+        ConfigError: the folder has no use for ``test``.
+        DataError: the folder holds no gold, or a file is broken.
+    """
+    if _holds(folder, ONET_FILES):
+        if test is not None:
+            raise ConfigError(f"--test {test} beside O*NET.", "Its judged part is its own.")
+        onet = read_onet(folder)
+        files = tuple(folder / name for name in ONET_FILES)
+        return GoldSet(
+            onet.texts,
+            lambda queries, items: onet_pairs(onet, queries, items),
+            lambda gold: onet_lists(onet, gold),
+            files,
+        )
+    if _holds(folder, PRODUCTS_FILES):
+        texts, pairs = read_judged_products(folder, test)
+        files = (*(folder / name for name in PRODUCTS_FILES), *([test] if test else []))
+        return GoldSet(texts, lambda queries, items: pairs, judged_products_lists, files)
+    kinds = " or ".join(" and ".join(names) for names in (PRODUCTS_FILES, ONET_FILES))
+    raise DataError(f"{folder} holds no judged pairs.", f"Known are folders with {kinds}.")
+
+
+def _holds(folder: Path, names: tuple[str, ...]) -> bool:
+    return all((folder / name).exists() for name in names)
+
 
 CANDIDATES = 200
 """Of one query, whose time is told."""

@@ -18,7 +18,8 @@ import numpy as np
 from serendip.data.files.tables import open_table
 from serendip.errors import DataError
 from serendip.jobs.enrich.judged_queries import GAINS
-from serendip.workflow.judge.gold import (
+from serendip_bench.datasets.esci import JUDGEMENTS_FILE, PRODUCTS_FILE, read_products
+from serendip_bench.relevance_judges.gold import (
     LEARNED_ONLY,
     Gold,
     GoldPairs,
@@ -27,7 +28,6 @@ from serendip.workflow.judge.gold import (
     Lists,
     likeness,
 )
-from serendip_bench.datasets.esci import JUDGEMENTS_FILE, PRODUCTS_FILE, read_products
 
 PRODUCTS_FILES = (PRODUCTS_FILE, JUDGEMENTS_FILE)
 BAD = "I"

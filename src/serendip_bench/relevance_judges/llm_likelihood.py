@@ -16,8 +16,8 @@ from serendip.data.arrays import FloatArray
 from serendip.llm.config import LlmConfig
 from serendip.llm.local import PACKAGE, LocalLlm
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.judge.gold import Gold, GoldTexts
-from serendip.workflow.judge.rungs import Asked, Untrained
+from serendip_bench.relevance_judges.gold import Gold, GoldTexts
+from serendip_bench.relevance_judges.judges import Asked, Untrained
 
 LETTERS = 200
 """Of an item's text that are read."""
