@@ -15,8 +15,8 @@ from serendip.cli.terminal import Terminal
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from serendip.workflow.bench.rows import Kind
-    from serendip.workflow.bench.table import BenchModel
+    from serendip_bench.sequential.models import BenchModel
+    from serendip_bench.sequential.rows import Kind
 
 
 def row_teller(
@@ -153,7 +153,7 @@ def sequential(
     cache: CacheOption = None,
 ) -> None:
     """What comes next: leave the last item out, rank all items."""
-    from serendip.workflow.bench.table import SEQUENTIAL
+    from serendip_bench.sequential.models import SEQUENTIAL
 
     _run("sequential", (data, json, cache), SEQUENTIAL, (models, seeds), _SEQUENTIAL_COLUMNS)
 
@@ -167,7 +167,7 @@ def cold(
     cache: CacheOption = None,
 ) -> None:
     """Items that nobody has chosen yet: 5 % held out, ranked among all items."""
-    from serendip.workflow.bench.table import COLD
+    from serendip_bench.sequential.models import COLD
 
     _run("cold", (data, json, cache), COLD, (models, seeds), _COLD_COLUMNS)
 
@@ -344,8 +344,8 @@ def _run(
     asked: tuple[str | None, int],
     columns: Mapping[str, str],
 ) -> None:
-    from serendip.workflow.bench.run import Bench, run_bench
-    from serendip.workflow.bench.table import chosen
+    from serendip_bench.sequential.models import chosen
+    from serendip_bench.sequential.run import Bench, run_bench
 
     terminal = Terminal(as_json=True)
     data, file, cache = places

@@ -45,7 +45,6 @@ from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.checks import TOP
 from serendip.search.suggestions.config import SOURCES, QueriesConfig
-from serendip.workflow.bench.table import ENCODER
 from serendip_bench.datasets.movielens import (
     FILM_FIELDS,
     FILMS_FILE,
@@ -57,6 +56,7 @@ from serendip_bench.datasets.movielens import (
     targets_of,
     with_choices,
 )
+from serendip_bench.sequential.models import ENCODER
 from serendip_bench.suggest_replay import Variant, World, suggested
 from serendip_bench.work_folder import opened_encoder, opened_work
 

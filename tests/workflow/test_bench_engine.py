@@ -32,9 +32,9 @@ from serendip.workflow.bench.engine_rows import (
     ranks_of,
 )
 from serendip.workflow.bench.engine_state import SETTINGS, engine_state
-from serendip.workflow.bench.table import SEMANTIC_IDS
 from serendip.workflow.bench.unified_trial import QUERY_FIELDS, UnifiedTrial, unified_trial
 from serendip_bench.datasets.sequences import TEXT_FIELDS, read_sequences
+from serendip_bench.sequential.models import SEMANTIC_IDS
 from serendip_bench.splits import Asked
 
 SURFACES = SETTINGS.all_surfaces()

@@ -15,10 +15,10 @@ from serendip.errors import ConfigError, StorageError
 from serendip.evaluate.full_ranking import LABELS, values_of_ranks
 from serendip.runtime.atomic_files import alone
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.bench.rows import RowTask
-from serendip.workflow.bench.run import Bench, run_bench
-from serendip.workflow.bench.table import COLD, SEQUENTIAL, BenchModel, chosen
 from serendip_bench.datasets.sequences import TEXT_FIELDS
+from serendip_bench.sequential.models import COLD, SEQUENTIAL, BenchModel, chosen
+from serendip_bench.sequential.rows import RowTask
+from serendip_bench.sequential.run import Bench, run_bench
 
 HASHING = TextEncoderConfig(name="hashing", fields=TEXT_FIELDS)
 TINY = {"embedding_size": 8, "epochs": 2}

@@ -32,7 +32,6 @@ from serendip.models.relevance.train import MISSING_TREES, has_trees
 from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
-from serendip.workflow.bench.table import ENCODER
 from serendip_bench.relevance_judges.gold import Gold, GoldPairs, GoldTexts, ListedGold, Lists
 from serendip_bench.relevance_judges.judges import Answers, Asked, Judge, Rung
 from serendip_bench.relevance_judges.onet import ONET_FILES, onet_lists, onet_pairs, read_onet
@@ -41,6 +40,7 @@ from serendip_bench.relevance_judges.products import (
     judged_products_lists,
     read_judged_products,
 )
+from serendip_bench.sequential.models import ENCODER
 from serendip_bench.work_folder import opened_encoder, opened_work, require_seeds
 
 SHOWN = 10

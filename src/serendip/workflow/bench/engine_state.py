@@ -28,7 +28,7 @@ from serendip.models.transitions import TransitionsConfig
 from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggester
-from serendip.workflow.bench.table import SEMANTIC_IDS, SEQUENTIAL
+from serendip_bench.sequential.models import SEMANTIC_IDS, SEQUENTIAL
 from serendip_bench.splits import Trial
 
 SETTINGS = Settings(

@@ -37,7 +37,6 @@ from serendip.workflow.bench.engine_rows import (
     ranks_of,
 )
 from serendip.workflow.bench.engine_state import SETTINGS, engine_facts, engine_state
-from serendip.workflow.bench.rows import MODEL_FOLDER, prepared
 from serendip.workflow.bench.trees import Trees, trees_facts
 from serendip.workflow.bench.unified_rows import (
     UnifiedTask,
@@ -54,6 +53,7 @@ from serendip.workflow.bench.unified_rows import (
 from serendip.workflow.bench.unified_trial import UnifiedTrial
 from serendip_bench.costs import read_costs
 from serendip_bench.datasets.registry import form_of
+from serendip_bench.sequential.rows import MODEL_FOLDER, prepared
 from serendip_bench.splits import Asked
 
 _SOURCES = "sources"

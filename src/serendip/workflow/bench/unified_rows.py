@@ -25,13 +25,13 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
 from serendip.workflow.bench.relevance import Relevance
-from serendip.workflow.bench.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepared, row_folder
-from serendip.workflow.bench.table import SEMANTIC_IDS
 from serendip.workflow.bench.unified_table import UnifiedModel
 from serendip.workflow.bench.unified_trial import UnifiedTrial, without_country, without_user
 from serendip.workflow.bench.word_scores import WordScores
 from serendip_bench.costs import Spent, read_costs, write_costs
 from serendip_bench.datasets.registry import form_of
+from serendip_bench.sequential.models import SEMANTIC_IDS
+from serendip_bench.sequential.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepared, row_folder
 from serendip_bench.splits import Asked
 
 UNIFIED_LABELS = ("R@10", "N@10", "R@100")

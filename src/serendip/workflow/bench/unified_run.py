@@ -14,8 +14,6 @@ from serendip.models.relevance.train import has_trees
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.bench.rows import DIGEST_FILE, row_folder
-from serendip.workflow.bench.table import ENCODER, SEMANTIC_IDS
 from serendip.workflow.bench.unified_engine import can_be_made, make_rows, rankers_facts
 from serendip.workflow.bench.unified_rows import UnifiedTask, ranks_path
 from serendip.workflow.bench.unified_summary import (
@@ -28,6 +26,8 @@ from serendip.workflow.bench.unified_table import UnifiedModel
 from serendip_bench.datasets.registry import form_of
 from serendip_bench.protocol import PROTOCOL_VERSION
 from serendip_bench.results import Results
+from serendip_bench.sequential.models import ENCODER, SEMANTIC_IDS
+from serendip_bench.sequential.rows import DIGEST_FILE, row_folder
 from serendip_bench.vectors import EncodeTask, encode_items, encoder_facts
 from serendip_bench.work_folder import opened_results, work_folder
 

@@ -15,9 +15,9 @@ from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimates
 from serendip.evaluate.runs import Values
 from serendip.evaluate.task_transfer import TaskModels, of_shared_seeds
-from serendip.workflow.bench.rows import row_folder
 from serendip.workflow.bench.unified_rows import UNIFIED_LABELS, left_values, question
 from serendip.workflow.bench.word_scores import WordScorer
+from serendip_bench.sequential.rows import row_folder
 
 SUBJECT, SERVED = "unified", "engine"
 _BASELINES = ("bm25", "vectors", "rrf", "lightgbm")

@@ -22,10 +22,10 @@ from serendip.models.blend.config import BlendConfig
 from serendip.models.blend.model import Blend
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
-from serendip.workflow.bench.table import SEMANTIC_IDS, BenchModel
 from serendip_bench.costs import Spent, with_parts, write_costs
 from serendip_bench.datasets.sequences import read_sequences
 from serendip_bench.exposure import TOP, exposure
+from serendip_bench.sequential.models import SEMANTIC_IDS, BenchModel
 from serendip_bench.splits import Asked, Trial, cold_trial, sequential_trial
 
 Kind = Literal["sequential", "cold"]
