@@ -184,9 +184,9 @@ def unified(
 
     Pairs of tasks and ablations are trained once, whatever --seeds says.
     """
-    from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
-    from serendip.workflow.bench.unified_table import chosen_lines
     from serendip_bench.datasets.registry import form_of
+    from serendip_bench.unified.models import chosen_lines
+    from serendip_bench.unified.run import UnifiedBench, run_unified
 
     terminal, lines = Terminal(as_json=True), chosen_lines(models, form_of(data).table)
     bench = UnifiedBench(data, json, lines, seeds, cache)

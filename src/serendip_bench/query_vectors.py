@@ -13,8 +13,8 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import QueryExamples
-from serendip.workflow.bench.unified_trial import UnifiedTrial
 from serendip_bench.splits import Asked
+from serendip_bench.unified.tasks import UnifiedTrial
 
 
 def without_vectors(texts: list[str], items: list[int]) -> QueryExamples:

@@ -23,19 +23,20 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip.search.searcher import Searcher
-from serendip.workflow.bench.engine_rows import (
+from serendip_bench.datasets.sequences import TEXT_FIELDS, read_sequences
+from serendip_bench.sequential.models import SEMANTIC_IDS
+from serendip_bench.splits import Asked
+from serendip_bench.unified.engine_candidates import (
     NEGATIVES,
+    SETTINGS,
+    engine_state,
     held_out,
     learning_rows,
     listed_ranks,
     places,
     ranks_of,
 )
-from serendip.workflow.bench.engine_state import SETTINGS, engine_state
-from serendip.workflow.bench.unified_trial import QUERY_FIELDS, UnifiedTrial, unified_trial
-from serendip_bench.datasets.sequences import TEXT_FIELDS, read_sequences
-from serendip_bench.sequential.models import SEMANTIC_IDS
-from serendip_bench.splits import Asked
+from serendip_bench.unified.tasks import QUERY_FIELDS, UnifiedTrial, unified_trial
 
 SURFACES = SETTINGS.all_surfaces()
 FEW = {

@@ -13,8 +13,6 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
 from serendip.jobs.enrich.judged_queries import GAINS
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
-from serendip.workflow.bench.unified_table import chosen_lines
 from serendip_bench.datasets.esci import (
     ESCI,
     PRODUCT_FIELDS,
@@ -24,6 +22,8 @@ from serendip_bench.datasets.esci import (
     read_products,
 )
 from serendip_bench.datasets.registry import PRODUCTS, form_of
+from serendip_bench.unified.models import chosen_lines
+from serendip_bench.unified.run import UnifiedBench, run_unified
 
 HASHING = TextEncoderConfig(name="hashing")
 TINY = {

@@ -13,9 +13,6 @@ from bench_world import InThisProcess, write_world
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
-from serendip.workflow.bench.unified_table import UnifiedModel
-from serendip.workflow.bench.unified_trial import UnifiedTrial
 from serendip_bench.datasets.movielens import (
     FILM_FIELDS,
     movielens_facts,
@@ -25,6 +22,9 @@ from serendip_bench.datasets.movielens import (
     search_sets,
 )
 from serendip_bench.datasets.registry import MOVIELENS, SEQUENCES, form_of
+from serendip_bench.unified.models import UnifiedModel
+from serendip_bench.unified.run import UnifiedBench, run_unified
+from serendip_bench.unified.tasks import UnifiedTrial
 
 HASHING = TextEncoderConfig(name="hashing")
 TINY = {"embedding_size": 8, "epochs": 2, "num_negatives": 8, "slots": 2}

@@ -9,7 +9,7 @@ from serendip.evaluate.metrics.base import grade
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.metrics.recall import Recall
 from serendip.workflow.bench.relevance import Relevance
-from serendip.workflow.bench.unified_rows import values_of
+from serendip_bench.unified.rows import values_of
 
 # Three requests of two units: items at places of a list of all items, with their gains.
 RANKS = np.array([3.0, 1.0, 40.0, 2.0, 11.0, np.inf])

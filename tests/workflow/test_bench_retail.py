@@ -13,10 +13,10 @@ from bench_world import InThisProcess
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
-from serendip.workflow.bench.unified_trial import without_country
 from serendip_bench.datasets.registry import RETAIL_SHOP, form_of
 from serendip_bench.datasets.retail import RETAIL, read_retail, retail_facts, retail_trial
+from serendip_bench.unified.run import UnifiedBench, run_unified
+from serendip_bench.unified.tasks import without_country
 
 HASHING = TextEncoderConfig(name="hashing")
 TINY = {"embedding_size": 8, "epochs": 6, "num_negatives": 8, "slots": 2}

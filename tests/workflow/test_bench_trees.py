@@ -4,7 +4,7 @@ import numpy as np
 
 from serendip.models.ranker.config import RankerRows
 from serendip.models.relevance.train import has_trees
-from serendip.workflow.bench.trees import Trees
+from serendip_bench.unified.engine import Trees
 
 COUNT, SIZE = 200, 10
 

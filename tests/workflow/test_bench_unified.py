@@ -12,13 +12,12 @@ from bench_world import InThisProcess, write_world
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import ConfigError
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.bench.unified_engine import can_be_made
-from serendip.workflow.bench.unified_rows import UnifiedTask
-from serendip.workflow.bench.unified_run import UnifiedBench, run_unified
-from serendip.workflow.bench.unified_summary import alignment_of
-from serendip.workflow.bench.unified_table import UNIFIED, UnifiedModel, chosen_lines
-from serendip.workflow.bench.unified_trial import unified_trial, without_user
 from serendip_bench.datasets.sequences import TEXT_FIELDS, read_sequences
+from serendip_bench.unified.engine import can_be_made
+from serendip_bench.unified.models import UNIFIED, UnifiedModel, chosen_lines
+from serendip_bench.unified.rows import UnifiedTask
+from serendip_bench.unified.run import UnifiedBench, alignment_of, run_unified
+from serendip_bench.unified.tasks import unified_trial, without_user
 
 HASHING = TextEncoderConfig(name="hashing", fields=TEXT_FIELDS)
 TINY = {"embedding_size": 8, "epochs": 2, "num_negatives": 8, "slots": 2}

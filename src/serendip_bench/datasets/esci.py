@@ -29,10 +29,10 @@ from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 from serendip.jobs.enrich.judged_queries import GAINS
 from serendip.workflow.bench.relevance import Relevance
-from serendip.workflow.bench.unified_table import UnifiedModel
-from serendip.workflow.bench.unified_trial import UnifiedTrial
 from serendip_bench.query_vectors import texts_of, with_vectors, without_vectors
 from serendip_bench.splits import Asked, Trial
+from serendip_bench.unified.models import UnifiedModel
+from serendip_bench.unified.tasks import UnifiedTrial
 
 PRODUCTS_FILE, JUDGEMENTS_FILE = "items.jsonl", "judgements.csv"
 

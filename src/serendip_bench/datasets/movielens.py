@@ -48,10 +48,10 @@ from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 from serendip.workflow.bench.relevance import Relevance
-from serendip.workflow.bench.unified_trial import UnifiedTrial
 from serendip_bench.query_vectors import texts_of, with_vectors, without_vectors
 from serendip_bench.splits import Asked, Trial
 from serendip_bench.time_splits import TimedTrial
+from serendip_bench.unified.tasks import UnifiedTrial
 
 FILMS_FILE, RATINGS_FILE = "items.jsonl", "ratings.csv"
 

@@ -10,8 +10,6 @@ from typing import Any
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.runtime.atomic_files import digest_of_files
-from serendip.workflow.bench.unified_table import UNIFIED, UnifiedModel
-from serendip.workflow.bench.unified_trial import QUERY_FIELDS, UnifiedTrial, unified_trial
 from serendip_bench.datasets.esci import (
     ESCI,
     JUDGEMENTS_FILE,
@@ -48,6 +46,8 @@ from serendip_bench.datasets.sequences import (
     TEXT_FIELDS,
     read_sequences,
 )
+from serendip_bench.unified.models import UNIFIED, UnifiedModel
+from serendip_bench.unified.tasks import QUERY_FIELDS, UnifiedTrial, unified_trial
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,10 @@ from serendip.data.files.tables import Row, open_table
 from serendip.data.item import Catalogue, Item
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
-from serendip.workflow.bench.unified_table import UnifiedModel
-from serendip.workflow.bench.unified_trial import UnifiedTrial
 from serendip_bench.splits import Asked, Trial
 from serendip_bench.time_splits import TimedTrial
+from serendip_bench.unified.models import UnifiedModel
+from serendip_bench.unified.tasks import UnifiedTrial
 
 RETAIL_FILE = "online_retail.parquet"
 _COLUMNS = (

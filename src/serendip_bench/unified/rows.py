@@ -25,14 +25,14 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
 from serendip.workflow.bench.relevance import Relevance
-from serendip.workflow.bench.unified_table import UnifiedModel
-from serendip.workflow.bench.unified_trial import UnifiedTrial, without_country, without_user
-from serendip.workflow.bench.word_scores import WordScores
 from serendip_bench.costs import Spent, read_costs, write_costs
 from serendip_bench.datasets.registry import form_of
 from serendip_bench.sequential.models import SEMANTIC_IDS
 from serendip_bench.sequential.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepared, row_folder
 from serendip_bench.splits import Asked
+from serendip_bench.unified.models import UnifiedModel
+from serendip_bench.unified.tasks import UnifiedTrial, without_country, without_user
+from serendip_bench.unified.word_scores import WordScores
 
 UNIFIED_LABELS = ("R@10", "N@10", "R@100")
 _METRICS = (Recall(10), NDCG(10), Recall(100))

@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 
 from serendip.errors import ConfigError
 from serendip.models.retriever.config import RetrieverConfig, Task, group_config
-from serendip.workflow.bench.word_scores import WordScorer
 from serendip_bench.sequential.models import RETRIEVER
+from serendip_bench.unified.word_scores import WordScorer
 
 
 @dataclass(frozen=True, slots=True)
