@@ -19,7 +19,7 @@ from serendip.data.query import History, Query
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Targets, leave_last_out
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.bench.relevance import Relevance
+from serendip_bench.qrels import Relevance
 
 COLD_SHARE = 0.05
 """Share of the items that the cold benchmark takes out."""

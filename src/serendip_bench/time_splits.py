@@ -12,7 +12,7 @@ from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import Query
 from serendip.data.splits import MAX_TARGETS_PER_USER, Split, Targets, temporal
-from serendip.workflow.bench.relevance import Relevance
+from serendip_bench.qrels import Relevance
 from serendip_bench.splits import Asked, renumbered
 
 LEARNED, VALIDATED = 0.7, 0.8

@@ -12,7 +12,7 @@ from wire_client import WireClient
 
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.following import LONGEST_WAIT_S, Follower, Published
+from serendip.serve.generation_watch import LONGEST_WAIT_S, Follower, Published
 
 
 class Shelf:

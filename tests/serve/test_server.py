@@ -19,7 +19,7 @@ import pytest
 from tiny_engine import TinyEngine
 
 from serendip.errors import ConfigError, NotTrainedError
-from serendip.serve.following import Published
+from serendip.serve.generation_watch import Published
 from serendip.serve.server import run
 
 SCRIPT = Path(__file__).with_name("tiny_server.py")

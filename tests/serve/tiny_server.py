@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from serendip.serve.following import Published
+from serendip.serve.generation_watch import Published
 from serendip.serve.server import run
 
 

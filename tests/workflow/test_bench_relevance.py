@@ -8,7 +8,7 @@ import pytest
 from serendip.evaluate.metrics.base import grade
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.metrics.recall import Recall
-from serendip.workflow.bench.relevance import Relevance
+from serendip_bench.qrels import Relevance
 from serendip_bench.unified.rows import values_of
 
 # Three requests of two units: items at places of a list of all items, with their gains.

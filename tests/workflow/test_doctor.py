@@ -7,7 +7,7 @@ from pathlib import Path
 from stored_files import damage_index
 
 from serendip.engine.workspace import Workspace
-from serendip.workflow.doctor import check_workspace
+from serendip.jobs.doctor import check_workspace
 
 
 def test_the_file_of_a_sound_database_passes(fresh: Path) -> None:

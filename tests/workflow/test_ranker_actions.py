@@ -16,10 +16,10 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
+from serendip.jobs.train.ranker_actions import predicted, require_actions
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
-from serendip.workflow.ranker_actions import predicted, require_actions
 
 SETTINGS = """
 actions = ["interact", "like", "purchase"]

@@ -15,7 +15,7 @@ HELP = "Check the data: every named check prints PASS, WARN or FAIL with counts 
 def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
     """Check what is in the database; exit 1 where a check fails."""
     from serendip.engine.workspace import Workspace
-    from serendip.workflow.doctor import check_workspace
+    from serendip.jobs.doctor import check_workspace
 
     terminal = Terminal(json)
     results = check_workspace(Workspace.open(workspace), terminal.options().progress)

@@ -33,9 +33,9 @@ def run(
     """Guess, show the mapping, write one file, import, run the doctor."""
     from serendip.cli.doctor import show
     from serendip.engine.workspace import SETTINGS_FILE, Workspace
+    from serendip.jobs.doctor import check_workspace
     from serendip.jobs.import_files import import_files
     from serendip.jobs.init.workspace import start_workspace
-    from serendip.workflow.doctor import check_workspace
 
     terminal = Terminal(json)
     guesses = start_workspace(workspace, items, events, force, said or [])

@@ -46,7 +46,7 @@ def serve_workspace(workspace: Path, host: str, port: int, say: Callable[[str], 
             f"{settings} does not exist.",
             "Name the workspace with -w FOLDER, or run `serendip init` to make one.",
         )
-    from serendip.serve.following import Published
+    from serendip.serve.generation_watch import Published
     from serendip.serve.server import run
 
     generations = workspace / "generations"

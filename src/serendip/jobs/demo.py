@@ -17,12 +17,12 @@ from typing import Any
 from serendip.engine.generations import open_current
 from serendip.engine.workspace import SETTINGS_FILE, Workspace
 from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError
+from serendip.jobs.doctor import check_workspace
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files, imported_digest
 from serendip.jobs.train.train import REPORT_JSON, fingerprint, train_workspace
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
-from serendip.workflow.doctor import check_workspace
 
 _HERE = Path(__file__).parent
 

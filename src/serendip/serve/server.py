@@ -13,7 +13,7 @@ from collections.abc import Callable
 import uvicorn
 
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.following import Follower, Published
+from serendip.serve.generation_watch import Follower, Published
 from serendip.serve.middleware import (
     App,
     Door,

@@ -28,7 +28,7 @@ from serendip.data.query import Query
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 from serendip.jobs.enrich.judged_queries import GAINS
-from serendip.workflow.bench.relevance import Relevance
+from serendip_bench.qrels import Relevance
 from serendip_bench.query_vectors import texts_of, with_vectors, without_vectors
 from serendip_bench.splits import Asked, Trial
 from serendip_bench.unified.models import UnifiedModel

@@ -47,7 +47,7 @@ from serendip.data.splits import Split
 from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
-from serendip.workflow.bench.relevance import Relevance
+from serendip_bench.qrels import Relevance
 from serendip_bench.query_vectors import texts_of, with_vectors, without_vectors
 from serendip_bench.splits import Asked, Trial
 from serendip_bench.time_splits import TimedTrial

@@ -24,9 +24,9 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
-from serendip.workflow.bench.relevance import Relevance
 from serendip_bench.costs import Spent, read_costs, write_costs
 from serendip_bench.datasets.registry import form_of
+from serendip_bench.qrels import Relevance
 from serendip_bench.sequential.models import SEMANTIC_IDS
 from serendip_bench.sequential.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepared, row_folder
 from serendip_bench.splits import Asked

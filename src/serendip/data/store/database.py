@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from serendip.data.sqlite_file import SqliteFile
+from serendip.data.store.sqlite_file import SqliteFile
 from serendip.errors import BusyError, StorageError
 
 if TYPE_CHECKING:

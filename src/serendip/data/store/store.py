@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from serendip.data.event import Event, EventColumns
-from serendip.data.growing_log import REMOVALS_KEY, GrowingLog, mark_of
 from serendip.data.item import Item
-from serendip.data.log_totals import LogTotals
 from serendip.data.store.database import PATIENT_S, Database
 from serendip.data.store.generated_texts import WrittenTexts
+from serendip.data.store.log_reader import REMOVALS_KEY, GrowingLog, mark_of
+from serendip.data.store.log_totals import LogTotals
 from serendip.data.store.schema import event_row, item_row, items_of
 from serendip.data.store.validation import id_problem, require_events, require_items
 
@@ -172,7 +172,7 @@ class Store:
             DataError: a row cannot be stored; the former state stays.
             StorageError: the database takes no writes; the former state stays.
         """
-        from serendip.data.staging import Staging
+        from serendip.data.store.staging import Staging
 
         unique: dict[str, Item] = {}
         repeated: list[str] = []

@@ -41,13 +41,13 @@ from serendip.evaluate.protocol import ProtocolRuns
 from serendip.evaluate.report.document import build_report, write_json
 from serendip.evaluate.report.page import write_page
 from serendip.evaluate.runs import Judged, Run
+from serendip.jobs.doctor import check_workspace
 from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.ranker_actions import require_actions
 from serendip.jobs.train.train import REPORT_JSON, fingerprint
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import Stage, StageClock
-from serendip.workflow.doctor import check_workspace
-from serendip.workflow.ranker_actions import require_actions
 
 ENGINE = "engine"
 K = 10

@@ -24,8 +24,8 @@ from serendip.data.item import Item
 from serendip.data.text import looks_like_library_style
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
+from serendip.jobs.init.cell_kinds import Kind, column_kind
 from serendip.jobs.init.guess_columns import SAMPLE, SampledFile, understand
-from serendip.workflow.cell_kinds import Kind, column_kind
 
 MAX_TEXT_FIELDS = 6
 MIN_FILLED = 0.3

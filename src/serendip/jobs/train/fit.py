@@ -41,6 +41,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.train.carry_over import EarlierCodes, features_of_version
+from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
 from serendip.jobs.train.ranker_data import NUM_SEARCH, train_ranker
 from serendip.models.base import Recommender
 from serendip.models.ranker.model import Ranker
@@ -48,7 +49,6 @@ from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggester
-from serendip.workflow.ranker_actions import INNER_FRACTION, has_ranker
 
 ALIGNED_FRACTION = 0.9
 """Oldest share of the events, at most, that content is aligned on: the retriever weighs aligned

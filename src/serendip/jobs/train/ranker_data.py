@@ -27,10 +27,10 @@ from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.stages.surfaces import TASKS
 from serendip.engine.state import EngineState
+from serendip.jobs.train.ranker_actions import predicted
 from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
-from serendip.workflow.ranker_actions import predicted
 
 NUM_HOME, NUM_SIMILAR, NUM_SEARCH = 3_000, 1_000, 1_000
 NUM_LOGGED = 3_000

@@ -37,11 +37,11 @@ from serendip.jobs.suggestions.build import QueryBuilder, log_of, written_digest
 from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
 from serendip.jobs.train.carry_over import SPACE_FOLDER, EarlierCodes, id_facts, next_space
 from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.ranker_actions import require_actions
 from serendip.models.embedding_space import VectorSpace
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip.runtime.versions import Version
-from serendip.workflow.ranker_actions import require_actions
 
 METRIC, BASELINE = "nDCG@10", "popularity"
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from serendip.data.growing_log import EventMark, mark_of
+from serendip.data.store.log_reader import EventMark, mark_of
 
 if TYPE_CHECKING:
     from serendip.data.store.database import Database
