@@ -19,7 +19,7 @@ lint: .venv/.lint
 	$(BIN)/lint-imports
 
 # torch comes by plain pip: where a CPU wheel is provided pip finds it, and uv then keeps it.
-.venv/.base: pyproject.toml src/serendip/content/models.lock
+.venv/.base: pyproject.toml src/serendip/content/encoders/models.lock
 	$(PY) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check uv
 	$(BIN)/pip install -q --disable-pip-version-check --no-compile $(TORCH_ARGS) "torch>=2.6" numpy

@@ -5,7 +5,7 @@
 Works on the imported data of a workspace (``make demo`` makes one). The retriever learns from the
 first 80 % of the events; the weights are searched on the newest of these; judged are the targets of
 the rest, all items ranked, with the weights and without. ``quality`` is the mean over the first ten
-of the mean of the four columns of ``data.quality``; intervals are of a bootstrap over users.
+of the mean of the four columns of ``data.item_quality``; intervals are of a bootstrap over users.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def test_no_file_can_run_code_from_data() -> None:
             found[str(path.relative_to(SOURCE))] = hits
     # The one place that reads a .pth file; nothing but tensors comes out of it.
     reader = SOURCE / "content" / "torch_weights.py"
-    assert found.pop("content/torch_weights.py") == [""]
+    assert found.pop("content/encoders/weights.py") == [""]
     assert 'torch.load(pth, map_location="cpu", weights_only=True)' in reader.read_text()
     assert found == {}
 

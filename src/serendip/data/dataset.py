@@ -141,7 +141,7 @@ class Dataset:
         cut: Unix seconds after which nothing is in here; None = everything is.
         validation: targets to stop training by; None = a model holds back events of its own.
         alignment: moves content to where behaviour puts it, once that is learned.
-        quality: (N, Q) float32 how good items are whoever asks, see ``data.quality``.
+        quality: (N, Q) float32 how good items are whoever asks, see ``data.item_quality``.
         requests: the newest ones that were logged, in order of time.
         countries: of the users, where they are known.
         negatives: negative events; nothing learns from them what comes next.

@@ -1,7 +1,7 @@
 """Generations: the versions of all that a service answers from, and the way back to an older one.
 
 In a workspace's ``generations/`` they are called ``gen-<n>``, and ``CURRENT`` says which one is
-published; ``data.versions`` tells how a crash is survived. One process at a time publishes or
+published; ``runtime.versions`` tells how a crash is survived. One process at a time publishes or
 rolls back: it holds the lock of ``.lock``, which the operating system gives back when the process
 ends, however it ends.
 """

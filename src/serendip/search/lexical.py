@@ -4,7 +4,7 @@ The folder is written once by ``build`` and read by memory map. Items posted lat
 ``PostedWords``; deleted ones are filtered from every answer, so both take effect at once and the
 folder never changes. Queries are made of analysed terms, never of a user's syntax.
 
-Items enter the index in the fixed order of ``data.top_k``: equal scores come out in that order.
+Items enter the index in the fixed order of ``data.item_list``: equal scores come out in that order.
 
 Words of items posted after the index was built: findable at once, on the same scale.
 
@@ -281,7 +281,7 @@ class LexicalIndex:
             beside: further words; each counts ``BESIDE`` of what it would count in ``text``.
 
         Returns:
-            items by BM25 > 0, highest first; equal scores in the fixed order of ``data.top_k``,
+            items by BM25 > 0, highest first; equal scores in the fixed order of ``data.item_list``,
             posted items after built ones.
         """
         asked = self._weighed(text, beside)

@@ -1,7 +1,7 @@
 """One list of several, by rank: scores of different sources need no common scale.
 
 The answer is the same whatever the order of the lists; equal results follow the fixed order of
-``data.top_k``.
+``data.item_list``.
 
 Paper: Cormack, Clarke and Buettcher 2009, Reciprocal Rank Fusion outperforms Condorcet (SIGIR).
 """

@@ -2,7 +2,7 @@
 
 Both rankers order the same candidates by the same features, so they are asked in one pass. Neither
 has seen a test target; the retriever is that of the row ``unified``, of the same seed. Where search
-is validated by written queries, the engine's ranker may not order it (``workflow.ranker_rows``), so
+is validated by written queries, the engine's ranker may not order it (``jobs.train.ranker_data``), so
 ``engine`` is what the sources give by rank; ``lightgbm`` has learned from written queries there.
 
 The honest baseline of the ranker: boosted trees (LambdaMART by lightgbm) on the same rows.

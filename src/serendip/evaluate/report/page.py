@@ -50,7 +50,7 @@ def render(template: str, **values: Any) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("serendip.evaluate", "."),
+        loader=PackageLoader("serendip.evaluate.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -146,7 +146,7 @@ ALIGNMENT_TEMPLATE = "alignment.html"
 
 
 def render_alignment_page(report: Mapping[str, Any]) -> str:
-    """The HTML of ``reports/alignment.json`` (see ``workflow.alignment_report``)."""
+    """The HTML of ``reports/alignment.json`` (see ``jobs.evaluate.task_transfer``)."""
     from markupsafe import Markup
 
     tasks = list(report["asked"])
@@ -179,7 +179,7 @@ CODES_TEMPLATE = "codes.html"
 
 
 def render_codes_page(report: Mapping[str, Any]) -> str:
-    """The HTML of ``reports/semantic-ids.json`` (see ``workflow.id_report``)."""
+    """The HTML of ``reports/semantic-ids.json`` (see ``jobs.semantic_ids.inspect``)."""
     from markupsafe import Markup
 
     sizes = [plots.code_sizes(level, row) for level, row in enumerate(report["sizes"])]

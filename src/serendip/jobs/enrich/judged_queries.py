@@ -23,7 +23,7 @@ GAINS: Mapping[str, float] = {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0}
 
 
 FEWEST_USERS = 2
-"""People who must have typed a query before any text is made of it; see ``data.personal``."""
+"""People who must have typed a query before any text is made of it; see ``data.privacy``."""
 
 _GAINS: Mapping[str, float] = {**GAINS, "good": 1.0, "bad": 0.0}
 _COLUMNS = ("query", "item_id", "label")

@@ -9,7 +9,7 @@ Layout of a workspace's ``semantic_ids/``::
     v2/manifest.json           written last: config, encoders, parent, stability, SHA-256s
     current                    one line, the name of the current version
 
-``data.versions`` tells how a crash is survived. Versions are small and are all kept.
+``runtime.versions`` tells how a crash is survived. Versions are small and are all kept.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ MIN_LETTERS, MIN_ITEMS = 3, 3
 """Of a word of the catalogue: shorter or rarer ones have no synonyms that matter."""
 
 MIN_USERS = 3
-"""People who must have searched a text before it is proposed; see ``data.personal``."""
+"""People who must have searched a text before it is proposed; see ``data.privacy``."""
 
 MIN_COSINE = 0.8
 PER_WORD = 2

@@ -119,7 +119,7 @@ class Unsafe:
 
 @lru_cache(maxsize=1)
 def _built_in() -> frozenset[str]:
-    text = (files("serendip.search") / "unsafe_words.txt").read_text(encoding="utf-8")
+    text = (files("serendip.search.suggestions") / "unsafe_words.txt").read_text(encoding="utf-8")
     lines = (line for line in text.splitlines() if not line.startswith("#"))
     return frozenset(normalise(line) for line in lines if normalise(line))
 

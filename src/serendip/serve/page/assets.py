@@ -15,7 +15,7 @@ from pathlib import Path
 from fastapi import Response
 from jinja2 import Environment, FileSystemLoader
 
-UI_FOLDER = Path(__file__).parent / "ui"
+UI_FOLDER = Path(__file__).parent
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
