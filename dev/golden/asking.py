@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,7 @@ from golden.session import Session
 
 _JSON = {"content-type": "application/json"}
 _KEPT_SIGNS = "/?&=%:+,~-_.!"
+_BODY = re.compile(r" [{\[]")
 
 
 def ask(
@@ -78,12 +80,10 @@ def _sent(
 ) -> Reply:
     """``METHOD PATH [BODY]``: a path may have spaces, a body begins with a bracket."""
     method, _, rest = request.partition(" ")
-    path, data = rest, body
-    for sign in "{[":
-        if method == "POST" and f" {sign}" in rest:
-            begin = rest.index(f" {sign}")
-            path, data = rest[:begin], rest[begin + 1 :].encode()
-            break
+    begin = _BODY.search(rest) if method == "POST" else None
+    path, data = (
+        (rest[: begin.start()], rest[begin.end() - 1 :].encode()) if begin else (rest, body)
+    )
     known = _JSON if data else {}
     return client.ask(method, quote(path, _KEPT_SIGNS), data or None, {**known, **(headers or {})})
 

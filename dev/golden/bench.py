@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from golden.session import Session
 _RATED_BY = 12
 """Viewers who wrote tags."""
 _DAY = 100_000
+_NUMBER = re.compile(r"[\d.]*\d")
 
 
 def record_bench(session: Session) -> None:
@@ -32,7 +34,11 @@ def _record(session: Session, table: Mapping[str, str], category: str) -> None:
     _write_data(session.folder / "bench")
     file, work = session.folder / "out.json", session.folder / names.BENCH_WORK
     for case, line in table.items():
-        session.run(case, line, category)
+        done = session.product.run(line, session.folder)
+        session.put(category, case, {"exit": done.code, "table": _told(done.stdout)})
+        session.put(
+            "text", f"{category} {case}", _told("\n".join(session.masks.lines(done.stderr)))
+        )
         if file.exists():
             document = json.loads(file.read_text(encoding="utf-8"))
             session.put(category, f"{case} file", document)
@@ -40,6 +46,11 @@ def _record(session: Session, table: Mapping[str, str], category: str) -> None:
         for left in work.glob("*"):  # Only vectors of texts serve the next one, too.
             if left.name != names.BENCH_CACHE:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _told(lines: Sequence[str]) -> list[str]:
+    """What is told to people without numbers, which stand in the file, seconds beside them."""
+    return [" ".join(_NUMBER.sub("#", line).split()) for line in lines]
 
 
 def _write_data(folder: Path) -> None:

@@ -148,12 +148,10 @@ def record_judge(session: Session) -> None:
 
 
 def record_evaluate(session: Session) -> None:
-    """Reports: with a ranker that orders search, and of few events with the last one of each."""
-    for workspace in (workspaces.shop(session), workspaces.small(session)):
-        with workspaces.Changed(workspace):
-            line = names.EVALUATE.format(workspace=workspace.name)
-            session.run(workspace.name, line, "evaluate")
-            workspaces.record_files(session, workspace.name, f"reported {workspace.name}")
+    """The report of a shop, with a cut in time and the last event of each user."""
+    with workspaces.Changed(workspaces.shop(session)):
+        session.run("report", names.EVALUATE, "evaluate")
+        workspaces.record_files(session, workspaces.SHOP, "reported shop")
 
 
 def record_alignment(session: Session) -> None:
@@ -187,8 +185,8 @@ CATEGORIES: Mapping[str, Category] = {
     "page": Category(record_page, 4, _SHOP),
     "errors": Category(record_errors, 50, _SHOP),
     "judge": Category(record_judge, 60, _SHOP),
-    "evaluate": Category(record_evaluate, 90, (workspaces.SHOP, workspaces.SMALL)),
-    "bench": Category(record_bench, 90),
+    "evaluate": Category(record_evaluate, 80, _SHOP),
+    "bench": Category(record_bench, 110),
     "bench_slow": Category(record_slow_bench, 400, is_default=False),
     "alignment": Category(record_alignment, 250, (workspaces.SMALL,), is_default=False),
     "demo": Category(record_demo, 20, is_default=False),

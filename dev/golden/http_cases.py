@@ -289,13 +289,6 @@ BARE_READS: Mapping[str, str] = {
 }
 """Of a workspace without events."""
 
-SMALL_READS: Mapping[str, str] = {
-    "home": "GET /v1/recommend?user_id=u3&k=6",
-    "search": "GET /v1/search?q=red lamp&k=6",
-    "explain": "GET /v1/explain?item_id=p12&surface=search&q=red lamp",
-}
-"""Of one with too few searches for the ranker to order them."""
-
 FILTERED_READS: Mapping[str, str] = {
     "one word": "GET /v1/search?q=lamp&k=30",
     "two words": "GET /v1/search?q=red chair&k=12",

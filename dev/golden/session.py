@@ -95,9 +95,12 @@ class Session:
     def run(self, case: str, line: str, category: str = "commands") -> Outcome:
         """Run a command and record its answer, and in ``text`` what it says to people."""
         done = self.product.run(line, self.folder)
-        self.put(category, case, done.answer())
-        if category != "errors":
-            self.put("text", f"{category} {case}", self.masks.lines(done.stderr))
+        told = self.masks.lines(done.stderr)
+        if category == "errors":
+            self.put(category, case, {**done.answer(), "stderr": told})
+        else:
+            self.put(category, case, done.answer())
+            self.put("text", f"{category} {case}", told)
         return done
 
     def run_all(self, group: str, table: Mapping[str, str], category: str = "commands") -> None:
