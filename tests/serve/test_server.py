@@ -227,7 +227,8 @@ def test_a_published_generation_is_taken_over_by_the_running_server():
 def test_serving_imports_nothing_that_is_only_needed_for_training():
     code = (
         "import sys; from serendip.serve.server import run; from serendip.serve.app import "
-        "build_app; from serendip.serve.engine_holder import EngineHolder; build_app(EngineHolder()); "
+        "build_app; from serendip.serve.engine_holder import EngineHolder; "
+        "build_app(EngineHolder()); "
         f"print([name for name in {FORBIDDEN!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import entry_points
 
 import typer
 
@@ -33,7 +34,6 @@ from serendip.cli import (
 )
 from serendip.errors import SerendipError
 from serendip.runtime.threads import limit_threads
-from serendip_bench import cli
 
 app = typer.Typer(
     name="serendip",
@@ -45,7 +45,6 @@ app = typer.Typer(
 )
 for command in (init, import_, doctor, train, evaluate, serve, recommend, rollback, demo):
     app.command(command.NAME, help=command.HELP)(command.run)
-app.add_typer(cli.app, name=cli.NAME, help=cli.HELP)
 app.add_typer(embed.app, name=embed.NAME, help=embed.HELP)
 app.add_typer(enrich.app, name=enrich.NAME, help=enrich.HELP)
 app.add_typer(ids.app, name=ids.NAME, help=ids.HELP)
@@ -53,6 +52,9 @@ app.add_typer(judge.app, name=judge.NAME, help=judge.HELP)
 app.add_typer(llm.app, name=llm.NAME, help=llm.HELP)
 app.add_typer(synonyms.app, name=synonyms.NAME, help=synonyms.HELP)
 app.add_typer(queries.app, name=queries.NAME, help=queries.HELP)
+for plugin in sorted(entry_points(group="serendip.commands"), key=lambda found: found.name):
+    group = plugin.load()  # a module with ``app``, ``NAME`` and ``HELP``, as those above
+    app.add_typer(group.app, name=group.NAME, help=group.HELP)
 
 
 @app.callback(invoke_without_command=True)

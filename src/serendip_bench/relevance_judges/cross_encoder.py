@@ -7,8 +7,7 @@ A cross-encoder: layers of a transformer over pairs that were read together. Tra
 
 Cheap features say first what they can, by logistic regression; the upper layers of a text encoder
 and a linear head on the mean of the pair's tokens learn what that leaves. The layers below stay as
-they are (``serendip_bench.relevance_judges.cross_encoder``). A fifth of the units decides when to stop and is kept for
-whoever chooses a cut.
+they are. A fifth of the units decides when to stop and is kept for whoever chooses a cut.
 
 Shapes: P pairs, F features, B pairs of a batch, T tokens of a pair, C numbers of a token.
 

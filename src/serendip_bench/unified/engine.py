@@ -2,12 +2,12 @@
 
 Both rankers order the same candidates by the same features, so they are asked in one pass. Neither
 has seen a test target; the retriever is that of the row ``unified``, of the same seed. Where search
-is validated by written queries, the engine's ranker may not order it (``jobs.train.ranker_data``), so
-``engine`` is what the sources give by rank; ``lightgbm`` has learned from written queries there.
+is validated by written queries, the engine's ranker may not order it (``jobs.train.ranker_data``):
+there ``engine`` is what the sources give by rank; ``lightgbm`` learned from written queries.
 
 The honest baseline of the ranker: boosted trees (LambdaMART by lightgbm) on the same rows.
 
-lightgbm is a package of benchmarks only (extra ``bench``); what is served never needs it.
+What is served never needs lightgbm.
 """
 
 from __future__ import annotations

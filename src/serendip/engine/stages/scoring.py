@@ -3,8 +3,8 @@
 What candidates are worth by their ranks alone: where nothing has learned to order them.
 
 Scores of several sources need no common scale; a candidate is worth the sum of 1 / (60 + rank) over
-the sources that propose it. (Cormack, Clarke and Buettcher 2009, see ``search.rank_fusion``; here equal
-scores share a rank.)
+the sources that propose it. (Cormack, Clarke and Buettcher 2009, see ``search.rank_fusion``; here
+equal scores share a rank.)
 """
 
 from __future__ import annotations

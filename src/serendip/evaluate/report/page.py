@@ -17,7 +17,7 @@ from typing import Any
 
 from serendip.evaluate import number_format
 from serendip.evaluate.comparison import BETTER, WORSE
-from serendip.evaluate.number_format import percent
+from serendip.evaluate.number_format import number, percent
 from serendip.evaluate.report import plots
 from serendip.evaluate.slices import ALL
 from serendip.evaluate.task_transfer import MAIN, UNIFIED
@@ -135,7 +135,7 @@ def _slice_rows(section: Mapping[str, Any]) -> list[tuple[str, str, dict[str, An
     return [
         (
             name,
-            f"{number_format.number(part['n_users'])} users, {number_format.number(part['n_targets'])} requests",
+            f"{number(part['n_users'])} users, {number(part['n_targets'])} requests",
             {system: found[MAIN_METRIC] for system, found in part["systems"].items()},
         )
         for name, part in section["slices"].items()

@@ -1,7 +1,7 @@
 """What the retriever's vectors are worth on tasks that they were not trained for.
 
     pip install 'serendip[probe]'
-    python benchmarks/probe.py --cache DIR [--data DIR] [--seeds 3] [--json FILE]
+    python src/serendip_bench/scripts/probe.py --cache DIR [--data DIR] [--seeds 3] [--json FILE]
 
 ``--data`` (default: ``SERENDIP_DATA``, else ../shared/data) holds ``movielens-small`` and
 ``online-retail``; what is not there is skipped by name. The retriever is fitted as ``serendip
@@ -27,9 +27,27 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
-from probe_data import (  # noqa: E402
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegressionCV, RidgeCV
+from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
+from sklearn.model_selection import GroupKFold
+
+from serendip.content.cache import VectorCache
+from serendip.content.encoders.text import open_encoder
+from serendip.data.dataset import Dataset
+from serendip.data.query import Query
+from serendip.engine.settings import Settings
+from serendip.engine.stages.batch import condensed
+from serendip.engine.state import EngineState
+from serendip.jobs.train.carry_over import MODEL, retriever_of
+from serendip.jobs.train.fit import Fitter
+from serendip.models.embedding_space import VectorSpace
+from serendip.models.linalg import procrustes
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
+from serendip_bench.datasets.posters import read_films
+from serendip_bench.scripts.probe_data import (
     WINDOW,
     Matrix,
     Rows,
@@ -38,24 +56,6 @@ from probe_data import (  # noqa: E402
     read_purchases,
     returns,
 )
-from sklearn.linear_model import LogisticRegressionCV, RidgeCV  # noqa: E402
-from sklearn.metrics import accuracy_score, r2_score, roc_auc_score  # noqa: E402
-from sklearn.model_selection import GroupKFold  # noqa: E402
-
-from serendip.content.cache import VectorCache  # noqa: E402
-from serendip.content.encoders.text import open_encoder  # noqa: E402
-from serendip.data.dataset import Dataset  # noqa: E402
-from serendip.data.query import Query  # noqa: E402
-from serendip.engine.settings import Settings  # noqa: E402
-from serendip.engine.stages.batch import condensed  # noqa: E402
-from serendip.engine.state import EngineState  # noqa: E402
-from serendip.jobs.train.carry_over import MODEL, retriever_of  # noqa: E402
-from serendip.jobs.train.fit import Fitter  # noqa: E402
-from serendip.models.embedding_space import VectorSpace  # noqa: E402
-from serendip.models.linalg import procrustes  # noqa: E402
-from serendip.runtime.progress import TrainOptions  # noqa: E402
-from serendip.runtime.timing import StageClock  # noqa: E402
-from serendip_bench.datasets.posters import read_films  # noqa: E402
 
 FILMS, SHOP = "movielens-small", "online-retail"
 FILM_CUT = 0.5

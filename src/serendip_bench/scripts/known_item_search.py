@@ -1,6 +1,6 @@
 """Known-item search: does the first hit bear the title that was typed, right or with one slip?
 
-    python benchmarks/known_item_search.py demo
+    python src/serendip_bench/scripts/known_item_search.py demo
 
 Asks the engine of a published workspace. Every distinct title is searched once as it is and once
 with one random slip (insert, delete, replace, swap neighbours) in its longest word, where that has
@@ -23,12 +23,12 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from serendip.engine.engine import Engine  # noqa: E402
-from serendip.engine.generations import open_current  # noqa: E402
-from serendip.engine.state import EngineState  # noqa: E402
-from serendip.engine.workspace import Workspace  # noqa: E402
+from serendip.engine.engine import Engine
+from serendip.engine.generations import open_current
+from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
 
 MIN_LETTERS = 5
 WARM_UP = 50

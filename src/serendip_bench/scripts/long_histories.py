@@ -1,6 +1,6 @@
 """What a long past costs: answers for users with 10,000 events beside users with 50.
 
-    python benchmarks/long_histories.py demo [--requests 200] [--json FILE]
+    python src/serendip_bench/scripts/long_histories.py demo [--requests 200] [--json FILE]
 
 Works on a copy of a published workspace, to which it posts users with random pasts of both lengths.
 Requests for the two kinds alternate on every surface, in one thread. Printed are the medians of
@@ -25,13 +25,13 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from serendip.data.event import Event  # noqa: E402
-from serendip.engine.engine import Engine  # noqa: E402
-from serendip.engine.generations import open_current  # noqa: E402
-from serendip.engine.state import EngineState  # noqa: E402
-from serendip.engine.workspace import Workspace  # noqa: E402
+from serendip.data.event import Event
+from serendip.engine.engine import Engine
+from serendip.engine.generations import open_current
+from serendip.engine.state import EngineState
+from serendip.engine.workspace import Workspace
 
 SHORT, LONG = 50, 10_000
 USERS, WARM_UP = 8, 10

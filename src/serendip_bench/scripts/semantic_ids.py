@@ -1,6 +1,7 @@
 """Semantic IDs against the raw faiss calls that do the same work, interleaved in one run.
 
-python benchmarks/semantic_ids.py [--vectors 200000] [--size 384] [--rounds 3] [--json]
+python src/serendip_bench/scripts/semantic_ids.py [--vectors 200000] [--size 384] [--rounds 3]
+        [--json]
 
 Fit: ``faiss.Kmeans.train`` with the same settings and an exact index that assigns every vector,
 level by level. Assign: the exact index alone. A ratio of 1 means as many vectors/s as faiss.
@@ -20,11 +21,11 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads()
 
-import faiss  # noqa: E402
+import faiss
 
-from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig  # noqa: E402
-from serendip.data.arrays import FloatArray, IntArray  # noqa: E402
-from serendip.runtime.threads import num_threads  # noqa: E402
+from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
+from serendip.data.arrays import FloatArray, IntArray
+from serendip.runtime.threads import num_threads
 
 CASES = {
     "residual-k-means 256 x 3": ResidualKMeansConfig(codebook_size=256, num_levels=3),

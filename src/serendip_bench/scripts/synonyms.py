@@ -1,6 +1,6 @@
 """What synonyms from vectors do to search before anybody has reviewed them.
 
-    python benchmarks/synonyms.py ../shared/data/esci-mini
+    python src/serendip_bench/scripts/synonyms.py ../shared/data/esci-mini
 
 Reads films with tags or products with judgements, as ``serendip bench spelling`` does. All pairs
 that ``serendip synonyms build`` would propose from vectors of words are taken as accepted; queries
@@ -20,15 +20,15 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from serendip.content.cache import VectorCache  # noqa: E402
-from serendip.content.encoders.text import TextEncoderConfig, open_encoder  # noqa: E402
-from serendip.evaluate.comparison import compare_values  # noqa: E402
-from serendip.jobs.synonyms.mine import from_vectors  # noqa: E402
-from serendip.runtime.progress import TrainOptions  # noqa: E402
-from serendip.search.synonyms import Synonyms  # noqa: E402
-from serendip_bench.spelling import asking_of  # noqa: E402
+from serendip.content.cache import VectorCache
+from serendip.content.encoders.text import TextEncoderConfig, open_encoder
+from serendip.evaluate.comparison import compare_values
+from serendip.jobs.synonyms.mine import from_vectors
+from serendip.runtime.progress import TrainOptions
+from serendip.search.synonyms import Synonyms
+from serendip_bench.spelling import asking_of
 
 
 def main() -> None:

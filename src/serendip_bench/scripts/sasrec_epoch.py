@@ -1,6 +1,6 @@
 """CPU seconds of one epoch of a SASRec of 64 dimensions and two blocks on one thread.
 
-python benchmarks/sasrec_epoch.py ../shared/data/amazon-beauty
+python src/serendip_bench/scripts/sasrec_epoch.py ../shared/data/amazon-beauty
 
 Prints one JSON line: an epoch with sampled softmax, one with the whole catalogue, and how many
 users a second of CPU scores. The first epoch warms up and is not counted.
@@ -17,12 +17,12 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
-from serendip.models.sequence.config import SASRecConfig  # noqa: E402
+from serendip.models.sequence.config import SASRecConfig
 from serendip.models.sequence.model import SASRec
-from serendip.models.sequence.network import SASRecNetwork  # noqa: E402
-from serendip.models.sequence.train import SequenceTraining  # noqa: E402
-from serendip_bench.datasets.sequences import read_sequences  # noqa: E402
-from serendip_bench.splits import Trial, sequential_trial  # noqa: E402
+from serendip.models.sequence.network import SASRecNetwork
+from serendip.models.sequence.train import SequenceTraining
+from serendip_bench.datasets.sequences import read_sequences
+from serendip_bench.splits import Trial, sequential_trial
 
 SIZES = {"embedding_size": 64, "num_layers": 2, "num_heads": 2}
 

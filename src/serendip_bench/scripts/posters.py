@@ -1,6 +1,7 @@
 """Pictures and words on cold films: codes of image and text against codes of text alone.
 
-    python benchmarks/posters.py --cache DIR [--data DIR] [--models a,b] [--seeds 3] [--json FILE]
+    python src/serendip_bench/scripts/posters.py --cache DIR [--data DIR] [--models a,b]
+        [--seeds 3] [--json FILE]
 
 ``--data`` (default: ``SERENDIP_DATA``, else ../shared/data) holds ``movielens-small`` and
 ``movielens-posters``; without them nothing is run. Posters are unpacked and vectors are kept in
@@ -25,33 +26,33 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads()
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from serendip.content.cache import VectorCache  # noqa: E402
-from serendip.content.encoders.image import ImageConfig, open_image_encoder  # noqa: E402
-from serendip.content.encoders.media_files import Media  # noqa: E402
-from serendip.content.encoders.text import TextEncoderConfig, open_encoder  # noqa: E402
-from serendip.content.features import encode_items  # noqa: E402
-from serendip.content.fusion import TEXT  # noqa: E402
-from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, quality  # noqa: E402
-from serendip.data.arrays import BoolArray, FloatArray  # noqa: E402
-from serendip.data.dataset import Dataset  # noqa: E402
+from serendip.content.cache import VectorCache
+from serendip.content.encoders.image import ImageConfig, open_image_encoder
+from serendip.content.encoders.media_files import Media
+from serendip.content.encoders.text import TextEncoderConfig, open_encoder
+from serendip.content.features import encode_items
+from serendip.content.fusion import TEXT
+from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, quality
+from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.dataset import Dataset
 from serendip.data.item_features import (
-    Encoded,  # noqa: E402
-    ItemFeatures,  # noqa: E402
+    Encoded,
+    ItemFeatures,
 )
-from serendip.evaluate.comparison import compare_values  # noqa: E402
-from serendip.evaluate.full_ranking import LABELS, rank_all, values_of_ranks  # noqa: E402
-from serendip.evaluate.intervals import estimates, per_user  # noqa: E402
-from serendip.evaluate.runs import Values  # noqa: E402
-from serendip.models.base import Recommender  # noqa: E402
-from serendip.models.content_similarity import ContentSimilarity  # noqa: E402
-from serendip.models.retriever.config import ItemMode, RetrieverConfig  # noqa: E402
-from serendip.models.retriever.model import Retriever  # noqa: E402
-from serendip.runtime.progress import TrainOptions  # noqa: E402
-from serendip_bench.datasets import posters  # noqa: E402
-from serendip_bench.datasets.posters import IMAGE, READINGS, WORDS  # noqa: E402
-from serendip_bench.splits import Trial, cold_events_trial  # noqa: E402
+from serendip.evaluate.comparison import compare_values
+from serendip.evaluate.full_ranking import LABELS, rank_all, values_of_ranks
+from serendip.evaluate.intervals import estimates, per_user
+from serendip.evaluate.runs import Values
+from serendip.models.base import Recommender
+from serendip.models.content_similarity import ContentSimilarity
+from serendip.models.retriever.config import ItemMode, RetrieverConfig
+from serendip.models.retriever.model import Retriever
+from serendip.runtime.progress import TrainOptions
+from serendip_bench.datasets import posters
+from serendip_bench.datasets.posters import IMAGE, READINGS, WORDS
+from serendip_bench.splits import Trial, cold_events_trial
 
 ITEM_MODES: tuple[ItemMode, ...] = ("codes", "content+codes")
 MODELS = ("content-knn", *ITEM_MODES)

@@ -1,6 +1,7 @@
 """Retrieval from many vectors: recall, CPU time and filters of ``ApproximateIndex``, one thread.
 
-python benchmarks/approximate_index.py [--items 1000000] [--size 64] [--queries 500] [--json]
+python src/serendip_bench/scripts/approximate_index.py [--items 1000000] [--size 64]
+        [--queries 500] [--json]
 
 Vectors like trained ones: a mixture of 3,000 tastes that are themselves near one another, with a
 spectrum that falls, at a length of sqrt(D). Queries are means of a few items with noise. CPU time
@@ -20,8 +21,8 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads()
 
-from serendip.data.arrays import FloatArray  # noqa: E402
-from serendip.models.ann_index import ApproximateIndex, PreparedFilter  # noqa: E402
+from serendip.data.arrays import FloatArray
+from serendip.models.ann_index import ApproximateIndex, PreparedFilter
 
 K = 100
 SHARES = (0.5, 0.1, 0.02, 0.001)

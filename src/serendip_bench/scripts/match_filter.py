@@ -1,6 +1,6 @@
 """The filter of bad matches on a catalogue of judged products: how right, and how much time.
 
-    python benchmarks/match_filter.py ../shared/data/esci-mini [--workspace FOLDER]
+    python src/serendip_bench/scripts/match_filter.py ../shared/data/esci-mini [--workspace FOLDER]
 
 Makes a workspace of ``items.jsonl``, takes every other query of ``judgements.csv`` (in an order
 drawn by seed 0) to learn from and the others as gold, and walks the whole way: ``serendip judge
@@ -28,10 +28,10 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from serendip.data.query import Query  # noqa: E402
-from serendip.engine.engine import Engine  # noqa: E402
+from serendip.data.query import Query
+from serendip.engine.engine import Engine
 
 CANDIDATES = 200
 TURNS = 5

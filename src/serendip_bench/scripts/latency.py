@@ -1,6 +1,6 @@
 """Latency of search and home over HTTP, beside a route of the same server that does nothing.
 
-Usage: python benchmarks/latency.py WORKSPACE [--requests 1000] [--clients 1]
+Usage: python src/serendip_bench/scripts/latency.py WORKSPACE [--requests 1000] [--clients 1]
 
 Starts the real service on a free port as a process of its own, sends requests over connections
 that stay open (one request at a time on each), drops the warm-up, and prints one JSON line: for

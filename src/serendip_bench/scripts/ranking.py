@@ -1,6 +1,6 @@
 """What it costs to put candidates in order: the exported ranker on prepared features, one thread.
 
-python benchmarks/ranking.py [--candidates 300] [--rounds 2000] [--json]
+python src/serendip_bench/scripts/ranking.py [--candidates 300] [--rounds 2000] [--json]
 
 The network has the default config and the features that the engine serves with; it is trained on
 random rows for one pass, since what it says costs what anything else would.
@@ -18,8 +18,8 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads()
 
-from serendip.engine.feature_names import FEATURES  # noqa: E402
-from serendip.models.ranker.config import RankerConfig, RankerRows  # noqa: E402
+from serendip.engine.feature_names import FEATURES
+from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
 
 

@@ -1,6 +1,6 @@
 """What the quality vector does on people's next choices: better items, and what they cost.
 
-    python benchmarks/quality_vector.py WORKSPACE [--seeds 3] [--most-loss 0.01]
+    python src/serendip_bench/scripts/quality_vector.py WORKSPACE [--seeds 3] [--most-loss 0.01]
 
 Works on the imported data of a workspace (``make demo`` makes one). The retriever learns from the
 first 80 % of the events; the weights are searched on the newest of these; judged are the targets of
@@ -22,30 +22,30 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads(1)
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from serendip.content.behaviour_alignment import align  # noqa: E402
-from serendip.content.cache import VectorCache  # noqa: E402
-from serendip.content.encoders.text import open_encoder  # noqa: E402
-from serendip.content.features import build_features  # noqa: E402
-from serendip.data.arrays import FloatArray  # noqa: E402
+from serendip.content.behaviour_alignment import align
+from serendip.content.cache import VectorCache
+from serendip.content.encoders.text import open_encoder
+from serendip.content.features import build_features
+from serendip.data.arrays import FloatArray
 from serendip.data.dataset import (
-    Dataset,  # noqa: E402
-    cooccurring_pairs,  # noqa: E402
+    Dataset,
+    cooccurring_pairs,
 )
-from serendip.data.item_quality import QUALITIES, item_quality  # noqa: E402
-from serendip.data.query import Query  # noqa: E402
-from serendip.data.snapshot import take_snapshot  # noqa: E402
-from serendip.data.splits import Split, temporal  # noqa: E402
-from serendip.engine.workspace import Workspace  # noqa: E402
-from serendip.evaluate.comparison import compare_values  # noqa: E402
-from serendip.evaluate.full_ranking import rank_all  # noqa: E402
-from serendip.evaluate.intervals import per_user  # noqa: E402
-from serendip.evaluate.metrics.ndcg import NDCG  # noqa: E402
-from serendip.evaluate.runs import Values  # noqa: E402
-from serendip.models.retriever.config import RetrieverConfig  # noqa: E402
-from serendip.models.retriever.model import Retriever  # noqa: E402
-from serendip.runtime.progress import TrainOptions  # noqa: E402
+from serendip.data.item_quality import QUALITIES, item_quality
+from serendip.data.query import Query
+from serendip.data.snapshot import take_snapshot
+from serendip.data.splits import Split, temporal
+from serendip.engine.workspace import Workspace
+from serendip.evaluate.comparison import compare_values
+from serendip.evaluate.full_ranking import rank_all
+from serendip.evaluate.intervals import per_user
+from serendip.evaluate.metrics.ndcg import NDCG
+from serendip.evaluate.runs import Values
+from serendip.models.retriever.config import RetrieverConfig
+from serendip.models.retriever.model import Retriever
+from serendip.runtime.progress import TrainOptions
 
 TRAINED, ALIGNED = 0.8, 0.9
 

@@ -1,0 +1,1 @@
+"""Single measurements: run as scripts, each says how in its first lines."""
