@@ -184,11 +184,11 @@ def unified(
 
     Pairs of tasks and ablations are trained once, whatever --seeds says.
     """
-    from serendip_bench.datasets.registry import form_of
+    from serendip_bench.datasets.registry import dataset_of
     from serendip_bench.unified.models import chosen_lines
     from serendip_bench.unified.run import UnifiedBench, run_unified
 
-    terminal, lines = Terminal(as_json=True), chosen_lines(models, form_of(data).table)
+    terminal, lines = Terminal(as_json=True), chosen_lines(models, dataset_of(data).table)
     bench = UnifiedBench(data, json, lines, seeds, cache)
     document = run_unified(bench, terminal.options(), row_teller(terminal, _UNIFIED_COLUMNS))
     found = {f"{task_text(one):<15} {one['model']}": one for one in document["summary"]["models"]}
@@ -206,11 +206,11 @@ def judge(
     cache: CacheOption = None,
 ) -> None:
     """Who tells bad matches from good ones, on pairs that people have judged."""
-    from serendip_bench.relevance_judges.registry import chosen_rungs
+    from serendip_bench.relevance_judges.registry import chosen_judges
     from serendip_bench.relevance_judges.run import JudgeBench, run_judge
 
     terminal = Terminal(as_json=True)
-    bench = JudgeBench(data, json, chosen_rungs(models), test, seeds, cache)
+    bench = JudgeBench(data, json, chosen_judges(models), test, seeds, cache)
     document = run_judge(bench, terminal.options(), row_teller(terminal, _JUDGE_COLUMNS))
     found = {f"{row['model']} {row['seed']}": row for row in document["rows"]}
     show_summary({**document, "summary": {"models": found}}, _JUDGE_COLUMNS)

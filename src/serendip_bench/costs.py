@@ -16,7 +16,7 @@ T = TypeVar("T")
 _SPENT_FILE, COSTS_FILE = "spent.json", "costs.json"
 
 
-class Spent:
+class TrainingCost:
     """CPU and wall seconds of a training; as a ``Progress`` it notes them after every epoch.
 
     Args:

@@ -24,14 +24,14 @@ import numpy as np
 
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.item import Item
-from serendip.data.store.generated_texts import without_written
+from serendip.data.store.generated_texts import without_generated
 from serendip.data.vocabulary import Vocabulary
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.runs import Values
 from serendip.jobs.enrich.gate import METRIC, Finder
 from serendip.jobs.enrich.judged_queries import JudgedQueries, read_judged
 from serendip.jobs.enrich.write import RulesWriter
-from serendip.jobs.llm_job import item_texts, opened_llm
+from serendip.jobs.llm_job import item_texts, open_llm
 from serendip.llm.client import Llm
 from serendip.llm.config import LlmConfig
 from serendip.llm.ledger import Ledger
@@ -46,7 +46,7 @@ from serendip_bench.datasets.esci import (
     PRODUCTS_FILE,
     read_products,
 )
-from serendip_bench.work_folder import Encode, opened_encoder, opened_work
+from serendip_bench.work_folder import Encode, open_bench_encoder, open_work_folder
 
 WEIGHTS = (0.25, 0.5, 1.0, 2.0)
 """Of written words, where they are chosen."""
@@ -88,8 +88,8 @@ def run_enrich(bench: EnrichBench, options: TrainOptions) -> dict[str, Any]:
         ExtraMissing: the local LLM is asked for and not installed.
         StorageError: another process is at work on the same file.
     """
-    with opened_work(bench.file) as work:
-        shelf = Shelf.of(bench, options)
+    with open_work_folder(bench.file) as work:
+        shelf = RelevanceLabels.of(bench, options)
         document = {
             "dataset": bench.data.resolve().name,
             "data": digest_of_files([bench.data / PRODUCTS_FILE, bench.data / JUDGEMENTS_FILE]),
@@ -103,14 +103,14 @@ def run_enrich(bench: EnrichBench, options: TrainOptions) -> dict[str, Any]:
         }
         write_document(bench.file, document)
         if bench.llm_s > 0:
-            with opened_llm(LOCAL) as llm, closing(Ledger.open(work / "calls.db")) as ledger:
+            with open_llm(LOCAL) as llm, closing(Ledger.open(work / "calls.db")) as ledger:
                 document["llm"] = llm_rows(shelf, llm, ledger, bench.llm_s, options)
             write_document(bench.file, document)
     return document
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shelf:
+class RelevanceLabels:
     """The same products with different texts, and what they are found by.
 
     Args:
@@ -128,9 +128,9 @@ class Shelf:
     encode: Encode
 
     @classmethod
-    def of(cls, bench: EnrichBench, options: TrainOptions) -> Shelf:
+    def of(cls, bench: EnrichBench, options: TrainOptions) -> RelevanceLabels:
         """Read the products, take their descriptions away and write keywords by rules."""
-        encode = opened_encoder(bench.encoder, bench.cache, bench.file, options.progress)
+        encode = open_bench_encoder(bench.encoder, bench.cache, bench.file, options.progress)
         full = read_products(bench.data).catalogue.items
         stripped = [_stripped(item) for item in full]
         vocabulary = Vocabulary(item.item_id for item in full)
@@ -145,12 +145,12 @@ class Shelf:
     def judged(self, items: Sequence[Item], setting: Setting = (0.5, True)) -> dict[str, Values]:
         """nDCG@10 (Q,) by words, and by words and vectors."""
         weight, is_encoded = setting
-        read = items if is_encoded else without_written(items)
+        read = items if is_encoded else without_generated(items)
         texts = [item.text(PRODUCT_FIELDS) for item in read]
         finder = Finder(items, self.encode(texts), LexicalConfig(written=weight))
         return finder.judged(self.queries, self.encode(self.queries.texts))
 
-    def part(self, numbers: Sequence[int]) -> Shelf:
+    def part(self, numbers: Sequence[int]) -> RelevanceLabels:
         """Some of the products, and the queries that have something to find among them."""
         place = {number: row for row, number in enumerate(numbers)}
         gains = [
@@ -161,7 +161,7 @@ class Shelf:
         stripped, rules, full = (
             [items[one] for one in numbers] for items in (self.stripped, self.rules, self.full)
         )
-        return Shelf(stripped, rules, full, queries, self.encode)
+        return RelevanceLabels(stripped, rules, full, queries, self.encode)
 
 
 def _stripped(item: Item) -> Item:
@@ -169,7 +169,7 @@ def _stripped(item: Item) -> Item:
     return replace(item, description="", attributes=kept)
 
 
-def _rows(shelf: Shelf) -> list[dict[str, Any]]:
+def _rows(shelf: RelevanceLabels) -> list[dict[str, Any]]:
     stripped, full = shelf.judged(shelf.stripped), shelf.judged(shelf.full)
     halves = halves_of(shelf.queries.texts)
     settings = [(weight, encoded) for weight in WEIGHTS for encoded in (False, True)]
@@ -214,7 +214,7 @@ def _row(kind: str, name: str, values: Values, base: Values) -> dict[str, Any]:
 
 
 def llm_rows(
-    shelf: Shelf, llm: Llm, ledger: Ledger, seconds: float, options: TrainOptions
+    shelf: RelevanceLabels, llm: Llm, ledger: Ledger, seconds: float, options: TrainOptions
 ) -> dict[str, Any]:
     """All texts on the products that an LLM was asked about, as many as there was time for."""
     start = time.monotonic()
@@ -251,7 +251,7 @@ def llm_rows(
 
 
 def _asked(
-    shelf: Shelf, llm: Llm, ledger: Ledger, seconds: float, options: TrainOptions
+    shelf: RelevanceLabels, llm: Llm, ledger: Ledger, seconds: float, options: TrainOptions
 ) -> dict[int, Enrichment | None]:
     """Product -> answer; None = it gave no usable one. A few are asked about in any case."""
     task, order = enrich_task(), _in_turn(shelf.queries)
@@ -259,7 +259,7 @@ def _asked(
     settings = RunOptions("bench", concurrency=LOCAL.concurrency, attempts=2)
     starts = range(0, len(order), _ASKED_AT_ONCE)
     until = time.monotonic() + seconds
-    for begin in options.progress.track(starts, "Asking the LLM", len(starts)):
+    for begin in options.progress.track(starts, "SpellingQueries the LLM", len(starts)):
         if answers and time.monotonic() > until:
             break
         numbers = order[begin : begin + _ASKED_AT_ONCE]

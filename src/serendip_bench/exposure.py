@@ -11,15 +11,15 @@ from serendip.data.splits import tail_border
 from serendip.evaluate.metrics.base import shown_items
 from serendip.evaluate.metrics.gini import Gini
 from serendip.evaluate.runs import Values
-from serendip_bench.splits import Trial
+from serendip_bench.splits import BenchSplit
 
 TOP = 10
 
 
 def exposure(
-    lists: IntArray, histories: Sequence[IntArray], trial: Trial
+    lists: IntArray, histories: Sequence[IntArray], trial: BenchSplit
 ) -> dict[str, float | int | None]:
-    """Measures of the first ten of all lists.
+    """ServiceMetrics of the first ten of all lists.
 
     ``coverage_cold@10``: share of the places that cold items hold; ``cold_items_shown``: share of
     the cold items that are in any list; ``tail_share@10``: share of the places outside the 20 % of

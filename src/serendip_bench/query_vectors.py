@@ -13,8 +13,8 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import QueryExamples
-from serendip_bench.splits import Asked
-from serendip_bench.unified.tasks import UnifiedTrial
+from serendip_bench.splits import RequestSet
+from serendip_bench.unified.tasks import UnifiedSplit
 
 
 def without_vectors(texts: list[str], items: list[int]) -> QueryExamples:
@@ -23,7 +23,7 @@ def without_vectors(texts: list[str], items: list[int]) -> QueryExamples:
     return QueryExamples(texts, vectors, np.array(items, np.int32))
 
 
-def texts_of(trial: UnifiedTrial) -> list[str]:
+def texts_of(trial: UnifiedSplit) -> list[str]:
     """All texts of training and of requests, each once, in an order that never changes."""
     examples = trial.sequences.train.queries
     texts = dict.fromkeys(() if examples is None else examples.texts)
@@ -32,7 +32,7 @@ def texts_of(trial: UnifiedTrial) -> list[str]:
     return list(texts)
 
 
-def with_vectors(trial: UnifiedTrial, words: FloatArray) -> UnifiedTrial:
+def with_vectors(trial: UnifiedSplit, words: FloatArray) -> UnifiedSplit:
     """The same trial with the vectors of its words.
 
     Args:
@@ -46,15 +46,15 @@ def with_vectors(trial: UnifiedTrial, words: FloatArray) -> UnifiedTrial:
         vectors = words[[place[text] for text in examples.texts]]
         train = train.with_queries(QueryExamples(examples.texts, vectors, examples.items))
 
-    def worded(questions: Mapping[str, Asked]) -> dict[str, Asked]:
+    def worded(questions: Mapping[str, RequestSet]) -> dict[str, RequestSet]:
         return {name: _worded(asked, words, place) for name, asked in questions.items()}
 
-    return UnifiedTrial(
+    return UnifiedSplit(
         replace(sequences, train=train), worded(trial.tests), worded(trial.validation)
     )
 
 
-def _worded(asked: Asked, words: FloatArray, place: Mapping[str, int]) -> Asked:
+def _worded(asked: RequestSet, words: FloatArray, place: Mapping[str, int]) -> RequestSet:
     queries = [
         query.with_text_vector(words[place[query.text]]) if query.text else query
         for query in asked.queries

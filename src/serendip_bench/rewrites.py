@@ -26,14 +26,14 @@ from serendip.data.search_log import Search
 from serendip.evaluate.classification import calibration_error
 from serendip.evaluate.intervals import estimate
 from serendip.jobs.rewrites.build import RewriteBuilder, near_words
-from serendip.jobs.suggestions.build import QueryBuilder
+from serendip.jobs.suggestions.build import SuggestionBuilder
 from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
 from serendip.search.rewrites.candidates import FEW
 from serendip.search.rewrites.table import RewriteTable, rewrites_of
 from serendip.search.suggestions.config import QueriesConfig
-from serendip_bench.spelling import Asking, asking_of
-from serendip_bench.work_folder import opened_work
+from serendip_bench.spelling import SpellingQueries, spelling_queries
+from serendip_bench.work_folder import open_work_folder
 
 FOLDS = 2
 FLOORS = (0.5, 0.7, 0.9)
@@ -91,15 +91,15 @@ def run_rewrites(bench: RewritesBench, options: TrainOptions) -> dict[str, Any]:
         StorageError: another process is at work on the same file.
         DataError: the folder is of no kind that is known, or not as it should be.
     """
-    asking, files = asking_of(bench.data)
-    with opened_work(bench.file):
+    asking, files = spelling_queries(bench.data)
+    with open_work_folder(bench.file):
         document = _measured(asking, files, bench, options)
         write_document(bench.file, document)
     return document
 
 
 def _measured(
-    asking: Asking, files: Sequence[Path], bench: RewritesBench, options: TrainOptions
+    asking: SpellingQueries, files: Sequence[Path], bench: RewritesBench, options: TrainOptions
 ) -> dict[str, Any]:
     builder = _builder(asking, bench, options)
     students = {}
@@ -124,18 +124,22 @@ def _measured(
     }
 
 
-def _builder(asking: Asking, bench: RewritesBench, options: TrainOptions) -> RewriteBuilder:
+def _builder(
+    asking: SpellingQueries, bench: RewritesBench, options: TrainOptions
+) -> RewriteBuilder:
     """Over verified queries of the catalogue alone, which no log has a part in."""
     config, catalogue = QueriesConfig(), asking.dataset.catalogue
     counts = asking.dataset.item_counts()
-    queries = QueryBuilder(catalogue, counts, asking.searcher, config).build([], options.progress)
+    queries = SuggestionBuilder(catalogue, counts, asking.searcher, config).build(
+        [], options.progress
+    )
     encoder, cache = open_encoder(TextEncoderConfig()), VectorCache(bench.cache)
     near = near_words(asking.searcher.speller.counts, (), encoder, cache, options)
     return RewriteBuilder(asking.searcher, queries.table, near, config)
 
 
 def _judged(
-    asking: Asking, tables: Sequence[RewriteTable], options: TrainOptions
+    asking: SpellingQueries, tables: Sequence[RewriteTable], options: TrainOptions
 ) -> dict[str, Any]:
     """Figures of the tables of all folds."""
     asked = _asked(asking, tables, options)
@@ -155,7 +159,7 @@ def _judged(
     }
 
 
-def _log(asking: Asking, fold: int) -> list[Search]:
+def _log(asking: SpellingQueries, fold: int) -> list[Search]:
     """Searches for the queries of the other folds; what is relevant was chosen."""
     found = []
     for row, (text, gains, own) in enumerate(
@@ -169,14 +173,16 @@ def _log(asking: Asking, fold: int) -> list[Search]:
     return found
 
 
-def _folds(asking: Asking) -> list[int]:
+def _folds(asking: SpellingQueries) -> list[int]:
     """The part of each query; texts that are read alike are in the same one."""
     keys = [asking.searcher.read(text, literal=True).key for text in asking.texts]
     place = {key: row for row, key in enumerate(dict.fromkeys(keys))}
     return [place[key] % FOLDS for key in keys]
 
 
-def _asked(asking: Asking, tables: Sequence[RewriteTable], options: TrainOptions) -> list[_Asked]:
+def _asked(
+    asking: SpellingQueries, tables: Sequence[RewriteTable], options: TrainOptions
+) -> list[_Asked]:
     """All queries, each to the table that has not seen it; whatever is found is offered."""
     plain = asking.searcher
     matcher = plain.matcher
@@ -226,7 +232,7 @@ def _both(
 
 
 def _others(
-    asking: Asking, tables: Sequence[RewriteTable], asked: Sequence[_Asked]
+    asking: SpellingQueries, tables: Sequence[RewriteTable], asked: Sequence[_Asked]
 ) -> dict[str, float]:
     """Queries that some item or title answers: how many there are, and the share that changes."""
     plain = asking.searcher
@@ -261,7 +267,7 @@ def _calibration(asked: Sequence[_Asked]) -> dict[str, float]:
     }
 
 
-def _seen_ms(asking: Asking, table: RewriteTable) -> float:
+def _seen_ms(asking: SpellingQueries, table: RewriteTable) -> float:
     """CPU time for a text of the table, mean of its first ones; nothing is remembered of before."""
     plain = asking.searcher
     matcher, keys = plain.matcher, list(table.head)[:MEASURED]

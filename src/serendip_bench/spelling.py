@@ -36,7 +36,7 @@ from serendip.evaluate.runs import Values
 from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
-from serendip.search.understanding import Reading, read
+from serendip.search.understanding import Interpretation, read
 from serendip_bench.datasets.esci import (
     JUDGEMENTS_FILE,
     PRODUCTS_FILE,
@@ -50,7 +50,7 @@ from serendip_bench.datasets.movielens import (
     search_sets,
     searches,
 )
-from serendip_bench.splits import Asked
+from serendip_bench.splits import RequestSet
 from serendip_bench.work_folder import require_seeds
 
 MIN_LETTERS = 4
@@ -148,7 +148,7 @@ class SpellingBench:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asking:
+class SpellingQueries:
     """Queries to a searcher, with what they should find.
 
     Args:
@@ -191,7 +191,7 @@ def run_spelling(
         DataError: the folder is of no kind that is known, or not as it should be.
     """
     require_seeds(bench.seeds)
-    asking, files = asking_of(bench.data)
+    asking, files = spelling_queries(bench.data)
     values = _measured(asking, bench.seeds, options)
     document: dict[str, Any] = {
         "dataset": bench.data.resolve().name,
@@ -208,7 +208,7 @@ def run_spelling(
     return document
 
 
-def asking_of(folder: Path) -> tuple[Asking, list[Path]]:
+def spelling_queries(folder: Path) -> tuple[SpellingQueries, list[Path]]:
     """The queries of a folder to a searcher of its items, and the files that were read.
 
     Raises:
@@ -219,7 +219,7 @@ def asking_of(folder: Path) -> tuple[Asking, list[Path]]:
         return _asking(dataset, asked, Path(scratch) / "search"), files
 
 
-def _read(folder: Path) -> tuple[Dataset, Asked, list[Path]]:
+def _read(folder: Path) -> tuple[Dataset, RequestSet, list[Path]]:
     if (folder / TAGS_FILE).exists():
         films = read_movielens(folder)
         asked = searches(search_sets(folder)["tags"], films.catalogue.vocabulary)
@@ -231,7 +231,7 @@ def _read(folder: Path) -> tuple[Dataset, Asked, list[Path]]:
     raise DataError(f"{folder} holds neither {TAGS_FILE} nor {JUDGEMENTS_FILE}.", "See --data.")
 
 
-def _asking(dataset: Dataset, asked: Asked, folder: Path) -> Asking:
+def _asking(dataset: Dataset, asked: RequestSet, folder: Path) -> SpellingQueries:
     assert asked.relevance is not None
     gains: dict[str, dict[int, float]] = {}
     rows = zip(asked.queries, asked.items.tolist(), asked.relevance.gains.tolist(), strict=True)
@@ -241,10 +241,10 @@ def _asking(dataset: Dataset, asked: Asked, folder: Path) -> Asking:
             gains[query.text][item] = gain
     popularity = dataset.item_counts().astype(np.float32)
     searcher = Searcher.build(dataset.catalogue, popularity, folder)
-    return Asking(searcher, list(gains), list(gains.values()), dataset)
+    return SpellingQueries(searcher, list(gains), list(gains.values()), dataset)
 
 
-def _measured(asking: Asking, seeds: int, options: TrainOptions) -> dict[str, Values]:
+def _measured(asking: SpellingQueries, seeds: int, options: TrainOptions) -> dict[str, Values]:
     """Kind -> (Q, 2): N@10 without and with a slip, mean over seeds; NaN where none is possible."""
     numbers = range(len(asking.texts))
     found = {kind: np.full((len(numbers), 2), np.nan) for kind in KINDS}
@@ -285,7 +285,7 @@ def _rows(values: Mapping[str, Values]) -> list[dict[str, Any]]:
     return rows
 
 
-def _clean(asking: Asking) -> dict[str, Any]:
+def _clean(asking: SpellingQueries) -> dict[str, Any]:
     """What happens to queries without a slip of the benchmark, per part, and which change."""
     searcher = asking.searcher
     before = time.process_time()
@@ -317,7 +317,7 @@ def _letters(key: str) -> str:
     return key.replace(" ", "")
 
 
-def _is_parted(reading: Reading) -> bool:
+def _is_parted(reading: Interpretation) -> bool:
     corrected = reading.corrected_key
     return corrected != reading.key and _letters(corrected) == _letters(reading.key)
 
@@ -326,7 +326,7 @@ def _shares(found: Sequence[bool]) -> dict[str, float]:
     return {part: float(np.mean(found[_of_part(part, len(found))])) for part in PARTS}
 
 
-def _changed(asking: Asking, query: int, searched: str) -> dict[str, Any]:
+def _changed(asking: SpellingQueries, query: int, searched: str) -> dict[str, Any]:
     text = asking.texts[query]
     return {
         "part": PARTS[query % 2],

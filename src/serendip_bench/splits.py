@@ -26,7 +26,7 @@ COLD_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class RequestSet:
     """Requests, and an item that each should find: one request per user, and what came next.
 
     Args:
@@ -40,15 +40,15 @@ class Asked:
     items: IntArray
     relevance: Relevance | None = None
 
-    def where(self, mask: BoolArray) -> Asked:
+    def where(self, mask: BoolArray) -> RequestSet:
         """The requests that a mask (T,) keeps."""
         queries = [query for query, keep in zip(self.queries, mask, strict=True) if keep]
         relevance = self.relevance and self.relevance.where(mask)
-        return Asked(queries, self.items[mask], relevance)
+        return RequestSet(queries, self.items[mask], relevance)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trial:
+class BenchSplit:
     """A training part, what is known of other items, and the requests.
 
     Args:
@@ -61,8 +61,8 @@ class Trial:
 
     train: Dataset
     numbers: IntArray
-    validation: Asked
-    test: Asked
+    validation: RequestSet
+    test: RequestSet
     cold: BoolArray
 
     def features(
@@ -105,12 +105,12 @@ class Trial:
         return codebooks, np.concatenate([own, codebooks.assign(vectors[known:])])
 
 
-def sequential_trial(dataset: Dataset) -> Trial:
+def sequential_trial(dataset: Dataset) -> BenchSplit:
     """All but the last two items of each user are learned from."""
     split = leave_last_out(dataset)
     assert split.validation is not None
     validation = _asked(split.validation)
-    return Trial(
+    return BenchSplit(
         _stopped_by(split.train, validation),
         dataset.catalogue.vocabulary.numbers(item.item_id for item in split.catalogue.items),
         validation,
@@ -119,7 +119,7 @@ def sequential_trial(dataset: Dataset) -> Trial:
     )
 
 
-def cold_trial(dataset: Dataset, seed: int) -> Trial:
+def cold_trial(dataset: Dataset, seed: int) -> BenchSplit:
     """As ``sequential_trial``, with a random 5 % of the items taken out of training and histories.
 
     They stay among what is ranked, and among what is asked for at the end; a validation target
@@ -128,7 +128,7 @@ def cold_trial(dataset: Dataset, seed: int) -> Trial:
     return _without_items(dataset, _drawn(np.arange(dataset.num_items, dtype=np.int32), seed))
 
 
-def cold_events_trial(dataset: Dataset, candidates: IntArray, seed: int) -> Trial:
+def cold_events_trial(dataset: Dataset, candidates: IntArray, seed: int) -> BenchSplit:
     """As ``cold_trial``, with every event of the cold items asked for, not only last ones.
 
     Where few items are cold, last events alone are too few to tell anything. The history of a
@@ -146,7 +146,7 @@ def cold_events_trial(dataset: Dataset, candidates: IntArray, seed: int) -> Tria
     warm = trial.test.where(~trial.cold[trial.test.items])
     cold = _events_of(dataset, trial.cold, np.argsort(trial.numbers).astype(np.int32))
     items = np.concatenate([warm.items, cold.items])
-    return replace(trial, test=Asked([*warm.queries, *cold.queries], items))
+    return replace(trial, test=RequestSet([*warm.queries, *cold.queries], items))
 
 
 def _drawn(candidates: IntArray, seed: int) -> IntArray:
@@ -154,7 +154,7 @@ def _drawn(candidates: IntArray, seed: int) -> IntArray:
     return np.random.default_rng(seed).choice(candidates, count, replace=False)
 
 
-def _events_of(dataset: Dataset, is_cold: BoolArray, number: IntArray) -> Asked:
+def _events_of(dataset: Dataset, is_cold: BoolArray, number: IntArray) -> RequestSet:
     """All events of the cold items; ``is_cold`` by new numbers, ``number`` from old to new."""
     log, queries, rows = dataset.events, [], []
     for row in np.flatnonzero(is_cold[number[log.items]]).tolist():
@@ -162,11 +162,11 @@ def _events_of(dataset: Dataset, is_cold: BoolArray, number: IntArray) -> Asked:
         history = dataset.history(user).before(time)
         queries.append(Query(user_id=dataset.users.id(user), history=history, time=time))
         rows.append(row)
-    asked = _without(Asked(queries, log.items[rows]), is_cold[number], number)
+    asked = _without(RequestSet(queries, log.items[rows]), is_cold[number], number)
     return asked.where(np.array([len(query.history) > 0 for query in asked.queries], np.bool_))
 
 
-def _without_items(dataset: Dataset, drawn: IntArray) -> Trial:
+def _without_items(dataset: Dataset, drawn: IntArray) -> BenchSplit:
     """The sequential trial without some items, given by place in ``items.jsonl``."""
     trial = sequential_trial(dataset)
     is_cold = np.isin(trial.numbers, drawn)
@@ -184,7 +184,7 @@ def _without_items(dataset: Dataset, drawn: IntArray) -> Trial:
     )
     validation = trial.validation.where(~is_cold[trial.validation.items])
     validation = _without(validation, is_cold, number)
-    return Trial(
+    return BenchSplit(
         _stopped_by(train, validation),
         trial.numbers[order],
         validation,
@@ -193,21 +193,21 @@ def _without_items(dataset: Dataset, drawn: IntArray) -> Trial:
     )
 
 
-def _stopped_by(train: Dataset, validation: Asked) -> Dataset:
+def _stopped_by(train: Dataset, validation: RequestSet) -> Dataset:
     users = train.users.numbers(query.user_id for query in validation.queries)
     return train.with_validation(HeldOut(users, validation.items))
 
 
-def _asked(targets: Targets) -> Asked:
-    return Asked(targets.queries(), targets.items)
+def _asked(targets: Targets) -> RequestSet:
+    return RequestSet(targets.queries(), targets.items)
 
 
-def renumbered(asked: Asked, number: IntArray) -> Asked:
+def renumbered(asked: RequestSet, number: IntArray) -> RequestSet:
     """The same requests; ``number`` (N,) is from old item numbers to new ones."""
     return _without(asked, np.zeros(len(number), np.bool_), number)
 
 
-def _without(asked: Asked, is_cold: BoolArray, number: IntArray) -> Asked:
+def _without(asked: RequestSet, is_cold: BoolArray, number: IntArray) -> RequestSet:
     """Requests in new numbers whose histories do not know the cold items."""
     queries = []
     for query in asked.queries:

@@ -58,10 +58,10 @@ from serendip_bench.datasets.movielens import (
 )
 from serendip_bench.sequential.models import ENCODER
 from serendip_bench.suggest_replay import Variant, World, suggested
-from serendip_bench.work_folder import opened_encoder, opened_work
+from serendip_bench.work_folder import open_bench_encoder, open_work_folder
 
 
-def reach_of(searcher: Searcher, queries: Sequence[str]) -> dict[str, Any]:
+def retrievability(searcher: Searcher, queries: Sequence[str]) -> dict[str, Any]:
     """What some queries reach."""
     results = np.full((len(queries), TOP), -1, np.int32)
     for row, text in enumerate(queries):
@@ -210,7 +210,7 @@ def run_suggest(
         DataError: the data is not as it should be.
         StorageError: another process is at work on the same file.
     """
-    with opened_work(bench.file), tempfile.TemporaryDirectory() as scratch:
+    with open_work_folder(bench.file), tempfile.TemporaryDirectory() as scratch:
         films = read_movielens(bench.data)
         searches = read_tags(bench.data, films.catalogue.vocabulary)
         dataset = with_choices(films, searches)
@@ -309,7 +309,7 @@ def _of_baseline(name: str, world: World, targets: Sequence[Target], min_users: 
     last = max(target.timestamp for target in targets)
     known = by_enough(world.before(last)[1], min_users)
     queries = list(dict.fromkeys(one.text for one in known))
-    told.reach = reach_of(world.searcher, queries)
+    told.reach = retrievability(world.searcher, queries)
     return told
 
 
@@ -381,7 +381,7 @@ def _add(
 
 
 def _vectors(bench: SuggestBench, dataset: Dataset, options: TrainOptions) -> FloatArray:
-    encode = opened_encoder(bench.encoder, bench.cache, bench.file, options.progress)
+    encode = open_bench_encoder(bench.encoder, bench.cache, bench.file, options.progress)
     vectors = encode(dataset.catalogue.texts(FILM_FIELDS))
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit: FloatArray = vectors / np.maximum(lengths, 1e-9)

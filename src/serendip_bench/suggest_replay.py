@@ -13,15 +13,15 @@ from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.search_log import Search
 from serendip.data.semantic_ids import Codebooks
-from serendip.engine.query_suggestions import Past, QuerySuggester, asker_of
+from serendip.engine.query_suggestions import QuerySuggester, UserContext, build_user
 from serendip.engine.state import EngineState
-from serendip.jobs.suggestions.build import QueryBuilder
+from serendip.jobs.suggestions.build import SuggestionBuilder
 from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
 from serendip.runtime.progress import SilentProgress
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggester
 from serendip.search.suggestions.config import QueriesConfig
-from serendip.search.suggestions.ranker import RECENT, Asker, QueryRanker
+from serendip.search.suggestions.ranker import RECENT, QueryRanker, SuggestionUser
 from serendip_bench.datasets.movielens import Target
 
 
@@ -67,13 +67,13 @@ class World:
         known = replace(self.dataset, events=events.rows(events.timestamps < moment), _by_user={})
         return known, [one for one in self.searches if one.timestamp < moment]
 
-    def builder(self, config: QueriesConfig, moment: float) -> QueryBuilder:
+    def builder(self, config: QueriesConfig, moment: float) -> SuggestionBuilder:
         """For all generations from a moment on."""
         counts = self.before(moment)[0].item_counts()
-        return QueryBuilder(self.dataset.catalogue, counts, self.searcher, config)
+        return SuggestionBuilder(self.dataset.catalogue, counts, self.searcher, config)
 
     def generation(
-        self, variant: Variant, builder: QueryBuilder, moment: float, seed: int
+        self, variant: Variant, builder: SuggestionBuilder, moment: float, seed: int
     ) -> EngineState:
         """What would have been published at a moment, as far as it suggests."""
         dataset, searches = self.before(moment)
@@ -98,7 +98,7 @@ class World:
             query_ranker=ranker,
         )
 
-    def asker(self, target: Target, state: EngineState) -> tuple[Asker, Past]:
+    def asker(self, target: Target, state: EngineState) -> tuple[SuggestionUser, UserContext]:
         """The user of a target, as of its moment."""
         number = self.dataset.users.number(target.user_id)
         past = self.dataset.history(number).before(target.timestamp)
@@ -108,7 +108,7 @@ class World:
             if one.user_id == target.user_id and one.timestamp < target.timestamp
         ]
         searched = list(dict.fromkeys(own[::-1]))
-        return asker_of(state, past, self._taste(past.item_nums), searched)
+        return build_user(state, past, self._taste(past.item_nums), searched)
 
     def _taste(self, history: IntArray) -> FloatArray:
         """(N,) likeness of the films to the last ones chosen, in deviations from the mean."""
@@ -123,7 +123,7 @@ class World:
 def suggested(
     suggester: QuerySuggester,
     state: EngineState,
-    asked: tuple[Asker, Past],
+    asked: tuple[SuggestionUser, UserContext],
     typed: str,
     k: int,
 ) -> list[str]:

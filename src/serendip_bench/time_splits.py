@@ -13,14 +13,14 @@ from serendip.data.dataset import Dataset
 from serendip.data.query import Query
 from serendip.data.splits import MAX_TARGETS_PER_USER, Split, Targets, temporal
 from serendip_bench.qrels import Relevance
-from serendip_bench.splits import Asked, renumbered
+from serendip_bench.splits import RequestSet, renumbered
 
 LEARNED, VALIDATED = 0.7, 0.8
 """Shares of the events by time: the first part is learned from, what lies between validates."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Timed:
+class ValidationAndTest:
     """The same task before and after the later moment.
 
     Args:
@@ -28,12 +28,12 @@ class Timed:
         test: requests after the later one.
     """
 
-    validation: Asked
-    test: Asked
+    validation: RequestSet
+    test: RequestSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TimedTrial:
+class TimedSplit:
     """What is learned from, and what happened afterwards.
 
     Args:
@@ -47,11 +47,11 @@ class TimedTrial:
 
     split: Split
     numbers: IntArray
-    home: Timed
-    similar: Timed
+    home: ValidationAndTest
+    similar: ValidationAndTest
 
     @classmethod
-    def of(cls, dataset: Dataset) -> TimedTrial:
+    def of(cls, dataset: Dataset) -> TimedSplit:
         """Cut at ``LEARNED`` and ``VALIDATED``."""
         split, newest = temporal(dataset, LEARNED, VALIDATED), temporal(dataset, VALIDATED)
         assert split.cut is not None
@@ -65,19 +65,21 @@ class TimedTrial:
         return cls(
             split,
             numbers,
-            Timed(_next_items(split.targets), renumbered(_next_items(newest.targets), later)),
-            Timed(
+            ValidationAndTest(
+                _next_items(split.targets), renumbered(_next_items(newest.targets), later)
+            ),
+            ValidationAndTest(
                 _liked_next(dataset, place, (row >= begin) & (row < end)),
                 _liked_next(dataset, place, row >= end),
             ),
         )
 
 
-def _next_items(targets: Targets) -> Asked:
-    return Asked(targets.queries(), targets.items, _each(targets.users))
+def _next_items(targets: Targets) -> RequestSet:
+    return RequestSet(targets.queries(), targets.items, _each(targets.users))
 
 
-def _liked_next(dataset: Dataset, place: IntArray, part: BoolArray) -> Asked:
+def _liked_next(dataset: Dataset, place: IntArray, part: BoolArray) -> RequestSet:
     """Of the events of a ``part`` (E,); ``place`` (N,) is from old item numbers to new ones."""
     log = dataset.events.rows(part & dataset.events.liked)
     order = np.argsort(log.users, kind="stable")
@@ -87,7 +89,7 @@ def _liked_next(dataset: Dataset, place: IntArray, part: BoolArray) -> Asked:
     rows = np.flatnonzero(is_pair & (asked[:-1] < MAX_TARGETS_PER_USER))
     sources = [items[row : row + 1] for row in rows.tolist()]
     queries = [Query("similar", source_items=item, exclude=item) for item in sources]
-    return Asked(queries, items[rows + 1], _each(users[rows].tolist()))
+    return RequestSet(queries, items[rows + 1], _each(users[rows].tolist()))
 
 
 def _each(users: Sequence[Any]) -> Relevance:

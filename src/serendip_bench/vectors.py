@@ -15,14 +15,14 @@ from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.runtime.atomic_files import write_whole
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
-from serendip_bench.datasets.registry import form_of
+from serendip_bench.datasets.registry import dataset_of
 
 _TEXTS_AT_ONCE = 1024
 _COSTS_FILE = "cpu_seconds.json"
 
 
 @dataclass(frozen=True, slots=True)
-class EncodeTask:
+class VectorTask:
     """What is to be encoded, and where vectors go.
 
     Args:
@@ -42,7 +42,7 @@ class EncodeTask:
     reads: Literal["items", "queries"] = "items"
 
 
-def encode_items(task: EncodeTask) -> float:
+def encode_items(task: VectorTask) -> float:
     """Write the vectors; returns the CPU seconds that they cost, in this run or an earlier one.
 
     Costs lie beside the cache, one entry per 1,024 texts, so that a killed run loses none.
@@ -69,9 +69,9 @@ def encode_items(task: EncodeTask) -> float:
     return round(spent, 3)
 
 
-def _texts(task: EncodeTask) -> list[str]:
+def _texts(task: VectorTask) -> list[str]:
     data = Path(task.data)
-    form = form_of(data)
+    form = dataset_of(data)
     if task.reads == "queries":
         return form.texts(data)
     return form.read(data).catalogue.texts(task.encoder.fields)

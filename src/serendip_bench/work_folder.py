@@ -11,9 +11,9 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError
-from serendip.runtime.atomic_files import alone
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress
-from serendip_bench.datasets.registry import SEQUENCES, form_of
+from serendip_bench.datasets.registry import SEQUENCES, dataset_of
 from serendip_bench.protocol import protocol
 from serendip_bench.results import Results
 
@@ -27,7 +27,7 @@ def work_folder(file: Path) -> Path:
 
 
 @contextmanager
-def opened_work(file: Path) -> Iterator[Path]:
+def open_work_folder(file: Path) -> Iterator[Path]:
     """The folder beside the results ``file`` (created); one process at a time.
 
     Raises:
@@ -40,11 +40,11 @@ def opened_work(file: Path) -> Iterator[Path]:
     except OSError as error:
         message = f"{folder} cannot be written: {error}."
         raise ConfigError(message, "Give --json another place.") from None
-    with alone(folder):
+    with exclusive_lock(folder):
         yield folder
 
 
-def opened_encoder(
+def open_bench_encoder(
     config: TextEncoderConfig, cache: Path | None, file: Path, progress: Progress
 ) -> Encode:
     """An encoder of texts that encodes each once.
@@ -70,7 +70,7 @@ def require_seeds(seeds: int) -> None:
 
 
 @contextmanager
-def opened_results(kind: str, data: Path, file: Path, seeds: int) -> Iterator[Results]:
+def open_results(kind: str, data: Path, file: Path, seeds: int) -> Iterator[Results]:
     """The rows that are there already; one process at a time.
 
     Args:
@@ -85,10 +85,10 @@ def opened_results(kind: str, data: Path, file: Path, seeds: int) -> Iterator[Re
         StorageError: another process is at work on the same file.
     """
     require_seeds(seeds)
-    form = form_of(data) if kind == "unified" else SEQUENCES
+    form = dataset_of(data) if kind == "unified" else SEQUENCES
     facts = protocol(kind, form.read(data), form.digest(data), form.split)
     head = {"dataset": data.resolve().name, "protocol": {**facts, **form.facts(data)}}
-    with opened_work(file):
+    with open_work_folder(file):
         results = Results(file, head)
         results.write()
         yield results

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serendip_bench.costs import Spent
+from serendip_bench.costs import TrainingCost
 
 
 def burn(rounds: int = 300_000) -> int:
@@ -10,22 +10,22 @@ def burn(rounds: int = 300_000) -> int:
 
 
 def test_costs_before_a_kill_are_added_where_training_goes_on(tmp_path: Path) -> None:
-    first = Spent(tmp_path, resumes=False)
+    first = TrainingCost(tmp_path, resumes=False)
     for _ in first.track(range(3), "epochs", 3):
         burn()
-    noted = Spent(tmp_path, resumes=True).seconds()
+    noted = TrainingCost(tmp_path, resumes=True).seconds()
     assert 0 < noted[0] <= first.seconds()[0] + 0.1
-    resumed = Spent(tmp_path, resumes=True)
+    resumed = TrainingCost(tmp_path, resumes=True)
     burn()
     assert resumed.seconds()[0] > noted[0]
 
 
 def test_costs_of_a_training_that_starts_afresh_are_its_own(tmp_path: Path) -> None:
-    first = Spent(tmp_path, resumes=False)
+    first = TrainingCost(tmp_path, resumes=False)
     for _ in first.track(range(5), "epochs", 5):
         burn()
-    assert Spent(tmp_path, resumes=False).seconds()[0] < first.seconds()[0]
+    assert TrainingCost(tmp_path, resumes=False).seconds()[0] < first.seconds()[0]
 
 
 def test_what_is_followed_is_not_changed(tmp_path: Path) -> None:
-    assert list(Spent(tmp_path, resumes=False).track("abc", "letters", 3)) == ["a", "b", "c"]
+    assert list(TrainingCost(tmp_path, resumes=False).track("abc", "letters", 3)) == ["a", "b", "c"]

@@ -16,7 +16,14 @@ from serendip.jobs.enrich.gate import METRIC
 from serendip.llm.client import LlmRequest, ScriptedLlm
 from serendip.llm.ledger import Ledger
 from serendip.runtime.progress import TrainOptions
-from serendip_bench.enrich import EnrichBench, Shelf, crossed, halves_of, llm_rows, run_enrich
+from serendip_bench.enrich import (
+    EnrichBench,
+    RelevanceLabels,
+    crossed,
+    halves_of,
+    llm_rows,
+    run_enrich,
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +73,7 @@ def test_an_llm_writes_about_as_many_products_as_there_is_time_for(
     products: Path, tmp_path: Path
 ) -> None:
     bench = EnrichBench(products, tmp_path / "e.json", encoder=TextEncoderConfig(name="hashing"))
-    shelf = Shelf.of(bench, TrainOptions())
+    shelf = RelevanceLabels.of(bench, TrainOptions())
 
     def script(request: LlmRequest) -> str:
         data = json.loads(request.user.split("<data>")[1].split("</data>")[0])

@@ -10,10 +10,10 @@ from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.query import History, Query
 from serendip.models.transitions import Transitions
 from serendip_bench.datasets.sequences import read_sequences
-from serendip_bench.splits import COLD_SHARE, Trial, cold_trial, sequential_trial
+from serendip_bench.splits import COLD_SHARE, BenchSplit, cold_trial, sequential_trial
 
 
-def ids(trial: Trial, numbers: np.ndarray) -> list[str]:
+def ids(trial: BenchSplit, numbers: np.ndarray) -> list[str]:
     return [f"i{trial.numbers[number]}" for number in numbers]
 
 

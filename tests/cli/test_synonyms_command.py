@@ -16,7 +16,7 @@ from serendip.data.event import Event
 from serendip.data.privacy import VISITOR
 from serendip.data.search_log import SUGGESTED
 from serendip.engine.workspace import Workspace
-from serendip.runtime.atomic_files import alone
+from serendip.runtime.atomic_files import exclusive_lock
 
 
 def synonyms(shop: Path, *arguments: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def test_what_is_not_proposed_cannot_be_accepted_by_its_term_alone(shop: Path) -
 def test_neither_a_build_nor_a_decision_overwrites_what_another_process_writes(shop: Path) -> None:
     synonyms(shop, "build")
     before = (shop / "synonyms.csv").read_text()
-    with alone(shop):
+    with exclusive_lock(shop):
         for arguments in (["build"], ["accept", "funny", "laughs"]):
             done = CliRunner().invoke(app, ["synonyms", *arguments, "-w", str(shop)])
             assert "another process is writing" in str(done.exception)

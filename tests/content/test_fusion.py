@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serendip.content.fusion import TEXT_ONLY, Fusion, FusionConfig
 from serendip.data.arrays import FloatArray
-from serendip.data.item_features import Encoded
+from serendip.data.item_features import ModalityVectors
 from serendip.errors import ArtefactError, DataError
 
 
@@ -18,17 +18,17 @@ def unit_rows(rng: np.random.Generator, count: int, size: int, offset: float = 0
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def some(count: int = 80, lacking: float = 0.3, seed: int = 0) -> dict[str, Encoded]:
+def some(count: int = 80, lacking: float = 0.3, seed: int = 0) -> dict[str, ModalityVectors]:
     """Texts that hardly differ, pictures that differ much and are often missing."""
     rng = np.random.default_rng(seed)
-    text = Encoded(unit_rows(rng, count, 12, offset=5.0), np.ones(count, np.bool_))
+    text = ModalityVectors(unit_rows(rng, count, 12, offset=5.0), np.ones(count, np.bool_))
     present = rng.random(count) >= lacking
     pictures = unit_rows(rng, count, 20)
     pictures[~present] = 0
-    return {"text": text, "image": Encoded(pictures, present)}
+    return {"text": text, "image": ModalityVectors(pictures, present)}
 
 
-def blocks(fusion: Fusion, encoded: dict[str, Encoded]) -> dict[str, FloatArray]:
+def blocks(fusion: Fusion, encoded: dict[str, ModalityVectors]) -> dict[str, FloatArray]:
     """What each modality adds before the rows are made unit."""
     return {name: block.encode(encoded[name]) for name, block in fusion.blocks.items()}
 
@@ -81,7 +81,7 @@ def test_what_stands_in_a_missing_row_changes_nothing() -> None:
     encoded = some()
     noisy = encoded["image"].vectors.copy()
     noisy[~encoded["image"].present] = 7.0
-    other = {**encoded, "image": Encoded(noisy, encoded["image"].present)}
+    other = {**encoded, "image": ModalityVectors(noisy, encoded["image"].present)}
     one, two = (Fusion.fit(each, FusionConfig(size=6)) for each in (encoded, other))
     assert np.array_equal(one.encode(encoded), two.encode(other))
 
@@ -112,20 +112,20 @@ def test_with_text_only_vectors_stay_as_they_are() -> None:
 
 def test_a_modality_that_says_nothing_is_left_out() -> None:
     encoded = some()
-    nobody = Encoded(np.zeros((80, 4), np.float32), np.zeros(80, np.bool_))
-    alike = Encoded(np.full((80, 4), 0.5, np.float32), np.ones(80, np.bool_))
+    nobody = ModalityVectors(np.zeros((80, 4), np.float32), np.zeros(80, np.bool_))
+    alike = ModalityVectors(np.full((80, 4), 0.5, np.float32), np.ones(80, np.bool_))
     fusion = Fusion.fit({**encoded, "audio": nobody, "other": alike}, FusionConfig())
     assert fusion.modalities == ("text", "image")
 
 
 def test_without_any_modality_that_differs_there_are_still_rows() -> None:
-    one = Encoded(np.array([[1, 0]], np.float32), np.ones(1, np.bool_))
+    one = ModalityVectors(np.array([[1, 0]], np.float32), np.ones(1, np.bool_))
     fusion = Fusion.fit({"text": one, "image": one}, FusionConfig())
     assert fusion.encode({"text": one, "image": one}).shape == (1, 2)
 
 
 def test_an_empty_catalogue_has_no_rows() -> None:
-    none = Encoded(np.empty((0, 3), np.float32), np.empty(0, np.bool_))
+    none = ModalityVectors(np.empty((0, 3), np.float32), np.empty(0, np.bool_))
     fusion = Fusion.fit({"text": none, "image": none}, FusionConfig())
     assert fusion.encode({"text": none, "image": none}).shape == (0, 3)
 
@@ -150,7 +150,7 @@ def test_a_torn_file_is_an_artefact_error(tmp_path: Path) -> None:
 def test_vectors_of_another_encoder_are_refused() -> None:
     fusion = Fusion.fit(some(), FusionConfig())
     with pytest.raises(DataError, match=r"\(2, 5\) do not fit a fusion of vectors of size 12"):
-        fusion.encode({"text": Encoded(np.ones((2, 5), np.float32), np.ones(2, np.bool_))})
+        fusion.encode({"text": ModalityVectors(np.ones((2, 5), np.float32), np.ones(2, np.bool_))})
     with pytest.raises(DataError, match="nothing to fuse"):
         fusion.encode({})
 

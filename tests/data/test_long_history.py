@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.data.query import History, condense, shared_prefix
+from serendip.data.query import History, select_relevant_history, shared_prefix
 
 NOTHING = np.empty((0, 2), np.int32)
 # Items 0-2 share both codes, 3 shares the first one with them, the others share nothing.
@@ -18,44 +18,52 @@ def history(items: list[int]) -> History:
 
 def test_events_about_what_the_request_names_are_pulled_in_before_the_recent_ones() -> None:
     past = history([4, 0, 5, 3, 1, 4, 5, 6])
-    found = condense(past, CODES, CODES[2:3], recent=2, recalled=2)
+    found = select_relevant_history(past, CODES, CODES[2:3], recent=2, recalled=2)
     assert found.timestamps.tolist() == [1, 4, 6, 7]
     assert found.item_nums.tolist() == [0, 1, 5, 6]
     assert found.liked.tolist() == [False, True, True, False]
     assert found.recalled == 2
-    shorter = condense(past, CODES, CODES[2:3], recent=2, recalled=1)
+    shorter = select_relevant_history(past, CODES, CODES[2:3], recent=2, recalled=1)
     assert shorter.timestamps.tolist() == [4, 6, 7]
-    more = condense(past, CODES, CODES[2:3], recent=2, recalled=4)
+    more = select_relevant_history(past, CODES, CODES[2:3], recent=2, recalled=4)
     assert more.timestamps.tolist() == [1, 3, 4, 6, 7]
 
 
 def test_without_anything_named_the_recent_events_say_what_it_is_about() -> None:
-    found = condense(history([4, 0, 5, 3, 6, 5, 2]), CODES, NOTHING, recent=1, recalled=2)
+    found = select_relevant_history(
+        history([4, 0, 5, 3, 6, 5, 2]), CODES, NOTHING, recent=1, recalled=2
+    )
     assert found.timestamps.tolist() == [1, 3, 6]
 
 
 def test_what_is_named_counts_before_what_is_recent() -> None:
     past = history([3, 4, 0, 5, 4])
-    found = condense(past, CODES, CODES[5:6], recent=1, recalled=1)
+    found = select_relevant_history(past, CODES, CODES[5:6], recent=1, recalled=1)
     assert found.timestamps.tolist() == [3, 4]
 
 
 def test_an_item_is_pulled_in_once_and_not_beside_itself() -> None:
     past = history([0, 0, 1, 0, 2, 5, 6, 2])
-    found = condense(past, CODES, CODES[:1], recent=2, recalled=4)
+    found = select_relevant_history(past, CODES, CODES[:1], recent=2, recalled=4)
     assert found.timestamps.tolist() == [2, 3, 6, 7]
 
 
 def test_of_a_condensed_history_only_what_was_pulled_in_is_considered() -> None:
     past = History(np.array([0, 1, 2, 4, 5], np.int32), np.arange(5.0), np.zeros(5, bool), 1)
-    assert condense(past, CODES, CODES[:1], recent=2, recalled=2).timestamps.tolist() == [0, 3, 4]
+    assert select_relevant_history(
+        past, CODES, CODES[:1], recent=2, recalled=2
+    ).timestamps.tolist() == [0, 3, 4]
 
 
 def test_items_without_codes_are_never_pulled_in() -> None:
     past = history([-1, 99, 0, 0, -1, 99])
-    assert condense(past, CODES, CODES[:1], recent=2, recalled=2).timestamps.tolist() == [3, 4, 5]
+    assert select_relevant_history(
+        past, CODES, CODES[:1], recent=2, recalled=2
+    ).timestamps.tolist() == [3, 4, 5]
     bare = np.empty((7, 0), np.int32)
-    assert condense(past, bare, bare[:1], recent=2, recalled=2).timestamps.tolist() == [4, 5]
+    assert select_relevant_history(
+        past, bare, bare[:1], recent=2, recalled=2
+    ).timestamps.tolist() == [4, 5]
 
 
 items = st.lists(st.integers(0, 11), max_size=40)
@@ -68,7 +76,7 @@ code_rows = st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=12, max_size=
 def test_as_one_would_choose_by_hand(past, rows, named, recent, recalled) -> None:
     codes = np.array(rows, np.int32)
     whole = history(past)
-    found = condense(whole, codes, codes[named], recent, recalled)
+    found = select_relevant_history(whole, codes, codes[named], recent, recalled)
     if len(past) <= recent + recalled:
         assert found is whole
         return

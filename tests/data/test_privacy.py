@@ -1,10 +1,10 @@
 import pytest
 
-from serendip.data.privacy import VISITOR, holds_address, is_plain, people, private_keys
+from serendip.data.privacy import VISITOR, count_people, holds_address, is_plain, private_keys
 
 
 def test_people_are_told_apart_by_ids_that_they_brought():
-    assert people(["a", "b", "a", f"{VISITOR}1", f"{VISITOR}2", "visitor"]) == {
+    assert count_people(["a", "b", "a", f"{VISITOR}1", f"{VISITOR}2", "visitor"]) == {
         "a",
         "b",
         "visitor",

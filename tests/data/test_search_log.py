@@ -1,7 +1,12 @@
 import numpy as np
 
 from serendip.data.event import ActionRules, Event
-from serendip.data.search_log import searches_of, similar_choices, suggested_of, typed_on
+from serendip.data.search_log import (
+    is_prefix_of_next,
+    read_searches,
+    read_suggested,
+    similar_choices,
+)
 from serendip.data.vocabulary import Vocabulary
 
 ITEMS = Vocabulary(["a", "b"])
@@ -19,7 +24,7 @@ def test_events_of_one_request_are_one_search_with_what_was_chosen():
         event("u", "zzz", 4.0, "click", "noir"),
         event("u", "", 5.0, "click", "  "),
     ]
-    first, second = searches_of(events, ITEMS, ActionRules())
+    first, second = read_searches(events, ITEMS, ActionRules())
     assert (first.text, first.key, first.chosen.tolist()) == ("Heist", "heist", [0, 1])
     assert (second.key, second.chosen.tolist()) == ("noir", [])
 
@@ -29,7 +34,7 @@ def test_a_repeated_request_id_of_somebody_else_is_another_search():
         event("u", "a", 1.0, query="x", request="r"),
         event("v", "b", 2.0, query="x", request="r"),
     ]
-    assert len(searches_of(events, ITEMS, ActionRules())) == 2
+    assert len(read_searches(events, ITEMS, ActionRules())) == 2
 
 
 def test_suggestions_are_no_searches_and_come_with_their_chance_and_click():
@@ -39,8 +44,8 @@ def test_suggestions_are_no_searches_and_come_with_their_chance_and_click():
         event("u", "", 9.0, "click", "noir", "s", "suggest", 0.25),
         event("u", "a", 9.0, "click", "the ma", "", "suggest"),
     ]
-    assert searches_of(events, ITEMS, ActionRules()) == []
-    found = {one.key: one for one in suggested_of(events, ActionRules())}
+    assert read_searches(events, ITEMS, ActionRules()) == []
+    found = {one.key: one for one in read_suggested(events, ActionRules())}
     assert set(found) == {"noir", "heist"}
     assert (found["noir"].propensity, found["noir"].clicked) == (0.25, True)
     assert (found["heist"].propensity, found["heist"].clicked) == (1.0, False)
@@ -64,9 +69,9 @@ def test_typing_on_is_the_next_search_of_the_same_user_that_begins_so():
         event("u", "", 2.0, query="star"),
         event("u", "", 900.0, query="star wars"),
     ]
-    searches = searches_of(events, ITEMS, ActionRules())
-    assert typed_on(searches, 300.0) == [True, False, False, False]
-    assert np.array_equal(typed_on(searches, 1_000.0), [True, False, True, False])
+    searches = read_searches(events, ITEMS, ActionRules())
+    assert is_prefix_of_next(searches, 300.0) == [True, False, False, False]
+    assert np.array_equal(is_prefix_of_next(searches, 1_000.0), [True, False, True, False])
 
 
 def test_what_is_rejected_is_not_chosen():
@@ -76,7 +81,7 @@ def test_what_is_rejected_is_not_chosen():
         event("u", "a", 3.0, "dislike", "", "r1"),
         event("u", "a", 4.0, "report", "noir", "", "similar"),
     ]
-    assert [one.chosen.tolist() for one in searches_of(events, ITEMS, ActionRules())] == [[], []]
+    assert [one.chosen.tolist() for one in read_searches(events, ITEMS, ActionRules())] == [[], []]
     assert similar_choices(events, ActionRules()) == {}
 
 
@@ -88,5 +93,5 @@ def test_a_suggestion_that_was_dismissed_was_not_clicked():
         event("u", "", 2.0, "click", "Heist", "s", "suggest", 0.25),
     ]
     # The values are chances of being shown: no low one is a dislike.
-    found = suggested_of(events, ActionRules(dislike_at_most=2.0))
+    found = read_suggested(events, ActionRules(dislike_at_most=2.0))
     assert {one.key: one.clicked for one in found} == {"noir": False, "heist": True}

@@ -12,7 +12,7 @@ import pytest
 
 from serendip.data.event import Event
 from serendip.engine.engine import Engine
-from serendip.engine.query_suggestions import Past
+from serendip.engine.query_suggestions import UserContext
 from serendip.jobs.export_recommendations import recommend_all
 from serendip.runtime.progress import SilentProgress
 
@@ -149,5 +149,5 @@ def test_no_suggested_query_leads_to_what_was_rejected(rated: Engine) -> None:
     rated.add_events([did("dislike", "i4")])
     assert "i4" not in {one.item_id for one in rated.suggest("", USER, 60).queries}
     unwanted = rated._asker(rated.state, USER)[1]
-    assert isinstance(unwanted, Past)
+    assert isinstance(unwanted, UserContext)
     assert unwanted.unwanted == {rated.state.catalogue.vocabulary.number("i4")}

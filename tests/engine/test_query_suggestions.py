@@ -11,11 +11,17 @@ import stand as stand_world
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.engine.engine import Engine
-from serendip.engine.query_suggestions import MOST_NUMBERS, Askers, Past, QuerySuggester, most_kept
+from serendip.engine.query_suggestions import (
+    MOST_NUMBERS,
+    QuerySuggester,
+    SuggestionUsers,
+    UserContext,
+    most_kept,
+)
 from serendip.engine.workspace import Workspace
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.checks import TOP
-from serendip.search.suggestions.ranker import FEATURES, Asker, QueryRanker
+from serendip.search.suggestions.ranker import FEATURES, QueryRanker, SuggestionUser
 from serendip.search.suggestions.table import QueryTable
 
 SEARCHED, RARE = "number horror", "tale western"
@@ -116,7 +122,7 @@ def test_the_best_result_of_the_page_counts_as_chosen_last(asked) -> None:
     by_last = QueryRanker(np.array([float(name == "last") for name in FEATURES]))
     state = engine.state.with_queries(table, by_last)
     suggester = QuerySuggester(state, engine.settings.queries)
-    found = suggester.recommend(state, Asker(), Past(), "horror", 2)
+    found = suggester.recommend(state, SuggestionUser(), UserContext(), "horror", 2)
     assert [one.text for one in found] == names[::-1]
 
 
@@ -180,7 +186,7 @@ def test_what_was_written_is_shown_while_it_finds_something(asked) -> None:
         table = QueryTable.unverified([one], engine.state.catalogue, old.categories)
         state = engine.state.with_queries(table, engine.state.query_ranker)
         suggester = QuerySuggester(state, engine.settings.queries)
-        return [found.text for found in suggester.complete(state, "zyz", Asker(), 5)]
+        return [found.text for found in suggester.complete(state, "zyz", SuggestionUser(), 5)]
 
     engine.add_items([Item("odd", "The zyzzyva quest")])
     assert "zyzzyva quest" in shown()
@@ -198,9 +204,9 @@ def test_askers_are_kept_by_memory_the_last_ones_first(asked, monkeypatch) -> No
     monkeypatch.setattr(
         "serendip.engine.query_suggestions.MOST_NUMBERS", 2 * engine.state.num_items
     )
-    askers = Askers(engine._store, engine.settings.actions)
+    askers = SuggestionUsers(engine._store, engine.settings.actions)
 
-    def of(user: str) -> Asker:
+    def of(user: str) -> SuggestionUser:
         return askers.of(engine.state, user, engine._reader.past(engine.state, user))[0]
 
     first, second = of("u0"), of("u1")

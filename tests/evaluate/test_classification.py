@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 
 from serendip.evaluate.classification import (
-    Verdicts,
+    BinaryPredictions,
     best_cut,
     calibration_error,
     calibration_floor,
 )
 
 
-def verdicts(bad: str, scores: list[float], cut: float, units: list[int] | None = None) -> Verdicts:
+def verdicts(
+    bad: str, scores: list[float], cut: float, units: list[int] | None = None
+) -> BinaryPredictions:
     values = np.array(scores, np.float32)
     is_bad = np.array([one == "b" for one in bad])
     drawn = np.arange(len(bad)) if units is None else np.array(units)
-    return Verdicts(is_bad, values, values >= cut, drawn.astype(np.int32))
+    return BinaryPredictions(is_bad, values, values >= cut, drawn.astype(np.int32))
 
 
 def test_small_examples_by_hand() -> None:
@@ -43,7 +45,7 @@ def test_values_are_those_of_counting_pairs_one_by_one() -> None:
     is_bad = random.random(300) < 0.2
     scores = np.round(random.normal(size=300) + is_bad, 1).astype(np.float32)
     decided = scores > 0.8
-    found = Verdicts(is_bad, scores, decided, np.arange(300, dtype=np.int32)).values()
+    found = BinaryPredictions(is_bad, scores, decided, np.arange(300, dtype=np.int32)).values()
     bad, good = scores[is_bad], scores[~is_bad]
     won = (bad[:, None] > good).sum() + (bad[:, None] == good).sum() / 2
     assert found["auroc"] == pytest.approx(won / (len(bad) * len(good)))
@@ -61,8 +63,10 @@ def test_intervals_hold_the_value_and_draw_whole_units() -> None:
     units = np.repeat(np.arange(20), 25)
     is_bad = np.repeat(random.random(20) < 0.5, 25)
     scores = is_bad + np.repeat(random.normal(size=20), 25)
-    together = Verdicts(is_bad, scores.astype(np.float32), scores > 0.5, units.astype(np.int32))
-    apart = Verdicts(
+    together = BinaryPredictions(
+        is_bad, scores.astype(np.float32), scores > 0.5, units.astype(np.int32)
+    )
+    apart = BinaryPredictions(
         is_bad, together.scores, together.decided, np.arange(500, dtype=np.int32)
     ).estimates()
     for label, one in together.estimates().items():
@@ -91,7 +95,7 @@ def test_calibration_of_chances_that_are_right_is_that_of_chance() -> None:
 def test_draws_without_a_bad_pair_say_nothing_of_a_perfect_judge() -> None:
     units = np.repeat(np.arange(20), 5)
     is_bad = units == 3
-    perfect = Verdicts(is_bad, is_bad.astype(np.float32), is_bad, units.astype(np.int32))
+    perfect = BinaryPredictions(is_bad, is_bad.astype(np.float32), is_bad, units.astype(np.int32))
     for one in perfect.estimates().values():
         assert (one.low, one.value, one.high) == (1, 1, 1)
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.evaluate.risk_control import JudgedLists, _is_kept, cut_replacing, safe_cut
+from serendip.evaluate.risk_control import LabelledSlates, _is_kept, cut_replacing, safe_threshold
 
 
-def lists(chances: list[float], bad: str, of: list[int], size: int) -> JudgedLists:
+def lists(chances: list[float], bad: str, of: list[int], size: int) -> LabelledSlates:
     is_bad = np.array([letter == "b" for letter in bad])
     own = np.array(of, np.int32)
-    return JudgedLists(np.array(chances, np.float32), is_bad, own, own, size)
+    return LabelledSlates(np.array(chances, np.float32), is_bad, own, own, size)
 
 
 def test_what_is_taken_out_is_replaced_by_the_next_ones() -> None:
@@ -36,7 +36,7 @@ def test_what_is_taken_out_is_replaced_by_the_next_ones() -> None:
 def test_the_order_of_lists_among_each_other_does_not_matter(rows, size, cut) -> None:
     chances, bad, of = (np.array(column) for column in zip(*rows, strict=True))
     own = of.astype(np.int32)
-    judged = JudgedLists(chances.astype(np.float32), bad, own, own, size)
+    judged = LabelledSlates(chances.astype(np.float32), bad, own, own, size)
     mask = judged.shown(cut)
     for one in np.unique(of):
         own = np.flatnonzero(of == one)
@@ -44,7 +44,7 @@ def test_the_order_of_lists_among_each_other_does_not_matter(rows, size, cut) ->
         assert np.flatnonzero(mask & (of == one)).tolist() == expected
 
 
-def drawn(seed: int, count: int, size: int = 10, each: int = 30, unit: int = 1) -> JudgedLists:
+def drawn(seed: int, count: int, size: int = 10, each: int = 30, unit: int = 1) -> LabelledSlates:
     """Lists of pairs whose chances are right; ``unit`` lists have one share of bad ones."""
     random = np.random.default_rng(seed)
     level = np.repeat(random.beta(1, 3, count // unit), each * unit)
@@ -52,7 +52,7 @@ def drawn(seed: int, count: int, size: int = 10, each: int = 30, unit: int = 1) 
     is_bad = random.random(count * each) < chances
     of = np.repeat(np.arange(count), each).astype(np.int32)
     units = (of // unit).astype(np.int32)
-    return JudgedLists(chances.astype(np.float32), is_bad, of, units, size)
+    return LabelledSlates(chances.astype(np.float32), is_bad, of, units, size)
 
 
 @pytest.mark.parametrize("delta", [0.1, 0.3])
@@ -70,24 +70,24 @@ def test_at_the_edge_of_the_promise_a_test_fails_as_often_as_it_says(delta: floa
 
 def test_lists_of_one_unit_count_as_one() -> None:
     """Fifty units of twenty equal lists prove no more than fifty lists."""
-    one = JudgedLists(
+    one = LabelledSlates(
         np.full(50, 0.2, np.float32),
         np.zeros(50, np.bool_),
         np.arange(50, dtype=np.int32),
         np.arange(50, dtype=np.int32),
         1,
     )
-    many = JudgedLists(
+    many = LabelledSlates(
         np.repeat(one.chances, 20),
         np.repeat(one.is_bad, 20),
         np.arange(1_000, dtype=np.int32),
         np.repeat(one.units, 20),
         1,
     )
-    assert safe_cut(one, 0.05) is None
-    assert safe_cut(many, 0.05) is None
-    apart = JudgedLists(many.chances, many.is_bad, many.lists, many.lists, 1)
-    assert safe_cut(apart, 0.05) == np.inf
+    assert safe_threshold(one, 0.05) is None
+    assert safe_threshold(many, 0.05) is None
+    apart = LabelledSlates(many.chances, many.is_bad, many.lists, many.lists, 1)
+    assert safe_threshold(apart, 0.05) == np.inf
 
 
 def test_a_chain_ends_at_its_first_failure() -> None:
@@ -100,17 +100,17 @@ def test_a_chain_ends_at_its_first_failure() -> None:
     is_bad = np.tile([False, True, False, False], count)
     rare = np.repeat(random.random(count) < 0.12, 4)
     keep = ~is_bad | rare
-    judged = JudgedLists(chances[keep], is_bad[keep], of[keep], of[keep], 4)
+    judged = LabelledSlates(chances[keep], is_bad[keep], of[keep], of[keep], 4)
     assert judged.effect(0.31)["bad_after"] > 0.05
     assert judged.effect(np.inf)["bad_after"] < 0.05
-    cut = safe_cut(judged, 0.05)
+    cut = safe_threshold(judged, 0.05)
     assert cut is not None
     assert cut <= 0.3
 
 
 def test_more_lists_allow_a_looser_cut() -> None:
     truth = drawn(10_000, 4_000)
-    cuts = [safe_cut(drawn(7, count), 0.05) for count in (500, 3_000)]
+    cuts = [safe_threshold(drawn(7, count), 0.05) for count in (500, 3_000)]
     assert cuts[0] is not None
     assert cuts[1] is not None
     shares = [truth.effect(cut)["bad_after"] for cut in cuts if cut is not None]
@@ -120,17 +120,17 @@ def test_more_lists_allow_a_looser_cut() -> None:
 
 def test_nothing_need_be_taken_out_of_good_lists_and_no_filter_saves_bad_ones() -> None:
     one = drawn(0, 300)
-    good = JudgedLists(one.chances, np.zeros_like(one.is_bad), one.lists, one.units, 10)
-    assert safe_cut(good, 0.05) == np.inf
-    bad = JudgedLists(one.chances, np.ones_like(one.is_bad), one.lists, one.units, 10)
-    assert safe_cut(bad, 0.05) is None
+    good = LabelledSlates(one.chances, np.zeros_like(one.is_bad), one.lists, one.units, 10)
+    assert safe_threshold(good, 0.05) == np.inf
+    bad = LabelledSlates(one.chances, np.ones_like(one.is_bad), one.lists, one.units, 10)
+    assert safe_threshold(bad, 0.05) is None
 
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_a_few_lists_prove_nothing(count: int) -> None:
     one = drawn(0, count)
-    good = JudgedLists(one.chances, np.zeros_like(one.is_bad), one.lists, one.units, 10)
-    assert safe_cut(good, 0.05) is None
+    good = LabelledSlates(one.chances, np.zeros_like(one.is_bad), one.lists, one.units, 10)
+    assert safe_threshold(good, 0.05) is None
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.floats(0, 1), st.integers(1, 4))
@@ -140,7 +140,7 @@ def test_no_more_than_a_share_is_replaced_and_a_smaller_cut_replaces_more(
     count = len(tenths)
     of = (np.arange(count) // 7).astype(np.int32)
     chances = np.array(tenths, np.float32) / 10
-    judged = JudgedLists(chances, np.zeros(count, np.bool_), of, of, size)
+    judged = LabelledSlates(chances, np.zeros(count, np.bool_), of, of, size)
     cut = cut_replacing(judged, most)
     assert judged.effect(cut)["replaced"] <= most
     before = judged.shown(np.inf)

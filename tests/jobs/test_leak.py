@@ -24,7 +24,7 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.stages.pipeline import run
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.jobs.evaluate.evaluate import JudgedSplit, JudgeTask, judge
+from serendip.jobs.evaluate.evaluate import SplitAnswers, SplitTask, evaluate_split
 from serendip.jobs.train.fit import Fitter
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -137,7 +137,7 @@ def test_the_poison_would_be_seen_by_a_trainer_that_reads_everything(tmp_path: P
     assert int(state.counts.argmax()) == state.catalogue.vocabulary.number("poison")
 
 
-def judged(folder: Path, poison: bool) -> JudgedSplit:
+def judged(folder: Path, poison: bool) -> SplitAnswers:
     """Judge one cut of a stored shop; with poison, its future holds one item only."""
     write_files(folder)
     workspace = Workspace.open(folder)
@@ -148,7 +148,7 @@ def judged(folder: Path, poison: bool) -> JudgedSplit:
         events = [replace(e, item_id="poison") if e.timestamp >= cut else e for e in events]
     with closing(workspace.open_store()) as store:
         store.import_all(items, events)
-    return judge(JudgeTask(os.fspath(folder), CUT, 1.0, 0))
+    return evaluate_split(SplitTask(os.fspath(folder), CUT, 1.0, 0))
 
 
 def test_what_a_report_judges_was_fitted_without_a_row_after_the_cut(tmp_path: Path) -> None:

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from serendip.errors import ArtefactError
-from serendip.models.embedding_space import LEAST_AGREEMENT, MOST_ANCHORS, Kept, VectorSpace
+from serendip.models.embedding_space import (
+    LEAST_AGREEMENT,
+    MOST_ANCHORS,
+    SpaceContinuity,
+    VectorSpace,
+)
 
 PARTS = {"network": 4, "content": 3, "bonus": 1}
 IDS = [f"i{number}" for number in range(40)]
@@ -26,7 +31,7 @@ def begun(vectors: np.ndarray) -> VectorSpace:
 
 def continued(
     space: VectorSpace, vectors: np.ndarray, ids: list[str] = IDS
-) -> tuple[VectorSpace, Kept]:
+) -> tuple[VectorSpace, SpaceContinuity]:
     return space.continued(PARTS, ids, vectors.__getitem__)
 
 

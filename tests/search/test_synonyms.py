@@ -6,7 +6,7 @@ from search_world import film
 
 from serendip.data import Catalogue
 from serendip.errors import ConfigError, DataError, StorageError
-from serendip.runtime.atomic_files import alone
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.search.lexical import LexicalIndex
 from serendip.search.searcher import Searcher
 from serendip.search.synonyms import (
@@ -101,7 +101,7 @@ def test_the_table_is_changed_by_one_at_a_time(tmp_path):
     before, after = changed_synonyms(path, change)
     assert (before, after) == (ROWS[:1], [ROWS[0], ROWS[2]])
     assert len(read_synonyms(path)) == 2
-    with alone(tmp_path), pytest.raises(StorageError):
+    with exclusive_lock(tmp_path), pytest.raises(StorageError):
         changed_synonyms(path, change)
 
 

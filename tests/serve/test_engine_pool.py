@@ -17,7 +17,7 @@ from wire_client import WireClient, error_of
 from serendip.data.store.database import Database
 from serendip.engine.engine import Engine
 from serendip.errors import ArtefactError, BusyError, SerendipError, StorageError
-from serendip.serve.engine_holder import READERS, EngineHolder, Workers
+from serendip.serve.engine_holder import READERS, EngineHolder, EnginePool
 
 READS = ["/v1/search?q=horror+tale&user_id=u1", "/v1/recommend?surface=home&user_id=u1"]
 READS += [
@@ -114,7 +114,7 @@ def one_more(engine: Engine) -> int:
     return engine.add_events([])
 
 
-async def in_line(engine: Held, workers: Workers, waiting: int) -> list[asyncio.Task[int]]:
+async def in_line(engine: Held, workers: EnginePool, waiting: int) -> list[asyncio.Task[int]]:
     """Writes of which the first is under way and the others wait."""
     first = asyncio.create_task(workers.write(one_more))
     await asyncio.to_thread(engine.began.wait, 30)
@@ -123,10 +123,10 @@ async def in_line(engine: Held, workers: Workers, waiting: int) -> list[asyncio.
     return [first, *others]
 
 
-def workers_of(engine: TinyEngine, waiting_writes: int) -> Workers:
+def workers_of(engine: TinyEngine, waiting_writes: int) -> EnginePool:
     holder = EngineHolder()
     holder.swap(engine)
-    return Workers(holder, waiting_writes)
+    return EnginePool(holder, waiting_writes)
 
 
 def test_one_write_too_many_is_refused_and_those_in_line_are_done():

@@ -11,7 +11,7 @@ from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
 from serendip.serve.limits import MAX_BODY_BYTES
-from serendip.serve.middleware import Door, Message, Receive, Scope, Send
+from serendip.serve.middleware import GuardMiddleware, Message, Receive, Scope, Send
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_huge_stream_is_not_kept_in_memory():
             if not message["more_body"]:
                 break
 
-    events = asyncio.run(_stream([b"x" * 1024**2] * 40, app=Door(count)))
+    events = asyncio.run(_stream([b"x" * 1024**2] * 40, app=GuardMiddleware(count)))
     assert events[0]["status"] == 413
     assert sum(seen) <= MAX_BODY_BYTES
 
@@ -158,7 +158,7 @@ def test_an_unforeseen_failure_is_told_by_id_and_not_by_content(caplog):
         raise RuntimeError("the secret")
 
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(Door(broken))  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(GuardMiddleware(broken))  # type: ignore[arg-type]
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as asking:
             return await asking.get("/")
 

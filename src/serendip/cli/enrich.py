@@ -12,7 +12,7 @@ from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 if TYPE_CHECKING:
     from serendip.data.store.generated_texts import WrittenField, WrittenSource
-    from serendip.llm.runner import Estimate
+    from serendip.llm.runner import CostEstimate
 
 NAME = "enrich"
 HELP = "Write what thin items lack, measure whether it helps, use it, take it back."
@@ -54,18 +54,18 @@ def run(
 ) -> None:
     """Write about items with hardly a description; nothing is used yet. Exit 1 = partial."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.enrich.write import Writing, write_texts
+    from serendip.jobs.enrich.write import TextWriting, write_texts
 
     terminal = Terminal(json)
 
-    def tell(told: Estimate) -> None:
+    def tell(told: CostEstimate) -> None:
         terminal.say(
             f"{told.questions:,} different items, {told.known:,} written about before; "
             f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
         )
 
     kinds = cast("list[WrittenField]", [one.value for one in fields or Kind])
-    writing = Writing(writer.value, kinds, budget, prompt)
+    writing = TextWriting(writer.value, kinds, budget, prompt)
     progress = terminal.options().progress
     found = write_texts(Workspace.open(workspace), writing, progress, tell, estimate)
     terminal.result(found)
@@ -116,10 +116,10 @@ def show(
 ) -> None:
     """What was written, by whom, and whether it is used."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.enrich.gate import told_texts
+    from serendip.jobs.enrich.gate import describe_texts
 
     terminal = Terminal(json)
-    found = told_texts(Workspace.open(workspace), limit)
+    found = describe_texts(Workspace.open(workspace), limit)
     terminal.result(found)
     terminal.say(
         f"{found['texts']:,} texts, {found['active']:,} in use, {found['outdated']:,} about items "

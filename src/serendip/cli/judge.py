@@ -15,7 +15,7 @@ from serendip.cli.terminal import JsonOption, SeedOption, Terminal, WorkspaceOpt
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from serendip.llm.runner import Estimate
+    from serendip.llm.runner import CostEstimate
 
 
 def label(
@@ -32,11 +32,11 @@ def label(
 ) -> None:
     """Label pairs on a page, by keyboard, until interrupted; the same command goes on later."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.labels.by_hand import opened_desk
+    from serendip.jobs.labels.by_hand import open_session
     from serendip.serve.page.labelling import run_labelling
 
     terminal = Terminal(json)
-    with opened_desk(Workspace.open(workspace), pairs, out, name, other or ()) as desk:
+    with open_session(Workspace.open(workspace), pairs, out, name, other or ()) as desk:
         run_labelling(
             desk, port, lambda address: terminal.say(f"Ready: {address}   (Ctrl-C stops)")
         )
@@ -117,7 +117,7 @@ def run(
     if estimate and (batch_file or batch_answers or forget_batch):
         raise ConfigError("--estimate writes nothing.", "Leave it out, or the batch.")
 
-    def tell(told: Estimate) -> None:
+    def tell(told: CostEstimate) -> None:
         terminal.say(
             f"{told.questions:,} different pairs, {told.known:,} judged before, "
             f"{told.batched:,} out in a batch; "

@@ -11,7 +11,7 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, asked_budget
 
 if TYPE_CHECKING:
-    from serendip.llm.runner import Estimate
+    from serendip.llm.runner import CostEstimate
 
 NAME = "queries"
 HELP = "Build suggested queries from fields, rules, the log and, where asked for, an LLM."
@@ -42,7 +42,7 @@ def build(
     """Find candidates, keep what passes all tests. Exit 1 = the LLM did not write everything."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.suggestions.build import build_queries
-    from serendip.jobs.suggestions.write_by_llm import Writing, write_queries
+    from serendip.jobs.suggestions.write_by_llm import QueryWriting, write_queries
 
     terminal = Terminal(json)
     opened, options = Workspace.open(workspace), terminal.options()
@@ -53,13 +53,13 @@ def build(
         terminal.result({"version": name, **built.report})
         return
 
-    def tell(told: Estimate) -> None:
+    def tell(told: CostEstimate) -> None:
         terminal.say(
             f"{told.questions:,} items, {told.known:,} written for before; "
             f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
         )
 
-    writing = Writing(spend, items, job, prompt)
+    writing = QueryWriting(spend, items, job, prompt)
     name, written, facts = write_queries(opened, writing, options, tell, estimate)
     if written is None:
         terminal.result(facts)

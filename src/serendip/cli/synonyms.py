@@ -12,7 +12,7 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, asked_budget
 
 if TYPE_CHECKING:
-    from serendip.llm.runner import Estimate
+    from serendip.llm.runner import CostEstimate
     from serendip.search.synonyms import State, Synonym
 
 NAME = "synonyms"
@@ -56,7 +56,7 @@ def build(
         terminal.result(_tell(terminal, opened.synonyms, rows, new))
         return
 
-    def tell(told: Estimate) -> None:
+    def tell(told: CostEstimate) -> None:
         terminal.say(
             f"{told.questions:,} terms, {told.known:,} asked about before; "
             f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"

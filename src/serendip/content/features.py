@@ -14,7 +14,7 @@ from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, fit_codebooks
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import Encoded, ItemFeatures
+from serendip.data.item_features import ItemFeatures, ModalityVectors
 from serendip.data.semantic_ids import Codebooks
 from serendip.runtime.progress import Progress, TrainOptions
 
@@ -26,7 +26,7 @@ def encode_items(
     fields: Sequence[str],
     media: Mapping[str, Media] | None = None,
     options: TrainOptions | None = None,
-) -> dict[str, Encoded]:
+) -> dict[str, ModalityVectors]:
     """Vectors and masks of N items by modality, ``text`` first.
 
     A file that cannot be used is missing, like one that the item does not name: ``encode_media``
@@ -35,13 +35,13 @@ def encode_items(
     progress = (options or TrainOptions()).progress
     texts = [item.text(fields) for item in items]
     vectors = cache.encode(encoder, texts, progress)
-    encoded = {TEXT: Encoded(vectors, present_rows(texts))}
+    encoded = {TEXT: ModalityVectors(vectors, present_rows(texts))}
     return encoded | encode_media(items, cache, media or {}, progress)[0]
 
 
 def encode_media(
     items: Sequence[Item], cache: VectorCache, media: Mapping[str, Media], progress: Progress
-) -> tuple[dict[str, Encoded], dict[str, MediaReport]]:
+) -> tuple[dict[str, ModalityVectors], dict[str, MediaReport]]:
     """Vectors and masks of N items by modality beside text, and which files were left out."""
     encoded, reports = {}, {}
     for name, source in media.items():
@@ -102,7 +102,7 @@ def features_of_words(
     texts: Sequence[str], vectors: FloatArray, codebooks: Codebooks, fusion: Fusion
 ) -> ItemFeatures:
     """Features of items of which only the words and their vectors (N, D) are known."""
-    encoded = {TEXT: Encoded(vectors, present_rows(texts))}
+    encoded = {TEXT: ModalityVectors(vectors, present_rows(texts))}
     content = fusion.encode(encoded)
     codes = codebooks.assign(content)
     return ItemFeatures(content, codes, codebooks.codebook_size, fusion.present(encoded))
@@ -110,7 +110,7 @@ def features_of_words(
 
 def encode_words(texts: Sequence[str], vectors: FloatArray, fusion: Fusion) -> FloatArray:
     """Text vectors (Q, D) of queries in the space of the items."""
-    return fusion.encode({TEXT: Encoded(vectors, present_rows(texts))})
+    return fusion.encode({TEXT: ModalityVectors(vectors, present_rows(texts))})
 
 
 def reads_alike(before: Sequence[Item], after: Sequence[Item], fields: Sequence[str]) -> IntArray:

@@ -24,7 +24,7 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.content.encoders.base import unit
 from serendip.data.arrays import BoolArray, FloatArray
-from serendip.data.item_features import Encoded
+from serendip.data.item_features import ModalityVectors
 from serendip.errors import ArtefactError, DataError
 
 TEXT = "text"
@@ -55,7 +55,7 @@ class Block:
     mean: FloatArray
     weight: FloatArray
 
-    def encode(self, encoded: Encoded) -> FloatArray:
+    def encode(self, encoded: ModalityVectors) -> FloatArray:
         """(N, P) float32; zeros where the modality is missing.
 
         Raises:
@@ -93,7 +93,7 @@ class Fusion:
         return tuple(slice(begin, end) for begin, end in pairwise(ends))
 
     @classmethod
-    def fit(cls, encoded: Mapping[str, Encoded], config: FusionConfig) -> Self:
+    def fit(cls, encoded: Mapping[str, ModalityVectors], config: FusionConfig) -> Self:
         """Fit every modality on the rows that have it.
 
         A modality that no item has, or that is the same for all, says nothing and is left out.
@@ -103,7 +103,7 @@ class Fusion:
         fitted = {name: _fit(one, config) for name, one in encoded.items()}
         return cls({name: block for name, block in fitted.items() if block.weight.shape[1]})
 
-    def encode(self, encoded: Mapping[str, Encoded]) -> FloatArray:
+    def encode(self, encoded: Mapping[str, ModalityVectors]) -> FloatArray:
         """Fused unit vectors (N, sum of P); zero where no modality is present.
 
         Args:
@@ -140,7 +140,7 @@ class Fusion:
                 words[:, columns] = fused[:, columns]
         return unit(words)
 
-    def present(self, encoded: Mapping[str, Encoded]) -> BoolArray:
+    def present(self, encoded: Mapping[str, ModalityVectors]) -> BoolArray:
         """Mask (N, M) of what ``encode`` read, columns as ``modalities``."""
         nothing = np.zeros(len(next(iter(encoded.values()))), dtype=np.bool_)
         columns = [encoded[n].present if n in encoded else nothing for n in self.modalities]
@@ -187,7 +187,7 @@ def _place_of(name: str) -> int:
     return int(name.split(".", 1)[0])
 
 
-def _fit(encoded: Encoded, config: FusionConfig) -> Block:
+def _fit(encoded: ModalityVectors, config: FusionConfig) -> Block:
     """The block of one modality; of no columns where its vectors do not differ."""
     vectors = encoded.vectors[encoded.present].astype(np.float64)
     size = encoded.vectors.shape[1]

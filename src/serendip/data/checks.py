@@ -28,7 +28,7 @@ from serendip.data.vocabulary import Vocabulary
 MAX_EXAMPLES = 10
 
 
-class Checked:
+class CheckedData:
     """Items and events as the checks see them; encodings are computed once.
 
     Args:
@@ -117,7 +117,7 @@ class CheckResult:
     examples: tuple[str, ...] = ()
 
 
-Check: TypeAlias = Callable[[Checked], CheckResult]
+Check: TypeAlias = Callable[[CheckedData], CheckResult]
 
 
 def run_checks(
@@ -135,45 +135,45 @@ def run_checks(
         content = items.content()
         note = json.loads(items.meta(IMPORT_KEY) or "{}")
         repeated = (int(note.get("duplicate_items", 0)), tuple(note.get("examples", ())))
-        checked = Checked(content.items, content.events, moment, repeated)
+        checked = CheckedData(content.items, content.events, moment, repeated)
     else:
         given = list(items)
         counts = Counter(item.item_id for item in given)
         names = tuple(name for name, count in counts.items() if count > 1)
         repeated = (len(given) - len(counts), names[:MAX_EXAMPLES])
         log = EventColumns.of_rows([]) if events is None else events
-        checked = Checked(given, log, moment, repeated)
+        checked = CheckedData(given, log, moment, repeated)
     return [check(checked) for check in CHECKS]
 
 
-def has_items(data: Checked) -> CheckResult:
+def has_items(data: CheckedData) -> CheckResult:
     """An empty catalogue leaves nothing to find."""
     count = len(data.items)
     status: Status = "FAIL" if not count else "WARN" if count == 1 else "PASS"
     return CheckResult("catalogue", status, count, count, f"{count:,} items")
 
 
-def has_events(data: Checked) -> CheckResult:
+def has_events(data: CheckedData) -> CheckResult:
     """Without events only content can be searched."""
     count = len(data.events)
     words = f"{count:,} events" if count else "no events: search and similar items will work alone"
     return CheckResult("events", "PASS" if count else "WARN", count, count, words)
 
 
-def has_users(data: Checked) -> CheckResult:
+def has_users(data: CheckedData) -> CheckResult:
     """One user teaches nothing about others."""
     count = len(data.user_names)
     return CheckResult("users", "WARN" if count < 2 else "PASS", count, count, f"{count:,} users")
 
 
-def duplicate_items(data: Checked) -> CheckResult:
+def duplicate_items(data: CheckedData) -> CheckResult:
     """Item ids that came more than once; the last row counts."""
     count, examples = data.repeated_ids
     message = "rows repeat an item id; the last one counts"
     return _warn("duplicate item ids", count, len(data.items) + count, message, examples)
 
 
-def duplicate_events(data: Checked) -> CheckResult:
+def duplicate_events(data: CheckedData) -> CheckResult:
     """Events equal in user, item, time, action and value."""
     columns = data.events
     numbers = np.column_stack(
@@ -192,7 +192,7 @@ def duplicate_events(data: Checked) -> CheckResult:
     return _warn("duplicate events", int(repeats.sum()), len(columns), message, data.show(repeats))
 
 
-def unknown_items(data: Checked) -> CheckResult:
+def unknown_items(data: CheckedData) -> CheckResult:
     """Events on items that the catalogue does not hold; nothing can be learned from them."""
     unknown = np.fromiter(
         (bool(name) and name not in data.known_ids for name in data.logged.ids), dtype=np.bool_
@@ -206,7 +206,7 @@ def unknown_items(data: Checked) -> CheckResult:
     return _warn("events on unknown items", count, total, message, names)
 
 
-def unseen_items(data: Checked) -> CheckResult:
+def unseen_items(data: CheckedData) -> CheckResult:
     """Items without an event: only their content speaks for them."""
     unseen = [item.item_id for item in data.items if item.item_id not in data.logged]
     share = len(unseen) / max(1, len(data.items))
@@ -215,13 +215,13 @@ def unseen_items(data: Checked) -> CheckResult:
     return found if share > 0.5 else _as_pass(found)
 
 
-def missing_titles(data: Checked) -> CheckResult:
+def missing_titles(data: CheckedData) -> CheckResult:
     """Items that cannot be shown or found by name."""
     missing = [item.item_id for item in data.items if not item.title.strip()]
     return _warn("missing titles", len(missing), len(data.items), "items have no title", missing)
 
 
-def duplicate_titles(data: Checked) -> CheckResult:
+def duplicate_titles(data: CheckedData) -> CheckResult:
     """Different items with one title; a person cannot tell them apart by it."""
     counts = Counter(item.title for item in data.items if item.title)
     shared = {title: count for title, count in counts.items() if count > 1}
@@ -230,7 +230,7 @@ def duplicate_titles(data: Checked) -> CheckResult:
     return found if found.count > 0.05 * found.total else _as_pass(found)
 
 
-def impossible_times(data: Checked) -> CheckResult:
+def impossible_times(data: CheckedData) -> CheckResult:
     """Times at or before 1970, before 1990 or after now: often a wrong unit."""
     times = data.events.timestamps
     wrong = (times < YEAR_1990) | (times > data.now + DAY)
@@ -238,7 +238,7 @@ def impossible_times(data: Checked) -> CheckResult:
     return _warn("impossible times", int(wrong.sum()), len(times), message, data.show(wrong))
 
 
-def equal_times(data: Checked) -> CheckResult:
+def equal_times(data: CheckedData) -> CheckResult:
     """All events at one time: there is no before and after to learn."""
     times = data.events.timestamps
     equal = len(times) > 1 and bool(times[0] == times[-1])
@@ -247,7 +247,7 @@ def equal_times(data: Checked) -> CheckResult:
     return _warn("equal times", count, len(times), message, data.show(times == times[:1])[:1])
 
 
-def same_second_bursts(data: Checked) -> CheckResult:
+def same_second_bursts(data: CheckedData) -> CheckResult:
     """Events of one user in one second: their order cannot be trusted."""
     seconds = np.floor(data.events.timestamps)
     order = np.lexsort((seconds, data.users))
@@ -263,7 +263,7 @@ def same_second_bursts(data: Checked) -> CheckResult:
     return found if found.count > MAX_TIED_SHARE * found.total else _as_pass(found)
 
 
-def single_event_users(data: Checked) -> CheckResult:
+def single_event_users(data: CheckedData) -> CheckResult:
     """Users with one event: they have a next one for nobody to learn from."""
     single = np.flatnonzero(data.by_user == 1)
     message = "users have one event only"
@@ -272,7 +272,7 @@ def single_event_users(data: Checked) -> CheckResult:
     return found if found.count > 0.5 * found.total else _as_pass(found)
 
 
-def top_user(data: Checked) -> CheckResult:
+def top_user(data: CheckedData) -> CheckResult:
     """One user with a large share of the log is a robot or a test account."""
     most = int(data.by_user.max(initial=0))
     names = _names(data, np.flatnonzero(data.by_user == most)[:1]) if most else ()
@@ -282,7 +282,7 @@ def top_user(data: Checked) -> CheckResult:
     return found if many else _as_pass(found)
 
 
-def odd_values(data: Checked) -> CheckResult:
+def odd_values(data: CheckedData) -> CheckResult:
     """Values beyond a million, or one and the same value throughout."""
     values = data.events.values
     given = values[~np.isnan(values)]
@@ -296,7 +296,7 @@ def odd_values(data: Checked) -> CheckResult:
     return _warn("values", int(odd.sum()), len(given), message, data.show(odd))
 
 
-def long_texts(data: Checked) -> CheckResult:
+def long_texts(data: CheckedData) -> CheckResult:
     """Titles and descriptions of which an encoder will only read the beginning."""
     long = [
         item.item_id for item in data.items if len(item.title) + len(item.description) > LONG_TEXT
@@ -305,7 +305,7 @@ def long_texts(data: Checked) -> CheckResult:
     return _warn("very long texts", len(long), len(data.items), message, long)
 
 
-def unprintable_ids(data: Checked) -> CheckResult:
+def unprintable_ids(data: CheckedData) -> CheckResult:
     """Ids with control or invisible characters: two that look alike may differ."""
     names = [*(item.item_id for item in data.items), *data.user_names.ids]
     odd = [ascii(name) for name in names if not name.isprintable()]
@@ -336,6 +336,6 @@ def _as_pass(found: CheckResult) -> CheckResult:
     return CheckResult(found.name, "PASS", found.count, found.total, found.message, found.examples)
 
 
-def _names(data: Checked, numbers: NDArray[np.integer[Any]]) -> tuple[str, ...]:
+def _names(data: CheckedData, numbers: NDArray[np.integer[Any]]) -> tuple[str, ...]:
     distinct = list(dict.fromkeys(numbers.tolist()))[:MAX_EXAMPLES]
     return tuple(data.user_names.ids_of(distinct))

@@ -27,7 +27,7 @@ from serendip.data.text import MAX_CHARACTERS, normalise, tokens
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Encoded:
+class ModalityVectors:
     """Vectors of one modality.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PairToLabel:
     """The pair that is to be labelled.
 
     Args:
@@ -25,7 +25,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreed:
+class AgreementSoFar:
     """Agreement with somebody else's labels.
 
     Args:
@@ -42,7 +42,7 @@ class Agreed:
 
 
 @dataclass(frozen=True, slots=True)
-class DeskView:
+class LabellingView:
     """What is shown at a moment.
 
     Args:
@@ -56,10 +56,10 @@ class DeskView:
     """
 
     name: str
-    asked: Asked | None
+    asked: PairToLabel | None
     pairs: int
     good: int
     bad: int
     skipped: int
     undoes: str
-    agreed: Sequence[Agreed]
+    agreed: Sequence[AgreementSoFar]

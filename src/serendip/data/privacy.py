@@ -20,7 +20,7 @@ _ADDRESS = re.compile(r"://|www\.|\S@\S|\b[\w-]+\.(com|net|org|io|co|biz|info)\b
 _ODD_SIGNS = frozenset("<>{}")
 
 
-def people(user_ids: Iterable[str]) -> set[str]:
+def count_people(user_ids: Iterable[str]) -> set[str]:
     """Different people among some user ids; visitors with an id that was made up are nobody."""
     return {one for one in user_ids if not one.startswith(VISITOR)}
 
@@ -52,6 +52,6 @@ def _compatible(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
-def may_be_shown(text: str) -> bool:
+def is_publishable(text: str) -> bool:
     """Whether a text that a machine wrote has neither an address nor odd signs nor a number."""
     return not holds_address(text) and not is_private(text) and is_plain(text)

@@ -159,7 +159,7 @@ _ABOUT = 10
 """So many of the newest events say what a request is about, beside what it names."""
 
 
-def condense(
+def select_relevant_history(
     history: History,
     codes: IntArray,
     named: IntArray,

@@ -187,7 +187,7 @@ class SuggestedQuery:
     clicked: bool
 
 
-def searches_of(
+def read_searches(
     events: Iterable[Event], vocabulary: Vocabulary, rules: ActionRules
 ) -> list[Search]:
     """The searches of some events, in order of time.
@@ -213,7 +213,7 @@ def searches_of(
     return sorted(found, key=lambda one: one.timestamp)
 
 
-def suggested_of(events: Iterable[Event], rules: ActionRules) -> list[SuggestedQuery]:
+def read_suggested(events: Iterable[Event], rules: ActionRules) -> list[SuggestedQuery]:
     """Suggested queries that were seen, in order of time; each once per answer.
 
     Args:
@@ -251,7 +251,7 @@ def similar_choices(events: Iterable[Event], rules: ActionRules) -> dict[str, li
     return found
 
 
-def typed_on(searches: Sequence[Search], within_s: float) -> list[bool]:
+def is_prefix_of_next(searches: Sequence[Search], within_s: float) -> list[bool]:
     """Per search, whether the same user went on typing it: the next search begins with its words.
 
     Args:

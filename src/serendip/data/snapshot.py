@@ -15,7 +15,7 @@ from serendip.data.item import Catalogue
 from serendip.data.negative_log import NegativeLog
 from serendip.data.rejections import taken_back_at
 from serendip.data.search_log import logged_requests
-from serendip.data.store.generated_texts import with_written
+from serendip.data.store.generated_texts import with_generated
 from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
 
@@ -58,7 +58,7 @@ def snapshot_with_drops(
 ) -> tuple[Dataset, DroppedEvents]:
     """``take_snapshot``, and what was left out of it."""
     content = store.content()
-    catalogue = Catalogue(with_written(content.items, store.written.active()))
+    catalogue = Catalogue(with_generated(content.items, store.written.active()))
     columns = content.events
     feedback = Feedback.of(columns, rules)
     ignored = ~feedback.interest & (feedback.exclusions < 0)

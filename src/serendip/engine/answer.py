@@ -35,7 +35,7 @@ class AnswerItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Understood:
+class SearchFeedback:
     """What was made of a text that was typed.
 
     Args:
@@ -76,7 +76,7 @@ class Answer:
     items: tuple[AnswerItem, ...]
     next: str = ""
     degraded: tuple[str, ...] = ()
-    understood: Understood | None = None
+    understood: SearchFeedback | None = None
 
 
 @dataclass(frozen=True, slots=True)

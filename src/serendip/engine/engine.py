@@ -23,10 +23,10 @@ from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Answer, Chosen, Explanation, Suggestion, Suggestions, offset_of
 from serendip.engine.generations import open_current, open_earlier
-from serendip.engine.live_state import LiveState, Updater
-from serendip.engine.presenter import empty_answer, explanation_of, page_of
-from serendip.engine.query_builder import QueryReader, number_of
-from serendip.engine.query_suggestions import Askers, Past, QuerySuggester
+from serendip.engine.live_state import ItemUpdater, LiveState
+from serendip.engine.presenter import build_answer, build_explanation, empty_answer
+from serendip.engine.query_builder import QueryBuilder, number_of
+from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
@@ -35,7 +35,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, StorageError, UnsupportedError
 from serendip.runtime.versions import Version
-from serendip.search.suggestions.ranker import Asker
+from serendip.search.suggestions.ranker import SuggestionUser
 
 BUSY_TIMEOUT_S = 2.0
 """How long a write waits for other writers of the database before it is refused."""
@@ -59,11 +59,11 @@ class Engine:
         self._store = store
         self._surfaces = settings.all_surfaces()
         self._clock = clock
-        self._reader = QueryReader(encoder, state.fusion, store, settings.actions, clock)
+        self._reader = QueryBuilder(encoder, state.fusion, store, settings.actions, clock)
         self._suggester = QuerySuggester(state, settings.queries)
-        self._askers = Askers(store, settings.actions)
+        self._askers = SuggestionUsers(store, settings.actions)
         self._totals = store.totals(settings.actions.ignore)
-        updater = Updater(encoder, settings.content, settings.token_reader)
+        updater = ItemUpdater(encoder, settings.content, settings.token_reader)
         trained_on = int(generation.manifest["item_version"])
         self._live = LiveState(state, trained_on, store, updater)
         self.catch_up()
@@ -165,7 +165,7 @@ class Engine:
         if config.needs == "query" and not normalise(text):
             return empty_answer(self.generation, surface)
         result = run([query], config, state)[0]
-        return page_of(result, state, self.generation, surface, offset, k)
+        return build_answer(result, state, self.generation, surface, offset, k)
 
     def similar(
         self, item_id: str, user_id: str = "", k: int = 10, cursor: str = "", country: str = ""
@@ -213,7 +213,7 @@ class Engine:
         state, config = self.state, self._surface(surface)
         item = number_of(item_id, state)
         query = self._reader.read(state, config, user_id, text, item_ids, country, literal)
-        return explanation_of(run([query], config, state)[0], query, item, config, state)
+        return build_explanation(run([query], config, state)[0], query, item, config, state)
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are in the user's history from the next request on.
@@ -315,9 +315,9 @@ class Engine:
         """External ids of numbers that ``run`` returned."""
         return self.state.catalogue.vocabulary.ids_of(item_nums)
 
-    def _asker(self, state: EngineState, user_id: str) -> tuple[Asker, Past]:
+    def _asker(self, state: EngineState, user_id: str) -> tuple[SuggestionUser, UserContext]:
         if not user_id:
-            return Asker(), Past()
+            return SuggestionUser(), UserContext()
         return self._askers.of(state, user_id, self._reader.past(state, user_id))
 
     def _surface(self, name: str) -> SurfaceConfig:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.errors import ArtefactError, NotTrainedError
-from serendip.runtime.atomic_files import alone
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.versions import Version, Versions
 
 KEEP = 3
@@ -31,7 +31,7 @@ def publish(generations: Path, write: Callable[[Path], None], facts: Mapping[str
     Raises:
         StorageError: another process publishes or rolls back there now.
     """
-    with alone(generations):
+    with exclusive_lock(generations):
         versions = _versions(generations)
         generation = versions.publish(write, {"previous": versions.known_name(), **facts})
         _remove_old(versions, generation)
@@ -49,7 +49,7 @@ def rollback(generations: Path) -> Version:
         ArtefactError: all before it are damaged.
         StorageError: another process publishes or rolls back there now.
     """
-    with alone(generations):
+    with exclusive_lock(generations):
         versions = _versions(generations)
         name = versions.known_name()
         if name:

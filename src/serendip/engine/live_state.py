@@ -27,7 +27,7 @@ from serendip.engine.state import EngineState
 
 
 @dataclass(frozen=True, slots=True)
-class Updater:
+class ItemUpdater:
     """Makes the state after items were posted.
 
     Args:
@@ -117,7 +117,7 @@ class LiveState:
     """
 
     def __init__(
-        self, state: EngineState, item_version: int, store: Store, updater: Updater
+        self, state: EngineState, item_version: int, store: Store, updater: ItemUpdater
     ) -> None:
         self._current, self._item_version = state, item_version
         self._store, self._updater = store, updater

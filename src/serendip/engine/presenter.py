@@ -15,7 +15,7 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.data.semantic_ids import code_name
 from serendip.data.text import normalise, words
-from serendip.engine.answer import Answer, AnswerItem, Explanation, Understood, cursor_of
+from serendip.engine.answer import Answer, AnswerItem, Explanation, SearchFeedback, cursor_of
 from serendip.engine.explain import Explainer
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.stages.pipeline import features_of
@@ -27,7 +27,7 @@ from serendip.engine.state import EngineState
 _WORDS = "words"
 
 
-def understood_of(result: Result, state: EngineState) -> Understood | None:
+def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None:
     """How the words of a request were read; None where its surface searches none."""
     query, trace = result.query, result.trace
     if not query.text.strip() or f"from {_WORDS}" not in trace:
@@ -37,7 +37,7 @@ def understood_of(result: Result, state: EngineState) -> Understood | None:
     # Without hits items with the words may still be there, which a filter leaves out.
     is_known = len(reading.unknown) < len(set(words(normalise(query.searched))))
     is_found = is_known or trace[f"from {_WORDS}"] > 0
-    return Understood(
+    return SearchFeedback(
         searcher.written(reading.corrected_key) if query.meant else query.text,
         bool(query.meant),
         searcher.written(reading.told_key) if reading.told_key else "",
@@ -55,7 +55,7 @@ def empty_answer(generation: str, surface: str) -> Answer:
     return Answer(uuid.uuid4().hex, generation, surface, ())
 
 
-def page_of(
+def build_answer(
     result: Result, state: EngineState, generation: str, surface: str, offset: int, k: int
 ) -> Answer:
     """At most ``k`` places of the list from ``offset`` on, with reasons."""
@@ -74,13 +74,13 @@ def page_of(
         for row, item in enumerate(page.item_nums)
     )
     following = cursor_of(offset + k) if offset + k < len(result.items) else ""
-    understood = understood_of(result, state)
+    understood = search_feedback(result, state)
     return Answer(
         uuid.uuid4().hex, generation, surface, items, following, result.degraded, understood
     )
 
 
-def explanation_of(
+def build_explanation(
     result: Result, query: Query, item: int, surface: SurfaceConfig, state: EngineState
 ) -> Explanation:
     """Why an item is, or is not, in the list.

@@ -16,14 +16,14 @@ from serendip.data.query import Query, UserPast
 from serendip.data.store.store import Store
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.engine.user_histories import Pasts
+from serendip.engine.user_histories import UserHistories
 from serendip.errors import UnknownItemError
 
 _MOST_TEXTS = 4096
 """Vectors of texts that are kept."""
 
 
-class QueryReader:
+class QueryBuilder:
     """Reads requests over one generation; safe to use from many threads.
 
     Args:
@@ -43,7 +43,7 @@ class QueryReader:
         clock: Callable[[], float],
     ) -> None:
         self._encoder, self._fusion, self._clock = encoder, fusion, clock
-        self._pasts = Pasts(store, rules)
+        self._pasts = UserHistories(store, rules)
         self._vector_of = lru_cache(maxsize=_MOST_TEXTS)(self._encoded)
 
     def read(

@@ -27,13 +27,18 @@ from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Suggestion
 from serendip.engine.stages.batch import condensed
-from serendip.engine.stages.exploration import seed_of
+from serendip.engine.stages.exploration import request_seed
 from serendip.engine.state import EngineState
 from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.checks import TOP, Unsafe
+from serendip.search.suggestions.checks import TOP, Blocklist
 from serendip.search.suggestions.completions import Suggested
 from serendip.search.suggestions.config import QueriesConfig
-from serendip.search.suggestions.ranker import Asker, Choices, new_share, query_features
+from serendip.search.suggestions.ranker import (
+    SuggestionChoices,
+    SuggestionUser,
+    new_share,
+    query_features,
+)
 from serendip.search.suggestions.table import QueryTable
 
 MOST_COMPLETIONS = 128
@@ -46,7 +51,7 @@ _LOOKED_AT = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Past:
+class UserContext:
     """What a user did: some of it can be suggested again, and all of it says what is explored.
 
     Args:
@@ -87,12 +92,14 @@ class QuerySuggester:
 
     def __init__(self, state: EngineState, config: QueriesConfig) -> None:
         self._table, self._ranker = state.queries, state.query_ranker
-        self._config, self._unsafe = config, Unsafe.of(config.unsafe_words)
+        self._config, self._unsafe = config, Blocklist.of(config.unsafe_words)
         self._counts = state.counts
-        self._choices = Choices.of(self._table, self._counts)
+        self._choices = SuggestionChoices.of(self._table, self._counts)
         self._usual = np.log1p(self._table.users) + 0.3 * np.log1p(self._choices.of_queries)
 
-    def complete(self, state: EngineState, typed: str, asker: Asker, k: int) -> list[Suggestion]:
+    def complete(
+        self, state: EngineState, typed: str, asker: SuggestionUser, k: int
+    ) -> list[Suggestion]:
         """The k best ways to go on from a text."""
         key = normalise(typed)
         named = state.suggester.suggest(typed, k)
@@ -108,7 +115,7 @@ class QuerySuggester:
         return [_suggestion(state, one) for one in _living(state, _best_first(places), k)]
 
     def recommend(
-        self, state: EngineState, asker: Asker, past: Past, after: str, k: int
+        self, state: EngineState, asker: SuggestionUser, past: UserContext, after: str, k: int
     ) -> list[Suggestion]:
         """The k queries that are worth most to a user now.
 
@@ -144,8 +151,8 @@ class QuerySuggester:
         self,
         state: EngineState,
         chosen: Sequence[_Place],
-        asker: Asker,
-        past: Past,
+        asker: SuggestionUser,
+        past: UserContext,
         k: int,
         key: str,
     ) -> list[Suggestion]:
@@ -157,7 +164,7 @@ class QuerySuggester:
         shown, pool = list(chosen[:k]), chosen[k - 1 :]
         chance = 1.0
         if self._config.exploration and past.user_id and k > 1 and len(pool) > 1:
-            seed = seed_of(Query("suggest", key, user_id=past.user_id), past.history)
+            seed = request_seed(Query("suggest", key, user_id=past.user_id), past.history)
             shown[-1] = pool[int(np.random.default_rng(seed).integers(len(pool)))]
             chance = 1.0 / len(pool)
         drawn = shown[-1] if chance < 1.0 else None
@@ -181,7 +188,7 @@ class QuerySuggester:
                 others.append(Candidate(one.text, "attribute", "fields", items))
         return others
 
-    def _own(self, state: EngineState, past: Past) -> list[Candidate]:
+    def _own(self, state: EngineState, past: UserContext) -> list[Candidate]:
         """The user's own searches and items; those of the table are in it already."""
         known, found = self._table.rows_by_key, []
         for text in past.searched[:OWN_SEARCHES]:
@@ -196,15 +203,20 @@ class QuerySuggester:
         return found
 
     def _all_of(
-        self, state: EngineState, found: Sequence[Candidate], asker: Asker, typed: str
+        self, state: EngineState, found: Sequence[Candidate], asker: SuggestionUser, typed: str
     ) -> list[_Place]:
         """Queries that are no rows of the table."""
         table = QueryTable.unverified(found, state.catalogue, self._table.categories)
-        choices = Choices.of(table, self._counts)
+        choices = SuggestionChoices.of(table, self._counts)
         return self._placed(table, np.arange(len(table)), choices, asker, typed)
 
     def _placed(
-        self, table: QueryTable, rows: NDArray[np.intp], choices: Choices, asker: Asker, typed: str
+        self,
+        table: QueryTable,
+        rows: NDArray[np.intp],
+        choices: SuggestionChoices,
+        asker: SuggestionUser,
+        typed: str,
     ) -> list[_Place]:
         if not len(rows):
             return []
@@ -252,7 +264,7 @@ def _living(state: EngineState, places: Iterable[_Place], k: int) -> Iterator[_P
             yield one
 
 
-def _is_new(one: _Place, asker: Asker) -> bool:
+def _is_new(one: _Place, asker: SuggestionUser) -> bool:
     rows = np.array([one.row], np.intp)
     return bool(new_share(one.table, rows, asker.seen)[0] >= _NEW_FROM)
 
@@ -274,7 +286,7 @@ MOST_NUMBERS = 16_000_000
 _MODEL = "retriever"
 
 
-class Askers:
+class SuggestionUsers:
     """Users who asked, kept until they choose something else; safe to use from many threads.
 
     Args:
@@ -285,11 +297,13 @@ class Askers:
     def __init__(self, store: Store, rules: ActionRules) -> None:
         self._store, self._rules = store, rules
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, int, float, bytes, int], tuple[Asker, Past]] = (
-            OrderedDict()
-        )
+        self._kept: OrderedDict[
+            tuple[str, int, float, bytes, int], tuple[SuggestionUser, UserContext]
+        ] = OrderedDict()
 
-    def of(self, state: EngineState, user_id: str, past: UserPast) -> tuple[Asker, Past]:
+    def of(
+        self, state: EngineState, user_id: str, past: UserPast
+    ) -> tuple[SuggestionUser, UserContext]:
         """A user with everything that they chose and rejected."""
         history, unwanted = past.history, past.rejected.reaching("recommendations")
         last = float(history.timestamps[-1]) if len(history) else 0.0
@@ -302,7 +316,7 @@ class Askers:
             events = self._store.history(user_id, OWN_EVENTS, self._rules.ignore)
             searches = [one.query.strip() for one in events[::-1] if one.surface != SUGGESTED]
             taste = _taste(state, user_id, history)
-            known = asker_of(state, history, taste, _newest_first(searches), user_id, unwanted)
+            known = build_user(state, history, taste, _newest_first(searches), user_id, unwanted)
             with self._lock:
                 self._kept[key] = known
                 while len(self._kept) > most_kept(state.num_items):
@@ -315,28 +329,28 @@ def most_kept(num_items: int) -> int:
     return max(1, min(MOST_USERS, MOST_NUMBERS // max(1, num_items)))
 
 
-def asker_of(
+def build_user(
     state: EngineState,
     history: History,
     taste: FloatArray,
     searched: Sequence[str],
     user_id: str = "",
     unwanted: IntArray = NO_ITEMS,
-) -> tuple[Asker, Past]:
+) -> tuple[SuggestionUser, UserContext]:
     """A user as of the moment of asking.
 
     Args:
         state: what requests are answered from.
         history: all that they chose, oldest first.
-        taste: see ``Asker``.
+        taste: see ``SuggestionUser``.
         searched: their own searches, newest first.
         user_id: external id; empty where nothing is to be explored.
         unwanted: items that are not recommended to them.
     """
     liked = tuple(dict.fromkeys(history.item_nums[history.liked][::-1].tolist()))
     seen = state.queries.categories.among(state.catalogue[int(item)] for item in history.item_nums)
-    asker = Asker(history.item_nums, taste, seen, frozenset(map(normalise, searched)))
-    return asker, Past(searched, liked, user_id, history, frozenset(unwanted.tolist()))
+    asker = SuggestionUser(history.item_nums, taste, seen, frozenset(map(normalise, searched)))
+    return asker, UserContext(searched, liked, user_id, history, frozenset(unwanted.tolist()))
 
 
 def _newest_first(searches: Sequence[str]) -> list[str]:

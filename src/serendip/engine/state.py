@@ -24,7 +24,7 @@ from serendip.engine.feature_names import FEATURES
 from serendip.models import open_model
 from serendip.models.base import Recommender
 from serendip.models.ranker.model import Ranker
-from serendip.models.relevance.model import MatchJudge
+from serendip.models.relevance.model import RelevanceModel
 from serendip.search.config import SearchConfig
 from serendip.search.rewrites.table import RewriteTable
 from serendip.search.searcher import Searcher
@@ -74,7 +74,7 @@ class EngineState:
     hidden: BoolArray
     code_names: Mapping[str, str]
     fusion: Fusion = TEXT_ONLY
-    judge: MatchJudge | None = None
+    judge: RelevanceModel | None = None
     queries: QueryTable = field(default_factory=QueryTable.empty)
     query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
 
@@ -141,7 +141,7 @@ class EngineState:
         searcher = self.searcher.with_rewrites(rewrites)
         return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
 
-    def with_judge(self, judge: MatchJudge) -> EngineState:
+    def with_judge(self, judge: RelevanceModel) -> EngineState:
         """The same state with a judge of its items."""
         return replace(self, judge=judge)
 
@@ -235,7 +235,7 @@ class EngineState:
             hidden=np.zeros(len(catalogue), np.bool_),
             code_names=document["code_names"],
             fusion=fusion,
-            judge=MatchJudge.open(folder / _JUDGE_FOLDER) if document.get("judge") else None,
+            judge=RelevanceModel.open(folder / _JUDGE_FOLDER) if document.get("judge") else None,
             queries=queries,
             query_ranker=query_ranker,
         )

@@ -6,7 +6,7 @@ and added to the pasts they belong to. So an event is in the first answer after 
 and none is read twice. What is kept is dropped when events were taken out of the log (an import),
 when too many came at once, and, least recently used first, when there is too much of it.
 
-Numbers are those of one generation: an engine has its own ``Pasts``, which ends with it.
+Numbers are those of one generation: an engine has its own ``UserHistories``, which ends with it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OVERHEAD = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Past:
+class UserHistory:
     """Everything that one user said of items.
 
     Args:
@@ -57,7 +57,9 @@ class Past:
     stands: UserPast
 
     @classmethod
-    def of(cls, events: EventColumns, rules: ActionRules, vocabulary: Vocabulary, seq: int) -> Past:
+    def of(
+        cls, events: EventColumns, rules: ActionRules, vocabulary: Vocabulary, seq: int
+    ) -> UserHistory:
         """From all events of a user in order of time; what says nothing of its item is left out."""
         feedback = Feedback.of(events, rules)
         rows = np.flatnonzero(feedback.interest | feedback.rejects)
@@ -71,7 +73,7 @@ class Past:
     def __len__(self) -> int:
         return len(self.item_nums)
 
-    def merged(self, newer: Past) -> Past:
+    def merged(self, newer: UserHistory) -> UserHistory:
         """With events that were appended to the log after all of these, whenever they happened."""
         if not len(newer):
             return replace(self, seq=newer.seq)
@@ -84,9 +86,9 @@ class Past:
         unknown = tuple((int(places[at]), name) for at, name in (*self.unknown, *shifted))
         known = min(self.num_known, newer.num_known)
         stands = what_stands(numbers, times[order], feedback)
-        return Past(numbers, times[order], feedback, unknown, known, newer.seq, stands)
+        return UserHistory(numbers, times[order], feedback, unknown, known, newer.seq, stands)
 
-    def known_to(self, vocabulary: Vocabulary) -> Past:
+    def known_to(self, vocabulary: Vocabulary) -> UserHistory:
         """With numbers for items that were posted since."""
         if not self.unknown or self.num_known >= len(vocabulary):
             return self
@@ -103,8 +105,8 @@ class Past:
         )
 
 
-class Pasts:
-    """Pasts of the users of one store; safe to use from many threads.
+class UserHistories:
+    """UserHistories of the users of one store; safe to use from many threads.
 
     Args:
         store: where events are.
@@ -117,7 +119,7 @@ class Pasts:
         self._rules = rules
         self._most = most_events
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Past] = OrderedDict()
+        self._kept: OrderedDict[str, UserHistory] = OrderedDict()
         self._size = 0
         self._mark = self._log.mark()
 
@@ -133,7 +135,7 @@ class Pasts:
             past = self._kept.get(user_id)
             if past is None:
                 events, seq = self._log.past(user_id, self._rules.ignore)
-                past = Past.of(events, self._rules, vocabulary, seq)
+                past = UserHistory.of(events, self._rules, vocabulary, seq)
             past = past.known_to(vocabulary)
             self._keep(user_id, past)
         return past.stands.known(len(vocabulary))
@@ -154,10 +156,10 @@ class Pasts:
             past = self._kept[user_id]
             rows = [row for row, seq in enumerate(seqs) if seq > past.seq]
             rows = [row for row in rows if events.user_ids[row] == user_id]
-            newer = Past.of(events.rows(rows), self._rules, vocabulary, mark.seq)
+            newer = UserHistory.of(events.rows(rows), self._rules, vocabulary, mark.seq)
             self._keep(user_id, past.merged(newer))
 
-    def _keep(self, user_id: str, past: Past) -> None:
+    def _keep(self, user_id: str, past: UserHistory) -> None:
         """Put a past in the newest place; the oldest go where there is no room."""
         before = self._kept.pop(user_id, None)
         self._size += _size(past) - (0 if before is None else _size(before))
@@ -167,5 +169,5 @@ class Pasts:
             self._size -= _size(dropped)
 
 
-def _size(past: Past) -> int:
+def _size(past: UserHistory) -> int:
     return len(past) + _OVERHEAD

@@ -25,7 +25,7 @@ _TAIL = 0.025
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verdicts:
+class BinaryPredictions:
     """What a model says of judged pairs.
 
     Args:

@@ -38,7 +38,7 @@ _BOLDEST = 0.9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class JudgedLists:
+class LabelledSlates:
     """Lists in the order in which they would be shown, with what is said of each pair.
 
     Args:
@@ -55,19 +55,19 @@ class JudgedLists:
     units: IntArray
     size: int
 
-    def in_order(self, likeness: FloatArray) -> JudgedLists:
+    def in_order(self, likeness: FloatArray) -> LabelledSlates:
         """The same with the highest likeness (P,) of each list first."""
         return self._rows(np.lexsort((-likeness, self.lists)))
 
-    def halves(self) -> tuple[JudgedLists, JudgedLists]:
+    def halves(self) -> tuple[LabelledSlates, LabelledSlates]:
         """Whole units in two, by seed 0: one half chooses a cut, the other is told of."""
         units, unit = np.unique(self.units, return_inverse=True)
         chooses = np.random.default_rng(0).permutation(len(units))[unit] % 2 == 0
         return self._rows(np.flatnonzero(chooses)), self._rows(np.flatnonzero(~chooses))
 
-    def _rows(self, rows: NDArray[np.intp]) -> JudgedLists:
+    def _rows(self, rows: NDArray[np.intp]) -> LabelledSlates:
         pairs = self.chances[rows], self.is_bad[rows], self.lists[rows], self.units[rows]
-        return JudgedLists(*pairs, self.size)
+        return LabelledSlates(*pairs, self.size)
 
     def shown(self, cut: float) -> BoolArray:
         """(P,) what is shown if all at or above the cut are taken out."""
@@ -131,8 +131,8 @@ class JudgedLists:
         return float((bad.sum() - gone) / max(1, before.sum()))
 
 
-def safe_cut(
-    judged: JudgedLists, allowed: float, confidence: float = 0.95, seed: int = 0
+def safe_threshold(
+    judged: LabelledSlates, allowed: float, confidence: float = 0.95, seed: int = 0
 ) -> float | None:
     """The largest cut at which at most a share ``allowed`` of what is shown is bad.
 
@@ -155,7 +155,7 @@ def safe_cut(
     return max(safe, default=None)
 
 
-def _excess(judged: JudgedLists, cut: float, allowed: float, seed: int) -> NDArray[np.float64]:
+def _excess(judged: LabelledSlates, cut: float, allowed: float, seed: int) -> NDArray[np.float64]:
     """Mean excess of the lists of each unit, the units in random order."""
     shown = judged.shown(cut)
     different, place = np.unique(judged.units, return_inverse=True)
@@ -165,7 +165,7 @@ def _excess(judged: JudgedLists, cut: float, allowed: float, seed: int) -> NDArr
     return (excess / lists)[np.random.default_rng(seed).permutation(len(different))]
 
 
-def cut_replacing(judged: JudgedLists, most: float) -> float:
+def cut_replacing(judged: LabelledSlates, most: float) -> float:
     """The smallest cut that replaces no more than a share ``most`` of what is shown."""
     chances = np.sort(judged.chances[judged.shown(np.inf)])
     cuts = np.append(np.unique(chances), np.inf)

@@ -24,8 +24,8 @@ def recommend_all(
 ) -> dict[str, Any]:
     """Write ``user_id, rank, item_id, score`` for every user with events.
 
-    A surface that sends (see ``SendConfig``) may write fewer rows for a user, or none. Where places
-    can be bought, a column ``sponsored`` says which rows are to be marked.
+    A surface with ``MinValueConfig`` may write fewer rows for a user, or none. Where places can be
+    bought, a column ``sponsored`` says which rows are to be marked.
 
     Args:
         workspace: folder of the workspace.

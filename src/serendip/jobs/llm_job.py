@@ -36,7 +36,7 @@ def item_texts(item: Item) -> Mapping[str, Any]:
 
 
 @contextmanager
-def opened_llm(config: LlmConfig) -> Iterator[Llm]:
+def open_llm(config: LlmConfig) -> Iterator[Llm]:
     """Ready to be asked; a local one is stopped at the end.
 
     Raises:

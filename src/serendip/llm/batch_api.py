@@ -20,9 +20,9 @@ from serendip.errors import ConfigError, DataError, StorageError
 from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest
 from serendip.llm.ledger import Call, Ending, Ledger
 from serendip.llm.openai import EndpointLlm, answer_of, failure_of
-from serendip.llm.runner import Pending, RunOptions
+from serendip.llm.runner import QuestionStates, RunOptions
 from serendip.llm.tasks import AnswerT, Task, WrongAnswer
-from serendip.runtime.atomic_files import flush_folder, write_durably
+from serendip.runtime.atomic_files import flush_folder, write_synced
 
 MOST_REQUESTS = 50_000
 MOST_BYTES = 200_000_000
@@ -90,7 +90,7 @@ def write_batch(
         raise ConfigError(
             f"{path} is there already.", "It may have been handed in: name another file."
         )
-    pending = Pending.of(task, questions, llm.model, ledger, options.job)
+    pending = QuestionStates.of(task, questions, llm.model, ledger, options.job)
     part = path.with_name(f"{path.name}.part")
     lines, prices = _chosen(task, pending, llm, options, ledger.spent(options.job))
     if lines:
@@ -116,7 +116,7 @@ def read_batch(
         DataError: the file is missing, or no text.
         StorageError: the ledger takes no rows.
     """
-    pending = Pending.of(task, questions, model, ledger, options.job)
+    pending = QuestionStates.of(task, questions, model, ledger, options.job)
     known = {_custom_id(pending.call, name) for name in pending.answers}
     known |= {_custom_id(pending.call, name) for name in pending.left}
     waiting = {_custom_id(pending.call, name): name for name in pending.waiting}
@@ -141,7 +141,7 @@ def read_batch(
 
 def _chosen(
     task: Task[AnswerT],
-    pending: Pending[AnswerT],
+    pending: QuestionStates[AnswerT],
     llm: EndpointLlm,
     options: RunOptions,
     spent: float,
@@ -175,7 +175,7 @@ def _line(call: Call, data: str, body: Mapping[str, Any]) -> str:
 def _write(part: Path, text: str) -> None:
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(part, text)
+        write_synced(part, text)
     except OSError as error:
         raise ConfigError(f"{part} cannot be written: {error}.", "Name another place.") from None
 
@@ -205,7 +205,7 @@ def _ending(
     told: SimpleNamespace,
     request: LlmRequest,
     task: Task[AnswerT],
-    pending: Pending[AnswerT],
+    pending: QuestionStates[AnswerT],
     name: str,
     options: RunOptions,
 ) -> Ending:

@@ -35,7 +35,7 @@ from serendip.runtime.progress import Progress, SilentProgress
 
 
 @dataclass(frozen=True, slots=True)
-class Pending(Generic[AnswerT]):
+class QuestionStates(Generic[AnswerT]):
     """Different questions, each in one of three places, by the key of its data.
 
     Args:
@@ -60,7 +60,7 @@ class Pending(Generic[AnswerT]):
         model: str,
         ledger: Ledger,
         job: str,
-    ) -> Pending[AnswerT]:
+    ) -> QuestionStates[AnswerT]:
         """As the ledger has it.
 
         Raises:
@@ -126,7 +126,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class CostEstimate:
     """Before a run.
 
     Args:
@@ -174,14 +174,14 @@ def estimate(
     model: str,
     ledger: Ledger,
     options: RunOptions,
-) -> Estimate:
+) -> CostEstimate:
     """What asking a model of that name would cost."""
-    pending = Pending.of(task, questions, model, ledger, options.job)
+    pending = QuestionStates.of(task, questions, model, ledger, options.job)
     requests = [task.request(data, options.max_tokens) for data in pending.left.values()]
     prices = options.prices
     expected, most = (sum(map(price, requests)) for price in (prices.expected, prices.most))
     counts = len(pending.answers), len(pending.batched)
-    return Estimate(sum(counts) + len(requests), *counts, float(expected), float(most))
+    return CostEstimate(sum(counts) + len(requests), *counts, float(expected), float(most))
 
 
 def ask_all(
@@ -196,7 +196,7 @@ def ask_all(
     Raises:
         StorageError: the ledger takes no rows; nothing is sent without one.
     """
-    pending = Pending.of(task, questions, llm.model, ledger, options.job)
+    pending = QuestionStates.of(task, questions, llm.model, ledger, options.job)
     answers, left = pending.answers, pending.left
     run = _Run(task, pending.call, ledger, options)
     failures: dict[str, str] = {}

@@ -43,7 +43,7 @@ VectorsOf = Callable[[NDArray[np.integer]], FloatArray]
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class SpaceContinuity:
     """How one training stands to the space before it.
 
     Args:
@@ -95,7 +95,7 @@ class VectorSpace:
 
     def continued(
         self, parts: Mapping[str, int], ids: Sequence[str], vectors: VectorsOf
-    ) -> tuple[Self, Kept]:
+    ) -> tuple[Self, SpaceContinuity]:
         """The space of another training: this one turned anew, or the next version.
 
         Args:
@@ -104,7 +104,9 @@ class VectorSpace:
             vectors: of them, on its own axes.
         """
         if dict(parts) != dict(self.parts):
-            kept = Kept(reason=f"dimensions were {_told(self.parts)}, now {_told(parts)}")
+            kept = SpaceContinuity(
+                reason=f"dimensions were {_told(self.parts)}, now {_told(parts)}"
+            )
             return self._next(parts, ids, vectors), kept
         numbers = Vocabulary(ids).numbers(self.anchor_ids)
         now, before = vectors(numbers[numbers >= 0]), self.anchors[numbers >= 0]
@@ -117,7 +119,7 @@ class VectorSpace:
     def _next(self, parts: Mapping[str, int], ids: Sequence[str], vectors: VectorsOf) -> Self:
         return self.begin(self.model, self.version + 1, parts, ids, vectors)
 
-    def _kept(self, now: FloatArray, before: FloatArray) -> Kept:
+    def _kept(self, now: FloatArray, before: FloatArray) -> SpaceContinuity:
         """How vectors of common items stand to their anchors, row by row."""
         size = self.parts[NETWORK]
         content = slice(size, size + self.parts.get(CONTENT, 0))
@@ -127,12 +129,12 @@ class VectorSpace:
         }
         agreed = {part: value for part, value in found.items() if value is not None}
         if not agreed:
-            return Kept(len(now), agreed, "no items in common")
+            return SpaceContinuity(len(now), agreed, "no items in common")
         part, least = min(agreed.items(), key=lambda one: one[1])
         reason = ""
         if least < LEAST_AGREEMENT:
             reason = f"agreement of {part} is {least:.3f}, below {LEAST_AGREEMENT}"
-        return Kept(len(now), agreed, reason)
+        return SpaceContinuity(len(now), agreed, reason)
 
     @property
     def name(self) -> str:

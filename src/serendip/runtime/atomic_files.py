@@ -22,7 +22,7 @@ LOCK = ".lock"
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Keep every other process from changing a folder (created) meanwhile.
 
     The operating system gives the lock back when the process ends, however it ends.
@@ -45,7 +45,7 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def write_durably(path: Path, text: str) -> None:
+def write_synced(path: Path, text: str) -> None:
     """Write a file and wait until the disk has it."""
     with path.open("w", encoding="utf-8") as stream:
         stream.write(text)

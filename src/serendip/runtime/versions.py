@@ -26,7 +26,7 @@ from typing import Any
 
 from serendip import __version__
 from serendip.errors import ArtefactError
-from serendip.runtime.atomic_files import flush_folder, flush_tree, write_durably
+from serendip.runtime.atomic_files import flush_folder, flush_tree, write_synced
 
 MANIFEST = "manifest.json"
 CHECKSUM = "checksum"
@@ -96,7 +96,7 @@ class Versions:
             "files": checksums(building),
         }
         text = sealed(manifest)
-        write_durably(building / MANIFEST, text)
+        write_synced(building / MANIFEST, text)
         flush_tree(building)
         building.rename(self.folder / name)
         flush_folder(self.folder)
@@ -106,7 +106,7 @@ class Versions:
     def make_current(self, name: str) -> None:
         """Make the pointer say another name, in one atomic step."""
         temporary = self.folder / f".{self.pointer}.new"
-        write_durably(temporary, name + "\n")
+        write_synced(temporary, name + "\n")
         temporary.replace(self.folder / self.pointer)
         flush_folder(self.folder)
 

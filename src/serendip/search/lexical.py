@@ -1,7 +1,7 @@
 """The word index: BM25 over titles, other fields and bigrams, in one immutable folder.
 
 The folder is written once by ``build`` and read by memory map. Items posted later live beside it in
-``PostedWords``; deleted ones are filtered from every answer, so both take effect at once and the
+``RecentItemsIndex``; deleted ones are filtered from every answer: both take effect at once and the
 folder never changes. Queries are made of analysed terms, never of a user's syntax.
 
 Items enter the index in the fixed order of ``data.item_list``: equal scores come out in that order.
@@ -69,7 +69,7 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PostedWords:
+class RecentItemsIndex:
     """Immutable postings of a few items.
 
     Args:
@@ -80,7 +80,7 @@ class PostedWords:
     documents: Mapping[int, Document] = field(default_factory=dict)
     postings: Mapping[tuple[str, str], Posting] = field(default_factory=dict)
 
-    def with_documents(self, documents: Mapping[int, Document]) -> PostedWords:
+    def with_documents(self, documents: Mapping[int, Document]) -> RecentItemsIndex:
         """A copy with more items by item number; those it had already are replaced."""
         postings = dict(self.postings)
         for number in documents.keys() & self.documents.keys():
@@ -90,7 +90,7 @@ class PostedWords:
         for number, document in documents.items():
             for pair, count in _counted(document):
                 postings[pair] = (*postings.get(pair, ()), (number, count))
-        return PostedWords({**self.documents, **documents}, postings)
+        return RecentItemsIndex({**self.documents, **documents}, postings)
 
     def scores(
         self,
@@ -196,7 +196,7 @@ class LexicalIndex:
     statistics: Statistics
     _schema: Any
     _searcher: Any
-    posted: PostedWords = field(default_factory=PostedWords)
+    posted: RecentItemsIndex = field(default_factory=RecentItemsIndex)
     changed: frozenset[int] = frozenset()
     deleted: frozenset[int] = frozenset()
 

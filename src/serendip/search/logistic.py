@@ -27,7 +27,7 @@ class RankingRows:
     weights: FloatArray
 
 
-def most_probable(
+def fit_logistic(
     inputs: NDArray[np.float64],
     rows: RankingRows,
     before: NDArray[np.float64],

@@ -28,20 +28,27 @@ from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of
 from serendip.search.lexical import LexicalIndex, is_allowed, word_counts, written_words
 from serendip.search.rank_fusion import reciprocal_rank_fusion
-from serendip.search.rewrites.candidates import Matcher
+from serendip.search.rewrites.candidates import CatalogueMatcher
 from serendip.search.rewrites.table import Rewrite, RewriteTable, rewrites_of
 from serendip.search.spelling.speller import Speller
-from serendip.search.spelling.word_statistics import WordPairs, english
+from serendip.search.spelling.word_statistics import WordPairs, english_word_frequencies
 from serendip.search.synonyms import Synonyms
 from serendip.search.titles import TitleIndex
-from serendip.search.understanding import CORRECTED, EXACT, Reading, read, read_literally, recovered
+from serendip.search.understanding import (
+    CORRECTED,
+    EXACT,
+    Interpretation,
+    read,
+    read_literally,
+    with_rewrite,
+)
 
 RATIO_WEIGHT = 0.8
 """``title_match`` of a title that is no exact or corrected match is at most this."""
 
 
-def titles_first(
-    reading: Reading,
+def order_results(
+    reading: Interpretation,
     words: ItemList,
     fused: ItemList,
     keys: Sequence[str],
@@ -74,7 +81,7 @@ def titles_first(
     return ItemList(numbers, scores, fields)
 
 
-def nothing_found() -> ItemList:
+def empty_result() -> ItemList:
     """An empty answer with its fields."""
     none = np.empty(0, dtype=np.float32)
     return ItemList(fields={"bm25": none, "title_match": none})
@@ -121,7 +128,7 @@ class Searcher:
     keys: Sequence[str]
     synonyms: Synonyms = field(default_factory=Synonyms)
     rewrites: RewriteTable = field(default_factory=RewriteTable)
-    _readings: Callable[[str], Reading] = field(init=False)
+    _readings: Callable[[str], Interpretation] = field(init=False)
     _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -135,13 +142,15 @@ class Searcher:
             return rewrites_of(key, table, matcher, synonyms, config.offer_from)
 
         @lru_cache(READINGS)
-        def reading(text: str) -> Reading:
+        def reading(text: str) -> Interpretation:
             as_read = read(text, titles, speller, config.confidence)
             key, sure = as_read.corrected_key, config.recover_from
             if sure == 1.0 or matcher.matches(key) or matcher.is_answered(key):
                 return as_read
             found = (one for one in instead(key) if one.confidence >= sure)
-            return next((recovered(as_read, one.text, titles, speller) for one in found), as_read)
+            return next(
+                (with_rewrite(as_read, one.text, titles, speller) for one in found), as_read
+            )
 
         object.__setattr__(self, "_readings", reading)
         object.__setattr__(self, "_instead", instead)
@@ -206,16 +215,16 @@ class Searcher:
         pairs = WordPairs.open(folder / PAIRS_FILE, counts)
         # Written words are found, but nothing is ever corrected to one.
         written = document.get("written", ())
-        speller = Speller.of(counts, pairs, english(), keys).with_words(written)
+        speller = Speller.of(counts, pairs, english_word_frequencies(), keys).with_words(written)
         searcher = cls(config or SearchConfig(), lexical, titles, speller, keys)
         # The first search pays for imports and page faults; better here than in a request.
         searcher.search("warm up", 1)
         return searcher
 
     @property
-    def matcher(self) -> Matcher:
+    def matcher(self) -> CatalogueMatcher:
         """What the catalogue says of texts."""
-        return Matcher(self.lexical, self.speller.counts, self.speller.pairs, self.titles)
+        return CatalogueMatcher(self.lexical, self.speller.counts, self.speller.pairs, self.titles)
 
     @property
     def num_items(self) -> int:
@@ -281,7 +290,7 @@ class Searcher:
             titles=self.titles.without_items(gone),
         )
 
-    def read(self, text: str, literal: bool = False) -> Reading:
+    def read(self, text: str, literal: bool = False) -> Interpretation:
         """Understand a text against the catalogue's titles and words.
 
         Args:
@@ -328,13 +337,13 @@ class Searcher:
         """
         reading = self.read(text, literal)
         if k < 1 or not reading.key:
-            return nothing_found()
+            return empty_result()
         beside = () if literal else self.synonyms.beside(reading.corrected_key)
         words = self.lexical.search(reading.corrected_key, self.config.depth, allowed, beside)
         going_on = self._going_on(reading.corrected_key, allowed)
         weights = (self.config.word_weight, self.config.title_weight)
         fused = reciprocal_rank_fusion((words, going_on), self.num_items, weights)
-        answer = titles_first(reading, words, fused, self.keys, allowed)
+        answer = order_results(reading, words, fused, self.keys, allowed)
         return answer.take(np.arange(min(k, len(answer))))
 
     def _going_on(self, key: str, allowed: BoolArray | None) -> ItemList:

@@ -19,7 +19,7 @@ from typing import Literal, get_args
 
 from serendip.data.text import normalise, words
 from serendip.errors import ConfigError, DataError
-from serendip.runtime.atomic_files import alone, flush_folder, write_durably
+from serendip.runtime.atomic_files import exclusive_lock, flush_folder, write_synced
 
 State = Literal["proposed", "accepted", "rejected"]
 
@@ -116,7 +116,7 @@ def write_synonyms(path: Path, rows: Sequence[Synonym]) -> None:
     for row in ordered:
         table.writerow([row.term, row.also, row.state, f"{row.confidence:.3f}", row.source])
     part = path.with_name(path.name + ".part")
-    write_durably(part, text.getvalue())
+    write_synced(part, text.getvalue())
     os.replace(part, path)
     flush_folder(path.parent)
 
@@ -137,7 +137,7 @@ def changed_synonyms(
         DataError: a line is not as it should be.
         StorageError: another process is changing the file.
     """
-    with alone(path.parent):
+    with exclusive_lock(path.parent):
         before = read_synonyms(path)
         after = change(before)
         write_synonyms(path, after)

@@ -27,7 +27,7 @@ _LAST = "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True)
-class Bearer:
+class TitledItem:
     """One item that bears a title.
 
     Args:
@@ -53,11 +53,11 @@ class TitleTable:
 
     __slots__ = ("_rows", "_starts", "_words", "bearers", "edits", "keys", "popularity")
 
-    def __init__(self, bearers: Iterable[tuple[str, Bearer]]) -> None:
-        grouped: dict[str, list[Bearer]] = defaultdict(list)
+    def __init__(self, bearers: Iterable[tuple[str, TitledItem]]) -> None:
+        grouped: dict[str, list[TitledItem]] = defaultdict(list)
         for key, bearer in bearers:
             grouped[key].append(bearer)
-        self.bearers: Mapping[str, tuple[Bearer, ...]] = {
+        self.bearers: Mapping[str, tuple[TitledItem, ...]] = {
             key: tuple(sorted(found, key=lambda bearer: (-bearer.popularity, bearer.item_num)))
             for key, found in grouped.items()
         }
@@ -198,7 +198,7 @@ class TitleIndex:
         """A copy that never answers these items."""
         return replace(self, deleted=self.deleted.union(int(number) for number in item_nums))
 
-    def bearers(self, key: str) -> list[Bearer]:
+    def bearers(self, key: str) -> list[TitledItem]:
         """Items whose title has this normal form, most popular first."""
         built = self.built.bearers.get(key, ())
         found = [bearer for bearer in built if bearer.item_num not in self.changed]
@@ -214,7 +214,7 @@ class TitleIndex:
         """
         key = title_key(text)
 
-        def group(bearer: Bearer) -> tuple[bool, bool]:
+        def group(bearer: TitledItem) -> tuple[bool, bool]:
             return bearer.title != text, title_key(bearer.title) != key
 
         found = self.bearers(key)
@@ -234,13 +234,13 @@ class TitleIndex:
             return near
         return self._near(key, 2)
 
-    def completions(self, prefix: str, k: int) -> list[Bearer]:
+    def completions(self, prefix: str, k: int) -> list[TitledItem]:
         """Titles that go on from a normalised prefix: at their beginning first, then inside.
 
         Each item comes once; by popularity within a group. An empty prefix gives the most popular
         titles.
         """
-        found: dict[int, Bearer] = {}
+        found: dict[int, TitledItem] = {}
         for inside in (False, True):
             if len(found) < k and (prefix or not inside):
                 rows = [
@@ -251,7 +251,7 @@ class TitleIndex:
                     found.setdefault(bearer.item_num, bearer)
         return list(found.values())[:k]
 
-    def near_completions(self, prefix: str, k: int) -> list[Bearer]:
+    def near_completions(self, prefix: str, k: int) -> list[TitledItem]:
         """Titles that go on from something one edit from ``prefix``, most popular first."""
         if len(prefix) < MIN_LENGTH_ONE_EDIT:
             return []
@@ -269,9 +269,9 @@ class TitleIndex:
             key=lambda near: (-alive[near][0].popularity, near),
         )
 
-    def _most_popular(self, rows_by_table: Sequence[IntArray], k: int) -> list[Bearer]:
+    def _most_popular(self, rows_by_table: Sequence[IntArray], k: int) -> list[TitledItem]:
         """Living bearers of some rows of each table, the k most popular, each item once."""
-        found: dict[int, Bearer] = {}
+        found: dict[int, TitledItem] = {}
         wanted = 2 * k + len(self.deleted) + len(self.changed)
         for table, rows in zip(self._tables, rows_by_table, strict=True):
             if len(rows) > wanted:
@@ -295,13 +295,13 @@ def _bearers(
     items: Sequence[Item],
     popularity: FloatArray,
     keys: Sequence[str] | None,
-) -> list[tuple[str, Bearer]]:
+) -> list[tuple[str, TitledItem]]:
     """(normal form, item) for the title of every item and its other names."""
     keys = [title_key(item.title) for item in items] if keys is None else keys
-    pairs: list[tuple[str, Bearer]] = []
+    pairs: list[tuple[str, TitledItem]] = []
     for number, key, item in zip(item_nums, keys, items, strict=True):
         weight = float(popularity[number]) if number < len(popularity) else 0.0
-        bearer = Bearer(int(number), item.title, weight)
+        bearer = TitledItem(int(number), item.title, weight)
         others = (title_key(name) for name in other_names(item.title))
         pairs.extend((name, bearer) for name in dict.fromkeys((key, *others)) if name)
     return pairs

@@ -15,8 +15,8 @@ import numpy as np
 
 from serendip.data.arrays import NO_ITEMS, IntArray
 from serendip.data.text import normalise, title_key, words
-from serendip.search.spelling.speller import Spelled, Speller
-from serendip.search.titles import Bearer, TitleIndex
+from serendip.search.spelling.speller import Correction, Speller
+from serendip.search.titles import TitledItem, TitleIndex
 
 EXACT = 1.0
 """``title_match`` of an item that bears exactly the searched title."""
@@ -45,7 +45,7 @@ class Confidence:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+class Interpretation:
     """How a text was understood.
 
     Args:
@@ -66,7 +66,7 @@ class Reading:
     unknown: tuple[str, ...] = ()
 
 
-def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence) -> Reading:
+def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence) -> Interpretation:
     """Understand a text: as an exact title, else as a title near to it, else word by word.
 
     Whole titles of several words are compared even where every word is known, because a slip often
@@ -79,7 +79,7 @@ def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence
         return as_typed
     near = titles.nearest(normal) if normal.isascii() else []
     near = [key for key in near if " " in key]
-    meant = Spelled(near[0], TITLE_CONFIDENCE) if near else _spelled(normal, titles, speller)
+    meant = Correction(near[0], TITLE_CONFIDENCE) if near else _spelled(normal, titles, speller)
     if meant.text == normal:
         is_told = meant.rival_confidence >= confidence.told
         return replace(as_typed, told_key=meant.rival) if is_told else as_typed
@@ -89,29 +89,31 @@ def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence
     if meant.confidence < (confidence.nothing if nothing else confidence.usual):
         return replace(as_typed, told_key=meant.text)
     keys = near[:MAX_NEAR_TITLES] or [meant.text]
-    return Reading(as_typed.key, NO_ITEMS, meant.text, _bearing(keys, text, titles))
+    return Interpretation(as_typed.key, NO_ITEMS, meant.text, _bearing(keys, text, titles))
 
 
-def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Reading:
+def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Interpretation:
     """Take a text as it was typed."""
     key = title_key(text)
     unknown = (word for word in words(normalise(text)) if not speller.knows(word))
-    return Reading(key, titles.exact(text), key, NO_ITEMS, "", tuple(dict.fromkeys(unknown)))
+    return Interpretation(key, titles.exact(text), key, NO_ITEMS, "", tuple(dict.fromkeys(unknown)))
 
 
-def recovered(reading: Reading, text: str, titles: TitleIndex, speller: Speller) -> Reading:
+def with_rewrite(
+    reading: Interpretation, text: str, titles: TitleIndex, speller: Speller
+) -> Interpretation:
     """A text that no item answers, read as another one that some do."""
     other = read_literally(text, titles, speller)
     told = reading.told_key
-    return Reading(reading.key, NO_ITEMS, other.key, other.exact, told, other.unknown)
+    return Interpretation(reading.key, NO_ITEMS, other.key, other.exact, told, other.unknown)
 
 
-def _spelled(normal: str, titles: TitleIndex, speller: Speller) -> Spelled:
+def _spelled(normal: str, titles: TitleIndex, speller: Speller) -> Correction:
     """Word by word; what titles go on from is only completed, it is not finished, not wrong."""
     meant = speller.spelled(normal)
     likeliest = meant.text if meant.text != normal else meant.rival
     if not likeliest.startswith(normal) and titles.completions(normal, 1):
-        return Spelled(normal, 1.0)
+        return Correction(normal, 1.0)
     return meant
 
 
@@ -119,7 +121,7 @@ def _bearing(keys: Sequence[str], text: str, titles: TitleIndex) -> IntArray:
     """Items of some titles in order; among those of one title the spelling nearest to ``text``."""
     from rapidfuzz.distance import OSA
 
-    def distance(bearer: Bearer) -> tuple[int, float, int]:
+    def distance(bearer: TitledItem) -> tuple[int, float, int]:
         apart = OSA.distance(text.casefold(), bearer.title.casefold())
         return apart, -bearer.popularity, bearer.item_num
 

@@ -15,15 +15,22 @@ from starlette.exceptions import HTTPException
 from serendip import __version__
 from serendip.errors import SerendipError
 from serendip.serve.api.routes import Routes
-from serendip.serve.engine_holder import EngineHolder, Workers
-from serendip.serve.metrics import Measures
-from serendip.serve.middleware import JSON_TYPE, App, Door, Failure, broken, request_id_of
+from serendip.serve.engine_holder import EngineHolder, EnginePool
+from serendip.serve.metrics import ServiceMetrics
+from serendip.serve.middleware import (
+    JSON_TYPE,
+    App,
+    ErrorResponse,
+    GuardMiddleware,
+    internal_error,
+    request_id_of,
+)
 from serendip.serve.page.routes import Pages
 
 
 def build_app(holder: EngineHolder) -> App:
     """The whole service over one engine holder, door included."""
-    workers, measures = Workers(holder), Measures(holder)
+    workers, measures = EnginePool(holder), ServiceMetrics(holder)
 
     app = FastAPI(
         title="Serendip",
@@ -41,7 +48,7 @@ def build_app(holder: EngineHolder) -> App:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unforeseen)
     _keep_one_openapi(app)
-    return Door(app, lambda: holder.generation, measures.observe)
+    return GuardMiddleware(app, lambda: holder.generation, measures.observe)
 
 
 def _keep_one_openapi(app: FastAPI) -> None:
@@ -58,29 +65,31 @@ def _keep_one_openapi(app: FastAPI) -> None:
 
 async def _engine_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SerendipError)
-    return _response(request, Failure.public(error, request_id_of(request.scope)))
+    return _response(request, ErrorResponse.public(error, request_id_of(request.scope)))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        failure = Failure(404, "unknown_route", f"there is no {request.url.path[:80]!r} here.")
+        failure = ErrorResponse(
+            404, "unknown_route", f"there is no {request.url.path[:80]!r} here."
+        )
     elif error.status_code == 405:
-        failure = Failure(
+        failure = ErrorResponse(
             405,
             "method",
             f"{request.url.path[:80]!r} does not answer to {request.method[:20]}.",
             f"It answers to {_methods(request)}.",
         )
     else:
-        failure = Failure(error.status_code, "http", str(error.detail)[:200])
+        failure = ErrorResponse(error.status_code, "http", str(error.detail)[:200])
     allowed = {"allow": _methods(request)} if error.status_code == 405 else None
     return _response(request, failure, allowed)
 
 
 async def _unforeseen(request: Request, error: Exception) -> Response:
     """Answer in the one form; the framework raises the error again, and the door logs it."""
-    return _response(request, broken())
+    return _response(request, internal_error())
 
 
 def _methods(request: Request) -> str:
@@ -92,7 +101,7 @@ def _methods(request: Request) -> str:
 
 
 def _response(
-    request: Request, failure: Failure, headers: dict[str, str] | None = None
+    request: Request, failure: ErrorResponse, headers: dict[str, str] | None = None
 ) -> Response:
     body = failure.body(request_id_of(request.scope))
     all_headers = failure.text_headers() | (headers or {})

@@ -26,11 +26,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from serendip.errors import BusyError, NotTrainedError
-from serendip.serve.engine_protocol import Engine
+from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.limits import MAX_WAITING_WRITES
 
 if TYPE_CHECKING:
-    from serendip.serve.engine_protocol import Engine
+    from serendip.serve.engine_protocol import EngineProtocol
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def still_loading() -> NotTrainedError:
 
 @dataclass(slots=True, eq=False)
 class _Slot:
-    engine: Engine
+    engine: EngineProtocol
     leases: int = 0
     retired: bool = False
 
@@ -86,7 +86,7 @@ class EngineHolder:
         return bool(self.refused_generation or self.storage_problem)
 
     @contextmanager
-    def lease(self, writes: bool = True) -> Iterator[Engine]:
+    def lease(self, writes: bool = True) -> Iterator[EngineProtocol]:
         """The engine in force; it stays open until the lease ends.
 
         Args:
@@ -106,7 +106,7 @@ class EngineHolder:
         finally:
             self._release(slot, writes)
 
-    def swap(self, engine: Engine) -> None:
+    def swap(self, engine: EngineProtocol) -> None:
         """Answer from ``engine`` from now on; the old one ends with its last request."""
         self._replace(_Slot(engine))
 
@@ -172,7 +172,7 @@ ResultT = TypeVar("ResultT")
 READERS = 4
 
 
-class Workers:
+class EnginePool:
     """Threads that call the engine: a few for reads, one for writes.
 
     Args:
@@ -188,11 +188,11 @@ class Workers:
         self._places = threading.BoundedSemaphore(waiting_writes + 1)
         self._found_locked = -math.inf
 
-    async def read(self, call: Callable[[Engine], ResultT]) -> ResultT:
+    async def read(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         """``call``, which writes nothing, with the engine in force; that stays open meanwhile."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, call)
 
-    async def write(self, call: Callable[[Engine], ResultT]) -> ResultT:
+    async def write(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         """``call`` with the engine in force, after all writes that came before it.
 
         Raises:
@@ -204,11 +204,11 @@ class Workers:
         future.add_done_callback(lambda _: self._places.release())
         return await asyncio.wrap_future(future)
 
-    def _read(self, call: Callable[[Engine], ResultT]) -> ResultT:
+    def _read(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         with self.holder.lease(writes=False) as engine:
             return call(engine)
 
-    def _write(self, call: Callable[[Engine], ResultT], came: float) -> ResultT:
+    def _write(self, call: Callable[[EngineProtocol], ResultT], came: float) -> ResultT:
         if came <= self._found_locked:
             raise BusyError("others hold the database.", "Try again in a moment.")
         try:

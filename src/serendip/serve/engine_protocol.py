@@ -12,7 +12,7 @@ from serendip.data import Event, Item
 from serendip.engine.answer import Answer, Chosen, Explanation, Suggestions
 
 
-class Engine(Protocol):
+class EngineProtocol(Protocol):
     """One generation, open for requests. Thread-safe; each call takes a few milliseconds."""
 
     @property

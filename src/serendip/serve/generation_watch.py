@@ -19,7 +19,7 @@ from serendip.errors import ArtefactError, SerendipError
 
 if TYPE_CHECKING:
     from serendip.serve.engine_holder import EngineHolder
-    from serendip.serve.engine_protocol import Engine
+    from serendip.serve.engine_protocol import EngineProtocol
 
 _log = logging.getLogger(__name__)
 
@@ -39,9 +39,9 @@ class Published:
         files_state: changes whenever a file of the named generation does.
     """
 
-    open_engine: Callable[[], Engine]
+    open_engine: Callable[[], EngineProtocol]
     current: Callable[[], str] = lambda: ""
-    open_earlier: Callable[[], Engine] | None = None
+    open_earlier: Callable[[], EngineProtocol] | None = None
     files_state: Callable[[str], Hashable] = lambda name: name
 
 
@@ -120,7 +120,7 @@ class Follower:
         while not self._stopped.wait(every_s):
             self.look(time.monotonic())
 
-    def _open_earlier(self, damage: ArtefactError) -> Engine:
+    def _open_earlier(self, damage: ArtefactError) -> EngineProtocol:
         if self._published.open_earlier is None:
             raise damage
         try:

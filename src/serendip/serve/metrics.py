@@ -10,7 +10,7 @@ from serendip.serve.middleware import Scope
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-class Measures:
+class ServiceMetrics:
     """Counters and timings of one service."""
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"

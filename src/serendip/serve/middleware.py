@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class ErrorResponse:
     """An error as the client sees it.
 
     Args:
@@ -56,12 +56,12 @@ class Failure:
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())
 
     @classmethod
-    def of(cls, error: SerendipError) -> Failure:
+    def of(cls, error: SerendipError) -> ErrorResponse:
         """The failure that an error of the tree stands for."""
         return cls(error.status, error.kind, error.message, error.hint, _retry_after(error))
 
     @classmethod
-    def public(cls, error: SerendipError, request_id: str) -> Failure:
+    def public(cls, error: SerendipError, request_id: str) -> ErrorResponse:
         """The same for strangers: what names files of the operator goes to the log instead."""
         if not error.public_message:
             return cls.of(error)
@@ -109,7 +109,7 @@ def request_id_of(scope: Scope) -> str:
     return str(scope.get("state", {}).get("request_id", ""))
 
 
-async def send_failure(scope: Scope, send: Send, failure: Failure) -> None:
+async def send_failure(scope: Scope, send: Send, failure: ErrorResponse) -> None:
     """Answer a request with an error, without any framework."""
     body = failure.body(request_id_of(scope))
     await send_body(send, failure.status, body, failure.headers)
@@ -152,7 +152,7 @@ class BodyTooLarge(Exception):
     """The body that is being read has passed the limit."""
 
 
-class Door:
+class GuardMiddleware:
     """Wraps an application.
 
     Args:
@@ -201,15 +201,15 @@ class Door:
         except Exception:  # noqa: BLE001 - the last resort: the client gets an answer, the log the cause
             _log.exception("request %s failed", scope["state"]["request_id"])
             if not answer.started:
-                await send_failure(scope, answer, broken())
+                await send_failure(scope, answer, internal_error())
 
-    def _refusal(self, scope: Scope) -> Failure | None:
+    def _refusal(self, scope: Scope) -> ErrorResponse | None:
         """Why this request may not come in; None where it may."""
         headers = _first_values(scope)
         host = headers.get(b"host", "")
         match = _HOST.fullmatch(host)
         if match is None or match[1].lower() not in self._hosts:
-            return Failure(
+            return ErrorResponse(
                 403,
                 "host",
                 f"this service does not answer to the host {host[:80]!r}.",
@@ -217,7 +217,7 @@ class Door:
             )
         if scope["method"] not in _SAFE_METHODS and not _same_origin(headers, host):
             origin = headers.get(b"origin", "another site")[:80]
-            return Failure(
+            return ErrorResponse(
                 403,
                 "origin",
                 f"pages of {origin!r} may change nothing here.",
@@ -306,8 +306,8 @@ def _same_origin(headers: dict[bytes, Any], host: str) -> bool:
     return headers.get(b"sec-fetch-site", "none") in ("none", "same-origin")
 
 
-def _too_large() -> Failure:
-    return Failure(
+def _too_large() -> ErrorResponse:
+    return ErrorResponse(
         413,
         "too_large",
         f"the body is larger than {MAX_BODY_BYTES // 1024**2} MiB.",
@@ -316,9 +316,9 @@ def _too_large() -> Failure:
     )
 
 
-def broken() -> Failure:
+def internal_error() -> ErrorResponse:
     """What a client is told of a failure that nobody foresaw."""
-    return Failure(
+    return ErrorResponse(
         500,
         "internal",
         "the service failed on this request.",

@@ -16,8 +16,8 @@ from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.generation_watch import Follower, Published
 from serendip.serve.middleware import (
     App,
-    Door,
-    Failure,
+    ErrorResponse,
+    GuardMiddleware,
     Receive,
     Scope,
     Send,
@@ -34,7 +34,7 @@ class Starter:
     """Answers while the application is being loaded, and hands over to it from then on."""
 
     def __init__(self) -> None:
-        self._early: App = Door(_loading)
+        self._early: App = GuardMiddleware(_loading)
         self.app: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -117,7 +117,7 @@ async def _loading(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/health/live":
         await send_body(send, 200, b'{"status":"live"}')
         return
-    failure = Failure(
+    failure = ErrorResponse(
         503,
         "loading",
         "the service is still loading.",

@@ -30,9 +30,9 @@ from serendip.errors import DataError
 from serendip.jobs.enrich.judged_queries import GAINS
 from serendip_bench.qrels import Relevance
 from serendip_bench.query_vectors import texts_of, with_vectors, without_vectors
-from serendip_bench.splits import Asked, Trial
+from serendip_bench.splits import BenchSplit, RequestSet
 from serendip_bench.unified.models import UnifiedModel
-from serendip_bench.unified.tasks import UnifiedTrial
+from serendip_bench.unified.tasks import UnifiedSplit
 
 PRODUCTS_FILE, JUDGEMENTS_FILE = "items.jsonl", "judgements.csv"
 
@@ -79,12 +79,12 @@ def esci_texts(folder: Path) -> list[str]:
     return texts_of(_unworded(folder))
 
 
-def esci_trial(folder: Path, words: FloatArray) -> UnifiedTrial:
+def esci_trial(folder: Path, words: FloatArray) -> UnifiedSplit:
     """What is learned from and asked; ``words`` (W, C) are vectors of ``esci_texts``."""
     return with_vectors(_unworded(folder), words)
 
 
-def read_judgements(folder: Path, products: Vocabulary) -> Asked:
+def read_judgements(folder: Path, products: Vocabulary) -> RequestSet:
     """A row per judged product that is known; every query is a unit of its own.
 
     Raises:
@@ -109,10 +109,10 @@ def read_judgements(folder: Path, products: Vocabulary) -> Asked:
     if not totals.all():
         text = list(names)[int(np.flatnonzero(totals == 0)[0])]
         raise DataError(f"{table.path}: query {text!r} has no relevant product.", "Leave it out.")
-    return Asked(queries, np.array(items, np.int32), found)
+    return RequestSet(queries, np.array(items, np.int32), found)
 
 
-def _unworded(folder: Path) -> UnifiedTrial:
+def _unworded(folder: Path) -> UnifiedSplit:
     dataset = read_products(folder)
     catalogue, count = dataset.catalogue, dataset.num_items
     everything = np.arange(count, dtype=np.int32)
@@ -125,9 +125,9 @@ def _unworded(folder: Path) -> UnifiedTrial:
     )
     asked = read_judgements(folder, catalogue.vocabulary)
     texts, items = _written(catalogue, 1, NUM_VALIDATED)
-    written = Asked([Query("search", text=text) for text in texts], np.array(items, np.int32))
-    trial = Trial(train, everything, written, asked, np.zeros(count, np.bool_))
-    return UnifiedTrial(trial, {"search": asked}, {"search": written})
+    written = RequestSet([Query("search", text=text) for text in texts], np.array(items, np.int32))
+    trial = BenchSplit(train, everything, written, asked, np.zeros(count, np.bool_))
+    return UnifiedSplit(trial, {"search": asked}, {"search": written})
 
 
 def _written(catalogue: Catalogue, seed: int, count: int) -> tuple[list[str], list[int]]:

@@ -49,9 +49,9 @@ from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 from serendip_bench.qrels import Relevance
 from serendip_bench.query_vectors import texts_of, with_vectors, without_vectors
-from serendip_bench.splits import Asked, Trial
-from serendip_bench.time_splits import TimedTrial
-from serendip_bench.unified.tasks import UnifiedTrial
+from serendip_bench.splits import BenchSplit, RequestSet
+from serendip_bench.time_splits import TimedSplit
+from serendip_bench.unified.tasks import UnifiedSplit
 
 FILMS_FILE, RATINGS_FILE = "items.jsonl", "ratings.csv"
 
@@ -163,14 +163,14 @@ def movielens_texts(folder: Path) -> list[str]:
     return texts_of(_unworded(folder))
 
 
-def movielens_trial(folder: Path, words: FloatArray) -> UnifiedTrial:
+def movielens_trial(folder: Path, words: FloatArray) -> UnifiedSplit:
     """What is learned from and asked; ``words`` (W, C) are vectors of ``movielens_texts``."""
     return with_vectors(_unworded(folder), words)
 
 
-def _unworded(folder: Path) -> UnifiedTrial:
+def _unworded(folder: Path) -> UnifiedSplit:
     dataset = read_movielens(folder)
-    timed = TimedTrial.of(dataset)
+    timed = TimedSplit.of(dataset)
     split, counts = timed.split, timed.split.train.item_counts()
     examples = write_examples(split.train.catalogue, counts, WRITTEN_FIELDS, 0, NUM_WRITTEN)
     train = split.train.with_queries(without_vectors(*_written(examples)))
@@ -181,11 +181,11 @@ def _unworded(folder: Path) -> UnifiedTrial:
         test[f"search-{name}"] = searches(one, split.catalogue.vocabulary)
         validation[f"search-{name}"] = written
     nothing_cold = np.zeros(dataset.num_items, np.bool_)
-    trial = Trial(train, timed.numbers, validation["home"], test["home"], nothing_cold)
-    return UnifiedTrial(trial, test, validation)
+    trial = BenchSplit(train, timed.numbers, validation["home"], test["home"], nothing_cold)
+    return UnifiedSplit(trial, test, validation)
 
 
-def searches(search: TagQueries, films: Vocabulary) -> Asked:
+def searches(search: TagQueries, films: Vocabulary) -> RequestSet:
     """A row per film that is known."""
     queries, items, requests, units = [], [], [], []
     names = {name: number for number, name in enumerate(dict.fromkeys(search.units))}
@@ -199,16 +199,16 @@ def searches(search: TagQueries, films: Vocabulary) -> Asked:
     relevance = Relevance(
         np.array(requests, np.intp), np.array(units, np.intp), np.ones(len(items))
     )
-    return Asked(queries, np.array(items, np.int32), relevance)
+    return RequestSet(queries, np.array(items, np.int32), relevance)
 
 
-def _written_requests(split: Split) -> Asked:
+def _written_requests(split: Split) -> RequestSet:
     """Other queries than those of training, for all films; what validates search."""
     counts = np.zeros(len(split.catalogue), np.int32)
     counts[: split.train.num_items] = split.train.item_counts()
     written = write_examples(split.catalogue, counts, WRITTEN_FIELDS, 1, NUM_VALIDATED)
     texts, items = _written(written)
-    return Asked([Query("search", text=text) for text in texts], np.array(items, np.int32))
+    return RequestSet([Query("search", text=text) for text in texts], np.array(items, np.int32))
 
 
 def _written(examples: tuple[list[str], Any]) -> tuple[list[str], list[int]]:

@@ -18,7 +18,7 @@ from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import Encoded
+from serendip.data.item_features import ModalityVectors
 from serendip_bench.datasets.movielens import read_rated_films
 
 FILMS, POSTERS = "movielens-small", "movielens-posters"
@@ -31,7 +31,7 @@ NEIGHBOURS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class PosterTable:
     """What vectors of films are made of.
 
     Args:
@@ -46,15 +46,15 @@ class Reading:
     shuffled: bool = False
 
 
-READINGS: Mapping[str, Reading] = {
-    "text": Reading((TEXT,)),
-    "text, pca": Reading((TEXT,), "pca"),
-    "text, whiten": Reading((TEXT,), "whiten"),
-    "image, pca": Reading((IMAGE,), "pca"),
-    "image, whiten": Reading((IMAGE,), "whiten"),
-    "image+text, pca": Reading((TEXT, IMAGE), "pca"),
-    "image+text, whiten": Reading((TEXT, IMAGE), "whiten"),
-    "shuffled image+text, pca": Reading((TEXT, IMAGE), "pca", shuffled=True),
+READINGS: Mapping[str, PosterTable] = {
+    "text": PosterTable((TEXT,)),
+    "text, pca": PosterTable((TEXT,), "pca"),
+    "text, whiten": PosterTable((TEXT,), "whiten"),
+    "image, pca": PosterTable((IMAGE,), "pca"),
+    "image, whiten": PosterTable((IMAGE,), "whiten"),
+    "image+text, pca": PosterTable((TEXT, IMAGE), "pca"),
+    "image+text, whiten": PosterTable((TEXT, IMAGE), "whiten"),
+    "shuffled image+text, pca": PosterTable((TEXT, IMAGE), "pca", shuffled=True),
 }
 
 
@@ -95,7 +95,7 @@ def unpack_posters(archive: Path, folder: Path) -> dict[str, str]:
 
 
 def film_vectors(
-    encoded: Mapping[str, Encoded], reading: Reading, known: IntArray, seed: int
+    encoded: Mapping[str, ModalityVectors], reading: PosterTable, known: IntArray, seed: int
 ) -> FloatArray:
     """Unit vectors (N, D) of all films; zero where a film has nothing of what is read.
 
@@ -108,22 +108,23 @@ def film_vectors(
     if reading.method is None:
         return TEXT_ONLY.encode(encoded)
     masked = {
-        name: Encoded(one.vectors, one.present & (name in reading.reads))
+        name: ModalityVectors(one.vectors, one.present & (name in reading.reads))
         for name, one in encoded.items()
     }
     if reading.shuffled:
         masked[IMAGE] = _shuffled(masked[IMAGE], seed)
     learned = {
-        name: Encoded(one.vectors[known], one.present[known]) for name, one in masked.items()
+        name: ModalityVectors(one.vectors[known], one.present[known])
+        for name, one in masked.items()
     }
     return Fusion.fit(learned, FusionConfig(method=reading.method)).encode(masked)
 
 
-def _shuffled(encoded: Encoded, seed: int) -> Encoded:
+def _shuffled(encoded: ModalityVectors, seed: int) -> ModalityVectors:
     rows = np.flatnonzero(encoded.present)
     vectors = encoded.vectors.copy()
     vectors[rows] = vectors[np.random.default_rng(seed).permutation(rows)]
-    return Encoded(vectors, encoded.present)
+    return ModalityVectors(vectors, encoded.present)
 
 
 def genre_table(catalogue: Catalogue) -> BoolArray:

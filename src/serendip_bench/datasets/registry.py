@@ -47,11 +47,11 @@ from serendip_bench.datasets.sequences import (
     read_sequences,
 )
 from serendip_bench.unified.models import UNIFIED, UnifiedModel
-from serendip_bench.unified.tasks import QUERY_FIELDS, UnifiedTrial, unified_trial
+from serendip_bench.unified.tasks import QUERY_FIELDS, UnifiedSplit, unified_trial
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class BenchDataset:
     """A kind of data folder, as ``bench unified`` reads it.
 
     Args:
@@ -73,7 +73,7 @@ class Form:
     fields: tuple[str, ...]
     read: Callable[[Path], Dataset]
     texts: Callable[[Path], list[str]]
-    trial: Callable[[Path, FloatArray], UnifiedTrial]
+    trial: Callable[[Path, FloatArray], UnifiedSplit]
     sets: Callable[[Path], Mapping[str, tuple[str, ...]]]
     table: Mapping[str, UnifiedModel] = field(default_factory=lambda: UNIFIED)
     split: str = ""
@@ -88,7 +88,7 @@ class Form:
         return digest_of_files([*own, *(path for path in near if path.exists())])
 
 
-def form_of(folder: Path) -> Form:
+def dataset_of(folder: Path) -> BenchDataset:
     """The kind of a folder; sequences where it is none of the others."""
     for form in (MOVIELENS, PRODUCTS, RETAIL_SHOP):
         if all((folder / name).exists() for name in form.files):
@@ -100,11 +100,11 @@ def _category_words(folder: Path) -> list[str]:
     return read_sequences(folder).catalogue.texts(QUERY_FIELDS)
 
 
-def _sequences_trial(folder: Path, words: FloatArray) -> UnifiedTrial:
+def _sequences_trial(folder: Path, words: FloatArray) -> UnifiedSplit:
     return unified_trial(read_sequences(folder), words)
 
 
-SEQUENCES = Form(
+SEQUENCES = BenchDataset(
     files=(SEQUENCES_FILE, ITEMS_FILE),
     fields=TEXT_FIELDS,
     read=read_sequences,
@@ -113,7 +113,7 @@ SEQUENCES = Form(
     sets=lambda folder: {},
 )
 
-MOVIELENS = Form(
+MOVIELENS = BenchDataset(
     files=(FILMS_FILE, RATINGS_FILE, TAGS_FILE),
     fields=FILM_FIELDS,
     logs_searches=False,
@@ -138,7 +138,7 @@ MOVIELENS = Form(
     beside=(REQUESTS_FILE,),
 )
 
-PRODUCTS = Form(
+PRODUCTS = BenchDataset(
     files=(PRODUCTS_FILE, JUDGEMENTS_FILE),
     fields=PRODUCT_FIELDS,
     read=read_products,
@@ -158,7 +158,7 @@ PRODUCTS = Form(
     ),
 )
 
-RETAIL_SHOP = Form(
+RETAIL_SHOP = BenchDataset(
     files=(RETAIL_FILE,),
     fields=PRODUCT_NAME,
     read=read_retail,

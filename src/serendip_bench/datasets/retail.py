@@ -27,10 +27,10 @@ from serendip.data.files.tables import Row, open_table
 from serendip.data.item import Catalogue, Item
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
-from serendip_bench.splits import Asked, Trial
-from serendip_bench.time_splits import TimedTrial
+from serendip_bench.splits import BenchSplit, RequestSet
+from serendip_bench.time_splits import TimedSplit
 from serendip_bench.unified.models import UnifiedModel
-from serendip_bench.unified.tasks import UnifiedTrial
+from serendip_bench.unified.tasks import UnifiedSplit
 
 RETAIL_FILE = "online_retail.parquet"
 _COLUMNS = (
@@ -101,10 +101,10 @@ def read_retail(folder: Path) -> Dataset:
     return Dataset(catalogue, users, log).with_countries(_countries(customers, countries))
 
 
-def retail_trial(folder: Path, words: FloatArray) -> UnifiedTrial:
+def retail_trial(folder: Path, words: FloatArray) -> UnifiedSplit:
     """What is learned from and asked; there are no words."""
     dataset = read_retail(folder)
-    timed, countries = TimedTrial.of(dataset), dataset.countries
+    timed, countries = TimedSplit.of(dataset), dataset.countries
     assert countries is not None
     of_user = dict(zip(dataset.users.ids, _names(countries), strict=True))
     known = timed.split.train.users
@@ -119,8 +119,8 @@ def retail_trial(folder: Path, words: FloatArray) -> UnifiedTrial:
         )
     )
     nothing_cold = np.zeros(dataset.num_items, np.bool_)
-    trial = Trial(train, timed.numbers, validation["home"], test["home"], nothing_cold)
-    return UnifiedTrial(trial, test, validation)
+    trial = BenchSplit(train, timed.numbers, validation["home"], test["home"], nothing_cold)
+    return UnifiedSplit(trial, test, validation)
 
 
 def retail_facts(folder: Path) -> dict[str, Any]:
@@ -161,13 +161,13 @@ def _names(countries: UserCountries) -> list[str]:
     return [countries.names[place] for place in countries.of_users.tolist()]
 
 
-def _placed(asked: Asked, of_user: Mapping[str, str]) -> Asked:
+def _placed(asked: RequestSet, of_user: Mapping[str, str]) -> RequestSet:
     """Requests that name the country of their user."""
     queries = [replace(query, country=of_user[query.user_id]) for query in asked.queries]
     return replace(asked, queries=queries)
 
 
-def _homes(asked: Asked, largest: str) -> dict[str, Asked]:
+def _homes(asked: RequestSet, largest: str) -> dict[str, RequestSet]:
     is_abroad = np.array([query.country != largest for query in asked.queries], np.bool_)
     is_new = np.array([len(query.history) == 0 for query in asked.queries], np.bool_)
     parts = {"home-abroad": asked.where(is_abroad), "home-newcomers": asked.where(is_new)}

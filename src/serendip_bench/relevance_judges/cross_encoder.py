@@ -39,12 +39,18 @@ from serendip.content.encoders.text import BATCH, open_minilm
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.evaluate.classification import best_cut
 from serendip.models.early_stopping import Stopping, train_epochs
-from serendip.models.relevance.model import fitted_curve, logistic
-from serendip.models.relevance.projection import LearnedLikenessConfig
+from serendip.models.relevance.model import fit_calibration, logistic
+from serendip.models.relevance.projection import QueryProjectionConfig
 from serendip.models.relevance.train import with_learned
 from serendip.runtime.progress import Progress, TrainOptions
 from serendip_bench.relevance_judges.gold import EXTRA, Gold, GoldPairs
-from serendip_bench.relevance_judges.judges import Answers, Asked, Judge, Rung, lessons_of
+from serendip_bench.relevance_judges.judges import (
+    Answers,
+    Judge,
+    JudgeQueries,
+    RelevanceJudge,
+    lessons_of,
+)
 
 
 class PairReader:
@@ -215,7 +221,7 @@ class CrossEncoder:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TaughtCrossEncoder:
+class TrainedCrossEncoder:
     """What was learned.
 
     Args:
@@ -251,7 +257,7 @@ def train_cross_encoder(
     units: IntArray,
     config: CrossEncoderConfig,
     options: TrainOptions,
-) -> TaughtCrossEncoder:
+) -> TrainedCrossEncoder:
     """Learn from labelled pairs.
 
     Args:
@@ -274,8 +280,8 @@ def train_cross_encoder(
     labelled = base.values(features), is_bad
     training = _Training(encoder, states, labelled, (learned, held), config, options.seed)
     stopping = Stopping(config.epochs, config.epochs)
-    train_epochs(training, stopping, options, "", "Teacher")
-    return TaughtCrossEncoder(encoder, held)
+    train_epochs(training, stopping, options, "", "CrossEncoderJudge")
+    return TrainedCrossEncoder(encoder, held)
 
 
 class _Training:
@@ -349,7 +355,7 @@ def _padded(states: States, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(hidden), torch.from_numpy(mask)
 
 
-class Teacher(Rung):
+class CrossEncoderJudge(RelevanceJudge):
     """Upper layers of MiniLM, on top of what the cheap features say."""
 
     name = "teacher"
@@ -361,18 +367,20 @@ class Teacher(Rung):
     def __init__(
         self,
         config: CrossEncoderConfig | None = None,
-        likeness: LearnedLikenessConfig | None = None,
+        likeness: QueryProjectionConfig | None = None,
     ) -> None:
         self.config = config or CrossEncoderConfig()
-        self.likeness = likeness or LearnedLikenessConfig()
+        self.likeness = likeness or QueryProjectionConfig()
 
-    def looked_at(self, gold: Gold, asked: Asked, options: TrainOptions) -> Asked:
+    def looked_at(self, gold: Gold, asked: JudgeQueries, options: TrainOptions) -> JudgeQueries:
         """With what the lower layers make of each pair."""
         queries = [gold.texts.queries[query] for query in asked.queries.tolist()]
         items = [gold.texts.whole(item) for item in asked.items.tolist()]
         return replace(asked, states=self._reader().read(queries, items, options.progress))
 
-    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, options: TrainOptions) -> Judge:
+    def taught(
+        self, gold: Gold, asked: JudgeQueries, pairs: GoldPairs, options: TrainOptions
+    ) -> Judge:
         """Layers of four fifths of the units; cut and curve by the others."""
         lessons = lessons_of(asked, pairs)
         features, moved = with_learned(
@@ -390,9 +398,9 @@ class Teacher(Rung):
         held = taught.held & (pairs.fold != EXTRA)
         states = asked.where(held).states
         values, is_bad = taught.encoder.values(states, features[held]), pairs.is_bad[held]
-        cut, curve = best_cut(is_bad, values), fitted_curve(values, is_bad)
+        cut, curve = best_cut(is_bad, values), fit_calibration(values, is_bad)
 
-        def judge(asked: Asked) -> Answers:
+        def judge(asked: JudgeQueries) -> Answers:
             learned = moved.of(gold.queries, asked.queries, asked.items)
             values = taught.encoder.values(asked.states, np.hstack([asked.features, learned]))
             return Answers(values, curve(values), values >= cut)

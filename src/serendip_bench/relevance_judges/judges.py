@@ -19,8 +19,12 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.evaluate.classification import best_cut
 from serendip.models.relevance.features import PAIR_FEATURES
-from serendip.models.relevance.model import fitted_curve
-from serendip.models.relevance.train import Lessons, MatchJudgeConfig, teach_judge
+from serendip.models.relevance.model import fit_calibration
+from serendip.models.relevance.train import (
+    LabelledPairs,
+    RelevanceModelConfig,
+    train_relevance_model,
+)
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.relevance_judges.gold import EXTRA, Gold, GoldPairs, likeness
 
@@ -41,7 +45,7 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class JudgeQueries:
     """Pairs without their labels.
 
     Args:
@@ -57,17 +61,17 @@ class Asked:
     items: IntArray
     states: Sequence[NDArray[np.float16]] = ()
 
-    def where(self, mask: BoolArray) -> Asked:
+    def where(self, mask: BoolArray) -> JudgeQueries:
         """Some of the pairs (P,)."""
         columns = self.features[mask], self.queries[mask], self.items[mask]
-        return Asked(*columns, list(compress(self.states, mask)))
+        return JudgeQueries(*columns, list(compress(self.states, mask)))
 
 
-Judge: TypeAlias = Callable[[Asked], Answers]
+Judge: TypeAlias = Callable[[JudgeQueries], Answers]
 """What it says of pairs."""
 
 
-class Rung(ABC):
+class RelevanceJudge(ABC):
     """One way to judge.
 
     ``filters`` says whether it is quick enough to stand in a request. Of a slow one ``most_judged``
@@ -83,29 +87,33 @@ class Rung(ABC):
     most_judged: ClassVar[int | None] = None
     most_learned: ClassVar[int | None] = None
 
-    def looked_at(self, gold: Gold, asked: Asked, options: TrainOptions) -> Asked:
+    def looked_at(self, gold: Gold, asked: JudgeQueries, options: TrainOptions) -> JudgeQueries:
         """The pairs with what this rung goes by, found once for all folds; no label is read."""
         return asked
 
     @abstractmethod
-    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, options: TrainOptions) -> Judge:
+    def taught(
+        self, gold: Gold, asked: JudgeQueries, pairs: GoldPairs, options: TrainOptions
+    ) -> Judge:
         """A judge that has learned from some of the gold's pairs, which are asked and labelled."""
 
 
-class Untrained(Rung):
+class Untrained(RelevanceJudge):
     """Scores that are there already; only the cut and the curve are learned."""
 
     @abstractmethod
     def scores(self, features: FloatArray) -> FloatArray:
         """(P,) of features (P, F); higher = worse."""
 
-    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, options: TrainOptions) -> Judge:
+    def taught(
+        self, gold: Gold, asked: JudgeQueries, pairs: GoldPairs, options: TrainOptions
+    ) -> Judge:
         """The cut and the curve that fit the pairs best."""
         is_gold = pairs.fold != EXTRA
         known, pairs = self.scores(asked.where(is_gold).features), pairs.where(is_gold)
-        cut, curve = best_cut(pairs.is_bad, known), fitted_curve(known, pairs.is_bad)
+        cut, curve = best_cut(pairs.is_bad, known), fit_calibration(known, pairs.is_bad)
 
-        def judge(asked: Asked) -> Answers:
+        def judge(asked: JudgeQueries) -> Answers:
             scores = self.scores(asked.features)
             return Answers(scores, curve(scores), scores >= cut)
 
@@ -136,24 +144,26 @@ class Cosine(Untrained):
         return -likeness(features)
 
 
-class TaughtStudent(Rung):
+class DistilledJudge(RelevanceJudge):
     """Boosted trees on all features and on learned likenesses, taught by labels."""
 
     name = "student"
     uses_chance = needs_trees = True
 
-    def __init__(self, config: MatchJudgeConfig | None = None) -> None:
-        self.config = config or MatchJudgeConfig()
+    def __init__(self, config: RelevanceModelConfig | None = None) -> None:
+        self.config = config or RelevanceModelConfig()
 
-    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, options: TrainOptions) -> Judge:
+    def taught(
+        self, gold: Gold, asked: JudgeQueries, pairs: GoldPairs, options: TrainOptions
+    ) -> Judge:
         """Trees of all pairs; cut and curve by pairs that trees of the others had not seen."""
         lessons = lessons_of(asked, pairs)
         texts = gold.queries, gold.items
-        taught = teach_judge(self.config, gold.crowd, texts, lessons, options.seed)
+        taught = train_relevance_model(self.config, gold.crowd, texts, lessons, options.seed)
         cut = best_cut(pairs.is_bad[taught.held], taught.chances)
         likeness, student = taught.judge.likeness, taught.judge.student
 
-        def judge(asked: Asked) -> Answers:
+        def judge(asked: JudgeQueries) -> Answers:
             learned = likeness.of(gold.queries, asked.queries, asked.items)
             chances = student.chances(np.hstack([asked.features, learned]))
             return Answers(chances, chances, chances >= cut)
@@ -161,11 +171,11 @@ class TaughtStudent(Rung):
         return judge
 
 
-def lessons_of(asked: Asked, pairs: GoldPairs) -> Lessons:
+def lessons_of(asked: JudgeQueries, pairs: GoldPairs) -> LabelledPairs:
     """What can be learned from pairs that are asked and labelled."""
     is_gold = pairs.fold != EXTRA
     columns = asked.queries, asked.items, pairs.is_bad, pairs.units
-    return Lessons(*columns, is_gold, asked.features)
+    return LabelledPairs(*columns, is_gold, asked.features)
 
 
 def _places(*names: str) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

@@ -17,7 +17,7 @@ from serendip.llm.config import LlmConfig
 from serendip.llm.local import PACKAGE, LocalLlm
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.relevance_judges.gold import Gold, GoldTexts
-from serendip_bench.relevance_judges.judges import Asked, Untrained
+from serendip_bench.relevance_judges.judges import JudgeQueries, Untrained
 
 LETTERS = 200
 """Of an item's text that are read."""
@@ -26,7 +26,7 @@ _PROMPT = "Item: {}\nSomebody searched for it by typing:"
 _NOTHING = _PROMPT.format("something")
 
 
-class Likelihood(Untrained):
+class LlmLikelihoodJudge(Untrained):
     """SmolLM2-135M; bad is what the item makes no likelier."""
 
     name = "local-llm"
@@ -34,12 +34,12 @@ class Likelihood(Untrained):
     most_judged = 500
     most_learned = 250
 
-    def looked_at(self, gold: Gold, asked: Asked, options: TrainOptions) -> Asked:
+    def looked_at(self, gold: Gold, asked: JudgeQueries, options: TrainOptions) -> JudgeQueries:
         """With (P, 1) how much likelier each item makes its query."""
         config = LlmConfig(provider="local", concurrency=1)
         with LocalLlm(verify_weights(PACKAGE), config) as llm:
             ratios = likelihood_ratios(gold.texts, asked, llm.log_likelihood, options)
-        return Asked(ratios[:, None], asked.queries, asked.items)
+        return JudgeQueries(ratios[:, None], asked.queries, asked.items)
 
     def scores(self, features: FloatArray) -> FloatArray:
         """Minus the ratio."""
@@ -48,7 +48,7 @@ class Likelihood(Untrained):
 
 def likelihood_ratios(
     texts: GoldTexts,
-    asked: Asked,
+    asked: JudgeQueries,
     log_likelihood: Callable[[str, str], tuple[float, int]],
     options: TrainOptions,
 ) -> FloatArray:

@@ -49,7 +49,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.errors import DataError
 from serendip.models.relevance.features import VIEWS, ItemTexts, QueryTexts
 from serendip.models.relevance.hubness import KINDS
-from serendip.models.relevance.projection import LearnedLikeness, LearnedLikenessConfig
+from serendip.models.relevance.projection import QueryProjection, QueryProjectionConfig
 from serendip_bench.relevance_judges.gold import (
     EXTRA,
     LEARNED_ONLY,
@@ -253,7 +253,7 @@ def onet_lists(onet: Onet, gold: Gold, seed: int = 0) -> ListedGold:
     learned, judged = onet_sides(onet, np.random.default_rng(seed))
     good = ~gold.pairs.judged & ~gold.pairs.is_bad
     pairs = gold.pairs.queries[good], gold.pairs.items[good]
-    moved = LearnedLikeness.fit(LearnedLikenessConfig(), gold.crowd, gold.queries, pairs, seed)
+    moved = QueryProjection.fit(QueryProjectionConfig(), gold.crowd, gold.queries, pairs, seed)
     found = {}
     for name, jobs in (("served", learned | judged), ("unseen", judged)):
         listed = _listed(onet, gold, _titles(onet, judged), jobs, 0)

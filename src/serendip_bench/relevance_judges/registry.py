@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from serendip.errors import ConfigError
-from serendip_bench.relevance_judges.cross_encoder import Teacher
-from serendip_bench.relevance_judges.judges import Cosine, Rules, Rung, TaughtStudent
-from serendip_bench.relevance_judges.llm_likelihood import Likelihood
+from serendip_bench.relevance_judges.cross_encoder import CrossEncoderJudge
+from serendip_bench.relevance_judges.judges import Cosine, DistilledJudge, RelevanceJudge, Rules
+from serendip_bench.relevance_judges.llm_likelihood import LlmLikelihoodJudge
 
-RUNGS: dict[str, Rung] = {
-    rung.name: rung for rung in (Rules(), Cosine(), TaughtStudent(), Likelihood(), Teacher())
+RUNGS: dict[str, RelevanceJudge] = {
+    rung.name: rung
+    for rung in (Rules(), Cosine(), DistilledJudge(), LlmLikelihoodJudge(), CrossEncoderJudge())
 }
 """Name -> rung, those that take minutes at the end."""
 
 
-def chosen_rungs(names: str | None) -> list[Rung]:
+def chosen_judges(names: str | None) -> list[RelevanceJudge]:
     """Rungs by comma-separated names; all of them for None.
 
     Raises:

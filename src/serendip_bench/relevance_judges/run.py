@@ -25,15 +25,15 @@ import numpy as np
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import ConfigError, DataError, ExtraMissing
-from serendip.evaluate.classification import Verdicts, calibration_error, calibration_floor
-from serendip.evaluate.risk_control import JudgedLists, cut_replacing, safe_cut
+from serendip.evaluate.classification import BinaryPredictions, calibration_error, calibration_floor
+from serendip.evaluate.risk_control import LabelledSlates, cut_replacing, safe_threshold
 from serendip.models.relevance.features import ItemTexts, QueryTexts
 from serendip.models.relevance.train import MISSING_TREES, has_trees
 from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip_bench.relevance_judges.gold import Gold, GoldPairs, GoldTexts, ListedGold, Lists
-from serendip_bench.relevance_judges.judges import Answers, Asked, Judge, Rung
+from serendip_bench.relevance_judges.judges import Answers, Judge, JudgeQueries, RelevanceJudge
 from serendip_bench.relevance_judges.onet import ONET_FILES, onet_lists, onet_pairs, read_onet
 from serendip_bench.relevance_judges.products import (
     PRODUCTS_FILES,
@@ -41,7 +41,7 @@ from serendip_bench.relevance_judges.products import (
     read_judged_products,
 )
 from serendip_bench.sequential.models import ENCODER
-from serendip_bench.work_folder import opened_encoder, opened_work, require_seeds
+from serendip_bench.work_folder import open_bench_encoder, open_work_folder, require_seeds
 
 SHOWN = 10
 ALLOWED, CONFIDENCE, REPLACED = 0.05, 0.95, 0.1
@@ -57,9 +57,9 @@ def filtered(listed: Lists, chances: FloatArray) -> dict[str, Any] | None:
     pairs = listed.pairs
     if len(np.unique(pairs.units)) < 2:
         return None
-    judged = JudgedLists(chances, pairs.is_bad, pairs.queries, pairs.units, SHOWN)
+    judged = LabelledSlates(chances, pairs.is_bad, pairs.queries, pairs.units, SHOWN)
     calibration, told = judged.in_order(listed.likeness).halves()
-    safe = safe_cut(calibration, ALLOWED, CONFIDENCE)
+    safe = safe_threshold(calibration, ALLOWED, CONFIDENCE)
     tenth = cut_replacing(calibration, REPLACED)
     return {
         "size": SHOWN,
@@ -72,7 +72,7 @@ def filtered(listed: Lists, chances: FloatArray) -> dict[str, Any] | None:
     }
 
 
-def _told(judged: JudgedLists, cut: float) -> dict[str, Any]:
+def _told(judged: LabelledSlates, cut: float) -> dict[str, Any]:
     return {**judged.effect(cut), "ci95": judged.ends(cut)}
 
 
@@ -155,7 +155,7 @@ class JudgeBench:
 
     data: Path
     file: Path
-    rungs: Sequence[Rung]
+    rungs: Sequence[RelevanceJudge]
     test: Path | None = None
     seeds: int = 3
     cache: Path | None = None
@@ -182,12 +182,12 @@ def run_judge(
     if any(rung.needs_trees for rung in bench.rungs) and not has_trees():
         raise ExtraMissing(MISSING_TREES, "Or leave the student out with --models.")
     found = gold_set(bench.data, bench.test)
-    with opened_work(bench.file):
-        encode = opened_encoder(bench.encoder, bench.cache, bench.file, options.progress)
+    with open_work_folder(bench.file):
+        encode = open_bench_encoder(bench.encoder, bench.cache, bench.file, options.progress)
         queries, items = found.texts.encoded(encode)
         pairs = found.pairs(queries, items).checked(str(bench.data))
         gold = Gold.of(found.texts, queries, items, pairs)
-        board = Board.of(gold, found.lists(gold))
+        board = JudgeInputs.of(gold, found.lists(gold))
         document = {**_head(bench, found.files, gold.pairs), "rows": []}
         runs = [(rung, seed) for rung in bench.rungs for seed in range(_seeds(rung, bench.seeds))]
         for rung, seed in options.progress.track(runs, "judges", len(runs)):
@@ -212,7 +212,7 @@ def _head(bench: JudgeBench, files: Sequence[Path], pairs: GoldPairs) -> dict[st
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Board:
+class JudgeInputs:
     """What rungs are asked about.
 
     Args:
@@ -224,28 +224,28 @@ class Board:
     """
 
     gold: Gold
-    asked: Asked
+    asked: JudgeQueries
     lists: Mapping[str, Lists]
-    listed: Mapping[str, Asked]
-    lessons: tuple[GoldPairs, Asked] | None = None
+    listed: Mapping[str, JudgeQueries]
+    lessons: tuple[GoldPairs, JudgeQueries] | None = None
 
     @classmethod
-    def of(cls, gold: Gold, lists: ListedGold) -> Board:
+    def of(cls, gold: Gold, lists: ListedGold) -> JudgeInputs:
         """With all features."""
         listed = {name: _asked(gold, one.pairs) for name, one in lists.kinds.items()}
         pairs = lists.lessons
         lessons = None if pairs is None else (pairs, _asked(gold, pairs))
         return cls(gold, _asked(gold, gold.pairs), lists.kinds, listed, lessons)
 
-    def sampled(self, rung: Rung) -> Board:
+    def sampled(self, rung: RelevanceJudge) -> JudgeInputs:
         """What a rung is asked about: a sample where that is too much for it."""
         pairs = self.gold.pairs
         mask = _some(pairs.judged, rung.most_judged) | _some(~pairs.judged, rung.most_learned)
         gold = replace(self.gold, pairs=pairs.where(mask))
         asked = self.asked.where(mask)
         if not rung.filters:
-            return Board(gold, asked, {}, {})
-        return Board(gold, asked, self.lists, self.listed, self.lessons)
+            return JudgeInputs(gold, asked, {}, {})
+        return JudgeInputs(gold, asked, self.lists, self.listed, self.lessons)
 
 
 def _some(mask: BoolArray, most: int | None) -> BoolArray:
@@ -255,16 +255,18 @@ def _some(mask: BoolArray, most: int | None) -> BoolArray:
     return some
 
 
-def _asked(gold: Gold, pairs: GoldPairs) -> Asked:
-    return Asked(gold.features(pairs), pairs.queries, pairs.items)
+def _asked(gold: Gold, pairs: GoldPairs) -> JudgeQueries:
+    return JudgeQueries(gold.features(pairs), pairs.queries, pairs.items)
 
 
-def _seeds(rung: Rung, asked: int) -> int:
+def _seeds(rung: RelevanceJudge, asked: int) -> int:
     """How often a rung is taught."""
     return min(asked, rung.most_seeds or asked) if rung.uses_chance else 1
 
 
-def _row_or_reason(rung: Rung, whole: Board, options: TrainOptions) -> dict[str, Any]:
+def _row_or_reason(
+    rung: RelevanceJudge, whole: JudgeInputs, options: TrainOptions
+) -> dict[str, Any]:
     """A rung whose packages are not installed says so in its row; the others go on."""
     try:
         return _row(rung, whole, options)
@@ -272,7 +274,7 @@ def _row_or_reason(rung: Rung, whole: Board, options: TrainOptions) -> dict[str,
         return {"model": rung.name, "seed": options.seed, "reason": str(error)}
 
 
-def _row(rung: Rung, whole: Board, options: TrainOptions) -> dict[str, Any]:
+def _row(rung: RelevanceJudge, whole: JudgeInputs, options: TrainOptions) -> dict[str, Any]:
     """One rung: a judge for each fold, taught by all others."""
     board, clock = whole.sampled(rung), StageClock()
     gold, pairs = board.gold, board.gold.pairs
@@ -282,7 +284,7 @@ def _row(rung: Rung, whole: Board, options: TrainOptions) -> dict[str, Any]:
     own = pairs.judged
     units = np.unique(pairs.units[own], return_inverse=True)[1].astype(np.int32)
     is_bad, chances, decided = pairs.is_bad[own], said.chances[own], said.decided[own]
-    found = Verdicts(is_bad, said.scores[own], decided, units).estimates()
+    found = BinaryPredictions(is_bad, said.scores[own], decided, units).estimates()
     spent = _milliseconds(gold, rung, judge, options)
     of_lists = 0 if board.lessons is None else len(board.lessons[0])
     return {
@@ -311,7 +313,7 @@ def _avoided(labels: int) -> float:
 
 
 def _judged(
-    rung: Rung, board: Board, asked: Asked, options: TrainOptions
+    rung: RelevanceJudge, board: JudgeInputs, asked: JudgeQueries, options: TrainOptions
 ) -> tuple[Answers, dict[str, FloatArray], Judge, int]:
     """What judges say of all pairs, their chances for lists, the last judge, its labels."""
     pairs, judge, learned = board.gold.pairs, None, 0
@@ -332,7 +334,7 @@ def _judged(
     return Answers(scores, chances, decided), listed, judge, learned
 
 
-def _filter_of(rung: Rung, board: Board, options: TrainOptions) -> Judge | None:
+def _filter_of(rung: RelevanceJudge, board: JudgeInputs, options: TrainOptions) -> Judge | None:
     """Who has learned from lists; None where there are none to learn from."""
     if board.lessons is None:
         return None
@@ -340,7 +342,7 @@ def _filter_of(rung: Rung, board: Board, options: TrainOptions) -> Judge | None:
     return rung.taught(board.gold, asked, pairs, options)
 
 
-def _milliseconds(gold: Gold, rung: Rung, judge: Judge, options: TrainOptions) -> float:
+def _milliseconds(gold: Gold, rung: RelevanceJudge, judge: Judge, options: TrainOptions) -> float:
     """CPU milliseconds for 200 candidates of one query, features included; median of nine.
 
     Of a rung that is too slow to filter a tenth of the candidates is timed, once.
@@ -351,7 +353,7 @@ def _milliseconds(gold: Gold, rung: Rung, judge: Judge, options: TrainOptions) -
         row = np.full(count, random.integers(len(gold.queries.words)), np.int32)
         items = random.integers(0, len(gold.items), count).astype(np.int32)
         before = time.process_time()
-        asked = Asked(gold.crowd.of(gold.queries, gold.items, row, items), row, items)
+        asked = JudgeQueries(gold.crowd.of(gold.queries, gold.items, row, items), row, items)
         judge(rung.looked_at(gold, asked, options))
         spent.append(parts * (time.process_time() - before))
     return 1000 * float(np.median(spent))

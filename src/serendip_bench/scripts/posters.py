@@ -38,8 +38,8 @@ from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, quality
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.item_features import (
-    Encoded,
     ItemFeatures,
+    ModalityVectors,
 )
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.full_ranking import LABELS, rank_all, values_of_ranks
@@ -52,7 +52,7 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets import posters
 from serendip_bench.datasets.posters import IMAGE, READINGS, WORDS
-from serendip_bench.splits import Trial, cold_events_trial
+from serendip_bench.splits import BenchSplit, cold_events_trial
 
 ITEM_MODES: tuple[ItemMode, ...] = ("codes", "content+codes")
 MODELS = ("content-knn", *ITEM_MODES)
@@ -121,7 +121,7 @@ def run(data: Path, cache: Path, models: Sequence[str], seeds: int) -> dict[str,
     }
 
 
-def encoded_films(data: Path, cache: Path) -> tuple[Dataset, dict[str, Encoded]]:
+def encoded_films(data: Path, cache: Path) -> tuple[Dataset, dict[str, ModalityVectors]]:
     """Films with their ratings, and what is encoded of words and posters."""
     pictures = cache / "posters"
     found = posters.unpack_posters(data / posters.POSTERS / "posters.zip", pictures)
@@ -139,7 +139,7 @@ def encoded_films(data: Path, cache: Path) -> tuple[Dataset, dict[str, Encoded]]
 
 
 def read_vectors(
-    trial: Trial, encoded: Mapping[str, Encoded], seed: int
+    trial: BenchSplit, encoded: Mapping[str, ModalityVectors], seed: int
 ) -> Iterator[tuple[str, FloatArray]]:
     """Every reading's name and its vectors of all films, fitted on those of the training part."""
     known = trial.numbers[: trial.train.num_items]
@@ -148,9 +148,9 @@ def read_vectors(
 
 
 def judged_codes(
-    trial: Trial,
+    trial: BenchSplit,
     dataset: Dataset,
-    encoded: Mapping[str, Encoded],
+    encoded: Mapping[str, ModalityVectors],
     known: ItemFeatures,
     new: ItemFeatures,
 ) -> dict[str, float]:
@@ -171,7 +171,7 @@ def judged_codes(
 
 
 def answered(
-    model: Recommender, trial: Trial, known: ItemFeatures, new: ItemFeatures, seed: int
+    model: Recommender, trial: BenchSplit, known: ItemFeatures, new: ItemFeatures, seed: int
 ) -> Answered:
     """Train without the cold films, make them known by content alone, rank all films."""
     model.train(trial.train.with_features(known), TrainOptions(seed))

@@ -50,7 +50,7 @@ from serendip_bench.datasets.posters import read_films
 from serendip_bench.scripts.probe_data import (
     WINDOW,
     Matrix,
-    Rows,
+    ProbeRows,
     favourite_genres,
     film_ratings,
     read_purchases,
@@ -84,7 +84,7 @@ def fitted(dataset: Dataset, before: float, cache: Path, seed: int) -> EngineSta
         return fitter.fit_sources(past, "probe", TrainOptions(seed))
 
 
-def vectors_of(rows: Rows, dataset: Dataset, state: EngineState) -> dict[str, Matrix]:
+def vectors_of(rows: ProbeRows, dataset: Dataset, state: EngineState) -> dict[str, Matrix]:
     """(R, width) of each part of the vectors of what the rows are about."""
     retriever = retriever_of(state)
     if len(rows.times):
@@ -98,7 +98,7 @@ def vectors_of(rows: Rows, dataset: Dataset, state: EngineState) -> dict[str, Ma
     return {name: parts[name].astype(np.float64) for name in ("network", "content")}
 
 
-def folds_of(rows: Rows) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def folds_of(rows: ProbeRows) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """(learned, foretold) rows."""
     if not rows.foretold.all():
         return [(np.flatnonzero(~rows.foretold), np.flatnonzero(rows.foretold))]
@@ -106,7 +106,7 @@ def folds_of(rows: Rows) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     return list(GroupKFold(FOLDS).split(rows.labels, groups=order[rows.units]))
 
 
-def fit(rows: Rows, learned: NDArray[np.intp], features: Matrix) -> Any:
+def fit(rows: ProbeRows, learned: NDArray[np.intp], features: Matrix) -> Any:
     """A linear model whose regularisation is chosen among the learned rows."""
     labels = rows.labels[learned]
     if rows.metric == "R2":
@@ -123,7 +123,7 @@ def fit(rows: Rows, learned: NDArray[np.intp], features: Matrix) -> Any:
     return model.fit(features, labels)
 
 
-def foretold(rows: Rows, blocks: Blocks, asked: Blocks | None = None) -> Predicted:
+def foretold(rows: ProbeRows, blocks: Blocks, asked: Blocks | None = None) -> Predicted:
     """(R,) predictions of rows that the model has not seen; those of none are 0.
 
     Args:
@@ -155,13 +155,13 @@ def _joined(
     return np.concatenate(parts, axis=1)
 
 
-def score(rows: Rows, predicted: Predicted, weights: Matrix) -> float:
+def score(rows: ProbeRows, predicted: Predicted, weights: Matrix) -> float:
     """The metric over rows with weights (R,)."""
     metric = {"R2": r2_score, "accuracy": accuracy_score, "AUROC": roc_auc_score}[rows.metric]
     return float(metric(rows.labels, predicted, sample_weight=weights))
 
 
-def judged(rows: Rows, by_seed: Mapping[str, Sequence[Predicted]]) -> dict[str, Any]:
+def judged(rows: ProbeRows, by_seed: Mapping[str, Sequence[Predicted]]) -> dict[str, Any]:
     """Means over seeds with intervals, and paired differences from the first set of features."""
 
     def means(weights: Matrix) -> dict[str, float]:
@@ -196,7 +196,7 @@ def judged(rows: Rows, by_seed: Mapping[str, Sequence[Predicted]]) -> dict[str, 
     }
 
 
-def probe(rows: Rows, dataset: Dataset, states: Sequence[EngineState]) -> dict[str, Any]:
+def probe(rows: ProbeRows, dataset: Dataset, states: Sequence[EngineState]) -> dict[str, Any]:
     """One task with every set of features."""
     plain, *further = rows.hand_made
     sets: dict[str, list[Blocks]] = {
@@ -214,7 +214,7 @@ def probe(rows: Rows, dataset: Dataset, states: Sequence[EngineState]) -> dict[s
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Training:
+class ProbeTraining:
     """A training of the films.
 
     Args:
@@ -226,7 +226,7 @@ class Training:
     state: EngineState
 
 
-def kept_by_space(rows: Rows, earlier: Training, later: Training) -> dict[str, Any]:
+def kept_by_space(rows: ProbeRows, earlier: ProbeTraining, later: ProbeTraining) -> dict[str, Any]:
     """A model of an earlier training's vectors before those of a later one."""
     before, now = retriever_of(earlier.state), retriever_of(later.state)
     ids, size = earlier.state.catalogue.vocabulary.ids, now.parts["network"]
@@ -262,16 +262,16 @@ def films(data: Path, cache: Path, seeds: int) -> dict[str, Any]:
     states = [fitted(dataset, cut, cache, seed) for seed in range(seeds)]
     ratings = film_ratings(dataset, cut)
     tasks = [probe(rows, dataset, states) for rows in (ratings, favourite_genres(dataset, cut))]
-    last = Training(f"first {FILM_CUT:.0%}, seed 0", states[0])
+    last = ProbeTraining(f"first {FILM_CUT:.0%}, seed 0", states[0])
     others = [
-        Training(
+        ProbeTraining(
             f"first {share:.0%}, seed 0", fitted(dataset, times[int(share * len(times))], cache, 0)
         )
         for share in EARLIER
     ]
-    others += [Training(f"first {FILM_CUT:.0%}, seed {at}", one) for at, one in enumerate(states)][
-        1:
-    ]
+    others += [
+        ProbeTraining(f"first {FILM_CUT:.0%}, seed {at}", one) for at, one in enumerate(states)
+    ][1:]
     return {"tasks": tasks, "space": [kept_by_space(ratings, other, last) for other in others]}
 
 

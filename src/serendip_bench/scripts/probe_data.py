@@ -37,7 +37,7 @@ Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
+class ProbeRows:
     """One task: what is foretold, of whom and when.
 
     Args:
@@ -62,7 +62,7 @@ class Rows:
     foretold: NDArray[np.bool_]
 
 
-def film_ratings(dataset: Dataset, cut: float) -> Rows:
+def film_ratings(dataset: Dataset, cut: float) -> ProbeRows:
     """The mean rating that a film gets from ``cut`` on, of films that were rated before."""
     log, films = dataset.events, dataset.num_items
     late = log.timestamps >= cut
@@ -73,7 +73,7 @@ def film_ratings(dataset: Dataset, cut: float) -> Rows:
     years = np.array([_number(film.attributes.get("year")) for film in dataset.catalogue.items])
     years[np.isnan(years)] = np.nanmedian(years)
     plain = np.column_stack([genre_table(dataset.catalogue), years, np.log1p(past)])[asked]
-    return Rows(
+    return ProbeRows(
         "mean rating of a film",
         "R2",
         (total / np.maximum(count, 1))[asked],
@@ -85,7 +85,7 @@ def film_ratings(dataset: Dataset, cut: float) -> Rows:
     )
 
 
-def favourite_genres(dataset: Dataset, cut: float) -> Rows:
+def favourite_genres(dataset: Dataset, cut: float) -> ProbeRows:
     """The genre of most of what a user rates in a month, months from ``cut`` on."""
     log, genres = dataset.events, genre_table(dataset.catalogue).astype(np.float64)
     genres /= np.maximum(genres.sum(1, keepdims=True), 1)
@@ -104,7 +104,7 @@ def favourite_genres(dataset: Dataset, cut: float) -> Rows:
             found.append((int(user), float(month), int(genres[items].sum(0).argmax()), told))
     users, months, labels, told_rows = map(np.array, zip(*found, strict=True))
     rare = np.bincount(labels)[labels] < MIN_ROWS
-    return Rows(
+    return ProbeRows(
         "favourite genre next month",
         "accuracy",
         np.where(rare, -1, labels),
@@ -156,7 +156,7 @@ def read_purchases(path: Path) -> Purchases:
     return Purchases(Dataset(catalogue, users, log), invoices, amounts)
 
 
-def returns(shop: Purchases, cuts: Matrix, learned: int) -> Rows:
+def returns(shop: Purchases, cuts: Matrix, learned: int) -> ProbeRows:
     """Whether a customer buys again within 30 days of a cut.
 
     Args:
@@ -175,7 +175,7 @@ def returns(shop: Purchases, cuts: Matrix, learned: int) -> Rows:
         users.append(known.astype(np.intp))
         times.append(np.full(len(known), cut))
     who, when = np.concatenate(users), np.concatenate(times)
-    return Rows(
+    return ProbeRows(
         "customer returns within 30 days",
         "AUROC",
         np.concatenate(labels),

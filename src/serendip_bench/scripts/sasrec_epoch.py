@@ -22,7 +22,7 @@ from serendip.models.sequence.model import SASRec
 from serendip.models.sequence.network import SASRecNetwork
 from serendip.models.sequence.train import SequenceTraining
 from serendip_bench.datasets.sequences import read_sequences
-from serendip_bench.splits import Trial, sequential_trial
+from serendip_bench.splits import BenchSplit, sequential_trial
 
 SIZES = {"embedding_size": 64, "num_layers": 2, "num_heads": 2}
 
@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     print(json.dumps(result))
 
 
-def epoch_seconds(trial: Trial, num_negatives: int) -> float:
+def epoch_seconds(trial: BenchSplit, num_negatives: int) -> float:
     """CPU seconds of the second epoch."""
     config = SASRecConfig.model_validate(SIZES | {"num_negatives": num_negatives})
     size = trial.train.num_items
@@ -50,7 +50,7 @@ def epoch_seconds(trial: Trial, num_negatives: int) -> float:
     return round(time.process_time() - started, 1)
 
 
-def scored_per_second(trial: Trial) -> int:
+def scored_per_second(trial: BenchSplit) -> int:
     """Histories that become scores of all items, per CPU second."""
     config = SASRecConfig.model_validate(SIZES | {"epochs": 1})
     model = SASRec(config).train(trial.train)

@@ -28,7 +28,7 @@ from serendip.evaluate.comparison import compare_values
 from serendip.jobs.synonyms.mine import from_vectors
 from serendip.runtime.progress import TrainOptions
 from serendip.search.synonyms import Synonyms
-from serendip_bench.spelling import asking_of
+from serendip_bench.spelling import spelling_queries
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
 
 def run(data: Path) -> dict[str, object]:
     """All figures of one folder."""
-    plain, _ = asking_of(data)
+    plain, _ = spelling_queries(data)
     encoder = open_encoder(TextEncoderConfig())
     with tempfile.TemporaryDirectory() as folder:
         cache = VectorCache(Path(folder))

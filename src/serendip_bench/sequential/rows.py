@@ -22,11 +22,11 @@ from serendip.models.blend.config import BlendConfig
 from serendip.models.blend.model import Blend
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
-from serendip_bench.costs import Spent, with_parts, write_costs
+from serendip_bench.costs import TrainingCost, with_parts, write_costs
 from serendip_bench.datasets.sequences import read_sequences
 from serendip_bench.exposure import TOP, exposure
 from serendip_bench.sequential.models import SEMANTIC_IDS, BenchModel
-from serendip_bench.splits import Asked, Trial, cold_trial, sequential_trial
+from serendip_bench.splits import BenchSplit, RequestSet, cold_trial, sequential_trial
 
 Kind = Literal["sequential", "cold"]
 
@@ -35,7 +35,7 @@ RANKS_FILE, COLD_FILE, DIGEST_FILE = "ranks.npy", "cold.npy", "digest"
 
 
 @dataclass(frozen=True, slots=True)
-class RowTask:
+class ExperimentTask:
     """What a row is made from.
 
     Args:
@@ -71,11 +71,11 @@ class RowTask:
         return {"model": self.name, "seed": self.seed}
 
 
-def _cold_model(task: RowTask) -> str:
+def _cold_model(task: ExperimentTask) -> str:
     return "retriever" if task.line.model == "retriever" else task.name
 
 
-def make_row(task: RowTask) -> dict[str, Any]:
+def make_row(task: ExperimentTask) -> dict[str, Any]:
     """Train, save and judge one model; the dict is what the results file holds.
 
     Where the model refuses the data, the dict has the row's key and the ``reason``.
@@ -86,13 +86,13 @@ def make_row(task: RowTask) -> dict[str, Any]:
         return {**task.key, "reason": str(error)}
 
 
-def _row(task: RowTask) -> dict[str, Any]:
+def _row(task: ExperimentTask) -> dict[str, Any]:
     dataset = read_sequences(Path(task.data))
     is_cold = task.kind == "cold"
     trial = cold_trial(dataset, task.seed) if is_cold else sequential_trial(dataset)
     folder = prepared(Path(task.folder), task.digest)
     checkpoint = folder / CHECKPOINT_FOLDER
-    spent = Spent(folder, resumes=checkpoint.exists())
+    spent = TrainingCost(folder, resumes=checkpoint.exists())
     model, new = _trained(task, trial, TrainOptions(task.seed, spent, checkpoint))
     costs = with_parts(spent.seconds(), task.parts)
     write_costs(folder, costs)
@@ -139,7 +139,7 @@ def prepared(folder: Path, digest: str) -> Path:
 
 
 def _trained(
-    task: RowTask, trial: Trial, options: TrainOptions
+    task: ExperimentTask, trial: BenchSplit, options: TrainOptions
 ) -> tuple[Recommender, ItemFeatures]:
     """A model of the training part, and the features of all other items."""
     known, new = _features(task, trial)
@@ -151,7 +151,7 @@ def _trained(
     return _untrained(task).train(dataset, options), new
 
 
-def _untrained(task: RowTask) -> Recommender:
+def _untrained(task: ExperimentTask) -> Recommender:
     """The model of a line; a blend has those of its parts that rows have trained."""
     kind = model_class(task.line.model)
     config = kind.config_class(**task.line.config)
@@ -164,7 +164,7 @@ def _untrained(task: RowTask) -> Recommender:
     return Blend(config, trained)
 
 
-def _features(task: RowTask, trial: Trial) -> tuple[ItemFeatures, ItemFeatures]:
+def _features(task: ExperimentTask, trial: BenchSplit) -> tuple[ItemFeatures, ItemFeatures]:
     content: FloatArray = np.zeros((len(trial.numbers), 0), np.float32)
     if task.line.reads != "events":
         content = np.load(task.content, allow_pickle=False)
@@ -172,7 +172,7 @@ def _features(task: RowTask, trial: Trial) -> tuple[ItemFeatures, ItemFeatures]:
     return trial.features(content, codes, task.seed)
 
 
-def _ranked(model: Recommender, asked: Asked, k: int = 0) -> FullRanking:
+def _ranked(model: Recommender, asked: RequestSet, k: int = 0) -> FullRanking:
     return rank_all(
         lambda rows: model.score_all(asked.queries[rows]),
         asked.items,
@@ -181,7 +181,7 @@ def _ranked(model: Recommender, asked: Asked, k: int = 0) -> FullRanking:
     )
 
 
-def _validated(model: Recommender, trial: Trial) -> dict[str, Any]:
+def _validated(model: Recommender, trial: BenchSplit) -> dict[str, Any]:
     """The same of the validation targets; none of a blend, which has learned from them."""
     if isinstance(model, Blend):
         return {}
@@ -202,7 +202,7 @@ def _values(test: FullRanking, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def _cold_values(trial: Trial, test: FullRanking, folder: Path) -> dict[str, Any]:
+def _cold_values(trial: BenchSplit, test: FullRanking, folder: Path) -> dict[str, Any]:
     """Users whose target is cold beside all others, and who shares the lists."""
     is_cold = trial.cold[trial.test.items]
     np.save(folder / COLD_FILE, is_cold, allow_pickle=False)

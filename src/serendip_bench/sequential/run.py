@@ -29,14 +29,14 @@ from serendip_bench.sequential.models import ENCODER, SEMANTIC_IDS, BenchModel, 
 from serendip_bench.sequential.rows import (
     COLD_FILE,
     RANKS_FILE,
+    ExperimentTask,
     Kind,
-    RowTask,
     is_left,
     make_row,
     row_folder,
 )
-from serendip_bench.vectors import EncodeTask, encode_items, encoder_facts
-from serendip_bench.work_folder import opened_results, work_folder
+from serendip_bench.vectors import VectorTask, encode_items, encoder_facts
+from serendip_bench.work_folder import open_results, work_folder
 
 SUBJECT, COLD_BASELINE = "blend", "content-knn"
 _COMPARED = ("R@10", "N@10")
@@ -196,7 +196,7 @@ def run_bench(
         DataError: the data is not as it should be.
         StorageError: another process is at work on the same results file.
     """
-    with opened_results(bench.kind, bench.data, bench.file, bench.seeds) as results:
+    with open_results(bench.kind, bench.data, bench.file, bench.seeds) as results:
         data = results.document["protocol"]["data"]
         _make_rows(bench, data, results, options, on_row, executor or LocalExecutor())
         left = [row for row in results.rows if _is_left(bench, row)]
@@ -228,7 +228,7 @@ def _make_rows(
 
 
 def _encode(bench: Bench, results: Results, options: TrainOptions, executor: Executor) -> None:
-    task = EncodeTask(
+    task = VectorTask(
         str(bench.data),
         bench.encoder,
         str(bench.cache or bench.work / "cache"),
@@ -241,14 +241,14 @@ def _encode(bench: Bench, results: Results, options: TrainOptions, executor: Exe
     results.write()
 
 
-def _all_tasks(bench: Bench, data: str) -> list[RowTask]:
+def _all_tasks(bench: Bench, data: str) -> list[ExperimentTask]:
     """Seed by seed, so that every model has a first row early."""
     digests: dict[str, str] = {}
     for name, line in bench.models.items():
         parts = [digests[part] for part in line.parts]
         digests[name] = _digest(bench.kind, data, name, _config(bench, line), parts)
     return [
-        RowTask(
+        ExperimentTask(
             bench.kind,
             name,
             line,
@@ -268,7 +268,7 @@ def _all_tasks(bench: Bench, data: str) -> list[RowTask]:
     ]
 
 
-def _open_tasks(tasks: list[RowTask], results: Results) -> list[RowTask]:
+def _open_tasks(tasks: list[ExperimentTask], results: Results) -> list[ExperimentTask]:
     """Those without a finished row of the same digest."""
     for task in tasks:
         model = {name: value for name, value in task.key.items() if name != "seed"}
@@ -280,7 +280,7 @@ def _open_tasks(tasks: list[RowTask], results: Results) -> list[RowTask]:
     ]
 
 
-def _dependencies(tasks: list[RowTask]) -> dict[int, list[int]]:
+def _dependencies(tasks: list[ExperimentTask]) -> dict[int, list[int]]:
     """Place of a task -> places of the tasks of its parts."""
     places = {task.folder: place for place, task in enumerate(tasks)}
     return {
@@ -311,7 +311,7 @@ def _digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _is_of(row: Mapping[str, Any], task: RowTask) -> bool:
+def _is_of(row: Mapping[str, Any], task: ExperimentTask) -> bool:
     return all(row[name] == value for name, value in task.key.items())
 
 

@@ -32,9 +32,9 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
 from serendip_bench.costs import read_costs
-from serendip_bench.datasets.registry import form_of
+from serendip_bench.datasets.registry import dataset_of
 from serendip_bench.sequential.rows import MODEL_FOLDER, prepared
-from serendip_bench.splits import Asked
+from serendip_bench.splits import RequestSet
 from serendip_bench.unified.engine_candidates import (
     CANDIDATES,
     HELD_OUT,
@@ -61,7 +61,7 @@ from serendip_bench.unified.rows import (
     task_of,
     values_of,
 )
-from serendip_bench.unified.tasks import UnifiedTrial
+from serendip_bench.unified.tasks import UnifiedSplit
 
 TREES: dict[str, Any] = {
     "objective": "lambdarank",
@@ -203,7 +203,7 @@ class _BenchEngine:
     ordered: tuple[str, ...]
 
     def answers(
-        self, name: str, asked: Asked, judged: Asked
+        self, name: str, asked: RequestSet, judged: RequestSet
     ) -> Iterator[tuple[dict[str, Any], _Measured]]:
         """Key of a row, ranks of ``asked`` and of ``judged``, and what they took, by model."""
         clock = StageClock()
@@ -216,7 +216,7 @@ class _BenchEngine:
                 values = values_of(valid[model], judged.relevance)
                 yield key, _Measured(ranks[model], values, seconds)
 
-    def row(self, key: dict[str, Any], asked: Asked, measured: _Measured) -> dict[str, Any]:
+    def row(self, key: dict[str, Any], asked: RequestSet, measured: _Measured) -> dict[str, Any]:
         """A row of the results; leaves the ranks."""
         path = ranks_path(Path(self.task.folder).parent, key)
         path.parent.mkdir(exist_ok=True)
@@ -235,7 +235,7 @@ class _BenchEngine:
     def _is_ordered(self, name: str, model: str) -> bool:
         return task_of(name) in self.ordered or model != self.task.line.model
 
-    def _ranks(self, name: str, asked: Asked, clock: StageClock) -> dict[str, Values]:
+    def _ranks(self, name: str, asked: RequestSet, clock: StageClock) -> dict[str, Values]:
         """Model -> ranks (T,); stages ``candidates``, which orderers share, and of each model."""
         surface, own = SETTINGS.all_surfaces()[task_of(name)], self.task.line.model
         orderers = {one: by for one, by in self.orderers.items() if self._is_ordered(name, one)}
@@ -248,10 +248,10 @@ class _BenchEngine:
 
 def _make_engine(task: UnifiedTask) -> list[dict[str, Any]]:
     data = Path(task.data)
-    form = form_of(data)
+    form = dataset_of(data)
     trial = form.trial(data, np.load(task.words, allow_pickle=False))
     prepared(Path(task.folder), task.digest)
-    validation: dict[str, Asked] = {}
+    validation: dict[str, RequestSet] = {}
     for name, asked in trial.validation.items():
         # Of a task's sets the first: the whole one, or that all are validated by the same requests.
         validation.setdefault(task_of(name), asked)
@@ -268,8 +268,8 @@ def _make_engine(task: UnifiedTask) -> list[dict[str, Any]]:
 
 def _fitted(
     task: UnifiedTask,
-    trial: UnifiedTrial,
-    learned: Mapping[str, Asked],
+    trial: UnifiedSplit,
+    learned: Mapping[str, RequestSet],
     ordered: Sequence[str],
     scratch: Path,
 ) -> _BenchEngine:

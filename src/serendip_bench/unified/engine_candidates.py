@@ -49,7 +49,7 @@ from serendip.runtime.timing import StageClock
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggester
 from serendip_bench.sequential.models import SEMANTIC_IDS, SEQUENTIAL
-from serendip_bench.splits import Asked, Trial
+from serendip_bench.splits import BenchSplit, RequestSet
 
 LEARNED, NEGATIVES, HELD_OUT = 20_000, 40, 0.1
 """Requests of a task that are learned from, at most; candidates without a label that are kept of
@@ -64,8 +64,8 @@ Orderer: TypeAlias = Callable[[FloatArray, NDArray[np.int64]], FloatArray]
 
 
 def held_out(
-    validation: Mapping[str, Asked], seed: int
-) -> tuple[dict[str, Asked], dict[str, Asked]]:
+    validation: Mapping[str, RequestSet], seed: int
+) -> tuple[dict[str, RequestSet], dict[str, RequestSet]]:
     """Requests to learn from, and others that judge.
 
     They are told apart by the last item and the one that came next: requests of several tasks for
@@ -87,7 +87,7 @@ def held_out(
     return learned, judged
 
 
-def _steps(asked: Asked) -> NDArray[np.int64]:
+def _steps(asked: RequestSet) -> NDArray[np.int64]:
     """(T,) one number for the last item (the source, where there is one) and what came next."""
     before = [
         (query.source_items if len(query.source_items) else query.history.item_nums)[-1:]
@@ -98,7 +98,7 @@ def _steps(asked: Asked) -> NDArray[np.int64]:
 
 
 def learning_rows(
-    learned: Mapping[str, Asked],
+    learned: Mapping[str, RequestSet],
     surfaces: Mapping[str, SurfaceConfig],
     state: EngineState,
     seed: int,
@@ -143,7 +143,7 @@ def learning_rows(
 
 def ranks_of(
     surface: SurfaceConfig,
-    asked: Asked,
+    asked: RequestSet,
     state: EngineState,
     orderers: Mapping[str, Orderer],
     clock: StageClock,
@@ -171,7 +171,7 @@ def ranks_of(
                 ranks[name][part] = np.where(hit, placed, missed)
 
 
-def listed_ranks(surface: SurfaceConfig, asked: Asked, state: EngineState) -> Values:
+def listed_ranks(surface: SurfaceConfig, asked: RequestSet, state: EngineState) -> Values:
     """Ranks (T,) of what came next among all items, where the engine lists them in an order.
 
     Args:
@@ -282,7 +282,7 @@ def engine_facts() -> dict[str, Any]:
 
 
 def engine_state(
-    trial: Trial,
+    trial: BenchSplit,
     content: FloatArray,
     catalogue: Catalogue,
     retriever: Retriever,

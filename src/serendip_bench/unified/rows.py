@@ -24,14 +24,14 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
-from serendip_bench.costs import Spent, read_costs, write_costs
-from serendip_bench.datasets.registry import form_of
+from serendip_bench.costs import TrainingCost, read_costs, write_costs
+from serendip_bench.datasets.registry import dataset_of
 from serendip_bench.qrels import Relevance
 from serendip_bench.sequential.models import SEMANTIC_IDS
 from serendip_bench.sequential.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepared, row_folder
-from serendip_bench.splits import Asked
+from serendip_bench.splits import RequestSet
 from serendip_bench.unified.models import UnifiedModel
-from serendip_bench.unified.tasks import UnifiedTrial, without_country, without_user
+from serendip_bench.unified.tasks import UnifiedSplit, without_country, without_user
 from serendip_bench.unified.word_scores import WordScores
 
 UNIFIED_LABELS = ("R@10", "N@10", "R@100")
@@ -87,7 +87,7 @@ class UnifiedTask:
 def make_unified(task: UnifiedTask) -> list[dict[str, Any]]:
     """Train or open a model, answer the tasks of its line; one row per task."""
     data = Path(task.data)
-    trial = form_of(data).trial(data, np.load(task.words, allow_pickle=False))
+    trial = dataset_of(data).trial(data, np.load(task.words, allow_pickle=False))
     content = np.load(task.content, allow_pickle=False)
     folder = prepared(Path(task.folder), task.digest)
     score, costs = _answering(task, trial, content, folder)
@@ -99,7 +99,7 @@ def _row(
     task: UnifiedTask,
     name: str,
     score: Callable[[Sequence[Query]], FloatArray],
-    trial: UnifiedTrial,
+    trial: UnifiedSplit,
     folder: Path,
 ) -> dict[str, Any]:
     clock = StageClock()
@@ -131,24 +131,24 @@ def figures(values: Values, valid: Values) -> dict[str, Any]:
     }
 
 
-def shown(asked: Asked, line: UnifiedModel) -> Asked:
+def shown(asked: RequestSet, line: UnifiedModel) -> RequestSet:
     """What a line is shown of requests."""
     asked = without_user(asked) if line.hides_user else asked
     return without_country(asked) if line.hides_country else asked
 
 
-def _ranks(score: Callable[[Sequence[Query]], FloatArray], asked: Asked) -> Values:
+def _ranks(score: Callable[[Sequence[Query]], FloatArray], asked: RequestSet) -> Values:
     return _ranking(score, asked).ranks
 
 
 def _ranking(
-    score: Callable[[Sequence[Query]], FloatArray], asked: Asked, k: int = 0
+    score: Callable[[Sequence[Query]], FloatArray], asked: RequestSet, k: int = 0
 ) -> FullRanking:
     excluded = [query.exclude for query in asked.queries]
     return rank_all(lambda rows: score(asked.queries[rows]), asked.items, excluded, k)
 
 
-def _changed(score: Callable[[Sequence[Query]], FloatArray], asked: Asked) -> dict[str, int]:
+def _changed(score: Callable[[Sequence[Query]], FloatArray], asked: RequestSet) -> dict[str, int]:
     """How many of the first ten are others, or in another order, where the country is named."""
     named, hidden = (_ranking(score, one, 10).lists for one in (asked, without_country(asked)))
     return {"changed@10": int((named != hidden).any(1).sum()), "requests": len(named)}
@@ -201,7 +201,7 @@ def judged_share(ranks: Values, relevance: Relevance | None) -> dict[str, float]
 
 
 def _answering(
-    task: UnifiedTask, trial: UnifiedTrial, content: FloatArray, folder: Path
+    task: UnifiedTask, trial: UnifiedSplit, content: FloatArray, folder: Path
 ) -> tuple[Callable[[Sequence[Query]], FloatArray], dict[str, Any]]:
     """Scores (B, N) of requests, and what it cost to be able to give them."""
     assert task.line.asks != "engine"
@@ -210,7 +210,7 @@ def _answering(
         words = WordScores(task.line.asks, catalogue_of(task, trial), vectors)
         return words.score_all, {"cpu_s": 0.0, "params": 0}
     checkpoint = folder / CHECKPOINT_FOLDER
-    spent = Spent(folder, resumes=checkpoint.exists())
+    spent = TrainingCost(folder, resumes=checkpoint.exists())
     codes = SEMANTIC_IDS if task.line.reads_codes else None
     known, new = trial.sequences.features(content, codes, task.seed, _tokens(task))
     if task.asked:
@@ -241,12 +241,12 @@ def _tokens(task: UnifiedTask) -> Tokens | None:
     if not RetrieverConfig(**task.line.config).token_buckets:
         return None
     data = Path(task.data)
-    form = form_of(data)
+    form = dataset_of(data)
     return TokenReader(form.fields).read(form.read(data).catalogue.items)
 
 
-def catalogue_of(task: UnifiedTask, trial: UnifiedTrial) -> Catalogue:
+def catalogue_of(task: UnifiedTask, trial: UnifiedSplit) -> Catalogue:
     """All items under the numbers of the trial."""
     data = Path(task.data)
-    items = form_of(data).read(data).catalogue
+    items = dataset_of(data).read(data).catalogue
     return Catalogue(items[int(place)] for place in trial.sequences.numbers)

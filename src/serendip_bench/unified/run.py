@@ -25,7 +25,7 @@ from serendip.models.relevance.train import has_trees
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
-from serendip_bench.datasets.registry import form_of
+from serendip_bench.datasets.registry import dataset_of
 from serendip_bench.protocol import PROTOCOL_VERSION
 from serendip_bench.results import Results
 from serendip_bench.sequential.models import ENCODER, SEMANTIC_IDS
@@ -40,8 +40,8 @@ from serendip_bench.unified.rows import (
     ranks_path,
 )
 from serendip_bench.unified.word_scores import WordScorer
-from serendip_bench.vectors import EncodeTask, encode_items, encoder_facts
-from serendip_bench.work_folder import opened_results, work_folder
+from serendip_bench.vectors import VectorTask, encode_items, encoder_facts
+from serendip_bench.work_folder import open_results, work_folder
 
 SUBJECT, SERVED = "unified", "engine"
 _BASELINES = ("bm25", "vectors", "rrf", "lightgbm")
@@ -198,7 +198,7 @@ class UnifiedBench:
     @property
     def reader(self) -> TextEncoderConfig:
         """The encoder with the fields of the kind of data."""
-        return self.encoder.model_copy(update={"fields": form_of(self.data).fields})
+        return self.encoder.model_copy(update={"fields": dataset_of(self.data).fields})
 
 
 def run_unified(
@@ -217,7 +217,7 @@ def run_unified(
         DataError: the data is not as it should be.
         StorageError: another process is at work on the same results file.
     """
-    with opened_results("unified", bench.data, bench.file, bench.seeds) as results:
+    with open_results("unified", bench.data, bench.file, bench.seeds) as results:
         _make(bench, results, options, on_row, executor or LocalExecutor())
         measured = [row for row in results.rows if row["model"] != TWO_MODELS]
         results.document |= alignment_of(measured)
@@ -269,20 +269,20 @@ def _is_made(task: UnifiedTask, results: Results) -> bool:
     )
 
 
-def _encodings(bench: UnifiedBench, options: TrainOptions) -> list[EncodeTask]:
+def _encodings(bench: UnifiedBench, options: TrainOptions) -> list[VectorTask]:
     """Vectors of the items, and of the queries that are made of them."""
     cache, data, reader = str(bench.cache or bench.work / "cache"), str(bench.data), bench.reader
     content, words = str(bench.work / "content.npy"), str(bench.work / "words.npy")
     return [
-        EncodeTask(data, reader, cache, content, options),
-        EncodeTask(data, reader, f"{cache}-queries", words, options, "queries"),
+        VectorTask(data, reader, cache, content, options),
+        VectorTask(data, reader, f"{cache}-queries", words, options, "queries"),
     ]
 
 
 def _all_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
     """Seed by seed, so that every model has a first row early."""
     digests: dict[str, str] = {}
-    sets = form_of(bench.data).sets(bench.data)
+    sets = dataset_of(bench.data).sets(bench.data)
     for name, line in bench.lines.items():
         digests[name] = _digest(bench, name, line, digests.get(line.of or "", ""))
     return [
@@ -315,7 +315,7 @@ def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, asked: str) -> s
     config = RetrieverConfig(**line.config).model_dump(mode="json")
     parts = [
         PROTOCOL_VERSION,
-        form_of(bench.data).digest(bench.data),
+        dataset_of(bench.data).digest(bench.data),
         name,
         config,
         line.reads_codes,
@@ -323,5 +323,5 @@ def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, asked: str) -> s
     ]
     parts += [encoder_facts(bench.reader), SEMANTIC_IDS.model_dump(mode="json")]
     parts += rankers_facts() if line.asks == "engine" else []
-    parts += [] if form_of(bench.data).logs_searches else ["no searches are logged"]
+    parts += [] if dataset_of(bench.data).logs_searches else ["no searches are logged"]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -15,7 +15,7 @@ import numpy as np
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.query import History, Query
-from serendip_bench.splits import Asked, Trial, sequential_trial
+from serendip_bench.splits import BenchSplit, RequestSet, sequential_trial
 
 QUERY_FIELDS = ("category",)
 """The field of an item that its query is made of."""
@@ -24,7 +24,7 @@ TASKS = ("home", "search", "similar")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class UnifiedTrial:
+class UnifiedSplit:
     """What is learned from, and what is asked of each task.
 
     Args:
@@ -35,12 +35,12 @@ class UnifiedTrial:
         validation: the same of the last but one items, which stop training early.
     """
 
-    sequences: Trial
-    tests: Mapping[str, Asked]
-    validation: Mapping[str, Asked]
+    sequences: BenchSplit
+    tests: Mapping[str, RequestSet]
+    validation: Mapping[str, RequestSet]
 
 
-def unified_trial(dataset: Dataset, words: FloatArray) -> UnifiedTrial:
+def unified_trial(dataset: Dataset, words: FloatArray) -> UnifiedSplit:
     """All but the last two items of each user are learned from, as in ``bench sequential``.
 
     Args:
@@ -58,31 +58,31 @@ def unified_trial(dataset: Dataset, words: FloatArray) -> UnifiedTrial:
         for asked in (trial.test, trial.validation)
     )
     sequences = replace(trial, train=trial.train.with_queries(queries))
-    return UnifiedTrial(sequences, tests, validation)
+    return UnifiedSplit(sequences, tests, validation)
 
 
-def without_user(asked: Asked) -> Asked:
+def without_user(asked: RequestSet) -> RequestSet:
     """The same requests and answers, of nobody in particular."""
     queries = [replace(query, history=History(), user_id="") for query in asked.queries]
     return replace(asked, queries=queries)
 
 
-def without_country(asked: Asked) -> Asked:
+def without_country(asked: RequestSet) -> RequestSet:
     """The same requests and answers, from nowhere in particular."""
     return replace(asked, queries=[replace(query, country="") for query in asked.queries])
 
 
-def _searches(asked: Asked, texts: list[str], words: FloatArray) -> Asked:
+def _searches(asked: RequestSet, texts: list[str], words: FloatArray) -> RequestSet:
     queries = [
         replace(query, surface="search", text=texts[item], text_vector=words[item])
         for query, item in zip(asked.queries, asked.items.tolist(), strict=True)
     ]
     has_words = np.array([bool(query.text) for query in queries], np.bool_)
-    return Asked(queries, asked.items).where(has_words)
+    return RequestSet(queries, asked.items).where(has_words)
 
 
-def _similar(asked: Asked) -> Asked:
+def _similar(asked: RequestSet) -> RequestSet:
     last = [query.history.item_nums[-1:] for query in asked.queries]
     queries = [Query("similar", source_items=item, exclude=item) for item in last]
     differs = np.array([item[0] for item in last], np.int32) != asked.items
-    return Asked(queries, asked.items).where(differs)
+    return RequestSet(queries, asked.items).where(differs)

@@ -21,7 +21,7 @@ from serendip_bench.datasets.esci import (
     read_judgements,
     read_products,
 )
-from serendip_bench.datasets.registry import PRODUCTS, form_of
+from serendip_bench.datasets.registry import PRODUCTS, dataset_of
 from serendip_bench.unified.models import chosen_lines
 from serendip_bench.unified.run import UnifiedBench, run_unified
 
@@ -69,7 +69,7 @@ def test_labels_and_judged_queries_are_not_learned_from(products: Path) -> None:
 
 
 def test_products_have_rows_of_every_search(products: Path, tmp_path: Path) -> None:
-    assert form_of(products) is PRODUCTS
+    assert dataset_of(products) is PRODUCTS
     lines = {**ESCI, "unified": replace(ESCI["unified"], config=TINY)}
     bench = UnifiedBench(products, tmp_path / "out.json", lines, 1, encoder=HASHING)
     document = run_unified(bench, TrainOptions(), executor=InThisProcess())

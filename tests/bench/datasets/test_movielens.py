@@ -21,10 +21,10 @@ from serendip_bench.datasets.movielens import (
     read_movielens,
     search_sets,
 )
-from serendip_bench.datasets.registry import MOVIELENS, SEQUENCES, form_of
+from serendip_bench.datasets.registry import MOVIELENS, SEQUENCES, dataset_of
 from serendip_bench.unified.models import UnifiedModel
 from serendip_bench.unified.run import UnifiedBench, run_unified
-from serendip_bench.unified.tasks import UnifiedTrial
+from serendip_bench.unified.tasks import UnifiedSplit
 
 HASHING = TextEncoderConfig(name="hashing")
 TINY = {"embedding_size": 8, "epochs": 2, "num_negatives": 8, "slots": 2}
@@ -43,22 +43,22 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trial(films: Path) -> UnifiedTrial:
+def trial(films: Path) -> UnifiedSplit:
     return movielens_trial(films, np.eye(len(movielens_texts(films)), dtype=np.float32))
 
 
-def ids(films: Path, trial: UnifiedTrial, numbers: Any) -> list[int]:
+def ids(films: Path, trial: UnifiedSplit, numbers: Any) -> list[int]:
     catalogue = read_movielens(films).catalogue
     return [int(catalogue[int(trial.sequences.numbers[n])].item_id) for n in numbers]
 
 
 def test_a_folder_is_known_by_its_files(films: Path, tmp_path: Path) -> None:
-    assert form_of(films) is MOVIELENS
-    assert form_of(write_world(tmp_path / "circles")) is SEQUENCES
-    assert form_of(tmp_path / "nothing") is SEQUENCES
+    assert dataset_of(films) is MOVIELENS
+    assert dataset_of(write_world(tmp_path / "circles")) is SEQUENCES
+    assert dataset_of(tmp_path / "nothing") is SEQUENCES
 
 
-def test_home_is_asked_in_time(films: Path, trial: UnifiedTrial) -> None:
+def test_home_is_asked_in_time(films: Path, trial: UnifiedSplit) -> None:
     train, asked = trial.sequences.train, trial.tests["home"]
     times = [query.time for query in asked.queries]
     validated = [query.time for query in trial.validation["home"].queries]
@@ -76,7 +76,7 @@ def test_home_is_asked_in_time(films: Path, trial: UnifiedTrial) -> None:
         assert sorted(ids(films, trial, query.exclude)) == sorted(expected)
 
 
-def test_similar_asks_for_what_the_same_user_liked_next(films: Path, trial: UnifiedTrial) -> None:
+def test_similar_asks_for_what_the_same_user_liked_next(films: Path, trial: UnifiedSplit) -> None:
     asked, log = trial.tests["similar"], read_movielens(films).events
     cut = min(query.time for query in trial.tests["home"].queries)
     late = log.rows(log.liked & (log.timestamps >= cut))
@@ -95,7 +95,7 @@ def test_similar_asks_for_what_the_same_user_liked_next(films: Path, trial: Unif
 
 
 def test_searches_ask_for_the_known_films_of_tags_and_requests(
-    films: Path, trial: UnifiedTrial
+    films: Path, trial: UnifiedSplit
 ) -> None:
     tags, redial = trial.tests["search-tags"], trial.tests["search-redial"]
     found: dict[str, list[int]] = {}
@@ -111,7 +111,7 @@ def test_searches_ask_for_the_known_films_of_tags_and_requests(
     assert facts["tags"]["matched"] == 6
 
 
-def test_what_people_wrote_is_nowhere_in_training(films: Path, trial: UnifiedTrial) -> None:
+def test_what_people_wrote_is_nowhere_in_training(films: Path, trial: UnifiedSplit) -> None:
     queries = trial.sequences.train.queries
     assert queries is not None
     assert queries.items.max() < trial.sequences.train.num_items

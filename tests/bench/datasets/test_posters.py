@@ -9,7 +9,7 @@ import pytest
 
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
-from serendip.data.item_features import Encoded
+from serendip.data.item_features import ModalityVectors
 from serendip.data.vocabulary import Vocabulary
 from serendip_bench.datasets.posters import (
     READINGS,
@@ -20,7 +20,7 @@ from serendip_bench.datasets.posters import (
     read_films,
     unpack_posters,
 )
-from serendip_bench.splits import Trial, cold_events_trial, cold_trial
+from serendip_bench.splits import BenchSplit, cold_events_trial, cold_trial
 
 GENRES = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]], np.bool_)
 
@@ -41,7 +41,7 @@ def shop_of_walks(seed: int = 0) -> Dataset:
     return Dataset(catalogue, Vocabulary(f"u{number}" for number in range(40)), log)
 
 
-def names(trial: Trial, numbers: np.ndarray) -> list[str]:
+def names(trial: BenchSplit, numbers: np.ndarray) -> list[str]:
     return [f"i{trial.numbers[number]}" for number in numbers]
 
 
@@ -108,12 +108,12 @@ def test_films_get_their_ratings_in_order_of_time_and_their_posters(tmp_path: Pa
     assert genre_table(dataset.catalogue).tolist() == [[True, True], [False, False]]
 
 
-def encoded_films() -> dict[str, Encoded]:
+def encoded_films() -> dict[str, ModalityVectors]:
     rng = np.random.default_rng(0)
     pictured = np.arange(30) % 3 > 0
     return {
-        "text": Encoded(rng.normal(size=(30, 4)).astype(np.float32), np.ones(30, np.bool_)),
-        "image": Encoded(rng.normal(size=(30, 3)).astype(np.float32), pictured),
+        "text": ModalityVectors(rng.normal(size=(30, 4)).astype(np.float32), np.ones(30, np.bool_)),
+        "image": ModalityVectors(rng.normal(size=(30, 3)).astype(np.float32), pictured),
     }
 
 
@@ -126,7 +126,7 @@ def test_a_reading_follows_what_it_reads_and_nothing_else(name: str) -> None:
     for modality in ("text", "image"):
         moved = encoded[modality].vectors.copy()
         moved[29] += 1.0  # Not in what the fusion is fitted on; it has a picture.
-        others = {**encoded, modality: Encoded(moved, encoded[modality].present)}
+        others = {**encoded, modality: ModalityVectors(moved, encoded[modality].present)}
         changed = (film_vectors(others, READINGS[name], known, seed=0) != before).any(axis=1)
         if modality not in name:
             assert not changed.any()

@@ -13,7 +13,7 @@ from bench_world import InThisProcess
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
-from serendip_bench.datasets.registry import RETAIL_SHOP, form_of
+from serendip_bench.datasets.registry import RETAIL_SHOP, dataset_of
 from serendip_bench.datasets.retail import RETAIL, read_retail, retail_facts, retail_trial
 from serendip_bench.unified.run import UnifiedBench, run_unified
 from serendip_bench.unified.tasks import without_country
@@ -70,7 +70,7 @@ def test_home_names_the_country_in_training_and_in_requests(shop: Path) -> None:
 
 
 def test_the_effect_of_the_country_is_shown(shop: Path, tmp_path: Path) -> None:
-    assert form_of(shop) is RETAIL_SHOP
+    assert dataset_of(shop) is RETAIL_SHOP
     lines = {
         name: replace(line, config={**TINY, "tasks": line.config["tasks"]} if line.config else {})
         for name, line in RETAIL.items()

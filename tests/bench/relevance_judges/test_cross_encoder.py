@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.relevance_judges.cross_encoder import (
     CrossEncoderConfig,
-    TaughtCrossEncoder,
+    TrainedCrossEncoder,
     train_cross_encoder,
 )
 
@@ -45,7 +45,7 @@ def world() -> tuple[list[np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
     return states, features, is_bad, np.repeat(np.arange(PAIRS // 10), 10).astype(np.int32)
 
 
-def taught(seed: int = 0) -> TaughtCrossEncoder:
+def taught(seed: int = 0) -> TrainedCrossEncoder:
     states, features, is_bad, units = world()
     torch.manual_seed(7)  # Layers come with their weights.
     upper = nn.ModuleList([Layer()])
@@ -53,7 +53,7 @@ def taught(seed: int = 0) -> TaughtCrossEncoder:
 
 
 @pytest.fixture(scope="module")
-def teacher() -> TaughtCrossEncoder:
+def teacher() -> TrainedCrossEncoder:
     return taught()
 
 
@@ -61,7 +61,7 @@ def auroc(is_bad: np.ndarray, values: np.ndarray) -> float:
     return float((values[is_bad][:, None] > values[~is_bad]).mean())
 
 
-def test_reading_adds_to_what_cheap_features_say(teacher: TaughtCrossEncoder) -> None:
+def test_reading_adds_to_what_cheap_features_say(teacher: TrainedCrossEncoder) -> None:
     states, features, is_bad, units = world()
     held = teacher.held
     assert set(units[held]).isdisjoint(units[~held])
@@ -73,7 +73,7 @@ def test_reading_adds_to_what_cheap_features_say(teacher: TaughtCrossEncoder) ->
     assert whole > 0.95
 
 
-def test_a_pair_has_its_value_whatever_it_is_asked_with(teacher: TaughtCrossEncoder) -> None:
+def test_a_pair_has_its_value_whatever_it_is_asked_with(teacher: TrainedCrossEncoder) -> None:
     states, features, _, _ = world()
     together = teacher.encoder.values(states, features)
     for place in (0, 7, 300):
@@ -81,7 +81,7 @@ def test_a_pair_has_its_value_whatever_it_is_asked_with(teacher: TaughtCrossEnco
         np.testing.assert_allclose(alone, together[place : place + 1], atol=1e-5)
 
 
-def test_the_same_seed_learns_the_same(teacher: TaughtCrossEncoder) -> None:
+def test_the_same_seed_learns_the_same(teacher: TrainedCrossEncoder) -> None:
     states, features, _, _ = world()
     again = taught().encoder.values(states, features)
     np.testing.assert_array_equal(again, teacher.encoder.values(states, features))

@@ -10,11 +10,17 @@ from judged_pairs import write_judgements, write_onet, write_products
 
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import ConfigError, DataError, ExtraMissing
-from serendip.models.relevance.train import MatchJudgeConfig, StudentConfig
+from serendip.models.relevance.train import RelevanceModelConfig, TreesConfig
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.relevance_judges.gold import Gold, GoldPairs
-from serendip_bench.relevance_judges.judges import Asked, Cosine, Judge, Rules, TaughtStudent
-from serendip_bench.relevance_judges.registry import chosen_rungs
+from serendip_bench.relevance_judges.judges import (
+    Cosine,
+    DistilledJudge,
+    Judge,
+    JudgeQueries,
+    Rules,
+)
+from serendip_bench.relevance_judges.registry import chosen_judges
 from serendip_bench.relevance_judges.run import JudgeBench, run_judge
 
 pytest.importorskip("lightgbm")
@@ -22,7 +28,9 @@ HASHING = TextEncoderConfig(name="hashing")
 RUNGS = [
     Rules(),
     Cosine(),
-    TaughtStudent(MatchJudgeConfig(student=StudentConfig(rounds=60, learning_rate=0.1, leaves=8))),
+    DistilledJudge(
+        RelevanceModelConfig(student=TreesConfig(rounds=60, learning_rate=0.1, leaves=8))
+    ),
 ]
 COLUMNS = {
     "auroc",
@@ -85,7 +93,9 @@ class CountsLessons(Cosine):
     def __init__(self) -> None:
         self.learned: list[int] = []
 
-    def taught(self, gold: Gold, asked: Asked, pairs: GoldPairs, options: TrainOptions) -> Judge:
+    def taught(
+        self, gold: Gold, asked: JudgeQueries, pairs: GoldPairs, options: TrainOptions
+    ) -> Judge:
         self.learned.append(len(pairs))
         return super().taught(gold, asked, pairs, options)
 
@@ -112,7 +122,7 @@ class Absent(Cosine):
 
     name = "absent"
 
-    def looked_at(self, gold: Gold, asked: Asked, options: TrainOptions) -> Asked:
+    def looked_at(self, gold: Gold, asked: JudgeQueries, options: TrainOptions) -> JudgeQueries:
         raise ExtraMissing("oracle is not installed.", "pip install oracle")
 
 
@@ -177,7 +187,7 @@ def test_gold_that_is_too_small_is_refused_in_words(tmp_path: Path) -> None:
 
 def test_wrong_input_is_refused(products: Path) -> None:
     with pytest.raises(ConfigError, match="no judge is called 'oracle'"):
-        chosen_rungs("rules,oracle")
-    assert [rung.name for rung in chosen_rungs("student, rules")] == ["rules", "student"]
+        chosen_judges("rules,oracle")
+    assert [rung.name for rung in chosen_judges("student, rules")] == ["rules", "student"]
     with pytest.raises(ConfigError, match="--seeds 0"):
         ran(products, seeds=0)

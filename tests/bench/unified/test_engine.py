@@ -25,7 +25,7 @@ from serendip.runtime.timing import StageClock
 from serendip.search.searcher import Searcher
 from serendip_bench.datasets.sequences import TEXT_FIELDS, read_sequences
 from serendip_bench.sequential.models import SEMANTIC_IDS
-from serendip_bench.splits import Asked
+from serendip_bench.splits import RequestSet
 from serendip_bench.unified.engine_candidates import (
     NEGATIVES,
     SETTINGS,
@@ -36,7 +36,7 @@ from serendip_bench.unified.engine_candidates import (
     places,
     ranks_of,
 )
-from serendip_bench.unified.tasks import QUERY_FIELDS, UnifiedTrial, unified_trial
+from serendip_bench.unified.tasks import QUERY_FIELDS, UnifiedSplit, unified_trial
 
 SURFACES = SETTINGS.all_surfaces()
 FEW = {
@@ -49,7 +49,7 @@ FEW = {
 class World:
     """A trial and the engine that was fitted on it."""
 
-    trial: UnifiedTrial
+    trial: UnifiedSplit
     state: EngineState
 
 
@@ -73,7 +73,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return fitted(tmp_path_factory.mktemp("engine") / "circles", sequences())
 
 
-def steps(asked: Asked) -> list[tuple[int, int]]:
+def steps(asked: RequestSet) -> list[tuple[int, int]]:
     """The last item and what came next, of each request."""
     last = [(*query.history.item_nums, *query.source_items)[-1] for query in asked.queries]
     return [(int(item), int(wanted)) for item, wanted in zip(last, asked.items, strict=True)]
@@ -121,7 +121,7 @@ def test_requests_without_their_item_among_the_candidates_teach_nothing(world: W
     hits = {int(row) for row in found.rows[found.items == home.items[found.rows]]}
     assert 0 < len(hits) < len(home.items)
     assert {int(group) for group in rows.group} == hits
-    missed = Asked(home.queries, np.array([q.exclude[0] for q in home.queries], np.int32))
+    missed = RequestSet(home.queries, np.array([q.exclude[0] for q in home.queries], np.int32))
     with pytest.raises(DataError, match="of 40 requests none has what came next"):
         learning_rows({"home": missed}, FEW, world.state, seed=0)
 

@@ -5,20 +5,20 @@ from threading import Barrier, Event, Semaphore
 
 import numpy as np
 
-from serendip.content.encoders.base import LateEncoder, Loaded
+from serendip.content.encoders.base import LazyEncoder, LoadedNetwork
 from serendip.data.arrays import FloatArray
 
 
-class Lengths(LateEncoder[str, str]):
+class Lengths(LazyEncoder[str, str]):
     """A word's vector is its length and the network's letter; counts loads."""
 
     def __init__(self) -> None:
         super().__init__("lengths")
         self.loads = 0
 
-    def _load(self) -> Loaded[str]:
+    def _load(self) -> LoadedNetwork[str]:
         self.loads += 1
-        return Loaded("x", f"weights-{self.loads}", 2)
+        return LoadedNetwork("x", f"weights-{self.loads}", 2)
 
     def _run(self, inputs: list[str], network: str) -> FloatArray:
         return np.array([[len(word), ord(network)] for word in inputs], np.float32)
@@ -32,7 +32,7 @@ class Busy(Lengths):
         self.crowded = Event()
         self._inside = Semaphore(1)
 
-    def _load(self) -> Loaded[str]:
+    def _load(self) -> LoadedNetwork[str]:
         self._stay()
         return super()._load()
 

@@ -12,7 +12,7 @@ from serendip.content.encoders.base import encode_present
 from serendip.content.encoders.media_files import Media, MediaReport, read_bounded, workspace_file
 from serendip.data.arrays import FloatArray
 from serendip.data.item import Item
-from serendip.data.item_features import Encoded
+from serendip.data.item_features import ModalityVectors
 from serendip.errors import DataError
 from serendip.runtime.progress import SilentProgress
 
@@ -103,7 +103,7 @@ def opened(path: Path) -> bytes:
     return data
 
 
-def encoded(media: Media, given: list[Item], cache: Path) -> tuple[Encoded, MediaReport]:
+def encoded(media: Media, given: list[Item], cache: Path) -> tuple[ModalityVectors, MediaReport]:
     return media.encode(given, VectorCache(cache), SilentProgress(), "image")
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serendip.content.semantic_ids.code_matching import match_codebooks, renumbered
+from serendip.content.semantic_ids.code_matching import match_codebooks, renumber
 from serendip.content.semantic_ids.kmeans import ResidualKMeans, ResidualKMeansConfig
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.semantic_ids import Codebooks
@@ -29,7 +29,7 @@ def test_shuffled_codebooks_find_their_numbers_again(seed: int, shared: int) -> 
     other, codes = permuted(seed)
     matched, numbers = match_codebooks(other, codes[:shared], FITTED, CODES[:shared])
     np.testing.assert_array_equal(matched.centroids, FITTED.centroids)
-    np.testing.assert_array_equal(renumbered(codes, numbers), CODES)
+    np.testing.assert_array_equal(renumber(codes, numbers), CODES)
 
 
 def test_codes_of_matched_codebooks_are_the_renumbered_ones() -> None:
@@ -39,7 +39,7 @@ def test_codes_of_matched_codebooks_are_the_renumbered_ones() -> None:
     matched, numbers = match_codebooks(other, codes, FITTED, CODES)
     for level in numbers:
         assert sorted(level) == list(range(16))
-    np.testing.assert_array_equal(matched.assign(POINTS), renumbered(codes, numbers))
+    np.testing.assert_array_equal(matched.assign(POINTS), renumber(codes, numbers))
 
 
 def share_kept(left: IntArray, right: IntArray) -> float:
@@ -59,7 +59,7 @@ def test_a_refit_on_more_items_keeps_most_codes_where_there_are_clusters() -> No
     before, old = kmeans.fit(points[:500])
     after, new = kmeans.fit(points, TrainOptions(seed=5))
     _, numbers = match_codebooks(after, new[:500], before, old)
-    assert share_kept(renumbered(new[:500], numbers), old) > 0.6
+    assert share_kept(renumber(new[:500], numbers), old) > 0.6
     assert share_kept(new[:500], old) < 0.5
 
 
@@ -72,11 +72,11 @@ def test_other_sizes_match_as_far_as_they_go() -> None:
         assert matched.centroids.shape == new[0].centroids.shape
         for level in numbers:
             assert sorted(level) == list(range(new[0].codebook_size))
-        assert share_kept(renumbered(new[1], numbers), old[1]) > share_kept(new[1], old[1])
+        assert share_kept(renumber(new[1], numbers), old[1]) > share_kept(new[1], old[1])
 
 
 def test_codebooks_of_another_space_are_matched_by_their_items() -> None:
     longer = Codebooks(np.pad(permuted(1)[0].centroids, ((0, 0), (0, 0), (0, 4))))
     codes = longer.assign(np.pad(POINTS, ((0, 0), (0, 4))))
     _, numbers = match_codebooks(longer, codes, FITTED, CODES)
-    np.testing.assert_array_equal(renumbered(codes, numbers), CODES)
+    np.testing.assert_array_equal(renumber(codes, numbers), CODES)

@@ -13,10 +13,10 @@ from serendip.data.event import ActionRules
 from serendip.data.item import Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.store.generated_texts import (
-    WrittenText,
+    GeneratedText,
     text_digest,
-    with_written,
-    without_written,
+    with_generated,
+    without_generated,
 )
 from serendip.data.store.store import Store
 
@@ -31,8 +31,8 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def text(item: Item, words: str, field: str = "keywords", source: str = "rules") -> WrittenText:
-    return WrittenText(item.item_id, field, source, words, "m", "p-1", text_digest(item))  # type: ignore[arg-type]
+def text(item: Item, words: str, field: str = "keywords", source: str = "rules") -> GeneratedText:
+    return GeneratedText(item.item_id, field, source, words, "m", "p-1", text_digest(item))  # type: ignore[arg-type]
 
 
 def items_of(store: Store) -> list[Item]:
@@ -61,7 +61,7 @@ def test_texts_are_used_once_they_are_active_and_the_catalogue_stays(store: Stor
     lamp = items_of(store)[0]
     assert lamp.written == "A lamp for reading. lantern"
     assert store.items() == [LAMP, RUG]
-    assert without_written([lamp]) == [LAMP]
+    assert without_generated([lamp]) == [LAMP]
     assert store.written.remove_all() == 2
     assert items_of(store) == [LAMP, RUG]
 
@@ -93,4 +93,4 @@ def test_a_replaced_text_is_not_active_and_an_equal_one_stays_so(store: Store) -
 
 def test_without_texts_the_items_are_the_same_objects() -> None:
     items = [LAMP, RUG]
-    assert with_written(items, []) is items
+    assert with_generated(items, []) is items

@@ -12,7 +12,7 @@ from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
 from serendip.engine.stages.batch import Candidates
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.scoring import rank_sums, ranks, steady
+from serendip.engine.stages.scoring import fuse_by_rank, ranks, round_scores
 from serendip.engine.stages.surfaces import TASKS
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
@@ -22,12 +22,12 @@ from serendip.search.understanding import CORRECTED
 def test_rounding_changes_no_value_of_an_order() -> None:
     random = np.random.default_rng(0)
     values = (random.normal(size=2_000) * 10.0 ** random.integers(-6, 6, 2_000)).astype(np.float32)
-    found = steady(values)
+    found = round_scores(values)
     np.testing.assert_allclose(found, values, rtol=2.0**-14)
     noisy = values * (1 + 1e-7 * random.normal(size=2_000)).astype(np.float32)
-    assert (steady(noisy) == found).mean() > 0.98
+    assert (round_scores(noisy) == found).mean() > 0.98
     kept = np.array([0.0, -0.0, 1.0, 1_003.0, -np.inf, np.inf], np.float32)
-    assert steady(kept).tolist() == kept.tolist()
+    assert round_scores(kept).tolist() == kept.tolist()
 
 
 def test_scores_that_differ_by_rounding_share_a_rank() -> None:
@@ -46,7 +46,7 @@ def test_sums_are_of_the_sources_that_propose_a_candidate() -> None:
         "retriever": [ItemList.of([5, 9], [0.5, 0.5]), ItemList.of([5], [-4.0])],
     }
     expected = [1 / 62, 1 / 61.5, 1 / 61 + 1 / 61.5, 1 / 61]
-    np.testing.assert_allclose(rank_sums(candidates, found, 2), expected, rtol=1e-6)
+    np.testing.assert_allclose(fuse_by_rank(candidates, found, 2), expected, rtol=1e-6)
 
 
 def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(engine: Engine) -> None:
@@ -94,7 +94,7 @@ def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(
     behind = items.fields["title match"] < CORRECTED
     columns = np.column_stack([items.fields[name] for name in names]).astype(np.float32)
     task = np.full(len(items), TASKS.index("search"))
-    worth = steady(ranker.predict(columns, task).sum(1))
+    worth = round_scores(ranker.predict(columns, task).sum(1))
     np.testing.assert_allclose(items.scores[behind], worth[behind], rtol=1e-4)
 
 

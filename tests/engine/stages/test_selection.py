@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from serendip.data.query import History, Query
 from serendip.engine.stages.diversity import DiversityConfig
-from serendip.engine.stages.exploration import ExplorationConfig, seed_of
-from serendip.engine.stages.selection import Arrangement, Ranked, arrange
+from serendip.engine.stages.exploration import ExplorationConfig, request_seed
+from serendip.engine.stages.selection import Ranked, Slate, build_slate
 from serendip.engine.stages.sponsored import SponsoredConfig
 from serendip.engine.stages.surfaces import SurfaceConfig
 
@@ -40,20 +40,20 @@ def sold(floor: float, *positions: int) -> SurfaceConfig:
 
 
 def test_without_rules_the_list_is_the_organic_order() -> None:
-    made = arrange(ranked([3, 2, 1], groups=[0, 0, 0], earned=[0, 0, 9]), surface())
+    made = build_slate(ranked([3, 2, 1], groups=[0, 0, 0], earned=[0, 0, 9]), surface())
     assert made.rows == [0, 1, 2]
     assert (made.sponsored, made.explored, made.moved) == ([], [], 0)
 
 
 def test_a_full_group_waits_until_its_first_item_is_out_of_the_window() -> None:
     spread = surface(diversity=DiversityConfig(most=1, window=3))
-    made = arrange(ranked([6, 5, 4, 3, 2, 1], groups=[0, 0, 0, 1, 2, 1]), spread)
+    made = build_slate(ranked([6, 5, 4, 3, 2, 1], groups=[0, 0, 0, 1, 2, 1]), spread)
     assert made.rows == [0, 3, 4, 1, 5, 2]
 
 
 def test_where_every_group_is_full_the_best_one_stands() -> None:
     spread = surface(diversity=DiversityConfig(most=1, window=4))
-    made = arrange(ranked([4, 3, 2, 1], groups=[0, 0, 0, 1]), spread)
+    made = build_slate(ranked([4, 3, 2, 1], groups=[0, 0, 0, 1]), spread)
     assert made.rows == [0, 3, 1, 2]
     assert made.moved == 1
 
@@ -63,7 +63,7 @@ def test_groups_are_as_deep_as_the_levels_say() -> None:
     codes = np.array([[1, 1], [1, 2], [1, 1], [2, 1]], np.int32)
     deep = Ranked(rows.values, rows.is_organic, 0, rows.earned, rows.counts, codes, 0)
     both = [
-        arrange(deep, surface(diversity=DiversityConfig(most=1, window=2, levels=levels))).rows
+        build_slate(deep, surface(diversity=DiversityConfig(most=1, window=2, levels=levels))).rows
         for levels in (1, 2)
     ]
     assert both == [[0, 3, 1, 2], [0, 1, 2, 3]]
@@ -74,38 +74,38 @@ def test_exact_titles_keep_their_places_whatever_their_group() -> None:
         diversity=DiversityConfig(most=1, window=2),
         sponsored=SponsoredConfig(positions=(0, 2), floor=0.0),
     )
-    made = arrange(ranked([1, 1, 9, 8], [0, 0, 1, 2], earned=[0, 0, 0, 5], pinned=2), rules)
+    made = build_slate(ranked([1, 1, 9, 8], [0, 0, 1, 2], earned=[0, 0, 0, 5], pinned=2), rules)
     assert made.rows == [0, 1, 3, 2]
     assert made.sponsored == [2]
 
 
 def test_the_place_goes_to_the_one_that_earns_most_among_the_good_ones() -> None:
-    made = arrange(ranked([10, 8, 6, 5, 1], earned=[0, 0, 2, 3, 99]), sold(0.5, 1))
+    made = build_slate(ranked([10, 8, 6, 5, 1], earned=[0, 0, 2, 3, 99]), sold(0.5, 1))
     assert made.rows == [0, 3, 1, 2, 4]
     assert made.sponsored == [1]
 
 
 def test_a_place_that_nobody_is_good_enough_for_stays_organic() -> None:
-    made = arrange(ranked([10, 8, 1], earned=[0, 0, 99]), sold(0.5, 0, 1))
+    made = build_slate(ranked([10, 8, 1], earned=[0, 0, 99]), sold(0.5, 0, 1))
     assert made.rows == [0, 1, 2]
     assert made.sponsored == []
 
 
 def test_the_floor_compares_with_the_best_result_that_is_not_shown_before() -> None:
-    assert arrange(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 0)).sponsored == []
-    assert arrange(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 1)).rows == [0, 2, 1]
+    assert build_slate(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 0)).sponsored == []
+    assert build_slate(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 1)).rows == [0, 2, 1]
 
 
 def test_who_is_there_for_a_bid_only_is_never_shown_elsewhere() -> None:
     both = ranked([10, 9, 8], earned=[0, 5, 4], organic=[True, False, False])
-    assert arrange(both, sold(0.5, 0, 1)).rows == [1, 2, 0]
-    assert arrange(both, sold(0.5, 0)).rows == [1, 0]
-    assert arrange(both, sold(1.0, 5)).rows == [0]
+    assert build_slate(both, sold(0.5, 0, 1)).rows == [1, 2, 0]
+    assert build_slate(both, sold(0.5, 0)).rows == [1, 0]
+    assert build_slate(both, sold(1.0, 5)).rows == [0]
 
 
 def test_exploring_takes_one_place_of_a_block_and_never_its_first() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=3))
-    made = arrange(ranked(range(8, 0, -1), counts=[9, 9, 9, 9, 9, 9, 1, 3]), rules)
+    made = build_slate(ranked(range(8, 0, -1), counts=[9, 9, 9, 9, 9, 9, 1, 3]), rules)
     assert made.explored == [1, 3]
     assert sorted(made.rows[place] for place in made.explored) == [6, 7]
     assert [row for row in made.rows if row < 6] == list(range(6))
@@ -114,14 +114,14 @@ def test_exploring_takes_one_place_of_a_block_and_never_its_first() -> None:
 def test_what_is_explored_follows_from_the_seed() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.2, max_interactions=0))
     values, counts = range(40, 0, -1), [5] * 20 + [0] * 20
-    made = [arrange(ranked(values, counts=counts, seed=seed), rules) for seed in (1, 1, 2)]
+    made = [build_slate(ranked(values, counts=counts, seed=seed), rules) for seed in (1, 1, 2)]
     assert made[0].rows == made[1].rows != made[2].rows
 
 
 @pytest.mark.parametrize("share", [0.5, 0.3, 0.1, 0.07])
 def test_no_more_than_the_share_is_explored(share: float) -> None:
     rules = surface(exploration=ExplorationConfig(share=share, max_interactions=0))
-    made = arrange(ranked(range(200, 0, -1), counts=[0] * 200), rules)
+    made = build_slate(ranked(range(200, 0, -1), counts=[0] * 200), rules)
     assert 0 < len(made.explored) <= share * 200 + 1
 
 
@@ -130,15 +130,15 @@ def test_the_seed_follows_from_what_the_request_says_and_from_nothing_else() -> 
     later = replace(past, timestamps=np.array([0.0, 5.0]))
     query = Query("home", user_id="u", time=1.0)
     same = [query, replace(query, time=2.0, surface="similar", history=past)]
-    assert len({seed_of(one, past) for one in same}) == 1
+    assert len({request_seed(one, past) for one in same}) == 1
     others = [
         replace(query, user_id="v"),
         replace(query, text="tale"),
         replace(query, country="KR"),
         replace(query, source_items=np.array([3], np.int32)),
     ]
-    seeds = [seed_of(one, past) for one in (query, *others)]
-    assert len({*seeds, seed_of(query, later), seed_of(query, History())}) == 6
+    seeds = [request_seed(one, past) for one in (query, *others)]
+    assert len({*seeds, request_seed(query, later), request_seed(query, History())}) == 6
 
 
 VALUE = st.integers(-4, 40).map(lambda number: number / 8)
@@ -184,7 +184,7 @@ def organic_rows(rows: Ranked) -> list[int]:
 
 @given(candidates(), rules())
 def test_every_organic_result_is_shown_once_and_nothing_else_but_bought(rows, config) -> None:
-    made = arrange(rows, config)
+    made = build_slate(rows, config)
     bought = {made.rows[place] for place in made.sponsored}
     assert len(set(made.rows)) == len(made.rows)
     assert set(made.rows) == set(organic_rows(rows)) | bought
@@ -193,7 +193,7 @@ def test_every_organic_result_is_shown_once_and_nothing_else_but_bought(rows, co
 
 @given(candidates(), rules())
 def test_the_floor_is_never_violated(rows, config) -> None:
-    made = arrange(rows, config)
+    made = build_slate(rows, config)
     for place in made.sponsored:
         assert config.sponsored is not None
         assert place in config.sponsored.positions
@@ -208,13 +208,13 @@ def test_without_bids_the_order_is_the_organic_one(rows, config) -> None:
     free = ranked(
         rows.values, rows.codes[:, 0], None, rows.is_organic, rows.counts, rows.pinned, rows.seed
     )
-    organic = arrange(free, config.model_copy(update={"sponsored": None}))
-    assert arrange(free, config).rows == organic.rows
+    organic = build_slate(free, config.model_copy(update={"sponsored": None}))
+    assert build_slate(free, config).rows == organic.rows
 
 
 @given(candidates(), slots())
 def test_bids_do_not_touch_the_order_of_the_others(rows, config) -> None:
-    made = arrange(rows, surface(sponsored=config))
+    made = build_slate(rows, surface(sponsored=config))
     bought = {made.rows[place] for place in made.sponsored}
     others = [row for row in organic_rows(rows) if row not in bought]
     assert [row for row in made.rows if row not in bought] == others
@@ -232,13 +232,13 @@ def test_the_currency_of_the_bids_does_not_matter(rows, config, rate) -> None:
         rows.seed,
     )
     bought = surface(sponsored=config)
-    assert arrange(rows, bought).rows == arrange(other, bought).rows
+    assert build_slate(rows, bought).rows == build_slate(other, bought).rows
 
 
 @given(candidates(), rules())
 @settings(max_examples=200)
 def test_a_group_has_more_than_its_share_of_a_window_only_where_all_are_full(rows, config) -> None:
-    made, groups = arrange(rows, config), rows.codes[:, 0]
+    made, groups = build_slate(rows, config), rows.codes[:, 0]
     if config.diversity is None:
         return
     for place in range(rows.pinned, len(made.rows)):
@@ -256,7 +256,7 @@ def test_a_group_has_more_than_its_share_of_a_window_only_where_all_are_full(row
 
 @given(candidates(), rules())
 def test_only_items_with_little_evidence_are_explored(rows, config) -> None:
-    made = arrange(rows, config)
+    made = build_slate(rows, config)
     for place in made.explored:
         assert config.exploration is not None
         assert rows.counts[made.rows[place]] <= config.exploration.max_interactions
@@ -268,9 +268,9 @@ def test_only_items_with_little_evidence_are_explored(rows, config) -> None:
 
 @given(candidates(), rules(), st.integers(0, 30))
 def test_the_first_places_are_those_of_the_whole_list(rows, config, count) -> None:
-    made = arrange(rows, config)
+    made = build_slate(rows, config)
     first = made.first(count)
-    assert isinstance(first, Arrangement)
+    assert isinstance(first, Slate)
     assert first.rows == made.rows[:count]
     assert first.sponsored == [place for place in made.sponsored if place < count]
     assert len(first) == min(count, len(made))

@@ -15,7 +15,7 @@ from serendip.data.item import Item
 from serendip.data.item_list import tie_order, top_k
 from serendip.engine.engine import Engine
 from serendip.engine.stages.pipeline import collect
-from serendip.engine.stages.scoring import steady
+from serendip.engine.stages.scoring import round_scores
 from serendip.engine.stages.surfaces import TASKS
 from serendip.errors import UnsupportedError
 from serendip.models.ranker.model import action_value
@@ -91,12 +91,12 @@ def test_a_built_in_surface_answers_as_before_surfaces_had_settings(
         values = np.zeros(len(candidates))
         for found in (hits, top_k(dense, 200)):
             places = np.searchsorted(candidates.items, found.item_nums)
-            values[places] += 1 / (60 + rankdata(-steady(found.scores)))
+            values[places] += 1 / (60 + rankdata(-round_scores(found.scores)))
         values = values.astype(np.float32)
         exact = hits.item_nums[hits.fields["title_match"] >= CORRECTED]
         for place, item in enumerate(exact):
             values[candidates.items == item] = 1_000 + len(exact) - place
-    values = steady(values)
+    values = round_scores(values)
     order = np.lexsort((tie_order(state.num_items)[candidates.items], -values))
     answer = engine.recommend(surface, user, k=1_000, **asked)
     assert ids(answer) == engine.item_ids(candidates.items[order])

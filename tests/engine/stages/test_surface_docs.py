@@ -12,8 +12,8 @@ from serendip.config import Config, validate
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig
-from serendip.engine.stages.min_value import SendConfig
-from serendip.engine.stages.relevance_filter import BadMatchConfig
+from serendip.engine.stages.min_value import MinValueConfig
+from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SponsoredConfig
 from serendip.engine.stages.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig
 
@@ -26,11 +26,11 @@ EXAMPLES = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     [
         SurfaceConfig,
         AttributeFilter,
-        BadMatchConfig,
+        RelevanceFilterConfig,
         DiversityConfig,
         ExplorationConfig,
         SponsoredConfig,
-        SendConfig,
+        MinValueConfig,
     ],
 )
 def test_every_key_is_named(config: type[Config]) -> None:

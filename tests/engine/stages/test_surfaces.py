@@ -12,7 +12,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.query import History, Query
 from serendip.engine.settings import Settings
 from serendip.engine.stages.attribute_filter import AttributeFilter
-from serendip.engine.stages.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig, read_by
+from serendip.engine.stages.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig, visible_to
 from serendip.errors import ConfigError
 
 
@@ -143,7 +143,7 @@ QUERY = Query(
 
 def reading(*parts: str) -> Query:
     surface = SurfaceConfig(task="similar", context=parts, sources={"content": 1})
-    return read_by(surface, QUERY)
+    return visible_to(surface, QUERY)
 
 
 def test_what_the_context_does_not_name_is_not_read() -> None:

@@ -20,7 +20,7 @@ from small_shop import NUM_ITEMS, import_shop
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.snapshot import take_snapshot
-from serendip.data.store.generated_texts import WrittenText, text_digest
+from serendip.data.store.generated_texts import GeneratedText, text_digest
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.train.train import fingerprint
@@ -40,7 +40,7 @@ def items_of(folder: Path) -> list[Item]:
         return store.items()
 
 
-def written_of(folder: Path) -> list[WrittenText]:
+def written_of(folder: Path) -> list[GeneratedText]:
     with closing(Workspace.open(folder).open_store()) as store:
         return store.written.all()
 
@@ -56,7 +56,7 @@ def used_by(folder: Path) -> dict[str, str]:
 def put(folder: Path, texts: Sequence[str]) -> None:
     """Keywords of the first items, as an LLM might have written them."""
     rows = [
-        WrittenText(item.item_id, "keywords", "llm", text, "m", "enrich-1", text_digest(item))
+        GeneratedText(item.item_id, "keywords", "llm", text, "m", "enrich-1", text_digest(item))
         for item, text in zip(items_of(folder), texts, strict=False)
     ]
     with closing(Workspace.open(folder).open_store()) as store:

@@ -9,7 +9,7 @@ from data_world import dataset_of
 
 from serendip.data.privacy import VISITOR
 from serendip.data.search_log import SUGGESTED, LoggedRequest
-from serendip.jobs.enrich.judged_queries import earlier_queries, held_out_queries
+from serendip.jobs.enrich.judged_queries import held_out_queries, training_queries
 
 
 def request(user: str, text: str, time: float = 1.0, surface: str = "search") -> LoggedRequest:
@@ -19,7 +19,7 @@ def request(user: str, text: str, time: float = 1.0, surface: str = "search") ->
 
 
 def earlier(*requests: LoggedRequest) -> dict[int, list[str]]:
-    return earlier_queries(replace(dataset_of([]), requests=requests), 5.0)
+    return training_queries(replace(dataset_of([]), requests=requests), 5.0)
 
 
 def test_a_query_of_two_people_is_written_from() -> None:

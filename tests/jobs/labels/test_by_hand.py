@@ -10,10 +10,10 @@ from commands import invoke
 from typer.testing import CliRunner
 
 from serendip.cli.main import app
-from serendip.data.labelling import Agreed
+from serendip.data.labelling import AgreementSoFar
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.labels.agreement import Agreement, agreement, agreements
-from serendip.jobs.labels.by_hand import LabelDesk
+from serendip.jobs.labels.by_hand import LabellingSession
 from serendip.jobs.labels.label_file import LabelFile
 
 PAIRS = [(f"q{number // 2}", f"i{number}") for number in range(6)]
@@ -27,16 +27,18 @@ def labels(tmp_path: Path) -> Iterator[LabelFile]:
 
 
 @pytest.fixture
-def desk(labels: LabelFile) -> LabelDesk:
-    return LabelDesk(PAIRS, TEXTS, labels)
+def desk(labels: LabelFile) -> LabellingSession:
+    return LabellingSession(PAIRS, TEXTS, labels)
 
 
-def asked(desk: LabelDesk) -> int | None:
+def asked(desk: LabellingSession) -> int | None:
     shown = desk.view().asked
     return None if shown is None else shown.place
 
 
-def test_pairs_are_asked_in_order_until_all_have_labels(desk: LabelDesk, labels: LabelFile) -> None:
+def test_pairs_are_asked_in_order_until_all_have_labels(
+    desk: LabellingSession, labels: LabelFile
+) -> None:
     for place in range(6):
         view = desk.view()
         assert view.asked is not None
@@ -48,7 +50,7 @@ def test_pairs_are_asked_in_order_until_all_have_labels(desk: LabelDesk, labels:
     assert [pair for pair, _ in labels.rows] == PAIRS
 
 
-def test_what_was_put_off_comes_last_and_in_turn(desk: LabelDesk) -> None:
+def test_what_was_put_off_comes_last_and_in_turn(desk: LabellingSession) -> None:
     desk.skip(0)
     desk.skip(1)
     for place in range(2, 6):
@@ -62,7 +64,7 @@ def test_what_was_put_off_comes_last_and_in_turn(desk: LabelDesk) -> None:
     assert (asked(desk), desk.view().skipped) == (None, 0)
 
 
-def test_everything_can_be_taken_back_in_turn(desk: LabelDesk, labels: LabelFile) -> None:
+def test_everything_can_be_taken_back_in_turn(desk: LabellingSession, labels: LabelFile) -> None:
     desk.label(0, "good")
     desk.skip(1)
     desk.label(2, "bad")
@@ -74,7 +76,9 @@ def test_everything_can_be_taken_back_in_turn(desk: LabelDesk, labels: LabelFile
     assert (asked(desk), labels.rows, desk.view().skipped) == (0, [], 0)
 
 
-def test_a_skip_of_what_is_labelled_by_now_is_taken_back_without_harm(desk: LabelDesk) -> None:
+def test_a_skip_of_what_is_labelled_by_now_is_taken_back_without_harm(
+    desk: LabellingSession,
+) -> None:
     desk.skip(0)
     desk.skip(1)
     desk.label(0, "good")
@@ -83,7 +87,7 @@ def test_a_skip_of_what_is_labelled_by_now_is_taken_back_without_harm(desk: Labe
     assert (asked(desk), desk.view().skipped, desk.view().undoes) == (0, 0, "")
 
 
-def test_a_label_is_given_once_and_only_to_pairs(desk: LabelDesk, labels: LabelFile) -> None:
+def test_a_label_is_given_once_and_only_to_pairs(desk: LabellingSession, labels: LabelFile) -> None:
     desk.label(0, "good")
     desk.label(0, "bad")  # A form that is sent twice.
     desk.skip(0)
@@ -99,7 +103,7 @@ def test_a_label_is_given_once_and_only_to_pairs(desk: LabelDesk, labels: LabelF
 def test_labels_of_other_pairs_stay_and_do_not_count(tmp_path: Path) -> None:
     with LabelFile(tmp_path / "ann.csv", "ANN") as labels:
         labels.append(("old", "i0"), "bad")
-        desk = LabelDesk(PAIRS, TEXTS, labels)
+        desk = LabellingSession(PAIRS, TEXTS, labels)
         desk.label(0, "good")
         assert (desk.view().good, desk.view().bad, asked(desk)) == (1, 0, 1)
         assert labels.rows[0] == (("old", "i0"), "bad")
@@ -107,12 +111,12 @@ def test_labels_of_other_pairs_stay_and_do_not_count(tmp_path: Path) -> None:
 
 def test_others_are_compared_as_far_as_they_are(tmp_path: Path, labels: LabelFile) -> None:
     ben, cleo = tmp_path / "ben.csv", tmp_path / "cleo.csv"
-    desk = LabelDesk(PAIRS, TEXTS, labels, [ben, cleo])
+    desk = LabellingSession(PAIRS, TEXTS, labels, [ben, cleo])
     for place in range(4):
         desk.label(place, ("good", "bad")[place % 2])
-    assert list(desk.view().agreed) == [Agreed("ben", 0), Agreed("cleo", 0)]
+    assert list(desk.view().agreed) == [AgreementSoFar("ben", 0), AgreementSoFar("cleo", 0)]
     ben.write_text("query,item_id,label\nq0,i0,good\nq0,i1,bad\nq1,i2,good\nq1,i3,ba")
-    assert desk.view().agreed[0] == Agreed("ben", 0)  # It is being written.
+    assert desk.view().agreed[0] == AgreementSoFar("ben", 0)  # It is being written.
     ben.write_text("query,item_id,label\nq0,i0,good\nq0,i1,bad\nq1,i2,good\nq1,i3,bad\nq2,i5,bad\n")
     found = desk.view().agreed[0]
     assert (found.pairs, found.kappa, found.high) == (4, 1.0, 1.0)

@@ -23,7 +23,7 @@ from serendip.jobs.labels.agreement import Gate, gate_labels
 from serendip.jobs.train.train import fingerprint
 from serendip.llm.prompts import Prompt, query_digest
 from serendip.llm.tasks import judge_task
-from serendip.runtime.atomic_files import alone
+from serendip.runtime.atomic_files import exclusive_lock
 
 HORROR, COMEDY = "a horror tale", "something funny"
 
@@ -123,7 +123,10 @@ def test_names_of_attributes_cannot_take_the_place_of_what_is_asked(shop: Path) 
 def test_two_runs_of_a_job_do_not_pay_twice(shop: Path) -> None:
     configure(shop, "http://127.0.0.1:9/v1")
     name = hashlib.sha256(b"labels.csv").hexdigest()[:16]
-    with alone(shop / "cache" / "llm" / name), pytest.raises(StorageError, match="another process"):
+    with (
+        exclusive_lock(shop / "cache" / "llm" / name),
+        pytest.raises(StorageError, match="another process"),
+    ):
         run(shop, "--budget", "1")
 
 

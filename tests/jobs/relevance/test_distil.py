@@ -16,10 +16,10 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.engine.engine import Engine
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.relevance_filter import BAD, BadMatchConfig
+from serendip.engine.stages.relevance_filter import BAD, RelevanceFilterConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
-from serendip.jobs.relevance.versions import current_student
+from serendip.jobs.relevance.versions import current_model
 from serendip.jobs.train.train import fingerprint, train_workspace
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -70,7 +70,7 @@ def train(folder: Path) -> None:
 
 
 def test_a_student_tells_good_from_bad_on_queries_that_it_has_not_seen(shop: Path) -> None:
-    told = current_student(Workspace.open(shop).students).manifest
+    told = current_model(Workspace.open(shop).students).manifest
     assert told["queries"] == {"learned": 60, "gold": 60}
     assert told["auroc"] > 0.95
     assert told["gate"]["verdict"] == "by people"
@@ -116,7 +116,9 @@ def test_nothing_is_said_of_items_that_came_later(shop: Path) -> None:
 def test_an_exact_title_is_never_left_out(shop: Path) -> None:
     engine = Engine.open(shop)
     settings = Workspace.open(shop).settings.all_surfaces()["search"]
-    strictest = settings.model_copy(update={"bad_matches": BadMatchConfig(cut=1e-6, depth=40)})
+    strictest = settings.model_copy(
+        update={"bad_matches": RelevanceFilterConfig(cut=1e-6, depth=40)}
+    )
     query = engine.word_queries(["The comedy tale number 1"])
     found = run(query, strictest, engine.state)[0]
     assert engine.item_ids(found.items.item_nums) == ["i1"]
@@ -222,16 +224,16 @@ def test_a_surface_needs_a_student_and_a_cut(tmp_path: Path) -> None:
 
 def test_an_altered_student_is_refused(shop: Path, tmp_path: Path) -> None:
     students = tmp_path / "students"
-    folder = current_student(Workspace.open(shop).students).folder
+    folder = current_model(Workspace.open(shop).students).folder
     (students / "v1").mkdir(parents=True)
     for path in folder.iterdir():
         (students / "v1" / path.name).write_bytes(path.read_bytes())
     (students / "current").write_text("v1\n")
-    assert current_student(students).name == "v1"
+    assert current_model(students).name == "v1"
     with (students / "v1" / "judge.json").open("a") as stream:
         stream.write(" ")
     with pytest.raises(ArtefactError, match="missing or altered"):
-        current_student(students)
+        current_model(students)
 
 
 def test_a_student_that_read_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from serendip.engine.stages.pipeline import run
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.rewrites.build import RewriteBuilder, narrower, near_words
-from serendip.jobs.suggestions.build import QueryBuilder
+from serendip.jobs.suggestions.build import SuggestionBuilder
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.search.config import SearchConfig
 from serendip.search.rewrites.table import Rewrite, RewriteTable
@@ -53,7 +53,7 @@ def builder(tmp_path_factory: pytest.TempPathFactory) -> RewriteBuilder:
     folder = tmp_path_factory.mktemp("search") / "s"
     searcher = Searcher.build(catalogue, counts.astype(np.float32), folder)
     config = QueriesConfig(unsafe_words=("lamp",))
-    queries = QueryBuilder(catalogue, counts, searcher, config).build([], SilentProgress())
+    queries = SuggestionBuilder(catalogue, counts, searcher, config).build([], SilentProgress())
     pairs = (("rug", "carpet"), ("kettle", "boiler"), ("chair", "sofa"))
     near = {one: ((two, 0.9),) for pair in pairs for one, two in (pair, pair[::-1])}
     near["sofa"] += (("lamp", 0.9),)

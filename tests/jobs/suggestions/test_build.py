@@ -19,7 +19,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
-from serendip.jobs.suggestions.build import log_now, written_queries
+from serendip.jobs.suggestions.build import read_search_log, written_queries
 from serendip.jobs.suggestions.write_by_llm import candidates_of
 from serendip.llm.tasks import WrittenQueries
 from serendip.search.suggestions.table import QueryTable
@@ -121,7 +121,7 @@ def test_choices_among_similar_items_are_in_the_log_that_is_learned_from(shop: P
     workspace = Workspace.open(shop)
     with closing(workspace.open_store()) as store:
         store.put_events([Event("u", "i3", 7.0, request_id="r", surface="similar")])
-    assert log_now(workspace).similar == {"u": [7.0]}
+    assert read_search_log(workspace).similar == {"u": [7.0]}
 
 
 def test_an_llm_needs_a_budget(shop: Path) -> None:

@@ -22,7 +22,7 @@ from serendip.jobs.import_files import import_files
 from serendip.jobs.synonyms.write_by_llm import head_terms, proposed
 from serendip.llm.tasks import WrittenSynonyms
 from serendip.search.lexical import LexicalIndex
-from serendip.search.suggestions.checks import Unsafe
+from serendip.search.suggestions.checks import Blocklist
 from serendip.search.synonyms import Synonym, read_synonyms, write_synonyms
 
 
@@ -125,7 +125,7 @@ def test_pairs_that_say_or_find_nothing_never_reach_people(tmp_path: Path) -> No
     index = LexicalIndex.build(items, tmp_path / "i")
     said = ["couch", "Couch!", "sofas", "red bed", "a b c d", "...", "<b>couch", "bed"]
     answers = [WrittenSynonyms(id="x", synonyms=said[:6]), None]
-    found, dropped = proposed(["sofa", "bed"], answers, index, Unsafe.of(), "llm:m")
+    found, dropped = proposed(["sofa", "bed"], answers, index, Blocklist.of(), "llm:m")
     assert found == [Synonym("sofa", "couch", "proposed", 0.0, "llm:m")]
     assert dropped == {
         "written twice": 1,
@@ -134,5 +134,5 @@ def test_pairs_that_say_or_find_nothing_never_reach_people(tmp_path: Path) -> No
         "empty or long": 2,
     }
     answers = [WrittenSynonyms(id="x", synonyms=said[6:])]
-    found, dropped = proposed(["sofa"], answers, index, Unsafe.of(["bed"]), "llm:m")
+    found, dropped = proposed(["sofa"], answers, index, Blocklist.of(["bed"]), "llm:m")
     assert found == [] and dropped == {"an address or odd signs": 1, "unsafe": 1}

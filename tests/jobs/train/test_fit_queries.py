@@ -16,7 +16,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
-from serendip.engine.live_state import Updater
+from serendip.engine.live_state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
@@ -79,7 +79,7 @@ def test_items_can_be_posted_after_the_table_was_left_out_of_the_settings(
     table = fitter.settings.models.retriever.model_copy(update={"token_buckets": 0})
     models = fitter.settings.models.model_copy(update={"retriever": table})
     settings = fitter.settings.model_copy(update={"models": models})
-    updater = Updater(fitter.encoder, settings.content, settings.token_reader)
+    updater = ItemUpdater(fitter.encoder, settings.content, settings.token_reader)
     after = updater.state_with([replace(state.catalogue[0], item_id="new")], state)
     assert after.catalogue[-1].item_id == "new"
 
@@ -89,7 +89,7 @@ def test_what_is_posted_stands_where_its_place_puts_it(
 ) -> None:
     state.save(tmp_path)
     opened = EngineState.open(tmp_path)
-    updater = Updater(fitter.encoder, fitter.settings.content, fitter.settings.token_reader)
+    updater = ItemUpdater(fitter.encoder, fitter.settings.content, fitter.settings.token_reader)
     first = state.catalogue[0]
     posted = [replace(placed(first, place), item_id=f"new {place}") for place in range(3)]
     for one in (state, opened):

@@ -22,7 +22,7 @@ from serendip.content.encoders.text import open_encoder
 from serendip.data.item import Item
 from serendip.data.item_features import TokenReader
 from serendip.engine.engine import Engine
-from serendip.engine.live_state import Updater
+from serendip.engine.live_state import ItemUpdater
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.doctor import check_workspace
@@ -156,7 +156,7 @@ def test_an_item_posted_again_keeps_its_picture_and_has_its_new_words(gallery: P
     moved = replace(
         state.catalogue[4], attributes={**state.catalogue[4].attributes, "place": "Bonn"}
     )
-    updater = Updater(open_encoder(content), content, reader)
+    updater = ItemUpdater(open_encoder(content), content, reader)
     again = updater._features_again(np.array([4], np.int32), [moved], state)
     assert np.array_equal(again.content[0], state.features.content[4])
     assert again.tokens is not None

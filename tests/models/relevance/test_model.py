@@ -11,15 +11,20 @@ import pytest
 
 from serendip.errors import ArtefactError
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts, unit
-from serendip.models.relevance.model import MatchJudge, open_model, save_model
-from serendip.models.relevance.projection import LearnedLikenessConfig
-from serendip.models.relevance.train import Lessons, MatchJudgeConfig, StudentConfig, teach_judge
+from serendip.models.relevance.model import RelevanceModel, open_model, save_model
+from serendip.models.relevance.projection import QueryProjectionConfig
+from serendip.models.relevance.train import (
+    LabelledPairs,
+    RelevanceModelConfig,
+    TreesConfig,
+    train_relevance_model,
+)
 
 pytest.importorskip("lightgbm")
 ITEMS, QUERIES, SIZE = 60, 40, 16
 KINDS = ("lamp", "chair", "rug")
-CONFIG = MatchJudgeConfig(
-    student=StudentConfig(rounds=20, fewest_pairs=5), likeness=LearnedLikenessConfig(landmarks=20)
+CONFIG = RelevanceModelConfig(
+    student=TreesConfig(rounds=20, fewest_pairs=5), likeness=QueryProjectionConfig(landmarks=20)
 )
 
 
@@ -35,7 +40,7 @@ def texts_of_items(seed: int = 0) -> ItemTexts:
 
 
 @pytest.fixture(scope="module")
-def judge() -> MatchJudge:
+def judge() -> RelevanceModel:
     random = np.random.default_rng(1)
     words = [f"{KINDS[n % 3]} {n}" for n in range(QUERIES)]
     queries = QueryTexts.of(words, unit(random.normal(size=(QUERIES, SIZE)).astype(np.float32)))
@@ -45,37 +50,37 @@ def judge() -> MatchJudge:
     numbers = random.integers(0, ITEMS, len(rows)).astype(np.int32)
     everything = np.ones(len(rows), np.bool_)
     features = known.of(queries, items, rows, numbers)
-    lessons = Lessons(rows, numbers, rows % 3 != numbers % 3, rows, everything, features)
-    return teach_judge(CONFIG, known, (queries, items), lessons, 0).judge
+    lessons = LabelledPairs(rows, numbers, rows % 3 != numbers % 3, rows, everything, features)
+    return train_relevance_model(CONFIG, known, (queries, items), lessons, 0).judge
 
 
-def ask(judge: MatchJudge, numbers: np.ndarray, text: str = "lamp for reading") -> np.ndarray:
+def ask(judge: RelevanceModel, numbers: np.ndarray, text: str = "lamp for reading") -> np.ndarray:
     vector = unit(np.random.default_rng(5).normal(size=(1, SIZE)).astype(np.float32))[0]
     return judge.chances(text, vector, numbers.astype(np.int32))
 
 
-def test_it_learned_what_is_bad(judge: MatchJudge) -> None:
+def test_it_learned_what_is_bad(judge: RelevanceModel) -> None:
     chances = ask(judge, np.arange(ITEMS))
     is_bad = np.arange(ITEMS) % 3 != 0
     assert chances[is_bad].min() > chances[~is_bad].max()
 
 
-def test_what_it_says_of_a_pair_hangs_on_nothing_else(judge: MatchJudge) -> None:
+def test_what_it_says_of_a_pair_hangs_on_nothing_else(judge: RelevanceModel) -> None:
     together = ask(judge, np.arange(ITEMS))
     alone = np.concatenate([ask(judge, np.array([number])) for number in range(ITEMS)])
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
 
 
-def test_saved_and_opened_it_says_the_same(judge: MatchJudge, tmp_path: Path) -> None:
+def test_saved_and_opened_it_says_the_same(judge: RelevanceModel, tmp_path: Path) -> None:
     replace(judge, cut=0.25).save(tmp_path)
-    opened = MatchJudge.open(tmp_path)
+    opened = RelevanceModel.open(tmp_path)
     assert opened.cut == 0.25
     numbers = np.arange(ITEMS)
     np.testing.assert_allclose(ask(opened, numbers), ask(judge, numbers), rtol=0, atol=1e-6)
 
 
 def test_of_a_new_catalogue_it_says_what_it_says_of_these_texts(
-    judge: MatchJudge, tmp_path: Path
+    judge: RelevanceModel, tmp_path: Path
 ) -> None:
     save_model(judge, tmp_path)
     same = open_model(tmp_path, texts_of_items())
@@ -88,14 +93,14 @@ def test_of_a_new_catalogue_it_says_what_it_says_of_these_texts(
     assert not np.allclose(ask(other, np.arange(5)), ask(judge, np.arange(5)), atol=1e-6)
 
 
-def test_changed_and_later_items_are_not_judged(judge: MatchJudge) -> None:
+def test_changed_and_later_items_are_not_judged(judge: RelevanceModel) -> None:
     stale = judge.without(np.array([3, ITEMS + 7], np.int32))
     chances = ask(stale, np.array([3, 4, ITEMS, ITEMS + 7]))
     assert np.isfinite(chances).tolist() == [False, True, False, False]
     assert np.isfinite(ask(judge, np.array([3]))).all()
 
 
-def test_a_judge_of_other_features_is_refused(judge: MatchJudge, tmp_path: Path) -> None:
+def test_a_judge_of_other_features_is_refused(judge: RelevanceModel, tmp_path: Path) -> None:
     save_model(judge, tmp_path)
     path = tmp_path / "judge.json"
     path.write_text(path.read_text().replace("best passages", "worst passages"))
@@ -107,17 +112,17 @@ def test_a_judge_of_other_features_is_refused(judge: MatchJudge, tmp_path: Path)
     ("name", "command"), [("judge.json", "judge distil"), ("items/item_words.json", "train")]
 )
 def test_a_judge_of_before_says_how_to_make_a_new_one(
-    judge: MatchJudge, tmp_path: Path, name: str, command: str
+    judge: RelevanceModel, tmp_path: Path, name: str, command: str
 ) -> None:
     judge.save(tmp_path)
     document = json.loads((tmp_path / name).read_text())
     del document["format"]
     (tmp_path / name).write_text(json.dumps(document))
     with pytest.raises(ArtefactError, match="format None") as refused:
-        MatchJudge.open(tmp_path)
+        RelevanceModel.open(tmp_path)
     assert f"`serendip {command}`" in refused.value.hint
 
 
 def test_an_empty_folder_holds_no_judge(tmp_path: Path) -> None:
     with pytest.raises(ArtefactError, match="holds no readable texts of items"):
-        MatchJudge.open(tmp_path)
+        RelevanceModel.open(tmp_path)

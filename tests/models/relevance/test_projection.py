@@ -8,12 +8,12 @@ import pytest
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.projection import (
     LEARNED_FEATURES,
-    LearnedLikeness,
-    LearnedLikenessConfig,
-    learned_apart,
+    QueryProjection,
+    QueryProjectionConfig,
+    out_of_fold_features,
 )
 
-CONFIG = LearnedLikenessConfig()
+CONFIG = QueryProjectionConfig()
 FOR_BOTH = LEARNED_FEATURES.index("learned title: for both")
 GROUPS, EACH, SIZE = 6, 20, 32
 
@@ -57,10 +57,10 @@ def world() -> World:
     return World()
 
 
-def fitted(world: World, learned: np.ndarray) -> LearnedLikeness:
+def fitted(world: World, learned: np.ndarray) -> QueryProjection:
     good = learned & ~world.is_bad
     pairs = world.rows[good], world.numbers[good]
-    return LearnedLikeness.fit(CONFIG, world.features, world.queries, pairs)
+    return QueryProjection.fit(CONFIG, world.features, world.queries, pairs)
 
 
 def test_what_was_learned_of_some_queries_holds_for_others(world: World) -> None:
@@ -78,8 +78,8 @@ def test_few_directions_say_what_matters_and_enough_of_them_everything(world: Wo
     pairs = world.rows[good], world.numbers[good]
 
     def found(directions: int) -> np.ndarray:
-        config = LearnedLikenessConfig(directions=directions)
-        map_ = LearnedLikeness.fit(config, world.features, world.queries, pairs)
+        config = QueryProjectionConfig(directions=directions)
+        map_ = QueryProjection.fit(config, world.features, world.queries, pairs)
         assert map_.shares.shape[1] == min(directions, len(map_.landmarks))
         return map_.of(world.queries, world.rows, world.numbers)
 
@@ -102,11 +102,11 @@ def test_one_pair_alone_has_the_features_that_it_has_among_others(world: World) 
 
 
 def test_a_query_like_no_other_stays_where_it_is(world: World) -> None:
-    config = LearnedLikenessConfig(sharpness=60.0)
+    config = QueryProjectionConfig(sharpness=60.0)
     near = world.group[world.rows] < 3
     good = near & ~world.is_bad
     pairs = world.rows[good], world.numbers[good]
-    sharp = LearnedLikeness.fit(config, world.features, world.queries, pairs)
+    sharp = QueryProjection.fit(config, world.features, world.queries, pairs)
     pairs = world.rows, world.numbers
     plain = world.features.of(world.queries, world.items, *pairs)[:, 0]
     moved = np.abs(sharp.of(world.queries, *pairs)[:, 0] - plain)
@@ -118,9 +118,9 @@ def test_features_to_learn_from_know_nothing_of_their_own_unit(world: World) -> 
     """Labels of a unit that are turned round change the features of all units but that one."""
     units = (world.rows % 10).astype(np.int32)
     queries, pairs = world.queries, (world.rows, world.numbers)
-    before = learned_apart(CONFIG, world.features, queries, pairs, world.is_bad, units)
+    before = out_of_fold_features(CONFIG, world.features, queries, pairs, world.is_bad, units)
     turned = world.is_bad ^ (units == 3)
-    after = learned_apart(CONFIG, world.features, queries, pairs, turned, units)
+    after = out_of_fold_features(CONFIG, world.features, queries, pairs, turned, units)
     same = np.isclose(before, after, atol=1e-6).all(1)
     assert same[units == 3].all()
     assert same.mean() < 0.3
@@ -129,8 +129,8 @@ def test_features_to_learn_from_know_nothing_of_their_own_unit(world: World) -> 
 
 def test_the_same_seed_gives_the_same_features(world: World) -> None:
     one, other = (
-        learned_apart(
-            LearnedLikenessConfig(landmarks=20),
+        out_of_fold_features(
+            QueryProjectionConfig(landmarks=20),
             world.features,
             world.queries,
             (world.rows, world.numbers),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.models.relevance.feedback import EXPANSIONS, Expansion
-from serendip.models.relevance.hubness import Crowd, CrowdItems
+from serendip.models.relevance.feedback import EXPANSIONS, QueryExpansion
+from serendip.models.relevance.hubness import HubnessCorrection, ReferenceItems
 
 
 def unit(random: np.random.Generator, *shape: int) -> np.ndarray:
@@ -16,7 +16,7 @@ def unit(random: np.random.Generator, *shape: int) -> np.ndarray:
 def test_expanded_by_hand_relative_to_the_whole_crowd() -> None:
     random = np.random.default_rng(0)
     items, asked, views = (unit(random, *shape) for shape in ((2, 50, 8), (4, 8), (2, 3, 8)))
-    expansion = Expansion.of(Crowd.of([asked] * 2, CrowdItems.of(items)))
+    expansion = QueryExpansion.of(HubnessCorrection.of([asked] * 2, ReferenceItems.of(items)))
     row, which = np.array([0, 1, 3]), np.array([2, 0, 1])
     columns = expansion.columns(asked, views, (row, which))
     assert len(columns) == 2 * len(EXPANSIONS) * 2

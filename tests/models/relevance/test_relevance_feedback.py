@@ -6,25 +6,25 @@ import numpy as np
 import pytest
 
 from serendip.models.relevance import feedback
-from serendip.models.relevance.feedback import FOUND, Shelf
-from serendip.models.relevance.term_overlap import WordOverlap
+from serendip.models.relevance.feedback import FOUND, RelevanceFeedback
+from serendip.models.relevance.term_overlap import TermOverlap
 
 AXES = np.eye(8, dtype=np.float32)
 
 
-def world(count: int = 40) -> tuple[np.ndarray, WordOverlap]:
+def world(count: int = 40) -> tuple[np.ndarray, TermOverlap]:
     """Half lamps around one axis, half rugs around another; none says what it is like."""
     random = np.random.default_rng(0)
     middle = np.repeat(AXES[:2], count // 2, axis=0)
     vectors = middle + 0.2 * random.normal(size=(count, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     words = [{"lamp" if place < count // 2 else "rug", f"n{place}"} for place in range(count)]
-    return np.stack([vectors, vectors]), WordOverlap.of(words, words)
+    return np.stack([vectors, vectors]), TermOverlap.of(words, words)
 
 
 def test_what_is_like_the_found_ones_has_their_words_and_lies_where_they_do() -> None:
     views, overlap = world()
-    shelf = Shelf.of(views)
+    shelf = RelevanceFeedback.of(views)
     asked = np.array([1, 30], np.int32)
     found = shelf.columns(AXES[0], {"lamp"}, overlap, views, asked)
     assert found.shape == (2, len(FOUND) * 3 + 1)
@@ -37,7 +37,7 @@ def test_what_is_like_the_found_ones_has_their_words_and_lies_where_they_do() ->
 
 def test_words_find_what_the_vector_does_not() -> None:
     views, overlap = world()
-    shelf = Shelf.of(views)
+    shelf = RelevanceFeedback.of(views)
     vague = (AXES[0] + AXES[1]) / np.sqrt(2)
     asked = np.array([1, 30], np.int32)
     lamp, rug = (
@@ -50,7 +50,7 @@ def test_words_find_what_the_vector_does_not() -> None:
 def test_a_shelf_holds_so_many_items_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feedback, "SHELF", 10)
     views, overlap = world()
-    shelf = Shelf.of(views)
+    shelf = RelevanceFeedback.of(views)
     assert (len(shelf.numbers), shelf.whole.shape) == (10, (10, 8))
     found = shelf.columns(AXES[0], {"lamp"}, overlap, views, np.array([39], np.int32))
     assert np.isfinite(found).all()

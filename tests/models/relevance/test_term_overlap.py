@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.models.relevance.term_overlap import OVERLAPS, WordOverlap
+from serendip.models.relevance.term_overlap import OVERLAPS, TermOverlap
 
 words = st.sets(st.sampled_from("abcdefgh"), max_size=5)
 
@@ -20,7 +20,7 @@ def test_overlaps_are_those_of_the_sets(items, query, asked) -> None:
     titles = [title for title, _ in items]
     texts = [title | more for title, more in items]
     numbers = np.array([number % len(items) for number in asked], np.int32)
-    overlap = WordOverlap.of(titles, texts)
+    overlap = TermOverlap.of(titles, texts)
     found = overlap.of_query(query, numbers)
     assert found.shape == (len(numbers), len(OVERLAPS))
 
@@ -46,7 +46,7 @@ def test_overlaps_are_those_of_the_sets(items, query, asked) -> None:
     st.sets(st.sampled_from("abcdefghxyz"), max_size=5),
 )
 def test_words_in_all_texts_at_once_are_those_in_each(items, query) -> None:
-    overlap = WordOverlap.of([title for title, _ in items], [a | b for a, b in items])
+    overlap = TermOverlap.of([title for title, _ in items], [a | b for a, b in items])
     every = np.arange(len(items), dtype=np.int32)
     found = overlap.of_query(query, every)
     at = OVERLAPS.index
@@ -56,7 +56,7 @@ def test_words_in_all_texts_at_once_are_those_in_each(items, query) -> None:
 
 def test_what_titles_have_in_common_counts_by_their_weights() -> None:
     titles = [{"red", "lamp"}, {"blue", "lamp"}, {"rug"}, {"lamp"}, set()]
-    overlap = WordOverlap.of(titles, titles)
+    overlap = TermOverlap.of(titles, titles)
     rare, common = np.log(5 / 1), np.log(5 / 3)
     found = overlap.of_items(np.array([0, 1]), np.array([0.75, 0.25]), np.arange(5))
     total = rare + common

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serendip.data.dataset import EventLog, QueryExamples
 from serendip.errors import DataError
-from serendip.models.retriever.batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.requests import HOME, NONE, SEARCH, SIMILAR, TASKS, gap_buckets
 
@@ -53,7 +53,7 @@ def test_rows_cover_every_event_once_and_hold_at_most_max_len(log, max_len, seed
 
 @given(logs, configs, st.integers(0, 1000))
 def test_a_home_request_sees_only_its_user_strictly_before_its_target(log, config, seed) -> None:
-    maker = BatchMaker(PackedLog(log, np.ones(len(log), np.bool_)), None, config)
+    maker = BatchBuilder(PackedLog(log, np.ones(len(log), np.bool_)), None, config)
     predicted = []
     for batch in maker.epoch(4, np.random.default_rng(seed)):
         for row, column in zip(
@@ -75,7 +75,7 @@ def test_only_targets_are_predicted(log, config, seed) -> None:
     queries = QueryExamples(
         [""] * len(log), np.zeros((len(log), 2), np.float32), np.arange(len(log), dtype=np.int32)
     )
-    maker = BatchMaker(PackedLog(log, allowed), queries, config)
+    maker = BatchBuilder(PackedLog(log, allowed), queries, config)
     for batch in maker.epoch(4, np.random.default_rng(seed)):
         logged = batch.task != SEARCH
         shown = batch.target[logged & (batch.target != NONE)]
@@ -87,7 +87,7 @@ def test_a_similar_request_leads_to_the_next_event(log, seed) -> None:
     packed = PackedLog(log, np.ones(len(log), np.bool_))
     place = np.empty(len(log), np.int64)
     place[packed.items] = np.arange(len(log))
-    maker = BatchMaker(packed, None, RetrieverConfig(max_len=8))
+    maker = BatchBuilder(packed, None, RetrieverConfig(max_len=8))
     for batch in maker.epoch(4, np.random.default_rng(seed)):
         chosen = (batch.task == SIMILAR) & (batch.target != NONE)
         source, target = batch.source[chosen], batch.target[chosen]
@@ -99,7 +99,7 @@ def test_a_similar_request_leads_to_the_next_event(log, seed) -> None:
 def test_a_search_request_pairs_a_query_with_its_item(log, seed) -> None:
     items = np.random.default_rng(seed).integers(0, len(log), 5).astype(np.int32)
     queries = QueryExamples([""] * 5, np.zeros((5, 2), np.float32), items)
-    maker = BatchMaker(PackedLog(log, np.ones(len(log), np.bool_)), queries, RetrieverConfig())
+    maker = BatchBuilder(PackedLog(log, np.ones(len(log), np.bool_)), queries, RetrieverConfig())
     batch = next(maker.epoch(4, np.random.default_rng(seed)))
     chosen = (batch.task == SEARCH) & (batch.target != NONE)
     assert chosen.any()
@@ -114,7 +114,7 @@ def test_hidden_queries_are_never_drawn(log, seed) -> None:
     drawn[0] = True
     queries = QueryExamples([""] * 8, np.zeros((8, 2), np.float32), items)
     packed = PackedLog(log, np.ones(len(log), np.bool_))
-    maker = BatchMaker(packed, queries, RetrieverConfig(max_len=60), drawn)
+    maker = BatchBuilder(packed, queries, RetrieverConfig(max_len=60), drawn)
     rows = cut_rows(packed, 60, np.zeros(len(packed.starts), np.int64))
     asked = maker.asked_batch(rows, SEARCH)
     found = asked.target != NONE
@@ -131,7 +131,7 @@ def test_a_request_counts_as_much_as_the_event_that_it_foretells(log, config, se
     queries = QueryExamples([""] * 5, np.zeros((5, 2), np.float32), items)
     strengths = random.random(len(log)).astype(np.float32)
     packed = PackedLog(replace(log, strengths=strengths), np.ones(len(log), np.bool_))
-    for batch in BatchMaker(packed, queries, config).epoch(4, random):
+    for batch in BatchBuilder(packed, queries, config).epoch(4, random):
         assert batch.weight is not None
         blind = (batch.task == SEARCH) & (batch.weight == 1.0)  # Words alone are no event.
         real = (batch.target != NONE) & ~blind
@@ -140,7 +140,7 @@ def test_a_request_counts_as_much_as_the_event_that_it_foretells(log, config, se
 
 def test_without_strengths_requests_have_no_weights() -> None:
     packed = PackedLog(log_of([0] * 4, list(range(4))), np.ones(4, np.bool_))
-    maker = BatchMaker(packed, None, RetrieverConfig())
+    maker = BatchBuilder(packed, None, RetrieverConfig())
     assert all(batch.weight is None for batch in maker.epoch(4, np.random.default_rng(0)))
 
 
@@ -156,7 +156,7 @@ def test_what_is_asked_of_a_task_is_what_serving_is_asked(log, seed) -> None:
     items = random.integers(0, len(log), 5).astype(np.int32)
     queries = QueryExamples([""] * 5, np.zeros((5, 2), np.float32), items)
     packed = PackedLog(log, allowed)
-    maker = BatchMaker(packed, queries, RetrieverConfig(max_len=60))
+    maker = BatchBuilder(packed, queries, RetrieverConfig(max_len=60))
     rows = cut_rows(packed, 60, np.zeros(len(packed.starts), np.int64))
     if not len(rows.begin):
         return
@@ -183,14 +183,14 @@ def test_rows_and_requests_without_a_target_are_not_asked() -> None:
     log = log_of([0] * 4 + [1] * 4 + [2] * 4, list(range(12)))
     allowed = np.zeros(12, np.bool_)
     allowed[[1, 3, 10]] = True
-    maker = BatchMaker(PackedLog(log, allowed), None, RetrieverConfig(max_len=8))
+    maker = BatchBuilder(PackedLog(log, allowed), None, RetrieverConfig(max_len=8))
     rows = cut_rows(maker.log, 8, np.zeros(3, np.int64))
     asked = maker.asked_batch(rows, HOME)
     assert asked.items.tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
     assert asked.target.tolist() == [[1, 3], [10, NONE]]
     assert asked.prefix.tolist()[0] == [1, 3]
     assert asked.prefix.tolist()[1][0] == 2
-    nothing = BatchMaker(PackedLog(log, np.zeros(12, np.bool_)), None, RetrieverConfig(max_len=8))
+    nothing = BatchBuilder(PackedLog(log, np.zeros(12, np.bool_)), None, RetrieverConfig(max_len=8))
     assert nothing.asked_batch(rows, HOME).target.tolist() == [[NONE]]
 
 
@@ -205,7 +205,7 @@ def test_a_specialist_learns_its_task_alone(task: str) -> None:
     log = log_of([0] * 12, list(range(12)))
     items = np.arange(12, dtype=np.int32)
     queries = QueryExamples([""] * 12, np.zeros((12, 2), np.float32), items)
-    maker = BatchMaker(
+    maker = BatchBuilder(
         PackedLog(log, np.ones(12, np.bool_)), queries, RetrieverConfig(tasks=(task,), slots=2)
     )
     batch = next(maker.epoch(100, np.random.default_rng(0)))
@@ -216,14 +216,16 @@ def test_a_specialist_learns_its_task_alone(task: str) -> None:
 def test_who_learns_to_search_needs_queries() -> None:
     log = PackedLog(log_of([0], [0]), np.ones(1, np.bool_))
     with pytest.raises(DataError, match="needs queries"):
-        BatchMaker(log, None, RetrieverConfig(tasks=("search",)))
+        BatchBuilder(log, None, RetrieverConfig(tasks=("search",)))
 
 
 def test_imputation_can_be_switched_off() -> None:
     log = PackedLog(log_of([0] * 4, list(range(4))), np.ones(4, np.bool_))
     rows = cut_rows(log, 8, np.zeros(1, np.int64))
     with_last, without = (
-        BatchMaker(log, None, RetrieverConfig(max_len=8, imputation=rules)).asked_batch(rows, HOME)
+        BatchBuilder(log, None, RetrieverConfig(max_len=8, imputation=rules)).asked_batch(
+            rows, HOME
+        )
         for rules in (("last-item",), ())
     )
     assert with_last.source.tolist() == [[NONE, 0, 1, 2]]
@@ -235,7 +237,7 @@ def test_shorter_rows_have_fewer_requests_in_proportion(length: int, slots: int)
     """25 events fill a block of the default ``max_len``."""
     log = log_of([0] * length, list(range(length)))
     queries = QueryExamples(["a"], np.zeros((1, 2), np.float32), np.zeros(1, np.int32))
-    maker = BatchMaker(PackedLog(log, np.ones(length, np.bool_)), queries, RetrieverConfig())
+    maker = BatchBuilder(PackedLog(log, np.ones(length, np.bool_)), queries, RetrieverConfig())
     rows = cut_rows(maker.log, 50, np.zeros(1, np.int64))
     batch = maker.batch(rows, np.random.default_rng(0))
     tasks = np.bincount(batch.task[0], minlength=3)

@@ -13,14 +13,14 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.models.early_stopping import Stopping, train_epochs
 from serendip.models.retriever.artefact import TOWER_FILE
-from serendip.models.retriever.batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.content_scores import ContentAffinity
+from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.content_weights import context_cosines, words_cosines
-from serendip.models.retriever.item_encoder import TowerArrays
+from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.requests import TASKS
-from serendip.models.retriever.train import RetrieverTraining, digest_of, train_retriever
+from serendip.models.retriever.train import RetrieverTraining, train_retriever, training_fingerprint
 from serendip.runtime.progress import TrainOptions
 
 SMALL = RetrieverConfig(embedding_size=8, words_size=0, epochs=2, max_len=10, batch_size=64)
@@ -56,7 +56,7 @@ def weights(context: float, words: float) -> np.ndarray:
 
 def test_words_are_compared_with_content_as_it_is() -> None:
     aligned, plain = unit_vectors(np.random.default_rng(1), 8).reshape(2, 4, 16)
-    affinity = ContentAffinity(projection(), aligned, weights(3.0, 2.0), plain)
+    affinity = ContentScores(projection(), aligned, weights(3.0, 2.0), plain)
     both = Query(text_vector=plain[0], history=History.of_items(np.asarray([1])))
     found = affinity.of_queries([both, Query()])
     expected = [np.concatenate([3 * aligned[1], 2 * plain[0]]), np.zeros(32)]
@@ -69,7 +69,7 @@ def test_words_are_compared_with_content_as_it_is() -> None:
 
 def test_a_request_is_its_weighed_context_and_words() -> None:
     vectors = unit_vectors(np.random.default_rng(1), 4)
-    affinity = ContentAffinity(projection(), vectors, weights(3.0, 2.0))
+    affinity = ContentScores(projection(), vectors, weights(3.0, 2.0))
     history = Query(history=History.of_items(np.asarray([2, 0, 1])))
     similar = Query(source_items=np.asarray([3], np.int32))
     text = Query(text_vector=vectors[0])
@@ -84,7 +84,7 @@ def test_a_request_is_its_weighed_context_and_words() -> None:
 def test_every_task_has_weights_of_its_own() -> None:
     vectors = unit_vectors(np.random.default_rng(1), 4)
     own = np.array([[1, 0], [10, 0], [100, 1000]], np.float32)
-    affinity = ContentAffinity(projection(), vectors, own)
+    affinity = ContentScores(projection(), vectors, own)
     source = np.asarray([3], np.int32)
     home, similar, search = (
         Query(surface=surface, source_items=source, text_vector=vectors[0])
@@ -104,7 +104,7 @@ def test_training_sees_what_serving_sees(task: str) -> None:
     aligned, plain = both.reshape(2, dataset.num_items, 16)
     log = PackedLog(dataset.events, np.ones(len(dataset.events), np.bool_))
     rows = cut_rows(log, 10, np.zeros(len(log.starts), np.int64))
-    batch = BatchMaker(log, dataset.queries, SMALL).asked_batch(rows, TASKS[task])
+    batch = BatchBuilder(log, dataset.queries, SMALL).asked_batch(rows, TASKS[task])
     row, request = np.nonzero(batch.target >= 0)
     assert len(row)
     shown = []
@@ -119,7 +119,7 @@ def test_training_sees_what_serving_sees(task: str) -> None:
             )
         )
         assert (query >= 0) == (task == "search")
-    affinity = ContentAffinity(projection(), aligned, weights(1.0, 3.0), plain)
+    affinity = ContentScores(projection(), aligned, weights(1.0, 3.0), plain)
     served = affinity.scores(shown)
     np.testing.assert_allclose(
         served, affinity.of_queries(shown) @ affinity.vectors.T, rtol=0, atol=1e-5
@@ -131,10 +131,10 @@ def test_training_sees_what_serving_sees(task: str) -> None:
 
 def test_an_earlier_artefact_gives_words_alone_where_some_were_typed() -> None:
     vectors = unit_vectors(np.random.default_rng(1), 4)
-    stored = ContentAffinity(projection(), vectors, weights(0, 0)).arrays()
+    stored = ContentScores(projection(), vectors, weights(0, 0)).arrays()
     del stored["align_weights"]
     stored["align_weight"] = np.asarray(5.0, np.float32)
-    affinity = ContentAffinity.of_arrays(stored)
+    affinity = ContentScores.of_arrays(stored)
     history = History.of_items(np.asarray([2]))
     asked = [Query(history=history), Query("search", text_vector=vectors[0], history=history)]
     expected = 5 * np.stack([vectors[2], projection().encode(vectors[:1])[0]])
@@ -203,7 +203,7 @@ def test_ids_are_lent_by_those_who_are_near_where_behaviour_puts_them() -> None:
     silent = np.zeros((3, 2), np.float32), np.zeros(3, np.float32), np.zeros((0, 1, 3), np.float32)
     new = ItemFeatures(np.asarray([[1.0, 0.0]], np.float32), np.zeros((1, 0), np.int32), 1)
     for alignment, lender in ((None, 0), (turned, 1)):
-        tower = TowerArrays(*silent, ids, catalogue, 1, True, alignment)
+        tower = ItemEncoderArrays(*silent, ids, catalogue, 1, True, alignment)
         vectors, _ = tower.encode(new, np.asarray([2]))
         assert vectors[0].argmax() == ids[lender].argmax()
 
@@ -211,7 +211,7 @@ def test_ids_are_lent_by_those_who_are_near_where_behaviour_puts_them() -> None:
 def test_an_edited_item_borrows_no_id_of_its_own() -> None:
     ids = np.asarray([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], np.float32)
     silent = np.zeros((3, 2), np.float32), np.zeros(3, np.float32), np.zeros((0, 1, 3), np.float32)
-    tower = TowerArrays(*silent, ids, np.eye(2, dtype=np.float32), 1)
+    tower = ItemEncoderArrays(*silent, ids, np.eye(2, dtype=np.float32), 1)
     edited = ItemFeatures(np.asarray([[0.9, 0.4]], np.float32), np.zeros((1, 0), np.int32), 1)
     for number, lender in ((0, 1), (1, 0), (2, 0)):
         vectors, _ = tower.encode(edited, np.asarray([number]))
@@ -231,7 +231,7 @@ def test_an_earlier_artefact_seeks_lenders_by_content_as_it_is(
     np.savez(tmp_path / TOWER_FILE, content=content, **arrays)
     found = Retriever.open(tmp_path).with_items(features).item_vectors[-3:, :8]
     names = ("weight", "bias", "tables", "ids")
-    tower = TowerArrays(*(arrays[name] for name in names), content, SMALL.num_lenders)
+    tower = ItemEncoderArrays(*(arrays[name] for name in names), content, SMALL.num_lenders)
     np.testing.assert_allclose(
         found, tower.encode(features, np.arange(30, 33))[0], rtol=0, atol=1e-6
     )
@@ -271,5 +271,5 @@ def test_every_mode_ranks_items_that_come_later(mode: str) -> None:
 def test_a_killed_training_does_not_go_on_with_other_likes() -> None:
     dataset = small_world()
     other = replace(dataset, events=replace(dataset.events, liked=~dataset.events.liked))
-    assert digest_of(dataset, SMALL, 0) == digest_of(small_world(), SMALL, 0)
-    assert digest_of(dataset, SMALL, 0) != digest_of(other, SMALL, 0)
+    assert training_fingerprint(dataset, SMALL, 0) == training_fingerprint(small_world(), SMALL, 0)
+    assert training_fingerprint(dataset, SMALL, 0) != training_fingerprint(other, SMALL, 0)

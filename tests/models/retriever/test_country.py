@@ -10,11 +10,11 @@ from contract import random_features, small_world
 from serendip.data.dataset import Dataset, UserCountries
 from serendip.data.query import Query
 from serendip.errors import DataError
-from serendip.models.retriever.batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.requests import HOME, SEARCH
-from serendip.models.retriever.train import digest_of
+from serendip.models.retriever.train import training_fingerprint
 from serendip.runtime.progress import TrainOptions
 
 SMALL = RetrieverConfig(
@@ -94,7 +94,7 @@ def test_some_home_requests_of_training_name_no_country(dataset: Dataset) -> Non
     log, where = dataset.events, dataset.countries
     assert where is not None
     packed = PackedLog(log, np.ones(len(log), np.bool_))
-    maker = BatchMaker(packed, dataset.queries, SMALL, countries=where.of_users)
+    maker = BatchBuilder(packed, dataset.queries, SMALL, countries=where.of_users)
     rows = cut_rows(packed, 10, np.zeros(len(packed.starts), np.int64))
     own = where.of_users[packed.users[rows.begin]] + 1
     batch = maker.batch(rows, np.random.default_rng(0))
@@ -116,7 +116,7 @@ def test_a_training_is_told_from_others_by_its_countries(dataset: Dataset) -> No
     assert where is not None
     moved = dataset.with_countries(UserCountries(NAMES[::-1], where.of_users))
     known = [dataset, moved, dataset.with_countries(None)]
-    assert len({digest_of(one, SMALL, 0) for one in known}) == 3
+    assert len({training_fingerprint(one, SMALL, 0) for one in known}) == 3
 
 
 def test_countries_are_one_per_user(dataset: Dataset) -> None:

@@ -9,7 +9,7 @@ from serendip.data.dataset import EventLog, QueryExamples
 from serendip.data.query import Query, Surface
 from serendip.engine.settings import Settings
 from serendip.errors import ConfigError
-from serendip.models.retriever.batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import (
     ALL_TASKS,
     RetrieverConfig,
@@ -66,7 +66,7 @@ def drawn(config: RetrieverConfig) -> int:
         np.zeros(length, np.float32),
     )
     queries = QueryExamples(["a"], np.zeros((1, 2), np.float32), np.zeros(1, np.int32))
-    maker = BatchMaker(PackedLog(log, np.ones(length, np.bool_)), queries, config)
+    maker = BatchBuilder(PackedLog(log, np.ones(length, np.bool_)), queries, config)
     rows = cut_rows(maker.log, config.max_len, np.zeros(1, np.int64))
     return maker.batch(rows, np.random.default_rng(0)).task.size * config.epochs
 

@@ -12,7 +12,7 @@ from contract import small_world, unit_vectors
 from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples
 from serendip.data.query import History, Query
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.content_scores import ContentAffinity, KnownWords, text_keys
+from serendip.models.retriever.content_scores import ContentScores, TrainedQueries, text_keys
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 
@@ -25,11 +25,11 @@ def projection() -> AlignedProjection:
     return AlignedProjection(down, np.ascontiguousarray(up.T))
 
 
-def affinity() -> ContentAffinity:
+def affinity() -> ContentScores:
     """Weights 3 of the context and 2 of words; 5 and 7 of words that were learned."""
-    known = KnownWords.of(["red shoes", "Hats"], np.array([5, 7], np.float32))
+    known = TrainedQueries.of(["red shoes", "Hats"], np.array([5, 7], np.float32))
     weights = np.tile(np.array([3, 2], np.float32), (3, 1))
-    return ContentAffinity(projection(), VECTORS[0], weights, VECTORS[1], known)
+    return ContentScores(projection(), VECTORS[0], weights, VECTORS[1], known)
 
 
 def asked(text: str, surface: str = "search") -> Query:
@@ -61,12 +61,12 @@ def test_words_that_were_learned_have_weights_of_their_own(
 
 def test_they_are_kept_on_disk_and_missing_in_earlier_artefacts() -> None:
     stored = affinity().arrays()
-    opened = ContentAffinity.of_arrays(stored)
+    opened = ContentScores.of_arrays(stored)
     queries = [asked("hats"), asked("caps")]
     assert np.array_equal(opened.of_queries(queries), affinity().of_queries(queries))
     for name in ("known_words", "known_weights"):
         del stored[name]
-    earlier = ContentAffinity.of_arrays(stored)
+    earlier = ContentScores.of_arrays(stored)
     np.testing.assert_array_equal(
         earlier.of_queries([asked("hats")]), affinity().of_queries([asked("caps")])
     )
@@ -75,7 +75,7 @@ def test_they_are_kept_on_disk_and_missing_in_earlier_artefacts() -> None:
 def test_keys_tell_texts_apart_by_their_words_alone() -> None:
     keys = text_keys(["Café crème", "cafe   creme!", "cafe", "", "!!!"])
     assert keys[0] == keys[1] != keys[2]
-    known = KnownWords.of(["", "cafe", "$$"], np.zeros(2, np.float32))
+    known = TrainedQueries.of(["", "cafe", "$$"], np.zeros(2, np.float32))
     assert known.know(["", "CAFE", "tea", "$$", "???"]).tolist() == [False, True] + [False] * 3
     assert text_keys([]).shape == (0,)
 

@@ -25,7 +25,7 @@ from serendip.errors import ConfigError, DataError, UnsupportedError
 from serendip.models.onnx import open_session, to_onnx
 from serendip.models.retriever.artefact import TOWER_FILE
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.item_encoder import TowerArrays
+from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.network import (
     INPUTS,
@@ -126,7 +126,7 @@ def test_the_numpy_tower_says_what_torch_says_with_the_gate_shut() -> None:
         torch.manual_seed(0)
         tower = ItemTower(content, codes, features.codebook_size, SMALL)
         vectors, projected = tower(torch.arange(12), torch.zeros(12))
-    arrays = TowerArrays(
+    arrays = ItemEncoderArrays(
         tower.weight.detach().numpy(),
         tower.bias.detach().numpy(),
         tower.code_tables.detach().numpy(),

@@ -16,7 +16,7 @@ from serendip.data.query import History, Query
 from serendip.errors import ConfigError
 from serendip.models.onnx import open_session, to_onnx
 from serendip.models.retriever.config import RetrieverConfig, Task
-from serendip.models.retriever.item_encoder import TowerArrays
+from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.network import (
     INPUTS,
@@ -99,7 +99,7 @@ def test_the_numpy_tower_says_what_torch_says_of_both_parts() -> None:
         torch.manual_seed(0)
         tower = ItemTower(content, codes, features.codebook_size, CONFIG, 4)
         vectors, projected = tower(torch.arange(12), torch.zeros(12))
-    arrays = TowerArrays(
+    arrays = ItemEncoderArrays(
         tower.weight.detach().numpy(),
         tower.bias.detach().numpy(),
         tower.code_tables.detach().numpy(),

@@ -11,7 +11,7 @@ from serendip.data.item_quality import UNKNOWN, item_quality
 from serendip.models.early_stopping import ndcg_of_wanted
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
-from serendip.models.retriever.quality import Held, QualityVector, find_weights
+from serendip.models.retriever.quality import HeldOutRequests, QualityVector, find_weights
 from serendip.runtime.progress import TrainOptions
 
 SMALL = RetrieverConfig(
@@ -35,13 +35,13 @@ class TestRetrieverWithQuality(RecommenderContract):
         return rated_world()
 
 
-def held(seed: int = 0, requests: int = 200, items: int = 40) -> Held:
+def held(seed: int = 0, requests: int = 200, items: int = 40) -> HeldOutRequests:
     """Targets that the scores foretell well, whatever the quality of the items."""
     random = np.random.default_rng(seed)
     wanted = random.integers(0, items, requests)
     scores = random.normal(size=(requests, items)).astype(np.float32)
     scores[np.arange(requests), wanted] += 2
-    return Held.of(scores, wanted)
+    return HeldOutRequests.of(scores, wanted)
 
 
 def test_figures_are_those_of_all_items_while_weights_are_small() -> None:
@@ -51,7 +51,7 @@ def test_figures_are_those_of_all_items_while_weights_are_small() -> None:
     wanted = random.integers(0, 500, 50)
     scores[np.arange(50), wanted] = random.normal(2.5, 1, 50)
     scores[0, wanted[0]] = -np.inf
-    asked, worth = Held.of(scores, wanted), random.random(500).astype(np.float32)
+    asked, worth = HeldOutRequests.of(scores, wanted), random.random(500).astype(np.float32)
     assert asked.items.shape == (50, 300)
     for added in (np.zeros(500, np.float32), worth / 5):
         gains = ndcg_of_wanted(scores + added, wanted, (np.empty(0, int), np.empty(0, int)))
@@ -85,7 +85,10 @@ def test_a_wider_bound_gives_more_quality() -> None:
 def test_blocks_are_one_set_of_requests() -> None:
     values = np.random.default_rng(1).random((40, 2)).astype(np.float32)
     whole = held()
-    parts = [Held(whole.items[part], whole.scores[part]) for part in (slice(90), slice(90, None))]
+    parts = [
+        HeldOutRequests(whole.items[part], whole.scores[part])
+        for part in (slice(90), slice(90, None))
+    ]
     found = [find_weights(blocks, values, 0.05, seed=0) for blocks in ([whole], parts)]
     assert np.array_equal(*found)
 
@@ -93,7 +96,7 @@ def test_blocks_are_one_set_of_requests() -> None:
 def test_no_loss_allowed_and_nothing_found_mean_no_weight() -> None:
     values = np.random.default_rng(1).random((40, 2)).astype(np.float32)
     assert not find_weights([held()], values, 0.0, seed=0).any()
-    lost = Held.of(np.full((3, 40), -np.inf, np.float32), np.zeros(3, np.int64))
+    lost = HeldOutRequests.of(np.full((3, 40), -np.inf, np.float32), np.zeros(3, np.int64))
     assert not find_weights([lost], values, 0.1, seed=0).any()
 
 

@@ -22,10 +22,10 @@ from serendip.data.item_features import ItemFeatures, TokenReader, Tokens
 from serendip.data.query import Query
 from serendip.errors import DataError
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig
-from serendip.models.retriever.item_encoder import TowerArrays
+from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.models.retriever.network import ItemTower, TokenBags
-from serendip.models.retriever.train import digest_of
+from serendip.models.retriever.train import training_fingerprint
 from serendip.runtime.progress import TrainOptions
 
 CONFIG = RetrieverConfig(
@@ -91,7 +91,7 @@ def test_the_numpy_tower_reads_words_as_torch_does() -> None:
         vectors, projected = tower(torch.arange(12), torch.zeros(12))
         bags = tower.bags_of(tokens)
         typed = tower.read(content, bags, torch.arange(12))
-    arrays = TowerArrays(
+    arrays = ItemEncoderArrays(
         tower.weight.detach().numpy(),
         tower.bias.detach().numpy(),
         tower.code_tables.detach().numpy(),
@@ -221,7 +221,7 @@ def test_other_words_are_another_training(dataset: Dataset) -> None:
     typed = dataset.with_queries(replace(dataset.queries, texts=texts))
     tokens = Tokens.none(dataset.num_items)
     written = dataset.with_features(replace(dataset.features, tokens=tokens))
-    digests = {digest_of(one, CONFIG, 0) for one in (dataset, typed, written)}
+    digests = {training_fingerprint(one, CONFIG, 0) for one in (dataset, typed, written)}
     assert len(digests) == 3
     blind = CONFIG.model_copy(update={"token_buckets": 0})
-    assert len({digest_of(one, blind, 0) for one in (dataset, typed, written)}) == 1
+    assert len({training_fingerprint(one, blind, 0) for one in (dataset, typed, written)}) == 1

@@ -9,28 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.dataset import AlignedProjection
-from serendip.models.retriever.batches import BatchMaker
+from serendip.models.retriever.batches import BatchBuilder
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.content_weights import Asked
+from serendip.models.retriever.content_weights import ValidationRequests
 from serendip.models.retriever.requests import NONE, SEARCH
-from serendip.models.retriever.train import RetrieverTraining, hidden_queries
+from serendip.models.retriever.train import RetrieverTraining, held_out_queries
 
 
 @given(st.lists(st.sampled_from("abcdefghij"), max_size=40), st.floats(0.01, 0.99))
 def test_all_queries_of_some_texts_are_hidden(texts: list[str], share: float) -> None:
-    hidden = hidden_queries(texts, share)
+    hidden = held_out_queries(texts, share)
     away = {text for text, is_hidden in zip(texts, hidden, strict=True) if is_hidden}
     left = {text for text, is_hidden in zip(texts, hidden, strict=True) if not is_hidden}
     assert not away & left
     assert len(away) == (max(1, int(share * len(set(texts)))) if len(set(texts)) > 1 else 0)
-    assert np.array_equal(hidden, hidden_queries(texts, share))
+    assert np.array_equal(hidden, held_out_queries(texts, share))
 
 
 def test_without_a_share_nothing_is_hidden() -> None:
-    assert not hidden_queries(["a", "b"], 0.0).any()
+    assert not held_out_queries(["a", "b"], 0.0).any()
 
 
-def drawn_by(maker: BatchMaker) -> set[int]:
+def drawn_by(maker: BatchBuilder) -> set[int]:
     """The queries of many steps of a maker."""
     random = np.random.default_rng(0)
     batches = [batch for _ in range(30) for batch in maker.epoch(32, random)]
@@ -44,7 +44,7 @@ class Watched(RetrieverTraining):
     searched: set[int]
     searched_read: set[int]
 
-    def _asked(self, task: int, maker: BatchMaker) -> Iterator[Asked]:
+    def _asked(self, task: int, maker: BatchBuilder) -> Iterator[ValidationRequests]:
         for one in super()._asked(task, maker):
             if task == SEARCH:
                 query = one.batch.query
@@ -70,7 +70,7 @@ def watched() -> Watched:
 def hidden_ones() -> set[int]:
     queries = small_world().queries
     assert queries is not None
-    return set(np.flatnonzero(hidden_queries(queries.texts, 0.3)).tolist())
+    return set(np.flatnonzero(held_out_queries(queries.texts, 0.3)).tolist())
 
 
 def test_hidden_queries_are_not_learned_before_the_end(watched: Watched) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from serendip.models.sequence.train import (
-    Scores,
+    SequenceScores,
     draw_negatives,
     full_softmax,
     gbce,
@@ -51,13 +51,15 @@ def test_the_correction_makes_draws_estimate_the_full_softmax() -> None:
     own, others = torch.zeros(1), torch.from_numpy(random.normal(size=(1, 50)).astype(np.float32))
     drawn = random.choice(50, 20_000, p=chance)
     log_q = np.log(chance[drawn] * len(drawn)).astype(np.float32)
-    estimate = sampled_softmax(Scores(own, others[:, drawn], 51), log_q)
-    exact = sampled_softmax(Scores(own, others, 51))
+    estimate = sampled_softmax(SequenceScores(own, others[:, drawn], 51), log_q)
+    exact = sampled_softmax(SequenceScores(own, others, 51))
     assert float(estimate) == pytest.approx(float(exact), abs=0.05)
 
 
 def test_gbce_without_calibration_is_binary_cross_entropy() -> None:
-    scores = Scores(torch.tensor([0.5, -1.0]), torch.tensor([[1.0, -2.0], [0.0, -torch.inf]]), 100)
+    scores = SequenceScores(
+        torch.tensor([0.5, -1.0]), torch.tensor([[1.0, -2.0], [0.0, -torch.inf]]), 100
+    )
     pairs = [(0.5, 1.0), (1.0, 0.0), (-2.0, 0.0), (-1.0, 1.0), (0.0, 0.0)]
     logits, labels = (torch.tensor(column) for column in zip(*pairs, strict=True))
     expected = functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / 2
@@ -66,7 +68,7 @@ def test_gbce_without_calibration_is_binary_cross_entropy() -> None:
 
 def test_gbce_with_full_calibration_weighs_the_own_item_by_the_sampled_share() -> None:
     """b = a t (1 - 1/a) + 1 = a for t = 1, a = 2 negatives of 100 others."""
-    scores = Scores(torch.tensor([0.5]), torch.full((1, 2), -torch.inf), 101)
+    scores = SequenceScores(torch.tensor([0.5]), torch.full((1, 2), -torch.inf), 101)
     expected = 0.02 * functional.softplus(torch.tensor(-0.5))
     torch.testing.assert_close(gbce(scores, 1.0), expected)
 

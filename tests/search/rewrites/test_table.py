@@ -18,14 +18,14 @@ from serendip.jobs.rewrites.build import reformulated
 from serendip.search.config import SearchConfig
 from serendip.search.logistic import RankingRows
 from serendip.search.rewrites.candidates import FEATURES, changes, checked
-from serendip.search.rewrites.scorer import RewriteStudent
+from serendip.search.rewrites.scorer import RewriteScorer
 from serendip.search.rewrites.table import REWRITES_FILE, Rewrite, RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.synonyms import Synonym, Synonyms
 
 WORDS = ("red leather sofa", "blue leather sofa", "green leather sofa", "red lamp", "oak table")
 ITEMS = Catalogue(Item(f"i{n}", f"Model {n}", WORDS[n % 5]) for n in range(20))
-SURE = RewriteStudent(np.array([*([0.0] * len(FEATURES)), 2.0]), 1, 0)
+SURE = RewriteScorer(np.array([*([0.0] * len(FEATURES)), 2.0]), 1, 0)
 """As sure of anything: .88."""
 
 
@@ -113,7 +113,7 @@ def test_texts_that_few_items_answer_are_offered_others_and_all_else_stays_bit_b
 
 
 def test_below_the_floor_nothing_is_offered(searcher: Searcher) -> None:
-    unsure = RewriteStudent(np.array([*([0.0] * len(FEATURES)), -0.1]))
+    unsure = RewriteScorer(np.array([*([0.0] * len(FEATURES)), -0.1]))
     assert searcher.with_rewrites(RewriteTable({}, unsure)).instead_of("pink sofa") == ()
 
 
@@ -177,18 +177,18 @@ def test_the_student_learns_what_was_made_and_the_log_moves_it() -> None:
             made.append(RankingRows(features, good, np.full(4, 0.25, np.float32)))
         return made
 
-    def lean(student: RewriteStudent | None) -> float:
+    def lean(student: RewriteScorer | None) -> float:
         assert student is not None
         high, low = np.full((2, len(FEATURES)), 0.5, np.float32)
         high[2], low[2] = 0.9, 0.1
         return float(np.subtract(*student.confidences(np.stack([high, low]))))
 
     made = rows(200, 2, 1.0)
-    prior = lean(RewriteStudent.taught(made, []))
+    prior = lean(RewriteScorer.taught(made, []))
     assert prior > 0.5
-    moved = [lean(RewriteStudent.taught(made, rows(n, 2, -1.0))) for n in (5, 50, 500)]
+    moved = [lean(RewriteScorer.taught(made, rows(n, 2, -1.0))) for n in (5, 50, 500)]
     assert prior > moved[0] > moved[1] > moved[2] and moved[2] < -0.5
-    assert RewriteStudent.taught([], []) is None
+    assert RewriteScorer.taught([], []) is None
 
 
 def test_the_table_comes_back_from_its_file_and_a_broken_one_is_refused(tmp_path: Path) -> None:

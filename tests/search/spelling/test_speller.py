@@ -10,8 +10,8 @@ from serendip.search.documents import document_of
 from serendip.search.lexical import word_counts
 from serendip.search.searcher import Searcher
 from serendip.search.spelling.speller import DOUBTFUL, Speller
-from serendip.search.spelling.typos import likelihood
-from serendip.search.spelling.word_statistics import WordPairs, english
+from serendip.search.spelling.typos import log_typo_probability
+from serendip.search.spelling.word_statistics import WordPairs, english_word_frequencies
 
 TITLES = (
     *("Harry Potter and the Stone", "Harry Potter and the Chamber", "Harry Potter and the Goblet"),
@@ -29,7 +29,7 @@ def speller() -> Speller:
     catalogue = films()
     counts = word_counts(catalogue)
     pairs = WordPairs.of([document_of(item) for item in catalogue.items], counts)
-    return Speller.of(counts, pairs, english(), ["velvet"])
+    return Speller.of(counts, pairs, english_word_frequencies(), ["velvet"])
 
 
 def test_neighbours_decide_between_words_that_are_equally_near(speller):
@@ -105,17 +105,21 @@ def test_any_text_is_spelled_and_confidence_is_a_probability(text):
 
 
 def test_fingers_slip_to_the_next_key_more_often_than_across_the_board():
-    assert likelihood("natrix", "matrix", 1) > likelihood("patrix", "matrix", 1)
-    assert likelihood("matrux", "matrix", 1) > likelihood("matrzx", "matrix", 1)
-    assert likelihood("mattrix", "matrix", 1) > likelihood("matkrix", "matrix", 1)
-    assert likelihood("matirx", "matrix", 1) > likelihood("matgix", "matrix", 1)
-    assert likelihood("xmatrix", "matrix", 1) < likelihood("mxatrix", "matrix", 1)
-    assert likelihood("matri", "matrix", 1) > likelihood("mtraixx", "matrix", 2)
+    assert log_typo_probability("natrix", "matrix", 1) > log_typo_probability("patrix", "matrix", 1)
+    assert log_typo_probability("matrux", "matrix", 1) > log_typo_probability("matrzx", "matrix", 1)
+    assert log_typo_probability("mattrix", "matrix", 1) > log_typo_probability(
+        "matkrix", "matrix", 1
+    )
+    assert log_typo_probability("matirx", "matrix", 1) > log_typo_probability("matgix", "matrix", 1)
+    assert log_typo_probability("xmatrix", "matrix", 1) < log_typo_probability(
+        "mxatrix", "matrix", 1
+    )
+    assert log_typo_probability("matri", "matrix", 1) > log_typo_probability("mtraixx", "matrix", 2)
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("aa", "a"), ("ab", "ba"), ("aab", "ab"), ("b", "a")])
 def test_short_words_have_probabilities_too(typed, meant):
-    assert likelihood(typed, meant, 1) < 0
+    assert log_typo_probability(typed, meant, 1) < 0
 
 
 def test_pairs_are_counted_once_per_item_and_survive_a_file(tmp_path):

@@ -6,7 +6,7 @@ from serendip.data import Catalogue, Item
 from serendip.runtime.progress import SilentProgress
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
-from serendip.search.suggestions.checks import Unsafe, Verifier, normal_form
+from serendip.search.suggestions.checks import Blocklist, SuggestionVerifier, normal_form
 from serendip.search.suggestions.config import QueriesConfig
 
 
@@ -20,7 +20,9 @@ def candidate(text, items, kind="rule", users=0):
 
 
 def verified(searcher, candidates, **settings):
-    return Verifier(searcher, QueriesConfig(**settings)).verify(candidates, SilentProgress())
+    return SuggestionVerifier(searcher, QueriesConfig(**settings)).verify(
+        candidates, SilentProgress()
+    )
 
 
 def test_a_query_must_find_what_it_was_made_from(searcher):
@@ -64,7 +66,7 @@ def test_of_the_same_words_in_another_order_one_is_kept(tmp_path):
 
 
 def test_unsafe_words_are_dropped_as_words_and_settings_add_more():
-    unsafe = Unsafe.of(["Gambling Tips"])
+    unsafe = Blocklist.of(["Gambling Tips"])
     assert not unsafe.allows("free PORN") and not unsafe.allows("best gambling-tips")
     assert unsafe.allows("grapes of wrath") and unsafe.allows("Therapist") and unsafe.allows("tips")
     assert not unsafe.allows("  ")

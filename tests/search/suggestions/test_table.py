@@ -12,9 +12,9 @@ from serendip.search.suggestions.ranker import (
     FEATURES,
     PRIOR,
     RANKER_FILE,
-    Asker,
-    Choices,
     QueryRanker,
+    SuggestionChoices,
+    SuggestionUser,
     query_features,
 )
 from serendip.search.suggestions.table import QUERIES_FILE, Categories, QueryTable
@@ -73,10 +73,10 @@ def test_sums_of_few_rows_are_those_of_all_rows(table):
 
 
 def test_features_tell_who_asks_and_what_was_typed(table):
-    choices = Choices.of(table, np.array([4, 0, 4, 0, 0, 0], np.int32))
+    choices = SuggestionChoices.of(table, np.array([4, 0, 4, 0, 0, 0], np.int32))
     taste = np.array([2, 0, 1, 0, -1, 0], np.float32)
     seen = np.array([True, False])
-    asker = Asker(np.array([0, 2], np.int32), taste, seen, frozenset({"war stories"}))
+    asker = SuggestionUser(np.array([0, 2], np.int32), taste, seen, frozenset({"war stories"}))
     features = query_features(table, ROWS, choices, asker, "war")
     assert column(features, "taste") == pytest.approx([1.5, 2 / 3, -1.0])
     assert column(features, "new categories") == pytest.approx([0.0, 2 / 3, 0.0])
@@ -92,8 +92,8 @@ def test_features_tell_who_asks_and_what_was_typed(table):
 
 
 def test_features_of_a_query_do_not_depend_on_the_others(table):
-    choices = Choices.of(table, np.array([4, 0, 4, 0, 0, 0], np.int32))
-    asker = Asker(np.array([0, 2], np.int32))
+    choices = SuggestionChoices.of(table, np.array([4, 0, 4, 0, 0, 0], np.int32))
+    asker = SuggestionUser(np.array([0, 2], np.int32))
     together = query_features(table, ROWS, choices, asker, "w")
     for row in ROWS:
         assert np.allclose(

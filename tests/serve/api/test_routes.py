@@ -9,7 +9,7 @@ from tiny_engine import TinyEngine
 from wire_client import WireClient, error_of
 
 from serendip.data import Item
-from serendip.engine.answer import Understood
+from serendip.engine.answer import SearchFeedback
 
 ANSWER_KEYS = {"request_id", "generation", "surface", "items", "next", "degraded"}
 ITEM_KEYS = {"item_id", "title", "score", "parts", "reason", "sponsored"}
@@ -201,7 +201,7 @@ class Corrected(TinyEngine):
 
     def search(self, text, user_id="", k=10, cursor="", country="", literal=False):
         answer = super().search(text if literal else "drama", user_id, k, cursor, country)
-        return replace(answer, understood=Understood("drama", not literal, "", ("x",)))
+        return replace(answer, understood=SearchFeedback("drama", not literal, "", ("x",)))
 
 
 def test_an_answer_tells_how_the_words_were_read_and_takes_them_literally_where_asked():

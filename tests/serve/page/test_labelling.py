@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serendip.data.labelling import Agreed, Asked, DeskView
+from serendip.data.labelling import AgreementSoFar, LabellingView, PairToLabel
 from serendip.errors import ConfigError, DataError, StorageError
 from serendip.serve.page.labelling import build_labelling_app, run_labelling
 
@@ -18,12 +18,12 @@ class ListDesk:
 
     def __init__(self) -> None:
         self.done: list[tuple[Any, ...]] = []
-        self.asked: Asked | None = Asked(0, "<i>shoes</i>", "A & B", "", {"<b>": "'\""})
+        self.asked: PairToLabel | None = PairToLabel(0, "<i>shoes</i>", "A & B", "", {"<b>": "'\""})
         self.error: Exception | None = None
 
-    def view(self) -> DeskView:
-        agreed = [Agreed("BEN", 4, 0.5, 0.1, 0.9), Agreed("CLEO", 0)]
-        return DeskView("ANN", self.asked, 6, 1, 2, 1, "bad", agreed)
+    def view(self) -> LabellingView:
+        agreed = [AgreementSoFar("BEN", 4, 0.5, 0.1, 0.9), AgreementSoFar("CLEO", 0)]
+        return LabellingView("ANN", self.asked, 6, 1, 2, 1, "bad", agreed)
 
     def label(self, place: int, label: str) -> None:
         self._do("label", place, label)

@@ -11,7 +11,7 @@ from tiny_engine import TinyEngine, film
 from wire_client import WireClient
 
 from serendip.data import Item
-from serendip.engine.answer import Understood
+from serendip.engine.answer import SearchFeedback
 from serendip.errors import UnknownItemError
 from serendip.search.rewrites.table import Rewrite
 
@@ -245,7 +245,7 @@ def test_pages_are_never_stored_by_the_browser(client):
     assert client.get("/").headers["cache-control"] == "no-store"
 
 
-def told(understood: Understood, path: str) -> str:
+def told(understood: SearchFeedback, path: str) -> str:
     class Telling(TinyEngine):
         def search(self, text, user_id="", k=10, cursor="", country="", literal=False):
             answer = super().search("drama", user_id, k, cursor, country)
@@ -255,22 +255,22 @@ def told(understood: Understood, path: str) -> str:
 
 
 def test_a_corrected_search_says_so_and_leads_back_to_what_was_typed():
-    page = told(Understood("drama", True), "/search?q=darma&user=u")
+    page = told(SearchFeedback("drama", True), "/search?q=darma&user=u")
     assert "This is what “drama” finds." in page
     assert '<a href="/search?q=darma&amp;user=u&amp;literal=1">darma</a>' in page
-    assert "This is what" not in told(Understood("drama", True), "/search?q=darma&literal=1")
+    assert "This is what" not in told(SearchFeedback("drama", True), "/search?q=darma&literal=1")
 
 
 def test_a_doubtful_correction_is_offered_as_a_link():
-    page = told(Understood("darma", did_you_mean="dra<b>ma"), "/search?q=darma&user=u")
+    page = told(SearchFeedback("darma", did_you_mean="dra<b>ma"), "/search?q=darma&user=u")
     assert "Did you mean “" in page
     assert '<a href="/search?q=dra%3Cb%3Ema&amp;user=u">dra&lt;b&gt;ma</a>' in page
 
 
 def test_words_that_nothing_has_are_named_in_plain_words():
-    page = told(Understood("drama q", unknown=("q",)), "/search?q=drama+q")
+    page = told(SearchFeedback("drama q", unknown=("q",)), "/search?q=drama+q")
     assert "Nothing here has “q”; the other words were searched." in page
-    page = told(Understood("q", unknown=("q",), by_meaning=True), "/search?q=q")
+    page = told(SearchFeedback("q", unknown=("q",), by_meaning=True), "/search?q=q")
     assert "Nothing here has these words. What follows is close in meaning." in page
 
 
@@ -280,13 +280,13 @@ def test_other_texts_are_links_and_no_chip_says_one_of_them_again():
         Rewrite("comedy", "substitute", 0.6),
         Rewrite("drama 90s", "narrower", 1.0),
     )
-    page = told(Understood("drama q", rewrites=rewrites), "/search?q=drama+q&user=u")
+    page = told(SearchFeedback("drama q", rewrites=rewrites), "/search?q=drama+q&user=u")
     links = re.search(r"Try instead: (.*?)</p>", page)
     assert links is not None
     assert links[1] == (
         '<a href="/search?q=dra%3Cb%3Ema&amp;user=u">dra&lt;b&gt;ma</a>, '
         '<a href="/search?q=comedy&amp;user=u">comedy</a>'
     )
-    plain = told(Understood("drama q"), "/search?q=drama+q&user=u")
+    plain = told(SearchFeedback("drama q"), "/search?q=drama+q&user=u")
     assert "Try instead" not in plain
     assert 'data-query="Comedy"' in plain and 'data-query="Comedy"' not in page

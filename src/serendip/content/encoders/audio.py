@@ -28,8 +28,8 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.content.encoders.base import (
-    LateEncoder,
-    Loaded,
+    LazyEncoder,
+    LoadedNetwork,
     MediaEncoder,
     encode_present,
     import_extra,
@@ -245,7 +245,7 @@ class MusicNNEncoder:
             return _features(files, self._module, self._limits, self._device)
 
 
-class TorchAudioEncoder(LateEncoder[Path | None, Any]):
+class TorchAudioEncoder(LazyEncoder[Path | None, Any]):
     """Any torch module for log-mel patches, such as a VGGish, found by module and callable.
 
     The code that is named here runs with all rights, as any plugin does. The version is a hash of
@@ -264,7 +264,7 @@ class TorchAudioEncoder(LateEncoder[Path | None, Any]):
         super().__init__(name)
         self._limits, self._device = limits, device
 
-    def _load(self) -> Loaded[Any]:
+    def _load(self) -> LoadedNetwork[Any]:
         import torch
 
         module = _made(self.name).eval().to(self._device)
@@ -277,7 +277,7 @@ class TorchAudioEncoder(LateEncoder[Path | None, Any]):
                 "It must map (P, 187, 96) to (P, D).",
             )
         version = f"{module_digest(module)}-{self._limits.max_seconds:g}s"
-        return Loaded(module, version, shape[1])
+        return LoadedNetwork(module, version, shape[1])
 
     def _run(self, inputs: list[Path | None], network: Any) -> FloatArray:
         return _features(inputs, network, self._limits, self._device)

@@ -113,7 +113,7 @@ NetworkT = TypeVar("NetworkT")
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded(Generic[NetworkT]):
+class LoadedNetwork(Generic[NetworkT]):
     """A network that is ready.
 
     Args:
@@ -127,7 +127,7 @@ class Loaded(Generic[NetworkT]):
     size: int
 
 
-class LateEncoder(ABC, Generic[InputT, NetworkT]):
+class LazyEncoder(ABC, Generic[InputT, NetworkT]):
     """Loads once, when anything is first asked of it, and runs in one thread at a time.
 
     Args:
@@ -136,7 +136,7 @@ class LateEncoder(ABC, Generic[InputT, NetworkT]):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._ready: Loaded[NetworkT] | None = None
+        self._ready: LoadedNetwork[NetworkT] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -158,14 +158,14 @@ class LateEncoder(ABC, Generic[InputT, NetworkT]):
         with self._lock:
             return self._run(inputs, network)
 
-    def _loaded(self) -> Loaded[NetworkT]:
+    def _loaded(self) -> LoadedNetwork[NetworkT]:
         with self._lock:
             if self._ready is None:
                 self._ready = self._load()
         return self._ready
 
     @abstractmethod
-    def _load(self) -> Loaded[NetworkT]:
+    def _load(self) -> LoadedNetwork[NetworkT]:
         """The network, on its device."""
 
     @abstractmethod

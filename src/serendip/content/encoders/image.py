@@ -26,8 +26,8 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.content.encoders.base import (
-    LateEncoder,
-    Loaded,
+    LazyEncoder,
+    LoadedNetwork,
     MediaEncoder,
     encode_present,
     import_extra,
@@ -283,7 +283,7 @@ class EfficientNetLite0:
             return _features(files, self._network, self._limits, self._device)
 
 
-class NamedImageEncoder(LateEncoder[Path | None, ImageNetwork]):
+class NamedImageEncoder(LazyEncoder[Path | None, ImageNetwork]):
     """Any network of torchvision or timm with its own pretrained weights and preparation.
 
     Those packages are used where they are installed, and fetch their weights themselves. The
@@ -303,12 +303,12 @@ class NamedImageEncoder(LateEncoder[Path | None, ImageNetwork]):
         super().__init__(name)
         self._limits, self._device = limits, device
 
-    def _load(self) -> Loaded[ImageNetwork]:
+    def _load(self) -> LoadedNetwork[ImageNetwork]:
         family, _, model = self.name.partition(":")
         network = _FAMILIES[family](model)
         version = module_digest(network.module)
         network.module.to(self._device)
-        return Loaded(network, version, network.output_size(self._device))
+        return LoadedNetwork(network, version, network.output_size(self._device))
 
     def _run(self, inputs: list[Path | None], network: ImageNetwork) -> FloatArray:
         return _features(inputs, network, self._limits, self._device)

@@ -16,7 +16,7 @@ from typing import Any
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import MediaEncoder, present_rows
 from serendip.data.item import Item
-from serendip.data.item_features import Encoded
+from serendip.data.item_features import ModalityVectors
 from serendip.errors import DataError
 from serendip.runtime.progress import Progress
 
@@ -101,7 +101,7 @@ class Media:
 
     def encode(
         self, items: Sequence[Item], cache: VectorCache, progress: Progress, name: str
-    ) -> tuple[Encoded, MediaReport]:
+    ) -> tuple[ModalityVectors, MediaReport]:
         """Vectors of the items' files, and which files were left out.
 
         Args:
@@ -121,7 +121,7 @@ class Media:
         for row, reason in enumerate(unreadable):
             if reason:
                 reasons[row], present[row] = reason, False
-        return Encoded(vectors, present), self._report(items, reasons)
+        return ModalityVectors(vectors, present), self._report(items, reasons)
 
     def check(self, items: Sequence[Item], progress: Progress) -> MediaReport:
         """Which files would be left out: each is opened, none is encoded.

@@ -21,8 +21,8 @@ from pydantic import Field
 
 from serendip.config import Config
 from serendip.content.encoders.base import (
-    LateEncoder,
-    Loaded,
+    LazyEncoder,
+    LoadedNetwork,
     TextEncoder,
     encode_present,
     import_extra,
@@ -123,7 +123,7 @@ def open_minilm() -> tuple[Any, Any]:
     return tokenizer, model.eval()
 
 
-class SentenceTransformersEncoder(LateEncoder[str, Any]):
+class SentenceTransformersEncoder(LazyEncoder[str, Any]):
     """Any model of the sentence-transformers package, by its name on the hub or its folder.
 
     The model is loaded (and fetched by that package, where it is not there yet) when anything is
@@ -145,7 +145,7 @@ class SentenceTransformersEncoder(LateEncoder[str, Any]):
         super().__init__(f"{self.family}:{model}")
         self._model_name, self._device = model, device
 
-    def _load(self) -> Loaded[Any]:
+    def _load(self) -> LoadedNetwork[Any]:
         package = import_extra("sentence_transformers", "Run `pip install sentence-transformers`.")
         try:
             model = package.SentenceTransformer(
@@ -157,7 +157,7 @@ class SentenceTransformersEncoder(LateEncoder[str, Any]):
                 "Check the name, whether its hub is reachable, or give a local folder.",
             ) from None
         probe = model.encode(["size"], show_progress_bar=False)
-        return Loaded(model, module_digest(model), probe.shape[1])
+        return LoadedNetwork(model, module_digest(model), probe.shape[1])
 
     def _run(self, inputs: list[str], network: Any) -> FloatArray:
         clean = [*map(readable, inputs)]

@@ -40,7 +40,7 @@ def match_codebooks(
     return Codebooks(centroids, new.alignment), numbers
 
 
-def renumbered(codes: IntArray, numbers: IntArray) -> IntArray:
+def renumber(codes: IntArray, numbers: IntArray) -> IntArray:
     """Codes (N, L) under the numbers (L, K) that ``match_codebooks`` gave."""
     return np.take_along_axis(numbers, codes.T, axis=1).T.astype(np.int32)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from serendip.data.item import Item
 
@@ -26,7 +26,7 @@ WRITTEN_SOURCES: tuple[WrittenSource, ...] = ("llm", "rules")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class WrittenText:
+class GeneratedText:
     """One text about one item.
 
     Args:
@@ -50,7 +50,7 @@ class WrittenText:
     active: bool = False
 
 
-class WrittenTexts:
+class GeneratedTexts:
     """The table of one database."""
 
     def __init__(self, database: Database) -> None:
@@ -59,33 +59,33 @@ class WrittenTexts:
         self._database, self._sql = database, generated_texts_sql
         self._upsert = generated_texts_sql.upsert(database.dialect)
 
-    def all(self) -> list[WrittenText]:
+    def all(self) -> list[GeneratedText]:
         """Every text, by item, field and source."""
         with self._database.read() as connection:
             rows = connection.execute(self._sql.ALL).all()
-        return [WrittenText(*row) for row in rows]
+        return [GeneratedText(*row) for row in rows]
 
-    def active(self) -> list[WrittenText]:
+    def active(self) -> list[GeneratedText]:
         """Those that are used, in the same order."""
         return [one for one in self.all() if one.active]
 
-    def put(self, texts: Iterable[WrittenText]) -> None:
+    def put(self, texts: Iterable[GeneratedText]) -> None:
         """Add texts, or replace those of the same item, field and source.
 
         A replaced text is not active any more; one that comes again unchanged stays as it is.
         """
-        rows = [self._sql.row(replace(one, active=False)) for one in texts]
+        rows = [asdict(replace(one, active=False)) for one in texts]
         if rows:
             with self._database.write() as connection:
                 connection.execute(self._upsert, rows)
 
-    def activate(self, texts: Iterable[WrittenText]) -> int:
+    def activate(self, texts: Iterable[GeneratedText]) -> int:
         """Use these texts and no other; one that was replaced meanwhile is left out.
 
         Returns:
             number of texts in use.
         """
-        rows = [self._sql.judged(one) for one in texts]
+        rows = [_to_the_letter(one) for one in texts]
         with self._database.write() as connection:
             connection.execute(self._sql.DEACTIVATE)
             if rows:
@@ -105,13 +105,13 @@ def text_digest(item: Item) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def fresh(items: Iterable[Item], texts: Iterable[WrittenText]) -> list[WrittenText]:
+def fresh(items: Iterable[Item], texts: Iterable[GeneratedText]) -> list[GeneratedText]:
     """Texts about items that read as they did when these were written."""
     digests = {item.item_id: text_digest(item) for item in items}
     return [one for one in texts if digests.get(one.item_id) == one.digest]
 
 
-def with_written(items: Sequence[Item], texts: Sequence[WrittenText]) -> Sequence[Item]:
+def with_generated(items: Sequence[Item], texts: Sequence[GeneratedText]) -> Sequence[Item]:
     """Items that carry their texts, as far as these are fresh; the same items where none is."""
     if not texts:
         return items
@@ -125,6 +125,11 @@ def with_written(items: Sequence[Item], texts: Sequence[WrittenText]) -> Sequenc
     ]
 
 
-def without_written(items: Iterable[Item]) -> list[Item]:
+def without_generated(items: Iterable[Item]) -> list[Item]:
     """The items as the catalogue has them."""
     return [replace(item, written="") if item.written else item for item in items]
+
+
+def _to_the_letter(text: GeneratedText) -> dict[str, Any]:
+    """Values that say which text is meant, to the letter."""
+    return {f"judged_{name}": value for name, value in asdict(text).items() if name != "active"}

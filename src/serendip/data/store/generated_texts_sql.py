@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import and_, bindparam, false, func, or_, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serendip.data.store.schema import WRITTEN
-
-if TYPE_CHECKING:
-    from serendip.data.store.generated_texts import WrittenText
 
 _KEY = (WRITTEN.c.item_id, WRITTEN.c.field, WRITTEN.c.source)
 _SAID = (WRITTEN.c.text, WRITTEN.c.model, WRITTEN.c.prompt, WRITTEN.c.digest)
@@ -34,13 +30,3 @@ def upsert(dialect: str) -> Any:
     changes = {column.name: new.excluded[column.name] for column in (*_SAID, WRITTEN.c.active)}
     differs = or_(*(column.is_distinct_from(new.excluded[column.name]) for column in _SAID))
     return new.on_conflict_do_update(index_elements=list(_KEY), set_=changes, where=differs)
-
-
-def row(text: WrittenText) -> dict[str, Any]:
-    """Values of all columns."""
-    return asdict(text)
-
-
-def judged(text: WrittenText) -> dict[str, Any]:
-    """Values that say which text is meant, to the letter."""
-    return {f"judged_{name}": value for name, value in asdict(text).items() if name != "active"}

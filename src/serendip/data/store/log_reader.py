@@ -20,7 +20,7 @@ REMOVALS_KEY = "event removals"
 
 
 @dataclass(frozen=True, slots=True)
-class EventMark:
+class LogPosition:
     """A place in the log of events: equal marks, equal logs.
 
     Args:
@@ -32,7 +32,7 @@ class EventMark:
     seq: int
 
 
-class GrowingLog:
+class EventLogReader:
     """The log of one database."""
 
     def __init__(self, database: Database) -> None:
@@ -40,22 +40,22 @@ class GrowingLog:
 
         self._database, self._sql = database, schema
 
-    def mark(self) -> EventMark:
+    def mark(self) -> LogPosition:
         """How far the log is."""
         with self._database.read() as connection:
-            return mark_of(connection)
+            return read_position(connection)
 
     def past(self, user_id: str, without: Sequence[str] = ()) -> tuple[EventColumns, int]:
         """All events of a user but of the actions named, and the number of anybody's last event."""
         if id_problem(user_id):
             return EventColumns.of_rows(()), self.mark().seq
         with self._database.read() as connection:
-            seq = mark_of(connection).seq
+            seq = read_position(connection).seq
             values = {"user": user_id, "without": list(without)}
             rows = connection.execute(self._sql.PAST, values).all()
         return EventColumns.of_rows(rows), seq
 
-    def after(self, seq: int, most: int) -> tuple[EventMark, EventColumns, list[int]]:
+    def after(self, seq: int, most: int) -> tuple[LogPosition, EventColumns, list[int]]:
         """Events appended after number ``seq`` by whomever, with their numbers, in order of time.
 
         Returns:
@@ -63,16 +63,16 @@ class GrowingLog:
             lie between: then it costs less to read afresh what is needed.
         """
         with self._database.read() as connection:
-            mark = mark_of(connection)
+            mark = read_position(connection)
             if not seq < mark.seq <= seq + most:
                 return mark, EventColumns.of_rows(()), []
             rows = connection.execute(self._sql.EVENTS_AFTER, {"after": seq}).all()
         return mark, EventColumns.of_rows([row[:5] for row in rows]), [row[5] for row in rows]
 
 
-def mark_of(connection: Any) -> EventMark:
+def read_position(connection: Any) -> LogPosition:
     """How far the log is, as a transaction sees it."""
     from serendip.data.store.schema import EVENT_MARK
 
     seq, removals = connection.execute(EVENT_MARK, {"key": REMOVALS_KEY}).one()
-    return EventMark(int(removals or 0), int(seq))
+    return LogPosition(int(removals or 0), int(seq))

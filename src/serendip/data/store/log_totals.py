@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from serendip.data.store.log_reader import EventMark, mark_of
+from serendip.data.store.log_reader import LogPosition, read_position
 
 if TYPE_CHECKING:
     from serendip.data.store.database import Database
@@ -36,7 +36,7 @@ class LogTotals:
         self._database, self._sql = database, schema
         self._without = list(without)
         self._lock = threading.Lock()
-        self._mark: EventMark | None = None
+        self._mark: LogPosition | None = None
         self._users: dict[str, int] | None = None
         self.num_events = 0
         """Events of any action when the log was last looked at."""
@@ -57,7 +57,7 @@ class LogTotals:
             return list(self._users.items())[: max(limit, 0)]
 
     def _follow(self, connection: Any) -> None:
-        mark, before = mark_of(connection), self._mark
+        mark, before = read_position(connection), self._mark
         if mark == before:
             return
         if before is None or mark.removals != before.removals:

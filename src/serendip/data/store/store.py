@@ -16,8 +16,8 @@ from typing import Any, Self
 from serendip.data.event import Event, EventColumns
 from serendip.data.item import Item
 from serendip.data.store.database import PATIENT_S, Database
-from serendip.data.store.generated_texts import WrittenTexts
-from serendip.data.store.log_reader import REMOVALS_KEY, GrowingLog, mark_of
+from serendip.data.store.generated_texts import GeneratedTexts
+from serendip.data.store.log_reader import REMOVALS_KEY, EventLogReader, read_position
 from serendip.data.store.log_totals import LogTotals
 from serendip.data.store.schema import event_row, item_row, items_of
 from serendip.data.store.validation import id_problem, require_events, require_items
@@ -189,7 +189,7 @@ class Store:
                 staging.put_items(int(connection.scalar(self._sql.MAX_VERSION) or 0))
                 self._delete_from_files(connection, staging.left_out())
                 connection.execute(self._sql.FORGET_FILE_EVENTS)
-                removals = mark_of(connection).removals + 1
+                removals = read_position(connection).removals + 1
                 connection.execute(self._set_meta, {"key": REMOVALS_KEY, "value": str(removals)})
                 stored = staging.append_events()
                 connection.execute(self._set_meta, {"key": IMPORT_KEY, "value": note})
@@ -248,18 +248,18 @@ class Store:
         return StoreContent(items, EventColumns.of_rows(rows))
 
     @property
-    def log(self) -> GrowingLog:
+    def log(self) -> EventLogReader:
         """The log of events as it grows."""
-        return GrowingLog(self._database)
+        return EventLogReader(self._database)
 
     def totals(self, without: Sequence[str] = ()) -> LogTotals:
         """Totals of the log of events; of what users did, without the actions named."""
         return LogTotals(self._database, without)
 
     @property
-    def written(self) -> WrittenTexts:
+    def written(self) -> GeneratedTexts:
         """What machines wrote about the items."""
-        return WrittenTexts(self._database)
+        return GeneratedTexts(self._database)
 
     def meta(self, key: str) -> str | None:
         """A remembered value; None where there is none."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item_list import ItemList
-from serendip.data.query import History, Query, condense
+from serendip.data.query import History, Query, select_relevant_history
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 
@@ -86,7 +86,7 @@ class Candidates:
 
 
 def condensed(query: Query, state: EngineState) -> Query:
-    """The query with the part of its user's past that bears on it; see ``condense``.
+    """The query with the part of its user's past that bears on it; see ``select_relevant_history``.
 
     What a request names are its source items and its words; for words, the codes that an item of
     exactly these words would have.
@@ -95,4 +95,4 @@ def condensed(query: Query, state: EngineState) -> Query:
     named = codes[query.source_items]
     if query.text_vector is not None and query.text_vector.any():
         named = np.concatenate([named, state.codebooks.assign(query.text_vector[None])])
-    return replace(query, history=condense(query.history, codes, named))
+    return replace(query, history=select_relevant_history(query.history, codes, named))

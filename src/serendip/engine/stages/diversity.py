@@ -40,7 +40,7 @@ class DiversityConfig(Config):
         return self
 
 
-class Spread:
+class DiversitySelector:
     """Which groups are full, while a list of C rows is put together place by place.
 
     Args:

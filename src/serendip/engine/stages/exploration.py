@@ -37,7 +37,7 @@ class Explorer:
     Args:
         config: the share and the pool; None explores nothing.
         counts: (C,) interactions of the candidates.
-        seed: from ``seed_of``.
+        seed: from ``request_seed``.
     """
 
     def __init__(self, config: ExplorationConfig | None, counts: IntArray, seed: int) -> None:
@@ -62,7 +62,7 @@ class Explorer:
         return int(chosen[0]) if len(chosen) else -1
 
 
-def seed_of(query: Query, past: History) -> int:
+def request_seed(query: Query, past: History) -> int:
     """A number from what the request says; equal requests have equal numbers."""
     last = past.timestamps[-1] if len(past) else 0.0
     said = (query.user_id, query.text, query.country, query.source_items.tolist(), float(last))

@@ -15,7 +15,7 @@ from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray
 
 
-class SendConfig(Config):
+class MinValueConfig(Config):
     """``[surfaces.<name>.send]``."""
 
     k: PositiveInt = 5
@@ -35,7 +35,9 @@ class SendConfig(Config):
         return self
 
 
-def good_enough(config: SendConfig | None, values: FloatArray, is_organic: BoolArray) -> BoolArray:
+def keep_valuable(
+    config: MinValueConfig | None, values: FloatArray, is_organic: BoolArray
+) -> BoolArray:
     """(C,) candidates that may be sent; none where too few are good, all without a config.
 
     Args:

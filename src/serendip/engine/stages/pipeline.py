@@ -17,10 +17,10 @@ from serendip.data.query import Query
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.filters import ALWAYS, filters_of
-from serendip.engine.stages.scoring import values_of
+from serendip.engine.stages.scoring import score_candidates
 from serendip.engine.stages.selection import Result, Selector
 from serendip.engine.stages.sources import source_named
-from serendip.engine.stages.surfaces import SurfaceConfig, read_by
+from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
 
@@ -35,7 +35,7 @@ def run(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) ->
     for trace, (begin, end) in zip(traces, pairwise(candidates.bounds(len(queries))), strict=True):
         trace["candidates"] = end - begin
     features = feature_matrix(batch, candidates)
-    values = values_of(batch, candidates, features, found)
+    values = score_candidates(batch, candidates, features, found)
     if surface.bad_matches is not None and state.judge is None:
         batch.degraded.append("bad matches")
     return Selector(batch, candidates, features, values, found).results(traces)
@@ -73,7 +73,7 @@ def gather(
 def features_of(query: Query, item: int, surface: SurfaceConfig, state: EngineState) -> FloatArray:
     """Features (F,) of any one item for a query, whether or not a source proposes it."""
     allowed = np.ones((1, state.num_items), dtype=np.bool_)
-    batch = Batch.of([read_by(surface, query)], surface, state, allowed)
+    batch = Batch.of([visible_to(surface, query)], surface, state, allowed)
     row = Candidates(np.zeros(1, np.int32), np.array([item], np.int32))
     features: FloatArray = feature_matrix(batch, row)[0]
     return features
@@ -84,7 +84,7 @@ def _filtered(
 ) -> tuple[Batch, list[dict[str, int]]]:
     allowed = np.ones((len(queries), state.num_items), dtype=np.bool_)
     traces: list[dict[str, int]] = [{"catalogue": state.num_items} for _ in queries]
-    read = [read_by(surface, query) for query in queries]
+    read = [visible_to(surface, query) for query in queries]
     for stages, seen in ((ALWAYS, queries), (filters_of(surface), read)):
         for stage in stages:
             for row, query in enumerate(seen):

@@ -17,7 +17,7 @@ from pydantic import Field, PositiveInt
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.query import Query
-from serendip.models.relevance.model import MatchJudge
+from serendip.models.relevance.model import RelevanceModel
 
 if TYPE_CHECKING:
     from serendip.engine.state import EngineState
@@ -26,7 +26,7 @@ BAD = "chance of a bad match"
 """Name of the number in an answer; NaN = not judged."""
 
 
-class BadMatchConfig(Config):
+class RelevanceFilterConfig(Config):
     """``[surfaces.<name>.bad_matches]``."""
 
     cut: float | None = Field(default=None, gt=0, le=1)
@@ -38,7 +38,7 @@ class BadMatchConfig(Config):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SuitedRows:
+class Kept:
     """What is left of R ordered candidates.
 
     Args:
@@ -57,14 +57,14 @@ class SuitedRows:
         return cls(np.ones(count, np.bool_))
 
 
-def suited(
-    config: BadMatchConfig,
-    judge: MatchJudge,
+def filter_relevant(
+    config: RelevanceFilterConfig,
+    judge: RelevanceModel,
     state: EngineState,
     query: Query,
     items: IntArray,
     is_pinned: BoolArray,
-) -> SuitedRows:
+) -> Kept:
     """The candidates that are no bad match.
 
     Args:
@@ -77,16 +77,18 @@ def suited(
     """
     asked = words_of(judge, state, query)
     if asked is None:
-        return SuitedRows.all_of(len(items))
+        return Kept.all_of(len(items))
     chances = np.full(len(items), np.nan, np.float32)
     chances[: config.depth] = judge.chances(*asked, items[: config.depth])
     cut = judge.cut if config.cut is None else config.cut
     is_bad = chances >= (np.inf if cut is None else cut)
     kept = (np.arange(len(items)) < config.depth) & ~is_bad
-    return SuitedRows(kept | is_pinned, chances, int(np.isfinite(chances).sum()))
+    return Kept(kept | is_pinned, chances, int(np.isfinite(chances).sum()))
 
 
-def words_of(judge: MatchJudge, state: EngineState, query: Query) -> tuple[str, FloatArray] | None:
+def words_of(
+    judge: RelevanceModel, state: EngineState, query: Query
+) -> tuple[str, FloatArray] | None:
     """What a request asks for in words, and their vector; None where nothing says it."""
     if query.searched.strip() and query.text_vector is not None:
         return query.searched, query.text_vector

@@ -28,7 +28,7 @@ _BITS = 14
 beside it."""
 
 
-def steady(values: FloatArray) -> FloatArray:
+def round_scores(values: FloatArray) -> FloatArray:
     """Values (R,) without what differs by rounding: the same alone and in any batch."""
     mantissa, exponent = np.frexp(values)
     rounded = np.ldexp(np.round(mantissa * 2.0**_BITS), exponent - _BITS)
@@ -41,7 +41,7 @@ def ranks(scores: FloatArray) -> FloatArray:
     The mean and not the best: what alone has all words must stand out from the many that have the
     same few of them.
     """
-    levels = steady(scores)
+    levels = round_scores(scores)
     falls = np.append(True, levels[1:] != levels[:-1])[: len(scores)]
     group = np.cumsum(falls) - 1
     sizes = np.bincount(group)
@@ -49,7 +49,7 @@ def ranks(scores: FloatArray) -> FloatArray:
     return np.asarray(means[group], np.float32)
 
 
-def rank_sums(
+def fuse_by_rank(
     candidates: Candidates, found: Mapping[str, list[ItemList]], num_queries: int
 ) -> FloatArray:
     """(R,) float32 of candidate rows.
@@ -77,7 +77,7 @@ _RARE = 20.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Values:
+class Scores:
     """Numbers of R candidate rows.
 
     Args:
@@ -95,12 +95,12 @@ class Values:
     probabilities: Mapping[str, FloatArray]
 
 
-def values_of(
+def score_candidates(
     batch: Batch,
     candidates: Candidates,
     features: FloatArray,
     found: Mapping[str, list[ItemList]],
-) -> Values:
+) -> Scores:
     """By the ranker; where it may not order the task, by the ranks that sources give."""
     surface, ranker = batch.surface, batch.state.ranker
     task, probabilities = TASKS.index(surface.task), None
@@ -121,7 +121,7 @@ def values_of(
         if ranker is not None and probabilities is not None:
             action = {surface.sponsored.action: 1.0}
             paid = action_value(probabilities, action, ranker.config.actions)
-    return Values(steady(organic), _pins(batch, candidates), bids, bids * paid, predicted)
+    return Scores(round_scores(organic), _pins(batch, candidates), bids, bids * paid, predicted)
 
 
 def organic_lists(found: Mapping[str, list[ItemList]]) -> dict[str, list[ItemList]]:
@@ -149,7 +149,7 @@ def _by_rank(
     batch: Batch, candidates: Candidates, found: Mapping[str, list[ItemList]]
 ) -> FloatArray:
     """Sums over the sources; what only its bid brought here has the rank that it would have had."""
-    values = rank_sums(candidates, organic_lists(found), len(batch.queries))
+    values = fuse_by_rank(candidates, organic_lists(found), len(batch.queries))
     bounds = candidates.bounds(len(batch.queries))
     for row, items in enumerate(found.get(SOURCE, ())):
         scores = np.sort(batch.scores("retriever")[row][batch.allowed[row]])

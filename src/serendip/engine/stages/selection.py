@@ -21,11 +21,11 @@ from serendip.data.item_list import ItemList, tie_order
 from serendip.data.query import Query
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.stages.batch import Batch, Candidates
-from serendip.engine.stages.diversity import Spread
-from serendip.engine.stages.exploration import Explorer, seed_of
-from serendip.engine.stages.min_value import good_enough
-from serendip.engine.stages.relevance_filter import BAD, SuitedRows, suited
-from serendip.engine.stages.scoring import Values, organic_lists
+from serendip.engine.stages.diversity import DiversitySelector
+from serendip.engine.stages.exploration import Explorer, request_seed
+from serendip.engine.stages.min_value import keep_valuable
+from serendip.engine.stages.relevance_filter import BAD, Kept, filter_relevant
+from serendip.engine.stages.scoring import Scores, organic_lists
 from serendip.engine.stages.sponsored import Auction
 from serendip.engine.stages.surfaces import SurfaceConfig
 
@@ -57,7 +57,7 @@ class Ranked:
 
 
 @dataclass(slots=True, eq=False)
-class Arrangement:
+class Slate:
     """A list of P places.
 
     Args:
@@ -84,20 +84,20 @@ class Arrangement:
         """(P,) True at these places."""
         return np.isin(np.arange(len(self)), places)
 
-    def first(self, count: int) -> Arrangement:
+    def first(self, count: int) -> Slate:
         """The same list, ended after so many places."""
         sponsored = [place for place in self.sponsored if place < count]
         explored = [place for place in self.explored if place < count]
-        return Arrangement(self.rows[:count], sponsored, explored, self.moved)
+        return Slate(self.rows[:count], sponsored, explored, self.moved)
 
 
-def arrange(ranked: Ranked, surface: SurfaceConfig) -> Arrangement:
+def build_slate(ranked: Ranked, surface: SurfaceConfig) -> Slate:
     """Put the list together; the organic order where the surface says nothing else."""
     left, unused = ranked.is_organic.copy(), np.ones(len(ranked), np.bool_)
-    spread = Spread(surface.diversity, ranked.codes)
+    spread = DiversitySelector(surface.diversity, ranked.codes)
     explorer = Explorer(surface.exploration, ranked.counts, ranked.seed)
     auction = Auction(surface.sponsored, ranked.values, ranked.earned)
-    made, last = Arrangement(), _last_with_a_rule(surface)
+    made, last = Slate(), _last_with_a_rule(surface)
     while left.any():
         place, row = len(made), -1
         if place > last:
@@ -166,7 +166,7 @@ class Selector:
     batch: Batch
     candidates: Candidates
     features: FloatArray
-    values: Values
+    values: Scores
     found: Mapping[str, list[ItemList]]
 
     def results(self, traces: Sequence[dict[str, int]]) -> list[Result]:
@@ -181,14 +181,14 @@ class Selector:
         """The list of one query from its candidate rows."""
         surface, values = self.batch.surface, self.values
         is_organic = self._is_organic(row, part)
-        good = good_enough(surface.send, values.organic[part], is_organic)
+        good = keep_valuable(surface.send, values.organic[part], is_organic)
         score = np.where(values.pins[part] > 0, values.pins[part], values.organic[part])
         ties = tie_order(self.batch.state.num_items)[self.candidates.items[part]]
         order = np.lexsort((ties, -score))
         order = order[good[order]]
         judged = self._suited(row, part[order], trace)
         order = order[judged.kept]
-        made = arrange(self._ranked(row, part[order], is_organic[order]), surface)
+        made = build_slate(self._ranked(row, part[order], is_organic[order]), surface)
         if surface.send is not None:
             trace["good enough"] = len(order)
             made = made.first(surface.send.k)
@@ -204,13 +204,15 @@ class Selector:
         degraded = tuple(self.batch.degraded)
         return Result(self.batch.queries[row], items, trace, degraded)
 
-    def _suited(self, row: int, rows: NDArray[np.intp], trace: dict[str, int]) -> SuitedRows:
+    def _suited(self, row: int, rows: NDArray[np.intp], trace: dict[str, int]) -> Kept:
         """Which of the ordered rows of a query are no bad match."""
         config, judge = self.batch.surface.bad_matches, self.batch.state.judge
         if config is None or judge is None:
-            return SuitedRows.all_of(len(rows))
+            return Kept.all_of(len(rows))
         items, is_pinned = self.candidates.items[rows], self.values.pins[rows] > 0
-        found = suited(config, judge, self.batch.state, self.batch.queries[row], items, is_pinned)
+        found = filter_relevant(
+            config, judge, self.batch.state, self.batch.queries[row], items, is_pinned
+        )
         trace["judged"], trace["after bad matches"] = found.judged, int(found.kept.sum())
         return found
 
@@ -230,14 +232,14 @@ class Selector:
             self.values.earned[rows],
             state.counts[items],
             state.features.codes[items],
-            seed_of(self.batch.queries[row], self.batch.pasts[row]),
+            request_seed(self.batch.queries[row], self.batch.pasts[row]),
         )
 
     def _listed(
         self,
         rows: NDArray[np.intp],
         score: FloatArray,
-        made: Arrangement,
+        made: Slate,
         chances: FloatArray | None,
     ) -> ItemList:
         """Rows as they are shown, with all their columns."""

@@ -24,8 +24,8 @@ from serendip.data.rejections import Rejected
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig
-from serendip.engine.stages.min_value import SendConfig
-from serendip.engine.stages.relevance_filter import BadMatchConfig
+from serendip.engine.stages.min_value import MinValueConfig
+from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SOURCE, SponsoredConfig
 
 Task = Literal["home", "similar", "search"]
@@ -81,10 +81,10 @@ class SurfaceConfig(Config):
     sponsored: SponsoredConfig | None = None
     """Places that can be bought; none without the table."""
 
-    send: SendConfig | None = None
+    send: MinValueConfig | None = None
     """What is worth sending; without the table everything is answered, best first."""
 
-    bad_matches: BadMatchConfig | None = None
+    bad_matches: RelevanceFilterConfig | None = None
     """What a judge of matches leaves out, so that the next ones move up; nothing without the
     table."""
 
@@ -146,7 +146,7 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
         context=("user", "country", "time"),
         sources=_HOME,
         action_weights={"interact": 1.0},
-        send=SendConfig(),
+        send=MinValueConfig(),
     ),
 }
 
@@ -172,7 +172,7 @@ def completed(tables: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def read_by(surface: SurfaceConfig, query: Query) -> Query:
+def visible_to(surface: SurfaceConfig, query: Query) -> Query:
     """The request as the surface reads it: as its task, without what its context does not name."""
     reads = surface.context
     if "user" not in reads:

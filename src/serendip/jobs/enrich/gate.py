@@ -34,10 +34,10 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList, top_k
 from serendip.data.store.generated_texts import (
     WRITTEN_SOURCES,
+    GeneratedText,
     WrittenSource,
-    WrittenText,
     fresh,
-    with_written,
+    with_generated,
 )
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
@@ -172,7 +172,7 @@ def _queries(workspace: Workspace, gate: TextGate, dataset: Dataset) -> JudgedQu
 def _measured(
     workspace: Workspace,
     items: Sequence[Item],
-    texts: Sequence[WrittenText],
+    texts: Sequence[GeneratedText],
     queries: JudgedQueries,
     progress: Progress,
 ) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def _measured(
 
     found = {}
     vectors = encode(queries.texts)
-    for name, known in (("without", items), ("with", with_written(items, texts))):
+    for name, known in (("without", items), ("with", with_generated(items, texts))):
         finder = Finder(known, encode([item.text(content.fields) for item in known]), config)
         found[name] = finder.judged(queries, vectors)
     differences = {
@@ -224,7 +224,7 @@ def revert_texts(workspace: Workspace) -> int:
     return removed
 
 
-def told_texts(workspace: Workspace, limit: int) -> dict[str, Any]:
+def describe_texts(workspace: Workspace, limit: int) -> dict[str, Any]:
     """Counts by source and field, the last verdict, and the first texts with their origin.
 
     Args:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from serendip.data.dataset import Dataset
 from serendip.data.files.tables import open_table
-from serendip.data.privacy import people, private_keys
+from serendip.data.privacy import count_people, private_keys
 from serendip.data.search_log import SUGGESTED, LoggedRequest
 from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary
@@ -63,7 +63,7 @@ def cut_time(dataset: Dataset, fraction: float) -> float:
     return float(times[int(fraction * len(times))]) if len(times) else 0.0
 
 
-def earlier_queries(dataset: Dataset, cut: float) -> dict[int, list[str]]:
+def training_queries(dataset: Dataset, cut: float) -> dict[int, list[str]]:
     """Item number -> different queries, normalised, that led enough people to it before ``cut``.
 
     None of which any spelling is private.
@@ -75,7 +75,7 @@ def earlier_queries(dataset: Dataset, cut: float) -> dict[int, list[str]]:
             users.setdefault(normalise(one.text), set()).add(one.user_id)
             for number in one.chosen.tolist():
                 found.setdefault(number, {})[normalise(one.text)] = None
-    shared = {text for text, ids in users.items() if len(people(ids)) >= FEWEST_USERS}
+    shared = {text for text, ids in users.items() if len(count_people(ids)) >= FEWEST_USERS}
     shared -= private_keys(one.text for one in dataset.requests)
     kept = {item: [text for text in texts if text in shared] for item, texts in found.items()}
     return {item: texts for item, texts in kept.items() if texts}

@@ -29,21 +29,21 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.data.store.generated_texts import (
     WRITTEN_FIELDS,
+    GeneratedText,
     WrittenField,
     WrittenSource,
-    WrittenText,
     text_digest,
-    without_written,
+    without_generated,
 )
 from serendip.data.text import tokens
 from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.errors import ConfigError
-from serendip.jobs.enrich.judged_queries import cut_time, earlier_queries
-from serendip.jobs.llm_job import item_texts, job_folder, opened_llm
+from serendip.jobs.enrich.judged_queries import cut_time, training_queries
+from serendip.jobs.llm_job import item_texts, job_folder, open_llm
 from serendip.llm.ledger import Ledger
-from serendip.llm.runner import Estimate, RunOptions, ask_all, estimate
+from serendip.llm.runner import CostEstimate, RunOptions, ask_all, estimate
 from serendip.llm.tasks import Enrichment, enrich_task
-from serendip.runtime.atomic_files import alone
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress
 
 RULES_MODEL, RULES_VERSION = "borrowed words", "rules-1"
@@ -134,7 +134,7 @@ Origin: TypeAlias = tuple[WrittenSource, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class TextWriting:
     """What to write.
 
     Args:
@@ -157,9 +157,9 @@ def is_thin(item: Item) -> bool:
 
 def write_texts(
     workspace: Workspace,
-    writing: Writing,
+    writing: TextWriting,
     progress: Progress,
-    on_estimate: Callable[[Estimate], None] = lambda told: None,
+    on_estimate: Callable[[CostEstimate], None] = lambda told: None,
     only_estimate: bool = False,
 ) -> dict[str, Any]:
     """Write about every thin item; what is written is used only after a gate.
@@ -179,7 +179,7 @@ def write_texts(
             to write something else than keywords.
         StorageError: the database takes no rows, or another process writes texts.
     """
-    with alone(job_folder(workspace, JOB)):
+    with exclusive_lock(job_folder(workspace, JOB)):
         thin, dataset = thin_items(workspace)
         head = {"source": writing.source, "items": dataset.num_items, "thin": len(thin)}
         if writing.source == "llm":
@@ -202,7 +202,7 @@ def thin_items(workspace: Workspace) -> tuple[list[Item], Dataset]:
     """
     with closing(workspace.open_store()) as store:
         known = take_snapshot(store, workspace.settings.actions)
-    dataset = replace(known, catalogue=Catalogue(without_written(known.catalogue.items)))
+    dataset = replace(known, catalogue=Catalogue(without_generated(known.catalogue.items)))
     items = dataset.catalogue.items
     order = np.argsort(-dataset.item_counts(), kind="stable").tolist()
     return [items[number] for number in order if is_thin(items[number])], dataset
@@ -210,12 +210,12 @@ def thin_items(workspace: Workspace) -> tuple[list[Item], Dataset]:
 
 def by_rules(
     workspace: Workspace, dataset: Dataset, thin: Sequence[Item], progress: Progress
-) -> list[WrittenText]:
+) -> list[GeneratedText]:
     """Keywords about the items that have some."""
     content, items = workspace.settings.content, dataset.catalogue.items
     texts = dataset.catalogue.texts(content.fields)
     vectors = VectorCache(workspace.cache).encode(open_encoder(content), texts, progress)
-    queries = earlier_queries(dataset, cut_time(dataset, min(workspace.settings.evaluation.cuts)))
+    queries = training_queries(dataset, cut_time(dataset, min(workspace.settings.evaluation.cuts)))
     writer = RulesWriter.of(items, vectors, queries)
     found = []
     for item in progress.track(thin, "Writing keywords", len(thin)):
@@ -227,9 +227,9 @@ def by_rules(
 
 def _ask(
     workspace: Workspace,
-    writing: Writing,
+    writing: TextWriting,
     thin: Sequence[Item],
-    following: tuple[Progress, Callable[[Estimate], None], bool],
+    following: tuple[Progress, Callable[[CostEstimate], None], bool],
 ) -> dict[str, Any]:
     """What an LLM said about the items, and what that cost; answers known before are not paid."""
     if writing.budget is None:
@@ -247,7 +247,7 @@ def _ask(
         progress=progress,
     )
     ledger_file = workspace.folder / DATABASE_FILE
-    with opened_llm(config) as llm, closing(Ledger.open(ledger_file)) as ledger:
+    with open_llm(config) as llm, closing(Ledger.open(ledger_file)) as ledger:
         told = estimate(task, questions, llm.model, ledger, options)
         on_estimate(told)
         if only_estimate:
@@ -270,7 +270,7 @@ def texts_of(
     answers: Sequence[Enrichment | None],
     fields: Sequence[WrittenField],
     origin: Origin,
-) -> list[WrittenText]:
+) -> list[GeneratedText]:
     """What answers about items say, field by field."""
     return [
         _row(item, field, said[field], origin)
@@ -282,12 +282,12 @@ def texts_of(
     ]
 
 
-def _row(item: Item, field: WrittenField, text: str, origin: Origin) -> WrittenText:
+def _row(item: Item, field: WrittenField, text: str, origin: Origin) -> GeneratedText:
     source, model, prompt = origin
-    return WrittenText(item.item_id, field, source, text, model, prompt, text_digest(item))
+    return GeneratedText(item.item_id, field, source, text, model, prompt, text_digest(item))
 
 
-def _keep(workspace: Workspace, texts: Sequence[WrittenText]) -> dict[str, Any]:
+def _keep(workspace: Workspace, texts: Sequence[GeneratedText]) -> dict[str, Any]:
     with closing(workspace.open_store()) as store:
         store.written.put(texts)
     return {"texts": len(texts), "written": len({one.item_id for one in texts})}

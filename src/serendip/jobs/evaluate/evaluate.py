@@ -55,7 +55,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeTask:
+class SplitTask:
     """What one process has to do.
 
     Args:
@@ -72,7 +72,7 @@ class JudgeTask:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class JudgedSplit:
+class SplitAnswers:
     """Answers of every system to the targets of one split, in the split's item numbers.
 
     Args:
@@ -96,7 +96,7 @@ class JudgedSplit:
     facts: Mapping[str, Any]
 
 
-def judge(task: JudgeTask) -> JudgedSplit:
+def evaluate_split(task: SplitTask) -> SplitAnswers:
     """Fit on the past of a split and collect every system's answers about its future."""
     clock = StageClock()
     workspace = Workspace.open(Path(task.workspace))
@@ -124,7 +124,7 @@ def judge(task: JudgeTask) -> JudgedSplit:
         "stages": clock.as_dicts(),
         "seconds": seconds,
     }
-    return JudgedSplit(
+    return SplitAnswers(
         split.name,
         lists,
         split.targets.items,
@@ -169,7 +169,7 @@ def _padded(lists: Sequence[ItemList]) -> IntArray:
     return table
 
 
-def _split_of(task: JudgeTask, workspace: Workspace) -> Split:
+def _split_of(task: SplitTask, workspace: Workspace) -> Split:
     """The split that a task judges."""
     with closing(workspace.open_store()) as store:
         dataset = take_snapshot(store, workspace.settings.actions)
@@ -226,7 +226,7 @@ def evaluate_workspace(
         codes = next(iter(executor.map(encode_once, [task])))
     tasks = _tasks(workspace, options.seed)
     with clock.stage("judge all splits"):
-        found = executor.map(judge, tasks)
+        found = executor.map(evaluate_split, tasks)
         judged = list(options.progress.track(found, "splits judged", len(tasks)))
     for split in judged:
         for stage in split.facts["stages"]:
@@ -294,17 +294,17 @@ def encode_once(task: EncodeTask) -> dict[str, Any]:
     return asdict(quality(features.codes, features.codebook_size))
 
 
-def _tasks(workspace: Workspace, seed: int) -> list[JudgeTask]:
+def _tasks(workspace: Workspace, seed: int) -> list[SplitTask]:
     config = workspace.settings.evaluation
     cuts = sorted(config.cuts)
     folder = os.fspath(workspace.folder)
     tasks = [
-        JudgeTask(folder, cut, until, seed)
+        SplitTask(folder, cut, until, seed)
         for cut, until in zip(cuts, [*cuts[1:], 1.0], strict=True)
     ]
     # The largest first, so that two processes end at about the same time.
     tasks.reverse()
-    return [*tasks, JudgeTask(folder, None, 1.0, seed)] if config.leave_last_out else tasks
+    return [*tasks, SplitTask(folder, None, 1.0, seed)] if config.leave_last_out else tasks
 
 
 def _counts(dataset: Dataset) -> dict[str, int]:
@@ -316,7 +316,7 @@ def _counts(dataset: Dataset) -> dict[str, int]:
     }
 
 
-def _protocols(judged: Sequence[JudgedSplit], vocabulary: Vocabulary) -> list[ProtocolRuns]:
+def _protocols(judged: Sequence[SplitAnswers], vocabulary: Vocabulary) -> list[ProtocolRuns]:
     temporal = [split for split in judged if split.facts["fraction"] is not None]
     temporal.sort(key=lambda split: split.facts["fraction"])
     last_out = [split for split in judged if split.facts["fraction"] is None]
@@ -331,7 +331,7 @@ def _protocol(
     key: str,
     label: str,
     description: str,
-    splits: Sequence[JudgedSplit],
+    splits: Sequence[SplitAnswers],
     vocabulary: Vocabulary,
 ) -> ProtocolRuns:
     """Pool splits, whose item numbers differ, in the numbers of the whole catalogue."""

@@ -40,7 +40,7 @@ from serendip.jobs.evaluate.evaluate import EncodeTask, encode_once, judged_data
 from serendip.jobs.train.fit import Fitter, Prepared
 from serendip.models.retriever.config import ALL_TASKS, Group, group_config
 from serendip.models.retriever.model import Retriever
-from serendip.runtime.atomic_files import write_durably
+from serendip.runtime.atomic_files import write_synced
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -72,7 +72,7 @@ class GroupTask:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Requests:
+class TaskRequests:
     """What is asked of one task.
 
     Args:
@@ -133,7 +133,7 @@ def judge_group(task: GroupTask) -> GroupAnswers:
     )
 
 
-def ranks_of(model: Retriever, requests: Requests) -> Values:
+def ranks_of(model: Retriever, requests: TaskRequests) -> Values:
     """(T,) ranks of the targets among all items that a request does not exclude."""
     excluded = [query.exclude for query in requests.queries]
     found = rank_all(lambda rows: model.score_all(requests.queries[rows]), requests.items, excluded)
@@ -142,7 +142,7 @@ def ranks_of(model: Retriever, requests: Requests) -> Values:
 
 def requests_of(
     split: Split, fitter: Fitter, prepared: Prepared, test_from: float
-) -> dict[str, Requests]:
+) -> dict[str, TaskRequests]:
     """What every task is asked.
 
     home: the user's whole past, for the next item. similar: the last item of that past and nothing
@@ -163,9 +163,9 @@ def requests_of(
     ]
     with_past = [query for query, is_there in zip(similar, has_past, strict=True) if is_there]
     return {
-        "home": Requests(home, items, users, is_test),
-        "similar": Requests(with_past, items[has_past], users[has_past], is_test[has_past]),
-        "search": Requests(search, items[at], users[at], is_test[at]),
+        "home": TaskRequests(home, items, users, is_test),
+        "similar": TaskRequests(with_past, items[has_past], users[has_past], is_test[has_past]),
+        "search": TaskRequests(search, items[at], users[at], is_test[at]),
     }
 
 
@@ -258,8 +258,8 @@ def align_workspace(
     )
     workspace.reports.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False)
-    write_durably(workspace.reports / REPORT_JSON, text)
-    write_durably(workspace.reports / REPORT_HTML, render_alignment_page(report))
+    write_synced(workspace.reports / REPORT_JSON, text)
+    write_synced(workspace.reports / REPORT_HTML, render_alignment_page(report))
     return report
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.text import normalise
 from serendip.errors import ConfigError
-from serendip.evaluate.classification import Verdicts, kappa_of
+from serendip.evaluate.classification import BinaryPredictions, kappa_of
 from serendip.jobs.labels.pair_files import Pair, read_labels, read_pairs, read_prompts
 from serendip.llm.prompts import Prompt, query_digest
 
@@ -57,7 +57,7 @@ def agreement(one: Mapping[Pair, bool], other: Mapping[Pair, bool]) -> Agreement
     queries, agreed = int(units.max()) + 1, float((first == second).mean())
     if len(set(first.tolist()) | set(second.tolist())) == 1:
         return Agreement(len(pairs), queries, agreed, None, None)
-    found = Verdicts(first, second.astype(np.float32), second, units).estimates()["kappa"]
+    found = BinaryPredictions(first, second.astype(np.float32), second, units).estimates()["kappa"]
     low = min(found.low or 0.0, kappa_with_one_more(first, second, units))
     return Agreement(len(pairs), queries, agreed, found.value, (low, found.high or 0.0))
 
@@ -143,7 +143,7 @@ def gate_labels(gate: Gate) -> dict[str, Any]:
     is_bad = np.array([gold[pair] for pair in pairs], np.bool_)
     decided = np.array([labels[pair] for pair in pairs], np.bool_)
     units = numbered(pairs)
-    found = Verdicts(is_bad, decided.astype(np.float32), decided, units).estimates()
+    found = BinaryPredictions(is_bad, decided.astype(np.float32), decided, units).estimates()
     values = {name: found[name] for name in ("kappa", "precision", "recall")}
     ends = {name: [one.low, one.high] for name, one in values.items()}
     low = min(values["kappa"].low or 0.0, kappa_with_one_more(is_bad, decided, units))

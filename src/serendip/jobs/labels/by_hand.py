@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from serendip.data.labelling import Agreed, Asked, DeskView
+from serendip.data.labelling import AgreementSoFar, LabellingView, PairToLabel
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.labels.agreement import agreement
@@ -24,7 +24,7 @@ from serendip.jobs.labels.llm_examples import questions_about
 from serendip.jobs.labels.pair_files import IS_BAD, Pair, read_labels, read_pairs
 
 
-class LabelDesk:
+class LabellingSession:
     """What the labelling page shows and changes; thread-safe.
 
     Args:
@@ -48,13 +48,13 @@ class LabelDesk:
         self._undoable: list[int | None] = [None] * len(labels.rows)  # A skipped place, or a label.
         self._lock = threading.Lock()
 
-    def view(self) -> DeskView:
+    def view(self) -> LabellingView:
         """What is to be shown now."""
         with self._lock:
             labels = dict(self._labels.rows)
             place = self._next(labels)
             counts = Counter(label for pair, label in labels.items() if pair in self._place)
-            return DeskView(
+            return LabellingView(
                 self._labels.name,
                 None if place is None else self._asked(place),
                 len(self._pairs),
@@ -128,10 +128,10 @@ class LabelDesk:
         )
         return next(fresh, self._skipped[0] if self._skipped else None)
 
-    def _asked(self, place: int) -> Asked:
+    def _asked(self, place: int) -> PairToLabel:
         told = self._questions[place]
         item = told["item"]
-        return Asked(
+        return PairToLabel(
             place,
             told["query"],
             item.get("title", ""),
@@ -144,22 +144,22 @@ class LabelDesk:
             return ""
         return "skip" if self._undoable[-1] is not None else self._labels.rows[-1][1]
 
-    def _agreed(self, path: Path, labels: Mapping[Pair, str]) -> Agreed:
+    def _agreed(self, path: Path, labels: Mapping[Pair, str]) -> AgreementSoFar:
         """With a file that grows meanwhile, and may not be there or be half a row long."""
         try:
             others = read_labels(path)
         except DataError:
-            return Agreed(path.stem, 0)
+            return AgreementSoFar(path.stem, 0)
         own = {pair: IS_BAD[label] for pair, label in labels.items() if pair in self._place}
         found = agreement(own, others)
         low, high = found.ci95 or (None, None)
-        return Agreed(path.stem, found.pairs, found.kappa, low, high)
+        return AgreementSoFar(path.stem, found.pairs, found.kappa, low, high)
 
 
 @contextmanager
-def opened_desk(
+def open_session(
     workspace: Workspace, pairs: Path, out: Path, name: str, others: Sequence[Path] = ()
-) -> Iterator[LabelDesk]:
+) -> Iterator[LabellingSession]:
     """A desk whose file of labels nobody else writes meanwhile; it goes on where it ended.
 
     Args:
@@ -179,4 +179,4 @@ def opened_desk(
     found = read_pairs(pairs)
     questions = questions_about(workspace, found)
     with LabelFile(out, name) as labels:
-        yield LabelDesk(found, questions, labels, others)
+        yield LabellingSession(found, questions, labels, others)

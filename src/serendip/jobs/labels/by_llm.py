@@ -15,14 +15,14 @@ from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.labels.llm_examples import questions_about
 from serendip.jobs.labels.pair_files import Pair, read_pairs, write_rows
-from serendip.jobs.llm_job import job_folder, opened_llm
+from serendip.jobs.llm_job import job_folder, open_llm
 from serendip.llm.batch_api import read_batch, write_batch
 from serendip.llm.client import Llm
 from serendip.llm.ledger import Ledger
 from serendip.llm.openai import EndpointLlm
-from serendip.llm.runner import Estimate, Outcome, RunOptions, ask_all, estimate
+from serendip.llm.runner import CostEstimate, Outcome, RunOptions, ask_all, estimate
 from serendip.llm.tasks import Judgement, Task, judge_task
-from serendip.runtime.atomic_files import alone
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress
 
 
@@ -101,7 +101,7 @@ def label_pairs(
     workspace: Workspace,
     labelling: Labelling,
     progress: Progress,
-    on_estimate: Callable[[Estimate], None] = lambda told: None,
+    on_estimate: Callable[[CostEstimate], None] = lambda told: None,
     only_estimate: bool = False,
 ) -> dict[str, Any]:
     """Ask about all pairs that were not judged before, and write all labels.
@@ -136,8 +136,8 @@ def label_pairs(
         progress=progress,
     )
     with (
-        alone(job_folder(workspace, options.job)),
-        opened_llm(config) as llm,
+        exclusive_lock(job_folder(workspace, options.job)),
+        open_llm(config) as llm,
         closing(_ledger(workspace)) as ledger,
     ):
         batches = Batches(task, questions, llm, ledger, options)

@@ -21,25 +21,25 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, ExtraMissing, UnknownItemError
 from serendip.evaluate.classification import (
-    Verdicts,
+    BinaryPredictions,
     best_cut,
     calibration_error,
     calibration_floor,
 )
-from serendip.evaluate.risk_control import JudgedLists, cut_replacing, safe_cut
+from serendip.evaluate.risk_control import LabelledSlates, cut_replacing, safe_threshold
 from serendip.jobs.labels.agreement import FEWEST_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_models, read_labels
-from serendip.jobs.relevance.versions import JudgedTexts, publish_student
+from serendip.jobs.relevance.versions import JudgedTexts, publish_model
 from serendip.llm.prompts import query_digest
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
-from serendip.models.relevance.model import MatchJudge
+from serendip.models.relevance.model import RelevanceModel
 from serendip.models.relevance.train import (
     MISSING_TREES,
-    Lessons,
-    MatchJudgeConfig,
-    TaughtJudge,
+    LabelledPairs,
+    RelevanceModelConfig,
+    TrainedRelevanceModel,
     has_trees,
-    teach_judge,
+    train_relevance_model,
 )
 from serendip.runtime.progress import TrainOptions
 
@@ -121,7 +121,7 @@ def distil(workspace: Workspace, asked: Distillation, options: TrainOptions) -> 
     cut = facts["filter"]["safe_cut"]
     seen = sorted(map(query_digest, {*learned.texts, *chose}))
     told = {"gate": gate, "reads": reader.reads, "seed": options.seed, **facts, "seen": seen}
-    version = publish_student(workspace.students, replace(taught.judge, cut=cut), told)
+    version = publish_model(workspace.students, replace(taught.judge, cut=cut), told)
     return {"version": version.name, **{name: told[name] for name in told if name != "seen"}}
 
 
@@ -170,10 +170,10 @@ def _numbered(
     )
 
 
-def _taught(learned: LabelledTexts, items: ItemTexts, seed: int) -> TaughtJudge:
+def _taught(learned: LabelledTexts, items: ItemTexts, seed: int) -> TrainedRelevanceModel:
     queries = QueryTexts.of(learned.texts, learned.vectors)
     known = PairFeatures.fit(queries, items, seed)
-    lessons = Lessons(
+    lessons = LabelledPairs(
         learned.queries,
         learned.items,
         learned.is_bad,
@@ -181,16 +181,16 @@ def _taught(learned: LabelledTexts, items: ItemTexts, seed: int) -> TaughtJudge:
         np.ones(len(learned.items), np.bool_),
         known.of(queries, items, learned.queries, learned.items),
     )
-    return teach_judge(MatchJudgeConfig(), known, (queries, items), lessons, seed)
+    return train_relevance_model(RelevanceModelConfig(), known, (queries, items), lessons, seed)
 
 
 def _figures(
-    asked: Distillation, taught: TaughtJudge, learned: LabelledTexts, gold: LabelledTexts
+    asked: Distillation, taught: TrainedRelevanceModel, learned: LabelledTexts, gold: LabelledTexts
 ) -> tuple[dict[str, Any], list[str]]:
     """What the student says of the gold, what its filter would do, and who chose its cut."""
-    chances = chances_of(taught.judge, gold)
+    chances = predict_irrelevant(taught.judge, gold)
     cut = best_cut(learned.is_bad[taught.held], taught.chances)
-    found = Verdicts(gold.is_bad, chances, chances >= cut, gold.queries).estimates()
+    found = BinaryPredictions(gold.is_bad, chances, chances >= cut, gold.queries).estimates()
     told, chose = _filter(asked, taught.judge, gold, chances)
     figures = {
         "pairs": {"learned": len(learned.items), "gold": len(gold.items)},
@@ -204,7 +204,7 @@ def _figures(
     return figures, chose
 
 
-def chances_of(judge: MatchJudge, pairs: LabelledTexts) -> FloatArray:
+def predict_irrelevant(judge: RelevanceModel, pairs: LabelledTexts) -> FloatArray:
     """(P,) chances that pairs are bad, query by query as a request asks."""
     chances = np.zeros(len(pairs.items), np.float32)
     for row, (text, vector) in enumerate(zip(pairs.texts, pairs.vectors, strict=True)):
@@ -214,13 +214,13 @@ def chances_of(judge: MatchJudge, pairs: LabelledTexts) -> FloatArray:
 
 
 def _filter(
-    asked: Distillation, judge: MatchJudge, gold: LabelledTexts, chances: FloatArray
+    asked: Distillation, judge: RelevanceModel, gold: LabelledTexts, chances: FloatArray
 ) -> tuple[dict[str, Any], list[str]]:
     """The safe cut by half of the queries, what it does to the lists of the others; that half."""
     likeness = judge.likenesses(QueryTexts.of(gold.texts, gold.vectors), gold.queries, gold.items)
-    judged = JudgedLists(chances, gold.is_bad, gold.queries, gold.queries, SHOWN)
+    judged = LabelledSlates(chances, gold.is_bad, gold.queries, gold.queries, SHOWN)
     calibration, told = judged.in_order(likeness).halves()
-    safe = safe_cut(calibration, asked.allowed, asked.confidence)
+    safe = safe_threshold(calibration, asked.allowed, asked.confidence)
     safe = None if safe is None else min(safe, 1.0)
     tenth = cut_replacing(calibration, REPLACED)
     figures = {

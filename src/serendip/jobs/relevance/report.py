@@ -25,15 +25,15 @@ from serendip.data.snapshot import take_snapshot
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.relevance_filter import BadMatchConfig, suited
+from serendip.engine.stages.relevance_filter import RelevanceFilterConfig, filter_relevant
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, NotTrainedError
 from serendip.evaluate.intervals import UNIT_RANGE, Support, estimate
 from serendip.jobs.labels.pair_files import Pair, read_labels
-from serendip.jobs.relevance.versions import student_named
+from serendip.jobs.relevance.versions import model_named
 from serendip.llm.prompts import query_digest
-from serendip.models.relevance.model import MatchJudge
+from serendip.models.relevance.model import RelevanceModel
 from serendip.runtime.atomic_files import write_document
 from serendip.runtime.progress import Progress
 
@@ -75,7 +75,7 @@ def judge_report(
         queries, seen = _unseen(dict.fromkeys(query for query, _ in labels), workspace)
         shown = [
             _shown(query, config, engine)
-            for query in progress.track(queries, "Asking", len(queries))
+            for query in progress.track(queries, "SpellingQueries", len(queries))
         ]
         told = {
             "surface": surface,
@@ -95,7 +95,7 @@ def _unseen(queries: Iterable[str], workspace: Workspace) -> tuple[list[str], in
         DataError: there are none.
     """
     name = str(open_current(workspace.generations, verify=False).manifest["student"])
-    known = set(student_named(workspace.students, name).manifest["seen"])
+    known = set(model_named(workspace.students, name).manifest["seen"])
     asked = list(queries)
     unseen = [query for query in asked if query_digest(query) not in known]
     if not unseen:
@@ -106,10 +106,10 @@ def _unseen(queries: Iterable[str], workspace: Workspace) -> tuple[list[str], in
     return unseen, len(asked) - len(unseen)
 
 
-_Filtered = tuple[SurfaceConfig, BadMatchConfig]
+_Filtered = tuple[SurfaceConfig, RelevanceFilterConfig]
 
 
-def _asked(workspace: Workspace, engine: Engine, name: str) -> tuple[_Filtered, MatchJudge]:
+def _asked(workspace: Workspace, engine: Engine, name: str) -> tuple[_Filtered, RelevanceModel]:
     config = workspace.settings.all_surfaces().get(name)
     if config is None or config.bad_matches is None or config.needs != "query":
         raise ConfigError(
@@ -159,7 +159,7 @@ def _judged(query: str, numbers: IntArray, labels: dict[Pair, bool], engine: Eng
 
 
 def _of_log(
-    workspace: Workspace, config: _Filtered, judge: MatchJudge, engine: Engine
+    workspace: Workspace, config: _Filtered, judge: RelevanceModel, engine: Engine
 ) -> dict[str, Any]:
     """Which share of what was shown, and of what was chosen, the filter would have left out."""
     shown: list[bool] = []
@@ -169,7 +169,7 @@ def _of_log(
         requests += 1
         for numbers, told in ((request.shown, shown), (request.chosen, chosen)):
             order = np.arange(len(numbers))
-            kept = suited(config[1], judge, engine.state, query, numbers, order < 0).kept
+            kept = filter_relevant(config[1], judge, engine.state, query, numbers, order < 0).kept
             told.extend((~kept[: config[1].depth]).tolist())
     return {
         "requests": requests,

@@ -27,8 +27,8 @@ from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, NotTrainedError, UnsupportedError
 from serendip.models.relevance.features import ItemTexts
-from serendip.models.relevance.model import MatchJudge, open_model, save_model
-from serendip.runtime.atomic_files import alone
+from serendip.models.relevance.model import RelevanceModel, open_model, save_model
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress, TrainOptions
 from serendip.runtime.versions import Version, Versions
 
@@ -86,17 +86,17 @@ class JudgedTexts:
 _FIRST = "Run `serendip judge distil` first."
 
 
-def publish_student(folder: Path, judge: MatchJudge, facts: Mapping[str, Any]) -> Version:
+def publish_model(folder: Path, judge: RelevanceModel, facts: Mapping[str, Any]) -> Version:
     """Write a version and make it current.
 
     Raises:
         StorageError: another process does so now.
     """
-    with alone(folder):
+    with exclusive_lock(folder):
         return _versions(folder).publish(lambda building: save_model(judge, building), facts)
 
 
-def current_student(folder: Path) -> Version:
+def current_model(folder: Path) -> Version:
     """The current version, its files checked against its manifest.
 
     Raises:
@@ -109,12 +109,12 @@ def current_student(folder: Path) -> Version:
     return student
 
 
-def current_student_name(folder: Path) -> str:
+def current_model_name(folder: Path) -> str:
     """Name of the current version; empty where none was distilled."""
     return _versions(folder).current_name()
 
 
-def student_named(folder: Path, name: str) -> Version:
+def model_named(folder: Path, name: str) -> Version:
     """A version, its files checked against its manifest.
 
     Raises:
@@ -123,7 +123,7 @@ def student_named(folder: Path, name: str) -> Version:
     return _versions(folder).open(name)
 
 
-def asked_student(workspace: Workspace) -> Version | None:
+def configured_version(workspace: Workspace) -> Version | None:
     """The current version, if a surface asks for it.
 
     Raises:
@@ -135,7 +135,7 @@ def asked_student(workspace: Workspace) -> Version | None:
     asking = {name: one.bad_matches for name, one in surfaces if one.bad_matches is not None}
     if not asking:
         return None
-    version = current_student(workspace.students)
+    version = current_model(workspace.students)
     proven = version.manifest["filter"]["safe_cut"]
     for name, config in asking.items():
         if config.cut is None and workspace.settings.all_surfaces()[name].needs != "query":
@@ -152,9 +152,9 @@ def asked_student(workspace: Workspace) -> Version | None:
     return version
 
 
-def judge_of(
+def load_relevance_model(
     workspace: Workspace, version: Version, items: tuple[Item, ...], options: TrainOptions
-) -> MatchJudge:
+) -> RelevanceModel:
     """A version for all items of a training.
 
     Raises:

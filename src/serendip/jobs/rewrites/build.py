@@ -16,7 +16,7 @@ from typing import Any
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import TextEncoder
-from serendip.data.privacy import people, private_keys
+from serendip.data.privacy import count_people, private_keys
 from serendip.data.search_log import Search
 from serendip.data.text import normalise, words
 from serendip.engine.state import EngineState
@@ -25,12 +25,12 @@ from serendip.jobs.rewrites.scorer_data import Learner, logged_texts, made_texts
 from serendip.jobs.suggestions.ranker_data import Log
 from serendip.jobs.synonyms.mine import is_proper, nearest_words
 from serendip.runtime.progress import TrainOptions
-from serendip.search.rewrites.candidates import Matcher, RewriteKind
-from serendip.search.rewrites.scorer import RewriteStudent
-from serendip.search.rewrites.table import MOST, Near, Rewrite, RewriteTable, from_student
+from serendip.search.rewrites.candidates import CatalogueMatcher, RewriteKind
+from serendip.search.rewrites.scorer import RewriteScorer
+from serendip.search.rewrites.table import MOST, Near, Rewrite, RewriteTable, from_scorer
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import SAME_ATTEMPT_S, logged_queries
-from serendip.search.suggestions.checks import TOP, Unsafe
+from serendip.search.suggestions.checks import TOP, Blocklist
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.table import QueryTable
 
@@ -63,9 +63,9 @@ def reformulated(searches: Sequence[Search], min_users: int) -> dict[str, list[R
             went[before.key, now.key].add(now.user_id)
     found: dict[str, list[Rewrite]] = defaultdict(list)
     for (key, other), users in sorted(went.items()):
-        count = len(people(users))
+        count = len(count_people(users))
         if count >= min_users and not {key, other} & private:
-            share = count / (len(people(gave_up[key])) + _DOUBT)
+            share = count / (len(count_people(gave_up[key])) + _DOUBT)
             text = min(spelt[other], key=lambda one: (-spelt[other][one], one))
             found[key].append(Rewrite(text, kind_of(key, other), share))
     return dict(found)
@@ -121,7 +121,7 @@ class RewriteBuilder:
             searches: in order of time.
             seed: of what is made to learn from.
         """
-        unsafe = Unsafe.of(self.config.unsafe_words)
+        unsafe = Blocklist.of(self.config.unsafe_words)
         near = {
             word: tuple(pair for pair in found if unsafe.allows(pair[0]))
             for word, found in self.near.items()
@@ -129,7 +129,7 @@ class RewriteBuilder:
         learner = Learner(self.searcher, near)
         made = learner.rows(made_texts(self.queries, near, seed))
         logged = learner.rows(logged_texts(searches))
-        tail = RewriteTable({}, RewriteStudent.taught(made, logged), near)
+        tail = RewriteTable({}, RewriteScorer.taught(made, logged), near)
         head = {
             key: tuple(one for one in found if unsafe.allows(one.text))
             for key, found in self._head(tail, searches).items()
@@ -161,13 +161,13 @@ class RewriteBuilder:
         return self.searcher.read(text, literal=True).key
 
     def _instead(
-        self, key: str, asked: Sequence[Rewrite], tail: RewriteTable, matcher: Matcher
+        self, key: str, asked: Sequence[Rewrite], tail: RewriteTable, matcher: CatalogueMatcher
     ) -> tuple[Rewrite, ...]:
         """What people searched next, and what the student is sure of, each once."""
         offered: list[Rewrite] = [one for one in asked if one.kind != "narrower"]
         if tail.student is not None:
             synonyms = self.searcher.synonyms
-            offered += from_student(key, tail, tail.student, matcher, synonyms)
+            offered += from_scorer(key, tail, tail.student, matcher, synonyms)
         known: dict[str, Rewrite] = {}
         for one in sorted(offered, key=lambda one: (-one.confidence, one.text)):
             if one.confidence >= self.searcher.config.offer_from:
@@ -188,7 +188,7 @@ def rewrites_of_state(
     return builder.build(log.searches, options.seed)
 
 
-def narrower(queries: QueryTable, matcher: Matcher) -> dict[str, tuple[Rewrite, ...]]:
+def narrower(queries: QueryTable, matcher: CatalogueMatcher) -> dict[str, tuple[Rewrite, ...]]:
     """Verified query that many items answer -> those that have all its words and more.
 
     Those that more people searched come first, then those with more items. The confidence is the
@@ -215,7 +215,9 @@ def narrower(queries: QueryTable, matcher: Matcher) -> dict[str, tuple[Rewrite, 
     return found
 
 
-def _unlike(rows: Sequence[int], queries: QueryTable, matcher: Matcher) -> tuple[Rewrite, ...]:
+def _unlike(
+    rows: Sequence[int], queries: QueryTable, matcher: CatalogueMatcher
+) -> tuple[Rewrite, ...]:
     """The first few that are complete and not mostly the results of one before."""
     shown: list[set[int]] = []
     found: list[Rewrite] = []

@@ -22,13 +22,13 @@ from serendip.content.encoders.base import MediaEncoder, TextEncoder
 from serendip.content.encoders.text import open_encoder
 from serendip.content.features import encode_items
 from serendip.content.fusion import Fusion
-from serendip.content.semantic_ids.code_matching import match_codebooks, renumbered
+from serendip.content.semantic_ids.code_matching import match_codebooks, renumber
 from serendip.content.semantic_ids.group_names import name_prefixes
 from serendip.content.semantic_ids.kmeans import fit_codebooks, quality
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.item import Catalogue
-from serendip.data.item_features import Encoded
+from serendip.data.item_features import ModalityVectors
 from serendip.data.semantic_ids import Codebooks, places_in_groups
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
@@ -39,12 +39,12 @@ from serendip.jobs.semantic_ids.versions import (
     current_version,
     publish_version,
 )
-from serendip.runtime.atomic_files import alone
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import TrainOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class CodeSource:
     """What IDs are made from.
 
     Args:
@@ -54,7 +54,7 @@ class Source:
     """
 
     dataset: Dataset
-    encoded: Mapping[str, Encoded]
+    encoded: Mapping[str, ModalityVectors]
     made_from: Mapping[str, Any]
 
 
@@ -76,7 +76,7 @@ def build_ids(
         ConfigError: the settings are no longer those of the current version.
         StorageError: another process builds there now.
     """
-    with alone(workspace.semantic_ids):
+    with exclusive_lock(workspace.semantic_ids):
         source = read_source(workspace, options)
         current = current_version(workspace.semantic_ids)
         if current is None or refit:
@@ -92,7 +92,7 @@ def build_ids(
         return _published(workspace, source, current.codebooks, fusion, items, changed), True
 
 
-def read_source(workspace: Workspace, options: TrainOptions) -> Source:
+def read_source(workspace: Workspace, options: TrainOptions) -> CodeSource:
     """Read the store and encode every item; known vectors come from the cache.
 
     Raises:
@@ -118,7 +118,7 @@ def read_source(workspace: Workspace, options: TrainOptions) -> Source:
             name: {"name": one.name, "version": one.version} for name, one in encoders.items()
         },
     }
-    return Source(dataset, encoded, made_from)
+    return CodeSource(dataset, encoded, made_from)
 
 
 def extended(
@@ -184,7 +184,7 @@ def shares_kept(new: IntArray, old: IntArray) -> list[float]:
 
 
 def _fitted(
-    workspace: Workspace, source: Source, current: IdVersion | None, options: TrainOptions
+    workspace: Workspace, source: CodeSource, current: IdVersion | None, options: TrainOptions
 ) -> IdVersion:
     fusion = Fusion.fit(source.encoded, workspace.settings.content.fusion)
     content = fusion.encode(source.encoded)
@@ -201,7 +201,7 @@ def _fitted(
         rows = np.array([row_of[ids[at]] for at in shared], np.int64)
         before = current.items.codes[rows]
         codebooks, numbers = match_codebooks(codebooks, codes[shared], current.codebooks, before)
-        codes = renumbered(codes, numbers)
+        codes = renumber(codes, numbers)
         if codes.shape[1] == before.shape[1]:
             same = (codes[shared] == before).all(1)
             places[shared[same]] = current.items.places[rows[same]]
@@ -214,7 +214,7 @@ def _fitted(
 
 def _published(
     workspace: Workspace,
-    source: Source,
+    source: CodeSource,
     codebooks: Codebooks,
     fusion: Fusion,
     items: CodedItems,
@@ -237,7 +237,7 @@ def codes_of(items: CodedItems, catalogue: Catalogue) -> IntArray:
     return items.codes[[row_of[name] for name in catalogue.vocabulary.ids]]
 
 
-def _require_same_settings(source: Source, current: IdVersion) -> None:
+def _require_same_settings(source: CodeSource, current: IdVersion) -> None:
     before = current.manifest["made_from"]
     for part, value in source.made_from.items():
         if before[part] != value:

@@ -22,9 +22,9 @@ from serendip.data.semantic_ids import code_name, common_prefix
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, UnknownItemError
 from serendip.evaluate.report.page import render_codes_page
-from serendip.jobs.semantic_ids.build import Source, codes_of, read_source, shares_kept
+from serendip.jobs.semantic_ids.build import CodeSource, codes_of, read_source, shares_kept
 from serendip.jobs.semantic_ids.versions import IdVersion, open_version, require_current
-from serendip.runtime.atomic_files import write_durably
+from serendip.runtime.atomic_files import write_synced
 from serendip.runtime.progress import TrainOptions
 
 SHOWN = 20
@@ -199,12 +199,12 @@ def report(workspace: Workspace, options: TrainOptions) -> dict[str, Any]:
     document = {**_measured(version, source, options.seed), "kept": _kept(workspace, version)}
     workspace.reports.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
-    write_durably(workspace.reports / REPORT_JSON, text)
-    write_durably(workspace.reports / REPORT_HTML, render_codes_page(document))
+    write_synced(workspace.reports / REPORT_JSON, text)
+    write_synced(workspace.reports / REPORT_HTML, render_codes_page(document))
     return document
 
 
-def _measured(version: IdVersion, source: Source, seed: int) -> dict[str, Any]:
+def _measured(version: IdVersion, source: CodeSource, seed: int) -> dict[str, Any]:
     catalogue = source.dataset.catalogue
     codes = codes_of(version.items, catalogue)
     content = version.fusion.encode(source.encoded)
@@ -234,7 +234,7 @@ def _measured(version: IdVersion, source: Source, seed: int) -> dict[str, Any]:
     }
 
 
-def _require_all_coded(version: IdVersion, source: Source) -> None:
+def _require_all_coded(version: IdVersion, source: CodeSource) -> None:
     known = version.items.row_of()
     missing = [name for name in source.dataset.catalogue.vocabulary.ids if name not in known]
     if missing:

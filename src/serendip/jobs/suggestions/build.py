@@ -22,8 +22,8 @@ import numpy as np
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue
-from serendip.data.privacy import may_be_shown
-from serendip.data.search_log import Search, searches_of, similar_choices, suggested_of
+from serendip.data.privacy import is_publishable
+from serendip.data.search_log import Search, read_searches, read_suggested, similar_choices
 from serendip.data.snapshot import MOST_REQUESTED, take_snapshot
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
@@ -31,12 +31,12 @@ from serendip.engine.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.suggestions.ranker_data import Log
-from serendip.runtime.atomic_files import alone
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress, TrainOptions
 from serendip.runtime.versions import Versions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates, logged_queries
-from serendip.search.suggestions.checks import Verifier
+from serendip.search.suggestions.checks import SuggestionVerifier
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.table import Categories, QueryTable
 
@@ -56,7 +56,7 @@ class BuiltQueries:
     report: Mapping[str, Any]
 
 
-class QueryBuilder:
+class SuggestionBuilder:
     """Builds tables over one catalogue; what does not depend on a log is made once.
 
     Args:
@@ -78,7 +78,7 @@ class QueryBuilder:
         self._catalogue, self._config = catalogue, config
         self._known = catalogue_candidates(catalogue, counts.astype(np.float32), config)
         self._written = [*written] if "llm" in config.sources else []
-        self._verifier = Verifier(searcher, config)
+        self._verifier = SuggestionVerifier(searcher, config)
         self._categories = Categories.of(catalogue, config.category)
 
     def build(self, searches: Sequence[Search], progress: Progress) -> BuiltQueries:
@@ -129,9 +129,9 @@ def build_queries(
         DataError: the catalogue is empty.
         StorageError: another process builds there now.
     """
-    with alone(workspace.queries):
+    with exclusive_lock(workspace.queries):
         texts = {**_written_texts(workspace), **written}
-        log = log_now(workspace)
+        log = read_search_log(workspace)
         candidates = _written_candidates(texts, log.dataset.catalogue)
         built = queries_of(log, workspace.settings, options, candidates)
         return _publish(workspace, built, texts), built
@@ -153,11 +153,11 @@ def queries_of(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "search"
         searcher = Searcher.build(catalogue, popularity, folder, settings.search)
-        builder = QueryBuilder(catalogue, counts, searcher, settings.queries, written)
+        builder = SuggestionBuilder(catalogue, counts, searcher, settings.queries, written)
         return builder.build(log.searches, options.progress)
 
 
-def log_now(workspace: Workspace) -> Log:
+def read_search_log(workspace: Workspace) -> Log:
     """Items, searches and chips that the store holds now.
 
     Raises:
@@ -176,8 +176,8 @@ def log_of(store: Store, dataset: Dataset, workspace: Workspace) -> Log:
     rules = workspace.settings.actions
     return Log(
         dataset,
-        searches_of(events, dataset.catalogue.vocabulary, rules),
-        suggested_of(events, rules),
+        read_searches(events, dataset.catalogue.vocabulary, rules),
+        read_suggested(events, rules),
         similar_choices(events, rules),
     )
 
@@ -198,7 +198,7 @@ def _written_texts(workspace: Workspace) -> dict[str, str]:
         return {}
     rows = json.loads((version.folder / _WRITTEN_FILE).read_text(encoding="utf-8"))
     # What older versions kept was not looked at as closely.
-    return {row["text"]: row["item_id"] for row in rows if may_be_shown(row["text"])}
+    return {row["text"]: row["item_id"] for row in rows if is_publishable(row["text"])}
 
 
 def _written_candidates(texts: Mapping[str, str], catalogue: Catalogue) -> list[Candidate]:

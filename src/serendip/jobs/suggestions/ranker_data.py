@@ -32,9 +32,9 @@ from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.ranker import (
     FEATURES,
     PRIOR_STRENGTH,
-    Asker,
-    Choices,
     QueryRanker,
+    SuggestionChoices,
+    SuggestionUser,
     query_features,
 )
 from serendip.search.suggestions.table import QueryTable
@@ -74,7 +74,7 @@ class Log:
 class _Moment:
     """A request as it was: who asked, and what had been searched by then."""
 
-    asker: Asker
+    asker: SuggestionUser
     users: IntArray
     searches: IntArray
 
@@ -113,7 +113,7 @@ class _World:
     def __init__(self, table: QueryTable, titles: TitleIndex, log: Log) -> None:
         self.table, self.titles, self.log = table, titles, log
         self.counts = log.dataset.item_counts()
-        self.choices = Choices.of(table, self.counts)
+        self.choices = SuggestionChoices.of(table, self.counts)
         self.categories = table.categories.matrix(log.dataset.catalogue)
 
     def features(self, rows: NDArray[np.intp], moment: _Moment, typed: str) -> FloatArray:
@@ -132,7 +132,7 @@ class _World:
         ]
         catalogue = self.log.dataset.catalogue
         table = QueryTable.unverified(found, catalogue, self.table.categories)
-        choices = Choices.of(table, self.counts)
+        choices = SuggestionChoices.of(table, self.counts)
         return query_features(table, np.arange(len(table)), choices, moment.asker, typed)
 
 
@@ -240,7 +240,7 @@ class _Tally:
         past = dataset.history(dataset.users.number(user_id)).before(time).item_nums
         seen = np.asarray(self._world.categories[np.unique(past)].any(axis=0))
         searched = frozenset(self._by_user.get(user_id, ()))
-        asker = Asker(past, seen=seen, searched=searched)
+        asker = SuggestionUser(past, seen=seen, searched=searched)
         return _Moment(asker, self._users.copy(), self._searches.copy())
 
 

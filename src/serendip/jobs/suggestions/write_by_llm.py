@@ -17,15 +17,15 @@ import numpy as np
 
 from serendip.data.arrays import IntArray
 from serendip.data.item import Catalogue
-from serendip.data.privacy import may_be_shown
+from serendip.data.privacy import is_publishable
 from serendip.data.text import normalise
 from serendip.engine.workspace import DATABASE_FILE, Workspace
-from serendip.jobs.llm_job import item_texts, job_folder, opened_llm
-from serendip.jobs.suggestions.build import BuiltQueries, build_queries, log_now, queries_of
+from serendip.jobs.llm_job import item_texts, job_folder, open_llm
+from serendip.jobs.suggestions.build import BuiltQueries, build_queries, queries_of, read_search_log
 from serendip.llm.ledger import Ledger
-from serendip.llm.runner import Estimate, RunOptions, ask_all, estimate
+from serendip.llm.runner import CostEstimate, RunOptions, ask_all, estimate
 from serendip.llm.tasks import WrittenQueries, queries_task
-from serendip.runtime.atomic_files import alone
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import TrainOptions
 from serendip.search.suggestions.candidates import MOST_CHARACTERS, Candidate
 from serendip.search.suggestions.checks import normal_form
@@ -33,7 +33,7 @@ from serendip.search.suggestions.table import QueryTable
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class QueryWriting:
     """What to ask for.
 
     Args:
@@ -51,9 +51,9 @@ class Writing:
 
 def write_queries(
     workspace: Workspace,
-    writing: Writing,
+    writing: QueryWriting,
     options: TrainOptions,
-    on_estimate: Callable[[Estimate], None] = lambda told: None,
+    on_estimate: Callable[[CostEstimate], None] = lambda told: None,
     only_estimate: bool = False,
 ) -> tuple[str, BuiltQueries | None, dict[str, Any]]:
     """Ask about items that no other query reaches, then about the others, the most popular first.
@@ -83,8 +83,8 @@ def write_queries(
         config.max_tokens,
         progress=options.progress,
     )
-    with opened_llm(config) as llm, alone(job_folder(workspace, writing.job)):
-        log = log_now(workspace)
+    with open_llm(config) as llm, exclusive_lock(job_folder(workspace, writing.job)):
+        log = read_search_log(workspace)
         catalogue = log.dataset.catalogue
         table = queries_of(log, workspace.settings, options).table
         asked = _order(table, log.dataset.item_counts())[: writing.items]
@@ -131,7 +131,7 @@ def candidates_of(
             key = normalise(shown)
             if not key or len(shown) > MOST_CHARACTERS:
                 dropped["empty or long"] += 1
-            elif not may_be_shown(shown):
+            elif not is_publishable(shown):
                 dropped["an address or odd signs"] += 1
             elif normal_form(shown) <= title:
                 dropped["only the title"] += 1

@@ -18,7 +18,7 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import FloatArray
-from serendip.data.privacy import people, private_keys
+from serendip.data.privacy import count_people, private_keys
 from serendip.data.search_log import SUGGESTED, LoggedRequest
 from serendip.data.snapshot import take_snapshot
 from serendip.data.text import normalise, words
@@ -92,7 +92,7 @@ def from_log(requests: Sequence[LoggedRequest]) -> list[Synonym]:
             users[text].add(request.user_id)
             for item in request.chosen.tolist():
                 chosen[text][item] += 1.0
-    texts = sorted(text for text, own in users.items() if len(people(own)) >= MIN_USERS)
+    texts = sorted(text for text, own in users.items() if len(count_people(own)) >= MIN_USERS)
     by_item: dict[int, list[str]] = defaultdict(list)
     for text in texts:
         for item in chosen[text]:

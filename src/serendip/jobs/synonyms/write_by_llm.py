@@ -20,22 +20,22 @@ from typing import Any
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import open_encoder
 from serendip.data.item import Catalogue
-from serendip.data.privacy import may_be_shown
+from serendip.data.privacy import is_publishable
 from serendip.data.search_log import Search
 from serendip.data.text import normalise, words
 from serendip.engine.workspace import DATABASE_FILE, Workspace
-from serendip.jobs.llm_job import job_folder, opened_llm
-from serendip.jobs.suggestions.build import log_now
+from serendip.jobs.llm_job import job_folder, open_llm
+from serendip.jobs.suggestions.build import read_search_log
 from serendip.jobs.synonyms.mine import is_proper, with_proposed
 from serendip.llm.ledger import Ledger
-from serendip.llm.runner import Estimate, RunOptions, ask_all, estimate
+from serendip.llm.runner import CostEstimate, RunOptions, ask_all, estimate
 from serendip.llm.tasks import WrittenSynonyms, synonyms_task
-from serendip.runtime.atomic_files import alone
+from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import TrainOptions
 from serendip.search.lexical import LexicalConfig, LexicalIndex, word_counts
 from serendip.search.phrases import phrases_of
 from serendip.search.suggestions.candidates import logged_queries
-from serendip.search.suggestions.checks import Unsafe, normal_form
+from serendip.search.suggestions.checks import Blocklist, normal_form
 from serendip.search.synonyms import MOST_WORDS, Synonym
 
 _TITLES, _LONGEST_TITLE = 5, 120
@@ -62,7 +62,7 @@ def write_synonyms_by_llm(
     workspace: Workspace,
     writing: SynonymWriting,
     options: TrainOptions,
-    on_estimate: Callable[[Estimate], None] = lambda told: None,
+    on_estimate: Callable[[CostEstimate], None] = lambda told: None,
     only_estimate: bool = False,
 ) -> tuple[list[Synonym], dict[str, Any]]:
     """Ask, and add what passes to the table of a workspace, as proposed.
@@ -93,8 +93,8 @@ def write_synonyms_by_llm(
         progress=options.progress,
     )
     ledger_file = workspace.folder / DATABASE_FILE
-    with opened_llm(config) as llm, alone(job_folder(workspace, writing.job)):
-        log, settings = log_now(workspace), workspace.settings
+    with open_llm(config) as llm, exclusive_lock(job_folder(workspace, writing.job)):
+        log, settings = read_search_log(workspace), workspace.settings
         catalogue, fields = log.dataset.catalogue, settings.search.lexical
         index = _index_of(catalogue, fields)
         searched = _searched(log.searches, settings.queries.min_users)
@@ -107,7 +107,7 @@ def write_synonyms_by_llm(
             if only_estimate:
                 return [], {"estimate": asdict(told)}
             outcome = ask_all(task, questions, llm, ledger, run)
-    unsafe = Unsafe.of(settings.queries.unsafe_words)
+    unsafe = Blocklist.of(settings.queries.unsafe_words)
     found, dropped = proposed(terms, outcome.answers, index, unsafe, f"llm:{llm.model}")
     rows, new = with_proposed(workspace, _weighed(found, workspace, options))
     facts = {
@@ -139,7 +139,7 @@ def proposed(
     terms: Sequence[str],
     answers: Sequence[WrittenSynonyms | None],
     index: LexicalIndex,
-    unsafe: Unsafe,
+    unsafe: Blocklist,
     source: str,
 ) -> tuple[list[Synonym], Counter[str]]:
     """Pairs that are worth reading, and test -> how many failed it; confidences are still 0.
@@ -158,7 +158,7 @@ def proposed(
             also = normalise(text)
             if not also or len(words(also)) > MOST_WORDS:
                 dropped["empty or long"] += 1
-            elif not may_be_shown(text):
+            elif not is_publishable(text):
                 dropped["an address or odd signs"] += 1
             elif not unsafe.allows(also):
                 dropped["unsafe"] += 1

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from serendip.content.fusion import Fusion
-from serendip.content.semantic_ids.code_matching import match_codebooks, renumbered
+from serendip.content.semantic_ids.code_matching import match_codebooks, renumber
 from serendip.data.arrays import IntArray
 from serendip.data.item import Catalogue
-from serendip.data.item_features import Encoded, ItemFeatures
+from serendip.data.item_features import ItemFeatures, ModalityVectors
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.generations import open_current
@@ -28,13 +28,13 @@ from serendip.engine.state import EngineState, open_codes
 from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
 from serendip.jobs.semantic_ids.build import shares_kept
 from serendip.jobs.semantic_ids.versions import IdVersion
-from serendip.models.embedding_space import LEAST_AGREEMENT, Kept, VectorSpace
+from serendip.models.embedding_space import LEAST_AGREEMENT, SpaceContinuity, VectorSpace
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.runtime.versions import Version
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class EarlierCodes:
+class PreviousCodes:
     """What the generation before said.
 
     Args:
@@ -48,7 +48,7 @@ class EarlierCodes:
     codes: IntArray
 
     @classmethod
-    def of_current(cls, generations: Path, settings: Settings) -> EarlierCodes | None:
+    def of_current(cls, generations: Path, settings: Settings) -> PreviousCodes | None:
         """Of the published generation; None where there is none of the same content settings."""
         try:
             current = open_current(generations)
@@ -67,7 +67,7 @@ class EarlierCodes:
         codebooks, numbers = match_codebooks(
             codebooks, features.codes[new], self.codebooks, self.codes[old]
         )
-        return replace(features, codes=renumbered(features.codes, numbers)), codebooks
+        return replace(features, codes=renumber(features.codes, numbers)), codebooks
 
     def shares_kept(self, codes: IntArray, catalogue: Catalogue) -> list[float]:
         """Per level the share of known items with the same code, then that of the same full ID."""
@@ -82,7 +82,7 @@ class EarlierCodes:
 
 
 def features_of_version(
-    version: IdVersion, encoded: Mapping[str, Encoded], catalogue: Catalogue
+    version: IdVersion, encoded: Mapping[str, ModalityVectors], catalogue: Catalogue
 ) -> tuple[ItemFeatures, Codebooks, Fusion]:
     """Features whose codes are those of a version; items that it does not know are coded now."""
     content = version.fusion.encode(encoded)
@@ -94,7 +94,7 @@ def features_of_version(
 
 
 def id_facts(
-    version: IdVersion | None, earlier: EarlierCodes | None, codes: IntArray, catalogue: Catalogue
+    version: IdVersion | None, earlier: PreviousCodes | None, codes: IntArray, catalogue: Catalogue
 ) -> dict[str, Any]:
     """Where codes come from, for the manifest of a generation."""
     kept = earlier.shares_kept(codes, catalogue) if earlier else []
@@ -163,7 +163,7 @@ def next_space(generations: Path, state: EngineState) -> tuple[VectorSpace | Non
     began = ""
     if before is None:
         space = VectorSpace.begin(MODEL, 1, retriever.parts, ids, vectors)
-        kept = Kept(reason="there was no space before")
+        kept = SpaceContinuity(reason="there was no space before")
     else:
         generation, earlier = before
         space, kept = earlier.continued(retriever.parts, ids, vectors)

@@ -40,7 +40,7 @@ from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.semantic_ids.versions import IdVersion
-from serendip.jobs.train.carry_over import EarlierCodes, features_of_version
+from serendip.jobs.train.carry_over import PreviousCodes, features_of_version
 from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
 from serendip.jobs.train.ranker_data import NUM_SEARCH, train_ranker
 from serendip.models.base import Recommender
@@ -61,7 +61,7 @@ NUM_EXAMPLES = 2_000
 """Written queries that the retriever learns the search task from."""
 
 NUM_LOGGED_EXAMPLES = 10_000
-"""Logged words with what was chosen after them that it learns from, too; the newest ones."""
+"""LoggedQuery words with what was chosen after them that it learns from, too; the newest ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +96,7 @@ class Fitter:
     clock: StageClock
     media: Mapping[str, Media] = field(default_factory=dict)
     version: IdVersion | None = None
-    earlier: EarlierCodes | None = None
+    earlier: PreviousCodes | None = None
 
     @classmethod
     def of(

@@ -29,13 +29,22 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.import_files import imported_digest
-from serendip.jobs.relevance.versions import asked_student, current_student_name, judge_of
+from serendip.jobs.relevance.versions import (
+    configured_version,
+    current_model_name,
+    load_relevance_model,
+)
 from serendip.jobs.rewrites.build import rewrites_of_state
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
-from serendip.jobs.suggestions.build import QueryBuilder, log_of, written_digest, written_queries
+from serendip.jobs.suggestions.build import (
+    SuggestionBuilder,
+    log_of,
+    written_digest,
+    written_queries,
+)
 from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
-from serendip.jobs.train.carry_over import SPACE_FOLDER, EarlierCodes, id_facts, next_space
+from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, id_facts, next_space
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.models.embedding_space import VectorSpace
@@ -110,7 +119,7 @@ def train_workspace(
     if dataset.num_items == 0:
         raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
     require_actions(dataset, workspace.settings.ranker.actions)
-    student = asked_student(workspace)
+    student = configured_version(workspace)
     version, earlier = _kept_ids(workspace, options)
     with tempfile.TemporaryDirectory() as scratch:
         fitter = replace(
@@ -123,7 +132,7 @@ def train_workspace(
         if student is not None:
             with clock.stage("judge of matches"):
                 items = dataset.catalogue.items
-                state = state.with_judge(judge_of(workspace, student, items, options))
+                state = state.with_judge(load_relevance_model(workspace, student, items, options))
         with clock.stage("suggested queries"):
             state, queries = _with_queries(state, log, workspace, options)
         with clock.stage("rewrites"):
@@ -189,7 +198,7 @@ def _with_queries(
     """The state with verified queries and what ranks them, and what the manifest tells of both."""
     written = written_queries(workspace, state.catalogue)
     config = workspace.settings.queries
-    builder = QueryBuilder(state.catalogue, state.counts, state.searcher, config, written)
+    builder = SuggestionBuilder(state.catalogue, state.counts, state.searcher, config, written)
     built = builder.build(log.searches, options.progress)
     ranker = train_query_ranker(built.table, state.searcher.titles, log, options.seed)
     told = {**built.report, "ranker_learned_from": ranker.learned_from}
@@ -204,11 +213,11 @@ def _save(state: EngineState, space: VectorSpace | None, folder: Path) -> None:
 
 def _kept_ids(
     workspace: Workspace, options: TrainOptions
-) -> tuple[IdVersion | None, EarlierCodes | None]:
+) -> tuple[IdVersion | None, PreviousCodes | None]:
     """The built IDs with everything new appended, if any, and the codes of the generation."""
     has_ids = current_version(workspace.semantic_ids) is not None
     version = build_ids(workspace, options)[0] if has_ids else None
-    return version, EarlierCodes.of_current(workspace.generations, workspace.settings)
+    return version, PreviousCodes.of_current(workspace.generations, workspace.settings)
 
 
 @cache
@@ -241,7 +250,7 @@ def fingerprint(workspace: Workspace, seed: int) -> str:
 def _versions(workspace: Workspace) -> dict[str, str]:
     """Of the judge of matches, if a surface asks for it, and of queries that an LLM wrote."""
     asks = any(one.bad_matches is not None for one in workspace.settings.all_surfaces().values())
-    student = current_student_name(workspace.students) if asks else ""
+    student = current_model_name(workspace.students) if asks else ""
     found = {"student": student, "queries": written_digest(workspace)}
     return {name: version for name, version in found.items() if version}
 

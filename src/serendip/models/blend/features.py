@@ -23,7 +23,7 @@ _LOWEST = np.float32(-1e30)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
+class BlendCandidates:
     """The best items of every part, for a batch of queries.
 
     Args:
@@ -37,7 +37,9 @@ class Candidates:
     features: FloatArray
 
 
-def candidates_of(queries: Sequence[Query], scores: Sequence[FloatArray], count: int) -> Candidates:
+def candidates_of(
+    queries: Sequence[Query], scores: Sequence[FloatArray], count: int
+) -> BlendCandidates:
     """The ``count`` best items of each part that a query does not exclude, and their features.
 
     Args:
@@ -53,7 +55,7 @@ def candidates_of(queries: Sequence[Query], scores: Sequence[FloatArray], count:
         features[:, :, place * PER_PART : (place + 1) * PER_PART] = _views(each, items, real)
     width = scores[0].shape[1]
     features[:, :, -1] = np.log1p([[len(query.history.known(width))] for query in queries])
-    return Candidates(items, real, features)
+    return BlendCandidates(items, real, features)
 
 
 def _without_excluded(queries: Sequence[Query], scores: FloatArray) -> FloatArray:

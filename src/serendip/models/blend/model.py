@@ -30,7 +30,7 @@ from serendip.models.blend.config import (
     BlendConfig,
     BlendNetwork,
 )
-from serendip.models.blend.features import Candidates, candidates_of
+from serendip.models.blend.features import BlendCandidates, candidates_of
 from serendip.runtime.progress import TrainOptions
 
 PARTS_FOLDER, NETWORK_FILE = "parts", "network.npz"
@@ -86,7 +86,7 @@ class Blend(Recommender):
             parts[name] = model or kind(config).train(dataset, options.inside(name))
         return parts
 
-    def candidates(self, queries: Sequence[Query]) -> Candidates:
+    def candidates(self, queries: Sequence[Query]) -> BlendCandidates:
         """What the parts propose, and say of it."""
         scores = [part.score_all(queries) for part in self._parts.values()]
         return candidates_of(queries, scores, self.config.num_candidates)

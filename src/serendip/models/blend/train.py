@@ -20,7 +20,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import Query
 from serendip.models.blend.config import BlendConfig, BlendNetwork, fused_by_rank
-from serendip.models.blend.features import Candidates
+from serendip.models.blend.features import BlendCandidates
 from serendip.models.sequence.packing import LongArray
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads
@@ -31,7 +31,7 @@ _LEAST_SPREAD = 1e-3
 
 
 def train_network(
-    candidates: Callable[[Sequence[Query]], Candidates],
+    candidates: Callable[[Sequence[Query]], BlendCandidates],
     dataset: Dataset,
     config: BlendConfig,
     options: TrainOptions,
@@ -41,7 +41,7 @@ def train_network(
     Where no part proposes the next item of any user there is nothing to learn, and the parts are
     fused by rank.
     """
-    examples = Examples.of(candidates, dataset, options)
+    examples = BlendExamples.of(candidates, dataset, options)
     if not len(examples.sizes):
         return fused_by_rank(len(config.parts))
     torch.set_num_threads(num_threads())
@@ -51,7 +51,7 @@ def train_network(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Examples:
+class BlendExamples:
     """Requests whose next item is among the candidates, one after the other.
 
     Args:
@@ -68,10 +68,10 @@ class Examples:
     @classmethod
     def of(
         cls,
-        candidates: Callable[[Sequence[Query]], Candidates],
+        candidates: Callable[[Sequence[Query]], BlendCandidates],
         dataset: Dataset,
         options: TrainOptions,
-    ) -> Examples:
+    ) -> BlendExamples:
         """The users of the validation targets, each with all of its history."""
         held = dataset.validation
         assert held is not None
@@ -113,7 +113,7 @@ def _query(dataset: Dataset, user: int) -> Query:
     return Query(history=history, exclude=np.unique(history.item_nums))
 
 
-def _fitted(examples: Examples, config: BlendConfig, options: TrainOptions) -> BlendNetwork:
+def _fitted(examples: BlendExamples, config: BlendConfig, options: TrainOptions) -> BlendNetwork:
     random = np.random.default_rng(options.seed)
     mean = examples.features.mean(0, dtype=np.float64).astype(np.float32)
     spread = examples.features.std(0, dtype=np.float64).astype(np.float32)

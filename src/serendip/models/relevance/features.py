@@ -29,9 +29,9 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.text import NEGATIONS, normalise, tokens
 from serendip.errors import ArtefactError
 from serendip.models.linalg import main_directions
-from serendip.models.relevance.feedback import EXPANSIONS, FOUND, Expansion, Shelf
-from serendip.models.relevance.hubness import KINDS, Crowd, CrowdItems
-from serendip.models.relevance.term_overlap import OVERLAPS, Bags, WordOverlap
+from serendip.models.relevance.feedback import EXPANSIONS, FOUND, QueryExpansion, RelevanceFeedback
+from serendip.models.relevance.hubness import KINDS, HubnessCorrection, ReferenceItems
+from serendip.models.relevance.term_overlap import OVERLAPS, TermOverlap, TermSets
 
 VIEWS = ("title", "body", "passages")
 _TOP_PASSAGES = 3
@@ -102,9 +102,9 @@ class ItemTexts:
     directions: FloatArray
     passages: FloatArray
     starts: NDArray[np.int64]
-    words: WordOverlap
-    beginnings: WordOverlap
-    letters: WordOverlap
+    words: TermOverlap
+    beginnings: TermOverlap
+    letters: TermOverlap
 
     @classmethod
     def of(
@@ -129,9 +129,9 @@ class ItemTexts:
             directions,
             passages @ directions,
             starts,
-            WordOverlap.of(short, whole),
-            WordOverlap.of(list(map(beginnings, short)), list(map(beginnings, whole))),
-            WordOverlap.of(parts, parts),
+            TermOverlap.of(short, whole),
+            TermOverlap.of(list(map(beginnings, short)), list(map(beginnings, whole))),
+            TermOverlap.of(parts, parts),
         )
 
     def __len__(self) -> int:
@@ -154,9 +154,9 @@ class PairFeatures:
     query_mean: FloatArray
     item_means: FloatArray
     views: FloatArray
-    crowd: Crowd
-    expansion: Expansion
-    shelf: Shelf
+    crowd: HubnessCorrection
+    expansion: QueryExpansion
+    shelf: RelevanceFeedback
 
     @classmethod
     def fit(cls, queries: QueryTexts, items: ItemTexts, seed: int = 0) -> Self:
@@ -168,8 +168,15 @@ class PairFeatures:
         some = np.sort(random.permutation(len(items))[:CROWD])
         asked = np.sort(random.permutation(len(queries.vectors))[:CROWD])
         own = unit(queries.vectors[asked] - query_mean)
-        crowd = Crowd.of([own] * len(views), CrowdItems.of(views[:, some]))
-        return cls(query_mean, item_means, views, crowd, Expansion.of(crowd), Shelf.of(views))
+        crowd = HubnessCorrection.of([own] * len(views), ReferenceItems.of(views[:, some]))
+        return cls(
+            query_mean,
+            item_means,
+            views,
+            crowd,
+            QueryExpansion.of(crowd),
+            RelevanceFeedback.of(views),
+        )
 
     def asked(self, queries: QueryTexts, rows: IntArray | NDArray[np.intp]) -> FloatArray:
         """(q, C) unit vectors of some queries without what all have in common."""
@@ -349,7 +356,7 @@ def open_item_texts(folder: Path) -> ItemTexts:
         raise ArtefactError(message, "Run `serendip train`.") from None
 
 
-def _arrays(overlap: WordOverlap) -> dict[str, NDArray[Any]]:
+def _arrays(overlap: TermOverlap) -> dict[str, NDArray[Any]]:
     return {
         "rarity": overlap.rarity,
         "titles": overlap.titles.words,
@@ -361,8 +368,8 @@ def _arrays(overlap: WordOverlap) -> dict[str, NDArray[Any]]:
 
 def _overlap(
     words: list[str], parts: Mapping[str, NDArray[Any]], name: str, count: int
-) -> WordOverlap:
-    titles = Bags(parts[f"{name}.titles"], parts[f"{name}.title starts"])
-    having = Bags(parts[f"{name}.having"], parts[f"{name}.having starts"])
+) -> TermOverlap:
+    titles = TermSets(parts[f"{name}.titles"], parts[f"{name}.title starts"])
+    having = TermSets(parts[f"{name}.having"], parts[f"{name}.having starts"])
     numbers = {word: place for place, word in enumerate(words)}
-    return WordOverlap(numbers, parts[f"{name}.rarity"], float(np.log(count + 1)), titles, having)
+    return TermOverlap(numbers, parts[f"{name}.rarity"], float(np.log(count + 1)), titles, having)

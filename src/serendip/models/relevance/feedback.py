@@ -28,15 +28,15 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.models.linalg import main_directions
-from serendip.models.relevance.hubness import Crowd
-from serendip.models.relevance.term_overlap import WordOverlap
+from serendip.models.relevance.hubness import HubnessCorrection
+from serendip.models.relevance.term_overlap import TermOverlap
 
 EXPANSIONS = (3, 10, 30)
 """Nearest items of the crowd that expand a query."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Expansion:
+class QueryExpansion:
     """What is known of the items of a crowd.
 
     Args:
@@ -44,11 +44,11 @@ class Expansion:
         known: (V, K) how near they are to the queries of the crowd.
     """
 
-    crowd: Crowd
+    crowd: HubnessCorrection
     known: FloatArray
 
     @classmethod
-    def of(cls, crowd: Crowd) -> Self:
+    def of(cls, crowd: HubnessCorrection) -> Self:
         """Of a crowd's items."""
         return cls(crowd, crowd.hubs(crowd.items.vectors))
 
@@ -117,7 +117,7 @@ _WORDS_COUNT = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shelf:
+class RelevanceFeedback:
     """Items that can be found.
 
     Args:
@@ -143,7 +143,7 @@ class Shelf:
         self,
         own: FloatArray,
         words: Collection[str],
-        overlap: WordOverlap,
+        overlap: TermOverlap,
         views: FloatArray,
         numbers: IntArray,
     ) -> FloatArray:

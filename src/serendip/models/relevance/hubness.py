@@ -25,11 +25,11 @@ KINDS = ("likeness", "for the query", "for both")
 """Columns of each view."""
 
 _LEAST = 1e-6
-"""Spread of likenesses that are all the same."""
+"""DiversitySelector of likenesses that are all the same."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CrowdItems:
+class ReferenceItems:
     """Some items, and what their likenesses with a vector are like.
 
     Mean and spread of these need no look at each item: with x the items and e a vector,
@@ -59,7 +59,7 @@ class CrowdItems:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Crowd:
+class HubnessCorrection:
     """Some items, and how near items are to some queries.
 
     Args:
@@ -69,12 +69,12 @@ class Crowd:
             queries in the mean, each relative to what it has with the items above.
     """
 
-    items: CrowdItems
+    items: ReferenceItems
     others: FloatArray
     others_mean: FloatArray
 
     @classmethod
-    def of(cls, queries: Sequence[FloatArray], items: CrowdItems) -> Self:
+    def of(cls, queries: Sequence[FloatArray], items: ReferenceItems) -> Self:
         """From the vectors of a crowd of queries, V times (H, C), and a crowd of items."""
         others, means = [], []
         for view, own in enumerate(queries):

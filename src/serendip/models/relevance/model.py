@@ -40,19 +40,19 @@ from serendip.models.relevance.features import (
     open_item_texts,
     save_item_texts,
 )
-from serendip.models.relevance.feedback import Expansion, Shelf
-from serendip.models.relevance.hubness import Crowd, CrowdItems
+from serendip.models.relevance.feedback import QueryExpansion, RelevanceFeedback
+from serendip.models.relevance.hubness import HubnessCorrection, ReferenceItems
 from serendip.models.relevance.projection import (
     LEARNED_FEATURES,
-    LearnedLikeness,
-    LearnedLikenessConfig,
+    QueryProjection,
+    QueryProjectionConfig,
 )
 
 _STEPS, _NEAR = 50, 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class ChanceCurve:
+class PlattCalibration:
     """``1 / (1 + exp(-(slope x score + offset)))``."""
 
     slope: float
@@ -69,7 +69,7 @@ def logistic(values: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(values, -80.0, 80.0))))
 
 
-def fitted_curve(scores: FloatArray, is_bad: BoolArray) -> ChanceCurve:
+def fit_calibration(scores: FloatArray, is_bad: BoolArray) -> PlattCalibration:
     """The curve that fits labels best, by Newton's method, with Platt's smoothed targets.
 
     Args:
@@ -88,11 +88,11 @@ def fitted_curve(scores: FloatArray, is_bad: BoolArray) -> ChanceCurve:
         weights = weights - step
         if np.abs(step).max() < _NEAR:
             break
-    return ChanceCurve(float(weights[0]) / scale, float(weights[1]))
+    return PlattCalibration(float(weights[0]) / scale, float(weights[1]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Student:
+class CalibratedTrees:
     """Chances that pairs are bad.
 
     Args:
@@ -102,11 +102,11 @@ class Student:
     """
 
     model: bytes
-    curve: ChanceCurve
+    curve: PlattCalibration
     session: Any
 
     @classmethod
-    def of(cls, model: bytes, curve: ChanceCurve) -> Self:
+    def of(cls, model: bytes, curve: PlattCalibration) -> Self:
         """With a session of its own."""
         return cls(model, curve, open_session(model))
 
@@ -126,7 +126,7 @@ _TREES, _ARRAYS, _DOCUMENT = "trees.onnx", "judge.safetensors", "judge.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MatchJudge:
+class RelevanceModel:
     """Judges pairs of words and an item of one catalogue.
 
     Args:
@@ -138,8 +138,8 @@ class MatchJudge:
             people's labels prove it; None = nothing was proven.
     """
 
-    likeness: LearnedLikeness
-    student: Student
+    likeness: QueryProjection
+    student: CalibratedTrees
     items: ItemTexts
     stale: BoolArray
     cut: float | None = None
@@ -147,15 +147,15 @@ class MatchJudge:
     @classmethod
     def of(
         cls,
-        likeness: LearnedLikeness,
-        student: Student,
+        likeness: QueryProjection,
+        student: CalibratedTrees,
         items: ItemTexts,
         cut: float | None = None,
     ) -> Self:
         """For the items that the likeness was learned among."""
         return cls(likeness, student, items, np.zeros(len(items), np.bool_), cut)
 
-    def without(self, numbers: IntArray) -> MatchJudge:
+    def without(self, numbers: IntArray) -> RelevanceModel:
         """The same judge, which says nothing of these items: their texts have changed."""
         stale = self.stale.copy()
         stale[numbers[numbers < len(stale)]] = True
@@ -201,7 +201,7 @@ class MatchJudge:
         save_item_texts(self.items, folder / "items")
 
     @classmethod
-    def open(cls, folder: Path) -> MatchJudge:
+    def open(cls, folder: Path) -> RelevanceModel:
         """Read what ``save`` wrote.
 
         Raises:
@@ -214,7 +214,7 @@ class MatchJudge:
         return np.hstack([features, self.likeness.of(queries, rows, numbers)])
 
 
-def save_model(judge: MatchJudge, folder: Path) -> None:
+def save_model(judge: RelevanceModel, folder: Path) -> None:
     """Write what was learned, without the items, into a folder (created)."""
     from safetensors.numpy import save_file
 
@@ -244,7 +244,7 @@ def save_model(judge: MatchJudge, folder: Path) -> None:
     (folder / _DOCUMENT).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
-def open_model(folder: Path, items: ItemTexts) -> MatchJudge:
+def open_model(folder: Path, items: ItemTexts) -> RelevanceModel:
     """What ``save_model`` wrote, for the items of a catalogue, whose texts were encoded alike.
 
     What features are relative to stays: the crowds, and what all texts had in common.
@@ -259,9 +259,9 @@ def open_model(folder: Path, items: ItemTexts) -> MatchJudge:
         document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
         if document.get("format") != FORMAT:
             raise ValueError(f"format {document.get('format')!r}")
-        stored, curve = tuple(document["features"]), ChanceCurve(*document["curve"])
+        stored, curve = tuple(document["features"]), PlattCalibration(*document["curve"])
         parts = load_file(folder / _ARRAYS)
-        config = validate(LearnedLikenessConfig, document["likeness"], str(folder / _DOCUMENT))
+        config = validate(QueryProjectionConfig, document["likeness"], str(folder / _DOCUMENT))
         likeness = _likeness(config, parts, items)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ArtefactError(f"{folder} holds no readable judge: {error}.", _AGAIN) from None
@@ -271,32 +271,34 @@ def open_model(folder: Path, items: ItemTexts) -> MatchJudge:
             f"{folder} holds a judge of other features; different: {', '.join(differing)}.",
             _AGAIN,
         )
-    student = Student.of(read_model(folder / _TREES), curve)
-    return MatchJudge.of(likeness, student, items, document["cut"])
+    student = CalibratedTrees.of(read_model(folder / _TREES), curve)
+    return RelevanceModel.of(likeness, student, items, document["cut"])
 
 
 def _likeness(
-    config: LearnedLikenessConfig, parts: dict[str, Any], items: ItemTexts
-) -> LearnedLikeness:
-    known, means = CrowdItems.of(parts["crowd_items"]), parts["item_means"]
+    config: QueryProjectionConfig, parts: dict[str, Any], items: ItemTexts
+) -> QueryProjection:
+    known, means = ReferenceItems.of(parts["crowd_items"]), parts["item_means"]
     crowd, moved = (_crowd(name, known, parts) for name in ("asked", "moved"))
     if means.shape[1:] != items.views.shape[2:]:
         raise ValueError(
             f"it read vectors of size {means.shape[1]}, these have {items.views.shape[2]}"
         )
     views = centred(items.views, means)
-    expansion = Expansion.of(crowd)
-    features = PairFeatures(parts["query_mean"], means, views, crowd, expansion, Shelf.of(views))
+    expansion = QueryExpansion.of(crowd)
+    features = PairFeatures(
+        parts["query_mean"], means, views, crowd, expansion, RelevanceFeedback.of(views)
+    )
     map_ = parts["landmarks"], parts["shares"], parts["directions"]
-    return LearnedLikeness(config, features, *map_, moved)
+    return QueryProjection(config, features, *map_, moved)
 
 
-def _crowd_arrays(name: str, crowd: Crowd) -> dict[str, FloatArray]:
+def _crowd_arrays(name: str, crowd: HubnessCorrection) -> dict[str, FloatArray]:
     return {
         f"{name}.others": crowd.others,
         f"{name}.others_mean": crowd.others_mean,
     }
 
 
-def _crowd(name: str, items: CrowdItems, parts: dict[str, Any]) -> Crowd:
-    return Crowd(items, parts[f"{name}.others"], parts[f"{name}.others_mean"])
+def _crowd(name: str, items: ReferenceItems, parts: dict[str, Any]) -> HubnessCorrection:
+    return HubnessCorrection(items, parts[f"{name}.others"], parts[f"{name}.others_mean"])

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.models.relevance.features import CROWD, VIEWS, PairFeatures, QueryTexts, unit
-from serendip.models.relevance.hubness import KINDS, Crowd
+from serendip.models.relevance.hubness import KINDS, HubnessCorrection
 
 LEARNED_FEATURES = tuple(f"learned {view}: {kind}" for view in VIEWS for kind in KINDS)
 
 
-class LearnedLikenessConfig(Config):
+class QueryProjectionConfig(Config):
     """How far queries are moved."""
 
     landmarks: int = 1_000
@@ -47,7 +47,7 @@ class LearnedLikenessConfig(Config):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LearnedLikeness:
+class QueryProjection:
     """A map of queries, and a crowd of moved ones.
 
     Args:
@@ -59,17 +59,17 @@ class LearnedLikeness:
         crowd: of moved queries and of items.
     """
 
-    config: LearnedLikenessConfig
+    config: QueryProjectionConfig
     features: PairFeatures
     landmarks: FloatArray
     shares: FloatArray
     directions: FloatArray
-    crowd: Crowd
+    crowd: HubnessCorrection
 
     @classmethod
     def fit(
         cls,
-        config: LearnedLikenessConfig,
+        config: QueryProjectionConfig,
         features: PairFeatures,
         queries: QueryTexts,
         good: tuple[IntArray, IntArray],
@@ -100,7 +100,7 @@ class LearnedLikeness:
         shares, directions = _main(moves, config.directions)
         some = features.asked(queries, np.sort(random.permutation(len(queries.vectors))[:CROWD]))
         moved = _moved(some, landmarks, shares, directions, config.sharpness)
-        crowd = Crowd.of(moved, features.crowd.items)
+        crowd = HubnessCorrection.of(moved, features.crowd.items)
         return cls(config, features, landmarks, shares, directions, crowd)
 
     def of(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
@@ -120,8 +120,8 @@ class LearnedLikeness:
         return np.column_stack(self.crowd.columns(moved, views, (row, which)))
 
 
-def learned_apart(
-    config: LearnedLikenessConfig,
+def out_of_fold_features(
+    config: QueryProjectionConfig,
     features: PairFeatures,
     queries: QueryTexts,
     pairs: tuple[IntArray, IntArray],
@@ -150,7 +150,7 @@ def learned_apart(
     for own in np.unique(part).tolist():
         asked, learned = part == own, (part != own) & ~is_bad
         good = rows[learned], numbers[learned]
-        map_ = LearnedLikeness.fit(config, features, queries, good, seed)
+        map_ = QueryProjection.fit(config, features, queries, good, seed)
         found[asked] = map_.of(queries, rows[asked], numbers[asked])
     return found
 

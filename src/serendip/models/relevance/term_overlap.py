@@ -18,7 +18,7 @@ OVERLAPS = ("in title", "in text", "of both", "rarest")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Bags:
+class TermSets:
     """Sets of words of N texts.
 
     Args:
@@ -35,12 +35,12 @@ class Bags:
         flat = [numbers[word] for words in texts for word in words]
         return cls(np.array(flat, np.int32), np.cumsum([0, *map(len, texts)]))
 
-    def turned(self, num_words: int) -> Bags:
+    def turned(self, num_words: int) -> TermSets:
         """The texts of each word: ``words`` are numbers of texts, ``starts`` (W + 1,)."""
         owner = np.repeat(np.arange(len(self.starts) - 1, dtype=np.int32), np.diff(self.starts))
         order = np.argsort(self.words, kind="stable")
         counts = np.bincount(self.words, minlength=num_words)
-        return Bags(owner[order], np.concatenate([[0], counts.cumsum()]))
+        return TermSets(owner[order], np.concatenate([[0], counts.cumsum()]))
 
     def lengths(self, texts: IntArray) -> NDArray[np.int64]:
         """(p,) how many words the texts have."""
@@ -57,7 +57,7 @@ class Bags:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WordOverlap:
+class TermOverlap:
     """Words of N items, and how rare they are among them.
 
     Args:
@@ -71,19 +71,19 @@ class WordOverlap:
     numbers: dict[str, int]
     rarity: FloatArray
     unknown: float
-    titles: Bags
-    having: Bags
+    titles: TermSets
+    having: TermSets
 
     @classmethod
     def of(cls, titles: Sequence[Collection[str]], texts: Sequence[Collection[str]]) -> Self:
         """From sets of words; those of a title are among those of the text."""
         every = dict.fromkeys(word for words in texts for word in words)
         numbers = {word: place for place, word in enumerate(every)}
-        bags = Bags.of(texts, numbers)
+        bags = TermSets.of(texts, numbers)
         counts = np.bincount(bags.words, minlength=len(numbers))
         rarity = np.log(len(texts) / counts).astype(np.float32)
         unknown, having = float(np.log(len(texts) + 1)), bags.turned(len(numbers))
-        return cls(numbers, rarity, unknown, Bags.of(titles, numbers), having)
+        return cls(numbers, rarity, unknown, TermSets.of(titles, numbers), having)
 
     def total(self, words: Collection[str]) -> float:
         """Summed rarity of a query's words."""

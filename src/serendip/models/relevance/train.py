@@ -17,11 +17,11 @@ import numpy as np
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
-from serendip.models.relevance.model import MatchJudge, Student, fitted_curve
+from serendip.models.relevance.model import CalibratedTrees, RelevanceModel, fit_calibration
 from serendip.models.relevance.projection import (
-    LearnedLikeness,
-    LearnedLikenessConfig,
-    learned_apart,
+    QueryProjection,
+    QueryProjectionConfig,
+    out_of_fold_features,
 )
 
 MISSING_TREES = "lightgbm is not installed. Run `pip install 'serendip[bench]'`."
@@ -35,7 +35,7 @@ def has_trees() -> bool:
 _FEWEST_LEAVES, _FEWEST_ROUNDS = 4, 33
 
 
-class StudentConfig(Config):
+class TreesConfig(Config):
     """Size of the trees."""
 
     rounds: int = 200
@@ -61,7 +61,7 @@ class StudentConfig(Config):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taught:
+class TrainedTrees:
     """A student and what it says of pairs that its trees had not seen, to choose a cut by.
 
     Args:
@@ -70,19 +70,19 @@ class Taught:
         chances: (H,) of these pairs, by those trees.
     """
 
-    student: Student
+    student: CalibratedTrees
     held: BoolArray
     chances: FloatArray
 
 
-def train_student(
+def train_trees(
     features: FloatArray,
     is_bad: BoolArray,
     units: IntArray,
-    config: StudentConfig,
+    config: TreesConfig,
     seed: int,
     is_typical: BoolArray | None = None,
-) -> Taught:
+) -> TrainedTrees:
     """Learn from labelled pairs.
 
     Args:
@@ -103,20 +103,20 @@ def train_student(
     if is_typical is not None:
         held &= is_typical
     values = before.predict(features[held], raw_score=True)
-    curve = fitted_curve(values, is_bad[held])
+    curve = fit_calibration(values, is_bad[held])
     model = _as_graph(trees.dump_model(), features.shape[1])
-    student = Student.of(model, curve)
-    return Taught(student, held, curve(values))
+    student = CalibratedTrees.of(model, curve)
+    return TrainedTrees(student, held, curve(values))
 
 
-def _of_size(config: StudentConfig, units: int) -> StudentConfig:
+def _of_size(config: TreesConfig, units: int) -> TreesConfig:
     """With trees that so many units can teach."""
     leaves = min(config.leaves, max(_FEWEST_LEAVES, units // config.units_per_leaf))
     rounds = min(config.rounds, max(_FEWEST_ROUNDS, int(config.rounds_per_unit * units)))
     return config.model_copy(update={"leaves": leaves, "rounds": rounds})
 
 
-def _grown(features: FloatArray, is_bad: BoolArray, config: StudentConfig, seed: int) -> Any:
+def _grown(features: FloatArray, is_bad: BoolArray, config: TreesConfig, seed: int) -> Any:
     import lightgbm
 
     settings = {
@@ -225,18 +225,18 @@ def _as_graph(dumped: dict[str, Any], num_features: int) -> bytes:
     return model
 
 
-class MatchJudgeConfig(Config):
+class RelevanceModelConfig(Config):
     """What a judge is made of."""
 
-    student: StudentConfig = StudentConfig()
+    student: TreesConfig = TreesConfig()
     """The trees."""
 
-    likeness: LearnedLikenessConfig = LearnedLikenessConfig()
+    likeness: QueryProjectionConfig = QueryProjectionConfig()
     """How far queries are moved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lessons:
+class LabelledPairs:
     """Labelled pairs.
 
     Args:
@@ -257,7 +257,7 @@ class Lessons:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TaughtJudge:
+class TrainedRelevanceModel:
     """A judge, and what it says of pairs that its trees had not seen.
 
     Args:
@@ -266,18 +266,18 @@ class TaughtJudge:
         chances: (H,) of these pairs, by those trees.
     """
 
-    judge: MatchJudge
+    judge: RelevanceModel
     held: BoolArray
     chances: FloatArray
 
 
-def teach_judge(
-    config: MatchJudgeConfig,
+def train_relevance_model(
+    config: RelevanceModelConfig,
     known: PairFeatures,
     texts: tuple[QueryTexts, ItemTexts],
-    lessons: Lessons,
+    lessons: LabelledPairs,
     seed: int,
-) -> TaughtJudge:
+) -> TrainedRelevanceModel:
     """Learn from labelled pairs.
 
     Args:
@@ -289,20 +289,20 @@ def teach_judge(
     """
     queries, items = texts
     features, moved = with_learned(config.likeness, known, queries, lessons, seed)
-    taught = train_student(
+    taught = train_trees(
         features, lessons.is_bad, lessons.units, config.student, seed, lessons.is_typical
     )
-    judge = MatchJudge.of(moved, taught.student, items)
-    return TaughtJudge(judge, taught.held, taught.chances)
+    judge = RelevanceModel.of(moved, taught.student, items)
+    return TrainedRelevanceModel(judge, taught.held, taught.chances)
 
 
 def with_learned(
-    config: LearnedLikenessConfig,
+    config: QueryProjectionConfig,
     known: PairFeatures,
     queries: QueryTexts,
-    lessons: Lessons,
+    lessons: LabelledPairs,
     seed: int,
-) -> tuple[FloatArray, LearnedLikeness]:
+) -> tuple[FloatArray, QueryProjection]:
     """Features with learned likenesses beside them.
 
     Returns:
@@ -310,7 +310,7 @@ def with_learned(
         all of these, for others.
     """
     numbers, is_bad = (lessons.queries, lessons.items), lessons.is_bad
-    learned = learned_apart(config, known, queries, numbers, is_bad, lessons.units, seed)
+    learned = out_of_fold_features(config, known, queries, numbers, is_bad, lessons.units, seed)
     good = lessons.queries[~is_bad], lessons.items[~is_bad]
-    moved = LearnedLikeness.fit(config, known, queries, good, seed)
+    moved = QueryProjection.fit(config, known, queries, good, seed)
     return np.hstack([lessons.features, learned]), moved

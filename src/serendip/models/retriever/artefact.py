@@ -17,8 +17,8 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.errors import ArtefactError
 from serendip.models.onnx import read_model
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.content_scores import ContentAffinity
-from serendip.models.retriever.item_encoder import TowerArrays
+from serendip.models.retriever.content_scores import ContentScores
+from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.quality import QualityVector
 
 CONTEXT_FILE, VECTORS_FILE, TOWER_FILE = "context.onnx", "item_vectors.npy", "tower.npz"
@@ -43,9 +43,9 @@ class TrainedRetriever:
     context: bytes
     item_vectors: FloatArray
     projected: FloatArray
-    tower: TowerArrays
+    tower: ItemEncoderArrays
     bonus: FloatArray
-    affinity: ContentAffinity | None = None
+    affinity: ContentScores | None = None
     num_parameters: int = 0
     quality: QualityVector | None = None
     countries: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ def open_trained(
         vectors, projected = np.load(folder / VECTORS_FILE, allow_pickle=False)
         with np.load(folder / TOWER_FILE, allow_pickle=False) as archive:
             stored = {name: archive[name] for name in archive.files}
-        affinity = ContentAffinity.of_arrays(stored) if "aligned" in stored else None
+        affinity = ContentScores.of_arrays(stored) if "aligned" in stored else None
         quality = QualityVector.of_arrays(stored) if "quality" in stored else None
         tower = _tower(stored, vectors.shape[1], affinity, config)
     except (OSError, ValueError, KeyError) as error:
@@ -123,12 +123,12 @@ def open_trained(
 def _tower(
     stored: Mapping[str, NDArray[Any]],
     size: int,
-    affinity: ContentAffinity | None,
+    affinity: ContentScores | None,
     config: RetrieverConfig,
-) -> TowerArrays:
+) -> ItemEncoderArrays:
     # Earlier artefacts sought lenders by content as it is.
     is_aligned = affinity is not None and "likeness" in stored
-    return TowerArrays(
+    return ItemEncoderArrays(
         stored["weight"],
         stored["bias"],
         stored["tables"],

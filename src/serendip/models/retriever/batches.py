@@ -57,19 +57,19 @@ class PackedLog:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
+class RowBounds:
     """Row r holds events ``begin[r]:end[r]`` of a log; targets start at ``first[r]``."""
 
     begin: LongArray
     first: LongArray
     end: LongArray
 
-    def take(self, rows: LongArray) -> Rows:
+    def take(self, rows: LongArray) -> RowBounds:
         """Some of the rows."""
-        return Rows(self.begin[rows], self.first[rows], self.end[rows])
+        return RowBounds(self.begin[rows], self.first[rows], self.end[rows])
 
 
-def cut_rows(log: PackedLog, max_len: int, offsets: LongArray) -> Rows:
+def cut_rows(log: PackedLog, max_len: int, offsets: LongArray) -> RowBounds:
     """Cut every user's events into blocks of ``block_size`` targets with what precedes them.
 
     Args:
@@ -85,7 +85,7 @@ def cut_rows(log: PackedLog, max_len: int, offsets: LongArray) -> Rows:
     start, stop = log.starts[user], log.starts[user] + log.lengths[user]
     first = start + number * block - offsets[user]
     begin = np.maximum(first - (max_len - block), start)
-    rows = Rows(begin, np.maximum(first, start), np.minimum(first + block, stop))
+    rows = RowBounds(begin, np.maximum(first, start), np.minimum(first + block, stop))
     sums = np.r_[0, np.cumsum(log.is_target)]
     return rows.take(np.flatnonzero(sums[rows.end] > sums[rows.first]))
 
@@ -144,7 +144,7 @@ Requests = tuple[LongArray, LongArray, LongArray, LongArray, LongArray, FloatArr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class TrainingBatch:
     """One step of training.
 
     Args:
@@ -173,7 +173,7 @@ class Batch:
         return int((self.task[0] == SEARCH).sum())
 
 
-class BatchMaker:
+class BatchBuilder:
     """Draws the requests of rows.
 
     Args:
@@ -207,7 +207,7 @@ class BatchMaker:
                 "Give it some with `with_queries`, or let it learn home.",
             )
 
-    def epoch(self, batch_size: int, random: np.random.Generator) -> Iterator[Batch]:
+    def epoch(self, batch_size: int, random: np.random.Generator) -> Iterator[TrainingBatch]:
         """All rows once, cut at new borders, in steps of about ``batch_size`` events.
 
         Rows of a step are about equally long, so that little of it is padding; the order of the
@@ -221,7 +221,7 @@ class BatchMaker:
         for part in random.permutation(len(parts)).tolist():
             yield self.batch(rows.take(parts[part]), random)
 
-    def batch(self, rows: Rows, random: np.random.Generator) -> Batch:
+    def batch(self, rows: RowBounds, random: np.random.Generator) -> TrainingBatch:
         """Requests of every task for some rows."""
         parts = []
         if "home" in self.tasks:
@@ -236,7 +236,7 @@ class BatchMaker:
         hidden = random.random(batch.country.shape) < _NO_COUNTRY_SHARE
         return replace(batch, country=np.where(hidden, 0, batch.country))
 
-    def asked_batch(self, rows: Rows, task: int) -> Batch:
+    def asked_batch(self, rows: RowBounds, task: int) -> TrainingBatch:
         """One request of a task per target, always the same ones; rows without one are left out.
 
         Home sees the whole history; similar asks about the last item before the target and sees
@@ -254,7 +254,7 @@ class BatchMaker:
         requests = _requests(task, prefix, source, query, target, weight)
         return self._with_history(*_only_asked(rows, requests))
 
-    def _with_history(self, rows: Rows, parts: list[Requests]) -> Batch:
+    def _with_history(self, rows: RowBounds, parts: list[Requests]) -> TrainingBatch:
         width = int((rows.end - rows.begin).max())
         events = rows.begin[:, None] + np.arange(width)
         inside = events < rows.end[:, None]
@@ -264,7 +264,7 @@ class BatchMaker:
         prefix, task, source, query, target, weight = (
             np.concatenate(column, 1) for column in zip(*parts, strict=True)
         )
-        batch = Batch(
+        batch = TrainingBatch(
             self.log.items[events],
             self.log.liked[events],
             gaps,
@@ -287,14 +287,16 @@ class BatchMaker:
             return np.ones(events.shape, np.float32)
         return self.log.strengths[events]
 
-    def _home(self, rows: Rows, random: np.random.Generator, blind: float) -> Requests:
+    def _home(self, rows: RowBounds, random: np.random.Generator, blind: float) -> Requests:
         prefix, source, _, target, weight = self._targets(rows)
         hidden = random.random(prefix.shape) < blind
         nothing = np.full_like(prefix, NONE)
         source = np.where(hidden, NONE, source) if self.names_last else nothing
         return _requests(HOME, np.where(hidden, 0, prefix), source, nothing, target, weight)
 
-    def _targets(self, rows: Rows) -> tuple[LongArray, LongArray, LongArray, LongArray, FloatArray]:
+    def _targets(
+        self, rows: RowBounds
+    ) -> tuple[LongArray, LongArray, LongArray, LongArray, FloatArray]:
         """Of all events of the blocks (B, M): what is before, its last, query, item, strength.
 
         The query is the first one written for the item; -1 = none, or not to be predicted.
@@ -315,7 +317,7 @@ class BatchMaker:
             self._strength(events),
         )
 
-    def _similar(self, rows: Rows, random: np.random.Generator) -> Requests:
+    def _similar(self, rows: RowBounds, random: np.random.Generator) -> Requests:
         events = self._places(rows, random)
         later = events + 1
         inside = later < rows.end[:, None]
@@ -326,7 +328,7 @@ class BatchMaker:
         nothing, weight = np.full_like(prefix, NONE), self._strength(later)
         return _requests(SIMILAR, prefix, self.log.items[events], nothing, target, weight)
 
-    def _search_here(self, rows: Rows, random: np.random.Generator) -> Requests:
+    def _search_here(self, rows: RowBounds, random: np.random.Generator) -> Requests:
         """Queries for items that the row's user came to, with the history before them."""
         events = self._places(rows, random)
         items = self.log.items[events]
@@ -339,14 +341,14 @@ class BatchMaker:
         query = np.where(inside, query, NONE)
         return _requests(SEARCH, prefix, nothing, query, target, self._strength(events))
 
-    def _search_anywhere(self, rows: Rows, random: np.random.Generator) -> Requests:
+    def _search_anywhere(self, rows: RowBounds, random: np.random.Generator) -> Requests:
         """Any queries, without history: also for items that nobody came to."""
         shape = (len(rows.begin), self._drawn_slots(rows))
         query, target = self.queries.anything(shape, random)
         nothing, weight = np.full_like(query, NONE), np.ones(shape, np.float32)
         return _requests(SEARCH, np.zeros_like(query), nothing, query, target, weight)
 
-    def _drawn_slots(self, rows: Rows) -> int:
+    def _drawn_slots(self, rows: RowBounds) -> int:
         """``slots`` where the widest block of a step is full, fewer in proportion where it is not.
 
         Tasks keep their shares of the requests so, however short histories are.
@@ -354,7 +356,7 @@ class BatchMaker:
         width = int((rows.end - rows.first).max())
         return -(-self.slots * width // block_size(self.max_len))
 
-    def _places(self, rows: Rows, random: np.random.Generator) -> LongArray:
+    def _places(self, rows: RowBounds, random: np.random.Generator) -> LongArray:
         """(B, drawn slots) random events of each row's block."""
         share = random.random((len(rows.begin), self._drawn_slots(rows)))
         places: LongArray = rows.first[:, None] + (share * (rows.end - rows.first)[:, None]).astype(
@@ -379,7 +381,7 @@ def _requests(
     return prefix, np.full_like(prefix, task), source, query, target, weight
 
 
-def _only_asked(rows: Rows, requests: Requests) -> tuple[Rows, list[Requests]]:
+def _only_asked(rows: RowBounds, requests: Requests) -> tuple[RowBounds, list[Requests]]:
     """Rows that have a request with a target, and their requests, those without to fill up.
 
     Few events of a row are asked about, and what is not would be computed all the same. Where

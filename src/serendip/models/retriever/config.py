@@ -156,7 +156,7 @@ Group = tuple[Task, ...]
 ALL_TASKS: Group = ("home", "similar", "search")
 
 _PER_SLOT: Mapping[Task, int] = {"home": 0, "similar": 1, "search": 2}
-"""Requests of a task for one of ``slots``, as ``BatchMaker`` draws them."""
+"""Requests of a task for one of ``slots``, as ``BatchBuilder`` draws them."""
 
 
 def _are_a_split(groups: tuple[Group, ...]) -> tuple[Group, ...]:

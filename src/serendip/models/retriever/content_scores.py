@@ -35,7 +35,7 @@ _KEYS, _WEIGHTS = "known_words", "known_weights"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KnownWords:
+class TrainedQueries:
     """Of words that were learned the network knows what is meant; of others content knows more.
 
     Args:
@@ -81,7 +81,7 @@ DECAY = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ContentAffinity:
+class ContentScores:
     """Content of the items, aligned and plain, and what its cosines count.
 
     Args:
@@ -100,7 +100,7 @@ class ContentAffinity:
     aligned: FloatArray
     weights: FloatArray
     plain: FloatArray | None = None
-    known: KnownWords | None = None
+    known: TrainedQueries | None = None
 
     @property
     def vectors(self) -> FloatArray:
@@ -151,13 +151,13 @@ class ContentAffinity:
             weights = np.where(is_known[:, None], self.known.weights, weights)
         return weights
 
-    def extended(self, content: FloatArray) -> ContentAffinity:
+    def extended(self, content: FloatArray) -> ContentScores:
         """With new items after the known ones."""
         new = self.projection.encode(content)
         plain = None if self.plain is None else np.concatenate([self.plain, content])
         return replace(self, aligned=np.concatenate([self.aligned, new]), plain=plain)
 
-    def changed(self, item_nums: IntArray, content: FloatArray) -> ContentAffinity:
+    def changed(self, item_nums: IntArray, content: FloatArray) -> ContentScores:
         """With other content of some items."""
         new = self.projection.encode(content)
         plain = None if self.plain is None else with_rows(self.plain, item_nums, content)
@@ -175,11 +175,11 @@ class ContentAffinity:
         }
 
     @classmethod
-    def of_arrays(cls, stored: Mapping[str, FloatArray]) -> ContentAffinity:
+    def of_arrays(cls, stored: Mapping[str, FloatArray]) -> ContentScores:
         """What ``arrays`` gave."""
         projection = AlignedProjection(stored["align_down"], stored["align_up"])
         plain = stored["plain"] if "plain" in stored else None
-        known = KnownWords.of_arrays(stored)
+        known = TrainedQueries.of_arrays(stored)
         return cls(projection, stored["aligned"], _weights(stored), plain, known)
 
 

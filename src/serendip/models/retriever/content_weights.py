@@ -18,7 +18,7 @@ from torch import Tensor
 
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.models.early_stopping import ndcg_of_wanted
-from serendip.models.retriever.batches import Batch
+from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.content_scores import DECAY
 from serendip.models.retriever.requests import NONE, SIMILAR
 
@@ -28,7 +28,7 @@ _WORD_WEIGHTS = (0.0, 5.0, 10.0, 20.0, 30.0, 40.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class ValidationRequests:
     """Requests of one task, and everything that bears on the order of their answers.
 
     Args:
@@ -37,7 +37,7 @@ class Asked:
         scores: (R, N) what the network says.
     """
 
-    batch: Batch
+    batch: TrainingBatch
     targets: Tensor
     scores: FloatArray
 
@@ -60,8 +60,8 @@ class Asked:
         )
 
 
-def weigh(
-    asked: Callable[[], Iterable[Asked]],
+def tune_content_weights(
+    asked: Callable[[], Iterable[ValidationRequests]],
     aligned: FloatArray,
     content: FloatArray,
     words: FloatArray,
@@ -91,8 +91,8 @@ def weigh(
 
 
 def _largest(
-    asked: Callable[[], Iterable[Asked]],
-    cosines: Callable[[Batch], tuple[FloatArray, FloatArray | float]],
+    asked: Callable[[], Iterable[ValidationRequests]],
+    cosines: Callable[[TrainingBatch], tuple[FloatArray, FloatArray | float]],
     weights: Sequence[float],
 ) -> float:
     """The largest weight of the first cosines, beside what else is added, that is good enough."""
@@ -106,14 +106,14 @@ def _largest(
     return max(weight for weight, gain in gains.items() if gain >= enough)
 
 
-def shown(batch: Batch) -> BoolArray:
+def shown(batch: TrainingBatch) -> BoolArray:
     """(R, T) which steps of its row a request with a target sees."""
     steps: BoolArray = (batch.places[:, None, :] < batch.prefix[:, :, None])[batch.target >= 0]
     return steps
 
 
-def context_cosines(batch: Batch, vectors: FloatArray) -> FloatArray:
-    """(R, N) of the context's mean aligned content, as ``ContentAffinity`` weighs it, to items.
+def context_cosines(batch: TrainingBatch, vectors: FloatArray) -> FloatArray:
+    """(R, N) of the context's mean aligned content, as ``ContentScores`` weighs it, to items.
 
     The context is the source where a request names nothing else, as in ``context_weights``.
     """
@@ -128,7 +128,7 @@ def context_cosines(batch: Batch, vectors: FloatArray) -> FloatArray:
     return np.asarray(means @ vectors.T, np.float32)
 
 
-def words_cosines(batch: Batch, words: FloatArray, vectors: FloatArray) -> FloatArray:
+def words_cosines(batch: TrainingBatch, words: FloatArray, vectors: FloatArray) -> FloatArray:
     """(R, N) of what was typed to items; zeros for requests without words."""
     query = batch.query[batch.target >= 0]
     typed = np.where((query != NONE)[:, None], words[np.maximum(query, 0)], np.float32(0))

@@ -18,7 +18,7 @@ from serendip.models.linalg import Sparse, content_neighbours, csr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TowerArrays:
+class ItemEncoderArrays:
     """The item tower with its gate shut, for words and for items that come after training.
 
     Plain arrays and not a graph: it is one product and L look-ups, and a second export would cost

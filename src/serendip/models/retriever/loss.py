@@ -34,7 +34,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import AlignedProjection, QueryExamples
 from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.models.linalg import Sparse, content_neighbours
-from serendip.models.retriever.batches import Batch
+from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.network import ContextEncoder, ItemTower
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH
@@ -92,7 +92,7 @@ class HardNegatives:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
+class LossCandidates:
     """What a step's targets are told apart from.
 
     Args:
@@ -117,11 +117,11 @@ class CandidateDraw:
         """Whether the catalogue is small enough to be scored whole."""
         return self.num_items <= 2 * self.num_negatives
 
-    def __call__(self, batch: Batch, random: np.random.Generator) -> Candidates:
+    def __call__(self, batch: TrainingBatch, random: np.random.Generator) -> LossCandidates:
         """Candidates of a batch; the whole catalogue where it is small."""
         if self.takes_all:
             items = torch.arange(self.num_items)
-            return Candidates(items, torch.zeros(self.num_items))
+            return LossCandidates(items, torch.zeros(self.num_items))
         chosen = np.zeros(self.num_items, np.bool_)
         targets = batch.target >= 0
         chosen[batch.target[targets]] = True
@@ -134,7 +134,7 @@ class CandidateDraw:
         if self.hard is not None:
             expected = expected + self.hard.expected(per_task)[numbers]
         chance = np.log(-np.expm1(-expected)).astype(np.float32)
-        return Candidates(torch.from_numpy(numbers), torch.from_numpy(chance))
+        return LossCandidates(torch.from_numpy(numbers), torch.from_numpy(chance))
 
 
 def _frequency(counts: IntArray, queries: QueryExamples | None) -> TimeArray:
@@ -218,7 +218,7 @@ class RetrieverNetwork(nn.Module):
         typed = Tokens.of_texts(queries.texts if reads_words and queries is not None else ())
         self.query_bags = self.tower.bags_of(typed)
 
-    def loss(self, batch: Batch, candidates: Candidates) -> Tensor:
+    def loss(self, batch: TrainingBatch, candidates: LossCandidates) -> Tensor:
         """Mean loss of a batch's requests, weighed where the batch has weights."""
         keep = torch.rand(len(self.seen)) >= self.id_dropout
         encoded, targets, vectors = self(batch, candidates.items, self.seen * keep)
@@ -252,7 +252,7 @@ class RetrieverNetwork(nn.Module):
         yield searches, torch.cat([first.detach(), second], 1)
 
     def forward(
-        self, batch: Batch, candidates: Tensor, gate: Tensor
+        self, batch: TrainingBatch, candidates: Tensor, gate: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Request vectors (R, E), targets (R,) and candidate vectors (C, E)."""
         source = torch.from_numpy(np.maximum(batch.source, 0))
@@ -281,7 +281,7 @@ class RetrieverNetwork(nn.Module):
         return encoded[target >= 0], target[target >= 0], vectors[place[candidates]]
 
     def _texts(
-        self, batch: Batch, source_text: Tensor, has_source: Tensor
+        self, batch: TrainingBatch, source_text: Tensor, has_source: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Projected texts (B, M, E): the query's, else the source's own outside of home."""
         query = torch.from_numpy(batch.query)

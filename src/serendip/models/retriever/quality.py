@@ -66,7 +66,7 @@ class QualityVector:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Held:
+class HeldOutRequests:
     """Held-out requests as a retriever sees them: what came next and the best other items.
 
     Args:
@@ -78,7 +78,7 @@ class Held:
     scores: FloatArray
 
     @classmethod
-    def of(cls, scores: FloatArray, wanted: NDArray[np.int64]) -> Held:
+    def of(cls, scores: FloatArray, wanted: NDArray[np.int64]) -> HeldOutRequests:
         """What came next (R,), and the best others of scores (R, N)."""
         line, count = np.arange(len(wanted)), min(_CANDIDATES, scores.shape[1]) - 1
         others = scores.copy()
@@ -90,7 +90,7 @@ class Held:
         return cls(items, found)
 
     @classmethod
-    def joined(cls, parts: Sequence[Held]) -> Held:
+    def joined(cls, parts: Sequence[HeldOutRequests]) -> HeldOutRequests:
         """Blocks as one set of requests."""
         items, scores = ([getattr(one, name) for one in parts] for name in ("items", "scores"))
         return cls(np.concatenate(items), np.concatenate(scores))
@@ -121,7 +121,7 @@ class Held:
 
 
 def find_weights(
-    held: Sequence[Held], values: FloatArray, most_loss: float, seed: int
+    held: Sequence[HeldOutRequests], values: FloatArray, most_loss: float, seed: int
 ) -> FloatArray:
     """(Q,) weights >= 0 with the highest mean quality that cost at most ``most_loss`` of nDCG@10.
 
@@ -139,7 +139,7 @@ def find_weights(
         warnings.simplefilter("ignore")  # It misses matplotlib, which only its plots need.
         import cma
 
-    trials = _Trials(Held.joined(held), values, most_loss)
+    trials = _Trials(HeldOutRequests.joined(held), values, most_loss)
     if trials.start > 0 and most_loss > 0:
         options = {
             "seed": seed + 1,
@@ -154,7 +154,7 @@ def find_weights(
 class _Trials:
     """What was tried, and the best of it that keeps the bound."""
 
-    def __init__(self, held: Held, values: FloatArray, most_loss: float) -> None:
+    def __init__(self, held: HeldOutRequests, values: FloatArray, most_loss: float) -> None:
         self._held, self._values, self._most_loss = held, values, most_loss
         self._worth, self._spread = values.mean(1), held.spread
         nothing = np.zeros(len(values), np.float32)

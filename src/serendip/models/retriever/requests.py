@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray, TimeArray
-from serendip.data.query import RECALLED, History, Query, Surface, condense
+from serendip.data.query import RECALLED, History, Query, Surface, select_relevant_history
 
 if TYPE_CHECKING:
     from serendip.models.retriever.config import RetrieverConfig
@@ -47,7 +47,7 @@ def gap_buckets(seconds: TimeArray) -> LongArray:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Requests:
+class RetrieverRequests:
     """Queries as the encoder's inputs, in the order of its parameters (M = 1 where it has M)."""
 
     history: FloatArray
@@ -71,7 +71,7 @@ def build_requests(
     texts: Sequence[FloatArray | None],
     config: RetrieverConfig,
     countries: Sequence[str] = (),
-) -> Requests:
+) -> RetrieverRequests:
     """Inputs for a batch of queries; missing context is imputed as ``config`` says.
 
     Args:
@@ -79,7 +79,7 @@ def build_requests(
         item_vectors: (N, E).
         projected: (N, E) projected content of the items.
         codes: (N, L) semantic IDs; of a history longer than ``max_len``, up to a fifth of what
-            is read are older events about the same things (see ``condense``).
+            is read are older events about the same things (see ``select_relevant_history``).
         texts: per query its projected text (E,) or None.
         config: its ``max_len`` and ``imputation``.
         countries: that were seen in training; any other one is as if it were not known.
@@ -112,7 +112,7 @@ def build_requests(
             request[1, row, 0], known[1, row] = item_vectors[sources].mean(0), 1.0
     prefix = np.array([[len(history)] for history in histories], np.int64)
     task = np.array([[TASKS[query.surface]] for query in queries], np.int64)
-    return Requests(
+    return RetrieverRequests(
         *(steps, liked, gaps, places, prefix, task),
         *(request[0], known[0], request[1], known[1]),
         _countries(queries, countries),
@@ -137,7 +137,9 @@ def _readable(query: Query, codes: IntArray, max_len: int) -> History:
     known = known[(known >= 0) & (known < len(codes))]
     recalled = min(RECALLED, max_len // 5)
     history = query.history.known(len(codes))
-    return condense(history, codes, codes[known], max_len - recalled, recalled).last(max_len)
+    return select_relevant_history(history, codes, codes[known], max_len - recalled, recalled).last(
+        max_len
+    )
 
 
 def _sources(query: Query, last: IntArray, num_items: int) -> IntArray:

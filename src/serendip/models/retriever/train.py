@@ -29,14 +29,18 @@ from serendip.data.item_features import ItemFeatures
 from serendip.models.early_stopping import Stopping, train_epochs
 from serendip.models.onnx import to_onnx
 from serendip.models.retriever.artefact import TrainedRetriever
-from serendip.models.retriever.batches import BatchMaker, PackedLog, cut_rows
+from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.content_scores import ContentAffinity, KnownWords
-from serendip.models.retriever.content_weights import Asked, context_cosines, weigh
-from serendip.models.retriever.item_encoder import TowerArrays
+from serendip.models.retriever.content_scores import ContentScores, TrainedQueries
+from serendip.models.retriever.content_weights import (
+    ValidationRequests,
+    context_cosines,
+    tune_content_weights,
+)
+from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.loss import CandidateDraw, HardNegatives, RetrieverNetwork
 from serendip.models.retriever.network import COUNTRY, INPUTS, OPEN_AXES, example_request
-from serendip.models.retriever.quality import Held, QualityVector, find_weights
+from serendip.models.retriever.quality import HeldOutRequests, QualityVector, find_weights
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH, TASKS
 from serendip.models.sequence.cooccurrence import cooccurrence_vectors
 from serendip.models.sequence.packing import Sequences
@@ -45,7 +49,7 @@ from serendip.runtime.threads import num_threads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Examples:
+class TrainingSplit:
     """What is learned from, and what decides when to stop.
 
     Args:
@@ -64,13 +68,13 @@ class Examples:
     hidden: BoolArray
 
     @classmethod
-    def of(cls, dataset: Dataset, share: float) -> Examples:
+    def of(cls, dataset: Dataset, share: float) -> TrainingSplit:
         """From the validation targets of a dataset, or from its newest ``share`` of events.
 
-        The same share of the queries is hidden, at least one text; see ``hidden_queries``.
+        The same share of the queries is hidden, at least one text; see ``held_out_queries``.
         """
         log, queries = dataset.events, dataset.queries
-        hidden = hidden_queries([] if queries is None else queries.texts, share)
+        hidden = held_out_queries([] if queries is None else queries.texts, share)
         if dataset.validation is not None:
             log = _with_targets(dataset, dataset.validation)
             asked = np.arange(len(log)) >= len(dataset.events)
@@ -79,7 +83,7 @@ class Examples:
         return cls(log, ~asked, asked, bool(asked.any()), hidden)
 
 
-def hidden_queries(texts: Sequence[str], share: float) -> BoolArray:
+def held_out_queries(texts: Sequence[str], share: float) -> BoolArray:
     """(Q,) which queries to hide: all those of a ``share`` of the different texts, drawn once.
 
     Texts and not pairs: of words that many items answer to, hiding one answer alone would teach
@@ -116,7 +120,7 @@ _LAYOUT = 2
 """Changes with the parameters of the network: those of another layout cannot be continued."""
 
 
-def digest_of(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
+def training_fingerprint(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
     """SHA-256 of everything that a training's numbers depend on."""
     digest = hashlib.sha256(f"{_LAYOUT} {config.model_dump_json()} {seed}".encode())
     for text in _texts(dataset, config):
@@ -165,7 +169,7 @@ def train_retriever(
         torch.manual_seed(options.seed)
         training = RetrieverTraining(dataset, config, options.seed)
         stopping = Stopping(config.epochs, config.patience)
-        digest = digest_of(dataset, config, options.seed)
+        digest = training_fingerprint(dataset, config, options.seed)
         train_epochs(training, stopping, options, digest, "Training the retriever")
         affinity = training.affinity()
         quality = training.quality(affinity)
@@ -191,7 +195,7 @@ class RetrieverTraining:
             features, queries, counts > 0, config, self.alignment, len(self.countries)
         )
         self.draw = CandidateDraw(counts, queries, config.num_negatives)
-        examples = Examples.of(dataset, config.validation_share)
+        examples = TrainingSplit.of(dataset, config.validation_share)
         everything = np.ones(len(examples.log), np.bool_)
         past = examples.log.rows(examples.learned)
         self.held_back = examples.held_back
@@ -204,7 +208,7 @@ class RetrieverTraining:
         all_words = np.ones_like(hidden)
         self.read_texts = [] if queries is None else list(compress(queries.texts, ~hidden))
         self.learned, self.asked, self.read, self.unread, self.whole = (
-            BatchMaker(PackedLog(log, targets), queries, config, drawn, where)
+            BatchBuilder(PackedLog(log, targets), queries, config, drawn, where)
             for log, targets, drawn in (
                 (past, everything[: len(past)], ~hidden),
                 (examples.log, examples.asked, all_words),
@@ -224,7 +228,7 @@ class RetrieverTraining:
         if self.held_back:
             self._pass(self.whole, self.config.epochs)
 
-    def _pass(self, maker: BatchMaker, number: int) -> None:
+    def _pass(self, maker: BatchBuilder, number: int) -> None:
         count = self.config.hard_negatives
         if count and not self.draw.takes_all and 2 * number >= self.config.epochs:
             self.draw.hard = HardNegatives.of(self._vectors(), self.draw.frequency, count)
@@ -285,7 +289,7 @@ class RetrieverTraining:
         return np.asarray(vectors.numpy(), np.float32)
 
     @torch.no_grad()
-    def _asked(self, task: int, maker: BatchMaker) -> Iterator[Asked]:
+    def _asked(self, task: int, maker: BatchBuilder) -> Iterator[ValidationRequests]:
         """A task's requests for about ``MOST_VALIDATED`` of the asked events, always the same."""
         self.module.eval()
         log, everything = maker.log, torch.arange(self.num_items)
@@ -297,18 +301,18 @@ class RetrieverTraining:
             if not (batch.target >= 0).any():
                 continue
             encoded, targets, vectors = self.module(batch, everything, self.module.seen)
-            yield Asked(batch, targets, (encoded @ vectors.T).numpy())
+            yield ValidationRequests(batch, targets, (encoded @ vectors.T).numpy())
             count += len(targets)
             if count >= MOST_VALIDATED:
                 break
 
     @torch.no_grad()
-    def finish(self, affinity: ContentAffinity | None) -> TrainedRetriever:
+    def finish(self, affinity: ContentScores | None) -> TrainedRetriever:
         """Vectors of all items, the tower's arrays and the exported context encoder."""
         self.module.eval()
         own = self.module.tower
         vectors, projected = own(torch.arange(self.num_items), self.module.seen)
-        tower = TowerArrays(
+        tower = ItemEncoderArrays(
             own.weight.detach().numpy().copy(),
             own.bias.detach().numpy().copy(),
             own.code_tables.detach().numpy().copy(),
@@ -340,8 +344,8 @@ class RetrieverTraining:
             inputs, axes = [*inputs, COUNTRY], [*axes, axes[-1]]
         return to_onnx(self.module.encoder, example, inputs, ("encoded",), axes)
 
-    def affinity(self) -> ContentAffinity | None:
-        """Content, aligned and plain, weighed by the asked events; see ``weigh``.
+    def affinity(self) -> ContentScores | None:
+        """Content, aligned and plain, weighed by the asked events; see ``tune_content_weights``.
 
         To be asked before the held-back events are learned: a network that knows them by heart
         foretells them without the help of content. For the same reason searches have hidden words.
@@ -356,15 +360,17 @@ class RetrieverTraining:
         for task in map(TASKS.__getitem__, self.asked.tasks):
             typed = words if task == SEARCH else words[:0]
             asked = partial(self._asked, task, self.unread)
-            weights[task] = weigh(asked, aligned, content, typed)
+            weights[task] = tune_content_weights(asked, aligned, content, typed)
         plain = content if len(words) else None
         known = None
         if SEARCH in map(TASKS.__getitem__, self.read.tasks):
             asked = partial(self._asked, SEARCH, self.read)
-            known = KnownWords.of(self.read_texts, weigh(asked, aligned, content, words))
-        return ContentAffinity(self.alignment, aligned, weights, plain, known)
+            known = TrainedQueries.of(
+                self.read_texts, tune_content_weights(asked, aligned, content, words)
+            )
+        return ContentScores(self.alignment, aligned, weights, plain, known)
 
-    def quality(self, affinity: ContentAffinity | None) -> QualityVector | None:
+    def quality(self, affinity: ContentScores | None) -> QualityVector | None:
         """The quality vector with the weights that the asked home requests allow."""
         values, loss = self.values, self.config.quality_loss
         if values is None or loss == 0 or "home" not in self.asked.tasks:
@@ -376,7 +382,7 @@ class RetrieverTraining:
                 cosines = context_cosines(one.batch, affinity.aligned)
                 scores = scores + affinity.weights[HOME, 0] * cosines
             scores[one.excluded] = -np.inf
-            held.append(Held.of(scores, one.targets.numpy()))
+            held.append(HeldOutRequests.of(scores, one.targets.numpy()))
         weights = np.zeros(values.shape[1], np.float32)
         if held:
             weights = find_weights(held, values, loss, self.seed)

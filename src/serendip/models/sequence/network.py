@@ -121,7 +121,7 @@ class OriginalBlock(nn.Module):
         return result
 
 
-class GatedBlock(nn.Module):
+class SequenceBlock(nn.Module):
     """LiGR: both branches pass a sigmoid gate of what came in; the second is a SwiGLU."""
 
     def __init__(self, config: SASRecConfig) -> None:
@@ -152,7 +152,7 @@ class SASRecNetwork(SequenceNetwork):
 
     def __init__(self, num_items: int, config: SASRecConfig) -> None:
         super().__init__(num_items, config)
-        block = OriginalBlock if config.block == "original" else GatedBlock
+        block = OriginalBlock if config.block == "original" else SequenceBlock
         self.ages = nn.Parameter(torch.randn(config.max_len, config.embedding_size) * _SPREAD)
         self.blocks = nn.ModuleList(block(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.embedding_size)
@@ -165,7 +165,7 @@ class SASRecNetwork(SequenceNetwork):
         self.items[known] = torch.from_numpy(vectors)[known] * size
         self.ages.mul_(_QUIET)
         for block in self.blocks:
-            assert isinstance(block, OriginalBlock | GatedBlock)
+            assert isinstance(block, OriginalBlock | SequenceBlock)
             for layer in (block.attention.outer, block.down):
                 for parameter in layer.parameters():
                     parameter.zero_()

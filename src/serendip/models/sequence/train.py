@@ -45,7 +45,7 @@ def draw_negatives(num_items: int, count: int, random: np.random.Generator) -> T
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scores:
+class SequenceScores:
     """Scores of each request's own item and of the negatives.
 
     Args:
@@ -66,7 +66,7 @@ def shared_scores(
     targets: Tensor,
     negatives: Tensor,
     num_items: int,
-) -> Scores:
+) -> SequenceScores:
     """Dot products of requests with their own items and with the negatives of the step.
 
     Args:
@@ -79,10 +79,10 @@ def shared_scores(
     """
     scores = encoded @ others.T
     hits = targets[:, None] == negatives
-    return Scores((encoded * own).sum(1), scores.masked_fill(hits, -torch.inf), num_items)
+    return SequenceScores((encoded * own).sum(1), scores.masked_fill(hits, -torch.inf), num_items)
 
 
-def sampled_softmax(scores: Scores, log_q: FloatArray | None = None) -> Tensor:
+def sampled_softmax(scores: SequenceScores, log_q: FloatArray | None = None) -> Tensor:
     """Mean cross-entropy of the own item among itself and the negatives.
 
     Args:
@@ -100,7 +100,7 @@ def full_softmax(encoded: Tensor, targets: Tensor, table: Tensor) -> Tensor:
     return functional.cross_entropy(encoded @ table.T, targets)
 
 
-def gbce(scores: Scores, calibration: float, bias: float = 0.0) -> Tensor:
+def gbce(scores: SequenceScores, calibration: float, bias: float = 0.0) -> Tensor:
     """Binary cross-entropy whose own item counts less, as sampling makes negatives too rare.
 
     gSASRec (Petrov and Macdonald, 2023): with a = K / (N - 1) the own item's log-sigmoid is

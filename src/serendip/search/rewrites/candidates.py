@@ -59,7 +59,7 @@ them in the catalogue, too, and items with all words of the text."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class RewriteCandidate:
     """One other way to ask.
 
     Args:
@@ -79,7 +79,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Matcher:
+class CatalogueMatcher:
     """What the catalogue says of texts.
 
     Args:
@@ -114,7 +114,7 @@ class Matcher:
         return log((self.lexical.statistics.num_documents + 1) / (self.counts.get(word, 0) + 1))
 
 
-def changes(normal: str, also: Also) -> list[Change]:
+def changes(normal: str, also: Also) -> list[RewriteCandidate]:
     """All ways to leave out one part or two of a normalised text, or to put another term for one.
 
     A part is a word, or a word with the "without" before it, which alone would turn the meaning.
@@ -123,17 +123,19 @@ def changes(normal: str, also: Also) -> list[Change]:
     parts = _parts(normal)
     if len(parts) > _MOST_PARTS:
         return []
-    found: dict[str, Change] = {}
+    found: dict[str, RewriteCandidate] = {}
     for change in (*_fewer(parts), *_other(normal, also)):
         if change.text and change.text != normal:
             found.setdefault(change.text, change)
     return list(found.values())
 
 
-def checked(normal: str, matcher: Matcher, also: Also) -> tuple[list[Change], FloatArray]:
+def checked(
+    normal: str, matcher: CatalogueMatcher, also: Also
+) -> tuple[list[RewriteCandidate], FloatArray]:
     """Those that find more, and (R, F) what a student is told of them."""
     now, first = matcher.matches(normal), matcher.first(normal)
-    kept: list[Change] = []
+    kept: list[RewriteCandidate] = []
     rows: list[list[float]] = []
     for change in changes(normal, also):
         matches = matcher.matches(change.text)
@@ -166,17 +168,17 @@ def _is_whole(text: str) -> bool:
     return not (is_grammar(left[0]) or is_grammar(left[-1]) or left[-1] in NEGATIONS)
 
 
-def _fewer(parts: Sequence[str]) -> Iterator[Change]:
+def _fewer(parts: Sequence[str]) -> Iterator[RewriteCandidate]:
     sizes = (1, 2) if 2 < len(parts) <= _MOST_PAIRED else (1,)
     for size in sizes if len(parts) > 1 else ():
         for gone in combinations(range(len(parts)), size):
             left = " ".join(part for at, part in enumerate(parts) if at not in gone)
             dropped = tuple(word for at in gone for word in parts[at].split())
             ends = (0 in gone, len(parts) - 1 in gone)
-            yield Change(left, "broader", dropped, 0.0, *ends)
+            yield RewriteCandidate(left, "broader", dropped, 0.0, *ends)
 
 
-def _other(normal: str, also: Also) -> Iterator[Change]:
+def _other(normal: str, also: Also) -> Iterator[RewriteCandidate]:
     typed = words(normal)
     for size in range(1, _LONGEST_TERM + 1):
         for begin in range(len(typed) - size + 1):
@@ -184,11 +186,11 @@ def _other(normal: str, also: Also) -> Iterator[Change]:
             for other, likeness in also(" ".join(typed[begin:end])):
                 text = " ".join((*typed[:begin], other, *typed[end:]))
                 ends = (begin == 0, end == len(typed))
-                yield Change(text, "substitute", tuple(typed[begin:end]), likeness, *ends)
+                yield RewriteCandidate(text, "substitute", tuple(typed[begin:end]), likeness, *ends)
 
 
 def _features(
-    normal: str, change: Change, matcher: Matcher, matches: int, overlap: float
+    normal: str, change: RewriteCandidate, matcher: CatalogueMatcher, matches: int, overlap: float
 ) -> list[float]:
     """As ``FEATURES`` names them, but for the last one."""
     left = words(change.text)

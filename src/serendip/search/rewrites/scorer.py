@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
-from serendip.search.logistic import RankingRows, most_probable
+from serendip.search.logistic import RankingRows, fit_logistic
 from serendip.search.rewrites.candidates import FEATURES
 
 STRENGTH = 1.0
@@ -26,7 +26,7 @@ gave before the log."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RewriteStudent:
+class RewriteScorer:
     """A logistic model.
 
     Args:
@@ -53,7 +53,7 @@ class RewriteStudent:
             if texts:
                 pull = np.full(len(weights), STRENGTH)
                 pull[-1] = free
-                weights = most_probable(*_joined(texts), weights, pull)
+                weights = fit_logistic(*_joined(texts), weights, pull)
                 free = STRENGTH
         return cls(weights, len(made), len(logged)) if made or logged else None
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from serendip.errors import ArtefactError
-from serendip.search.rewrites.candidates import Matcher, RewriteKind, checked
-from serendip.search.rewrites.scorer import RewriteStudent
+from serendip.search.rewrites.candidates import CatalogueMatcher, RewriteKind, checked
+from serendip.search.rewrites.scorer import RewriteScorer
 from serendip.search.synonyms import Synonyms
 
 Near: TypeAlias = Mapping[str, tuple[tuple[str, float], ...]]
@@ -53,7 +53,7 @@ class RewriteTable:
     """
 
     head: Mapping[str, tuple[Rewrite, ...]] = field(default_factory=dict)
-    student: RewriteStudent | None = None
+    student: RewriteScorer | None = None
     near: Near = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
@@ -91,7 +91,7 @@ class RewriteTable:
                 for word, found in document["near"].items()
             }
             told = document["student"]
-            return cls(head, RewriteStudent.of_dict(told) if told else None, near)
+            return cls(head, RewriteScorer.of_dict(told) if told else None, near)
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -101,7 +101,7 @@ class RewriteTable:
 
 
 def rewrites_of(
-    key: str, table: RewriteTable, matcher: Matcher, synonyms: Synonyms, offer_from: float
+    key: str, table: RewriteTable, matcher: CatalogueMatcher, synonyms: Synonyms, offer_from: float
 ) -> tuple[Rewrite, ...]:
     """The rewrites of a text, best first; each finds something now.
 
@@ -119,7 +119,7 @@ def rewrites_of(
         return ()
     known, is_answered = table.head.get(key), matcher.is_answered(key)
     if known is None and not is_answered and table.student is not None:
-        known = from_student(key, table, table.student, matcher, synonyms)
+        known = from_scorer(key, table, table.student, matcher, synonyms)
     wanted = [
         one
         for one in known or ()
@@ -129,8 +129,12 @@ def rewrites_of(
     return tuple(one for one in wanted if matcher.matches(one.text))[:MOST]
 
 
-def from_student(
-    key: str, table: RewriteTable, student: RewriteStudent, matcher: Matcher, synonyms: Synonyms
+def from_scorer(
+    key: str,
+    table: RewriteTable,
+    student: RewriteScorer,
+    matcher: CatalogueMatcher,
+    synonyms: Synonyms,
 ) -> tuple[Rewrite, ...]:
     """All changes of a text that find more, surest first."""
 

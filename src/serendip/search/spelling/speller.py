@@ -25,7 +25,7 @@ from math import log10
 from typing import NamedTuple
 
 from serendip.data.text import normalise, words
-from serendip.search.spelling.typos import EditIndex, likelihood
+from serendip.search.spelling.typos import EditIndex, log_typo_probability
 from serendip.search.spelling.word_statistics import WordPairs
 
 MIN_LENGTH = 3
@@ -67,7 +67,7 @@ DOUBTFUL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Spelled:
+class Correction:
     """How a text was probably meant.
 
     Args:
@@ -160,7 +160,7 @@ class Speller:
         """The normal form of ``text`` as it was most probably meant, however probable that is."""
         return self.spelled(normalise(text)).text
 
-    def spelled(self, normal: str) -> Spelled:
+    def spelled(self, normal: str) -> Correction:
         """What a normalised text was most probably meant to be, word by word."""
         plain = words(normal)
         typed = ["", *plain, ""]
@@ -172,11 +172,11 @@ class Speller:
         made = {place: change for place, change in found.items() if change.is_meant}
         if made:
             certain = (self._certainty(change, plain, place) for place, change in made.items())
-            return Spelled(_with(plain, made), min(certain))
+            return Correction(_with(plain, made), min(certain))
         if not found:
-            return Spelled(" ".join(plain), 1.0)
+            return Correction(" ".join(plain), 1.0)
         rival, place = max((change, place) for place, change in found.items())
-        return Spelled(" ".join(plain), 1.0, _with(plain, {place: rival}), rival.confidence)
+        return Correction(" ".join(plain), 1.0, _with(plain, {place: rival}), rival.confidence)
 
     @cached_property
     def _total(self) -> int:
@@ -234,7 +234,11 @@ class Speller:
         is_alone = not before and not after
         for distance, other in near:
             if other.isalpha():
-                score = SLIP + likelihood(word, other, distance) + self._fit(other, before, after)
+                score = (
+                    SLIP
+                    + log_typo_probability(word, other, distance)
+                    + self._fit(other, before, after)
+                )
                 yield _Choice(score + TITLE * (is_alone and other in self.titles), other)
 
     def _parted(self, word: str) -> Iterator[_Choice]:

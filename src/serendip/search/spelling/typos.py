@@ -38,7 +38,7 @@ TWO_SLIPS = -6.0
 """Of two slips, whatever they are."""
 
 
-def likelihood(typed: str, meant: str, distance: int) -> float:
+def log_typo_probability(typed: str, meant: str, distance: int) -> float:
     """log10 P(``typed`` | ``meant``, a slip).
 
     Args:

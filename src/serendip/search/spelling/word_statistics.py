@@ -95,7 +95,7 @@ _LIST = "symspellpy/frequency_dictionary_en_82_765.txt"
 
 
 @cache
-def english() -> Mapping[str, float]:
+def english_word_frequencies() -> Mapping[str, float]:
     """Word -> share of all words, in (0, 1); 82,000 words, read once in about 0.1 s."""
     path = Path(str(distribution("symspellpy").locate_file(_LIST)))
     rows = (line.split() for line in path.read_text(encoding="utf-8-sig").splitlines())

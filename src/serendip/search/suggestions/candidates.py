@@ -24,8 +24,8 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.item import Catalogue, Item
-from serendip.data.privacy import is_private, people
-from serendip.data.search_log import Search, typed_on
+from serendip.data.privacy import count_people, is_private
+from serendip.data.search_log import Search, is_prefix_of_next
 from serendip.data.text import normalise
 from serendip.search.phrases import phrases_of
 from serendip.search.suggestions.config import DECADE, QueriesConfig, Source
@@ -167,7 +167,7 @@ SAME_ATTEMPT_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
+class LoggedQuery:
     """What the log says of queries.
 
     Args:
@@ -179,7 +179,7 @@ class Logged:
     dropped: Mapping[str, int]
 
 
-def logged_queries(searches: Sequence[Search], min_users: int) -> Logged:
+def logged_queries(searches: Sequence[Search], min_users: int) -> LoggedQuery:
     """Whole queries by at least ``min_users`` different people, in their most frequent spelling.
 
     A query of which any spelling is private is none: its normal form says as much as that.
@@ -188,7 +188,7 @@ def logged_queries(searches: Sequence[Search], min_users: int) -> Logged:
         searches: in order of time.
         min_users: people, at least; visitors with an id that the page made up do not count.
     """
-    going_on = typed_on(searches, SAME_ATTEMPT_S)
+    going_on = is_prefix_of_next(searches, SAME_ATTEMPT_S)
     groups: dict[str, list[tuple[Search, bool]]] = {}
     for one, is_begun in zip(searches, going_on, strict=True):
         groups.setdefault(one.key, []).append((one, is_begun and not len(one.chosen)))
@@ -196,7 +196,7 @@ def logged_queries(searches: Sequence[Search], min_users: int) -> Logged:
     candidates = []
     for key, found in groups.items():
         whole = [one for one, is_attempt in found if not is_attempt]
-        users = len(people(one.user_id for one in whole))
+        users = len(count_people(one.user_id for one in whole))
         if 2 * len(whole) <= len(found):
             dropped["unfinished"] += 1
         elif users < min_users:
@@ -205,7 +205,7 @@ def logged_queries(searches: Sequence[Search], min_users: int) -> Logged:
             dropped["private or long"] += 1
         else:
             candidates.append(_candidate(whole, users))
-    return Logged(candidates, dict(dropped))
+    return LoggedQuery(candidates, dict(dropped))
 
 
 def _candidate(whole: Sequence[Search], users: int) -> Candidate:

@@ -43,7 +43,7 @@ class Verified:
     dropped: Mapping[str, int]
 
 
-class Verifier:
+class SuggestionVerifier:
     """Tests candidates against one word index; remembers what each text found.
 
     Args:
@@ -53,7 +53,7 @@ class Verifier:
 
     def __init__(self, searcher: Searcher, config: QueriesConfig) -> None:
         self._searcher, self._config = searcher, config
-        self._unsafe = Unsafe.of(config.unsafe_words)
+        self._unsafe = Blocklist.of(config.unsafe_words)
         self._found: dict[str, IntArray] = {}
 
     def verify(self, candidates: Sequence[Candidate], progress: Progress) -> Verified:
@@ -99,13 +99,13 @@ class Verifier:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsafe:
+class Blocklist:
     """Words and phrases that nobody is to be offered, in normal form."""
 
     phrases: frozenset[str]
 
     @classmethod
-    def of(cls, more: Iterable[str] = ()) -> Unsafe:
+    def of(cls, more: Iterable[str] = ()) -> Blocklist:
         """The built-in list and more words."""
         return cls(_built_in() | {normalise(one) for one in more if normalise(one)})
 

@@ -17,7 +17,7 @@ from typing import Literal
 from serendip.data.item import Item
 from serendip.data.text import normalise, query_grams, title_key
 from serendip.search.searcher import Searcher
-from serendip.search.titles import Bearer
+from serendip.search.titles import TitledItem
 
 MAX_ATTRIBUTES = 2
 MAX_VALUE_CHARACTERS = 40
@@ -145,11 +145,11 @@ class Suggester:
         for one in titles.completions(start, k) or titles.near_completions(start, k):
             yield _title(one, "spelling")
 
-    def _bearers(self, key: str) -> list[Bearer]:
+    def _bearers(self, key: str) -> list[TitledItem]:
         return self.searcher.titles.bearers(key)
 
 
-def _title(bearer: Bearer, kind: Kind) -> Suggested:
+def _title(bearer: TitledItem, kind: Kind) -> Suggested:
     return Suggested(bearer.title, kind, bearer.item_num)
 
 

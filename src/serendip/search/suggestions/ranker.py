@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
 from serendip.errors import ArtefactError
-from serendip.search.logistic import RankingRows, most_probable
+from serendip.search.logistic import RankingRows, fit_logistic
 from serendip.search.suggestions.candidates import KINDS
 from serendip.search.suggestions.table import QueryTable
 
@@ -52,7 +52,7 @@ _KIND_PLACES = np.array([_PLACE[f"is {kind}"] for kind in KINDS])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asker:
+class SuggestionUser:
     """Who asks, as of the moment of asking.
 
     Args:
@@ -70,7 +70,7 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Choices:
+class SuggestionChoices:
     """What all people have chosen, by query and by item; the same for every request.
 
     Args:
@@ -93,8 +93,8 @@ class Choices:
 def query_features(
     table: QueryTable,
     rows: NDArray[np.intp],
-    choices: Choices,
-    asker: Asker,
+    choices: SuggestionChoices,
+    asker: SuggestionUser,
     typed: str = "",
 ) -> FloatArray:
     """(R, F) float32 of some queries of a table.
@@ -128,7 +128,7 @@ def query_features(
 
 
 def _of_asker(
-    table: QueryTable, rows: NDArray[np.intp], choices: Choices, asker: Asker
+    table: QueryTable, rows: NDArray[np.intp], choices: SuggestionChoices, asker: SuggestionUser
 ) -> dict[str, FloatArray]:
     """How far what the query finds is what they choose, against what would be chance."""
     found: dict[str, FloatArray] = {}
@@ -225,7 +225,7 @@ class QueryRanker:
         inputs = np.column_stack([inputs, np.ones(len(inputs))])
         before = np.append(np.where(used, start * spread, 0.0), 0.0)
         pull = np.append(np.full(len(FEATURES), strength), 1e-6)
-        found = most_probable(inputs, rows, before, pull)
+        found = fit_logistic(inputs, rows, before, pull)
         return cls(np.where(used, found[:-1] / spread, start), requests)
 
     def scores(self, features: FloatArray) -> FloatArray:

@@ -26,21 +26,21 @@ from serendip.serve.api.types import (
     LongText,
     Number,
     OptionalId,
+    RequestModel,
     Text,
     Time,
-    Wire,
-    complaint,
+    to_data_error,
 )
 
 
-class PathId(Wire):
+class PathId(RequestModel):
     """An id that is part of a path."""
 
     id: Id
     """The id."""
 
 
-class _Page(Wire):
+class _Page(RequestModel):
     user_id: OptionalId = ""
     """Who asks; empty for an unknown visitor."""
 
@@ -104,7 +104,7 @@ class SimilarQuery(_Page):
     """A request for items like one item."""
 
 
-class SuggestQuery(Wire):
+class SuggestQuery(RequestModel):
     """A request for query suggestions."""
 
     q: Text = ""
@@ -120,7 +120,7 @@ class SuggestQuery(Wire):
     """How many suggestions."""
 
 
-class ExplainQuery(Wire):
+class ExplainQuery(RequestModel):
     """A question why an item would be shown."""
 
     item_id: Id
@@ -145,14 +145,14 @@ class ExplainQuery(Wire):
     """Where the request would come from."""
 
 
-class UsersQuery(Wire):
+class UsersQuery(RequestModel):
     """How many known users or events to list."""
 
     limit: Count = 50
     """At most this many."""
 
 
-class EventIn(Wire):
+class EventIn(RequestModel):
     """Something a user did, or was shown."""
 
     user_id: Id
@@ -217,7 +217,7 @@ class EventIn(Wire):
         )
 
 
-class ItemIn(Wire):
+class ItemIn(RequestModel):
     """An item of the catalogue; one that is known is replaced."""
 
     item_id: Id
@@ -258,7 +258,7 @@ def read_events(body: Any, now: float) -> list[Event]:
     try:
         return [row.event(now) for row in _EVENTS.validate_python(rows)]
     except ValidationError as error:
-        raise complaint(error, EventIn, "events") from None
+        raise to_data_error(error, EventIn, "events") from None
 
 
 def read_items(body: Any) -> list[Item]:
@@ -271,7 +271,7 @@ def read_items(body: Any) -> list[Item]:
     try:
         return [row.item() for row in _ITEMS.validate_python(rows)]
     except ValidationError as error:
-        raise complaint(error, ItemIn, "items") from None
+        raise to_data_error(error, ItemIn, "items") from None
 
 
 def _rows(body: Any, name: str) -> list[Any]:

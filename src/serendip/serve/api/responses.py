@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from serendip.data import Event, Item
-from serendip.engine.answer import Answer, Explanation, Suggestions, Understood
-from serendip.serve.engine_protocol import Engine
+from serendip.engine.answer import Answer, Explanation, SearchFeedback, Suggestions
+from serendip.serve.engine_protocol import EngineProtocol
 
 
-def answer(found: Answer, engine: Engine) -> dict[str, Any]:
+def answer(found: Answer, engine: EngineProtocol) -> dict[str, Any]:
     """An answer; each item carries its title, so that a list can be shown as it is."""
     return {
         "request_id": found.request_id,
@@ -33,7 +33,7 @@ def answer(found: Answer, engine: Engine) -> dict[str, Any]:
     } | ({"query": _understood(found.understood)} if found.understood else {})
 
 
-def _understood(text: Understood) -> dict[str, Any]:
+def _understood(text: SearchFeedback) -> dict[str, Any]:
     return {
         "searched": text.searched,
         "is_corrected": text.is_corrected,
@@ -47,7 +47,7 @@ def _understood(text: Understood) -> dict[str, Any]:
     }
 
 
-def title_of(engine: Engine, item_id: str) -> str:
+def title_of(engine: EngineProtocol, item_id: str) -> str:
     """The title of an item; its id where there is none."""
     item = engine.item(item_id)
     return item.title if item is not None and item.title else item_id
@@ -91,7 +91,7 @@ def explanation(found: Explanation, generation: str) -> dict[str, Any]:
     }
 
 
-def item(found: Item, engine: Engine) -> dict[str, Any]:
+def item(found: Item, engine: EngineProtocol) -> dict[str, Any]:
     """An item with its codes."""
     return {
         "item_id": found.item_id,

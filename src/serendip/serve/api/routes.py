@@ -18,9 +18,9 @@ from serendip.errors import UnknownItemError
 from serendip.serve.api import requests, responses, types
 from serendip.serve.api.openapi import Documented
 from serendip.serve.api.strict_json import parse
-from serendip.serve.engine_holder import Workers, still_loading
-from serendip.serve.engine_protocol import Engine
-from serendip.serve.metrics import Measures
+from serendip.serve.engine_holder import EnginePool, still_loading
+from serendip.serve.engine_protocol import EngineProtocol
+from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import JSON_TYPE, dump
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -29,7 +29,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 class Routes:
     """The API over one set of workers."""
 
-    def __init__(self, workers: Workers, measures: Measures) -> None:
+    def __init__(self, workers: EnginePool, measures: ServiceMetrics) -> None:
         self._workers, self._measures = workers, measures
         self.router = APIRouter()
         self._add_reads()
@@ -89,7 +89,7 @@ class Routes:
         """Items for a surface, best first."""
         asked = await _read(request, requests.RecommendQuery)
 
-        def call(engine: Engine) -> Answer:
+        def call(engine: EngineProtocol) -> Answer:
             asked.require_context(engine.needs(asked.surface))
             return engine.recommend(
                 asked.surface,
@@ -127,7 +127,7 @@ class Routes:
         """Why an item would be shown: evidence, numbers, stages."""
         asked = await _read(request, requests.ExplainQuery)
 
-        def call(engine: Engine) -> dict[str, Any]:
+        def call(engine: EngineProtocol) -> dict[str, Any]:
             told = engine.explain(
                 asked.item_id,
                 asked.surface,
@@ -150,7 +150,7 @@ class Routes:
         """The most active known users."""
         asked = await _read(request, requests.UsersQuery)
 
-        def call(engine: Engine) -> dict[str, Any]:
+        def call(engine: EngineProtocol) -> dict[str, Any]:
             rows = engine.users(asked.limit)
             return {"users": [{"user_id": name, "num_events": count} for name, count in rows]}
 
@@ -161,7 +161,7 @@ class Routes:
         user_id = _path_id(request, "user_id")
         asked = await _read(request, requests.UsersQuery)
 
-        def call(engine: Engine) -> dict[str, Any]:
+        def call(engine: EngineProtocol) -> dict[str, Any]:
             events = engine.history(user_id, asked.limit)
             return {"user_id": user_id, "events": [responses.event(one) for one in events]}
 
@@ -209,8 +209,8 @@ class Routes:
         """Counters and timings in the text format of Prometheus."""
         return Response(self._measures.text(), media_type=self._measures.content_type)
 
-    async def _answer(self, call: Callable[[Engine], Answer]) -> Response:
-        def written_answer(engine: Engine) -> Any:
+    async def _answer(self, call: Callable[[EngineProtocol], Answer]) -> Response:
+        def written_answer(engine: EngineProtocol) -> Any:
             return responses.answer(call(engine), engine)
 
         body = await self._workers.read(written_answer)
@@ -218,12 +218,12 @@ class Routes:
             self._measures.add_empty(body["surface"])
         return _reply(body, body["generation"])
 
-    async def _json(self, call: Callable[[Engine], dict[str, Any]]) -> Response:
+    async def _json(self, call: Callable[[EngineProtocol], dict[str, Any]]) -> Response:
         body = await self._workers.read(call)
         return _reply(body, body.get("generation", ""))
 
 
-def known_item(engine: Engine, item_id: str) -> Any:
+def known_item(engine: EngineProtocol, item_id: str) -> Any:
     """The item.
 
     Raises:

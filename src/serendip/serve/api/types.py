@@ -92,7 +92,7 @@ Time = Annotated[float, AfterValidator(_time)]
 Attribute = Number | LongText | Annotated[list[LongText], Field(max_length=MAX_ATTRIBUTE_VALUES)]
 
 
-class Wire(BaseModel):
+class RequestModel(BaseModel):
     """Base of what comes in: exact types, no unknown names."""
 
     model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
@@ -109,7 +109,7 @@ def read(model: type[ModelT], values: Any) -> ModelT:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise complaint(error, model) from None
+        raise to_data_error(error, model) from None
 
 
 def repeated_names(model: type[BaseModel]) -> frozenset[str]:
@@ -118,7 +118,7 @@ def repeated_names(model: type[BaseModel]) -> frozenset[str]:
     return frozenset(name for name, field in fields if isinstance(field.default, list))
 
 
-def complaint(error: ValidationError, model: type[BaseModel], rows: str = "") -> DataError:
+def to_data_error(error: ValidationError, model: type[BaseModel], rows: str = "") -> DataError:
     """The first problem of a validation error, with its place, its value and the known names."""
     first = error.errors(include_url=False)[0]
     place = rows

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from serendip.data import Item
 from serendip.engine.answer import Answer, Chosen, Suggestions
-from serendip.serve.engine_protocol import Engine
+from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.page.covers import cover, is_narrow, palette_of
 
 _MAX_META_PARTS = 2
@@ -104,7 +104,9 @@ class Context:
     literal: bool = False
 
 
-def cards_of(engine: Engine, answer: Answer, context: Context, first: int = 0) -> list[Card]:
+def cards_of(
+    engine: EngineProtocol, answer: Answer, context: Context, first: int = 0
+) -> list[Card]:
     """Cards of an answer, in its order; items deleted meanwhile are left out."""
     found = []
     for position, entry in enumerate(answer.items, start=first):
@@ -127,7 +129,7 @@ def chips_of(found: Suggestions, user_id: str) -> list[Chip]:
 
 
 def card_of(
-    engine: Engine,
+    engine: EngineProtocol,
     item: Item,
     context: Context,
     reason: str = "",
@@ -150,7 +152,7 @@ def card_of(
     )
 
 
-def cover_of(engine: Engine, item: Item) -> Cover:
+def cover_of(engine: EngineProtocol, item: Item) -> Cover:
     """The cover of one item."""
     codes = engine.semantic_id(item.item_id)
     title = item.title or item.item_id

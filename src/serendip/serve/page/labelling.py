@@ -16,17 +16,17 @@ from urllib.parse import parse_qsl
 import uvicorn
 from fastapi import FastAPI, Request, Response
 
-from serendip.data.labelling import DeskView
+from serendip.data.labelling import LabellingView
 from serendip.errors import DataError, SerendipError
-from serendip.serve.middleware import App, Door, Failure
+from serendip.serve.middleware import App, ErrorResponse, GuardMiddleware
 from serendip.serve.page.assets import HTML, environment, static_file
 from serendip.serve.socket import address_of, listen, signals_end_quietly
 
 
-class Desk(Protocol):
+class LabellingProtocol(Protocol):
     """Pairs that one person labels, one after the other. Thread-safe."""
 
-    def view(self) -> DeskView:
+    def view(self) -> LabellingView:
         """What is to be shown now."""
         ...
 
@@ -65,7 +65,7 @@ _NOT_STORED = {"cache-control": "no-store"}
 class LabellingPage:
     """The page over one desk."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: LabellingProtocol) -> None:
         self._desk, self._templates = desk, environment()
         self.app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
         for path, method, endpoint in (
@@ -106,17 +106,17 @@ class LabellingPage:
 
     async def _failed(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, SerendipError)
-        failure = Failure.of(error)
+        failure = ErrorResponse.of(error)
         body = self._templates.get_template("label_error.html").render(failure=failure)
         return Response(body, failure.status, media_type=HTML, headers=_NOT_STORED)
 
 
-def build_labelling_app(desk: Desk) -> App:
+def build_labelling_app(desk: LabellingProtocol) -> App:
     """The page behind the door."""
-    return Door(LabellingPage(desk).app)
+    return GuardMiddleware(LabellingPage(desk).app)
 
 
-def run_labelling(desk: Desk, port: int, on_ready: Callable[[str], None]) -> None:
+def run_labelling(desk: LabellingProtocol, port: int, on_ready: Callable[[str], None]) -> None:
     """Serve the page on this machine until SIGTERM or SIGINT.
 
     Args:

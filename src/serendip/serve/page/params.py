@@ -15,7 +15,7 @@ from serendip.serve.api import types
 _MAX_FIELDS = 20
 
 
-class PageQuery(types.Wire):
+class PageQuery(types.RequestModel):
     """Everything that a link or form of the page may carry."""
 
     user: types.OptionalId = ""

@@ -17,9 +17,9 @@ from serendip.errors import SerendipError
 from serendip.serve.api.requests import PathId
 from serendip.serve.api.routes import unknown_item
 from serendip.serve.api.types import read
-from serendip.serve.engine_holder import Workers
-from serendip.serve.engine_protocol import Engine
-from serendip.serve.middleware import Failure, request_id_of
+from serendip.serve.engine_holder import EnginePool
+from serendip.serve.engine_protocol import EngineProtocol
+from serendip.serve.middleware import ErrorResponse, request_id_of
 from serendip.serve.page import views
 from serendip.serve.page.assets import HTML, environment, static_file
 from serendip.serve.page.cards import item_link
@@ -27,14 +27,14 @@ from serendip.serve.page.params import PageQuery, form_query, page_query, visito
 
 _NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
 
-View = Callable[[Engine, PageQuery], dict[str, Any]]
+View = Callable[[EngineProtocol, PageQuery], dict[str, Any]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Pages:
     """The pages over one set of workers."""
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: EnginePool) -> None:
         self._workers = workers
         self._templates = environment()
         self.router = APIRouter()
@@ -84,7 +84,7 @@ class Pages:
         """Store a like; the feed that is shown next knows it."""
         asked = _with_visitor(await form_query(request))
 
-        def store(engine: Engine) -> str:
+        def store(engine: EngineProtocol) -> str:
             item = engine.item(asked.item_id)
             if item is None:
                 raise unknown_item(asked.item_id)
@@ -101,12 +101,14 @@ class Pages:
     async def static(self, request: Request) -> Response:
         """A file of the page."""
         found = static_file(request.path_params["name"])
-        return found or self._error(Failure(404, "unknown_route", "there is no such file here."))
+        return found or self._error(
+            ErrorResponse(404, "unknown_route", "there is no such file here.")
+        )
 
     async def _page(self, name: str, view: View, asked: PageQuery) -> Response:
         template = self._templates.get_template(name)
 
-        def render(engine: Engine) -> tuple[str, str]:
+        def render(engine: EngineProtocol) -> tuple[str, str]:
             values = view(engine, asked)
             return template.render(asked=asked, user=asked.user, **values), engine.generation
 
@@ -121,11 +123,11 @@ class Pages:
             try:
                 return await endpoint(request)
             except SerendipError as error:
-                return self._error(Failure.public(error, request_id_of(request.scope)))
+                return self._error(ErrorResponse.public(error, request_id_of(request.scope)))
 
         return answer
 
-    def _error(self, failure: Failure) -> Response:
+    def _error(self, failure: ErrorResponse) -> Response:
         body = self._templates.get_template("error.html").render(failure=failure, user="")
         headers = failure.text_headers() | _NOT_STORED
         return Response(body, failure.status, media_type=HTML, headers=headers)

@@ -18,7 +18,7 @@ from serendip.data.text import normalise
 from serendip.engine.answer import Answer, Chosen, Evidence
 from serendip.errors import UnknownItemError
 from serendip.serve.api.routes import unknown_item
-from serendip.serve.engine_protocol import Engine
+from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.page.cards import (
     Card,
     Context,
@@ -34,7 +34,7 @@ from serendip.serve.page.params import PageQuery
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SearchMessage:
     """One sentence: words, a linked text, words; without a link it is the first of them alone."""
 
     before: str
@@ -43,7 +43,7 @@ class Told:
     after: str = ""
 
 
-def told_of(answer: Answer, asked: PageQuery) -> list[Told]:
+def search_messages(answer: Answer, asked: PageQuery) -> list[SearchMessage]:
     """What was searched instead, what may have been meant, and what nothing has."""
     found = answer.understood
     if found is None:
@@ -52,31 +52,35 @@ def told_of(answer: Answer, asked: PageQuery) -> list[Told]:
     if found.is_corrected:
         literally = _link(asked.q, asked.user, literal="1")
         before = f"This is what “{found.searched}” finds. Search only for “"
-        told.append(Told(before, asked.q, literally, "”?"))
+        told.append(SearchMessage(before, asked.q, literally, "”?"))
     if found.did_you_mean:
         link = _link(found.did_you_mean, asked.user)
-        told.append(Told("Did you mean “", found.did_you_mean, link, "”?"))
+        told.append(SearchMessage("Did you mean “", found.did_you_mean, link, "”?"))
     if found.by_meaning:
-        told.append(Told("Nothing here has these words. What follows is close in meaning."))
+        told.append(
+            SearchMessage("Nothing here has these words. What follows is close in meaning.")
+        )
     elif found.unknown and answer.items:
         words = ", ".join(f"“{word}”" for word in found.unknown)
-        told.append(Told(f"Nothing here has {words}; the other words were searched."))
+        told.append(SearchMessage(f"Nothing here has {words}; the other words were searched."))
     return told
 
 
 @dataclass(frozen=True, slots=True)
-class Instead:
+class AlternativeSearch:
     """Another search, as a link."""
 
     text: str
     link: str
 
 
-def instead_of(answer: Answer | None, asked: PageQuery) -> list[Instead]:
+def alternative_searches(answer: Answer | None, asked: PageQuery) -> list[AlternativeSearch]:
     """What to try where few items have all words; what is narrower the other searches tell."""
     found = answer.understood.rewrites if answer and answer.understood else ()
     return [
-        Instead(one.text, _link(one.text, asked.user)) for one in found if one.kind != "narrower"
+        AlternativeSearch(one.text, _link(one.text, asked.user))
+        for one in found
+        if one.kind != "narrower"
     ]
 
 
@@ -118,7 +122,7 @@ _STAGES = {
     "after seen": "Not seen yet",
     "after context": "Not the item itself",
     "candidates": "Candidates, each once",
-    "judged": "Checked for relevance",
+    "judged": "CheckedData for relevance",
     "after bad matches": "Left without irrelevant items",
     "good enough": "Good enough to be sent",
     "to be sent": "The best of them, to be sent",
@@ -182,7 +186,7 @@ class Row:
     anchor_link: str = ""
 
 
-def feed(engine: Engine, asked: PageQuery) -> dict[str, Any]:
+def feed(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
     """For you, because you ..., and what the visitor did."""
     history = engine.history(asked.user, _HISTORY_SHOWN)
     chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
@@ -199,7 +203,7 @@ def feed(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     }
 
 
-def search(engine: Engine, asked: PageQuery) -> dict[str, Any]:
+def search(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
     """What was found, and what to search next; where nothing was, how the words may go on."""
     history = engine.history(asked.user, _HISTORY_SHOWN)
     chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
@@ -211,7 +215,7 @@ def search(engine: Engine, asked: PageQuery) -> dict[str, Any]:
         answer = engine.search(words, asked.user, k=_FOUND_ITEMS, literal=literal)
     cards = cards_of(engine, answer, context) if answer else []
     typed = words if words and not cards else ""
-    instead = instead_of(answer, asked)
+    instead = alternative_searches(answer, asked)
     chips = chips_of(engine.suggest(typed, asked.user, _CHIPS, words), asked.user)
     shown = {normalise(one.text) for one in instead}
     return _frame(engine, asked, history) | {
@@ -219,12 +223,12 @@ def search(engine: Engine, asked: PageQuery) -> dict[str, Any]:
         "more_link": _more_link(answer, context, _FOUND_ITEMS) if answer else "",
         "chips": [chip for chip in chips if normalise(chip.text) not in shown],
         "degraded": [part_label(name) for name in answer.degraded] if answer else [],
-        "told": told_of(answer, asked) if answer else [],
+        "told": search_messages(answer, asked) if answer else [],
         "instead": instead,
     }
 
 
-def more(engine: Engine, asked: PageQuery) -> dict[str, Any]:
+def more(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
     """The next part of a feed or of what was found."""
     history = engine.history(asked.user, _HISTORY_SHOWN)
     chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
@@ -238,7 +242,7 @@ def more(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     }
 
 
-def item(engine: Engine, asked: PageQuery) -> dict[str, Any]:
+def item(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
     """One item with its attributes, its codes and what is like it.
 
     Raises:
@@ -263,7 +267,7 @@ def item(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     }
 
 
-def why(engine: Engine, asked: PageQuery) -> dict[str, Any]:
+def why(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
     """The evidence for an item, then the numbers, then the stages.
 
     Raises:
@@ -294,7 +298,7 @@ def why(engine: Engine, asked: PageQuery) -> dict[str, Any]:
     }
 
 
-def _frame(engine: Engine, asked: PageQuery, history: list[Event]) -> dict[str, Any]:
+def _frame(engine: EngineProtocol, asked: PageQuery, history: list[Event]) -> dict[str, Any]:
     """What every page has around it."""
     known_users = engine.users(_KNOWN_USERS)  # looks at the log, whose events `stats` then counts
     return {
@@ -307,7 +311,7 @@ def _frame(engine: Engine, asked: PageQuery, history: list[Event]) -> dict[str, 
 
 
 def _because_rows(
-    engine: Engine, user_id: str, chosen: Sequence[Chosen], liked: frozenset[str]
+    engine: EngineProtocol, user_id: str, chosen: Sequence[Chosen], liked: frozenset[str]
 ) -> list[Row]:
     """One row for each of the newest items that has something like it, likes first."""
     newest = [one.item_id for one in chosen]
@@ -330,7 +334,7 @@ def _because_rows(
     return rows
 
 
-def _recent(engine: Engine, chosen: Sequence[Chosen], context: Context) -> list[Card]:
+def _recent(engine: EngineProtocol, chosen: Sequence[Chosen], context: Context) -> list[Card]:
     """The items that the visitor chose last."""
     found: list[Card] = []
     for one in chosen:
@@ -380,7 +384,7 @@ def _facts(found: Item, user_id: str) -> list[tuple[str, list[tuple[str, str]]]]
     return [(name, words) for name, words in facts if words]
 
 
-def _ground(engine: Engine, one: Evidence, user_id: str) -> dict[str, Any]:
+def _ground(engine: EngineProtocol, one: Evidence, user_id: str) -> dict[str, Any]:
     anchor = engine.item(one.item_id) if one.item_id else None
     return {
         "kind": one.kind,
