@@ -146,7 +146,7 @@ def judged(folder: Path, poison: bool) -> SplitAnswers:
     cut = sorted(event.timestamp for event in events)[int(CUT * len(events))]
     if poison:
         events = [replace(e, item_id="poison") if e.timestamp >= cut else e for e in events]
-    with closing(workspace.open_store()) as store:
+    with closing(workspace.create_store()) as store:
         store.import_all(items, events)
     return evaluate_split(SplitTask(os.fspath(folder), CUT, 1.0, 0))
 
