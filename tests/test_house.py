@@ -1,9 +1,13 @@
-"""The house as the README describes it: folders, sizes, names, safety."""
+"""The house: folders, layers, names, reachability, safety."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,46 @@ from serendip.models import _CLASSES, model_class
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "serendip"
 FILES = sorted(SOURCE.rglob("*.py"))
+BENCH_FILES = sorted((ROOT / "src" / "serendip_bench").rglob("*.py"))
 README = (ROOT / "README.md").read_text()
+
+TRAINING = {"network.py", "loss.py", "train.py", "batches.py"}
+"""Names of the files of a model family that may import torch at the top."""
+
+OTHER_TORCH = {
+    "content/behaviour_alignment_train.py",
+    "content/encoders/efficientnet.py",
+    "content/encoders/musicnn.py",
+    "models/early_stopping.py",
+    "models/retriever/content_weights.py",
+}
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT / "src").with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def _imports() -> dict[str, set[str]]:
+    """Module -> the modules of both packages that it names: lazily, for types or as text, too."""
+    modules = {_module(path): path for path in (*FILES, *BENCH_FILES)}
+    graph: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        found = set()
+        for node in ast.walk(_tree(path)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = {f"{node.module}.{alias.name}" for alias in node.names}
+                found |= {name if name in modules else node.module for name in names}
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found |= {node.value.partition(":")[0]}  # entries of registries
+        graph[module] = (found & modules.keys()) - {module}
+    return graph
 
 
 def test_the_tree_in_the_readme_names_every_folder() -> None:
@@ -26,19 +69,69 @@ def test_the_readme_names_every_command() -> None:
     from serendip.cli import main
 
     names = {command.name for command in main.app.registered_commands}
-    assert len(names) == 9
     names |= {group.name for group in main.app.registered_groups}
     assert names == {name for name in names if f"`serendip {name}" in README}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
-def test_files_and_functions_stay_small(path: Path) -> None:
-    text = path.read_text()
-    assert text.count("\n") <= 400
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.end_lineno is not None
-            assert node.end_lineno - node.lineno < 70, node.name
+def test_modules_import_one_another_in_one_direction() -> None:
+    """Lazy and type-only imports count; a package's own ``__init__`` is where its parts lead."""
+    registries = {"serendip.models"}
+    graph = {name: found for name, found in _imports().items() if name not in registries}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(reversed(error.args[1])))
+
+
+def _reachable(roots: set[str]) -> set[str]:
+    reached, left = set(), list(roots)
+    while left:
+        module = left.pop()
+        if module not in reached:
+            reached.add(module)
+            left += _imports()[module]
+    return reached
+
+
+def test_every_module_is_reached_by_a_command_or_the_service() -> None:
+    scripts = {
+        "serendip.__main__",
+        "serendip.jobs.demo_movielens",  # run as a process of its own
+        *(_module(path) for path in BENCH_FILES if path.parent.name == "scripts"),
+    }
+    reached = _reachable({"serendip.cli.main", "serendip_bench.cli", *scripts})
+    packages = {_module(path) for path in (*FILES, *BENCH_FILES) if path.stem == "__init__"}
+    assert sorted(_imports().keys() - reached - packages) == []
+
+
+def _public_classes() -> Iterator[tuple[str, str]]:
+    for path in (*FILES, *BENCH_FILES):
+        for node in _tree(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield node.name, _module(path)
+
+
+def test_public_class_names_are_unique() -> None:
+    places = defaultdict(list)
+    for name, module in _public_classes():
+        places[name].append(module)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_only_training_files_import_torch_at_the_top() -> None:
+    found = set()
+    for path in FILES:
+        names = set()
+        for node in _tree(path).body:
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names.add((node.module or "").partition(".")[0])
+        place = str(path.relative_to(SOURCE))
+        in_family = path.name in TRAINING and path.parent.parent.name == "models"
+        if "torch" in names and not in_family and place not in OTHER_TORCH:
+            found.add(place)
+    assert found == set()
 
 
 def test_nothing_is_named_after_having_no_name() -> None:
@@ -57,7 +150,7 @@ def test_no_file_can_run_code_from_data() -> None:
         if hits := unsafe.findall(code):
             found[str(path.relative_to(SOURCE))] = hits
     # The one place that reads a .pth file; nothing but tensors comes out of it.
-    reader = SOURCE / "content" / "torch_weights.py"
+    reader = SOURCE / "content" / "encoders" / "weights.py"
     assert found.pop("content/encoders/weights.py") == [""]
     assert 'torch.load(pth, map_location="cpu", weights_only=True)' in reader.read_text()
     assert found == {}
@@ -67,7 +160,7 @@ def _contract_classes() -> list[ast.ClassDef]:
     """Test classes that inherit the contract suite of the models."""
     return [
         node
-        for path in (ROOT / "tests" / "models").glob("test_*.py")
+        for path in (ROOT / "tests" / "models").rglob("test_*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef)
         and node.name.startswith("Test")

@@ -13,7 +13,8 @@ from serendip.engine.feature_names import FEATURES
 from serendip.engine.settings import ModelsConfig
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.filters import ALWAYS, filters_of
-from serendip.engine.stages.selection import EXPLORED, MARKS, SPONSORED
+from serendip.engine.stages.relevance_filter import BAD
+from serendip.engine.stages.selection import BID, EXPLORED, ORGANIC, SPONSORED
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES
 from serendip.serve.page.views import number_label, part_label, stage_label
@@ -78,7 +79,7 @@ def test_every_stage_of_a_real_trace_has_words_of_its_own(engine: Engine):
         assert set(trace) <= set(stages())
 
 
-@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("mark", [EXPLORED, BID, ORGANIC, BAD])
 def test_every_mark_of_an_answer_has_words_of_its_own(mark):
     assert number_label(mark).casefold() != mark
 
