@@ -259,7 +259,7 @@ def _asked(
     settings = RunOptions("bench", concurrency=LOCAL.concurrency, attempts=2)
     starts = range(0, len(order), _ASKED_AT_ONCE)
     until = time.monotonic() + seconds
-    for begin in options.progress.track(starts, "SpellingQueries the LLM", len(starts)):
+    for begin in options.progress.track(starts, "Asking the LLM", len(starts)):
         if answers and time.monotonic() > until:
             break
         numbers = order[begin : begin + _ASKED_AT_ONCE]

@@ -19,7 +19,7 @@ TOP = 10
 def exposure(
     lists: IntArray, histories: Sequence[IntArray], trial: BenchSplit
 ) -> dict[str, float | int | None]:
-    """ServiceMetrics of the first ten of all lists.
+    """Measures of the first ten of all lists.
 
     ``coverage_cold@10``: share of the places that cold items hold; ``cold_items_shown``: share of
     the cold items that are in any list; ``tail_share@10``: share of the places outside the 20 % of

@@ -40,7 +40,7 @@ def test_a_question_is_sent_with_its_schema_and_answered(monkeypatch: pytest.Mon
     (body,) = server.bodies
     assert (answer.sent, answer.answered) == (100, 10)
     assert judge_task().read(answer.text, PAIR).label == "good"
-    assert server.keys == ["TitledItem sk-1"]
+    assert server.keys == ["Bearer sk-1"]
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0, 50)
     schema = body["response_format"]["json_schema"]
     assert schema["strict"] is True

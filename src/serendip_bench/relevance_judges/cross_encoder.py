@@ -280,7 +280,7 @@ def train_cross_encoder(
     labelled = base.values(features), is_bad
     training = _Training(encoder, states, labelled, (learned, held), config, options.seed)
     stopping = Stopping(config.epochs, config.epochs)
-    train_epochs(training, stopping, options, "", "CrossEncoderJudge")
+    train_epochs(training, stopping, options, "", "Teacher")
     return TrainedCrossEncoder(encoder, held)
 
 

@@ -91,7 +91,7 @@ def test_every_part_that_may_fail_has_words_of_its_own(part):
 
 def test_what_a_judge_leaves_out_is_told_in_plain_words():
     assert stage_label("after bad matches") == "Left without irrelevant items"
-    assert stage_label("judged") == "CheckedData for relevance"
+    assert stage_label("judged") == "Checked for relevance"
 
 
 def test_a_label_says_what_the_number_measures():

@@ -75,7 +75,7 @@ def judge_report(
         queries, seen = _unseen(dict.fromkeys(query for query, _ in labels), workspace)
         shown = [
             _shown(query, config, engine)
-            for query in progress.track(queries, "SpellingQueries", len(queries))
+            for query in progress.track(queries, "Asking", len(queries))
         ]
         told = {
             "surface": surface,

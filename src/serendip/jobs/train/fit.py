@@ -61,7 +61,7 @@ NUM_EXAMPLES = 2_000
 """Written queries that the retriever learns the search task from."""
 
 NUM_LOGGED_EXAMPLES = 10_000
-"""LoggedQuery words with what was chosen after them that it learns from, too; the newest ones."""
+"""Logged words with what was chosen after them that it learns from, too; the newest ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -25,7 +25,7 @@ KINDS = ("likeness", "for the query", "for both")
 """Columns of each view."""
 
 _LEAST = 1e-6
-"""DiversitySelector of likenesses that are all the same."""
+"""Spread of likenesses that are all the same."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -122,7 +122,7 @@ _STAGES = {
     "after seen": "Not seen yet",
     "after context": "Not the item itself",
     "candidates": "Candidates, each once",
-    "judged": "CheckedData for relevance",
+    "judged": "Checked for relevance",
     "after bad matches": "Left without irrelevant items",
     "good enough": "Good enough to be sent",
     "to be sent": "The best of them, to be sent",
