@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from serendip.engine.answer import Answer
-from serendip.engine.engine import Engine
+from serendip import Answer, Engine, Request
 
 
 def show(engine: Engine, heading: str, answer: Answer) -> None:
@@ -23,13 +22,13 @@ def main(workspace: str, user: str = "") -> None:
     """Ask three surfaces."""
     engine = Engine.open(workspace)
     user = user or next((name for name, _ in engine.users(1)), "")
-    feed = engine.recommend("home", user, k=5)
+    feed = engine.recommend(Request("home", user, k=5))
     show(engine, f"For {user or 'a new visitor'}", feed)
     first = feed.items[0].item_id
     title = engine.item(first)
     show(engine, f"Similar to {title.title if title else first}", engine.similar(first, k=5))
     words = title.title if title else first
-    show(engine, f"Searching for {words!r}", engine.search(words, user, k=5))
+    show(engine, f"Searching for {words!r}", engine.search(words, user_id=user, k=5))
     engine.close()
 
 

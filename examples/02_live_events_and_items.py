@@ -9,18 +9,17 @@ from __future__ import annotations
 import sys
 import time
 
-from serendip.data.event import Event
-from serendip.data.item import Item
-from serendip.engine.engine import Engine
+from serendip import Engine, Event, Item, Request
 
 
 def main(workspace: str) -> None:
     """Post, look, delete, look again."""
     engine = Engine.open(workspace)
     visitor = f"visitor-{time.time_ns()}"
-    before = [item.item_id for item in engine.recommend("home", visitor, k=5).items]
+    request = Request("home", visitor, k=5)
+    before = [item.item_id for item in engine.recommend(request).items]
     engine.add_events([Event(visitor, before[-1], time.time(), "like")])
-    after = [item.item_id for item in engine.recommend("home", visitor, k=5).items]
+    after = [item.item_id for item in engine.recommend(request).items]
     print(f"before the like: {before}\nafter the like:  {after}")
 
     engine.add_items([Item("example-1", "An Example That Nobody Has Seen Yet")])

@@ -14,6 +14,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.search_log import Search
 from serendip.data.semantic_ids import Codebooks
 from serendip.engine.query_suggestions import QuerySuggester, UserContext, build_user
+from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.jobs.suggestions.build import SuggestionBuilder
 from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
@@ -130,7 +131,7 @@ def suggested(
     """Texts of the first k suggestions, as they are served."""
     asker, past = asked
     if typed:
-        found = suggester.complete(state, typed, asker, k)
+        found = suggester.complete(state, Request(text=typed, k=k), asker)
     else:
-        found = suggester.recommend(state, asker, past, "", k)
+        found = suggester.recommend(state, Request(k=k), asker, past)
     return [one.text for one in found]

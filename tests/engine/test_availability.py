@@ -11,6 +11,7 @@ from wire_client import WireClient
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.errors import UnknownItemError
 
 NOW, OPENING = 1_700_000_000.0, 1_700_000_100.0
@@ -42,7 +43,7 @@ def engine(stand: Path, clock: Clock) -> Iterator[Engine]:
 
 
 def suggested(engine: Engine, typed: str, user: str = "") -> list[str]:
-    return [one.text for one in engine.suggest(typed, user, k=50).queries]
+    return [one.text for one in engine.suggest(Request(user_id=user, text=typed, k=50)).queries]
 
 
 def test_a_title_is_suggested_from_its_time_on(engine: Engine, clock: Clock) -> None:
@@ -87,16 +88,16 @@ def test_an_item_is_known_from_its_time_on(engine: Engine, clock: Clock) -> None
     assert engine.item("soon") is None
     for ask in (
         lambda: engine.similar("soon"),
-        lambda: engine.recommend("cart", item_ids=["i1", "soon"]),
-        lambda: engine.explain("soon", "home"),
-        lambda: engine.explain("i1", "similar", item_ids=["soon"]),
+        lambda: engine.recommend(Request("cart", item_ids=("i1", "soon"))),
+        lambda: engine.explain(Request("home"), "soon"),
+        lambda: engine.explain(Request("similar", item_ids=("soon",)), "i1"),
     ):
         with pytest.raises(UnknownItemError, match="'soon' is not in the catalogue"):
             ask()
     clock.now = OPENING
     assert engine.item("soon") == SOON
     assert engine.similar("soon").items
-    assert engine.explain("soon", "home").item_id == "soon"
+    assert engine.explain(Request("home"), "soon").item_id == "soon"
 
 
 def test_the_api_and_the_page_say_404_until_then(engine: Engine, clock: Clock) -> None:
@@ -130,7 +131,7 @@ def test_a_deleted_item_does_not_come_back_with_its_time(engine: Engine, clock: 
 
 def test_what_is_not_available_yet_is_not_counted_as_deleted(engine: Engine) -> None:
     engine.delete_item("i3")
-    trace = engine.explain("i1", "home").trace
+    trace = engine.explain(Request("home"), "i1").trace
     assert (trace["catalogue"], trace["after available"], trace["after deleted"]) == (61, 60, 59)
 
 

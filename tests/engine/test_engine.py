@@ -12,6 +12,7 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.query import RECALLED, RECENT, History, Query
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.sources import ModelSource
 from serendip.engine.stages.surfaces import SurfaceConfig
@@ -42,7 +43,7 @@ def test_an_answer_tells_what_was_searched_and_a_literal_search_corrects_nothing
     assert literal is not None
     assert (literal.searched, literal.is_corrected) == ("the comedy tael number 7", False)
     assert literal.unknown == ("tael",)
-    assert engine.recommend("home", "u0").understood is None
+    assert engine.recommend(Request("home", "u0")).understood is None
 
 
 def test_what_no_item_has_is_searched_by_meaning_alone_and_said_so(engine: Engine) -> None:
@@ -63,7 +64,7 @@ def test_a_broken_table_of_synonyms_is_told_and_left_out(
     for line, found in (("", True), ("spooky,horror,perhaps,1,people\n", False)):
         (shop / "synonyms.csv").write_text(head + line)
         with closing(Engine.open(shop)) as opened:
-            trace = opened.explain("i1", "search", text="funny").trace
+            trace = opened.explain(Request("search", text="funny"), "i1").trace
         assert (trace["from words"] > 0) == found
     (told,) = caplog.records
     assert told.levelname == "WARNING"
@@ -71,8 +72,8 @@ def test_a_broken_table_of_synonyms_is_told_and_left_out(
 
 
 def test_the_meaning_of_a_misspelt_text_is_that_of_the_right_one(engine: Engine) -> None:
-    (slip,) = engine.word_queries(["the comedy tael number 7"])
-    (right,) = engine.word_queries(["The comedy tale number 7"])
+    (slip,) = engine.queries([Request("search", text="the comedy tael number 7")])
+    (right,) = engine.queries([Request("search", text="The comedy tale number 7")])
     assert slip.text_vector is not None
     assert right.text_vector is not None
     assert slip.text == "the comedy tael number 7"
@@ -86,25 +87,25 @@ def test_a_search_without_words_finds_nothing(engine: Engine) -> None:
 
 def test_home_leaves_out_what_the_user_has_seen(engine: Engine) -> None:
     seen = {event.item_id for event in engine.history("u0", 1000)}
-    answer = engine.recommend("home", "u0", k=50)
+    answer = engine.recommend(Request("home", "u0", k=50))
     assert seen
     assert not seen & set(ids(answer))
 
 
 def test_home_follows_the_taste_of_the_user(engine: Engine) -> None:
-    tastes = [int(item[1:]) % 3 for item in ids(engine.recommend("home", "u0", k=5))]
+    tastes = [int(item[1:]) % 3 for item in ids(engine.recommend(Request("home", "u0", k=5)))]
     assert tastes.count(0) >= 4
 
 
 def test_an_unknown_visitor_gets_an_answer(engine: Engine) -> None:
-    assert len(engine.recommend("home", "nobody", k=10).items) == 10
-    assert len(engine.recommend("home", k=10).items) == 10
+    assert len(engine.recommend(Request("home", "nobody", k=10)).items) == 10
+    assert len(engine.recommend(Request("home", k=10)).items) == 10
 
 
 def test_a_posted_event_changes_the_next_answer_without_training(engine: Engine) -> None:
-    before = engine.recommend("home", "visitor", k=10)
+    before = engine.recommend(Request("home", "visitor", k=10))
     assert engine.add_events([click("visitor", "i1"), click("visitor", "i4")]) == 2
-    after = engine.recommend("home", "visitor", k=10)
+    after = engine.recommend(Request("home", "visitor", k=10))
     assert ids(before) != ids(after)
     assert not {"i1", "i4"} & set(ids(after))
     assert sum(int(item[1:]) % 3 == 1 for item in ids(after)) > sum(
@@ -114,13 +115,17 @@ def test_a_posted_event_changes_the_next_answer_without_training(engine: Engine)
 
 
 def test_what_was_only_shown_is_no_part_of_a_history(engine: Engine) -> None:
-    before = engine.recommend("home", "u1", k=10), engine.history("u1", 1000), engine.users(1000)
+    before = (
+        engine.recommend(Request("home", "u1", k=10)),
+        engine.history("u1", 1000),
+        engine.users(1000),
+    )
     shown = [
         Event("u1", item.item_id, 9e9, "impression", request_id=before[0].request_id)
         for item in before[0].items
     ]
     assert engine.add_events(shown) == len(shown)
-    after = engine.recommend("home", "u1", k=10)
+    after = engine.recommend(Request("home", "u1", k=10))
     assert ids(after) == ids(before[0])
     assert (engine.history("u1", 1000), engine.users(1000)) == before[1:]
 
@@ -138,13 +143,13 @@ def test_a_posted_item_is_found_and_recommended_at_once_and_never_after_its_dele
     assert engine.add_items([twin]) == 1
     assert ids(engine.search("the horror tale number 61"))[0] == "new"
     assert "new" in ids(engine.similar("i0", k=100))
-    assert "new" in ids(engine.recommend("home", "u0", k=100))
+    assert "new" in ids(engine.recommend(Request("home", "u0", k=100)))
     assert time.perf_counter() - started < 2
     assert engine.delete_item("new")
     answers = [
         engine.search("the horror tale number 61", k=100),
         engine.similar("i0", k=100),
-        engine.recommend("home", "u0", k=100),
+        engine.recommend(Request("home", "u0", k=100)),
     ]
     assert all("new" not in ids(answer) for answer in answers)
     assert engine.item("new") is None
@@ -163,7 +168,7 @@ def test_items_posted_since_the_generation_are_there_after_a_restart(
     reopened = Engine.open(shop)
     assert ids(reopened.search("a very late arrival"))[0] == "late"
     assert reopened.item("i5") is None
-    assert "i5" not in ids(reopened.recommend("home", "u1", k=100))
+    assert "i5" not in ids(reopened.recommend(Request("home", "u1", k=100)))
     reopened.close()
 
 
@@ -190,33 +195,33 @@ def test_an_item_posted_twice_in_one_call_counts_once(engine: Engine) -> None:
 
 
 def test_pages_follow_one_another_without_overlap(engine: Engine) -> None:
-    first = engine.recommend("home", "u0", k=5)
-    second = engine.recommend("home", "u0", k=5, cursor=first.next)
-    both = engine.recommend("home", "u0", k=10)
+    first = engine.recommend(Request("home", "u0", k=5))
+    second = engine.recommend(Request("home", "u0", k=5, cursor=first.next))
+    both = engine.recommend(Request("home", "u0", k=10))
     assert ids(first) + ids(second) == ids(both)
 
 
 def test_the_last_page_has_no_next(engine: Engine) -> None:
-    answer = engine.recommend("home", "u0", k=1000)
+    answer = engine.recommend(Request("home", "u0", k=1000))
     assert answer.next == ""
 
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_below_one_is_refused(engine: Engine, k: int) -> None:
     with pytest.raises(DataError, match=f"k = {k}"):
-        engine.recommend("home", k=k)
+        engine.recommend(Request("home", k=k))
 
 
 def test_unknown_surfaces_and_items_are_named_in_the_error(engine: Engine) -> None:
     with pytest.raises(UnsupportedError, match=r"'shelf'.*home"):
-        engine.recommend("shelf")
+        engine.recommend(Request("shelf"))
     with pytest.raises(UnknownItemError, match="'i999'"):
         engine.similar("i999")
 
 
 def test_an_explanation_names_an_item_of_the_history_and_the_stages(engine: Engine) -> None:
-    item = ids(engine.recommend("home", "u0"))[0]
-    told = engine.explain(item, "home", "u0")
+    item = ids(engine.recommend(Request("home", "u0")))[0]
+    told = engine.explain(Request("home", "u0"), item)
     seen = {event.item_id for event in engine.history("u0", 1000)}
     assert told.position == 0
     assert told.evidence[0].item_id in seen
@@ -227,11 +232,11 @@ def test_an_explanation_names_an_item_of_the_history_and_the_stages(engine: Engi
 
 def test_an_item_outside_the_answer_is_explained_without_a_position(engine: Engine) -> None:
     seen = engine.history("u0", 1)[0].item_id
-    assert engine.explain(seen, "home", "u0").position is None
+    assert engine.explain(Request("home", "u0"), seen).position is None
 
 
 def test_every_item_of_an_answer_has_finite_parts_and_falling_scores(engine: Engine) -> None:
-    answer = engine.recommend("home", "u3", k=20)
+    answer = engine.recommend(Request("home", "u3", k=20))
     scores = [item.score for item in answer.items]
     assert scores == sorted(scores, reverse=True)
     assert all(np.isfinite(list(item.parts.values())).all() for item in answer.items)
@@ -240,7 +245,7 @@ def test_every_item_of_an_answer_has_finite_parts_and_falling_scores(engine: Eng
 
 def test_answers_do_not_depend_on_what_is_asked_beside_them(engine: Engine) -> None:
     users = [f"u{number}" for number in range(9)] + ["nobody"]
-    queries = engine.queries("home", users)
+    queries = engine.queries(Request("home", user) for user in users)
     together = engine.run(queries, "home")
     for row, query in enumerate(queries):
         alone, beside = engine.run([query], "home")[0].items, together[row].items
@@ -266,7 +271,7 @@ def test_a_source_that_fails_is_named_and_the_others_answer(
         return real(self, batch, quota)
 
     monkeypatch.setattr(ModelSource, "retrieve", broken)
-    answer = engine.recommend("home", "u0")
+    answer = engine.recommend(Request("home", "u0"))
     assert answer.degraded == ("item-knn",)
     assert len(answer.items) == 10
 
@@ -279,7 +284,7 @@ def test_a_surface_needs_no_code(engine: Engine) -> None:
 
 
 def test_suggestions_continue_what_is_typed(engine: Engine) -> None:
-    found = engine.suggest("the hor").queries
+    found = engine.suggest(Request(text="the hor", k=8)).queries
     assert found
     assert all("horror" in one.text.lower() for one in found)
 
@@ -301,15 +306,17 @@ def test_an_item_is_not_shown_before_its_time(engine: Engine) -> None:
 def test_a_deleted_item_is_no_reason(engine: Engine) -> None:
     engine.add_events([click("mourner", "i3"), click("mourner", "i6")])
     engine.delete_item("i6")
-    for item in engine.recommend("home", "mourner", k=20).items:
+    for item in engine.recommend(Request("home", "mourner", k=20)).items:
         assert "number 6" not in item.reason
-        told = engine.explain(item.item_id, "home", "mourner").evidence
+        told = engine.explain(Request("home", "mourner"), item.item_id).evidence
         assert "i6" not in {one.item_id for one in told}
 
 
 def test_nobody_is_said_to_have_chosen_a_new_item(engine: Engine) -> None:
     engine.add_items([Item("fresh", "The horror tale number 99", "", {"genre": "horror"})])
-    kinds = {one.kind for one in engine.explain("fresh", "similar", item_ids=["i0"]).evidence}
+    kinds = {
+        one.kind for one in engine.explain(Request("similar", item_ids=("i0",)), "fresh").evidence
+    }
     assert "content" in kinds
     assert not kinds & {"transition", "neighbour", "popular"}
 
@@ -318,13 +325,13 @@ def test_what_was_seen_long_ago_stays_hidden_behind_a_long_history(engine: Engin
     old = Event("reader", "i9", 1_000_000_000.0, "like")
     many = [Event("reader", "i0", 1_100_000_000.0 + step, "click") for step in range(600)]
     engine.add_events([old, *many])
-    assert "i9" not in ids(engine.recommend("home", "reader", k=100))
+    assert "i9" not in ids(engine.recommend(Request("home", "reader", k=100)))
 
 
 def test_impressions_are_no_taste(engine: Engine) -> None:
     engine.add_events([click("viewer", "i3", "impression")])
-    assert engine.recommend("home", "viewer", k=60).items
-    assert "i3" in ids(engine.recommend("home", "viewer", k=60))
+    assert engine.recommend(Request("home", "viewer", k=60)).items
+    assert "i3" in ids(engine.recommend(Request("home", "viewer", k=60)))
 
 
 def test_writes_of_another_engine_are_taken_in(engine: Engine, shop: Path) -> None:
@@ -341,7 +348,7 @@ def test_writes_of_another_engine_are_taken_in(engine: Engine, shop: Path) -> No
 def test_an_item_posted_again_with_other_words_is_like_other_items(engine: Engine) -> None:
     engine.add_items([Item("z", "The horror tale number 70", "", {"genre": "horror"})])
     engine.add_items([Item("z", "The western tale number 70", "", {"genre": "western"})])
-    nearest = engine.explain("z", "similar", item_ids=["i2"]).parts
+    nearest = engine.explain(Request("similar", item_ids=("i2",)), "z").parts
     assert nearest["content"] == pytest.approx(nearest["last item cosine"], abs=1e-4)
     tastes = [int(item[1:]) % 3 for item in ids(engine.similar("z", k=5)) if item != "z"]
     assert tastes.count(2) >= 4
@@ -353,17 +360,17 @@ def test_an_old_event_about_the_request_matters_after_five_thousand_others(engin
     for user, first in (("knows", "i3"), ("knows not", "i4")):
         rest = [Event(user, f"i{3 * (n % 20) + 1}", start + n, "click") for n in range(5_000)]
         engine.add_events([Event(user, first, old, "click"), *rest])
-    found = [engine.search("horror tale", user, k=20) for user in ("knows", "knows not")]
+    found = [engine.search("horror tale", user_id=user, k=20) for user in ("knows", "knows not")]
     scores = [{item.item_id: item.parts["transitions"] for item in one.items} for one in found]
     assert scores[0] != scores[1]
-    queries = engine.queries("home", ["knows", "knows not"])
+    queries = engine.queries(Request("home", user) for user in ["knows", "knows not"])
     assert [len(query.history) for query in queries] == [5_001, 5_001]
 
 
 def test_models_read_a_bounded_part_of_any_past(engine: Engine) -> None:
     events = [Event("busy", f"i{n % 59}", 1e9 + n, "click") for n in range(10_000)]
     engine.add_events(events)
-    (result,) = engine.run(engine.queries("home", ["busy"]), "home")
+    (result,) = engine.run(engine.queries([Request("home", "busy")]), "home")
     assert len(result.query.history) <= RECENT + RECALLED
     assert set(engine.item_ids(result.items.item_nums)) == {"i59"}
 

@@ -13,6 +13,7 @@ import pytest
 from serendip.data.event import Event
 from serendip.engine.engine import Engine
 from serendip.engine.query_suggestions import UserContext
+from serendip.engine.request import Request
 from serendip.jobs.export_recommendations import recommend_all
 from serendip.runtime.progress import SilentProgress
 
@@ -41,7 +42,7 @@ def did(action: str, item: str, value: float | None = None, user: str = USER) ->
 
 
 def shown(engine: Engine, surface: str, items: tuple[str, ...] = (), text: str = "") -> list[str]:
-    answer = engine.recommend(surface, USER, items, k=60, text=text)
+    answer = engine.recommend(Request(surface, USER, text=text, item_ids=items, k=60))
     return [one.item_id for one in answer.items]
 
 
@@ -79,7 +80,7 @@ def test_what_is_rejected_is_no_interest_and_no_reason(
 
 def test_a_rejection_ends_the_reason_that_an_earlier_choice_was(rated: Engine) -> None:
     rated.add_events([did("like", "i1"), did("like", "i4")])
-    named = {one.reason for one in rated.recommend("home", USER, k=20).items}
+    named = {one.reason for one in rated.recommend(Request("home", USER, k=20)).items}
     assert any("number 4" in reason for reason in named)
     rated.add_events([did("hide", "i4"), did("dislike", "i4")])
     answer = rated.recommend("home", USER, k=60)

@@ -18,6 +18,7 @@ from serendip.engine.query_suggestions import (
     UserContext,
     most_kept,
 )
+from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.checks import TOP
@@ -75,27 +76,27 @@ def test_training_publishes_queries_and_tells_what_fell_to_which_test(asked) -> 
 
 def test_what_enough_people_searched_is_suggested_and_the_rest_never(asked) -> None:
     engine = asked()
-    assert "query" in {one.kind for one in engine.suggest("number hor").queries}
-    assert SEARCHED in texts(engine.suggest("number hor"))
-    assert RARE not in texts(engine.suggest("tale west", k=20))
-    assert RARE not in texts(engine.suggest("", "stranger", k=50))
+    assert "query" in {one.kind for one in engine.suggest(Request(text="number hor", k=8)).queries}
+    assert SEARCHED in texts(engine.suggest(Request(text="number hor", k=8)))
+    assert RARE not in texts(engine.suggest(Request(text="tale west", k=20)))
+    assert RARE not in texts(engine.suggest(Request(user_id="stranger", k=50)))
 
 
 def test_own_searches_are_suggested_to_their_user_alone(asked) -> None:
     engine = asked()
-    assert RARE in texts(engine.suggest("", "u2", k=20))
-    assert RARE not in texts(engine.suggest("", "u0", k=20))
+    assert RARE in texts(engine.suggest(Request(user_id="u2", k=20)))
+    assert RARE not in texts(engine.suggest(Request(user_id="u0", k=20)))
 
 
 def test_queries_without_words_suit_the_user_and_each_finds_something(asked) -> None:
     engine = asked()
     for user, genre in (("u1", "comedy"), ("u8", "western")):
-        found = engine.suggest("", user, k=10)
+        found = engine.suggest(Request(user_id=user, k=10))
         attributes = [one.text for one in found.queries if one.kind == "attribute"]
         assert attributes[0] == genre
         for one in found.queries:
             assert engine.search(one.text).items
-    assert engine.suggest("", "u1", k=0).queries == ()
+    assert engine.suggest(Request(user_id="u1", k=0)).queries == ()
 
 
 def test_an_own_item_leads_to_what_is_like_it(asked) -> None:
@@ -105,8 +106,8 @@ def test_an_own_item_leads_to_what_is_like_it(asked) -> None:
 
 def test_what_was_searched_on_the_page_is_not_suggested_there(asked) -> None:
     engine = asked()
-    assert "comedy" in texts(engine.suggest("", "u1", k=10))
-    assert "comedy" not in texts(engine.suggest("", "u1", k=10, after="Comedy"))
+    assert "comedy" in texts(engine.suggest(Request(user_id="u1", k=10)))
+    assert "comedy" not in texts(engine.suggest(Request(user_id="u1", k=10, after="Comedy")))
 
 
 def test_the_best_result_of_the_page_counts_as_chosen_last(asked) -> None:
@@ -122,17 +123,19 @@ def test_the_best_result_of_the_page_counts_as_chosen_last(asked) -> None:
     by_last = QueryRanker(np.array([float(name == "last") for name in FEATURES]))
     state = engine.state.with_queries(table, by_last)
     suggester = QuerySuggester(state, engine.settings.queries)
-    found = suggester.recommend(state, SuggestionUser(), UserContext(), "horror", 2)
+    found = suggester.recommend(
+        state, Request(after="horror", k=2), SuggestionUser(), UserContext()
+    )
     assert [one.text for one in found] == names[::-1]
 
 
 def test_a_query_whose_items_are_gone_is_suggested_no_more(asked) -> None:
     engine = asked()
-    assert "western" in texts(engine.suggest("wes"))
+    assert "western" in texts(engine.suggest(Request(text="wes", k=8)))
     for number in range(2, 60, 3):
         engine.delete_item(f"i{number}")
-    assert "western" not in texts(engine.suggest("wes"))
-    assert "western" not in texts(engine.suggest("", "u2", k=50))
+    assert "western" not in texts(engine.suggest(Request(text="wes", k=8)))
+    assert "western" not in texts(engine.suggest(Request(user_id="u2", k=50)))
 
 
 def test_a_slip_is_forgiven_while_typing(asked) -> None:
@@ -142,12 +145,12 @@ def test_a_slip_is_forgiven_while_typing(asked) -> None:
 def test_the_last_place_is_drawn_and_its_chance_is_told(asked) -> None:
     engine = asked("\n[queries]\nexploration = 4\n")
     users = [f"u{n}" for n in range(12)]
-    lists = [engine.suggest("", user, k=3).queries for user in users]
+    lists = [engine.suggest(Request(user_id=user, k=3)).queries for user in users]
     for found in lists:
         assert [one.propensity for one in found[:-1]] == [1.0, 1.0]
         assert found[-1].propensity in (1.0, 1 / 2, 1 / 3, 1 / 4)
     assert any(found[-1].propensity < 1 for found in lists)
-    again = [engine.suggest("", user, k=3).queries for user in users]
+    again = [engine.suggest(Request(user_id=user, k=3)).queries for user in users]
     assert again == lists
     plain = asked()
     usual = [texts(plain.suggest("", user, k=6)) for user in users]
@@ -159,11 +162,11 @@ def test_the_last_place_is_drawn_and_its_chance_is_told(asked) -> None:
 
 def test_newcomers_are_drawn_for_one_by_one_and_strangers_not_at_all(asked) -> None:
     engine = asked("\n[queries]\nexploration = 4\n")
-    drawn = [engine.suggest("", f"newcomer {n}", k=3).queries[-1] for n in range(80)]
+    drawn = [engine.suggest(Request(user_id=f"newcomer {n}", k=3)).queries[-1] for n in range(80)]
     shown = [one.text for one in drawn]
     assert len(set(shown)) > 2 and min(map(shown.count, shown)) > 8
     assert {one.propensity for one in drawn} == {1 / len(set(shown))}
-    stranger = engine.suggest("", k=4).queries
+    stranger = engine.suggest(Request(k=4)).queries
     assert len(stranger) > 2 and {one.propensity for one in stranger} == {1.0}
     assert stranger == asked().suggest("", k=4).queries
 
@@ -172,7 +175,7 @@ def test_a_user_is_drawn_for_again_after_the_next_choice(asked) -> None:
     engine, shown = asked("\n[queries]\nexploration = 20\n"), set()
     for at in range(6):
         engine.add_events([Event("again", "i3", float(at), "click")])
-        shown.add(texts(engine.suggest("", "again", k=2))[-1])
+        shown.add(texts(engine.suggest(Request(user_id="again", k=2)))[-1])
     assert len(shown) > 2
 
 
@@ -186,7 +189,10 @@ def test_what_was_written_is_shown_while_it_finds_something(asked) -> None:
         table = QueryTable.unverified([one], engine.state.catalogue, old.categories)
         state = engine.state.with_queries(table, engine.state.query_ranker)
         suggester = QuerySuggester(state, engine.settings.queries)
-        return [found.text for found in suggester.complete(state, "zyz", SuggestionUser(), 5)]
+        return [
+            found.text
+            for found in suggester.complete(state, Request(text="zyz", k=5), SuggestionUser())
+        ]
 
     engine.add_items([Item("odd", "The zyzzyva quest")])
     assert "zyzzyva quest" in shown()
@@ -207,7 +213,7 @@ def test_askers_are_kept_by_memory_the_last_ones_first(asked, monkeypatch) -> No
     askers = SuggestionUsers(engine._store, engine.settings.actions)
 
     def of(user: str) -> SuggestionUser:
-        return askers.of(engine.state, user, engine._reader.past(engine.state, user))[0]
+        return askers.of(engine.state, user, engine._query_builder.past(engine.state, user))[0]
 
     first, second = of("u0"), of("u1")
     assert of("u0") is first
@@ -218,7 +224,7 @@ def test_askers_are_kept_by_memory_the_last_ones_first(asked, monkeypatch) -> No
 
 def test_new_categories_come_first_where_that_is_wanted(asked) -> None:
     engine = asked("\n[queries]\nnew_categories_first = true\n")
-    found = [one.text for one in engine.suggest("", "u1", k=8).queries]
+    found = [one.text for one in engine.suggest(Request(user_id="u1", k=8)).queries]
     new = [at for at, text in enumerate(found) if "horror" in text or "western" in text]
     old = [at for at, text in enumerate(found) if "comedy" in text]
     assert new and old and max(new) < min(old)
@@ -226,5 +232,7 @@ def test_new_categories_come_first_where_that_is_wanted(asked) -> None:
 
 def test_a_score_does_not_depend_on_how_many_are_asked_for(asked) -> None:
     engine = asked()
-    assert texts(engine.suggest("", "u4", k=20))[:5] == texts(engine.suggest("", "u4", k=5))
-    assert {one.propensity for one in engine.suggest("", "u4", k=5).queries} == {1.0}
+    assert texts(engine.suggest(Request(user_id="u4", k=20)))[:5] == texts(
+        engine.suggest(Request(user_id="u4", k=5))
+    )
+    assert {one.propensity for one in engine.suggest(Request(user_id="u4", k=5)).queries} == {1.0}

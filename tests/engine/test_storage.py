@@ -13,6 +13,7 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.store.database import Database
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.errors import StorageError
 
 
@@ -35,8 +36,8 @@ def test_it_answers_from_a_disk_that_takes_no_writes_and_refuses_them(
         else:
             remount(folder, "ro")
         with closing(Engine.open(folder)) as engine:
-            assert engine.search("horror tale", "u1").items
-            assert engine.recommend("home", "u1").items
+            assert engine.search("horror tale", user_id="u1").items
+            assert engine.recommend(Request("home", "u1")).items
             assert engine.history("u1")
             assert trouble in engine.storage_problem()
             many = [Event("u1", "i1", float(number)) for number in range(10_000)]
@@ -50,5 +51,5 @@ def test_it_answers_from_a_disk_that_takes_no_writes_and_refuses_them(
 def test_it_opens_and_answers_beside_a_writer_that_holds_the_lock(shop: Path) -> None:
     with closing(Database(shop / "serendip.db")) as other, other.write():
         with closing(Engine.open(shop)) as engine:
-            assert engine.search("horror tale", "u1").items
+            assert engine.search("horror tale", user_id="u1").items
             assert engine.history("u1")

@@ -17,6 +17,7 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.engine.engine import Engine
 from serendip.engine.generations import publish
+from serendip.engine.request import Request
 from serendip.engine.stages.batch import Batch
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs import export_embeddings
@@ -65,8 +66,8 @@ def test_dot_products_are_the_scores_of_the_retriever_on_any_axes(shop: Path, tu
     engine = Engine.open(shop)
     home, search = engine.settings.all_surfaces()["home"], engine.settings.all_surfaces()["search"]
     allowed = np.ones((len(users), engine.state.num_items), np.bool_)
-    asked = ((of_users, engine.queries("home", users), home),)
-    asked += ((of_texts, engine.word_queries(texts), search),)
+    asked = ((of_users, engine.queries(Request("home", user) for user in users), home),)
+    asked += ((of_texts, engine.queries(Request("search", text=text) for text in texts), search),)
     for vectors, queries, surface in asked:
         batch = Batch.of(queries, surface, engine.state, allowed[: len(queries)])
         np.testing.assert_allclose(vectors @ of_items.T, batch.scores("retriever"), atol=1e-4)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.errors import DataError, UnsupportedError
 from serendip.jobs.export_recommendations import recommend_all
 from serendip.runtime.progress import SilentProgress
@@ -32,7 +33,7 @@ def lowest_best(shop: Path) -> float:
     """A value that some users' third best item reaches and others' does not."""
     engine = Engine.open(shop)
     users = [user for user, _ in engine.users(1_000)]
-    thirds = sorted(engine.recommend("home", user, k=3).items[2].score for user in users)
+    thirds = sorted(engine.recommend(Request("home", user, k=3)).items[2].score for user in users)
     engine.close()
     return (thirds[20] + thirds[21]) / 2
 

@@ -164,10 +164,10 @@ def test_whoever_waits_behind_a_write_that_found_the_database_locked_is_refused_
 
 def test_ready_and_metrics_are_answered_while_all_threads_are_taken():
     class Stuck(Held):
-        def search(self, *args, **options):
+        def recommend(self, request):
             taken.release()
             assert self.go.wait(timeout=30)
-            return super().search(*args, **options)
+            return super().recommend(request)
 
     taken, engine = threading.Semaphore(0), Stuck()
     client = WireClient(engine)

@@ -182,16 +182,17 @@ def test_the_serving_process_imports_nothing_that_trains(shop: Path) -> None:
     code = f"""
 import sys
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.serve.app import build_app
-from serendip.serve.state import EngineHolder
+from serendip.serve.engine_holder import EngineHolder
 engine = Engine.open({os.fspath(shop)!r})
 holder = EngineHolder()
 holder.swap(engine)
 build_app(holder)
-engine.search("horror tale", "u1")
-engine.recommend("home", "u1")
+engine.search("horror tale", user_id="u1")
+engine.recommend(Request("home", "u1"))
 engine.similar("i1")
-engine.explain("i1", "home", "u1")
+engine.explain(Request("home", "u1"), "i1")
 from serendip.data.item import Item
 engine.add_items([Item("x", "A new one")])
 trains = {{"torch", "lightgbm", "sklearn", "pandas", "duckdb", "faiss"}}

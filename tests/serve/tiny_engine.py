@@ -18,6 +18,7 @@ from serendip.engine.answer import (
     Suggestion,
     Suggestions,
 )
+from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, NOT_A_SURFACE
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
 
@@ -63,46 +64,21 @@ class TinyEngine:
         self.is_closed = False
         self.catch_up()
 
-    def search(
-        self,
-        text: str,
-        user_id: str = "",
-        k: int = 10,
-        cursor: str = "",
-        country: str = "",
-        literal: bool = False,
-    ) -> Answer:
-        words = text.casefold().split()
-        scores = {
-            item.item_id: float(sum(word in _words(item) for word in words))
-            for item in self._items.values()
-        }
-        found = {item_id: score for item_id, score in scores.items() if score > 0}
-        return self._answer("search", found, f"Matches “{text}”", k, cursor)
-
-    def recommend(
-        self,
-        surface: str,
-        user_id: str = "",
-        item_ids: Sequence[str] = (),
-        k: int = 10,
-        cursor: str = "",
-        text: str = "",
-        country: str = "",
-        literal: bool = False,
-    ) -> Answer:
-        if self.needs(surface) == "query":
-            return self.search(text, user_id, k, cursor, country, literal)
-        context = [self._known(item_id) for item_id in item_ids]
-        seen = [event.item_id for event in self._did(user_id)]
+    def recommend(self, request: Request) -> Answer:
+        if self.needs(request.surface) == "query":
+            return self._search(request)
+        if request.surface == "similar":
+            return self._similar(request)
+        context = [self._known(item_id) for item_id in request.item_ids]
+        seen = [event.item_id for event in self._did(request.user_id)]
         context += [self._items[item_id] for item_id in seen if item_id in self._items]
         taste = Counter(genre for item in context for genre in _genres(item))
         scores = {
             item.item_id: float(sum(taste[genre] for genre in _genres(item)))
             for item in self._items.values()
-            if item.item_id not in seen and item.item_id not in item_ids
+            if item.item_id not in seen and item.item_id not in request.item_ids
         }
-        return self._answer(surface, scores, "Shares genres with your history", k, cursor)
+        return self._answer(request, scores, "Shares genres with your history")
 
     def needs(self, surface: str) -> Literal["", "query", "items"]:
         if surface not in DEFAULT_SURFACES:
@@ -111,18 +87,8 @@ class TinyEngine:
             )
         return DEFAULT_SURFACES[surface].needs
 
-    def similar(
-        self, item_id: str, user_id: str = "", k: int = 10, cursor: str = "", country: str = ""
-    ) -> Answer:
-        genres = set(_genres(self._known(item_id)))
-        scores = {
-            item.item_id: float(len(genres & set(_genres(item))))
-            for item in self._items.values()
-            if item.item_id != item_id
-        }
-        return self._answer("similar", scores, "Shares genres", k, cursor)
-
-    def suggest(self, text: str, user_id: str = "", k: int = 8, after: str = "") -> Suggestions:
+    def suggest(self, request: Request) -> Suggestions:
+        text, k, after = request.text, request.k, request.after
         start = text.casefold().strip()
         found = [Suggestion(g, "attribute") for g in GENRES if g.casefold().startswith(start)]
         if not start:
@@ -135,19 +101,10 @@ class TinyEngine:
         ]
         return Suggestions("s1", self.generation, tuple((found + titles)[:k]))
 
-    def explain(
-        self,
-        item_id: str,
-        surface: str,
-        user_id: str = "",
-        text: str = "",
-        item_ids: Sequence[str] = (),
-        country: str = "",
-        literal: bool = False,
-    ) -> Explanation:
-        self.needs(surface)
+    def explain(self, request: Request, item_id: str) -> Explanation:
+        self.needs(request.surface)
         item = self._known(item_id)
-        anchors = [event.item_id for event in self.history(user_id)]
+        anchors = [event.item_id for event in self.history(request.user_id)]
         evidence = [
             Evidence("content", f"Similar to {self._items[a].title}", 0.5, a)
             for a in dict.fromkeys(anchors)
@@ -241,9 +198,27 @@ class TinyEngine:
             raise UnknownItemError(f"item {item_id!r} is not in the catalogue.")
         return self._items[item_id]
 
-    def _answer(
-        self, surface: str, scores: dict[str, float], reason: str, k: int, cursor: str
-    ) -> Answer:
+    def _search(self, request: Request) -> Answer:
+        words = request.text.casefold().split()
+        scores = {
+            item.item_id: float(sum(word in _words(item) for word in words))
+            for item in self._items.values()
+        }
+        found = {item_id: score for item_id, score in scores.items() if score > 0}
+        return self._answer(request, found, f"Matches “{request.text}”")
+
+    def _similar(self, request: Request) -> Answer:
+        (item_id,) = request.item_ids
+        genres = set(_genres(self._known(item_id)))
+        scores = {
+            item.item_id: float(len(genres & set(_genres(item))))
+            for item in self._items.values()
+            if item.item_id != item_id
+        }
+        return self._answer(request, scores, "Shares genres")
+
+    def _answer(self, request: Request, scores: dict[str, float], reason: str) -> Answer:
+        cursor, k = request.cursor, request.k
         if cursor and not cursor.isdecimal():
             raise DataError(f"cursor {cursor!r} is not valid.")
         first = int(cursor[:6] or 0)
@@ -254,7 +229,8 @@ class TinyEngine:
         )
         self._answers += 1
         following = str(first + k) if first + k < len(order) else ""
-        return Answer(f"r{self._answers}", self.generation, surface, items, following)
+        name = f"r{self._answers}"
+        return Answer(name, self.generation, request.surface, items, following)
 
 
 def _genres(item: Item) -> tuple[str, ...]:

@@ -25,10 +25,10 @@ def main() -> None:
         class SlowEngine(TinyEngine):
             """Takes half a second for the query ``slow``."""
 
-            def search(self, text, user_id="", k=10, cursor="", country="", literal=False):
-                if text == "slow":
+            def recommend(self, request):
+                if request.text == "slow":
                     threading.Event().wait(0.5)
-                return super().search(text, user_id, k, cursor, country, literal)
+                return super().recommend(request)
 
         return SlowEngine()
 

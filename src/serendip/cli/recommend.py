@@ -45,9 +45,11 @@ def run(
     from dataclasses import asdict
 
     from serendip.engine.engine import Engine
+    from serendip.engine.request import Request
 
     engine = Engine.open(workspace)
-    answer = engine.recommend(surface, user, item or [], k, text=query, country=country)
+    request = Request(surface, user, query, tuple(item or ()), country, k=k)
+    answer = engine.recommend(request)
     for place, one in enumerate(answer.items, 1):
         shown = engine.item(one.item_id)
         title = shown.title if shown else ""

@@ -6,11 +6,10 @@ Every answer is made of one state, taken once. Nothing here trains.
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import open_encoder
@@ -21,19 +20,25 @@ from serendip.data.item import Item
 from serendip.data.query import Query
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
-from serendip.engine.answer import Answer, Chosen, Explanation, Suggestion, Suggestions, offset_of
+from serendip.engine.answer import Answer, Chosen, Explanation, Suggestions, offset_of
 from serendip.engine.generations import open_current, open_earlier
 from serendip.engine.live_state import ItemUpdater, LiveState
-from serendip.engine.presenter import build_answer, build_explanation, empty_answer
+from serendip.engine.presenter import (
+    build_answer,
+    build_explanation,
+    build_suggestions,
+    empty_answer,
+)
 from serendip.engine.query_builder import QueryBuilder, number_of
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
+from serendip.engine.request import Request
 from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.selection import Result
-from serendip.engine.stages.surfaces import NOT_A_SURFACE, SurfaceConfig
+from serendip.engine.stages.surfaces import NOT_A_SURFACE, find_surface
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError, StorageError, UnsupportedError
+from serendip.errors import DataError, StorageError
 from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
 
@@ -59,9 +64,11 @@ class Engine:
         self._store = store
         self._surfaces = settings.all_surfaces()
         self._clock = clock
-        self._reader = QueryBuilder(encoder, state.fusion, store, settings.actions, clock)
+        self._query_builder = QueryBuilder(
+            encoder, state.fusion, store, settings.actions, self._surfaces, clock
+        )
         self._suggester = QuerySuggester(state, settings.queries)
-        self._askers = SuggestionUsers(store, settings.actions)
+        self._suggestion_users = SuggestionUsers(store, settings.actions)
         self._totals = store.totals(settings.actions.ignore)
         updater = ItemUpdater(encoder, settings.content, settings.token_reader)
         trained_on = int(generation.manifest["item_version"])
@@ -123,55 +130,31 @@ class Engine:
         self._live.catch_up()
         self._totals.follow()
 
-    def search(
-        self,
-        text: str,
-        user_id: str = "",
-        k: int = 10,
-        cursor: str = "",
-        country: str = "",
-        literal: bool = False,
-    ) -> Answer:
-        """Find items by words, ranked for the user where one is given; no words find nothing."""
-        return self.recommend("search", user_id, (), k, cursor, text, country, literal)
+    def recommend(self, request: Request) -> Answer:
+        """Answer a request of any surface; one that searches finds nothing without words.
 
-    def recommend(
-        self,
-        surface: str,
-        user_id: str = "",
-        item_ids: Sequence[str] = (),
-        k: int = 10,
-        cursor: str = "",
-        text: str = "",
-        country: str = "",
-        literal: bool = False,
-    ) -> Answer:
-        """Answer any surface.
-
-        Args:
-            surface: a name of the settings or a built-in one.
-            user_id: who asks; empty for an unknown visitor.
-            item_ids: the item looked at, the cart.
-            k: so many items.
-            cursor: ``next`` of the answer before.
-            text: what was typed; a surface that searches finds nothing without words.
-            country: where the request comes from, in the words of the items.
-            literal: search the text as it was typed, whatever may have been meant.
+        Raises:
+            UnsupportedError: the surface is not configured.
+            UnknownItemError: an item of the request is not in the catalogue, or hidden.
+            DataError: ``k`` is below 1, or the cursor is not valid.
         """
-        if k < 1:
-            raise DataError(f"k = {k}.", "Ask for 1 item or more.")
-        config, offset, state = self._surface(surface), offset_of(cursor), self.state
-        query = self._reader.read(state, config, user_id, text, item_ids, country, literal)
-        if config.needs == "query" and not normalise(text):
-            return empty_answer(self.generation, surface)
-        result = run([query], config, state)[0]
-        return build_answer(result, state, self.generation, surface, offset, k)
+        if request.k < 1:
+            raise DataError(f"k = {request.k}.", "Ask for 1 item or more.")
+        surface = find_surface(self._surfaces, request.surface)
+        offset, state = offset_of(request.cursor), self.state
+        query = self._query_builder.build(state, request)
+        if surface.needs == "query" and not normalise(request.text):
+            return empty_answer(self.generation, request.surface)
+        result = run([query], surface, state)[0]
+        return build_answer(result, state, self.generation, request, offset)
 
-    def similar(
-        self, item_id: str, user_id: str = "", k: int = 10, cursor: str = "", country: str = ""
-    ) -> Answer:
-        """Items similar to one item."""
-        return self.recommend("similar", user_id, [item_id], k, cursor, "", country)
+    def search(self, text: str, **parameters: Any) -> Answer:
+        """Find items by words; ``parameters`` are further fields of ``Request``."""
+        return self.recommend(Request("search", text=text, **parameters))
+
+    def similar(self, item_id: str, **parameters: Any) -> Answer:
+        """Find items similar to one item; ``parameters`` are further fields of ``Request``."""
+        return self.recommend(Request("similar", item_ids=(item_id,), **parameters))
 
     def needs(self, surface: str) -> Literal["", "query", "items"]:
         """What requests of a surface must have: words, or items to be like; empty = neither.
@@ -179,41 +162,33 @@ class Engine:
         Raises:
             UnsupportedError: no surface is called so; the hint has those that are.
         """
-        return self._surface(surface).needs
+        return find_surface(self._surfaces, surface).needs
 
-    def suggest(self, text: str, user_id: str = "", k: int = 8, after: str = "") -> Suggestions:
-        """Queries worth typing, each of which finds something.
-
-        Args:
-            text: what was typed so far; blank asks for what to search next.
-            user_id: who asks; empty for an unknown visitor.
-            k: at most this many; below 1 gives none.
-            after: what was searched on the page that they are for; empty = none.
+    def suggest(self, request: Request) -> Suggestions:
+        """Suggest queries, each of which finds something: completions of the text where there is
+        one, else what to search next. ``k`` below 1 gives none.
         """
         state = self.state
-        if k < 1:
-            found: list[Suggestion] = []
-        elif normalise(text):
-            found = self._suggester.complete(state, text, self._asker(state, user_id)[0], k)
+        if request.k < 1:
+            return build_suggestions(self.generation, ())
+        user, past = self._suggestion_user(state, request.user_id)
+        if normalise(request.text):
+            found = self._suggester.complete(state, request, user)
         else:
-            found = self._suggester.recommend(state, *self._asker(state, user_id), after, k)
-        return Suggestions(uuid.uuid4().hex, self.generation, tuple(found))
+            found = self._suggester.recommend(state, request, user, past)
+        return build_suggestions(self.generation, found)
 
-    def explain(
-        self,
-        item_id: str,
-        surface: str,
-        user_id: str = "",
-        text: str = "",
-        item_ids: Sequence[str] = (),
-        country: str = "",
-        literal: bool = False,
-    ) -> Explanation:
-        """Why an item is, or is not, in the answer to this request."""
-        state, config = self.state, self._surface(surface)
+    def explain(self, request: Request, item_id: str) -> Explanation:
+        """Why an item is, or is not, in the answer to a request.
+
+        Raises:
+            UnsupportedError: the surface is not configured.
+            UnknownItemError: the item, or one of the request, is not in the catalogue, or hidden.
+        """
+        state, surface = self.state, find_surface(self._surfaces, request.surface)
         item = number_of(item_id, state)
-        query = self._reader.read(state, config, user_id, text, item_ids, country, literal)
-        return build_explanation(run([query], config, state)[0], query, item, config, state)
+        query = self._query_builder.build(state, request)
+        return build_explanation(run([query], surface, state)[0], query, item, surface, state)
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are in the user's history from the next request on.
@@ -225,7 +200,7 @@ class Engine:
             UnsupportedError: one names a surface that there is not; then none is stored.
         """
         for surface in {event.surface for event in events} - {"", NOT_A_SURFACE}:
-            self._surface(surface)
+            find_surface(self._surfaces, surface)
         new = self._store.put_events(events)
         with suppress(StorageError):  # they are stored; whoever reads the totals looks again
             self._totals.follow()
@@ -268,7 +243,7 @@ class Engine:
     def chosen(self, user_id: str, limit: int = 50) -> list[Chosen]:
         """Items that a user chose and did not reject since, each once, the last one first."""
         state = self.state
-        history = self._reader.past(state, user_id).history
+        history = self._query_builder.past(state, user_id).history
         liked = frozenset(history.item_nums[history.liked].tolist())
         newest = list(dict.fromkeys(history.item_nums[::-1].tolist()))[:limit]
         ids = state.catalogue.vocabulary.ids_of(newest)
@@ -297,33 +272,22 @@ class Engine:
         """
         return self._live.at(self._clock())
 
-    def word_queries(self, texts: Sequence[str]) -> list[Query]:
-        """One search per text, by nobody in particular, for batch jobs."""
-        state, config = self.state, self._surface("search")
-        return [self._reader.read(state, config, text=text) for text in texts]
-
-    def queries(self, surface: str, user_ids: Sequence[str], country: str = "") -> list[Query]:
-        """One query per user, for batch jobs."""
-        state, config = self.state, self._surface(surface)
-        return [self._reader.read(state, config, user_id, country=country) for user_id in user_ids]
+    def queries(self, requests: Iterable[Request]) -> list[Query]:
+        """Requests as queries of one state, for batch jobs."""
+        state = self.state
+        return [self._query_builder.build(state, request) for request in requests]
 
     def run(self, queries: Sequence[Query], surface: str) -> list[Result]:
         """Answer many queries of one surface without wording reasons; for batch jobs."""
-        return run(queries, self._surface(surface), self.state)
+        return run(queries, find_surface(self._surfaces, surface), self.state)
 
     def item_ids(self, item_nums: IntArray) -> list[str]:
         """External ids of numbers that ``run`` returned."""
         return self.state.catalogue.vocabulary.ids_of(item_nums)
 
-    def _asker(self, state: EngineState, user_id: str) -> tuple[SuggestionUser, UserContext]:
+    def _suggestion_user(
+        self, state: EngineState, user_id: str
+    ) -> tuple[SuggestionUser, UserContext]:
         if not user_id:
             return SuggestionUser(), UserContext()
-        return self._askers.of(state, user_id, self._reader.past(state, user_id))
-
-    def _surface(self, name: str) -> SurfaceConfig:
-        if name not in self._surfaces:
-            raise UnsupportedError(
-                f"surface {name[:80]!r} is not configured.",
-                f"Use one of: {', '.join(self._surfaces)}.",
-            )
-        return self._surfaces[name]
+        return self._suggestion_users.of(state, user_id, self._query_builder.past(state, user_id))

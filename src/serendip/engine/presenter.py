@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,9 +15,18 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.data.semantic_ids import code_name
 from serendip.data.text import normalise, words
-from serendip.engine.answer import Answer, AnswerItem, Explanation, SearchFeedback, cursor_of
+from serendip.engine.answer import (
+    Answer,
+    AnswerItem,
+    Explanation,
+    SearchFeedback,
+    Suggestion,
+    Suggestions,
+    cursor_of,
+)
 from serendip.engine.explain import Explainer
 from serendip.engine.feature_names import FEATURES
+from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import features_of
 from serendip.engine.stages.relevance_filter import BAD, words_of
 from serendip.engine.stages.selection import SPONSORED, Result
@@ -56,9 +65,10 @@ def empty_answer(generation: str, surface: str) -> Answer:
 
 
 def build_answer(
-    result: Result, state: EngineState, generation: str, surface: str, offset: int, k: int
+    result: Result, state: EngineState, generation: str, request: Request, offset: int
 ) -> Answer:
-    """At most ``k`` places of the list from ``offset`` on, with reasons."""
+    """The page of the list that the request asks for, with reasons."""
+    k = request.k
     page = result.items.take(np.arange(offset, min(offset + k, len(result.items))))
     words = (page.fields[name].tolist() for name in _WORD_SCORES)
     reasons = Explainer(state, result.query, page.item_nums).reasons(*words)
@@ -76,8 +86,19 @@ def build_answer(
     following = cursor_of(offset + k) if offset + k < len(result.items) else ""
     understood = search_feedback(result, state)
     return Answer(
-        uuid.uuid4().hex, generation, surface, items, following, result.degraded, understood
+        uuid.uuid4().hex,
+        generation,
+        request.surface,
+        items,
+        following,
+        result.degraded,
+        understood,
     )
+
+
+def build_suggestions(generation: str, queries: Sequence[Suggestion]) -> Suggestions:
+    """Suggested queries with a request id of their own."""
+    return Suggestions(uuid.uuid4().hex, generation, tuple(queries))
 
 
 def build_explanation(

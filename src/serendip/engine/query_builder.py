@@ -1,8 +1,8 @@
-"""What a request says, read into a query: ids as numbers of one state, words as what was meant."""
+"""Builds queries from requests: ids become item numbers of one state, text is corrected."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -14,7 +14,8 @@ from serendip.data.arrays import NO_ITEMS, FloatArray
 from serendip.data.event import ActionRules
 from serendip.data.query import Query, UserPast
 from serendip.data.store.store import Store
-from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.request import Request
+from serendip.engine.stages.surfaces import SurfaceConfig, find_surface
 from serendip.engine.state import EngineState
 from serendip.engine.user_histories import UserHistories
 from serendip.errors import UnknownItemError
@@ -24,13 +25,14 @@ _MOST_TEXTS = 4096
 
 
 class QueryBuilder:
-    """Reads requests over one generation; safe to use from many threads.
+    """Builds queries over one generation; safe to use from many threads.
 
     Args:
         encoder: of words.
         fusion: of the generation.
         store: where events are.
         rules: which of them are interactions, likes or negative.
+        surfaces: by name; a query carries the task of its surface.
         clock: tells Unix seconds.
     """
 
@@ -40,51 +42,41 @@ class QueryBuilder:
         fusion: Fusion,
         store: Store,
         rules: ActionRules,
+        surfaces: Mapping[str, SurfaceConfig],
         clock: Callable[[], float],
     ) -> None:
         self._encoder, self._fusion, self._clock = encoder, fusion, clock
+        self._surfaces = surfaces
         self._pasts = UserHistories(store, rules)
         self._vector_of = lru_cache(maxsize=_MOST_TEXTS)(self._encoded)
 
-    def read(
-        self,
-        state: EngineState,
-        surface: SurfaceConfig,
-        user_id: str = "",
-        text: str = "",
-        item_ids: Sequence[str] = (),
-        country: str = "",
-        literal: bool = False,
-    ) -> Query:
-        """A query as of now, with everything that the user did.
+    def build(self, state: EngineState, request: Request) -> Query:
+        """The query of a request as of now, with the whole history of its user.
 
         Args:
             state: what the request is answered from.
-            surface: that is asked.
-            user_id: who asks; empty for an unknown visitor.
-            text: what was typed.
-            item_ids: the item looked at, the cart.
-            country: where the request comes from.
-            literal: take the text as it was typed, whatever may have been meant.
+            request: of a configured surface.
 
         Raises:
+            UnsupportedError: the surface is not configured.
             UnknownItemError: one of the items is not in the catalogue, or hidden.
         """
-        sources = [number_of(item_id, state) for item_id in item_ids]
-        past = self.past(state, user_id)
-        meant = "" if literal else state.searcher.corrected(text)
+        surface, text = find_surface(self._surfaces, request.surface), request.text
+        sources = [number_of(item_id, state) for item_id in request.item_ids]
+        past = self.past(state, request.user_id)
+        meant = "" if request.literal else state.searcher.corrected(text)
         return Query(
             surface=surface.task,
             text=text,
             meant=meant,
-            is_literal=literal,
+            is_literal=request.literal,
             text_vector=self._vector_of(meant or text) if text.strip() else None,
-            user_id=user_id,
+            user_id=request.user_id,
             history=past.history,
             rejected=past.rejected,
             source_items=np.array(sources, np.int32) if sources else NO_ITEMS,
             time=self._clock(),
-            country=country,
+            country=request.country,
         )
 
     def past(self, state: EngineState, user_id: str) -> UserPast:

@@ -26,6 +26,7 @@ from serendip.data.search_log import SUGGESTED
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Suggestion
+from serendip.engine.request import Request
 from serendip.engine.stages.batch import condensed
 from serendip.engine.stages.exploration import request_seed
 from serendip.engine.state import EngineState
@@ -98,9 +99,10 @@ class QuerySuggester:
         self._usual = np.log1p(self._table.users) + 0.3 * np.log1p(self._choices.of_queries)
 
     def complete(
-        self, state: EngineState, typed: str, asker: SuggestionUser, k: int
+        self, state: EngineState, request: Request, asker: SuggestionUser
     ) -> list[Suggestion]:
-        """The k best ways to go on from a text."""
+        """The ``request.k`` best completions of the text that was typed."""
+        typed, k = request.text, request.k
         key = normalise(typed)
         named = state.suggester.suggest(typed, k)
         rows = self._going_on(key)
@@ -115,17 +117,17 @@ class QuerySuggester:
         return [_suggestion(state, one) for one in _living(state, _best_first(places), k)]
 
     def recommend(
-        self, state: EngineState, asker: SuggestionUser, past: UserContext, after: str, k: int
+        self, state: EngineState, request: Request, asker: SuggestionUser, past: UserContext
     ) -> list[Suggestion]:
-        """The k queries that are worth most to a user now.
+        """The ``request.k`` queries that are worth most to a user now.
 
         Args:
             state: of now.
-            asker: who asks.
+            request: ``after`` is the query of the page that they are for.
+            asker: features of the user.
             past: what of their own can be suggested again.
-            after: what was searched on this page; empty = nothing.
-            k: at most this many.
         """
+        after, k = request.after, request.k
         key, pool = normalise(after), self._config.exploration
         seen = asker
         if key:

@@ -7,7 +7,7 @@ or a query's vector with an item's is the score that the retriever gives.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,8 @@ import numpy as np
 from serendip.data.arrays import FloatArray
 from serendip.data.files.columns import guess_mapping
 from serendip.data.files.tables import open_table
-from serendip.data.query import Query
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.engine.stages.batch import condensed
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
@@ -147,14 +147,17 @@ def _rows(engine: Engine, kind: Kind, texts: Sequence[str]) -> _Rows:
         ids = state.catalogue.vocabulary.ids_of(numbers)
         return _Rows(ids, lambda rows: retriever.vectors_of(numbers[rows]))
 
-    def encoded(queries: Sequence[Query]) -> FloatArray:
-        # As a request is: of a long past, the model reads the part that bears on what is asked.
+    def encode(requests: Iterable[Request]) -> FloatArray:
+        # As served: of a long history, the model reads the part relevant to the request.
+        queries = engine.queries(requests)
         return retriever.encode_queries([condensed(query, state) for query in queries])
 
     if kind == "queries":
-        return _Rows(texts, lambda rows: encoded(engine.word_queries(texts[rows])))
+        return _Rows(
+            texts, lambda rows: encode(Request("search", text=text) for text in texts[rows])
+        )
     users = [user for user, _ in engine.users(limit=2**31 - 1)]
-    return _Rows(users, lambda rows: encoded(engine.queries("home", users[rows])))
+    return _Rows(users, lambda rows: encode(Request("home", user) for user in users[rows]))
 
 
 def _facts(generation: str, space: VectorSpace) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.engine.stages.selection import SPONSORED
 from serendip.errors import DataError, UnsupportedError
 from serendip.runtime.atomic_files import parquet_file, require_writable
@@ -55,7 +56,7 @@ def recommend_all(
         starts = range(0, len(users), BATCH)
         for begin in progress.track(starts, f"{surface} for all users", len(starts)):
             part = users[begin : begin + BATCH]
-            queries = engine.queries(surface, part, country)
+            queries = engine.queries(Request(surface, user, country=country) for user in part)
             for user, result in zip(part, engine.run(queries, surface), strict=True):
                 best = result.items.take(np.arange(min(k, len(result.items))))
                 rows.add(user, best, engine.item_ids(best.item_nums))

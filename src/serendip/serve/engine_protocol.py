@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from serendip.data import Event, Item
 from serendip.engine.answer import Answer, Chosen, Explanation, Suggestions
+from serendip.engine.request import Request
 
 
 class EngineProtocol(Protocol):
@@ -20,33 +21,12 @@ class EngineProtocol(Protocol):
         """Name of the generation that answers, ``gen-3``."""
         ...
 
-    def search(
-        self,
-        text: str,
-        user_id: str = "",
-        k: int = 10,
-        cursor: str = "",
-        country: str = "",
-        literal: bool = False,
-    ) -> Answer:
-        """Items that match ``text``, best first; as it was typed where it is taken literally."""
-        ...
-
-    def recommend(
-        self,
-        surface: str,
-        user_id: str = "",
-        item_ids: Sequence[str] = (),
-        k: int = 10,
-        cursor: str = "",
-        text: str = "",
-        country: str = "",
-        literal: bool = False,
-    ) -> Answer:
-        """Items for a surface, in the context of ``item_ids`` and ``text``, in order.
+    def recommend(self, request: Request) -> Answer:
+        """Items for a request of any surface, in order.
 
         Raises:
-            UnsupportedError: no surface is called so; the hint has those that are.
+            UnsupportedError: the surface is not configured; the hint lists those that are.
+            UnknownItemError: an item of the request is not in the catalogue.
         """
         ...
 
@@ -58,38 +38,16 @@ class EngineProtocol(Protocol):
         """
         ...
 
-    def similar(
-        self, item_id: str, user_id: str = "", k: int = 10, cursor: str = "", country: str = ""
-    ) -> Answer:
-        """Items like one item.
-
-        Raises:
-            UnknownItemError: the item is not in the catalogue.
-        """
+    def suggest(self, request: Request) -> Suggestions:
+        """Queries worth typing, best first: completions of the text, or what to search next."""
         ...
 
-    def suggest(self, text: str, user_id: str = "", k: int = 8, after: str = "") -> Suggestions:
-        """Queries worth typing, best first: how ``text`` goes on, or what to search next.
-
-        ``after`` is what was searched on the page that they are for.
-        """
-        ...
-
-    def explain(
-        self,
-        item_id: str,
-        surface: str,
-        user_id: str = "",
-        text: str = "",
-        item_ids: Sequence[str] = (),
-        country: str = "",
-        literal: bool = False,
-    ) -> Explanation:
+    def explain(self, request: Request, item_id: str) -> Explanation:
         """Why an item would be shown to this request.
 
         Raises:
             UnknownItemError: the item is not in the catalogue.
-            UnsupportedError: no surface is called so; the hint has those that are.
+            UnsupportedError: the surface is not configured; the hint lists those that are.
         """
         ...
 

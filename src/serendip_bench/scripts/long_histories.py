@@ -30,6 +30,7 @@ import numpy as np
 from serendip.data.event import Event
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
+from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 
@@ -52,9 +53,9 @@ def run(workspace: Path, requests: int, seed: int) -> dict[str, object]:
         firsts = {count: _first(engine, count) for count in (SHORT, LONG)}
         chosen = rng.integers(0, len(items), requests + WARM_UP)
         asks: dict[str, Callable[[str, int], object]] = {
-            "home": lambda user, item: engine.recommend("home", user, k=20),
-            "search": lambda user, item: engine.search(titles[item], user, k=20),
-            "similar": lambda user, item: engine.similar(items[item], user, k=20),
+            "home": lambda user, item: engine.recommend(Request("home", user, k=20)),
+            "search": lambda user, item: engine.search(titles[item], user_id=user, k=20),
+            "similar": lambda user, item: engine.similar(items[item], user_id=user, k=20),
         }
         surfaces = {name: _measured(ask, chosen.tolist()) for name, ask in asks.items()}
         engine.close()
@@ -79,9 +80,9 @@ def _past(user: str, count: int, items: list[str], rng: np.random.Generator) -> 
 
 def _first(engine: Engine, count: int) -> float:
     """Median milliseconds of the first home request of each user."""
-    engine.recommend("home", k=20)
+    engine.recommend(Request("home", k=20))
     taken = [
-        _timed(partial(engine.recommend, "home", f"{count}-{number}", k=20))[0]
+        _timed(partial(engine.recommend, Request("home", f"{count}-{number}", k=20)))[0]
         for number in range(USERS)
     ]
     return round(median(taken), 2)

@@ -32,6 +32,7 @@ import numpy as np
 
 from serendip.data.query import Query
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 
 CANDIDATES = 200
 TURNS = 5
@@ -95,7 +96,7 @@ def _timed(engine: Engine, texts: Sequence[str]) -> dict[str, Any]:
     """CPU milliseconds per query: the judge alone, and searches with it and without it."""
     judge, surface = engine.state.judge, engine.settings.all_surfaces()["search"]
     assert judge is not None, "the generation was trained with a student"
-    queries = engine.word_queries(list(texts))
+    queries = engine.queries(Request("search", text=text) for text in texts)
     count = len(engine.state.catalogue)
     random = np.random.default_rng(0)
     some = [random.permutation(count)[:CANDIDATES].astype(np.int32) for _ in queries]

@@ -10,6 +10,7 @@ import pytest
 
 from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.engine.stages.batch import Candidates
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.scoring import fuse_by_rank, ranks, round_scores
@@ -55,13 +56,13 @@ def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(engine: Engine) -
     # The shop has no logged searches.
     assert state.ranker.ordered_tasks == (TASKS.index("home"), TASKS.index("similar"))
     config = engine.settings.all_surfaces()["search"]
-    queries = [engine._reader.read(state, config, "u0", text="horror tale")]
+    queries = engine.queries([Request("search", "u0", text="horror tale")])
     (served,) = run(queries, config, state)
     (fused,) = run(queries, config, replace(state, ranker=None))
     assert served.items.item_nums.tolist() == fused.items.item_nums.tolist()
     np.testing.assert_array_equal(served.items.scores, fused.items.scores)
     home = engine.settings.all_surfaces()["home"]
-    asked = engine.queries("home", ["u0"])
+    asked = engine.queries([Request("home", "u0")])
     (ranked,) = run(asked, home, state)
     (summed,) = run(asked, home, replace(state, ranker=None))
     assert ranked.items.scores.tolist() != summed.items.scores.tolist()
@@ -86,7 +87,7 @@ def test_a_ranker_that_has_seen_people_search_orders_it_behind_exact_titles(
     config = engine.settings.all_surfaces()["search"]
     title = state.catalogue[7].title
     (result,) = run(
-        [engine._reader.read(state, config, "", text=title)], config, replace(state, ranker=ranker)
+        engine.queries([Request("search", text=title)]), config, replace(state, ranker=ranker)
     )
     items = result.items
     assert items.item_nums[0] == 7
@@ -102,7 +103,7 @@ def test_a_source_that_fails_leaves_the_others_fused(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state, config = engine.state, engine.settings.all_surfaces()["search"]
-    queries = [engine._reader.read(state, config, "", text="horror tale")]
+    queries = engine.queries([Request("search", text="horror tale")])
 
     def fails(*_: object) -> None:
         raise RuntimeError
@@ -136,7 +137,7 @@ sponsored = {positions = [0, 2], floor = 0.1}
         ]
     )
     state, config = engine.state, engine.settings.all_surfaces()["paid_search"]
-    queries = [engine._reader.read(state, config, "", text="horror tale number 3")]
+    queries = engine.queries([Request("paid_search", text="horror tale number 3")])
     (result,) = run(queries, config, state)
     dense = state.models["retriever"].score_all(queries)[0]
     bought = result.items.fields["sponsored"].astype(bool)

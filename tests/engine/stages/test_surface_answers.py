@@ -14,6 +14,7 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.item_list import tie_order, top_k
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.stages.scoring import round_scores
 from serendip.engine.stages.surfaces import TASKS
@@ -56,11 +57,11 @@ def give(engine: Engine, **attributes: dict[str, float | str | tuple[str, ...]])
 
 ASKED = [
     ("home", {}),
-    ("similar", {"item_ids": ["i4"]}),
+    ("similar", {"item_ids": ("i4",)}),
     ("search", {"text": "horror tale number 3"}),
     ("search", {"text": "comedy tael"}),
-    ("cart", {"item_ids": ["i1", "i5"]}),
-    ("thank_you", {"item_ids": ["i2"]}),
+    ("cart", {"item_ids": ("i1", "i5")}),
+    ("thank_you", {"item_ids": ("i2",)}),
 ]
 
 
@@ -74,7 +75,7 @@ def test_a_built_in_surface_answers_as_before_surfaces_had_settings(
     The shop has logged no searches, so that these are fused by rank.
     """
     state, config = engine.state, engine.settings.all_surfaces()[surface]
-    query = engine._reader.read(state, config, user, **asked)
+    (query,) = engine.queries([Request(surface, user, **asked)])
     candidates, features = collect([query], config, state)
     ranker = state.ranker
     assert ranker is not None
@@ -98,7 +99,7 @@ def test_a_built_in_surface_answers_as_before_surfaces_had_settings(
             values[candidates.items == item] = 1_000 + len(exact) - place
     values = round_scores(values)
     order = np.lexsort((tie_order(state.num_items)[candidates.items], -values))
-    answer = engine.recommend(surface, user, k=1_000, **asked)
+    answer = engine.recommend(Request(surface, user, k=1_000, **asked))
     assert ids(answer) == engine.item_ids(candidates.items[order])
     np.testing.assert_allclose([one.score for one in answer.items], values[order], rtol=1e-4)
     assert not any(one.sponsored for one in answer.items)
@@ -114,11 +115,11 @@ sources = {popularity = 30, content = 30}
 filters = [{attribute = "genre", equals = "comedy"}]
 """
     )
-    answer = engine.recommend("comedy_shelf", "u0", k=60)
+    answer = engine.recommend(Request("comedy_shelf", "u0", k=60))
     assert answer.surface == "comedy_shelf"
     assert answer.items
     assert {int(item[1:]) % 3 for item in ids(answer)} == {1}
-    told = engine.explain(ids(answer)[0], "comedy_shelf", "u0")
+    told = engine.explain(Request("comedy_shelf", "u0"), ids(answer)[0])
     assert told.position == 0
     assert told.trace["after genre = comedy"] == 20
     event = Event("u0", "i1", 1.7e9, "click", surface="comedy_shelf")
@@ -129,9 +130,9 @@ filters = [{attribute = "genre", equals = "comedy"}]
 def test_an_unknown_surface_names_those_that_exist(opened: Opener) -> None:
     engine = opened('[surfaces.shelf]\ntask = "home"\n')
     for ask in (
-        lambda: engine.recommend("shelve"),
-        lambda: engine.explain("i1", "shelve"),
-        lambda: engine.queries("shelve", ["u0"]),
+        lambda: engine.recommend(Request("shelve")),
+        lambda: engine.explain(Request("shelve"), "i1"),
+        lambda: engine.queries([Request("shelve", "u0")]),
         lambda: engine.needs("shelve"),
         lambda: engine.add_events([Event("u", "i1", 1.7e9, surface="shelve")]),
     ):
@@ -150,9 +151,11 @@ context = ["country", "time"]
 exploration = {share = 0.2, max_interactions = 9}
 """
     )
-    answers = [engine.recommend("front", user, k=60) for user in ("", "u0", "u7")]
+    answers = [engine.recommend(Request("front", user, k=60)) for user in ("", "u0", "u7")]
     assert answers[0].items == answers[1].items == answers[2].items
-    assert ids(engine.recommend("home", "u0")) != ids(engine.recommend("home", "u7"))
+    assert ids(engine.recommend(Request("home", "u0"))) != ids(
+        engine.recommend(Request("home", "u7"))
+    )
 
 
 def test_a_surface_that_does_not_read_the_time_hides_what_is_to_come_all_the_same(
@@ -160,27 +163,29 @@ def test_a_surface_that_does_not_read_the_time_hides_what_is_to_come_all_the_sam
 ) -> None:
     engine = opened('[surfaces.front]\ntask = "search"\ncontext = ["query"]\n')
     engine.add_items([Item("soon", "The western tale number 99", available_from=4e9)])
-    assert "soon" not in ids(engine.recommend("front", text="western tale number 99", k=100))
+    assert "soon" not in ids(
+        engine.recommend(Request("front", text="western tale number 99", k=100))
+    )
 
 
 def test_a_surface_that_searches_finds_nothing_without_words(opened: Opener) -> None:
     engine = opened('[surfaces.bar]\ntask = "search"\n')
-    assert ids(engine.recommend("bar", text="The comedy tale number 7"))[0] == "i7"
-    assert engine.recommend("bar", "u0", text=" !").items == ()
+    assert ids(engine.recommend(Request("bar", text="The comedy tale number 7")))[0] == "i7"
+    assert engine.recommend(Request("bar", "u0", text=" !")).items == ()
     assert engine.needs("bar") == "query"
 
 
 def test_the_country_of_the_request_filters_and_without_one_nothing_does(opened: Opener) -> None:
     engine = opened('[surfaces.home]\nfilters = ["seen", {attribute = "sold", has = "request"}]\n')
     give(engine, i3={"sold": ("KR", "DE")}, i4={"sold": "kr"}, i5={"sold": ("US",)})
-    assert set(ids(engine.recommend("home", country="KR"))) == {"i3", "i4"}
-    assert set(ids(engine.recommend("home", country="us"))) == {"i5"}
-    assert engine.recommend("home", country="FR").items == ()
-    assert len(engine.recommend("home", k=100).items) == 60
-    told = engine.explain("i4", "home", country="kr")
+    assert set(ids(engine.recommend(Request("home", country="KR")))) == {"i3", "i4"}
+    assert set(ids(engine.recommend(Request("home", country="us")))) == {"i5"}
+    assert engine.recommend(Request("home", country="FR")).items == ()
+    assert len(engine.recommend(Request("home", k=100)).items) == 60
+    told = engine.explain(Request("home", country="kr"), "i4")
     assert told.trace["after sold has request"] == 2
     assert told.position is not None
-    assert engine.explain("i5", "home", country="kr").position is None
+    assert engine.explain(Request("home", country="kr"), "i5").position is None
 
 
 def test_words_of_items_that_a_filter_leaves_out_are_not_said_to_be_nowhere(
@@ -211,13 +216,13 @@ sponsored = {positions = [0, 4, 7], floor = 0.2}
 def test_pages_of_a_surface_with_every_rule_are_parts_of_one_list(opened: Opener) -> None:
     engine = opened(RULES)
     give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
-    whole = engine.recommend("mixed", "u0", k=1_000)
+    whole = engine.recommend(Request("mixed", "u0", k=1_000))
     assert sum(item.sponsored for item in whole.items) == 3
     assert any(item.parts.get("explored") for item in whole.items)
     for size in (1, 3, 7):
         pages, cursor = [], ""
         while True:
-            page = engine.recommend("mixed", "u0", k=size, cursor=cursor)
+            page = engine.recommend(Request("mixed", "u0", k=size, cursor=cursor))
             pages += page.items
             cursor = page.next
             if not cursor:
@@ -230,7 +235,7 @@ def test_lists_with_every_rule_do_not_depend_on_what_is_asked_beside_them(
 ) -> None:
     engine = opened(RULES)
     give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
-    queries = engine.queries("mixed", ["u0", "u1", "nobody", "u7"])
+    queries = engine.queries(Request("mixed", user) for user in ["u0", "u1", "nobody", "u7"])
     for query, beside in zip(queries, engine.run(queries, "mixed"), strict=True):
         (alone,) = engine.run([query], "mixed")
         assert alone.items.item_nums.tolist() == beside.items.item_nums.tolist()
@@ -241,23 +246,25 @@ def test_what_the_request_names_is_not_answered_by_a_surface_that_does_not_read_
     opened: Opener,
 ) -> None:
     engine = opened('[surfaces.front]\ntask = "home"\ncontext = []\n')
-    whole = ids(engine.recommend("front", k=100))
-    without = ids(engine.recommend("front", item_ids=["i3", "i4"], k=100))
+    whole = ids(engine.recommend(Request("front", k=100)))
+    without = ids(engine.recommend(Request("front", item_ids=("i3", "i4"), k=100)))
     assert without == [item_id for item_id in whole if item_id not in ("i3", "i4")]
 
 
 def test_no_group_fills_a_window(opened: Opener) -> None:
     engine = opened(RULES)
-    first = [engine.semantic_id(item)[0] for item in ids(engine.recommend("mixed", "u0", k=10))]
+    first = [
+        engine.semantic_id(item)[0] for item in ids(engine.recommend(Request("mixed", "u0", k=10)))
+    ]
     assert all(first[at : at + 5].count(code) <= 2 for at in range(6) for code in first)
 
 
 def test_explanations_tell_places_marks_and_counts_of_every_stage(opened: Opener) -> None:
     engine = opened(RULES)
     give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
-    answer = engine.recommend("mixed", "u0", k=1_000)
+    answer = engine.recommend(Request("mixed", "u0", k=1_000))
     for place, item in enumerate(answer.items):
-        told = engine.explain(item.item_id, "mixed", "u0")
+        told = engine.explain(Request("mixed", "u0"), item.item_id)
         assert told.position == place
         assert told.parts == item.parts
     assert told.trace["explored"] == sum("explored" in item.parts for item in answer.items)
@@ -268,29 +275,29 @@ def test_explanations_tell_places_marks_and_counts_of_every_stage(opened: Opener
 
 def test_a_bought_place_is_worth_bid_times_chance_and_says_so(opened: Opener) -> None:
     engine = opened("[surfaces.ads]\nsponsored = {positions = [0], floor = 0.0}\n")
-    organic = {item.item_id: item.score for item in engine.recommend("ads", k=100).items}
+    organic = {item.item_id: item.score for item in engine.recommend(Request("ads", k=100)).items}
     give(engine, i9={"bid": 3.0}, i10={"bid": 0.0}, i11={"bid": -5.0}, i12={"bid": "much"})
-    first = engine.recommend("ads", k=100).items[0]
+    first = engine.recommend(Request("ads", k=100)).items[0]
     assert (first.item_id, first.sponsored, first.parts["bid"]) == ("i9", True, 3.0)
     assert first.parts["organic value"] == pytest.approx(organic["i9"], abs=1e-4)
     assert 0 < first.score < 3.0
-    shown = engine.recommend("ads", k=100).items
+    shown = engine.recommend(Request("ads", k=100)).items
     assert [item.sponsored for item in shown].count(True) == 1
 
 
 def test_bids_of_zero_leave_the_organic_order(opened: Opener) -> None:
     engine = opened("")
-    before = engine.recommend("ads", "u0", k=100)
-    assert ids(before) == ids(engine.recommend("home", "u0", k=100))
+    before = engine.recommend(Request("ads", "u0", k=100))
+    assert ids(before) == ids(engine.recommend(Request("home", "u0", k=100)))
     give(engine, **{f"i{number}": {"bid": 0.0} for number in range(60)})
-    assert ids(engine.recommend("ads", "u0", k=100)) == ids(before)
+    assert ids(engine.recommend(Request("ads", "u0", k=100))) == ids(before)
 
 
 def test_bids_leave_the_order_of_what_is_not_bought(opened: Opener) -> None:
     engine = opened("[surfaces.ads]\nsponsored = {floor = 0.3, positions = [0, 2, 5]}\n")
-    organic = ids(engine.recommend("home", "u0", k=100))
+    organic = ids(engine.recommend(Request("home", "u0", k=100)))
     give(engine, **{f"i{number}": {"bid": 1.0 + number % 7} for number in range(0, 60, 4)})
-    shown = engine.recommend("ads", "u0", k=100).items
+    shown = engine.recommend(Request("ads", "u0", k=100)).items
     bought = {item.item_id for item in shown if item.sponsored}
     assert bought
     others = [item.item_id for item in shown if not item.sponsored]
@@ -299,23 +306,25 @@ def test_bids_leave_the_order_of_what_is_not_bought(opened: Opener) -> None:
 
 def test_no_bid_buys_a_place_below_the_floor(opened: Opener) -> None:
     engine = opened("[surfaces.ads]\nsponsored = {floor = 1.0, positions = [0, 1, 2]}\n")
-    organic = engine.recommend("home", "u0", k=100)
+    organic = engine.recommend(Request("home", "u0", k=100))
     give(engine, **{organic.items[-1].item_id: {"bid": 1e6}})
-    assert ids(engine.recommend("ads", "u0", k=100)) == ids(organic)
+    assert ids(engine.recommend(Request("ads", "u0", k=100))) == ids(organic)
 
 
 def test_bids_of_another_attribute_and_for_another_action(opened: Opener) -> None:
     lines = '[surfaces.ads]\nsponsored = {bid = "cpc", action = "like", floor = 0.0}\n'
     engine = opened(lines)
     give(engine, i9={"cpc": 3.0}, i10={"bid": 9.0})
-    bought = [item.item_id for item in engine.recommend("ads", k=20).items if item.sponsored]
+    bought = [
+        item.item_id for item in engine.recommend(Request("ads", k=20)).items if item.sponsored
+    ]
     assert bought == ["i9"]
 
 
 def test_a_digest_has_at_most_k_items_of_a_least_value_or_none(opened: Opener) -> None:
-    values = [item.score for item in opened("").recommend("home", "u0", k=100).items]
+    values = [item.score for item in opened("").recommend(Request("home", "u0", k=100)).items]
     lines = "[surfaces.post]\ntask = 'home'\nsend = {k = 4, min_items = 2, min_value = %r}\n"
-    good = opened(lines % ((values[2] + values[3]) / 2)).recommend("post", "u0", k=100)
+    good = opened(lines % ((values[2] + values[3]) / 2)).recommend(Request("post", "u0", k=100))
     assert [item.score for item in good.items] == values[:3]
     assert good.next == ""
 
@@ -323,12 +332,18 @@ def test_a_digest_has_at_most_k_items_of_a_least_value_or_none(opened: Opener) -
 @pytest.mark.parametrize(("at", "sent"), [(60, 4), (2, 2), (1, 0), (0, 0)])
 def test_too_few_good_items_are_not_sent(opened: Opener, at: int, sent: int) -> None:
     """``at`` items are good enough; at least two must be, at most four are sent."""
-    values = [item.score for item in opened("").recommend("home", "u0", k=100).items]
+    values = [item.score for item in opened("").recommend(Request("home", "u0", k=100)).items]
     least = values[at - 1] if 0 < at <= len(values) else (values[0] + 1 if at == 0 else -1.0)
     lines = "[surfaces.post]\ntask = 'home'\nsend = {k = 4, min_items = 2, min_value = %r}\n"
     engine = opened(lines % least)
-    assert ids(engine.recommend("post", "u0", k=100)) == ids(engine.recommend("home", "u0"))[:sent]
-    trace = engine.explain("i1", "post", "u0").trace
+    assert (
+        ids(engine.recommend(Request("post", "u0", k=100)))
+        == ids(engine.recommend(Request("home", "u0")))[:sent]
+    )
+    trace = engine.explain(Request("post", "u0"), "i1").trace
     assert trace["to be sent"] == sent
     assert trace["good enough"] == (0 if at < 2 else min(at, len(values)))
-    assert engine.recommend("post", "u0", k=1).items == engine.recommend("post", "u0").items[:1]
+    assert (
+        engine.recommend(Request("post", "u0", k=1)).items
+        == engine.recommend(Request("post", "u0")).items[:1]
+    )

@@ -15,6 +15,7 @@ from small_shop import NUM_ITEMS, TASTES, import_shop, write_files
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import BAD, RelevanceFilterConfig
 from serendip.engine.workspace import Workspace
@@ -79,7 +80,7 @@ def test_a_student_tells_good_from_bad_on_queries_that_it_has_not_seen(shop: Pat
 
 def test_bad_matches_are_replaced_and_the_trace_says_so(shop: Path) -> None:
     engine = Engine.open(shop)
-    query = engine.word_queries(["horror tale"])
+    query = engine.queries([Request("search", text="horror tale")])
     filtered = engine.run(query, "search")[0]
     genres = {
         engine.item(item).attributes["genre"] for item in engine.item_ids(filtered.items.item_nums)
@@ -91,7 +92,7 @@ def test_bad_matches_are_replaced_and_the_trace_says_so(shop: Path) -> None:
     assert (filtered.items.fields[BAD] < 0.5).all()
     answer = engine.search("horror tale", k=3)
     assert all(item.parts[BAD] < 0.5 for item in answer.items)
-    why = engine.explain("i1", "search", text="horror tale")
+    why = engine.explain(Request("search", text="horror tale"), "i1")
     assert why.position is None
     assert why.parts[BAD] >= 0.5
     engine.close()
@@ -119,7 +120,7 @@ def test_an_exact_title_is_never_left_out(shop: Path) -> None:
     strictest = settings.model_copy(
         update={"bad_matches": RelevanceFilterConfig(cut=1e-6, depth=40)}
     )
-    query = engine.word_queries(["The comedy tale number 1"])
+    query = engine.queries([Request("search", text="The comedy tale number 1")])
     found = run(query, strictest, engine.state)[0]
     assert engine.item_ids(found.items.item_nums) == ["i1"]
     assert found.items.fields[BAD][0] >= 1e-6
@@ -129,7 +130,7 @@ def test_an_exact_title_is_never_left_out(shop: Path) -> None:
 def test_a_misspelt_query_is_judged_by_what_was_meant(shop: Path) -> None:
     engine = Engine.open(shop)
     clean, misspelt = (
-        engine.run(engine.word_queries([text]), "search")[0]
+        engine.run(engine.queries([Request("search", text=text)]), "search")[0]
         for text in ("horror tale", "horrror tale")
     )
     assert misspelt.query.searched == "horror tale" != misspelt.query.text

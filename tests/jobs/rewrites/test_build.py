@@ -23,6 +23,7 @@ from serendip.data import Catalogue, Item
 from serendip.data.event import Event
 from serendip.data.search_log import Search
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import run
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
@@ -212,7 +213,7 @@ def test_the_engine_answers_the_head_bit_by_bit_as_without(asked: Engine) -> Non
     state, surface = asked.state, asked.settings.all_surfaces()["search"]
     plain = state.with_rewrites(RewriteTable())
     texts = [*{*state.queries.texts, *state.searcher.rewrites.head}]
-    queries = asked.word_queries(texts)
+    queries = asked.queries(Request("search", text=text) for text in texts)
     told = [run(queries, surface, one) for one in (state, plain)]
     for text, *both in zip(texts, *told, strict=True):
         one, other = (result.items for result in both)

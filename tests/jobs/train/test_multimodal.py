@@ -23,6 +23,7 @@ from serendip.data.item import Item
 from serendip.data.item_features import TokenReader
 from serendip.engine.engine import Engine
 from serendip.engine.live_state import ItemUpdater
+from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.doctor import check_workspace
@@ -108,7 +109,7 @@ def test_words_find_items_whether_they_have_a_picture_or_not(illustrated: Path) 
     engine = Engine.open(illustrated)
     for text in ("the horror tale number 6", "the western tale number 5"):
         assert engine.search(text, k=1).items[0].item_id == f"i{text.split()[-1]}"
-    assert engine.recommend("home", "u1").items
+    assert engine.recommend(Request("home", "u1")).items
     assert engine.similar("i2").items
     engine.close()
 
@@ -223,13 +224,14 @@ def test_a_column_without_any_usable_file_is_said_loudly(gallery: Path) -> None:
 SERVE = """
 import json, sys
 from serendip.cli.main import app
-from serendip.content.text import open_encoder
+from serendip.content.encoders.text import open_encoder
 from serendip.data.item import Item
-from serendip.data.tokens import TokenReader
+from serendip.data.item_features import TokenReader
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 engine = Engine.open(sys.argv[1])
 engine.add_items([Item("new", "New", attributes={"cover": "media/1.png"})])
-found = engine.search("horror tale"), engine.recommend("home", "u1"), engine.similar("i1")
+found = engine.search("horror tale"), engine.recommend(Request("home", "u1")), engine.similar("i1")
 heavy = [name for name in ("torch", "PIL", "soundfile", "transformers") if name in sys.modules]
 print(json.dumps([[len(answer.items) for answer in found], heavy]))
 """

@@ -12,6 +12,7 @@ from small_shop import write_files
 
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
@@ -60,15 +61,15 @@ def test_a_shop_with_purchases_trains_three_heads_and_answers_name_them(tmp_path
         ranker = engine.state.ranker
         assert ranker is not None
         assert ranker.config.actions == ("interact", "like", "purchase")
-        answer = engine.recommend("home", "u0", k=20)
+        answer = engine.recommend(Request("home", "u0", k=20))
         for one in answer.items:
             chances = [one.parts[f"P({name})"] for name in ranker.config.actions]
             assert all(0 < chance < 1 for chance in chances)
             assert one.score == pytest.approx(0.5 * chances[0] + 2 * chances[2], abs=1e-4)
-        found = engine.search("comedy", "u0").items[0]
+        found = engine.search("comedy", user_id="u0").items[0]
         # Nobody has searched yet: the ranker does not order searches.
         assert "P(purchase)" not in found.parts
-        told = engine.explain(answer.items[0].item_id, "home", "u0").parts
+        told = engine.explain(Request("home", "u0"), answer.items[0].item_id).parts
         assert told["P(purchase)"] == answer.items[0].parts["P(purchase)"]
 
 

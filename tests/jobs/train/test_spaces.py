@@ -13,6 +13,7 @@ from stand import NEW, train
 
 from serendip.engine.engine import Engine
 from serendip.engine.generations import rollback
+from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnsupportedError
@@ -101,7 +102,7 @@ def test_a_split_of_tasks_has_no_space_and_serves(stand: Path) -> None:
         for surface in ("home", "search", "similar"):
             items = ["i3"] if surface == "similar" else []
             text = "horror" if surface == "search" else ""
-            answer = engine.recommend(surface, "u1", items, text=text)
+            answer = engine.recommend(Request(surface, "u1", text=text, item_ids=items))
             assert answer.items
             assert not answer.degraded
     with pytest.raises(UnsupportedError, match="retrievers of their own"):

@@ -199,9 +199,12 @@ def test_an_empty_catalogue_answers_every_read():
 class Corrected(TinyEngine):
     """Reads every text as ``drama``, unless it is taken literally."""
 
-    def search(self, text, user_id="", k=10, cursor="", country="", literal=False):
-        answer = super().search(text if literal else "drama", user_id, k, cursor, country)
-        return replace(answer, understood=SearchFeedback("drama", not literal, "", ("x",)))
+    def recommend(self, request):
+        if request.surface != "search":
+            return super().recommend(request)
+        text = request.text if request.literal else "drama"
+        answer = super().recommend(replace(request, text=text))
+        return replace(answer, understood=SearchFeedback("drama", not request.literal, "", ("x",)))
 
 
 def test_an_answer_tells_how_the_words_were_read_and_takes_them_literally_where_asked():

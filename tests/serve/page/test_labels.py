@@ -10,6 +10,7 @@ import pytest
 import serendip.engine
 from serendip.engine.engine import Engine
 from serendip.engine.feature_names import FEATURES
+from serendip.engine.request import Request
 from serendip.engine.settings import ModelsConfig
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.filters import ALWAYS, filters_of
@@ -75,7 +76,9 @@ def test_every_stage_of_a_trace_has_words_of_its_own(stage):
 
 def test_every_stage_of_a_real_trace_has_words_of_its_own(engine: Engine):
     for surface in DEFAULT_SURFACES:
-        trace = engine.explain("i1", surface, "u0", "horror tale", ["i2"]).trace
+        trace = engine.explain(
+            Request(surface, "u0", text="horror tale", item_ids=("i2",)), "i1"
+        ).trace
         assert set(trace) <= set(stages())
 
 

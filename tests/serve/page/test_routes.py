@@ -218,8 +218,10 @@ def test_text_of_the_catalogue_never_becomes_markup(payload):
 
 def test_items_that_vanish_while_a_page_is_made_are_left_out():
     class Vanishing(TinyEngine):
-        def similar(self, item_id, user_id="", k=10, cursor="", country=""):
-            raise UnknownItemError(f"item {item_id!r} is gone.")
+        def recommend(self, request):
+            if request.surface == "similar":
+                raise UnknownItemError(f"item {request.item_ids[0]!r} is gone.")
+            return super().recommend(request)
 
         def item(self, item_id):
             return None if item_id == "f0" else super().item(item_id)
@@ -247,9 +249,9 @@ def test_pages_are_never_stored_by_the_browser(client):
 
 def told(understood: SearchFeedback, path: str) -> str:
     class Telling(TinyEngine):
-        def search(self, text, user_id="", k=10, cursor="", country="", literal=False):
-            answer = super().search("drama", user_id, k, cursor, country)
-            return replace(answer, understood=None if literal else understood)
+        def recommend(self, request):
+            answer = super().recommend(replace(request, text="drama"))
+            return replace(answer, understood=None if request.literal else understood)
 
     return WireClient(Telling()).get(path).text
 

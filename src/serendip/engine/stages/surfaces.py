@@ -27,6 +27,7 @@ from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SOURCE, SponsoredConfig
+from serendip.errors import UnsupportedError
 
 Task = Literal["home", "similar", "search"]
 TASKS: tuple[Task, ...] = ("home", "similar", "search")
@@ -149,6 +150,19 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
         send=MinValueConfig(),
     ),
 }
+
+
+def find_surface(surfaces: Mapping[str, SurfaceConfig], name: str) -> SurfaceConfig:
+    """The surface of that name.
+
+    Raises:
+        UnsupportedError: none has it; the hint lists those that exist.
+    """
+    if name not in surfaces:
+        raise UnsupportedError(
+            f"surface {name[:80]!r} is not configured.", f"Use one of: {', '.join(surfaces)}."
+        )
+    return surfaces[name]
 
 
 def completed(tables: Mapping[str, Any]) -> dict[str, Any]:

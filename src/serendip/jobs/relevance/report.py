@@ -24,6 +24,7 @@ from serendip.data.search_log import LoggedRequest
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
+from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig, filter_relevant
 from serendip.engine.stages.surfaces import SurfaceConfig
@@ -124,7 +125,7 @@ def _asked(workspace: Workspace, engine: Engine, name: str) -> tuple[_Filtered, 
 
 
 def _shown(text: str, config: _Filtered, engine: Engine) -> Shown:
-    query = engine.word_queries([text])[0]
+    (query,) = engine.queries([Request("search", text=text)])
     surface, state = config[0], engine.state
     plain = run([query], surface.model_copy(update={"bad_matches": None}), state)[0]
     filtered = run([query], surface, state)[0]
@@ -189,7 +190,8 @@ def _logged(workspace: Workspace, engine: Engine) -> Iterator[tuple[LoggedReques
     numbers = vocabulary.numbers(ids)
     worded = [one for one in dataset.requests if one.text.strip()][-_REQUESTS:]
     for request in worded:
-        yield request.renumbered(numbers), engine.word_queries([request.text])[0]
+        (query,) = engine.queries([Request("search", text=request.text)])
+        yield request.renumbered(numbers), query
 
 
 def _mean(values: Sequence[float], support: Support = UNIT_RANGE) -> dict[str, Any] | None:

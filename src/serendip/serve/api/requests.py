@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from serendip.data import Event, Item
 from serendip.data.limits import MAX_ATTRIBUTES, MAX_POSITION
+from serendip.engine.request import Request
 from serendip.errors import DataError
 from serendip.serve import limits
 from serendip.serve.api.types import (
@@ -53,6 +54,16 @@ class _Page(RequestModel):
     country: OptionalId = ""
     """Where the request comes from, in the words of the items; empty = unknown."""
 
+    def _request(self, surface: str, **fields: Any) -> Request:
+        return Request(
+            surface,
+            user_id=self.user_id,
+            k=self.k,
+            cursor=self.cursor,
+            country=self.country,
+            **fields,
+        )
+
 
 class SearchQuery(_Page):
     """A search."""
@@ -62,6 +73,10 @@ class SearchQuery(_Page):
 
     literal: Flag = False
     """Search it as it was typed, whatever may have been meant."""
+
+    def request(self) -> Request:
+        """The request to the engine."""
+        return self._request("search", text=self.q, literal=self.literal)
 
 
 class RecommendQuery(_Page):
@@ -78,6 +93,12 @@ class RecommendQuery(_Page):
 
     literal: Flag = False
     """Search it as it was typed, whatever may have been meant."""
+
+    def request(self) -> Request:
+        """The request to the engine."""
+        return self._request(
+            self.surface, item_ids=tuple(self.item_id), text=self.q, literal=self.literal
+        )
 
     def require_context(self, needs: str) -> None:
         """Refuse a request without what its surface is about.
@@ -103,6 +124,10 @@ class RecommendQuery(_Page):
 class SimilarQuery(_Page):
     """A request for items like one item."""
 
+    def request(self, item_id: str) -> Request:
+        """The request to the engine, for the item of the path."""
+        return self._request("similar", item_ids=(item_id,))
+
 
 class SuggestQuery(RequestModel):
     """A request for query suggestions."""
@@ -118,6 +143,10 @@ class SuggestQuery(RequestModel):
 
     k: Count = 8
     """How many suggestions."""
+
+    def request(self) -> Request:
+        """The request to the engine."""
+        return Request(user_id=self.user_id, text=self.q, k=self.k, after=self.after)
 
 
 class ExplainQuery(RequestModel):
@@ -143,6 +172,17 @@ class ExplainQuery(RequestModel):
 
     country: OptionalId = ""
     """Where the request would come from."""
+
+    def request(self) -> Request:
+        """The request to the engine whose answer the item may be in."""
+        return Request(
+            self.surface,
+            user_id=self.user_id,
+            text=self.q,
+            item_ids=tuple(self.source_item_id),
+            country=self.country,
+            literal=self.literal,
+        )
 
 
 class UsersQuery(RequestModel):

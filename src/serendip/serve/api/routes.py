@@ -79,11 +79,7 @@ class Routes:
     async def search(self, request: Request) -> Response:
         """Items that match what was typed, best first."""
         asked = await _read(request, requests.SearchQuery)
-        return await self._answer(
-            lambda engine: engine.search(
-                asked.q, asked.user_id, asked.k, asked.cursor, asked.country, asked.literal
-            )
-        )
+        return await self._answer(lambda engine: engine.recommend(asked.request()))
 
     async def recommend(self, request: Request) -> Response:
         """Items for a surface, best first."""
@@ -91,16 +87,7 @@ class Routes:
 
         def call(engine: EngineProtocol) -> Answer:
             asked.require_context(engine.needs(asked.surface))
-            return engine.recommend(
-                asked.surface,
-                asked.user_id,
-                asked.item_id,
-                asked.k,
-                asked.cursor,
-                asked.q,
-                asked.country,
-                asked.literal,
-            )
+            return engine.recommend(asked.request())
 
         return await self._answer(call)
 
@@ -108,19 +95,13 @@ class Routes:
         """Items like one item, best first."""
         item_id = _path_id(request, "item_id")
         asked = await _read(request, requests.SimilarQuery)
-        return await self._answer(
-            lambda engine: engine.similar(
-                item_id, asked.user_id, asked.k, asked.cursor, asked.country
-            )
-        )
+        return await self._answer(lambda engine: engine.recommend(asked.request(item_id)))
 
     async def suggest(self, request: Request) -> Response:
         """Queries worth typing next, best first."""
         asked = await _read(request, requests.SuggestQuery)
         return await self._json(
-            lambda engine: responses.suggestions(
-                engine.suggest(asked.q, asked.user_id, asked.k, asked.after)
-            )
+            lambda engine: responses.suggestions(engine.suggest(asked.request()))
         )
 
     async def explain(self, request: Request) -> Response:
@@ -128,16 +109,8 @@ class Routes:
         asked = await _read(request, requests.ExplainQuery)
 
         def call(engine: EngineProtocol) -> dict[str, Any]:
-            told = engine.explain(
-                asked.item_id,
-                asked.surface,
-                asked.user_id,
-                asked.q,
-                asked.source_item_id,
-                asked.country,
-                asked.literal,
-            )
-            return responses.explanation(told, engine.generation)
+            explanation = engine.explain(asked.request(), asked.item_id)
+            return responses.explanation(explanation, engine.generation)
 
         return await self._json(call)
 

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from serendip.data import Event, Item
 from serendip.data.text import normalise
 from serendip.engine.answer import Answer, Chosen, Evidence
+from serendip.engine.request import Request
 from serendip.errors import UnknownItemError
 from serendip.serve.api.routes import unknown_item
 from serendip.serve.engine_protocol import EngineProtocol
@@ -191,11 +192,12 @@ def feed(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
     history = engine.history(asked.user, _HISTORY_SHOWN)
     chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
     context = Context(asked.user, asked.surface, liked=liked_ids(chosen))
-    answer = engine.recommend(asked.surface, asked.user, k=_FEED_ITEMS)
+    answer = engine.recommend(Request(asked.surface, asked.user, k=_FEED_ITEMS))
+    chips = engine.suggest(Request(user_id=asked.user, k=_CHIPS))
     return _frame(engine, asked, history) | {
         "cards": cards_of(engine, answer, context),
         "more_link": _more_link(answer, context, _FEED_ITEMS),
-        "chips": chips_of(engine.suggest("", asked.user, _CHIPS), asked.user),
+        "chips": chips_of(chips, asked.user),
         "rows": _because_rows(engine, asked.user, chosen, context.liked),
         "recent": _recent(engine, chosen, context),
         "degraded": [part_label(name) for name in answer.degraded],
@@ -212,11 +214,14 @@ def search(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
     words = asked.q.strip()
     answer = None
     if words:
-        answer = engine.search(words, asked.user, k=_FOUND_ITEMS, literal=literal)
+        answer = engine.recommend(
+            Request("search", asked.user, words, literal=literal, k=_FOUND_ITEMS)
+        )
     cards = cards_of(engine, answer, context) if answer else []
     typed = words if words and not cards else ""
     instead = alternative_searches(answer, asked)
-    chips = chips_of(engine.suggest(typed, asked.user, _CHIPS, words), asked.user)
+    suggested = engine.suggest(Request(user_id=asked.user, text=typed, k=_CHIPS, after=words))
+    chips = chips_of(suggested, asked.user)
     shown = {normalise(one.text) for one in instead}
     return _frame(engine, asked, history) | {
         "cards": cards,
@@ -234,8 +239,16 @@ def more(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
     chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
     liked, literal = liked_ids(chosen), asked.literal
     context = Context(asked.user, asked.surface, asked.q, liked=liked, literal=literal)
-    place = (_FOUND_ITEMS, asked.cursor)
-    answer = engine.recommend(asked.surface, asked.user, (), *place, asked.q, literal=literal)
+    answer = engine.recommend(
+        Request(
+            asked.surface,
+            asked.user,
+            asked.q,
+            literal=literal,
+            k=_FOUND_ITEMS,
+            cursor=asked.cursor,
+        )
+    )
     return _frame(engine, asked, history) | {
         "cards": cards_of(engine, answer, context, asked.first),
         "more_link": _more_link(answer, context, asked.first + _FOUND_ITEMS),
@@ -254,7 +267,7 @@ def item(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
     history = engine.history(asked.user, _HISTORY_SHOWN)
     chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
     context = Context(asked.user, "similar", source=asked.item_id, liked=liked_ids(chosen))
-    answer = engine.similar(asked.item_id, asked.user, _ROW_ITEMS)
+    answer = engine.recommend(_similar(asked.item_id, asked.user))
     home = Context(asked.user, asked.surface, asked.q, asked.source, context.liked)
     return _frame(engine, asked, history) | {
         "card": card_of(engine, found, home),
@@ -276,10 +289,10 @@ def why(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
     found = engine.item(asked.item_id)
     if found is None:
         raise unknown_item(asked.item_id)
-    sources = [asked.source] if asked.source else []
+    sources = (asked.source,) if asked.source else ()
     surface = "search" if asked.q and asked.surface == "home" else asked.surface
-    literal = asked.literal
-    told = engine.explain(asked.item_id, surface, asked.user, asked.q, sources, literal=literal)
+    request = Request(surface, asked.user, asked.q, sources, literal=asked.literal)
+    told = engine.explain(request, asked.item_id)
     history = engine.history(asked.user, _HISTORY_SHOWN)
     parts = {name: value for name, value in told.parts.items() if math.isfinite(value)}
     widest = max(told.trace.values(), default=1) or 1
@@ -323,7 +336,7 @@ def _because_rows(
             continue
         context = Context(user_id, "similar", source=item_id, liked=liked)
         try:
-            answer = engine.similar(item_id, user_id, _ROW_ITEMS)
+            answer = engine.recommend(_similar(item_id, user_id))
         except UnknownItemError:  # deleted since it was looked up
             continue
         verb = "liked" if item_id in liked else "chose"
@@ -332,6 +345,10 @@ def _because_rows(
             title = anchor.title or item_id
             rows.append(Row(f"Because you {verb}", cards, title, item_link(item_id, user_id)))
     return rows
+
+
+def _similar(item_id: str, user_id: str) -> Request:
+    return Request("similar", user_id, item_ids=(item_id,), k=_ROW_ITEMS)
 
 
 def _recent(engine: EngineProtocol, chosen: Sequence[Chosen], context: Context) -> list[Card]:

@@ -1,0 +1,69 @@
+"""A request is one value on its whole way: a new parameter is named where it enters and is read."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+from tiny_engine import TinyEngine
+
+import serendip
+from serendip.engine.engine import Engine
+from serendip.engine.query_builder import QueryBuilder
+from serendip.engine.request import Request
+from serendip.serve.api.requests import (
+    ExplainQuery,
+    RecommendQuery,
+    SearchQuery,
+    SimilarQuery,
+    SuggestQuery,
+)
+from serendip.serve.engine_protocol import EngineProtocol
+
+FIELDS = {field.name for field in fields(Request)}
+PAGE = {"user_id": "u", "k": 3, "cursor": "c", "country": "KR"}
+
+
+@pytest.mark.parametrize("engine", [Engine, EngineProtocol, TinyEngine])
+def test_methods_that_answer_requests_name_no_parameter_of_them(engine: type) -> None:
+    for method in ("recommend", "suggest", "explain"):
+        parameters = inspect.signature(getattr(engine, method)).parameters
+        assert list(parameters)[1] == "request"
+        assert not FIELDS & set(parameters)
+    assert not FIELDS & set(inspect.signature(QueryBuilder.build).parameters)
+
+
+def test_the_api_sends_every_parameter() -> None:
+    recommend = RecommendQuery(surface="cart", item_id=["a", "b"], q="t", literal=True, **PAGE)
+    assert recommend.request() == Request("cart", "u", "t", ("a", "b"), "KR", True, 3, "c")
+    suggest = SuggestQuery(user_id="u", q="t", after="words", k=3)
+    assert suggest.request() == Request(user_id="u", text="t", k=3, after="words")
+    sent = {name for name in FIELDS if getattr(recommend.request(), name)}
+    assert sent | {name for name in FIELDS if getattr(suggest.request(), name)} == FIELDS
+
+
+def test_searches_similar_items_and_explanations_are_requests_of_a_surface() -> None:
+    search = SearchQuery(q="t", literal=True, **PAGE).request()
+    assert search == Request("search", "u", "t", (), "KR", True, 3, "c")
+    assert SimilarQuery(**PAGE).request("i") == Request(
+        "similar", "u", "", ("i",), "KR", k=3, cursor="c"
+    )
+    explain = ExplainQuery(item_id="i", surface="cart", q="t", source_item_id=["a"])
+    assert explain.request() == Request("cart", text="t", item_ids=("a",))
+
+
+def test_every_public_name_is_there_and_no_other() -> None:
+    assert serendip.Request is Request
+    assert all(getattr(serendip, name) is not None for name in serendip.__all__)
+    assert set(serendip.__all__) <= set(dir(serendip))
+    with pytest.raises(AttributeError, match="has no attribute 'Motor'"):
+        serendip.Motor  # noqa: B018
+
+
+def test_the_package_itself_imports_no_part_of_it() -> None:
+    code = "import sys, serendip; print([name for name in sys.modules if 'serendip.' in name])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
