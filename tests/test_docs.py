@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from serendip.config import validate
 from serendip.engine.settings import Settings
 
 ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "dev"))
+
+import reference  # noqa: E402
+
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 HISTORY = {"lab-log.md"}
 """Dated entries, which name what there was on their day."""
@@ -125,3 +130,8 @@ def test_every_link_leads_somewhere(name: str) -> None:
         target = page.parent / path if path else page
         assert target.exists(), link
         assert not anchor or anchor in _anchors(target.read_text()), link
+
+
+@pytest.mark.parametrize("name", ["settings.md", "commands.md", "http.md"])
+def test_the_reference_is_what_the_code_says(name: str) -> None:
+    assert reference.written(name) == reference.pages()[name], "run python dev/reference.py"
