@@ -71,8 +71,19 @@ def settings_page() -> str:
         "(device, processes, seed) is an option of the [command](commands.md).\n",
     ]
     for name, field in Settings.model_fields.items():
-        parts += config_tables((name,), field)
+        parts += model_tables(field) if name == "models" else config_tables((name,), field)
     return "\n".join([*parts, built_in_surfaces()])
+
+
+def model_tables(field: FieldInfo) -> Iterator[str]:
+    """``[models.NAME]`` of every model that a workspace has without settings."""
+    yield f"## `[models]`\n\n{prose(field.description)}\n"
+    settings = Settings()
+    for name, model in settings.models.build(settings.unified).items():
+        config = model.config
+        rows = [setting_row(key, one, config) for key, one in type(config).model_fields.items()]
+        heads = ("key", "value", "default", "meaning")
+        yield f"### `[models.{name.replace('-', '_')}]`\n\n{table(heads, rows)}"
 
 
 def config_tables(path: tuple[str, ...], field: FieldInfo) -> Iterator[str]:

@@ -22,15 +22,6 @@ def test_the_tree_in_the_readme_names_every_folder() -> None:
     assert folders == set(re.findall(r"^  (\w+)/ ", tree, re.MULTILINE))
 
 
-def test_the_readme_names_every_command() -> None:
-    from serendip.cli import main
-
-    names = {command.name for command in main.app.registered_commands}
-    assert len(names) == 9
-    names |= {group.name for group in main.app.registered_groups}
-    assert names == {name for name in names if f"`serendip {name}" in README}
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
