@@ -1,6 +1,6 @@
 """A task of your own for an LLM: a prompt, a schema, a budget, and a ledger that pays only once.
 
-Usage: python examples/04_a_task_for_an_llm.py       (answers are scripted; see docs/llm.md)
+Usage: python examples/04_a_task_for_an_llm.py       (answers are scripted; see docs/guide/llm.md)
 """
 
 from __future__ import annotations

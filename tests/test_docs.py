@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,12 @@ from serendip.config import validate
 from serendip.engine.settings import Settings
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+sys.path.append(str(ROOT / "dev"))
+
+import reference  # noqa: E402
+
+PAGES = sorted([*ROOT.glob("[!C]*.md"), ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+PAGES.append(ROOT / "dev" / "lab-log.md")
 HISTORY = {"lab-log.md"}
 """Dated entries, which name what there was on their day."""
 TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
@@ -66,9 +72,29 @@ def test_every_command_and_option_exists(name: str) -> None:
 
 
 def test_commands_are_found_and_wrong_ones_are_seen() -> None:
-    assert sum(1 for _ in _commands(TEXTS["README.md"])) > 30
+    assert sum(1 for text in TEXTS.values() for _ in _commands(text)) > 60
     assert _wrong(["train", "--quick"]) == "no option ['--quick'] in ['train', '--quick']"
     assert _wrong(["judge", "guess"]) == "no command 'guess' in ['judge', 'guess']"
+
+
+FIGURE = re.compile(r"\(-?[+-]?\.\d+ ?(?:to|-) ?[+-]?\.\d+\)|[+-]\.\d{3}|(?<!\d)\.\d{4}")
+"""An interval, a difference or a metric."""
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in TEXTS if not name.startswith(("docs/results/", "dev/"))]
+)
+def test_figures_are_in_the_results_and_nowhere_else(name: str) -> None:
+    assert FIGURE.findall(TEXTS[name]) == []
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if name.startswith("docs/results/")])
+def test_every_table_of_figures_has_its_command_and_commit(name: str) -> None:
+    for section in re.split(r"^## ", TEXTS[name], flags=re.MULTILINE)[1:]:
+        if FIGURE.search(section):
+            title = section.splitlines()[0]
+            assert _blocks(section, "sh"), f"{title}: no command"
+            assert re.search(r"\b[0-9a-f]{7}\b", section + TEXTS[name].split("## ")[0]), title
 
 
 def test_all_commands_but_serve_have_json_as_the_readme_says() -> None:
@@ -125,3 +151,8 @@ def test_every_link_leads_somewhere(name: str) -> None:
         target = page.parent / path if path else page
         assert target.exists(), link
         assert not anchor or anchor in _anchors(target.read_text()), link
+
+
+@pytest.mark.parametrize("name", ["settings.md", "commands.md", "http.md"])
+def test_the_reference_is_what_the_code_says(name: str) -> None:
+    assert reference.written(name) == reference.pages()[name], "run python dev/reference.py"

@@ -65,14 +65,6 @@ def test_the_tree_in_the_readme_names_every_folder() -> None:
     assert folders == set(re.findall(r"^  (\w+)/ ", tree, re.MULTILINE))
 
 
-def test_the_readme_names_every_command() -> None:
-    from serendip.cli import main
-
-    names = {command.name for command in main.app.registered_commands}
-    names |= {group.name for group in main.app.registered_groups}
-    assert names == {name for name in names if f"`serendip {name}" in README}
-
-
 def test_modules_import_one_another_in_one_direction() -> None:
     """Lazy and type-only imports count; a package's own ``__init__`` is where its parts lead."""
     registries = {"serendip.models"}

@@ -29,8 +29,8 @@ from serendip.errors import ArtefactError
 from serendip.models.linalg import agreement, mean_cosine, procrustes
 
 LEAST_AGREEMENT = 0.6
-"""Mean cosine of the anchors, after the turn, below which another version begins; see
-``docs/embeddings.md`` for what is left at this of a model that was made from earlier vectors."""
+"""Mean cosine of the anchors, after the turn, below which another version begins; what is left at
+this of a model that was made from earlier vectors: ``docs/results/embeddings.md``."""
 
 MOST_ANCHORS = 4_000
 """They bound what a space costs on disk; a turn of a few hundred dimensions needs no more."""

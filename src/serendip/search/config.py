@@ -44,8 +44,8 @@ class SearchConfig(Config):
 
     recover_from: Probability = 1.0
     """Confidence from which on it is searched instead, where no item has all words of the text; 1 =
-    never, as nothing has been shown to be gained (docs/search.md). What is not offered is not
-    searched either: below ``offer_from`` it is as high as that."""
+    never, as no gain has been shown (docs/results/search.md). What is not offered is not searched
+    either: below ``offer_from`` it is as high as that."""
 
     @property
     def confidence(self) -> Confidence:

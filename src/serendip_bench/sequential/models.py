@@ -77,7 +77,7 @@ _BLENDED = (
     "sasrec",
     "retriever",
 )
-"""EASE added nothing to these on held-out targets of Beauty (``docs/lab-log.md``)."""
+"""EASE added nothing to these on held-out targets of Beauty (``dev/lab-log.md``)."""
 
 
 def _blend() -> BenchModel:

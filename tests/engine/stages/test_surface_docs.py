@@ -1,4 +1,4 @@
-"""docs/surfaces.md cannot drift: it names every key, and shows the defaults."""
+"""docs/guide/surfaces.md cannot drift: it names every key, and shows the defaults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SponsoredConfig
 from serendip.engine.stages.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig
 
-PAGE = (Path(__file__).parents[3] / "docs" / "surfaces.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "guide" / "surfaces.md").read_text()
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""docs/retriever.md cannot drift: it names every key."""
+"""docs/concepts/retriever.md cannot drift: it names every key."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from serendip.models.retriever.config import RetrieverConfig
 
-PAGE = (Path(__file__).parents[3] / "docs" / "retriever.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "concepts" / "retriever.md").read_text()
 
 
 def test_every_key_is_named() -> None:

@@ -3,7 +3,7 @@
 ``A = d^-0.4 C d^-0.4``: ``C[i, j]`` sums 1/gap over every time i and j stood ``gap`` <= 3 places
 apart in somebody's history, in either order; ``d`` its row sums plus 1. Item vectors are the rows
 of ``V sqrt(L)`` for the largest eigenvalues ``L`` and eigenvectors ``V`` of A, made unit. Training
-that begins there ends higher, in fewer passes (``docs/lab-log.md``). (Factorising co-occurrence is
+that begins there ends higher, in fewer passes (``dev/lab-log.md``). (Factorising co-occurrence is
 what word2vec does implicitly: Levy and Goldberg, 2014; here without logarithm or shift, and with
 popularity held back less.)
 

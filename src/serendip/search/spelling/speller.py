@@ -9,7 +9,7 @@ other words of the text are known and none of them ever stands beside it, that i
 Only words of Latin letters are ever changed; a word with digits is a name or a number.
 
 The numbers below were chosen by random search on one half of the queries of ``bench spelling``,
-which reports the other half too; see docs/search.md.
+which reports the other half too; see docs/concepts/search.md.
 
 Paper: Kernighan, Church and Gale 1990, "A Spelling Correction Program Based on a Noisy Channel
 Model". Differs: neighbours in the text as context, a language beside the catalogue, no learning.
