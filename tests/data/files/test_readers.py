@@ -251,7 +251,7 @@ def test_cells_of_just_the_longest_length_are_read(tmp_path):
 
 def test_one_item_has_not_more_words_and_characters_than_an_item_may(tmp_path):
     words = [f"w{number}" for number in range(MAX_ATTRIBUTE_VALUES + 1)]
-    with pytest.raises(DataError, match="'tags' has 10,001 words; at most 10,000"):
+    with pytest.raises(DataError, match="'tags' has 10,001 values; at most 10,000"):
         items_of(tmp_path, "a.jsonl", json.dumps({"id": "1", "tags": words}))
     many = {f"a{number}": "x" * 60_000 for number in range(20)}
     with pytest.raises(DataError, match="has 1,200,000 characters in all; at most 1,048,576"):

@@ -136,7 +136,7 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_database_file import filled
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 store = Store.create(sys.argv[1])
 filled(Path(sys.argv[1]))
 os._exit(0)

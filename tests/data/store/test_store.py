@@ -264,7 +264,7 @@ import sys
 from sqlalchemy import Engine, event
 from serendip.data.event import Event
 from serendip.data.item import Item
-from serendip.data.store import Store
+from serendip.data.store.store import Store
 
 moment = sys.argv[2]
 
@@ -345,7 +345,7 @@ def test_a_write_is_refused_when_others_hold_the_database_for_longer_than_it_wai
                 lambda: store.delete_item("a"),
                 lambda: store.import_all([Item("a")], []),
             ):
-                with pytest.raises(BusyError, match=r"s\.db: other writers hold it"):
+                with pytest.raises(BusyError, match=r"s\.db is locked by another writer"):
                     write()
         assert (store.count_events(), store.count_items()) == (0, 0)
         assert store.put_events([Event("u", "a", 1.0)]) == 1

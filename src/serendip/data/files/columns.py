@@ -1,7 +1,7 @@
-"""The names of columns: ours, those that people already have, and which is which.
+"""Column mapping: canonical column names, their common aliases, and guesses by name.
 
-A file column is compared after folding: case, punctuation and a type suffix (``user_id:token``)
-do not count. Each file column serves one canonical column at most.
+File columns are compared after folding: case, punctuation and a type suffix (``user_id:token``)
+are ignored. Each file column is mapped to at most one canonical column.
 """
 
 from __future__ import annotations
@@ -82,27 +82,27 @@ REQUIRED: Mapping[TableKind, tuple[str, ...]] = MappingProxyType(
 
 
 def canonical_columns(kind: TableKind) -> Mapping[str, tuple[str, ...]]:
-    """Canonical columns of a table with the folded names that stand for them."""
+    """Canonical columns of a table with their folded aliases."""
     return ITEM_COLUMNS if kind == "items" else EVENT_COLUMNS
 
 
 def fold(column: str) -> str:
-    """A column name without case, punctuation and type suffix: ``User_ID:token`` -> ``userid``."""
+    """Fold a column name: no case, punctuation or type suffix (``User_ID:token`` -> ``userid``)."""
     return re.sub(r"[^0-9a-z]", "", re.sub(r":\w+$", "", column).casefold())
 
 
 def guess_mapping(
     columns: Sequence[str], kind: TableKind, given: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, str]:
-    """Which file column is which, judged by the names alone.
+    """Guess the column mapping from column names alone.
 
     Args:
-        columns: names as they stand in the file.
+        columns: names in the file.
         kind: whether the rows are items or events.
-        given: canonical name -> file column, where it is known already; no guess changes it.
+        given: canonical name -> file column, fixed by the user; guesses never change it.
 
     Returns:
-        canonical name -> file column, for those that were recognised, in canonical order.
+        canonical name -> file column, for the recognised ones, in canonical order.
     """
     free: dict[str, str] = {}
     for column in columns:
@@ -113,7 +113,7 @@ def guess_mapping(
         if canonical in given:
             mapping[canonical] = given[canonical]
             continue
-        found = next((alias for alias in aliases if alias in free), None)
-        if found is not None:
-            mapping[canonical] = free.pop(found)
+        match = next((alias for alias in aliases if alias in free), None)
+        if match is not None:
+            mapping[canonical] = free.pop(match)
     return mapping

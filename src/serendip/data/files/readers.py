@@ -1,11 +1,9 @@
-"""Users' own files, turned into items and events; nothing broken gets past.
+"""Parsers of users' files: rows of a table become validated items and events.
 
 A reader knows columns and values, never SQL or the store. Every cell arrives as text and is parsed
-here, so that "1" stays "1" and a wrong value is reported with file and line. All broken rows are
-counted and the first are named; a file with one broken row is refused, because half an import is
-worse than none.
-
-Broken rows of a file: all are counted, the first are named with their place.
+here, so that "1" stays "1" and a wrong value is reported with file and line. A file with a single
+broken row is refused, because half an import is worse than none: the error counts all broken rows
+and names the first ones with their places.
 """
 
 from __future__ import annotations
@@ -35,10 +33,10 @@ _SHOWN = 5
 
 
 class BrokenRows:
-    """Collects what is wrong with the rows of one table.
+    """Collects the errors in the rows of one table.
 
     Args:
-        table: being read; its own broken rows are added when it ends.
+        table: the table being read; rows that it could not parse itself are added at the end.
     """
 
     def __init__(self, table: Table) -> None:
@@ -47,16 +45,16 @@ class BrokenRows:
         self._count = 0
 
     def add(self, row: int, reason: str) -> None:
-        """Remember why a sound row, by its 0-based number, cannot be used."""
+        """Record why a well-formed row, by its 0-based number, is invalid."""
         self._count += 1
         if len(self._first) < _SHOWN:
             self._first.append((row, reason))
 
     def refuse(self) -> None:
-        """End the reading.
+        """Refuse the file if a row is broken.
 
         Raises:
-            DataError: any row is broken; file, count, first places and reasons are named.
+            DataError: a row is broken; names file, count, first places and reasons.
         """
         broken = self._table.broken
         count = self._count + len(broken)
@@ -70,7 +68,7 @@ class BrokenRows:
         rows = "1 row is" if count == 1 else f"{count} rows are"
         raise DataError(
             f"{self._table.path.name}: {rows} broken: {listed}{more}.",
-            "Nothing was imported. Mend or remove these rows.",
+            "Nothing was imported. Correct or remove these rows.",
         )
 
 
@@ -80,19 +78,19 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,14})(?:\.\d+)?")
 
 
 class ItemsConfig(Config):
-    """The items file and what its columns mean."""
+    """The items file and the meaning of its columns."""
 
     path: str = ""
     """CSV, JSONL or Parquet, relative to the workspace; empty = no file."""
 
     list_separator: str = "|"
-    """Splits the cells of every attribute column that holds it anywhere; empty = never."""
+    """Splits cells into lists, in every attribute column that contains it; empty = never."""
 
     title_style: TitleStyle = "plain"
     """``library`` turns "Matrix, The (1999)" into "The Matrix" with the year as an attribute."""
 
     attributes: tuple[str, ...] | dict[str, str] | None = None
-    """Further file columns to keep, or attribute name -> file column; not given = all others."""
+    """Further file columns to keep, or attribute name -> file column; default: all others."""
 
     columns: dict[str, str] = Field(default_factory=dict)
     """Canonical column -> file column; empty = guessed from the names in the file."""
@@ -104,13 +102,13 @@ class ItemsConfig(Config):
 
 
 class EventsConfig(Config):
-    """The events file and what its columns mean."""
+    """The events file and the meaning of its columns."""
 
     path: str = ""
     """CSV, JSONL or Parquet, relative to the workspace; empty = no file."""
 
     default_action: str = "click"
-    """The action of rows that name none."""
+    """Action of rows without one."""
 
     columns: dict[str, str] = Field(default_factory=dict)
     """Canonical column -> file column; empty = guessed from the names in the file."""
@@ -123,10 +121,10 @@ class EventsConfig(Config):
 
 @dataclass(frozen=True, slots=True)
 class ItemsRead:
-    """An items file, opened: iterating reads it.
+    """An opened items file: iterating reads it.
 
     Args:
-        path: the file; None where there is none.
+        path: the file; None if there is none.
         mapping: canonical column -> file column.
         attributes: attribute name -> file column.
         config: how to read.
@@ -138,10 +136,10 @@ class ItemsRead:
     config: ItemsConfig
 
     def __iter__(self) -> Iterator[Item]:
-        """Yield items in the order of the file, equal ids included.
+        """Yield items in the order of the file, including repeated ids.
 
         Raises:
-            DataError: a row is broken; file, lines and reasons are named.
+            DataError: a row is broken; names file, lines and reasons.
         """
         if self.path is None:
             return
@@ -179,10 +177,10 @@ class ItemsRead:
         )
 
     def _attribute_rows(self, rows: Sequence[Row]) -> list[dict[str, Attribute]]:
-        """Attributes of every row; a column is numbers, lists or text as a whole."""
+        """Attributes of every row; all cells of a column have one type: number, list or text."""
         result: list[dict[str, Attribute]] = [{} for _ in rows]
         for position, name in enumerate(self.attributes, start=len(self.mapping)):
-            values = _typed([row[position] for row in rows], self.config.list_separator)
+            values = _parse_column([row[position] for row in rows], self.config.list_separator)
             for attributes, value in zip(result, values, strict=True):
                 if value is not None:
                     attributes[name] = value
@@ -191,10 +189,10 @@ class ItemsRead:
 
 @dataclass(frozen=True, slots=True)
 class EventsRead:
-    """An events file, opened: iterating reads it.
+    """An opened events file: iterating reads it.
 
     Args:
-        path: the file; None where there is none.
+        path: the file; None if there is none.
         mapping: canonical column -> file column.
         config: how to read.
     """
@@ -204,7 +202,7 @@ class EventsRead:
     config: EventsConfig
 
     def __iter__(self) -> Iterator[Event]:
-        """Yield events in the order of the file, a batch in memory at a time.
+        """Yield events in the order of the file; only one batch is in memory at a time.
 
         Raises:
             DataError: a row is broken; raised at the end, with all of them counted.
@@ -234,14 +232,14 @@ class EventsRead:
         return Event(
             timestamp=timestamp,
             action=action,
-            value=_finite(value) if value else None,
-            position=_whole(position) if position else None,
+            value=_parse_number(value) if value else None,
+            position=_parse_integer(position) if position else None,
             **texts,
         )
 
 
 def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
-    """Open an items file and settle what its columns mean; iterate the result to read it.
+    """Open an items file and map its columns; iterate the result to read it.
 
     Raises:
         DataError: the file is missing or unreadable, or a column is not in it.
@@ -250,26 +248,27 @@ def read_items(config: ItemsConfig, base_folder: Path) -> ItemsRead:
         return ItemsRead(None, {}, {}, config)
     path = base_folder / config.path
     columns = open_table(path).columns
-    mapping = _settled(config.columns, columns, "items", path)
+    mapping = _map_columns(config.columns, columns, "items", path)
     if isinstance(config.attributes, dict):
         attributes = config.attributes
     elif config.attributes is not None:
         attributes = {name: name for name in config.attributes}
     else:
-        taken = set(mapping.values())
-        attributes = {name: name for name in columns if name not in taken}
+        mapped = set(mapping.values())
+        attributes = {name: name for name in columns if name not in mapped}
     _require_columns(attributes.values(), columns, path)
     if len(attributes) > MAX_ATTRIBUTES:
         raise DataError(
-            f"{path.name} has {len(attributes):,} columns that would be attributes; at most "
+            f"{path.name} has {len(attributes):,} attribute columns; at most "
             f"{MAX_ATTRIBUTES} are allowed.",
-            'Name those to keep in serendip.toml: `attributes = ["brand", "colour"]` in [items].',
+            "Name the ones to keep in serendip.toml: "
+            '`attributes = ["brand", "colour"]` in [items].',
         )
     return ItemsRead(path, mapping, attributes, config)
 
 
 def read_events(config: EventsConfig, base_folder: Path) -> EventsRead:
-    """Open an events file and settle what its columns mean; iterate the result to read it.
+    """Open an events file and map its columns; iterate the result to read it.
 
     Raises:
         DataError: the file is missing or unreadable, or a column is not in it.
@@ -278,21 +277,21 @@ def read_events(config: EventsConfig, base_folder: Path) -> EventsRead:
         return EventsRead(None, {}, config)
     path = base_folder / config.path
     return EventsRead(
-        path, _settled(config.columns, open_table(path).columns, "events", path), config
+        path, _map_columns(config.columns, open_table(path).columns, "events", path), config
     )
 
 
 def _check_mapping(mapping: Mapping[str, str], kind: TableKind) -> None:
-    known = canonical_columns(kind)
+    canonical = canonical_columns(kind)
     for name in mapping:
-        if name not in known:
-            raise ValueError(f"`{name}` is not a column of {kind}; known: {', '.join(known)}")
+        if name not in canonical:
+            raise ValueError(f"`{name}` is not a column of {kind}; known: {', '.join(canonical)}")
     missing = [name for name in REQUIRED[kind] if mapping and name not in mapping]
     if missing:
         raise ValueError(f"`{missing[0]}` is not mapped to a column of the file")
 
 
-def _settled(
+def _map_columns(
     configured: Mapping[str, str], columns: Sequence[str], kind: TableKind, path: Path
 ) -> dict[str, str]:
     if configured:
@@ -314,7 +313,7 @@ def _require_columns(names: Iterable[str], columns: Sequence[str], path: Path) -
             close = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
             hint = f"Did you mean {close[0]!r}?" if close else "Check serendip.toml."
             raise DataError(
-                f"{path.name}: there is no column {name!r}; found: {', '.join(columns)}.", hint
+                f"{path.name} has no column {name!r}; found: {', '.join(columns)}.", hint
             )
 
 
@@ -322,21 +321,21 @@ def _text(cell: Cell) -> str:
     return cell if isinstance(cell, str) else ", ".join(cell)
 
 
-def _typed(cells: Sequence[Cell], separator: str) -> list[Attribute | None]:
+def _parse_column(cells: Sequence[Cell], separator: str) -> list[Attribute | None]:
     if any(isinstance(cell, tuple) or (separator and separator in cell) for cell in cells):
-        return [_words(cell, separator) or None for cell in cells]
+        return [_split_cell(cell, separator) or None for cell in cells]
     texts = [_text(cell).strip() for cell in cells]
     if all(_NUMBER.fullmatch(text) for text in texts if text):
         return [float(text) if text else None for text in texts]
     return [text or None for text in texts]
 
 
-def _words(cell: Cell, separator: str) -> tuple[str, ...]:
+def _split_cell(cell: Cell, separator: str) -> tuple[str, ...]:
     parts = cell if isinstance(cell, tuple) else cell.split(separator) if separator else [cell]
-    return tuple(word for word in (part.strip() for part in parts) if word)
+    return tuple(value for value in (part.strip() for part in parts) if value)
 
 
-def _finite(text: str) -> float:
+def _parse_number(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
@@ -346,7 +345,7 @@ def _finite(text: str) -> float:
     return number
 
 
-def _whole(text: str) -> int:
+def _parse_integer(text: str) -> int:
     try:
         return int(text)
     except ValueError:

@@ -1,13 +1,11 @@
-"""Rows of CSV, JSONL and Parquet files as text, with the place of each row for error messages.
+"""Table readers: rows of CSV, JSONL and Parquet files as text, with line numbers for errors.
 
 DuckDB scans CSV and Parquet; JSON lines are parsed here, so that numbers keep the spelling of the
-file. A cell is text, or a tuple of texts where the file has a list; empty and null cells are "".
-Rows that the format itself forbids are not yielded but collected in ``broken``.
+file. A cell is text, or a tuple of texts if the file has a list; empty and null cells are "".
+Malformed rows are not yielded but collected in ``broken``.
 
-Places are physical lines, counted from 1, also where a quoted cell holds line breaks; a Parquet
-file has no lines, so there they are rows, counted from 1.
-
-Rows of CSV and Parquet files as text, scanned by DuckDB.
+The place of a row is its physical line, counted from 1, even if a quoted cell contains line
+breaks; a Parquet file has no lines, so its places are row numbers, counted from 1.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ _BATCH = 20_000
 
 
 def connect() -> DuckDBPyConnection:
-    """A database of its own in memory, which fetches nothing from anywhere."""
+    """Open a private DuckDB database in memory that downloads no extensions."""
     import duckdb
 
     settings: dict[str, str | bool | int | float | list[str]] = {
@@ -48,8 +46,8 @@ def run(connection: DuckDBPyConnection, query: str, path: Path) -> DuckDBPyConne
     """Run a query over a file.
 
     Args:
-        connection: where it runs.
-        query: with one place for the path.
+        connection: of DuckDB.
+        query: SQL with one placeholder for the path.
         path: the file.
 
     Raises:
@@ -57,7 +55,7 @@ def run(connection: DuckDBPyConnection, query: str, path: Path) -> DuckDBPyConne
     """
     import duckdb
 
-    # The path is a glob pattern to DuckDB; a bracketed wildcard stands for itself.
+    # DuckDB reads the path as a glob pattern; a bracketed wildcard matches itself.
     pattern = "".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path))
     try:
         return connection.execute(query, [pattern])
@@ -68,11 +66,11 @@ def run(connection: DuckDBPyConnection, query: str, path: Path) -> DuckDBPyConne
 def scan(
     connection: DuckDBPyConnection, query: str, path: Path
 ) -> Iterator[tuple[str | tuple[str, ...], ...]]:
-    """Yield what a query over a file selects: text, or a tuple of texts where it has a list.
+    """Yield the rows of a query over a file; a cell is a text, or a tuple for a list of texts.
 
     Args:
-        connection: where it runs.
-        query: as for ``run``; it selects texts and lists of texts.
+        connection: of DuckDB.
+        query: as for ``run``; selects texts and lists of texts.
         path: the file.
 
     Raises:
@@ -99,7 +97,9 @@ def scan(
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     reason = str(error).strip().splitlines()[0].rstrip(".")
-    return DataError(f"{path.name} cannot be read: {reason}.", "Is it what its ending says?")
+    return DataError(
+        f"{path.name} cannot be read: {reason}.", "Does its format match its file extension?"
+    )
 
 
 Cell: TypeAlias = str | tuple[str, ...]
@@ -118,30 +118,30 @@ class Table(ABC):
     """A file of rows.
 
     Args:
-        path: the file; its ending says the format (CSV and JSONL also with ``.gz``).
+        path: the file; its extension gives the format (CSV and JSONL also with ``.gz``).
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.broken: list[tuple[str, str]] = []
-        """(place, reason) of rows that are not rows; complete once ``rows`` has ended."""
+        """(place, reason) of malformed rows; complete once ``rows`` has ended."""
 
     @property
     @abstractmethod
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns, in the order of the file; columns without a name are left out."""
+        """Column names in the order of the file, without unnamed columns."""
 
     @abstractmethod
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
-        """Yield the cells of ``columns`` of every sound row, in the order of the file."""
+        """Yield the cells of ``columns`` of every well-formed row, in the order of the file."""
 
     @abstractmethod
     def places(self, rows: Sequence[int]) -> list[str]:
-        """Where sound rows stand, by their 0-based number, ascending; reads the file again."""
+        """Places of well-formed rows by 0-based number, ascending; reads the file again."""
 
 
 def open_table(path: Path) -> Table:
-    """Open a file by its ending.
+    """Open a file in the format of its extension.
 
     Raises:
         DataError: it is missing, unreadable, empty or of an unknown format.
@@ -160,7 +160,7 @@ def open_table(path: Path) -> Table:
 
 
 class CsvTable(Table):
-    """Text with a header; the delimiter is the one of ``, ; tab |`` that its lines agree on."""
+    """Delimited text with a header; the delimiter (``, ; tab |``) is detected from its lines."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -170,9 +170,9 @@ class CsvTable(Table):
         self._header = [name.strip() for name in header]
         if not any(self._header):
             raise DataError(f"{path.name} is empty.", "Its first line must name the columns.")
-        twice = [name for name in self.columns if self._header.count(name) > 1]
-        if twice:
-            raise DataError(f"{path.name}: column {twice[0]!r} appears twice.", "Rename one.")
+        repeated = [name for name in self.columns if self._header.count(name) > 1]
+        if repeated:
+            raise DataError(f"{path.name}: column {repeated[0]!r} appears twice.", "Rename one.")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -181,25 +181,25 @@ class CsvTable(Table):
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         """Yield the cells of ``columns``."""
-        chosen = ", ".join(f"c{self._header.index(name)}" for name in columns)
+        selection = ", ".join(f"c{self._header.index(name)}" for name in columns)
         types = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(self._header)))
         query = (
-            f"SELECT {chosen} FROM read_csv(?, columns={{{types}}}, auto_detect=false, "
+            f"SELECT {selection} FROM read_csv(?, columns={{{types}}}, auto_detect=false, "
             f"header=true, delim='{self._delimiter}', quote='\"', escape='\"', "
             f"store_rejects=true, rejects_limit={_MAX_BROKEN})"
         )
         connection = connect()
         yield from scan(connection, query, self.path)
-        self.broken = self._rejected(connection)
+        self.broken = self._read_rejects(connection)
 
     def places(self, rows: Sequence[int]) -> list[str]:
-        """Lines on which rows begin."""
+        """The lines on which the rows begin."""
         records = self._records()
         next(records, None)
-        sound = (line for line, cells in records if len(cells) == len(self._header))
-        return _nth(sound, rows)
+        well_formed = (line for line, cells in records if len(cells) == len(self._header))
+        return _nth(well_formed, rows)
 
-    def _rejected(self, connection: DuckDBPyConnection) -> list[tuple[str, str]]:
+    def _read_rejects(self, connection: DuckDBPyConnection) -> list[tuple[str, str]]:
         errors = connection.execute(
             "SELECT line_byte_position, min(error_message) FROM reject_errors GROUP BY 1 ORDER BY 1"
         ).fetchall()
@@ -214,10 +214,10 @@ class CsvTable(Table):
         ]
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """(first line, cells) of every record that is not blank.
+        """Yield (first line, cells) of every non-blank record.
 
         Raises:
-            DataError: a cell is longer than any row may be.
+            DataError: a cell exceeds the size limit of a row.
         """
         csv.field_size_limit(MAX_ROW_CHARS)
         with _open_text(self.path) as file:
@@ -231,12 +231,12 @@ class CsvTable(Table):
             except csv.Error as error:
                 raise DataError(
                     f"{self.path.name}: the row of line {line} cannot be read: {error}.",
-                    "Shorten it; is a quotation mark left open?",
+                    "Shorten it, or close an open quotation mark.",
                 ) from None
 
 
 class JsonTable(Table):
-    """One JSON object per line; blank lines do not count."""
+    """One JSON object per line; blank lines are skipped."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -254,7 +254,7 @@ class JsonTable(Table):
         return self._columns
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
-        """Yield the values of ``columns``; numbers as they are spelt in the file."""
+        """Yield the values of ``columns``; numbers as spelt in the file."""
         self.broken = []
         for line, values in self._objects():
             if isinstance(values, dict):
@@ -263,11 +263,11 @@ class JsonTable(Table):
                 self.broken.append((f"line {line}", values))
 
     def places(self, rows: Sequence[int]) -> list[str]:
-        """Lines on which rows stand."""
+        """The lines of the rows."""
         return _nth((line for line, values in self._objects() if isinstance(values, dict)), rows)
 
     def _objects(self) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        """(line, object), or (line, why it is none)."""
+        """Yield (line, object), or (line, reason) for a malformed one."""
         decoder = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
         with _open_text(self.path) as file:
             for line, text in enumerate(_bounded_lines(file), start=1):
@@ -285,12 +285,12 @@ class JsonTable(Table):
 
 
 class ParquetTable(Table):
-    """A Parquet file; whole floats lose their ``.0`` and NaN counts as missing."""
+    """A Parquet file; whole floats lose their ``.0`` and NaN is missing."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        described = run(connect(), "DESCRIBE SELECT * FROM read_parquet(?)", path).fetchall()
-        self._types: dict[str, str] = {str(name): str(kind) for name, kind, *_ in described}
+        schema = run(connect(), "DESCRIBE SELECT * FROM read_parquet(?)", path).fetchall()
+        self._types: dict[str, str] = {str(name): str(kind) for name, kind, *_ in schema}
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -299,11 +299,11 @@ class ParquetTable(Table):
 
     def rows(self, columns: Sequence[str]) -> Iterator[Row]:
         """Yield the cells of ``columns``."""
-        chosen = ", ".join(self._expression(name) for name in columns)
-        yield from scan(connect(), f"SELECT {chosen} FROM read_parquet(?)", self.path)
+        selection = ", ".join(self._expression(name) for name in columns)
+        yield from scan(connect(), f"SELECT {selection} FROM read_parquet(?)", self.path)
 
     def places(self, rows: Sequence[int]) -> list[str]:
-        """Rows, counted from 1."""
+        """Row numbers, counted from 1."""
         return [f"row {row + 1}" for row in rows]
 
     def _expression(self, name: str) -> str:
@@ -323,19 +323,19 @@ class ParquetTable(Table):
 
 
 def _delimiter(lines: Sequence[str]) -> str:
-    """The sign that most lines hold as often as the header does; signs within quotes do not count.
+    """Detect the delimiter: the character that most lines contain as often as the header does.
 
-    Lines inside a quoted cell are noise; a tie is settled by the header, where no blank
-    follows a delimiter, and by how often it has the sign.
+    Quoted text is ignored; lines inside a quoted cell are noise. Ties are broken by the header:
+    by occurrences that no blank follows, then by all occurrences.
     """
-    plain = [re.sub(r'"[^"]*"', "", line) for line in lines] or [""]
+    unquoted = [re.sub(r'"[^"]*"', "", line) for line in lines] or [""]
 
     def agreement(sign: str) -> tuple[int, int, int]:
-        wanted = plain[0].count(sign)
+        expected = unquoted[0].count(sign)
         return (
-            sum(line.count(sign) == wanted for line in plain) if wanted else 0,
-            wanted - plain[0].count(f"{sign} "),
-            wanted,
+            sum(line.count(sign) == expected for line in unquoted) if expected else 0,
+            expected - unquoted[0].count(f"{sign} "),
+            expected,
         )
 
     return max(_DELIMITERS, key=agreement)
@@ -358,7 +358,7 @@ def _json_text(value: Any) -> str:
 
 
 def _bounded_lines(file: TextIO) -> Iterator[str]:
-    """Lines; of one that is longer than a row may be, one character more than that."""
+    """Yield lines; one over the limit is cut to a single character more than the limit."""
     while line := file.readline(MAX_ROW_CHARS + 1):
         yield line
         while len(line) > MAX_ROW_CHARS and line[-1] not in "\r\n":
@@ -367,15 +367,15 @@ def _bounded_lines(file: TextIO) -> Iterator[str]:
 
 def _nth(places: Iterable[int], rows: Sequence[int]) -> list[str]:
     wanted = set(rows)
-    found: list[str] = []
+    lines: list[str] = []
     if not wanted:
-        return found
+        return lines
     for row, line in enumerate(places):
         if row in wanted:
-            found.append(f"line {line}")
-            if len(found) == len(wanted):
+            lines.append(f"line {line}")
+            if len(lines) == len(wanted):
                 break
-    return found
+    return lines
 
 
 def _open_binary(path: Path) -> Any:
@@ -383,7 +383,7 @@ def _open_binary(path: Path) -> Any:
 
 
 def _open_text(path: Path) -> TextIO:
-    # Bytes that are no UTF-8 become lone surrogates, which no id or text may hold.
+    # Bytes that are not UTF-8 become lone surrogates, which validation refuses.
     return io.TextIOWrapper(
         _open_binary(path), encoding="utf-8-sig", errors="surrogateescape", newline=""
     )

@@ -1,20 +1,20 @@
-"""Times as people write them: seconds, milliseconds or ISO 8601; inside, Unix seconds in UTC."""
+"""Timestamp parsing: Unix seconds to nanoseconds or ISO 8601 become Unix seconds in UTC."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-# Seconds reach 10^11 in the year 5138; milliseconds were there in 1973. Finer units likewise.
+# Seconds reach 10^11 in the year 5138; milliseconds did in 1973. Finer units likewise.
 _MILLISECONDS, _MICROSECONDS, _NANOSECONDS = 1e11, 1e14, 1e17
 
 
 def parse_time(text: str, name: str = "timestamp") -> float:
-    """Unix seconds of a time.
+    """Parse a time to Unix seconds.
 
     Args:
-        text: a number of seconds (milli-, micro- or nanoseconds are told by their size), or ISO
-            8601; without an offset it is UTC.
-        name: the column, for the message.
+        text: a number (seconds, milli-, micro- or nanoseconds, recognised by magnitude), or ISO
+            8601; UTC if it has no offset.
+        name: the column, for the error message.
 
     Raises:
         ValueError: it is neither, or not finite.
@@ -23,14 +23,14 @@ def parse_time(text: str, name: str = "timestamp") -> float:
         number = float(text)
     except ValueError:
         return _parse_iso(text, name)
-    size = abs(number)
-    if size < _MILLISECONDS:
+    magnitude = abs(number)
+    if magnitude < _MILLISECONDS:
         return number
-    if size < _MICROSECONDS:
+    if magnitude < _MICROSECONDS:
         return number / 1e3
-    if size < _NANOSECONDS:
+    if magnitude < _NANOSECONDS:
         return number / 1e6
-    if size < 1e20:
+    if magnitude < 1e20:
         return number / 1e9
     raise ValueError(f"{name} {text[:40]!r} is not a time")
 

@@ -1,11 +1,11 @@
-"""Connections: SQLite tuned to lose nothing, every failure a ``StorageError``.
+"""Connection pool of one database: durable SQLite or PostgreSQL; failures are ``StorageError``.
 
-A database that is expected to be there is opened as it is: only ``with_tables`` makes one.
+Only ``with_tables`` creates a database; every other way in expects one and opens it unchanged.
+A write takes the write lock when it begins (``BEGIN IMMEDIATE``), so that it cannot fail halfway.
+A read sees a snapshot of the moment it began and never waits for a writer (WAL).
 
 SQLite comes from the ``pysqlite3`` wheel where it is installed: system builds before 3.51.3 can
-corrupt a WAL that two connections write and checkpoint at once. Writers take the write lock when
-they begin, so that none fails halfway; readers see the state of the moment they began and wait for
-nobody.
+corrupt a write-ahead log (WAL) that two connections write and checkpoint at the same time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Database:
 
     Args:
         url_or_path: path of a SQLite file, or a URL.
-        create: whether a file is made where there is none.
+        create: whether to create a missing SQLite file.
         busy_timeout_s: how long a write waits for other writers of a SQLite file.
     """
 
@@ -46,9 +46,9 @@ class Database:
         if "://" not in str(url_or_path):
             self._file = SqliteFile(Path(url_or_path), _sqlite_module(), busy_timeout_s, create)
         self._engine = _engine(self._file or str(url_or_path))
-        # Messages go to clients: the name alone, no folder and no password.
+        # Error messages reach clients: they show the name only, never a folder or a password.
         self.name = self._file.name if self._file else str(self._engine.url.database)
-        self._users, self._entrance = 0, threading.Lock()
+        self._num_users, self._users_lock = 0, threading.Lock()
 
     @classmethod
     def with_tables(cls, url_or_path: str | Path, tables: MetaData) -> Database:
@@ -66,21 +66,22 @@ class Database:
     def existing(
         cls, url_or_path: str | Path, tables: MetaData, busy_timeout_s: float = PATIENT_S
     ) -> Database:
-        """Open a database that has these tables; it is only read, so no writer is waited for.
+        """Open an existing database that has these tables; reads only, so it waits for no writer.
 
         Raises:
-            StorageError: there is none, a table is missing, or it cannot be opened.
+            StorageError: the database or a table is missing, or it cannot be opened.
         """
         from sqlalchemy import inspect
 
         database = cls(url_or_path, busy_timeout_s=busy_timeout_s)
         try:
             with database.read() as connection:
-                found = inspect(connection).get_table_names()
-            if missing := sorted(set(tables.tables) - set(found)):
+                existing = inspect(connection).get_table_names()
+            if missing := sorted(set(tables.tables) - set(existing)):
                 raise StorageError(
                     f"database {database.name} has no table {', '.join(missing)}.",
-                    "Restore it from a backup; `serendip import` fills it from your files alone.",
+                    "Restore it from a backup, or run `serendip import`, which rebuilds only what "
+                    "is in your files.",
                 )
         except StorageError:
             database.close()
@@ -94,17 +95,17 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view: all selects in the block see the same state."""
+        """Open a read transaction: all selects in the block see the same snapshot."""
         with self._errors(), self._in_use(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """All or nothing, durable when the block ends; one writer at a time.
+        """Open a write transaction: atomic, durable when the block ends, one writer at a time.
 
         Raises:
-            BusyError: other writers held the database all the time that a write waits.
-            StorageError: nothing was written; also where the file was deleted or replaced.
+            BusyError: other writers held the database for longer than the timeout.
+            StorageError: nothing was written; also if the file was deleted or replaced.
         """
         with (
             self._errors(),
@@ -116,44 +117,44 @@ class Database:
 
     @contextmanager
     def own_connection(self) -> Iterator[Connection]:
-        """A connection in no transaction; its temporary tables end with the block."""
+        """A connection outside any transaction; its temporary tables end with the block."""
         with self._errors(), self._in_use(), self._engine.connect() as connection:
-            connection.detach()  # closed at the end, not given to the next one with its tables
+            connection.detach()  # closed at the end, not returned to the pool with its tables
             yield connection
 
     @contextmanager
     def begin_write(self, connection: Connection) -> Iterator[None]:
-        """A transaction that has the write lock from its beginning, on a connection in none."""
+        """Begin a transaction that holds the write lock from its start."""
         self._require_same_file()
         connection.execution_options(**{_WRITES: True})
         with connection.begin():
             yield
-        self._require_same_file()  # lost meanwhile: it went into a file that nobody finds
+        self._require_same_file()  # replaced meanwhile: the write went into an unlinked file
 
     def integrity(self) -> list[str]:
-        """What is damaged in the file, in the words of SQLite; empty = nothing."""
+        """Damage that SQLite's ``integrity_check`` reports; empty = none."""
         from sqlalchemy.exc import OperationalError
 
         if self._file is None:
             return []
         try:
             with self.read() as connection:
-                found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+                lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
         except StorageError as error:
             if isinstance(error.__cause__, OperationalError):  # locked, or the disk fails
                 raise
             return [error.message]
-        return [str(line) for line in found if line != "ok"]
+        return [str(line) for line in lines if line != "ok"]
 
     def problem(self) -> str:
-        """Why a write would fail now, without trying one; empty = nothing is known."""
+        """Why a write would fail now, checked without writing; empty = no known problem."""
         if self._file is None:
             return ""
-        with self._in_use():  # lets usual connections replace limited ones where they can
+        with self._in_use():  # normal connections replace limited ones where possible
             return self._file.problem()
 
     def keep_open(self) -> None:
-        """Open all connections of the pool, so that a file that is lost later can be read on."""
+        """Open every connection of the pool, so that a file deleted later stays readable."""
         with self._errors():
             connections = [self._engine.connect() for _ in range(_POOL)]
         for connection in connections:
@@ -165,16 +166,16 @@ class Database:
 
     @contextmanager
     def _in_use(self) -> Iterator[None]:
-        """Count who uses connections: limited ones can only be replaced all at once."""
-        with self._entrance:
-            if not self._users and self._file is not None and self._file.limit_is_over():
+        """Count the users of connections: limited ones can only be replaced all at once."""
+        with self._users_lock:
+            if not self._num_users and self._file is not None and self._file.limit_is_over():
                 self._engine.dispose()
-            self._users += 1
+            self._num_users += 1
         try:
             yield
         finally:
-            with self._entrance:
-                self._users -= 1
+            with self._users_lock:
+                self._num_users -= 1
 
     def _require_same_file(self) -> None:
         if self._file is not None:
@@ -190,8 +191,8 @@ class Database:
             cause = getattr(error, "orig", None)
             if str(getattr(cause, "sqlite_errorname", "")).startswith("SQLITE_BUSY"):
                 raise BusyError(
-                    f"database {self.name}: other writers hold it.",
-                    "Nothing was written. Try again when they have ended.",
+                    f"database {self.name} is locked by another writer.",
+                    "Nothing was written. Try again when the other command has ended.",
                 ) from error
             reason = str(cause or error).splitlines()[0]
             raise StorageError(

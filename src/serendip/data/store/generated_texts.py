@@ -1,8 +1,9 @@
-"""Texts that a machine wrote about items: beside the catalogue, each with where it comes from.
+"""Generated item texts (document expansion by an LLM or by rules), each with its provenance.
 
-The catalogue's own columns are never touched: a text is a row of a table of its own. It is used
-only while it is active, which a gate decides, and only for an item that reads as it did when the
-text was written. Without rows everything is as if there were no such table.
+The catalogue's own columns are never changed: a generated text is a row of a separate table. It
+is used only while it is active, which the enrichment gate decides, and only if its item still
+reads as it did when the text was generated. Without rows everything works as if there were no
+such table.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ WRITTEN_SOURCES: tuple[WrittenSource, ...] = ("llm", "rules")
 
 @dataclass(frozen=True, slots=True, order=True)
 class GeneratedText:
-    """One text about one item.
+    """One generated text about one item.
 
     Args:
-        item_id: which item.
-        field: what kind of text.
-        source: what kind of writer.
-        text: what it says.
-        model: name of the writer.
-        prompt: what it was asked by, name with version; of rules their version.
-        digest: of the item's text that it was made from.
+        item_id: the item.
+        field: kind of text.
+        source: kind of generator.
+        text: the content.
+        model: name of the generator.
+        prompt: name and version of the prompt; for rules, their version.
+        digest: hash of the item text it was generated from (``text_digest``).
         active: whether it is used.
     """
 
@@ -51,7 +52,7 @@ class GeneratedText:
 
 
 class GeneratedTexts:
-    """The table of one database."""
+    """The table of generated texts of one database."""
 
     def __init__(self, database: Database) -> None:
         from serendip.data.store import generated_texts_sql
@@ -60,32 +61,32 @@ class GeneratedTexts:
         self._upsert = generated_texts_sql.upsert(database.dialect)
 
     def all(self) -> list[GeneratedText]:
-        """Every text, by item, field and source."""
+        """Every text, ordered by item, field and source."""
         with self._database.read() as connection:
             rows = connection.execute(self._sql.ALL).all()
         return [GeneratedText(*row) for row in rows]
 
     def active(self) -> list[GeneratedText]:
-        """Those that are used, in the same order."""
-        return [one for one in self.all() if one.active]
+        """The texts in use, in the same order."""
+        return [text for text in self.all() if text.active]
 
     def put(self, texts: Iterable[GeneratedText]) -> None:
         """Add texts, or replace those of the same item, field and source.
 
-        A replaced text is not active any more; one that comes again unchanged stays as it is.
+        A replaced text becomes inactive; an unchanged one keeps its state.
         """
-        rows = [asdict(replace(one, active=False)) for one in texts]
+        rows = [asdict(replace(text, active=False)) for text in texts]
         if rows:
             with self._database.write() as connection:
                 connection.execute(self._upsert, rows)
 
     def activate(self, texts: Iterable[GeneratedText]) -> int:
-        """Use these texts and no other; one that was replaced meanwhile is left out.
+        """Make exactly these texts active; one that has been replaced meanwhile is skipped.
 
         Returns:
-            number of texts in use.
+            number of active texts.
         """
-        rows = [_to_the_letter(one) for one in texts]
+        rows = [_match_values(text) for text in texts]
         with self._database.write() as connection:
             connection.execute(self._sql.DEACTIVATE)
             if rows:
@@ -93,43 +94,47 @@ class GeneratedTexts:
             return int(connection.scalar(self._sql.COUNT_ACTIVE) or 0)
 
     def remove_all(self) -> int:
-        """Take out every text; the number of them."""
+        """Delete every text and return their number."""
         with self._database.write() as connection:
             return int(connection.execute(self._sql.REMOVE).rowcount)
 
 
 def text_digest(item: Item) -> str:
-    """Changes with every word of an item; numbers, as a price, are none."""
-    words = {name: one for name, one in item.attributes.items() if not isinstance(one, float)}
-    told = json.dumps([item.title, item.description, words], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
+    """Hash of an item's title, description and text attributes; numbers (a price) do not count."""
+    attributes = {
+        name: value for name, value in item.attributes.items() if not isinstance(value, float)
+    }
+    content = json.dumps([item.title, item.description, attributes], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def fresh(items: Iterable[Item], texts: Iterable[GeneratedText]) -> list[GeneratedText]:
-    """Texts about items that read as they did when these were written."""
+    """Select the texts whose items have not changed since they were generated."""
     digests = {item.item_id: text_digest(item) for item in items}
-    return [one for one in texts if digests.get(one.item_id) == one.digest]
+    return [text for text in texts if digests.get(text.item_id) == text.digest]
 
 
 def with_generated(items: Sequence[Item], texts: Sequence[GeneratedText]) -> Sequence[Item]:
-    """Items that carry their texts, as far as these are fresh; the same items where none is."""
+    """Add their fresh generated texts to the items; without texts, return the same items."""
     if not texts:
         return items
-    about = {one.item_id for one in texts}
-    found: dict[str, list[str]] = {}
-    for one in sorted(fresh((item for item in items if item.item_id in about), texts)):
-        found.setdefault(one.item_id, []).append(one.text.rstrip("."))
+    item_ids = {text.item_id for text in texts}
+    sentences: dict[str, list[str]] = {}  # item_id -> its texts
+    for text in sorted(fresh((item for item in items if item.item_id in item_ids), texts)):
+        sentences.setdefault(text.item_id, []).append(text.text.rstrip("."))
     return [
-        replace(item, written=". ".join(found[item.item_id])) if item.item_id in found else item
+        replace(item, written=". ".join(sentences[item.item_id]))
+        if item.item_id in sentences
+        else item
         for item in items
     ]
 
 
 def without_generated(items: Iterable[Item]) -> list[Item]:
-    """The items as the catalogue has them."""
+    """Remove generated texts: the items as the catalogue has them."""
     return [replace(item, written="") if item.written else item for item in items]
 
 
-def _to_the_letter(text: GeneratedText) -> dict[str, Any]:
-    """Values that say which text is meant, to the letter."""
+def _match_values(text: GeneratedText) -> dict[str, Any]:
+    """Parameters of ``ACTIVATE``: every column, so that only this exact text matches."""
     return {f"judged_{name}": value for name, value in asdict(text).items() if name != "active"}

@@ -1,7 +1,7 @@
-"""The log of events as it grows: how far it is, and what was appended since.
+"""Incremental reader of the event log: its current position and the events appended since one.
 
-Whoever keeps pasts of users in memory follows it. Rows are only ever appended, but for an import,
-which takes out what former imports wrote; the mark of the log tells both.
+Caches of user histories follow the log with it. Rows are only appended, except by an import,
+which removes the rows of earlier imports; ``LogPosition`` shows both kinds of change.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ REMOVALS_KEY = "event removals"
 
 @dataclass(frozen=True, slots=True)
 class LogPosition:
-    """A place in the log of events: equal marks, equal logs.
+    """A state of the event log: equal positions mean equal logs.
 
     Args:
-        removals: how often events were taken out of the log.
-        seq: number of the last event; 0 where there is none. It grows with every event appended.
+        removals: number of imports that removed events from the log.
+        seq: number of the last event, 0 in an empty log; grows with every event appended.
     """
 
     removals: int
@@ -33,7 +33,7 @@ class LogPosition:
 
 
 class EventLogReader:
-    """The log of one database."""
+    """Reads the event log of one database."""
 
     def __init__(self, database: Database) -> None:
         from serendip.data.store import schema
@@ -41,12 +41,12 @@ class EventLogReader:
         self._database, self._sql = database, schema
 
     def mark(self) -> LogPosition:
-        """How far the log is."""
+        """The current position of the log."""
         with self._database.read() as connection:
             return read_position(connection)
 
     def past(self, user_id: str, without: Sequence[str] = ()) -> tuple[EventColumns, int]:
-        """All events of a user but of the actions named, and the number of anybody's last event."""
+        """A user's events, without the given actions, and the log's last event number."""
         if id_problem(user_id):
             return EventColumns.of_rows(()), self.mark().seq
         with self._database.read() as connection:
@@ -56,11 +56,11 @@ class EventLogReader:
         return EventColumns.of_rows(rows), seq
 
     def after(self, seq: int, most: int) -> tuple[LogPosition, EventColumns, list[int]]:
-        """Events appended after number ``seq`` by whomever, with their numbers, in order of time.
+        """Events of all users appended after number ``seq``, in order of time.
 
         Returns:
-            how far the log is, the events and their numbers; none where more than ``most`` numbers
-            lie between: then it costs less to read afresh what is needed.
+            position of the log, the events and their numbers; no events if more than ``most`` were
+            appended: then it is cheaper to read the needed histories anew.
         """
         with self._database.read() as connection:
             mark = read_position(connection)
@@ -71,7 +71,7 @@ class EventLogReader:
 
 
 def read_position(connection: Any) -> LogPosition:
-    """How far the log is, as a transaction sees it."""
+    """Read the position of the log, as the connection's transaction sees it."""
     from serendip.data.store.schema import EVENT_MARK
 
     seq, removals = connection.execute(EVENT_MARK, {"key": REMOVALS_KEY}).one()

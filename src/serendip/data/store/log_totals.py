@@ -1,7 +1,7 @@
-"""Totals of the log of events: how many there are and who is most active, kept as the log grows.
+"""Running totals of the event log: number of events and most active users, updated incrementally.
 
-Counting a whole log takes longer the longer it is, and every page shows both. So the log is counted
-once, and then only what was appended since; it is counted again when an import took events out.
+Counting a whole log takes longer the longer it is, and every page shows both totals. So the log is
+counted once, then only the events appended since; all of it again after an import removed events.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from serendip.data.store.database import Database
 
 _MOST_USERS = 1_000
-"""Users kept; more are counted when they are asked for."""
+"""Number of users in memory; a request for more counts the log."""
 
 _FOLLOWED_USERS = 500
-"""After events of more users at once all are counted again, which costs less."""
+"""If more users than this have new events, all are counted again, which is cheaper."""
 
 
 class LogTotals:
     """Totals of one database; safe to use from many threads.
 
     Args:
-        database: where the events are.
-        without: actions that are no activity of a user.
+        database: holds the events.
+        without: actions that do not count as user activity.
     """
 
     def __init__(self, database: Database, without: Sequence[str] = ()) -> None:
@@ -39,10 +39,10 @@ class LogTotals:
         self._mark: LogPosition | None = None
         self._users: dict[str, int] | None = None
         self.num_events = 0
-        """Events of any action when the log was last looked at."""
+        """Number of events of any action at the last update."""
 
     def follow(self) -> None:
-        """Look at what was appended to the log, or taken out, by whomever."""
+        """Update the totals with the events appended or removed since the last update."""
         with self._lock, self._database.read() as connection:
             self._follow(connection)
 
@@ -51,9 +51,9 @@ class LogTotals:
         with self._lock, self._database.read() as connection:
             self._follow(connection)
             if limit > _MOST_USERS:
-                return list(self._counted(connection, limit).items())
+                return list(self._count_users(connection, limit).items())
             if self._users is None:
-                self._users = self._counted(connection, _MOST_USERS)
+                self._users = self._count_users(connection, _MOST_USERS)
             return list(self._users.items())[: max(limit, 0)]
 
     def _follow(self, connection: Any) -> None:
@@ -67,13 +67,15 @@ class LogTotals:
             num_events = self.num_events + int(connection.scalar(self._sql.COUNT_AFTER, after))
             users = self._users
             if users is not None:
-                users = self._grown(connection, before.seq, users)
+                users = self._update_users(connection, before.seq, users)
         self._mark, self.num_events, self._users = mark, num_events, users
 
-    def _grown(self, connection: Any, seq: int, users: dict[str, int]) -> dict[str, int] | None:
-        """The most active users after events were appended; None where it is not worth it.
+    def _update_users(
+        self, connection: Any, seq: int, users: dict[str, int]
+    ) -> dict[str, int] | None:
+        """The most active users after an append; None if counting all of them is cheaper.
 
-        Counts only grow: whoever is not kept and did nothing since stays behind those who are.
+        Counts only grow: a user outside the list without new events stays behind those inside.
         """
         values = {"after": seq, "without": self._without, "most": _FOLLOWED_USERS + 1}
         appended = _pairs(connection.execute(self._sql.USERS_AFTER, values))
@@ -81,12 +83,12 @@ class LogTotals:
             return None
         values = {"users": [name for name in appended if name not in users]}
         values["without"] = self._without
-        found = _pairs(connection.execute(self._sql.USERS_AMONG, values))
-        known = {name: count + appended.get(name, 0) for name, count in users.items()}
-        ordered = sorted((known | found).items(), key=lambda pair: (-pair[1], pair[0]))
+        newcomers = _pairs(connection.execute(self._sql.USERS_AMONG, values))
+        updated = {name: count + appended.get(name, 0) for name, count in users.items()}
+        ordered = sorted((updated | newcomers).items(), key=lambda pair: (-pair[1], pair[0]))
         return dict(ordered[:_MOST_USERS])
 
-    def _counted(self, connection: Any, most: int) -> dict[str, int]:
+    def _count_users(self, connection: Any, most: int) -> dict[str, int]:
         values = {"most": most, "without": self._without}
         return _pairs(connection.execute(self._sql.USERS, values))
 

@@ -1,13 +1,12 @@
-"""The tables of the store; they hold on SQLite and PostgreSQL alike.
+"""Database schema of the store: tables, SQL statements and row conversion, for both dialects.
 
-``items`` keeps deleted items as tombstones: a later version of the same row says so to whoever
-reads after a version. ``origin`` says who wrote a row last, ``file`` or ``api``: an import only
-ever replaces rows of files. ``written_texts`` holds what machines wrote about items, apart from
-what the catalogue says.
+The tables work on SQLite and PostgreSQL alike. ``items`` keeps a deleted item as a tombstone with
+a new version, so that incremental readers see the deletion. ``origin`` says who wrote a row last,
+``file`` or ``api``: an import replaces only rows that came from files. ``written_texts`` holds
+generated texts, apart from the catalogue's own columns.
 
-Every statement of the store, built once per dialect; imported only when a store is opened.
-
-Items and events as rows of the database, and items back out of them.
+The statements are built once per dialect; this module is imported only when a store is opened.
+``item_row``, ``event_row`` and ``items_of`` convert between values and rows.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ FROM_FILE: Final = "file"
 FROM_API: Final = "api"
 
 METADATA = MetaData()
-# SQLite numbers rows by itself only in a column of exactly this type.
+# SQLite auto-increments only a column of exactly this type.
 _SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
 ITEMS = Table(
@@ -115,7 +114,7 @@ _EVENT = (
     *(EVENTS.c.session_id, func.coalesce(EVENTS.c.event_id, "").label("event_id")),
 )
 _counts = EVENTS.c.action.not_in(bindparam("without", expanding=True))
-"""True for events of any action but some."""
+"""True for events whose action is not among the excluded ones."""
 
 ITEM_COLUMNS = select(*_ITEM).where(not_(ITEMS.c.deleted)).order_by(ITEMS.c.number)
 ITEM = ITEM_COLUMNS.where(ITEMS.c.item_id == bindparam("id"))
@@ -196,14 +195,14 @@ def upsert_items(
 ) -> Any:
     """Insert items, or replace those of the same id.
 
-    From the API every replacement counts and revives a deleted item. From a file only rows that a
-    file wrote are replaced, and only where something differs, so that versions mean changes.
+    The API always replaces and restores a deleted item. A file replaces only rows that a file
+    wrote, and only if something differs, so that a new version means a change.
 
     Args:
         dialect: of the database.
         origin: who writes.
-        rows: where the items are; None = values that are given at the execution.
-        names: of the columns that ``rows`` has.
+        rows: select that yields the items; None = values passed at execution.
+        names: columns of ``rows``.
     """
     insert = _insert(dialect, ITEMS, rows, names)
     new = insert.excluded
@@ -218,12 +217,12 @@ def upsert_items(
 
 
 def insert_events(dialect: str, rows: Select[Any] | None = None, names: Sequence[str] = ()) -> Any:
-    """Insert events; one whose ``event_id`` is known already is left out.
+    """Insert events; an event whose ``event_id`` is already stored is skipped.
 
     Args:
         dialect: of the database.
-        rows: where the events are; None = values that are given at the execution.
-        names: of the columns that ``rows`` has.
+        rows: select that yields the events; None = values passed at execution.
+        names: columns of ``rows``.
     """
     insert = _insert(dialect, EVENTS, rows, names)
     return insert.on_conflict_do_nothing(index_elements=[EVENTS.c.event_id])
@@ -245,7 +244,7 @@ def _insert(
 
 
 def item_row(item: Item, origin: str) -> dict[str, Any]:
-    """The row of an item but its number and version, which the table's last one gives."""
+    """Convert an item to a row, without number and version, which the caller assigns."""
     attributes = json.dumps(dict(item.attributes), ensure_ascii=False, allow_nan=False)
     return {
         "item_id": item.item_id,
@@ -259,7 +258,7 @@ def item_row(item: Item, origin: str) -> dict[str, Any]:
 
 
 def event_row(event: Event, origin: str) -> dict[str, Any]:
-    """The row of an event; only one that has an id can be known already."""
+    """Convert an event to a row; without an ``event_id`` it is never a duplicate."""
     return {
         "event_id": event.event_id or None,
         "origin": origin,
@@ -277,7 +276,7 @@ def event_row(event: Event, origin: str) -> dict[str, Any]:
 
 
 def items_of(rows: Iterable[Sequence[Any]]) -> list[Item]:
-    """Items of the rows of ``statements.ITEM_COLUMNS``."""
+    """Convert rows of ``ITEM_COLUMNS`` to items."""
     return [
         Item(item_id, title, description, _attributes(json.loads(attributes)), available_from)
         for item_id, title, description, attributes, available_from in rows

@@ -1,14 +1,14 @@
-"""One SQLite file: how it is opened, and whether it still is the file that was opened.
+"""One SQLite file: opens connections and detects that the file was deleted or replaced.
 
-A file is opened for reading and writing. Where that fails because nothing can be written, it is
-opened in a way that needs no writing, and reads are answered; ``limit_is_over`` says when its
-connections may be replaced by usual ones:
+A file is opened for reading and writing. If that fails because nothing can be written, it is
+opened in a limited way that needs no writing, and reads still work; ``limit_is_over`` says when
+normal connections may replace the limited ones:
 
-- the disk is full: no room for ``-shm``. Its content is kept in memory instead, and other processes
-  are locked out, as they could not see it;
-- the file or its folder cannot be written to: ``-shm`` and ``-wal`` cannot be made. Without a
-  ``-shm`` nobody writes, so the file is read as it is ("frozen"). As soon as there is one, somebody
-  does, by another mount.
+- full: the disk has no room for ``-shm``. Its content is kept in memory instead, and other
+  processes are locked out because they could not see it;
+- read-only: the file or its folder is not writable, so ``-shm`` and ``-wal`` cannot be created.
+  Without a ``-shm`` nobody writes, so the file is read as immutable ("frozen"). Once a ``-shm``
+  appears, another mount is writing.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _NO_ROOM, _LOCKED = ("SQLITE_IOERR", "SQLITE_FULL"), ("SQLITE_BUSY", "SQLITE_LOC
 
 
 class SqliteFile:
-    """The file of one database; safe to use from many threads.
+    """The file of one database; thread-safe.
 
     Args:
-        path: where it is.
-        module: the driver.
-        busy_s: how long a connection waits for the lock of another one.
-        create: whether it is made where it is missing.
+        path: of the file.
+        module: the database driver.
+        busy_s: how long a connection waits for another one's lock.
+        create: whether to create a missing file.
     """
 
     def __init__(self, path: Path, module: ModuleType, busy_s: float, create: bool) -> None:
@@ -47,18 +47,18 @@ class SqliteFile:
         self._lock = threading.Lock()
 
     def connect(self) -> Any:
-        """Make a connection that sets no transaction of its own.
+        """Open a connection in autocommit mode: ``Database`` begins the transactions.
 
         Raises:
-            StorageError: the file is missing, or another one than before.
+            StorageError: the file is missing, or not the one opened first.
         """
         if self._mode == "rw" or self._identity is not None:
             self.require_same()
-        before = self._found()
+        before = self._file_identity()
         connection, limit = self._open()
         try:
             with self._lock:
-                self._identity = self._identity or before or self._found()
+                self._identity = self._identity or before or self._file_identity()
                 self._limits |= {limit} - {""}
             self.require_same()
         except StorageError:
@@ -70,33 +70,34 @@ class SqliteFile:
         """Check that the path still leads to the file that was opened first.
 
         Raises:
-            StorageError: it does not; what was written now would be lost.
+            StorageError: it does not; a write would be lost.
         """
         if loss := self.loss():
             raise StorageError(*loss)
 
     def loss(self) -> tuple[str, str] | None:
-        """What became of the file that was opened first, and the next step; None = it is there."""
-        found = self._found()
-        if found is None and self._identity is None:
+        """Message and hint if the file is missing or was replaced; None if it is still there."""
+        current = self._file_identity()
+        if current is None and self._identity is None:
             return (
                 f"database {self.name} does not exist.",
-                "Restore it from a backup; `serendip import` makes one from your files alone.",
+                "Restore it from a backup, or run `serendip import`, which makes one from your "
+                "files only.",
             )
-        if found is None:
+        if current is None:
             return (
                 f"database {self.name} was deleted while it was open; nothing is written.",
                 "Restore it from a backup and restart.",
             )
-        if self._identity not in (None, found):
+        if self._identity not in (None, current):
             return (
                 f"database {self.name} was replaced while it was open; nothing is written.",
-                "Restart to use the file that is there now.",
+                "Restart to use the new file.",
             )
         return None
 
     def problem(self) -> str:
-        """Why a write would fail now, as far as it can be seen; empty = nothing is known."""
+        """Why a write would fail now, checked without writing; empty = no known problem."""
         if loss := self.loss():
             return loss[0]
         if not self._is_writable():
@@ -106,9 +107,9 @@ class SqliteFile:
         return ""
 
     def limit_is_over(self) -> bool:
-        """Whether a connection is limited, and a new one would not be; whoever asks closes all.
+        """Whether limited connections can be replaced by normal ones; the caller closes them all.
 
-        Never while the file is lost: what is open now is all that can still be read of it.
+        False while the file is lost: only the connections that are open can still read it.
         """
         if not self._limits or self.loss():
             return False
@@ -122,20 +123,20 @@ class SqliteFile:
         return is_over
 
     def _open(self) -> tuple[Any, Limit]:
-        """A connection, and what limits it."""
+        """Open a connection and say what limits it."""
         try:
-            usual = self._connect(f"mode={self._mode}", "journal_mode=WAL", "synchronous=FULL")
-            return usual, "" if self._is_writable() else "read-only"
+            normal = self._connect(f"mode={self._mode}", "journal_mode=WAL", "synchronous=FULL")
+            return normal, "" if self._is_writable() else "read-only"
         except self._module.OperationalError as error:
             reason = getattr(error, "sqlite_errorname", "")
             if not reason.startswith(_LOCKED) and not self._is_writable():
-                return self._connect(*self._as_it_is()), "frozen"
+                return self._connect(*self._frozen_mode()), "frozen"
             if reason.startswith(_NO_ROOM):
                 return self._connect("mode=rw&vfs=unix-excl", "synchronous=FULL"), "full"
             raise
 
-    def _as_it_is(self) -> tuple[str, ...]:
-        """How to open a file whose ``-shm`` is not there and cannot be made."""
+    def _frozen_mode(self) -> tuple[str, ...]:
+        """Connection parameters for a file whose ``-shm`` is missing and cannot be created."""
         wal = self._beside("-wal")
         if wal.exists() and wal.stat().st_size:
             return "mode=ro&vfs=unix-none", "locking_mode=EXCLUSIVE"
@@ -147,7 +148,7 @@ class SqliteFile:
             uri=True,
             timeout=self._busy_s,
             check_same_thread=False,
-            isolation_level=None,  # transactions begin where ``Database`` says so
+            isolation_level=None,  # autocommit: ``Database`` begins transactions
         )
         try:
             for pragma in (*pragmas, "schema_version"):  # the last one reads the file
@@ -157,16 +158,16 @@ class SqliteFile:
             raise
         return connection
 
-    def _found(self) -> tuple[int, int] | None:
-        """Device and inode that the path leads to; None where there is no file."""
+    def _file_identity(self) -> tuple[int, int] | None:
+        """Device and inode of the path; None if there is no file."""
         try:
-            found = os.stat(self._path)
+            status = os.stat(self._path)
         except OSError:
             return None
-        return found.st_dev, found.st_ino
+        return status.st_dev, status.st_ino
 
     def _is_writable(self) -> bool:
-        """Whether file and folder may be written to; of a file that is to be made, its folder."""
+        """Whether the file and its folder are writable; for a missing file, the folder."""
         places = [self._path.parent, *([self._path] if self._path.exists() else [])]
         return all(os.access(place, os.W_OK) for place in places)
 

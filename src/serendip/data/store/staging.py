@@ -1,8 +1,8 @@
-"""Rows of an import, parsed and checked into temporary tables before any lock is taken.
+"""Staging tables of an import: rows are parsed and validated before the write lock is taken.
 
-Files may take minutes to read, and nobody else can write while the write lock is held. So rows are
-first staged in tables that one connection sees alone, on disk and without a lock; the transaction
-that follows is a few statements inside the database. Imported only when something is imported.
+Files may take minutes to read, and nobody else can write while the write lock is held. So rows
+are first staged in temporary tables, on disk, visible to one connection and without a lock; the
+transaction that follows is a few statements inside the database. Loaded only by an import.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _PLACE = BigInteger().with_variant(Integer, "sqlite")
 
 def _temporary(name: str, like: Table, without: tuple[str, ...]) -> Table:
     """A temporary table with the columns of another; ``place`` is the order of arrival."""
-    columns = [Column(one.name, one.type) for one in like.c if one.name not in without]
+    columns = [Column(column.name, column.type) for column in like.c if column.name not in without]
     place = Column("place", _PLACE, primary_key=True, autoincrement=True)
     return Table(name, _TABLES, place, *columns, prefixes=["TEMPORARY"])
 
@@ -67,10 +67,10 @@ _LEFT_OUT = FROM_FILES.where(ITEMS.c.item_id.not_in(select(_ITEMS.c.item_id)))
 
 
 class Staging:
-    """The staged rows of one connection, which no transaction is open on.
+    """The staged rows of one connection.
 
     Args:
-        connection: of its own; the tables end with it.
+        connection: not shared and outside any transaction; the tables end with it.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -82,11 +82,11 @@ class Staging:
         self._put_events = insert_events(dialect, _NEW_EVENTS, _EVENT_NAMES)
 
     def stage(self, items: Iterable[Item], events: Iterable[Event]) -> None:
-        """Read and check all rows.
+        """Read and validate all rows.
 
         Args:
-            items: each id once.
-            events: in the order in which they are to be stored.
+            items: with unique ids.
+            events: in the order in which to store them.
 
         Raises:
             DataError: a row cannot be stored.
@@ -100,19 +100,19 @@ class Staging:
                     self._connection.execute(table.insert(), chunk)
 
     def put_items(self, version: int) -> None:
-        """Add or replace the staged items, within a transaction that writes.
+        """Add or replace the staged items, within a write transaction.
 
         Args:
-            version: the last one that is taken.
+            version: the highest one in use.
         """
         self._connection.execute(self._put_items, {"version": version})
 
     def left_out(self) -> list[str]:
-        """Ids of items that a former import brought and that are not staged."""
+        """Ids of items of an earlier import that are not staged."""
         return list(self._connection.scalars(_LEFT_OUT))
 
     def append_events(self) -> int:
-        """Append the staged events, within a transaction that writes; the number of new ones."""
+        """Append the staged events, within a write transaction; returns the number of new ones."""
         return int(self._connection.execute(self._put_events).rowcount)
 
 

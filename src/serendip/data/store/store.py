@@ -1,8 +1,8 @@
-"""The store: items and events, the only source of truth of a workspace.
+"""The store of items and events: the only source of truth of a workspace.
 
-Everything else can be rebuilt from it. It knows rows, not meaning: which events count is decided
-by whoever takes a snapshot. Writes are one transaction each and durable when they return; reads
-never wait for a writer. One store may be used by many threads, one file by many processes.
+Everything else can be rebuilt from it. It does not interpret its rows: a snapshot decides which
+events count. Each write is one transaction and durable when it returns; reads never wait for a
+writer. Many threads may share a store, many processes a file.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _MOST = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class ImportCounts:
-    """What an import found in the files.
+    """Counts of an import.
 
     Args:
         items: distinct items.
-        events: events stored; those whose event_id was known already are not.
-        duplicate_items: rows whose item_id came again; the last one counts.
-        duplicate_examples: up to ten such ids.
+        events: events stored, without those whose event_id was stored already.
+        duplicate_items: rows that repeat an item_id; the last row counts.
+        duplicate_examples: up to ten repeated ids.
     """
 
     items: int
@@ -46,7 +46,7 @@ class ImportCounts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoreContent:
-    """Items and events of one moment.
+    """A consistent snapshot of items and events.
 
     Args:
         items: not deleted, in order of first insertion.
@@ -77,7 +77,7 @@ class Store:
             url_or_path: path of a SQLite file, or a SQLAlchemy URL.
 
         Raises:
-            StorageError: the database cannot be opened, or takes no writes.
+            StorageError: the database cannot be opened or written to.
         """
         from serendip.data.store.schema import METADATA
 
@@ -85,29 +85,29 @@ class Store:
 
     @classmethod
     def open(cls, url_or_path: str | Path, busy_timeout_s: float = PATIENT_S) -> Self:
-        """Open a database that is there; nothing is written, so a full or read-only disk will do.
+        """Open an existing database; writes nothing, so a full or read-only disk is enough.
 
         Args:
             url_or_path: path of a SQLite file, or a SQLAlchemy URL.
             busy_timeout_s: how long a write waits for other writers of a SQLite file.
 
         Raises:
-            StorageError: there is none, its tables are missing, or it cannot be opened.
+            StorageError: the database or a table is missing, or it cannot be opened.
         """
         from serendip.data.store.schema import METADATA
 
         return cls(Database.existing(url_or_path, METADATA, busy_timeout_s))
 
     def keep_open(self) -> None:
-        """Hold the connections that many readers need, even when the file is lost later."""
+        """Open every connection of the pool, so that a file deleted later stays readable."""
         self._database.keep_open()
 
     def problem(self) -> str:
-        """Why a write would fail now, without trying one; empty = nothing is known."""
+        """Why a write would fail now, checked without writing; empty = no known problem."""
         return self._database.problem()
 
     def integrity(self) -> list[str]:
-        """What is damaged in the database's file; empty = nothing."""
+        """Damage that SQLite reports in the file; empty = none."""
         return self._database.integrity()
 
     def close(self) -> None:
@@ -115,14 +115,14 @@ class Store:
         self._database.close()
 
     def put_items(self, items: Iterable[Item]) -> int:
-        """Add or replace items; a deleted one is back. The last of equal ids counts.
+        """Add or replace items; restores deleted ones. The last of equal ids counts.
 
         Returns:
             number of distinct items.
 
         Raises:
-            DataError: an item cannot be stored; none is.
-            StorageError: the database takes no writes.
+            DataError: an item is invalid; none is stored.
+            StorageError: the database cannot be written to.
         """
         unique = {item.item_id: item for item in require_items(items)}
         rows = [item_row(item, "api") for item in unique.values()]
@@ -135,10 +135,10 @@ class Store:
         return len(rows)
 
     def delete_item(self, item_id: str) -> bool:
-        """Delete an item for good: no import brings it back, only ``put_items``.
+        """Delete an item permanently: only ``put_items`` restores it, no import does.
 
         Returns:
-            whether there was one.
+            whether it existed.
         """
         if id_problem(item_id):
             return False
@@ -148,29 +148,29 @@ class Store:
             return bool(connection.execute(self._sql.TOMBSTONE, values).rowcount)
 
     def put_events(self, events: Iterable[Event]) -> int:
-        """Append events; one whose ``event_id`` is there already changes nothing.
+        """Append events; an event whose ``event_id`` is already stored is skipped.
 
         Returns:
-            number of events that were new.
+            number of new events.
 
         Raises:
-            DataError: an event cannot be stored; none is.
-            StorageError: the database takes no writes.
+            DataError: an event is invalid; none is stored.
+            StorageError: the database cannot be written to.
         """
         rows = [event_row(event, "api") for event in require_events(events)]
         with self._database.write() as connection:
             return connection.execute(self._insert_events, rows).rowcount if rows else 0
 
     def import_all(self, items: Iterable[Item], events: Iterable[Event]) -> ImportCounts:
-        """Replace all that former imports wrote, in one transaction.
+        """Replace everything that earlier imports wrote, in one transaction.
 
-        All rows are read before it begins: whoever writes meanwhile does not wait for the files.
-        What the API wrote stays as it is: its events, its items, its deletions. An imported item
-        that is not among ``items`` any more is deleted.
+        All rows are read before it begins, so other writers do not wait for the files. Events,
+        items and deletions of the API stay unchanged. An item of an earlier import that is not in
+        ``items`` is deleted.
 
         Raises:
-            DataError: a row cannot be stored; the former state stays.
-            StorageError: the database takes no writes; the former state stays.
+            DataError: a row is invalid; nothing changes.
+            StorageError: the database cannot be written to; nothing changes.
         """
         from serendip.data.store.staging import Staging
 
@@ -201,15 +201,15 @@ class Store:
             return items_of(connection.execute(self._sql.ITEM_COLUMNS))
 
     def item(self, item_id: str) -> Item | None:
-        """One item; None where it is unknown or deleted."""
+        """One item; None if it is unknown or deleted."""
         if id_problem(item_id):
             return None
         with self._database.read() as connection:
-            found = items_of(connection.execute(self._sql.ITEM, {"id": item_id}))
-        return found[0] if found else None
+            items = items_of(connection.execute(self._sql.ITEM, {"id": item_id}))
+        return items[0] if items else None
 
     def items_after(self, version: int) -> list[Item]:
-        """Items that are new or changed since a version, in order of change."""
+        """Items added or changed since a version, in order of change."""
         with self._database.read() as connection:
             return items_of(connection.execute(self._sql.ITEMS_AFTER, {"after": version}))
 
@@ -219,7 +219,7 @@ class Store:
             return list(connection.scalars(self._sql.DELETED))
 
     def history(self, user_id: str, limit: int, without: Sequence[str] = ()) -> list[Event]:
-        """The last ``limit`` events of a user, oldest first; of any action but those named."""
+        """The last ``limit`` events of a user, without the given actions, oldest first."""
         if id_problem(user_id):
             return []
         most = min(max(limit, 0), _MOST)
@@ -229,19 +229,19 @@ class Store:
         return [Event(*row) for row in reversed(rows)]
 
     def requested(self, limit: int) -> list[Event]:
-        """The last ``limit`` events that belong to a request or have words, oldest first."""
+        """The last ``limit`` events that have a request id or a query, oldest first."""
         values = {"most": min(max(limit, 0), _MOST)}
         with self._database.read() as connection:
             rows = connection.execute(self._sql.REQUESTED, values).all()
         return [Event(*row) for row in reversed(rows)]
 
     def queries(self, without: Sequence[str] = ()) -> list[str]:
-        """What was typed before events of any action but those named, the most frequent first."""
+        """Distinct queries of events, without the given actions, most frequent first."""
         with self._database.read() as connection:
             return list(connection.scalars(self._sql.QUERIES, {"without": list(without)}))
 
     def content(self) -> StoreContent:
-        """All items and events as they are at one moment."""
+        """A consistent snapshot of all items and events."""
         with self._database.read() as connection:
             items = items_of(connection.execute(self._sql.ITEM_COLUMNS))
             rows = connection.execute(self._sql.EVENT_COLUMNS).all()
@@ -249,30 +249,30 @@ class Store:
 
     @property
     def log(self) -> EventLogReader:
-        """The log of events as it grows."""
+        """The event log, to follow as it grows."""
         return EventLogReader(self._database)
 
     def totals(self, without: Sequence[str] = ()) -> LogTotals:
-        """Totals of the log of events; of what users did, without the actions named."""
+        """Totals of the event log; user activity without the given actions."""
         return LogTotals(self._database, without)
 
     @property
     def written(self) -> GeneratedTexts:
-        """What machines wrote about the items."""
+        """The generated texts about items."""
         return GeneratedTexts(self._database)
 
     def meta(self, key: str) -> str | None:
-        """A remembered value; None where there is none."""
+        """The value stored under a key; None if there is none."""
         value: str | None = self._scalar(self._sql.META_VALUE, {"name": key})
         return value
 
     def set_meta(self, key: str, value: str) -> None:
-        """Remember a value under a key of at most 64 characters."""
+        """Store a value under a key of at most 64 characters."""
         with self._database.write() as connection:
             connection.execute(self._set_meta, {"key": key, "value": value})
 
     def max_version(self) -> int:
-        """The version of the last change to any item; 0 at first. It only grows."""
+        """Version of the last change to any item, 0 at first; it only grows."""
         return int(self._scalar(self._sql.MAX_VERSION))
 
     def count_items(self) -> int:
@@ -284,7 +284,7 @@ class Store:
         return int(self._scalar(self._sql.COUNT_EVENTS))
 
     def max_seq(self) -> int:
-        """The number of the last event; 0 where there is none."""
+        """Number of the last event; 0 in an empty log."""
         return int(self._scalar(self._sql.MAX_SEQ))
 
     def _scalar(self, statement: Any, values: dict[str, Any] | None = None) -> Any:

@@ -1,8 +1,8 @@
-"""What may enter: the rules that every item and event meets at the door, wherever it comes from.
+"""Validation of items and events: the same rules for files, the HTTP API and the store.
 
-Files, the HTTP API and the store ask the same functions, so that one accepted value is accepted
-everywhere (SQLite and PostgreSQL differ on NUL bytes, JSON writers on NaN and lone surrogates).
-How much of it may be is in ``limits``.
+All three call these functions, so that a value accepted once is accepted everywhere (SQLite and
+PostgreSQL differ on NUL bytes, JSON writers on NaN and lone surrogates). Size limits are in
+``limits``.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ _SAME_NAMES: Mapping[str, str] = {}
 
 
 def text_problem(text: str, most: int = MAX_TEXT_CHARS) -> str:
-    """Why a text of at most ``most`` characters cannot be stored; empty where it can."""
+    """Why a text of at most ``most`` characters is invalid; empty if it is valid."""
     if len(text) > most:
         return f"has {len(text):,} characters; at most {most:,} are allowed"
     if "\0" in text:
-        return "holds a NUL character"
+        return "contains a NUL character"
     if not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:
-            return "holds half of a character (a lone surrogate)"
+            return "contains half of a character (a lone surrogate)"
     return ""
 
 
 def id_problem(name: str) -> str:
-    """Why a string cannot be an id; empty where it can."""
+    """Why a string is not a valid id; empty if it is."""
     return "is empty" if not name or name.isspace() else _name_problem(name)
 
 
 def item_problem(item: Item, columns: Mapping[str, str] = _SAME_NAMES) -> str:
-    """Why an item cannot be stored; empty where it can.
+    """Why an item is invalid; empty if it is valid.
 
     Args:
         item: of any length.
-        columns: field or attribute -> what it is called where the item comes from.
+        columns: field or attribute -> its name in the source (the file column).
     """
     if problem := id_problem(item.item_id) or _ending_problem(item.item_id):
         return f"item_id {item.item_id[:80]!r}{_in_column('item_id', columns)} {problem}"
@@ -66,13 +66,13 @@ def item_problem(item: Item, columns: Mapping[str, str] = _SAME_NAMES) -> str:
 
 
 def event_problem(event: Event, columns: Mapping[str, str] = _SAME_NAMES) -> str:
-    """Why an event cannot be stored; empty where it can.
+    """Why an event is invalid; empty if it is valid.
 
-    ``item_id`` may be empty where there is a query: a search without a click is an event too.
+    ``item_id`` may be empty if there is a query: a search without a click is an event too.
 
     Args:
         event: of any length.
-        columns: field -> what it is called where the event comes from.
+        columns: field -> its name in the source (the file column).
     """
     if problem := id_problem(event.user_id):
         return f"user_id {event.user_id[:80]!r}{_in_column('user_id', columns)} {problem}"
@@ -85,7 +85,7 @@ def event_problem(event: Event, columns: Mapping[str, str] = _SAME_NAMES) -> str
     if event.value is not None and not math.isfinite(event.value):
         return f"value {event.value!r} is not a finite number"
     if event.position is not None and not 0 <= event.position <= MAX_POSITION:
-        return f"position {event.position!r} is not a place from 0 to {MAX_POSITION}"
+        return f"position {event.position!r} is not a number from 0 to {MAX_POSITION}"
     return _event_text_problem(event, columns)
 
 
@@ -93,7 +93,7 @@ def require_items(items: Iterable[Item]) -> Iterator[Item]:
     """Yield items unchanged.
 
     Raises:
-        DataError: one of them cannot be stored.
+        DataError: an item is invalid.
     """
     for item in items:
         if problem := item_problem(item):
@@ -105,7 +105,7 @@ def require_events(events: Iterable[Event]) -> Iterator[Event]:
     """Yield events unchanged.
 
     Raises:
-        DataError: one of them cannot be stored.
+        DataError: an event is invalid.
     """
     for event in events:
         if problem := event_problem(event):
@@ -114,13 +114,13 @@ def require_events(events: Iterable[Event]) -> Iterator[Event]:
 
 
 def _in_column(name: str, columns: Mapping[str, str]) -> str:
-    """Where a field is called otherwise than here: by what name."""
+    """The source's column name in brackets, if it differs from the field name."""
     column = columns.get(name, name)
     return f" (column {column!r})" if column != name else ""
 
 
 def _name_problem(name: str) -> str:
-    """Why a string that may be empty cannot be an id."""
+    """Why a string that may be empty is not a valid id."""
     size = len(name) if name.isascii() else len(name.encode("utf-8", "surrogatepass"))
     if size > MAX_ID_BYTES:
         return f"has {size:,} bytes; an id has at most {MAX_ID_BYTES}"
@@ -129,7 +129,7 @@ def _name_problem(name: str) -> str:
 
 def _ending_problem(item_id: str) -> str:
     ends = item_id.endswith(RESERVED_ENDING)
-    return f"ends in {RESERVED_ENDING!r}, by which the API asks for similar items" if ends else ""
+    return f"ends in {RESERVED_ENDING!r}, which the API reserves for similar items" if ends else ""
 
 
 def _attribute_problem(item: Item, columns: Mapping[str, str]) -> str:
@@ -147,7 +147,7 @@ def _value_problem(value: Attribute) -> str:
     if not isinstance(value, tuple):
         return "" if math.isfinite(value) else f"{value!r} is not a finite number"
     if len(value) > MAX_ATTRIBUTE_VALUES:
-        return f"has {len(value):,} words; at most {MAX_ATTRIBUTE_VALUES:,} are allowed"
+        return f"has {len(value):,} values; at most {MAX_ATTRIBUTE_VALUES:,} are allowed"
     if max(map(len, value), default=0) <= MAX_TEXT_CHARS:
         return text_problem("".join(value), MAX_ITEM_CHARS)
     return next(filter(None, map(text_problem, value)))
