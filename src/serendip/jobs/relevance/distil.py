@@ -18,7 +18,6 @@ import numpy as np
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, ExtraMissing, UnknownItemError
 from serendip.evaluate.classification import (
     BinaryPredictions,
@@ -27,6 +26,7 @@ from serendip.evaluate.classification import (
     calibration_floor,
 )
 from serendip.evaluate.risk_control import LabelledSlates, cut_replacing, safe_threshold
+from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import FEWEST_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_models, read_labels
 from serendip.jobs.relevance.versions import JudgedTexts, publish_model
@@ -89,7 +89,7 @@ class LabelledTexts:
     is_bad: BoolArray
 
 
-def distil(workspace: Workspace, asked: Distillation, options: TrainOptions) -> dict[str, Any]:
+def distil(context: JobContext, asked: Distillation) -> dict[str, Any]:
     """Hold the labels against people's, learn, tell what the student can do, and publish it.
 
     Returns:
@@ -110,8 +110,8 @@ def distil(workspace: Workspace, asked: Distillation, options: TrainOptions) -> 
         if gate["verdict"] != "passed":
             return {"gate": gate}
     lessons = _apart(labels, gold)
-    reader = JudgedTexts(workspace, options.device)
-    with closing(workspace.open_store()) as store:
+    reader, options = JudgedTexts(context), context.options
+    with closing(context.workspace.open_store()) as store:
         items = tuple(store.items())
     vocabulary = Vocabulary(item.item_id for item in items)
     texts = reader.items(items, options.progress)
@@ -121,7 +121,7 @@ def distil(workspace: Workspace, asked: Distillation, options: TrainOptions) -> 
     cut = facts["filter"]["safe_cut"]
     seen = sorted(map(query_digest, {*learned.texts, *chose}))
     told = {"gate": gate, "reads": reader.reads, "seed": options.seed, **facts, "seen": seen}
-    version = publish_model(workspace.students, replace(taught.judge, cut=cut), told)
+    version = publish_model(context.workspace.students, replace(taught.judge, cut=cut), told)
     return {"version": version.name, **{name: told[name] for name in told if name != "seen"}}
 
 
