@@ -24,7 +24,6 @@ from serendip.jobs.relevance.versions import current_model
 from serendip.jobs.train.fingerprint import fingerprint
 from serendip.jobs.train.train import train_workspace
 
-pytest.importorskip("lightgbm")
 SURFACE = "\n[surfaces.search.bad_matches]\ncut = 0.5\ndepth = 40\n"
 GENERATED = ("query", "item_id", "label", "model")
 

@@ -20,7 +20,6 @@ from serendip.models.relevance.train import (
     train_relevance_model,
 )
 
-pytest.importorskip("lightgbm")
 ITEMS, QUERIES, SIZE = 60, 40, 16
 KINDS = ("lamp", "chair", "rug")
 CONFIG = RelevanceModelConfig(

@@ -18,7 +18,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
-from serendip.errors import ConfigError, DataError, ExtraMissing, UnknownItemError
+from serendip.errors import ConfigError, DataError, UnknownItemError
 from serendip.evaluate.classification import (
     BinaryPredictions,
     best_cut,
@@ -34,11 +34,9 @@ from serendip.llm.prompts import query_digest
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.model import RelevanceModel
 from serendip.models.relevance.train import (
-    MISSING_TREES,
     LabelledPairs,
     RelevanceModelConfig,
     TrainedRelevanceModel,
-    has_trees,
     train_relevance_model,
 )
 from serendip.runtime.progress import TrainOptions
@@ -98,7 +96,6 @@ def distil(context: JobContext, asked: Distillation) -> dict[str, Any]:
     Raises:
         ConfigError: a share is none.
         DataError: there is nothing to learn from beside the gold, or the gold is too small.
-        ExtraMissing: lightgbm is not installed.
         UnknownItemError: a labelled item is not in the workspace.
         UnsupportedError: the workspace fuses text with pictures or sounds.
     """
@@ -129,8 +126,6 @@ def _check(asked: Distillation) -> None:
     for name, share in (("--allowed", asked.allowed), ("--confidence", asked.confidence)):
         if not 0 < share < 1:
             raise ConfigError(f"{name} {share}.", "Name a share between 0 and 1.")
-    if not has_trees():
-        raise ExtraMissing(MISSING_TREES)
 
 
 def _apart(labels: dict[Pair, bool], gold: dict[Pair, bool]) -> dict[Pair, bool]:
