@@ -36,7 +36,7 @@ from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import EncodeTask, encode_once, judged_dataset
 from serendip.jobs.train.fit import Fitter, Prepared
-from serendip.models.retriever.config import ALL_TASKS, Group, group_config
+from serendip.models.retriever.config import Group, group_config
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.atomic_files import write_synced
 from serendip.runtime.executor import Executor, LocalExecutor
@@ -256,7 +256,7 @@ def align_workspace(
 
 def _tasks(folder: str, seeds: Sequence[int]) -> list[GroupTask]:
     """Seed by seed; the unified model first, which takes longest."""
-    groups = [group for size in (3, 2, 1) for group in combinations(ALL_TASKS, size)]
+    groups = [group for size in (3, 2, 1) for group in combinations(size)]
     return [GroupTask(folder, group, seed) for seed in seeds for group in groups]
 
 
