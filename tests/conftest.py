@@ -16,10 +16,8 @@ import stand as stand_world  # noqa: E402
 from small_shop import import_shop  # noqa: E402
 
 from serendip.engine.engine import Engine  # noqa: E402
-from serendip.engine.workspace import Workspace  # noqa: E402
+from serendip.jobs.context import JobContext  # noqa: E402
 from serendip.jobs.train.train import train_workspace  # noqa: E402
-from serendip.runtime.progress import TrainOptions  # noqa: E402
-from serendip.runtime.timing import StageClock  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +25,7 @@ def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with one published generation; tests that write copy it first."""
     folder = tmp_path_factory.mktemp("shop")
     import_shop(folder)
-    train_workspace(Workspace.open(folder), TrainOptions(seed=0), StageClock())
+    train_workspace(JobContext.open(folder))
     return folder
 
 

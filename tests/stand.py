@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from serendip.data.item import Item
-from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
 from serendip.runtime.versions import Version
 
 NUM_USERS = 12
@@ -17,4 +16,4 @@ NEW = Item("new", "The horror tale number 1", "", {"genre": "horror"})
 
 def train(shop: Path, seed: int = 0) -> Version:
     """Train and publish."""
-    return train_workspace(Workspace.open(shop), TrainOptions(seed=seed), StageClock())
+    return train_workspace(JobContext.open(shop, TrainOptions(seed=seed)))

@@ -32,6 +32,7 @@ import numpy as np
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
+from serendip.data.numeric import unit
 from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.engine.query_suggestions import QuerySuggester
@@ -383,6 +384,4 @@ def _add(
 def _vectors(bench: SuggestBench, dataset: Dataset, options: TrainOptions) -> FloatArray:
     encode = open_bench_encoder(bench.encoder, bench.cache, bench.file, options.progress)
     vectors = encode(dataset.catalogue.texts(FILM_FIELDS))
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: FloatArray = vectors / np.maximum(lengths, 1e-9)
-    return unit
+    return unit(vectors, shortest=1e-9)

@@ -16,8 +16,9 @@ from serendip.data.semantic_ids import Codebooks
 from serendip.engine.query_suggestions import QuerySuggester, UserContext, build_user
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
+from serendip.jobs.search_log import Log
 from serendip.jobs.suggestions.build import SuggestionBuilder
-from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
+from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.runtime.progress import SilentProgress
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggester

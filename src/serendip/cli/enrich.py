@@ -53,7 +53,7 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Write about items with hardly a description; nothing is used yet. Exit 1 = partial."""
-    from serendip.engine.workspace import Workspace
+    from serendip.jobs.context import JobContext
     from serendip.jobs.enrich.write import TextWriting, write_texts
 
     terminal = Terminal(json)
@@ -65,9 +65,8 @@ def run(
         )
 
     kinds = cast("list[WrittenField]", [one.value for one in fields or Kind])
-    writing = TextWriting(writer.value, kinds, budget, prompt)
-    progress = terminal.options().progress
-    found = write_texts(Workspace.open(workspace), writing, progress, tell, estimate)
+    writing = TextWriting(writer.value, kinds, budget, prompt, estimate, tell)
+    found = write_texts(JobContext.open(workspace, terminal.options()), writing)
     terminal.result(found)
     if estimate:
         terminal.say(f"{found['thin']:,} of {found['items']:,} items are thin")
@@ -95,13 +94,13 @@ def gate(
     json: JsonOption = False,
 ) -> None:
     """Use the texts at the next training if items are found better. Exit 1 = they are not used."""
-    from serendip.engine.workspace import Workspace
+    from serendip.jobs.context import JobContext
     from serendip.jobs.enrich.gate import TextGate, gate_texts
 
     terminal = Terminal(json)
     sources = cast("list[WrittenSource]", [one.value for one in writer or Writer])
     asked = TextGate(sources, judgements)
-    found = gate_texts(Workspace.open(workspace), asked, terminal.options().progress)
+    found = gate_texts(JobContext.open(workspace, terminal.options()), asked)
     terminal.result(found)
     terminal.say(_verdict(found))
     if found["verdict"] != "passed":

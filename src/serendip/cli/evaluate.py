@@ -10,8 +10,7 @@ import typer
 from serendip.cli.terminal import DeviceOption, JsonOption, SeedOption, Terminal, WorkspaceOption
 
 if TYPE_CHECKING:
-    from serendip.engine.workspace import Workspace
-    from serendip.runtime.timing import StageClock
+    from serendip.jobs.context import JobContext
 
 NAME = "evaluate"
 HELP = "Train on the past, ask about the future, and write report.json and report.html."
@@ -30,32 +29,30 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Judge the engine and its baselines on temporal cuts and on the last event of each user."""
-    from serendip.engine.workspace import Workspace
+    from serendip.jobs.context import JobContext
     from serendip.runtime.timing import StageClock
 
     terminal = Terminal(json)
-    clock = StageClock(terminal.stage)
-    opened = Workspace.open(workspace)
+    options, clock = terminal.options(seed, device), StageClock(terminal.stage)
+    context = JobContext.open(workspace, options, clock)
     if alignment:
-        _align(opened, terminal, clock, seed, device)
+        _align(context, terminal)
         return
     from serendip.jobs.evaluate.evaluate import evaluate_workspace
 
-    report = evaluate_workspace(opened, terminal.options(seed, device), clock)
+    report = evaluate_workspace(context)
     terminal.semantic_ids(report["semantic_ids"])
     for sentence in report["verdict"]:
         terminal.say(f"  {sentence}")
-    terminal.say(f"Report: {opened.reports / 'report.html'}")
+    terminal.say(f"Report: {context.workspace.reports / 'report.html'}")
     terminal.result(report)
 
 
-def _align(
-    workspace: Workspace, terminal: Terminal, clock: StageClock, seed: int, device: str
-) -> None:
+def _align(context: JobContext, terminal: Terminal) -> None:
     from serendip.jobs.evaluate.task_transfer import align_workspace
 
-    report = align_workspace(workspace, terminal.options(seed, device), clock)
+    report = align_workspace(context)
     for sentence in report["recommendation"]["sentences"]:
         terminal.say(f"  {sentence}")
-    terminal.say(f"Report: {workspace.reports / 'alignment.html'}")
+    terminal.say(f"Report: {context.workspace.reports / 'alignment.html'}")
     terminal.result(report)

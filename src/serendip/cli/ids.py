@@ -31,11 +31,12 @@ def build(
     json: JsonOption = False,
 ) -> None:
     """Code all items: known ones keep their codes, unless --refit fits the codebooks again."""
-    from serendip.engine.workspace import Workspace
+    from serendip.jobs.context import JobContext
     from serendip.jobs.semantic_ids.build import build_ids
 
     terminal = Terminal(json)
-    version, is_new = build_ids(Workspace.open(workspace), terminal.options(seed, device), refit)
+    context = JobContext.open(workspace, terminal.options(seed, device))
+    version, is_new = build_ids(context, refit)
     changes = version.manifest["changes"]
     if is_new:
         terminal.say(f"{version.name} is current: {_told(changes)}")
@@ -107,14 +108,14 @@ def report(
     json: JsonOption = False,
 ) -> None:
     """How good the current IDs are; also written to reports/semantic-ids.json and .html."""
-    from serendip.engine.workspace import Workspace
     from serendip.evaluate.report.page import sentences
+    from serendip.jobs.context import JobContext
     from serendip.jobs.semantic_ids.inspect import REPORT_HTML
     from serendip.jobs.semantic_ids.inspect import report as measure
 
     terminal = Terminal(json)
-    opened = Workspace.open(workspace)
-    found = measure(opened, terminal.options(seed, device))
+    context = JobContext.open(workspace, terminal.options(seed, device))
+    found = measure(context)
     terminal.say(f"{found['version']}: {found['num_items']:,} items")
     for sentence in sentences(found):
         terminal.say(f"  {sentence}")
@@ -123,7 +124,7 @@ def report(
         terminal.say(f"    level {level}: the largest code has {100 * share:.1f} % of the items")
     _groups(terminal, found["groups"])
     _others(terminal, found["used"][0] - len(found["groups"]), "groups")
-    terminal.say(f"Report: {opened.reports / REPORT_HTML}")
+    terminal.say(f"Report: {context.workspace.reports / REPORT_HTML}")
     terminal.result(found)
 
 

@@ -110,8 +110,9 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Label pairs; answers that are there already are not asked for again. Exit 1 = partial."""
-    from serendip.engine.workspace import Workspace
+    from serendip.jobs.context import JobContext
     from serendip.jobs.labels.by_llm import Labelling, label_pairs
+    from serendip.jobs.llm_job import LlmJob
 
     terminal = Terminal(json)
     if estimate and (batch_file or batch_answers or forget_batch):
@@ -124,9 +125,9 @@ def run(
             f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
         )
 
-    labelling = Labelling(pairs, out, budget, job, prompt, batch_file, batch_answers, forget_batch)
-    progress = terminal.options().progress
-    found = label_pairs(Workspace.open(workspace), labelling, progress, tell, estimate)
+    labelling = Labelling(pairs, out, prompt, batch_file, batch_answers, forget_batch)
+    llm_job = LlmJob(job or out.name, budget, estimate, tell)
+    found = label_pairs(JobContext.open(workspace, terminal.options()), labelling, llm_job)
     terminal.result(found)
     if estimate:
         return
@@ -195,13 +196,13 @@ def distil(
     json: JsonOption = False,
 ) -> None:
     """Teach a light judge that can serve, if the labels pass the gate. Exit 1 = they do not."""
-    from serendip.engine.workspace import Workspace
+    from serendip.jobs.context import JobContext
     from serendip.jobs.relevance.distil import Distillation
     from serendip.jobs.relevance.distil import distil as learn
 
     terminal = Terminal(json)
     asked = Distillation(labels, gold, floor, seen or (), allowed, confidence)
-    found = learn(Workspace.open(workspace), asked, terminal.options(seed))
+    found = learn(JobContext.open(workspace, terminal.options(seed)), asked)
     terminal.result(found)
     if "version" not in found:
         terminal.say(f"{found['gate']['verdict']}: {found['gate']['reason'] or 'see --json'}")
@@ -218,11 +219,11 @@ def report(
     json: JsonOption = False,
 ) -> None:
     """What the filter of bad matches does to what is shown, and what it costs in clicks."""
-    from serendip.engine.workspace import Workspace
+    from serendip.jobs.context import JobContext
     from serendip.jobs.relevance.report import judge_report
 
     terminal = Terminal(json)
-    found = judge_report(Workspace.open(workspace), gold, surface, terminal.options().progress)
+    found = judge_report(JobContext.open(workspace, terminal.options()), gold, surface)
     terminal.result(found)
     for line in _reported(found):
         terminal.say(line)

@@ -40,15 +40,16 @@ def build(
     json: JsonOption = False,
 ) -> None:
     """Find candidates, keep what passes all tests. Exit 1 = the LLM did not write everything."""
-    from serendip.engine.workspace import Workspace
+    from serendip.jobs.context import JobContext
+    from serendip.jobs.llm_job import LlmJob
     from serendip.jobs.suggestions.build import build_queries
-    from serendip.jobs.suggestions.write_by_llm import QueryWriting, write_queries
+    from serendip.jobs.suggestions.write_by_llm import write_queries
 
     terminal = Terminal(json)
-    opened, options = Workspace.open(workspace), terminal.options()
+    context = JobContext.open(workspace, terminal.options())
     spend = asked_budget(llm, budget, estimate)
     if spend is None:
-        name, built = build_queries(opened, options)
+        name, built = build_queries(context)
         _tell(terminal, name, built.report)
         terminal.result({"version": name, **built.report})
         return
@@ -59,8 +60,8 @@ def build(
             f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
         )
 
-    writing = QueryWriting(spend, items, job, prompt)
-    name, written, facts = write_queries(opened, writing, options, tell, estimate)
+    llm_job = LlmJob(job, spend, estimate, tell)
+    name, written, facts = write_queries(context, llm_job, items, prompt)
     if written is None:
         terminal.result(facts)
         return

@@ -45,15 +45,18 @@ def build(
 
     The table keeps what it has. Exit 1 = the LLM did not answer everything.
     """
-    from serendip.engine.workspace import Workspace
+    from serendip.jobs.context import JobContext
+    from serendip.jobs.llm_job import LlmJob
     from serendip.jobs.synonyms.mine import build_synonyms
-    from serendip.jobs.synonyms.write_by_llm import SynonymWriting, write_synonyms_by_llm
+    from serendip.jobs.synonyms.write_by_llm import write_synonyms_by_llm
 
-    terminal, opened = Terminal(json), Workspace.open(workspace)
+    terminal = Terminal(json)
+    context = JobContext.open(workspace, terminal.options())
+    file = context.workspace.synonyms
     spend = asked_budget(llm, budget, estimate)
     if spend is None:
-        rows, new = build_synonyms(opened, terminal.options())
-        terminal.result(_tell(terminal, opened.synonyms, rows, new))
+        rows, new = build_synonyms(context)
+        terminal.result(_tell(terminal, file, rows, new))
         return
 
     def tell(told: CostEstimate) -> None:
@@ -62,12 +65,12 @@ def build(
             f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
         )
 
-    writing = SynonymWriting(spend, terms, job, prompt)
-    rows, facts = write_synonyms_by_llm(opened, writing, terminal.options(), tell, estimate)
+    llm_job = LlmJob(job, spend, estimate, tell)
+    rows, facts = write_synonyms_by_llm(context, llm_job, terms, prompt)
     if estimate:
         terminal.result(facts)
         return
-    terminal.result({**_tell(terminal, opened.synonyms, rows, facts["new"]), "llm": facts})
+    terminal.result({**_tell(terminal, file, rows, facts["new"]), "llm": facts})
     terminal.say(f"{facts['state']}: spent {facts['spent']:.4g}")
     for test, count in facts["dropped"].items():
         terminal.say(f"  {test:<24} {count:8,} dropped")

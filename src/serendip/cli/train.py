@@ -17,13 +17,14 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Train and publish; a running service switches over by itself."""
-    from serendip.engine.workspace import Workspace
+    from serendip.jobs.context import JobContext
     from serendip.jobs.train.train import train_workspace
     from serendip.runtime.timing import StageClock
 
     terminal = Terminal(json)
     clock = StageClock(terminal.stage)
-    generation = train_workspace(Workspace.open(workspace), terminal.options(seed, device), clock)
+    context = JobContext.open(workspace, terminal.options(seed, device), clock)
+    generation = train_workspace(context)
     terminal.semantic_ids(generation.manifest["semantic_ids"])
     terminal.space(generation.manifest["space"])
     terminal.media(generation.manifest["media"])

@@ -22,9 +22,9 @@ import numpy as np
 from pydantic import Field
 
 from serendip.config import Config
-from serendip.content.encoders.base import unit
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.item_features import ModalityVectors
+from serendip.data.numeric import unit
 from serendip.errors import ArtefactError, DataError
 
 TEXT = "text"

@@ -23,6 +23,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.item import Catalogue
 from serendip.data.item_features import ItemFeatures
 from serendip.data.negative_log import NegativeLog
+from serendip.data.numeric import unit
 from serendip.data.query import History
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import DataError
@@ -318,5 +319,4 @@ class AlignedProjection:
     def encode(self, content: FloatArray) -> FloatArray:
         """Aligned vectors (N, D) float32 of content (N, D): unit rows, zero where content is."""
         moved = content + (content @ self.down) @ self.up
-        lengths = np.linalg.norm(moved, axis=1, keepdims=True)
-        return np.asarray(moved / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
+        return unit(moved)

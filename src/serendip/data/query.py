@@ -31,6 +31,12 @@ Surface = Literal["home", "similar", "search", "cart", "thank_you", "ads", "dige
 """Kinds of requests that models know; what a surface is called and how it is answered is the
 engine's business."""
 
+Task = Literal["home", "similar", "search"]
+"""Kinds of requests that rankers and retrievers learn apart; every surface is answered as one."""
+
+TASKS: tuple[Task, ...] = ("home", "similar", "search")
+"""In the order of their numbers in training data."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:

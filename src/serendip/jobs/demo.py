@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from serendip.engine.generations import open_current
-from serendip.engine.workspace import SETTINGS_FILE, Workspace
+from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError
+from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files, imported_digest
-from serendip.jobs.train.train import REPORT_JSON, fingerprint, train_workspace
+from serendip.jobs.train.fingerprint import fingerprint
+from serendip.jobs.train.gates import REPORT_JSON
+from serendip.jobs.train.train import train_workspace
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 
@@ -48,15 +51,16 @@ def build_demo(
     """
     with clock.stage("data files"):
         write_files(folder)
-    workspace = Workspace.open(folder)
+    context = JobContext.open(folder, options, clock)
+    workspace = context.workspace
     with clock.stage("import"):
         if imported_digest(workspace) is None:
             import_files(workspace)
     with clock.stage("doctor"):
         checks = check_workspace(workspace)
     on_checks(checks)
-    report = _report(workspace, options, clock, say)
-    generation = _generation(workspace, options, clock, say)
+    report = _report(context, say)
+    generation = _generation(context, say)
     return {
         "generation": generation,
         "report": str(workspace.reports / REPORT_JSON),
@@ -91,29 +95,26 @@ def write_files(folder: Path) -> None:
         shutil.copyfile(_HERE / "demo.toml", folder / SETTINGS_FILE)
 
 
-def _report(
-    workspace: Workspace, options: TrainOptions, clock: StageClock, say: Callable[[str], None]
-) -> dict[str, Any]:
+def _report(context: JobContext, say: Callable[[str], None]) -> dict[str, Any]:
     """The report of this data, settings and code; made where there is none."""
-    path = workspace.reports / REPORT_JSON
-    wanted = fingerprint(workspace, options.seed)
+    path = context.workspace.reports / REPORT_JSON
+    wanted = fingerprint(context.workspace, context.options.seed)
     if path.exists():
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if report.get("fingerprint") == wanted:
             say("  the report is up to date")
             return report
-    return evaluate_workspace(workspace, options, clock)
+    return evaluate_workspace(context)
 
 
-def _generation(
-    workspace: Workspace, options: TrainOptions, clock: StageClock, say: Callable[[str], None]
-) -> str:
+def _generation(context: JobContext, say: Callable[[str], None]) -> str:
     """Name of the generation of this data, settings and code; trained where there is none."""
+    workspace = context.workspace
     try:
         current = open_current(workspace.generations, verify=False)
-        if current.manifest["fingerprint"] == fingerprint(workspace, options.seed):
+        if current.manifest["fingerprint"] == fingerprint(workspace, context.options.seed):
             say(f"  {current.name} is up to date")
             return current.name
     except (ArtefactError, NotTrainedError):
         pass
-    return train_workspace(workspace, options, clock).name
+    return train_workspace(context).name

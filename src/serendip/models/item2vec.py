@@ -38,6 +38,7 @@ from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, pairs_by_gap
 from serendip.data.item_features import ItemFeatures
+from serendip.data.numeric import unit
 from serendip.data.query import Query
 from serendip.models.base import Recommender
 from serendip.models.context import context_matrix, context_weights
@@ -94,8 +95,7 @@ class Item2Vec(Recommender):
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         sums = context_matrix(queries, self._num_items, self.config.decay) @ self._vectors
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        scores: FloatArray = (sums / np.maximum(lengths, _TINY)) @ self._vectors.T
+        scores: FloatArray = unit(sums, _TINY) @ self._vectors.T
         return scores
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
@@ -173,9 +173,7 @@ class Item2VecTraining:
             for items in self._batches():
                 self._step(items, rate)
         vectors = np.zeros_like(self.inner)
-        found = self.inner[self.reached]
-        lengths = np.maximum(np.linalg.norm(found, axis=1, keepdims=True), _TINY)
-        vectors[self.reached] = found / lengths
+        vectors[self.reached] = unit(self.inner[self.reached], _TINY)
         return vectors
 
     def _batches(self) -> Iterator[IntArray]:

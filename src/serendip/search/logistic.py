@@ -1,4 +1,4 @@
-"""Logistic of search."""
+"""Ridge logistic regression for what search learns: which suggestions and rewrites are taken."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
+from serendip.data.numeric import NewtonSteps, fit_logistic
 
-_STEPS = 25
+_STEPS = NewtonSteps(count=25, furthest=2.0, largest=30.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +28,7 @@ class RankingRows:
     weights: FloatArray
 
 
-def fit_logistic(
+def fit_ranking(
     inputs: NDArray[np.float64],
     rows: RankingRows,
     before: NDArray[np.float64],
@@ -41,15 +42,9 @@ def fit_logistic(
         before: (F + 1,) where the prior is highest.
         pull: (F + 1,) how strongly it draws each weight there.
     """
-    found = before.copy()
+    start = before.copy()
     mean = float(np.average(rows.success, weights=rows.weights))
-    found[-1] = np.log(max(mean, 1e-6) / max(1 - mean, 1e-6)) - float((inputs @ found).mean())
-    for _ in range(_STEPS):
-        chance = 1.0 / (1.0 + np.exp(-np.clip(inputs @ found, -30, 30)))
-        slope = inputs.T @ (rows.weights * (chance - rows.success)) + pull * (found - before)
-        bend = (inputs * (rows.weights * chance * (1 - chance))[:, None]).T @ inputs
-        step = np.linalg.solve(bend + np.diag(pull), slope)
-        found -= np.clip(step, -2.0, 2.0)
-        if np.abs(step).max() < 1e-6:
-            break
-    return found
+    start[-1] = np.log(max(mean, 1e-6) / max(1 - mean, 1e-6)) - float((inputs @ start).mean())
+    return fit_logistic(
+        inputs, rows.success, start, pull, prior=before, weights=rows.weights, steps=_STEPS
+    )

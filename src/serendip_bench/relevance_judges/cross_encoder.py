@@ -37,9 +37,10 @@ from torch import Tensor, nn
 from serendip.config import Config
 from serendip.content.encoders.text import BATCH, open_minilm
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.numeric import NewtonSteps, fit_logistic
 from serendip.evaluate.classification import best_cut
 from serendip.models.early_stopping import Stopping, train_epochs
-from serendip.models.relevance.model import fit_calibration, logistic
+from serendip.models.relevance.model import fit_calibration
 from serendip.models.relevance.projection import QueryProjectionConfig
 from serendip.models.relevance.train import with_learned
 from serendip.runtime.progress import Progress, TrainOptions
@@ -114,7 +115,7 @@ class PairReader:
         return [own[:length].copy() for own, length in zip(whole, lengths, strict=True)]
 
 
-_STEPS, _NEAR, _FURTHEST = 30, 1e-6, 4.0
+_STEPS, _FURTHEST = NewtonSteps(count=30), 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,14 +148,8 @@ class Logistic:
         inputs = np.column_stack([scaled, np.ones(len(scaled))]).astype(np.float64)
         cost = np.full(inputs.shape[1], reg)
         cost[-1] = 1e-6
-        weights = np.zeros(inputs.shape[1])
-        for _ in range(_STEPS):
-            chance = logistic(inputs @ weights)
-            curve = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + np.diag(cost)
-            step = np.linalg.solve(curve, inputs.T @ (chance - is_bad) + cost * weights)
-            weights = weights - step
-            if np.abs(step).max() < _NEAR:
-                break
+        start = np.zeros(inputs.shape[1])
+        weights = fit_logistic(inputs, is_bad.astype(np.float64), start, cost, steps=_STEPS)
         return cls(means, spreads, weights[:-1].astype(np.float32), float(weights[-1]))
 
     def values(self, features: FloatArray) -> FloatArray:

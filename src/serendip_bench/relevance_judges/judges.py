@@ -81,7 +81,6 @@ class RelevanceJudge(ABC):
 
     name: ClassVar[str]
     uses_chance: ClassVar[bool] = False
-    needs_trees: ClassVar[bool] = False
     filters: ClassVar[bool] = True
     most_seeds: ClassVar[int | None] = None
     most_judged: ClassVar[int | None] = None
@@ -148,7 +147,7 @@ class DistilledJudge(RelevanceJudge):
     """Boosted trees on all features and on learned likenesses, taught by labels."""
 
     name = "student"
-    uses_chance = needs_trees = True
+    uses_chance = True
 
     def __init__(self, config: RelevanceModelConfig | None = None) -> None:
         self.config = config or RelevanceModelConfig()

@@ -28,7 +28,6 @@ from serendip.errors import ConfigError, DataError, ExtraMissing
 from serendip.evaluate.classification import BinaryPredictions, calibration_error, calibration_floor
 from serendip.evaluate.risk_control import LabelledSlates, cut_replacing, safe_threshold
 from serendip.models.relevance.features import ItemTexts, QueryTexts
-from serendip.models.relevance.train import MISSING_TREES, has_trees
 from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -174,13 +173,10 @@ def run_judge(
 
     Raises:
         ConfigError: seeds < 1, or an option has no use here.
-        ExtraMissing: the student's trees need a package that is not installed.
         DataError: the data is not as it should be.
         StorageError: another process is at work on the same file.
     """
     require_seeds(bench.seeds)
-    if any(rung.needs_trees for rung in bench.rungs) and not has_trees():
-        raise ExtraMissing(MISSING_TREES, "Or leave the student out with --models.")
     found = gold_set(bench.data, bench.test)
     with open_work_folder(bench.file):
         encode = open_bench_encoder(bench.encoder, bench.cache, bench.file, options.progress)

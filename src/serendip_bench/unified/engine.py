@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from serendip.engine.state import EngineState
 from serendip.evaluate.runs import Values
 from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker
-from serendip.models.relevance.train import MISSING_TREES
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
@@ -158,20 +157,6 @@ def rankers_facts() -> list[Any]:
     """What decides the rows of the engine beside the retriever, for digests."""
     sampled = {"learned": LEARNED, "negatives": NEGATIVES, "held_out_steps": HELD_OUT}
     return [engine_facts(), FEATURES, sampled, trees_facts()]
-
-
-def can_be_made(
-    tasks: Sequence[UnifiedTask], with_trees: bool
-) -> tuple[list[UnifiedTask], list[dict[str, Any]]]:
-    """The tasks without models that need lightgbm, if it is not here; and these, with a reason."""
-    if with_trees:
-        return list(tasks), []
-    missing = [
-        {"model": name, "seed": task.seed, "reason": MISSING_TREES}
-        for task in tasks
-        for name in task.line.beside
-    ]
-    return [replace(task, line=replace(task.line, beside=())) for task in tasks], missing
 
 
 @dataclass(frozen=True, slots=True, eq=False)

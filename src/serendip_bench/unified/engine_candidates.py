@@ -30,12 +30,12 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item import Catalogue
 from serendip.data.item_features import ItemFeatures
 from serendip.data.item_list import ItemList
-from serendip.data.query import Query
+from serendip.data.query import TASKS, Query
 from serendip.engine.settings import ModelsConfig, Settings
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.pipeline import gather, run
-from serendip.engine.stages.surfaces import TASKS, SurfaceConfig
+from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.errors import DataError
 from serendip.evaluate.runs import Values, ranks_from_scores

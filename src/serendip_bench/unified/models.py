@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from serendip.data.query import Task
 from serendip.errors import ConfigError
-from serendip.models.retriever.config import RetrieverConfig, Task, group_config
+from serendip.models.retriever.config import RetrieverConfig, group_config
 from serendip_bench.sequential.models import RETRIEVER
 from serendip_bench.unified.word_scores import WordScorer
 

@@ -21,7 +21,6 @@ from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimates
 from serendip.evaluate.runs import Values
 from serendip.evaluate.task_transfer import TaskModels, of_shared_seeds
-from serendip.models.relevance.train import has_trees
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
@@ -30,7 +29,7 @@ from serendip_bench.protocol import PROTOCOL_VERSION
 from serendip_bench.results import Results
 from serendip_bench.sequential.models import ENCODER, SEMANTIC_IDS
 from serendip_bench.sequential.rows import DIGEST_FILE, row_folder
-from serendip_bench.unified.engine import can_be_made, make_rows, rankers_facts
+from serendip_bench.unified.engine import make_rows, rankers_facts
 from serendip_bench.unified.models import UnifiedModel
 from serendip_bench.unified.rows import (
     UNIFIED_LABELS,
@@ -238,10 +237,6 @@ def _make(
     for task in tasks:
         for key in task.keys:
             results.drop_others({"line": key["line"]}, task.digest)
-    tasks, missing = can_be_made(tasks, has_trees())
-    for model in missing:
-        results.skip(model)
-        on_row(model)
     open_tasks = [task for task in tasks if not _is_made(task, results)]
     if not open_tasks:
         return

@@ -23,7 +23,6 @@ from serendip_bench.relevance_judges.judges import (
 from serendip_bench.relevance_judges.registry import chosen_judges
 from serendip_bench.relevance_judges.run import JudgeBench, run_judge
 
-pytest.importorskip("lightgbm")
 HASHING = TextEncoderConfig(name="hashing")
 RUNGS = [
     Rules(),

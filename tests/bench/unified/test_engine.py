@@ -9,10 +9,10 @@ from bench_world import NUM_ITEMS, sequences, write_world
 
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.item import Catalogue
+from serendip.data.query import TASKS
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.stages.batch import Candidates
 from serendip.engine.stages.pipeline import collect, run
-from serendip.engine.stages.surfaces import TASKS
 from serendip.engine.state import EngineState
 from serendip.errors import DataError
 from serendip.evaluate.full_ranking import rank_all

@@ -13,9 +13,7 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import ConfigError
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.sequences import TEXT_FIELDS, read_sequences
-from serendip_bench.unified.engine import can_be_made
 from serendip_bench.unified.models import UNIFIED, UnifiedModel, chosen_lines
-from serendip_bench.unified.rows import UnifiedTask
 from serendip_bench.unified.run import UnifiedBench, alignment_of, run_unified
 from serendip_bench.unified.tasks import unified_trial, without_user
 
@@ -239,16 +237,6 @@ def test_the_engine_and_lightgbm_have_rows_for_every_task(world: Path, tmp_path:
         for pair in (("unified", "engine"), ("unified", "lightgbm"), ("engine", "lightgbm"))
     }
     assert run_unified(bench, TrainOptions(), executor=InThisProcess(0)) == document
-
-
-def test_without_lightgbm_its_rows_are_skipped_with_a_reason() -> None:
-    line = UNIFIED["engine"]
-    task = UnifiedTask("engine", line, 2, "data", "content", "words", "folder", "digest", "asked")
-    assert can_be_made([task], with_trees=True) == ([task], [])
-    (left,), (skipped,) = can_be_made([task], with_trees=False)
-    assert {key["model"] for key in left.keys} == {"engine"}
-    assert (skipped["model"], skipped["seed"]) == ("lightgbm", 2)
-    assert "serendip[bench]" in skipped["reason"]
 
 
 def test_every_line_can_be_chosen_by_its_model() -> None:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from encoder_contract import TEXTS, TextEncoderContract
 
-from serendip.content.encoders.base import unit
 from serendip.content.encoders.text import (
     HashingEncoder,
     TextEncoderConfig,
@@ -15,6 +14,7 @@ from serendip.content.encoders.text import (
     open_encoder,
 )
 from serendip.data.limits import MAX_ENCODED_CHARS
+from serendip.data.numeric import unit
 from serendip.errors import ConfigError
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from serendip.data.item_list import ItemList
+from serendip.data.query import TASKS
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.batch import Candidates
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.scoring import fuse_by_rank, ranks, round_scores
-from serendip.engine.stages.surfaces import TASKS
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
 from serendip.search.understanding import CORRECTED

@@ -13,11 +13,11 @@ from scipy.stats import rankdata
 from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.data.item_list import tie_order, top_k
+from serendip.data.query import TASKS
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.stages.scoring import round_scores
-from serendip.engine.stages.surfaces import TASKS
 from serendip.errors import UnsupportedError
 from serendip.models.ranker.model import action_value
 from serendip.search.understanding import CORRECTED

@@ -23,7 +23,7 @@ from serendip.data.snapshot import take_snapshot
 from serendip.data.store.generated_texts import GeneratedText, text_digest
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.train.train import fingerprint
+from serendip.jobs.train.fingerprint import fingerprint
 
 
 @pytest.fixture

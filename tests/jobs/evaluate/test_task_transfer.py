@@ -10,9 +10,9 @@ from small_shop import import_shop
 
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
+from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.task_transfer import align_workspace
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def test_every_set_of_tasks_is_trained_and_one_split_is_advised(shop: Workspace) -> None:
     executor = InThisProcess()
-    report = align_workspace(shop, TrainOptions(7), StageClock(), executor, seeds=1)
+    report = align_workspace(JobContext(shop, TrainOptions(7)), executor, seeds=1)
     assert len(report["rows"]) == 3 + 2 * 3 + 3
     assert {row["seed"] for row in report["rows"]} == {7}
     assert set(report["grouping"]) == {"1", "2", "3"}
@@ -40,7 +40,7 @@ def test_every_set_of_tasks_is_trained_and_one_split_is_advised(shop: Workspace)
 def test_too_few_interactions_are_refused(tmp_path: Path) -> None:
     import_shop(tmp_path, num_users=3)
     with pytest.raises(DataError, match="too few"):
-        align_workspace(Workspace.open(tmp_path), TrainOptions(0), StageClock(), InThisProcess())
+        align_workspace(JobContext.open(tmp_path), InThisProcess())
 
 
 def test_requests_are_the_same_for_every_model(shop: Workspace) -> None:

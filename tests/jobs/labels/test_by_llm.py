@@ -20,7 +20,7 @@ from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
 from serendip.jobs.labels.agreement import Gate, gate_labels
-from serendip.jobs.train.train import fingerprint
+from serendip.jobs.train.fingerprint import fingerprint
 from serendip.llm.prompts import Prompt, query_digest
 from serendip.llm.tasks import judge_task
 from serendip.runtime.atomic_files import exclusive_lock

@@ -20,12 +20,11 @@ from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.relevance_filter import BAD, RelevanceFilterConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
+from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import current_model
-from serendip.jobs.train.train import fingerprint, train_workspace
-from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
+from serendip.jobs.train.fingerprint import fingerprint
+from serendip.jobs.train.train import train_workspace
 
-pytest.importorskip("lightgbm")
 SURFACE = "\n[surfaces.search.bad_matches]\ncut = 0.5\ndepth = 40\n"
 GENERATED = ("query", "item_id", "label", "model")
 
@@ -67,7 +66,7 @@ def distil(folder: Path, labels: str = "labels.csv", *more: str) -> list[str]:
 
 
 def train(folder: Path) -> None:
-    train_workspace(Workspace.open(folder), TrainOptions(), StageClock())
+    train_workspace(JobContext.open(folder))
 
 
 def test_a_student_tells_good_from_bad_on_queries_that_it_has_not_seen(shop: Path) -> None:

@@ -19,7 +19,8 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
-from serendip.jobs.suggestions.build import read_search_log, written_queries
+from serendip.jobs.context import JobContext
+from serendip.jobs.suggestions.build import written_queries
 from serendip.jobs.suggestions.write_by_llm import candidates_of
 from serendip.llm.tasks import WrittenQueries
 from serendip.search.suggestions.table import QueryTable
@@ -121,7 +122,7 @@ def test_choices_among_similar_items_are_in_the_log_that_is_learned_from(shop: P
     workspace = Workspace.open(shop)
     with closing(workspace.open_store()) as store:
         store.put_events([Event("u", "i3", 7.0, request_id="r", surface="similar")])
-    assert read_search_log(workspace).similar == {"u": [7.0]}
+    assert JobContext(workspace).log.similar == {"u": [7.0]}
 
 
 def test_an_llm_needs_a_budget(shop: Path) -> None:
@@ -133,7 +134,7 @@ def test_what_says_no_more_than_the_title_or_too_much_is_dropped() -> None:
     films = Catalogue([Item("a", "The Red Shoes")])
     texts = ["red shoe", "ballet\u202e tragedy", "x" * 70, "!!!"]
     answer = WrittenQueries(id="x", queries=texts)
-    found, dropped = candidates_of([answer], films.vocabulary.numbers(["a"]), films)
+    found, dropped = candidates_of([answer], [0], films)
     assert [one.text for one in found] == ["ballet tragedy"]
     assert dropped == {"only the title": 1, "empty or long": 2}
 
@@ -143,6 +144,6 @@ def test_an_address_or_odd_signs_never_become_a_suggestion() -> None:
     texts = ["ballet at www.evil.example", "ballet https://evil.example", "ballet on evil.com"]
     texts += ["mail me@evil.example", "call 555-010-9999", "<b>ballet</b>", "ballet {title}"]
     answer = WrittenQueries(id="x", queries=texts)
-    found, dropped = candidates_of([answer], films.vocabulary.numbers(["a"]), films)
+    found, dropped = candidates_of([answer], [0], films)
     assert found == []
     assert dropped == {"an address or odd signs": len(texts)}

@@ -12,7 +12,8 @@ from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.search_log import Search, SuggestedQuery
 from serendip.data.vocabulary import Vocabulary
-from serendip.jobs.suggestions.ranker_data import Log, train_query_ranker
+from serendip.jobs.search_log import Log
+from serendip.jobs.suggestions.ranker_data import train_query_ranker
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.ranker import FEATURES, QueryRanker

@@ -13,6 +13,7 @@ from serendip.data.item import Item
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
+from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.build import build_ids, codes_of
 from serendip.jobs.semantic_ids.versions import require_current
 from serendip.runtime.progress import TrainOptions
@@ -50,7 +51,7 @@ def test_other_settings_start_afresh(stand: Path) -> None:
 
 def test_built_ids_are_extended_and_used_as_they_are(shop: Path) -> None:
     workspace = Workspace.open(shop)
-    built, _ = build_ids(workspace, TrainOptions(seed=11))
+    built, _ = build_ids(JobContext(workspace, TrainOptions(seed=11)))
     put(shop, NEW)
     trained = train(shop)
     version = require_current(workspace.semantic_ids)
@@ -63,7 +64,7 @@ def test_built_ids_are_extended_and_used_as_they_are(shop: Path) -> None:
 
 
 def test_built_ids_of_other_settings_stop_the_training(stand: Path) -> None:
-    build_ids(Workspace.open(stand), TrainOptions())
+    build_ids(JobContext.open(stand))
     set_semantic_ids(stand, 'method = "k-means"')
     with pytest.raises(ConfigError, match=r"method was 'residual-k-means', now 'k-means'"):
         train(stand)

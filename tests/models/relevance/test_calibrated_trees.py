@@ -9,7 +9,6 @@ from serendip.evaluate.classification import BinaryPredictions, calibration_erro
 from serendip.models.relevance.model import CalibratedTrees, PlattCalibration, fit_calibration
 from serendip.models.relevance.train import TreesConfig, _as_graph, _grown, train_trees
 
-pytest.importorskip("lightgbm")
 SMALL = TreesConfig(rounds=40, learning_rate=0.1, leaves=8, fewest_pairs=20)
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serendip.data.numeric import unit
 from serendip.errors import ArtefactError
-from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts, unit
+from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.model import RelevanceModel, open_model, save_model
 from serendip.models.relevance.projection import QueryProjectionConfig
 from serendip.models.relevance.train import (
@@ -20,7 +21,6 @@ from serendip.models.relevance.train import (
     train_relevance_model,
 )
 
-pytest.importorskip("lightgbm")
 ITEMS, QUERIES, SIZE = 60, 40, 16
 KINDS = ("lamp", "chair", "rug")
 CONFIG = RelevanceModelConfig(

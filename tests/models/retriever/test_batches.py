@@ -11,7 +11,14 @@ from serendip.data.dataset import EventLog, QueryExamples
 from serendip.errors import DataError
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import RetrieverConfig
-from serendip.models.retriever.requests import HOME, NONE, SEARCH, SIMILAR, TASKS, gap_buckets
+from serendip.models.retriever.requests import (
+    HOME,
+    NONE,
+    SEARCH,
+    SIMILAR,
+    TASK_OF,
+    gap_buckets,
+)
 
 
 def log_of(users: list[int], seconds: list[int]) -> EventLog:
@@ -209,7 +216,7 @@ def test_a_specialist_learns_its_task_alone(task: str) -> None:
         PackedLog(log, np.ones(12, np.bool_)), queries, RetrieverConfig(tasks=(task,), slots=2)
     )
     batch = next(maker.epoch(100, np.random.default_rng(0)))
-    assert (batch.task == TASKS[task]).all()
+    assert (batch.task == TASK_OF[task]).all()
     assert (batch.target != NONE).any()
 
 

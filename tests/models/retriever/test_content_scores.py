@@ -19,7 +19,7 @@ from serendip.models.retriever.content_scores import ContentScores
 from serendip.models.retriever.content_weights import context_cosines, words_cosines
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.model import Retriever
-from serendip.models.retriever.requests import TASKS
+from serendip.models.retriever.requests import TASK_OF
 from serendip.models.retriever.train import RetrieverTraining, train_retriever, training_fingerprint
 from serendip.runtime.progress import TrainOptions
 
@@ -104,7 +104,7 @@ def test_training_sees_what_serving_sees(task: str) -> None:
     aligned, plain = both.reshape(2, dataset.num_items, 16)
     log = PackedLog(dataset.events, np.ones(len(dataset.events), np.bool_))
     rows = cut_rows(log, 10, np.zeros(len(log.starts), np.int64))
-    batch = BatchBuilder(log, dataset.queries, SMALL).asked_batch(rows, TASKS[task])
+    batch = BatchBuilder(log, dataset.queries, SMALL).asked_batch(rows, TASK_OF[task])
     row, request = np.nonzero(batch.target >= 0)
     assert len(row)
     shown = []

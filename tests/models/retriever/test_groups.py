@@ -6,12 +6,11 @@ from contract import LocalChangeContract, RecommenderContract, small_world
 
 from serendip.config import validate
 from serendip.data.dataset import EventLog, QueryExamples
-from serendip.data.query import Query, Surface
+from serendip.data.query import TASKS, Query, Surface
 from serendip.engine.settings import Settings
 from serendip.errors import ConfigError
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import (
-    ALL_TASKS,
     RetrieverConfig,
     RetrieverGroupsConfig,
     Task,
@@ -78,12 +77,12 @@ def test_a_group_draws_at_least_as_many_requests_as_the_model_of_all_tasks(
 ) -> None:
     slots, max_len, epochs = sizes
     config = RetrieverConfig(slots=slots, max_len=max_len, epochs=epochs)
-    own, whole = drawn(group_config(config, group)), drawn(group_config(config, ALL_TASKS))
+    own, whole = drawn(group_config(config, group)), drawn(group_config(config, TASKS))
     assert whole <= own <= 1.4 * whole
     assert group_config(config, group).tasks == group
 
 
-@pytest.mark.parametrize("group", [ALL_TASKS, *PARTS])
+@pytest.mark.parametrize("group", [TASKS, *PARTS])
 def test_a_group_has_vectors_as_long_as_the_model_of_all_tasks(group: tuple[Task, ...]) -> None:
     config = group_config(SMALL.model_copy(update={"words_size": 4}), group)
     training = RetrieverTraining(small_world(), config, seed=0)
@@ -92,7 +91,7 @@ def test_a_group_has_vectors_as_long_as_the_model_of_all_tasks(group: tuple[Task
 
 
 @pytest.mark.parametrize(
-    "groups", [(), (("home",),), (("home", "search", "similar"), ("home",)), (ALL_TASKS, ())]
+    "groups", [(), (("home",),), (("home", "search", "similar"), ("home",)), (TASKS, ())]
 )
 def test_groups_must_be_a_split_of_the_tasks(groups: tuple[tuple[str, ...], ...]) -> None:
     with pytest.raises(ConfigError, match="must be in one group"):

@@ -21,6 +21,7 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.limits import MAX_ENCODED_CHARS
+from serendip.data.numeric import unit
 from serendip.errors import ExtraMissing
 
 EncoderInput: TypeAlias = str | Path | None
@@ -89,12 +90,6 @@ def encode_present(
     if rows:
         vectors[rows] = unit(encode([inputs[row] for row in rows]))
     return vectors
-
-
-def unit(vectors: FloatArray) -> FloatArray:
-    """Rows divided by their lengths; a zero row stays zero."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
 
 
 def import_extra(module: str, hint: str) -> Any:

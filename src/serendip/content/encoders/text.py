@@ -27,10 +27,10 @@ from serendip.content.encoders.base import (
     encode_present,
     import_extra,
     readable,
-    unit,
 )
 from serendip.content.encoders.weights import module_digest, verify_weights
 from serendip.data.arrays import FloatArray
+from serendip.data.numeric import unit
 from serendip.errors import ConfigError
 from serendip.runtime.threads import num_threads
 

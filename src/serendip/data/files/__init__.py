@@ -1,1 +1,5 @@
-"""Readers of users' own files: CSV, JSONL and Parquet tables of items and events."""
+"""Users' files.
+
+``tables.py`` opens CSV, JSONL and Parquet, ``columns.py`` and ``times.py`` interpret cells,
+``readers.py`` yields items and events.
+"""

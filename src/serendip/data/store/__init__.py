@@ -1,1 +1,5 @@
-"""The database of a workspace: items, events, generated texts and the rules of what may enter."""
+"""The database.
+
+``store.py`` reads and writes items and events, ``schema.py`` has its tables, ``database.py`` and
+``sqlite_file.py`` its connections, the others one table or check each.
+"""

@@ -13,9 +13,9 @@ import numpy as np
 
 from serendip.data.arrays import BoolArray
 from serendip.data.event import Exclusion
-from serendip.data.query import Query
+from serendip.data.query import Query, Task
 from serendip.engine.stages.attribute_filter import AttributeFilter
-from serendip.engine.stages.surfaces import SurfaceConfig, Task
+from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 
 

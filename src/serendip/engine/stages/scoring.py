@@ -16,9 +16,9 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.item_list import ItemList
+from serendip.data.query import TASKS
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.sponsored import SOURCE, bids_of
-from serendip.engine.stages.surfaces import TASKS
 from serendip.models.ranker.model import action_value
 from serendip.search.rank_fusion import RANK_CONSTANT
 from serendip.search.understanding import CORRECTED

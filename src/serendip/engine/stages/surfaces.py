@@ -19,7 +19,7 @@ from pydantic import Discriminator, Field, NonNegativeFloat, PositiveInt, Tag, m
 
 from serendip.config import Config
 from serendip.data.arrays import NO_ITEMS
-from serendip.data.query import History, Query
+from serendip.data.query import History, Query, Task
 from serendip.data.rejections import Rejected
 from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.diversity import DiversityConfig
@@ -28,9 +28,6 @@ from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SOURCE, SponsoredConfig
 from serendip.errors import UnsupportedError
-
-Task = Literal["home", "similar", "search"]
-TASKS: tuple[Task, ...] = ("home", "similar", "search")
 
 ContextPart = Literal["user", "query", "items", "country", "time"]
 CONTEXT: tuple[ContextPart, ...] = ("user", "query", "items", "country", "time")

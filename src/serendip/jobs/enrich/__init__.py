@@ -1,3 +1,7 @@
-"""Texts that machines write about items: written, gated, used at the next training, taken back."""
+"""Generated texts about thin items.
+
+``write.py`` writes them by rules or an LLM, ``gate.py`` decides on their use,
+``judged_queries.py`` holds its queries.
+"""
 
 from __future__ import annotations

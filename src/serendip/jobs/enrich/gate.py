@@ -26,8 +26,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from serendip.content.cache import VectorCache
-from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue, Item
@@ -45,6 +43,7 @@ from serendip.evaluate.comparison import Comparison, compare_values
 from serendip.evaluate.metrics.base import grade
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.runs import Values
+from serendip.jobs.context import JobContext
 from serendip.jobs.enrich.judged_queries import (
     JudgedQueries,
     cut_time,
@@ -54,7 +53,6 @@ from serendip.jobs.enrich.judged_queries import (
 )
 from serendip.jobs.enrich.write import thin_items
 from serendip.runtime.atomic_files import write_document
-from serendip.runtime.progress import Progress
 from serendip.search.lexical import LexicalConfig, LexicalIndex
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 
@@ -125,7 +123,7 @@ class TextGate:
     judgements: Path | None = None
 
 
-def gate_texts(workspace: Workspace, gate: TextGate, progress: Progress) -> dict[str, Any]:
+def gate_texts(context: JobContext, gate: TextGate) -> dict[str, Any]:
     """Measure, say so in ``reports/enrich.json``, and use the texts or none.
 
     Returns:
@@ -135,8 +133,8 @@ def gate_texts(workspace: Workspace, gate: TextGate, progress: Progress) -> dict
         DataError: nothing fresh was written, or the judgements are broken.
         StorageError: the database takes no rows.
     """
-    _, dataset = thin_items(workspace)
-    items = dataset.catalogue.items
+    _, dataset = thin_items(context)
+    items, workspace = dataset.catalogue.items, context.workspace
     with closing(workspace.open_store()) as store:
         texts = [one for one in fresh(items, store.written.all()) if one.source in gate.sources]
         if not texts:
@@ -155,7 +153,7 @@ def gate_texts(workspace: Workspace, gate: TextGate, progress: Progress) -> dict
             reason = f"{len(queries)} held-out queries; {FEWEST_QUERIES} are needed"
             told |= {"verdict": "refused", "reason": reason}
         else:
-            told |= _measured(workspace, items, texts, queries, progress)
+            told |= _measured(context, items, texts, queries)
         told["active"] = store.written.activate(texts if told["verdict"] == "passed" else [])
     write_document(workspace.reports / REPORT_FILE, told)
     return told
@@ -170,17 +168,15 @@ def _queries(workspace: Workspace, gate: TextGate, dataset: Dataset) -> JudgedQu
 
 
 def _measured(
-    workspace: Workspace,
+    context: JobContext,
     items: Sequence[Item],
     texts: Sequence[GeneratedText],
     queries: JudgedQueries,
-    progress: Progress,
 ) -> dict[str, Any]:
-    content, config = workspace.settings.content, workspace.settings.search.lexical
-    encoder, cache = open_encoder(content), VectorCache(workspace.cache)
+    content, config = context.settings.content, context.settings.search.lexical
 
     def encode(asked: Sequence[str]) -> Any:
-        return cache.encode(encoder, asked, progress)
+        return context.vectors.encode(context.encoder, asked, context.options.progress)
 
     found = {}
     vectors = encode(queries.texts)

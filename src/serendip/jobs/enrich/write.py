@@ -15,18 +15,15 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Self, TypeAlias
 
 import numpy as np
 
-from serendip.content.cache import VectorCache
-from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue, Item
-from serendip.data.snapshot import take_snapshot
 from serendip.data.store.generated_texts import (
     WRITTEN_FIELDS,
     GeneratedText,
@@ -36,15 +33,14 @@ from serendip.data.store.generated_texts import (
     without_generated,
 )
 from serendip.data.text import tokens
-from serendip.engine.workspace import DATABASE_FILE, Workspace
+from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
+from serendip.jobs.context import JobContext
 from serendip.jobs.enrich.judged_queries import cut_time, training_queries
-from serendip.jobs.llm_job import item_texts, job_folder, open_llm
-from serendip.llm.ledger import Ledger
-from serendip.llm.runner import CostEstimate, RunOptions, ask_all, estimate
+from serendip.jobs.llm_job import LlmJob, ignore_estimate, item_texts, job_folder, run_llm_job
+from serendip.llm.runner import CostEstimate
 from serendip.llm.tasks import Enrichment, enrich_task
 from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.progress import Progress
 
 RULES_MODEL, RULES_VERSION = "borrowed words", "rules-1"
 
@@ -135,19 +131,23 @@ Origin: TypeAlias = tuple[WrittenSource, str, str]
 
 @dataclass(frozen=True, slots=True)
 class TextWriting:
-    """What to write.
+    """Who writes which fields.
 
     Args:
         source: who writes.
-        fields: what of it is kept.
-        budget: of an LLM, all its runs together; None = nothing was said, and no LLM is asked.
+        fields: which of the texts are kept.
+        budget: of an LLM, all its runs together; None = none was given, and no LLM is asked.
         prompt: of an LLM, name with version.
+        estimate_only: nothing is sent and nothing written.
+        on_estimate: called with an LLM's cost estimate before anything is sent.
     """
 
     source: WrittenSource = "llm"
     fields: Sequence[WrittenField] = WRITTEN_FIELDS
     budget: float | None = None
     prompt: str = "enrich-1"
+    estimate_only: bool = False
+    on_estimate: Callable[[CostEstimate], None] = ignore_estimate
 
 
 def is_thin(item: Item) -> bool:
@@ -155,67 +155,72 @@ def is_thin(item: Item) -> bool:
     return bool(item.title.strip()) and len(tokens(item.description)) < FEW_WORDS
 
 
-def write_texts(
-    workspace: Workspace,
-    writing: TextWriting,
-    progress: Progress,
-    on_estimate: Callable[[CostEstimate], None] = lambda told: None,
-    only_estimate: bool = False,
-) -> dict[str, Any]:
-    """Write about every thin item; what is written is used only after a gate.
+def write_texts(context: JobContext, writing: TextWriting) -> dict[str, Any]:
+    """Write texts about every thin item; they are used only after they passed a gate.
 
     Args:
-        workspace: its items, its log, its ledger and its ``[llm]``.
+        context: items, log, ledger and ``[llm]``.
         writing: by whom, and which fields.
-        progress: follows the items.
-        on_estimate: is told what an LLM will cost before anything is sent.
-        only_estimate: whether nothing is sent and nothing written.
 
     Returns:
         state, counts and, of an LLM, estimate and spend.
 
     Raises:
-        ConfigError: no LLM is configured, there is no budget for it, or it is no number; rules are
-            to write something else than keywords.
+        ConfigError: no LLM is configured, it has no budget, or the budget is not a number of at
+            least 0; or rules are to write other fields than keywords.
         StorageError: the database takes no rows, or another process writes texts.
     """
-    with exclusive_lock(job_folder(workspace, JOB)):
-        thin, dataset = thin_items(workspace)
+    if writing.source == "llm":
+        return _write_by_llm(context, writing)
+    if "keywords" not in writing.fields:
+        raise ConfigError(
+            f"rules write no {', '.join(writing.fields)}.", "They write keywords alone."
+        )
+    with exclusive_lock(job_folder(context.workspace, JOB)):
+        thin, dataset = thin_items(context)
         head = {"source": writing.source, "items": dataset.num_items, "thin": len(thin)}
-        if writing.source == "llm":
-            asked = _ask(workspace, writing, thin, (progress, on_estimate, only_estimate))
-            return {**head, **asked}
-        if "keywords" not in writing.fields:
-            raise ConfigError(
-                f"rules write no {', '.join(writing.fields)}.", "They write keywords alone."
-            )
-        if only_estimate:
+        if writing.estimate_only:
             return {**head, "estimate": {"questions": len(thin), "price": 0.0}}
-        texts = by_rules(workspace, dataset, thin, progress)
-        return {**head, "state": "complete", "reason": "", **_keep(workspace, texts)}
+        texts = write_by_rules(context, dataset, thin)
+        return {**head, "state": "complete", "reason": "", **_keep(context.workspace, texts)}
 
 
-def thin_items(workspace: Workspace) -> tuple[list[Item], Dataset]:
-    """What is written about, the most chosen first, and everything that is known.
+def _write_by_llm(context: JobContext, writing: TextWriting) -> dict[str, Any]:
+    """Texts by an LLM; answers in the ledger are not paid for again."""
+    if writing.budget is None:
+        raise ConfigError("an LLM is asked within a budget.", "Add --budget, or --writer rules.")
+    thin, dataset = thin_items(context)
+    task = enrich_task(writing.prompt)
+    job = LlmJob(JOB, writing.budget, writing.estimate_only, writing.on_estimate)
+    result = run_llm_job(context, task, lambda: [{"item": item_texts(item)} for item in thin], job)
+    head = {"source": "llm", "items": dataset.num_items, "thin": len(thin)}
+    if result.outcome is None:
+        return {**head, **result.to_json()}
+    origin: Origin = ("llm", result.model, task.prompt.name)
+    texts = texts_of(thin, result.outcome.answers, writing.fields, origin)
+    return {**head, **result.to_json(), **_keep(context.workspace, texts)}
 
-    No item carries a text that was written before: such a text is no source of another one.
+
+def thin_items(context: JobContext) -> tuple[list[Item], Dataset]:
+    """Items to write about, the most popular first, and the dataset without generated texts.
+
+    A generated text is never the source of another one.
     """
-    with closing(workspace.open_store()) as store:
-        known = take_snapshot(store, workspace.settings.actions)
+    known = context.dataset
     dataset = replace(known, catalogue=Catalogue(without_generated(known.catalogue.items)))
     items = dataset.catalogue.items
     order = np.argsort(-dataset.item_counts(), kind="stable").tolist()
     return [items[number] for number in order if is_thin(items[number])], dataset
 
 
-def by_rules(
-    workspace: Workspace, dataset: Dataset, thin: Sequence[Item], progress: Progress
+def write_by_rules(
+    context: JobContext, dataset: Dataset, thin: Sequence[Item]
 ) -> list[GeneratedText]:
-    """Keywords about the items that have some."""
-    content, items = workspace.settings.content, dataset.catalogue.items
-    texts = dataset.catalogue.texts(content.fields)
-    vectors = VectorCache(workspace.cache).encode(open_encoder(content), texts, progress)
-    queries = training_queries(dataset, cut_time(dataset, min(workspace.settings.evaluation.cuts)))
+    """Keywords about the items for which the rules find any."""
+    settings, progress = context.settings, context.options.progress
+    items, texts = dataset.catalogue.items, dataset.catalogue.texts(settings.content.fields)
+    vectors = context.vectors.encode(context.encoder, texts, progress)
+    queries = training_queries(dataset, cut_time(dataset, min(settings.evaluation.cuts)))
     writer = RulesWriter.of(items, vectors, queries)
     found = []
     for item in progress.track(thin, "Writing keywords", len(thin)):
@@ -223,46 +228,6 @@ def by_rules(
         if text:
             found.append(_row(item, "keywords", text, ("rules", RULES_MODEL, RULES_VERSION)))
     return found
-
-
-def _ask(
-    workspace: Workspace,
-    writing: TextWriting,
-    thin: Sequence[Item],
-    following: tuple[Progress, Callable[[CostEstimate], None], bool],
-) -> dict[str, Any]:
-    """What an LLM said about the items, and what that cost; answers known before are not paid."""
-    if writing.budget is None:
-        raise ConfigError("an LLM is asked within a budget.", "Add --budget, or --writer rules.")
-    progress, on_estimate, only_estimate = following
-    config, task = workspace.settings.llm, enrich_task(writing.prompt)
-    questions = [{"item": item_texts(item)} for item in thin]
-    options = RunOptions(
-        JOB,
-        writing.budget,
-        config.prices(),
-        config.concurrency,
-        config.attempts,
-        config.max_tokens,
-        progress=progress,
-    )
-    ledger_file = workspace.folder / DATABASE_FILE
-    with open_llm(config) as llm, closing(Ledger.open(ledger_file)) as ledger:
-        told = estimate(task, questions, llm.model, ledger, options)
-        on_estimate(told)
-        if only_estimate:
-            return {"estimate": asdict(told)}
-        outcome = ask_all(task, questions, llm, ledger, options)
-    origin: Origin = ("llm", llm.model, task.prompt.name)
-    texts = texts_of(thin, outcome.answers, writing.fields, origin)
-    return {
-        "estimate": asdict(told),
-        "state": outcome.state,
-        "reason": outcome.reason,
-        "failed": len(outcome.failures),
-        "spent": outcome.spent,
-        **_keep(workspace, texts),
-    }
 
 
 def texts_of(

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,16 +19,12 @@ from typing import Any
 import numpy as np
 
 from serendip import __version__
-from serendip.content.cache import VectorCache
-from serendip.content.config import open_media
-from serendip.content.encoders.text import open_encoder
 from serendip.content.features import build_features
 from serendip.content.semantic_ids.kmeans import quality
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.item_list import ItemList
 from serendip.data.query import Query
-from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, leave_last_out, temporal
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.settings import Settings
@@ -41,10 +36,12 @@ from serendip.evaluate.protocol import ProtocolRuns
 from serendip.evaluate.report.document import build_report, write_json
 from serendip.evaluate.report.page import write_page
 from serendip.evaluate.runs import Judged, Run
+from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
+from serendip.jobs.train.fingerprint import fingerprint
 from serendip.jobs.train.fit import Fitter
+from serendip.jobs.train.gates import REPORT_JSON
 from serendip.jobs.train.ranker_actions import require_actions
-from serendip.jobs.train.train import REPORT_JSON, fingerprint
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import Stage, StageClock
@@ -99,16 +96,15 @@ class SplitAnswers:
 def evaluate_split(task: SplitTask) -> SplitAnswers:
     """Fit on the past of a split and collect every system's answers about its future."""
     clock = StageClock()
-    workspace = Workspace.open(Path(task.workspace))
-    split = _split_of(task, workspace)
+    context = JobContext.open(Path(task.workspace), TrainOptions(seed=task.seed))
+    split, settings = _split_of(task, context.dataset), context.settings
     with tempfile.TemporaryDirectory() as scratch:
-        settings = workspace.settings
-        fitter = Fitter.of(workspace, Path(scratch), StageClock())
+        fitter = Fitter.of(context, Path(scratch))
         with clock.stage(f"fit {split.name}"):
-            past = fitter.fit(split.train, "past", TrainOptions(seed=task.seed))
+            past = fitter.fit(split.train, "past", context.options)
             state = fitter.with_new_items(past, split)
             seconds = train_seconds(fitter.clock)
-            del fitter  # answers need neither weights nor the cache
+            del fitter, context  # answers need neither weights nor the cache
         with clock.stage(f"answer {split.name}"):
             lists = answers(split.targets.queries(), state, settings)
     counts = np.zeros(state.num_items, np.int32)
@@ -169,10 +165,8 @@ def _padded(lists: Sequence[ItemList]) -> IntArray:
     return table
 
 
-def _split_of(task: SplitTask, workspace: Workspace) -> Split:
-    """The split that a task judges."""
-    with closing(workspace.open_store()) as store:
-        dataset = take_snapshot(store, workspace.settings.actions)
+def _split_of(task: SplitTask, dataset: Dataset) -> Split:
+    """The split that a task evaluates."""
     if task.fraction is None:
         return leave_last_out(dataset)
     return temporal(dataset, task.fraction, task.until)
@@ -197,18 +191,11 @@ LAST_OUT = (
 )
 
 
-def evaluate_workspace(
-    workspace: Workspace,
-    options: TrainOptions,
-    clock: StageClock,
-    executor: Executor | None = None,
-) -> dict[str, Any]:
-    """Judge the engine and its baselines and write ``reports/report.{json,html}``.
+def evaluate_workspace(context: JobContext, executor: Executor | None = None) -> dict[str, Any]:
+    """Evaluate the engine and its baselines and write ``reports/report.{json,html}``.
 
     Args:
-        workspace: whose data and settings are judged.
-        options: seed and progress.
-        clock: collects what each stage cost; stages of the splits are added to it.
+        context: workspace, seed and progress; stages of the splits are added to its clock.
         executor: where the splits run; two local processes by default.
 
     Returns:
@@ -218,7 +205,8 @@ def evaluate_workspace(
         ConfigError: the ranker is to predict an action that does not occur.
         DataError: there are too few interactions to judge anything.
     """
-    dataset = judged_dataset(workspace)
+    workspace, options, clock = context.workspace, context.options, context.clock
+    dataset = judged_dataset(context)
     require_actions(dataset, workspace.settings.ranker.actions)
     executor = executor or LocalExecutor()
     with clock.stage("content vectors and codes"):
@@ -249,14 +237,13 @@ def evaluate_workspace(
     return report
 
 
-def judged_dataset(workspace: Workspace) -> Dataset:
-    """What a report is about.
+def judged_dataset(context: JobContext) -> Dataset:
+    """The dataset of a report.
 
     Raises:
         DataError: there are too few interactions to judge anything.
     """
-    with closing(workspace.open_store()) as store:
-        dataset = take_snapshot(store, workspace.settings.actions)
+    dataset = context.dataset
     if len(dataset.events) < MIN_EVENTS:
         raise DataError(
             f"{len(dataset.events)} interactions are too few for a report.",
@@ -275,19 +262,16 @@ class EncodeTask:
 
 def encode_once(task: EncodeTask) -> dict[str, Any]:
     """Fill the vector cache for everything that follows; tell how well the codes are used."""
-    workspace = Workspace.open(Path(task.folder))
-    settings = workspace.settings
-    with closing(workspace.open_store()) as store:
-        dataset = take_snapshot(store, settings.actions)
-    device = task.options.device
+    context = JobContext.open(Path(task.folder), task.options)
+    dataset, settings = context.dataset, context.settings
     features, _, _ = build_features(
         dataset.catalogue,
-        open_encoder(settings.content, device),
-        VectorCache(workspace.cache),
+        context.encoder,
+        context.vectors,
         settings.content,
         settings.semantic_ids,
         task.options,
-        open_media(settings.content, workspace.folder, workspace.cache, device),
+        context.media,
         settings.content.fusion,
         cooccurring_pairs(dataset.events),
     )

@@ -12,7 +12,6 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import combinations
@@ -27,18 +26,17 @@ from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.item import Catalogue
 from serendip.data.query import Query
-from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, Targets, temporal
-from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.evaluate.full_ranking import rank_all
 from serendip.evaluate.report.document import json_safe
 from serendip.evaluate.report.page import render_alignment_page
 from serendip.evaluate.runs import Values
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
+from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import EncodeTask, encode_once, judged_dataset
 from serendip.jobs.train.fit import Fitter, Prepared
-from serendip.models.retriever.config import ALL_TASKS, Group, group_config
+from serendip.models.retriever.config import Group, group_config
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.atomic_files import write_synced
 from serendip.runtime.executor import Executor, LocalExecutor
@@ -109,14 +107,12 @@ class GroupAnswers:
 
 def judge_group(task: GroupTask) -> GroupAnswers:
     """Train a group's model on the past, ask it the requests of its tasks."""
-    workspace = Workspace.open(Path(task.workspace))
-    settings, clock = workspace.settings, StageClock()
-    with closing(workspace.open_store()) as store:
-        dataset = take_snapshot(store, settings.actions)
+    context = JobContext.open(Path(task.workspace))
+    dataset, settings, clock = context.dataset, context.settings, StageClock()
     split = temporal(dataset, TRAINED_SHARE)
     with tempfile.TemporaryDirectory() as scratch:
-        fitter = Fitter.of(workspace, Path(scratch), StageClock())
-        prepared = fitter.prepare(split.train, TrainOptions())
+        fitter = Fitter.of(context, Path(scratch))
+        prepared = fitter.prepare(split.train, context.options)
         asked = requests_of(split, fitter, prepared, asked_from(dataset))
     config = group_config(settings.models.retriever, task.group)
     with clock.stage("train"):
@@ -209,18 +205,12 @@ SEEDS = 3
 
 
 def align_workspace(
-    workspace: Workspace,
-    options: TrainOptions,
-    clock: StageClock,
-    executor: Executor | None = None,
-    seeds: int = SEEDS,
+    context: JobContext, executor: Executor | None = None, seeds: int = SEEDS
 ) -> dict[str, Any]:
     """Train a retriever for every set of tasks and write ``reports/alignment.{json,html}``.
 
     Args:
-        workspace: whose data and settings are judged.
-        options: the first seed, progress, device of the encoders.
-        clock: collects what each stage cost.
+        context: workspace, the first seed, progress, device of the encoders, clock.
         executor: where the models are trained; two local processes by default.
         seeds: how many, from the first on.
 
@@ -230,7 +220,8 @@ def align_workspace(
     Raises:
         DataError: there are too few interactions, or none that a task could be asked about.
     """
-    judged_dataset(workspace)
+    workspace, options, clock = context.workspace, context.options, context.clock
+    judged_dataset(context)
     executor, folder = executor or LocalExecutor(), os.fspath(workspace.folder)
     with clock.stage("content vectors and codes"):
         # Once and first, so that every process finds the vectors in the cache.
@@ -265,7 +256,7 @@ def align_workspace(
 
 def _tasks(folder: str, seeds: Sequence[int]) -> list[GroupTask]:
     """Seed by seed; the unified model first, which takes longest."""
-    groups = [group for size in (3, 2, 1) for group in combinations(ALL_TASKS, size)]
+    groups = [group for size in (3, 2, 1) for group in combinations(size)]
     return [GroupTask(folder, group, seed) for seed in seeds for group in groups]
 
 

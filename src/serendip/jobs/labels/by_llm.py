@@ -1,205 +1,132 @@
-"""``serendip judge run``: labels of pairs by an LLM, each with where it comes from.
-
-Batch files of ``serendip judge run``: what leaves in them, and what comes back.
-"""
+"""``serendip judge run``: an LLM labels pairs of a query and an item, also by batch files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from serendip.engine.workspace import DATABASE_FILE, Workspace
 from serendip.errors import ConfigError
+from serendip.jobs.context import JobContext
 from serendip.jobs.labels.llm_examples import questions_about
 from serendip.jobs.labels.pair_files import Pair, read_pairs, write_rows
-from serendip.jobs.llm_job import job_folder, open_llm
+from serendip.jobs.llm_job import LlmJob, LlmJobResult, LlmSession, Question, open_llm_job
 from serendip.llm.batch_api import read_batch, write_batch
-from serendip.llm.client import Llm
-from serendip.llm.ledger import Ledger
 from serendip.llm.openai import EndpointLlm
-from serendip.llm.runner import CostEstimate, Outcome, RunOptions, ask_all, estimate
-from serendip.llm.tasks import Judgement, Task, judge_task
-from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.progress import Progress
-
-
-@dataclass(frozen=True, slots=True)
-class Batches:
-    """Of one run.
-
-    Args:
-        task: what is asked.
-        questions: about what.
-        llm: of a server, where something is to be written; nothing is sent to it.
-        ledger: where what is out waits.
-        options: job, budget and prices.
-    """
-
-    task: Task[Judgement]
-    questions: Sequence[Mapping[str, Any]]
-    llm: Llm
-    ledger: Ledger
-    options: RunOptions
-
-    def write(self, path: Path) -> dict[str, Any]:
-        """What was written to a file, what is left, and what the job may have to pay by now.
-
-        Raises:
-            ConfigError: the file is there, or has no place.
-        """
-        assert isinstance(self.llm, EndpointLlm)
-        place = (self.task, self.questions, self.llm, self.ledger, self.options)
-        written = asdict(write_batch(path, *place))
-        return {**written, "spent": self.ledger.spent(self.options.job), "batch_file": str(path)}
-
-    def read(self, path: Path) -> dict[str, int]:
-        """What a file of answers held.
-
-        Raises:
-            DataError: the file is missing, or no text.
-        """
-        place = (self.task, self.questions, self.llm.model, self.ledger, self.options)
-        return asdict(read_batch(path, *place))
-
-    def forget(self) -> int:
-        """Number of questions that are not waited for any more."""
-        return self.ledger.forget_batches(self.options.job)
-
+from serendip.llm.runner import Outcome
+from serendip.llm.tasks import Judgement, judge_task
 
 COLUMNS = ("query", "item_id", "label", "confidence", "source", "model", "prompt")
 
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """What to judge.
+    """Which pairs are labelled, and where questions and answers go.
 
     Args:
         pairs: file with ``query`` and ``item_id``.
         out: file of labels.
-        budget: of the job, all its runs together.
-        job: its name in the ledger; "" = that of ``out``.
         prompt: name with version.
-        batch_file: where questions are written instead of being asked; None = they are asked.
-        batch_answers: file of answers to such a file, taken before anything else is asked.
-        forgets_batches: whether what is out in files of the job is not waited for any more.
+        batch_file: where questions are written instead of being sent; None = they are sent.
+        batch_answers: file of answers to such a file, read before anything else is asked.
+        forgets_batches: questions that are out in batch files of the job are asked anew.
     """
 
     pairs: Path
     out: Path
-    budget: float
-    job: str = ""
     prompt: str = "judge-1"
     batch_file: Path | None = None
     batch_answers: Path | None = None
     forgets_batches: bool = False
 
 
-def label_pairs(
-    workspace: Workspace,
-    labelling: Labelling,
-    progress: Progress,
-    on_estimate: Callable[[CostEstimate], None] = lambda told: None,
-    only_estimate: bool = False,
-) -> dict[str, Any]:
-    """Ask about all pairs that were not judged before, and write all labels.
+def label_pairs(context: JobContext, labelling: Labelling, job: LlmJob) -> dict[str, Any]:
+    """Label all pairs that have no label in the ledger, and write all labels.
 
     Args:
-        workspace: its items, its ledger and its ``[llm]``.
-        labelling: what to judge.
-        progress: follows the questions.
-        on_estimate: is told what it will cost before anything is sent.
-        only_estimate: whether nothing is sent and nothing written.
+        context: items, ledger and ``[llm]``.
+        labelling: pairs and files.
+        job: name and limits.
 
     Returns:
         estimate, state, counts and spend; what came of batch files.
 
     Raises:
-        ConfigError: no LLM is configured, the budget is no number, or a file is in the way.
-        DataError: the pairs are broken, or name items that are not there.
-        StorageError: the database takes no rows, or another process is at this job.
+        ConfigError: no LLM is configured, the budget is not a number of at least 0, or a file is
+            in the way.
+        DataError: the pairs are broken, or name unknown items.
+        StorageError: the database takes no rows, or another process runs this job.
     """
-    config, task = workspace.settings.llm, judge_task(labelling.prompt)
-    if labelling.batch_file is not None and config.provider == "local":
+    if labelling.batch_file is not None and context.settings.llm.provider == "local":
         raise ConfigError("a batch file is for a server.", "Set [llm] provider = 'endpoint'.")
     pairs = read_pairs(labelling.pairs)
-    questions = questions_about(workspace, pairs)
-    options = RunOptions(
-        labelling.job or labelling.out.name,
-        labelling.budget,
-        config.prices(),
-        config.concurrency,
-        config.attempts,
-        config.max_tokens,
-        progress=progress,
-    )
-    with (
-        exclusive_lock(job_folder(workspace, options.job)),
-        open_llm(config) as llm,
-        closing(_ledger(workspace)) as ledger,
-    ):
-        batches = Batches(task, questions, llm, ledger, options)
-        taken = {} if only_estimate else _taken(labelling, batches)
-        told = estimate(task, questions, llm.model, ledger, options)
-        on_estimate(told)
-        if only_estimate:
-            return {"estimate": asdict(told)}
-        if labelling.batch_file is not None:
-            written = batches.write(labelling.batch_file)
-            return {"estimate": asdict(told), "state": "batched", **taken, **written}
-        outcome = ask_all(task, questions, llm, ledger, options)
-    out = _write(labelling, task, llm.model, pairs, outcome)
-    return {"estimate": asdict(told), **taken, **_told(outcome, out)}
+    questions = questions_about(context.workspace, pairs)
+    with open_llm_job(context, judge_task(labelling.prompt), job) as session:
+        facts = {} if job.estimate_only else _read_batches(labelling, session, questions)
+        if labelling.batch_file is not None and not job.estimate_only:
+            return {**facts, **_write_batch(labelling.batch_file, session, questions)}
+        result = session.run(questions)
+    if result.outcome is None:
+        return result.to_json()
+    return {**facts, **result.to_json(), **_keep(labelling, pairs, result, result.outcome)}
 
 
-def _taken(labelling: Labelling, batches: Batches) -> dict[str, Any]:
-    """What came of earlier batch files: answers first, which are not to be forgotten."""
-    taken: dict[str, Any] = {}
+def _read_batches(
+    labelling: Labelling, session: LlmSession[Judgement], questions: Sequence[Question]
+) -> dict[str, Any]:
+    """Counts of what came of earlier batch files; answers first, so that none is forgotten."""
+    facts: dict[str, Any] = {}
+    ledger, options = session.ledger, session.options
     if labelling.batch_answers is not None:
-        taken["taken"] = batches.read(labelling.batch_answers)
+        model, answers = session.llm.model, labelling.batch_answers
+        found = read_batch(answers, session.task, questions, model, ledger, options)
+        facts["taken"] = asdict(found)
     if labelling.forgets_batches:
-        taken["forgotten"] = batches.forget()
-    return taken
+        facts["forgotten"] = ledger.forget_batches(options.job)
+    return facts
 
 
-def _ledger(workspace: Workspace) -> Ledger:
-    return Ledger.open(workspace.folder / DATABASE_FILE)
-
-
-def _write(
-    labelling: Labelling,
-    task: Task[Judgement],
-    model: str,
-    pairs: list[Pair],
-    outcome: Outcome[Judgement],
-) -> Path:
-    """All labels into the file, or those that there are into a partial one beside it."""
-    rows = [
-        (query, item, one.label, one.confidence, "llm", model, task.prompt.name)
-        for (query, item), one in zip(pairs, outcome.answers, strict=True)
-        if one is not None
-    ]
-    partial = labelling.out.with_suffix(f".partial{labelling.out.suffix}")
-    if outcome.state == "partial":
-        write_rows(partial, COLUMNS, rows)
-        return partial
-    write_rows(labelling.out, COLUMNS, rows)
-    partial.unlink(missing_ok=True)
-    return labelling.out
-
-
-def _told(outcome: Outcome[Judgement], out: Path) -> dict[str, Any]:
-    labels = [one.label for one in outcome.answers if one is not None]
+def _write_batch(
+    path: Path, session: LlmSession[Judgement], questions: Sequence[Question]
+) -> dict[str, Any]:
+    """Write the questions to a file for a batch API; nothing is sent."""
+    assert isinstance(session.llm, EndpointLlm)
+    ledger, options = session.ledger, session.options
+    cost = session.estimate(questions)
+    written = write_batch(path, session.task, questions, session.llm, ledger, options)
     return {
-        "state": outcome.state,
-        "reason": outcome.reason,
-        "pairs": len(outcome.answers),
+        "estimate": asdict(cost),
+        "state": "batched",
+        **asdict(written),
+        "spent": ledger.spent(options.job),
+        "batch_file": str(path),
+    }
+
+
+def _keep(
+    labelling: Labelling,
+    pairs: Sequence[Pair],
+    result: LlmJobResult[Judgement],
+    outcome: Outcome[Judgement],
+) -> dict[str, Any]:
+    """Write all labels, or those of a run that ended early into a partial file beside ``out``."""
+    rows = [
+        (query, item, label.label, label.confidence, "llm", result.model, labelling.prompt)
+        for (query, item), label in zip(pairs, outcome.answers, strict=True)
+        if label is not None
+    ]
+    out = labelling.out
+    partial = out.with_suffix(f".partial{out.suffix}")
+    is_complete = outcome.state == "complete"
+    write_rows(out if is_complete else partial, COLUMNS, rows)
+    if is_complete:
+        partial.unlink(missing_ok=True)
+    labels = [row[2] for row in rows]
+    return {
+        "pairs": len(pairs),
         "labelled": len(labels),
         "bad": labels.count("bad"),
-        "failed": len(outcome.failures),
         "batched": outcome.batched,
-        "spent": outcome.spent,
-        "out": str(out),
+        "out": str(out if is_complete else partial),
     }

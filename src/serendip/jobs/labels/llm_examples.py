@@ -14,7 +14,7 @@ from typing import Any
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnknownItemError
 from serendip.jobs.labels.pair_files import Pair, read_labels
-from serendip.jobs.llm_job import _LONGEST_TEXT, item_texts
+from serendip.jobs.llm_job import LONGEST_TEXT, item_texts
 from serendip.llm.tasks import Judgement, judge_task
 from serendip.runtime.atomic_files import write_whole
 
@@ -34,7 +34,7 @@ def questions_about(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[st
             "Import the items first.",
         )
     return [
-        {"query": query[:_LONGEST_TEXT], "item": item_texts(items[item])} for query, item in pairs
+        {"query": query[:LONGEST_TEXT], "item": item_texts(items[item])} for query, item in pairs
     ]
 
 

@@ -1,3 +1,7 @@
-"""A light judge of matches: taught from labels, kept in versions, told of in a report."""
+"""The relevance model.
+
+``distil.py`` trains it from labels, ``versions.py`` keeps its versions, ``report.py`` measures its
+filter.
+"""
 
 from __future__ import annotations

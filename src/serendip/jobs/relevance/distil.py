@@ -18,8 +18,7 @@ import numpy as np
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.text import normalise
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError, DataError, ExtraMissing, UnknownItemError
+from serendip.errors import ConfigError, DataError, UnknownItemError
 from serendip.evaluate.classification import (
     BinaryPredictions,
     best_cut,
@@ -27,6 +26,7 @@ from serendip.evaluate.classification import (
     calibration_floor,
 )
 from serendip.evaluate.risk_control import LabelledSlates, cut_replacing, safe_threshold
+from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import FEWEST_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_models, read_labels
 from serendip.jobs.relevance.versions import JudgedTexts, publish_model
@@ -34,11 +34,9 @@ from serendip.llm.prompts import query_digest
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.model import RelevanceModel
 from serendip.models.relevance.train import (
-    MISSING_TREES,
     LabelledPairs,
     RelevanceModelConfig,
     TrainedRelevanceModel,
-    has_trees,
     train_relevance_model,
 )
 from serendip.runtime.progress import TrainOptions
@@ -89,7 +87,7 @@ class LabelledTexts:
     is_bad: BoolArray
 
 
-def distil(workspace: Workspace, asked: Distillation, options: TrainOptions) -> dict[str, Any]:
+def distil(context: JobContext, asked: Distillation) -> dict[str, Any]:
     """Hold the labels against people's, learn, tell what the student can do, and publish it.
 
     Returns:
@@ -98,7 +96,6 @@ def distil(workspace: Workspace, asked: Distillation, options: TrainOptions) -> 
     Raises:
         ConfigError: a share is none.
         DataError: there is nothing to learn from beside the gold, or the gold is too small.
-        ExtraMissing: lightgbm is not installed.
         UnknownItemError: a labelled item is not in the workspace.
         UnsupportedError: the workspace fuses text with pictures or sounds.
     """
@@ -110,8 +107,8 @@ def distil(workspace: Workspace, asked: Distillation, options: TrainOptions) -> 
         if gate["verdict"] != "passed":
             return {"gate": gate}
     lessons = _apart(labels, gold)
-    reader = JudgedTexts(workspace, options.device)
-    with closing(workspace.open_store()) as store:
+    reader, options = JudgedTexts(context), context.options
+    with closing(context.workspace.open_store()) as store:
         items = tuple(store.items())
     vocabulary = Vocabulary(item.item_id for item in items)
     texts = reader.items(items, options.progress)
@@ -121,7 +118,7 @@ def distil(workspace: Workspace, asked: Distillation, options: TrainOptions) -> 
     cut = facts["filter"]["safe_cut"]
     seen = sorted(map(query_digest, {*learned.texts, *chose}))
     told = {"gate": gate, "reads": reader.reads, "seed": options.seed, **facts, "seen": seen}
-    version = publish_model(workspace.students, replace(taught.judge, cut=cut), told)
+    version = publish_model(context.workspace.students, replace(taught.judge, cut=cut), told)
     return {"version": version.name, **{name: told[name] for name in told if name != "seen"}}
 
 
@@ -129,8 +126,6 @@ def _check(asked: Distillation) -> None:
     for name, share in (("--allowed", asked.allowed), ("--confidence", asked.confidence)):
         if not 0 < share < 1:
             raise ConfigError(f"{name} {share}.", "Name a share between 0 and 1.")
-    if not has_trees():
-        raise ExtraMissing(MISSING_TREES)
 
 
 def _apart(labels: dict[Pair, bool], gold: dict[Pair, bool]) -> dict[Pair, bool]:

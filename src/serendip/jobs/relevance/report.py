@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from serendip.data.arrays import IntArray
+from serendip.data.dataset import Dataset
 from serendip.data.query import Query
 from serendip.data.search_log import LoggedRequest
-from serendip.data.snapshot import take_snapshot
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
 from serendip.engine.request import Request
@@ -31,12 +31,12 @@ from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, NotTrainedError
 from serendip.evaluate.intervals import UNIT_RANGE, Support, estimate
+from serendip.jobs.context import JobContext
 from serendip.jobs.labels.pair_files import Pair, read_labels
 from serendip.jobs.relevance.versions import model_named
 from serendip.llm.prompts import query_digest
 from serendip.models.relevance.model import RelevanceModel
 from serendip.runtime.atomic_files import write_document
-from serendip.runtime.progress import Progress
 
 FILE = "judge.json"
 SHOWN = 10
@@ -53,37 +53,34 @@ class Shown:
     filtered: IntArray
 
 
-def judge_report(
-    workspace: Workspace, gold: Path, surface: str, progress: Progress
-) -> dict[str, Any]:
+def judge_report(context: JobContext, gold: Path, surface: str) -> dict[str, Any]:
     """Ask the published generation, and write ``reports/judge.json``.
 
     Args:
-        workspace: with a published generation that has a judge.
+        context: workspace with a published generation that has a judge.
         gold: labels by people.
         surface: one that searches and leaves bad matches out.
-        progress: follows the queries.
 
     Raises:
         ConfigError: the surface leaves no bad matches out, or searches not.
         NotTrainedError: the generation has no judge.
         DataError: the gold is broken, or the student has seen all of its queries.
     """
-    labels = read_labels(gold)
+    labels, workspace = read_labels(gold), context.workspace
     engine = Engine.open(workspace.folder)
     with closing(engine):
         config, judge = _asked(workspace, engine, surface)
         queries, seen = _unseen(dict.fromkeys(query for query, _ in labels), workspace)
         shown = [
             _shown(query, config, engine)
-            for query in progress.track(queries, "Asking", len(queries))
+            for query in context.options.progress.track(queries, "Asking", len(queries))
         ]
         told = {
             "surface": surface,
             "generation": engine.generation,
             "cut": judge.cut if config[1].cut is None else config[1].cut,
             "gold": {"seen_queries": seen, **_by_people(shown, labels, engine)},
-            "log": _of_log(workspace, config, judge, engine),
+            "log": _of_log(context.dataset, config, judge, engine),
         }
     write_document(workspace.reports / FILE, told)
     return told
@@ -160,13 +157,13 @@ def _judged(query: str, numbers: IntArray, labels: dict[Pair, bool], engine: Eng
 
 
 def _of_log(
-    workspace: Workspace, config: _Filtered, judge: RelevanceModel, engine: Engine
+    dataset: Dataset, config: _Filtered, judge: RelevanceModel, engine: Engine
 ) -> dict[str, Any]:
     """Which share of what was shown, and of what was chosen, the filter would have left out."""
     shown: list[bool] = []
     chosen: list[bool] = []
     requests = 0
-    for request, query in _logged(workspace, engine):
+    for request, query in _logged(dataset, engine):
         requests += 1
         for numbers, told in ((request.shown, shown), (request.chosen, chosen)):
             order = np.arange(len(numbers))
@@ -181,10 +178,8 @@ def _of_log(
     }
 
 
-def _logged(workspace: Workspace, engine: Engine) -> Iterator[tuple[LoggedRequest, Query]]:
+def _logged(dataset: Dataset, engine: Engine) -> Iterator[tuple[LoggedRequest, Query]]:
     """The newest requests with words, in the item numbers of the engine."""
-    with closing(workspace.open_store()) as store:
-        dataset = take_snapshot(store, workspace.settings.actions)
     vocabulary = engine.state.catalogue.vocabulary
     ids = dataset.catalogue.vocabulary.ids_of(np.arange(dataset.num_items, dtype=np.int32))
     numbers = vocabulary.numbers(ids)

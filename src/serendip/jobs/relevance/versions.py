@@ -20,16 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from serendip.content.cache import VectorCache
-from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import FloatArray
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError, NotTrainedError, UnsupportedError
+from serendip.jobs.context import JobContext
 from serendip.models.relevance.features import ItemTexts
 from serendip.models.relevance.model import RelevanceModel, open_model, save_model
 from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.progress import Progress, TrainOptions
+from serendip.runtime.progress import Progress
 from serendip.runtime.versions import Version, Versions
 
 
@@ -41,8 +40,8 @@ class JudgedTexts:
             vector of text alone in a request.
     """
 
-    def __init__(self, workspace: Workspace, device: str = "cpu") -> None:
-        content = workspace.settings.content
+    def __init__(self, context: JobContext) -> None:
+        content = context.settings.content
         if content.media_fields:
             raise UnsupportedError(
                 f"judges of matches read text alone, and [content] reads {content.media_fields[0]}"
@@ -50,8 +49,7 @@ class JudgedTexts:
                 "Leave [content.image] and [content.audio] out.",
             )
         self._fields = [name for name in content.fields if name not in ("title", "description")]
-        self._encoder = open_encoder(content, device)
-        self._cache = VectorCache(workspace.cache)
+        self._encoder, self._cache = context.encoder, context.vectors
 
     @property
     def reads(self) -> str:
@@ -153,7 +151,7 @@ def configured_version(workspace: Workspace) -> Version | None:
 
 
 def load_relevance_model(
-    workspace: Workspace, version: Version, items: tuple[Item, ...], options: TrainOptions
+    context: JobContext, version: Version, items: tuple[Item, ...]
 ) -> RelevanceModel:
     """A version for all items of a training.
 
@@ -161,13 +159,13 @@ def load_relevance_model(
         ArtefactError: it is of other features.
         DataError: it read other fields, or by another encoder.
     """
-    texts = JudgedTexts(workspace, options.device)
+    texts = JudgedTexts(context)
     if version.manifest["reads"] != texts.reads:
         raise DataError(
             f"{version.folder} read {version.manifest['reads']}; now it is {texts.reads}.",
             "Run `serendip judge distil` again.",
         )
-    return open_model(version.folder, texts.items(items, options.progress))
+    return open_model(version.folder, texts.items(items, context.options.progress))
 
 
 def _versions(folder: Path) -> Versions:

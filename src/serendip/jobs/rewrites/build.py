@@ -20,9 +20,8 @@ from serendip.data.privacy import count_people, private_keys
 from serendip.data.search_log import Search
 from serendip.data.text import normalise, words
 from serendip.engine.state import EngineState
-from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
 from serendip.jobs.rewrites.scorer_data import Learner, logged_texts, made_texts
-from serendip.jobs.suggestions.ranker_data import Log
 from serendip.jobs.synonyms.mine import is_proper, nearest_words
 from serendip.runtime.progress import TrainOptions
 from serendip.search.rewrites.candidates import CatalogueMatcher, RewriteKind
@@ -176,13 +175,13 @@ class RewriteBuilder:
 
 
 def rewrites_of_state(
-    state: EngineState, log: Log, workspace: Workspace, encoder: TextEncoder, options: TrainOptions
+    state: EngineState, context: JobContext
 ) -> tuple[RewriteTable, dict[str, Any]]:
-    """The table of a fitted state with its verified queries, and what the manifest tells of it."""
-    config = workspace.settings.queries
-    searcher = state.searcher.with_synonyms(workspace.accepted_synonyms())
+    """The table of a fitted state with its verified queries, and facts for the manifest."""
+    config, log, options = context.settings.queries, context.log, context.options
+    searcher = state.searcher.with_synonyms(context.workspace.accepted_synonyms())
     asked = (one.text for one in logged_queries(log.searches, config.min_users).candidates)
-    cache = VectorCache(workspace.cache / "words")
+    encoder, cache = context.encoder, context.word_vectors
     near = near_words(searcher.speller.counts, map(normalise, asked), encoder, cache, options)
     builder = RewriteBuilder(searcher, state.queries, near, config)
     return builder.build(log.searches, options.seed)

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.content.cache import VectorCache
-from serendip.content.config import open_media
 from serendip.content.encoders.base import MediaEncoder, TextEncoder
-from serendip.content.encoders.text import open_encoder
 from serendip.content.features import encode_items
 from serendip.content.fusion import Fusion
 from serendip.content.semantic_ids.code_matching import match_codebooks, renumber
@@ -30,9 +26,9 @@ from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.item import Catalogue
 from serendip.data.item_features import ModalityVectors
 from serendip.data.semantic_ids import Codebooks, places_in_groups
-from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
-from serendip.errors import ConfigError, DataError
+from serendip.errors import ConfigError
+from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.versions import (
     CodedItems,
     IdVersion,
@@ -40,7 +36,6 @@ from serendip.jobs.semantic_ids.versions import (
     publish_version,
 )
 from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.progress import TrainOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,14 +53,11 @@ class CodeSource:
     made_from: Mapping[str, Any]
 
 
-def build_ids(
-    workspace: Workspace, options: TrainOptions, refit: bool = False
-) -> tuple[IdVersion, bool]:
+def build_ids(context: JobContext, refit: bool = False) -> tuple[IdVersion, bool]:
     """Make the first version, or one with what has changed since the current one.
 
     Args:
-        workspace: whose items are coded.
-        options: seed, progress and device.
+        context: items, settings, seed and encoders.
         refit: fit codebooks again instead of keeping them.
 
     Returns:
@@ -76,11 +68,12 @@ def build_ids(
         ConfigError: the settings are no longer those of the current version.
         StorageError: another process builds there now.
     """
+    workspace = context.workspace
     with exclusive_lock(workspace.semantic_ids):
-        source = read_source(workspace, options)
+        source = read_source(context)
         current = current_version(workspace.semantic_ids)
         if current is None or refit:
-            return _fitted(workspace, source, current, options), True
+            return _fitted(context, source, current), True
         _require_same_settings(source, current)
         content = current.fusion.encode(source.encoded)
         items, changed = extended(
@@ -92,23 +85,16 @@ def build_ids(
         return _published(workspace, source, current.codebooks, fusion, items, changed), True
 
 
-def read_source(workspace: Workspace, options: TrainOptions) -> CodeSource:
-    """Read the store and encode every item; known vectors come from the cache.
+def read_source(context: JobContext) -> CodeSource:
+    """Encode every item of the snapshot; known vectors come from the cache.
 
     Raises:
         DataError: the catalogue is empty.
     """
-    settings = workspace.settings
-    with closing(workspace.open_store()) as store:
-        dataset = take_snapshot(store, settings.actions)
-    if dataset.num_items == 0:
-        raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
-    content = settings.content
-    encoder = open_encoder(content, options.device)
-    media = open_media(content, workspace.folder, workspace.cache, options.device)
-    cache = VectorCache(workspace.cache)
+    dataset, settings = context.require_items(), context.settings
+    content, encoder, media = settings.content, context.encoder, context.media
     items = dataset.catalogue.items
-    encoded = encode_items(items, encoder, cache, content.fields, media, options)
+    encoded = encode_items(items, encoder, context.vectors, content.fields, media, context.options)
     encoders: dict[str, TextEncoder | MediaEncoder] = {"text": encoder}
     encoders.update((name, one.encoder) for name, one in media.items())
     made_from = {
@@ -183,9 +169,8 @@ def shares_kept(new: IntArray, old: IntArray) -> list[float]:
     return [*map(float, same.mean(0)), float(same.all(1).mean())]
 
 
-def _fitted(
-    workspace: Workspace, source: CodeSource, current: IdVersion | None, options: TrainOptions
-) -> IdVersion:
+def _fitted(context: JobContext, source: CodeSource, current: IdVersion | None) -> IdVersion:
+    workspace, options = context.workspace, context.options
     fusion = Fusion.fit(source.encoded, workspace.settings.content.fusion)
     content = fusion.encode(source.encoded)
     config = workspace.settings.semantic_ids

@@ -22,10 +22,10 @@ from serendip.data.semantic_ids import code_name, common_prefix
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, UnknownItemError
 from serendip.evaluate.report.page import render_codes_page
+from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.build import CodeSource, codes_of, read_source, shares_kept
 from serendip.jobs.semantic_ids.versions import IdVersion, open_version, require_current
 from serendip.runtime.atomic_files import write_synced
-from serendip.runtime.progress import TrainOptions
 
 SHOWN = 20
 """Items or groups that are told one by one; the others are only counted."""
@@ -186,17 +186,19 @@ REPORT_JSON, REPORT_HTML = "semantic-ids.json", "semantic-ids.html"
 _EXAMPLES = 3
 
 
-def report(workspace: Workspace, options: TrainOptions) -> dict[str, Any]:
+def report(context: JobContext) -> dict[str, Any]:
     """Measure the current IDs and write ``reports/semantic-ids.{json,html}``.
 
     Raises:
         NotTrainedError: IDs were never built.
         UnknownItemError: items have no ID yet.
     """
+    workspace = context.workspace
     version = require_current(workspace.semantic_ids)
-    source = read_source(workspace, options)
+    source = read_source(context)
     _require_all_coded(version, source)
-    document = {**_measured(version, source, options.seed), "kept": _kept(workspace, version)}
+    measured = _measured(version, source, context.options.seed)
+    document = {**measured, "kept": _kept(workspace, version)}
     workspace.reports.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
     write_synced(workspace.reports / REPORT_JSON, text)

@@ -1,3 +1,7 @@
-"""Queries worth suggesting: built, learned to rank, written by an LLM, measured."""
+"""Suggested queries.
+
+``build.py`` verifies and publishes them, ``ranker_data.py`` trains their ranker,
+``write_by_llm.py`` adds queries by an LLM.
+"""
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -20,19 +19,14 @@ from typing import Any
 import numpy as np
 
 from serendip.data.arrays import IntArray
-from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue
 from serendip.data.privacy import is_publishable
-from serendip.data.search_log import Search, read_searches, read_suggested, similar_choices
-from serendip.data.snapshot import MOST_REQUESTED, take_snapshot
-from serendip.data.store.store import Store
+from serendip.data.search_log import Search
 from serendip.data.text import normalise
-from serendip.engine.settings import Settings
 from serendip.engine.workspace import Workspace
-from serendip.errors import DataError
-from serendip.jobs.suggestions.ranker_data import Log
+from serendip.jobs.context import JobContext
 from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.progress import Progress, TrainOptions
+from serendip.runtime.progress import Progress
 from serendip.runtime.versions import Versions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate, catalogue_candidates, logged_queries
@@ -112,74 +106,48 @@ class SuggestionBuilder:
 
 
 def build_queries(
-    workspace: Workspace, options: TrainOptions, written: Mapping[str, str] = MappingProxyType({})
+    context: JobContext, written: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[str, BuiltQueries]:
-    """Build from what the store holds now, and keep it as a version of the workspace.
+    """Build suggested queries and publish them as a version of the workspace.
 
     Args:
-        workspace: its items, its log and its settings.
-        options: progress.
+        context: items, log and settings.
         written: by an LLM, beside those of the current version: text -> id of the item meant.
 
     Returns:
-        name of the version, and what is in it.
+        name of the version, and its content.
 
     Raises:
         ArtefactError: a file of the current version is missing or altered.
         DataError: the catalogue is empty.
         StorageError: another process builds there now.
     """
+    workspace = context.workspace
     with exclusive_lock(workspace.queries):
         texts = {**_written_texts(workspace), **written}
-        log = read_search_log(workspace)
-        candidates = _written_candidates(texts, log.dataset.catalogue)
-        built = queries_of(log, workspace.settings, options, candidates)
+        candidates = _written_candidates(texts, context.log.dataset.catalogue)
+        built = queries_of(context, candidates)
         return _publish(workspace, built, texts), built
 
 
-def queries_of(
-    log: Log, settings: Settings, options: TrainOptions, written: Sequence[Candidate] = ()
-) -> BuiltQueries:
-    """Build from a log and its items, and keep nothing.
+def queries_of(context: JobContext, written: Sequence[Candidate] = ()) -> BuiltQueries:
+    """Build suggested queries without publishing them.
 
     Args:
-        log: with at least one item.
-        settings: of words and of queries.
-        options: progress.
+        context: items, log and settings.
         written: by an LLM.
+
+    Raises:
+        DataError: the catalogue is empty.
     """
+    log, settings = context.log, context.settings
     catalogue, counts = log.dataset.catalogue, log.dataset.item_counts()
     popularity = counts.astype(np.float32)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "search"
         searcher = Searcher.build(catalogue, popularity, folder, settings.search)
         builder = SuggestionBuilder(catalogue, counts, searcher, settings.queries, written)
-        return builder.build(log.searches, options.progress)
-
-
-def read_search_log(workspace: Workspace) -> Log:
-    """Items, searches and chips that the store holds now.
-
-    Raises:
-        DataError: the catalogue is empty.
-    """
-    with closing(workspace.open_store()) as store:
-        dataset = take_snapshot(store, workspace.settings.actions)
-        if dataset.num_items == 0:
-            raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
-        return log_of(store, dataset, workspace)
-
-
-def log_of(store: Store, dataset: Dataset, workspace: Workspace) -> Log:
-    """The newest searches and chips of a store."""
-    events = store.requested(MOST_REQUESTED)
-    rules = workspace.settings.actions
-    return Log(
-        dataset,
-        read_searches(events, dataset.catalogue.vocabulary, rules),
-        read_suggested(events, rules),
-        similar_choices(events, rules),
-    )
+        return builder.build(log.searches, context.options.progress)
 
 
 def written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Candidate]:

@@ -18,15 +18,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
-from serendip.data.dataset import Dataset
 from serendip.data.search_log import Search, SuggestedQuery
 from serendip.data.text import normalise
+from serendip.jobs.search_log import Log
 from serendip.search.logistic import RankingRows
 from serendip.search.suggestions.candidates import Candidate
 from serendip.search.suggestions.ranker import (
@@ -51,23 +51,6 @@ TITLES = 8
 MOST_LETTERS = 3
 CHOICE_WITHIN_S = 1_800.0
 _LARGEST_WEIGHT = 20.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Log:
-    """Everything that was logged about queries.
-
-    Args:
-        dataset: whose histories are known.
-        searches: in order of time.
-        suggested: chips that were seen, in order of time.
-        similar: user -> times at which they chose from what is like an item.
-    """
-
-    dataset: Dataset
-    searches: Sequence[Search]
-    suggested: Sequence[SuggestedQuery] = ()
-    similar: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,16 +1,15 @@
-"""``serendip queries build --llm``: an LLM writes for items that no other query reaches.
+"""``serendip queries build --llm``: an LLM writes queries for items that no other query retrieves.
 
-What it writes is a candidate like any other: one that does not find its item, is unsafe or says
-what another one says is dropped, and so is one whose words are all in the title. Answers that were
-paid for are in the ledger and are never asked for again.
+They are candidates like any others: one that does not retrieve its item, is unsafe, duplicates
+another or holds only words of the title is dropped.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,112 +18,98 @@ from serendip.data.arrays import IntArray
 from serendip.data.item import Catalogue
 from serendip.data.privacy import is_publishable
 from serendip.data.text import normalise
-from serendip.engine.workspace import DATABASE_FILE, Workspace
-from serendip.jobs.llm_job import item_texts, job_folder, open_llm
-from serendip.jobs.suggestions.build import BuiltQueries, build_queries, queries_of, read_search_log
-from serendip.llm.ledger import Ledger
-from serendip.llm.runner import CostEstimate, RunOptions, ask_all, estimate
+from serendip.jobs.context import JobContext
+from serendip.jobs.llm_job import LlmJob, Question, item_texts, run_llm_job
+from serendip.jobs.suggestions.build import BuiltQueries, build_queries, queries_of
 from serendip.llm.tasks import WrittenQueries, queries_task
-from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.progress import TrainOptions
 from serendip.search.suggestions.candidates import MOST_CHARACTERS, Candidate
 from serendip.search.suggestions.checks import normal_form
 from serendip.search.suggestions.table import QueryTable
 
 
-@dataclass(frozen=True, slots=True)
-class QueryWriting:
-    """What to ask for.
-
-    Args:
-        budget: of the job, all its runs together.
-        items: for so many items, at most.
-        job: its name in the ledger.
-        prompt: name with version.
-    """
-
-    budget: float
-    items: int = 1_000
-    job: str = "queries"
-    prompt: str = "queries-1"
-
-
 def write_queries(
-    workspace: Workspace,
-    writing: QueryWriting,
-    options: TrainOptions,
-    on_estimate: Callable[[CostEstimate], None] = lambda told: None,
-    only_estimate: bool = False,
+    context: JobContext, job: LlmJob, max_items: int = 1_000, prompt: str = "queries-1"
 ) -> tuple[str, BuiltQueries | None, dict[str, Any]]:
-    """Ask about items that no other query reaches, then about the others, the most popular first.
+    """Write queries for items that no other query retrieves, then for the most popular others.
 
     Args:
-        workspace: its items, its ledger and its ``[llm]``.
-        writing: for how many items, and what it may cost.
-        options: progress.
-        on_estimate: is told what it will cost before anything is sent.
-        only_estimate: whether nothing is sent and nothing written.
+        context: items, log, ledger and ``[llm]``.
+        job: name and limits.
+        max_items: that the LLM is asked about.
+        prompt: name with version.
 
     Returns:
-        name and content of the new version ("" and None = only estimated), and what was spent.
+        name and content of the new version ("" and None after an estimate alone), and the facts
+        of the run.
 
     Raises:
-        ConfigError: no LLM is configured, or the budget is no number.
+        ConfigError: no LLM is configured, or the budget is not a number of at least 0.
         DataError: the catalogue is empty.
-        StorageError: the database takes no rows, or another process is at this job.
+        StorageError: the database takes no rows, or another process runs this job.
     """
-    config, task = workspace.settings.llm, queries_task(writing.prompt)
-    run = RunOptions(
-        writing.job,
-        writing.budget,
-        config.prices(),
-        config.concurrency,
-        config.attempts,
-        config.max_tokens,
-        progress=options.progress,
-    )
-    with open_llm(config) as llm, exclusive_lock(job_folder(workspace, writing.job)):
-        log = read_search_log(workspace)
-        catalogue = log.dataset.catalogue
-        table = queries_of(log, workspace.settings, options).table
-        asked = _order(table, log.dataset.item_counts())[: writing.items]
-        questions: list[Mapping[str, Any]] = [
-            {"item": item_texts(catalogue[int(number)])} for number in asked
-        ]
-        with closing(Ledger.open(workspace.folder / DATABASE_FILE)) as ledger:
-            told = estimate(task, questions, llm.model, ledger, run)
-            on_estimate(told)
-            if only_estimate:
-                return "", None, {"estimate": asdict(told)}
-            outcome = ask_all(task, questions, llm, ledger, run)
-    written, dropped = candidates_of(outcome.answers, asked, catalogue)
-    texts = {one.text: catalogue[int(one.items[0])].item_id for one in written}
-    name, built = build_queries(workspace, options, texts)
-    facts = {
-        "estimate": asdict(told),
-        "state": outcome.state,
-        "reason": outcome.reason,
-        "failed": len(outcome.failures),
-        "spent": outcome.spent,
-        "written": len(written),
-        "dropped": dict(dropped),
-    }
-    return name, built, facts
+    writing = QueryWriting(context, max_items)
+    result = run_llm_job(context, queries_task(prompt), writing.questions, job)
+    if result.outcome is None:
+        return "", None, result.to_json()
+    name, built, facts = writing.keep(result.outcome.answers)
+    return name, built, {**result.to_json(), **facts}
+
+
+@dataclass(frozen=True, eq=False)
+class QueryWriting:
+    """Questions about items, and what becomes of the queries written for them.
+
+    Args:
+        context: items and log.
+        max_items: that the LLM is asked about.
+    """
+
+    context: JobContext
+    max_items: int
+
+    @cached_property
+    def items(self) -> list[int]:
+        """Numbers of the items, those that need queries most first."""
+        counts = self.context.log.dataset.item_counts()
+        order = _order(queries_of(self.context).table, counts)
+        return [int(item) for item in order[: self.max_items]]
+
+    def questions(self) -> list[Question]:
+        """One question per item."""
+        catalogue = self.context.log.dataset.catalogue
+        return [{"item": item_texts(catalogue[item])} for item in self.items]
+
+    def keep(
+        self, answers: Sequence[WrittenQueries | None]
+    ) -> tuple[str, BuiltQueries, dict[str, Any]]:
+        """Publish a version with the queries that were written.
+
+        Args:
+            answers: one per question, None where there is none.
+
+        Returns:
+            name and content of the version, and counts of written and dropped queries.
+        """
+        catalogue = self.context.log.dataset.catalogue
+        written, dropped = candidates_of(answers, self.items, catalogue)
+        texts = {one.text: catalogue[int(one.items[0])].item_id for one in written}
+        name, built = build_queries(self.context, texts)
+        return name, built, {"written": len(written), "dropped": dict(dropped)}
 
 
 def candidates_of(
-    answers: Sequence[WrittenQueries | None], items: IntArray, catalogue: Catalogue
+    answers: Sequence[WrittenQueries | None], items: Sequence[int], catalogue: Catalogue
 ) -> tuple[list[Candidate], Counter[str]]:
     """Different plain queries that say more than a title; and test -> how many failed it.
 
     Args:
         answers: one per item, None where there is none.
-        items: (A,) numbers of the items.
+        items: number of the item of each answer.
         catalogue: the items.
     """
     found: dict[str, Candidate] = {}
     dropped: Counter[str] = Counter()
-    for answer, number in zip(answers, items.tolist(), strict=True):
+    for answer, number in zip(answers, items, strict=True):
         title = normal_form(catalogue[number].title)
         for text in answer.queries if answer else ():
             shown = " ".join("".join(sign for sign in text if sign.isprintable()).split())

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 
 import numpy as np
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import TextEncoder
-from serendip.content.encoders.text import open_encoder
 from serendip.data.arrays import FloatArray
 from serendip.data.privacy import count_people, private_keys
 from serendip.data.search_log import SUGGESTED, LoggedRequest
-from serendip.data.snapshot import take_snapshot
 from serendip.data.text import normalise, words
 from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
 from serendip.runtime.progress import TrainOptions
 from serendip.search.lexical import word_counts
 from serendip.search.synonyms import MOST_WORDS, Synonym, changed_synonyms
@@ -40,8 +38,8 @@ PER_WORD = 2
 _ROWS_AT_ONCE = 1_024
 
 
-def build_synonyms(workspace: Workspace, options: TrainOptions) -> tuple[list[Synonym], int]:
-    """Propose pairs and add them to the table of a workspace.
+def build_synonyms(context: JobContext) -> tuple[list[Synonym], int]:
+    """Propose pairs of words and add them to the table of a workspace.
 
     Returns:
         all rows of the table, and how many of them are new.
@@ -50,14 +48,11 @@ def build_synonyms(workspace: Workspace, options: TrainOptions) -> tuple[list[Sy
         DataError: a line of the table is wrong.
         StorageError: another process is changing the table.
     """
-    with closing(workspace.open_store()) as store:
-        dataset = take_snapshot(store, workspace.settings.actions)
-    config = workspace.settings
-    counts = word_counts(dataset.catalogue, config.search.lexical.fields)
-    encoder, cache = open_encoder(config.content), VectorCache(workspace.cache / "words")
+    dataset = context.dataset
+    counts = word_counts(dataset.catalogue, context.settings.search.lexical.fields)
     found = from_log(dataset.requests)
-    found += from_vectors(counts, encoder, cache, options)
-    return with_proposed(workspace, found)
+    found += from_vectors(counts, context.encoder, context.word_vectors, context.options)
+    return with_proposed(context.workspace, found)
 
 
 def with_proposed(workspace: Workspace, found: Sequence[Synonym]) -> tuple[list[Synonym], int]:

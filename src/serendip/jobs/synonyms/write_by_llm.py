@@ -1,38 +1,29 @@
 """``serendip synonyms build --llm``: an LLM proposes other words for what is searched most.
 
-It is asked about queries that enough people have searched, then about words of the catalogue, the
-most frequent first, with a few titles that each finds; never about people. What it says is
-proposed, and only that: a pair that says no more than its term, finds nothing in the catalogue, is
-unsafe or is no plain text is dropped before anybody has to read it. Answers that were paid for are
-in the ledger and are never asked for again.
+Terms are queries that enough people have searched, then the most frequent words of the catalogue,
+each with a few titles that it retrieves; nothing about users is sent. Answers become proposed
+pairs; one that repeats its term, retrieves no item, is unsafe or is not plain text is dropped.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from serendip.content.cache import VectorCache
-from serendip.content.encoders.text import open_encoder
 from serendip.data.item import Catalogue
 from serendip.data.privacy import is_publishable
 from serendip.data.search_log import Search
 from serendip.data.text import normalise, words
-from serendip.engine.workspace import DATABASE_FILE, Workspace
-from serendip.jobs.llm_job import job_folder, open_llm
-from serendip.jobs.suggestions.build import read_search_log
+from serendip.jobs.context import JobContext
+from serendip.jobs.llm_job import LlmJob, Question, run_llm_job
 from serendip.jobs.synonyms.mine import is_proper, with_proposed
-from serendip.llm.ledger import Ledger
-from serendip.llm.runner import CostEstimate, RunOptions, ask_all, estimate
 from serendip.llm.tasks import WrittenSynonyms, synonyms_task
-from serendip.runtime.atomic_files import exclusive_lock
-from serendip.runtime.progress import TrainOptions
-from serendip.search.lexical import LexicalConfig, LexicalIndex, word_counts
+from serendip.search.lexical import LexicalIndex, word_counts
 from serendip.search.phrases import phrases_of
 from serendip.search.suggestions.candidates import logged_queries
 from serendip.search.suggestions.checks import Blocklist, normal_form
@@ -41,85 +32,82 @@ from serendip.search.synonyms import MOST_WORDS, Synonym
 _TITLES, _LONGEST_TITLE = 5, 120
 
 
-@dataclass(frozen=True, slots=True)
-class SynonymWriting:
-    """What to ask for.
-
-    Args:
-        budget: of the job, all its runs together.
-        terms: about so many, at most.
-        job: its name in the ledger.
-        prompt: name with version.
-    """
-
-    budget: float
-    terms: int = 1_000
-    job: str = "synonyms"
-    prompt: str = "synonyms-1"
-
-
 def write_synonyms_by_llm(
-    workspace: Workspace,
-    writing: SynonymWriting,
-    options: TrainOptions,
-    on_estimate: Callable[[CostEstimate], None] = lambda told: None,
-    only_estimate: bool = False,
+    context: JobContext, job: LlmJob, max_terms: int = 1_000, prompt: str = "synonyms-1"
 ) -> tuple[list[Synonym], dict[str, Any]]:
-    """Ask, and add what passes to the table of a workspace, as proposed.
+    """Ask for synonyms of frequent terms, and add those that pass the checks as proposed.
 
     Args:
-        workspace: its items, its log, its ledger and its ``[llm]``.
-        writing: about how many terms, and what it may cost.
-        options: progress.
-        on_estimate: is told what it will cost before anything is sent.
-        only_estimate: whether nothing is sent and nothing written.
+        context: items, log, ledger and ``[llm]``.
+        job: name and limits.
+        max_terms: that the LLM is asked about.
+        prompt: name with version.
 
     Returns:
-        all rows of the table (none = only estimated), and what was spent and dropped.
+        all rows of the table (none after an estimate alone), and the facts of the run.
 
     Raises:
-        ConfigError: no LLM is configured, or the budget is no number.
+        ConfigError: no LLM is configured, or the budget is not a number of at least 0.
         DataError: the catalogue is empty, or a line of the table is wrong.
-        StorageError: the database takes no rows, or another process is at this job or the table.
+        StorageError: the database takes no rows, or another process runs this job or changes the
+            table.
     """
-    config, task = workspace.settings.llm, synonyms_task(writing.prompt)
-    run = RunOptions(
-        writing.job,
-        writing.budget,
-        config.prices(),
-        config.concurrency,
-        config.attempts,
-        config.max_tokens,
-        progress=options.progress,
-    )
-    ledger_file = workspace.folder / DATABASE_FILE
-    with open_llm(config) as llm, exclusive_lock(job_folder(workspace, writing.job)):
-        log, settings = read_search_log(workspace), workspace.settings
-        catalogue, fields = log.dataset.catalogue, settings.search.lexical
-        index = _index_of(catalogue, fields)
+    writing = SynonymWriting(context, max_terms)
+    result = run_llm_job(context, synonyms_task(prompt), writing.questions, job)
+    if result.outcome is None:
+        return [], result.to_json()
+    rows, facts = writing.keep(result.outcome.answers, f"llm:{result.model}")
+    return rows, {**result.to_json(), **facts}
+
+
+@dataclass(frozen=True, eq=False)
+class SynonymWriting:
+    """Questions about terms, and what becomes of the synonyms proposed for them.
+
+    Args:
+        context: items and log.
+        max_terms: that the LLM is asked about.
+    """
+
+    context: JobContext
+    max_terms: int
+
+    @cached_property
+    def index(self) -> LexicalIndex:
+        """Of the catalogue."""
+        config, catalogue = self.context.settings.search.lexical, self.context.dataset.catalogue
+        with tempfile.TemporaryDirectory() as scratch:  # Open files outlive their names.
+            return LexicalIndex.build(catalogue, Path(scratch) / "words", config)
+
+    @cached_property
+    def terms(self) -> list[str]:
+        """Normal forms of the terms: queries that people searched, then frequent words."""
+        log, settings = self.context.log, self.context.settings
         searched = _searched(log.searches, settings.queries.min_users)
-        counts = word_counts(catalogue, fields.fields)
-        terms = head_terms(searched, counts)[: writing.terms]
-        questions = [_question(term, index, catalogue) for term in terms]
-        with closing(Ledger.open(ledger_file)) as ledger:
-            told = estimate(task, questions, llm.model, ledger, run)
-            on_estimate(told)
-            if only_estimate:
-                return [], {"estimate": asdict(told)}
-            outcome = ask_all(task, questions, llm, ledger, run)
-    unsafe = Blocklist.of(settings.queries.unsafe_words)
-    found, dropped = proposed(terms, outcome.answers, index, unsafe, f"llm:{llm.model}")
-    rows, new = with_proposed(workspace, _weighed(found, workspace, options))
-    facts = {
-        "estimate": asdict(told),
-        "state": outcome.state,
-        "reason": outcome.reason,
-        "failed": len(outcome.failures),
-        "spent": outcome.spent,
-        "new": new,
-        "dropped": dict(dropped),
-    }
-    return rows, facts
+        counts = word_counts(log.dataset.catalogue, settings.search.lexical.fields)
+        return head_terms(searched, counts)[: self.max_terms]
+
+    def questions(self) -> list[Question]:
+        """One question per term, with a few titles that it retrieves."""
+        catalogue = self.context.log.dataset.catalogue
+        return [_question(term, self.index, catalogue) for term in self.terms]
+
+    def keep(
+        self, answers: Sequence[WrittenSynonyms | None], source: str
+    ) -> tuple[list[Synonym], dict[str, Any]]:
+        """Add the synonyms that pass the checks to the table, as proposed.
+
+        Args:
+            answers: one per question, None where there is none.
+            source: of the pairs.
+
+        Returns:
+            all rows of the table, and counts of new and dropped pairs.
+        """
+        unsafe = Blocklist.of(self.context.settings.queries.unsafe_words)
+        found, dropped = proposed(self.terms, answers, self.index, unsafe, source)
+        rows, new = with_proposed(self.context.workspace, _weighed(found, self.context))
+        return rows, {"new": new, "dropped": dict(dropped)}
 
 
 def head_terms(searched: Sequence[str], counts: Mapping[str, int]) -> list[str]:
@@ -180,29 +168,18 @@ def _searched(searches: Sequence[Search], min_users: int) -> list[str]:
     return [normalise(one.text) for one in ordered]
 
 
-def _index_of(catalogue: Catalogue, config: LexicalConfig) -> LexicalIndex:
-    with tempfile.TemporaryDirectory() as scratch:  # Open files stay when their names are gone.
-        return LexicalIndex.build(catalogue, Path(scratch) / "words", config)
-
-
-def _question(term: str, index: LexicalIndex, catalogue: Catalogue) -> Mapping[str, Any]:
+def _question(term: str, index: LexicalIndex, catalogue: Catalogue) -> Question:
     found = index.search(term, _TITLES).item_nums.tolist()
     titles = [catalogue[number].title[:_LONGEST_TITLE] for number in found]
     return {"term": term, "finds": [title for title in titles if title]}
 
 
-def _weighed(
-    found: Sequence[Synonym], workspace: Workspace, options: TrainOptions
-) -> list[Synonym]:
-    """With the cosine of both sides as confidence: an LLM's own would say nothing."""
+def _weighed(found: Sequence[Synonym], context: JobContext) -> list[Synonym]:
+    """With the cosine of both sides as confidence: an LLM's own is not calibrated."""
     if not found:
         return []
-    encoder, cache = (
-        open_encoder(workspace.settings.content),
-        VectorCache(workspace.cache / "words"),
-    )
     one, other = (
-        cache.encode(encoder, texts, options.progress, "words")
+        context.word_vectors.encode(context.encoder, texts, context.options.progress, "words")
         for texts in ([row.term for row in found], [row.also for row in found])
     )
     cosines = (one * other).sum(1).clip(0.0, 1.0).tolist()

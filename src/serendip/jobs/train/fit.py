@@ -15,10 +15,9 @@ import numpy as np
 
 from serendip.content.behaviour_alignment import align
 from serendip.content.cache import VectorCache
-from serendip.content.config import AlignmentConfig, open_media
+from serendip.content.config import AlignmentConfig
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.media_files import Media, MediaReport
-from serendip.content.encoders.text import open_encoder
 from serendip.content.features import (
     build_features,
     encode_items,
@@ -38,7 +37,7 @@ from serendip.data.semantic_ids import Codebooks
 from serendip.data.splits import Split, temporal
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
-from serendip.engine.workspace import Workspace
+from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.jobs.train.carry_over import PreviousCodes, features_of_version
 from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
@@ -99,19 +98,10 @@ class Fitter:
     earlier: PreviousCodes | None = None
 
     @classmethod
-    def of(
-        cls, workspace: Workspace, scratch: Path, clock: StageClock, device: str = "cpu"
-    ) -> Fitter:
-        """With the settings, encoders and vector cache of a workspace; codebooks are fitted."""
-        content = workspace.settings.content
-        return cls(
-            workspace.settings,
-            open_encoder(content, device),
-            VectorCache(workspace.cache),
-            scratch,
-            clock,
-            open_media(content, workspace.folder, workspace.cache, device),
-        )
+    def of(cls, context: JobContext, scratch: Path) -> Fitter:
+        """With the settings, encoders and vector cache of a job; codebooks are fitted."""
+        settings, clock = context.settings, context.clock
+        return cls(settings, context.encoder, context.vectors, scratch, clock, context.media)
 
     def media_reports(self, dataset: Dataset, options: TrainOptions) -> dict[str, MediaReport]:
         """Which pictures and sounds of the items can be used; those that can are encoded."""

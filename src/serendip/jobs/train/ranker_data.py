@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, FloatArray, IntArray
 from serendip.data.dataset import QueryExamples
-from serendip.data.query import Query, UserPast
+from serendip.data.query import TASKS, Query, UserPast
 from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Moment, Split
 from serendip.engine.feature_names import FEATURES
 from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
-from serendip.engine.stages.surfaces import TASKS
 from serendip.engine.state import EngineState
 from serendip.jobs.train.ranker_actions import predicted
 from serendip.models.ranker.config import RankerRows

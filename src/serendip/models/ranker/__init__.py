@@ -1,1 +1,4 @@
-"""Ranker."""
+"""The ranker.
+
+``config.py`` (settings and training rows), ``model.py`` (served by ONNX), ``train.py`` (torch).
+"""

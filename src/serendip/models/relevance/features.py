@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.numeric import unit
 from serendip.data.text import NEGATIONS, normalise, tokens
 from serendip.errors import ArtefactError
 from serendip.models.linalg import main_directions
@@ -281,13 +282,6 @@ def centred(views: FloatArray, means: FloatArray) -> FloatArray:
     """(V, n, C) unit vectors without what all items have in common; a missing text stays zeros."""
     is_there = views.any(2, keepdims=True)
     return unit(np.where(is_there, views - means[:, None], 0.0).astype(np.float32))
-
-
-def unit(vectors: FloatArray) -> FloatArray:
-    """Rows of length 1; rows of zeros stay."""
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: FloatArray = np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
-    return unit
 
 
 def _words(text: str) -> frozenset[str]:

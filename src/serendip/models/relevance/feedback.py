@@ -27,9 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.numeric import unit
 from serendip.models.linalg import main_directions
 from serendip.models.relevance.hubness import HubnessCorrection
 from serendip.models.relevance.term_overlap import TermOverlap
+
+_SHORTEST = 1e-9
+"""Mean vectors shorter than this are rounding residue."""
 
 EXPANSIONS = (3, 10, 30)
 """Nearest items of the crowd that expand a query."""
@@ -135,7 +139,7 @@ class RelevanceFeedback:
         """From the centred vectors (V, N, C) of items, drawn by seed 0 where there are too many."""
         random = np.random.default_rng(0)
         numbers = np.sort(random.permutation(views.shape[1])[:SHELF]).astype(np.int32)
-        whole = _unit(views[:, numbers].mean(0))
+        whole = unit(views[:, numbers].mean(0), _SHORTEST)
         directions = main_directions(whole, DIRECTIONS)
         return cls(numbers, directions, whole @ directions)
 
@@ -165,7 +169,7 @@ class RelevanceFeedback:
         best = np.argpartition(-near, most - 1)[:most]
         best = best[np.argsort(-near[best], kind="stable")]
         found, weights = self.numbers[best], _counted(near[best])
-        middles = _unit(weights @ views[:, found])
+        middles = unit(weights @ views[:, found], _SHORTEST)
         cosines = views[:, numbers] @ middles.transpose(0, 2, 1)
         columns = []
         for place in range(len(FOUND)):
@@ -186,9 +190,3 @@ def _counted(near: FloatArray) -> FloatArray:
 def _scaled(values: FloatArray) -> FloatArray:
     scaled: FloatArray = (values - values.mean()) / (values.std() + 1e-6)
     return scaled
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: FloatArray = (vectors / np.maximum(length, 1e-9)).astype(np.float32)
-    return unit

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serendip.config import validate
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.numeric import NewtonSteps, fit_logistic, logistic
 from serendip.errors import ArtefactError
 from serendip.models.onnx import open_session, read_model
 from serendip.models.relevance.features import (
@@ -48,7 +48,7 @@ from serendip.models.relevance.projection import (
     QueryProjectionConfig,
 )
 
-_STEPS, _NEAR = 50, 1e-9
+_STEPS = NewtonSteps(count=50, tolerance=1e-9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,6 @@ class PlattCalibration:
         return chances
 
 
-def logistic(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The logistic function, of values that may be as large as they like."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(values, -80.0, 80.0))))
-
-
 def fit_calibration(scores: FloatArray, is_bad: BoolArray) -> PlattCalibration:
     """The curve that fits labels best, by Newton's method, with Platt's smoothed targets.
 
@@ -80,14 +75,7 @@ def fit_calibration(scores: FloatArray, is_bad: BoolArray) -> PlattCalibration:
     target = np.where(is_bad, (bad + 1) / (bad + 2), 1 / (good + 2))
     scale = float(np.std(scores)) or 1.0
     inputs = np.column_stack([scores / scale, np.ones(len(scores))])
-    weights = np.zeros(2)
-    for _ in range(_STEPS):
-        chance = logistic(inputs @ weights)
-        curve = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + 1e-6 * np.eye(2)
-        step = np.linalg.solve(curve, inputs.T @ (chance - target))
-        weights = weights - step
-        if np.abs(step).max() < _NEAR:
-            break
+    weights = fit_logistic(inputs, target, np.zeros(2), np.zeros(2), damping=1e-6, steps=_STEPS)
     return PlattCalibration(float(weights[0]) / scale, float(weights[1]))
 
 

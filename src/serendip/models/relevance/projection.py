@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.models.relevance.features import CROWD, VIEWS, PairFeatures, QueryTexts, unit
+from serendip.data.numeric import unit
+from serendip.models.relevance.features import CROWD, VIEWS, PairFeatures, QueryTexts
 from serendip.models.relevance.hubness import KINDS, HubnessCorrection
 
 LEARNED_FEATURES = tuple(f"learned {view}: {kind}" for view in VIEWS for kind in KINDS)

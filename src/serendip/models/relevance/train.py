@@ -1,15 +1,12 @@
 """Teaches a judge of matches: likenesses from good pairs, trees from all, a curve from the rest.
 
-Needs lightgbm (extra ``bench``). Shapes: P pairs.
-
-Teaches the student and turns its trees into a graph; lightgbm, extra ``bench``.
+Shapes: P pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -23,14 +20,6 @@ from serendip.models.relevance.projection import (
     QueryProjectionConfig,
     out_of_fold_features,
 )
-
-MISSING_TREES = "lightgbm is not installed. Run `pip install 'serendip[bench]'`."
-
-
-def has_trees() -> bool:
-    """Whether lightgbm is installed."""
-    return find_spec("lightgbm") is not None
-
 
 _FEWEST_LEAVES, _FEWEST_ROUNDS = 4, 33
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from serendip.config import Config
+from serendip.data.query import TASKS, Task
 
 
 def block_size(max_len: int) -> int:
@@ -20,7 +21,6 @@ def block_size(max_len: int) -> int:
 
 
 ItemMode = Literal["id", "content", "codes", "content+codes", "content+codes+id"]
-Task = Literal["home", "similar", "search"]
 Imputation = Literal["source-text", "last-item"]
 
 
@@ -102,7 +102,7 @@ class RetrieverConfig(Config):
     validation_share: float = Field(default=0.05, ge=0, lt=1)
     """Share of the newest events that decides when to stop; then they are learned, too."""
 
-    tasks: tuple[Task, ...] = Field(default=("home", "similar", "search"), min_length=1)
+    tasks: tuple[Task, ...] = Field(default=TASKS, min_length=1)
     """What is learned and decides when to stop. One task alone makes a specialist of it."""
 
     slots: int = Field(default=4, ge=0)
@@ -153,7 +153,6 @@ class RetrieverConfig(Config):
 
 
 Group = tuple[Task, ...]
-ALL_TASKS: Group = ("home", "similar", "search")
 
 _PER_SLOT: Mapping[Task, int] = {"home": 0, "similar": 1, "search": 2}
 """Requests of a task for one of ``slots``, as ``BatchBuilder`` draws them."""
@@ -161,9 +160,9 @@ _PER_SLOT: Mapping[Task, int] = {"home": 0, "similar": 1, "search": 2}
 
 def _are_a_split(groups: tuple[Group, ...]) -> tuple[Group, ...]:
     named = [task for group in groups for task in group]
-    if sorted(named) != sorted(ALL_TASKS) or not all(groups):
+    if sorted(named) != sorted(TASKS) or not all(groups):
         raise ValueError(
-            f"each of {', '.join(ALL_TASKS)} must be in one group, and named are: "
+            f"each of {', '.join(TASKS)} must be in one group, and named are: "
             f"{', '.join(named) or 'none'}"
         )
     return groups
@@ -175,7 +174,7 @@ Groups = Annotated[tuple[Group, ...], AfterValidator(_are_a_split)]
 class UnifiedConfig(Config):
     """``[unified]``: which tasks share a model."""
 
-    groups: Groups = (ALL_TASKS,)
+    groups: Groups = (TASKS,)
     """One retriever for each group of tasks; one group of all tasks is the unified model."""
 
 
@@ -195,8 +194,8 @@ def group_config(config: RetrieverConfig, tasks: Sequence[Task]) -> RetrieverCon
     other part is longer by that.
     """
     group = frozenset(tasks)
-    if group == frozenset(ALL_TASKS):
-        return config.model_copy(update={"tasks": ALL_TASKS})
+    if group == frozenset(TASKS):
+        return config.model_copy(update={"tasks": TASKS})
     changed: dict[str, Any] = {"tasks": tuple(tasks)}
     block = block_size(config.max_len)
     total = block + config.slots * sum(_PER_SLOT.values())

@@ -29,7 +29,7 @@ from serendip.data.query import Query
 from serendip.data.text import normalise
 from serendip.models.context import context_matrix
 from serendip.models.linalg import scaled_rows, with_rows
-from serendip.models.retriever.requests import NUM_TASKS, SEARCH, TASKS
+from serendip.models.retriever.requests import NUM_TASKS, SEARCH, TASK_OF
 
 _KEYS, _WEIGHTS = "known_words", "known_weights"
 
@@ -144,7 +144,7 @@ class ContentScores:
         return found
 
     def _weights_of(self, queries: Sequence[Query]) -> FloatArray:
-        tasks = np.array([TASKS[query.surface] for query in queries], np.int64)
+        tasks = np.array([TASK_OF[query.surface] for query in queries], np.int64)
         weights = self.weights[tasks]
         if self.known is not None and (tasks == SEARCH).any():
             is_known = self.known.know([query.searched for query in queries]) & (tasks == SEARCH)

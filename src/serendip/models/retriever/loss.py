@@ -33,6 +33,7 @@ from torch.nn import functional
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import AlignedProjection, QueryExamples
 from serendip.data.item_features import ItemFeatures, Tokens
+from serendip.data.numeric import unit
 from serendip.models.linalg import Sparse, content_neighbours
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
@@ -67,8 +68,7 @@ class HardNegatives:
             frequency: (tasks, N) how often an item is the target of a task.
             count: draws of a step.
         """
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        units = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+        units = unit(vectors, shortest=1e-12)
         everything = np.arange(len(units), dtype=np.int32)
         nearest = content_neighbours(units, everything, units, NUM_NEAREST)
         sums = np.concatenate(([0.0], np.cumsum(nearest.data, dtype=np.float64)))

@@ -43,7 +43,7 @@ from serendip.models.onnx import open_session
 from serendip.models.retriever.artefact import TrainedRetriever, open_trained, save_trained
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig, group_config
 from serendip.models.retriever.quality import QualityVector
-from serendip.models.retriever.requests import TASKS, build_requests
+from serendip.models.retriever.requests import TASK_OF, build_requests
 from serendip.runtime.progress import TrainOptions
 
 _MOVED = 1e-3
@@ -250,8 +250,8 @@ class RetrieverGroups(Recommender):
     def _rows(self, queries: Sequence[Query]) -> Iterator[tuple[Retriever, list[int]]]:
         """Every retriever that is asked, with the places of its queries."""
         for part, group in zip(self._parts, self.config.groups, strict=True):
-            tasks = {TASKS[task] for task in group}
-            rows = [row for row, query in enumerate(queries) if TASKS[query.surface] in tasks]
+            tasks = {TASK_OF[task] for task in group}
+            rows = [row for row, query in enumerate(queries) if TASK_OF[query.surface] in tasks]
             if rows:
                 yield part, rows
 

@@ -23,7 +23,7 @@ NONE = -1
 
 HOME, SIMILAR, SEARCH = 0, 1, 2
 NUM_TASKS = 3
-TASKS: Mapping[Surface, int] = {
+TASK_OF: Mapping[Surface, int] = {
     "home": HOME,
     "similar": SIMILAR,
     "search": SEARCH,
@@ -103,7 +103,7 @@ def build_requests(
             places[row, :length] = np.arange(length)
         last = history.item_nums[-1:] if "last-item" in imputed else NO_ITEMS
         sources = _sources(query, last, len(item_vectors))
-        text, is_similar = texts[row], TASKS[query.surface] == SIMILAR
+        text, is_similar = texts[row], TASK_OF[query.surface] == SIMILAR
         if text is None and len(sources) and is_similar and "source-text" in imputed:
             text = projected[sources].mean(0)
         if text is not None:
@@ -111,7 +111,7 @@ def build_requests(
         if len(sources):
             request[1, row, 0], known[1, row] = item_vectors[sources].mean(0), 1.0
     prefix = np.array([[len(history)] for history in histories], np.int64)
-    task = np.array([[TASKS[query.surface]] for query in queries], np.int64)
+    task = np.array([[TASK_OF[query.surface]] for query in queries], np.int64)
     return RetrieverRequests(
         *(steps, liked, gaps, places, prefix, task),
         *(request[0], known[0], request[1], known[1]),
@@ -124,7 +124,7 @@ def _countries(queries: Sequence[Query], names: Sequence[str]) -> LongArray:
     number = {name: place for place, name in enumerate(names, start=1)}
     return np.array(
         [
-            [number.get(query.country, 0) if TASKS[query.surface] == HOME else 0]
+            [number.get(query.country, 0) if TASK_OF[query.surface] == HOME else 0]
             for query in queries
         ],
         np.int64,
@@ -146,6 +146,6 @@ def _sources(query: Query, last: IntArray, num_items: int) -> IntArray:
     """Items in context: those given, else ``last`` unless words were typed."""
     given = query.source_items
     given = given[(given >= 0) & (given < num_items)]
-    if len(given) or TASKS[query.surface] == SEARCH:
+    if len(given) or TASK_OF[query.surface] == SEARCH:
         return given
     return last

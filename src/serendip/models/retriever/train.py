@@ -41,7 +41,7 @@ from serendip.models.retriever.item_encoder import ItemEncoderArrays
 from serendip.models.retriever.loss import CandidateDraw, HardNegatives, RetrieverNetwork
 from serendip.models.retriever.network import COUNTRY, INPUTS, OPEN_AXES, example_request
 from serendip.models.retriever.quality import HeldOutRequests, QualityVector, find_weights
-from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH, TASKS
+from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH, TASK_OF
 from serendip.models.sequence.cooccurrence import cooccurrence_vectors
 from serendip.models.sequence.packing import Sequences
 from serendip.runtime.progress import TrainOptions
@@ -275,7 +275,8 @@ class RetrieverTraining:
         """
         gains = []
         for task in self.asked.tasks:
-            found = [(one.gain(), len(one.targets)) for one in self._asked(TASKS[task], self.asked)]
+            gains_of = self._asked(TASK_OF[task], self.asked)
+            found = [(one.gain(), len(one.targets)) for one in gains_of]
             if found:
                 gain, count = np.sum(found, axis=0)
                 gains.append(gain / count)
@@ -357,13 +358,13 @@ class RetrieverTraining:
         content, words = self.module.tower.content.numpy(), self.module.query_vectors.numpy()
         aligned = self.alignment.encode(content)
         weights = np.zeros((NUM_TASKS, 2), np.float32)
-        for task in map(TASKS.__getitem__, self.asked.tasks):
+        for task in map(TASK_OF.__getitem__, self.asked.tasks):
             typed = words if task == SEARCH else words[:0]
             asked = partial(self._asked, task, self.unread)
             weights[task] = tune_content_weights(asked, aligned, content, typed)
         plain = content if len(words) else None
         known = None
-        if SEARCH in map(TASKS.__getitem__, self.read.tasks):
+        if SEARCH in map(TASK_OF.__getitem__, self.read.tasks):
             asked = partial(self._asked, SEARCH, self.read)
             known = TrainedQueries.of(
                 self.read_texts, tune_content_weights(asked, aligned, content, words)

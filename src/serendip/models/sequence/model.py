@@ -35,6 +35,7 @@ from serendip.config import Config
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
+from serendip.data.numeric import unit
 from serendip.data.query import Query
 from serendip.errors import ArtefactError
 from serendip.models.base import Recommender
@@ -88,7 +89,7 @@ class SequenceRecommender(Recommender):
     def _use(self, trained: TrainedSequences) -> None:
         self._trained = trained
         self._session = open_session(trained.graph)
-        self._unit_items = _unit(trained.table)
+        self._unit_items = unit(trained.table, _SMALLEST)
 
     def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
         """(B, D) float32 unit vectors: ``encode_queries(q) @ item_vectors.T`` are the scores."""
@@ -104,7 +105,7 @@ class SequenceRecommender(Recommender):
             for start in range(0, rows, _ROWS_AT_ONCE):
                 feed = {INPUT: table[block[start : start + _ROWS_AT_ONCE]]}
                 part = self._session.run(None, feed)[0]
-                encoded[packed.rows[end : end + len(part)]] = _unit(part)
+                encoded[packed.rows[end : end + len(part)]] = unit(part, _SMALLEST)
                 end += len(part)
         return encoded
 
@@ -131,12 +132,6 @@ class SequenceRecommender(Recommender):
         if table.ndim != 2 or visitor.shape != table.shape[1:]:
             raise ArtefactError(f"{folder} holds vectors of shapes that do not fit together.")
         self._use(TrainedSequences(graph, table, visitor))
-
-
-def _unit(vectors: FloatArray) -> FloatArray:
-    """Rows of length 1; a row of zeros stays one."""
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), _SMALLEST)
-    return np.asarray(vectors / lengths, dtype=np.float32)
 
 
 class SASRec(SequenceRecommender):

@@ -1,1 +1,5 @@
-"""Rewrites."""
+"""Query rewrites.
+
+``candidates.py`` proposes them, ``scorer.py`` estimates their use, ``table.py`` is what a
+generation serves.
+"""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
-from serendip.search.logistic import RankingRows, fit_logistic
+from serendip.search.logistic import RankingRows, fit_ranking
 from serendip.search.rewrites.candidates import FEATURES
 
 STRENGTH = 1.0
@@ -53,7 +53,7 @@ class RewriteScorer:
             if texts:
                 pull = np.full(len(weights), STRENGTH)
                 pull[-1] = free
-                weights = fit_logistic(*_joined(texts), weights, pull)
+                weights = fit_ranking(*_joined(texts), weights, pull)
                 free = STRENGTH
         return cls(weights, len(made), len(logged)) if made or logged else None
 

@@ -1,1 +1,5 @@
-"""Spelling."""
+"""Spelling correction (noisy channel).
+
+``speller.py`` corrects queries by the costs of ``typos.py`` and the counts of
+``word_statistics.py``.
+"""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
 from serendip.errors import ArtefactError
-from serendip.search.logistic import RankingRows, fit_logistic
+from serendip.search.logistic import RankingRows, fit_ranking
 from serendip.search.suggestions.candidates import KINDS
 from serendip.search.suggestions.table import QueryTable
 
@@ -225,7 +225,7 @@ class QueryRanker:
         inputs = np.column_stack([inputs, np.ones(len(inputs))])
         before = np.append(np.where(used, start * spread, 0.0), 0.0)
         pull = np.append(np.full(len(FEATURES), strength), 1e-6)
-        found = fit_logistic(inputs, rows, before, pull)
+        found = fit_ranking(inputs, rows, before, pull)
         return cls(np.where(used, found[:-1] / spread, start), requests)
 
     def scores(self, features: FloatArray) -> FloatArray:

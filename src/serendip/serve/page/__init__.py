@@ -1,1 +1,5 @@
-"""Page."""
+"""The page for people.
+
+``routes.py`` and ``params.py`` read requests, ``views.py`` and ``cards.py`` fill the templates,
+``labelling.py`` serves ``judge label``.
+"""

@@ -1,0 +1,132 @@
+"""What the steps of one job share: the workspace, its data and its encoders, each opened once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from serendip.content.cache import VectorCache
+from serendip.content.config import open_media
+from serendip.content.encoders.base import TextEncoder
+from serendip.content.encoders.media_files import Media
+from serendip.content.encoders.text import open_encoder
+from serendip.data.dataset import Dataset
+from serendip.data.snapshot import take_snapshot
+from serendip.engine.settings import Settings
+from serendip.engine.workspace import Workspace
+from serendip.errors import DataError
+from serendip.jobs.search_log import Log, read_log
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoreSnapshot:
+    """The database as of one moment.
+
+    Args:
+        dataset: items and interactions.
+        item_version: newest change of an item.
+        event_seq: newest event.
+    """
+
+    dataset: Dataset
+    item_version: int
+    event_seq: int
+
+
+@dataclass(frozen=True, eq=False)
+class JobContext:
+    """One run of a job; data, encoders and caches are opened at first use and then kept.
+
+    All steps therefore see the database as of the moment when the first of them read it.
+
+    Args:
+        workspace: paths and settings.
+        options: seed, progress and device.
+        clock: collects what each stage cost.
+    """
+
+    workspace: Workspace
+    options: TrainOptions = field(default_factory=TrainOptions)
+    clock: StageClock = field(default_factory=StageClock)
+
+    @classmethod
+    def open(
+        cls, folder: Path, options: TrainOptions | None = None, clock: StageClock | None = None
+    ) -> JobContext:
+        """Read the settings of a folder.
+
+        Raises:
+            ConfigError: there is no ``serendip.toml``, or a key or value in it is wrong.
+        """
+        return cls(Workspace.open(folder), options or TrainOptions(), clock or StageClock())
+
+    @property
+    def settings(self) -> Settings:
+        """What ``serendip.toml`` says."""
+        return self.workspace.settings
+
+    @cached_property
+    def snapshot(self) -> StoreSnapshot:
+        """Items and interactions of the database, with its positions just before they were read.
+
+        Raises:
+            StorageError: there is no database.
+        """
+        with closing(self.workspace.open_store()) as store:
+            item_version, event_seq = store.max_version(), store.max_seq()
+            dataset = take_snapshot(store, self.settings.actions)
+        return StoreSnapshot(dataset, item_version, event_seq)
+
+    @property
+    def dataset(self) -> Dataset:
+        """Items and interactions of the snapshot."""
+        return self.snapshot.dataset
+
+    def require_items(self) -> Dataset:
+        """The dataset, which has at least one item.
+
+        Raises:
+            DataError: the catalogue is empty.
+        """
+        if self.dataset.num_items == 0:
+            raise DataError("the catalogue is empty.", "Import items first: `serendip import`.")
+        return self.dataset
+
+    @cached_property
+    def log(self) -> Log:
+        """Logged queries of the database, over the snapshot.
+
+        Raises:
+            DataError: the catalogue is empty.
+        """
+        dataset = self.require_items()
+        with closing(self.workspace.open_store()) as store:
+            return read_log(store, dataset, self.settings.actions)
+
+    @cached_property
+    def encoder(self) -> TextEncoder:
+        """The text encoder of ``[content]``; its weights are loaded when it first encodes."""
+        return open_encoder(self.settings.content, self.options.device)
+
+    @cached_property
+    def media(self) -> Mapping[str, Media]:
+        """Encoders of the modalities beside text, by name."""
+        workspace = self.workspace
+        return open_media(
+            self.settings.content, workspace.folder, workspace.cache, self.options.device
+        )
+
+    @cached_property
+    def vectors(self) -> VectorCache:
+        """Cached vectors of items and queries."""
+        return VectorCache(self.workspace.cache)
+
+    @cached_property
+    def word_vectors(self) -> VectorCache:
+        """Cached vectors of single words and short phrases."""
+        return VectorCache(self.workspace.cache / "words")
