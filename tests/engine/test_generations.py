@@ -222,7 +222,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from serendip.engine.generation import publish
+from serendip.engine.generations import publish
 
 def fill(folder):
     (folder / "data.txt").write_text("other")
@@ -270,7 +270,7 @@ def test_nothing_published_says_what_to_run(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import serendip.engine.generation as g
+import serendip.engine.generations as g
 
 real, calls, stop = os.fsync, [0], int(sys.argv[2])
 def fsync(handle):

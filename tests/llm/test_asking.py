@@ -336,11 +336,11 @@ def test_a_budget_that_is_no_number_is_refused(ledger: Ledger) -> None:
 
 RUN = """
 import sys
-from serendip.llm.endpoint import EndpointLlm
-from serendip.llm.judge import judge_task
+from serendip.llm.openai import EndpointLlm
+from serendip.llm.tasks import judge_task
 from serendip.llm.ledger import Ledger
-from serendip.llm.run import RunOptions, ask_all
-from serendip.llm.settings import LlmConfig
+from serendip.llm.runner import RunOptions, ask_all
+from serendip.llm.config import LlmConfig
 pairs = [{"query": f"query {n}", "title": f"Title {n}"} for n in range(20)]
 config = LlmConfig(provider="endpoint", base_url=sys.argv[1], model="m")
 ledger = Ledger.open(sys.argv[2])

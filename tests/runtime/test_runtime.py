@@ -79,7 +79,7 @@ def test_a_process_that_is_ended_from_outside_is_named() -> None:
 
 _PARENT = """
 import os, time
-from serendip.scale.executor import LocalExecutor
+from serendip.runtime.executor import LocalExecutor
 
 def work(name):
     with open(name, "w") as stream:

@@ -243,7 +243,7 @@ def test_a_name_that_is_taken_meanwhile_leaves_the_pointer_where_it_was(
 PUBLISH_UNTIL = """
 import os, sys
 from pathlib import Path
-from serendip.data.versions import Versions
+from serendip.runtime.versions import Versions
 
 folder, calls = Path(sys.argv[2]), iter(range(int(sys.argv[1])))
 
@@ -293,7 +293,7 @@ def test_a_crash_leaves_the_pointer_at_a_complete_version(tmp_path: Path) -> Non
 KILLED_REMOVING = """
 import os, shutil, signal, sys
 from pathlib import Path
-from serendip.data.versions import Versions
+from serendip.runtime.versions import Versions
 
 def rmtree(folder):
     next(path for path in Path(folder).rglob("*.txt")).unlink()

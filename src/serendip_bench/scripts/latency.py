@@ -29,9 +29,9 @@ from urllib.parse import quote, urlencode, urlsplit
 _WARM_UP = 50
 _SERVE = """
 import sys
-from serendip.scale.threads import limit_threads
+from serendip.runtime.threads import limit_threads
 limit_threads(1)
-from serendip.serve.following import Published
+from serendip.serve.generation_watch import Published
 from serendip.serve.server import run
 def open_engine():
     from serendip.engine.engine import Engine

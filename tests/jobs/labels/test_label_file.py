@@ -82,7 +82,7 @@ def test_a_row_that_was_cut_off_is_no_row(
 KILLED = """
 import sys
 from pathlib import Path
-from serendip.workflow.labels.label_file import LabelFile
+from serendip.jobs.labels.label_file import LabelFile
 labels = LabelFile(Path(sys.argv[1]), "ANN")
 for number in range(10**6):
     labels.append(("query", f"i{number}"), "good")
