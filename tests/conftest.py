@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-for folder in ("", "bench", "models", "content", "data", "search", "serve", "evaluate", "llm"):
+for folder in (
+    "",
+    "bench",
+    "models",
+    "content",
+    "data",
+    "data/store",
+    "search",
+    "serve",
+    "evaluate",
+    "llm",
+):
     sys.path.append(str(Path(__file__).parent / folder))
 
 import stand as stand_world  # noqa: E402
