@@ -1,1 +1,1 @@
-"""Retriever."""
+"""Unified two-tower retriever."""
