@@ -1,1 +1,1 @@
-"""Sequence."""
+"""Sequential recommenders: SASRec and GRU4Rec."""
