@@ -1,8 +1,10 @@
-"""Teaches a judge of matches: likenesses from good pairs, trees from all, a curve from the rest.
+"""Training of the relevance classifier: query projection, boosted trees, Platt calibration.
 
-Needs lightgbm (extra ``bench``). Shapes: P pairs.
+The projection is fitted on relevant pairs, the trees on all labelled pairs, the calibration curve
+on pairs that the trees have not seen. The trees are exported to an ONNX graph. Needs lightgbm
+(extra ``bench``).
 
-Teaches the student and turns its trees into a graph; lightgbm, extra ``bench``.
+Shapes: P pairs.
 """
 
 from __future__ import annotations
