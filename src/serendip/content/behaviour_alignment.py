@@ -1,10 +1,10 @@
-"""Behaviour-aligned content: vectors of items that are chosen together move towards each other.
+"""Behaviour-aligned content: a linear map that moves items chosen together closer together.
 
 Luo et al. 2024, "QARM: Quantitative Alignment Multi-Modal Recommendation at Kuaishou"
-(arXiv:2411.11739) align content with behaviour before they make codes of it. Here: a small linear
-map instead of a tuned language model, pairs from neighbouring events instead of a deployed
-retrieval model, and a residual start at the content itself, so that the alignment of items without
-behaviour is that of content like theirs.
+(arXiv:2411.11739), align content with behaviour before they derive codes from it. Differences: a
+small linear map instead of a tuned language model, pairs from neighbouring events instead of a
+deployed retrieval model, and a residual start at the content itself, so that items without
+behaviour are aligned like similar items with behaviour.
 """
 
 from __future__ import annotations

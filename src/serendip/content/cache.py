@@ -1,9 +1,9 @@
-"""Vectors by content: an input is encoded once, whatever item, dataset or run it belongs to.
+"""Content-addressed vector cache: an input is encoded once, whatever item, dataset or run needs it.
 
-One folder per encoder holds segments: files that are written aside, flushed and renamed, and
-never changed. A segment that is torn (a killed process, a full disk) is passed over; its inputs
-are encoded again and the new segment takes its place. The key of a vector is the SHA-256 of the
-encoder's name, its version and the text, or what is inside of the file, wherever it lies.
+One folder per encoder holds segments: files that are written to a temporary name, flushed and
+renamed, and never changed. A torn segment (a killed process, a full disk) is skipped; its inputs
+are encoded again and the new segment replaces it. The key of a vector is the SHA-256 of the
+encoder's name, its version and the text, or the contents of the file, wherever it lies.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Fusion: one vector per item out of several modalities, none of which drowns the others.
+"""Multimodal fusion: one vector per item from several modalities with equal energy.
 
-Each modality is centred and projected (PCA, or PCA with every component brought to the same
-variance) on what the items that have it say, then scaled so that its block has the same average
-energy as every other. The blocks stand side by side, and the row is made unit. What an item lacks
-is a block of zeros, which after centring is "no opinion", and False in the mask beside it.
+Each modality is centred and projected (PCA, or PCA with whitening) as fitted on the items that have
+it, then scaled so that its block has the same average energy as every other. The blocks are
+concatenated and the row is normalised. A missing modality is a block of zeros, which after centring
+means "no opinion", and False in the mask beside it.
 
-With texts alone there is nothing to balance: the vectors are the text vectors, untouched.
+With texts alone there is nothing to balance: the vectors are the text vectors, unchanged.
 
-Legend: N items, D size of a modality's vectors, P of its block, M modalities.
+Shapes: N items, D size of a modality's vectors, P of its block, M modalities.
 """
 
 from __future__ import annotations

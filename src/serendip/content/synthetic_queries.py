@@ -1,7 +1,7 @@
-"""Queries written from item fields, for models that must learn to find before anybody searched.
+"""Synthetic queries from item fields, to train search before there is a search log.
 
 Four kinds, in fixed shares: the whole title, a part of it, the title with one typo, and attribute
-words ("horror 1999"). Popular items are asked for more often, as people do.
+words ("horror 1999"). Popular items get more queries, as in real logs.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""The items with the largest dot products, also among few allowed ones, without scoring all.
+"""Approximate nearest neighbour index: maximum inner product with filters, as an inverted file.
 
-Up to ``exact_up_to`` allowed items are compared one by one. Above that an inverted file answers:
-vectors lie in lists around centroids, and only the lists nearest to the query are read. How many
-are read is found when the index is built, from the recall that real queries need. A filter lets
-through a share of every list, so as many more lists are read; should fewer than k be found, all
-allowed items are compared after all. So a filter never costs results: k of k are found wherever so
-many items are allowed.
+Up to ``exact_up_to`` allowed items are scored exactly. Above that an inverted file (IVF) is
+searched: vectors lie in lists around centroids, and only the lists nearest to the query are read.
+The number of lists is chosen when the index is built, from the recall that real queries need. A
+filter passes a share of every list, so proportionally more lists are read; if fewer than k items
+are found, all allowed items are scored. So a filter never costs results: k of k are found wherever
+k items are allowed.
 
-For catalogues that are too large to be scored whole. Differs from graph indexes, which are as fast
-but lose the way where most nodes are forbidden.
+For catalogues that are too large to be scored whole. Graph indexes are as fast, but lose their way
+if most nodes are filtered out.
 
 Shapes: N items, B queries, D size of the vectors.
 """

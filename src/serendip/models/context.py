@@ -1,9 +1,9 @@
-"""How much each item of a request's context counts: the left factor of every untrained model.
+"""Context matrix: the weight of each item in a request's context, shared by all untrained models.
 
-Source items (the item looked at, the cart) replace the history where there are any and count 1
-each; the events of a history lose weight with every step that lies between them and the last one.
-Events that were pulled in from further back (``History.recalled``) are there because they bear on
-the request: their age says nothing, and they have a fixed place among the others.
+Source items (the item looked at, the cart) replace the history if there are any and count 1 each;
+the events of a history decay with every step between them and the last one. Older events that were
+retrieved by relevance (``History.recalled``) do not decay with age: they have a fixed place among
+the others.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Passes over the data with early stopping, which survive being killed. Torch, training only.
+"""Training loop with early stopping by nDCG@10 and crash-safe checkpoints. Torch, training only.
 
-A checkpoint is one safetensors file, replaced atomically after every pass: weights, the best
-weights so far, the optimiser's moments, torch's random state; counters and numpy's random state
-are JSON in its header. It carries a digest of data, config and seed and is ignored by any other
-training.
+A checkpoint is one safetensors file, replaced atomically after every epoch: weights, the best
+weights so far, the optimiser's moments and torch's random state; counters and numpy's random state
+are JSON in its header. It carries a digest of data, config and seed, and a training with another
+digest ignores it.
 
-nDCG@10 of one wanted item per request among all items: what training stops by.
+The stopping metric is nDCG@10 of one target item per request among all items.
 
-Shapes: R requests, N items, E excluded places.
+Shapes: R requests, N items, E excluded (request, item) pairs.
 """
 
 from __future__ import annotations

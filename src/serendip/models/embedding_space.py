@@ -1,12 +1,12 @@
-"""A space of vectors that outlives a training: its version, its axes, and how well it was kept.
+"""Versioned embedding space: later trainings are aligned with the first by orthogonal Procrustes.
 
-Every training puts items and requests on axes of its own. Here a space *begins* with the vectors of
-one training, of which a sample of items, the anchors, is kept. Later trainings are turned onto the
-anchors: the network's part by one orthogonal map, the same for items and requests, so that no score
-changes. Aligned content stands on the axes of its encoder and is not turned. Where the anchors do
-not come to lie near where they were, or the dimensions differ, another version begins. Anchors are
-those of the first training and not of the last one, so small moves cannot add up unnoticed: any two
-trainings of one version agree with the same anchors.
+Every training puts items and requests on arbitrary axes. A version of the space begins with the
+vectors of one training, of which a sample of items, the anchors, is kept. Later trainings are
+rotated onto the anchors: the network's part by one orthogonal map, the same for items and requests,
+so that no score changes. Aligned content stays on the axes of its encoder. If the anchors do not
+come close to their old positions, or the dimensions differ, a new version begins. Anchors are those
+of the first training, not of the last one, so that small moves cannot accumulate: any two trainings
+of one version agree with the same anchors.
 
 Shapes: N items, M anchors, E size of the vectors, D of their network part.
 """

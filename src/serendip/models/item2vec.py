@@ -1,27 +1,22 @@
-"""Items that stand in the same places of histories have the same vector: item2vec.
+"""item2vec: item embeddings by skip-gram with negative sampling over histories.
 
-Skip-gram with negative sampling with items for words and histories for sentences (Barkan &
-Koenigstein 2016, "Item2Vec", arXiv:1603.04259). What word2vec fixes for language is open here,
-above all the exponent of the negatives, since the best values for items lie elsewhere
-(Caselles-Dupre, Lesaint & Royo-Letelier 2018, "Word2vec applied to recommendation:
-hyperparameters matter", arXiv:1804.04212). Different here: pairs are counted once instead of being
-drawn (``item2vec_training``), and the events of a history lose weight with age.
+Items stand for words and histories for sentences (Barkan & Koenigstein 2016, "Item2Vec",
+arXiv:1603.04259). Values that word2vec fixes for language are options here, above all the exponent
+of the negatives, since the best ones for items differ (Caselles-Dupre, Lesaint & Royo-Letelier
+2018, "Word2vec applied to recommendation: hyperparameters matter", arXiv:1804.04212). Events of a
+history lose weight with age. The model is a table, so there is no network to export.
 
-What is learned is a table, so there is no network to export: the saved vectors are the model.
-
-Trains item2vec: skip-gram with negative sampling, in expectation over whole rows of pairs.
-
-The objective is that of word2vec. Its pairs are counted once instead of being drawn again in every
-epoch: a pair ``g`` places apart counts ``1 - (g - 1) / window``, the chance that a window of random
-width holds it, times the chance that subsampling keeps both items. A step then takes some items
+The objective is word2vec's, but pairs are counted once instead of being sampled in every epoch: a
+pair ``g`` positions apart counts ``1 - (g - 1) / window``, the probability that a window of random
+width contains it, times the probability that subsampling keeps both items. A step takes some items
 with all their pairs,
 
     sum_j pairs[i, j] log sigma(u_i v_j) + k pairs[i, :].sum() E[log sigma(-u_i v_n)],
 
-where the expectation over negatives n is the mean over a draw that the items of the step share
-(the sum is the one that Levy & Goldberg 2014, "Neural Word Embedding as Implicit Matrix
-Factorization", write down). So all work is products of matrices, and the more often pairs come
-back, the more is saved. AdaGrad, since rows differ in weight by orders of magnitude.
+where the expectation over negatives n is the mean over a draw shared by the items of the step (the
+sum of Levy & Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization"). So all work
+is matrix products, and the more often pairs repeat, the more is saved. The optimiser is AdaGrad,
+since rows differ in weight by orders of magnitude.
 """
 
 from __future__ import annotations

@@ -1,25 +1,21 @@
-"""What the models share that are one sparse matrix of weights from item to item.
+"""Item-to-item models, one sparse weight matrix each: item-based k nearest neighbours and EASE.
 
-They differ in how they find the matrix; asking, explaining, growing and saving are the same.
+``ItemToItem`` scores, explains, extends and stores; the models differ in how they fit the matrix.
 
-People who had this also had that: item-based collaborative filtering.
+ItemKNN ("People who had this also had that"): item-based collaborative filtering. The similarity of
+two items is the cosine of their user sets with a shrunken denominator, so that two items with one
+common user and no other are not taken for twins. Neighbourhoods follow Deshpande & Karypis 2004,
+"Item-based top-N recommendation algorithms"; difference: the events of a history lose weight with
+age and likes weigh more.
 
-Similarity of two items = cosine of their user sets with a shrunken denominator, so that two items
-that share their only user are not taken for twins. Item-based neighbourhoods follow Deshpande &
-Karypis 2004, "Item-based top-N recommendation algorithms"; different here: the events of a history
-lose weight with age and likes weigh more.
-
-What a linear model makes of who had what, in closed form: EASE.
-
-``B`` minimises ``|X - X B|^2 + l2 |B|^2`` under a zero diagonal, ``X`` the users' items: with
-``P = (X^T X + l2 I)^-1`` it is ``B[i, j] = -P[i, j] / P[j, j]`` (Steck 2019, "Embarrassingly
-Shallow Autoencoders for Sparse Data", arXiv:1905.03375). Unlike a cosine, a weight counts only what
-the other items of a user do not already explain.
-
-Different here: the events of a history lose weight with age, and only the largest positive weights
-of each item are kept. On Amazon Beauty 200 a row rank as well as the whole matrix with its negative
-half, in a thirtieth of the space. Float32 does as well as float64: there the weights differ by 1e-7
-at most.
+EASE: a linear autoencoder in closed form. ``B`` minimises ``|X - X B|^2 + l2 |B|^2`` under a zero
+diagonal, ``X`` the user-item matrix: with ``P = (X^T X + l2 I)^-1`` it is
+``B[i, j] = -P[i, j] / P[j, j]`` (Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data",
+arXiv:1905.03375). Unlike a cosine, a weight counts only what the other items of a user do not
+already explain. Differences: the events of a history lose weight with age, and only the largest
+positive weights of each item are kept. On Amazon Beauty 200 per row rank as well as the whole
+matrix with its negative half, in a thirtieth of the space. Float32 is as good as float64: there the
+weights differ by 1e-7 at most.
 """
 
 from __future__ import annotations

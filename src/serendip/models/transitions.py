@@ -1,12 +1,12 @@
-"""What people do next: a graph of item-to-item steps, untrained.
+"""Item-to-item transition graph: what people do next. Not trained.
 
-``M[i, j]`` sums 1/gap for every time j came ``gap`` steps after i in somebody's history and half
-of that for the other direction, then is divided by sqrt(row sum + 1) and sqrt(column sum + 1),
-which keeps popular items from winning everywhere. The score is ``h (M + w P M) + c (h E) E^T``:
-``h`` the decayed history, ``P`` the nearest items by content, so that an item with few steps
-borrows those of its like, ``E`` the content itself, for what is merely alike (``c`` = 0: without).
-Items that nobody ever stepped to (posted yesterday, or new in the catalogue) borrow the incoming
-steps of their content neighbours in the same way.
+``M[i, j]`` sums 1/gap over every time j came ``gap`` steps after i in a history, and half of that
+for the other direction, then is divided by sqrt(row sum + 1) and sqrt(column sum + 1), which
+reduces popularity bias. The score is ``h (M + w P M) + c (h E) E^T``: ``h`` the decayed history,
+``P`` the nearest items by content, so that an item with few transitions uses those of similar
+items, ``E`` the content itself, for pure similarity (``c`` = 0: without). Items without incoming
+transitions (posted yesterday, or new in the catalogue) use those of their content neighbours in the
+same way.
 """
 
 from __future__ import annotations

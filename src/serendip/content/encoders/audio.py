@@ -1,14 +1,11 @@
-"""Audio encoders: from the file of a sound to a unit vector, the mean over its pieces.
+"""Audio encoders: from a sound file to a unit vector, the mean over its segments.
 
-The networks run in torch, at training only; a service never decodes a sound.
+The networks run in torch, at training only; the service never decodes sounds. Files are not
+trusted: size, length, channels and format are bounded.
 
-Sounds from files that nobody vouches for: size, length, channels and format are bounded.
-
-Log-mel spectrograms in numpy: what networks for sounds look at.
-
-96 triangular filters on Slaney's mel scale, each of area one, over the power spectrum of frames of
-512 samples (periodic Hann window, one every 256 samples, mirrored at the ends), then
-``log10(10000 m + 1)``: the input that musicnn was trained on.
+The input is a log-mel spectrogram, in numpy: 96 triangular filters on Slaney's mel scale, each of
+area one, over the power spectrum of frames of 512 samples (periodic Hann window, hop of 256
+samples, mirrored at the ends), then ``log10(10000 m + 1)``, as musicnn was trained on.
 """
 
 from __future__ import annotations

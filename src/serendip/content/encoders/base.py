@@ -1,10 +1,10 @@
-"""What every encoder promises, whatever it reads: texts, images or sounds become unit vectors.
+"""Encoder contract: texts, images or sounds to unit vectors; and a base for lazily loaded networks.
 
-An input that an item lacks is *missing*: a blank text, or None in place of a file. The mask of
-``present_rows`` says so; the row of a missing input is filler that no reader may take for a
-meaning, and never noise that looks like one.
+An input that an item lacks is *missing*: a blank text, or None in place of a file. ``present_rows``
+is the mask of the others; the row of a missing input is filler that no reader may use as content,
+and never noise that resembles it.
 
-A base for encoders of which only the loaded weights tell the version and the size.
+``LazyEncoder`` is a base for encoders whose version and size are known only from loaded weights.
 """
 
 from __future__ import annotations

@@ -1,13 +1,9 @@
-"""Image encoders: from the file of a picture to a unit vector.
+"""Image encoders: from an image file to a unit vector.
 
-The networks run in torch, at training only; a service never decodes a picture.
-
-Pictures from files that nobody vouches for: size, pixels and format are bounded.
-
-What a file claims about itself is checked before anything of it is unpacked, so that a small file
-that unfolds into gigabytes is refused in its first bytes.
-
-Networks that see: each with the way a picture is prepared for it.
+The networks, each with its own preprocessing, run in torch, at training only; the service never
+decodes images. Files are not trusted: size, pixels and format are bounded, and what a file claims
+about itself is checked before it is decompressed, so that a small file that expands to gigabytes is
+rejected by its first bytes.
 """
 
 from __future__ import annotations

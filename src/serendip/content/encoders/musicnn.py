@@ -1,15 +1,14 @@
-"""The musicnn network in torch: what a music tagger knows just before it names its tags.
+"""The musicnn network in torch: the penultimate layer of a music tagger; and its checkpoint reader.
 
 Paper: Pons and Serra 2019, "musicnn: pre-trained convolutional neural networks for music audio
-tagging" (arXiv:1909.06654). Tall filters hear timbre, long ones rhythm; three residual layers
-follow over time, then the maximum and the mean over time. The tags themselves are left out.
+tagging" (arXiv:1909.06654). Tall filters respond to timbre, long ones to rhythm; three residual
+layers over time follow, then the maximum and the mean over time. The tag outputs are left out.
 
-Reads TensorFlow checkpoints ("tensor bundles") without TensorFlow: float tensors by name.
-
-A bundle is two files. ``.index`` is a sorted table in the format of LevelDB: a footer points to an
+The checkpoint reader reads TensorFlow "tensor bundles" without TensorFlow: float tensors by name. A
+bundle is two files. ``.index`` is a sorted table in the format of LevelDB: a footer points to an
 index block, that to data blocks, and these map names to small protocol buffers with the tensor's
-type, shape and place. ``.data-00000-of-00001`` holds the numbers. Only what such files need is
-read here: uncompressed blocks, one shard, little-endian float32.
+type, shape and offset. ``.data-00000-of-00001`` holds the numbers. Only what such files need is
+supported: uncompressed blocks, one shard, little-endian float32.
 """
 
 from __future__ import annotations

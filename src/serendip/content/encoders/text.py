@@ -1,11 +1,10 @@
-"""Text encoders: from words to unit vectors, the same at training and at serving.
+"""Text encoders: from texts to unit vectors, the same in training and serving.
+
+The default encoder needs no torch. Transformers (MiniLM from a package, and any
+sentence-transformers model) run in torch: a workspace that configures one of them as its text
+encoder loads torch in the serving process too, at the first query.
 
 A text without any words has no direction: it is missing, and its row is filler.
-
-Text encoders that are transformers: MiniLM from a package, and any sentence-transformers model.
-
-They run in torch. A workspace that names one of them as its text encoder loads torch in the
-serving process, too, at the first query; the default encoder does not.
 """
 
 from __future__ import annotations

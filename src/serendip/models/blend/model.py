@@ -1,10 +1,9 @@
-"""The blend: several models propose, one small network that knows them all decides.
+"""Blend (stacked generalisation): a small network reranks the candidates of several models.
 
-Each part names its best items for a request; what the parts say of these candidates goes through a
-perceptron that was trained, by softmax among the candidates, on what came next for users after the
-parts' training ended. No single scale or weight could do that: how far a co-occurrence is to be
-trusted depends on how sure the sequence model is, and the other way round (stacked generalisation,
-Wolpert 1992; here listwise).
+Each part proposes its best items for a request; features of the parts' scores pass a perceptron,
+trained by a softmax among the candidates on what users chose after the parts' training ended. No
+single scale or weight could replace it: how far to trust co-occurrence depends on how confident the
+sequence model is, and vice versa (Wolpert 1992; here listwise).
 
 Shapes: B queries, N items, C candidates, F features, H hidden size.
 """

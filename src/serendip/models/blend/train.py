@@ -1,7 +1,7 @@
-"""Trains the network of the blend: softmax among the candidates of a request. Torch.
+"""Training of the blend's network: softmax among the candidates of a request. Torch.
 
-Only requests whose next item some part proposed are learned from; for the others no order of the
-candidates is right.
+Only requests whose next item was proposed by a part are training examples; for the others no order
+of the candidates is right.
 
 Shapes: Q requests, C candidates, F features.
 """

@@ -1,10 +1,9 @@
-"""The unified ranker: one model for home, search and similar, over candidates of all sources.
+"""Unified ranker: one multi-task deep-and-cross network for home, search and similar.
 
-A deep-and-cross network reads the features of one candidate and the task, and gives one
-probability per action; what a candidate is worth is a weighted sum of them, with weights that the
-caller owns. A row's answer never depends on the other rows. Training is torch, in
-``ranker_network`` and ``ranker_training``; what answers is one ONNX graph, standardisation
-included.
+It reads the features of one candidate and the task, and predicts one probability per action; a
+candidate's value is their weighted sum, with weights that the caller owns. The score of a row never
+depends on other rows. Training uses torch (``ranker/train.py``); serving runs one ONNX graph,
+standardisation of the features included.
 
 Shapes: R rows (query, candidate), F features, A actions.
 """

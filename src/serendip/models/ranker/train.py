@@ -1,10 +1,10 @@
-"""Trains the ranker: cross-entropy per action and a softmax within each query, then export.
+"""Training of the unified ranker: DCN-v2 network, its losses and the ONNX export. Torch.
 
-Shapes: R rows, A actions, Q queries of a step.
+The loss is cross-entropy per action plus a softmax within each query. The network is a
+deep-and-cross network (DCN-v2, Wang et al. 2021).
 
-The torch half of the ranker: a deep-and-cross network (DCN-v2), for training only.
-
-Shapes: R rows, F features, A actions, W width of the input (2 F and the task's embedding).
+Shapes: R rows, F features, A actions, Q queries of a step, W width of the input (2 F and the task's
+embedding).
 """
 
 from __future__ import annotations

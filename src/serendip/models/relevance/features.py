@@ -1,17 +1,18 @@
-"""Cheap features of a query and an item: how near texts are, among what else there is to choose.
+"""Query-item features of the relevance classifier: lexical and embedding similarity, no training.
 
-Likenesses are told among what else there is to choose (``crowd``), to the query as it is and as it
-is expanded (``expanded_query``), and to what it finds first (``found_items``). Words are compared
-as they are and by their first five letters, which finds a nurse in nursing in most languages that
-add to the ends of words. A query that says "without" wants what stands before that word and not
-what comes after it.
+Embedding similarities are hubness-corrected (``hubness.py``): of the query itself, of the query
+expanded by its neighbours, and of pseudo-relevance feedback (``feedback.py``). Words are compared
+in full and by their first five letters, a stemmer that matches "nurse" and "nursing" in most
+languages with suffixes. For a query that contains "without", the words before it count as wanted
+and those after it as unwanted.
 
-Nothing here learns from a judgement. Shapes: Q queries, N items, P pairs, T passages, V views, C
-size of a text vector, R directions, F features.
+Item texts are stored as ``item_texts.safetensors`` (vectors, most of the data) and
+``item_words.json`` (words as lists of strings, sets of words as numbers).
 
-Words and vectors of items as files: ``item_texts.safetensors`` and ``item_words.json``.
+Nothing here is learned from relevance labels.
 
-Vectors are what most of it is; words are lists of strings, and sets of them numbers.
+Shapes: Q queries, N items, P pairs, T passages, V views, C size of a text vector, R directions, F
+features.
 """
 
 from __future__ import annotations

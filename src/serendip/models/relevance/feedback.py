@@ -1,20 +1,16 @@
-"""A query expanded by its nearest items of a crowd: what is like them may be meant, too.
+"""Query expansion and pseudo-relevance feedback: similarity to a query's nearest items.
 
-(Rocchio 1971, without feedback.) How near an item is to an expanded query is told as it is, and
-relative to how near the crowd is.
+Query expansion (Rocchio 1971, without user feedback): the query vector is moved towards its nearest
+reference items, and the similarity of an item to the expanded query is given as it is and relative
+to the reference items.
 
-Shapes: q queries, n items, p pairs, V views, K items of the crowd, E expansions, C size of a text
-vector.
+Pseudo-relevance feedback: similarity of an item to the centroid of the query's top results. A short
+query has little text; its top results by vectors and by words show what else belongs to it (Rocchio
+1971; for words the relevance model of Lavrenko and Croft 2001). The feedback depends on the
+reference items only, not on the other items of the request.
 
-What the items have in common that a query finds first: such items are meant, too.
-
-A short text says little. The items of a shelf that are nearest to it, by vectors and by words,
-say what else belongs to it (pseudo-relevance feedback: Rocchio 1971; by words the
-relevance model of Lavrenko and Croft 2001). What is found depends on the shelf alone, not on what
-else is asked about.
-
-Shapes: K items of the shelf, V views, C size of a text vector, R directions, n found items, p pairs
-of a query.
+Shapes: q queries, n items, p pairs of a query, V views, K reference items, E expansions, C size of
+a text vector, R directions.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""How near a query is to an item, among what else there is to choose.
+"""Hubness-corrected similarity (CSLS style), standardised against reference items and queries.
 
-A likeness of .4 says nothing by itself: some queries are near to everything and some items are near
-to every query. So a likeness is told relative to what the query has with a crowd of items, and that
-relative to what the item has with a crowd of queries. (Ideas: the hubness correction of Dinu et al.
-2015 and of CSLS, Conneau et al. 2018.)
+A cosine of 0.4 alone is not informative: some queries are near all items, and some items (hubs) are
+near all queries. So the cosine is standardised by the query's cosines with a sample of reference
+items, and that value by the item's values with a sample of reference queries. Sources: the hubness
+correction of Dinu et al. 2015 and CSLS (Conneau et al. 2018).
 
-Queries have a vector for each view of the items, which may be the same one.
+Queries have one vector per view of the items; the vectors may be the same.
 
-Shapes: q queries, n items, p pairs, V views, K items and H queries of the crowds, C size.
+Shapes: q queries, n items, p pairs, V views, K reference items, H reference queries, C size of a
+text vector.
 """
 
 from __future__ import annotations

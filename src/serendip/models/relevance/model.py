@@ -1,20 +1,16 @@
-"""Says how likely an item is a bad match for some words: features, learned likenesses, student.
+"""Relevance classifier: P(item is irrelevant to the query), by calibrated boosted trees.
 
-What was learned (``MatchModel``) is apart from the catalogue that it is asked about: a new
-catalogue needs no new labels. Answering needs numpy and onnxruntime alone.
+The features are lexical and embedding similarities (``features.py``) and the learned query
+projection (``projection.py``). Trees are trained by lightgbm (``train.py``), and serving needs only
+numpy and onnxruntime, which runs them as an ONNX graph. Their scores are calibrated to
+probabilities by a logistic curve (Platt 1999), fitted out of fold: of pairs with a probability of
+0.2, one in five is irrelevant. What was learned (``MatchModel``) is separate from the catalogue it
+scores: a new catalogue needs no new labels.
 
-Idea: the distilled filter of bad matches of Indeed (RecSys 2024, doi 10.1145/3640457.3688043),
-whose features are not published; ours are those of ``pair_features`` and ``learned_likeness``.
+Source: the distilled filter of irrelevant matches at Indeed (RecSys 2024, doi
+10.1145/3640457.3688043), whose features are not published.
 
 Shapes: N items, P pairs, V views, C size of a text vector.
-
-A light student: boosted trees on cheap features, as a graph that onnxruntime runs, calibrated.
-
-Trained by lightgbm (``student_training``), which is not needed to answer. The trees' values pass
-through a logistic curve, fitted on pairs that trees of the others had not seen, so that a chance of
-.2 means that one in five is bad.
-
-From scores to chances: a logistic curve (Platt 1999).
 """
 
 from __future__ import annotations

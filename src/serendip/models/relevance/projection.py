@@ -1,11 +1,11 @@
-"""Where the good items of a query lie, learned from pairs that are good.
+"""Query projection towards relevant items: kernel ridge regression with landmarks (Nystroem).
 
-A text encoder has not read what a trade calls things. So a query's vector is moved to where the
-good items of queries like it lie: ``q + k(q, Z) A``, with ``k`` a Gaussian kernel on the sphere,
-landmarks Z drawn from the queries that were learned from, and A by ridge regression from
-queries to what their good items have beside them (kernel ridge regression, Nystroem's
-approximation: Williams and Seeger 2000). Far from all landmarks a query stays where it is. Of A
-the directions that matter most are kept, which is less to read in a request.
+A general text encoder does not know a trade's vocabulary. So a query vector q is moved towards the
+relevant items of similar training queries: ``q + k(q, Z) A``, with a Gaussian kernel k on the
+sphere, landmarks Z drawn from the training queries, and A by ridge regression from queries to the
+differences between them and their relevant items (Nystroem approximation: Williams and Seeger
+2000). Far from all landmarks a query does not move. Only the directions of A that matter most are
+kept, so that a request reads less.
 
 Shapes: Q queries, N items, P pairs, L landmarks, R directions, V views, C size of a text vector.
 """

@@ -1,4 +1,4 @@
-"""Words that a query and an item have in common, rare ones counting more.
+"""Term overlap of queries and items, weighted by inverse document frequency.
 
 Shapes: N items, W words, p pairs of one query.
 """

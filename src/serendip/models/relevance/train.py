@@ -1,4 +1,7 @@
-"""Teaches a judge of matches: likenesses from good pairs, trees from all, a curve from the rest.
+"""Training of the relevance classifier: query projection, boosted trees, Platt calibration.
+
+The projection is fitted on relevant pairs, the trees on all labelled pairs, the calibration curve
+on pairs that the trees have not seen. The trees are exported to an ONNX graph.
 
 Shapes: P pairs.
 """

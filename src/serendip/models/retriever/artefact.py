@@ -1,6 +1,7 @@
-"""What training a retriever leaves behind, and the files that it is kept in.
+"""Trained retriever and its artefact files: ONNX context encoder, item vectors, item encoder
+arrays.
 
-Shapes: N items, E size of their vectors, L levels.
+Shapes: N items, E size of their vectors, L code levels.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ CONTEXT_FILE, VECTORS_FILE, TOWER_FILE = "context.onnx", "item_vectors.npy", "to
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedRetriever:
-    """Everything that training leaves behind.
+    """Result of training a retriever.
 
     Args:
         context: ONNX bytes of the context encoder.
         item_vectors: (N, E).
         projected: (N, E) projected content of the items.
-        tower: for items that come later.
-        bonus: (N,) float32 what is added to each item's scores.
-        affinity: what aligned content says beside the network; None = nothing was aligned.
-        num_parameters: learned numbers of the network; 0 = not known, in earlier artefacts.
-        quality: how good items are, and what it counts; None = quality is not read.
-        countries: that home requests may name; empty = countries are not read.
+        tower: encoder of query texts and of new items.
+        bonus: (N,) float32 new item bonus, added to each item's scores.
+        affinity: content scores, added to those of the network; None = no alignment.
+        num_parameters: trained parameters of the network; 0 = unknown (earlier artefacts).
+        quality: item quality and its weights; None = quality is not used.
+        countries: countries of home requests; empty = countries are not read.
     """
 
     context: bytes
@@ -52,17 +53,17 @@ class TrainedRetriever:
 
     @property
     def added(self) -> FloatArray:
-        """(N,) float32 what is added to each item's scores, whatever is asked."""
+        """Query-independent part (N,) float32 of each item's scores: bonus and quality."""
         return self.bonus if self.quality is None else self.bonus + self.quality.added
 
 
 def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> None:
-    """Write three files into a folder that is there.
+    """Write the three files of the artefact into an existing folder.
 
     Args:
-        trained: what training left behind.
+        trained: the trained retriever.
         codes: (N, L) semantic IDs of the items.
-        folder: where to.
+        folder: folder to write to.
     """
     (folder / CONTEXT_FILE).write_bytes(trained.context)
     np.save(folder / VECTORS_FILE, np.stack([trained.item_vectors, trained.projected]))
@@ -86,13 +87,13 @@ def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> No
 def open_trained(
     folder: Path, config: RetrieverConfig
 ) -> tuple[TrainedRetriever, IntArray, RetrieverConfig]:
-    """What ``save_trained`` wrote, and the config that goes with it.
+    """Read an artefact of ``save_trained``: trained retriever, codes (N, L) and adapted config.
 
-    Earlier artefacts hold no codes: of their long histories the end is read. They hold no bonus
-    either, and give none to new items.
+    Earlier artefacts have no codes: of their long histories only the end is read. They have no new
+    item bonus either, and give none to new items.
 
     Raises:
-        ArtefactError: a file is missing or not readable.
+        ArtefactError: a file is missing or unreadable.
     """
     context = read_model(folder / CONTEXT_FILE)
     try:
@@ -103,7 +104,7 @@ def open_trained(
         quality = QualityVector.of_arrays(stored) if "quality" in stored else None
         tower = _tower(stored, vectors.shape[1], affinity, config)
     except (OSError, ValueError, KeyError) as error:
-        raise ArtefactError(f"{folder} holds no readable retriever: {error}.") from None
+        raise ArtefactError(f"{folder} does not hold a readable retriever: {error}.") from None
     if "bonus" not in stored:
         config = config.model_copy(update={"new_item_bonus": 0.0})
     trained = TrainedRetriever(
@@ -126,7 +127,7 @@ def _tower(
     affinity: ContentScores | None,
     config: RetrieverConfig,
 ) -> ItemEncoderArrays:
-    # Earlier artefacts sought lenders by content as it is.
+    # Earlier artefacts searched ID donors by content as encoded, not aligned.
     is_aligned = affinity is not None and "likeness" in stored
     return ItemEncoderArrays(
         stored["weight"],

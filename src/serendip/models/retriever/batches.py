@@ -1,18 +1,16 @@
-"""Training batches of the retriever as numpy arrays; no Python per row.
+"""Training batches of the retriever: packed event log, row cutting, request sampling. Vectorised.
 
-Each row holds a block of targets and the events before it (``retriever_log``). The requests of a
-row are: for every target a home request that sees only what lies strictly before the target's
-second (as when serving), a few similar requests (an item -> the one after it) and a few search
-requests (a query -> its item); some of them see no history at all. Where users' countries are
-known, home requests name theirs, and some of them none.
+A user's events, packed one user after the other (``PackedLog``), are cut into blocks of targets;
+each row holds one block and the events before it (``cut_rows``). The requests of a row are: for
+every target a home request that sees only events strictly before the target's second (as when
+serving), a few similar requests (item -> next item) and a few search requests (query -> its item,
+by ``ItemQueries``). A share of the requests sees no history. If users' countries are known, home
+requests carry them, with some hidden at random.
 
-Shapes: B rows, T steps of a row, M requests per row.
+Everything is numpy arrays; there is no Python loop per row.
 
-Events of users, packed and cut into rows for training; no Python per row.
-
-A user's events are cut into blocks of targets; each row holds one block and the events before it.
-
-Example queries by the item that each should find, as training draws them; no Python per row.
+Shapes: B rows, T steps of a row, M requests per row, Q example queries, U users; in ``PackedLog`` E
+is the number of events.
 """
 
 from __future__ import annotations
@@ -30,11 +28,11 @@ from serendip.models.retriever.requests import HOME, NONE, SEARCH, SIMILAR, Long
 
 
 class PackedLog:
-    """Events grouped by user, oldest first, ready to be cut into rows.
+    """Event log grouped by user, oldest first, ready to be cut into rows.
 
     Args:
         log: events in order of time.
-        is_target: (E,) which of them may be predicted.
+        is_target: (E,) events that may be predicted.
     """
 
     def __init__(self, log: EventLog, is_target: BoolArray) -> None:
@@ -49,10 +47,11 @@ class PackedLog:
         gaps = np.r_[np.nan, np.diff(times)][: len(order)]
         gaps[new_user] = np.nan
         self.gaps = gap_buckets(gaps)
-        self.starts = np.flatnonzero(new_user)
-        self.lengths = np.diff(np.r_[self.starts, len(order)])
+        self.starts = np.flatnonzero(new_user)  # (users with events,) first event of each user
+        self.lengths = np.diff(np.r_[self.starts, len(order)])  # (users with events,)
         first_of_second = np.isnan(gaps) | (gaps > 0)
         index = np.arange(len(order))
+        # (E,) index of the first event of the same second: the events before it are strictly before
         self.strictly_before = np.maximum.accumulate(np.where(first_of_second, index, 0))
 
 
@@ -65,37 +64,39 @@ class RowBounds:
     end: LongArray
 
     def take(self, rows: LongArray) -> RowBounds:
-        """Some of the rows."""
+        """Select rows."""
         return RowBounds(self.begin[rows], self.first[rows], self.end[rows])
 
 
 def cut_rows(log: PackedLog, max_len: int, offsets: LongArray) -> RowBounds:
-    """Cut every user's events into blocks of ``block_size`` targets with what precedes them.
+    """Cut every user's events into blocks of ``block_size`` targets, each with the events before.
+
+    Rows without a target are left out.
 
     Args:
         log: the events.
         max_len: most events of a row.
-        offsets: (number of users with events,) shift of each user's first border.
+        offsets: (users with events,) shift of each user's first border.
     """
     block = block_size(max_len)
     offsets = offsets % block
-    counts = (log.lengths + offsets + block - 1) // block
-    user = np.repeat(np.arange(len(counts)), counts)
+    counts = (log.lengths + offsets + block - 1) // block  # (users with events,) blocks of a user
+    user = np.repeat(np.arange(len(counts)), counts)  # (all blocks,)
     number = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
     start, stop = log.starts[user], log.starts[user] + log.lengths[user]
     first = start + number * block - offsets[user]
     begin = np.maximum(first - (max_len - block), start)
     rows = RowBounds(begin, np.maximum(first, start), np.minimum(first + block, stop))
-    sums = np.r_[0, np.cumsum(log.is_target)]
+    sums = np.r_[0, np.cumsum(log.is_target)]  # (E + 1,) targets before each event
     return rows.take(np.flatnonzero(sums[rows.end] > sums[rows.first]))
 
 
 class ItemQueries:
-    """Queries of items.
+    """Index of example queries by the item that each should find.
 
     Args:
-        examples: Q queries; None = there are none.
-        drawn: (Q,) which of them are used; None = all.
+        examples: Q queries; None = none.
+        drawn: (Q,) queries that are used; None = all.
     """
 
     def __init__(self, examples: QueryExamples | None, drawn: BoolArray | None = None) -> None:
@@ -108,11 +109,11 @@ class ItemQueries:
         return len(self._order)
 
     def first(self, items: LongArray) -> LongArray:
-        """The first query of each item; -1 = it has none."""
+        """First query of each item; -1 = the item has none."""
         return self._at(np.searchsorted(self._ordered, items), items)
 
     def any_of(self, items: LongArray, random: np.random.Generator) -> LongArray:
-        """A query of each item, by chance; -1 = it has none."""
+        """Random query of each item; -1 = the item has none."""
         low = np.searchsorted(self._ordered, items)
         count = np.searchsorted(self._ordered, items, side="right") - low
         return self._at(low + (random.random(items.shape) * count).astype(np.int64), items)
@@ -120,12 +121,12 @@ class ItemQueries:
     def anything(
         self, shape: tuple[int, ...], random: np.random.Generator
     ) -> tuple[LongArray, LongArray]:
-        """Any queries, and the item of each."""
+        """Draw any queries, each with its item."""
         queries = self._order[random.integers(0, len(self._order), shape)]
         return queries, self._items[queries]
 
     def _at(self, places: LongArray, items: LongArray) -> LongArray:
-        """Queries by place in the order of their items; -1 where that is one of another item."""
+        """Queries at positions in item order; -1 if the query there is of another item."""
         if not len(self):
             return np.full(places.shape, NONE, np.int64)
         places = np.minimum(places, len(self) - 1)
@@ -133,14 +134,14 @@ class ItemQueries:
 
 
 _NO_COUNTRY_SHARE = 0.2
-"""Share of home requests whose country is left out, so that one without it is nothing unusual."""
+"""Share of home requests whose country is hidden, so that an unknown one is in distribution."""
 
 _LENGTH_NOISE = 1.5
-"""Rows of lengths nearer than this may change places, so that steps are never the same."""
+"""Noise on row lengths before sorting: rows of similar length mix, so that steps differ."""
 
 
 Requests = tuple[LongArray, LongArray, LongArray, LongArray, LongArray, FloatArray]
-"""Prefix, task, source, query, target and weight of some requests of each row, (B, M)."""
+"""Prefix, task, source, query, target and weight of the requests of each row, (B, M) each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,11 +149,11 @@ class TrainingBatch:
     """One step of training.
 
     Args:
-        items, liked, gaps, places: (B, T) int64 history; ``places`` = T maximum for padding.
+        items, liked, gaps, places: (B, T) int64 history; ``places`` = ``max_len`` for padding.
         prefix, task, source, query, target: (B, M) int64; -1 = no source, query or target. All
             rows have the same tasks in the same order, searches last.
-        weight: (B, M) float32 how much each request counts; None = all the same.
-        country: (B, M) int64, 1 + number of the country; 0 = not known. None = nobody's is.
+        weight: (B, M) float32 weight of each request in the loss; None = all the same.
+        country: (B, M) int64, 1 + index of the country; 0 = unknown. None = all unknown.
     """
 
     items: LongArray
@@ -169,20 +170,19 @@ class TrainingBatch:
 
     @property
     def num_searches(self) -> int:
-        """How many requests of each row are searches."""
+        """Searches among the requests of each row."""
         return int((self.task[0] == SEARCH).sum())
 
 
 class BatchBuilder:
-    """Draws the requests of rows.
+    """Builds training and validation batches: draws the requests of rows.
 
     Args:
         log: the events.
-        queries: examples for the search task; None = no such task.
-        config: its ``max_len``, ``tasks``, ``slots``, ``blind_share`` and ``imputation`` say what
-            is drawn.
-        drawn: (Q,) which of the queries; None = all.
-        countries: (U,) number of each user's country, -1 = not known; None = nobody's is.
+        queries: Q examples of the search task; None = no such task.
+        config: ``max_len``, ``tasks``, ``slots``, ``blind_share`` and ``imputation`` are read.
+        drawn: (Q,) queries that are used; None = all.
+        countries: (U,) index of each user's country, -1 = unknown; None = all unknown.
     """
 
     def __init__(
@@ -203,15 +203,16 @@ class BatchBuilder:
             self.tasks = tuple(task for task in self.tasks if task != "search")
         if not self.tasks:
             raise DataError(
-                "a retriever that learns to search needs queries, and the dataset has none.",
-                "Give it some with `with_queries`, or let it learn home.",
+                "a retriever for the search task alone needs example queries, and the dataset has "
+                "none.",
+                "Add some with `with_queries`, or add home to `tasks`.",
             )
 
     def epoch(self, batch_size: int, random: np.random.Generator) -> Iterator[TrainingBatch]:
-        """All rows once, cut at new borders, in steps of about ``batch_size`` events.
+        """Yield all rows once, cut at new borders, in steps of about ``batch_size`` events.
 
-        Rows of a step are about equally long, so that little of it is padding; the order of the
-        steps is random.
+        Rows of a step have similar lengths, so that there is little padding; the order of the steps
+        is random.
         """
         rows = cut_rows(self.log, self.max_len, random.integers(0, 2**31, len(self.log.starts)))
         lengths = rows.end - rows.begin
@@ -222,7 +223,7 @@ class BatchBuilder:
             yield self.batch(rows.take(parts[part]), random)
 
     def batch(self, rows: RowBounds, random: np.random.Generator) -> TrainingBatch:
-        """Requests of every task for some rows."""
+        """Draw requests of every task for some rows."""
         parts = []
         if "home" in self.tasks:
             parts.append(self._home(rows, random, self.blind))
@@ -237,12 +238,13 @@ class BatchBuilder:
         return replace(batch, country=np.where(hidden, 0, batch.country))
 
     def asked_batch(self, rows: RowBounds, task: int) -> TrainingBatch:
-        """One request of a task per target, always the same ones; rows without one are left out.
+        """Build validation requests: one of ``task`` per target, without sampling.
 
-        Home sees the whole history; similar asks about the last item before the target and sees
-        nothing else; search types the first query of its target and sees the history.
+        Home sees the whole history; similar has the last item before the target as its source and
+        sees nothing else; search has the first query of its target and sees the history. Rows
+        without a target are left out.
         """
-        prefix, source, query, target, weight = self._targets(rows)
+        prefix, source, query, target, weight = self._targets(rows)  # (B, M) each
         if task == HOME:
             source = source if self.names_last else np.full_like(source, NONE)
             query = np.full_like(query, NONE)
@@ -252,18 +254,21 @@ class BatchBuilder:
         else:
             target, source = np.where(query == NONE, NONE, target), np.full_like(source, NONE)
         requests = _requests(task, prefix, source, query, target, weight)
-        return self._with_history(*_only_asked(rows, requests))
+        return self._with_history(*_drop_empty(rows, requests))
 
     def _with_history(self, rows: RowBounds, parts: list[Requests]) -> TrainingBatch:
+        """Join parts of requests (B, M) with the history (B, T) of their rows."""
         width = int((rows.end - rows.begin).max())
-        events = rows.begin[:, None] + np.arange(width)
+        events = rows.begin[:, None] + np.arange(width)  # (B, T)
         inside = events < rows.end[:, None]
+        # Padding repeats the first event; its place ``max_len`` hides it.
         events = np.where(inside, events, rows.begin[:, None])
         gaps = self.log.gaps[events]
+        # The step before the first one of a row is not in it.
         gaps[:, 0] = 0
         prefix, task, source, query, target, weight = (
             np.concatenate(column, 1) for column in zip(*parts, strict=True)
-        )
+        )  # (B, M) each
         batch = TrainingBatch(
             self.log.items[events],
             self.log.liked[events],
@@ -278,16 +283,17 @@ class BatchBuilder:
         )
         if self.countries is None:
             return batch
-        own = self.countries[self.log.users[rows.begin]].astype(np.int64) + 1
-        return replace(batch, country=np.where(batch.task == HOME, own[:, None], 0))
+        country = self.countries[self.log.users[rows.begin]].astype(np.int64) + 1  # (B,)
+        return replace(batch, country=np.where(batch.task == HOME, country[:, None], 0))
 
     def _strength(self, events: LongArray) -> FloatArray:
-        """How much it counts to foretell events; 1 where all count the same."""
+        """Weight of events as targets in the loss; 1 if the log has no strengths."""
         if self.log.strengths is None:
             return np.ones(events.shape, np.float32)
         return self.log.strengths[events]
 
     def _home(self, rows: RowBounds, random: np.random.Generator, blind: float) -> Requests:
+        """Home requests, one per target, a share of ``blind`` of them without history."""
         prefix, source, _, target, weight = self._targets(rows)
         hidden = random.random(prefix.shape) < blind
         nothing = np.full_like(prefix, NONE)
@@ -297,12 +303,13 @@ class BatchBuilder:
     def _targets(
         self, rows: RowBounds
     ) -> tuple[LongArray, LongArray, LongArray, LongArray, FloatArray]:
-        """Of all events of the blocks (B, M): what is before, its last, query, item, strength.
+        """For each target event (B, M): prefix length, last visible item, query, target, weight.
 
-        The query is the first one written for the item; -1 = none, or not to be predicted.
+        The query is the item's first example query. -1 = no visible item, no query, or an event
+        that is not to be predicted.
         """
         width = int((rows.end - rows.first).max())
-        events = rows.first[:, None] + np.arange(width)
+        events = rows.first[:, None] + np.arange(width)  # (B, M)
         inside = events < rows.end[:, None]
         events = np.where(inside, events, rows.first[:, None])
         inside &= self.log.is_target[events]
@@ -318,7 +325,8 @@ class BatchBuilder:
         )
 
     def _similar(self, rows: RowBounds, random: np.random.Generator) -> Requests:
-        events = self._places(rows, random)
+        """Similar requests about random items; the target is the next item."""
+        events = self._places(rows, random)  # (B, M)
         later = events + 1
         inside = later < rows.end[:, None]
         later = np.where(inside, later, events)
@@ -329,8 +337,8 @@ class BatchBuilder:
         return _requests(SIMILAR, prefix, self.log.items[events], nothing, target, weight)
 
     def _search_here(self, rows: RowBounds, random: np.random.Generator) -> Requests:
-        """Queries for items that the row's user came to, with the history before them."""
-        events = self._places(rows, random)
+        """Search requests for random items of the row, half of them with the history before."""
+        events = self._places(rows, random)  # (B, M)
         items = self.log.items[events]
         query = self.queries.any_of(items, random)
         inside = (query != NONE) & self.log.is_target[events]
@@ -342,23 +350,23 @@ class BatchBuilder:
         return _requests(SEARCH, prefix, nothing, query, target, self._strength(events))
 
     def _search_anywhere(self, rows: RowBounds, random: np.random.Generator) -> Requests:
-        """Any queries, without history: also for items that nobody came to."""
-        shape = (len(rows.begin), self._drawn_slots(rows))
+        """Search requests of random queries, without history: they cover items without events."""
+        shape = (len(rows.begin), self._num_slots(rows))
         query, target = self.queries.anything(shape, random)
         nothing, weight = np.full_like(query, NONE), np.ones(shape, np.float32)
         return _requests(SEARCH, np.zeros_like(query), nothing, query, target, weight)
 
-    def _drawn_slots(self, rows: RowBounds) -> int:
-        """``slots`` where the widest block of a step is full, fewer in proportion where it is not.
+    def _num_slots(self, rows: RowBounds) -> int:
+        """``slots``, scaled down in proportion if the widest block of the step is not full.
 
-        Tasks keep their shares of the requests so, however short histories are.
+        This keeps the tasks' shares of the requests, however short histories are.
         """
         width = int((rows.end - rows.first).max())
         return -(-self.slots * width // block_size(self.max_len))
 
     def _places(self, rows: RowBounds, random: np.random.Generator) -> LongArray:
-        """(B, drawn slots) random events of each row's block."""
-        share = random.random((len(rows.begin), self._drawn_slots(rows)))
+        """Random events (B, slots) of each row's block."""
+        share = random.random((len(rows.begin), self._num_slots(rows)))
         places: LongArray = rows.first[:, None] + (share * (rows.end - rows.first)[:, None]).astype(
             np.int64
         )
@@ -366,7 +374,7 @@ class BatchBuilder:
 
     @staticmethod
     def _some_history(prefix: LongArray, random: np.random.Generator) -> LongArray:
-        """Half of the requests see their history, half see none."""
+        """Hide the history of a random half of the requests."""
         return np.where(random.random(prefix.shape) < 0.5, prefix, 0)
 
 
@@ -381,18 +389,18 @@ def _requests(
     return prefix, np.full_like(prefix, task), source, query, target, weight
 
 
-def _only_asked(rows: RowBounds, requests: Requests) -> tuple[RowBounds, list[Requests]]:
-    """Rows that have a request with a target, and their requests, those without to fill up.
+def _drop_empty(rows: RowBounds, requests: Requests) -> tuple[RowBounds, list[Requests]]:
+    """Drop rows without a target, and move requests with a target to the front of their row.
 
-    Few events of a row are asked about, and what is not would be computed all the same. Where
-    there is nothing to ask about, one row is left.
+    M shrinks to the most targets of a row. Few events of a row are validation targets, and requests
+    without one would cost as much as the others. If there is no target at all, one row is left.
     """
-    wanted = requests[-2] != NONE
-    asked = np.flatnonzero(wanted.any(1)) if wanted.any() else np.zeros(1, np.int64)
-    wanted = wanted[asked]
-    order = np.argsort(~wanted, axis=1, kind="stable")[:, : max(1, wanted.sum(1).max())]
+    has_target = requests[-2] != NONE  # (B, M)
+    kept = np.flatnonzero(has_target.any(1)) if has_target.any() else np.zeros(1, np.int64)
+    has_target = has_target[kept]
+    order = np.argsort(~has_target, axis=1, kind="stable")[:, : max(1, has_target.sum(1).max())]
     prefix, task, source, query, target = (
-        np.take_along_axis(column[asked], order, 1) for column in requests[:-1]
+        np.take_along_axis(column[kept], order, 1) for column in requests[:-1]
     )
-    weight = np.take_along_axis(requests[-1][asked], order, 1)
-    return rows.take(asked), [(prefix, task, source, query, target, weight)]
+    weight = np.take_along_axis(requests[-1][kept], order, 1)
+    return rows.take(kept), [(prefix, task, source, query, target, weight)]

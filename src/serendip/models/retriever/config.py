@@ -1,6 +1,9 @@
-"""What can be said about a retriever before it is trained.
+"""Hyperparameters of the unified retriever, and of task groups with a retriever each.
 
-Which tasks share a retriever, and what a model of some of the tasks is trained with.
+``RetrieverConfig`` configures one retriever. ``UnifiedConfig`` says which tasks share one, and
+``group_config`` gives the retriever of a task group the training budget of the one for all tasks.
+
+Shapes: D embedding size, S words size.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from serendip.data.query import TASKS, Task
 
 
 def block_size(max_len: int) -> int:
-    """Targets of a full row of ``max_len`` events."""
+    """Training targets of a full row of ``max_len`` events: half of it, at least 1."""
     return max(1, max_len // 2)
 
 
@@ -25,124 +28,129 @@ Imputation = Literal["source-text", "last-item"]
 
 
 class RetrieverConfig(Config):
-    """Sizes and training of the retriever."""
+    """Architecture and training of the retriever (``[models.retriever]``)."""
 
     item_mode: ItemMode = "content+codes+id"
-    """What an item's vector is made of. ``id`` alone is the classic hash ID, which says nothing of
-    an item that nobody has chosen yet; the others are its semantic counterparts."""
+    """Parts of an item vector. ``id`` alone is the classic ID embedding, which knows nothing about
+    an item without events; the other modes generalise to new items."""
 
     embedding_size: int = Field(default=64, ge=1)
-    """D, numbers of a vector that answer every task."""
+    """D: dimensions of a vector used by every task."""
 
     words_size: int = Field(default=32, ge=0)
-    """S, further numbers of an item's vector, which answer search alone, beside the others: what a
-    query means and what is chosen next pull an item to different places, so search moves these of
-    the items that it compares, and not the D, and reads histories with blocks of its own. 0 = there
-    are none, search moves the D and shares the blocks; so it is, too, where search is learned alone
-    or not at all."""
+    """S: extra dimensions used by search only. Search gradients update these S dimensions and
+    search's own transformer blocks, not the D shared ones: search and next-item pull item vectors
+    apart. 0 = everything is shared. Ignored unless search is trained together with other tasks."""
 
     token_buckets: int = Field(default=0, ge=0)
-    """Rows of the table of words and attribute values that items and queries share; tokens are
-    numbered by a hash, so two may meet in a row. 0 = words are read by the text encoder alone."""
+    """Rows of the embedding table of words and attribute values, shared by items and queries.
+    Tokens are hashed to rows, so two may collide. 0 = no table, words are read by the text encoder
+    only."""
 
     attributes: tuple[str, ...] = ()
-    """Item fields whose texts are read as attribute values beside those of the content's fields,
-    where there is such a table: the place where an item is, say. Of a path (``Germany / Berlin``)
-    each beginning is a value."""
+    """Item fields read as attribute values (a location, say) in addition to the content fields, if
+    there is a token table. Each prefix of a path (``Germany / Berlin``) is a value."""
 
     num_layers: int = Field(default=1, ge=1)
-    """Transformer blocks; search has as many of its own beside them, see ``words_size``."""
+    """Transformer blocks. With ``words_size`` > 0 search has the same number of its own."""
 
     num_heads: int = Field(default=2, ge=1)
-    """Attention heads; must divide ``embedding_size``."""
+    """Attention heads. Must divide ``embedding_size``, and the sum of it and ``words_size``."""
 
     max_len: int = Field(default=50, ge=1)
-    """Most recent events of a history that are read."""
+    """Events of a history that are read, the most recent ones."""
 
     dropout: float = Field(default=0.2, ge=0, lt=1)
-    """Share of the steps' values and of a block's branches that is dropped while training."""
+    """Dropout on history steps, requests and the residual branches of blocks, in training only."""
 
     id_dropout: float = Field(default=0.3, ge=0, lt=1)
-    """Share of items whose id is hidden in a step, so that new items are nothing unusual."""
+    """Share of items whose ID is hidden in a training step, so that new items are in distribution.
+    Higher = more weight on content, less on memorised IDs."""
 
     temperature: float = Field(default=0.1, gt=0)
-    """tau: scores are near cosine / tau when training starts."""
+    """Softmax temperature tau: scores start at about cosine / tau. Lower = sharper softmax."""
 
     num_negatives: int = Field(default=256, ge=1)
-    """Uniform negatives of a step, beside the other targets of the step."""
+    """Uniform negatives per training step, in addition to its targets (in-batch negatives). More =
+    closer to the full softmax, and slower."""
 
     hard_negatives: int = Field(default=0, ge=0)
-    """Further negatives of a step, near its targets, in the second half of the passes: the first
-    half tells apart what is far away. For catalogues of more than twice ``num_negatives`` items:
-    smaller ones are scored whole. Each of these passes compares all items with one another."""
+    """Hard negatives per training step: items near its targets, in the second half of the epochs
+    (the first half separates what is far apart). 0 = none. Used for catalogues of more than
+    ``2 * num_negatives`` items; smaller ones are scored whole. Each such epoch compares all items
+    with one another."""
 
     learning_rate: float = Field(default=3e-3, gt=0)
-    """Highest step size; it rises for a twentieth of the training and falls to nearly nothing."""
+    """Highest learning rate: linear warm-up over the first 5 % of the training, then cosine decay
+    to 2 % of it."""
 
     id_learning_rate: float = Field(default=3.0, gt=0)
-    """Step size of id embeddings relative to the others: an id is seen in few steps."""
+    """Learning rate of ID embeddings as a multiple of ``learning_rate``: an ID gets few updates."""
 
     reg: float = Field(default=0.01, ge=0)
-    """Decoupled weight decay."""
+    """Decoupled weight decay (AdamW)."""
 
     epochs: int = Field(default=4, ge=1)
-    """Most passes over the events."""
+    """Maximum number of epochs, passes over the training events."""
 
     patience: int = Field(default=4, ge=1)
-    """Passes without a better validation before training stops. While the rate is high a pass or
-    two may well be worse; what counts comes at the end, when it falls."""
+    """Epochs without a better validation score before training stops. While the learning rate is
+    high an epoch or two may be worse; most of the gain comes at the end, when it falls."""
 
     num_lenders: int = Field(default=5, ge=0)
-    """Nearest items by content, aligned with behaviour where that is known, whose ids, in the mean,
-    stand in for an id that is unknown or hidden; 0 = nothing stands in for it."""
+    """Cold start: an item without a trained ID embedding (or with a hidden one) gets the mean ID
+    embedding of its ``num_lenders`` nearest items, the ID donors, in content space (aligned with
+    behaviour, if an alignment was fitted). 0 = off."""
 
     batch_size: int = Field(default=1024, ge=1)
-    """Events in a step, about."""
+    """Events per training step, about."""
 
     validation_share: float = Field(default=0.05, ge=0, lt=1)
-    """Share of the newest events that decides when to stop; then they are learned, too."""
+    """Share of the events, the newest, held out for early stopping and learned at the end. Also the
+    share of query texts held out. Without effect on events if the dataset has validation
+    targets."""
 
     tasks: tuple[Task, ...] = Field(default=TASKS, min_length=1)
-    """What is learned and decides when to stop. One task alone makes a specialist of it."""
+    """Tasks that are trained and validated. A single task makes a specialist."""
 
     slots: int = Field(default=4, ge=0)
-    """Requests of each task but home for a full row of ``max_len // 2`` events, each of which is a
-    home request; steps of shorter rows have fewer in proportion, at least one. Search has as many
-    again without a history. 0 = the home task only."""
+    """Requests per row of each task but home, for a full row of ``max_len // 2`` targets (each of
+    which is a home request). Shorter rows have fewer in proportion, at least one. Search has the
+    same number again without history. 0 = the home task only."""
 
     imputation: tuple[Imputation, ...] = ("source-text", "last-item")
-    """What stands in for context that a request lacks: ``source-text``, for similar requests
-    without words, the content of what they are about; ``last-item``, for home requests, the last
-    item of the history as their source."""
+    """Imputation of missing context. ``source-text``: similar requests without a text use the
+    content of their source items. ``last-item``: home requests use the last item of the history as
+    their source."""
 
     blind_share: float = Field(default=0.1, ge=0, le=1)
-    """Share of home requests that see no history: what to show to an unknown visitor."""
+    """Share of home requests trained without history: recommendations for unknown visitors."""
 
     content_scale: float = Field(default=1.0, gt=0)
-    """Size of projected content when training starts."""
+    """Root mean square of projected content at the start of training."""
 
     code_scale: float = Field(default=0.1, ge=0)
-    """Size of code embeddings when training starts."""
+    """Standard deviation of code embeddings at the start of training."""
 
     new_item_bonus: float = Field(default=0.25, ge=0)
-    """Added to the scores of items that nobody had chosen in training, which a network that knows
-    all others by heart underrates; in the modes that know something of them. A dial of
-    exploration: what it gives to new items it takes from the rest."""
+    """Added to the scores of items without training events, which the network underrates because it
+    has memorised the others. Only in item modes other than ``id``. A dial of exploration: higher =
+    more new items at the expense of the rest."""
 
     quality_loss: float = Field(default=0.0, ge=0, lt=1)
-    """Share of nDCG@10 on held-out events that may be given for better items in the first ten; the
-    weights of the quality vector are the best ones under this bound. 0 = quality is not read."""
+    """Share of validation nDCG@10 that may be given up for better item quality in the top ten; the
+    weights of the quality vector are the best ones within this bound. 0 = quality is not used."""
 
     id_start: Literal["co-occurrence", "random"] = "co-occurrence"
-    """Where id embeddings are when training starts: at who is chosen beside whom, turned onto what
-    content says, or anywhere."""
+    """Initial ID embeddings: co-occurrence vectors (items near one another in histories), rotated
+    onto the projected content, or random."""
 
     id_scale: float = Field(default=1.0, ge=0)
-    """Root mean square of the numbers of an id embedding when training starts; projected content
-    has 1. Random ids of mode ``id`` have 1, too, whatever is said here."""
+    """Root mean square of an ID embedding at the start of training; projected content has 1. In
+    item mode ``id`` random IDs always have 1."""
 
     def reads(self, part: Literal["id", "content", "codes"]) -> bool:
-        """True where an item's vector holds this part."""
+        """True if item vectors contain this part."""
         return part in self.item_mode.split("+")
 
     @model_validator(mode="after")
@@ -155,43 +163,42 @@ class RetrieverConfig(Config):
 Group = tuple[Task, ...]
 
 _PER_SLOT: Mapping[Task, int] = {"home": 0, "similar": 1, "search": 2}
-"""Requests of a task for one of ``slots``, as ``BatchBuilder`` draws them."""
+"""Requests of a task per slot, as ``BatchBuilder`` draws them."""
 
 
-def _are_a_split(groups: tuple[Group, ...]) -> tuple[Group, ...]:
-    named = [task for group in groups for task in group]
-    if sorted(named) != sorted(TASKS) or not all(groups):
+def _check_partition(groups: tuple[Group, ...]) -> tuple[Group, ...]:
+    tasks = [task for group in groups for task in group]
+    if sorted(tasks) != sorted(TASKS) or not all(groups):
         raise ValueError(
-            f"each of {', '.join(TASKS)} must be in one group, and named are: "
-            f"{', '.join(named) or 'none'}"
+            f"each of {', '.join(TASKS)} must be in exactly one group, and the groups hold: "
+            f"{', '.join(tasks) or 'none'}"
         )
     return groups
 
 
-Groups = Annotated[tuple[Group, ...], AfterValidator(_are_a_split)]
+Groups = Annotated[tuple[Group, ...], AfterValidator(_check_partition)]
 
 
 class UnifiedConfig(Config):
-    """``[unified]``: which tasks share a model."""
+    """Which tasks share a retriever (``[unified]``)."""
 
     groups: Groups = (TASKS,)
-    """One retriever for each group of tasks; one group of all tasks is the unified model."""
+    """Groups of tasks, each with a retriever of its own. One group of all tasks = unified model."""
 
 
 class RetrieverGroupsConfig(UnifiedConfig):
-    """Groups, and what their retrievers have in common."""
+    """Task groups and the common config of their retrievers."""
 
     retriever: RetrieverConfig = RetrieverConfig()
-    """Of the model of all tasks; see ``group_config``."""
+    """Config of the model for all tasks, from which ``group_config`` makes that of each group."""
 
 
 def group_config(config: RetrieverConfig, tasks: Sequence[Task]) -> RetrieverConfig:
-    """The config of a model that learns only some tasks, with the budget of the one for all.
+    """Config of a retriever for some tasks, with the training budget of the one for all tasks.
 
-    In a training it draws at least as many requests for full rows. Home has one request per event
-    and cannot have more, so home alone has more passes. Its vectors are as long as those of the
-    model of all tasks where that has queries to learn: where search has no part of its own, the
-    other part is longer by that.
+    It draws at least as many requests per full row. Home has exactly one request per event, so a
+    model of home alone trains for more epochs instead. Vectors keep their total size E = D + S:
+    where search has no part of its own, D grows by S.
     """
     group = frozenset(tasks)
     if group == frozenset(TASKS):
@@ -202,8 +209,8 @@ def group_config(config: RetrieverConfig, tasks: Sequence[Task]) -> RetrieverCon
     if group == {"home"}:
         changed["epochs"] = math.ceil(config.epochs * total / block)
     else:
-        left = total - block * ("home" in group)
-        changed["slots"] = math.ceil(left / sum(_PER_SLOT[task] for task in group))
+        rest = total - block * ("home" in group)
+        changed["slots"] = math.ceil(rest / sum(_PER_SLOT[task] for task in group))
     if not {"search"} < group:
         changed["embedding_size"] = config.embedding_size + config.words_size
         changed["words_size"] = 0
@@ -213,7 +220,7 @@ def group_config(config: RetrieverConfig, tasks: Sequence[Task]) -> RetrieverCon
 def unified_retriever(
     config: RetrieverConfig, unified: UnifiedConfig
 ) -> tuple[str, RetrieverConfig | RetrieverGroupsConfig]:
-    """Name and config of the model that answers all tasks: one retriever, or one per group."""
+    """Name and config of the model for all tasks: one retriever, or one per task group."""
     if len(unified.groups) == 1:
         return "retriever", config
     return "retriever-groups", RetrieverGroupsConfig(groups=unified.groups, retriever=config)

@@ -1,16 +1,16 @@
-"""What content alone says, as further dimensions of the retriever's one space.
+"""Content similarity as extra dimensions of the retriever's vector space. Plain numpy.
 
-A request's vector is followed by the mean aligned content of its context and by its words, an
-item's by its aligned content and its content as it was encoded, so that one dot product adds both
-cosines to what the network says. It holds for items that nobody has chosen yet, which a network
-that knows the others by heart underrates. Aligned content tells what is chosen next; words are
-compared with content as it is, since alignment moves an item away from what it is called. How
-much either counts depends on the task, and in search on whether the words were learned: that
-changes the request's side only, so one index serves all of them. Plain numpy.
+The request vector is extended by the mean aligned content of its context and by its text vector,
+the item vector by its aligned content and its content as encoded, so that one dot product adds both
+cosines to the network's score. This also scores items without events, which a network that has
+memorised the others underrates. Aligned content predicts what is chosen next; texts are compared
+with content as encoded, since alignment moves an item away from what it is called.
 
-Shapes: B queries, N items, C content size.
+The weights of the two cosines depend on the task, and in search on whether the query was trained
+(``TrainedQueries``): the network knows what trained queries mean, for others content knows more.
+Weights change only the request's side, so one index serves all of them.
 
-Words that a retriever has learned, and what content counts beside its network for them.
+Shapes: B queries, N items, W trained queries, C content size.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ _KEYS, _WEIGHTS = "known_words", "known_weights"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedQueries:
-    """Of words that were learned the network knows what is meant; of others content knows more.
+    """Query texts seen in training, as hashes, and the content weights for them.
 
     Args:
-        keys: (W,) int64, ascending, one for each text that was learned; see ``text_keys``.
-        weights: (2,) float32 factors of the cosines of the context and of such words.
+        keys: (W,) int64, ascending, one for each trained text; see ``text_keys``.
+        weights: (2,) float32 weights of the context's and of the text's cosine for these queries.
     """
 
     keys: NDArray[np.int64]
@@ -48,27 +48,27 @@ class TrainedQueries:
 
     @classmethod
     def of(cls, texts: Iterable[str], weights: FloatArray) -> Self:
-        """From the texts that were learned; one without any letter or digit is no words."""
+        """Build from the trained texts; texts without any letter or digit are left out."""
         return cls(np.setdiff1d(text_keys(texts), text_keys([""])), weights)
 
     def know(self, texts: Sequence[str]) -> BoolArray:
-        """(B,) which texts were learned, however they are written."""
+        """Mask (B,) of the texts that were trained, up to normalisation (case, accents, ...)."""
         return np.isin(text_keys(texts), self.keys)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """What is stored, by name."""
+        """Arrays to store, by name."""
         return {_KEYS: self.keys, _WEIGHTS: self.weights}
 
     @classmethod
     def of_arrays(cls, stored: Mapping[str, NDArray[np.generic]]) -> Self | None:
-        """What ``arrays`` gave; None in artefacts without it."""
+        """Rebuild from ``arrays``; None for an artefact without them."""
         if _KEYS not in stored:
             return None
         return cls(stored[_KEYS].astype(np.int64), stored[_WEIGHTS].astype(np.float32))
 
 
 def text_keys(texts: Iterable[str]) -> NDArray[np.int64]:
-    """(n,) a number for each text: the same for those that ``normalise`` writes the same."""
+    """Hash each text to 64 bits: (n,); equal for texts with the same ``normalise`` form."""
     hashes = (
         hashlib.blake2b(normalise(text).encode(), digest_size=8, usedforsecurity=False).digest()
         for text in texts
@@ -77,23 +77,21 @@ def text_keys(texts: Iterable[str]) -> NDArray[np.int64]:
 
 
 DECAY = 0.5
-"""Weight of an event of the context relative to the one after it."""
+"""Recency decay: weight of a context event relative to the next newer one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ContentScores:
-    """Content of the items, aligned and plain, and what its cosines count.
+    """Content scores: item content, aligned and as encoded, and the weights of its cosines.
 
     Args:
-        projection: aligns content.
+        projection: aligns content with behaviour.
         aligned: (N, C) aligned unit vectors.
-        weights: (tasks, 2) float32 factors of the two cosines in a score: of the context, and of
-            the words where some were typed.
-        plain: (N, C) unit vectors as they were encoded, with which words are compared; None =
-            words are aligned and compared with aligned ones: where no words were learned, and in
-            earlier artefacts.
-        known: searches with words that were learned, which have weights of their own; None = all
-            words count the same, as in earlier artefacts.
+        weights: (tasks, 2) float32 weights of the context's cosine and of the text's cosine.
+        plain: (N, C) unit vectors as encoded, compared with query texts; None = texts are aligned
+            and compared with ``aligned``: for models trained without queries and earlier artefacts.
+        known: trained queries, which have weights of their own in search; None = all queries have
+            the same weights, as in earlier artefacts.
     """
 
     projection: AlignedProjection
@@ -104,67 +102,71 @@ class ContentScores:
 
     @property
     def vectors(self) -> FloatArray:
-        """(N, 2 C) the items' side of a score: aligned, then plain; (N, C) without plain ones."""
+        """Item side of the dot product: aligned, then plain (N, 2 C); (N, C) without ``plain``."""
         return self.aligned if self.plain is None else np.hstack([self.aligned, self.plain])
 
     def of_queries(self, queries: Sequence[Query]) -> FloatArray:
-        """The request's side: (B, 2 C) context, then words, weighed; or (B, C) their sum."""
-        context, words = self._context(queries), self._words(queries)
-        return context + words if self.plain is None else np.hstack([context, words])
+        """Request side of the dot product: weighted context, then text (B, 2 C).
+
+        Without ``plain`` it is their sum (B, C).
+        """
+        context, texts = self._context(queries), self._texts(queries)
+        return context + texts if self.plain is None else np.hstack([context, texts])
 
     def scores(self, queries: Sequence[Query]) -> FloatArray:
-        """(B, N) ``of_queries(q) @ vectors.T``, without joining the two halves of the items."""
-        context, words = self._context(queries), self._words(queries)
+        """``of_queries(q) @ vectors.T`` (B, N), without concatenating the item vectors."""
+        context, texts = self._context(queries), self._texts(queries)  # (B, C) each
         if self.plain is None:
-            return np.asarray((context + words) @ self.aligned.T, np.float32)
-        scores = np.asarray(context @ self.aligned.T, np.float32)
-        typed = np.flatnonzero(words.any(axis=1))
-        if len(typed):
-            scores[typed] += words[typed] @ self.plain.T
+            return np.asarray((context + texts) @ self.aligned.T, np.float32)
+        scores = np.asarray(context @ self.aligned.T, np.float32)  # (B, N)
+        with_text = np.flatnonzero(texts.any(axis=1))
+        if len(with_text):
+            scores[with_text] += texts[with_text] @ self.plain.T
         return scores
 
     def _context(self, queries: Sequence[Query]) -> FloatArray:
-        """(B, C) weighted mean of the aligned content of each request's context."""
+        """Weighted mean (B, C) of the aligned content of each request's context."""
         if not queries:
             return np.empty((0, self.aligned.shape[1]), np.float32)
-        counts = context_matrix(queries, len(self.aligned), DECAY)
+        counts = context_matrix(queries, len(self.aligned), DECAY)  # (B, N) sparse
         totals: FloatArray = np.maximum(np.asarray(counts.sum(axis=1), np.float32), 1e-12)
-        shares: FloatArray = self._weights_of(queries)[:, 0] / totals.ravel()
+        shares: FloatArray = self._weights_of(queries)[:, 0] / totals.ravel()  # (B,)
         return np.asarray(scaled_rows(counts, shares) @ self.aligned, np.float32)
 
-    def _words(self, queries: Sequence[Query]) -> FloatArray:
-        """(B, C) weighted words; zeros where none were typed."""
-        found = np.zeros((len(queries), self.aligned.shape[1]), np.float32)
+    def _texts(self, queries: Sequence[Query]) -> FloatArray:
+        """Weighted text vectors (B, C); zeros for requests without a text."""
+        vectors = np.zeros((len(queries), self.aligned.shape[1]), np.float32)
         weights = self._weights_of(queries)[:, 1]
         for row, query in enumerate(queries):
             if query.text_vector is not None:
-                words = query.text_vector[None].astype(np.float32)
-                words = self.projection.encode(words) if self.plain is None else words
-                found[row] = weights[row] * words[0]
-        return found
+                text = query.text_vector[None].astype(np.float32)
+                text = self.projection.encode(text) if self.plain is None else text
+                vectors[row] = weights[row] * text[0]
+        return vectors
 
     def _weights_of(self, queries: Sequence[Query]) -> FloatArray:
-        tasks = np.array([TASK_OF[query.surface] for query in queries], np.int64)
-        weights = self.weights[tasks]
+        """Weights (B, 2) of each request's two cosines: of its task, or of trained queries."""
+        tasks = np.array([TASK_OF[query.surface] for query in queries], np.int64)  # (B,)
+        weights = self.weights[tasks]  # (B, 2)
         if self.known is not None and (tasks == SEARCH).any():
-            is_known = self.known.know([query.searched for query in queries]) & (tasks == SEARCH)
-            weights = np.where(is_known[:, None], self.known.weights, weights)
+            is_trained = self.known.know([query.searched for query in queries]) & (tasks == SEARCH)
+            weights = np.where(is_trained[:, None], self.known.weights, weights)
         return weights
 
     def extended(self, content: FloatArray) -> ContentScores:
-        """With new items after the known ones."""
+        """Copy with new items appended."""
         new = self.projection.encode(content)
         plain = None if self.plain is None else np.concatenate([self.plain, content])
         return replace(self, aligned=np.concatenate([self.aligned, new]), plain=plain)
 
     def changed(self, item_nums: IntArray, content: FloatArray) -> ContentScores:
-        """With other content of some items."""
+        """Copy with changed content of some items."""
         new = self.projection.encode(content)
         plain = None if self.plain is None else with_rows(self.plain, item_nums, content)
         return replace(self, aligned=with_rows(self.aligned, item_nums, new), plain=plain)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
-        """What is stored, by name."""
+        """Arrays to store, by name."""
         return {
             "aligned": self.aligned,
             "align_down": self.projection.down,
@@ -176,7 +178,7 @@ class ContentScores:
 
     @classmethod
     def of_arrays(cls, stored: Mapping[str, FloatArray]) -> ContentScores:
-        """What ``arrays`` gave."""
+        """Rebuild from ``arrays``."""
         projection = AlignedProjection(stored["align_down"], stored["align_up"])
         plain = stored["plain"] if "plain" in stored else None
         known = TrainedQueries.of_arrays(stored)
@@ -184,9 +186,9 @@ class ContentScores:
 
 
 def _weights(stored: Mapping[str, FloatArray]) -> FloatArray:
-    """Earlier artefacts have one weight, of the words where some were typed, else of the context.
+    """Read the weights (tasks, 2); earlier artefacts have a single weight for both cosines.
 
-    Here search with words reads both; of those artefacts it gets the words alone.
+    In those a search with a text used the text's cosine alone, so its context weight is 0.
     """
     if "align_weights" in stored:
         return stored["align_weights"]

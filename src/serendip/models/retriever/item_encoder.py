@@ -1,7 +1,9 @@
-"""The retriever's item tower with its gate shut, as plain arrays: words and items that come later.
+"""Item encoder of the retriever for serving: the item tower with ID gate 0, as plain arrays.
 
-Shapes: N items, U new ones, E size of their vectors, C content size, L levels, K codes per level,
-V rows of the table of tokens.
+It encodes query texts, and items that are new or have changed since training.
+
+Shapes: N items, U new or changed ones, E size of their vectors, C content size, L code levels, K
+codes per level, V rows of the token table.
 """
 
 from __future__ import annotations
@@ -19,23 +21,23 @@ from serendip.models.linalg import Sparse, content_neighbours, csr
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemEncoderArrays:
-    """The item tower with its gate shut, for words and for items that come after training.
+    """Item tower with ID gate 0, for query texts and for items that arrive after training.
 
-    Plain arrays and not a graph: it is one product and L look-ups, and a second export would cost
-    every training a second.
+    Arrays and not an ONNX graph: it is one matrix product and L look-ups, and a second export would
+    add a second to every training.
 
     Args:
         weight: (E, C) projection of content and of query vectors.
         bias: (E,).
-        tables: (L, K, E) code embeddings; L = 0 where codes are not read.
-        ids: (N, E) ids of the items seen in training, zeros for the others; (0, E) where ids are
-            not lent.
-        lending: (N, C) of the same items, to find who lends: content, aligned if it is anywhere.
-        num_lenders: at most so many lend to an item.
-        reads_content: whether items are made of content; queries always are.
-        alignment: what aligns content before lenders are sought; None = content as it is.
-        words_size: how many of the E, at the end, are a part of their own.
-        token_table: (V, E) embeddings of words and attributes; None where they are not read.
+        tables: (L, K, E) code embeddings; L = 0 if codes are not used.
+        ids: (N, E) ID embeddings of the items seen in training (the ID donors), zeros for others;
+            (0, E) = no ID imputation.
+        lending: (N, C) content of the donors, aligned if there is an alignment, zeros for others.
+        num_lenders: most donors of an item.
+        reads_content: True if item vectors contain content; queries always do.
+        alignment: aligns content before donors are searched; None = content as encoded.
+        words_size: S, the last dimensions of the E that are normalised as a part of their own.
+        token_table: (V, E) embeddings of words and attributes; None = tokens are not read.
     """
 
     weight: FloatArray
@@ -51,16 +53,16 @@ class ItemEncoderArrays:
 
     @property
     def knows_new_items(self) -> bool:
-        """False where an item is its id and nothing else."""
+        """False if an item vector is its ID embedding and nothing else."""
         return len(self.tables) > 0 or (self.reads_content and self.weight.shape[1] > 0)
 
     def project(self, content: FloatArray, tokens: Tokens | None = None) -> FloatArray:
-        """Content or text vectors (U, C) and their tokens -> (U, E).
+        """Project content or text vectors (U, C) and their tokens -> (U, E).
 
-        Zeros, which say nothing, stay zeros; so do words that were never read.
+        Rows of zeros (no content) stay zeros, and tokens without training add zeros.
         """
-        known = (content != 0).any(1, keepdims=True)
-        projected = (content @ self.weight.T + self.bias) * known
+        has_content = (content != 0).any(1, keepdims=True)  # (U, 1)
+        projected = (content @ self.weight.T + self.bias) * has_content  # (U, E)
         if self.token_table is not None and tokens is not None:
             projected = projected + token_shares(tokens, len(self.token_table)) @ self.token_table
         return np.asarray(projected, dtype=np.float32)
@@ -68,11 +70,11 @@ class ItemEncoderArrays:
     def encode(
         self, features: ItemFeatures | None, item_nums: IntArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Vectors (U, E) of items without ids of their own, and their projected content (U, E).
+        """Encode items without their own ID: vectors (U, E) and projected content (U, E).
 
         Args:
-            features: of the items; None = nothing is known of them.
-            item_nums: (U,) their numbers, of known items or beyond; none lends to itself.
+            features: features of the items; None = none are known.
+            item_nums: (U,) item numbers, of trained items or beyond; no item is its own donor.
         """
         if self.weight.shape[1] == 0 or features is None:
             content = np.zeros((len(item_nums), self.weight.shape[1]), np.float32)
@@ -81,46 +83,46 @@ class ItemEncoderArrays:
         if features.content.shape[1] != self.weight.shape[1] or levels != len(self.tables):
             raise DataError(
                 f"features of shape {features.content.shape} with codes {features.codes.shape} "
-                f"do not fit a retriever for content of size {self.weight.shape[1]} and "
-                f"{len(self.tables)} levels.",
-                "Encode new items as those it was trained on.",
+                f"do not fit a retriever trained on content of size {self.weight.shape[1]} and "
+                f"{len(self.tables)} code levels.",
+                "Encode new items as the training items were encoded.",
             )
         if self.token_table is not None and features.tokens is None:
             raise DataError(
-                f"{len(item_nums)} items without tokens for a retriever that reads them.",
-                "Read their words and attributes as those it was trained on.",
+                f"{len(item_nums)} items have no tokens, and the retriever was trained with them.",
+                "Read their words and attributes as those of the training items.",
             )
         return self._encode(features.content, features.codes, features.tokens, item_nums)
 
     def _encode(
         self, content: FloatArray, codes: IntArray, tokens: Tokens | None, item_nums: IntArray
     ) -> tuple[FloatArray, FloatArray]:
-        """As ``encode``, from bare arrays (U, C), (U, L), tokens of U items, and (U,)."""
-        projected = self.project(content, tokens)
+        """``encode`` from arrays: content (U, C), codes (U, L), tokens of U items, numbers (U,)."""
+        projected = self.project(content, tokens)  # (U, E)
         mixed = projected * np.float32(self.reads_content)
         for level, table in enumerate(self.tables):
             mixed += table[codes[:, level]]
         if len(self.ids):
-            mixed += self._lenders(content, item_nums) @ self.ids
+            mixed += self._donor_weights(content, item_nums) @ self.ids
         parts = np.split(mixed, [mixed.shape[1] - self.words_size], axis=1)
-        vectors = np.concatenate([_normalised(part) for part in parts if part.shape[1]], axis=1)
+        vectors = np.concatenate([_layer_norm(part) for part in parts if part.shape[1]], axis=1)
         return np.asarray(vectors, dtype=np.float32), projected
 
-    def _lenders(self, content: FloatArray, item_nums: IntArray) -> Sparse:
-        """(U, N) shares of those who lend to items of content (U, C), which may be known ones."""
+    def _donor_weights(self, content: FloatArray, item_nums: IntArray) -> Sparse:
+        """Sparse weights (U, N) of the ID donors of items with content (U, C)."""
         aligned = self.alignment.encode(content) if self.alignment else content
         return content_neighbours(aligned, item_nums, self.lending, self.num_lenders)
 
 
 def token_shares(tokens: Tokens, buckets: int) -> Sparse:
-    """(U, V) what each row of the table counts for in a text; see ``TokenBags.sums``."""
+    """Sparse weights (U, V) of the table's rows in each text; see ``TokenBags.sums``."""
     counts = tokens.counts
     shares = np.repeat(counts, counts).astype(np.float32) ** -0.5
     return csr((shares, tokens.hashes % buckets, tokens.starts), (len(tokens), buckets))
 
 
-def _normalised(vectors: FloatArray) -> FloatArray:
-    """Layer norm of each row."""
+def _layer_norm(vectors: FloatArray) -> FloatArray:
+    """Layer norm of each row, without learned scale and shift."""
     centred = vectors - vectors.mean(1, keepdims=True)
     spread = np.sqrt(centred.var(1, keepdims=True) + 1e-5)
     return np.asarray(centred / spread, np.float32)

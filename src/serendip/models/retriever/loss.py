@@ -1,22 +1,19 @@
-"""The loss of the retriever: sampled softmax over mixed tasks. Torch, training only.
+"""Sampled softmax with log-Q correction over mixed tasks, and hard negatives. Torch, training only.
 
 Loss of one request: ``-s(target) + log(exp s(target) + sum exp(s(j) - log pi_j))`` over the
-candidates j of the step (its targets, uniform and hard negatives), ``pi_j`` the chance that j is
-among them, so that the sum estimates the full softmax (log-Q correction; the target itself is not
-corrected). Small catalogues are scored whole.
+candidates j of the step: its targets (in-batch negatives), uniform negatives and hard negatives.
+``pi_j`` is the probability that j is a candidate, so that the sum estimates the full softmax (Yi et
+al. 2019, "Sampling-bias-corrected neural modeling"; here the target itself is not corrected). Small
+catalogues are scored whole.
 
-Shapes: R requests with a target, C candidates, E size of their vectors.
+Hard negatives: nearly all uniform negatives are far from the target and soon teach little. A hard
+negative is drawn for a random target of the step from its nearest items, as learned so far. Like
+all candidates it is shared by the requests of the step, and the loss corrects for its sampling
+probability. That probability is taken over all steps, so for the request whose own target drew it,
+it counts slightly more than its share: there it is meant to be hard.
 
-Negatives that are hard to tell apart from what was chosen: its nearest items, as learned so far.
-
-Uniform negatives soon teach little: nearly all of them are far away. A hard negative is drawn for a
-random target of the step, from the items that lie nearest to it. Like all candidates it is shared
-by the requests of the step, and the loss corrects for the chance to be drawn.
-
-That chance is taken over all steps, so for the request whose own target drew it, it counts for a
-little more than its share: there it is meant to be hard.
-
-Shapes: N items, R targets of a step, E vector size.
+Shapes: N items, B rows, M requests per row, R requests with a target, C candidates, K ID donors, E
+vector size; in ``lenders_of`` C is the content size.
 """
 
 from __future__ import annotations
@@ -41,17 +38,19 @@ from serendip.models.retriever.network import ContextEncoder, ItemTower
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH
 
 NUM_NEAREST = 20
+"""Nearest items from which the hard negatives of a target are drawn."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HardNegatives:
-    """Draws hard negatives.
+    """Sampler of hard negatives from the nearest items of targets.
 
     Args:
-        nearest: (N, N) chance to be drawn for an item; rows sum to 1, or 0 where nothing is near.
+        nearest: (N, N) probability of each item as a negative of the row's item; rows sum to 1, or
+            to 0 for items without neighbours.
         sums: (entries + 1,) running sums of all entries of ``nearest``.
-        frequency: (tasks, N) chance that a draw for a random target of a task is this item.
-        count: draws of a step.
+        frequency: (tasks, N) probability that a draw for a random target of a task is this item.
+        count: draws per step.
     """
 
     nearest: Sparse
@@ -61,43 +60,48 @@ class HardNegatives:
 
     @classmethod
     def of(cls, vectors: FloatArray, frequency: TimeArray, count: int) -> HardNegatives:
-        """The ``NUM_NEAREST`` items of largest cosine, in proportion to its fourth power.
+        """Sample among ``NUM_NEAREST`` items by cosine, in proportion to its fourth power.
 
         Args:
-            vectors: (N, E) of the items, of any length.
-            frequency: (tasks, N) how often an item is the target of a task.
-            count: draws of a step.
+            vectors: (N, E) item vectors, of any length.
+            frequency: (tasks, N) probability of each item as the target of a task.
+            count: draws per step.
         """
-        units = unit(vectors, shortest=1e-12)
+        units = unit(vectors, shortest=1e-12)  # (N, E)
         everything = np.arange(len(units), dtype=np.int32)
-        nearest = content_neighbours(units, everything, units, NUM_NEAREST)
+        nearest = content_neighbours(units, everything, units, NUM_NEAREST)  # (N, N) sparse
         sums = np.concatenate(([0.0], np.cumsum(nearest.data, dtype=np.float64)))
+        # P(draw = j | task) = sum_i P(target = i | task) P(j | i), (tasks, N)
         return cls(nearest, sums, np.asarray((nearest.T @ frequency.T).T), count)
 
     def draw(self, targets: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
-        """Up to ``count`` items, for as many of the targets (R,), drawn with replacement."""
+        """Draw up to ``count`` negatives, each for a random one of the targets (R,).
+
+        Targets and negatives are drawn with replacement; targets without neighbours are skipped.
+        """
         begins, ends = self.nearest.indptr[:-1], self.nearest.indptr[1:]
         drawn = targets[random.integers(0, len(targets), self.count)]
         drawn = drawn[ends[drawn] > begins[drawn]]
+        # Inverse transform sampling in the target's slice of the running sums.
         low, high = self.sums[begins[drawn]], self.sums[ends[drawn]]
         point = low + random.random(len(drawn)) * (high - low)
-        place = np.searchsorted(self.sums, point, side="right") - 1
-        place = np.clip(place, begins[drawn], ends[drawn] - 1)
-        return np.asarray(self.nearest.indices[place], np.int64)
+        entry = np.searchsorted(self.sums, point, side="right") - 1
+        entry = np.clip(entry, begins[drawn], ends[drawn] - 1)
+        return np.asarray(self.nearest.indices[entry], np.int64)
 
     def expected(self, per_task: NDArray[np.int64]) -> TimeArray:
-        """(N,) how often an item is drawn in a step with so many targets (tasks,)."""
-        share = per_task / max(1, per_task.sum())
+        """Expected draws of each item (N,) in a step with ``per_task`` (tasks,) targets."""
+        share = per_task / max(1, per_task.sum())  # (tasks,)
         return np.asarray(self.count * (share @ self.frequency), np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LossCandidates:
-    """What a step's targets are told apart from.
+    """Candidates of a step's softmax.
 
     Args:
         items: (C,) int64 item numbers, ascending.
-        correction: (C,) float32 log of the chance to be a candidate.
+        correction: (C,) float32 log of the probability of being a candidate (log-Q).
     """
 
     items: Tensor
@@ -105,7 +109,13 @@ class LossCandidates:
 
 
 class CandidateDraw:
-    """Draws the candidates of a step: its targets, uniform negatives and, once set, hard ones."""
+    """Draws the candidates of a step: its targets, uniform negatives and, once set, hard ones.
+
+    Args:
+        counts: (N,) events per item.
+        queries: examples of the search task; None = no such task.
+        num_negatives: uniform negatives per step.
+    """
 
     def __init__(self, counts: IntArray, queries: QueryExamples | None, num_negatives: int) -> None:
         self.num_items, self.num_negatives = len(counts), num_negatives
@@ -114,32 +124,36 @@ class CandidateDraw:
 
     @property
     def takes_all(self) -> bool:
-        """Whether the catalogue is small enough to be scored whole."""
+        """True if the catalogue is small enough to be scored whole."""
         return self.num_items <= 2 * self.num_negatives
 
     def __call__(self, batch: TrainingBatch, random: np.random.Generator) -> LossCandidates:
-        """Candidates of a batch; the whole catalogue where it is small."""
+        """Draw the candidates of a batch; a small catalogue is taken whole, uncorrected."""
         if self.takes_all:
             items = torch.arange(self.num_items)
             return LossCandidates(items, torch.zeros(self.num_items))
-        chosen = np.zeros(self.num_items, np.bool_)
-        targets = batch.target >= 0
-        chosen[batch.target[targets]] = True
-        chosen[random.integers(0, self.num_items, self.num_negatives)] = True
-        per_task = np.bincount(batch.task[targets], minlength=NUM_TASKS)
+        is_candidate = np.zeros(self.num_items, np.bool_)  # (N,)
+        targets = batch.target >= 0  # (B, M)
+        is_candidate[batch.target[targets]] = True
+        is_candidate[random.integers(0, self.num_items, self.num_negatives)] = True
+        per_task = np.bincount(batch.task[targets], minlength=NUM_TASKS)  # (tasks,)
         if self.hard is not None:
-            chosen[self.hard.draw(batch.target[targets], random)] = True
-        numbers = np.flatnonzero(chosen)
+            is_candidate[self.hard.draw(batch.target[targets], random)] = True
+        numbers = np.flatnonzero(is_candidate)  # (C,)
+        # Expected draws m of an item; it is a candidate with probability 1 - exp(-m) (Poisson).
         expected = per_task @ self.frequency[:, numbers] + self.num_negatives / self.num_items
         if self.hard is not None:
             expected = expected + self.hard.expected(per_task)[numbers]
-        chance = np.log(-np.expm1(-expected)).astype(np.float32)
-        return LossCandidates(torch.from_numpy(numbers), torch.from_numpy(chance))
+        log_probability = np.log(-np.expm1(-expected)).astype(np.float32)  # (C,)
+        return LossCandidates(torch.from_numpy(numbers), torch.from_numpy(log_probability))
 
 
 def _frequency(counts: IntArray, queries: QueryExamples | None) -> TimeArray:
-    """(tasks, N) how often an item is the target of a task's request."""
-    logged = counts / max(1, counts.sum())
+    """(tasks, N) probability of each item as the target of a task's request.
+
+    Search requests are half example queries, half queries of logged events.
+    """
+    logged = counts / max(1, counts.sum())  # (N,)
     searched = logged
     if queries is not None:
         searched = np.bincount(queries.items, minlength=len(counts)) / max(1, len(queries))
@@ -148,38 +162,52 @@ def _frequency(counts: IntArray, queries: QueryExamples | None) -> TimeArray:
 
 
 def lenders_of(content: FloatArray, seen: BoolArray, count: int) -> tuple[Tensor, Tensor]:
-    """Nearest seen items of every item, and their shares, which sum to 1.
+    """ID donors of every item: its nearest trained items by content, with weights that sum to 1.
 
     Args:
-        content: (N, C) unit vectors, aligned with behaviour where that is known.
-        seen: (N,) who may lend.
-        count: K, how many to an item at most.
+        content: (N, C) unit vectors, aligned with behaviour if an alignment was fitted.
+        seen: (N,) items with a trained ID, the possible donors.
+        count: K, most donors of an item.
 
     Returns:
-        (N, K) numbers and shares; shares of an item without neighbours are zeros.
+        (N, K) item numbers and weights; the weights of an item without neighbours are zeros.
     """
     everything = np.arange(len(content), dtype=np.int32)
-    nearest = content_neighbours(content, everything, content * seen[:, None], count)
+    nearest = content_neighbours(content, everything, content * seen[:, None], count)  # (N, N)
     count = min(count, len(content))
-    numbers = np.zeros((len(content), count), np.int64)
-    shares = np.zeros((len(content), count), np.float32)
+    donors = np.zeros((len(content), count), np.int64)
+    weights = np.zeros((len(content), count), np.float32)
+    # From sparse rows of different lengths to a dense table.
     lengths = np.diff(nearest.indptr)
     row = np.repeat(everything, lengths)
-    place = np.arange(len(row)) - np.repeat(nearest.indptr[:-1], lengths)
-    numbers[row, place], shares[row, place] = nearest.indices, nearest.data
-    return torch.from_numpy(numbers), torch.from_numpy(shares)
+    column = np.arange(len(row)) - np.repeat(nearest.indptr[:-1], lengths)
+    donors[row, column], weights[row, column] = nearest.indices, nearest.data
+    return torch.from_numpy(donors), torch.from_numpy(weights)
 
 
-def _losses(encoded: Tensor, vectors: Tensor, own: Tensor, correction: Tensor) -> Tensor:
-    """(R,) of requests whose targets are the candidates ``own``."""
-    logits = torch.addmm(-correction, encoded, vectors.T)
-    place = (torch.arange(len(own)), own)
-    logits = logits.index_put_(place, correction[own], accumulate=True)
-    return functional.cross_entropy(logits, own, reduction="none")
+def _softmax_losses(encoded: Tensor, vectors: Tensor, target: Tensor, correction: Tensor) -> Tensor:
+    """Corrected softmax loss (R,) of requests (R, E) among candidates (C, E).
+
+    ``target`` (R,) is the index of each request's target among the candidates.
+    """
+    logits = torch.addmm(-correction, encoded, vectors.T)  # (R, C)
+    cell = (torch.arange(len(target)), target)
+    # The target is not corrected: add back what was subtracted.
+    logits = logits.index_put_(cell, correction[target], accumulate=True)
+    return functional.cross_entropy(logits, target, reduction="none")
 
 
 class RetrieverNetwork(nn.Module):
-    """Item tower and context encoder, joined by the requests of a step."""
+    """Two-tower network: item tower and context encoder, and the loss of a training step.
+
+    Args:
+        features: content, codes and tokens of the items.
+        queries: Q example queries of the search task; None = no such task.
+        seen: (N,) items with training events, whose ID embeddings are trained.
+        config: sizes and tasks.
+        alignment: maps content towards behaviour before ID donors are chosen; None = no alignment.
+        num_countries: countries of users; 0 = countries are not read.
+    """
 
     def __init__(
         self,
@@ -191,6 +219,7 @@ class RetrieverNetwork(nn.Module):
         num_countries: int = 0,
     ) -> None:
         super().__init__()
+        # A search part is useful only next to another task, and if there are queries to learn.
         learns_both = {"search"} < set(config.tasks) and config.slots > 0
         words_size = config.words_size if learns_both and len(queries or ()) else 0
         self.id_dropout = config.id_dropout if config.item_mode != "id" else 0.0
@@ -215,32 +244,36 @@ class RetrieverNetwork(nn.Module):
             else queries.vectors.astype(np.float32)
         )
         reads_words = len(self.tower.token_table) > 0 and queries is not None
-        typed = Tokens.of_texts(queries.texts if reads_words and queries is not None else ())
-        self.query_bags = self.tower.bags_of(typed)
+        query_tokens = Tokens.of_texts(queries.texts if reads_words and queries is not None else ())
+        self.query_bags = self.tower.bags_of(query_tokens)
 
     def loss(self, batch: TrainingBatch, candidates: LossCandidates) -> Tensor:
-        """Mean loss of a batch's requests, weighed where the batch has weights."""
-        keep = torch.rand(len(self.seen)) >= self.id_dropout
+        """Mean loss of a batch's requests, weighted if the batch has weights."""
+        # ID dropout: with its ID hidden an item looks new, so new items are in distribution.
+        keep = torch.rand(len(self.seen)) >= self.id_dropout  # (N,)
         encoded, targets, vectors = self(batch, candidates.items, self.seen * keep)
-        own = torch.searchsorted(candidates.items, targets)
-        tasks = torch.from_numpy(batch.task[batch.target >= 0])
-        weight = torch.ones(len(own))
+        column = torch.searchsorted(candidates.items, targets)  # (R,) index among the candidates
+        tasks = torch.from_numpy(batch.task[batch.target >= 0])  # (R,)
+        weight = torch.ones(len(column))
         if batch.weight is not None:
             weight = torch.from_numpy(batch.weight[batch.target >= 0])
         losses, weights = [], []
-        for rows, answering in self._answered(tasks, vectors):
-            asked = encoded[rows, : answering.shape[1]]
-            losses.append(_losses(asked, answering, own[rows], candidates.correction))
+        for rows, used in self._split_by_task(tasks, vectors):
+            requests = encoded[rows, : used.shape[1]]
+            losses.append(_softmax_losses(requests, used, column[rows], candidates.correction))
             weights.append(weight[rows])
         return (torch.cat(losses) * torch.cat(weights)).sum() / weight.sum()
 
-    def _answered(self, tasks: Tensor, vectors: Tensor) -> Iterator[tuple[Tensor | slice, Tensor]]:
-        """Requests (of R), and what of the candidate vectors (C, E) answers them.
+    def _split_by_task(
+        self, tasks: Tensor, vectors: Tensor
+    ) -> Iterator[tuple[Tensor | slice, Tensor]]:
+        """Masks of requests (R,), each with the dimensions of candidates (C, E) that they use.
 
-        The requests of all other tasks are zeros in the second part, so leaving it out saves work
-        and changes no score. Search is answered by the first part, too: what somebody chooses next
-        helps to tell what is meant. It does not move that part of any item, compared or in a
-        history; what queries share with items (projection, table of words) it does.
+        Requests of other tasks are zeros in the search part, so leaving it out saves work and
+        changes no score. Search also uses the shared part: next-item behaviour helps to interpret
+        a query. Its gradients do not reach that part of item vectors, neither of candidates nor of
+        histories (``detach``); they do reach what queries and items share, the projection and the
+        token table.
         """
         sizes = self.tower.sizes
         if len(sizes) == 1:
@@ -254,42 +287,46 @@ class RetrieverNetwork(nn.Module):
     def forward(
         self, batch: TrainingBatch, candidates: Tensor, gate: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Request vectors (R, E), targets (R,) and candidate vectors (C, E)."""
-        source = torch.from_numpy(np.maximum(batch.source, 0))
-        history = torch.from_numpy(batch.items)
-        wanted = torch.zeros(len(self.seen), dtype=torch.bool)
+        """Encode a batch: request vectors (R, E), targets (R,) and candidate vectors (C, E).
+
+        ``candidates`` (C,) are item numbers, ``gate`` (N,) the ID gates of all items.
+        """
+        source = torch.from_numpy(np.maximum(batch.source, 0))  # (B, M)
+        history = torch.from_numpy(batch.items)  # (B, T)
+        # Each item of the step passes the tower once.
+        is_used = torch.zeros(len(self.seen), dtype=torch.bool)  # (N,)
         for items in (source, history, candidates):
-            wanted[items] = True
-        items = wanted.nonzero()[:, 0]
-        place = torch.zeros(len(self.seen), dtype=torch.int64)
-        place[items] = torch.arange(len(items))
-        vectors, projected = self.tower(items, gate[items])
-        has_source = torch.from_numpy(batch.source >= 0)
-        text, has_text = self._texts(batch, projected[place[source]], has_source)
+            is_used[items] = True
+        items = is_used.nonzero()[:, 0]  # (U,)
+        index = torch.zeros(len(self.seen), dtype=torch.int64)  # (N,) item -> row of ``items``
+        index[items] = torch.arange(len(items))
+        vectors, projected = self.tower(items, gate[items])  # (U, E) each
+        has_source = torch.from_numpy(batch.source >= 0)  # (B, M)
+        text, has_text = self._texts(batch, projected[index[source]], has_source)
         encoded = self.encoder(
-            vectors[place[history]],
+            vectors[index[history]],  # (B, T, E)
             *map(torch.from_numpy, (batch.liked, batch.gaps, batch.places)),
             *map(torch.from_numpy, (batch.prefix, batch.task)),
             text,
             has_text,
-            vectors[place[source]],
+            vectors[index[source]],  # (B, M, E)
             has_source.float(),
             None if batch.country is None else torch.from_numpy(batch.country),
             batch.num_searches,
         )
-        target = torch.from_numpy(batch.target)
-        return encoded[target >= 0], target[target >= 0], vectors[place[candidates]]
+        target = torch.from_numpy(batch.target)  # (B, M)
+        return encoded[target >= 0], target[target >= 0], vectors[index[candidates]]
 
     def _texts(
         self, batch: TrainingBatch, source_text: Tensor, has_source: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Projected texts (B, M, E): the query's, else the source's own outside of home."""
-        query = torch.from_numpy(batch.query)
+        """Projected texts (B, M, E) and their mask: of the query, else (not home) of the source."""
+        query = torch.from_numpy(batch.query)  # (B, M)
         task = torch.from_numpy(batch.task)
-        imputed = has_source & (task != HOME) & self.reads_sources
-        text = source_text * imputed[..., None]
-        asked = query >= 0
-        if bool(asked.any()):
+        is_imputed = has_source & (task != HOME) & self.reads_sources
+        text = source_text * is_imputed[..., None]  # (B, M, E)
+        has_query = query >= 0
+        if bool(has_query.any()):
             text = text.clone()
-            text[asked] = self.tower.read(self.query_vectors, self.query_bags, query[asked])
-        return text, (imputed | asked).float()
+            text[has_query] = self.tower.read(self.query_vectors, self.query_bags, query[has_query])
+        return text, (is_imputed | has_query).float()

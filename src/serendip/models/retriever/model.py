@@ -1,22 +1,20 @@
-"""The unified retriever: one space of vectors for users, queries and items, on every surface.
+"""Unified two-tower retriever: one vector space for users, queries and items, on every surface.
 
-An item is its content, its codes and a gated memory of its id; a request is a history, a task, and
-what it carries of words and source items; the score is their dot product, plus how alike content
-says they are where it was aligned with behaviour, plus a bonus for new items. Training is torch and
-lives in ``retriever_training``; what answers is numpy, and one ONNX graph for the context. (Ideas:
-unified contextual models as in UniCoRn, semantic IDs with a raw content path as in M3CSR, gated
-transformers as in LiGR, sampled softmax with log-Q correction.)
+An item vector combines content, semantic ID codes and a gated ID embedding. A request vector
+encodes a history, a task, and the request's text and source items. The score is their dot product,
+plus the content similarity of context and item if content was aligned with behaviour, plus item
+quality if configured, plus a bonus for new items. Training uses torch (``retriever/train.py``);
+serving is numpy with one ONNX graph for the context encoder. Sources: unified contextual models
+(UniCoRn), semantic IDs with a raw content path (M3CSR), gated transformers (LiGR), sampled softmax
+with log-Q correction.
 
-Shapes: B queries, N items, D embedding size, S words size, E = D + S, C content size, L levels, K
-codes per level.
+``RetrieverGroups`` combines several retrievers, each for some of the tasks, into one model.
+Whether one model should serve all tasks is decided by evidence: ``serendip evaluate --alignment``
+measures the transfer between tasks and proposes a split. Each group has the training budget of the
+model for all tasks, so a split of G groups costs G times as much.
 
-Several retrievers, each for some of the tasks, that answer as one.
-
-Whether one model should serve all tasks is a question of evidence: ``serendip evaluate
---alignment`` measures what tasks do to one another and proposes a split. A group of tasks has the
-budget that the model of all tasks has, so a split costs as many times as much as it has groups.
-
-Shapes: B queries, N items.
+Shapes: B queries, N items, U new or changed items, D embedding size, S words size, E = D + S, C
+content size, L code levels, V size of an index vector.
 """
 
 from __future__ import annotations
@@ -47,11 +45,11 @@ from serendip.models.retriever.requests import TASK_OF, build_requests
 from serendip.runtime.progress import TrainOptions
 
 _MOVED = 1e-3
-"""Projected content (values near 1) that differs by more is other content, not rounding."""
+"""A larger change of projected content (values near 1) is new content, not rounding."""
 
 
 class Retriever(Recommender):
-    """Scores items by the dot product of a request's vector with theirs."""
+    """Two-tower retriever: scores are dot products of a request vector with item vectors."""
 
     name: ClassVar[str] = "retriever"
     config_class: ClassVar[type[Config]] = RetrieverConfig
@@ -66,36 +64,35 @@ class Retriever(Recommender):
 
     @property
     def item_vectors(self) -> FloatArray:
-        """(N, V) float32 vectors: the network's E, aligned content, quality, and the bonus."""
+        """(N, V) float32 index vectors: E of the network, content, quality, bonus."""
         return self.vectors_of(slice(None))
 
     def vectors_of(self, items: slice | NDArray[np.integer]) -> FloatArray:
-        """Rows of ``item_vectors``, without making the others."""
+        """Rows of ``item_vectors``, without computing the others."""
         self._require_trained()
-        now = self._trained
-        parts = (
-            [now.item_vectors] if now.affinity is None else [now.item_vectors, now.affinity.vectors]
-        )
-        parts += [] if now.quality is None else [now.quality.values]
-        return np.concatenate([part[items] for part in [*parts, now.bonus[:, None]]], 1)
+        trained = self._trained
+        parts = [trained.item_vectors]
+        parts += [] if trained.affinity is None else [trained.affinity.vectors]
+        parts += [] if trained.quality is None else [trained.quality.values]
+        return np.concatenate([part[items] for part in [*parts, trained.bonus[:, None]]], 1)
 
     @property
     def parts(self) -> dict[str, int]:
-        """What the V dimensions of a vector are, in order: part -> width."""
+        """Width of each part of an index vector, in order: part -> number of dimensions."""
         self._require_trained()
-        now = self._trained
-        parts = {NETWORK: now.item_vectors.shape[1]}
-        if now.affinity is not None:
-            parts[CONTENT] = now.affinity.vectors.shape[1]
-        if now.quality is not None:
-            parts["quality"] = now.quality.values.shape[1]
+        trained = self._trained
+        parts = {NETWORK: trained.item_vectors.shape[1]}
+        if trained.affinity is not None:
+            parts[CONTENT] = trained.affinity.vectors.shape[1]
+        if trained.quality is not None:
+            parts["quality"] = trained.quality.values.shape[1]
         return {**parts, "bonus": 1}
 
     def encode_queries(self, queries: Sequence[Query]) -> FloatArray:
         """(B, V) float32 vectors: ``encode_queries(q) @ item_vectors.T`` are the scores.
 
         Raises:
-            UnsupportedError: a text vector has another size than the content it was trained on.
+            UnsupportedError: a text vector has another size than the trained content vectors.
         """
         self._require_trained()
         affinity, quality = self._trained.affinity, self._trained.quality
@@ -105,7 +102,7 @@ class Retriever(Recommender):
         return np.concatenate([self._encode(queries), *parts, ones], 1)
 
     def _encode(self, queries: Sequence[Query]) -> FloatArray:
-        """(B, E) what the network says."""
+        """Request vectors (B, E) of the network, by the ONNX context encoder."""
         if not queries:
             return np.empty((0, self._trained.item_vectors.shape[1]), np.float32)
         requests = build_requests(
@@ -113,26 +110,27 @@ class Retriever(Recommender):
             self._trained.item_vectors,
             self._trained.projected,
             self._codes,
-            [self._read(query) for query in queries],
+            [self._project_text(query) for query in queries],
             self.config,
             self._trained.countries,
         )
         feed = {field.name: getattr(requests, field.name) for field in fields(requests)}
         if not self._trained.countries:
             del feed["country"]
-        encoded: FloatArray = self._session.run(None, feed)[0]
+        encoded: FloatArray = self._session.run(None, feed)[0]  # (B, 1, E)
         return encoded[:, 0]
 
-    def _read(self, query: Query) -> FloatArray | None:
-        """(E,) what was typed, by its vector and its words; None where nothing was."""
+    def _project_text(self, query: Query) -> FloatArray | None:
+        """Project the query's text vector and tokens: (E,); None without a text."""
         tower, vector = self._trained.tower, query.text_vector
         width = tower.weight.shape[1]
         if vector is None or width == 0:
             return None
         if vector.shape != (width,):
             raise UnsupportedError(
-                f"a text vector of shape {vector.shape} for a retriever of content size {width}.",
-                "Encode texts with the encoder that the items were encoded with.",
+                f"the text vector has shape {vector.shape}, and the retriever was trained on "
+                f"content vectors of size {width}.",
+                "Encode texts with the encoder of the items.",
             )
         words = None if tower.token_table is None else Tokens.of_texts([query.searched])
         projected: FloatArray = tower.project(vector.astype(np.float32)[None], words)[0]
@@ -146,59 +144,60 @@ class Retriever(Recommender):
         self._use(train_retriever(dataset, self.config, options), codes)
 
     def _use(self, trained: TrainedRetriever, codes: IntArray) -> None:
+        """Serve what training returned or an artefact holds."""
         self._trained, self._codes = trained, codes
         self._session = open_session(trained.context)
 
     @property
     def quality(self) -> QualityVector | None:
-        """How good items are, and what it counts; None = quality is not read."""
+        """Item quality and its weights; None = quality is not used."""
         self._require_trained()
         return self._trained.quality
 
     @property
     def num_parameters(self) -> int:
-        """Learned numbers of the network, id embeddings included; 0 = not known."""
+        """Trained parameters of the network, ID embeddings included; 0 = unknown."""
         self._require_trained()
         return self._trained.num_parameters
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        now = self._trained
-        scores: FloatArray = self._encode(queries) @ now.item_vectors.T + now.added
-        if now.affinity is not None:
-            scores += now.affinity.scores(queries)
+        trained = self._trained
+        scores: FloatArray = self._encode(queries) @ trained.item_vectors.T + trained.added
+        if trained.affinity is not None:
+            scores += trained.affinity.scores(queries)
         return scores
 
     def _with_items(self, features: ItemFeatures) -> Self:
-        now = self._trained
-        later = np.arange(len(features), dtype=np.int32) + len(now.item_vectors)
-        vectors, projected = now.tower.encode(features, later)
-        bonus = self.config.new_item_bonus * now.tower.knows_new_items
+        trained = self._trained
+        new_nums = np.arange(len(features), dtype=np.int32) + len(trained.item_vectors)
+        vectors, projected = trained.tower.encode(features, new_nums)  # (U, E) each
+        bonus = self.config.new_item_bonus * trained.tower.knows_new_items
         extended = copy.copy(self)
         width = self._codes.shape[1]
         extended._codes = np.concatenate([self._codes, features.codes[:, :width]])
         extended._trained = replace(
-            now,
-            item_vectors=np.concatenate([now.item_vectors, vectors]),
-            projected=np.concatenate([now.projected, projected]),
-            bonus=np.concatenate([now.bonus, np.full(len(features), bonus, np.float32)]),
-            affinity=now.affinity and now.affinity.extended(features.content),
-            quality=now.quality and now.quality.extended(len(features)),
+            trained,
+            item_vectors=np.concatenate([trained.item_vectors, vectors]),
+            projected=np.concatenate([trained.projected, projected]),
+            bonus=np.concatenate([trained.bonus, np.full(len(features), bonus, np.float32)]),
+            affinity=trained.affinity and trained.affinity.extended(features.content),
+            quality=trained.quality and trained.quality.extended(len(features)),
         )
         return extended
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
-        """Changed items pass the tower with the gate shut, as new ones do.
+        """Re-encode changed items with the ID gate at 0, like new ones.
 
-        What was learned about their ids is lost until the next training: it went into the vector
-        before the layer norm and cannot be taken out again. Items that project to where they were
-        (posted again with another price, say) keep their vectors, ids and all. The bonus of new
-        items is not for them: whoever edits a text must not be raised by it.
+        Their trained ID embedding is lost until the next training: it was added to the vector
+        before the layer norm and cannot be separated again. Items whose projected content has not
+        moved (posted again with another price, say) keep their vectors, IDs included. They get no
+        new item bonus: editing a text must not raise an item.
         """
-        now = self._trained
-        if not now.tower.knows_new_items:
+        trained = self._trained
+        if not trained.tower.knows_new_items:
             return self
-        vectors, projected = now.tower.encode(features, item_nums)
-        moved = np.abs(projected - now.projected[item_nums]).max(1) > _MOVED
+        vectors, projected = trained.tower.encode(features, item_nums)
+        moved = np.abs(projected - trained.projected[item_nums]).max(1) > _MOVED
         if not moved.any():
             return self
         rows = item_nums[moved]
@@ -207,10 +206,10 @@ class Retriever(Recommender):
         model._codes = self._codes.copy()
         model._codes[rows] = features.codes[moved, :width]
         model._trained = replace(
-            now,
-            item_vectors=with_rows(now.item_vectors, rows, vectors[moved]),
-            projected=with_rows(now.projected, rows, projected[moved]),
-            affinity=now.affinity and now.affinity.changed(rows, features.content[moved]),
+            trained,
+            item_vectors=with_rows(trained.item_vectors, rows, vectors[moved]),
+            projected=with_rows(trained.projected, rows, projected[moved]),
+            affinity=trained.affinity and trained.affinity.changed(rows, features.content[moved]),
         )
         return model
 
@@ -223,7 +222,7 @@ class Retriever(Recommender):
 
 
 class RetrieverGroups(Recommender):
-    """Each query is answered by the retriever that learned its task."""
+    """One retriever per task group; each query is scored by the retriever of its task."""
 
     name: ClassVar[str] = "retriever-groups"
     config_class: ClassVar[type[Config]] = RetrieverGroupsConfig
@@ -248,7 +247,7 @@ class RetrieverGroups(Recommender):
         return scores
 
     def _rows(self, queries: Sequence[Query]) -> Iterator[tuple[Retriever, list[int]]]:
-        """Every retriever that is asked, with the places of its queries."""
+        """Yield each retriever that has queries, with their positions."""
         for part, group in zip(self._parts, self.config.groups, strict=True):
             tasks = {TASK_OF[task] for task in group}
             rows = [row for row, query in enumerate(queries) if TASK_OF[query.surface] in tasks]

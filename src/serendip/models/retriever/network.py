@@ -1,31 +1,26 @@
-"""The context encoder of the unified retriever, for training only. Torch.
+"""Two-tower network of the unified retriever: item tower and causal context encoder. Torch.
 
-Context is a causal sequence of history tokens closed by one request token, through gated
-transformer blocks (LiGR: a sigmoid gate on each residual branch). Each token attends to the history
-strictly before its place and to itself, so requests after every prefix of a history are answered
-in one pass and share its keys and values.
+Used in training only; serving reads the exported ONNX graph and ``item_encoder``.
 
-A vector may have a second part, which answers search, beside the first, and nothing else. Search
-then has blocks of its own, which read histories without moving them: what words need of attention
-is not what taste needs. (Ideas: the experts of multi-task networks, one for each side here, as the
-task already says whose turn it is.)
+Item tower: ``z = LN(W x + b + sum_t V_t / sqrt(T) + sum_l E_l[c_l] + g E_id)`` is the layer norm of
+the projected content x, the embeddings V_t of the item's T words and attribute values, one code
+embedding per level l of its semantic ID, and the ID embedding behind a gate g in [0, 1]. Queries
+and items share W and V: a query starts near items with similar content, and what training learns
+about a word in queries also applies to that word in item texts.
 
-Shapes: B rows, T history steps, M requests per row, D embedding size, S words size, E = D + S, H
-heads.
+Context encoder: a causal sequence of history tokens closed by one request token, through gated
+transformer blocks (LiGR, Borisyuk et al. 2025, arXiv:2502.03417: a sigmoid gate on each residual
+branch). Each token attends to the history strictly before its position and to itself, so the
+requests after every prefix of a history are encoded in one pass and share its keys and values.
 
-The item tower of the unified retriever, for training only. Torch.
+A vector may have a second part of S dimensions that only search uses, next to the D shared ones.
+Search then has transformer blocks of its own, and its gradients do not reach the history vectors:
+query understanding and taste need different attention. This is a mixture of experts (MMoE, Ma et
+al. 2018) with one expert per side and the task as a fixed router.
 
-Item ``z = LN(W x + b + sum_t V_t / sqrt(T) + sum_l E_l[c_l] + g E_id)``: projected content, the
-embeddings of its T words and attributes, codes, and the gated id. The same W and V read items and
-queries, so a query starts out beside the items whose content it resembles, and what is learned of
-a word where it is typed is known where it is written.
-
-Shapes: U items or queries, N all items, C content size, L levels, D embedding size, S words size,
-E = D + S.
-
-Sums of token embeddings: one table that items and queries share. Torch, training only.
-
-Shapes: N texts, T tokens, U texts that are asked for, V rows of the table, E size of a vector.
+Shapes: B rows, T history steps (in ``TokenBags``: tokens), M requests per row, U looked-up items or
+queries, N all items, C content size, L code levels, V rows of the token table, D embedding size, S
+words size, E = D + S, H attention heads.
 """
 
 from __future__ import annotations
@@ -44,39 +39,50 @@ from serendip.models.retriever.requests import NUM_GAPS, NUM_TASKS, SEARCH
 
 
 class TokenBags:
-    """The tokens of N texts, ready to be summed."""
+    """Embedding bags of N texts: the hashed tokens of each, concatenated, with its offset."""
 
     def __init__(self, tokens: Tokens, buckets: int) -> None:
-        self.numbers = torch.from_numpy(tokens.hashes % buckets)
-        self.starts = torch.from_numpy(tokens.starts[:-1])
-        self.counts = torch.from_numpy(tokens.counts)
+        self.numbers = torch.from_numpy(tokens.hashes % buckets)  # (all tokens,) rows of the table
+        self.starts = torch.from_numpy(tokens.starts[:-1])  # (N,) first token of each text
+        self.counts = torch.from_numpy(tokens.counts)  # (N,)
         shares = np.repeat(tokens.counts, tokens.counts).astype(np.float32) ** -0.5
-        self.shares = torch.from_numpy(shares)
+        self.shares = torch.from_numpy(shares)  # (all tokens,) 1 / sqrt(tokens of its text)
 
     def sums(self, table: Tensor, texts: Tensor) -> Tensor:
-        """(U, E) of texts (U,): their rows of the table (V, E), over the root of their number.
+        """Sum of the table rows (V, E) of each text (U,), over the root of its token count: (U, E).
 
-        Long texts are so no louder than short ones; a text without tokens gives zeros.
+        The root keeps the expected norm independent of text length. No tokens: zeros.
         """
-        counts = self.counts[texts]
-        offsets = counts.cumsum(0) - counts
+        counts = self.counts[texts]  # (U,)
+        offsets = counts.cumsum(0) - counts  # (U,)
+        # From positions in the concatenated bags of these texts to positions in those of all texts.
         shifts = torch.repeat_interleave(self.starts[texts] - offsets, counts)
-        places = torch.arange(len(shifts)) + shifts
+        positions = torch.arange(len(shifts)) + shifts  # (tokens of these texts,)
         summed: Tensor = functional.embedding_bag(
-            self.numbers[places],
+            self.numbers[positions],
             table,
             offsets,
             mode="sum",
-            per_sample_weights=self.shares[places],
-        )
+            per_sample_weights=self.shares[positions],
+        )  # (U, E)
         return summed
 
 
 _UNKNOWN_ID = 0.02
+"""Standard deviation of initial ID embeddings of items without a co-occurrence vector."""
 
 
 class ItemTower(nn.Module):
-    """Vectors of items from content, codes and the gated id."""
+    """Item tower: item vectors from content, tokens, codes and the gated ID embedding.
+
+    Args:
+        content: (N, C) content vectors; zeros = the item has none.
+        codes: (N, L) int64 semantic IDs.
+        codebook_size: K, codes per level.
+        config: which parts are read, and their initial scales.
+        words_size: S, dimensions that only search uses; 0 = none.
+        tokens: words and attribute values of the items; None = none.
+    """
 
     def __init__(
         self,
@@ -96,57 +102,61 @@ class ItemTower(nn.Module):
         levels = codes.shape[1] if config.reads("codes") else 0
         self.code_tables = nn.Parameter(
             torch.randn(levels, codebook_size, size) * config.code_scale
-        )
+        )  # (L, K, E)
         ids = len(content) if config.reads("id") else 0
-        self.ids = nn.Parameter(torch.randn(ids, size) * _id_spread(config))
+        self.ids = nn.Parameter(torch.randn(ids, size) * _id_spread(config))  # (N, E)
+        # ID donors of every item and their weights, both (N, K); None = no imputation.
         self.lenders: tuple[Tensor, Tensor] | None = None
-        axes, centre = axes_of_parts(content, self.sizes)
+        # The projection starts as PCA: x -> scale * axes @ (x - centre).
+        axes, centre = axes_of_parts(content, self.sizes)  # (E, C), (C,)
         self.weight = nn.Parameter(axes * config.content_scale)
         self.bias = nn.Parameter(-config.content_scale * axes @ centre)
-        # Zeros, so that a word says nothing until something is learned of it.
+        # Zeros, so that a word without gradients leaves the vector unchanged.
         buckets = config.token_buckets if content.shape[1] else 0
-        self.token_table = nn.Parameter(torch.zeros(buckets, size))
+        self.token_table = nn.Parameter(torch.zeros(buckets, size))  # (V, E)
         self.bags = self.bags_of(Tokens.none(len(content)) if tokens is None else tokens)
 
     def bags_of(self, tokens: Tokens) -> TokenBags | None:
-        """Tokens as rows of the table; None where there is no table."""
+        """Embedding bags of tokens; None without a token table."""
         return TokenBags(tokens, len(self.token_table)) if len(self.token_table) else None
 
     @torch.no_grad()
     def start_ids_at(self, vectors: FloatArray, scale: float) -> None:
-        """Begin at unit id vectors (N, P), made ``scale`` large; rows of zeros stay as they are.
+        """Initialise ID embeddings with unit vectors (N, P), scaled to root mean square ``scale``.
 
-        P is the width of the wider part; the other one begins at the first numbers of them. Their
-        axes are arbitrary (signs and order of eigenvectors), so each part is turned onto what is
-        known of the items by their content: both say the same in the same places from the start,
-        and trainings on more events start at nearly the same place.
+        P is the width of the wider part; the other part starts with the first dimensions of the
+        same vectors. Axes of co-occurrence vectors are arbitrary (signs and order of eigenvectors),
+        so each part is rotated onto the projected content of its items (orthogonal Procrustes):
+        IDs and content agree from the start, and retraining with more events starts at nearly the
+        same point. Items with a row of zeros keep their small random ID.
         """
-        known = torch.from_numpy(np.abs(vectors).max(1) > 0)
-        own = torch.from_numpy(vectors)[known]
-        content = normed_parts(self.project(self.content[known]), self.sizes)
+        has_vector = torch.from_numpy(np.abs(vectors).max(1) > 0)  # (N,)
+        starts = torch.from_numpy(vectors)[has_vector]  # (U, P)
+        content = normed_parts(self.project(self.content[has_vector]), self.sizes)  # (U, E)
         parts = []
         for size, target in zip(
             self.sizes, torch.split(content, list(self.sizes), -1), strict=True
         ):
-            part = own if size == own.shape[1] else functional.normalize(own[:, :size])
+            part = starts if size == starts.shape[1] else functional.normalize(starts[:, :size])
             if self.reads_content:
                 part = part @ torch.from_numpy(procrustes(part.numpy(), target.numpy()))
+            # A unit vector of `size` numbers has root mean square 1 / sqrt(size).
             parts.append(part * (scale * size**0.5))
-        self.ids[known] = torch.cat(parts, 1)
+        self.ids[has_vector] = torch.cat(parts, 1)
 
     def project(self, content: Tensor) -> Tensor:
-        """Vectors of texts (U, C) -> (U, E), as content; zeros, which say nothing, stay zeros."""
-        known = (content != 0).any(-1, keepdim=True)
-        return functional.linear(content, self.weight, self.bias) * known
+        """Project content or text vectors (U, C) -> (U, E); rows of zeros (no content) stay 0."""
+        has_content = (content != 0).any(-1, keepdim=True)  # (U, 1)
+        return functional.linear(content, self.weight, self.bias) * has_content
 
     def read(self, vectors: Tensor, bags: TokenBags | None, texts: Tensor) -> Tensor:
-        """Queries (U,) -> (U, E), by their vectors (Q, C) and their words, as items are read."""
-        projected = self.project(vectors[texts])
+        """Encode queries (U,) -> (U, E) from text vectors (Q, C) and tokens, as items are."""
+        projected = self.project(vectors[texts])  # (U, E)
         return projected if bags is None else projected + bags.sums(self.token_table, texts)
 
     def forward(self, items: Tensor, gate: Tensor) -> tuple[Tensor, Tensor]:
-        """Items (U,) and id gates (U,) -> (vectors (U, E), projected content (U, E))."""
-        projected = functional.linear(self.content[items], self.weight, self.bias)
+        """Encode items (U,) with ID gates (U,) -> vectors (U, E) and projected content (U, E)."""
+        projected = functional.linear(self.content[items], self.weight, self.bias)  # (U, E)
         projected = projected * self.has_content[items]
         if self.bags is not None:
             projected = projected + self.bags.sums(self.token_table, items)
@@ -154,65 +164,66 @@ class ItemTower(nn.Module):
         if len(self.ids):
             mixed = mixed + gate[:, None] * functional.embedding(items, self.ids)
             if self.lenders is not None:
-                mixed = self._borrow(mixed, items, gate)
+                mixed = self._impute_ids(mixed, items, gate)
         for level, table in enumerate(self.code_tables):
             mixed = mixed + functional.embedding(self.codes[items, level], table)
         return normed_parts(mixed, self.sizes), projected
 
-    def _borrow(self, mixed: Tensor, items: Tensor, gate: Tensor) -> Tensor:
-        """Where the gate is shut, the ids of the nearest items by content stand in."""
+    def _impute_ids(self, mixed: Tensor, items: Tensor, gate: Tensor) -> Tensor:
+        """Add the weighted mean ID embedding of its donors to every item whose gate is 0."""
         assert self.lenders is not None
-        numbers, shares = self.lenders
+        donors, weights = self.lenders  # (N, K) each
         rows = (gate == 0).nonzero()[:, 0]
-        who = items[rows]
-        lent = functional.embedding_bag(
-            numbers[who], self.ids, per_sample_weights=shares[who], mode="sum"
-        )
-        return mixed.index_add(0, rows, lent)
+        receivers = items[rows]
+        imputed = functional.embedding_bag(
+            donors[receivers], self.ids, per_sample_weights=weights[receivers], mode="sum"
+        )  # (rows, E)
+        return mixed.index_add(0, rows, imputed)
 
 
 def _id_spread(config: RetrieverConfig) -> float:
-    """Standard deviation of random ids: small beside other parts unless it is where they start."""
+    """Standard deviation of random initial IDs: small unless random is the chosen start."""
     if config.item_mode == "id":
         return 1.0
     return config.id_scale if config.id_start == "random" else _UNKNOWN_ID
 
 
 def part_sizes(size: int, words_size: int) -> tuple[int, ...]:
-    """Widths of the parts of a vector, in order."""
+    """Widths of the parts of a vector: (D, S), or (D,) without a search part."""
     return (size, words_size) if words_size else (size,)
 
 
 def normed_parts(vectors: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """Layer norm of each part of vectors (..., E)."""
-    parts = torch.split(vectors, list(sizes), -1)
+    """Layer norm of each part of vectors (..., E), without learned scale and shift."""
+    parts = torch.split(vectors, list(sizes), -1)  # (..., D), (..., S)
     return torch.cat([functional.layer_norm(part, part.shape[-1:]) for part in parts], -1)
 
 
 def axes_of_parts(content: Tensor, sizes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """``principal_axes`` for each of the parts, one below the other (E, C); and the mean (C,)."""
-    found = [principal_axes(content, size) for size in sizes]
-    return torch.cat([axes for axes, _ in found]), found[0][1]
+    """Stacked ``principal_axes`` of the parts (E, C), and the mean content (C,)."""
+    bases = [principal_axes(content, size) for size in sizes]
+    return torch.cat([axes for axes, _ in bases]), bases[0][1]
 
 
 def principal_axes(content: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Axes (size, C) of most variance and the mean (C,) of content (N, C).
+    """PCA of content (N, C), from about 20,000 items: axes (size, C) of most variance, mean (C,).
 
-    Scaled so that projected items have a mean square near 1; rows beyond the rank of the content
-    are small random directions, so that nothing is dead.
+    Scaled so that projected items have a mean square near 1. Axes beyond the rank of the content
+    are small random directions, so that every dimension receives gradients.
     """
     width = content.shape[1]
     axes = torch.randn(size, width) * 1e-3
     if not content.numel():
         return axes, torch.zeros(width)
     sample = content[:: max(1, len(content) // 20_000)]
-    centre = sample.mean(0)
-    # Doubles: with few items nearly all eigenvalues are equal, and singles may not converge.
+    centre = sample.mean(0)  # (C,)
+    # float64: with few items nearly all eigenvalues are equal, and float32 may not converge.
     sample = (sample - centre).double()
-    values, vectors = torch.linalg.eigh(sample.T @ sample / len(sample))
+    values, vectors = torch.linalg.eigh(sample.T @ sample / len(sample))  # (C,), (C, C)
     values, vectors = values.float(), vectors.float()
     rank = min(size, int((values > 1e-6).sum()))
     if rank:
+        # eigh sorts ascending: flipped, the columns of largest variance come first.
         axes[:rank] = vectors.flip(1)[:, :rank].T * (size / values.sum()) ** 0.5
     return axes, centre
 
@@ -229,14 +240,21 @@ INPUTS = (
     "source",
     "has_source",
 )
+"""Inputs of the exported context encoder, in the order of ``ContextEncoder.forward``."""
+
 COUNTRY = "country"
-"""One more input where the countries of users are known."""
+"""A further input if the countries of users are known."""
 
 OPEN_AXES = [{0: "rows", 1: "steps"}] * 4 + [{0: "rows"}] * 6
+"""Dynamic axes of ``INPUTS``: four per history step, six per request."""
 
 
 class GatedBlock(nn.Module):
-    """One causal block in which tokens read a shared history."""
+    """Gated transformer block (LiGR): tokens attend to a shared history and to themselves.
+
+    Pre-norm attention and a SwiGLU feed-forward layer, each scaled by a sigmoid gate of its input.
+    A learned bias per distance and head (``recency``) replaces position embeddings.
+    """
 
     def __init__(self, config: RetrieverConfig, size: int) -> None:
         super().__init__()
@@ -253,41 +271,51 @@ class GatedBlock(nn.Module):
         self.up = nn.Linear(size, 4 * size, bias=False)
         self.down = nn.Linear(2 * size, size, bias=False)
         self.attention_gate, self.forward_gate = nn.Linear(size, size), nn.Linear(size, size)
+        # (max_len + 1, H) added to attention logits, by distance to the history step.
         self.recency = nn.Parameter(torch.zeros(config.max_len + 1, config.num_heads))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: Tensor, history: Tensor, steps: Tensor) -> Tensor:
-        """Update tokens (B, M, E) from history (B, T, E) and themselves.
+        """Update tokens (B, M, E) by attention over history (B, T, E) and themselves.
 
-        ``steps`` (B, M, T): how many places before the token a history step lies; 0 = not visible.
+        ``steps`` (B, M, T): distance from the token back to a history step; 0 = not visible.
         """
-        normed = self.attention_norm(tokens)
+        normed = self.attention_norm(tokens)  # (B, M, E)
         attended = self.out(self._attend(normed, self.attention_norm(history), steps))
-        gate = torch.sigmoid(self.attention_gate(normed))
+        gate = torch.sigmoid(self.attention_gate(normed))  # (B, M, E)
         tokens = tokens + self.dropout(gate * attended)
         normed = self.forward_norm(tokens)
-        passed, opened = self.up(normed).chunk(2, -1)
-        branch = self.down(functional.silu(passed) * opened)
+        hidden, linear = self.up(normed).chunk(2, -1)  # (B, M, 2 E) each
+        branch = self.down(functional.silu(hidden) * linear)  # SwiGLU, (B, M, E)
         gate = torch.sigmoid(self.forward_gate(normed))
         updated: Tensor = tokens + self.dropout(gate * branch)
         return updated
 
     def _attend(self, tokens: Tensor, history: Tensor, steps: Tensor) -> Tensor:
-        query = self._split(self.query(tokens))
-        key, value = (self._split(part) for part in self.key_value(history).chunk(2, -1))
-        own_key, own_value = (self._split(part) for part in self.key_value(tokens).chunk(2, -1))
+        """Multi-head attention of tokens (B, M, E) over history (B, T, E) and themselves.
+
+        Keys and values of a token itself are used by this token only, so the requests of a row
+        do not see one another.
+        """
+        query = self._split_heads(self.query(tokens))  # (B, H, M, E / H)
+        key, value = (
+            self._split_heads(part) for part in self.key_value(history).chunk(2, -1)
+        )  # (B, H, T, E / H)
+        self_key, self_value = (
+            self._split_heads(part) for part in self.key_value(tokens).chunk(2, -1)
+        )  # (B, H, M, E / H)
         scale = query.shape[-1] ** -0.5
-        far = query @ key.transpose(-1, -2) * scale + functional.embedding(
+        history_logits = query @ key.transpose(-1, -2) * scale + functional.embedding(
             steps, self.recency
-        ).permute(0, 3, 1, 2)
-        far = far.masked_fill(steps[:, None] == 0, -1e9)
-        own = (query * own_key).sum(-1, keepdim=True) * scale
-        weights = torch.softmax(torch.cat([far, own], -1), -1)
-        mixed = weights[..., :-1] @ value + weights[..., -1:] * own_value
-        joined: Tensor = mixed.transpose(1, 2).flatten(2)
+        ).permute(0, 3, 1, 2)  # (B, H, M, T)
+        history_logits = history_logits.masked_fill(steps[:, None] == 0, -1e9)
+        self_logits = (query * self_key).sum(-1, keepdim=True) * scale  # (B, H, M, 1)
+        weights = torch.softmax(torch.cat([history_logits, self_logits], -1), -1)  # (.., T + 1)
+        mixed = weights[..., :-1] @ value + weights[..., -1:] * self_value  # (B, H, M, E / H)
+        joined: Tensor = mixed.transpose(1, 2).flatten(2)  # (B, M, E)
         return joined
 
-    def _split(self, tokens: Tensor) -> Tensor:
+    def _split_heads(self, tokens: Tensor) -> Tensor:
         """(B, M, E) -> (B, H, M, E / H)."""
         rows, count, size = tokens.shape
         heads = tokens.reshape(rows, count, self.num_heads, size // self.num_heads)
@@ -295,7 +323,7 @@ class GatedBlock(nn.Module):
 
 
 class ContextEncoder(nn.Module):
-    """From a history and requests to vectors ``u`` that are compared with item vectors."""
+    """Context encoder: request vectors u from histories and requests, scored as ``u . z(item)``."""
 
     def __init__(
         self, config: RetrieverConfig, num_countries: int = 0, words_size: int = 0
@@ -304,18 +332,20 @@ class ContextEncoder(nn.Module):
         self.sizes = part_sizes(config.embedding_size, words_size)
         size = sum(self.sizes)
         self.max_len = config.max_len
-        # Zeros, so that a country says nothing until something is learned of it.
+        # Zeros, so that a country without gradients leaves the request unchanged.
         self.countries = nn.Parameter(torch.zeros(num_countries, size)) if num_countries else None
         self.liked = nn.Parameter(torch.randn(2, size) * 0.02)
         self.gaps = nn.Parameter(torch.randn(NUM_GAPS, size) * 0.02)
         self.tasks = nn.Parameter(torch.randn(NUM_TASKS, size) * 0.02)
         self.text, self.source = nn.Linear(size, size, False), nn.Linear(size, size, False)
         for layer in (self.text, self.source):
+            # Identity: before training a request scores items by similarity to its text and source.
             nn.init.eye_(layer.weight)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = _blocks(config, size)
         self.search_blocks = _blocks(config, size) if words_size else None
         self.final_norm = nn.LayerNorm(size)
+        # Layer-normed vectors have length sqrt(E), so scores are about cosine / temperature.
         self.scale = 1.0 / (config.temperature * size)
         self.answers: Tensor | None
         self.register_buffer("answers", answered_by(self.sizes), persistent=False)
@@ -335,42 +365,43 @@ class ContextEncoder(nn.Module):
         country: Tensor | None = None,
         num_searches: int | None = None,
     ) -> Tensor:
-        """Vectors u (B, M, E), zeros in the part that a request is not answered by.
+        """Encode requests -> vectors u (B, M, E), zeros in the dimensions their task does not use.
 
         Args:
             history: (B, T, E) item vectors.
             liked: (B, T) int64, 0 or 1.
             gaps: (B, T) int64 bucket of the time since the step before.
-            places: (B, T) int64 place in the history, ``max_len`` or more for padding.
-            prefix: (B, M) int64 number of steps that a request may see.
+            places: (B, T) int64 position in the history, ``max_len`` or more for padding.
+            prefix: (B, M) int64 number of history steps visible to a request.
             task: (B, M) int64.
             text: (B, M, E) projected text.
             has_text: (B, M) float, 0 or 1.
             source: (B, M, E) vector of the source item.
             has_source: (B, M) float, 0 or 1.
-            country: (B, M) int64, 1 + number of the country, 0 = not known; None = nobody's is.
-            num_searches: so many requests of each row are searches, the last ones; None = any may
-                be, as in a served graph, which asks both ways and keeps what belongs to each.
+            country: (B, M) int64, 1 + index of the country, 0 = unknown; None = all unknown.
+            num_searches: the last ``num_searches`` requests of each row are the searches; None =
+                any request may be a search, as in the exported graph, which runs the blocks of both
+                sides and selects by task.
         """
         marks = functional.embedding(liked, self.liked) + functional.embedding(gaps, self.gaps)
-        steps = self.dropout(history + marks)
-        known_text = normed_parts(text, self.sizes) * has_text[..., None]
+        steps = self.dropout(history + marks)  # (B, T, E)
+        normed_text = normed_parts(text, self.sizes) * has_text[..., None]  # (B, M, E)
         requests = (
-            self.tasks[task] + self.text(known_text) + self.source(source * has_source[..., None])
-        )
+            self.tasks[task] + self.text(normed_text) + self.source(source * has_source[..., None])
+        )  # (B, M, E)
         if self.countries is not None and country is not None:
             unknown = torch.zeros_like(self.countries[:1])
             requests = requests + functional.embedding(
                 country, torch.cat([unknown, self.countries])
             )
         requests = self.dropout(requests)
-        requests = self._passed(requests, steps, prefix, places, task, num_searches)
-        encoded: Tensor = self.final_norm(requests) * self.scale
+        requests = self._route(requests, steps, prefix, places, task, num_searches)
+        encoded: Tensor = self.final_norm(requests) * self.scale  # (B, M, E)
         if self.answers is None:
             return encoded
         return encoded * functional.embedding(task, self.answers)
 
-    def _passed(
+    def _route(
         self,
         requests: Tensor,
         steps: Tensor,
@@ -379,38 +410,42 @@ class ContextEncoder(nn.Module):
         task: Tensor,
         num_searches: int | None,
     ) -> Tensor:
-        """Requests (B, M, E) after the blocks that answer them."""
+        """Pass requests (B, M, E) through the blocks of their task: search's or the others'."""
         if self.search_blocks is None:
-            return self._through(self.blocks, requests, steps, prefix, places)
+            return self._run_blocks(self.blocks, requests, steps, prefix, places)
         if num_searches is None:
-            others = self._through(self.blocks, requests, steps, prefix, places)
-            searches = self._through(self.search_blocks, requests, steps, prefix, places)
+            others = self._run_blocks(self.blocks, requests, steps, prefix, places)
+            searches = self._run_blocks(self.search_blocks, requests, steps, prefix, places)
             return torch.where((task == SEARCH)[..., None], searches, others)
         parts = []
         sizes = [requests.shape[1] - num_searches, num_searches]
         others, searches = torch.split(requests, sizes, 1)
-        seen, searched = torch.split(prefix, sizes, 1)
+        other_prefix, search_prefix = torch.split(prefix, sizes, 1)
         if sizes[0]:
-            parts.append(self._through(self.blocks, others, steps, seen, places))
+            parts.append(self._run_blocks(self.blocks, others, steps, other_prefix, places))
         if num_searches:
-            still = steps.detach()
-            parts.append(self._through(self.search_blocks, searches, still, searched, places))
+            # Search reads histories without moving them: no gradient into the history vectors.
+            fixed = steps.detach()
+            parts.append(
+                self._run_blocks(self.search_blocks, searches, fixed, search_prefix, places)
+            )
         return torch.cat(parts, 1)
 
-    def _through(
+    def _run_blocks(
         self, blocks: nn.ModuleList, requests: Tensor, steps: Tensor, prefix: Tensor, places: Tensor
     ) -> Tensor:
-        """Requests (B, M, E) after all of some blocks."""
-        far = self._distance(prefix, places)
+        """Pass requests (B, M, E) and history steps (B, T, E) through a stack of blocks."""
+        distance = self._distance(prefix, places)  # (B, M, T)
         for number, block in enumerate(blocks):
             before = steps
-            requests = block(requests, before, far)
+            requests = block(requests, before, distance)
+            # No request reads the history after the last block.
             if number + 1 < len(blocks):
                 steps = block(before, before, self._distance(places, places))
         return requests
 
     def _distance(self, prefix: Tensor, places: Tensor) -> Tensor:
-        """(B, M, T) steps back from each token; 0 where the step is not before it or is padding."""
+        """(B, M, T) steps back from each token; 0 = not before the token, or padding."""
         back = (prefix[:, :, None] - places[:, None, :]).clamp(0, self.max_len)
         return torch.where(places[:, None, :] < self.max_len, back, torch.zeros_like(back))
 
@@ -420,9 +455,9 @@ def _blocks(config: RetrieverConfig, size: int) -> nn.ModuleList:
 
 
 def example_request(size: int, has_countries: bool = False) -> tuple[Tensor, ...]:
-    """Inputs of the context encoder for an export: two rows, three steps, one request each.
+    """Example inputs of the context encoder for the export: 2 rows, 3 steps, 1 request each.
 
-    All of them are different tensors: the exporter takes equal objects for one input.
+    All are different tensors: the exporter treats the same object as one input.
     """
     marks = (torch.zeros(2, 3, dtype=torch.int64) for _ in range(3))
     numbers = (torch.zeros(2, 1, dtype=torch.int64) for _ in range(2))
@@ -441,14 +476,14 @@ def example_request(size: int, has_countries: bool = False) -> tuple[Tensor, ...
 
 
 def answered_by(sizes: tuple[int, ...]) -> Tensor | None:
-    """(tasks, E) what answers: search the whole vector, all other tasks its first part.
+    """Mask (tasks, E) of the dimensions a task uses: search all E, the other tasks the first D.
 
-    Made larger where fewer numbers answer, so that scores are as large in every task. None where
-    there is one part.
+    Scaled by E over the number of dimensions used, so that scores are equally large in every task.
+    None for vectors of one part.
     """
     if len(sizes) == 1:
         return None
-    is_first = torch.arange(sum(sizes)) < sizes[0]
-    searches = torch.arange(NUM_TASKS) == SEARCH
-    own = (searches[:, None] | is_first).float()
-    return own * (sum(sizes) / own.sum(1, keepdim=True))
+    is_shared = torch.arange(sum(sizes)) < sizes[0]  # (E,)
+    is_search = torch.arange(NUM_TASKS) == SEARCH  # (tasks,)
+    used = (is_search[:, None] | is_shared).float()  # (tasks, E)
+    return used * (sum(sizes) / used.sum(1, keepdim=True))

@@ -1,6 +1,6 @@
-"""How a request becomes arrays for the context encoder; plain numpy, used to train and to serve.
+"""Inputs of the context encoder for a batch of requests; plain numpy, in training and serving.
 
-Shapes: B queries, T history steps, D embedding size.
+Shapes: B queries, T history steps, N items, L code levels, E size of item vectors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from serendip.models.retriever.config import RetrieverConfig
 
 NONE = -1
-"""In place of a number: no source item, no query, no target."""
+"""Number that means: no source item, no query, no target."""
 
 HOME, SIMILAR, SEARCH = 0, 1, 2
 NUM_TASKS = 3
@@ -35,20 +35,22 @@ TASK_OF: Mapping[Surface, int] = {
 }
 
 GAP_LIMITS = np.array([1.0, 10.0, 60.0, 600.0, 3600.0, 86_400.0, 604_800.0, 2_592_000.0])
+"""Borders, in seconds, of the time gap buckets: from a second to 30 days."""
+
 NUM_GAPS = len(GAP_LIMITS) + 2
 
 LongArray = NDArray[np.int64]
 
 
 def gap_buckets(seconds: TimeArray) -> LongArray:
-    """Buckets of times between two steps; bucket 0 for "no step before" (NaN)."""
+    """Bucket the times between two steps; bucket 0 = no step before (NaN)."""
     buckets = np.searchsorted(GAP_LIMITS, np.nan_to_num(seconds), side="right") + 1
     return np.where(np.isnan(seconds), 0, buckets).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RetrieverRequests:
-    """Queries as the encoder's inputs, in the order of its parameters (M = 1 where it has M)."""
+    """Inputs of the context encoder, in the order of its parameters; M = 1 request per row."""
 
     history: FloatArray
     liked: LongArray
@@ -72,7 +74,7 @@ def build_requests(
     config: RetrieverConfig,
     countries: Sequence[str] = (),
 ) -> RetrieverRequests:
-    """Inputs for a batch of queries; missing context is imputed as ``config`` says.
+    """Build the encoder's inputs for a batch of queries, imputing missing context.
 
     Args:
         queries: B requests.
@@ -80,20 +82,21 @@ def build_requests(
         projected: (N, E) projected content of the items.
         codes: (N, L) semantic IDs; of a history longer than ``max_len``, up to a fifth of what
             is read are older events about the same things (see ``select_relevant_history``).
-        texts: per query its projected text (E,) or None.
-        config: its ``max_len`` and ``imputation``.
-        countries: that were seen in training; any other one is as if it were not known.
+        texts: projected text (E,) of each query, or None.
+        config: ``max_len`` and ``imputation`` are read.
+        countries: countries seen in training; others count as unknown.
     """
     max_len, imputed = config.max_len, config.imputation
     count, size = len(queries), item_vectors.shape[1]
     histories = [_readable(query, codes, max_len) for query in queries]
     longest = max(1, *(len(history) for history in histories)) if count else 1
-    steps = np.zeros((count, longest, size), np.float32)
+    steps = np.zeros((count, longest, size), np.float32)  # (B, T, E)
     liked = np.zeros((count, longest), np.int64)
     gaps = np.zeros((count, longest), np.int64)
-    places = np.full((count, longest), max_len, np.int64)
-    request = np.zeros((2, count, 1, size), np.float32)
-    known = np.zeros((2, count, 1), np.float32)
+    places = np.full((count, longest), max_len, np.int64)  # ``max_len`` = padding
+    # Text and source of each request, and whether it has them.
+    request = np.zeros((2, count, 1, size), np.float32)  # (2, B, 1, E)
+    is_given = np.zeros((2, count, 1), np.float32)
     for row, (query, history) in enumerate(zip(queries, histories, strict=True)):
         length = len(history)
         if length:
@@ -107,21 +110,21 @@ def build_requests(
         if text is None and len(sources) and is_similar and "source-text" in imputed:
             text = projected[sources].mean(0)
         if text is not None:
-            request[0, row, 0], known[0, row] = text, 1.0
+            request[0, row, 0], is_given[0, row] = text, 1.0
         if len(sources):
-            request[1, row, 0], known[1, row] = item_vectors[sources].mean(0), 1.0
+            request[1, row, 0], is_given[1, row] = item_vectors[sources].mean(0), 1.0
     prefix = np.array([[len(history)] for history in histories], np.int64)
     task = np.array([[TASK_OF[query.surface]] for query in queries], np.int64)
     return RetrieverRequests(
         *(steps, liked, gaps, places, prefix, task),
-        *(request[0], known[0], request[1], known[1]),
+        *(request[0], is_given[0], request[1], is_given[1]),
         _countries(queries, countries),
     )
 
 
 def _countries(queries: Sequence[Query], names: Sequence[str]) -> LongArray:
-    """(B, 1) 1 + place of the country in ``names``; 0 = not known, or no home request."""
-    number = {name: place for place, name in enumerate(names, start=1)}
+    """(B, 1) 1 + index of the country in ``names``; 0 = unknown, or not a home request."""
+    number = {name: index for index, name in enumerate(names, start=1)}
     return np.array(
         [
             [number.get(query.country, 0) if TASK_OF[query.surface] == HOME else 0]
@@ -132,18 +135,18 @@ def _countries(queries: Sequence[Query], names: Sequence[str]) -> LongArray:
 
 
 def _readable(query: Query, codes: IntArray, max_len: int) -> History:
-    """At most ``max_len`` events with known items."""
-    known = query.source_items
-    known = known[(known >= 0) & (known < len(codes))]
-    recalled = min(RECALLED, max_len // 5)
+    """Up to ``max_len`` events of items in the model, some of them retrieved by relevance."""
+    sources = query.source_items
+    sources = sources[(sources >= 0) & (sources < len(codes))]
+    num_retrieved = min(RECALLED, max_len // 5)
     history = query.history.known(len(codes))
-    return select_relevant_history(history, codes, codes[known], max_len - recalled, recalled).last(
-        max_len
-    )
+    return select_relevant_history(
+        history, codes, codes[sources], max_len - num_retrieved, num_retrieved
+    ).last(max_len)
 
 
 def _sources(query: Query, last: IntArray, num_items: int) -> IntArray:
-    """Items in context: those given, else ``last`` unless words were typed."""
+    """Source items of a request: those given, else ``last`` unless it is a search."""
     given = query.source_items
     given = given[(given >= 0) & (given < num_items)]
     if len(given) or TASK_OF[query.surface] == SEARCH:

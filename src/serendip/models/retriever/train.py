@@ -1,11 +1,12 @@
-"""Trains the retriever: mixed tasks, early stopping, then export.
+"""Training of the unified retriever: mixed tasks, early stopping by nDCG@10, ONNX export. Torch.
 
-Training stops by the validation targets of the dataset. Where it carries none, the newest events
-are held back for that, and learned in one last pass.
+Early stopping uses the validation targets of the dataset. If it has none, the newest events are
+held back for validation and learned in one last pass (``TrainingSplit``). An interrupted training
+continues from its checkpoint only if ``training_fingerprint``, a hash of everything that its
+numbers depend on, has not changed.
 
-What the retriever learns from, and what tells it when to stop.
-
-Whether an interrupted training may go on: only where nothing that it depends on has changed.
+Shapes: N items, U users, Q example queries, R requests, C content size, D embedding size, S words
+size, E = D + S; in ``TrainingSplit`` E is the number of events.
 """
 
 from __future__ import annotations
@@ -50,15 +51,16 @@ from serendip.runtime.threads import num_threads
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingSplit:
-    """What is learned from, and what decides when to stop.
+    """Training and validation events, and held-out queries.
 
     Args:
         log: all events.
-        learned: (E,) bool, events that are predicted in training.
-        asked: (E,) bool, events that are predicted to know when to stop; nothing learns from them.
-        held_back: True where the asked ones are of the dataset itself, to be learned at the end.
-        hidden: (Q,) bool, queries that are asked to know what plain words count for, and not
-            learned before: what a model answers to words that it was shown says little of others.
+        learned: (E,) bool, training targets.
+        asked: (E,) bool, validation targets: they decide when to stop, and get no gradients.
+        held_back: True if the validation targets are events of the dataset itself, which are
+            learned at the end.
+        hidden: (Q,) bool, held-out queries, which tune the weight of content in search. They are
+            not trained before that: scores of trained queries say little about other queries.
     """
 
     log: EventLog
@@ -69,9 +71,9 @@ class TrainingSplit:
 
     @classmethod
     def of(cls, dataset: Dataset, share: float) -> TrainingSplit:
-        """From the validation targets of a dataset, or from its newest ``share`` of events.
+        """Split by the dataset's validation targets, or hold back its newest ``share`` of events.
 
-        The same share of the queries is hidden, at least one text; see ``held_out_queries``.
+        The same share of the queries is held out, at least one text; see ``held_out_queries``.
         """
         log, queries = dataset.events, dataset.queries
         hidden = held_out_queries([] if queries is None else queries.texts, share)
@@ -84,26 +86,30 @@ class TrainingSplit:
 
 
 def held_out_queries(texts: Sequence[str], share: float) -> BoolArray:
-    """(Q,) which queries to hide: all those of a ``share`` of the different texts, drawn once.
+    """Mask (Q,) of the held-out queries: all with a text among a ``share`` of the distinct texts.
 
-    Texts and not pairs: of words that many items answer to, hiding one answer alone would teach
-    that it is wrong. Nothing is hidden where there is but one text, or no share.
+    Texts are held out, not (query, item) pairs: holding out one of many relevant items of a text
+    would train it as a negative. None are held out with a single text or a share of 0.
     """
     if share == 0:
         return np.zeros(len(texts), np.bool_)
-    different, text = np.unique(np.asarray(texts, dtype=str), return_inverse=True)
-    count = max(1, int(share * len(different))) if len(different) > 1 else 0
-    chosen = np.random.default_rng(0).permutation(len(different))[:count]
+    distinct, text = np.unique(np.asarray(texts, dtype=str), return_inverse=True)
+    count = max(1, int(share * len(distinct))) if len(distinct) > 1 else 0
+    # A fixed seed: the same texts are held out whatever the seed of the training.
+    chosen = np.random.default_rng(0).permutation(len(distinct))[:count]
     return np.isin(text, chosen)
 
 
 def _with_targets(dataset: Dataset, held: HeldOut) -> EventLog:
-    """The log with each held-out item as its user's next event, a second after the last one."""
+    """Append each held-out item as its user's next event, a second after the last one.
+
+    Items that are not in the dataset and users without events are left out.
+    """
     log = dataset.events
-    last = np.full(dataset.num_users, -np.inf)
+    last = np.full(dataset.num_users, -np.inf)  # (U,)
     np.maximum.at(last, log.users, log.timestamps)
-    known = (held.items < dataset.num_items) & np.isfinite(last[held.users])
-    users, items = held.users[known], held.items[known]
+    is_usable = (held.items < dataset.num_items) & np.isfinite(last[held.users])
+    users, items = held.users[is_usable], held.items[is_usable]
     return EventLog(
         np.concatenate([log.users, users]),
         np.concatenate([log.items, items]),
@@ -117,11 +123,11 @@ def _with_targets(dataset: Dataset, held: HeldOut) -> EventLog:
 
 
 _LAYOUT = 2
-"""Changes with the parameters of the network: those of another layout cannot be continued."""
+"""Version of the network's parameters: checkpoints of another layout cannot be continued."""
 
 
 def training_fingerprint(dataset: Dataset, config: RetrieverConfig, seed: int) -> str:
-    """SHA-256 of everything that a training's numbers depend on."""
+    """Hash (SHA-256) everything that the result of a training depends on."""
     digest = hashlib.sha256(f"{_LAYOUT} {config.model_dump_json()} {seed}".encode())
     for text in _texts(dataset, config):
         digest.update(text.encode())
@@ -156,14 +162,19 @@ def _arrays(dataset: Dataset, config: RetrieverConfig) -> Iterator[NDArray[Any] 
 
 
 MOST_VALIDATED = 4_000
+"""Validation requests per task, about."""
+
 _WARM_SHARE, _LAST_RATE, _MOST_GRADIENT = 0.05, 0.02, 1.0
+"""Warm-up share of the training, final learning rate over the highest, gradient norm clip."""
+
 _RANKED_AT_ONCE = 512
+"""Rows of a validation batch; it scores the whole catalogue."""
 
 
 def train_retriever(
     dataset: Dataset, config: RetrieverConfig, options: TrainOptions
 ) -> TrainedRetriever:
-    """Train on everything in ``dataset``; leaves torch's own random state as it was."""
+    """Train a retriever on ``dataset``, without changing torch's global random state."""
     torch.set_num_threads(num_threads())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
@@ -178,7 +189,7 @@ def train_retriever(
 
 
 class RetrieverTraining:
-    """One training run and its state."""
+    """One training run and its state: network, optimiser, sampler and batch builders."""
 
     def __init__(self, dataset: Dataset, config: RetrieverConfig, seed: int) -> None:
         self.config, self.num_items = config, dataset.num_items
@@ -190,7 +201,7 @@ class RetrieverTraining:
         self.alignment = dataset.alignment if knows_content else None
         countries = dataset.countries
         self.countries = () if countries is None else countries.names
-        where = None if countries is None else countries.of_users
+        user_countries = None if countries is None else countries.of_users
         self.module = RetrieverNetwork(
             features, queries, counts > 0, config, self.alignment, len(self.countries)
         )
@@ -204,38 +215,40 @@ class RetrieverTraining:
             widest = max(self.module.tower.sizes)
             vectors = cooccurrence_vectors(histories, self.num_items, widest)
             self.module.tower.start_ids_at(vectors, config.id_scale)
-        hidden = examples.hidden
-        all_words = np.ones_like(hidden)
+        hidden = examples.hidden  # (Q,)
+        all_queries = np.ones_like(hidden)
         self.read_texts = [] if queries is None else list(compress(queries.texts, ~hidden))
+        # Training; validation with all, with trained and with held-out queries; the last pass.
         self.learned, self.asked, self.read, self.unread, self.whole = (
-            BatchBuilder(PackedLog(log, targets), queries, config, drawn, where)
+            BatchBuilder(PackedLog(log, targets), queries, config, drawn, user_countries)
             for log, targets, drawn in (
                 (past, everything[: len(past)], ~hidden),
-                (examples.log, examples.asked, all_words),
+                (examples.log, examples.asked, all_queries),
                 (examples.log, examples.asked, ~hidden),
-                (examples.log, examples.asked, hidden if hidden.any() else all_words),
-                (examples.log, everything, all_words),
+                (examples.log, examples.asked, hidden if hidden.any() else all_queries),
+                (examples.log, everything, all_queries),
             )
         )
         self.optimiser = self._optimiser()
 
     def epoch(self, number: int) -> None:
-        """All events once; the rate depends on how much of the whole training is done."""
-        self._pass(self.learned, number)
+        """Train one epoch over the training events."""
+        self._run_epoch(self.learned, number)
 
     def learn_held_back(self) -> None:
-        """One pass over everything at the last rate, where training could not see everything."""
+        """Train an epoch on all events, at the final learning rate, if some were held back."""
         if self.held_back:
-            self._pass(self.whole, self.config.epochs)
+            self._run_epoch(self.whole, self.config.epochs)
 
-    def _pass(self, maker: BatchBuilder, number: int) -> None:
+    def _run_epoch(self, maker: BatchBuilder, number: int) -> None:
+        """One pass over all rows; hard negatives from half of the epochs on."""
         count = self.config.hard_negatives
         if count and not self.draw.takes_all and 2 * number >= self.config.epochs:
             self.draw.hard = HardNegatives.of(self._vectors(), self.draw.frequency, count)
         self.module.train()
         batches = list(maker.epoch(self.config.batch_size, self.random))
-        for place, batch in enumerate(batches):
-            self._set_rate((number + place / len(batches)) / self.config.epochs)
+        for step, batch in enumerate(batches):
+            self._set_rate((number + step / len(batches)) / self.config.epochs)
             loss = self.module.loss(batch, self.draw(batch, self.random))
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -243,16 +256,19 @@ class RetrieverTraining:
             self.optimiser.step()
 
     def _set_rate(self, done: float) -> None:
-        """Linear warm-up, then half a cosine. ``done``: share of the training; 1 or more = over."""
+        """Set the learning rate: linear warm-up, then cosine decay. ``done``: share of training."""
         falling = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
         share = min(1.0, (done + 1e-3) / _WARM_SHARE) * max(_LAST_RATE, falling)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * share * group["relative"]
 
     def _optimiser(self) -> torch.optim.Optimizer:
-        """The groups in this order, as checkpoints know parameters by their place."""
+        """AdamW with a learning rate of its own for ID embeddings.
+
+        The order of the groups is fixed: checkpoints identify parameters by position.
+        """
         ids = self.module.tower.ids
-        others = [each for each in self.module.parameters() if each is not ids]
+        others = [parameter for parameter in self.module.parameters() if parameter is not ids]
         groups = [
             {"params": others, "relative": 1.0},
             {"params": [ids], "relative": self.config.id_learning_rate},
@@ -266,32 +282,34 @@ class RetrieverTraining:
         )
 
     def validate(self) -> float | None:
-        """Mean over the tasks of the mean nDCG@10 of some of the asked events.
+        """Validation score: mean over tasks of mean nDCG@10; None without validation targets.
 
-        Each is ranked among all items but those that its request shows. Searches have known words,
-        too: of words that were never read a network knows less with every pass, and to stop by them
-        would end what the other tasks still learn. Where content is aligned, ``affinity`` weighs
-        afterwards what plain words count for beside the network, by words that were never read.
+        Full ranking among all items that the request does not show. Searches use trained queries
+        too: on held-out queries the network gets worse with every epoch, and stopping by them would
+        stop the other tasks too early. With aligned content, ``affinity`` later tunes the weight of
+        plain content against the network on held-out queries.
         """
-        gains = []
+        means = []
         for task in self.asked.tasks:
-            gains_of = self._asked(TASK_OF[task], self.asked)
-            found = [(one.gain(), len(one.targets)) for one in gains_of]
-            if found:
-                gain, count = np.sum(found, axis=0)
-                gains.append(gain / count)
-        return float(np.mean(gains)) if gains else None
+            sums = [
+                (block.gain(), len(block.targets))
+                for block in self._validation_requests(TASK_OF[task], self.asked)
+            ]
+            if sums:
+                gain, count = np.sum(sums, axis=0)
+                means.append(gain / count)
+        return float(np.mean(means)) if means else None
 
     @torch.no_grad()
     def _vectors(self) -> FloatArray:
-        """(N, E) of the items, as learned so far."""
+        """Item vectors (N, E), as learned so far."""
         self.module.eval()
         vectors, _ = self.module.tower(torch.arange(self.num_items), self.module.seen)
         return np.asarray(vectors.numpy(), np.float32)
 
     @torch.no_grad()
-    def _asked(self, task: int, maker: BatchBuilder) -> Iterator[ValidationRequests]:
-        """A task's requests for about ``MOST_VALIDATED`` of the asked events, always the same."""
+    def _validation_requests(self, task: int, maker: BatchBuilder) -> Iterator[ValidationRequests]:
+        """Yield scored blocks of about ``MOST_VALIDATED`` requests of a task, always the same."""
         self.module.eval()
         log, everything = maker.log, torch.arange(self.num_items)
         rows = cut_rows(log, self.config.max_len, np.zeros(len(log.starts), np.int64))
@@ -301,6 +319,7 @@ class RetrieverTraining:
             batch = maker.asked_batch(part, task)
             if not (batch.target >= 0).any():
                 continue
+            # (R, E), (R,), (N, E)
             encoded, targets, vectors = self.module(batch, everything, self.module.seen)
             yield ValidationRequests(batch, targets, (encoded @ vectors.T).numpy())
             count += len(targets)
@@ -309,22 +328,23 @@ class RetrieverTraining:
 
     @torch.no_grad()
     def finish(self, affinity: ContentScores | None) -> TrainedRetriever:
-        """Vectors of all items, the tower's arrays and the exported context encoder."""
+        """Export the trained network: item vectors, item tower arrays and ONNX context encoder."""
         self.module.eval()
-        own = self.module.tower
-        vectors, projected = own(torch.arange(self.num_items), self.module.seen)
+        network = self.module.tower
+        vectors, projected = network(torch.arange(self.num_items), self.module.seen)  # (N, E) each
         tower = ItemEncoderArrays(
-            own.weight.detach().numpy().copy(),
-            own.bias.detach().numpy().copy(),
-            own.code_tables.detach().numpy().copy(),
-            *self._lent(),
+            network.weight.detach().numpy().copy(),
+            network.bias.detach().numpy().copy(),
+            network.code_tables.detach().numpy().copy(),
+            *self._donors(),
             self.config.num_lenders,
-            own.reads_content,
+            network.reads_content,
             self.alignment,
-            sum(own.sizes[1:]),
-            own.token_table.detach().numpy().copy() if len(own.token_table) else None,
+            sum(network.sizes[1:]),
+            network.token_table.detach().numpy().copy() if len(network.token_table) else None,
         )
-        context = self._exported()
+        context = self._export_context()
+        # (N,) for items without training events only.
         bonus = self.config.new_item_bonus * (1 - self.module.seen.numpy()) * tower.knows_new_items
         return TrainedRetriever(
             context,
@@ -337,8 +357,8 @@ class RetrieverTraining:
             countries=self.countries,
         )
 
-    def _exported(self) -> bytes:
-        """The context encoder, with one more input where it knows countries."""
+    def _export_context(self) -> bytes:
+        """Export the context encoder to ONNX, with a country input if it was trained with one."""
         example = example_request(sum(self.module.tower.sizes), bool(self.countries))
         inputs, axes = list(INPUTS), OPEN_AXES
         if self.countries:
@@ -346,57 +366,61 @@ class RetrieverTraining:
         return to_onnx(self.module.encoder, example, inputs, ("encoded",), axes)
 
     def affinity(self) -> ContentScores | None:
-        """Content, aligned and plain, weighed by the asked events; see ``tune_content_weights``.
+        """Content scores with weights tuned on validation requests; None without an alignment.
 
-        To be asked before the held-back events are learned: a network that knows them by heart
-        foretells them without the help of content. For the same reason searches have hidden words.
-        Those with words that were learned are weighed apart: their answers, other than the event,
-        may have been learned, too, as they will have been where such words are served.
+        Call it before ``learn_held_back``: a network that has memorised the validation targets
+        predicts them without content (see ``tune_content_weights``). For the same reason searches
+        are weighted on held-out queries. Trained queries get weights of their own: other relevant
+        items of theirs may have been learned, as they will have been when they are served.
         """
         if self.alignment is None:
             return None
-        content, words = self.module.tower.content.numpy(), self.module.query_vectors.numpy()
+        # (N, C), (Q, C)
+        content, query_vectors = (
+            self.module.tower.content.numpy(),
+            self.module.query_vectors.numpy(),
+        )
         aligned = self.alignment.encode(content)
         weights = np.zeros((NUM_TASKS, 2), np.float32)
         for task in map(TASK_OF.__getitem__, self.asked.tasks):
-            typed = words if task == SEARCH else words[:0]
-            asked = partial(self._asked, task, self.unread)
-            weights[task] = tune_content_weights(asked, aligned, content, typed)
-        plain = content if len(words) else None
-        known = None
+            texts = query_vectors if task == SEARCH else query_vectors[:0]
+            requests = partial(self._validation_requests, task, self.unread)
+            weights[task] = tune_content_weights(requests, aligned, content, texts)
+        plain = content if len(query_vectors) else None
+        trained = None
         if SEARCH in map(TASK_OF.__getitem__, self.read.tasks):
-            asked = partial(self._asked, SEARCH, self.read)
-            known = TrainedQueries.of(
-                self.read_texts, tune_content_weights(asked, aligned, content, words)
+            requests = partial(self._validation_requests, SEARCH, self.read)
+            trained = TrainedQueries.of(
+                self.read_texts, tune_content_weights(requests, aligned, content, query_vectors)
             )
-        return ContentScores(self.alignment, aligned, weights, plain, known)
+        return ContentScores(self.alignment, aligned, weights, plain, trained)
 
     def quality(self, affinity: ContentScores | None) -> QualityVector | None:
-        """The quality vector with the weights that the asked home requests allow."""
+        """Quality vector with weights tuned on home validation requests; None = not configured."""
         values, loss = self.values, self.config.quality_loss
         if values is None or loss == 0 or "home" not in self.asked.tasks:
             return None
-        held = []
-        for one in self._asked(HOME, self.asked):
-            scores = one.scores
+        held_out = []
+        for block in self._validation_requests(HOME, self.asked):
+            scores = block.scores  # (R, N)
             if affinity is not None:
-                cosines = context_cosines(one.batch, affinity.aligned)
+                cosines = context_cosines(block.batch, affinity.aligned)
                 scores = scores + affinity.weights[HOME, 0] * cosines
-            scores[one.excluded] = -np.inf
-            held.append(HeldOutRequests.of(scores, one.targets.numpy()))
+            scores[block.excluded] = -np.inf
+            held_out.append(HeldOutRequests.of(scores, block.targets.numpy()))
         weights = np.zeros(values.shape[1], np.float32)
-        if held:
-            weights = find_weights(held, values, loss, self.seed)
+        if held_out:
+            weights = find_weights(held_out, values, loss, self.seed)
         return QualityVector(values, weights)
 
-    def _lent(self) -> tuple[FloatArray, FloatArray]:
-        """Ids and content of the items that may lend; none where ids are not lent."""
-        own, seen = self.module.tower, self.module.seen[:, None].numpy()
-        content = own.content.numpy()
-        if own.lenders is None:
-            return np.zeros((0, own.ids.shape[1]), np.float32), content[:0]
+    def _donors(self) -> tuple[FloatArray, FloatArray]:
+        """IDs (N, E) and content (N, C) of the ID donors, zeros for others; empty if off."""
+        tower, seen = self.module.tower, self.module.seen[:, None].numpy()
+        content = tower.content.numpy()
+        if tower.lenders is None:
+            return np.zeros((0, tower.ids.shape[1]), np.float32), content[:0]
         aligned = self.alignment.encode(content) if self.alignment else content
-        return own.ids.detach().numpy() * seen, aligned * seen
+        return tower.ids.detach().numpy() * seen, aligned * seen
 
 
 def _no_features(num_items: int) -> ItemFeatures:

@@ -1,4 +1,7 @@
-"""Config of sequence."""
+"""Hyperparameters of the sequential recommenders SASRec and GRU4Rec, and their training result.
+
+Shapes: N items, T history steps, D embedding size.
+"""
 
 from __future__ import annotations
 
@@ -11,60 +14,62 @@ from serendip.config import Config
 from serendip.data.arrays import FloatArray
 
 INPUT, OUTPUT = "history", "encoded"
+"""Names of the exported graph's input and output."""
 
 
 class SequenceConfig(Config):
-    """Sizes and training that the models of sequences share."""
+    """Architecture and training common to all sequential models."""
 
     embedding_size: int = Field(default=256, ge=1)
-    """D, size of item and history vectors."""
+    """D: dimensions of item and history vectors."""
 
     max_len: int = Field(default=50, ge=1)
-    """Most recent events of a history that are read."""
+    """Events of a history that are read, the most recent ones."""
 
     dropout: float = Field(default=0.4, ge=0, lt=1)
-    """Share of values that is dropped while training."""
+    """Dropout rate in training."""
 
     temperature: float = Field(default=0.07, gt=0)
-    """tau: what is trained are cosines / tau."""
+    """Softmax temperature tau: logits are cosines / tau. Lower = sharper softmax."""
 
     loss: Literal["sampled-softmax", "gbce", "bce"] = "sampled-softmax"
-    """What is minimised; see ``sequence_losses``."""
+    """Training loss: ``sampled_softmax``, ``gbce`` or plain binary cross-entropy (``train.py``)."""
 
     num_negatives: int = Field(default=1024, ge=1)
-    """Uniform negatives of a step; catalogues up to twice as large are scored whole."""
+    """Uniform negatives per training step. Catalogues of at most twice as many items are scored
+    whole. More = closer to the full softmax, and slower."""
 
     calibration: float = Field(default=0.75, ge=0, le=1)
-    """t of gBCE."""
+    """t of gBCE: 0 = plain binary cross-entropy, 1 = corrected as if nothing were sampled."""
 
     learning_rate: float = Field(default=1e-3, gt=0)
-    """Step size of Adam when training starts; it falls in a straight line over ``epochs``."""
+    """Initial learning rate of Adam; it decays linearly over ``epochs``, down to 2 % of it."""
 
     batch_size: int = Field(default=768, ge=1)
-    """Events with a successor in a step, about."""
+    """Training targets (events with a successor) per step, about."""
 
     epochs: int = Field(default=24, ge=1)
-    """Most passes over the events."""
+    """Maximum number of epochs, passes over the training events."""
 
     validate_every: int = Field(default=4, ge=1)
-    """Passes between two validations."""
+    """Epochs between two validations."""
 
     patience: int = Field(default=2, ge=1)
     """Validations without a better nDCG@10 before training stops."""
 
     most_validated: int = Field(default=5_000, ge=0)
-    """Users whose last event is held back to stop by where the dataset says none; at most a tenth
-    of the users."""
+    """Users whose last event is held out for early stopping if the dataset has no validation
+    targets; at most a tenth of the users with 3 or more events."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedSequences:
-    """Everything that training leaves behind.
+    """Result of training a sequential model.
 
     Args:
-        graph: ONNX bytes, table rows (rows, T, D) -> history vectors (rows, D) of any length.
-        table: (N, D) item embeddings, read as they are and scored as unit vectors.
-        visitor: (D,) unit vector for those who have no history: the middle of all.
+        graph: ONNX bytes: item embeddings (rows, T, D) -> history vectors (rows, D) of any norm.
+        table: (N, D) item embeddings: input as they are, scored as unit vectors.
+        visitor: (D,) unit vector for an empty history: the mean of all history vectors.
     """
 
     graph: bytes
@@ -73,27 +78,26 @@ class TrainedSequences:
 
 
 class SASRecConfig(SequenceConfig):
-    """Sizes and training of SASRec."""
+    """Architecture and training of SASRec."""
 
     start: Literal["co-occurrence", "random"] = "co-occurrence"
-    """Where item vectors are when training begins: at who is chosen beside whom, with blocks that
-    add nothing yet, so that an untrained network answers with what goes with the last item; or
-    anywhere."""
+    """Initial item embeddings: co-occurrence vectors, with blocks that start as the identity, so
+    that the untrained network recommends what co-occurs with the last item; or random."""
 
     block: Literal["original", "ligr"] = "original"
-    """Kind of block."""
+    """Transformer block: pre-norm as in SASRec, or gated (LiGR)."""
 
     epochs: int = Field(default=10, ge=1)
-    """Most passes over the events."""
+    """Maximum number of epochs, passes over the training events."""
 
     num_layers: int = Field(default=1, ge=1)
-    """Blocks."""
+    """Transformer blocks."""
 
     num_heads: int = Field(default=1, ge=1)
     """Attention heads; must divide ``embedding_size``."""
 
     feed_forward: int = Field(default=1, ge=1)
-    """Width of a block's inner layer, in multiples of ``embedding_size``."""
+    """Width of a block's feed-forward layer, in multiples of ``embedding_size``."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
@@ -103,13 +107,13 @@ class SASRecConfig(SequenceConfig):
 
 
 class GRU4RecConfig(SequenceConfig):
-    """Sizes and training of GRU4Rec; the state is as large as an item vector."""
+    """Architecture and training of GRU4Rec; the recurrent state has the size of an item vector."""
 
     embedding_size: int = Field(default=128, ge=1)
-    """D, size of item and history vectors."""
+    """D: dimensions of item and history vectors."""
 
     learning_rate: float = Field(default=3e-3, gt=0)
-    """Step size of Adam when training starts; it falls in a straight line over ``epochs``."""
+    """Initial learning rate of Adam; it decays linearly over ``epochs``, down to 2 % of it."""
 
     epochs: int = Field(default=20, ge=1)
-    """Most passes over the events."""
+    """Maximum number of epochs, passes over the training events."""

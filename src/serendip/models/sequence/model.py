@@ -1,24 +1,22 @@
-"""What models of item sequences share: their config, how a history becomes scores, what is stored.
+"""Sequential recommenders SASRec and GRU4Rec: next-item prediction from the order of a history.
 
-A history is read by one ONNX graph into a vector of the size of the items'; the score is their
-cosine. Histories of one length go through the graph together, so nothing is padded and the graph
-knows no padding. Training is torch and lives in ``sequence_training``.
+One ONNX graph encodes a history into a vector of the items' size; the score is their cosine.
+Histories of equal length pass the graph together, so there is no padding. Training uses torch
+(``sequence/train.py``).
+
+SASRec: causal self-attention over the history (Kang and McAuley, 2018). Differences: sampled
+softmax instead of one negative per event (the loss, not the architecture, limited it: Klenitskiy
+and Vasilev, 2023), negatives shared by a training step, pre-norm blocks whose feed-forward layer
+may be wider, optional gated blocks (LiGR), and item embeddings that start at the eigenvectors of
+co-occurrence instead of at random.
+
+GRU4Rec: a recurrent network over the history (Hidasi et al., 2016). Differences: histories are
+packed instead of run in session-parallel mini-batches (same steps and same zero state at each
+start, but backpropagation reaches the start of a history instead of one step); sampled softmax with
+uniform negatives instead of BPR-max or TOP1-max with in-batch negatives; input and output share the
+item table.
 
 Shapes: B queries, N items with a vector, T steps, D embedding size.
-
-SASRec: what comes next by causal self-attention over the history (Kang and McAuley, 2018).
-
-Here, other than there: sampled softmax instead of one negative per event (the loss, not the
-architecture, held it back: Klenitskiy and Vasilev, 2023), negatives shared by a step, pre-norm
-blocks whose feed-forward part may be wider, optionally gated blocks (LiGR), and item vectors that
-begin at the eigenvectors of co-occurrence instead of anywhere.
-
-GRU4Rec: what comes next by a recurrent network over the history (Hidasi et al., 2016).
-
-Here, other than there: histories are packed instead of run in parallel lanes (the same steps and
-the same state of zero at each start, but gradients reach back to the start of a history, not one
-step); sampled softmax with uniform negatives instead of BPR-max or TOP1-max with items of the same
-step; the item table is tied with the output.
 """
 
 from __future__ import annotations
@@ -59,10 +57,10 @@ _SMALLEST = 1e-12
 
 
 class SequenceRecommender(Recommender):
-    """Scores items by the cosine of a history's vector with theirs.
+    """Sequential recommender: scores are cosines of a history vector with item vectors.
 
-    Items that come after training have no vector: in a history they are passed over, and their
-    score is the lowest of the row.
+    Items added after training have no vector: they are skipped in histories, and their score is the
+    lowest of the row.
     """
 
     zero_means_unknown: ClassVar[bool] = False
@@ -76,7 +74,7 @@ class SequenceRecommender(Recommender):
 
     @property
     def item_vectors(self) -> FloatArray:
-        """(N, D) float32 unit vectors of the items that were there in training."""
+        """(N, D) float32 unit vectors of the items seen in training."""
         self._require_trained()
         return self._unit_items
 
@@ -96,15 +94,15 @@ class SequenceRecommender(Recommender):
         self._require_trained()
         table = self._trained.table
         sequences = Sequences.of_queries(queries, len(table)).last(self.config.max_len)
-        encoded = np.repeat(self._trained.visitor[None], len(queries), 0)
+        encoded = np.repeat(self._trained.visitor[None], len(queries), 0)  # (B, D)
         filled = np.flatnonzero(sequences.lengths)
         packed = pack(sequences, filled)
         steps, end = sequences.items[packed.events], 0
         for first, rows, length in packed.blocks:
             block = steps[first : first + rows * length].reshape(rows, length)
             for start in range(0, rows, _ROWS_AT_ONCE):
-                feed = {INPUT: table[block[start : start + _ROWS_AT_ONCE]]}
-                part = self._session.run(None, feed)[0]
+                feed = {INPUT: table[block[start : start + _ROWS_AT_ONCE]]}  # (rows, length, D)
+                part = self._session.run(None, feed)[0]  # (rows, D)
                 encoded[packed.rows[end : end + len(part)]] = unit(part, _SMALLEST)
                 end += len(part)
         return encoded
@@ -112,10 +110,10 @@ class SequenceRecommender(Recommender):
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         vectors = self._unit_items
         scores = np.empty((len(queries), self._num_items), np.float32)
-        known = scores[:, : len(vectors)]
-        np.matmul(self.encode_queries(queries), vectors.T, out=known)
-        if known.shape != scores.shape:
-            scores[:, len(vectors) :] = known.min(1, keepdims=True)
+        trained = scores[:, : len(vectors)]  # a view: items seen in training
+        np.matmul(self.encode_queries(queries), vectors.T, out=trained)
+        if trained.shape != scores.shape:
+            scores[:, len(vectors) :] = trained.min(1, keepdims=True)
         return scores
 
     def _with_items(self, features: ItemFeatures) -> Self:
@@ -130,12 +128,15 @@ class SequenceRecommender(Recommender):
         graph = read_model(folder / GRAPH_FILE)
         table, visitor = (open_array(folder / file) for file in (TABLE_FILE, VISITOR_FILE))
         if table.ndim != 2 or visitor.shape != table.shape[1:]:
-            raise ArtefactError(f"{folder} holds vectors of shapes that do not fit together.")
+            raise ArtefactError(
+                f"{folder} holds vectors of shapes {table.shape} and {visitor.shape}, which do not "
+                "fit together."
+            )
         self._use(TrainedSequences(graph, table, visitor))
 
 
 class SASRec(SequenceRecommender):
-    """Self-attention over the most recent events."""
+    """SASRec: causal self-attention over the most recent events."""
 
     name: ClassVar[str] = "sasrec"
     config_class: ClassVar[type[Config]] = SASRecConfig
@@ -146,17 +147,17 @@ class SASRec(SequenceRecommender):
         from serendip.models.sequence.train import train_sequences
 
         def network(past: Sequences) -> SASRecNetwork:
-            made = SASRecNetwork(dataset.num_items, self.config)
+            module = SASRecNetwork(dataset.num_items, self.config)
             if self.config.start == "co-occurrence":
                 size = self.config.embedding_size
-                made.start_at(cooccurrence_vectors(past, dataset.num_items, size))
-            return made
+                module.start_at(cooccurrence_vectors(past, dataset.num_items, size))
+            return module
 
         return train_sequences(network, dataset, self.config, options)
 
 
 class GRU4Rec(SequenceRecommender):
-    """A gated recurrent unit over the most recent events."""
+    """GRU4Rec: a gated recurrent unit over the most recent events."""
 
     name: ClassVar[str] = "gru4rec"
     config_class: ClassVar[type[Config]] = GRU4RecConfig

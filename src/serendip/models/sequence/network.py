@@ -1,17 +1,15 @@
-"""What a network over item sequences has to offer to be trained and exported. Torch, training only.
+"""Networks of SASRec and GRU4Rec over packed histories, and their ONNX export. Torch, training.
 
-Shapes: N items, D embedding size, T events of a batch in one line, B sequences.
+``SequenceNetwork`` is what ``train.py`` needs of a network: encode packed histories, give the item
+vectors that are scored, export itself.
 
-The torch half of SASRec: causal self-attention over packed histories, for training only.
+SASRec (Kang and McAuley, 2018): layers that treat events separately run over the whole line of a
+batch; attention runs block by block over sequences of equal length, which are views of the line, so
+there is no padding and no mask but the causal one. GRU4Rec (Hidasi et al., 2016): one gated
+recurrent unit over packed histories.
 
-All that treats events alone runs over the line of a batch; attention runs block by block over
-sequences of equal length, which are views of the line: no padding, no mask but the causal one.
-
-Shapes: T events of a batch in one line, D embedding size.
-
-The torch half of GRU4Rec: one gated recurrent unit over packed histories, for training only.
-
-Shapes: T events of a batch in one line, D embedding size.
+Shapes: N items, U items to score, D embedding size, T events of a batch in one line, R sequences of
+a block, L their length, H heads.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ Blocks = Sequence[tuple[int, int, int]]
 
 
 class SequenceNetwork(nn.Module, ABC):
-    """One table of items, for what is read and for what is scored."""
+    """Sequence encoder with one item table, tied between input and output."""
 
     def __init__(self, num_items: int, config: SequenceConfig) -> None:
         super().__init__()
@@ -49,38 +47,39 @@ class SequenceNetwork(nn.Module, ABC):
         self.items = nn.Parameter(torch.randn(num_items, config.embedding_size) * 0.02)
 
     def forward(self, items: Tensor, blocks: Blocks) -> Tensor:
-        """Vectors (T, D) of each sequence up to each of its events, of length 1 / temperature.
+        """Encode every prefix of every sequence: vectors (T, D) of length 1 / temperature.
 
         Args:
             items: (T,) int64.
-            blocks: where the sequences stand.
+            blocks: position of the sequences in the line.
         """
-        read = self.read(functional.embedding(items, self.items), blocks)
-        return functional.normalize(read, dim=1) / self.temperature
+        encoded = self.read(functional.embedding(items, self.items), blocks)  # (T, D)
+        return functional.normalize(encoded, dim=1) / self.temperature
 
     def vectors(self, items: Tensor) -> Tensor:
-        """Unit vectors (U, D) that items (U,) are scored by."""
+        """Output vectors (U, D) of items (U,), of length 1."""
         return functional.normalize(functional.embedding(items, self.items), dim=1)
 
     @abstractmethod
     def read(self, line: Tensor, blocks: Blocks) -> Tensor:
-        """From table rows (T, D) to vectors (T, D) of any length."""
+        """Encode item embeddings (T, D) -> vectors (T, D) of any norm."""
 
     @abstractmethod
     def graph(self) -> bytes:
-        """ONNX of ``read``: rows (rows, steps, D) -> vectors (rows, D) after the last step."""
+        """Export ``read`` to ONNX: item embeddings (R, L, D) -> vectors (R, D) of the last step."""
 
 
 def places_in(blocks: Blocks) -> Tensor:
-    """(T,) int64 place of each event in its sequence, from 0."""
+    """(T,) int64 position of each event in its sequence, from 0."""
     return torch.cat([torch.arange(length).repeat(rows) for _, rows, length in blocks])
 
 
 _SPREAD, _QUIET = 0.02, 0.1
+"""Standard deviation of random embeddings; factor on position embeddings with a spectral start."""
 
 
 class CausalAttention(nn.Module):
-    """Each event attends to itself and to what is before it in its sequence."""
+    """Multi-head causal self-attention within each sequence."""
 
     def __init__(self, config: SASRecConfig) -> None:
         super().__init__()
@@ -91,11 +90,11 @@ class CausalAttention(nn.Module):
     def forward(self, line: Tensor, blocks: Blocks) -> Tensor:
         """(T, D) -> (T, D)."""
         size = line.shape[1]
-        projected, parts = self.inner(line), []
+        projected, parts = self.inner(line), []  # (T, 3 D)
         for first, rows, length in blocks:
-            part = projected[first : first + rows * length]
+            part = projected[first : first + rows * length]  # (R * L, 3 D)
             shape = (rows, length, 3, self.heads, size // self.heads)
-            query, key, value = part.reshape(shape).permute(2, 0, 3, 1, 4)
+            query, key, value = part.reshape(shape).permute(2, 0, 3, 1, 4)  # (R, H, L, D / H)
             mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
             parts.append(mixed.transpose(1, 2).reshape(rows * length, size))
         result: Tensor = self.outer(torch.cat(parts))
@@ -103,7 +102,7 @@ class CausalAttention(nn.Module):
 
 
 class OriginalBlock(nn.Module):
-    """Attention, then two linear layers, each added to what came in (pre-norm)."""
+    """Transformer block (pre-norm): attention, then a ReLU feed-forward layer, both residual."""
 
     def __init__(self, config: SASRecConfig) -> None:
         super().__init__()
@@ -116,13 +115,13 @@ class OriginalBlock(nn.Module):
     def forward(self, line: Tensor, blocks: Blocks) -> Tensor:
         """(T, D) -> (T, D)."""
         line = line + self.dropout(self.attention(self.first_norm(line), blocks))
-        hidden = self.dropout(functional.relu(self.up(self.second_norm(line))))
+        hidden = self.dropout(functional.relu(self.up(self.second_norm(line))))  # (T, wide)
         result: Tensor = line + self.dropout(self.down(hidden))
         return result
 
 
 class SequenceBlock(nn.Module):
-    """LiGR: both branches pass a sigmoid gate of what came in; the second is a SwiGLU."""
+    """Gated transformer block (LiGR): sigmoid gates on both residual branches, SwiGLU."""
 
     def __init__(self, config: SASRecConfig) -> None:
         super().__init__()
@@ -137,17 +136,17 @@ class SequenceBlock(nn.Module):
         """(T, D) -> (T, D)."""
         branch = self.dropout(self.attention(self.first_norm(line), blocks))
         line = line + torch.sigmoid(self.first_gate(line)) * branch
-        gate, value = self.up(self.second_norm(line)).chunk(2, 1)
+        gate, value = self.up(self.second_norm(line)).chunk(2, 1)  # (T, wide) each
         branch = self.dropout(self.down(functional.silu(gate) * value))
         result: Tensor = line + torch.sigmoid(self.second_gate(line)) * branch
         return result
 
 
 class SASRecNetwork(SequenceNetwork):
-    """Item and age embeddings, causal blocks, a closing layer norm.
+    """SASRec: item and position embeddings, causal transformer blocks, final layer norm.
 
-    Positions are counted from the last event of a sequence back, so that the most recent one is
-    the same to the network in short and long histories.
+    Positions count back from the last event of a sequence, so that the most recent event has the
+    same position in short and long histories.
     """
 
     def __init__(self, num_items: int, config: SASRecConfig) -> None:
@@ -159,11 +158,16 @@ class SASRecNetwork(SequenceNetwork):
 
     @torch.no_grad()
     def start_at(self, vectors: FloatArray) -> None:
-        """Begin at unit item vectors (N, D), blocks silent; rows of zeros stay random."""
-        known = torch.from_numpy(np.abs(vectors).max(1) > 0)
+        """Initialise item embeddings with unit vectors (N, D), and blocks as the identity.
+
+        Items with a row of zeros keep their random embedding.
+        """
+        has_vector = torch.from_numpy(np.abs(vectors).max(1) > 0)  # (N,)
+        # The norm that random embeddings have on average.
         size = _SPREAD * vectors.shape[1] ** 0.5
-        self.items[known] = torch.from_numpy(vectors)[known] * size
+        self.items[has_vector] = torch.from_numpy(vectors)[has_vector] * size
         self.ages.mul_(_QUIET)
+        # With zeros in the last layer of both branches a block returns its input.
         for block in self.blocks:
             assert isinstance(block, OriginalBlock | SequenceBlock)
             for layer in (block.attention.outer, block.down):
@@ -171,7 +175,7 @@ class SASRecNetwork(SequenceNetwork):
                     parameter.zero_()
 
     def read(self, line: Tensor, blocks: Blocks) -> Tensor:
-        """Item vectors (T, D) -> vectors (T, D)."""
+        """Encode item embeddings (T, D) -> vectors (T, D)."""
         line = line + functional.embedding(_ages_in(blocks), self.ages)
         line = functional.dropout(line, self.dropout, self.training)
         for block in self.blocks:
@@ -180,14 +184,14 @@ class SASRecNetwork(SequenceNetwork):
         return result
 
     def graph(self) -> bytes:
-        """ONNX of one block of equally long histories."""
+        """Export to ONNX, for one block of equally long histories."""
         size = self.items.shape[1]
         axes = [{0: "rows", 1: "steps"}]
         return to_onnx(_LastVectors(self), [torch.zeros(2, 3, size)], [INPUT], [OUTPUT], axes)
 
 
 class _LastVectors(nn.Module):
-    """Item vectors (rows, steps, D) -> vectors (rows, D) after the last step."""
+    """Wrapper for the export: item embeddings (R, L, D) -> vectors (R, D) of the last step."""
 
     def __init__(self, network: SASRecNetwork) -> None:
         super().__init__()
@@ -200,7 +204,7 @@ class _LastVectors(nn.Module):
 
 
 def _ages_in(blocks: Blocks) -> Tensor:
-    """(T,) int64 how many events of its sequence come after each event."""
+    """(T,) int64 position of each event, counted back from the last of its sequence (0)."""
     return torch.cat([torch.arange(length).flip(0).repeat(rows) for _, rows, length in blocks])
 
 
@@ -208,7 +212,7 @@ _ONNX_OPSET, _ONNX_IR = 18, 9
 
 
 class GRU4RecNetwork(SequenceNetwork):
-    """Item embeddings, a gated recurrent unit, a linear layer."""
+    """GRU4Rec: item embeddings, one gated recurrent unit, a linear layer."""
 
     def __init__(self, num_items: int, config: GRU4RecConfig) -> None:
         super().__init__(num_items, config)
@@ -216,18 +220,18 @@ class GRU4RecNetwork(SequenceNetwork):
         self.unit, self.out = nn.GRU(size, size), nn.Linear(size, size)
 
     def read(self, line: Tensor, blocks: Blocks) -> Tensor:
-        """Item vectors (T, D) -> vectors (T, D)."""
+        """Encode item embeddings (T, D) -> vectors (T, D)."""
         line = functional.dropout(line, self.dropout, self.training)
-        # Packed means step by step, longest sequence first; the line has the longest last.
-        places = places_in(blocks)
-        order = torch.argsort(places.flip(0), stable=True)
-        steps = PackedSequence(line.flip(0)[order], torch.bincount(places))
+        # PackedSequence wants step by step, longest sequence first; the line has the longest last.
+        positions = places_in(blocks)  # (T,)
+        order = torch.argsort(positions.flip(0), stable=True)
+        steps = PackedSequence(line.flip(0)[order], torch.bincount(positions))
         states = torch.empty_like(line).index_copy(0, order, self.unit(steps)[0].data).flip(0)
         result: Tensor = self.out(functional.dropout(states, self.dropout, self.training))
         return result
 
     def graph(self) -> bytes:
-        """ONNX of one block of equally long histories, written by hand.
+        """Build the ONNX graph for one block of equally long histories, node by node.
 
         The exporter would unroll the steps of its example.
         """
@@ -236,8 +240,8 @@ class GRU4RecNetwork(SequenceNetwork):
         stored = self.unit.state_dict()
 
         def gates(name: str) -> Any:
-            """Torch has reset, update, new; ONNX has update, reset, hidden."""
-            values = stored[f"{name}_l0"]
+            """Reorder gates: torch has reset, update, new; ONNX has update, reset, hidden."""
+            values = stored[f"{name}_l0"]  # (3 D, D) or (3 D,)
             reset, update, new = values.numpy().reshape(3, -1, *values.shape[1:])
             return np.concatenate([update, reset, new])[None]
 
@@ -250,10 +254,10 @@ class GRU4RecNetwork(SequenceNetwork):
             "out_bias": self.out.bias.detach().numpy(),
             "first": np.zeros(1, np.int64),
         }
-        given = ["steps_first", "input_weights", "state_weights", "biases"]
+        inputs = ["steps_first", "input_weights", "state_weights", "biases"]
         nodes = [
             helper.make_node("Transpose", [INPUT], ["steps_first"], perm=[1, 0, 2]),
-            helper.make_node("GRU", given, ["", "state"], hidden_size=size, linear_before_reset=1),
+            helper.make_node("GRU", inputs, ["", "state"], hidden_size=size, linear_before_reset=1),
             helper.make_node("Squeeze", ["state", "first"], ["last"]),
             helper.make_node("Gemm", ["last", "out_weights", "out_bias"], [OUTPUT], transB=1),
         ]

@@ -1,15 +1,12 @@
-"""Trains networks over item sequences: every event is predicted from those before it.
+"""Training of sequential recommenders: next-item prediction at every event, and its losses. Torch.
 
-Steps are packed batches with one shared draw of negatives. Training stops by the nDCG@10 of the
-dataset's validation targets among all items; where it carries none, the last events of some users
-are held back for that. The weights of the best validation are kept.
+Losses are sampled softmax, full softmax and gBCE (Petrov and Macdonald, 2023). Steps are packed
+batches whose requests share one draw of negatives, so their scores are a single matrix product; if
+the draw would be a large part of the catalogue, the whole catalogue replaces it. Early stopping is
+by nDCG@10 of the dataset's validation targets among all items; if it has none, the last events of
+some users are held out. The weights of the best validation are kept.
 
-What a wrong order costs: sampled softmax, gBCE, full softmax. Torch, for training only.
-
-All requests of a step share one draw of negatives, so their scores are a single matrix product.
-Where the draw would be a good part of the catalogue, the whole catalogue takes its place.
-
-Shapes: T requests of a step, K negatives, N items, D embedding size.
+Shapes: T requests of a step, K negatives, N items, V validation targets, D embedding size.
 """
 
 from __future__ import annotations
@@ -38,7 +35,7 @@ WHOLE_BELOW = 2
 
 
 def draw_negatives(num_items: int, count: int, random: np.random.Generator) -> Tensor:
-    """(K,) int64 uniform item numbers for one step; (N,) all of a small catalogue."""
+    """Draw uniform negatives of a step: (K,) int64 item numbers; (N,) all of a small catalogue."""
     if num_items <= WHOLE_BELOW * count:
         return torch.arange(num_items)
     return torch.from_numpy(random.integers(0, num_items, count))
@@ -46,12 +43,12 @@ def draw_negatives(num_items: int, count: int, random: np.random.Generator) -> T
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SequenceScores:
-    """Scores of each request's own item and of the negatives.
+    """Scores of each request's target and of the negatives.
 
     Args:
-        own: (T,) score of the item that came next.
-        others: (T, K) scores of the negatives; -inf where a negative is the own item.
-        num_items: N, what the negatives stand for.
+        own: (T,) score of the target, the next item.
+        others: (T, K) scores of the negatives; -inf where a negative is the target.
+        num_items: N, the population that the negatives sample.
     """
 
     own: Tensor
@@ -67,52 +64,52 @@ def shared_scores(
     negatives: Tensor,
     num_items: int,
 ) -> SequenceScores:
-    """Dot products of requests with their own items and with the negatives of the step.
+    """Dot products of requests with their targets and with the negatives of the step.
 
     Args:
-        encoded: (T, D).
-        own: (T, D) vectors of the items that came next.
+        encoded: (T, D) request vectors.
+        own: (T, D) vectors of the targets.
         others: (K, D) vectors of the negatives.
-        targets: (T,) int64 numbers of the items that came next.
-        negatives: (K,) int64.
-        num_items: N, what the negatives stand for.
+        targets: (T,) int64 item numbers.
+        negatives: (K,) int64 item numbers.
+        num_items: N, the population that the negatives sample.
     """
-    scores = encoded @ others.T
-    hits = targets[:, None] == negatives
+    scores = encoded @ others.T  # (T, K)
+    hits = targets[:, None] == negatives  # (T, K)
     return SequenceScores((encoded * own).sum(1), scores.masked_fill(hits, -torch.inf), num_items)
 
 
 def sampled_softmax(scores: SequenceScores, log_q: FloatArray | None = None) -> Tensor:
-    """Mean cross-entropy of the own item among itself and the negatives.
+    """Sampled softmax: mean cross-entropy of the target among itself and the negatives.
 
     Args:
-        scores: of one step.
-        log_q: (K,) log of how often each negative is expected in the draw; subtracted from its
-            score, so that the sum estimates the full softmax. None = no correction, which for
-            uniform negatives weighs the own item more.
+        scores: scores of one step.
+        log_q: (K,) log of each negative's expected number of draws, subtracted from its score so
+            that the sum estimates the full softmax (log-Q correction). None = no correction, which
+            for uniform negatives gives the target more weight.
     """
     others = scores.others if log_q is None else scores.others - torch.from_numpy(log_q)
     return functional.softplus(others.logsumexp(1) - scores.own).mean()
 
 
 def full_softmax(encoded: Tensor, targets: Tensor, table: Tensor) -> Tensor:
-    """Mean cross-entropy of the own item among all items; what sampling estimates."""
+    """Full softmax: mean cross-entropy of the target among all items, which sampling estimates."""
     return functional.cross_entropy(encoded @ table.T, targets)
 
 
 def gbce(scores: SequenceScores, calibration: float, bias: float = 0.0) -> Tensor:
-    """Binary cross-entropy whose own item counts less, as sampling makes negatives too rare.
+    """gBCE: binary cross-entropy with a smaller weight of the target, as sampled negatives are few.
 
-    gSASRec (Petrov and Macdonald, 2023): with a = K / (N - 1) the own item's log-sigmoid is
-    weighed by b = a (t (1 - 1/a) + 1/a).
+    gSASRec (Petrov and Macdonald, 2023): with a = K / (N - 1) the target's log-sigmoid has weight
+    b = a (t (1 - 1/a) + 1/a).
 
     Args:
-        scores: of one step.
+        scores: scores of one step.
         calibration: t in [0, 1]; 0 = plain binary cross-entropy, 1 = as if nothing were sampled.
-        bias: added to all scores; cosines need one, or all items are pushed to one side.
+        bias: added to all scores; cosines need one to be centred on the decision boundary.
     """
-    share = min(1.0, scores.others.shape[1] / max(1, scores.num_items - 1))
-    weight = share * (calibration * (1 - 1 / share) + 1 / share)
+    share = min(1.0, scores.others.shape[1] / max(1, scores.num_items - 1))  # a
+    weight = share * (calibration * (1 - 1 / share) + 1 / share)  # b
     own = weight * functional.softplus(-scores.own - bias)
     return (own + functional.softplus(scores.others + bias).sum(1)).mean()
 
@@ -129,9 +126,9 @@ def train_sequences(
     config: SequenceConfig,
     options: TrainOptions,
 ) -> TrainedSequences:
-    """Train the network that is made for the histories that are learned from.
+    """Train the network that ``make_network`` builds for the training histories.
 
-    Leaves torch's own random state as it was.
+    Torch's global random state is not changed.
     """
     torch.set_num_threads(num_threads())
     with torch.random.fork_rng(devices=[]):
@@ -145,11 +142,11 @@ def train_sequences(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoppingTargets:
-    """What the histories of some sequences are asked for to know when to stop.
+    """Validation targets for early stopping.
 
     Args:
         rows: (V,) int32 sequences with at least one event.
-        items: (V,) int32 item that came next; one outside the catalogue is a miss.
+        items: (V,) int32 next item; one outside the catalogue counts as a miss.
     """
 
     rows: IntArray
@@ -159,7 +156,7 @@ class StoppingTargets:
 def past_and_targets(
     dataset: Dataset, most_held: int, random: np.random.Generator
 ) -> tuple[Sequences, StoppingTargets]:
-    """What is learned from, and what decides when to stop; the second is not in the first."""
+    """Split into training histories and validation targets, which do not overlap."""
     past = Sequences.of_users(dataset.events, dataset.num_users)
     if dataset.validation is not None:
         users, items = dataset.validation.users, dataset.validation.items
@@ -173,7 +170,7 @@ def past_and_targets(
 
 
 class SequenceTraining:
-    """One training run and its state."""
+    """One training run and its state: histories, network and optimiser."""
 
     def __init__(
         self,
@@ -192,32 +189,32 @@ class SequenceTraining:
         )
 
     def epoch(self, number: int) -> None:
-        """Every event with a successor once."""
+        """Train one epoch: predict the successor of every event that has one."""
         self.module.train()
         windows = self.past.windows(self.config.max_len, self.random)
-        drawn = list(batches(windows, self.config.batch_size, self.random))
-        for step, batch in enumerate(drawn):
-            self._rate(number + step / len(drawn))
+        packed = list(batches(windows, self.config.batch_size, self.random))
+        for step, batch in enumerate(packed):
+            self._set_rate(number + step / len(packed))
             loss = self.loss(batch)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
 
-    def _rate(self, passes: float) -> None:
-        """A straight line from the config's step size to nearly nothing after the last pass."""
+    def _set_rate(self, passes: float) -> None:
+        """Set the learning rate: linear decay to 2 % at the end. ``passes``: epochs done."""
         share = max(_LEAST_RATE, 1 - passes / self.config.epochs)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * share
 
     def loss(self, batch: Packed) -> Tensor:
         """Mean loss of a batch's events."""
-        encoded = self._encode(self.past, batch)
-        targets = torch.from_numpy(self.past.items[batch.events + 1])
-        negatives = draw_negatives(self.num_items, self.config.num_negatives, self.random)
-        others = self.module.vectors(negatives)
+        encoded = self._encode(self.past, batch)  # (T, D)
+        targets = torch.from_numpy(self.past.items[batch.events + 1])  # (T,)
+        negatives = draw_negatives(self.num_items, self.config.num_negatives, self.random)  # (K,)
+        others = self.module.vectors(negatives)  # (K, D)
         if self.config.loss == "sampled-softmax" and len(negatives) == self.num_items:
             return full_softmax(encoded, targets, others)
-        own = self.module.vectors(targets)
+        own = self.module.vectors(targets)  # (T, D)
         scores = shared_scores(encoded, own, others, targets, negatives, self.num_items)
         if self.config.loss == "sampled-softmax":
             return sampled_softmax(scores)
@@ -231,7 +228,7 @@ class SequenceTraining:
 
     @torch.no_grad()
     def validate(self) -> float | None:
-        """Mean nDCG@10 of the stopping targets among all items outside their histories."""
+        """Mean nDCG@10 of the validation targets among all items outside their histories."""
         if not len(self.targets.rows):
             return None
         self.module.eval()
@@ -240,7 +237,7 @@ class SequenceTraining:
         wanted = np.full(len(self.past), self.num_items, np.int64)
         wanted[self.targets.rows] = self.targets.items
         for batch in batches_in_order(recent, self.targets.rows, _READ_AT_ONCE):
-            encoded = self._encode(recent, batch)[torch.from_numpy(batch.last)]
+            encoded = self._encode(recent, batch)[torch.from_numpy(batch.last)]  # (B, D)
             for start in range(0, len(batch.rows), _RANKED_AT_ONCE):
                 part = slice(start, start + _RANKED_AT_ONCE)
                 scores = (encoded[part] @ vectors.T).numpy()
@@ -248,9 +245,9 @@ class SequenceTraining:
         return gain / len(self.targets.rows)
 
     def _gain(self, scores: FloatArray, rows: LongArray, targets: LongArray) -> float:
-        """Summed nDCG@10 of some sequences; ties count half."""
-        known = targets < self.num_items
-        scores, rows, targets = scores[known], rows[known], targets[known]
+        """Sum of nDCG@10 of sequences ``rows`` by scores (B, N); ties count half."""
+        in_catalogue = targets < self.num_items
+        scores, rows, targets = scores[in_catalogue], rows[in_catalogue], targets[in_catalogue]
         lengths = self.past.lengths[rows]
         first = np.repeat(self.past.starts[rows] - (np.cumsum(lengths) - lengths), lengths)
         history = self.past.items[first + np.arange(len(first))]
@@ -259,7 +256,7 @@ class SequenceTraining:
 
     @torch.no_grad()
     def finish(self) -> TrainedSequences:
-        """Vectors of all items, the mean history and the exported network."""
+        """Export the trained network: item table, mean history vector and ONNX graph."""
         self.module.eval()
         table = self.module.items.detach().numpy().copy()
         total = np.zeros(table.shape[1])
@@ -272,7 +269,7 @@ class SequenceTraining:
 
 
 def digest_of(past: Sequences, targets: StoppingTargets, config: SequenceConfig, seed: int) -> str:
-    """SHA-256 of everything that a training's numbers depend on."""
+    """Hash (SHA-256) everything that the result of a training depends on."""
     digest = hashlib.sha256(f"{config.model_dump_json()} {seed}".encode())
     for array in (past.items, past.lengths, targets.rows, targets.items):
         digest.update(np.ascontiguousarray(array).tobytes())
