@@ -17,7 +17,6 @@ from serendip.data.semantic_ids import code_name
 from serendip.data.text import normalise, words
 from serendip.engine.answer import Answer, AnswerItem, Explanation, SearchFeedback, cursor_of
 from serendip.engine.explain import Explainer
-from serendip.engine.feature_names import FEATURES
 from serendip.engine.stages.pipeline import features_of
 from serendip.engine.stages.relevance_filter import BAD, words_of
 from serendip.engine.stages.selection import SPONSORED, Result
@@ -97,7 +96,7 @@ def build_explanation(
         parts = _parts(result.items, int(places[0]))
     else:
         features = features_of(query, item, surface, state)
-        named = dict(zip(FEATURES, features.tolist(), strict=True))
+        named = dict(zip(state.feature_names, features.tolist(), strict=True))
         parts = _finite({**named, **_match(result.query, item, surface, state)})
     explainer = Explainer(state, result.query, np.array([item], np.int32))
     return Explanation(

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from serendip.data import Event, Item
 from serendip.engine.answer import Answer, Chosen, Explanation, Suggestions
+from serendip.engine.labels import Labels
 
 
 class EngineProtocol(Protocol):
@@ -18,6 +19,11 @@ class EngineProtocol(Protocol):
     @property
     def generation(self) -> str:
         """Name of the generation that answers, ``gen-3``."""
+        ...
+
+    @property
+    def labels(self) -> Labels:
+        """Words for people for the names of numbers and sources in its answers."""
         ...
 
     def search(

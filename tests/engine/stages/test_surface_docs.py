@@ -17,7 +17,7 @@ from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
 from serendip.engine.stages.sponsored import SponsoredConfig
 from serendip.engine.stages.surfaces import CONTEXT, DEFAULT_SURFACES, SurfaceConfig
 
-PAGE = (Path(__file__).parents[2] / "docs" / "surfaces.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "surfaces.md").read_text()
 EXAMPLES = re.findall(r"^```toml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
