@@ -24,6 +24,16 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    @classmethod
+    def table_class(cls, key: str, values: Any) -> type[BaseModel] | None:
+        """Config of the table ``key`` where the given ``values`` decide it; None = its field does.
+
+        Args:
+            key: of the table.
+            values: what this config was to be made from.
+        """
+        return None
+
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Parse a TOML file.
@@ -53,7 +63,7 @@ def validate(model: type[ConfigT], values: dict[str, Any], origin: str) -> Confi
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted(_known_keys(model, first["loc"])))
+            known = ", ".join(sorted(_known_keys(model, first["loc"], values)))
             raise ConfigError(
                 f"{origin}: unknown key `{place}`.", f"Known here: {known}."
             ) from None
@@ -65,12 +75,15 @@ def validate(model: type[ConfigT], values: dict[str, Any], origin: str) -> Confi
         raise ConfigError(f"{origin}: `{place}`{value}: {told}.") from None
 
 
-def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+def _known_keys(model: type[BaseModel], location: tuple[int | str, ...], values: Any) -> list[str]:
     """Names that the table around ``location`` accepts; those of the root where it is unknown."""
     current = model
     for part in location[:-1]:
+        decided = current.table_class(str(part), values) if issubclass(current, Config) else None
         field = current.model_fields.get(str(part))
-        current = next(_tables(field.annotation), current) if field else current
+        annotated = next(_tables(field.annotation), current) if field else current
+        current = decided or annotated
+        values = values.get(part) if isinstance(values, Mapping) else None
     return list(current.model_fields)
 
 

@@ -14,6 +14,8 @@ from serendip.engine.engine import Engine
 from serendip.engine.explain import Explainer
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.models import model_class
+from serendip.models.base import ScoreKind, VoteEvidence
 
 
 @dataclass(frozen=True)
@@ -22,15 +24,20 @@ class Voting:
 
     context: IntArray
     given: FloatArray
+    evidence: VoteEvidence | None
+    score_kind: ScoreKind = "count"
 
-    def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
+    def votes_of(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         return self.context, self.given[:, : len(item_nums)]
 
 
 def test_the_strongest_votes_are_told_first(engine: Engine) -> None:
     context = np.array([1, 4, 7, 10], np.int32)
     given = np.array([[0.2, 0.0], [0.9, 0.3], [0.5, 0.1], [0.0, 0.8]], np.float32)
-    models = {name: Voting(context, given) for name in ("transitions", "item-knn")}
+    models = {
+        name: Voting(context, given, model_class(name).evidence)
+        for name in ("item-knn", "transitions")
+    }
     state = replace(engine.state, models=models)
     query, items = Query(history=History.of_items(context)), np.array([13, 16], np.int32)
     nothing = [np.nan, np.nan]

@@ -18,6 +18,7 @@ from serendip.engine.answer import (
     Suggestion,
     Suggestions,
 )
+from serendip.engine.labels import Labels
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, NOT_A_SURFACE
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
@@ -62,6 +63,7 @@ class TinyEngine:
         self._event_ids: set[str] = set()
         self._answers = 0
         self.is_closed = False
+        self.labels = Labels.of({})
         self.catch_up()
 
     def recommend(self, request: Request) -> Answer:

@@ -153,6 +153,19 @@ class Query:
         """The words that count: those meant, else those typed."""
         return self.meant or self.text
 
+    def known(self, num_items: int) -> Query:
+        """The query without items whose numbers are outside [0, num_items)."""
+        inside = [
+            nums[(nums >= 0) & (nums < num_items)] for nums in (self.source_items, self.exclude)
+        ]
+        return replace(
+            self,
+            history=self.history.known(num_items),
+            rejected=self.rejected.known(num_items),
+            source_items=inside[0],
+            exclude=inside[1],
+        )
+
     def with_text_vector(self, vector: FloatArray) -> Query:
         """A copy that carries the encoded text."""
         return replace(self, text_vector=vector)

@@ -22,6 +22,7 @@ from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Answer, Chosen, Explanation, Suggestions, offset_of
 from serendip.engine.generations import open_current, open_earlier
+from serendip.engine.labels import Labels
 from serendip.engine.live_state import ItemUpdater, LiveState
 from serendip.engine.presenter import (
     build_answer,
@@ -259,6 +260,11 @@ class Engine:
             "models": len(state.models),
             "published": str(self._manifest["created"]),
         }
+
+    @property
+    def labels(self) -> Labels:
+        """Words for people for the names of numbers and sources in answers."""
+        return Labels.of(self._live.current.models)
 
     def storage_problem(self) -> str:
         """Why a write would fail now, without trying one; empty = nothing is known."""

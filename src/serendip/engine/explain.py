@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,26 +13,10 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
 from serendip.engine.answer import Evidence
+from serendip.engine.feature_names import SCORED_KINDS, models_of_kind
 from serendip.engine.state import EngineState
+from serendip.models.base import Recommender, VoteEvidence
 from serendip.search.understanding import CORRECTED, EXACT
-
-
-@runtime_checkable
-class GivesVotes(Protocol):
-    """A model that can say what each item of the context gives to the score of an item."""
-
-    def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
-        """Items (T,) of the context and their votes (T, C) for ``item_nums``."""
-        ...
-
-
-_SENTENCES = {
-    "transitions": ("transition", "Often chosen next after {title} or its like"),
-    "item-knn": ("neighbour", "Chosen by the same people as {title}"),
-    "content": ("content", "Similar to {title}"),
-}
-_LEAST_VOTE = {"content": 0.3}
-"""Weaker likeness is no reason that a person would accept."""
 
 _PER_MODEL = 2
 _RECENT = 20
@@ -62,15 +45,9 @@ class Explainer:
             scores: per item its BM25, 0 where it has none of the words; NaN where there is no text.
         """
         found = [self._words(*both) for both in zip(matches, scores, strict=True)]
-        has_context = len(self.query.history) or len(self.query.source_items)
-        for name, (kind, sentence) in _SENTENCES.items() if has_context else ():
-            model = self.state.models.get(name)
-            if isinstance(model, GivesVotes):
-                context, votes = model.votes(self.query, self.items)
-                for place, grounds in enumerate(found):
-                    least = _LEAST_VOTE.get(name, 0.0)
-                    if kind == "content" or self.state.counts[self.items[place]]:
-                        grounds += self._told(kind, sentence, context, votes[:, place], least)
+        if len(self.query.history) or len(self.query.source_items):
+            for model in self._models():
+                self._add_votes(model, found)
         for grounds, item in zip(found, self.items.tolist(), strict=True):
             grounds += self._code(item) + self._popularity(item)
         return found
@@ -90,18 +67,38 @@ class Explainer:
             text = f"{'Has words of' if score > 0 else 'Related to'} “{self.query.searched}”"
         return [Evidence("word", text, round(max(match, 0.0) if match == match else 0.0, 3))]
 
-    def _told(
-        self, kind: str, sentence: str, context: IntArray, votes: FloatArray, least: float
+    def _models(self) -> list[Recommender]:
+        """Models in the order in which their evidence is told, that of the ranker's features."""
+        models = self.state.models
+        names = [name for kind in SCORED_KINDS for name in models_of_kind(models, kind)]
+        return [models[name] for name in names]
+
+    def _add_votes(self, model: Recommender, found: list[list[Evidence]]) -> None:
+        """Append the evidence of one model, where it declares any, to that of each item."""
+        rule = model.evidence
+        given = None if rule is None else model.votes_of(self.query, self.items)
+        if rule is None or given is None:
+            return
+        context, votes = given
+        for place, grounds in enumerate(found):
+            if rule.covers_new_items or self.state.counts[self.items[place]]:
+                told = {one.text for one in grounds}
+                more = self._word_votes(rule, context, votes[:, place])
+                grounds += [one for one in more if one.text not in told]
+
+    def _word_votes(
+        self, rule: VoteEvidence, context: IntArray, votes: FloatArray
     ) -> list[Evidence]:
         """The strongest votes of one model for one item, in words."""
-        told = []
+        evidence = []
         shown = np.where(self.state.hidden[context], 0.0, votes)
         for row in np.argsort(-shown, kind="stable")[:_PER_MODEL]:
-            if shown[row] > least:
+            if shown[row] > rule.least_vote:
                 anchor = self.state.catalogue[int(context[row])]
-                text = sentence.format(title=anchor.title or anchor.item_id)
-                told.append(Evidence(kind, text, round(float(votes[row]), 4), anchor.item_id))
-        return told
+                text = rule.sentence.format(title=anchor.title or anchor.item_id)
+                weight = round(float(votes[row]), 4)
+                evidence.append(Evidence(rule.kind, text, weight, anchor.item_id))
+        return evidence
 
     def _code(self, item: int) -> list[Evidence]:
         query, codes = self.query, self.state.features.codes

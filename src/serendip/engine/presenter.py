@@ -25,7 +25,6 @@ from serendip.engine.answer import (
     cursor_of,
 )
 from serendip.engine.explain import Explainer
-from serendip.engine.feature_names import FEATURES
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import features_of
 from serendip.engine.stages.relevance_filter import BAD, words_of
@@ -118,7 +117,7 @@ def build_explanation(
         parts = _parts(result.items, int(places[0]))
     else:
         features = features_of(query, item, surface, state)
-        named = dict(zip(FEATURES, features.tolist(), strict=True))
+        named = dict(zip(state.feature_names, features.tolist(), strict=True))
         parts = _finite({**named, **_match(result.query, item, surface, state)})
     explainer = Explainer(state, result.query, np.array([item], np.int32))
     return Explanation(

@@ -17,53 +17,14 @@ from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.event import ActionRules
 from serendip.data.files.readers import EventsConfig, ItemsConfig
 from serendip.data.item_features import TokenReader
+from serendip.engine.models_config import ModelsConfig
 from serendip.engine.stages.sources import OWN_SOURCES
-from serendip.engine.stages.surfaces import DEFAULT_SURFACES, SurfaceConfig, completed
+from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, completed
 from serendip.llm.config import LlmConfig
-from serendip.models import model_class
-from serendip.models.base import Recommender
-from serendip.models.content_similarity import ContentSimilarityConfig
-from serendip.models.item_to_item import ItemKNNConfig
-from serendip.models.popularity import PopularityConfig
 from serendip.models.ranker.config import RankerConfig
-from serendip.models.retriever.config import RetrieverConfig, UnifiedConfig, unified_retriever
-from serendip.models.transitions import TransitionsConfig
+from serendip.models.retriever.config import UnifiedConfig
 from serendip.search.config import SearchConfig
 from serendip.search.suggestions.config import QueriesConfig
-
-
-class ModelsConfig(Config):
-    """``[models.<name>]``: the recommenders that propose and score candidates."""
-
-    popularity: PopularityConfig = PopularityConfig()
-    """What is chosen most, over all time."""
-
-    popularity_recent: PopularityConfig = PopularityConfig(window_days=7.0)
-    """What is chosen most in the last days of the log."""
-
-    item_knn: ItemKNNConfig = ItemKNNConfig()
-    """Items chosen by the same people."""
-
-    transitions: TransitionsConfig = TransitionsConfig()
-    """Items chosen one after the other."""
-
-    content: ContentSimilarityConfig = ContentSimilarityConfig()
-    """Items that are alike."""
-
-    retriever: RetrieverConfig = RetrieverConfig()
-    """The unified retriever."""
-
-    def build(self, unified: UnifiedConfig) -> dict[str, Recommender]:
-        """Untrained models by the name that reports and surfaces use."""
-        configs = {
-            "popularity": ("popularity", self.popularity),
-            "popularity-recent": ("popularity", self.popularity_recent),
-            "item-knn": ("item-knn", self.item_knn),
-            "transitions": ("transitions", self.transitions),
-            "content": ("content", self.content),
-            "retriever": unified_retriever(self.retriever, unified),
-        }
-        return {name: model_class(kind)(config) for name, (kind, config) in configs.items()}
 
 
 class EvaluationConfig(Config):
@@ -139,10 +100,11 @@ class Settings(Config):
         cls, surfaces: dict[str, SurfaceConfig], info: ValidationInfo
     ) -> dict[str, SurfaceConfig]:
         """Sources and actions are those that exist."""
-        models = [name.replace("_", "-") for name in ModelsConfig.model_fields]
+        models = tuple(info.data.get("models", ModelsConfig()).tables)
         ranker = info.data.get("ranker", RankerConfig())
         for name, one in surfaces.items():
             _require_known(f"{name}.sources", one.sources, (*models, *OWN_SOURCES))
+            _require_known(f"{name}.scorer", [one.scorer], (RANKER, *models))
             _require_known(f"{name}.action_weights", one.action_weights, ranker.actions)
             paid = [one.sponsored.action] if one.sponsored else []
             _require_known(f"{name}.sponsored.action", paid, ranker.actions)

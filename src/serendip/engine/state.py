@@ -20,7 +20,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
-from serendip.engine.feature_names import FEATURES
+from serendip.engine.feature_names import feature_names
 from serendip.models import open_model
 from serendip.models.base import Recommender
 from serendip.models.ranker.model import Ranker
@@ -82,6 +82,11 @@ class EngineState:
     def num_items(self) -> int:
         """N, deleted items included."""
         return len(self.catalogue)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the ranker's features, which the models decide."""
+        return feature_names(self.models)
 
     def with_items(self, items: Sequence[Item], features: ItemFeatures) -> EngineState:
         """Append items that were never trained on; they get content, codes and words at once."""
@@ -217,17 +222,21 @@ class EngineState:
             validate(SearchConfig, document["search"], str(folder / "state.json")),
         ).with_rewrites(RewriteTable.open(folder))
         queries, query_ranker = _queries(folder / _QUERIES_FOLDER)
+        models = {
+            name: open_model(kind, folder / "models" / name)
+            for name, kind in document["models"].items()
+        }
+        ranker = None
+        if document["ranker"]:
+            ranker = Ranker.open(folder / "ranker", feature_names(models))
         return cls(
             catalogue=catalogue,
             features=ItemFeatures(
                 arrays["content"], arrays["codes"], document["codebook_size"], _present(folder)
             ),
             codebooks=_codebooks(folder),
-            models={
-                name: open_model(kind, folder / "models" / name)
-                for name, kind in document["models"].items()
-            },
-            ranker=Ranker.open(folder / "ranker", FEATURES) if document["ranker"] else None,
+            models=models,
+            ranker=ranker,
             searcher=searcher,
             suggester=Suggester.of(catalogue.items, searcher),
             counts=arrays["counts"],

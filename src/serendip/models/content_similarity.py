@@ -16,7 +16,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import DataError
-from serendip.models.base import Recommender
+from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import context_matrix, context_weights
 from serendip.models.linalg import open_array, with_rows
 from serendip.runtime.progress import TrainOptions
@@ -36,6 +36,9 @@ class ContentSimilarity(Recommender):
 
     name = "content"
     config_class = ContentSimilarityConfig
+    label = "What it is"
+    score_kind = "similarity"
+    evidence = VoteEvidence("content", "Similar to {title}", least_vote=0.3, covers_new_items=True)
     config: ContentSimilarityConfig
     zero_means_unknown = False
 

@@ -35,7 +35,7 @@ from serendip.data.dataset import Dataset, pairs_by_gap
 from serendip.data.item_features import ItemFeatures
 from serendip.data.numeric import unit
 from serendip.data.query import Query
-from serendip.models.base import Recommender
+from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import context_matrix, context_weights
 from serendip.models.linalg import Sparse, csr, open_array, scaled_rows
 from serendip.runtime.progress import TrainOptions
@@ -81,6 +81,10 @@ class Item2Vec(Recommender):
 
     name = "item2vec"
     config_class = Item2VecConfig
+    label = "Found in the same histories"
+    origin = "the same histories"
+    score_kind = "similarity"
+    evidence = VoteEvidence("neighbour", "Found in the same histories as {title}", least_vote=0.3)
     config: Item2VecConfig
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:

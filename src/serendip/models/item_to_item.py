@@ -35,7 +35,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import DataError
-from serendip.models.base import Recommender
+from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import context_matrix, context_weights
 from serendip.models.linalg import (
     Sparse,
@@ -68,6 +68,7 @@ class ItemToItemConfig(Config):
 class ItemToItem(Recommender):
     """Score of j = sum over the context of weight(i) * similarity(i, j)."""
 
+    score_kind = "count"
     config: ItemToItemConfig
     _similarities: Sparse
 
@@ -132,6 +133,9 @@ class ItemKNN(ItemToItem):
 
     name = "item-knn"
     config_class = ItemKNNConfig
+    label = "Chosen by the same people"
+    origin = "the same people"
+    evidence = VoteEvidence("neighbour", "Chosen by the same people as {title}")
     config: ItemKNNConfig
 
     def _compare(self, dataset: Dataset, options: TrainOptions) -> Sparse:
@@ -168,6 +172,9 @@ class EASE(ItemToItem):
 
     name = "ease"
     config_class = EASEConfig
+    label = "Goes with the history, by linear regression"
+    origin = "what goes with the history"
+    evidence = VoteEvidence("neighbour", "Chosen by those who chose {title}")
     config: EASEConfig
 
     def _compare(self, dataset: Dataset, options: TrainOptions) -> Sparse:

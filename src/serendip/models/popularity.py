@@ -41,8 +41,15 @@ class Popularity(Recommender):
 
     name = "popularity"
     config_class = PopularityConfig
+    label = "Popularity"
+    score_kind = "prior"
     config: PopularityConfig
     zero_means_unknown = False
+
+    @property
+    def source_label(self) -> str:
+        """Words for where candidates come from: of all time, or of the last days."""
+        return "what is popular" + (" of late" if self.config.window_days is not None else "")
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
         counts = dataset.item_counts().astype(np.float64)

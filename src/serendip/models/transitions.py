@@ -24,7 +24,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, pairs_by_gap
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
-from serendip.models.base import Recommender
+from serendip.models.base import Recommender, VoteEvidence
 from serendip.models.context import context_matrix, context_weights
 from serendip.models.linalg import (
     Sparse,
@@ -81,6 +81,10 @@ class Transitions(Recommender):
 
     name = "transitions"
     config_class = TransitionsConfig
+    label = "Chosen next"
+    origin = "what people choose next"
+    score_kind = "count"
+    evidence = VoteEvidence("transition", "Often chosen next after {title} or its like")
     config: TransitionsConfig
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:

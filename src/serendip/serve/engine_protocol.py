@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from serendip.data import Event, Item
 from serendip.engine.answer import Answer, Chosen, Explanation, Suggestions
+from serendip.engine.labels import Labels
 from serendip.engine.request import Request
 
 
@@ -19,6 +20,11 @@ class EngineProtocol(Protocol):
     @property
     def generation(self) -> str:
         """Name of the generation that answers, ``gen-3``."""
+        ...
+
+    @property
+    def labels(self) -> Labels:
+        """Words for people for the names of numbers and sources in its answers."""
         ...
 
     def recommend(self, request: Request) -> Answer:

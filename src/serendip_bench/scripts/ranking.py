@@ -18,9 +18,13 @@ from serendip.runtime.threads import limit_threads
 
 limit_threads()
 
-from serendip.engine.feature_names import FEATURES
+from serendip.engine.feature_names import feature_names
+from serendip.engine.models_config import ModelsConfig
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
+from serendip.models.retriever.config import UnifiedConfig
+
+FEATURES = feature_names(ModelsConfig().build(UnifiedConfig()))
 
 
 def random_ranker(random: np.random.Generator) -> Ranker:

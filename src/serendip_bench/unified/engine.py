@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
-from serendip.engine.feature_names import FEATURES
 from serendip.engine.state import EngineState
 from serendip.evaluate.runs import Values
 from serendip.models.ranker.config import RankerRows
@@ -36,6 +35,7 @@ from serendip_bench.sequential.rows import MODEL_FOLDER, prepared
 from serendip_bench.splits import RequestSet
 from serendip_bench.unified.engine_candidates import (
     CANDIDATES,
+    FEATURES,
     HELD_OUT,
     LEARNED,
     NEGATIVES,

@@ -31,7 +31,9 @@ from serendip.data.item import Catalogue
 from serendip.data.item_features import ItemFeatures
 from serendip.data.item_list import ItemList
 from serendip.data.query import TASKS, Query
-from serendip.engine.settings import ModelsConfig, Settings
+from serendip.engine.feature_names import feature_names
+from serendip.engine.models_config import ModelsConfig
+from serendip.engine.settings import Settings
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
 from serendip.engine.stages.pipeline import gather, run
@@ -262,10 +264,15 @@ def _tasks(surface: SurfaceConfig, count: int) -> NDArray[np.int64]:
 
 
 SETTINGS = Settings(
-    models=ModelsConfig(transitions=TransitionsConfig(**SEQUENTIAL["transitions+content"].config)),
+    models=ModelsConfig.model_validate(
+        {"transitions": TransitionsConfig(**SEQUENTIAL["transitions+content"].config)}
+    ),
     ranker=RankerConfig(actions=("interact",)),
 )
 """Of the engine: surfaces and sources as they are by default, transitions as in ``sequential``."""
+
+FEATURES = feature_names(SETTINGS.models.build(SETTINGS.unified))
+"""Of the engine's ranker."""
 
 _RETRIEVER = "retriever"
 

@@ -10,7 +10,6 @@ from bench_world import NUM_ITEMS, sequences, write_world
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.item import Catalogue
 from serendip.data.query import TASKS
-from serendip.engine.feature_names import FEATURES
 from serendip.engine.stages.batch import Candidates
 from serendip.engine.stages.pipeline import collect, run
 from serendip.engine.state import EngineState
@@ -27,6 +26,7 @@ from serendip_bench.datasets.sequences import TEXT_FIELDS, read_sequences
 from serendip_bench.sequential.models import SEMANTIC_IDS
 from serendip_bench.splits import RequestSet
 from serendip_bench.unified.engine_candidates import (
+    FEATURES,
     NEGATIVES,
     SETTINGS,
     engine_state,

@@ -17,6 +17,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import TokenReader, Tokens
 from serendip.data.snapshot import take_snapshot
 from serendip.engine.live_state import ItemUpdater
+from serendip.engine.models_config import ModelsConfig
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
@@ -77,7 +78,7 @@ def test_items_can_be_posted_after_the_table_was_left_out_of_the_settings(
     fitter: Fitter, state: EngineState
 ) -> None:
     table = fitter.settings.models.retriever.model_copy(update={"token_buckets": 0})
-    models = fitter.settings.models.model_copy(update={"retriever": table})
+    models = ModelsConfig.model_validate({"retriever": table})
     settings = fitter.settings.model_copy(update={"models": models})
     updater = ItemUpdater(fitter.encoder, settings.content, settings.token_reader)
     after = updater.state_with([replace(state.catalogue[0], item_id="new")], state)

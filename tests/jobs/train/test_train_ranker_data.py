@@ -15,7 +15,6 @@ from serendip.data.event import Event
 from serendip.data.query import TASKS
 from serendip.data.snapshot import take_snapshot
 from serendip.data.splits import Split, temporal
-from serendip.engine.feature_names import FEATURES
 from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.jobs.train import ranker_data
@@ -100,7 +99,7 @@ def test_only_what_was_shown_was_refused(fitted: tuple[Fitter, Split, EngineStat
     shown = np.sort(asked["home"][0].shown)
     assert rows.labels[:3, 0].tolist() == [float(n in asked["home"][0].items) for n in shown]
     assert not rows.labels[3:].any()
-    popularity = rows.features[:3, FEATURES.index("log popularity")]
+    popularity = rows.features[:3, state.feature_names.index("log popularity")]
     np.testing.assert_allclose(popularity, np.log1p(state.counts[shown]), rtol=1e-6)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
-from serendip.engine.feature_names import COUNT_MODELS, DENSE_MODELS, FEATURES
+from serendip.engine.feature_names import feature_names, models_of_kind, relative_name
 from serendip.engine.stages.batch import Batch, Candidates
 
 _CODE_HISTORY = 20
@@ -24,18 +24,9 @@ _CODE_HISTORY = 20
 
 
 def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
-    """Features (R, F) float32 of candidate rows, columns in the order of ``FEATURES``."""
+    """Features (R, F) float32 of candidate rows, columns in the order of ``feature_names``."""
     rows, items = candidates.rows, candidates.items
-    columns: dict[str, NDArray[np.floating]] = {}
-    for name in COUNT_MODELS:
-        scores = batch.scores(name)
-        best = np.maximum(scores.max(1), 1e-9)
-        columns[name] = np.log1p(scores[rows, items])
-        columns[f"{name} relative"] = scores[rows, items] / best[rows]
-    for name in DENSE_MODELS:
-        scores = batch.scores(name)
-        columns[name] = scores[rows, items]
-        columns[f"{name} relative"] = scores[rows, items] - scores.max(1)[rows]
+    columns = _model_columns(batch, candidates)
     content = batch.state.features.content
     anchors = [_anchor(query) for query in batch.queries]
     last = [None if anchor < 0 else content[anchor] for anchor in anchors]
@@ -52,7 +43,24 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     columns["log history length"] = np.log1p(lengths)[rows]
     liked = [past.liked.mean() if len(past) else np.nan for past in batch.pasts]
     columns["liked share"] = np.array(liked, dtype=np.float32)[rows]
-    return np.column_stack([columns[name] for name in FEATURES]).astype(np.float32)
+    names = feature_names(batch.state.models)
+    return np.column_stack([columns[name] for name in names]).astype(np.float32)
+
+
+def _model_columns(batch: Batch, candidates: Candidates) -> dict[str, NDArray[np.floating]]:
+    """Two features of each model that scores candidates by their query."""
+    rows, items, models = candidates.rows, candidates.items, batch.state.models
+    columns: dict[str, NDArray[np.floating]] = {}
+    for name in models_of_kind(models, "count"):
+        scores = batch.scores(name)
+        best = np.maximum(scores.max(1), 1e-9)
+        columns[name] = np.log1p(scores[rows, items])
+        columns[relative_name(name)] = scores[rows, items] / best[rows]
+    for name in models_of_kind(models, "similarity"):
+        scores = batch.scores(name)
+        columns[name] = scores[rows, items]
+        columns[relative_name(name)] = scores[rows, items] - scores.max(1)[rows]
+    return columns
 
 
 def _anchor(query: Query) -> int:

@@ -19,6 +19,7 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import TASKS
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.sponsored import SOURCE, bids_of
+from serendip.engine.stages.surfaces import RANKER
 from serendip.models.ranker.model import action_value
 from serendip.search.rank_fusion import RANK_CONSTANT
 from serendip.search.understanding import CORRECTED
@@ -101,8 +102,12 @@ def score_candidates(
     features: FloatArray,
     found: Mapping[str, list[ItemList]],
 ) -> Scores:
-    """By the ranker; where it may not order the task, by the ranks that sources give."""
+    """By the ranker, or the model that the surface names; else by the ranks that sources give."""
     surface, ranker = batch.surface, batch.state.ranker
+    if surface.scorer in batch.state.models:
+        return _score_by_model(batch, candidates)
+    if surface.scorer != RANKER:
+        batch.degraded.append(surface.scorer)
     task, probabilities = TASKS.index(surface.task), None
     is_ordered = ranker is not None and task in ranker.ordered_tasks
     if ranker is not None and len(candidates) and (is_ordered or surface.sponsored is not None):
@@ -122,6 +127,13 @@ def score_candidates(
             action = {surface.sponsored.action: 1.0}
             paid = action_value(probabilities, action, ranker.config.actions)
     return Scores(round_scores(organic), _pins(batch, candidates), bids, bids * paid, predicted)
+
+
+def _score_by_model(batch: Batch, candidates: Candidates) -> Scores:
+    """By the model's own scores, on its own scale: no action weights, no popularity discount."""
+    scores = batch.scores(batch.surface.scorer)[candidates.rows, candidates.items]
+    nothing = np.zeros(len(candidates), np.float32)
+    return Scores(round_scores(scores), _pins(batch, candidates), nothing, nothing, {})
 
 
 def organic_lists(found: Mapping[str, list[ItemList]]) -> dict[str, list[ItemList]]:

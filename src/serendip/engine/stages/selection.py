@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item_list import ItemList, tie_order
 from serendip.data.query import Query
-from serendip.engine.feature_names import FEATURES
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.diversity import DiversitySelector
 from serendip.engine.stages.exploration import Explorer, request_seed
@@ -245,7 +244,7 @@ class Selector:
         """Rows as they are shown, with all their columns."""
         part = self.features[rows]
         columns: dict[str, NDArray[np.generic]] = {
-            name: part[:, column] for column, name in enumerate(FEATURES)
+            name: part[:, column] for column, name in enumerate(self.batch.state.feature_names)
         }
         for action, probabilities in self.values.probabilities.items():
             columns[f"P({action})"] = probabilities[rows]

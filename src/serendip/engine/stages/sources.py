@@ -16,6 +16,8 @@ class Source(Protocol):
     """Proposes at most ``quota`` items per query."""
 
     name: str
+    label: str
+    """Words for people, for where its candidates come from."""
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """One list per query, best first, only allowed items."""
@@ -25,8 +27,8 @@ class Source(Protocol):
 class ModelSource:
     """The best items of a recommender."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, label: str = "") -> None:
+        self.name, self.label = name, label or name
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Top of the dense scores; items without evidence are not proposed."""
@@ -45,7 +47,7 @@ class ModelSource:
 class NewItemSource:
     """Items that nobody has chosen yet and that are most like the context: they need a start."""
 
-    name = "new-items"
+    name, label = "new-items", "new items"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Nearest by content among items without interactions; nothing without a context."""
@@ -58,7 +60,7 @@ class NewItemSource:
 class WordSource:
     """What the words of the query find; proposes nothing where there is no text."""
 
-    name = "words"
+    name, label = "words", "the words"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Search once per query; the hits stay in the batch for the ranker's features."""
@@ -76,7 +78,7 @@ class WordSource:
 class SponsoredSource:
     """Items with a bid that fit the request best, by the unified retriever."""
 
-    name = SOURCE
+    name, label = SOURCE, "items with a bid"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Best first by likeness: what a bid earns is decided when the places are sold."""

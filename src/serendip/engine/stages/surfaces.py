@@ -37,6 +37,9 @@ NamedFilter = Annotated[
     Discriminator(lambda value: "name" if isinstance(value, str) else "attribute"),
 ]
 
+RANKER = "ranker"
+"""The scorer of surfaces that name no model for it."""
+
 NOT_A_SURFACE = "suggest"
 """What answers with queries: events may happen there, items are not shown."""
 
@@ -58,6 +61,9 @@ class SurfaceConfig(Config):
     filters: tuple[NamedFilter, ...] = ("seen",)
     """What is left out beside deleted items, those whose time has not come and those in the
     request: "seen" = what the user already interacted with, or tests of attributes."""
+
+    scorer: str = RANKER
+    """What orders candidates: the ranker, or a model by its own scores, such as ``blend``."""
 
     action_weights: dict[str, float] = Field(default={"interact": 1.0, "like": 1.0})
     """Value of a candidate = sum over actions of weight x P(action), where the ranker orders the
@@ -95,6 +101,10 @@ class SurfaceConfig(Config):
                 )
         if SOURCE in self.sources and self.sponsored is None:
             raise ValueError(f"the source {SOURCE!r} needs a table `sponsored`")
+        if self.scorer != RANKER and self.sponsored is not None:
+            raise ValueError(
+                f"places are sold by what the ranker predicts, and the scorer is {self.scorer!r}"
+            )
         return self
 
     def weighing(self, actions: Collection[str]) -> SurfaceConfig:

@@ -126,9 +126,10 @@ def retriever_of(state: EngineState) -> Retriever:
     if isinstance(model, RetrieverGroups):
         raise UnsupportedError(SPLIT, "Train with one group in `[unified]`.")
     if not isinstance(model, Retriever):
+        kind = "missing" if model is None else f"of class {model.name!r}"
         raise UnsupportedError(
-            f"there is no {MODEL} among the models {', '.join(state.models) or '(none)'}.",
-            "Run `serendip train`.",
+            f"the model {MODEL!r} is {kind}, so there is no space of vectors to export.",
+            f"Remove `class` from `[models.{MODEL}]` and run `serendip train`.",
         )
     return model
 
@@ -155,9 +156,10 @@ def next_space(generations: Path, state: EngineState) -> tuple[VectorSpace | Non
         ``agreement`` by part with ``least_agreement``, and the ``reason`` where it is not kept.
         None and a reason where tasks have retrievers of their own.
     """
-    if isinstance(state.models.get(MODEL), RetrieverGroups):
-        return None, {**_NO_SPACE, "reason": SPLIT}
-    retriever = retriever_of(state)
+    try:
+        retriever = retriever_of(state)
+    except UnsupportedError as error:
+        return None, {**_NO_SPACE, "reason": error.message.rstrip(".")}
     ids, vectors = state.catalogue.vocabulary.ids, retriever.vectors_of
     before = _space_before(generations)
     began = ""

@@ -22,7 +22,6 @@ from serendip.data.dataset import QueryExamples
 from serendip.data.query import TASKS, Query, UserPast
 from serendip.data.search_log import LoggedRequest
 from serendip.data.splits import Moment, Split
-from serendip.engine.feature_names import FEATURES
 from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
@@ -112,7 +111,7 @@ def train_ranker(
     if rows is None:
         return None
     ordered = [TASKS.index(task) for task in TASKS if task != "search" or knows_search]
-    return Ranker(settings.ranker).train(rows, FEATURES, options, ordered)
+    return Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)
 
 
 def logged_queries(

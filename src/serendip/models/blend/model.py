@@ -24,7 +24,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import ArtefactError, DataError
 from serendip.models import model_class, open_model
-from serendip.models.base import Recommender
+from serendip.models.base import Recommender, ScoreKind
 from serendip.models.blend.config import (
     BlendConfig,
     BlendNetwork,
@@ -48,6 +48,9 @@ class Blend(Recommender):
 
     name: ClassVar[str] = "blend"
     config_class: ClassVar[type[Config]] = BlendConfig
+    label: ClassVar[str] = "Blend of models"
+    origin: ClassVar[str] = "the blend of models"
+    score_kind: ClassVar[ScoreKind] = "similarity"
     zero_means_unknown: ClassVar[bool] = False
     config: BlendConfig
 

@@ -34,7 +34,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.data.query import Query
 from serendip.errors import UnsupportedError
-from serendip.models.base import Recommender
+from serendip.models.base import Recommender, ScoreKind
 from serendip.models.embedding_space import CONTENT, NETWORK
 from serendip.models.linalg import with_rows
 from serendip.models.onnx import open_session
@@ -53,6 +53,9 @@ class Retriever(Recommender):
 
     name: ClassVar[str] = "retriever"
     config_class: ClassVar[type[Config]] = RetrieverConfig
+    label: ClassVar[str] = "Unified model"
+    origin: ClassVar[str] = "the unified model"
+    score_kind: ClassVar[ScoreKind] = "similarity"
     zero_means_unknown: ClassVar[bool] = False
     config: RetrieverConfig
 
@@ -226,6 +229,9 @@ class RetrieverGroups(Recommender):
 
     name: ClassVar[str] = "retriever-groups"
     config_class: ClassVar[type[Config]] = RetrieverGroupsConfig
+    label: ClassVar[str] = "Unified model"
+    origin: ClassVar[str] = "the unified model"
+    score_kind: ClassVar[ScoreKind] = "similarity"
     zero_means_unknown: ClassVar[bool] = False
     config: RetrieverGroupsConfig
 

@@ -36,7 +36,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.numeric import unit
 from serendip.data.query import Query
 from serendip.errors import ArtefactError
-from serendip.models.base import Recommender
+from serendip.models.base import Recommender, ScoreKind
 from serendip.models.linalg import open_array
 from serendip.models.onnx import open_session, read_model
 from serendip.models.sequence.config import (
@@ -63,6 +63,7 @@ class SequenceRecommender(Recommender):
     lowest of the row.
     """
 
+    score_kind: ClassVar[ScoreKind] = "similarity"
     zero_means_unknown: ClassVar[bool] = False
     config: SequenceConfig
 
@@ -140,6 +141,8 @@ class SASRec(SequenceRecommender):
 
     name: ClassVar[str] = "sasrec"
     config_class: ClassVar[type[Config]] = SASRecConfig
+    label: ClassVar[str] = "Next in the sequence, by self-attention"
+    origin: ClassVar[str] = "what comes next by self-attention"
     config: SASRecConfig
 
     def _fit(self, dataset: Dataset, options: TrainOptions) -> TrainedSequences:
@@ -161,6 +164,8 @@ class GRU4Rec(SequenceRecommender):
 
     name: ClassVar[str] = "gru4rec"
     config_class: ClassVar[type[Config]] = GRU4RecConfig
+    label: ClassVar[str] = "Next in the sequence, by a recurrent network"
+    origin: ClassVar[str] = "what comes next by a recurrent network"
     config: GRU4RecConfig
 
     def _fit(self, dataset: Dataset, options: TrainOptions) -> TrainedSequences:

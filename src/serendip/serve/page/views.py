@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from serendip.data import Event, Item
 from serendip.data.text import normalise
 from serendip.engine.answer import Answer, Chosen, Evidence
+from serendip.engine.labels import Labels
 from serendip.engine.request import Request
 from serendip.errors import UnknownItemError
 from serendip.serve.api.routes import unknown_item
@@ -90,25 +91,6 @@ def _link(text: str, user_id: str, **more: str) -> str:
 
 
 _NUMBERS = {
-    "transitions": "Chosen next (score)",
-    "transitions relative": "Chosen next, share of its best",
-    "item-knn": "Chosen by the same people (score)",
-    "item-knn relative": "Chosen by the same people, share of its best",
-    "retriever": "Unified model (similarity)",
-    "retriever relative": "Unified model, distance to its best",
-    "content": "What it is (similarity)",
-    "content relative": "What it is, distance to its best",
-    "last item cosine": "Likeness to the last item",
-    "query cosine": "Likeness to the words in meaning",
-    "bm25": "Words found (BM25)",
-    "title match": "Title matches the words",
-    "log popularity": "Popularity (log)",
-    "log recent popularity": "Popularity of late (log)",
-    "quality": "Quality",
-    "best code match": "Levels shared with the nearest item",
-    "mean code match": "Levels shared on average",
-    "log history length": "Length of the history (log)",
-    "liked share": "Share of likes in the history",
     "explored": "Shown to learn about it",
     "bid": "Bid for the place",
     "organic value": "Worth without the bid",
@@ -132,36 +114,24 @@ _STAGES = {
     "sponsored": "Places that were bought",
 }
 
-_SOURCES = {
-    "transitions": "what people choose next",
-    "item-knn": "the same people",
-    "retriever": "the unified model",
-    "content": "what it is",
-    "words": "the words",
-    "popularity": "what is popular",
-    "popularity-recent": "what is popular of late",
-    "new-items": "new items",
-    "sponsored": "items with a bid",
-}
-
 _CHECK = "the check for relevance"
 
 
-def part_label(name: str) -> str:
+def part_label(name: str, labels: Labels) -> str:
     """Words for a part of the engine that failed; an unknown one keeps its name."""
-    return _CHECK if name == "bad matches" else _SOURCES.get(name, name)
+    return _CHECK if name == "bad matches" else labels.sources.get(name, name)
 
 
-def number_label(name: str) -> str:
+def number_label(name: str, labels: Labels) -> str:
     """Words for a number of an explanation; an unknown one keeps its name."""
-    return _NUMBERS.get(name, name)
+    return _NUMBERS.get(name) or labels.numbers.get(name, name)
 
 
-def stage_label(name: str) -> str:
+def stage_label(name: str, labels: Labels) -> str:
     """Words for a stage of an explanation; an unknown one keeps its name."""
     source = name.removeprefix("from ")
-    if source != name and source in _SOURCES:
-        return f"From {_SOURCES[source]}"
+    if source != name and source in labels.sources:
+        return f"From {labels.sources[source]}"
     if name.startswith("after ") and name not in _STAGES:
         return f"Where {name.removeprefix('after ')}"
     return _STAGES.get(name, name)
@@ -200,7 +170,7 @@ def feed(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
         "chips": chips_of(chips, asked.user),
         "rows": _because_rows(engine, asked.user, chosen, context.liked),
         "recent": _recent(engine, chosen, context),
-        "degraded": [part_label(name) for name in answer.degraded],
+        "degraded": [part_label(name, engine.labels) for name in answer.degraded],
         "is_new": not history,
     }
 
@@ -227,7 +197,7 @@ def search(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
         "cards": cards,
         "more_link": _more_link(answer, context, _FOUND_ITEMS) if answer else "",
         "chips": [chip for chip in chips if normalise(chip.text) not in shown],
-        "degraded": [part_label(name) for name in answer.degraded] if answer else [],
+        "degraded": [part_label(name, engine.labels) for name in answer.degraded] if answer else [],
         "told": search_messages(answer, asked) if answer else [],
         "instead": instead,
     }
@@ -299,9 +269,9 @@ def why(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
     return _frame(engine, asked, history) | {
         "card": card_of(engine, found, Context(asked.user, surface)),
         "grounds": [_ground(engine, one, asked.user) for one in told.evidence],
-        "parts": [(number_label(name), value) for name, value in parts.items()],
+        "parts": [(number_label(name, engine.labels), value) for name, value in parts.items()],
         "stages": [
-            (stage_label(name), count, _percent(count / widest))
+            (stage_label(name, engine.labels), count, _percent(count / widest))
             for name, count in told.trace.items()
         ],
         "semantic_id": told.semantic_id,

@@ -1,0 +1,204 @@
+"""Models declare themselves; the registry finds those of this package and of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from added_model import added_package, page_blocks
+from contract import RecommenderContract
+
+from serendip.config import Config, validate
+from serendip.engine.labels import Labels
+from serendip.engine.models_config import DEFAULT_MODELS, ModelsConfig
+from serendip.engine.settings import Settings
+from serendip.errors import ConfigError
+from serendip.models import model_class, model_names
+from serendip.models.base import GivesVotes, Recommender, ScoreKind
+from serendip.models.retriever.config import UnifiedConfig
+
+
+def read(models: dict[str, object], **tables: object) -> Settings:
+    return validate(Settings, {"models": models, **tables}, "serendip.toml")
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_every_model_declares_what_the_engine_needs(name: str) -> None:
+    kind = model_class(name)
+    assert kind.name == name
+    assert issubclass(kind.config_class, Config)
+    assert kind.label[0].isupper()
+    assert kind.score_kind in get_args(ScoreKind)
+    assert kind().source_label[0].islower()
+    if kind.evidence is not None:
+        assert issubclass(kind, GivesVotes)
+        assert "{title}" in kind.evidence.sentence
+
+
+def test_labels_of_the_classes_are_different() -> None:
+    kinds = [model_class(name) for name in model_names() if name != "retriever-groups"]
+    assert len({kind.label for kind in kinds}) == len(kinds)
+    models = {kind.name: kind() for kind in kinds}
+    labels = Labels.of(models)
+    assert len(set(labels.numbers.values())) == len(labels.numbers)
+    assert len(set(labels.sources.values())) == len(labels.sources)
+
+
+def test_the_defaults_are_there_without_any_table() -> None:
+    built = Settings().models.build(UnifiedConfig())
+    assert list(built) == list(DEFAULT_MODELS)
+    assert {name: model.name for name, model in built.items()} == {
+        "popularity": "popularity",
+        "popularity-recent": "popularity",
+        "item-knn": "item-knn",
+        "transitions": "transitions",
+        "content": "content",
+        "retriever": "retriever",
+    }
+
+
+@pytest.mark.parametrize("key", ["item_knn", "item-knn"])
+def test_names_with_underscore_and_hyphen_are_the_same(key: str) -> None:
+    model = read({key: {"shrinkage": 3.0}}).models.build(UnifiedConfig())["item-knn"]
+    assert (model.name, model.config.model_dump()["shrinkage"]) == ("item-knn", 3.0)
+
+
+def test_a_table_keeps_what_it_leaves_out() -> None:
+    recent = read({"popularity_recent": {"prior": 0.5}}).models.tables["popularity-recent"]
+    assert recent.config.model_dump() == {"window_days": 7.0, "prior": 0.5}
+
+
+def test_a_table_may_say_another_class() -> None:
+    settings = read({"retriever": {"class": "sasrec", "epochs": 3}})
+    model = settings.models.build(settings.unified)["retriever"]
+    assert (model.name, model.config.model_dump()["epochs"]) == ("sasrec", 3)
+    assert settings.models.retriever.epochs == Settings().models.retriever.epochs
+
+
+def test_models_of_any_class_can_be_added() -> None:
+    added = {"sasrec": {"epochs": 2}, "long_memory": {"class": "gru4rec", "max_len": 200}}
+    settings = read(added, surfaces={"home": {"sources": {"long-memory": 5}, "scorer": "sasrec"}})
+    built = settings.models.build(settings.unified)
+    assert list(built) == [*DEFAULT_MODELS, "sasrec", "long-memory"]
+    assert built["long-memory"].name == "gru4rec"
+
+
+def test_settings_survive_json() -> None:
+    settings = read({"sasrec": {"epochs": 2}, "two": {"class": "ease", "l2": 2.0}})
+    written = settings.model_dump(mode="json")
+    assert written["models"]["two"] == {
+        "class": "ease", "num_neighbours": 200, "decay": 0.5, "like_weight": 1.0, "l2": 2.0,
+        "max_items": 30_000,
+    }  # fmt: skip
+    assert "class" not in written["models"]["item_knn"]
+    assert validate(Settings, written, "again") == settings
+
+
+WRONG = {
+    "unknown key `models.sasrec.epoch`. Known here: b.*class, ": {"sasrec": {"epoch": 2}},
+    "unknown key `models.item-knn.shrink`. Known here: class, decay, ": {"item-knn": {"shrink": 2}},
+    "`models.long.epochs` = 'many': ": {"long": {"class": "gru4rec", "epochs": "many"}},
+    "`models.mine.class` = 'nope': must name the class of": {"mine": {"class": "nope"}},
+    "`models.mine.class` = '': must name .* known are popularity, ": {"mine": {}},
+    "`models.mine.class` = 3: must name the class": {"mine": {"class": 3}},
+    "`models.words`: a model cannot be called so": {"words": {"class": "ease"}},
+    "`models.../up`: a model cannot be called so": {"../up": {"class": "ease"}},
+    "`models.item-knn`: another table is the model 'item-knn'": {"item_knn": {}, "item-knn": {}},
+    "`models.ease` = 3: ": {"ease": 3},
+    "`models.blend.parts.x.modle`. Known here: config, model": {
+        "blend": {"parts": {"x": {"model": "ease", "modle": 1}}}
+    },
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_cannot_be_a_model_is_refused(message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^serendip.toml: .*{message}"):
+        read(WRONG[message])
+
+
+@pytest.mark.parametrize(
+    ("surface", "message"),
+    [
+        ({"scorer": "nobody"}, "home.scorer names 'nobody'; known are ranker, popularity, "),
+        ({"sources": {"sasrec": 5}}, "home.sources names 'sasrec'; known are popularity, "),
+        ({"scorer": "content", "sponsored": {}}, "places are sold by what the ranker predicts"),
+    ],
+)
+def test_a_surface_names_models_that_there_are(surface: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read({}, surfaces={"home": surface})
+
+
+def test_an_unknown_class_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"no model is called 'nope'.*Known: popularity, "):
+        model_class("nope")
+
+
+class TestAlphabet(RecommenderContract):
+    """The model of the page in a package of its own, judged by the contract suite."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def package(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+        with added_package(tmp_path_factory.mktemp("site")) as folder:
+            yield folder
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls, dataset: object, package: Path) -> Recommender:
+        return cls.make().train(dataset)  # type: ignore[arg-type]
+
+    @classmethod
+    def make(cls) -> Recommender:
+        return model_class("alphabet")()
+
+    def test_it_is_among_the_models_and_can_be_configured(self) -> None:
+        assert model_names()[-1] == "alphabet"
+        table = read({"a-to-z": {"class": "alphabet", "backwards": True}}).models.tables["a-to-z"]
+        assert type(table.build()) is model_class("alphabet")
+        with pytest.raises(ConfigError, match=r"`models.alphabet.back`\. Known here: backwards, "):
+            read({"alphabet": {"back": True}})
+
+    def test_the_test_of_the_page_is_this_one(self) -> None:
+        (written,) = [code for code in page_blocks("python") if "class TestAlphabet" in code]
+        assert "class TestAlphabet(RecommenderContract):" in written
+        assert "def make(cls)" in written
+
+
+def test_without_its_package_a_model_is_unknown() -> None:
+    assert "alphabet" not in model_names()
+    with pytest.raises(ConfigError, match="no model is called 'alphabet'"):
+        model_class("alphabet")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("other = my_package.alphabet:Alphabet", "has the name 'alphabet'"),
+        ("alphabet = my_package.alphabet:Nothing", "cannot be loaded"),
+        ("alphabet = my_package.nothing:Alphabet", "cannot be loaded"),
+        ("alphabet = my_package.alphabet:AlphabetConfig", "is not a Recommender"),
+    ],
+)
+def test_a_wrong_entry_point_is_named(tmp_path: Path, entry: str, message: str) -> None:
+    name = entry.split(" ")[0]
+    with added_package(tmp_path, entry), pytest.raises(ConfigError, match=message):
+        model_class(name)
+
+
+def test_a_package_cannot_replace_a_model(tmp_path: Path) -> None:
+    own = model_class("ease")
+    with added_package(tmp_path, "ease = my_package.alphabet:Alphabet"):
+        assert model_class("ease") is own
+
+
+def test_the_tables_of_the_page_are_settings() -> None:
+    import tomllib
+
+    served = next(code for code in page_blocks("toml") if "[models.transitions]" in code)
+    settings = validate(Settings, tomllib.loads(served), "page")
+    assert set(ModelsConfig().tables) < set(settings.models.tables)
+    assert settings.models.tables["long-memory"].class_name == "gru4rec"
