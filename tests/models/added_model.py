@@ -1,4 +1,4 @@
-"""The model of ``docs/guide/add-a-model.md`` as another package would add it: a real installed folder."""
+"""The model of the guide's page as another package would add it: a real installed folder."""
 
 from __future__ import annotations
 
