@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from golden import names
 from golden.product import ROOT
@@ -41,6 +42,7 @@ def _record(session: Session, table: Mapping[str, str], category: str) -> None:
         )
         if file.exists():
             document = json.loads(file.read_text(encoding="utf-8"))
+            document["rows"].sort(key=_name_of)
             session.put(category, f"{case} file", document)
             file.unlink()
         for left in work.glob("*"):  # Only vectors of texts serve the next one, too.
@@ -48,9 +50,14 @@ def _record(session: Session, table: Mapping[str, str], category: str) -> None:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
+def _name_of(row: Mapping[str, Any]) -> list[str]:
+    """What a row is about: processes work side by side, and rows come as these finish."""
+    return [str(row.get(key, "")) for key in names.BENCH_ROW_KEYS]
+
+
 def _told(lines: Sequence[str]) -> list[str]:
-    """What is told to people without numbers, which stand in the file, seconds beside them."""
-    return [" ".join(_NUMBER.sub("#", line).split()) for line in lines]
+    """What is told to people, in no order, without numbers: they stand in the file."""
+    return sorted(" ".join(_NUMBER.sub("#", line).split()) for line in lines)
 
 
 def _write_data(folder: Path) -> None:
