@@ -64,17 +64,22 @@ def _write_data(folder: Path) -> None:
     """Folders of every kind that a benchmark reads."""
     if folder.exists():
         return
-    tests = str(ROOT / "tests")
-    if tests not in sys.path:
-        sys.path.append(tests)
-    import_module("bench_world").write_world(folder / "circles")
-    films = import_module("bench_films").write_films(folder / "films")
-    import_module("bench_products").write_products(folder / "products")
-    import_module("bench_retail").write_retail(folder / "retail")
-    judged = import_module("judged_pairs")
+    films = _builder("bench_films").write_films(folder / "films")
+    _builder("bench_world").write_world(folder / "circles")
+    _builder("bench_products").write_products(folder / "products")
+    _builder("bench_retail").write_retail(folder / "retail")
+    judged = _builder("judged_pairs")
     judged.write_products(folder / "judged")
     judged.write_onet(folder / "onet")
     _write_tags(films)
+
+
+def _builder(name: str) -> Any:
+    """A module of the tests, wherever below their folder it stands."""
+    found = str(next((ROOT / "tests").rglob(f"{name}.py")).parent)
+    if found not in sys.path:
+        sys.path.append(found)
+    return import_module(name)
 
 
 def _write_tags(films: Path) -> None:
