@@ -42,7 +42,7 @@ def _record(session: Session, table: Mapping[str, str], category: str) -> None:
         )
         if file.exists():
             document = json.loads(file.read_text(encoding="utf-8"))
-            document["rows"].sort(key=_name_of)
+            document.get("rows", []).sort(key=_name_of)
             session.put(category, f"{case} file", document)
             file.unlink()
         for left in work.glob("*"):  # Only vectors of texts serve the next one, too.
