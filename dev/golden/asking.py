@@ -61,18 +61,23 @@ def record_paged(session: Session, client: Client, table: Mapping[str, str]) -> 
 
 
 def record_pages(session: Session, client: Client) -> None:
-    """Record pages, fragments of them, and what follows a like."""
+    """Record pages, and fragments of them."""
     for case, request in cases.PAGE_READS.items():
         session.put("page", case, _page(_sent(client, request), session))
     for case, request in cases.PAGE_FRAGMENTS.items():
         reply = _sent(client, request, cases.FRAGMENT_HEADER)
         session.put("page", f"fragment {case}", _page(reply, session))
-    path, form = cases.PAGE_LIKE
+
+
+def record_visitor(session: Session, client: Client) -> None:
+    """Record the page of somebody new, what a like answers, and the page after it."""
+    session.put("page", "feed of a visitor", _page(_sent(client, cases.VISITOR_FEED), session))
+    path, form = cases.VISITOR_LIKE
     for case, headers in (("like", {}), ("fragment like", cases.FRAGMENT_HEADER)):
         typed = {"content-type": "application/x-www-form-urlencoded", **headers}
         reply = client.ask("POST", path, form.encode(), typed)
         session.put("page", case, _page(reply, session))
-    session.put("page", "after like", _page(_sent(client, cases.PAGE_AFTER_LIKE), session))
+    session.put("page", "after like", _page(_sent(client, cases.VISITOR_AFTER), session))
 
 
 def _sent(

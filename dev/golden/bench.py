@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from golden import names
 from golden.product import ROOT
@@ -41,6 +42,7 @@ def _record(session: Session, table: Mapping[str, str], category: str) -> None:
         )
         if file.exists():
             document = json.loads(file.read_text(encoding="utf-8"))
+            document.get("rows", []).sort(key=_name_of)
             session.put(category, f"{case} file", document)
             file.unlink()
         for left in work.glob("*"):  # Only vectors of texts serve the next one, too.
@@ -48,26 +50,36 @@ def _record(session: Session, table: Mapping[str, str], category: str) -> None:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
+def _name_of(row: Mapping[str, Any]) -> list[str]:
+    """What a row is about: processes work side by side, and rows come as these finish."""
+    return [str(row.get(key, "")) for key in names.BENCH_ROW_KEYS]
+
+
 def _told(lines: Sequence[str]) -> list[str]:
-    """What is told to people without numbers, which stand in the file, seconds beside them."""
-    return [" ".join(_NUMBER.sub("#", line).split()) for line in lines]
+    """What is told to people, in no order, without numbers: they stand in the file."""
+    return sorted(" ".join(_NUMBER.sub("#", line).split()) for line in lines)
 
 
 def _write_data(folder: Path) -> None:
     """Folders of every kind that a benchmark reads."""
     if folder.exists():
         return
-    tests = str(ROOT / "tests")
-    if tests not in sys.path:
-        sys.path.append(tests)
-    import_module("bench_world").write_world(folder / "circles")
-    films = import_module("bench_films").write_films(folder / "films")
-    import_module("bench_products").write_products(folder / "products")
-    import_module("bench_retail").write_retail(folder / "retail")
-    judged = import_module("judged_pairs")
+    films = _builder("bench_films").write_films(folder / "films")
+    _builder("bench_world").write_world(folder / "circles")
+    _builder("bench_products").write_products(folder / "products")
+    _builder("bench_retail").write_retail(folder / "retail")
+    judged = _builder("judged_pairs")
     judged.write_products(folder / "judged")
     judged.write_onet(folder / "onet")
     _write_tags(films)
+
+
+def _builder(name: str) -> Any:
+    """A module of the tests, wherever below their folder it stands."""
+    found = str(next((ROOT / "tests").rglob(f"{name}.py")).parent)
+    if found not in sys.path:
+        sys.path.append(found)
+    return import_module(name)
 
 
 def _write_tags(films: Path) -> None:

@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from golden import http_cases, names, workspaces
-from golden.asking import ask, record_all, record_explained, record_paged, record_pages
+from golden.asking import (
+    ask,
+    record_all,
+    record_explained,
+    record_paged,
+    record_pages,
+    record_visitor,
+)
 from golden.bench import record_bench, record_slow_bench
 from golden.session import Session
 
@@ -132,6 +139,11 @@ def record_page(session: Session) -> None:
         session.product.serving(shop) as client,
     ):
         record_pages(session, client)
+    with (
+        workspaces.Changed(workspaces.bare(session)) as bare,
+        session.product.serving(bare) as client,
+    ):
+        record_visitor(session, client)
 
 
 def record_judge(session: Session) -> None:
@@ -182,7 +194,7 @@ CATEGORIES: Mapping[str, Category] = {
     "files": Category(record_files, 0, _BOTH),
     "http": Category(record_http, 10, _BOTH),
     "openapi": Category(record_openapi, 3, _SHOP),
-    "page": Category(record_page, 4, _SHOP),
+    "page": Category(record_page, 6, _BOTH),
     "errors": Category(record_errors, 50, _SHOP),
     "judge": Category(record_judge, 60, _SHOP),
     "evaluate": Category(record_evaluate, 80, _SHOP),

@@ -249,7 +249,6 @@ FOREIGN_ORIGIN = ("origin of others", "POST /v1/events {}", "http://shop.example
 
 PAGE_READS: Mapping[str, str] = {
     "feed": "GET /?user=u3",
-    "feed of a visitor": "GET /",
     "feed of a surface": "GET /?user=u3&surface=under_80",
     "search": "GET /search?user=u3&q=red lamp",
     "search misspelt": "GET /search?user=u3&q=lmap",
@@ -272,8 +271,12 @@ PAGE_FRAGMENTS: Mapping[str, str] = {
     "why": "GET /why?user=u3&item_id=p24&surface=home",
 }
 FRAGMENT_HEADER = {"hx-request": "true"}
-PAGE_LIKE = ("/like", "user=pagevisitor&item_id=p24&surface=home&position=0")
-PAGE_AFTER_LIKE = "GET /?user=pagevisitor"
+
+VISITOR_FEED = "GET /"
+VISITOR_LIKE = ("/like", "user=pagevisitor&item_id=p30&surface=home&position=0")
+VISITOR_AFTER = "GET /?user=pagevisitor"
+"""What somebody new sees follows from an id and a moment where anything is explored; so these are
+asked where nothing is: of a workspace without events."""
 
 BARE_READS: Mapping[str, str] = {
     "home": "GET /v1/recommend?k=6",

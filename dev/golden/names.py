@@ -187,6 +187,8 @@ SLOW_BENCH: Mapping[str, str] = {
         "bench judge --data bench/onet --json out.json --seeds 1 --models student"
     ),
 }
+BENCH_ROW_KEYS = ("task", "set", "model", "mode", "search", "text", "typed", "seed")
+"""What a row of their files is about."""
 BENCH_WORK, BENCH_CACHE = "out.json.work", "cache"
 """What benchmarks keep beside their files, and the part of it that all of them may share."""
 
@@ -298,6 +300,11 @@ DOCUMENTS: tuple[str, ...] = (
 TABLES: tuple[str, ...] = ("synonyms.csv",)
 REPORT, REPORT_PAGES = "reports/report.json", "reports/*.html"
 VECTOR_COLUMN = "vector"
+COST_LINES: Mapping[str, str] = {
+    'class="meter"': "</th>",
+    "<figcaption>Quality and cost": "</figcaption>",
+}
+"""What marks a line about seconds and memory on a page of reports -> how far it is recorded."""
 
 # --- what differs from run to run -----------------------------------------------------------------
 
@@ -307,7 +314,6 @@ MASKED_KEYS: Mapping[str, str] = {
     "code_version": "version of the package",
     "fingerprint": "hash of the package's own sources",
     "files": "checksums of artefacts, some of which have names drawn at random",
-    "stages": "seconds, CPU-seconds and memory of each stage",
     "digest": "hash of a benchmark's code or configuration",
     "machine": "what it ran on",
     "wall_s": "seconds",

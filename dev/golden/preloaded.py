@@ -17,10 +17,11 @@ from importlib import import_module
 from typing import Any
 
 _SLOW = (
-    *("numpy", "scipy.sparse", "pyarrow.parquet", "pydantic", "typer", "rich.progress", "jinja2"),
+    *("numpy", "scipy.sparse", "pydantic", "typer", "rich.progress", "jinja2"),
     *("sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql", "duckdb", "tantivy"),
-    *("onnxruntime", "torch", "symspellpy", "rapidfuzz", "faiss", "fastapi", "uvicorn"),
+    *("torch", "symspellpy", "rapidfuzz", "faiss", "fastapi", "uvicorn"),
 )
+"""Neither pyarrow nor onnxruntime: importing them starts threads, which a fork would not have."""
 
 
 def main() -> None:

@@ -111,7 +111,14 @@ def record_files(session: Session, workspace: str, case: str) -> None:
             session.put("files", f"{case} {name}", _rows(path))
     for path in sorted(folder.glob(names.REPORT_PAGES)):
         lines = session.masks.lines(path.read_text(encoding="utf-8"))
-        session.put("page", f"{case} {path.name}", lines)
+        session.put("page", f"{case} {path.name}", [_without_cost(line) for line in lines])
+
+
+def _without_cost(line: str) -> str:
+    for mark, end in names.COST_LINES.items():
+        if mark in line:
+            return line.partition(end)[0] + f"{end}<cost>"
+    return line
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
