@@ -171,7 +171,7 @@ def _check_partition(groups: tuple[Group, ...]) -> tuple[Group, ...]:
     tasks = [task for group in groups for task in group]
     if sorted(tasks) != sorted(ALL_TASKS) or not all(groups):
         raise ValueError(
-            f"each of {', '.join(ALL_TASKS)} must be in exactly one group, and the groups hold: "
+            f"each of {', '.join(ALL_TASKS)} must be in one group, and the groups hold: "
             f"{', '.join(tasks) or 'none'}"
         )
     return groups
