@@ -4,8 +4,8 @@ The features are lexical and embedding similarities (``features.py``) and the le
 projection (``projection.py``). Trees are trained by lightgbm (``train.py``), and serving needs only
 numpy and onnxruntime, which runs them as an ONNX graph. Their scores are calibrated to
 probabilities by a logistic curve (Platt 1999), fitted out of fold: of pairs with a probability of
-0.2, one in five is irrelevant. What was learned (``MatchModel``) is separate from the catalogue it
-scores: a new catalogue needs no new labels.
+0.2, one in five is irrelevant. What was learned (projection and trees) is separate from the
+catalogue it scores (``ItemTexts``): a new catalogue needs no new labels.
 
 Source: the distilled filter of irrelevant matches at Indeed (RecSys 2024, doi
 10.1145/3640457.3688043), whose features are not published.

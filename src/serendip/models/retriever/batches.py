@@ -203,8 +203,7 @@ class BatchBuilder:
             self.tasks = tuple(task for task in self.tasks if task != "search")
         if not self.tasks:
             raise DataError(
-                "a retriever for the search task alone needs example queries, and the dataset has "
-                "none.",
+                "a retriever for the search task alone needs queries, and the dataset has none.",
                 "Add some with `with_queries`, or add home to `tasks`.",
             )
 

@@ -170,7 +170,7 @@ def _check_partition(groups: tuple[Group, ...]) -> tuple[Group, ...]:
     tasks = [task for group in groups for task in group]
     if sorted(tasks) != sorted(TASKS) or not all(groups):
         raise ValueError(
-            f"each of {', '.join(TASKS)} must be in exactly one group, and the groups hold: "
+            f"each of {', '.join(TASKS)} must be in one group, and the groups hold: "
             f"{', '.join(tasks) or 'none'}"
         )
     return groups

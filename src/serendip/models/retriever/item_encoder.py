@@ -89,7 +89,7 @@ class ItemEncoderArrays:
             )
         if self.token_table is not None and features.tokens is None:
             raise DataError(
-                f"{len(item_nums)} items have no tokens, and the retriever was trained with them.",
+                f"{len(item_nums)} items without tokens, and the retriever was trained with them.",
                 "Read their words and attributes as those of the training items.",
             )
         return self._encode(features.content, features.codes, features.tokens, item_nums)
