@@ -73,5 +73,5 @@ def test_codebooks_survive_a_file(tmp_path):
     Codebooks(BOOKS.centroids, aligned).save(path)
     np.testing.assert_array_equal(Codebooks.open(path).alignment.down, aligned.down)
     path.write_bytes(b"x")
-    with pytest.raises(ArtefactError, match="no readable codebooks"):
+    with pytest.raises(ArtefactError, match="not contain readable codebooks"):
         Codebooks.open(path)

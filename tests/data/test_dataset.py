@@ -41,5 +41,5 @@ def test_an_alignment_of_other_content_is_refused():
     content = np.zeros((bare.num_items, 5), np.float32)
     codes = np.zeros((bare.num_items, 0), np.int32)
     for data, size in ((bare, 0), (bare.with_features(ItemFeatures(content, codes, 1)), 5)):
-        with pytest.raises(DataError, match=f"size 3 for content of size {size}"):
+        with pytest.raises(DataError, match=f"of size 3; they have size {size}"):
             data.with_alignment(alignment)

@@ -1,4 +1,4 @@
-"""What happened: values that every layer above speaks, and the store they come from."""
+"""Data model shared by all layers: items, events, queries, datasets, and their store."""
 
 from serendip.data.dataset import Dataset, EventLog, QueryExamples
 from serendip.data.event import ActionRules, Event

@@ -1,7 +1,7 @@
-"""Names of the array types that cross module borders; shapes are in the docstrings of their users.
+"""Type aliases of the numpy arrays that modules exchange; users' docstrings give the shapes.
 
-Legend of shape letters: B queries in a batch, N items, T steps of a history, D vector size,
-L levels of a semantic ID, K codes of a codebook, C candidates, F features.
+Shape letters: B queries in a batch, N items, T events of a history, D vector size, L levels of a
+semantic ID, K codes of a codebook, C candidates, F features.
 """
 
 from __future__ import annotations

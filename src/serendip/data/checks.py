@@ -1,9 +1,8 @@
-"""The doctor: named checks of what is in the store, each PASS, WARN or FAIL.
+"""Data-quality checks of the store (``serendip doctor``), each PASS, WARN or FAIL.
 
-One function per check; it sees items and events as columns and says how many of how many are
-wrong, with up to ten examples. Nothing is changed or dropped here.
-
-What the doctor looks at: items and events as columns, encoded once for all checks.
+One function per check: it reads items and events as columns, which ``CheckedData`` encodes once for
+all checks, and reports the number of affected rows with up to ten examples. Checks never change or
+drop anything.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
@@ -29,13 +28,13 @@ MAX_EXAMPLES = 10
 
 
 class CheckedData:
-    """Items and events as the checks see them; encodings are computed once.
+    """Input of the checks: items and events, with encodings computed once.
 
     Args:
         items: the items that are not deleted.
         events: the whole log, in order of time.
         now: Unix seconds; later events are in the future.
-        repeated_ids: (count, examples) of item ids that came more than once in the files.
+        repeated_ids: (count, examples) of item ids repeated in the files.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class CheckedData:
         return frozenset(item.item_id for item in self.items)
 
     def show(self, rows: BoolArray) -> tuple[str, ...]:
-        """The first ten of the events that a mask (E,) selects."""
+        """Describe the first ten events that a mask (E,) selects."""
         first = np.flatnonzero(rows)[:MAX_EXAMPLES].tolist()
         columns = self.events
         return tuple(
@@ -98,15 +97,15 @@ MAX_VALUE = 1e6
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found.
+    """Result of one check.
 
     Args:
         name: of the check.
-        status: PASS, WARN (can be worked with) or FAIL (cannot).
-        count: how many are concerned.
-        total: of how many.
+        status: PASS, WARN (usable) or FAIL (not usable).
+        count: number of affected rows.
+        total: number of checked rows.
         message: one sentence for people.
-        examples: up to ten of them.
+        examples: up to ten affected rows.
     """
 
     name: str
@@ -128,7 +127,7 @@ def run_checks(
     Args:
         items: a store, or items.
         events: the log of these items; not needed with a store.
-        now: Unix seconds, the machine's clock if not given.
+        now: Unix seconds; None = the current time.
     """
     moment = time.time() if now is None else now
     if isinstance(items, Store):
@@ -147,34 +146,34 @@ def run_checks(
 
 
 def has_items(data: CheckedData) -> CheckResult:
-    """An empty catalogue leaves nothing to find."""
+    """The catalogue must not be empty."""
     count = len(data.items)
     status: Status = "FAIL" if not count else "WARN" if count == 1 else "PASS"
     return CheckResult("catalogue", status, count, count, f"{count:,} items")
 
 
 def has_events(data: CheckedData) -> CheckResult:
-    """Without events only content can be searched."""
+    """Without events only search and similar items work."""
     count = len(data.events)
-    words = f"{count:,} events" if count else "no events: search and similar items will work alone"
-    return CheckResult("events", "PASS" if count else "WARN", count, count, words)
+    message = f"{count:,} events" if count else "no events: only search and similar items will work"
+    return CheckResult("events", "PASS" if count else "WARN", count, count, message)
 
 
 def has_users(data: CheckedData) -> CheckResult:
-    """One user teaches nothing about others."""
+    """Collaborative models need two users or more."""
     count = len(data.user_names)
     return CheckResult("users", "WARN" if count < 2 else "PASS", count, count, f"{count:,} users")
 
 
 def duplicate_items(data: CheckedData) -> CheckResult:
-    """Item ids that came more than once; the last row counts."""
+    """Repeated item ids; the last row counts."""
     count, examples = data.repeated_ids
     message = "rows repeat an item id; the last one counts"
     return _warn("duplicate item ids", count, len(data.items) + count, message, examples)
 
 
 def duplicate_events(data: CheckedData) -> CheckResult:
-    """Events equal in user, item, time, action and value."""
+    """Events identical in user, item, time, action and value."""
     columns = data.events
     numbers = np.column_stack(
         [
@@ -188,67 +187,67 @@ def duplicate_events(data: CheckedData) -> CheckResult:
     order = np.lexsort(numbers.T)
     repeats = np.zeros(len(columns), dtype=np.bool_)
     repeats[order[1:]] = (numbers[order[1:]] == numbers[order[:-1]]).all(axis=1)
-    message = "events equal another one in user, item, time, action and value"
+    message = "events are identical to another one in user, item, time, action and value"
     return _warn("duplicate events", int(repeats.sum()), len(columns), message, data.show(repeats))
 
 
 def unknown_items(data: CheckedData) -> CheckResult:
-    """Events on items that the catalogue does not hold; nothing can be learned from them."""
+    """Events on items missing from the catalogue; models cannot learn from them."""
     unknown = np.fromiter(
         (bool(name) and name not in data.known_ids for name in data.logged.ids), dtype=np.bool_
     )
     rows = unknown[data.logged.numbers(data.events.item_ids)]
     names = [data.logged.id(number) for number in np.flatnonzero(unknown)[:MAX_EXAMPLES].tolist()]
     count, total = int(rows.sum()), len(rows)
-    message = "events name an item that is not in the catalogue; they are left out"
+    message = "events refer to an item that is not in the catalogue; they are ignored"
     if total and count == total:
         return CheckResult("events on unknown items", "FAIL", count, total, message, tuple(names))
     return _warn("events on unknown items", count, total, message, names)
 
 
 def unseen_items(data: CheckedData) -> CheckResult:
-    """Items without an event: only their content speaks for them."""
+    """Items without an event: only their content can recommend them."""
     unseen = [item.item_id for item in data.items if item.item_id not in data.logged]
     share = len(unseen) / max(1, len(data.items))
-    message = "items have no event; they are found by content"
-    found = _warn("items never seen", len(unseen), len(data.items), message, unseen)
-    return found if share > 0.5 else _as_pass(found)
+    message = "items have no event; they are recommended by content only"
+    result = _warn("items never seen", len(unseen), len(data.items), message, unseen)
+    return result if share > 0.5 else _to_pass(result)
 
 
 def missing_titles(data: CheckedData) -> CheckResult:
-    """Items that cannot be shown or found by name."""
+    """Items without a title, which cannot be shown or found by name."""
     missing = [item.item_id for item in data.items if not item.title.strip()]
     return _warn("missing titles", len(missing), len(data.items), "items have no title", missing)
 
 
 def duplicate_titles(data: CheckedData) -> CheckResult:
-    """Different items with one title; a person cannot tell them apart by it."""
+    """Distinct items with the same title, which people cannot distinguish."""
     counts = Counter(item.title for item in data.items if item.title)
     shared = {title: count for title, count in counts.items() if count > 1}
     message = "items share their title with another one"
-    found = _warn("duplicate titles", sum(shared.values()), len(data.items), message, list(shared))
-    return found if found.count > 0.05 * found.total else _as_pass(found)
+    result = _warn("duplicate titles", sum(shared.values()), len(data.items), message, list(shared))
+    return result if result.count > 0.05 * result.total else _to_pass(result)
 
 
 def impossible_times(data: CheckedData) -> CheckResult:
-    """Times at or before 1970, before 1990 or after now: often a wrong unit."""
+    """Times before 1990 or in the future: often a wrong unit."""
     times = data.events.timestamps
     wrong = (times < YEAR_1990) | (times > data.now + DAY)
-    message = "events lie before 1990 or in the future; is the unit right?"
+    message = "events are before 1990 or in the future; is the time unit right?"
     return _warn("impossible times", int(wrong.sum()), len(times), message, data.show(wrong))
 
 
 def equal_times(data: CheckedData) -> CheckResult:
-    """All events at one time: there is no before and after to learn."""
+    """All events at one time: there is no order to learn from."""
     times = data.events.timestamps
     equal = len(times) > 1 and bool(times[0] == times[-1])
     count = len(times) if equal else 0
-    message = "events all have the same time; nothing can be judged by time"
+    message = "events all have the same time; evaluation needs events in order of time"
     return _warn("equal times", count, len(times), message, data.show(times == times[:1])[:1])
 
 
 def same_second_bursts(data: CheckedData) -> CheckResult:
-    """Events of one user in one second: their order cannot be trusted."""
+    """Events of one user in the same second: their order is unreliable."""
     seconds = np.floor(data.events.timestamps)
     order = np.lexsort((seconds, data.users))
     users, seconds = data.users[order], seconds[order]
@@ -256,39 +255,39 @@ def same_second_bursts(data: CheckedData) -> CheckResult:
     tied = np.zeros(len(order), dtype=np.bool_)
     tied[order[1:]] |= same
     tied[order[:-1]] |= same
-    message = "events share their second with another one of the same user; their order is chance"
-    found = _warn(
+    message = "events share their second with another one of the same user; their order is random"
+    result = _warn(
         "same-second bursts", int(tied.sum()), len(tied), message, _names(data, data.users[tied])
     )
-    return found if found.count > MAX_TIED_SHARE * found.total else _as_pass(found)
+    return result if result.count > MAX_TIED_SHARE * result.total else _to_pass(result)
 
 
 def single_event_users(data: CheckedData) -> CheckResult:
-    """Users with one event: they have a next one for nobody to learn from."""
+    """Users with one event: they have no next event to learn from."""
     single = np.flatnonzero(data.by_user == 1)
-    message = "users have one event only"
+    message = "users have only one event"
     names = _names(data, single)
-    found = _warn("users with one event", len(single), len(data.user_names), message, names)
-    return found if found.count > 0.5 * found.total else _as_pass(found)
+    result = _warn("users with one event", len(single), len(data.user_names), message, names)
+    return result if result.count > 0.5 * result.total else _to_pass(result)
 
 
 def top_user(data: CheckedData) -> CheckResult:
-    """One user with a large share of the log is a robot or a test account."""
+    """One user with a large share of the log is often a bot or a test account."""
     most = int(data.by_user.max(initial=0))
     names = _names(data, np.flatnonzero(data.by_user == most)[:1]) if most else ()
     message = "events come from the most active user"
-    found = _warn("share of the top user", most, len(data.events), message, names)
-    many = len(data.user_names) > 1 and most > MAX_TOP_USER_SHARE * len(data.events)
-    return found if many else _as_pass(found)
+    result = _warn("share of the top user", most, len(data.events), message, names)
+    is_large = len(data.user_names) > 1 and most > MAX_TOP_USER_SHARE * len(data.events)
+    return result if is_large else _to_pass(result)
 
 
 def odd_values(data: CheckedData) -> CheckResult:
-    """Values beyond a million, or one and the same value throughout."""
+    """Values beyond a million, or a constant value."""
     values = data.events.values
     given = values[~np.isnan(values)]
     odd = np.abs(values) > MAX_VALUE
     if len(given) > 1 and (given == given[0]).all():
-        message = f"values are all {given[0]:g}; they say nothing"
+        message = f"values are all {given[0]:g}; a constant carries no information"
         return CheckResult("values", "WARN", len(given), len(values), message)
     message = f"values are beyond {MAX_VALUE:,.0f}"
     if len(given):
@@ -297,7 +296,7 @@ def odd_values(data: CheckedData) -> CheckResult:
 
 
 def long_texts(data: CheckedData) -> CheckResult:
-    """Titles and descriptions of which an encoder will only read the beginning."""
+    """Titles and descriptions so long that an encoder reads only their beginning."""
     long = [
         item.item_id for item in data.items if len(item.title) + len(item.description) > LONG_TEXT
     ]
@@ -306,10 +305,10 @@ def long_texts(data: CheckedData) -> CheckResult:
 
 
 def unprintable_ids(data: CheckedData) -> CheckResult:
-    """Ids with control or invisible characters: two that look alike may differ."""
+    """Ids with control or invisible characters: two that look the same may differ."""
     names = [*(item.item_id for item in data.items), *data.user_names.ids]
     odd = [ascii(name) for name in names if not name.isprintable()]
-    return _warn("unprintable ids", len(odd), len(names), "ids hold invisible characters", odd)
+    return _warn("unprintable ids", len(odd), len(names), "ids contain invisible characters", odd)
 
 
 CHECKS: tuple[Check, ...] = (
@@ -332,8 +331,8 @@ def _warn(name: str, count: int, total: int, message: str, examples: Sequence[st
     )
 
 
-def _as_pass(found: CheckResult) -> CheckResult:
-    return CheckResult(found.name, "PASS", found.count, found.total, found.message, found.examples)
+def _to_pass(result: CheckResult) -> CheckResult:
+    return replace(result, status="PASS")
 
 
 def _names(data: CheckedData, numbers: NDArray[np.integer[Any]]) -> tuple[str, ...]:

@@ -1,12 +1,10 @@
-"""An immutable snapshot of everything known up to a cut: catalogue, events, features.
+"""``Dataset``: an immutable snapshot of catalogue, events and features up to a cut.
 
-Trainers get a ``Dataset`` and nothing else, so what is not in it cannot leak into a model.
+Trainers get a ``Dataset`` and nothing else, so data after the cut cannot leak into a model.
 
-Behaviour as pairs of items, and content vectors moved by it: plain arrays, no training.
-
-The projection is learned in ``content``; serving applies it to items that are posted later.
-
-Which items stand how many places apart in somebody's history.
+``pairs_by_gap`` and ``cooccurring_pairs`` turn histories into pairs of items at a given distance.
+``AlignedProjection`` moves content vectors towards behaviour; it is learned in ``content``, and
+serving applies it to items that are posted later.
 """
 
 from __future__ import annotations
@@ -42,8 +40,8 @@ class EventLog:
         timestamps: (E,) float64 Unix seconds, non-decreasing.
         liked: (E,) bool.
         values: (E,) float32, NaN where the event had none.
-        strengths: (E,) float32 how much each counts where it is foretold; None = all the same.
-        actions: (E,) int16 places in ``Dataset.action_names``; None = not known.
+        strengths: (E,) float32 weight of each as a prediction target; None = all the same.
+        actions: (E,) int16 indices into ``Dataset.action_names``; None = not known.
     """
 
     users: IntArray
@@ -58,7 +56,7 @@ class EventLog:
         return len(self.users)
 
     def rows(self, mask: BoolArray) -> EventLog:
-        """Events where ``mask`` is True, in order."""
+        """Select events by mask (E,)."""
         return EventLog(
             self.users[mask],
             self.items[mask],
@@ -72,12 +70,12 @@ class EventLog:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryExamples:
-    """Queries with a known good item: logged ones, or written from item fields.
+    """Queries with a known relevant item: logged ones, or synthetic ones from item fields.
 
     Args:
         texts: Q strings.
         vectors: (Q, D) float32 unit vectors of the texts.
-        items: (Q,) int32 the item that each should find.
+        items: (Q,) int32 the relevant item of each.
     """
 
     texts: Sequence[str]
@@ -88,7 +86,7 @@ class QueryExamples:
         return len(self.texts)
 
     def joined(self, more: QueryExamples) -> QueryExamples:
-        """These, then others."""
+        """Concatenate: these queries, then others."""
         if not len(more):
             return self
         return QueryExamples(
@@ -100,13 +98,13 @@ class QueryExamples:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """What came next for some users: targets to stop training by, never learned from.
+    """Validation targets for early stopping: held-out next items, never trained on.
 
     The input of a target is the whole history of its user in the dataset.
 
     Args:
         users: (V,) int32 user numbers.
-        items: (V,) int32 item numbers; one outside the catalogue is a miss whatever is answered.
+        items: (V,) int32 item numbers; one outside the catalogue always counts as a miss.
     """
 
     users: IntArray
@@ -118,11 +116,11 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UserCountries:
-    """Where users are, in the words of requests.
+    """Countries of users, spelt as in requests.
 
     Args:
-        names: C different countries.
-        of_users: (U,) int32 place in ``names``; -1 = not known.
+        names: C distinct countries.
+        of_users: (U,) int32 index into ``names``; -1 = not known.
     """
 
     names: tuple[str, ...]
@@ -131,22 +129,22 @@ class UserCountries:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """A catalogue, a log and what content says about the items.
+    """Training data: catalogue, event log and content features.
 
     Args:
         catalogue: the items; events refer to them by number.
         users: ids of the users; events refer to them by number.
         events: interactions, ordered by time.
-        features: content vectors and codes, once they are computed.
-        queries: examples for the search task, once they are written.
-        cut: Unix seconds after which nothing is in here; None = everything is.
-        validation: targets to stop training by; None = a model holds back events of its own.
-        alignment: moves content to where behaviour puts it, once that is learned.
-        quality: (N, Q) float32 how good items are whoever asks, see ``data.item_quality``.
-        requests: the newest ones that were logged, in order of time.
-        countries: of the users, where they are known.
-        negatives: negative events; nothing learns from them what comes next.
-        action_names: kinds of interaction that ``EventLog.actions`` names by place.
+        features: content vectors and codes, once computed.
+        queries: examples for the search task, once generated.
+        cut: Unix seconds; contains no later event. None = no cut.
+        validation: targets for early stopping; None = a model holds out events of its own.
+        alignment: projection of content towards behaviour, once learned.
+        quality: (N, Q) float32 query-independent item quality, see ``data.item_quality``.
+        requests: the newest logged requests, in order of time.
+        countries: of the users, if known.
+        negatives: negative events; never targets of next-item prediction.
+        action_names: kinds of interaction; ``EventLog.actions`` are indices into it.
     """
 
     catalogue: Catalogue
@@ -175,47 +173,47 @@ class Dataset:
         return len(self.users)
 
     def with_features(self, features: ItemFeatures) -> Dataset:
-        """A copy that carries content features."""
+        """A copy with content features."""
         return replace(self, features=features)
 
     def with_queries(self, queries: QueryExamples) -> Dataset:
-        """A copy that carries query examples."""
+        """A copy with query examples."""
         return replace(self, queries=queries)
 
     def with_alignment(self, alignment: AlignedProjection) -> Dataset:
-        """A copy that carries a learned alignment of its content.
+        """A copy with a learned alignment of its content.
 
         Raises:
-            DataError: it was learned on content of another size.
+            DataError: it was learned on content vectors of another size.
         """
-        learned = len(alignment.down)
+        expected = len(alignment.down)
         size = 0 if self.features is None else self.features.content.shape[1]
-        if learned != size:
+        if expected != size:
             raise DataError(
-                f"an alignment of content of size {learned} for content of size {size}.",
+                f"the alignment needs content vectors of size {expected}; they have size {size}.",
                 "Learn it on the content of this dataset, with `align`.",
             )
         return replace(self, alignment=alignment)
 
     def with_quality(self, quality: FloatArray) -> Dataset:
-        """A copy that carries the quality of its items."""
+        """A copy with the quality of its items."""
         return replace(self, quality=quality)
 
     def with_countries(self, countries: UserCountries | None) -> Dataset:
-        """A copy that knows where its users are.
+        """A copy with the countries of its users.
 
         Raises:
-            DataError: not one country, or -1, for each user.
+            DataError: the number of countries differs from the number of users.
         """
         if countries is not None and len(countries.of_users) != self.num_users:
             raise DataError(
                 f"countries of {len(countries.of_users)} users for {self.num_users} users.",
-                "Give one per user, -1 where it is not known.",
+                "Give one per user, -1 for an unknown one.",
             )
         return replace(self, countries=countries)
 
     def without_last_events(self) -> Dataset:
-        """All but the last event of each user with three or more; those become the targets."""
+        """Hold out the last event of each user with three or more, as validation targets."""
         order = np.argsort(self.events.users, kind="stable")
         users = self.events.users[order]
         is_last = np.append(users[1:] != users[:-1], True)[: len(users)]
@@ -223,15 +221,15 @@ class Dataset:
         last = order[is_last & (counts[users] >= 3)]
         kept = np.ones(len(users), np.bool_)
         kept[last] = False
-        held = HeldOut(self.events.users[last], self.events.items[last])
-        return replace(self, events=self.events.rows(kept), validation=held, _by_user={})
+        held_out = HeldOut(self.events.users[last], self.events.items[last])
+        return replace(self, events=self.events.rows(kept), validation=held_out, _by_user={})
 
     def with_validation(self, validation: HeldOut) -> Dataset:
-        """A copy that carries targets to stop training by."""
+        """A copy with targets for early stopping."""
         return replace(self, validation=validation)
 
     def history(self, user: int) -> History:
-        """All events of a user number, oldest first; empty for an unknown one."""
+        """All events of a user by number, oldest first; empty for an unknown user."""
         if not self._by_user:
             self._by_user.update(self._histories())
         return self._by_user.get(user, History())
@@ -263,13 +261,13 @@ class Dataset:
 def pairs_by_gap(
     users: IntArray, items: IntArray, num_gaps: int
 ) -> Iterator[tuple[int, IntArray, IntArray]]:
-    """For each gap from 1 on: the earlier and the later item (P,) of all pairs so far apart.
+    """Yield, for each gap from 1 on, the earlier and the later item (P,) of all pairs at that gap.
 
-    A pair of one item with itself is left out; pairs never cross from one user to the next.
+    Pairs of an item with itself are dropped; a pair never spans two users.
 
     Args:
-        users: (E,) whose event it is, in any order.
-        items: (E,) what was chosen; the rows of a user from old to new.
+        users: (E,) user of each event, in any order.
+        items: (E,) item of each event; a user's rows from old to new.
         num_gaps: the largest gap.
     """
     order = np.argsort(users, kind="stable")
@@ -281,42 +279,42 @@ def pairs_by_gap(
 
 
 STEPS = 1
-"""Items of one history at most this many steps apart count as chosen together: what lies further
-apart is less alike, and moves content to places that hold less for unseen items."""
+"""Window size: items of one history at most this many positions apart co-occur. Items further apart
+are less similar, and aligning with them generalises worse to unseen items."""
 
 
 def cooccurring_pairs(events: EventLog, steps: int = STEPS) -> IntArray:
-    """Pairs (P, 2) int32 of different items near one another in a history, the earlier one first.
+    """Pairs (P, 2) int32 of distinct items within a window of a history, the earlier one first.
 
     Args:
-        events: the log; events of one user are its history.
-        steps: how far apart the two may be, 1 or more; 1 = neighbours only.
+        events: the log; the events of a user are a history.
+        steps: window size, 1 or more; 1 = neighbours only.
 
     Returns:
         one row per occurrence, so frequent pairs appear often; neighbours first.
     """
-    found = [
+    pairs = [
         np.stack([earlier, later], axis=1)
         for _, earlier, later in pairs_by_gap(events.users, events.items, steps)
     ]
-    return np.concatenate(found).astype(np.int32)
+    return np.concatenate(pairs).astype(np.int32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AlignedProjection:
-    """Content vectors moved to where behaviour puts them: x + (x down) up, at unit length.
+    """Low-rank residual projection of content towards behaviour: x + (x down) up, at unit length.
 
-    Linear, so an item that nobody chose yet moves like its neighbours; no content stays no content.
+    Linear, so an item without events moves like its neighbours; a zero vector stays zero.
 
     Args:
         down: (D, R) float32.
-        up: (R, D) float32; zeros = content as it is.
+        up: (R, D) float32; zeros = identity.
     """
 
     down: FloatArray
     up: FloatArray
 
     def encode(self, content: FloatArray) -> FloatArray:
-        """Aligned vectors (N, D) float32 of content (N, D): unit rows, zero where content is."""
-        moved = content + (content @ self.down) @ self.up
-        return unit(moved)
+        """Project content (N, D) to unit vectors (N, D) float32; zero rows stay zero."""
+        projected = content + (content @ self.down) @ self.up
+        return unit(projected)

@@ -1,6 +1,6 @@
-"""One event, and the rules that say which events are interest, likes or negative.
+"""Events and action rules: which events are interest, likes or negative feedback.
 
-The whole event log as columns: how snapshots and checks read a store quickly.
+``EventColumns`` holds many events as columns, in which snapshots and checks read a store fast.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from serendip.data.arrays import TimeArray
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something a user did, or was shown.
+    """An interaction of a user with an item, or an impression.
 
     Args:
-        user_id: who.
-        item_id: with which item; empty for a query without a click.
+        user_id: of the user.
+        item_id: of the item; empty for a query without a click.
         timestamp: Unix seconds, UTC.
         action: kind of interaction (``click``, ``rate``, ``purchase``); ``impression`` = shown.
-        value: strength, e.g. stars; None where the action has none.
-        query: what was typed before it.
-        request_id: the answer that led to it; joins clicks with what was shown.
-        position: 0-based place in that answer.
+        value: strength, e.g. stars; None if the action has none.
+        query: the search text that led to it.
+        request_id: of the answer that led to it; joins clicks with impressions.
+        position: 0-based position in that answer.
         surface: where it happened.
-        session_id: the visit.
-        event_id: the sender's own id; sending it again changes nothing. Empty = none.
+        session_id: of the visit.
+        event_id: id given by the sender, for idempotent writes; empty = none.
     """
 
     user_id: str
@@ -51,7 +51,7 @@ class Event:
 
 Exclusion = Literal["nowhere", "seen", "recommendations", "everywhere"]
 EXCLUSIONS: tuple[Exclusion, ...] = get_args(Exclusion)
-"""How far an item is kept from a user who rejected it, from not at all to in every answer."""
+"""Where a rejected item is excluded for its user, in ascending order of reach."""
 
 _DISLIKED: Exclusion = "recommendations"
 
@@ -68,26 +68,27 @@ _NEGATIVE: Mapping[str, Exclusion] = MappingProxyType(
 
 
 class ActionRules(Config):
-    """Which events show interest, which of these liking, and which are negative.
+    """Classifies events by action and value: interest, like or negative feedback.
 
-    A negative event is no interest. What it rejects is kept from its user until an event takes it
-    back: a later like, purchase or higher rating does, a mere click does not.
+    A negative event is not interest. It excludes its item for the user until a later event revokes
+    it: a like, a purchase or a higher rating does, a mere click does not.
     """
 
     ignore: tuple[str, ...] = ("impression",)
-    """Actions that say nothing about taste; every other one is interest or negative."""
+    """Actions without information on taste; every other one is interest or negative."""
 
     negative: dict[str, Exclusion] = Field(default_factory=lambda: dict(_NEGATIVE))
-    """Negative actions, whatever their value, and where the item is left out for this user:
-    nowhere, on surfaces that leave out what was seen, in all recommendations, or everywhere, search
-    included."""
+    """Negative actions, whatever their value, and where the item is excluded for this user:
+    nowhere, on surfaces that exclude seen items, in all recommendations, or everywhere including
+    search."""
 
     like_at_least: float = 4.0
-    """An action with a value is a like from this value on."""
+    """Smallest value that makes an action with a value a like."""
 
     dislike_at_most: float | None = None
-    """An action with a value is a dislike up to this value; None = no value is one, for values that
-    are no ratings. Actions of ``always_like`` never are: one piece bought is no bad rating."""
+    """Largest value that makes an action with a value a dislike; None = never, for values that are
+    not ratings. Never applies to actions of ``always_like``: buying one piece is not a bad
+    rating."""
 
     always_like: tuple[str, ...] = Field(
         default=("like", "purchase", "apply", "save", "add_to_cart")
@@ -95,8 +96,8 @@ class ActionRules(Config):
     """Actions without a value that are likes."""
 
     strengths: dict[str, PositiveFloat] = Field(default_factory=dict)
-    """How much an action counts where models learn to foretell what comes next, 1 where none is
-    named: a purchase may be worth many views."""
+    """Weight of an action as a target of next-item prediction, 1 by default: a purchase may be
+    worth many views."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -111,7 +112,7 @@ class ActionRules(Config):
         return self
 
     def exclusion(self, action: str, value: float | None) -> Exclusion | None:
-        """Where a negative event keeps its item from the user; None of any other event."""
+        """Where a negative event excludes its item for the user; None for any other event."""
         if action in self.ignore:
             return None
         if action in self.negative:
@@ -121,27 +122,27 @@ class ActionRules(Config):
         return _DISLIKED if value <= self.dislike_at_most else None
 
     def rejects(self, action: str, value: float | None) -> bool:
-        """True where the event keeps its item from the user somewhere."""
+        """True if the event excludes its item for the user anywhere."""
         return self.exclusion(action, value) not in (None, "nowhere")
 
     def is_interest(self, action: str, value: float | None) -> bool:
-        """True where the event shows interest: models learn from it, reasons may name it."""
+        """True if the event shows interest: models learn from it, explanations may name it."""
         return action not in self.ignore and self.exclusion(action, value) is None
 
     def is_like(self, action: str, value: float | None) -> bool:
-        """True where the event shows liking and not just contact."""
+        """True if the event is a like, not just contact with the item."""
         if not self.is_interest(action, value):
             return False
         return value >= self.like_at_least if _is_given(value) else action in self.always_like
 
     def takes_back(self, action: str, value: float | None) -> bool:
-        """True where the event undoes earlier negative ones: a like, or a rating above dislikes."""
+        """True if the event revokes earlier negative ones: a like, or a rating above dislikes."""
         is_rating = self.dislike_at_most is not None and _is_given(value)
         return self.is_like(action, value) or (is_rating and self.is_interest(action, value))
 
 
 def _is_given(value: float | None) -> TypeGuard[float]:
-    """False of no value and of NaN, which stands for none in columns."""
+    """False for None and for NaN, the missing value in columns."""
     return value is not None and value == value
 
 
@@ -171,7 +172,7 @@ class EventColumns:
 
     @classmethod
     def of_rows(cls, rows: Sequence[Sequence[Any]]) -> Self:
-        """From (user_id, item_id, timestamp, action, value) rows in order of time."""
+        """Build from (user_id, item_id, timestamp, action, value) rows in order of time."""
         users, items, times, actions, values = zip(*rows, strict=True) if rows else ((),) * 5
         return cls(
             users,
@@ -183,12 +184,12 @@ class EventColumns:
 
     @classmethod
     def of_events(cls, events: Iterable[Event]) -> Self:
-        """From events in any order."""
+        """Build from events in any order."""
         ordered = sorted(events, key=lambda event: event.timestamp)
         return cls.of_rows([[getattr(event, name) for name in _NAMES] for event in ordered])
 
     def rows(self, rows: Sequence[int]) -> EventColumns:
-        """Some of the events, by ascending row."""
+        """Select events by ascending row number."""
         return EventColumns(
             [self.user_ids[row] for row in rows],
             [self.item_ids[row] for row in rows],

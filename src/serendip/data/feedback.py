@@ -1,4 +1,4 @@
-"""What events say of their items, for many events at once, and what stands of a user's events."""
+"""Vectorised classification of events (interest, like, negative) and a user's resulting state."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from serendip.data.vocabulary import Vocabulary
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Feedback:
-    """What each of E events says of its item.
+    """Classes of E events.
 
     Args:
         interest: (E,) bool; see ``ActionRules.is_interest``.
         liked: (E,) bool; see ``ActionRules.is_like``.
         takes_back: (E,) bool; see ``ActionRules.takes_back``.
-        exclusions: (E,) int8 of negative events, -1 of all others.
+        exclusions: (E,) int8 for negative events, -1 for all others.
     """
 
     interest: BoolArray
@@ -32,19 +32,19 @@ class Feedback:
 
     @classmethod
     def of(cls, columns: EventColumns, rules: ActionRules) -> Feedback:
-        """By the rules, all rows at once."""
+        """Classify all events by the rules, vectorised."""
         names = tuple(dict.fromkeys(columns.actions))
-        places = Vocabulary(names).numbers(columns.actions)
-        # An action without a value is negative by its name alone, and a value decides the rest.
+        actions = Vocabulary(names).numbers(columns.actions)
+        # Negative by the name of the action; other actions may be negative by their value.
         by_name = [rules.exclusion(name, None) for name in names]
-        codes = [-1 if one is None else EXCLUSIONS.index(one) for one in by_name]
-        negative = np.array(codes, np.int8)[places]
-        ignored = np.array([name in rules.ignore for name in names], np.bool_)[places]
-        always = np.array([name in rules.always_like for name in names], np.bool_)[places]
+        codes = [-1 if reach is None else EXCLUSIONS.index(reach) for reach in by_name]
+        negative = np.array(codes, np.int8)[actions]
+        ignored = np.array([name in rules.ignore for name in names], np.bool_)[actions]
+        always = np.array([name in rules.always_like for name in names], np.bool_)[actions]
         has_value = ~np.isnan(columns.values)
         is_rating = has_value & (rules.dislike_at_most is not None)
-        most = np.nan if rules.dislike_at_most is None else rules.dislike_at_most
-        low = (columns.values <= most) & ~always & ~ignored
+        threshold = np.nan if rules.dislike_at_most is None else rules.dislike_at_most
+        low = (columns.values <= threshold) & ~always & ~ignored
         disliked = EXCLUSIONS.index("recommendations")
         exclusions = np.where((negative < 0) & low, disliked, negative).astype(np.int8)
         interest = ~ignored & (exclusions < 0)
@@ -53,17 +53,17 @@ class Feedback:
 
     @property
     def rejects(self) -> BoolArray:
-        """(E,) negative events that keep their item away from somewhere."""
+        """(E,) negative events that exclude their item anywhere."""
         return self.exclusions >= SEEN
 
     def rows(self, rows: NDArray[np.integer]) -> Feedback:
-        """Some of the events, in the order of ``rows``."""
+        """Select events, in the order of ``rows``."""
         return Feedback(
             self.interest[rows], self.liked[rows], self.takes_back[rows], self.exclusions[rows]
         )
 
     def joined(self, more: Feedback) -> Feedback:
-        """These events, then others."""
+        """Concatenate: these events, then others."""
         return Feedback(
             np.concatenate([self.interest, more.interest]),
             np.concatenate([self.liked, more.liked]),
@@ -73,7 +73,7 @@ class Feedback:
 
 
 def what_stands(item_nums: IntArray, timestamps: TimeArray, feedback: Feedback) -> UserPast:
-    """A user's past after all their events: what they chose, without what they rejected since.
+    """A user's history after all their events, without the items that they rejected since.
 
     Args:
         item_nums: (T,) of the events.

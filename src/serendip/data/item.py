@@ -1,6 +1,7 @@
-"""One item and the catalogue: what is known about things, before anything is learned.
+"""Items and the catalogue: ids, titles, descriptions and attributes.
 
-One attribute of all items as arrays, so that a filter costs a few comparisons per request.
+``AttributeColumn`` holds one attribute of all items as arrays, so that a filter costs a few
+comparisons per request.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from serendip.data.vocabulary import Vocabulary
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AttributeColumn:
-    """What N items say in one attribute; upper and lower case are the same.
+    """Inverted index of one attribute over N items; case-insensitive.
 
     Args:
-        numbers: (N,) float64, NaN where the attribute is no number or is missing.
-        words: text, folded -> (M,) int32 ascending items whose whole text it is.
-        listed: word, folded -> (M,) int32 ascending items whose list has it.
+        numbers: (N,) float64, NaN if the attribute is not a number or is missing.
+        words: case-folded text -> (M,) int32 ascending items that have exactly this text.
+        listed: case-folded value -> (M,) int32 ascending items whose list contains it.
     """
 
     numbers: TimeArray
@@ -31,7 +32,7 @@ class AttributeColumn:
 
     @classmethod
     def of(cls, values: Iterable[Attribute | None]) -> Self:
-        """From one value per item, None where an item has none."""
+        """Build from one value per item, None for an item without one."""
         numbers: list[float] = []
         words: dict[str, list[int]] = {}
         listed: dict[str, list[int]] = {}
@@ -45,21 +46,21 @@ class AttributeColumn:
         return cls(np.array(numbers, np.float64), _arrays(words), _arrays(listed))
 
     def equal(self, value: str | float) -> BoolArray:
-        """(N,) True where the attribute is this text or this number."""
+        """(N,) True where the attribute equals this text or number."""
         if isinstance(value, str):
             return self._mask(self.words.get(value.casefold(), NO_ITEMS))
         equal: BoolArray = self.numbers == value
         return equal
 
     def having(self, word: str) -> BoolArray:
-        """(N,) True where the list has this word; a text is a list of one."""
+        """(N,) True where the list contains this value; a text counts as a list of one."""
         folded = word.casefold()
         mask = self._mask(self.listed.get(folded, NO_ITEMS))
         mask[self.words.get(folded, NO_ITEMS)] = True
         return mask
 
     def within(self, least: float, most: float) -> BoolArray:
-        """(N,) True where the attribute is a number of this range, both ends included."""
+        """(N,) True where the attribute is a number in this range, both ends included."""
         inside: BoolArray = (self.numbers >= least) & (self.numbers <= most)
         return inside
 
@@ -78,16 +79,16 @@ Attribute: TypeAlias = str | float | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A thing that can be found and recommended.
+    """An item that can be found and recommended.
 
     Args:
         item_id: external id, unique.
-        title: as shown; empty where it is unknown.
-        description: longer text; empty where there is none.
-        attributes: further columns: text, numbers or lists of words (year, genres, brand).
+        title: as shown; empty if unknown.
+        description: longer text; empty if there is none.
+        attributes: further columns: text, numbers or lists of texts (year, genres, brand).
         available_from: Unix seconds from which it may be shown; None = always.
-        written: what a machine wrote about it and a gate let through; searched and encoded, never
-            shown, and no part of what the catalogue says.
+        written: active generated text; searched and encoded, but never shown, and not part of the
+            catalogue's own text.
     """
 
     item_id: str
@@ -98,7 +99,7 @@ class Item:
     written: str = ""
 
     def field_text(self, name: str) -> str:
-        """The words of one field; numbers without a trailing .0, lists joined by commas."""
+        """The text of one field; numbers without a trailing .0, lists joined by commas."""
         if name in ("title", "description"):
             return str(getattr(self, name))
         value = self.attributes.get(name, "")
@@ -107,12 +108,12 @@ class Item:
         return ", ".join(value) if isinstance(value, tuple) else value
 
     def text(self, fields: Sequence[str]) -> str:
-        """The non-empty fields and ``written`` joined by ". ": what a text encoder reads."""
+        """Input of a text encoder: the non-empty fields and ``written``, joined by ". "."""
         return ". ".join(part for part in (*map(self.field_text, fields), self.written) if part)
 
 
 class Catalogue:
-    """Items by number, with their ids and the Unix seconds (N,) from which they may be shown."""
+    """Items by number, their vocabulary and (N,) Unix seconds from which they may be shown."""
 
     __slots__ = ("_columns", "available_from", "items", "vocabulary")
 
@@ -135,18 +136,18 @@ class Catalogue:
         return self.items[number]
 
     def extended(self, items: Iterable[Item]) -> Catalogue:
-        """A new catalogue with more items at the end; old numbers stay."""
+        """A new catalogue with items appended; existing numbers stay."""
         return Catalogue((*self.items, *items))
 
     def replaced(self, numbers: Iterable[int], items: Iterable[Item]) -> Catalogue:
-        """A new catalogue in which these numbers carry other values of the same ids."""
+        """A new catalogue in which these numbers hold updated items of the same ids."""
         changed = list(self.items)
         for number, item in zip(numbers, items, strict=True):
             changed[number] = item
         return Catalogue(changed)
 
     def column(self, name: str) -> AttributeColumn:
-        """One attribute of all items, made on first use."""
+        """One attribute of all items, built on first use."""
         if name not in self._columns:
             self._columns[name] = AttributeColumn.of(
                 item.attributes.get(name) for item in self.items

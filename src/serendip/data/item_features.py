@@ -1,12 +1,11 @@
-"""What content says about items: vectors, semantic IDs, what is there, words and attributes.
+"""Content features of items: vectors, semantic IDs, modality masks and hashed tokens.
 
-What one encoder says about some inputs: vectors, and which of them were there at all.
+``ModalityVectors`` is the output of one encoder: vectors, and a mask of the inputs that existed.
 
-Words and attributes of items, and words of queries, as numbers that need no vocabulary.
-
-A token is a word of a text, the same for items and queries, or a value of one attribute
-(``brand=acme``), which is told apart from the word by the name before it. Its number is a hash, so
-items that come after training have tokens by the same rule and nothing has to be kept.
+``Tokens`` are the words and attribute values of items, and the words of queries, by feature
+hashing. A token is a word, the same for items and queries, or an attribute value with the
+attribute's name (``brand=acme``), which sets it apart from the word. Its number is a hash, so that
+items that arrive after training are tokenised by the same rule without a stored vocabulary.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ class ModalityVectors:
     """Vectors of one modality.
 
     Args:
-        vectors: (N, D) float32, unit rows; filler where nothing was there.
-        present: (N,) bool.
+        vectors: (N, D) float32, unit rows; filler where the input is missing.
+        present: (N,) bool, False where the input is missing.
     """
 
     vectors: FloatArray
@@ -44,16 +43,16 @@ class ModalityVectors:
 
 _STEP = re.compile(" [/>] ")
 _MOST_STEPS = 8
-"""Of a path; what is longer is no path that anybody groups items by."""
+"""Maximum depth of an attribute path; longer texts are not used to group items."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tokens:
-    """The different tokens of N texts or items.
+    """Distinct hashed tokens of N texts or items, in CSR layout.
 
     Args:
-        hashes: (T,) int64, those of the first text, then of the next; each once in a text.
-        starts: (N + 1,) int64 where each text begins.
+        hashes: (T,) int64, text after text, each token once per text.
+        starts: (N + 1,) int64 offsets of the texts.
     """
 
     hashes: NDArray[np.int64]
@@ -64,17 +63,17 @@ class Tokens:
 
     @classmethod
     def of_texts(cls, texts: Iterable[str]) -> Self:
-        """Words of texts, as they were typed or written."""
+        """Tokens of raw texts: their words."""
         return cls.of(tokens(text) for text in texts)
 
     @classmethod
     def none(cls, count: int) -> Self:
-        """Of texts of which nothing is known."""
+        """``count`` texts without tokens."""
         return cls(np.empty(0, np.int64), np.zeros(count + 1, np.int64))
 
     @classmethod
     def of(cls, texts: Iterable[Iterable[str]]) -> Self:
-        """Of texts that are cut into tokens; each counts once in a text."""
+        """Build from token lists; repetitions within a text are dropped."""
         hashes, ends = array("q"), array("q", [0])
         for words in texts:
             hashes.extend(zlib.crc32(word.encode()) for word in dict.fromkeys(words))
@@ -83,35 +82,35 @@ class Tokens:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """(N,) tokens of each text."""
+        """(N,) number of tokens of each text."""
         return np.diff(self.starts)
 
     def rows(self, numbers: NDArray[np.integer]) -> Self:
-        """Tokens of some texts, in the order of their numbers given."""
+        """Select texts, in the order of ``numbers``."""
         counts = self.counts[numbers]
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
         shifts = np.repeat(self.starts[numbers] - starts[:-1], counts)
         return type(self)(self.hashes[np.arange(starts[-1]) + shifts], starts)
 
     def joined(self, more: Tokens) -> Self:
-        """These texts, then others."""
+        """Concatenate: these texts, then others."""
         hashes = np.concatenate([self.hashes, more.hashes])
         return type(self)(hashes, np.concatenate([self.starts, self.starts[-1] + more.starts[1:]]))
 
     def with_rows(self, numbers: NDArray[np.integer], new: Tokens) -> Self:
-        """A copy in which the texts of these numbers have other tokens."""
-        places = np.arange(len(self))
-        places[numbers] = len(self) + np.arange(len(new))
-        return self.joined(new).rows(places)
+        """A copy in which the texts of these numbers have new tokens."""
+        rows = np.arange(len(self))
+        rows[numbers] = len(self) + np.arange(len(new))
+        return self.joined(new).rows(rows)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenReader:
-    """What of an item is read as tokens.
+    """Tokeniser of items.
 
     Args:
-        fields: whose words are read, and whose texts are attributes, too.
-        attributes: further ones that are no words.
+        fields: read as words and, if they are attributes, as attribute values too.
+        attributes: further ones, read as attribute values only.
     """
 
     fields: Sequence[str]
@@ -122,23 +121,23 @@ class TokenReader:
         return Tokens.of(self.tokens(item) for item in items)
 
     def tokens(self, item: Item) -> list[str]:
-        """Words of the fields, and a token for each text in an attribute, be it a field or not.
+        """Words of the fields, then a token for each text value of fields and attributes.
 
-        A path (``Germany / Berlin``, ``Beauty > Nails``) is a token for each of its beginnings, so
-        that what holds for a country or a department is learned once for everything below it.
-        Numbers are words only.
+        A path (``Germany / Berlin``, ``Beauty > Nails``) gives one token per prefix, so that a
+        model learns what holds for a country or department once for everything below it. Numbers
+        are words only.
         """
-        found = tokens(item.text(self.fields))
+        result = tokens(item.text(self.fields))
         for name in dict.fromkeys((*self.fields, *self.attributes)):
             value = item.attributes.get(name, ())
             if isinstance(value, float):
                 continue
             for text in (value,) if isinstance(value, str) else value:
-                found += [f"{name}={path}" for path in _beginnings(text)]
-        return found
+                result += [f"{name}={path}" for path in _path_prefixes(text)]
+        return result
 
 
-def _beginnings(path: str) -> list[str]:
+def _path_prefixes(path: str) -> list[str]:
     parts = _STEP.split(path[:MAX_CHARACTERS], maxsplit=_MOST_STEPS)
     steps = [step for step in map(normalise, parts) if step]
     return ["/".join(steps[: length + 1]) for length in range(len(steps))]
@@ -146,14 +145,14 @@ def _beginnings(path: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemFeatures:
-    """What content says about items, aligned with the catalogue.
+    """Content features, one row per item of the catalogue.
 
     Args:
         content: (N, D) float32 unit vectors.
         codes: (N, L) int32 semantic IDs.
-        codebook_size: K, so that tables can be sized without looking at the codes.
-        present: (N, M) bool, which of M modalities an item has; None = nothing is missing.
-        tokens: words and attributes; None = they are not known.
+        codebook_size: K, the size of embedding tables per level.
+        present: (N, M) bool, which of M modalities an item has; None = none is missing.
+        tokens: words and attributes; None = not computed.
     """
 
     content: FloatArray
@@ -166,7 +165,7 @@ class ItemFeatures:
         return len(self.content)
 
     def rows(self, item_nums: IntArray) -> ItemFeatures:
-        """Features of some items, in the order of their numbers given."""
+        """Select items, in the order of ``item_nums``."""
         return ItemFeatures(
             self.content[item_nums],
             self.codes[item_nums],
@@ -176,7 +175,7 @@ class ItemFeatures:
         )
 
     def extended(self, new: ItemFeatures) -> ItemFeatures:
-        """These items and new ones after them."""
+        """Append the features of new items."""
         present = None
         if self.present is not None or new.present is not None:
             present = np.concatenate([_mask(self, new), _mask(new, self)])
@@ -189,7 +188,7 @@ class ItemFeatures:
         )
 
     def with_rows(self, item_nums: IntArray, new: ItemFeatures) -> ItemFeatures:
-        """A copy in which these items have other features."""
+        """A copy in which these items have new features."""
         content, codes = self.content.copy(), self.codes.copy()
         content[item_nums], codes[item_nums] = new.content, new.codes
         present = None
@@ -205,12 +204,12 @@ class ItemFeatures:
 
     @property
     def known_tokens(self) -> Tokens:
-        """``tokens``, none of any item where they are not known."""
+        """``tokens``, or empty ones if they were not computed."""
         return Tokens.none(len(self)) if self.tokens is None else self.tokens
 
 
 def _mask(features: ItemFeatures, other: ItemFeatures) -> BoolArray:
-    """``features.present``, spelt out as wide as the other's where it is None."""
+    """``features.present``; if it is None, all True with the other's number of modalities."""
     if features.present is not None:
         return features.present
     assert other.present is not None

@@ -1,12 +1,12 @@
-"""The one currency of answers: item numbers with scores and named fields.
+"""``ItemList``, a ranked list of item numbers with scores and named columns, and exact top-k.
 
-Higher scores are better; NaN means "cannot score" and sorts last. Order is meaningful.
-Filters split a list into kept and removed, so that nothing disappears without a trace.
+Every stage of an answer exchanges item lists. Higher scores are better; NaN means "cannot score"
+and sorts last. The order is meaningful. Filters split a list into kept and removed, so that no item
+disappears untraced.
 
-Exact top-k over dense scores, with ties broken by a fixed pseudo-random order.
-
-Breaking ties by item number would favour whatever the catalogue lists first (often the oldest and
-most popular items); a seeded shuffle favours nothing and is the same on every run.
+``top_k`` breaks ties by a fixed pseudo-random order. Item numbers would favour the beginning of
+the catalogue (often the oldest and most popular items); a seeded shuffle favours nothing and is
+the same in every run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ItemList:
 
     Args:
         item_nums: (C,) int32 item numbers, no duplicates.
-        scores: (C,) float32, higher is better, NaN where a score cannot be given.
+        scores: (C,) float32, higher is better, NaN = cannot be scored.
         fields: named columns of length C, e.g. scores of single sources.
 
     Raises:
@@ -61,12 +61,12 @@ class ItemList:
         return len(self.item_nums)
 
     def take(self, rows: NDArray[np.intp]) -> ItemList:
-        """Rows by position, in the order given."""
+        """Select rows by position, in this order."""
         columns = {name: column[rows] for name, column in self.fields.items()}
         return ItemList(self.item_nums[rows], self.scores[rows], columns)
 
     def sorted(self) -> ItemList:
-        """By score, highest first; NaN last; equal scores keep their order."""
+        """Sort by score, highest first, NaN last; stable."""
         keys = np.where(np.isnan(self.scores), -np.inf, self.scores)
         return self.take(np.argsort(-keys, kind="stable"))
 
@@ -77,27 +77,27 @@ class ItemList:
             DataError: k is negative.
         """
         if k < 0:
-            raise DataError(f"k = {k} is negative.", "Ask for 1 item or more.")
+            raise DataError(f"k = {k} is negative.", "Request 1 item or more.")
         best = self.sorted()
         return best.take(np.arange(min(k, len(best))))
 
     def split(self, keep: BoolArray) -> tuple[ItemList, ItemList]:
-        """(kept, removed): together exactly this list, each in its order."""
+        """Partition into (kept, removed), both in the order of this list."""
         return self.take(np.flatnonzero(keep)), self.take(np.flatnonzero(~keep))
 
 
 @lru_cache(maxsize=8)
 def tie_order(num_items: int) -> IntArray:
-    """(N,) a fixed permutation: among equal scores the item with the smaller value comes first."""
+    """(N,) fixed random permutation; ties go to the item with the smaller value."""
     return np.random.default_rng(20_26).permutation(num_items).astype(np.int32)
 
 
 def top_k(scores: FloatArray, k: int) -> ItemList:
-    """The k best of one row of scores.
+    """The k items with the highest scores.
 
     Args:
-        scores: (N,) float32; NaN and -inf mean "must not be returned".
-        k: at most this many items, fewer where fewer have a score; none for 0 or less.
+        scores: (N,) float32; items with NaN or -inf are never returned.
+        k: maximum number of items; 0 or less gives none.
 
     Returns:
         items by score, highest first.

@@ -1,4 +1,4 @@
-"""How good items are whoever asks: rating, conversion, popularity and freshness, each in [0, 1].
+"""Query-independent item quality: rating, conversion, popularity, freshness, each in [0, 1].
 
 Shapes: N items, Q = 4 columns in the order of ``QUALITIES``.
 """
@@ -13,72 +13,72 @@ from serendip.data.dataset import Dataset
 QUALITIES = ("rating", "conversion", "popularity", "freshness")
 
 UNKNOWN = np.array([0.5, 0.5, 0.0, 1.0], np.float32)
-"""The quality of an item that has just come: nobody has said anything of it yet."""
+"""Quality of a new item without events."""
 
 PRIOR_EVENTS = 10.0
-"""Events of an average item that every item is taken to have had, so that one rating is no proof
-(Bayesian shrinkage towards the mean of the catalogue)."""
+"""Bayesian shrinkage: each item's mean includes this many events at the catalogue's mean, so that
+a single rating weighs little."""
 
 HALF_LIFE_DAYS = 180.0
-"""Age at which freshness is a half."""
+"""Age at which freshness is 0.5."""
 
 _DAY = 86_400.0
 
 
 def item_quality(dataset: Dataset) -> FloatArray:
-    """(N, 4) float32 in [0, 1] of the items of a dataset, from its own events alone.
+    """(N, 4) float32 in [0, 1]: quality of a dataset's items, from its own events only.
 
-    Rating (mean value of the events that have one) and conversion (share of likes), negative events
-    included, are shrunk to the catalogue's mean, then told as the share of the items with events
-    that are worse; where no event tells them apart, all have .5. Popularity is log(1 +
-    interactions) relative to the most popular item. Freshness is 2^(-age / 180 days), age counted
-    from ``available_from``, else from the first event, to the last event of the log; an item that
-    nobody touched is fresh.
+    Rating (mean value of the events that have one) and conversion (share of likes), both including
+    negative events, are shrunk to the catalogue's mean, then converted to percentile ranks: the
+    share of the items with events that are worse; .5 without events or if all are equal.
+    Popularity is log(1 + interactions) relative to the most popular item. Freshness is
+    2^(-age / 180 days), with the age from ``available_from``, else from the item's first event, to
+    the last event of the log; an item without events is fresh.
     """
-    log, said_no, counts = dataset.events, dataset.negatives, dataset.item_counts()
-    items = np.concatenate([log.items, said_no.items])
-    values = np.concatenate([log.values, said_no.values])
-    liked = np.concatenate([log.liked, np.zeros(len(said_no), np.bool_)])
-    touched = counts > 0
+    log, negatives, counts = dataset.events, dataset.negatives, dataset.item_counts()
+    items = np.concatenate([log.items, negatives.items])
+    values = np.concatenate([log.values, negatives.values])
+    liked = np.concatenate([log.liked, np.zeros(len(negatives), np.bool_)])
+    has_events = counts > 0
     quality = np.tile(UNKNOWN, (dataset.num_items, 1))
     rated = ~np.isnan(values)
-    ratings = _shrunk(items[rated], values[rated], dataset.num_items)
-    likes = _shrunk(items, liked.astype(np.float32), dataset.num_items)
-    quality[:, 0] = _standing(ratings, touched)
-    quality[:, 1] = _standing(likes, touched)
+    ratings = _shrink_means(items[rated], values[rated], dataset.num_items)
+    likes = _shrink_means(items, liked.astype(np.float32), dataset.num_items)
+    quality[:, 0] = _percentile_ranks(ratings, has_events)
+    quality[:, 1] = _percentile_ranks(likes, has_events)
     popularity = np.log1p(counts)
     quality[:, 2] = popularity / max(1.0, float(popularity.max(initial=0)))
     quality[:, 3] = _freshness(dataset)
     return quality
 
 
-def _shrunk(items: np.ndarray, values: FloatArray, num_items: int) -> TimeArray:
-    """(N,) mean value per item with ``PRIOR_EVENTS`` events of the overall mean."""
+def _shrink_means(items: np.ndarray, values: FloatArray, num_items: int) -> TimeArray:
+    """(N,) mean value per item, shrunk by ``PRIOR_EVENTS`` events at the overall mean."""
     overall = float(values.mean()) if len(values) else 0.0
     sums = np.bincount(items, weights=values, minlength=num_items)
     counts = np.bincount(items, minlength=num_items)
-    shrunk: TimeArray = (sums + PRIOR_EVENTS * overall) / (counts + PRIOR_EVENTS)
-    return shrunk
+    means: TimeArray = (sums + PRIOR_EVENTS * overall) / (counts + PRIOR_EVENTS)
+    return means
 
 
-def _standing(values: TimeArray, touched: BoolArray) -> TimeArray:
-    """Share of the touched items that are worse, equal ones counted half; .5 for the others."""
-    standing = np.full(len(values), 0.5)
-    known = np.sort(values[touched])
-    low = np.searchsorted(known, values[touched])
-    high = np.searchsorted(known, values[touched], side="right")
-    standing[touched] = (low + high) / (2 * max(1, len(known)))
-    return standing
+def _percentile_ranks(values: TimeArray, has_events: BoolArray) -> TimeArray:
+    """(N,) mid-rank among the items with events, in [0, 1]; .5 for the others."""
+    ranks = np.full(len(values), 0.5)
+    ordered = np.sort(values[has_events])
+    low = np.searchsorted(ordered, values[has_events])
+    high = np.searchsorted(ordered, values[has_events], side="right")
+    ranks[has_events] = (low + high) / (2 * max(1, len(ordered)))
+    return ranks
 
 
 def _freshness(dataset: Dataset) -> TimeArray:
-    """(N,) 1 for an item of the newest moment, a half for each half-life before it."""
+    """(N,) exponential decay with age: 1 for an item as new as the last event of the log."""
     log = dataset.events
     if not len(log):
         return np.ones(dataset.num_items)
     first = np.full(dataset.num_items, np.inf)
     np.minimum.at(first, log.items, log.timestamps)
     available = dataset.catalogue.available_from
-    born = np.where(np.isfinite(available), available, first)
-    days = np.maximum(float(log.timestamps.max()) - born, 0.0) / _DAY
-    return np.where(np.isfinite(born), 0.5 ** (days / HALF_LIFE_DAYS), 1.0)
+    start = np.where(np.isfinite(available), available, first)
+    days = np.maximum(float(log.timestamps.max()) - start, 0.0) / _DAY
+    return np.where(np.isfinite(start), 0.5 ** (days / HALF_LIFE_DAYS), 1.0)

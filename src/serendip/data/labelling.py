@@ -1,4 +1,4 @@
-"""What somebody who labels pairs by hand is shown at a moment."""
+"""State of a manual labelling session, as the labelling page shows it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class PairToLabel:
-    """The pair that is to be labelled.
+    """The query-item pair to label next.
 
     Args:
-        place: its number; what is sent back says it, so that no label meets another pair.
-        query: what somebody looked for.
+        place: its number; sent back with the label, so that it cannot go to another pair.
+        query: the search text.
         title, description: of the item.
         attributes: of the item.
     """
@@ -26,12 +26,12 @@ class PairToLabel:
 
 @dataclass(frozen=True, slots=True)
 class AgreementSoFar:
-    """Agreement with somebody else's labels.
+    """Inter-annotator agreement with one other labeller.
 
     Args:
-        name: whose.
-        pairs: that both labelled.
-        kappa, low, high: Cohen's, and its interval; None = nothing can be said yet.
+        name: of the other labeller.
+        pairs: number of pairs that both labelled.
+        kappa, low, high: Cohen's kappa and its interval; None = not defined yet.
     """
 
     name: str
@@ -43,16 +43,16 @@ class AgreementSoFar:
 
 @dataclass(frozen=True, slots=True)
 class LabellingView:
-    """What is shown at a moment.
+    """The current view of a labelling session.
 
     Args:
-        name: who labels.
+        name: of the labeller.
         asked: the next pair; None = all are labelled.
-        pairs: how many there are.
-        good, bad: how many have that label.
-        skipped: how many were put off.
-        undoes: what would be taken back; "" = nothing.
-        agreed: with each of the others.
+        pairs: total number.
+        good, bad: number of pairs with that label.
+        skipped: number of postponed pairs.
+        undoes: the label that undo would revoke; "" = none.
+        agreed: agreement with each of the others.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Negative events of all users: apart from the interactions, which models learn from."""
+"""Log of negative events of all users, separate from the interactions that models learn from."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from serendip.data.rejections import SEEN, ExclusionArray, Rejections
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NegativeLog:
-    """Negative events in order of time: they count for quality and for what is left out.
+    """Negative events in order of time, used for item quality and exclusions.
 
     Args:
         users: (K,) int32 user numbers; -1 = a user without interactions.
         items: (K,) int32 item numbers.
         timestamps: (K,) float64 Unix seconds, non-decreasing.
         values: (K,) float32, NaN where the event had none.
-        exclusions: (K,) int8 how far each keeps its item from its user.
-        until: (K,) float64 when it was taken back; infinite = it stands.
+        exclusions: (K,) int8 reach of each exclusion, see ``EXCLUSIONS``.
+        until: (K,) float64 when it was revoked; infinite = still in force.
     """
 
     users: IntArray = field(default_factory=lambda: NO_ITEMS)
@@ -35,20 +35,20 @@ class NegativeLog:
         return len(self.users)
 
     def before(self, times: TimeArray | float) -> NegativeLog:
-        """Events strictly before a time, or a time each; what is taken back later still stands."""
+        """Events strictly before a time (one, or (K,)); later revocations are undone."""
         ends = np.broadcast_to(times, len(self))
         part = self._rows(self.timestamps < ends)
         ends = ends[self.timestamps < ends]
         return replace(part, until=np.where(part.until < ends, part.until, np.inf))
 
     def renumbered(self, users: IntArray, items: IntArray) -> NegativeLog:
-        """In other numbers: new ones by old ones, -1 = not there any more."""
+        """Map to new user and item numbers, given by old number; -1 = dropped."""
         users = np.append(users, np.int32(-1))  # a user without interactions stays -1
         moved = replace(self, users=users[self.users], items=items[self.items])
         return moved._rows(moved.items >= 0)
 
     def of_users(self, items: IntArray) -> dict[int, Rejections]:
-        """User number -> what they rejected and when, items in the new numbers ``items``."""
+        """User number -> their rejections over time, item numbers mapped by ``items``."""
         rows = np.flatnonzero((self.users >= 0) & (self.exclusions >= SEEN))
         rows = rows[np.argsort(self.users[rows], kind="stable")]
         users, begins = np.unique(self.users[rows], return_index=True)

@@ -1,7 +1,7 @@
-"""What may be shown around: who counts as a person, and which texts belong to one.
+"""Privacy rules: counting distinct people, and detecting personal data in texts.
 
-What people typed is shown to others, or written into texts, only where several of them did, and
-never where it looks like an address or a number of somebody. What a machine wrote must be plain.
+A query that people typed is shown to others, or used in generated texts, only if several people
+typed it, and never if it looks like someone's address or number. Generated text must be plain.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from serendip.data.text import normalise
 
 VISITOR = "visitor-"
-"""How ids begin that the page makes up for whoever brings none; one person may have many."""
+"""Prefix of ids that the page generates for anonymous visitors; one person may have many."""
 
 _LONGEST_NUMBER = 6
 _ADDRESS = re.compile(r"://|www\.|\S@\S|\b[\w-]+\.(com|net|org|io|co|biz|info)\b", re.IGNORECASE)
@@ -21,37 +21,37 @@ _ODD_SIGNS = frozenset("<>{}")
 
 
 def count_people(user_ids: Iterable[str]) -> set[str]:
-    """Different people among some user ids; visitors with an id that was made up are nobody."""
-    return {one for one in user_ids if not one.startswith(VISITOR)}
+    """Distinct user ids of people; generated visitor ids do not count."""
+    return {user_id for user_id in user_ids if not user_id.startswith(VISITOR)}
 
 
 def is_private(text: str) -> bool:
-    """True where a text looks like an address or a number of somebody: never to be shown around."""
-    plain = _compatible(text)
+    """True if a text looks like someone's mail address or number: never shown to others."""
+    plain = _normalise_compatibility(text)
     digits = "".join(sign if sign.isdigit() else " " for sign in plain if sign not in "-/() .")
     return "@" in plain or any(len(run) > _LONGEST_NUMBER for run in digits.split())
 
 
 def private_keys(texts: Iterable[str]) -> set[str]:
-    """Normal forms that stand for a private text, too: a normal form has lost what tells it."""
+    """Normal forms of the private texts: they no longer show the signs that mark them."""
     return {normalise(text) for text in texts if is_private(text)}
 
 
 def holds_address(text: str) -> bool:
-    """True where a text leads somewhere: a link, a host, a mail address."""
-    return _ADDRESS.search(_compatible(text)) is not None
+    """True if a text contains a link, a host name or a mail address."""
+    return _ADDRESS.search(_normalise_compatibility(text)) is not None
 
 
 def is_plain(text: str) -> bool:
-    """True where a text has only signs that can be seen, and none of markup."""
+    """True if a text has only printable characters and none of markup."""
     return " ".join(text.split()).isprintable() and not _ODD_SIGNS & set(text)
 
 
-def _compatible(text: str) -> str:
-    """With wide and other special forms of signs as the plain ones."""
+def _normalise_compatibility(text: str) -> str:
+    """Replace wide and other special forms of characters by the plain ones (NFKC)."""
     return unicodedata.normalize("NFKC", text)
 
 
 def is_publishable(text: str) -> bool:
-    """Whether a text that a machine wrote has neither an address nor odd signs nor a number."""
+    """Whether a generated text is free of addresses, private numbers and odd characters."""
     return not holds_address(text) and not is_private(text) and is_plain(text)

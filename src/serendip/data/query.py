@@ -1,18 +1,16 @@
-"""The one currency of requests: everything known about what is asked, in item numbers.
+"""Requests and user histories in item numbers, and search in long histories (SIM).
 
-A ``Query`` is built once, at the door (``engine`` turns ids into numbers, fetches the history and
-encodes the text), and is read-only from there on.
+A ``Query`` holds everything known about a request. ``engine`` builds it once (it maps ids to
+numbers, fetches the history and encodes the text); from then on it is read-only.
 
-A long past in few events: the newest ones, and older ones that bear on the request.
+``select_relevant_history`` reduces a long history to the newest events and the older ones that are
+relevant to the request: an event of long ago matters if its item is similar to what the request is
+about. Similarity is the length of the common prefix of semantic IDs: the codes of the request form
+a trie, and the older events walk down it together, level by level.
 
-What was done thousands of events ago matters where it is about the same things as the request.
-"The same" is read off semantic IDs: the codes of what the request is about form a trie, and the
-older events walk down it, all at once, one level after the other. The longer an event's way, the
-more it bears on the request.
-
-This is the general search unit of SIM (Pi et al. 2020, arXiv 2006.05639). There, events are kept
-that share the category of one candidate; here the request takes the place of the candidate and
-code prefixes that of categories, so that one search serves all candidates.
+This is the general search unit of SIM (Pi et al. 2020, arXiv 2006.05639). SIM keeps the events that
+share the category of one candidate; here the request takes the place of the candidate and code
+prefixes take the place of categories, so that one search serves all candidates.
 """
 
 from __future__ import annotations
@@ -28,8 +26,7 @@ from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray, Time
 from serendip.data.rejections import Rejected
 
 Surface = Literal["home", "similar", "search", "cart", "thank_you", "ads", "digest", "suggest"]
-"""Kinds of requests that models know; what a surface is called and how it is answered is the
-engine's business."""
+"""Kinds of requests that models know; the engine names and configures the surfaces."""
 
 Task = Literal["home", "similar", "search"]
 """Kinds of requests that rankers and retrievers learn apart; every surface is answered as one."""
@@ -40,14 +37,14 @@ TASKS: tuple[Task, ...] = ("home", "similar", "search")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class History:
-    """What one user chose, oldest first; negative events are no part of it.
+    """Interactions of one user, oldest first, without negative events.
 
     Args:
         item_nums: (T,) int32 item numbers.
         timestamps: (T,) float64 Unix seconds, non-decreasing.
         liked: (T,) bool, True where the event counts as a like (see ``ActionRules``).
-        recalled: so many of the first events were pulled in from further back for the request at
-            hand (see ``long_history``); between them and the others, events are left out.
+        recalled: number of leading events retrieved from further back for this request (see
+            ``select_relevant_history``); events between them and the others are omitted.
     """
 
     item_nums: IntArray = field(default_factory=lambda: NO_ITEMS)
@@ -60,7 +57,7 @@ class History:
 
     @classmethod
     def of_items(cls, item_nums: IntArray) -> History:
-        """A history known only by its order: times 0, nothing liked."""
+        """Build from item numbers in order, with times 0 and no likes."""
         count = len(item_nums)
         return cls(np.asarray(item_nums, np.int32), np.zeros(count), np.zeros(count, np.bool_))
 
@@ -73,7 +70,7 @@ class History:
         return self._part(0, count)
 
     def without(self, item_nums: IntArray) -> History:
-        """Events with other items than these."""
+        """Events without those on these items."""
         kept = ~np.isin(self.item_nums, item_nums)
         return self.rows(np.flatnonzero(kept), int(kept[: self.recalled].sum()))
 
@@ -82,7 +79,7 @@ class History:
         return self._part(max(0, len(self) - count), len(self))
 
     def rows(self, rows: NDArray[np.integer], recalled: int) -> History:
-        """Events by ascending place, the first ``recalled`` of them pulled in."""
+        """Select events by ascending row; the first ``recalled`` of them were retrieved."""
         return History(self.item_nums[rows], self.timestamps[rows], self.liked[rows], recalled)
 
     def known(self, num_items: int) -> History:
@@ -100,10 +97,10 @@ class History:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UserPast:
-    """What is known of a user at one moment.
+    """A user's history and rejections at one moment.
 
     Args:
-        history: what they chose, but for items that they rejected since.
+        history: interactions, without items that they rejected since.
         rejected: items that they do not want.
     """
 
@@ -111,7 +108,7 @@ class UserPast:
     rejected: Rejected = field(default_factory=Rejected)
 
     def known(self, num_items: int) -> UserPast:
-        """What concerns items with numbers in [0, num_items)."""
+        """Restrict to items with numbers in [0, num_items)."""
         return UserPast(self.history.known(num_items), self.rejected.known(num_items))
 
 
@@ -120,19 +117,18 @@ class Query:
     """One request.
 
     Args:
-        surface: what kind of request it is, as models know it; the engine gives the task of the
-            surface that was asked for.
-        text: what was typed; empty where nothing was.
-        meant: what is searched instead, where the text was misspelt; empty where it was not.
-        is_literal: whoever asks wants the text searched as it was typed.
-        text_vector: (D,) unit vector of ``searched``; None where there is no text.
+        surface: the task that models know; the engine maps the requested surface to it.
+        text: as typed; empty without a text.
+        meant: the corrected text that is searched instead of a misspelt one; empty = no correction.
+        is_literal: whether to search the text as typed, without corrections.
+        text_vector: (D,) unit vector of ``searched``; None without a text.
         user_id: external id, for logs and traces; empty for an unknown visitor.
         history: the user's events known at ``time``.
         rejected: items that the user does not want at ``time``; none of them is in the history.
-        source_items: (S,) int32 items in context: the one looked at, the cart.
-        exclude: (E,) int32 items that must not be answered, beside those that a filter removes.
-        time: Unix seconds of the request; NaN where it does not matter.
-        country: where the request comes from, in the words of the items; empty = unknown.
+        source_items: (S,) int32 items in context: the one viewed, the cart.
+        exclude: (E,) int32 items to exclude from the answer, besides those that filters remove.
+        time: Unix seconds of the request; NaN if it does not matter.
+        country: of the request, spelt as in the items' attribute; empty = unknown.
     """
 
     surface: Surface = "home"
@@ -150,7 +146,7 @@ class Query:
 
     @property
     def searched(self) -> str:
-        """The words that count: those meant, else those typed."""
+        """The text to search: the corrected one, else the one typed."""
         return self.meant or self.text
 
     def known(self, num_items: int) -> Query:
@@ -167,15 +163,15 @@ class Query:
         )
 
     def with_text_vector(self, vector: FloatArray) -> Query:
-        """A copy that carries the encoded text."""
+        """A copy with the encoded text."""
         return replace(self, text_vector=vector)
 
 
 RECENT, RECALLED = 40, 10
-"""Newest events that are kept, and older ones that may be pulled in beside them."""
+"""Number of newest events to keep, and of older ones to retrieve at most."""
 
-_ABOUT = 10
-"""So many of the newest events say what a request is about, beside what it names."""
+_CONTEXT_EVENTS = 10
+"""Number of newest events that describe a request, besides its own codes."""
 
 
 def select_relevant_history(
@@ -185,24 +181,24 @@ def select_relevant_history(
     recent: int = RECENT,
     recalled: int = RECALLED,
 ) -> History:
-    """At most ``recent + recalled`` events of a history, in order of time; O(T).
+    """Select at most ``recent + recalled`` events of a history, in order of time; O(T).
 
-    Kept are the ``recent`` newest events and, of those before, the ones whose codes share the
-    longest prefix with what the request names; equal ones in turn with the last 10 events; still
-    equal ones from new to old. Events that share no prefix with either are not pulled in, and no
-    item is pulled in twice or beside a recent event with it. Of a history that was condensed before
-    only what was pulled in then is considered: whoever did it may have known more of the request.
+    Keeps the ``recent`` newest events and retrieves the older ones whose codes share the longest
+    prefix with the request's codes. Ties are broken by the prefix shared with the last 10 events,
+    then by recency. An event that shares no prefix with either is not retrieved; neither is an item
+    twice, nor one that a recent event has. If the history was reduced before, only the events
+    retrieved then are considered: the earlier caller may have known more of the request.
 
     Args:
-        history: T events; those with item numbers outside [0, N) are never pulled in. One of at
-            most ``recent + recalled`` events is returned as it is.
-        codes: (N, L) semantic IDs, coarse to fine; L = 0 pulls in nothing.
-        named: (A, L) codes of what the request names: its source items, its words.
-        recent: newest events to keep.
-        recalled: most older events to pull in.
+        history: T events; item numbers outside [0, N) are never retrieved. A history of at most
+            ``recent + recalled`` events is returned unchanged.
+        codes: (N, L) semantic IDs, coarse to fine; L = 0 retrieves nothing.
+        named: (A, L) codes of the request: of its source items and its text.
+        recent: number of newest events to keep.
+        recalled: maximum number of older events to retrieve.
 
     Returns:
-        a history whose first ``History.recalled`` events were pulled in.
+        a history whose first ``History.recalled`` events were retrieved.
     """
     if len(history) <= recent + recalled:
         return history
@@ -211,9 +207,9 @@ def select_relevant_history(
     newest = newest[(newest >= 0) & (newest < len(codes))]
     until = min(history.recalled or border, border)
     rows = _last_of_each(history.item_nums[:until], newest, codes)
-    own = codes[history.item_nums[rows]]
-    depth = shared_prefix(own, named) * (codes.shape[1] + 1)
-    depth += shared_prefix(own, codes[newest[-_ABOUT:]])
+    older = codes[history.item_nums[rows]]
+    depth = shared_prefix(older, named) * (codes.shape[1] + 1)
+    depth += shared_prefix(older, codes[newest[-_CONTEXT_EVENTS:]])
     rows, depth = rows[depth > 0], depth[depth > 0]
     if len(rows) > recalled:
         order = np.argpartition(-(depth * border + rows), recalled)[:recalled]
@@ -229,7 +225,7 @@ def shared_prefix(codes: IntArray, others: IntArray) -> NDArray[np.int64]:
     walking = np.arange(len(codes))
     node, branch = np.zeros(len(codes), np.int64), np.zeros(len(others), np.int64)
     for level in range(codes.shape[1]):
-        # Codes beyond the largest one in the trie share a column that leads nowhere.
+        # Codes above the largest one in the trie share one column without children.
         nowhere = int(others[:, level].max()) + 1
         steps = branch * (nowhere + 1) + others[:, level]
         below = np.full((int(branch.max()) + 1) * (nowhere + 1), -1, dtype=np.int64)
@@ -242,9 +238,9 @@ def shared_prefix(codes: IntArray, others: IntArray) -> NDArray[np.int64]:
 
 
 def _last_of_each(items: IntArray, without: IntArray, codes: IntArray) -> NDArray[np.intp]:
-    """Ascending rows of each item's last event; items ``without`` or without codes are left out.
+    """Ascending rows of each item's last event, without items ``without`` or lacking codes.
 
-    Tables by item number instead of sorting: they cost nothing until they are touched.
+    Uses tables by item number instead of sorting: untouched pages cost nothing.
     """
     leave_out, last = np.zeros(len(codes), np.bool_), np.zeros(len(codes), np.intp)
     leave_out[without] = True

@@ -1,15 +1,12 @@
-"""What people searched: one row per search, with what was chosen after it.
+"""Search and request log: groups events into requests, searches and suggested queries.
 
-Events of one ``request_id`` are one search; an event with words and none is a search of its own.
-Suggested queries that were shown or clicked (surface ``suggest``) are no searches: see
-``SuggestedQuery``.
+``LoggedRequest``: events with the same ``request_id`` form one request; its impressions are the
+shown items, its interactions the chosen items, without those rejected afterwards. An interaction
+with a query but without a ``request_id`` is a request of its own, with unknown impressions (plain
+logs of search engines look like that).
 
-Requests that were answered and logged: what was asked, shown and done.
-
-Events of one ``request_id`` are one request: its impressions are what was shown, its interactions
-what was chosen, but for what was rejected after. An interaction with words and without a
-``request_id`` is a request of its own, of which it is not known what was shown. (Plain logs of
-search engines look like that.)
+``Search``: a request with a query, with the chosen items. Suggested queries that were shown or
+clicked (surface ``suggest``) are not searches: they are ``SuggestedQuery`` rows.
 """
 
 from __future__ import annotations
@@ -29,18 +26,18 @@ IMPRESSION = "impression"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoggedRequest:
-    """One request; items by number.
+    """One logged request, in item numbers.
 
     Args:
-        user_id: who asked.
-        timestamp: Unix seconds, of its first event.
-        ended: of its last one.
-        surface: where it happened; ``search`` where only words are known, else ``home``.
-        text: what was typed.
-        shown: (S,) int32 what was shown and what was chosen, ascending; empty = not logged.
-        chosen: (C,) int32 what was chosen, ascending.
+        user_id: of the user.
+        timestamp: Unix seconds of its first event.
+        ended: Unix seconds of its last event.
+        surface: as logged; if missing, ``search`` with a query and ``home`` without.
+        text: the search text.
+        shown: (S,) int32 shown or chosen items, ascending; empty = impressions not logged.
+        chosen: (C,) int32 chosen items, ascending.
         liked: (C,) bool, which of them were liked.
-        actions: of each what was done with it; empty = not known.
+        actions: actions on each chosen item; empty = unknown.
     """
 
     user_id: str
@@ -54,7 +51,7 @@ class LoggedRequest:
     actions: Sequence[frozenset[str]] = ()
 
     def renumbered(self, numbers: IntArray) -> LoggedRequest:
-        """In other item numbers; -1 = an item that is not there any more."""
+        """Map to new item numbers, given by old number; -1 = dropped."""
         shown, chosen = numbers[self.shown], numbers[self.chosen]
         kept = np.flatnonzero(chosen >= 0)
         kept = kept[np.argsort(chosen[kept])]
@@ -67,36 +64,39 @@ class LoggedRequest:
             np.sort(shown[shown >= 0]),
             chosen[kept],
             self.liked[kept],
-            [self.actions[place] for place in kept.tolist()] if self.actions else (),
+            [self.actions[row] for row in kept.tolist()] if self.actions else (),
         )
 
     @property
     def says_something(self) -> bool:
-        """True where something was chosen, or was shown and not chosen."""
+        """True if it has chosen or shown items."""
         return len(self.shown) + len(self.chosen) > 0
 
 
 def logged_requests(
     events: Iterable[Event], vocabulary: Vocabulary, rules: ActionRules
 ) -> list[LoggedRequest]:
-    """The requests of some events, in order of time.
+    """Group events into requests, in order of time.
 
     Args:
-        events: with a ``request_id`` or words, oldest first.
-        vocabulary: the items; events with others are left out.
+        events: with a ``request_id`` or a query, oldest first.
+        vocabulary: the items; events with others are dropped.
         rules: which events are interactions, likes or negative.
     """
     groups: dict[tuple[str, str], list[Event]] = {}
-    for place, event in enumerate(events):
-        # A sender that repeats a request id for somebody else means another request.
-        key = (event.user_id, event.request_id or f"\0{place}")
+    for row, event in enumerate(events):
+        # The same request id for another user is another request.
+        key = (event.user_id, event.request_id or f"\0{row}")
         groups.setdefault(key, []).append(event)
-    found = (_request(group, vocabulary, rules) for group in groups.values())
-    return sorted((one for one in found if one.says_something), key=lambda one: one.timestamp)
+    requests = (_build_request(group, vocabulary, rules) for group in groups.values())
+    return sorted(
+        (request for request in requests if request.says_something),
+        key=lambda request: request.timestamp,
+    )
 
 
 def choices_of(events: Iterable[Event], rules: ActionRules) -> list[Event]:
-    """Events of one request that chose an item, but for those with items that were rejected after.
+    """The interactions of one request, without those on items that were rejected afterwards.
 
     Args:
         events: of the request, oldest first.
@@ -104,7 +104,9 @@ def choices_of(events: Iterable[Event], rules: ActionRules) -> list[Event]:
     """
     chosen: dict[str, list[Event]] = {}
     rejected: set[str] = set()
-    for event in (one for one in events if one.action != IMPRESSION):
+    for event in events:
+        if event.action == IMPRESSION:
+            continue
         if rules.takes_back(event.action, event.value):
             rejected.discard(event.item_id)
         if rules.rejects(event.action, event.value):
@@ -112,13 +114,16 @@ def choices_of(events: Iterable[Event], rules: ActionRules) -> list[Event]:
             chosen.pop(event.item_id, None)
         elif event.item_id not in rejected and rules.is_interest(event.action, event.value):
             chosen.setdefault(event.item_id, []).append(event)
-    return [event for of_item in chosen.values() for event in of_item]
+    return [event for item_events in chosen.values() for event in item_events]
 
 
-def _request(events: Sequence[Event], vocabulary: Vocabulary, rules: ActionRules) -> LoggedRequest:
+def _build_request(
+    events: Sequence[Event], vocabulary: Vocabulary, rules: ActionRules
+) -> LoggedRequest:
     text = next((event.query for event in events if event.query.strip()), "")
     surface = next((event.surface for event in events if event.surface), "")
-    seen = {vocabulary.number(one.item_id) for one in events if one.action == IMPRESSION} - {-1}
+    impressions = (event.item_id for event in events if event.action == IMPRESSION)
+    seen = set(map(vocabulary.number, impressions)) - {-1}
     liked: dict[int, bool] = {}
     actions: dict[int, frozenset[str]] = {}
     for event in choices_of(events, rules):
@@ -141,10 +146,10 @@ def _request(events: Sequence[Event], vocabulary: Vocabulary, rules: ActionRules
 
 
 SUGGESTED = "suggest"
-"""Surface of events about suggested queries."""
+"""Surface of events on suggested queries."""
 
 SIMILAR = "similar"
-"""Surface of events about what is like an item."""
+"""Surface of events on similar items."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,11 +157,11 @@ class Search:
     """One search.
 
     Args:
-        user_id: who.
-        timestamp: Unix seconds, of its first event.
-        text: as it was typed.
+        user_id: of the user.
+        timestamp: Unix seconds of its first event.
+        text: as typed.
         key: its normal form.
-        chosen: (C,) int32 items that were chosen, ascending; empty = none, or nobody knows.
+        chosen: (C,) int32 chosen items, ascending; empty = none or unknown.
     """
 
     user_id: str
@@ -168,14 +173,14 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class SuggestedQuery:
-    """A suggested query that somebody saw.
+    """An impression of a suggested query.
 
     Args:
-        user_id: who.
-        timestamp: Unix seconds, when it was seen.
-        request_id: of the answer that it was part of.
+        user_id: of the user.
+        timestamp: Unix seconds of the impression.
+        request_id: of the answer that contained it.
         key: normal form of the query.
-        propensity: chance that it had to be shown there, in (0, 1].
+        propensity: probability with which it was shown there, in (0, 1].
         clicked: whether it was clicked.
     """
 
@@ -190,87 +195,87 @@ class SuggestedQuery:
 def read_searches(
     events: Iterable[Event], vocabulary: Vocabulary, rules: ActionRules
 ) -> list[Search]:
-    """The searches of some events, in order of time.
+    """Group events into searches, in order of time.
 
     Args:
-        events: with a ``request_id`` or words, oldest first.
-        vocabulary: the items; choices of others are left out.
-        rules: which events are choices.
+        events: with a ``request_id`` or a query, oldest first.
+        vocabulary: the items; choices of others are dropped.
+        rules: which events are interactions.
     """
     groups: dict[tuple[str, str], list[Event]] = {}
-    for place, event in enumerate(events):
+    for row, event in enumerate(events):
         if event.surface != SUGGESTED:
-            key = (event.user_id, event.request_id or f"\0{place}")
+            key = (event.user_id, event.request_id or f"\0{row}")
             groups.setdefault(key, []).append(event)
-    found = []
+    searches = []
     for group in groups.values():
         text = next((event.query for event in group if normalise(event.query)), "")
         chosen = {vocabulary.number(event.item_id) for event in choices_of(group, rules)}
         if text:
             items = np.array(sorted(chosen - {-1}), np.int32)
             first = group[0]
-            found.append(Search(first.user_id, first.timestamp, text, normalise(text), items))
-    return sorted(found, key=lambda one: one.timestamp)
+            searches.append(Search(first.user_id, first.timestamp, text, normalise(text), items))
+    return sorted(searches, key=lambda search: search.timestamp)
 
 
 def read_suggested(events: Iterable[Event], rules: ActionRules) -> list[SuggestedQuery]:
-    """Suggested queries that were seen, in order of time; each once per answer.
+    """Read the impressions of suggested queries, in order of time; each once per answer.
 
     Args:
-        events: with a ``request_id`` or words, oldest first.
-        rules: which actions are clicks; the values of these events are chances, not ratings.
+        events: with a ``request_id`` or a query, oldest first.
+        rules: which actions are clicks; the values of these events are propensities, not ratings.
     """
     shown: dict[tuple[str, str, str], Event] = {}
     clicked: set[tuple[str, str, str]] = set()
     for event in events:
-        place = (event.user_id, event.request_id, normalise(event.query))
-        if event.surface != SUGGESTED or event.item_id or not place[1] or not place[2]:
+        slot = (event.user_id, event.request_id, normalise(event.query))
+        if event.surface != SUGGESTED or event.item_id or not slot[1] or not slot[2]:
             continue
         if event.action != IMPRESSION and rules.is_interest(event.action, None):
-            clicked.add(place)
-        shown.setdefault(place, event)
-    found = [
+            clicked.add(slot)
+        shown.setdefault(slot, event)
+    impressions = [
         SuggestedQuery(
-            event.user_id, event.timestamp, place[1], place[2], _chance(event), place in clicked
+            event.user_id, event.timestamp, slot[1], slot[2], _propensity(event), slot in clicked
         )
-        for place, event in shown.items()
+        for slot, event in shown.items()
     ]
-    return sorted(found, key=lambda one: one.timestamp)
+    return sorted(impressions, key=lambda impression: impression.timestamp)
 
 
 def similar_choices(events: Iterable[Event], rules: ActionRules) -> dict[str, list[float]]:
-    """User -> times at which they chose from what is like an item; ``events`` oldest first."""
-    found: dict[str, list[float]] = {}
+    """User -> times at which they chose a similar item; ``events`` oldest first."""
+    times: dict[str, list[float]] = {}
     for event in events:
         if (
             event.surface == SIMILAR
             and event.item_id
             and rules.is_interest(event.action, event.value)
         ):
-            found.setdefault(event.user_id, []).append(event.timestamp)
-    return found
+            times.setdefault(event.user_id, []).append(event.timestamp)
+    return times
 
 
 def is_prefix_of_next(searches: Sequence[Search], within_s: float) -> list[bool]:
-    """Per search, whether the same user went on typing it: the next search begins with its words.
+    """Per search, whether it is a prefix of the same user's next search: typing went on.
 
     Args:
         searches: in order of time.
-        within_s: seconds within which the next search is the same attempt.
+        within_s: seconds within which the next search continues this one.
     """
     result = [False] * len(searches)
     last: dict[str, int] = {}
-    for row, now in enumerate(searches):
-        before = last.get(now.user_id)
-        last[now.user_id] = row
-        if before is None or now.timestamp - searches[before].timestamp > within_s:
+    for row, search in enumerate(searches):
+        previous = last.get(search.user_id)
+        last[search.user_id] = row
+        if previous is None or search.timestamp - searches[previous].timestamp > within_s:
             continue
-        earlier = searches[before].key
-        result[before] = now.key != earlier and now.key.startswith(earlier)
+        prefix = searches[previous].key
+        result[previous] = search.key != prefix and search.key.startswith(prefix)
     return result
 
 
-def _chance(event: Event) -> float:
-    """What the page sent as its value; 1 where it sent none."""
-    known = event.value is not None and 0.0 < event.value <= 1.0
-    return float(event.value) if known and event.value is not None else 1.0
+def _propensity(event: Event) -> float:
+    """The event's value if it is a probability, else 1."""
+    is_valid = event.value is not None and 0.0 < event.value <= 1.0
+    return float(event.value) if is_valid and event.value is not None else 1.0

@@ -1,7 +1,7 @@
-"""Semantic IDs as values: the codes of items and the codebooks that made them.
+"""Semantic IDs: residual codebooks and assignment of codes to content vectors.
 
-The algorithm that fits codebooks lives in ``content``; assigning a vector to frozen codebooks is
-plain numpy and lives here, because serving needs it for items posted after training.
+Fitting codebooks is in ``content``. Assignment with frozen codebooks is plain numpy and is here,
+because serving needs it for items posted after training.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from serendip.data.dataset import AlignedProjection
 from serendip.errors import ArtefactError, DataError
 
 _BLOCK = 1024
-"""Vectors per matrix product: their distances to 1,000 centroids still fit the cache."""
+"""Vectors per matrix product: their distances to 1,000 centroids fit the CPU cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codebooks:
     """Residual codebooks, coarse to fine.
 
-    A level that codes one modality only has centroids that are zero outside its columns: it then
-    neither looks at the other columns nor changes them.
+    A level for one modality has centroids that are zero outside that modality's columns: it
+    neither reads nor changes the other columns.
 
     Args:
         centroids: (L, K, D) float32; level 0 is coarsest.
-        alignment: what moves content vectors before they are coded; None = nothing does.
+        alignment: projection applied to content vectors before quantisation; None = none.
     """
 
     centroids: FloatArray
@@ -47,7 +47,7 @@ class Codebooks:
         return int(self.centroids.shape[1])
 
     def assign(self, vectors: FloatArray) -> IntArray:
-        """Codes (N, L) int32 of content (N, D): nearest centroid of the residual, level by level.
+        """Quantise content (N, D) to codes (N, L) int32: nearest centroid of each residual.
 
         Raises:
             DataError: D differs from the codebooks' or a vector is not finite.
@@ -63,7 +63,7 @@ class Codebooks:
         for rows in _blocks(len(vectors)):
             residual = np.array(vectors[rows], dtype=np.float32, order="C")
             if not np.isfinite(residual).all():
-                raise DataError("a vector to be coded is not finite.")
+                raise DataError("a content vector has a value that is not finite.")
             if self.alignment is not None:
                 residual = self.alignment.encode(residual)
             for number, level in enumerate(levels):
@@ -85,22 +85,22 @@ class Codebooks:
         """Read what ``save`` wrote.
 
         Raises:
-            ArtefactError: the file holds no codebooks.
+            ArtefactError: the file does not contain readable codebooks.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         try:
             arrays = load_file(path)
-            moved = "down" in arrays
-            alignment = AlignedProjection(arrays["down"], arrays["up"]) if moved else None
+            is_aligned = "down" in arrays
+            alignment = AlignedProjection(arrays["down"], arrays["up"]) if is_aligned else None
             return cls(arrays["centroids"], alignment)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise ArtefactError(f"{path} holds no readable codebooks: {error}.") from None
+            raise ArtefactError(f"{path} does not contain readable codebooks: {error}.") from None
 
 
 class Level:
-    """One level of codebooks, ready to be looked up.
+    """One level of the codebooks, prepared for nearest-centroid look-ups.
 
     Args:
         centroids: (K, D) float32.
@@ -112,7 +112,7 @@ class Level:
         self._lengths = (centroids**2).sum(1)
 
     def quantise(self, residual: FloatArray) -> IntArray:
-        """Nearest centroids (N,) int32 of float32 vectors (N, D), which are reduced by them."""
+        """Nearest centroids (N,) int32 of vectors (N, D); subtracts them from ``residual``."""
         codes = np.empty(len(residual), dtype=np.int32)
         for rows in _blocks(len(residual)):
             distance = residual[rows] @ self._minus_twice
@@ -134,14 +134,14 @@ def common_prefix(left: IntArray, right: IntArray) -> IntArray:
 
 
 def places_in_groups(codes: IntArray, kept: IntArray) -> IntArray:
-    """The last part of a full ID: a number that tells items of equal codes apart.
+    """The last part of a full ID: a number that distinguishes items with equal codes.
 
     Args:
         codes: (N, L) codes.
-        kept: (N,) places that items have already and keep; -1 = none yet.
+        kept: (N,) numbers that items have already and keep; -1 = none yet.
 
     Returns:
-        (N,) int32: those without a place come after the others of their group, in order.
+        (N,) int32: new numbers follow the kept ones of the group, in order of the items.
     """
     if not len(codes):
         return kept.astype(np.int32)
@@ -158,5 +158,5 @@ def places_in_groups(codes: IntArray, kept: IntArray) -> IntArray:
 
 
 def code_name(codes: IntArray | Sequence[int]) -> str:
-    """How a semantic ID is written for people: ``12-7-201``."""
+    """Format a semantic ID for people: ``12-7-201``."""
     return "-".join(str(int(code)) for code in codes)

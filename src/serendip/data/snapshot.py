@@ -1,4 +1,4 @@
-"""From the store to a ``Dataset``: what a trainer may see, as of one moment."""
+"""Snapshots: build the ``Dataset`` that a trainer may see, as of one moment, from the store."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from serendip.data.store.store import Store
 from serendip.data.vocabulary import Vocabulary
 
 MOST_REQUESTED = 200_000
-"""Newest events of requests that are read: a ranker learns from a few thousand requests."""
+"""Number of newest request events to read: a ranker learns from a few thousand requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class DroppedEvents:
-    """Events that are in the store but not in a snapshot; each is counted once, first reason first.
+    """Counts of stored events left out of a snapshot; each event counts for its first reason.
 
     Args:
-        ignored: their action says nothing about taste (``ActionRules.ignore``).
-        unknown_item: their item is unknown or deleted, or they name none.
-        after_cut: they happened after the cut.
+        ignored: the action is in ``ActionRules.ignore``.
+        unknown_item: the item is unknown, deleted or missing.
+        after_cut: the event is later than the cut.
     """
 
     ignored: int = 0
@@ -39,16 +39,16 @@ class DroppedEvents:
 
 
 def take_snapshot(store: Store, rules: ActionRules, cut: float | None = None) -> Dataset:
-    """All items that are not deleted and all interactions with them up to a time.
+    """Take a snapshot: all items that are not deleted and all interactions with them up to a cut.
 
-    Items stand in order of first insertion, users in order of their first event, events in order
-    of time and then of arrival. Negative events are no interactions and kept apart. Items carry
-    what machines wrote about them where that is active.
+    Items are in order of first insertion, users in order of their first event, events in order of
+    time and then of arrival. Negative events are kept in a log of their own. Items carry their
+    active generated texts.
 
     Args:
-        store: where from.
+        store: to read.
         rules: which events are interactions, likes or negative.
-        cut: Unix seconds; later events are left out. None = nothing is.
+        cut: Unix seconds; later events are left out. None = no cut.
     """
     return snapshot_with_drops(store, rules, cut)[0]
 
@@ -56,7 +56,7 @@ def take_snapshot(store: Store, rules: ActionRules, cut: float | None = None) ->
 def snapshot_with_drops(
     store: Store, rules: ActionRules, cut: float | None = None
 ) -> tuple[Dataset, DroppedEvents]:
-    """``take_snapshot``, and what was left out of it."""
+    """Take a snapshot and count the events left out of it."""
     content = store.content()
     catalogue = Catalogue(with_generated(content.items, store.written.active()))
     columns = content.events
@@ -81,11 +81,11 @@ def snapshot_with_drops(
         _strengths(actions, rules),
         names.numbers(actions).astype(np.int16),
     )
-    asked = store.requested(MOST_REQUESTED)
-    known = [event for event in asked if cut is None or event.timestamp <= cut]
-    requests = logged_requests(known, catalogue.vocabulary, rules)
+    request_events = store.requested(MOST_REQUESTED)
+    visible = [event for event in request_events if cut is None or event.timestamp <= cut]
+    requests = logged_requests(visible, catalogue.vocabulary, rules)
     dropped = DroppedEvents(int(ignored.sum()), int(unknown.sum()), int(after_cut.sum()))
-    negatives = _negatives(columns, usable, item_nums, feedback, users)
+    negatives = _negative_log(columns, usable, item_nums, feedback, users)
     dataset = Dataset(
         catalogue,
         users,
@@ -98,21 +98,21 @@ def snapshot_with_drops(
     return dataset, dropped
 
 
-def _negatives(
+def _negative_log(
     columns: EventColumns,
     usable: BoolArray,
     item_nums: IntArray,
     feedback: Feedback,
     users: Vocabulary,
 ) -> NegativeLog:
-    """The negative ones of the usable events."""
+    """The negative events among the usable ones, with the times at which they were revoked."""
     is_negative = usable & (feedback.exclusions >= 0)
     if not is_negative.any():
         return NegativeLog()
     rows = np.flatnonzero(usable)
     user_ids = [columns.user_ids[row] for row in rows.tolist()]
-    everybody = Vocabulary(dict.fromkeys(user_ids)).numbers(user_ids).astype(np.int64)
-    pairs = everybody * (int(item_nums.max()) + 1) + item_nums[rows]
+    user_nums = Vocabulary(dict.fromkeys(user_ids)).numbers(user_ids).astype(np.int64)
+    pairs = user_nums * (int(item_nums.max()) + 1) + item_nums[rows]
     until = taken_back_at(pairs, feedback.takes_back[rows], columns.timestamps[rows])
     kept = is_negative[rows]
     rows = rows[kept]
@@ -127,7 +127,7 @@ def _negatives(
 
 
 def _strengths(actions: Sequence[str], rules: ActionRules) -> FloatArray | None:
-    """(E,) how much each action counts; None where all count the same."""
+    """(E,) weight of each event's action; None if all weights are equal."""
     if not rules.strengths:
         return None
     return np.array([rules.strengths.get(action, 1.0) for action in actions], np.float32)

@@ -1,15 +1,15 @@
-"""Cutting a dataset into what a trainer may see and what it is asked about afterwards.
+"""Train/test splits of a dataset: a temporal split and leave-last-out.
 
-``temporal``: everything before a moment is the past, everything from it on is asked about. Nobody
-who trains sees a row, an item or a user that was not there before the moment.
-``leave_last_out``: the last event of each user is asked about, as in the literature; the past of
-one user may lie after another's target, so it flatters whatever follows trends.
+``temporal``: events before a cut are training data, events from it on are targets. No trainer sees
+an event, an item or a user that did not exist before the cut.
+``leave_last_out``: the last event of each user is the target, as in the literature. One user's
+training events may be later than another's target, so it favours models that follow trends.
 
 Both renumber: train items come first in catalogue order, then ``new_items``; ``Split.catalogue``
 is the numbering of targets and histories, and its beginning is the numbering of ``train``.
-Features and query examples of the dataset are left behind: they may know the future.
+Features and query examples of the dataset are dropped: they may contain the future.
 
-Events to be foretold, and what was known of their users when they are asked for.
+``Targets`` are the events to predict, with what was known of their users at request time.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """A request as it might have been made, and what its user did next.
+    """A simulated request and the user's next events.
 
     Args:
-        past: what is known of the user.
-        items: (P,) int32 items of the events that follow.
-        liked: (P,) bool, which of these events were likes.
-        actions: the action of each; empty where the log does not say.
+        past: history and rejections of the user.
+        items: (P,) int32 items of the next events.
+        liked: (P,) bool, which of these events are likes.
+        actions: action of each; empty if not logged.
     """
 
     past: UserPast
@@ -53,20 +53,20 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """Events to be foretold, user by user, each user's in order of time.
+    """Events to predict, user by user, each user's in order of time.
 
-    A target is the first event of its user with its item, and not rejected before: what is in the
-    history or rejected is never recommended, so it cannot be asked for.
+    A target is its user's first event with its item, and the item was not rejected before: items
+    in the history and rejected items are never recommended, so they cannot be targets.
 
     Args:
         users: T external ids.
         items: (T,) int32 numbers in ``Split.catalogue``.
         times: (T,) float64 Unix seconds.
-        places: (T,) place of the target in its user's whole history.
-        known: (T,) how many events of that history may be known when the target is asked for.
+        places: (T,) index of the target in its user's whole history.
+        known: (T,) number of events of that history visible at request time.
         histories: user id -> all events, items numbered as in ``Split.catalogue``.
-        rejections: user id -> what they rejected and when, in the same numbers.
-        actions: user id -> the action of each event of their history; none where it is not known.
+        rejections: user id -> rejections over time, in the same numbers.
+        actions: user id -> action of each event of the history; missing if not logged.
     """
 
     users: Sequence[str]
@@ -82,11 +82,11 @@ class Targets:
         return len(self.users)
 
     def history(self, row: int) -> History:
-        """What the user of a target had chosen when it is asked for, but for what they rejected."""
+        """History of a target's user at request time, without rejected items."""
         return self._past(self.users[row], int(self.known[row]), float(self.times[row])).history
 
     def moment(self, row: int, count: int) -> Moment:
-        """The past of a target, and the user's next ``count`` events from the target on."""
+        """The user's state before a target, and their next ``count`` events from it on."""
         user, whole = self.users[row], self.histories[self.users[row]]
         following = slice(int(self.places[row]), int(self.places[row]) + count)
         return Moment(
@@ -97,13 +97,13 @@ class Targets:
         )
 
     def past_before(self, user_id: str, time: float) -> UserPast:
-        """What is known of a user of some target before a moment; nothing of other users."""
+        """State of a user of some target before a time; empty for other users."""
         whole = self.histories.get(user_id, History())
         known = int(np.searchsorted(whole.timestamps, time, side="left"))
         return self._past(user_id, known, time)
 
     def queries(self, surface: Surface = "home") -> list[Query]:
-        """One query per target; what was chosen or rejected before is excluded from the answer."""
+        """One query per target; items chosen or rejected before are excluded from the answer."""
         result = []
         for row, (user, time) in enumerate(zip(self.users, self.times.tolist(), strict=True)):
             known = int(self.known[row])
@@ -122,7 +122,7 @@ class Targets:
         return result
 
     def _past(self, user_id: str, known: int, time: float) -> UserPast:
-        """The first ``known`` events of a user, but for what is rejected at a time."""
+        """The first ``known`` events of a user, without items rejected at a time."""
         whole = self.histories.get(user_id, History())
         history = whole.first(known)
         if user_id not in self.rejections:
@@ -138,17 +138,17 @@ COLD_USER_BELOW = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Split:
-    """A past to learn from and targets to be judged by.
+    """Training data and test targets.
 
     Args:
         name: ``temporal@0.8`` or ``leave_last_out``.
-        train: the past.
-        targets: what came next.
-        new_items: items that the past does not know, in catalogue order.
+        train: the training data.
+        targets: the test targets.
+        new_items: items unknown to the training data, in catalogue order.
         catalogue: the items of ``train``, then ``new_items``.
         cut: Unix seconds; train is strictly before it, targets are not. None = no single cut.
-        validation: targets to tune by; they are inputs of ``targets``. None = there are none.
-        requests: logged ones from the cut on; none without a cut.
+        validation: targets for tuning, which are inputs of ``targets``; None = none.
+        requests: logged requests from the cut on; none without a cut.
     """
 
     name: str
@@ -161,12 +161,11 @@ class Split:
     requests: Sequence[LoggedRequest] = ()
 
     def flags(self) -> dict[str, BoolArray]:
-        """What kind of target each is, (T,) bool.
+        """Properties of the targets, (T,) bool each.
 
         ``cold_item``: no event in train. ``tail_item``: outside the 20 % of train items with most
-        events; where the border falls among items with equally many events, all of them are tail,
-        so the tail is never smaller than 80 %. ``cold_user``: fewer than 3 events are
-        known when the target is asked for.
+        events; items tied at the border are all tail, so the tail is never smaller than 80 %.
+        ``cold_user``: fewer than 3 events are known at request time.
         """
         counts = np.zeros(len(self.catalogue), dtype=np.int32)
         counts[: self.train.num_items] = self.train.item_counts()
@@ -179,14 +178,14 @@ class Split:
 
 
 def temporal(dataset: Dataset, fraction: float, next_fraction: float = 1.0) -> Split:
-    """Cut all users at one moment.
+    """Temporal split: cut all users at one time.
 
-    Targets are the events from the moment at which ``fraction`` of the events have happened up to
-    the moment of ``next_fraction``; at most the first 100 of each user. What a user rejected before
-    is not asked for, as nothing recommends it. A moment never lies inside
-    events of one second: it moves back to the first of them, so that train is strictly before every
-    target. The history of a target is every event of its user strictly before the target's time,
-    also those after the cut.
+    Targets are the events from the time at which ``fraction`` of the events have happened to the
+    time of ``next_fraction``; at most the first 100 of each user. Items that a user rejected before
+    are not targets, as they are never recommended. If several events share the time of the cut, it
+    moves back to the first of them, so that train is strictly before every target. The history of a
+    target is every event of its user strictly before the target's time, including those after the
+    cut.
 
     Raises:
         DataError: the fractions are not 0 < fraction < next_fraction <= 1, or all events have
@@ -203,7 +202,7 @@ def temporal(dataset: Dataset, fraction: float, next_fraction: float = 1.0) -> S
         begin = int(np.searchsorted(times, times[0], side="right")) if len(times) else 0
     if begin == len(times):
         raise DataError(
-            f"{len(times)} events cannot be split by time.", "Give events at different times."
+            f"{len(times)} events cannot be split by time.", "Events need different timestamps."
         )
     cut = float(times[begin])
     in_train = np.arange(len(times)) < begin
@@ -222,11 +221,11 @@ def temporal(dataset: Dataset, fraction: float, next_fraction: float = 1.0) -> S
 
 
 def leave_last_out(dataset: Dataset) -> Split:
-    """Ask for the last event of every user with three events or more.
+    """Leave-last-out split: the target is the last event of every user with three events or more.
 
-    Train holds all but the last two events of these users and everything of the others. The last
-    but one is the validation target, and only input when the last one is asked for. Items without
-    an event in train are new.
+    Train has all but the last two events of these users and all events of the others. The last but
+    one is the validation target, and input for the last one. Items without an event in train are
+    new.
     """
     last, second, in_train = [], [], np.ones(len(dataset.events), dtype=np.bool_)
     order = np.argsort(dataset.events.users, kind="stable")
@@ -239,9 +238,9 @@ def leave_last_out(dataset: Dataset) -> Split:
     in_train[[*second, *last]] = False
     known = np.zeros(dataset.num_items, dtype=np.bool_)
     known[dataset.events.items[in_train]] = True
-    asked_at = np.full(dataset.num_users + 1, np.inf)  # the last: users without interactions
-    asked_at[dataset.events.users[second]] = dataset.events.timestamps[second]
-    negatives = dataset.negatives.before(asked_at[dataset.negatives.users])
+    request_times = np.full(dataset.num_users + 1, np.inf)  # last: users without interactions
+    request_times[dataset.events.users[second]] = dataset.events.timestamps[second]
+    negatives = dataset.negatives.before(request_times[dataset.negatives.users])
     parts = _Parts.of(dataset, in_train, known, None, negatives)
     targets = parts.targets(np.array(last, dtype=np.intp), strictly_before=False)
     validation = parts.targets(np.array(second, dtype=np.intp), strictly_before=False)
@@ -250,7 +249,7 @@ def leave_last_out(dataset: Dataset) -> Split:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Parts:
-    """A dataset with the new numbers, and its past."""
+    """A dataset, its training part and the new item numbers."""
 
     dataset: Dataset
     train: Dataset
@@ -295,17 +294,17 @@ class _Parts:
         return cls(dataset, train, Catalogue(items), numbers)
 
     def targets(self, rows: Rows, strictly_before: bool) -> Targets:
-        """Events by their row in the log, as targets."""
+        """Turn events, given by row of the log, into targets."""
         log = self.dataset.events
-        places = _places(log.users)
+        places = _history_indices(log.users)
         rows = rows[np.lexsort((rows, log.users[rows]))]
         histories = self.dataset.histories()
         rejections = self.dataset.negatives.of_users(self.numbers)
         kept, known = [], []
-        last_user, asked = -1, 0
+        last_user, num_targets = -1, 0
         for row in rows.tolist():
             user, history = int(log.users[row]), histories[int(log.users[row])]
-            asked = asked if user == last_user else 0
+            num_targets = num_targets if user == last_user else 0
             last_user = user
             before = int(places[row])
             if strictly_before:
@@ -313,17 +312,19 @@ class _Parts:
             time, item = float(log.timestamps[row]), int(self.numbers[log.items[row]])
             if user in rejections and item in rejections[user].at(time).item_nums:
                 continue
-            if asked < MAX_TARGETS_PER_USER and not self._is_repeated(history, int(places[row])):
+            if num_targets < MAX_TARGETS_PER_USER and not self._is_repeated(
+                history, int(places[row])
+            ):
                 kept.append(row)
                 known.append(before)
-                asked += 1
-        chosen = np.array(kept, dtype=np.intp)
-        users = np.unique(log.users[chosen]).tolist()
+                num_targets += 1
+        target_rows = np.array(kept, dtype=np.intp)
+        users = np.unique(log.users[target_rows]).tolist()
         return Targets(
-            users=self.dataset.users.ids_of(log.users[chosen]),
-            items=self.numbers[log.items[chosen]],
-            times=log.timestamps[chosen],
-            places=places[chosen],
+            users=self.dataset.users.ids_of(log.users[target_rows]),
+            items=self.numbers[log.items[target_rows]],
+            times=log.timestamps[target_rows],
+            places=places[target_rows],
             known=np.array(known, dtype=np.intp),
             histories={
                 self.dataset.users.id(user): History(
@@ -342,18 +343,18 @@ class _Parts:
         )
 
     def _actions(self, users: Sequence[int]) -> dict[str, list[str]]:
-        """User id -> the action of each event of theirs; none where the log does not say."""
+        """User id -> action of each of their events; empty if the log has no actions."""
         log, names = self.dataset.events, self.dataset.action_names
         if log.actions is None:
             return {}
         order = np.argsort(log.users, kind="stable")
         ordered = log.users[order]
-        found = {}
+        actions = {}
         for user in users:
             begin, end = np.searchsorted(ordered, [user, user + 1])
-            places = log.actions[order[begin:end]].tolist()
-            found[self.dataset.users.id(user)] = [names[place] for place in places]
-        return found
+            codes = log.actions[order[begin:end]].tolist()
+            actions[self.dataset.users.id(user)] = [names[code] for code in codes]
+        return actions
 
     def split(
         self,
@@ -363,8 +364,11 @@ class _Parts:
         validation: Targets | None = None,
     ) -> Split:
         new_items = self.catalogue.items[self.train.num_items :]
-        later = [one for one in self.dataset.requests if cut is not None and one.timestamp >= cut]
-        requests = [one.renumbered(self.numbers) for one in later]
+        requests = [
+            request.renumbered(self.numbers)
+            for request in self.dataset.requests
+            if cut is not None and request.timestamp >= cut
+        ]
         return Split(
             name, self.train, targets, new_items, self.catalogue, cut, validation, requests
         )
@@ -375,23 +379,23 @@ class _Parts:
 
 
 def _past_requests(dataset: Dataset, numbers: IntArray, cut: float | None) -> list[LoggedRequest]:
-    """Requests that ended by the cut and say something of items that have a number.
+    """Requests that ended by the cut and have items with a number.
 
-    Without a cut there is no moment before which all is known, so there are none.
+    Empty without a cut: then there is no time before which everything is training data.
     """
-    past = (one for one in dataset.requests if cut is not None and one.ended <= cut)
-    found = (one.renumbered(numbers) for one in past)
-    return [one for one in found if one.says_something]
+    past = (request for request in dataset.requests if cut is not None and request.ended <= cut)
+    renumbered = (request.renumbered(numbers) for request in past)
+    return [request for request in renumbered if request.says_something]
 
 
 def _moment(times: TimeArray, fraction: float) -> int:
-    """Row of the first event at or after a fraction of all, moved to the first of its second."""
+    """Row of the first event at or after a fraction of all, moved to the first of equal time."""
     row = math.floor(fraction * len(times))
     return row if row >= len(times) else int(np.searchsorted(times, times[row], side="left"))
 
 
-def _places(users: IntArray) -> Rows:
-    """(E,) place of each event in its user's history."""
+def _history_indices(users: IntArray) -> Rows:
+    """(E,) index of each event in its user's history."""
     order = np.argsort(users, kind="stable")
     ordered = users[order]
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(users) else order
@@ -402,7 +406,7 @@ def _places(users: IntArray) -> Rows:
 
 
 def tail_border(counts: IntArray) -> int:
-    """Most events that an item of the tail has."""
+    """Largest number of events of a tail item."""
     if not len(counts):
         return 0
     head = math.floor((1 - TAIL_SHARE) * len(counts) + 1e-9)

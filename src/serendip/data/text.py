@@ -1,16 +1,14 @@
-"""From any text to the words that are searched: the one analysis of items and of queries.
+"""Text analysis of items and queries: normalisation, tokens, n-grams and library-style titles.
 
-Documents and queries pass through the same functions, so the engines below see only clean tokens
-and never the syntax of a user. Nothing here fails: lone surrogates, control characters, emoji and
-direction marks vanish, long input is cut.
+Documents and queries pass through the same functions, so the indexes see only clean tokens and
+never a user's query syntax. Nothing here fails: lone surrogates, control characters, emoji and
+direction marks are dropped, long input is cut.
 
-Words are runs of letters, digits and their marks, case-folded and without accents. Scripts that
-write no spaces (or glue particles to words, as Korean does) are found by bigrams: ``grams``.
+Tokens are runs of letters, digits and their marks, case-folded and without accents. Scripts that
+write no spaces (or attach particles to words, as Korean does) are indexed by bigrams: ``grams``.
 
-Titles as people say them, out of titles as libraries file them.
-
-Library catalogues move the article to the end and the year into brackets: "Matrix, The (1999)".
-Nobody types that, so it is undone at the door.
+``plain_title`` undoes the word order of library catalogues, which move the article to the end and
+the year into brackets, "Matrix, The (1999)": nobody types that, so importers normalise it.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from itertools import pairwise
 MAX_CHARACTERS = 10_000
 MAX_TOKEN = 64
 NEGATIONS = frozenset(("without", "not", "no", "non", "sin", "sans", "ohne", "senza", "sem"))
-"""Words after which stands what is not wanted."""
+"""Negations: the words after them are not wanted."""
 
 _APOSTROPHES = frozenset("'`\u00b4\u2018\u2019\u201b\u02bc\u02b9\u2032\uff07")
 _LETTERS = {
@@ -38,8 +36,8 @@ _LETTERS = {
     "\u0127": "h",
     "&": " and ",
 }
-# Accents, points and tone marks that people leave out when they type; the vowel signs of Indic
-# and Thai and the voicing marks of Kana change the word and stay.
+# Accents, points and tone marks, which people omit when they type; kept are the vowel signs of
+# Indic and Thai and the voicing marks of Kana, which change the word.
 _DROPPED_MARKS = (
     (0x0300, 0x036F),
     (0x0483, 0x0489),
@@ -65,7 +63,7 @@ _TOKEN = re.compile(f"[{_UNSPACED}]+|[^ {_UNSPACED}]+")
 
 
 class _Folding(dict[int, str | None]):
-    """Code point -> what it becomes; filled as characters are met (``str.translate``)."""
+    """Code point -> its replacement, for ``str.translate``; filled lazily."""
 
     def __missing__(self, point: int) -> str | None:
         self[point] = folded = _fold(point)
@@ -88,14 +86,14 @@ _FOLDING = _Folding()
 
 
 def normalise(text: str) -> str:
-    """Words separated by single spaces: the form in which titles are compared.
+    """Normalise a text to words separated by single spaces, the form in which titles are compared.
 
     Args:
-        text: anything; what follows the first 10,000 characters is ignored.
+        text: any text; only its first 10,000 characters count.
 
     Returns:
         compatibility-folded, case-folded text without accents and punctuation; apostrophes join
-        (``don't`` -> ``dont``), ``&`` reads ``and``. Empty where no letter or digit is left.
+        (``don't`` -> ``dont``), ``&`` becomes ``and``. Empty if no letter or digit is left.
     """
     text = text[:MAX_CHARACTERS]
     if text.isascii():
@@ -108,35 +106,35 @@ def normalise(text: str) -> str:
 
 
 def title_key(text: str) -> str:
-    """``normalise``, or for a title of nothing but signs (``$``, an emoji) the signs themselves."""
+    """Normal form of a title; a title of symbols only (``$``, an emoji) keeps its symbols."""
     return normalise(text) or " ".join(text[:MAX_CHARACTERS].casefold().split())
 
 
 def tokens(text: str) -> list[str]:
-    """Words in order; unspaced scripts are split from others (``iphone케이스`` -> two words)."""
+    """Split a text into words; unspaced scripts are split off (``iphone케이스`` -> two words)."""
     return words(normalise(text))
 
 
 def words(normal: str) -> list[str]:
-    """``tokens`` of a text that is already normalised."""
+    """``tokens`` of a normalised text."""
     return [token[:MAX_TOKEN] for token in _TOKEN.findall(normal)]
 
 
 def grams(normal: str) -> list[str]:
-    """What a document is found by inside words: characters and bigrams of unspaced scripts."""
-    found: list[str] = []
+    """Index terms of unspaced scripts: characters and bigrams."""
+    terms: list[str] = []
     for run in _RUN.findall(normal):
-        found.extend(run)
-        found.extend(left + right for left, right in pairwise(run))
-    return found
+        terms.extend(run)
+        terms.extend(left + right for left, right in pairwise(run))
+    return terms
 
 
 def query_grams(normal: str) -> list[str]:
-    """What a query looks for inside words: bigrams, or the character where it stands alone."""
-    found: list[str] = []
+    """Query terms of unspaced scripts: bigrams, or the character of a run of one."""
+    terms: list[str] = []
     for run in _RUN.findall(normal):
-        found.extend((left + right for left, right in pairwise(run)) if len(run) > 1 else run)
-    return found
+        terms.extend((left + right for left, right in pairwise(run)) if len(run) > 1 else run)
+    return terms
 
 
 _ARTICLES = (
@@ -152,10 +150,10 @@ _ASIDE = re.compile(r"\(([^()]*)\)")
 
 
 def plain_title(title: str) -> tuple[str, float | None]:
-    """Undo the library's order of words.
+    """Convert a title from library style to plain word order.
 
     Returns:
-        the title as spoken and the year of the trailing brackets, None where there is none.
+        the title as spoken, and the year in trailing brackets or None.
         "Postman, The (Postino, Il) (1994)" -> ("The Postman (Il Postino)", 1994.0)
     """
     rest = title.strip()
@@ -165,27 +163,27 @@ def plain_title(title: str) -> tuple[str, float | None]:
     asides = _ASIDE.findall(rest)
     head = _ASIDE.sub("", rest).strip()
     if not asides or not rest.endswith(")") or not head:
-        return _with_article_in_front(rest), year
-    named = " ".join(f"({_aside(aside)})" for aside in asides)
-    return f"{_with_article_in_front(re.sub(r'  +', ' ', head))} {named}", year
+        return _move_article_to_front(rest), year
+    brackets = " ".join(f"({_plain_aside(aside)})" for aside in asides)
+    return f"{_move_article_to_front(re.sub(r'  +', ' ', head))} {brackets}", year
 
 
 def looks_like_library_style(titles: Iterable[str]) -> bool:
-    """True where moved articles or bracketed years are a habit of these titles, not an accident."""
-    checked = [title.strip() for title in titles if title.strip()]
-    moved = sum(plain_title(title)[0] != title for title in checked)
-    return bool(checked) and moved >= max(1, 0.05 * len(checked))
+    """True if at least 5 % of the titles have a moved article or a bracketed year."""
+    non_empty = [title.strip() for title in titles if title.strip()]
+    num_changed = sum(plain_title(title)[0] != title for title in non_empty)
+    return bool(non_empty) and num_changed >= max(1, 0.05 * len(non_empty))
 
 
-def _aside(text: str) -> str:
-    """The words of one pair of brackets; "a.k.a." stays in front of what it introduces."""
+def _plain_aside(text: str) -> str:
+    """Convert the text of one pair of brackets; "a.k.a." stays in front of the name."""
     known_as = re.match(r"(a\.k\.a\.\s+)(.*)$", text, re.DOTALL)
     if known_as:
-        return known_as[1] + _with_article_in_front(known_as[2])
-    return _with_article_in_front(text)
+        return known_as[1] + _move_article_to_front(known_as[2])
+    return _move_article_to_front(text)
 
 
-def _with_article_in_front(text: str) -> str:
+def _move_article_to_front(text: str) -> str:
     moved = _MOVED.match(text.strip())
     if not moved:
         return text.strip()

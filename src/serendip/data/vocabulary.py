@@ -1,4 +1,4 @@
-"""Ids outside, dense numbers inside: an immutable two-way map."""
+"""Vocabulary: an immutable two-way map between external ids and dense numbers."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Vocabulary:
         return self._ids
 
     def number(self, name: str) -> int:
-        """The number of an id, or -1 where it is unknown: unknown ids are data, not errors."""
+        """The number of an id, or -1 if unknown: unknown ids are data, not errors."""
         return self._numbers.get(name, MISSING)
 
     def numbers(self, names: Iterable[str]) -> IntArray:
-        """Numbers of ids, int32, -1 where unknown; keeps the input's order and length."""
+        """Numbers of ids, int32, -1 for unknown ones; same order and length as the input."""
         get = self._numbers.get
         return np.fromiter((get(name, MISSING) for name in names), dtype=np.int32)
 
@@ -66,9 +66,9 @@ class Vocabulary:
         return self._ids[number]
 
     def ids_of(self, numbers: Sequence[int] | IntArray) -> list[str]:
-        """Ids of numbers, in their order."""
+        """Ids of numbers, in the same order."""
         return [self.id(int(number)) for number in numbers]
 
     def extended(self, names: Iterable[str]) -> Vocabulary:
-        """A new vocabulary with more ids at the end; old numbers stay."""
+        """A new vocabulary with ids appended; existing numbers stay."""
         return Vocabulary((*self._ids, *names))
