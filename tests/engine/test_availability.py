@@ -74,7 +74,7 @@ def test_what_is_like_a_liked_item_is_suggested_from_its_time_on(
 ) -> None:
     def own() -> list[str]:
         state = engine.state
-        found = engine._suggester._own(state, engine._asker(state, "u")[1])
+        found = engine._suggester._own(state, engine._suggestion_user(state, "u")[1])
         return [one.text for one in found]
 
     engine.add_items([Item("out", "Velvet otter")])

@@ -65,15 +65,15 @@ def test_what_is_rejected_is_not_recommended_again(
 def test_what_is_rejected_is_no_interest_and_no_reason(
     rated: Engine, action: str, value: float | None
 ) -> None:
-    fresh = rated.recommend("home", USER, k=60)
+    fresh = rated.recommend(Request("home", USER, k=60))
     rated.add_events([did(action, "i4", value)])
-    after = rated.recommend("home", USER, k=60)
+    after = rated.recommend(Request("home", USER, k=60))
     left = [one for one in fresh.items if action == "skip" or one.item_id != "i4"]
     assert [(one.item_id, one.reason) for one in after.items] == [
         (one.item_id, one.reason) for one in left
     ]
     for one in after.items[:10]:
-        evidence = rated.explain(one.item_id, "home", USER).evidence
+        evidence = rated.explain(Request("home", USER), one.item_id).evidence
         assert all(ground.item_id != "i4" for ground in evidence)
     assert rated.chosen(USER) == []
 
@@ -83,7 +83,7 @@ def test_a_rejection_ends_the_reason_that_an_earlier_choice_was(rated: Engine) -
     named = {one.reason for one in rated.recommend(Request("home", USER, k=20)).items}
     assert any("number 4" in reason for reason in named)
     rated.add_events([did("hide", "i4"), did("dislike", "i4")])
-    answer = rated.recommend("home", USER, k=60)
+    answer = rated.recommend(Request("home", USER, k=60))
     assert not any("number 4 " in f"{one.reason} " for one in answer.items)
     assert "i4" not in [one.item_id for one in answer.items]
     assert [one.item_id for one in rated.chosen(USER)] == ["i1"]
@@ -115,24 +115,27 @@ def test_what_was_returned_is_left_out_where_what_was_seen_is(rated: Engine) -> 
 
 
 def test_the_trace_says_that_an_item_is_rejected(rated: Engine) -> None:
-    assert rated.explain("i7", "home", USER).trace["after rejected"] == 60
+    assert rated.explain(Request("home", USER), "i7").trace["after rejected"] == 60
     rated.add_events([did("hide", "i7")])
-    told = rated.explain("i7", "home", USER)
+    told = rated.explain(Request("home", USER), "i7")
     assert (told.trace["after rejected"], told.position) == (59, None)
 
 
 def test_nobody_else_loses_what_one_user_rejects(rated: Engine) -> None:
-    before = rated.recommend("home", "somebody", k=60)
+    before = rated.recommend(Request("home", "somebody", k=60))
     rated.add_events([did("hide", one.item_id) for one in before.items[:3]])
-    assert rated.recommend("home", "somebody", k=60).items == before.items
+    assert rated.recommend(Request("home", "somebody", k=60)).items == before.items
     front = rated.settings.all_surfaces()["home"].model_copy(update={"context": ("time",)})
     rated._surfaces["front"] = front
     # A surface that does not read the user gives everybody the same answer.
-    assert rated.recommend("front", USER).items == rated.recommend("front", "somebody").items
+    assert (
+        rated.recommend(Request("front", USER)).items
+        == rated.recommend(Request("front", "somebody")).items
+    )
 
 
 def test_a_batch_leaves_out_what_each_user_rejected(rated: Engine, shop: Path) -> None:
-    best = rated.recommend("home", "u0", k=5).items[0].item_id
+    best = rated.recommend(Request("home", "u0", k=5)).items[0].item_id
     rated.add_events([did("rate", best, 1.0, "u0"), did("hide", "i1", user="only-hides")])
     out = shop / "recs.parquet"
     recommend_all(shop, "home", 60, out, SilentProgress())
@@ -145,10 +148,19 @@ def test_a_batch_leaves_out_what_each_user_rejected(rated: Engine, shop: Path) -
 
 def test_no_suggested_query_leads_to_what_was_rejected(rated: Engine) -> None:
     rated.add_events([did("like", "i4")])
-    liked = [one for one in rated.suggest("", USER, 60).queries if one.item_id == "i4"]
+    liked = [
+        one for one in rated.suggest(Request(user_id=USER, k=60)).queries if one.item_id == "i4"
+    ]
     assert [one.kind for one in liked] == ["like"]
     rated.add_events([did("dislike", "i4")])
-    assert "i4" not in {one.item_id for one in rated.suggest("", USER, 60).queries}
-    unwanted = rated._asker(rated.state, USER)[1]
+    assert "i4" not in {one.item_id for one in rated.suggest(Request(user_id=USER, k=60)).queries}
+    unwanted = rated._suggestion_user(rated.state, USER)[1]
     assert isinstance(unwanted, UserContext)
     assert unwanted.unwanted == {rated.state.catalogue.vocabulary.number("i4")}
+
+
+def test_what_is_hidden_is_not_completed_and_what_is_disliked_is(rated: Engine) -> None:
+    typed = Request(user_id=USER, text="The comedy tale number 7", k=60)
+    for action, found in (("dislike", True), ("hide", False)):
+        rated.add_events([did(action, "i7")])
+        assert ("i7" in {one.item_id for one in rated.suggest(typed).queries}) is found

@@ -174,7 +174,7 @@ class Engine:
             return build_suggestions(self.generation, ())
         user, past = self._suggestion_user(state, request.user_id)
         if normalise(request.text):
-            found = self._suggester.complete(state, request, user)
+            found = self._suggester.complete(state, request, user, past)
         else:
             found = self._suggester.recommend(state, request, user, past)
         return build_suggestions(self.generation, found)

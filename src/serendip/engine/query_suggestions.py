@@ -61,6 +61,7 @@ class UserContext:
         user_id: external id; empty for an unknown visitor, for whom nothing is explored.
         history: all that they chose, oldest first.
         unwanted: numbers of items that are not recommended to them, nor what is like them.
+        hidden: numbers of items that are kept from them everywhere, search included.
     """
 
     searched: Sequence[str] = ()
@@ -68,6 +69,7 @@ class UserContext:
     user_id: str = ""
     history: History = field(default_factory=History)
     unwanted: frozenset[int] = frozenset()
+    hidden: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +101,7 @@ class QuerySuggester:
         self._usual = np.log1p(self._table.users) + 0.3 * np.log1p(self._choices.of_queries)
 
     def complete(
-        self, state: EngineState, request: Request, asker: SuggestionUser
+        self, state: EngineState, request: Request, asker: SuggestionUser, past: UserContext
     ) -> list[Suggestion]:
         """The ``request.k`` best completions of the text that was typed."""
         typed, k = request.text, request.k
@@ -114,7 +116,10 @@ class QuerySuggester:
             *self._placed(self._table, rows, self._choices, asker, key),
             *self._all_of(state, others, asker, key),
         ]
-        return [_suggestion(state, one) for one in _living(state, _best_first(places), k)]
+        allowed = (
+            one for one in _best_first(places) if int(one.table.single[one.row]) not in past.hidden
+        )
+        return [_suggestion(state, one) for one in _living(state, allowed, k)]
 
     def recommend(
         self, state: EngineState, request: Request, asker: SuggestionUser, past: UserContext
@@ -308,8 +313,10 @@ class SuggestionUsers:
     ) -> tuple[SuggestionUser, UserContext]:
         """A user with everything that they chose and rejected."""
         history, unwanted = past.history, past.rejected.reaching("recommendations")
+        hidden = past.rejected.reaching("everywhere")
         last = float(history.timestamps[-1]) if len(history) else 0.0
-        key = (user_id, len(history), last, unwanted.tobytes(), state.num_items)
+        rejected = unwanted.tobytes() + b"|" + hidden.tobytes()
+        key = (user_id, len(history), last, rejected, state.num_items)
         with self._lock:
             known = self._kept.get(key)
             if known is not None:
@@ -318,7 +325,9 @@ class SuggestionUsers:
             events = self._store.history(user_id, OWN_EVENTS, self._rules.ignore)
             searches = [one.query.strip() for one in events[::-1] if one.surface != SUGGESTED]
             taste = _taste(state, user_id, history)
-            known = build_user(state, history, taste, _newest_first(searches), user_id, unwanted)
+            known = build_user(
+                state, history, taste, _newest_first(searches), user_id, unwanted, hidden
+            )
             with self._lock:
                 self._kept[key] = known
                 while len(self._kept) > most_kept(state.num_items):
@@ -338,6 +347,7 @@ def build_user(
     searched: Sequence[str],
     user_id: str = "",
     unwanted: IntArray = NO_ITEMS,
+    hidden: IntArray = NO_ITEMS,
 ) -> tuple[SuggestionUser, UserContext]:
     """A user as of the moment of asking.
 
@@ -348,11 +358,13 @@ def build_user(
         searched: their own searches, newest first.
         user_id: external id; empty where nothing is to be explored.
         unwanted: items that are not recommended to them.
+        hidden: items that are kept from them everywhere.
     """
     liked = tuple(dict.fromkeys(history.item_nums[history.liked][::-1].tolist()))
     seen = state.queries.categories.among(state.catalogue[int(item)] for item in history.item_nums)
     asker = SuggestionUser(history.item_nums, taste, seen, frozenset(map(normalise, searched)))
-    return asker, UserContext(searched, liked, user_id, history, frozenset(unwanted.tolist()))
+    rejected = frozenset(unwanted.tolist()), frozenset(hidden.tolist())
+    return asker, UserContext(searched, liked, user_id, history, *rejected)
 
 
 def _newest_first(searches: Sequence[str]) -> list[str]:

@@ -106,7 +106,7 @@ class UserHistory:
 
 
 class UserHistories:
-    """UserHistories of the users of one store; safe to use from many threads.
+    """Histories of the users of one store; safe to use from many threads.
 
     Args:
         store: where events are.

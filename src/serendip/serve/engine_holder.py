@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from serendip.errors import BusyError, NotTrainedError
-from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.limits import MAX_WAITING_WRITES
 
 if TYPE_CHECKING:
