@@ -25,7 +25,7 @@ from serendip import __version__
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.item import Catalogue
-from serendip.data.query import Query
+from serendip.data.query import TASKS, Query
 from serendip.data.splits import Split, Targets, temporal
 from serendip.errors import DataError
 from serendip.evaluate.full_ranking import rank_all
@@ -256,7 +256,7 @@ def align_workspace(
 
 def _tasks(folder: str, seeds: Sequence[int]) -> list[GroupTask]:
     """Seed by seed; the unified model first, which takes longest."""
-    groups = [group for size in (3, 2, 1) for group in combinations(size)]
+    groups = [group for size in (3, 2, 1) for group in combinations(TASKS, size)]
     return [GroupTask(folder, group, seed) for seed in seeds for group in groups]
 
 
