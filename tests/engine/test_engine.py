@@ -17,7 +17,7 @@ from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.sources import ModelSource
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
-from serendip.errors import DataError, UnknownItemError, UnsupportedError
+from serendip.errors import ArtefactError, DataError, UnknownItemError, UnsupportedError
 
 
 def ids(answer) -> list[str]:
@@ -375,9 +375,11 @@ def test_models_read_a_bounded_part_of_any_past(engine: Engine) -> None:
     assert set(engine.item_ids(result.items.item_nums)) == {"i59"}
 
 
-def test_a_state_that_weighed_vectors_beside_words_is_still_read(shop: Path) -> None:
+def test_a_state_with_other_settings_of_search_has_to_be_trained_again(shop: Path) -> None:
     folder = shop / "generations" / "gen-1"
     document = json.loads((folder / "state.json").read_text())
     document["search"]["vector_weight"] = 1.0
     (folder / "state.json").write_text(json.dumps(document))
-    assert EngineState.open(folder).searcher.search("horror tale", 3).item_nums.size == 3
+    with pytest.raises(ArtefactError, match="vector_weight") as refused:
+        EngineState.open(folder)
+    assert "Train again" in refused.value.hint

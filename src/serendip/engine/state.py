@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
 from serendip.engine.feature_names import feature_names
+from serendip.errors import ArtefactError, ConfigError
 from serendip.models import open_model
 from serendip.models.base import Recommender
 from serendip.models.ranker.model import Ranker
@@ -206,8 +208,6 @@ class EngineState:
     def open(cls, folder: Path) -> EngineState:
         """Read what ``save`` wrote; checksums are the generation's business."""
         document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        # Earlier generations could compare vectors beside the words, too.
-        document["search"].pop("vector_weight", None)
         arrays = {
             name: np.load(folder / f"{name}.npy", allow_pickle=False, mmap_mode="r")
             for name in _ARRAYS
@@ -219,7 +219,7 @@ class EngineState:
             folder / "search",
             catalogue,
             arrays["counts"].astype(np.float32),
-            validate(SearchConfig, document["search"], str(folder / "state.json")),
+            _search_config(folder, document["search"]),
         ).with_rewrites(RewriteTable.open(folder))
         queries, query_ranker = _queries(folder / _QUERIES_FOLDER)
         models = {
@@ -261,6 +261,18 @@ def _codebooks(folder: Path) -> Codebooks:
     if aligned.is_file():
         return Codebooks.open(aligned)
     return Codebooks(np.load(folder / "centroids.npy", allow_pickle=False))
+
+
+def _search_config(folder: Path, document: dict[str, Any]) -> SearchConfig:
+    """Settings of search that a state was saved with.
+
+    Raises:
+        ArtefactError: another version of the code saved them.
+    """
+    try:
+        return validate(SearchConfig, document, str(folder / "state.json"))
+    except ConfigError as error:
+        raise ArtefactError(error.message, "Train again with this version.") from None
 
 
 def _queries(folder: Path) -> tuple[QueryTable, QueryRanker]:

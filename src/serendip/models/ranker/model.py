@@ -166,9 +166,11 @@ class Ranker:
         """
         try:
             document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            stored = tuple(document["feature_names"])
+            stored, ordered = tuple(document["feature_names"]), tuple(document["ordered_tasks"])
         except (OSError, ValueError, KeyError) as error:
-            raise ArtefactError(f"{folder} holds no readable ranker: {error}.") from None
+            raise ArtefactError(
+                f"{folder} holds no readable ranker: {error}.", "Train it again with this version."
+            ) from None
         if feature_names is not None and tuple(feature_names) != stored:
             differing = sorted(set(feature_names) ^ set(stored)) or ["their order"]
             raise ArtefactError(
@@ -179,8 +181,7 @@ class Ranker:
         ranker._network = read_model(folder / NETWORK_FILE)
         ranker._session = open_session(ranker._network)
         ranker._feature_names = stored
-        # Earlier rankers do not say; they put every task in order.
-        ranker._ordered = tuple(document.get("ordered_tasks", range(ranker.config.num_tasks)))
+        ranker._ordered = ordered
         return ranker
 
     def _require_trained(self) -> None:
