@@ -132,7 +132,7 @@ def suggested(
     """Texts of the first k suggestions, as they are served."""
     asker, past = asked
     if typed:
-        found = suggester.complete(state, Request(text=typed, k=k), asker)
+        found = suggester.complete(state, Request(text=typed, k=k), asker, past)
     else:
         found = suggester.recommend(state, Request(k=k), asker, past)
     return [one.text for one in found]

@@ -189,10 +189,8 @@ def test_what_was_written_is_shown_while_it_finds_something(asked) -> None:
         table = QueryTable.unverified([one], engine.state.catalogue, old.categories)
         state = engine.state.with_queries(table, engine.state.query_ranker)
         suggester = QuerySuggester(state, engine.settings.queries)
-        return [
-            found.text
-            for found in suggester.complete(state, Request(text="zyz", k=5), SuggestionUser())
-        ]
+        request, user = Request(text="zyz", k=5), SuggestionUser()
+        return [found.text for found in suggester.complete(state, request, user, UserContext())]
 
     engine.add_items([Item("odd", "The zyzzyva quest")])
     assert "zyzzyva quest" in shown()
