@@ -100,7 +100,9 @@ def test_queries_without_words_suit_the_user_and_each_finds_something(asked) -> 
 
 
 def test_an_own_item_leads_to_what_is_like_it(asked) -> None:
-    likes = [one for one in asked().suggest("", "u1", k=30).queries if one.kind == "like"]
+    likes = [
+        one for one in asked().suggest(Request(user_id="u1", k=30)).queries if one.kind == "like"
+    ]
     assert likes and all(one.text.startswith("like The ") and one.item_id for one in likes)
 
 
@@ -139,7 +141,9 @@ def test_a_query_whose_items_are_gone_is_suggested_no_more(asked) -> None:
 
 
 def test_a_slip_is_forgiven_while_typing(asked) -> None:
-    assert any("horror" in one.lower() for one in texts(asked().suggest("the horor ta")))
+    assert any(
+        "horror" in one.lower() for one in texts(asked().suggest(Request(text="the horor ta")))
+    )
 
 
 def test_the_last_place_is_drawn_and_its_chance_is_told(asked) -> None:
@@ -153,7 +157,7 @@ def test_the_last_place_is_drawn_and_its_chance_is_told(asked) -> None:
     again = [engine.suggest(Request(user_id=user, k=3)).queries for user in users]
     assert again == lists
     plain = asked()
-    usual = [texts(plain.suggest("", user, k=6)) for user in users]
+    usual = [texts(plain.suggest(Request(user_id=user, k=6))) for user in users]
     for found, expected in zip(lists, usual, strict=True):
         assert [one.text for one in found[:-1]] == expected[:2]
         assert found[-1].text in expected[2:]
@@ -168,7 +172,7 @@ def test_newcomers_are_drawn_for_one_by_one_and_strangers_not_at_all(asked) -> N
     assert {one.propensity for one in drawn} == {1 / len(set(shown))}
     stranger = engine.suggest(Request(k=4)).queries
     assert len(stranger) > 2 and {one.propensity for one in stranger} == {1.0}
-    assert stranger == asked().suggest("", k=4).queries
+    assert stranger == asked().suggest(Request(k=4)).queries
 
 
 def test_a_user_is_drawn_for_again_after_the_next_choice(asked) -> None:

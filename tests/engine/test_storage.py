@@ -44,8 +44,8 @@ def test_it_answers_from_a_disk_that_takes_no_writes_and_refuses_them(
             with pytest.raises(StorageError, match=r"^database serendip\.db: "):
                 engine.add_events(many)
             with pytest.raises(StorageError, match=r"^database serendip\.db: "):
-                engine.add_items([Item("new", "x" * 1_000_000)])
-            assert engine.item("new") is None
+                engine.add_items([Item(f"new {n}", "x" * 60_000) for n in range(20)])
+            assert engine.item("new 0") is None
 
 
 def test_it_opens_and_answers_beside_a_writer_that_holds_the_lock(shop: Path) -> None:

@@ -76,10 +76,8 @@ def test_another_process_that_holds_the_database_keeps_no_read_waiting(shop: Pat
                 one.request("POST", "/v1/events", json.dumps(event))
             for path in ("/v1/search?q=horror", "/v1/recommend?surface=home&user_id=u1"):
                 assert ask(connection, "GET", path)[0] == 200
-            assert ask(connection, "GET", "/health/ready") == (
-                200,
-                {"status": "ready", "generation": "gen-1"},
-            )
+            status, ready = ask(connection, "GET", "/health/ready")
+            assert (status, ready["status"], ready["generation"]) == (200, "ready", "gen-1")
             for path in ("/", "/metrics"):
                 connection.request("GET", path)
                 answer = connection.getresponse()
@@ -165,7 +163,7 @@ def test_writes_are_refused_and_reads_answered_when_the_database_is_deleted(shop
         ):
             status, answer = ask(connection, method, path, body)
             assert (status, answer["error"]["type"]) == (503, "storage")
-            assert "serendip.db was deleted" in answer["error"]["message"]
+            assert "Nothing was stored" in answer["error"]["message"]
             assert os.fspath(shop) not in json.dumps(answer)
         assert ask(connection, "GET", "/v1/users/u1/history")[0] == 200
         assert ask(connection, "GET", "/v1/items/i2")[0] == 200

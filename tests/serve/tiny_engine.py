@@ -19,9 +19,11 @@ from serendip.engine.answer import (
     Suggestions,
 )
 from serendip.engine.labels import Labels
+from serendip.engine.models_config import ModelsConfig
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, NOT_A_SURFACE
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
+from serendip.models.retriever.config import UnifiedConfig
 
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Thriller")
 
@@ -63,7 +65,7 @@ class TinyEngine:
         self._event_ids: set[str] = set()
         self._answers = 0
         self.is_closed = False
-        self.labels = Labels.of({})
+        self.labels = Labels.of(ModelsConfig().build(UnifiedConfig()))
         self.catch_up()
 
     def recommend(self, request: Request) -> Answer:
