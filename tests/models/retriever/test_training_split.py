@@ -44,8 +44,8 @@ class Watched(RetrieverTraining):
     searched: set[int]
     searched_read: set[int]
 
-    def _asked(self, task: int, maker: BatchBuilder) -> Iterator[ValidationRequests]:
-        for one in super()._asked(task, maker):
+    def _validation_requests(self, task: int, maker: BatchBuilder) -> Iterator[ValidationRequests]:
+        for one in super()._validation_requests(task, maker):
             if task == SEARCH:
                 query = one.batch.query
                 asked = self.searched_read if maker is self.read else self.searched
