@@ -35,7 +35,6 @@ from serendip.content.encoders.base import (
     import_extra,
 )
 from serendip.content.encoders.media_files import read_bounded
-from serendip.content.encoders.musicnn import read_bundle
 from serendip.content.encoders.weights import module_digest, verify_weights
 from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError, DataError
@@ -236,7 +235,7 @@ class MusicNNEncoder:
             if self._module is None:
                 import torch
 
-                from serendip.content.encoders.musicnn import MusicNN
+                from serendip.content.encoders.musicnn import MusicNN, read_bundle
 
                 folder = verify_weights(self.package).parent
                 tensors = read_bundle(folder / ".index", folder / ".data-00000-of-00001")
