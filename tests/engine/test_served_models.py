@@ -1,0 +1,178 @@
+"""Every registered model can be served: settings -> train -> answers, reasons and new items."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from added_model import added_package
+from small_shop import import_shop
+
+from serendip.data.item import Item
+from serendip.engine.engine import Engine
+from serendip.engine.workspace import Workspace
+from serendip.jobs.evaluate.evaluate import ENGINE, answers
+from serendip.jobs.train.train import train_workspace
+from serendip.models import model_class
+from serendip.runtime.progress import TrainOptions
+from serendip.runtime.timing import StageClock
+from serendip.serve.page.views import number_label, stage_label
+
+TABLES = {
+    "sasrec": "embedding_size = 8\nepochs = 1\nmax_len = 10\n",
+    "gru4rec": "embedding_size = 8\nepochs = 1\nmax_len = 10\n",
+    "item2vec": "embedding_size = 8\nepochs = 2\n",
+    "ease": "l2 = 5.0\n",
+    "blend": """
+epochs = 1
+hidden_size = 8
+num_candidates = 10
+parts = {knn = {model = "item-knn"}, content = {model = "content"}}
+""",
+    "alphabet": "backwards = true\n",
+    "second-ease": 'class = "ease"\nl2 = 50\n',
+}
+SERVED = sorted(TABLES)
+CLASSES = {name: name.removeprefix("second-") for name in SERVED}
+
+
+def write_tables(folder: Path) -> None:
+    """Every model as a table, and as the only source of two surfaces of its own."""
+    tables = [f"\n[models.{name}]\n{table}" for name, table in TABLES.items()]
+    for name in TABLES:
+        for task in ("home", "similar"):
+            tables.append(
+                f'\n[surfaces.{task}_{name}]\ntask = "{task}"\nsources = {{{name} = 20}}\n'
+            )
+    tables.append('\n[surfaces.blended]\ntask = "home"\nscorer = "blend"\n')
+    settings = folder / "serendip.toml"
+    settings.write_text(settings.read_text() + "".join(tables))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of an installed package that adds the model of the page."""
+    with added_package(tmp_path_factory.mktemp("site")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Path:
+    folder = import_shop(tmp_path_factory.mktemp("served") / "shop")
+    write_tables(folder)
+    train_workspace(Workspace.open(folder), TrainOptions(seed=0), StageClock())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(trained: Path) -> Iterator[Engine]:
+    engine = Engine.open(trained)
+    yield engine
+    engine.close()
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_answers_hold_items_that_it_proposed(served: Engine, name: str) -> None:
+    home = served.recommend(f"home_{name}", user_id="u0", k=5)
+    similar = served.recommend(f"similar_{name}", item_ids=["i3"], k=5)
+    for answer in (home, similar):
+        assert answer.items
+        assert not answer.degraded
+        assert {name, f"{name} relative"} <= set(answer.items[0].parts)
+    assert "i3" not in {one.item_id for one in similar.items}
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_an_explanation_names_it_with_its_label(served: Engine, name: str) -> None:
+    first = served.recommend(f"home_{name}", user_id="u0", k=1).items[0].item_id
+    explanation = served.explain(first, f"home_{name}", user_id="u0")
+    kind, labels = model_class(CLASSES[name]), served.labels
+    assert explanation.trace[f"from {name}"] > 0
+    assert kind.label in number_label(name, labels)
+    assert kind.label in number_label(f"{name} relative", labels)
+    assert stage_label(f"from {name}", labels).startswith(f"From {kind().source_label}")
+    assert {name, f"{name} relative"} <= set(explanation.parts)
+    if kind.evidence is not None:
+        opening = kind.evidence.sentence.split("{title}")[0]
+        assert any(one.text.startswith(opening) for one in explanation.evidence)
+
+
+def test_models_of_one_class_have_labels_of_their_own(served: Engine) -> None:
+    labels = [number_label(name, served.labels) for name in served.state.feature_names]
+    assert len(set(labels)) == len(labels)
+    sources = list(served.labels.sources.values())
+    assert len(set(sources)) == len(sources)
+
+
+def test_a_posted_item_is_answered_by_all(trained: Path, tmp_path: Path) -> None:
+    engine = Engine.open(Path(shutil.copytree(trained, tmp_path / "shop")))
+    engine.add_items([Item("new", "The horror tale number 99", "", {"genre": "horror"})])
+    for name in SERVED:
+        answer = engine.recommend(f"similar_{name}", item_ids=["new", "i3"], k=5)
+        assert answer.items and not answer.degraded
+        explanation = engine.explain("new", f"home_{name}", user_id="u0")
+        assert explanation.item_id == "new"
+    assert "new" in {one.item_id for one in engine.similar("i0", k=30).items}
+    engine.close()
+
+
+def test_the_default_features_come_first_of_their_kind(served: Engine) -> None:
+    ranker = served.state.ranker
+    assert ranker is not None
+    assert ranker.feature_names == served.state.feature_names
+    counts = ["transitions", "item-knn", "ease", "second-ease"]
+    similarities = ["retriever", "content", "sasrec", "gru4rec", "item2vec", "blend", "alphabet"]
+    expected = [
+        *counts,
+        *(f"{name} relative" for name in counts),
+        *similarities,
+        *(f"{name} relative" for name in similarities),
+    ]
+    assert list(ranker.feature_names[: len(expected)]) == expected
+
+
+def test_every_model_is_judged_beside_the_others(served: Engine) -> None:
+    judged = answers(served.queries("home", ["u0", "u1"]), served.state, served.settings)
+    assert set(judged) == {ENGINE, *served.state.models}
+    assert set(SERVED) < set(judged)
+
+
+def test_the_blend_orders_a_surface_by_its_own_scores(served: Engine) -> None:
+    answer = served.recommend("blended", user_id="u0", k=20)
+    (query,) = served.queries("blended", ["u0"])
+    scores = served.state.models["blend"].score_all([query])[0]
+    numbers = [served.state.catalogue.vocabulary.number(one.item_id) for one in answer.items]
+    assert len(numbers) == 20
+    assert [one.score for one in answer.items] == pytest.approx(scores[numbers], rel=1e-3)
+    assert (scores[numbers][:-1] >= scores[numbers][1:] - 1e-3).all()
+    assert not any(part.startswith("P(") for part in answer.items[0].parts)
+
+
+def test_a_scorer_that_the_generation_does_not_have_is_named(shop: Path) -> None:
+    settings = shop / "serendip.toml"
+    added = '\n[models.blend]\n[surfaces.blended]\ntask = "home"\nscorer = "blend"\n'
+    settings.write_text(settings.read_text() + added)
+    engine = Engine.open(shop)
+    blended, home = engine.recommend("blended", "u0"), engine.recommend("home", "u0")
+    assert blended.degraded == ("blend",)
+    assert [one.item_id for one in blended.items] == [one.item_id for one in home.items]
+    engine.close()
+
+
+def test_serving_them_imports_no_package_of_training(trained: Path, package: Path) -> None:
+    code = (
+        "import sys; from serendip.engine.engine import Engine; "
+        f"engine = Engine.open({str(trained)!r}); "
+        f"[engine.recommend(f'home_{{name}}', user_id='u0') for name in {SERVED!r}]; "
+        "print([name for name in ('torch', 'lightgbm', 'sklearn', 'pandas', 'faiss') "
+        "if name in sys.modules])"
+    )
+    paths = os.pathsep.join([str(package), *sys.path])
+    command, environment = [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": paths}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "[]"
