@@ -1,1 +1,1 @@
-"""Suggestions."""
+"""Query suggestions: candidates, their verification, the stored table, the ranker, completions."""
