@@ -1,1 +1,1 @@
-"""Report."""
+"""Evaluation reports: the JSON document, its verdict, the HTML pages and their plots."""
