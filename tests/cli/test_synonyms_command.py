@@ -70,7 +70,7 @@ def test_pairs_are_proposed_once_reviewed_and_kept(shop: Path) -> None:
 def test_what_is_not_proposed_cannot_be_accepted_by_its_term_alone(shop: Path) -> None:
     done = CliRunner().invoke(app, ["synonyms", "accept", "nothing", "-w", str(shop)])
     assert done.exception is not None
-    assert "nothing is proposed" in str(done.exception)
+    assert "no synonym is proposed" in str(done.exception)
 
 
 def test_neither_a_build_nor_a_decision_overwrites_what_another_process_writes(shop: Path) -> None:

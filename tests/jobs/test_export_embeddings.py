@@ -22,7 +22,7 @@ from serendip.engine.stages.batch import Batch
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs import export_embeddings
 from serendip.jobs.export_embeddings import Kind, embed, read_queries
-from serendip.jobs.train.carry_over import next_space
+from serendip.jobs.train.carry_over import next_space, retriever_of
 from serendip.runtime.progress import SilentProgress
 from serendip.runtime.versions import checksums, sealed
 
@@ -169,12 +169,24 @@ def test_nothing_published_and_no_space_say_what_to_run(shop: Path) -> None:
         embed(shop, "items", None, SilentProgress())
 
 
+def test_another_model_in_place_of_the_retriever_has_no_space(shop: Path) -> None:
+    engine = Engine.open(shop)
+    state = engine.state
+    engine.close()
+    other = replace(state, models={**state.models, "retriever": state.models["content"]})
+    space, facts = next_space(shop / "generations", other)
+    assert space is None
+    assert "is of class 'content'" in facts["reason"]
+    with pytest.raises(UnsupportedError, match="is of class 'content', which has"):
+        retriever_of(other)
+
+
 def test_a_generation_without_a_retriever_is_refused(shop: Path) -> None:
     engine = Engine.open(shop)
     state = engine.state
     engine.close()
     others = {name: one for name, one in state.models.items() if name != "retriever"}
-    poor = replace(state, models=others)
+    poor = replace(state, models=others, ranker=None)  # it was trained for other features
     with pytest.raises(UnsupportedError, match="no retriever among the models popularity, "):
         next_space(shop / "generations", poor)
     manifest = json.loads((shop / "generations" / "gen-1" / "manifest.json").read_text())

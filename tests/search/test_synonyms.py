@@ -77,9 +77,9 @@ def test_pairs_are_accepted_and_rejected_one_by_one_or_by_term():
     assert judged(ROWS, "desk", "Table", "accepted")[-1] == Synonym(
         "desk", "table", "accepted", 1.0, "people"
     )
-    with pytest.raises(ConfigError, match="nothing is proposed for 'chair'"):
+    with pytest.raises(ConfigError, match="no synonym is proposed for 'chair'"):
         judged(ROWS, "chair", "", "accepted")
-    with pytest.raises(ConfigError, match="not both words"):
+    with pytest.raises(ConfigError, match="has no letter or digit"):
         judged(ROWS, "...", "", "accepted")
 
 

@@ -1,1 +1,1 @@
-"""Is it better: metrics (one per file), slices, comparison, report. Never imports a model."""
+"""Offline evaluation: metrics (one per file), slices, comparison, report. Never imports a model."""

@@ -1,8 +1,8 @@
-"""How well scores tell bad pairs from good ones, with intervals that draw whole units.
+"""Binary classification metrics of irrelevant pairs, with cluster-bootstrap intervals.
 
-Bad is the positive class: a filter is judged by the bad ones that it finds. Pairs of one query (or
-of one source) stand and fall together, so intervals draw such units and not pairs: 95 %, 1,000
-draws, percentiles read at tails widened for few units (Hesterberg 2015).
+Irrelevant ("bad") is the positive class: a filter is measured by the irrelevant pairs that it
+finds. Pairs of one query (or of one source) are correlated, so the bootstrap resamples such groups
+and not pairs: 95 %, 1,000 draws, percentiles at tails widened for few groups (Hesterberg 2015).
 
 Shapes: P pairs, B blocks of pairs with the same score.
 """

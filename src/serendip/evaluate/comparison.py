@@ -1,8 +1,8 @@
-"""Is one system better than another? The word comes from the numbers.
+"""Paired comparison of two systems, with a verdict by fixed rules.
 
-The unit is the user, the difference is paired, the interval is that of ``aggregate``.
+The sampling unit is the user, the difference is paired, the interval is that of ``intervals``.
 With d the mean difference, (low, high) its 95 % interval, b the baseline's mean and
-MDE = (1.96 + 0.84) x standard error the smallest true difference that 80 % of such tests see:
+MDE = (1.96 + 0.84) x standard error, the minimum detectable effect at a power of 80 %:
 
 ====================  ==============================================================
 too small to tell     fewer than 50 users; or the interval holds 0 and MDE > 10 % of b

@@ -1,4 +1,4 @@
-"""Every item ranked for every user, in batches: one known next item each, ties counted half.
+"""Full-ranking evaluation of next-item prediction in batches; ties count half.
 
 ::
 
@@ -6,7 +6,7 @@
     R@k  = 1 where rank <= k, else 0
     N@k  = 1 / log2(rank + 1) where rank <= k, else 0        (ranks may end in .5)
 
-Items of the history are not ranked. Nothing is sampled.
+Items of the history are not ranked. There are no sampled negatives.
 """
 
 from __future__ import annotations

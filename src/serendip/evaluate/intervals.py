@@ -1,8 +1,8 @@
-"""From values per target to one number with an interval: mean per user, then mean over users.
+"""Means over users with 95 % confidence intervals: user means, then the mean over users.
 
-The unit is the user: its value is the mean over all its targets, of all cuts, so a user with a
-hundred targets weighs as much as one with a single target, and one whose targets lie in several
-cuts is drawn or left out as a whole.
+The sampling unit is the user: its value is the mean over all its targets, of all cuts, so a user
+with a hundred targets weighs as much as one with a single target, and one whose targets lie in
+several cuts is resampled as a whole.
 
 Intervals are 95 %. Up to 50,000 users: a bootstrap over users, read at tails that are widened for
 small n (Hesterberg 2015: Student's t and n - 1) and, for values that cannot be negative, shifted

@@ -1,4 +1,4 @@
-"""How numbers are written for people, in the verdict and on the page alike."""
+"""Number formats for people, shared by the verdict and the report page."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One protocol judged: every system, every slice, every comparison, from runs to plain numbers.
+"""Evaluation of one protocol: metrics of every system and slice, and all paired comparisons.
 
-A protocol is a way to ask (temporal split, leave the last one out) and what all systems answered.
-All intervals of a protocol come from the same draws of users, so differences are paired.
+A protocol is a split (temporal, leave-last-out) with the answers of all systems to its requests.
+All intervals of a protocol come from the same bootstrap draws of users, so differences are paired.
 """
 
 from __future__ import annotations

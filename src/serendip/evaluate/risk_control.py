@@ -1,17 +1,17 @@
-"""The loosest cut of a filter that keeps a promise: few of what is shown are bad, at a confidence.
+"""Distribution-free risk control: the loosest filter threshold with a bound on irrelevant items.
 
-A filter takes out of a list what is at least as likely to be bad as its cut, and the next ones move
-up. For every list the excess is how many are shown and bad, minus the allowed share of what is
-shown; a cut keeps the promise where the mean excess is not above 0. Lists of one unit (an
-occupation with many titles, say) are alike, so units count, each with the mean of its lists. One
-test bets, unit by unit, against the promise being broken: if it is, its capital passes 1 / delta
-with a chance of at most delta (Waudby-Smith and Ramdas 2020). That holds for any number of units,
-with nothing assumed but that they are drawn alike and alone.
+A filter removes items whose P(irrelevant) is at least the threshold, and the next ones move up. The
+excess of a list is the number of irrelevant items shown, minus the allowed share of the items
+shown; a threshold is safe if the mean excess is not above 0. Lists of one group (an occupation with
+many titles, say) are correlated, so the sample is of groups, each with the mean of its lists. The
+test bets, group by group, against the hypothesis that the bound is violated: if it is violated, the
+capital exceeds 1 / delta with a probability of at most delta (Waudby-Smith and Ramdas 2020). This
+holds for any number of groups, if they are independent and identically distributed.
 
-Cuts are tested in chains, from a start on to looser ones until one fails, which costs no confidence
-(fixed sequences: Angelopoulos et al. 2021, "Learn then Test"). There are several starts, which
-share delta, as a very strict filter shows too little to prove anything. Cuts and starts are fixed
-before any list is seen.
+Thresholds are tested in chains, from a start to looser ones until one fails, which costs no
+confidence (fixed-sequence testing: Angelopoulos et al. 2021, "Learn then Test"). Several starts
+share delta, as a very strict filter shows too few items for evidence. Thresholds and starts are
+fixed before any list is seen.
 
 Shapes: P pairs.
 """

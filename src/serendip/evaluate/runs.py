@@ -1,8 +1,8 @@
-"""What is judged: the lists that systems returned, and the targets they should have returned.
+"""Inputs of the evaluation: ranked lists of the systems, and the targets they should contain.
 
-A target is one event that happened next; its user asked once and every system answered. Nothing
-here knows how an answer was made. Ranks are 1-based; a rank of infinity says "not returned", and
-is never dropped: a missing answer counts 0 in every metric of relevance.
+A target is one next event; its user made one request and every system answered it. This module is
+independent of how answers are made. Ranks are 1-based; a rank of infinity means "not returned" and
+is never dropped: a missing answer counts 0 in every relevance metric.
 """
 
 from __future__ import annotations

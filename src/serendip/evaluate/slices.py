@@ -1,4 +1,4 @@
-"""Parts of the requests: cold, tail and warm items, cold and warm users.
+"""Evaluation slices of the requests: cold, tail and warm items, cold and warm users.
 
 A slice keeps the requests whose flag is set; its users are those with at least one of them, and a
 user's value is the mean over these. An empty slice has n = 0 and no value.

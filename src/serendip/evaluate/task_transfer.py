@@ -1,13 +1,11 @@
-"""Should one model serve all tasks? Figures, intervals, and a recommendation in words.
+"""Task transfer in multi-task training: pairwise transfer, the best task grouping, and advice.
 
-The split into models is chosen on validation and judged on the test. It is recommended to have as
-few models as are needed for no task to lose more than ``HARM`` of its validation nDCG@10 against
-the model that learned it alone, with the same budget.
+``TaskModels`` computes the transfer between tasks and, for each number of models, the best grouping
+of the tasks: the one with the highest mean relative gain over the specialists (single-task models
+with the same budget) on validation. It is reported on the test set.
 
-What tasks do to one another, and the best split of all tasks into one, two or three models.
-
-Chosen on validation: of all splits into as many groups the one with the best mean over tasks of the
-relative gain over the specialists. Judged on test.
+The recommendation is the smallest number of models with which no task loses more than ``HARM`` of
+its validation nDCG@10 against its specialist.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What an LLM adds, offline: questions with schemas, every call in a ledger, spend under a budget.
+"""Offline LLM jobs: prompts with answer schemas, a ledger of every call, and a spending budget.
 
-Nothing here runs inside a request. What an LLM says is data with a source, and nothing of it is
-trusted before it is measured against what people say.
+Nothing here runs inside a request. The output of an LLM is data with a source, and it is not
+trusted before it has been measured against people's labels.
 """

@@ -1,9 +1,9 @@
-"""Questions that leave in a file, as batch APIs read it, and answers that come back in one.
+"""Batch API files: write the open questions to a request file, read the answers from its output.
 
-Who hands the file in, and where, is nobody's business here. What is written is a row of the ledger,
-at the most that it can cost, from before the file appears until its answer is read: it is not asked
-again meanwhile. A question and its answer meet by ``custom_id``, which differs between prompts and
-models; and an answer must repeat the id of the data inside, as anywhere.
+Uploading the file is left to the user. Every question in a file has a row in the ledger with its
+maximum price, from before the file appears until its answer is read, so that it is not sent again
+meanwhile. A question and its answer are matched by ``custom_id``, which differs between prompts and
+models; the answer must also repeat the id of the data, as in any other call.
 """
 
 from __future__ import annotations

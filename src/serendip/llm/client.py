@@ -1,10 +1,8 @@
-"""The protocol of an LLM: one question in, one answer or one named failure out.
+"""LLM client protocol: a request in, an answer or a classified failure out.
 
-Implementations: ``endpoint`` (any OpenAI-compatible server), ``local`` (a small model on this
-machine) and ``scripted`` (a function, for tests and examples). They try once: whoever asks counts
-every attempt before it is sent.
-
-An LLM that is a function: deterministic, for tests, examples and dry runs.
+Implementations: ``openai`` (any OpenAI-compatible server), ``local`` (a small model on this
+machine) and ``ScriptedLlm`` (a deterministic function, for tests, examples and dry runs). Clients
+try once: the caller counts every attempt before it is sent.
 """
 
 from __future__ import annotations

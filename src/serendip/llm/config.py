@@ -1,6 +1,6 @@
-"""``[llm]``: which LLM is asked, and what it costs. Off by default.
+"""``[llm]``: provider and model of the LLM, off by default, and the prices of its calls.
 
-What calls cost: a bound before they are sent, the bill afterwards.
+``Prices`` bounds the price of a call before it is sent and computes the actual price afterwards.
 """
 
 from __future__ import annotations

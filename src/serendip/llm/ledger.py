@@ -1,9 +1,9 @@
-"""The ledger: every call to an LLM as a row of the workspace database.
+"""Ledger of LLM calls: every call is a row of the workspace database.
 
-A row is there before its request leaves, with the most that it can cost; what it did cost replaces
-that when an answer is there. So a process that is killed can have spent no more than its rows say,
-and an answer that was paid for is never asked for again. Questions that leave in a file wait as
-rows, too, until the file with their answers is there.
+A row is written before its request is sent, with the maximum price; the actual price replaces it
+when the answer arrives. So a process that is killed has spent no more than its rows say, and an
+answer that was paid for is never requested again. Questions in a batch file have rows too, until
+their answers are read.
 """
 
 from __future__ import annotations

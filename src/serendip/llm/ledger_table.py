@@ -1,4 +1,4 @@
-"""Table and statements of the ledger, in SQLite, whose writers wait as budgets need it."""
+"""SQL table and statements of the ledger, in SQLite, whose serial writers keep the budget exact."""
 
 from __future__ import annotations
 

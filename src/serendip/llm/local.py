@@ -1,7 +1,7 @@
-"""A small LLM on this machine, as a server that lives as long as this object; extra ``llm-local``.
+"""Local LLM: a small model served on this machine by llama.cpp; extra ``llm-local``.
 
-Its answers to yes-or-no questions are worth nothing (AUROC .64 on easy pairs): it shows that
-everything works, offline and at no price, and can be asked how likely a text is.
+The server lives as long as the object. Its relevance labels are useless (AUROC .64 on easy pairs):
+it tests the whole path offline and for free, and computes the likelihood of texts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An LLM behind any OpenAI-compatible address; extra ``llm``."""
+"""LLM client for any OpenAI-compatible server; extra ``llm``."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Prompts are versioned files; what is asked about stands in them as quoted data.
+"""Prompts: versioned files with one place for the data, which is quoted against prompt injection.
 
 Data is one line of JSON between ``<data>`` and ``</data>``, in which ``<``, ``>``, ``&`` and every
-letter that cannot be seen are escaped: no text can end the block, and there is no other place where
-text of a catalogue or of users could stand.
+non-printable character are escaped: no text can end the block, and text of the catalogue or of
+users appears nowhere else.
 """
 
 from __future__ import annotations

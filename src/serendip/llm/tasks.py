@@ -1,16 +1,14 @@
-"""A task of an LLM: a prompt and the schema of its answers, which are checked, never executed.
+"""LLM tasks: a prompt with the schema of its answers, which are validated and never executed.
 
-Judges a query and an item by an LLM: good or bad, and how sure it is.
+- ``judge_task`` labels a query and an item as good or bad, with a confidence;
+- ``queries_task`` writes queries for an item, as people would type them who do not know its title;
+- ``synonyms_task`` proposes synonyms; none is searched before people accept it;
+- ``enrich_task`` writes what an item with little text lacks: a description, keywords, attributes.
 
-Queries that an LLM writes for an item: what people could search who do not know its title.
-
-Other words that an LLM proposes; none is searched before people accept it.
-
-Writes what a thin item lacks by an LLM: a description, keywords, attributes.
-
-What comes back is checked before anything keeps it: lengths and no addresses, or the answer is
-wrong as a whole; more than the title says, and attributes in no words but the item's own, or that
-part is left out. Whether it helps to find the item no check can say; a gate does.
+Enrichments are validated before they are stored. An answer is refused as a whole if a length is
+wrong or a text has an address or odd characters. A part is dropped if it only repeats the title, or
+if it is an attribute with words that the item does not have. Whether the rest helps to find the
+item is measured by the enrichment gate.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Finding by words: analysis, the lexical index, fusion, spelling, suggestions."""
+"""Text search: query understanding, the lexical index, rank fusion, spelling, suggestions."""

@@ -1,4 +1,4 @@
-"""How a text becomes one list: the settings of search."""
+"""``[search]``: settings of text search."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class SearchConfig(Config):
-    """How a text becomes one list."""
+    """Settings of text search."""
 
     lexical: LexicalConfig = Field(default_factory=LexicalConfig)
-    """Fields and weights of the word index."""
+    """Fields and weights of the lexical index."""
 
     depth: PositiveInt = 300
-    """Items taken from each list before they are joined."""
+    """Number of items taken from each list before rank fusion."""
 
     word_weight: NonNegativeFloat = 1.0
     """Weight of the BM25 list in the fusion."""
 
     title_weight: NonNegativeFloat = 1.0
-    """Weight of the list of titles that go on from the text."""
+    """Weight of the list of title completions in the fusion."""
 
     correct_from: Probability = 0.9
-    """Confidence from which on a misspelt text is searched as it was probably meant; below it, what
-    may have been meant is only told."""
+    """Minimum confidence to search the correction of a misspelt text; below it, the correction is
+    only suggested."""
 
     correct_unknown_from: Probability = 0.33
-    """The same where no item has any of the words, so that searching them would find nothing."""
+    """The same if no item has any of the words, so that the text as typed would find nothing."""
 
     tell_from: Probability = 0.1
-    """Confidence from which on it is told what may have been meant."""
+    """Minimum confidence to suggest a correction ("did you mean")."""
 
     offer_from: Probability = 0.5
-    """Confidence from which on another text is offered for one that few items answer: more likely
-    than not it finds something that was meant, and no less of it."""
+    """Minimum confidence to offer a rewrite for a query with few matches. At the default, the
+    rewrite more likely than not finds a relevant item, and no fewer than the query itself."""
 
     recover_from: Probability = 1.0
-    """Confidence from which on it is searched instead, where no item has all words of the text; 1 =
-    never, as no gain has been shown (docs/results/search.md). What is not offered is not searched
-    either: below ``offer_from`` it is as high as that."""
+    """Minimum confidence to search a rewrite instead, if no item has all words of the query; 1 =
+    never, as no gain has been shown (docs/results/search.md). Values below ``offer_from`` act like
+    ``offer_from``: a rewrite that is not offered is not searched either."""
 
     @property
     def confidence(self) -> Confidence:
-        """From which confidence on a correction is made."""
+        """The confidence thresholds of corrections."""
         return Confidence(self.correct_from, self.correct_unknown_from, self.tell_from)

@@ -1,8 +1,8 @@
-"""What of an item is searched, field by field: the same terms for the index and for posted items.
+"""Analysis of items and queries into index terms by field, for the built index and posted items.
 
 Three fields: ``title`` (its words), ``body`` (words of all other fields), ``grams`` (characters and
-bigrams of both, for scripts without spaces). A fourth, ``written``, holds words and bigrams of what
-a machine wrote, where there is any: it weighs for itself, and without it nothing else changes.
+bigrams of both, for scripts without spaces). A fourth, ``written``, has words and bigrams of
+generated texts, if there are any: it has a weight of its own and does not affect the other fields.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Document:
 
     def terms(self, field: str) -> list[str]:
         """Terms of one of ``FIELDS``, or of ``WRITTEN``."""
-        found: list[str] = getattr(self, field)
-        return found
+        terms: list[str] = getattr(self, field)
+        return terms
 
 
 def document_of(item: Item, fields: Sequence[str] | None = None) -> Document:
@@ -41,8 +41,8 @@ def document_of(item: Item, fields: Sequence[str] | None = None) -> Document:
 
     Args:
         item: the item.
-        fields: names of the body's fields; None = the description and every attribute but
-            fractional numbers (a price is not a word) and paths of pictures and sounds.
+        fields: names of the body's fields; None = the description and every attribute, except
+            fractional numbers (a price is not a word) and paths of image and audio files.
     """
     if fields is None:
         fields = ("description", *(name for name in item.attributes if _is_wordy(item, name)))
@@ -54,7 +54,7 @@ def document_of(item: Item, fields: Sequence[str] | None = None) -> Document:
 
 
 def _text_of(item: Item, name: str) -> str:
-    """The words of a field; a year is also found by its decade: 1995 by 1990s and 90s."""
+    """The text of a field; a year also gets its decade: 1995 is found by 1990s and 90s."""
     text, value = item.field_text(name), item.attributes.get(name)
     if "year" not in name.casefold() or not isinstance(value, float) or not 1000 <= value < 3000:
         return text
@@ -63,22 +63,23 @@ def _text_of(item: Item, name: str) -> str:
 
 
 def query_terms(text: str, fields: Sequence[str] = FIELDS) -> list[tuple[str, str]]:
-    """(field, term) pairs that a query looks for, without repetitions, at most 32 words."""
+    """(field, term) pairs of a query, without duplicates, of at most 32 words."""
     normal = normalise(text)
-    found = dict.fromkeys(words(normal)[:MAX_QUERY_TERMS])
-    of_words = [name for name in ("title", "body", WRITTEN) if name in fields]
-    of_grams = [name for name in ("grams", WRITTEN) if name in fields]
-    pairs = [(field, term) for term in found for field in of_words]
-    inside = dict.fromkeys(query_grams(normal)[:MAX_QUERY_TERMS])
-    return list(dict.fromkeys([*pairs, *((field, one) for one in inside for field in of_grams)]))
+    query_words = dict.fromkeys(words(normal)[:MAX_QUERY_TERMS])
+    word_fields = [name for name in ("title", "body", WRITTEN) if name in fields]
+    gram_fields = [name for name in ("grams", WRITTEN) if name in fields]
+    pairs = [(field, term) for term in query_words for field in word_fields]
+    bigrams = dict.fromkeys(query_grams(normal)[:MAX_QUERY_TERMS])
+    pairs += [(field, term) for term in bigrams for field in gram_fields]
+    return list(dict.fromkeys(pairs))
 
 
 def needed_terms(normal: str, fields: Sequence[str] = FIELDS) -> list[tuple[tuple[str, str], ...]]:
-    """What an item has to have that has all words of a normalised text.
+    """The conjunctive query for items that have all words of a normalised text.
 
     Returns:
-        groups of (field, term) pairs; an item has all words where it has a pair of each group. A
-        word of a script without spaces is there where all its bigrams are.
+        groups of (field, term) pairs; an item matches if it has a pair of each group. A word of a
+        script without spaces matches if all its bigrams do.
     """
     groups: dict[tuple[tuple[str, str], ...], None] = {}
     for word in words(normal)[:MAX_QUERY_TERMS]:

@@ -1,17 +1,15 @@
-"""The word index: BM25 over titles, other fields and bigrams, in one immutable folder.
+"""Lexical index: BM25 over titles, other fields and bigrams, with an overlay for recent items.
 
-The folder is written once by ``build`` and read by memory map. Items posted later live beside it in
-``RecentItemsIndex``; deleted ones are filtered from every answer: both take effect at once and the
-folder never changes. Queries are made of analysed terms, never of a user's syntax.
+``LexicalIndex`` is a tantivy index in one immutable folder, written once by ``build`` and read by
+memory map. Items posted later are in ``RecentItemsIndex``, deleted ones are filtered from every
+answer: both take effect at once and the folder never changes. Queries are built from analysed
+terms, never from a user's query syntax. Items are indexed in the fixed order of
+``data.item_list``, so that ties come out in that order.
 
-Items enter the index in the fixed order of ``data.item_list``: equal scores come out in that order.
-
-Words of items posted after the index was built: findable at once, on the same scale.
-
-A second index would have its own document frequencies, so that a posted item could never be
-compared with the others. This one holds only postings and borrows the built index's statistics:
-its BM25 (k1 = 1.2, b = .75, as in tantivy) gives a posted item the score it would have there.
-Adding an item copies two small maps and leaves the old value as it was.
+``RecentItemsIndex`` makes posted items findable at once with comparable scores. A second full
+index would have document frequencies of its own; this one has only postings and uses the
+statistics of the built index: its BM25 (k1 = 1.2, b = .75, as in tantivy) gives a posted item the
+score it would have there. Adding an item copies two small maps and leaves the old value unchanged.
 
 Paper: Robertson and Zaragoza 2009, The Probabilistic Relevance Framework: BM25 and Beyond.
 """
@@ -55,11 +53,11 @@ Posting = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What BM25 knows about the built index.
+    """BM25 statistics of the built index.
 
     Args:
-        num_documents: items in it.
-        lengths: field -> number of terms in all items together.
+        num_documents: number of items.
+        lengths: field -> total number of terms of all items.
         frequency: (field, term) -> number of items with the term.
     """
 
@@ -81,14 +79,14 @@ class RecentItemsIndex:
     postings: Mapping[tuple[str, str], Posting] = field(default_factory=dict)
 
     def with_documents(self, documents: Mapping[int, Document]) -> RecentItemsIndex:
-        """A copy with more items by item number; those it had already are replaced."""
+        """A copy with more items by item number; existing ones are replaced."""
         postings = dict(self.postings)
         for number in documents.keys() & self.documents.keys():
-            for pair, _ in _counted(self.documents[number]):
-                kept = tuple(one for one in postings.get(pair, ()) if one[0] != number)
+            for pair, _ in _count_terms(self.documents[number]):
+                kept = tuple(entry for entry in postings.get(pair, ()) if entry[0] != number)
                 postings[pair] = kept
         for number, document in documents.items():
-            for pair, count in _counted(document):
+            for pair, count in _count_terms(document):
                 postings[pair] = (*postings.get(pair, ()), (number, count))
         return RecentItemsIndex({**self.documents, **documents}, postings)
 
@@ -98,7 +96,7 @@ class RecentItemsIndex:
         weights: Mapping[str, float],
         statistics: Statistics,
     ) -> dict[int, float]:
-        """Item number -> BM25 of every posted item with one of the (field, term) pairs."""
+        """Item number -> BM25 of every posted item that has one of the (field, term) pairs."""
         found: dict[int, float] = {}
         for name, term in terms:
             postings = self.postings.get((name, term), ())
@@ -107,7 +105,7 @@ class RecentItemsIndex:
         return found
 
     def having_all(self, groups: Sequence[Sequence[tuple[str, str]]]) -> set[int]:
-        """Posted items that have a (field, term) pair of each group; none where none is asked."""
+        """Posted items that have a (field, term) pair of each group; empty without groups."""
         have = [
             {number for pair in group for number, _ in self.postings.get(pair, ())}
             for group in groups
@@ -135,11 +133,11 @@ class RecentItemsIndex:
     def _mean_length(self, name: str, statistics: Statistics) -> float:
         if statistics.num_documents and statistics.lengths[name]:
             return statistics.lengths[name] / statistics.num_documents
-        own = [len(document.terms(name)) for document in self.documents.values()]
-        return max(sum(own) / max(len(own), 1), 1.0)
+        lengths = [len(document.terms(name)) for document in self.documents.values()]
+        return max(sum(lengths) / max(len(lengths), 1), 1.0)
 
 
-def _counted(document: Document) -> Iterator[tuple[tuple[str, str], int]]:
+def _count_terms(document: Document) -> Iterator[tuple[tuple[str, str], int]]:
     """((field, term), occurrences) of a document."""
     for name in (*FIELDS, WRITTEN):
         for term, count in Counter(document.terms(name)).items():
@@ -149,15 +147,15 @@ def _counted(document: Document) -> Iterator[tuple[tuple[str, str], int]]:
 META_FILE = "lexical.json"
 FORMAT = 1
 BESIDE = 0.3
-"""Share of its weight that a word has which was not typed but is looked for, too."""
+"""Relative weight of an expansion term (a synonym) against a typed word."""
 
 _WRITER_HEAP_BYTES = 64_000_000
 
-_Weighed: TypeAlias = tuple[Sequence[tuple[str, str]], Mapping[str, float]]
+_WeightedTerms: TypeAlias = tuple[Sequence[tuple[str, str]], Mapping[str, float]]
 
 
 class LexicalConfig(Config):
-    """What is indexed and how much each field counts."""
+    """Indexed fields and their weights."""
 
     title: NonNegativeFloat = 3.0
     """Weight of a word in the title."""
@@ -169,10 +167,10 @@ class LexicalConfig(Config):
     """Weight of a bigram of a script without spaces."""
 
     written: NonNegativeFloat = 0.5
-    """Weight of a word that a machine wrote, where `serendip enrich gate` let it through."""
+    """Weight of a word of a generated text that passed `serendip enrich gate`."""
 
     fields: tuple[str, ...] | None = None
-    """Fields of the body; None = description and all attributes but fractional numbers."""
+    """Fields of the body; None = description and all attributes except fractional numbers."""
 
     def weights(self) -> dict[str, float]:
         """Field -> weight."""
@@ -187,9 +185,9 @@ class LexicalIndex:
     Args:
         config: weights and fields.
         statistics: of the built index.
-        posted: words of items posted, or changed, after the build.
-        changed: item numbers whose words in the folder no longer count.
-        deleted: item numbers that are never answered.
+        posted: terms of items posted or changed after the build.
+        changed: item numbers whose terms in the folder are outdated.
+        deleted: item numbers that are never returned.
     """
 
     config: LexicalConfig
@@ -207,14 +205,14 @@ class LexicalIndex:
         """Index all items of a catalogue into ``folder`` (created) and open it.
 
         Raises:
-            ArtefactError: the folder holds an index already.
+            ArtefactError: the folder has an index already.
         """
         if (folder / "meta.json").exists():
-            raise ArtefactError(f"{folder} holds a word index already.", "Build into a new folder.")
+            raise ArtefactError(f"{folder} has a word index already.", "Build into a new folder.")
         config = config or LexicalConfig()
         documents = [document_of(item, config.fields) for item in catalogue.items]
         folder.mkdir(parents=True, exist_ok=True)
-        # Without text by a machine the index is what it would be if there were no such field.
+        # Without generated texts the index is the same as if the field did not exist.
         has_written = any(document.written for document in documents)
         fields = (*FIELDS, WRITTEN) if has_written else FIELDS
         _write(documents, fields, folder)
@@ -231,14 +229,14 @@ class LexicalIndex:
         """Read what ``build`` wrote.
 
         Raises:
-            ArtefactError: the folder holds no such index, or one of another format.
+            ArtefactError: the folder has no readable index, or one of another format.
         """
         try:
             meta = json.loads((folder / META_FILE).read_text(encoding="utf-8"))
-            schema, searcher = _opened(folder)
+            schema, searcher = _open_index(folder)
         except (OSError, ValueError) as error:
             raise ArtefactError(
-                f"{folder} holds no readable word index: {error}.", "Publish a generation again."
+                f"{folder} has no readable word index: {error}.", "Run `serendip train` again."
             ) from None
         if meta.get("format") != FORMAT:
             raise ArtefactError(f"{folder}: word index of format {meta.get('format')!r}.")
@@ -251,7 +249,7 @@ class LexicalIndex:
         return self.with_changed_items(range(first_number, first_number + len(items)), items)
 
     def with_changed_items(self, item_nums: Sequence[int], items: Sequence[Item]) -> LexicalIndex:
-        """A copy that finds these numbers by other words; deleted ones come back."""
+        """A copy in which these numbers have new terms; restores deleted ones."""
         numbers = frozenset(int(number) for number in item_nums)
         documents = {
             int(number): document_of(item, self.config.fields)
@@ -266,30 +264,30 @@ class LexicalIndex:
         )
 
     def without_items(self, item_nums: Iterable[int]) -> LexicalIndex:
-        """A copy that never answers these items."""
+        """A copy that never returns these items."""
         return replace(self, deleted=self.deleted.union(int(number) for number in item_nums))
 
     def search(
         self, text: str, k: int, allowed: BoolArray | None = None, beside: Sequence[str] = ()
     ) -> ItemList:
-        """The k best items that have a word of ``text``, or one beside it.
+        """The k best items that have a word of ``text`` or an expansion term.
 
         Args:
-            text: anything; without a letter or digit it finds nothing.
-            k: at most this many; below 1 gives none.
+            text: any text; without a letter or digit it finds nothing.
+            k: maximum number; below 1 gives none.
             allowed: (N,) bool by item number; None = all that are not deleted.
-            beside: further words; each counts ``BESIDE`` of what it would count in ``text``.
+            beside: expansion terms; each has ``BESIDE`` of the weight of a word of ``text``.
 
         Returns:
             items by BM25 > 0, highest first; equal scores in the fixed order of ``data.item_list``,
             posted items after built ones.
         """
-        asked = self._weighed(text, beside)
-        if not asked or k < 1:
+        weighted_terms = self._weight_terms(text, beside)
+        if not weighted_terms or k < 1:
             return ItemList()
-        numbers, scores = self._built_hits(self._query(asked), k, allowed)
+        numbers, scores = self._built_hits(self._query(weighted_terms), k, allowed)
         posted: Counter[int] = Counter()
-        for terms, weights in asked:
+        for terms, weights in weighted_terms:
             posted.update(self.posted.scores(terms, weights, self.statistics))
         kept = [number for number in posted if self._is_allowed(number, allowed)]
         numbers = np.concatenate([numbers, np.asarray(kept, dtype=np.int32)])
@@ -301,8 +299,8 @@ class LexicalIndex:
     def scores(self, text: str, item_nums: IntArray, depth: int = 300) -> FloatArray:
         """BM25 (C,) of items among the ``depth`` best hits; 0 for all others."""
         hits = self.search(text, depth)
-        found = dict(zip(hits.item_nums.tolist(), hits.scores.tolist(), strict=True))
-        return np.asarray([found.get(int(n), 0.0) for n in item_nums], dtype=np.float32)
+        scores = dict(zip(hits.item_nums.tolist(), hits.scores.tolist(), strict=True))
+        return np.asarray([scores.get(int(n), 0.0) for n in item_nums], dtype=np.float32)
 
     def having_all(self, normal: str, k: int) -> IntArray:
         """Numbers of at most k items that have every word of a normalised text, in any field."""
@@ -310,16 +308,16 @@ class LexicalIndex:
         if not groups or k < 1:
             return np.empty(0, np.int32)
         built, _ = self._built_hits(self._query_of_all(groups), k, None)
-        posted = [one for one in self.posted.having_all(groups) if one not in self.deleted]
+        posted = [item for item in self.posted.having_all(groups) if item not in self.deleted]
         return np.concatenate([built, np.asarray(sorted(posted), np.int32)])[:k]
 
-    def _weighed(self, text: str, beside: Sequence[str]) -> list[_Weighed]:
-        """(field, term) pairs of what is looked for, with the weights of their fields."""
+    def _weight_terms(self, text: str, beside: Sequence[str]) -> list[_WeightedTerms]:
+        """(field, term) pairs of typed words and of expansion terms, with their field weights."""
         weights = self.config.weights()
         less = {name: BESIDE * weight for name, weight in weights.items()}
         fields = tuple(self.statistics.lengths)
         both = ((query_terms(text, fields), weights), (query_terms(" ".join(beside), fields), less))
-        return [one for one in both if one[0]]
+        return [(terms, weights) for terms, weights in both if terms]
 
     def _built_hits(
         self, query: Any, k: int, allowed: BoolArray | None
@@ -341,7 +339,7 @@ class LexicalIndex:
     def _is_allowed(self, number: int, allowed: BoolArray | None) -> bool:
         return number not in self.deleted and is_allowed(number, allowed)
 
-    def _query(self, asked: Sequence[_Weighed]) -> Any:
+    def _query(self, weighted_terms: Sequence[_WeightedTerms]) -> Any:
         from tantivy import Occur, Query
 
         clauses = [
@@ -351,7 +349,7 @@ class LexicalIndex:
                     Query.term_query(self._schema, name, term, "freq"), weights[name]
                 ),
             )
-            for terms, weights in asked
+            for terms, weights in weighted_terms
             for name, term in terms
             if weights[name] > 0
         ]
@@ -362,18 +360,18 @@ class LexicalIndex:
 
         def any_of(group: Sequence[tuple[str, str]]) -> Any:
             terms = (Query.term_query(self._schema, name, term, "freq") for name, term in group)
-            return Query.boolean_query([(Occur.Should, one) for one in terms])
+            return Query.boolean_query([(Occur.Should, term) for term in terms])
 
         return Query.boolean_query([(Occur.Must, any_of(group)) for group in groups])
 
 
 def is_allowed(number: int, allowed: BoolArray | None) -> bool:
-    """True where a mask admits an item; None admits all, a shorter mask none behind its end."""
+    """True if a mask admits an item; None admits all, and a mask none beyond its end."""
     return allowed is None or (number < len(allowed) and bool(allowed[number]))
 
 
 def written_words(catalogue: Catalogue) -> set[str]:
-    """Words that machines wrote about the items."""
+    """Words of the generated texts of the items."""
     items = (item for item in catalogue.items if item.written)
     return {word for item in items for word in document_of(item, ()).written}
 
@@ -406,11 +404,11 @@ def _write(documents: Sequence[Document], fields: Sequence[str], folder: Path) -
         lock.unlink()
 
 
-def _opened(folder: Path) -> tuple[Any, Any]:
-    """(schema, searcher) of a folder that is left as it is and may be read-only.
+def _open_index(folder: Path) -> tuple[Any, Any]:
+    """Open a folder, which may be read-only, without changing it: (schema, searcher).
 
-    Opening puts a lock file beside the index, so it is opened through a folder of links; the maps
-    stay when the links are gone.
+    Tantivy creates a lock file next to the index, so it is opened through a folder of links; the
+    memory maps stay valid when the links are gone.
     """
     import tantivy
 

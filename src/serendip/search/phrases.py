@@ -1,4 +1,4 @@
-"""Phrases that may say what a text is about: no grammar, only a list of words that say nothing."""
+"""Phrase extraction: runs of words bounded by a stop-word list, without grammar."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _FUNCTION_WORDS = frozenset(
 
 
 def phrases_of(text: str) -> Iterator[str]:
-    """Runs of up to three words that neither begin nor end with a word of grammar or a number."""
+    """Runs of up to three words that neither begin nor end with a function word or a number."""
     for sentence in text.replace("!", ".").replace("?", ".").replace(",", ".").split("."):
-        found = words(normalise(sentence))
-        for begin in range(len(found)):
-            for end in range(begin + 1, min(begin + _LONGEST_PHRASE, len(found)) + 1):
-                if _says_something(found[begin:end]):
-                    yield " ".join(found[begin:end])
+        tokens = words(normalise(sentence))
+        for begin in range(len(tokens)):
+            for end in range(begin + 1, min(begin + _LONGEST_PHRASE, len(tokens)) + 1):
+                if _is_phrase(tokens[begin:end]):
+                    yield " ".join(tokens[begin:end])
 
 
 def is_grammar(word: str) -> bool:
-    """Whether a word says nothing by itself."""
+    """Whether a word is a function word."""
     return word in _FUNCTION_WORDS
 
 
-def _says_something(run: Sequence[str]) -> bool:
+def _is_phrase(run: Sequence[str]) -> bool:
     ends = (run[0], run[-1])
     is_long = all(len(word) >= _FEWEST_LETTERS or not word.isascii() for word in ends)
     return is_long and not any(word in _FUNCTION_WORDS or word[0].isdigit() for word in ends)

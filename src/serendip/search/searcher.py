@@ -1,11 +1,9 @@
-"""Search as a whole: exact titles first, then the title that was meant, then words.
+"""Text search over the catalogue: exact titles, corrected titles, then BM25 and completions.
 
-Order of an answer: items that bear exactly the searched title (by popularity), items that bear the
-title one or two edits away, then the fusion of BM25 and of titles that go on from the text. What
-is meant and not said is the retriever's business. A searcher never changes; posting and deleting
-items gives a new one that shares everything built.
-
-The order of a search's answer: exact titles, titles that were meant, then the fused list.
+Order of an answer: items with exactly the searched title (by popularity), items with a title one or
+two edits away, then the rank fusion of BM25 and title completions. Semantic matches are left to the
+retriever. A searcher is immutable; posting and deleting items gives a new one that shares
+everything built.
 """
 
 from __future__ import annotations
@@ -44,7 +42,7 @@ from serendip.search.understanding import (
 )
 
 RATIO_WEIGHT = 0.8
-"""``title_match`` of a title that is no exact or corrected match is at most this."""
+"""Largest ``title_match`` of a title that is neither an exact nor a corrected match."""
 
 
 def order_results(
@@ -54,14 +52,14 @@ def order_results(
     keys: Sequence[str],
     allowed: BoolArray | None,
 ) -> ItemList:
-    """Put the titles of ``reading`` before ``fused`` and fill the fields that tell why.
+    """Put the title matches of ``reading`` before ``fused`` and add the fields that explain them.
 
     Args:
-        reading: how the text was understood.
+        reading: interpretation of the text.
         words: BM25 hits.
         fused: all other hits, best first.
         keys: normalised titles by item number.
-        allowed: (N,) bool; only these titles are put first.
+        allowed: (N,) bool; only these title matches are put first.
 
     Returns:
         all items with ``bm25`` and ``title_match``; scores never rise.
@@ -75,26 +73,26 @@ def order_results(
     scores = _scores_in(fused, numbers)
     lead = np.arange(len(titled), 0, -1, dtype=np.float32)
     scores[: len(lead)] = fused.scores.max(initial=0.0) + lead
-    likeness = _likeness(reading.corrected_key, [keys[number] for number in rest])
-    matches = np.concatenate([np.asarray(list(titled.values()), dtype=np.float32), likeness])
+    similarity = _title_similarity(reading.corrected_key, [keys[number] for number in rest])
+    matches = np.concatenate([np.asarray(list(titled.values()), dtype=np.float32), similarity])
     fields = {"bm25": _scores_in(words, numbers), "title_match": matches}
     return ItemList(numbers, scores, fields)
 
 
 def empty_result() -> ItemList:
-    """An empty answer with its fields."""
+    """An empty result with its fields."""
     none = np.empty(0, dtype=np.float32)
     return ItemList(fields={"bm25": none, "title_match": none})
 
 
 def _scores_in(source: ItemList, numbers: IntArray) -> FloatArray:
     """Scores of ``numbers`` in a list; 0 for those not in it."""
-    found = dict(zip(source.item_nums.tolist(), source.scores.tolist(), strict=True))
-    return np.asarray([found.get(number, 0.0) for number in numbers.tolist()], dtype=np.float32)
+    scores = dict(zip(source.item_nums.tolist(), source.scores.tolist(), strict=True))
+    return np.asarray([scores.get(number, 0.0) for number in numbers.tolist()], dtype=np.float32)
 
 
-def _likeness(key: str, titles: Sequence[str]) -> FloatArray:
-    """Similarity of whole titles with the text, 0 to .8."""
+def _title_similarity(key: str, titles: Sequence[str]) -> FloatArray:
+    """String similarity of whole titles and the text, 0 to .8."""
     from rapidfuzz.fuzz import ratio
 
     weight = RATIO_WEIGHT / 100.0
@@ -104,7 +102,7 @@ def _likeness(key: str, titles: Sequence[str]) -> FloatArray:
 WORDS_FILE, PAIRS_FILE = "words.json", "pairs.npy"
 MIN_COMPLETED = 3
 READINGS = 4_096
-"""Texts whose reading is remembered."""
+"""Number of texts whose interpretation is cached."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,12 +111,12 @@ class Searcher:
 
     Args:
         config: weights and depths.
-        lexical: the word index.
-        titles: whole titles.
-        speller: the catalogue's vocabulary.
+        lexical: the lexical index.
+        titles: index of whole titles.
+        speller: corrects words against the catalogue's vocabulary.
         keys: normalised title by item number.
-        synonyms: what to look for beside the words of a text.
-        rewrites: what may be searched instead of texts that few items answer.
+        synonyms: query expansion by accepted synonyms.
+        rewrites: rewrites for queries with few matches.
     """
 
     config: SearchConfig
@@ -132,7 +130,7 @@ class Searcher:
     _instead: Callable[[str], tuple[Rewrite, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Remember how texts were read that many people type; a changed searcher starts anew."""
+        """Cache interpretations and rewrites of frequent texts; a changed searcher starts empty."""
         titles, speller, config = self.titles, self.speller, self.config
         table, synonyms = self.rewrites, self.synonyms
         matcher = self.matcher
@@ -163,12 +161,12 @@ class Searcher:
         folder: Path,
         config: SearchConfig | None = None,
     ) -> Self:
-        """Write the word index and vocabulary of a catalogue into ``folder`` and open them.
+        """Write the lexical index and vocabulary of a catalogue into ``folder`` and open them.
 
         Args:
             catalogue: N items.
             popularity: (N,) interactions per item.
-            folder: created; not to be changed afterwards.
+            folder: created; must not change afterwards.
             config: weights and depths.
         """
         config = config or SearchConfig()
@@ -196,8 +194,8 @@ class Searcher:
         """Read what ``build`` wrote for the same catalogue.
 
         Raises:
-            ArtefactError: the folder holds no search index of this many items.
-            DataError: popularity has another length than the catalogue.
+            ArtefactError: the folder has no readable search index for this number of items.
+            DataError: the lengths of popularity and catalogue differ.
         """
         count = len(catalogue)
         if len(popularity) != count:
@@ -206,37 +204,37 @@ class Searcher:
         try:
             document = json.loads((folder / WORDS_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ArtefactError(f"{folder} holds no readable vocabulary: {error}.") from None
+            raise ArtefactError(f"{folder} has no readable vocabulary: {error}.") from None
         keys = document["keys"]
         if len(keys) != count or lexical.statistics.num_documents != count:
             raise ArtefactError(f"{folder} indexes {len(keys)} items, the catalogue has {count}.")
         titles = TitleIndex.of(catalogue.items, popularity, keys)
         counts = document["counts"]
         pairs = WordPairs.open(folder / PAIRS_FILE, counts)
-        # Written words are found, but nothing is ever corrected to one.
+        # Words of generated texts are known, but never proposed as corrections.
         written = document.get("written", ())
         speller = Speller.of(counts, pairs, english_word_frequencies(), keys).with_words(written)
         searcher = cls(config or SearchConfig(), lexical, titles, speller, keys)
-        # The first search pays for imports and page faults; better here than in a request.
+        # The first search pays for imports and page faults: do it here, not in a request.
         searcher.search("warm up", 1)
         return searcher
 
     @property
     def matcher(self) -> CatalogueMatcher:
-        """What the catalogue says of texts."""
+        """Counts matches of queries in the catalogue."""
         return CatalogueMatcher(self.lexical, self.speller.counts, self.speller.pairs, self.titles)
 
     @property
     def num_items(self) -> int:
-        """Items known, deleted ones included: numbers are never used again."""
+        """Number of items, including deleted ones: numbers are never reused."""
         return len(self.keys)
 
     def with_synonyms(self, synonyms: Synonyms) -> Self:
-        """A copy that looks for other words, too."""
+        """A copy that expands queries by synonyms."""
         return replace(self, synonyms=synonyms)
 
     def with_rewrites(self, rewrites: RewriteTable) -> Self:
-        """A copy that knows what may be searched instead."""
+        """A copy with query rewrites."""
         return replace(self, rewrites=rewrites)
 
     def with_items(self, items: Sequence[Item]) -> Self:
@@ -245,14 +243,14 @@ class Searcher:
         return self._with_texts(range(self.num_items, len(keys)), items, keys)
 
     def with_changed_items(self, item_nums: Sequence[int], items: Sequence[Item]) -> Self:
-        """A copy where known numbers have other words; deleted ones come back.
+        """A copy in which existing numbers have new texts; restores deleted ones.
 
         Args:
             item_nums: (P,) numbers below ``num_items``; their popularity stays.
             items: P items.
 
         Raises:
-            DataError: lengths differ, or a number is not known.
+            DataError: lengths differ, or a number is unknown.
         """
         if len(item_nums) != len(items):
             raise DataError(f"{len(item_nums)} numbers for {len(items)} items.")
@@ -268,52 +266,52 @@ class Searcher:
         items: Sequence[Item],
         keys: list[str],
     ) -> Self:
-        found: set[str] = set()
+        vocabulary: set[str] = set()
         for number, item in zip(numbers, items, strict=True):
             keys[number] = title_key(item.title)
             document = document_of(item, self.config.lexical.fields)
-            found.update(document.title, document.body, document.written)
+            vocabulary.update(document.title, document.body, document.written)
         return replace(
             self,
             lexical=self.lexical.with_changed_items(numbers, items),
             titles=self.titles.with_changed_items(numbers, items),
-            speller=self.speller.with_words(found),
+            speller=self.speller.with_words(vocabulary),
             keys=keys,
         )
 
     def without_items(self, item_nums: Iterable[int]) -> Self:
-        """A copy that never answers these items."""
-        gone = frozenset(int(number) for number in item_nums)
+        """A copy that never returns these items."""
+        deleted = frozenset(int(number) for number in item_nums)
         return replace(
             self,
-            lexical=self.lexical.without_items(gone),
-            titles=self.titles.without_items(gone),
+            lexical=self.lexical.without_items(deleted),
+            titles=self.titles.without_items(deleted),
         )
 
     def read(self, text: str, literal: bool = False) -> Interpretation:
-        """Understand a text against the catalogue's titles and words.
+        """Interpret a text by the catalogue's titles and words.
 
         Args:
-            text: anything.
-            literal: take it as it was typed.
+            text: any text.
+            literal: whether to take it as typed, without corrections.
         """
         if literal:
             return read_literally(text, self.titles, self.speller)
         return self._readings(text)
 
     def instead_of(self, text: str, literal: bool = False) -> tuple[Rewrite, ...]:
-        """What may be searched instead of a text, or of what it is taken to mean, best first."""
+        """Rewrites of a text, or of its correction, best first."""
         return self._instead(self.read(text, literal).corrected_key)
 
     def corrected(self, text: str) -> str:
-        """What is searched instead of a text, as its title is written; empty where nothing is."""
+        """The correction that is searched instead of a text, spelt as a title; empty = none."""
         reading = self.read(text)
         return "" if reading.corrected_key == reading.key else self.written(reading.corrected_key)
 
     def written(self, key: str) -> str:
-        """A normal form as people write it: the title of an item, where one has it."""
-        bearers = self.titles.bearers(key)
-        return bearers[0].title if bearers else key
+        """Display form of a normal form: the title of an item if one has it."""
+        titled = self.titles.bearers(key)
+        return titled[0].title if titled else key
 
     def search(
         self,
@@ -325,31 +323,31 @@ class Searcher:
         """The k best items for a text.
 
         Args:
-            text: anything; blank finds nothing.
-            k: at most this many; below 1 gives none.
+            text: any text; blank finds nothing.
+            k: maximum number; below 1 gives none.
             allowed: (N,) bool by item number; None = all that are not deleted.
-            literal: correct nothing.
+            literal: whether to search the text as typed, without corrections.
 
         Returns:
-            items best first with the fields ``bm25`` (0 where not among the ``depth`` best hits)
-            and ``title_match`` (1 exact, .9 corrected, else .8 times the similarity of the whole
-            title). Scores fall strictly by these groups.
+            items best first with the fields ``bm25`` (0 if not among the ``depth`` best hits) and
+            ``title_match`` (1 exact, .9 corrected, else .8 times the similarity of the whole
+            title). Scores strictly decrease from group to group.
         """
         reading = self.read(text, literal)
         if k < 1 or not reading.key:
             return empty_result()
         beside = () if literal else self.synonyms.beside(reading.corrected_key)
         words = self.lexical.search(reading.corrected_key, self.config.depth, allowed, beside)
-        going_on = self._going_on(reading.corrected_key, allowed)
+        completions = self._complete_titles(reading.corrected_key, allowed)
         weights = (self.config.word_weight, self.config.title_weight)
-        fused = reciprocal_rank_fusion((words, going_on), self.num_items, weights)
+        fused = reciprocal_rank_fusion((words, completions), self.num_items, weights)
         answer = order_results(reading, words, fused, self.keys, allowed)
         return answer.take(np.arange(min(k, len(answer))))
 
-    def _going_on(self, key: str, allowed: BoolArray | None) -> ItemList:
-        """Items whose title goes on from the text, most popular first."""
+    def _complete_titles(self, key: str, allowed: BoolArray | None) -> ItemList:
+        """Items whose title completes the text, most popular first."""
         if len(key) < MIN_COMPLETED:
             return ItemList()
-        found = self.titles.completions(key, self.config.depth)
-        numbers = [one.item_num for one in found if is_allowed(one.item_num, allowed)]
+        items = self.titles.completions(key, self.config.depth)
+        numbers = [item.item_num for item in items if is_allowed(item.item_num, allowed)]
         return ItemList.of(numbers, [1.0 / rank for rank in range(1, len(numbers) + 1)])

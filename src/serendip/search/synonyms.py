@@ -1,9 +1,8 @@
-"""Other words for what was typed, from a file that people review.
+"""Query expansion by synonyms from a CSV file that people review.
 
-The file is a table of one pair a line: a term, what else to look for, whether that was accepted,
-how sure its source was, and the source. Only accepted pairs are searched, beside the words that
-were typed and for less than they; proposed and rejected ones are kept, so that nothing is proposed
-a second time.
+The file has one pair per line: a term, its synonym, the state of review, the confidence of its
+source, and the source. Only accepted pairs are searched, in addition to the typed words and with a
+lower weight; proposed and rejected ones are kept, so that no pair is proposed twice.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ State = Literal["proposed", "accepted", "rejected"]
 
 COLUMNS = ("term", "also", "state", "confidence", "source")
 MOST_WORDS = 3
-"""Words of the longest term that is looked for in a text."""
+"""Maximum number of words of a term."""
 
 _SHORTER = "Give fewer words: a longer term would never be searched."
 
@@ -35,12 +34,11 @@ class Synonym:
     """One line of the file.
 
     Args:
-        term: what is typed, in normal form.
-        also: what to look for beside it, in normal form.
+        term: the typed term, in normal form.
+        also: its synonym, in normal form.
         state: only accepted ones are searched.
         confidence: of its source, in [0, 1].
-        source: where it comes from: ``log``, ``vectors``, ``llm:<model>``, or the name of who wrote
-            it.
+        source: ``log``, ``vectors``, ``llm:<model>``, or the name of the author.
     """
 
     term: str
@@ -51,46 +49,46 @@ class Synonym:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What makes it one: term and other words."""
+        """The identity of a pair: term and synonym."""
         return self.term, self.also
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Synonyms:
-    """Accepted pairs, ready for look-ups.
+    """Accepted pairs, indexed by term.
 
     Args:
-        also: term -> what to look for beside it.
+        also: term -> its synonyms.
     """
 
     also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, rows: Iterable[Synonym]) -> Synonyms:
-        """Of the accepted ones among some rows."""
-        found: dict[str, list[str]] = defaultdict(list)
+        """Build from the accepted rows."""
+        by_term: dict[str, list[str]] = defaultdict(list)
         for row in rows:
             if row.state == "accepted":
-                found[row.term].append(row.also)
-        return cls({term: tuple(also) for term, also in found.items()})
+                by_term[row.term].append(row.also)
+        return cls({term: tuple(also) for term, also in by_term.items()})
 
     def beside(self, normal: str) -> list[str]:
-        """Words to look for beside those of a normalised text, without these, in order."""
+        """Words that expand a normalised text, without its own words, in order."""
         typed = words(normal)
-        found: dict[str, None] = {}
+        expansion: dict[str, None] = {}
         for size in range(1, MOST_WORDS + 1 if self.also else 1):
             for begin in range(len(typed) - size + 1):
                 term = " ".join(typed[begin : begin + size])
                 for also in self.also.get(term, ()):
-                    found.update(dict.fromkeys(words(also)))
-        return [word for word in found if word not in typed]
+                    expansion.update(dict.fromkeys(words(also)))
+        return [word for word in expansion if word not in typed]
 
 
 def read_synonyms(path: Path) -> list[Synonym]:
-    """The lines of a file; none where there is no file.
+    """Read the rows of a file; empty if it does not exist.
 
     Raises:
-        DataError: a line is not as it should be; the message has its number.
+        DataError: a line is malformed; the message has its number.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -101,10 +99,12 @@ def read_synonyms(path: Path) -> list[Synonym]:
     rows = csv.DictReader(io.StringIO(text))
     try:
         if list(rows.fieldnames or ()) != list(COLUMNS):
-            raise DataError(f"{path} has the columns {rows.fieldnames}.", f"It has {COLUMNS}.")
+            raise DataError(
+                f"{path} has the columns {rows.fieldnames}.", f"The header must be {COLUMNS}."
+            )
         return [_row(row, f"{path}:{rows.line_num}") for row in rows]
     except csv.Error as error:
-        raise DataError(f"{path}:{rows.line_num + 1}: {error}.", "Mend that line.") from None
+        raise DataError(f"{path}:{rows.line_num + 1}: {error}.", "Correct that line.") from None
 
 
 def write_synonyms(path: Path, rows: Sequence[Synonym]) -> None:
@@ -124,17 +124,17 @@ def write_synonyms(path: Path, rows: Sequence[Synonym]) -> None:
 def changed_synonyms(
     path: Path, change: Callable[[list[Synonym]], list[Synonym]]
 ) -> tuple[list[Synonym], list[Synonym]]:
-    """Read, change and replace the file while nobody else does.
+    """Read, change and replace the file under an exclusive lock.
 
     Args:
         path: of the file.
-        change: gets the rows and gives those that are to be there.
+        change: maps the old rows to the new ones.
 
     Returns:
         the rows before and after.
 
     Raises:
-        DataError: a line is not as it should be.
+        DataError: a line is malformed.
         StorageError: another process is changing the file.
     """
     with exclusive_lock(path.parent):
@@ -147,29 +147,33 @@ def changed_synonyms(
 def judged(
     rows: Sequence[Synonym], term: str, also: str, state: State, by: str = "people"
 ) -> list[Synonym]:
-    """The rows with one pair, or all pairs of a term, in another state.
+    """Set the state of one pair, or of all proposed pairs of a term.
 
     Args:
         rows: of the file.
         term: as people type it.
-        also: the other words; empty = all proposed pairs of the term.
-        state: the new one.
-        by: the source of a pair that is not in the file yet, which is added.
+        also: the synonym; empty = all proposed pairs of the term.
+        state: the new state.
+        by: source of a pair that is not in the file yet and is added.
 
     Raises:
-        ConfigError: nothing of the kind is proposed, a part has no words, or the term too many.
+        ConfigError: the term has no proposed pair, a part has no words, or the term has too many.
     """
     first, second = normalise(term), normalise(also)
     if not first or (also and not second):
-        raise ConfigError(f"{term!r} and {also!r} are not both words.", "Give words.")
-    if told := _too_long(first):
-        raise ConfigError(told, _SHORTER)
+        raise ConfigError(
+            f"{term!r} or {also!r} has no letter or digit.", "Give one word or more for each."
+        )
+    if problem := _length_problem(first):
+        raise ConfigError(problem, _SHORTER)
     if second:
-        known = [row for row in rows if row.key == (first, second)]
-        new = [] if known else [Synonym(first, second, state, 1.0, by)]
-        return [replace(row, state=state) if row in known else row for row in rows] + new
+        existing = [row for row in rows if row.key == (first, second)]
+        new = [] if existing else [Synonym(first, second, state, 1.0, by)]
+        return [replace(row, state=state) if row in existing else row for row in rows] + new
     if not any(row.term == first and row.state == "proposed" for row in rows):
-        raise ConfigError(f"nothing is proposed for {first!r}.", "`serendip synonyms show`.")
+        raise ConfigError(
+            f"no synonym is proposed for {first!r}.", "See the list: `serendip synonyms show`."
+        )
     return [
         replace(row, state=state) if row.term == first and row.state == "proposed" else row
         for row in rows
@@ -185,16 +189,16 @@ def _row(row: Mapping[str, str | None], place: str) -> Synonym:
         confidence = -1.0
     if not (term and also) or state not in get_args(State) or not 0 <= confidence <= 1:
         raise DataError(
-            f"{place}: {', '.join(str(value) for value in row.values())} is no synonym.",
-            f"Two terms, a state of {get_args(State)}, a confidence in [0, 1], a source.",
+            f"{place}: {', '.join(str(value) for value in row.values())} is not a synonym row.",
+            f"Give two terms, a state of {get_args(State)}, a confidence in [0, 1], a source.",
         )
-    if told := _too_long(term):
-        raise DataError(f"{place}: {told}", _SHORTER)
+    if problem := _length_problem(term):
+        raise DataError(f"{place}: {problem}", _SHORTER)
     return Synonym(term, also, state, confidence, source)  # type: ignore[arg-type]
 
 
-def _too_long(term: str) -> str:
-    """What is wrong with a normalised term that has too many words; empty for others."""
+def _length_problem(term: str) -> str:
+    """Error message for a normalised term with too many words; empty for others."""
     if (count := len(words(term))) <= MOST_WORDS:
         return ""
     return f"the term {term!r} has {count} words, more than {MOST_WORDS}."

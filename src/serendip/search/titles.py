@@ -1,10 +1,11 @@
-"""Titles as wholes: which items bear exactly this one, which one was meant, how it goes on.
+"""Title index: look-up of items by exact title, near title (edit distance) and prefix.
 
-Titles are compared in their normal form (``analysis.title_key``). A title with names in brackets,
-"The Postman (Il Postino)", is also borne without them and by each of them. The built table and the
-table of posted items are separate: posting rebuilds only the small one.
+Titles are compared in their normal form (``data.text.title_key``). A title with names in brackets,
+"The Postman (Il Postino)", is also found without them and by each of them.
 
-An immutable set of titles, laid out for look-up by whole, by beginning and by word.
+``TitleTable`` is an immutable set of titles, sorted for look-up by whole title, by prefix and by
+word. ``TitleIndex`` combines the built table and the table of posted items: posting rebuilds only
+the small one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _LAST = "\U0010ffff"
 
 @dataclass(frozen=True, slots=True)
 class TitledItem:
-    """One item that bears a title.
+    """An item under one of its titles.
 
     Args:
         item_num: its number.
@@ -45,21 +46,21 @@ class TitleTable:
     """Titles by normal form.
 
     Attributes:
-        bearers: normal form -> items that bear it, most popular first.
-        keys: the normal forms, sorted; a row is a position in here.
-        popularity: (R,) of the most popular bearer of each row.
-        edits: near look-ups among the normal forms.
+        bearers: normal form -> items with this title, most popular first.
+        keys: the normal forms, sorted; a row is an index into it.
+        popularity: (R,) of the most popular item of each row.
+        edits: index of the normal forms by edit distance.
     """
 
     __slots__ = ("_rows", "_starts", "_words", "bearers", "edits", "keys", "popularity")
 
     def __init__(self, bearers: Iterable[tuple[str, TitledItem]]) -> None:
         grouped: dict[str, list[TitledItem]] = defaultdict(list)
-        for key, bearer in bearers:
-            grouped[key].append(bearer)
+        for key, item in bearers:
+            grouped[key].append(item)
         self.bearers: Mapping[str, tuple[TitledItem, ...]] = {
-            key: tuple(sorted(found, key=lambda bearer: (-bearer.popularity, bearer.item_num)))
-            for key, found in grouped.items()
+            key: tuple(sorted(items, key=lambda item: (-item.popularity, item.item_num)))
+            for key, items in grouped.items()
         }
         self.keys = sorted(self.bearers)
         self.popularity = np.asarray(
@@ -74,7 +75,7 @@ class TitleTable:
         return np.arange(begin, end, dtype=np.int32)
 
     def with_word_starting(self, prefix: str) -> IntArray:
-        """Rows of titles with ``prefix`` at the beginning of a later word."""
+        """Rows of titles in which ``prefix`` begins at a later word."""
         first = prefix.partition(" ")[0]
         begin, end = _range(self._words, first)
         if first != prefix:
@@ -86,9 +87,9 @@ class TitleTable:
         return np.asarray([row for row in rows if inside in self.keys[row]], dtype=np.int32)
 
     def nearly_starting(self, prefix: str) -> IntArray:
-        """Rows of titles that begin, or have a word that begins, one edit from ``prefix``.
+        """Rows of titles with a prefix, from any word on, at most one edit from ``prefix``.
 
-        The first half of ``prefix`` must be right; at most 5,000 titles are compared.
+        The first half of ``prefix`` must match exactly; compares at most 5,000 titles.
         """
         from rapidfuzz.distance import OSA
 
@@ -108,7 +109,7 @@ class TitleTable:
 
 
 def _pieces(key: str, head: str, length: int) -> Iterator[str]:
-    """Stretches of about ``length`` characters that begin with ``head`` at a word's beginning."""
+    """Substrings of about ``length`` characters that begin at a word and with ``head``."""
     padded = f" {key}"
     at = padded.find(f" {head}")
     while at >= 0:
@@ -118,7 +119,7 @@ def _pieces(key: str, head: str, length: int) -> Iterator[str]:
 
 
 def _postings(keys: Sequence[str]) -> tuple[list[str], IntArray, IntArray]:
-    """Words in order, where the rows of each begin, and the rows: later words of every title."""
+    """Postings of all words but the first of each title: sorted words, offsets, rows."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         for word in key.split(" ")[1:]:
@@ -143,14 +144,14 @@ _KNOWN_AS = re.compile(r"^\s*a\.?k\.?a\.?\s+", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TitleIndex:
-    """Titles of a catalogue, of items posted since, without those deleted.
+    """Titles of a catalogue and of items posted since, without deleted ones.
 
     Args:
         popularity: (N,) interactions per built item; posted ones have none.
         built: titles of the catalogue.
-        posted: titles posted, or changed, later.
-        changed: item numbers whose built titles no longer count.
-        deleted: item numbers that are never answered.
+        posted: titles posted or changed later.
+        changed: item numbers whose built titles are outdated.
+        deleted: item numbers that are never returned.
     """
 
     popularity: FloatArray
@@ -166,11 +167,11 @@ class TitleIndex:
         """Index the titles of items numbered from 0.
 
         Args:
-            items: those without a title are left out.
+            items: those without a title are skipped.
             popularity: (N,) interactions per item; orders equal titles and completions.
-            keys: ``title_key`` of every item where it is known already.
+            keys: ``title_key`` of every item, if computed already.
         """
-        built = TitleTable(_bearers(range(len(items)), items, popularity, keys))
+        built = TitleTable(_titled_items(range(len(items)), items, popularity, keys))
         return cls(popularity, built, TitleTable(()))
 
     def with_items(self, items: Sequence[Item], first_number: int) -> TitleIndex:
@@ -178,15 +179,15 @@ class TitleIndex:
         return self.with_changed_items(range(first_number, first_number + len(items)), items)
 
     def with_changed_items(self, item_nums: Sequence[int], items: Sequence[Item]) -> TitleIndex:
-        """A copy where these numbers bear other titles; deleted ones come back."""
+        """A copy in which these numbers have new titles; restores deleted ones."""
         numbers = frozenset(int(number) for number in item_nums)
         old = (
-            (key, bearer)
-            for key, found in self.posted.bearers.items()
-            for bearer in found
-            if bearer.item_num not in numbers
+            (key, item)
+            for key, titled in self.posted.bearers.items()
+            for item in titled
+            if item.item_num not in numbers
         )
-        new = _bearers(item_nums, items, self.popularity, None)
+        new = _titled_items(item_nums, items, self.popularity, None)
         return replace(
             self,
             posted=TitleTable((*old, *new)),
@@ -195,37 +196,37 @@ class TitleIndex:
         )
 
     def without_items(self, item_nums: Iterable[int]) -> TitleIndex:
-        """A copy that never answers these items."""
+        """A copy that never returns these items."""
         return replace(self, deleted=self.deleted.union(int(number) for number in item_nums))
 
     def bearers(self, key: str) -> list[TitledItem]:
         """Items whose title has this normal form, most popular first."""
         built = self.built.bearers.get(key, ())
-        found = [bearer for bearer in built if bearer.item_num not in self.changed]
-        found.extend(self.posted.bearers.get(key, ()))
-        alive = [bearer for bearer in found if bearer.item_num not in self.deleted]
-        return sorted(alive, key=lambda bearer: (-bearer.popularity, bearer.item_num))
+        items = [item for item in built if item.item_num not in self.changed]
+        items.extend(self.posted.bearers.get(key, ()))
+        alive = [item for item in items if item.item_num not in self.deleted]
+        return sorted(alive, key=lambda item: (-item.popularity, item.item_num))
 
     def exact(self, text: str) -> IntArray:
-        """Items that bear the title ``text``, best first.
+        """Items with the title ``text``, best first.
 
-        Those written just so come first, then those with the same normal form, then those that
-        have it as another name; by popularity within each group.
+        Exactly equal titles come first, then those with the same normal form, then those that have
+        it as another name; by popularity within each group.
         """
         key = title_key(text)
 
-        def group(bearer: TitledItem) -> tuple[bool, bool]:
-            return bearer.title != text, title_key(bearer.title) != key
+        def group(item: TitledItem) -> tuple[bool, bool]:
+            return item.title != text, title_key(item.title) != key
 
-        found = self.bearers(key)
-        ordered = sorted(found, key=group) if len(found) > 1 else found
-        return np.asarray([bearer.item_num for bearer in ordered], dtype=np.int32)
+        items = self.bearers(key)
+        ordered = sorted(items, key=group) if len(items) > 1 else items
+        return np.asarray([item.item_num for item in ordered], dtype=np.int32)
 
     def nearest(self, key: str) -> list[str]:
-        """Titles one edit from ``key`` (else two, where it is long), most popular first.
+        """Titles one edit from ``key`` (else two, if it is long), most popular first.
 
         Digits must agree: "Rocky 9" does not mean "Rocky 2". Short keys have no near titles, and
-        two edits are not tried where titles go on from ``key``: it is not finished, not wrong.
+        two edits are not tried if ``key`` is a prefix of a title: it is unfinished, not wrong.
         """
         if len(key) < MIN_LENGTH_ONE_EDIT:
             return []
@@ -235,10 +236,10 @@ class TitleIndex:
         return self._near(key, 2)
 
     def completions(self, prefix: str, k: int) -> list[TitledItem]:
-        """Titles that go on from a normalised prefix: at their beginning first, then inside.
+        """Titles that contain a normalised prefix: at their beginning first, then at later words.
 
-        Each item comes once; by popularity within a group. An empty prefix gives the most popular
-        titles.
+        Each item appears once; by popularity within a group. An empty prefix gives the most
+        popular titles.
         """
         found: dict[int, TitledItem] = {}
         for inside in (False, True):
@@ -252,7 +253,7 @@ class TitleIndex:
         return list(found.values())[:k]
 
     def near_completions(self, prefix: str, k: int) -> list[TitledItem]:
-        """Titles that go on from something one edit from ``prefix``, most popular first."""
+        """Completions of a prefix one edit from ``prefix``, most popular first."""
         if len(prefix) < MIN_LENGTH_ONE_EDIT:
             return []
         return self._most_popular([table.nearly_starting(prefix) for table in self._tables], k)
@@ -270,7 +271,7 @@ class TitleIndex:
         )
 
     def _most_popular(self, rows_by_table: Sequence[IntArray], k: int) -> list[TitledItem]:
-        """Living bearers of some rows of each table, the k most popular, each item once."""
+        """The k most popular items of some rows of each table, without deleted ones."""
         found: dict[int, TitledItem] = {}
         wanted = 2 * k + len(self.deleted) + len(self.changed)
         for table, rows in zip(self._tables, rows_by_table, strict=True):
@@ -279,18 +280,18 @@ class TitleIndex:
             for row in rows.tolist():
                 for bearer in self.bearers(table.keys[row])[:1]:
                     found[bearer.item_num] = bearer
-        return sorted(found.values(), key=lambda one: (-one.popularity, one.item_num))[:k]
+        return sorted(found.values(), key=lambda item: (-item.popularity, item.item_num))[:k]
 
 
 def other_names(title: str) -> list[str]:
-    """Names of a title with brackets at its end: what stands before them, and in each of them."""
+    """Alternative names of a title that ends in brackets: the part before, and each bracket."""
     named = _BRACKETS.findall(title)
     if not named or not title.rstrip().endswith(")"):
         return []
     return [_BRACKETS.sub("", title), *(_KNOWN_AS.sub("", name) for name in named)]
 
 
-def _bearers(
+def _titled_items(
     item_nums: Sequence[int],
     items: Sequence[Item],
     popularity: FloatArray,

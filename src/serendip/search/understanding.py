@@ -1,9 +1,9 @@
-"""What a text means before anything is searched: an exact title, a misspelt one, or words.
+"""Query understanding: reads a text as an exact title, a misspelt title, or words.
 
-A correction is made without being asked for only where it is confident; a less confident one is
-told ("did you mean"), and the text is searched as it was typed. So is what an unknown word may
-have been meant to be, although it is likelier that it was meant as it is. Where none of the words
-is known, searching them would find nothing, so there is little to lose and less confidence will do.
+A correction is searched right away only if its confidence is high; with less confidence it is
+suggested ("did you mean") and the text is searched as typed. For an unknown word the best
+correction is suggested too, even if the word as typed is likelier. If none of the words is known,
+the text as typed would find nothing, so a lower threshold applies.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from serendip.search.spelling.speller import Correction, Speller
 from serendip.search.titles import TitledItem, TitleIndex
 
 EXACT = 1.0
-"""``title_match`` of an item that bears exactly the searched title."""
+"""``title_match`` of an item with exactly the searched title."""
 
 CORRECTED = 0.9
-"""``title_match`` of an item that bears the title which was probably meant."""
+"""``title_match`` of an item with the corrected title."""
 
 MAX_NEAR_TITLES = 3
 TITLE_CONFIDENCE = 0.9
-"""Of a whole title of several words one or two edits from a text that needs an explanation."""
+"""Confidence of a whole title of several words, one or two edits from an implausible text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """From which confidence on a correction is made.
+    """Confidence thresholds of corrections.
 
     Args:
-        usual: where some of the words are known.
-        nothing: where none of them is.
-        told: from here on it is at least told.
+        usual: to search a correction, if some of the words are known.
+        nothing: to search a correction, if none of the words is known.
+        told: to suggest a correction.
     """
 
     usual: float
@@ -50,12 +50,11 @@ class Interpretation:
 
     Args:
         key: normal form of the text; empty for a blank one.
-        exact: items that bear it as their title, best first.
-        corrected_key: normal form of what is searched; equal to ``key`` where nothing changed.
-        corrected: items that bear the corrected title, best first.
-        told_key: normal form of what may have been meant and is not searched; empty where there is
-            nothing to tell.
-        unknown: words of the text that no item has, where it is searched as typed.
+        exact: items with this title, best first.
+        corrected_key: normal form of the searched text; equal to ``key`` without a correction.
+        corrected: items with the corrected title, best first.
+        told_key: normal form of a suggested correction that is not searched; empty = none.
+        unknown: words of the text that no item has, if it is searched as typed.
     """
 
     key: str
@@ -67,11 +66,11 @@ class Interpretation:
 
 
 def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence) -> Interpretation:
-    """Understand a text: as an exact title, else as a title near to it, else word by word.
+    """Interpret a text as an exact title, else as a near title, else word by word.
 
-    Whole titles of several words are compared even where every word is known, because a slip often
-    makes another word (``Star Warts``), unless the words stand beside each other in the catalogue,
-    as in ``Las Vegas``. A single known word is left alone: ``horse`` does not mean ``House``.
+    Whole titles of several words are compared even if every word is known, because a typo often
+    makes another word (``Star Warts``), unless the words occur next to each other in the catalogue,
+    as in ``Las Vegas``. A single known word is not corrected: ``horse`` does not mean ``House``.
     """
     as_typed = read_literally(text, titles, speller)
     normal = normalise(text)
@@ -79,21 +78,21 @@ def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence
         return as_typed
     near = titles.nearest(normal) if normal.isascii() else []
     near = [key for key in near if " " in key]
-    meant = Correction(near[0], TITLE_CONFIDENCE) if near else _spelled(normal, titles, speller)
+    meant = Correction(near[0], TITLE_CONFIDENCE) if near else _correct(normal, titles, speller)
     if meant.text == normal:
-        is_told = meant.rival_confidence >= confidence.told
-        return replace(as_typed, told_key=meant.rival) if is_told else as_typed
+        is_suggested = meant.rival_confidence >= confidence.told
+        return replace(as_typed, told_key=meant.rival) if is_suggested else as_typed
     if meant.confidence < confidence.told:
         return as_typed
-    nothing = len(as_typed.unknown) == len(set(words(normal)))
-    if meant.confidence < (confidence.nothing if nothing else confidence.usual):
+    all_unknown = len(as_typed.unknown) == len(set(words(normal)))
+    if meant.confidence < (confidence.nothing if all_unknown else confidence.usual):
         return replace(as_typed, told_key=meant.text)
     keys = near[:MAX_NEAR_TITLES] or [meant.text]
-    return Interpretation(as_typed.key, NO_ITEMS, meant.text, _bearing(keys, text, titles))
+    return Interpretation(as_typed.key, NO_ITEMS, meant.text, _items_titled(keys, text, titles))
 
 
 def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Interpretation:
-    """Take a text as it was typed."""
+    """Interpret a text as typed, without corrections."""
     key = title_key(text)
     unknown = (word for word in words(normalise(text)) if not speller.knows(word))
     return Interpretation(key, titles.exact(text), key, NO_ITEMS, "", tuple(dict.fromkeys(unknown)))
@@ -102,14 +101,15 @@ def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Interpret
 def with_rewrite(
     reading: Interpretation, text: str, titles: TitleIndex, speller: Speller
 ) -> Interpretation:
-    """A text that no item answers, read as another one that some do."""
-    other = read_literally(text, titles, speller)
-    told = reading.told_key
-    return Interpretation(reading.key, NO_ITEMS, other.key, other.exact, told, other.unknown)
+    """Replace a text without matches by a rewrite; keeps the key and the suggestion."""
+    rewrite = read_literally(text, titles, speller)
+    return Interpretation(
+        reading.key, NO_ITEMS, rewrite.key, rewrite.exact, reading.told_key, rewrite.unknown
+    )
 
 
-def _spelled(normal: str, titles: TitleIndex, speller: Speller) -> Correction:
-    """Word by word; what titles go on from is only completed, it is not finished, not wrong."""
+def _correct(normal: str, titles: TitleIndex, speller: Speller) -> Correction:
+    """Correct word by word; a prefix of a title is unfinished, not wrong, so it may only grow."""
     meant = speller.spelled(normal)
     likeliest = meant.text if meant.text != normal else meant.rival
     if not likeliest.startswith(normal) and titles.completions(normal, 1):
@@ -117,15 +117,13 @@ def _spelled(normal: str, titles: TitleIndex, speller: Speller) -> Correction:
     return meant
 
 
-def _bearing(keys: Sequence[str], text: str, titles: TitleIndex) -> IntArray:
-    """Items of some titles in order; among those of one title the spelling nearest to ``text``."""
+def _items_titled(keys: Sequence[str], text: str, titles: TitleIndex) -> IntArray:
+    """Items of some titles in order; items of one title by edit distance of spelling to text."""
     from rapidfuzz.distance import OSA
 
-    def distance(bearer: TitledItem) -> tuple[int, float, int]:
-        apart = OSA.distance(text.casefold(), bearer.title.casefold())
-        return apart, -bearer.popularity, bearer.item_num
+    def distance(item: TitledItem) -> tuple[int, float, int]:
+        edits = OSA.distance(text.casefold(), item.title.casefold())
+        return edits, -item.popularity, item.item_num
 
-    numbers = [
-        bearer.item_num for key in keys for bearer in sorted(titles.bearers(key), key=distance)
-    ]
+    numbers = [item.item_num for key in keys for item in sorted(titles.bearers(key), key=distance)]
     return np.asarray(numbers, dtype=np.int32)

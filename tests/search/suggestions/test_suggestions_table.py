@@ -134,5 +134,5 @@ def test_features_that_came_after_a_ranker_was_learned_count_nothing(tmp_path):
     assert weights[FEATURES.index("recent")] == PRIOR["recent"]
     document["weights"]["luck"] = 1.0
     (tmp_path / RANKER_FILE).write_text(json.dumps(document))
-    with pytest.raises(ArtefactError, match="other features"):
+    with pytest.raises(ArtefactError, match="unknown features"):
         QueryRanker.open(tmp_path)

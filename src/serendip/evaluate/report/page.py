@@ -1,11 +1,8 @@
-"""The report as one HTML page that needs nothing else: no script, no font, no picture, no network.
+"""HTML pages of the reports (evaluation, task transfer, semantic IDs), each self-contained.
 
-A page shows report.json and computes nothing of its own. It follows light and dark, fits a
-phone and prints. Names come from users' files, so everything is escaped.
-
-The alignment report as one HTML page; what ``page`` says of pages holds here, too.
-
-The report on semantic IDs as one HTML page; what ``page`` says of pages holds here, too.
+A page has no script, font, image or network access. It shows its JSON document and computes
+nothing itself. It supports light and dark mode, phones and printing. Names come from users' files,
+so everything is escaped.
 """
 
 from __future__ import annotations

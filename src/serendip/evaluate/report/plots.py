@@ -1,14 +1,11 @@
-"""The plots of the report: plain SVG, drawn from the numbers of report.json.
+"""SVG plots of the reports, drawn from their JSON documents.
 
-Every plot is 360 wide, so that its words keep their size on a phone; the page puts them side by
-side. Whiskers are 95 % intervals. A missing value leaves its place empty and says so.
+Every plot is 360 wide, so that its text keeps its size on a phone; the page puts plots side by
+side. Whiskers are 95 % intervals; a missing value is labelled as missing. Plots of semantic IDs
+show how evenly codes are used and how many items share them.
 
-The plots of the report on semantic IDs: how evenly codes are used, and who shares them.
-
-Drawing in SVG: a canvas with a few shapes, nothing more.
-
-Colours come from the classes of the page's style sheet, so that a drawing follows light and dark.
-All text is escaped here.
+``Canvas`` draws a few shapes. Colours come from classes of the page's style sheet, so that a
+drawing supports light and dark mode. All text is escaped here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The sentences of the verdict, made from the numbers of a report by code.
+"""Verdict of a report: sentences generated from its numbers.
 
-No sentence is written by hand and none can outlive its numbers: the words better, worse, no
-difference shown and too small to tell are those of ``compare``.
+No sentence is written by hand, so none can contradict the numbers: the words better, worse, no
+difference shown and too small to tell come from ``comparison``.
 """
 
 from __future__ import annotations

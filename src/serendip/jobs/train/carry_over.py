@@ -125,10 +125,14 @@ def retriever_of(state: EngineState) -> Retriever:
     model = state.models.get(MODEL)
     if isinstance(model, RetrieverGroups):
         raise UnsupportedError(SPLIT, "Train with one group in `[unified]`.")
-    if not isinstance(model, Retriever):
-        kind = "missing" if model is None else f"of class {model.name!r}"
+    if model is None:
         raise UnsupportedError(
-            f"the model {MODEL!r} is {kind}, so there is no space of vectors to export.",
+            f"there is no {MODEL} among the models {', '.join(state.models) or '(none)'}.",
+            "Run `serendip train`.",
+        )
+    if not isinstance(model, Retriever):
+        raise UnsupportedError(
+            f"the model {MODEL!r} is of class {model.name!r}, which has no space of vectors.",
             f"Remove `class` from `[models.{MODEL}]` and run `serendip train`.",
         )
     return model
@@ -154,12 +158,15 @@ def next_space(generations: Path, state: EngineState) -> tuple[VectorSpace | Non
         the space; and its ``name``, ``version``, whether it is ``kept``, which generation it began
         with (``aligned_to``; empty = this one), how many ``items`` were compared, their
         ``agreement`` by part with ``least_agreement``, and the ``reason`` where it is not kept.
-        None and a reason where tasks have retrievers of their own.
+        None and a reason where tasks have retrievers of their own, or another model is in their
+        place.
+
+    Raises:
+        UnsupportedError: the state has no model of that name.
     """
-    try:
-        retriever = retriever_of(state)
-    except UnsupportedError as error:
-        return None, {**_NO_SPACE, "reason": error.message.rstrip(".")}
+    retriever, reason = _retriever_or_reason(state)
+    if retriever is None:
+        return None, {**_NO_SPACE, "reason": reason}
     ids, vectors = state.catalogue.vocabulary.ids, retriever.vectors_of
     before = _space_before(generations)
     began = ""
@@ -181,6 +188,16 @@ def next_space(generations: Path, state: EngineState) -> tuple[VectorSpace | Non
         "least_agreement": LEAST_AGREEMENT,
         "reason": kept.reason,
     }
+
+
+def _retriever_or_reason(state: EngineState) -> tuple[Retriever | None, str]:
+    """The model whose vectors are exported, or why the configured models have none."""
+    try:
+        return retriever_of(state), ""
+    except UnsupportedError as error:
+        if MODEL not in state.models:
+            raise
+        return None, error.message.rstrip(".")
 
 
 def _space_before(generations: Path) -> tuple[Version, VectorSpace] | None:

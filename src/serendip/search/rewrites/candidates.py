@@ -1,10 +1,9 @@
-"""How a text that few items answer could be asked instead: with fewer words, or with another one.
+"""Candidate rewrites of a query with few results: drop terms (relaxation) or substitute one.
 
-A change is only worth looking at where it finds more: more items have all words of the changed text
-than of the text as it was. Fewer words must also lead to items that the text itself finds among its
-first ten, so that they are of the same kind, and neither begin nor end with a word of grammar. What
-a student is told of a change (``FEATURES``) is counted from the word index alone: the same offline
-and in a request.
+A candidate must have more matches than the query: more items with all of its words. A relaxed
+query must also have an item among its first ten that the query itself finds there, so that both are
+about the same kind of item, and it may neither begin nor end with a function word. The scorer's
+inputs (``FEATURES``) are computed from the lexical index alone, the same offline and in a request.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from serendip.search.titles import TitleIndex
 RewriteKind: TypeAlias = Literal["narrower", "broader", "substitute"]
 
 Also: TypeAlias = Callable[[str], Sequence[tuple[str, float]]]
-"""Term -> other terms of its kind, each with how like it is, in [0, 1]."""
+"""Term -> terms that may replace it, each with its similarity in [0, 1]."""
 
 FEW = 3
-"""A text is answered where so many items have all of its words."""
+"""A query is answered if at least this many items have all of its words."""
 
 TOP = 10
 _MOST_COUNTED = 100
@@ -52,22 +51,23 @@ FEATURES = (
     "joined",
     "answered",
 )
-"""All in [0, 1]: the share of a text's rarity that is left, items with all words of the change, how
-many of the first ten are the same, how like the other word is, shares of words that no item has,
-where the change is, one over the words that are left, how many of these stand beside the one before
-them in the catalogue, too, and items with all words of the text."""
+"""All in [0, 1]: share of the query's total IDF that is kept, number of matches (logarithmic),
+overlap of the first ten results, similarity of the substitute, shares of unknown words among the
+dropped and the remaining ones, position of the change, one over the number of remaining words,
+share of these that follow their predecessor in the catalogue too, and matches of the query itself.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class RewriteCandidate:
-    """One other way to ask.
+    """One possible rewrite.
 
     Args:
-        text: normal form of it.
+        text: its normal form.
         kind: ``broader`` or ``substitute``.
-        gone: words of the text that it has not.
-        likeness: of what stands there instead; 0 where nothing does.
-        at_start, at_end: whether what is gone was the first or the last part.
+        gone: words of the query that it drops or replaces.
+        likeness: similarity of the substitute; 0 without one.
+        at_start, at_end: whether the dropped part was the first or the last one.
     """
 
     text: str
@@ -80,13 +80,13 @@ class RewriteCandidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CatalogueMatcher:
-    """What the catalogue says of texts.
+    """Counts matches of queries in the catalogue.
 
     Args:
-        lexical: the word index.
+        lexical: the lexical index.
         counts: word -> number of items that have it.
-        pairs: which words stand beside which.
-        titles: whole ones.
+        pairs: bigram counts.
+        titles: index of whole titles.
     """
 
     lexical: LexicalIndex
@@ -95,45 +95,45 @@ class CatalogueMatcher:
     titles: TitleIndex
 
     def is_answered(self, key: str) -> bool:
-        """Whether enough items have all words of a normal form, or a title goes on from it.
+        """Whether enough items have all words of a normal form, or it is a prefix of a title.
 
-        Whoever types a title wants its item, and is not done typing before its end.
+        A person who types a title wants its item, and has not finished before its end.
         """
         return self.matches(key) >= FEW or bool(self.titles.completions(key, 1))
 
     def matches(self, text: str) -> int:
-        """Items that have all words of a text; 100 stands for more."""
+        """Number of items that have all words of a text, at most 100."""
         return len(self.lexical.having_all(normalise(text), _MOST_COUNTED))
 
     def first(self, normal: str) -> frozenset[int]:
-        """The first ten items that words find."""
+        """The first ten results of a normalised text."""
         return frozenset(self.lexical.search(normal, TOP).item_nums.tolist())
 
     def rarity(self, word: str) -> float:
-        """How much a word says: the logarithm of all items over those that have it."""
+        """Inverse document frequency (IDF) of a word."""
         return log((self.lexical.statistics.num_documents + 1) / (self.counts.get(word, 0) + 1))
 
 
 def changes(normal: str, also: Also) -> list[RewriteCandidate]:
-    """All ways to leave out one part or two of a normalised text, or to put another term for one.
+    """Generate candidates: drop one or two parts of a normalised text, or substitute a term.
 
-    A part is a word, or a word with the "without" before it, which alone would turn the meaning.
-    Two parts are left out of texts of three to six.
+    A part is a word, or a word with the negation before it ("without"), which must not be dropped
+    alone. Two parts are dropped only from texts of three to six.
     """
     parts = _parts(normal)
     if len(parts) > _MOST_PARTS:
         return []
-    found: dict[str, RewriteCandidate] = {}
-    for change in (*_fewer(parts), *_other(normal, also)):
-        if change.text and change.text != normal:
-            found.setdefault(change.text, change)
-    return list(found.values())
+    candidates: dict[str, RewriteCandidate] = {}
+    for candidate in (*_drop_parts(parts), *_substitute_terms(normal, also)):
+        if candidate.text and candidate.text != normal:
+            candidates.setdefault(candidate.text, candidate)
+    return list(candidates.values())
 
 
 def checked(
     normal: str, matcher: CatalogueMatcher, also: Also
 ) -> tuple[list[RewriteCandidate], FloatArray]:
-    """Those that find more, and (R, F) what a student is told of them."""
+    """The candidates with more matches than the text, and their features (R, F)."""
     now, first = matcher.matches(normal), matcher.first(normal)
     kept: list[RewriteCandidate] = []
     rows: list[list[float]] = []
@@ -149,26 +149,26 @@ def checked(
 
 
 def _parts(normal: str) -> list[str]:
-    """Words, each negation together with the word behind it."""
-    found: list[str] = []
+    """Split into words; a negation stays with the word after it."""
+    parts: list[str] = []
     for word in words(normal):
-        if found and found[-1] in NEGATIONS:
-            found[-1] = f"{found[-1]} {word}"
+        if parts and parts[-1] in NEGATIONS:
+            parts[-1] = f"{parts[-1]} {word}"
         else:
-            found.append(word)
-    return found
+            parts.append(word)
+    return parts
 
 
 def _is_whole(text: str) -> bool:
-    """Whether a text neither begins nor ends with a word that says nothing by itself.
+    """Whether a text neither begins nor ends with a function word.
 
-    It may begin with a negation, if one word follows at least.
+    It may begin with a negation if at least one word follows.
     """
     left = words(text)
     return not (is_grammar(left[0]) or is_grammar(left[-1]) or left[-1] in NEGATIONS)
 
 
-def _fewer(parts: Sequence[str]) -> Iterator[RewriteCandidate]:
+def _drop_parts(parts: Sequence[str]) -> Iterator[RewriteCandidate]:
     sizes = (1, 2) if 2 < len(parts) <= _MOST_PAIRED else (1,)
     for size in sizes if len(parts) > 1 else ():
         for gone in combinations(range(len(parts)), size):
@@ -178,7 +178,7 @@ def _fewer(parts: Sequence[str]) -> Iterator[RewriteCandidate]:
             yield RewriteCandidate(left, "broader", dropped, 0.0, *ends)
 
 
-def _other(normal: str, also: Also) -> Iterator[RewriteCandidate]:
+def _substitute_terms(normal: str, also: Also) -> Iterator[RewriteCandidate]:
     typed = words(normal)
     for size in range(1, _LONGEST_TERM + 1):
         for begin in range(len(typed) - size + 1):
@@ -192,7 +192,7 @@ def _other(normal: str, also: Also) -> Iterator[RewriteCandidate]:
 def _features(
     normal: str, change: RewriteCandidate, matcher: CatalogueMatcher, matches: int, overlap: float
 ) -> list[float]:
-    """As ``FEATURES`` names them, but for the last one."""
+    """Compute ``FEATURES`` without the last one."""
     left = words(change.text)
     whole = sum(matcher.rarity(word) for word in words(normal))
     gone = sum(matcher.rarity(word) for word in change.gone)

@@ -1,10 +1,10 @@
-"""How sure it is that another way to ask serves: a small model that was learned from the head.
+"""Rewrite scorer: logistic regression for P(rewrite helps), for queries outside the table.
 
-It answers for texts that nobody has seen. What it learns from is made first: verified queries that
-were put too narrowly, of which it is known what they were meant to find. The log then moves the
-weights as far as its evidence goes: texts that few items answer, and what people chose after them.
-A change is good where its first ten results have something that was meant, and no less of it than
-those of the text itself. Its chance is the confidence; below a floor nothing is offered.
+It is trained on synthetic examples first: verified queries made too narrow, whose relevant items
+are known. The log then updates the weights as far as its evidence goes: queries with few results,
+and what people chose after them. A rewrite is a positive example if its first ten results contain a
+relevant item, and no fewer of them than those of the query itself. The predicted probability is the
+rewrite's confidence; below a threshold nothing is offered.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from serendip.search.logistic import RankingRows, fit_ranking
 from serendip.search.rewrites.candidates import FEATURES
 
 STRENGTH = 1.0
-"""Texts of evidence that the prior of a weight counts as: 0 before what was made, and what that
-gave before the log."""
+"""Strength of the normal prior of a weight, in queries of evidence. Its mean is 0 for the synthetic
+examples, and the weights learned from these for the log."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RewriteScorer:
-    """A logistic model.
+    """A logistic regression model.
 
     Args:
         weights: (F + 1,) float64, the last one is the intercept.
-        made: texts that were made for learning.
-        logged: texts of the log that were learned from.
+        made: number of synthetic training queries.
+        logged: number of training queries from the log.
     """
 
     weights: NDArray[np.float64]
@@ -41,11 +41,11 @@ class RewriteScorer:
 
     @classmethod
     def taught(cls, made: Sequence[RankingRows], logged: Sequence[RankingRows]) -> Self | None:
-        """Learn from texts, each with one change or more; None where there are none.
+        """Train on queries with one candidate or more each; None without any.
 
         Args:
-            made: per text that was made, its changes.
-            logged: per text of the log.
+            made: candidates of each synthetic query.
+            logged: candidates of each query of the log.
         """
         weights = np.zeros(len(FEATURES) + 1)
         free = 1e-3
@@ -53,12 +53,12 @@ class RewriteScorer:
             if texts:
                 pull = np.full(len(weights), STRENGTH)
                 pull[-1] = free
-                weights = fit_ranking(*_joined(texts), weights, pull)
+                weights = fit_ranking(*_concatenate(texts), weights, pull)
                 free = STRENGTH
         return cls(weights, len(made), len(logged)) if made or logged else None
 
     def confidences(self, features: FloatArray) -> NDArray[np.float64]:
-        """(R,) chances that changes with features (R, F) serve."""
+        """(R,) probabilities that candidates with features (R, F) help."""
         values = features @ self.weights[:-1] + self.weights[-1]
         return np.asarray(1.0 / (1.0 + np.exp(-np.clip(values, -30.0, 30.0))))
 
@@ -70,20 +70,20 @@ class RewriteScorer:
 
     @classmethod
     def of_dict(cls, document: Mapping[str, Any]) -> Self:
-        """What ``as_dict`` told.
+        """Read what ``as_dict`` returned.
 
         Raises:
             ValueError: it has other features than this code.
         """
         weights = document["weights"]
         if tuple(weights) != (*FEATURES, "intercept"):
-            raise ValueError("the student has other features")
+            raise ValueError("the rewrite scorer has other features")
         values = np.array([float(value) for value in weights.values()])
         return cls(values, int(document["made"]), int(document["logged"]))
 
 
-def _joined(texts: Sequence[RankingRows]) -> tuple[NDArray[np.float64], RankingRows]:
-    """Rows of all texts, and inputs with a column of ones."""
+def _concatenate(texts: Sequence[RankingRows]) -> tuple[NDArray[np.float64], RankingRows]:
+    """Design matrix with a column of ones, and the rows of all queries."""
     features = np.concatenate([text.features for text in texts])
     success = np.concatenate([text.success for text in texts])
     weights = np.concatenate([text.weights for text in texts])

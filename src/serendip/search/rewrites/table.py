@@ -1,8 +1,8 @@
-"""What to search instead: a table for texts that were seen, a student for those that were not.
+"""Query rewrites to offer: a table for frequent queries, a scorer for all others.
 
-Only texts that few items answer get a ``broader`` one or a ``substitute``, only texts that many
-answer a ``narrower`` one, and no text is searched otherwise because of any of them unless
-``recover_from`` says so and not one item has all of its words.
+Only queries with few matches get ``broader`` rewrites or a ``substitute``, only queries with enough
+matches get ``narrower`` ones. No query is replaced by a rewrite unless ``recover_from`` allows it
+and not one item has all of its words.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from serendip.search.rewrites.scorer import RewriteScorer
 from serendip.search.synonyms import Synonyms
 
 Near: TypeAlias = Mapping[str, tuple[tuple[str, float], ...]]
-"""Word -> words nearest to it, each with its cosine."""
+"""Word -> nearest words, each with its cosine."""
 
 REWRITES_FILE = "rewrites.json"
 FORMAT = 1
 MOST = 3
-"""Rewrites of one text."""
+"""Maximum number of rewrites per query."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """Another text to search.
+    """A query to offer instead.
 
     Args:
-        text: as it is shown and searched.
+        text: as shown and searched.
         kind: ``narrower``, ``broader`` or ``substitute``.
-        confidence: in [0, 1]; of a narrower one the share of its results that the text finds, too.
+        confidence: in [0, 1]; for a narrower one, the share of its results that the original query
+            finds too.
     """
 
     text: str
@@ -44,12 +45,12 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RewriteTable:
-    """What was prepared offline.
+    """Rewrites prepared offline.
 
     Args:
-        head: normal form of a text that was seen -> its rewrites, best first; none are an answer.
-        student: answers for all others; None = nothing was there to learn from.
-        near: word -> words nearest to it, with their cosines.
+        head: normal form of a logged query -> its rewrites, best first; possibly none.
+        student: scorer for all other queries; None = there was no training data.
+        near: word -> nearest words, with their cosines.
     """
 
     head: Mapping[str, tuple[Rewrite, ...]] = field(default_factory=dict)
@@ -61,8 +62,11 @@ class RewriteTable:
         document = {
             "format": FORMAT,
             "head": {
-                key: [[one.text, one.kind, round(one.confidence, 4)] for one in found]
-                for key, found in self.head.items()
+                key: [
+                    [rewrite.text, rewrite.kind, round(rewrite.confidence, 4)]
+                    for rewrite in rewrites
+                ]
+                for key, rewrites in self.head.items()
             },
             "student": self.student.as_dict() if self.student else None,
             "near": {word: [[o, round(c, 4)] for o, c in near] for word, near in self.near.items()},
@@ -72,10 +76,10 @@ class RewriteTable:
 
     @classmethod
     def open(cls, folder: Path) -> RewriteTable:
-        """Read what ``save`` wrote; an empty table where there is no file.
+        """Read what ``save`` wrote; an empty table without the file.
 
         Raises:
-            ArtefactError: the file is not readable, or made by other code.
+            ArtefactError: the file is unreadable or of another format.
         """
         path = folder / REWRITES_FILE
         try:
@@ -83,15 +87,15 @@ class RewriteTable:
             if document["format"] != FORMAT:
                 raise ValueError(f"format {document['format']!r}")
             head = {
-                key: tuple(Rewrite(text, kind, confidence) for text, kind, confidence in found)
-                for key, found in document["head"].items()
+                key: tuple(Rewrite(text, kind, confidence) for text, kind, confidence in rows)
+                for key, rows in document["head"].items()
             }
             near = {
-                word: tuple((other, cosine) for other, cosine in found)
-                for word, found in document["near"].items()
+                word: tuple((other, cosine) for other, cosine in rows)
+                for word, rows in document["near"].items()
             }
-            told = document["student"]
-            return cls(head, RewriteScorer.of_dict(told) if told else None, near)
+            scorer = document["student"]
+            return cls(head, RewriteScorer.of_dict(scorer) if scorer else None, near)
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -103,30 +107,30 @@ class RewriteTable:
 def rewrites_of(
     key: str, table: RewriteTable, matcher: CatalogueMatcher, synonyms: Synonyms, offer_from: float
 ) -> tuple[Rewrite, ...]:
-    """The rewrites of a text, best first; each finds something now.
+    """Find the rewrites of a query, best first; each has results now.
 
-    Broader ones and substitutes are best where they are surest, narrower ones where most people
-    searched them, then where they have most items.
+    Broader ones and substitutes are ordered by confidence, narrower ones by the number of people
+    who searched them, then by their number of items.
 
     Args:
-        key: normal form of the text.
-        table: what was prepared.
-        matcher: of the catalogue as it is now.
-        synonyms: that people accepted; each may stand for its term.
-        offer_from: confidence from which on broader ones and substitutes are offered.
+        key: normal form of the query.
+        table: rewrites prepared offline.
+        matcher: of the current catalogue.
+        synonyms: accepted ones, used as substitutes.
+        offer_from: minimum confidence of broader ones and substitutes.
     """
     if not key:
         return ()
-    known, is_answered = table.head.get(key), matcher.is_answered(key)
-    if known is None and not is_answered and table.student is not None:
-        known = from_scorer(key, table, table.student, matcher, synonyms)
-    wanted = [
-        one
-        for one in known or ()
-        if (one.kind == "narrower" or one.confidence >= offer_from)
-        and (one.kind == "narrower") == is_answered
+    rewrites, is_answered = table.head.get(key), matcher.is_answered(key)
+    if rewrites is None and not is_answered and table.student is not None:
+        rewrites = from_scorer(key, table, table.student, matcher, synonyms)
+    offered = [
+        rewrite
+        for rewrite in rewrites or ()
+        if (rewrite.kind == "narrower" or rewrite.confidence >= offer_from)
+        and (rewrite.kind == "narrower") == is_answered
     ]
-    return tuple(one for one in wanted if matcher.matches(one.text))[:MOST]
+    return tuple(rewrite for rewrite in offered if matcher.matches(rewrite.text))[:MOST]
 
 
 def from_scorer(
@@ -136,12 +140,16 @@ def from_scorer(
     matcher: CatalogueMatcher,
     synonyms: Synonyms,
 ) -> tuple[Rewrite, ...]:
-    """All changes of a text that find more, surest first."""
+    """All candidates of a query with more matches, highest confidence first."""
 
     def also(term: str) -> list[tuple[str, float]]:
-        return [*table.near.get(term, ()), *((one, 1.0) for one in synonyms.also.get(term, ()))]
+        accepted = synonyms.also.get(term, ())
+        return [*table.near.get(term, ()), *((synonym, 1.0) for synonym in accepted)]
 
-    found, features = checked(key, matcher, also)
-    rated = zip(found, student.confidences(features).tolist(), strict=True)
-    rewrites = [Rewrite(change.text, change.kind, chance) for change, chance in rated]
-    return tuple(sorted(rewrites, key=lambda one: (-one.confidence, one.text)))
+    candidates, features = checked(key, matcher, also)
+    confidences = student.confidences(features).tolist()
+    rewrites = [
+        Rewrite(candidate.text, candidate.kind, confidence)
+        for candidate, confidence in zip(candidates, confidences, strict=True)
+    ]
+    return tuple(sorted(rewrites, key=lambda rewrite: (-rewrite.confidence, rewrite.text)))

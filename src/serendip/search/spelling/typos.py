@@ -1,16 +1,15 @@
-"""How likely a word is typed as another one: which slips fingers make.
+"""Typo model, log P(typed | meant), and an index of strings by edit distance.
 
-Probabilities are common logarithms, given that one slip happened in the word. They are rounded
-guesses about typing: a neighbouring key, two letters swapped, one doubled, one left out; other
-letters are rarer, and the first letter is more often right than the others.
+``log_typo_probability`` gives common logarithms, conditional on one typo in the word. They are
+rounded guesses about typing: a neighbouring key, two letters swapped, one doubled, one omitted;
+other letters are rarer, and the first letter is more often right than the others.
 
-Strings within one or two edits of a query, without looking at all of them.
-
-An edit inserts, deletes or replaces a character or swaps two neighbours. One edit leaves the first
-or the second half of the query untouched (a swap across the middle is tried by itself), so only
-strings that share that half and have almost the same length are compared: two binary searches
-per length instead of a scan. Two edits leave the first, the last or the middle third untouched;
-the middle one is not looked up, so some pairs at distance two are missed - by choice, for speed.
+``EditIndex`` finds strings within one or two edits of a query without comparing all of them. An
+edit inserts, deletes or replaces a character or swaps two neighbours. One edit leaves the first or
+the second half of the query intact (a swap across the middle is tried separately), so only strings
+that share that half and have almost the same length are compared: two binary searches per length
+instead of a scan. Two edits leave the first, the last or the middle third intact; the middle third
+is not looked up, so some pairs at distance two are missed, by choice, for speed.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _VOWELS = frozenset("aeiouy")
 
 SWAPPED, DOUBLED, LEFT_OUT, NEXT_KEY, ADDED, OTHER = 0.2, 0.15, 0.25, 0.2, 0.1, 0.1
-"""Shares of the kinds of slips."""
+"""Shares of the kinds of typos."""
 
 FIRST_LETTER = 0.5
-"""Slips in the first letter, against those at any other place."""
+"""Weight of a typo in the first letter, relative to any other position."""
 
 PREFIXES = frozenset("aei")
 PREFIXED = 0.05
-"""The same for one of these too many before all others, which makes another word: ``asocial``."""
+"""Weight of one of these letters added in front, which often makes another word: ``asocial``."""
 
 TWO_SLIPS = -6.0
-"""Of two slips, whatever they are."""
+"""log10 probability of any two typos."""
 
 
 def log_typo_probability(typed: str, meant: str, distance: int) -> float:
-    """log10 P(``typed`` | ``meant``, a slip).
+    """log10 P(``typed`` | ``meant``, a typo).
 
     Args:
-        typed: what was typed.
+        typed: the word as typed.
         meant: another word.
         distance: edits between them: 1 or 2.
     """
@@ -50,14 +49,14 @@ def log_typo_probability(typed: str, meant: str, distance: int) -> float:
         return TWO_SLIPS
     start, wrong, right = _difference(typed, meant)
     share = _share(typed, start, wrong, right)
-    place = 1.0 if start else FIRST_LETTER
+    weight = 1.0 if start else FIRST_LETTER
     if not start and not right and wrong in PREFIXES:
-        place = PREFIXED
-    return log10(share * place / len(meant))
+        weight = PREFIXED
+    return log10(share * weight / len(meant))
 
 
 def _share(typed: str, start: int, wrong: str, right: str) -> float:
-    """Share of slips of this kind that give just these letters."""
+    """Probability of exactly this typo among all typos at this position."""
     if len(wrong) == len(right) == 2:
         return SWAPPED
     if not wrong:
@@ -71,7 +70,7 @@ def _share(typed: str, start: int, wrong: str, right: str) -> float:
 
 
 def _difference(typed: str, meant: str) -> tuple[int, str, str]:
-    """Where two words begin to differ, and the letters that differ."""
+    """Index at which two words begin to differ, and the letters that differ in each."""
     start = 0
     shorter = min(len(typed), len(meant))
     while start < shorter and typed[start] == meant[start]:
@@ -84,19 +83,21 @@ def _difference(typed: str, meant: str) -> tuple[int, str, str]:
 
 @cache
 def _near_keys() -> dict[str, str]:
-    """Letter -> letters whose keys touch its own."""
+    """Letter -> letters on adjacent keys."""
     places = {
         letter: (column + row / 2, row)
         for row, letters in enumerate(_ROWS)
         for column, letter in enumerate(letters)
     }
     return {
-        one: "".join(
+        letter: "".join(
             other
             for other, (x, y) in places.items()
-            if other != one and abs(x - places[one][0]) <= 1 and abs(y - places[one][1]) <= 1
+            if other != letter
+            and abs(x - places[letter][0]) <= 1
+            and abs(y - places[letter][1]) <= 1
         )
-        for one in places
+        for letter in places
     }
 
 
@@ -105,7 +106,7 @@ _LAST = "\U0010ffff"
 
 
 class EditIndex:
-    """An immutable set of strings that can be asked for near ones."""
+    """An immutable set of strings with look-up by edit distance."""
 
     __slots__ = ("_backward", "_forward", "_strings")
 
@@ -115,8 +116,8 @@ class EditIndex:
         for string in self._strings:
             forward[len(string)].append(string)
             backward[len(string)].append(string[::-1])
-        self._forward = {length: sorted(found) for length, found in forward.items()}
-        self._backward = {length: sorted(found) for length, found in backward.items()}
+        self._forward = {length: sorted(strings) for length, strings in forward.items()}
+        self._backward = {length: sorted(strings) for length, strings in backward.items()}
 
     def __contains__(self, string: object) -> bool:
         return string in self._strings
@@ -124,13 +125,13 @@ class EditIndex:
     def near(self, query: str, distance: int) -> list[tuple[int, str]]:
         """(distance, string) of strings at 1 to ``distance`` (1 or 2) edits, nearest first.
 
-        At most 20,000 strings are compared; in a larger catalogue a short query may miss some.
+        Compares at most 20,000 strings; in a large catalogue a short query may miss some.
         """
         from rapidfuzz.distance import OSA
 
-        candidates = set(self._swapped(query)) if distance == 1 else set()
+        candidates = set(self._swap_middle(query)) if distance == 1 else set()
         part = len(query) // (distance + 1)
-        for candidate in self._sharing(query, part, distance):
+        for candidate in self._strings_sharing_part(query, part, distance):
             candidates.add(candidate)
             if len(candidates) >= MAX_COMPARED:
                 break
@@ -140,8 +141,8 @@ class EditIndex:
         )
         return sorted(pair for pair in measured if 0 < pair[0] <= distance)
 
-    def _swapped(self, query: str) -> Iterator[str]:
-        """The string that differs by a swap across the middle, which spoils both halves."""
+    def _swap_middle(self, query: str) -> Iterator[str]:
+        """The string that differs by a swap across the middle, which changes both halves."""
         middle = len(query) // 2
         if middle:
             left, right = query[middle - 1], query[middle]
@@ -149,15 +150,15 @@ class EditIndex:
             if swapped in self._strings:
                 yield swapped
 
-    def _sharing(self, query: str, part: int, distance: int) -> Iterator[str]:
+    def _strings_sharing_part(self, query: str, part: int, distance: int) -> Iterator[str]:
         head = query[:part]
         tail = query[len(query) - part :] if distance > 1 else query[part:]
         for length in range(len(query) - distance, len(query) + distance + 1):
-            yield from _starting(self._forward.get(length, []), head)
-            for string in _starting(self._backward.get(length, []), tail[::-1]):
+            yield from _find_prefixed(self._forward.get(length, []), head)
+            for string in _find_prefixed(self._backward.get(length, []), tail[::-1]):
                 yield string[::-1]
 
 
-def _starting(ordered: list[str], prefix: str) -> list[str]:
+def _find_prefixed(ordered: list[str], prefix: str) -> list[str]:
     begin = bisect_left(ordered, prefix)
     return ordered[begin : bisect_left(ordered, prefix + _LAST, begin)]

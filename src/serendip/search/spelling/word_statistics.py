@@ -1,12 +1,12 @@
-"""How often one word follows another: what tells ``harry potter`` from ``harry otter``.
+"""Word statistics of the speller: bigram counts of the catalogue and English word frequencies.
 
-Pairs are counted once per item, over titles and bodies. One sorted array holds them, read by memory
-map: a look-up is a binary search, and opening costs nothing.
+``WordPairs`` counts how often one word follows another, which distinguishes ``harry potter`` from
+``harry otter``. Each pair counts once per item, over title and body. The counts are one sorted
+array, read by memory map: a look-up is a binary search, and opening costs nothing.
 
-Words of a language: what is no slip although the catalogue lacks it.
-
-The list is English, as counted in books, and comes with the package ``symspellpy``; nothing else of
-that is used. Of other languages only the catalogue's own words are known.
+``english_word_frequencies`` has words that are not typos even if the catalogue lacks them. The
+list is English, counted in books, and comes with the package ``symspellpy``, of which nothing else
+is used. For other languages only the words of the catalogue are known.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EMPTY = np.empty((2, 0), dtype=np.int64)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WordPairs:
-    """Neighbouring words of a catalogue.
+    """Bigram counts of a catalogue.
 
     Args:
         numbers: word -> its number, from 0.
@@ -40,25 +40,22 @@ class WordPairs:
 
     @classmethod
     def none(cls) -> WordPairs:
-        """Where nothing is known of neighbours."""
+        """Empty counts."""
         return cls({}, _EMPTY)
 
     @classmethod
     def of(cls, documents: Iterable[Document], words: Iterable[str]) -> WordPairs:
-        """Count the pairs of all documents; ``words`` are all of theirs."""
+        """Count the pairs of all documents; ``words`` is their whole vocabulary."""
         numbers = {word: number for number, word in enumerate(words)}
-        found = [_pairs(document, numbers) for document in documents]
-        if not found:
+        pairs = [_distinct_pairs(document, numbers) for document in documents]
+        if not pairs:
             return cls(numbers, _EMPTY)
-        keys, counts = np.unique(np.concatenate(found), return_counts=True)
+        keys, counts = np.unique(np.concatenate(pairs), return_counts=True)
         return cls(numbers, np.stack([keys, counts.astype(np.int64)]))
 
     @classmethod
     def open(cls, path: Path, words: Iterable[str]) -> WordPairs:
-        """Read what ``save`` wrote for the same words in the same order; none without the file.
-
-        Generations of before had none.
-        """
+        """Read what ``save`` wrote for the same words in the same order; empty without the file."""
         if not path.is_file():
             return cls.none()
         numbers = {word: number for number, word in enumerate(words)}
@@ -74,19 +71,19 @@ class WordPairs:
         if first is None or second is None:
             return 0
         key = first * len(self.numbers) + second
-        place = int(np.searchsorted(self.table[0], key))
-        is_there = place < self.table.shape[1] and self.table[0, place] == key
-        return int(self.table[1, place]) if is_there else 0
+        column = int(np.searchsorted(self.table[0], key))
+        exists = column < self.table.shape[1] and self.table[0, column] == key
+        return int(self.table[1, column]) if exists else 0
 
 
-def _pairs(document: Document, numbers: Mapping[str, int]) -> NDArray[np.int64]:
-    """Different pairs of one document."""
+def _distinct_pairs(document: Document, numbers: Mapping[str, int]) -> NDArray[np.int64]:
+    """Keys of the distinct pairs of one document."""
     return np.unique(
-        np.concatenate([_following(words, numbers) for words in (document.title, document.body)])
+        np.concatenate([_pair_keys(words, numbers) for words in (document.title, document.body)])
     )
 
 
-def _following(words: Sequence[str], numbers: Mapping[str, int]) -> NDArray[np.int64]:
+def _pair_keys(words: Sequence[str], numbers: Mapping[str, int]) -> NDArray[np.int64]:
     row = np.fromiter((numbers[word] for word in words), np.int64, len(words))
     return row[:-1] * len(numbers) + row[1:]
 
@@ -96,7 +93,7 @@ _LIST = "symspellpy/frequency_dictionary_en_82_765.txt"
 
 @cache
 def english_word_frequencies() -> Mapping[str, float]:
-    """Word -> share of all words, in (0, 1); 82,000 words, read once in about 0.1 s."""
+    """Word -> relative frequency, in (0, 1); 82,000 words, read once in about 0.1 s."""
     path = Path(str(distribution("symspellpy").locate_file(_LIST)))
     rows = (line.split() for line in path.read_text(encoding="utf-8-sig").splitlines())
     counts = {word: float(count) for word, count in rows}

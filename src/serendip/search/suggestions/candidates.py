@@ -1,14 +1,13 @@
-"""Queries that a catalogue itself suggests: values of its fields, rules over them, phrases.
+"""Candidate suggestions from the catalogue (attributes, templates, phrases) and the search log.
 
-A candidate knows the items that it was made from: what it has to find is known before anybody has
-typed it.
+A catalogue candidate knows the items that it was made from, so its relevant results are known
+before anybody has typed it.
 
-Queries that people have searched, of which enough people did, and which are whole.
-
-While somebody types, a page may search after every letter: "sta" and "star tr" are searches, but
-no queries. A search is an *attempt* where nothing was chosen and the same person's next search,
-within minutes, begins with it. A query is whole where attempts are less than half of its
-searches; only people with a search that was none count.
+A logged query is a candidate if enough people searched it and it is complete. While people type, a
+page may search after every letter: "sta" and "star tr" are searches, but not queries. A search is
+an *attempt* if nothing was chosen and the same person's next search, within minutes, begins with
+it. A query is complete if less than half of its searches are attempts; only people with a search
+that is not an attempt count.
 """
 
 from __future__ import annotations
@@ -52,15 +51,15 @@ _MOST_COMMON_PHRASE = 0.05
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A query that may be worth suggesting.
+    """A candidate query suggestion.
 
     Args:
-        text: as it would be shown and searched.
-        kind: of the query, as answers tell it.
+        text: as shown and searched.
+        kind: of the query, as shown in answers.
         source: where it came from.
         items: (M,) int32 items that it was made from, ascending.
-        users: different people who searched it; 0 where nobody did.
-        searches: times that they did.
+        users: number of distinct people who searched it.
+        searches: number of their searches.
     """
 
     text: str
@@ -74,31 +73,32 @@ class Candidate:
 def catalogue_candidates(
     catalogue: Catalogue, popularity: FloatArray, config: QueriesConfig
 ) -> list[Candidate]:
-    """Those of all templates and phrases, each once, the more common first within a template.
+    """Generate the candidates of all templates and phrases, without duplicates.
 
     Args:
         catalogue: N items.
-        popularity: (N,) interactions per item; those of a title compete by it.
+        popularity: (N,) interactions per item; ranks the candidates of title templates, all others
+            are ranked by their number of items.
         config: templates, fields of phrases and limits.
     """
-    found: dict[str, Candidate] = {}
+    candidates: dict[str, Candidate] = {}
     for template in config.templates:
-        for one in _of_template(catalogue, popularity, template, config):
-            if one.source in config.sources:
-                found.setdefault(normalise(one.text), one)
+        for candidate in _fill_template(catalogue, popularity, template, config):
+            if candidate.source in config.sources:
+                candidates.setdefault(normalise(candidate.text), candidate)
     if "rules" in config.sources:
         for name in config.phrases:
-            for one in _phrases(catalogue, name, config):
-                found.setdefault(normalise(one.text), one)
-    return list(found.values())
+            for candidate in _phrases(catalogue, name, config):
+                candidates.setdefault(normalise(candidate.text), candidate)
+    return list(candidates.values())
 
 
-def _of_template(
+def _fill_template(
     catalogue: Catalogue, popularity: FloatArray, template: str, config: QueriesConfig
 ) -> list[Candidate]:
     groups: dict[str, list[int]] = {}
     for number, item in enumerate(catalogue.items):
-        for text in _filled(template, item):
+        for text in _fill_for_item(template, item):
             groups.setdefault(text, []).append(number)
     is_like = LIKE in template
     is_field = template.startswith("{") and template.endswith("}") and template.count("{") == 1
@@ -116,8 +116,8 @@ def _of_template(
     ]
 
 
-def _filled(template: str, item: Item) -> Iterable[str]:
-    """The template with every combination of an item's values; none where it lacks one."""
+def _fill_for_item(template: str, item: Item) -> Iterable[str]:
+    """Fill the template with every combination of an item's values; empty if one is missing."""
     parts = [(text, name, form) for text, name, form, _ in Formatter().parse(template)]
     values = [_values(item, name, form or "") if name else [""] for _, name, form in parts]
     texts = (
@@ -131,33 +131,35 @@ def _values(item: Item, name: str, form: str) -> list[str]:
     if form == DECADE:
         return _decade(item.attributes.get(name))
     value = item.attributes.get(name)
-    listed = list(value) if isinstance(value, tuple) else [item.field_text(name)]
-    return [one for one in listed if one and not _is_note(one)]
+    texts = list(value) if isinstance(value, tuple) else [item.field_text(name)]
+    return [text for text in texts if text and not _is_placeholder(text)]
 
 
-def _is_note(value: str) -> bool:
-    """True for what a catalogue says instead of a value, as "(none)"."""
+def _is_placeholder(value: str) -> bool:
+    """True for a placeholder of a missing value, such as "(none)"."""
     return value.startswith(("(", "[", "<"))
 
 
 def _decade(year: object) -> list[str]:
-    """Of the century in which "90s" can mean one decade only."""
+    """The decade of a year from 1930 to 2029, where "90s" is unambiguous."""
     if not isinstance(year, float) or not year.is_integer() or not 1930 <= year < 2030:
         return []
     return [f"{int(year) % 100 // 10}0s"]
 
 
 def _phrases(catalogue: Catalogue, name: str, config: QueriesConfig) -> Iterator[Candidate]:
-    """Words, and pairs and triples of them, that several items have in a field and not most."""
+    """Phrases of one to three words that several items, but not too many, have in a field."""
     # A title with the phrase is as good a result as a field with it.
-    of_items = [set(phrases_of(f"{one.title}. {one.field_text(name)}")) for one in catalogue.items]
-    counts = Counter(phrase for found in of_items for phrase in found)
+    item_phrases = [
+        set(phrases_of(f"{item.title}. {item.field_text(name)}")) for item in catalogue.items
+    ]
+    counts = Counter(phrase for phrases in item_phrases for phrase in phrases)
     most = max(config.min_items, int(_MOST_COMMON_PHRASE * len(catalogue)))
     ordered = sorted(counts, key=lambda phrase: (-counts[phrase], phrase))
-    usable = (one for one in ordered if config.min_items < counts[one] <= most)
-    groups: dict[str, list[int]] = {one: [] for one in islice(usable, config.most_phrases)}
-    for number, found in enumerate(of_items):
-        for phrase in sorted(found & groups.keys()):
+    usable = (phrase for phrase in ordered if config.min_items < counts[phrase] <= most)
+    groups: dict[str, list[int]] = {phrase: [] for phrase in islice(usable, config.most_phrases)}
+    for number, phrases in enumerate(item_phrases):
+        for phrase in sorted(phrases & groups.keys()):
             groups[phrase].append(number)
     for phrase, items in groups.items():
         yield Candidate(phrase, "phrase", "rules", np.array(items, np.int32))
@@ -168,11 +170,11 @@ SAME_ATTEMPT_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class LoggedQuery:
-    """What the log says of queries.
+    """Candidates of the search log.
 
     Args:
-        candidates: queries that enough people have searched and that are whole.
-        dropped: test -> number of different queries that failed it.
+        candidates: complete queries that enough people have searched.
+        dropped: test -> number of distinct queries that failed it.
     """
 
     candidates: list[Candidate]
@@ -180,40 +182,40 @@ class LoggedQuery:
 
 
 def logged_queries(searches: Sequence[Search], min_users: int) -> LoggedQuery:
-    """Whole queries by at least ``min_users`` different people, in their most frequent spelling.
+    """Complete queries by at least ``min_users`` distinct people, in their most frequent spelling.
 
-    A query of which any spelling is private is none: its normal form says as much as that.
+    A query is dropped if any of its spellings is private: its normal form reveals as much.
 
     Args:
         searches: in order of time.
-        min_users: people, at least; visitors with an id that the page made up do not count.
+        min_users: minimum number of people; visitors with a generated id do not count.
     """
-    going_on = is_prefix_of_next(searches, SAME_ATTEMPT_S)
+    is_prefix = is_prefix_of_next(searches, SAME_ATTEMPT_S)
     groups: dict[str, list[tuple[Search, bool]]] = {}
-    for one, is_begun in zip(searches, going_on, strict=True):
-        groups.setdefault(one.key, []).append((one, is_begun and not len(one.chosen)))
+    for search, goes_on in zip(searches, is_prefix, strict=True):
+        groups.setdefault(search.key, []).append((search, goes_on and not len(search.chosen)))
     dropped: Counter[str] = Counter()
     candidates = []
-    for key, found in groups.items():
-        whole = [one for one, is_attempt in found if not is_attempt]
-        users = len(count_people(one.user_id for one in whole))
-        if 2 * len(whole) <= len(found):
+    for key, group in groups.items():
+        complete = [search for search, is_attempt in group if not is_attempt]
+        users = len(count_people(search.user_id for search in complete))
+        if 2 * len(complete) <= len(group):
             dropped["unfinished"] += 1
         elif users < min_users:
             dropped["few users"] += 1
-        elif len(key) > MOST_CHARACTERS or any(is_private(one.text) for one, _ in found):
+        elif len(key) > MOST_CHARACTERS or any(is_private(search.text) for search, _ in group):
             dropped["private or long"] += 1
         else:
-            candidates.append(_candidate(whole, users))
+            candidates.append(_build_candidate(complete, users))
     return LoggedQuery(candidates, dict(dropped))
 
 
-def _candidate(whole: Sequence[Search], users: int) -> Candidate:
-    spellings = Counter(one.text.strip() for one in whole)
-    text = min(spellings, key=lambda one: (-spellings[one], one))
-    items = _distinct(one.chosen.tolist() for one in whole)
-    return Candidate(text, "query", "logs", items, users, len(whole))
+def _build_candidate(searches: Sequence[Search], users: int) -> Candidate:
+    spellings = Counter(search.text.strip() for search in searches)
+    text = min(spellings, key=lambda spelling: (-spellings[spelling], spelling))
+    items = _distinct_items(search.chosen.tolist() for search in searches)
+    return Candidate(text, "query", "logs", items, users, len(searches))
 
 
-def _distinct(lists: Iterable[Iterable[int]]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    return np.array(sorted({item for found in lists for item in found}), np.int32)
+def _distinct_items(lists: Iterable[Iterable[int]]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    return np.array(sorted({item for items in lists for item in items}), np.int32)

@@ -1,9 +1,9 @@
-"""Candidates become suggestions by three tests: safe, answered, and unlike each other.
+"""Verification of candidate suggestions: safe, answered, and not near-duplicates of each other.
 
-Answered means: a query finds what it was made from. A query with a single item (``like {title}``,
-one that an LLM wrote) must have it among its first ten results; one with several items must have
-enough of them there. What people searched and chose from is answered where a chosen item is
-there, or where enough results have all its words.
+Answered means that a query finds the items it was made from. A query of a single item (``like
+{title}``, or one that an LLM wrote) must have the item among its first ten results; one of several
+items must have enough of them there. A logged query is answered if a chosen item is there, or if
+enough results have all its words.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from serendip.search.suggestions.config import QueriesConfig
 
 TOP = 10
 _ORDER = ("query", "attribute", "rule", "written", "phrase", "like")
-"""Of two that are nearly the same the one of the earlier kind is kept."""
+"""Preference among near-duplicates: the earlier kind is kept."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Verified:
-    """What passed.
+    """The candidates that passed.
 
     Args:
-        candidates: Q queries, the better of siblings.
-        results: (Q, 10) int32 first results of each, -1 where there are fewer.
+        candidates: Q queries, without near-duplicates.
+        results: (Q, 10) int32 first results of each, padded with -1.
         dropped: test -> number of candidates that failed it.
     """
 
@@ -44,73 +44,74 @@ class Verified:
 
 
 class SuggestionVerifier:
-    """Tests candidates against one word index; remembers what each text found.
+    """Tests candidates against one lexical index; caches the results of each text.
 
     Args:
         searcher: of the catalogue that the candidates were made from.
-        config: thresholds and words.
+        config: thresholds and unsafe words.
     """
 
     def __init__(self, searcher: Searcher, config: QueriesConfig) -> None:
         self._searcher, self._config = searcher, config
-        self._unsafe = Blocklist.of(config.unsafe_words)
-        self._found: dict[str, IntArray] = {}
+        self._blocklist = Blocklist.of(config.unsafe_words)
+        self._cache: dict[str, IntArray] = {}
 
     def verify(self, candidates: Sequence[Candidate], progress: Progress) -> Verified:
-        """Those that pass all tests."""
+        """Keep the candidates that pass all tests."""
         dropped: Counter[str] = Counter()
         passed: list[tuple[Candidate, IntArray]] = []
-        for one in progress.track(candidates, "suggested queries", len(candidates)):
-            if not self._unsafe.allows(one.text):
+        for candidate in progress.track(candidates, "suggested queries", len(candidates)):
+            if not self._blocklist.allows(candidate.text):
                 dropped["unsafe"] += 1
                 continue
-            results = self._results(one.text)
-            if self._is_answered(one, results):
-                passed.append((one, results))
+            results = self._results(candidate.text)
+            if self._is_answered(candidate, results):
+                passed.append((candidate, results))
             else:
                 dropped["not answered"] += 1
-        kept = _without_siblings(passed, self._config.same_share, dropped)
+        kept = _drop_near_duplicates(passed, self._config.same_share, dropped)
         table = np.full((len(kept), TOP), -1, np.int32)
         for row, (_, results) in enumerate(kept):
             table[row, : len(results)] = results
-        return Verified([one for one, _ in kept], table, dict(dropped))
+        return Verified([candidate for candidate, _ in kept], table, dict(dropped))
 
     def _results(self, text: str) -> IntArray:
-        if text not in self._found:
-            self._found[text] = self._searcher.search(text, TOP).item_nums
-        return self._found[text]
+        if text not in self._cache:
+            self._cache[text] = self._searcher.search(text, TOP).item_nums
+        return self._cache[text]
 
-    def _is_answered(self, one: Candidate, results: IntArray) -> bool:
-        good = int(np.isin(results, one.items).sum())
-        if one.kind in ("like", "written"):
-            return good > 0
-        if one.kind == "query":
-            return good > 0 or self._has_all_words(one.text, results) >= self._config.min_items
-        wanted = min(TOP, len(one.items))
-        return wanted > 0 and good >= self._config.good_share * wanted
+    def _is_answered(self, candidate: Candidate, results: IntArray) -> bool:
+        relevant = int(np.isin(results, candidate.items).sum())
+        if candidate.kind in ("like", "written"):
+            return relevant > 0
+        if candidate.kind == "query":
+            matches = self._count_full_matches
+            return relevant > 0 or matches(candidate.text, results) >= self._config.min_items
+        most = min(TOP, len(candidate.items))
+        return most > 0 and relevant >= self._config.good_share * most
 
-    def _has_all_words(self, text: str, results: IntArray) -> int:
-        """Number of results that each single word of a query finds, too, among its best."""
+    def _count_full_matches(self, text: str, results: IntArray) -> int:
+        """Number of results that are also among the best hits of every single word of a query."""
         counts: Counter[int] = Counter()
-        found = words(normalise(text))
-        for word in found:
+        query_words = words(normalise(text))
+        for word in query_words:
             counts.update(self._searcher.lexical.search(word, 100 * TOP).item_nums.tolist())
-        return sum(counts[number] == len(found) for number in results.tolist())
+        return sum(counts[number] == len(query_words) for number in results.tolist())
 
 
 @dataclass(frozen=True, slots=True)
 class Blocklist:
-    """Words and phrases that nobody is to be offered, in normal form."""
+    """Words and phrases that are never suggested, in normal form."""
 
     phrases: frozenset[str]
 
     @classmethod
     def of(cls, more: Iterable[str] = ()) -> Blocklist:
-        """The built-in list and more words."""
-        return cls(_built_in() | {normalise(one) for one in more if normalise(one)})
+        """Build from the built-in list and further words."""
+        return cls(_built_in() | {normalise(word) for word in more if normalise(word)})
 
     def allows(self, text: str) -> bool:
-        """True where no run of whole words of a text is one of the phrases."""
+        """True if a text contains none of the phrases as whole words."""
         padded = f" {normalise(text)} "
         if len(padded) <= 2:
             return False
@@ -124,44 +125,47 @@ def _built_in() -> frozenset[str]:
     return frozenset(normalise(line) for line in lines if normalise(line))
 
 
-def _without_siblings(
+def _drop_near_duplicates(
     passed: Sequence[tuple[Candidate, IntArray]], same_share: float, dropped: Counter[str]
 ) -> list[tuple[Candidate, IntArray]]:
-    """One of each normal form, and one of those whose results are nearly the same."""
+    """Keep one candidate per normal form, and one of those with nearly the same results."""
     kept: list[tuple[Candidate, IntArray]] = []
     forms: set[frozenset[str]] = set()
-    rows_of: dict[int, list[frozenset[int]]] = {}
-    for one, results in sorted(passed, key=lambda pair: _preference(pair[0])):
-        form, found = normal_form(one.text), frozenset(results.tolist())
+    lists_by_item: dict[int, list[frozenset[int]]] = {}
+    for candidate, results in sorted(passed, key=lambda pair: _preference(pair[0])):
+        form, items = normal_form(candidate.text), frozenset(results.tolist())
         if form in forms:
             dropped["same words"] += 1
-        elif any(_overlap(found, other) >= same_share for other in _near(found, rows_of)):
+        elif any(
+            _jaccard(items, other) >= same_share for other in _near_lists(items, lists_by_item)
+        ):
             dropped["same results"] += 1
         else:
-            kept.append((one, results))
+            kept.append((candidate, results))
             forms.add(form)
-            for item in found:
-                rows_of.setdefault(item, []).append(found)
+            for item in items:
+                lists_by_item.setdefault(item, []).append(items)
     return kept
 
 
 def normal_form(text: str) -> frozenset[str]:
-    """The words of a text, whatever their order and without a plural s."""
-    found = words(normalise(text))
-    return frozenset(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in found)
+    """The set of words of a text, without plural s."""
+    typed = words(normalise(text))
+    return frozenset(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in typed)
 
 
-def _preference(one: Candidate) -> tuple[int, int, int, int, str]:
-    return -one.users, _ORDER.index(one.kind), -len(one.items), len(one.text), one.text
+def _preference(candidate: Candidate) -> tuple[int, int, int, int, str]:
+    rank, text = _ORDER.index(candidate.kind), candidate.text
+    return -candidate.users, rank, -len(candidate.items), len(text), text
 
 
-def _near(
-    found: frozenset[int], rows_of: Mapping[int, Sequence[frozenset[int]]]
+def _near_lists(
+    items: frozenset[int], lists_by_item: Mapping[int, Sequence[frozenset[int]]]
 ) -> set[frozenset[int]]:
-    """Kept lists that share an item with this one's rarest two: enough to meet any near twin."""
-    rarest = sorted(found, key=lambda item: (len(rows_of.get(item, ())), item))[:3]
-    return {other for item in rarest for other in rows_of.get(item, ())}
+    """Kept lists that share one of this list's three rarest items, as any near-duplicate does."""
+    rarest = sorted(items, key=lambda item: (len(lists_by_item.get(item, ())), item))[:3]
+    return {other for item in rarest for other in lists_by_item.get(item, ())}
 
 
-def _overlap(one: frozenset[int], other: frozenset[int]) -> float:
-    return len(one & other) / len(one | other) if one else 0.0
+def _jaccard(left: frozenset[int], right: frozenset[int]) -> float:
+    return len(left & right) / len(left | right) if left else 0.0

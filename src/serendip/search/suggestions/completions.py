@@ -1,9 +1,9 @@
-"""Queries worth typing: how a title goes on, what an attribute can be, what is popular.
+"""Query autocompletion from titles, attribute values and popularity.
 
 Sources, in the order of the answer: attribute values that begin with the prefix (at most two),
-titles that begin with it, titles with a later word that does, titles that hold it inside a word of
-a script without spaces, and - only where all of these are empty - titles that were probably meant.
-Nothing is suggested that would find nothing.
+titles that begin with it, titles with a later word that does, titles that contain it inside a word
+of a script without spaces, and, only if all of these are empty, titles that were probably meant.
+Every suggestion has results.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Suggested:
     """One suggested query.
 
     Args:
-        text: as it is shown and searched.
+        text: as shown and searched.
         kind: where it came from.
-        item_num: the item that bears exactly this title; -1 where it is no title.
+        item_num: the item with exactly this title; -1 if it is not a title.
         count: items with this attribute value; 1 for titles.
     """
 
@@ -47,12 +47,12 @@ class Suggested:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Suggester:
-    """Suggests queries that the searcher can answer.
+    """Completes prefixes to queries that the searcher can answer.
 
     Args:
-        searcher: answers them; posted and deleted items are its business.
+        searcher: answers them; handles posted and deleted items.
         counts: attribute value -> number of items with it.
-        values: (start, value) sorted: the normalised value from each of its words on.
+        values: sorted (suffix, value): the normalised value from each of its words on.
     """
 
     searcher: Searcher
@@ -61,14 +61,14 @@ class Suggester:
 
     @classmethod
     def of(cls, items: Iterable[Item], searcher: Searcher) -> Suggester:
-        """Suggest from the titles of ``searcher`` and from attribute values of ``items``.
+        """Build from the titles of ``searcher`` and the attribute values of ``items``.
 
-        Values that fewer than two items share, and those above 40 characters, are left out.
+        Values of fewer than two items, and those above 40 characters, are dropped.
         """
         return cls._of(Counter(value for item in items for value in _values(item)), searcher)
 
     def with_items(self, items: Iterable[Item], searcher: Searcher) -> Suggester:
-        """A copy for a searcher that has these items, too."""
+        """A copy for a searcher that also has these items."""
         more = Counter(value for item in items for value in _values(item))
         return self._of(Counter(self.counts) + more, searcher)
 
@@ -80,8 +80,8 @@ class Suggester:
         """The k best suggestions, without repetitions.
 
         Args:
-            prefix: what was typed so far; blank gives the most popular titles.
-            k: at most this many; below 1 gives none.
+            prefix: the text typed so far; blank gives the most popular titles.
+            k: maximum number; below 1 gives none.
         """
         if k < 1:
             return []
@@ -91,7 +91,7 @@ class Suggester:
         for source in sources:
             self._add(found, source, k)
         if not found:
-            self._add(found, self._meant(prefix, k), k)
+            self._add(found, self._corrections(prefix, k), k)
         return list(found.values())
 
     @classmethod
@@ -105,10 +105,10 @@ class Suggester:
         return cls(searcher, counts, tuple(sorted(starts)))
 
     def _add(self, found: dict[str, Suggested], source: Iterator[Suggested], k: int) -> None:
-        for one in source:
+        for suggestion in source:
             if len(found) >= k:
                 return
-            found.setdefault(title_key(one.text), one)
+            found.setdefault(title_key(suggestion.text), suggestion)
 
     def _attributes(self, key: str) -> Iterator[Suggested]:
         if not key:
@@ -117,13 +117,13 @@ class Suggester:
         end = bisect_left(self.values, (key + _LAST, ""), begin)
         matching = {value for _, value in self.values[begin:end]}
         ranked = sorted(matching, key=lambda value: (-self.counts[value], value))
-        living = (value for value in ranked if len(self.searcher.lexical.search(value, 1)))
-        for value, _ in zip(living, range(MAX_ATTRIBUTES), strict=False):
+        answered = (value for value in ranked if len(self.searcher.lexical.search(value, 1)))
+        for value, _ in zip(answered, range(MAX_ATTRIBUTES), strict=False):
             yield Suggested(value, "attribute", count=self.counts[value])
 
     def _titles(self, key: str, k: int) -> Iterator[Suggested]:
-        for bearer in self.searcher.titles.completions(key, k):
-            yield _title(bearer, "title")
+        for item in self.searcher.titles.completions(key, k):
+            yield _suggest_title(item, "title")
 
     def _inside(self, key: str, k: int) -> Iterator[Suggested]:
         """Titles with ``key`` in the middle of a word: 커피 in 아이스커피."""
@@ -132,33 +132,34 @@ class Suggester:
         for number in self.searcher.lexical.search(key, k).item_nums.tolist():
             title = self.searcher.keys[number]
             if key in title:
-                yield from (_title(one, "title") for one in self._bearers(title)[:1])
+                titled = self._items_titled(title)[:1]
+                yield from (_suggest_title(item, "title") for item in titled)
 
-    def _meant(self, prefix: str, k: int) -> Iterator[Suggested]:
-        """Titles near to the text, else those that go on from about it or its corrected words."""
+    def _corrections(self, prefix: str, k: int) -> Iterator[Suggested]:
+        """Titles near the text, else completions of its corrected words or of a near prefix."""
         reading, titles = self.searcher.read(prefix), self.searcher.titles
         for number in reading.corrected.tolist()[:k]:
-            for one in self._bearers(self.searcher.keys[number]):
-                yield _title(one, "spelling")
+            for item in self._items_titled(self.searcher.keys[number]):
+                yield _suggest_title(item, "spelling")
         before, _, last = reading.key.rpartition(" ")
         start = f"{self.searcher.speller.corrected(before)} {last}".strip()
-        for one in titles.completions(start, k) or titles.near_completions(start, k):
-            yield _title(one, "spelling")
+        for item in titles.completions(start, k) or titles.near_completions(start, k):
+            yield _suggest_title(item, "spelling")
 
-    def _bearers(self, key: str) -> list[TitledItem]:
+    def _items_titled(self, key: str) -> list[TitledItem]:
         return self.searcher.titles.bearers(key)
 
 
-def _title(bearer: TitledItem, kind: Kind) -> Suggested:
-    return Suggested(bearer.title, kind, bearer.item_num)
+def _suggest_title(item: TitledItem, kind: Kind) -> Suggested:
+    return Suggested(item.title, kind, item.item_num)
 
 
 def _values(item: Item) -> Iterator[str]:
     """Distinct short text values of an item's attributes."""
-    found: set[str] = set()
-    for value in item.attributes.values():
-        if isinstance(value, tuple):
-            found.update(value)
-        elif isinstance(value, str):
-            found.add(value)
-    yield from (value for value in found if 0 < len(value) <= MAX_VALUE_CHARACTERS)
+    values: set[str] = set()
+    for attribute in item.attributes.values():
+        if isinstance(attribute, tuple):
+            values.update(attribute)
+        elif isinstance(attribute, str):
+            values.add(attribute)
+    yield from (value for value in values if 0 < len(value) <= MAX_VALUE_CHARACTERS)

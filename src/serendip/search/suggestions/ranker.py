@@ -1,13 +1,10 @@
-"""Orders suggested queries by the chance that one is clicked and leads to a choice.
+"""Ranker of query suggestions: pointwise logistic regression for P(click that leads to a choice).
 
-A logistic model, point by point: a query's score never depends on the others. What it starts from
-is a prior by popularity; learning moves the weights away from it as far as the evidence goes (the
-most probable weights, with a normal prior around those), so that a shop without a log has a
-sensible order and one with a long log its own.
+A query's score never depends on the other queries of the answer. The weights start from a prior
+based on popularity; training finds the maximum a posteriori weights under a normal prior around
+it. So a shop without a log has a sensible order, and one with a long log has its own.
 
-What a ranker is told of a suggested query: the query itself, what was typed, who asks.
-
-Nothing here depends on the other queries of an answer.
+``query_features`` computes the inputs from the query itself, the text typed so far and the user.
 """
 
 from __future__ import annotations
@@ -53,14 +50,14 @@ _KIND_PLACES = np.array([_PLACE[f"is {kind}"] for kind in KINDS])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SuggestionUser:
-    """Who asks, as of the moment of asking.
+    """User features at request time.
 
     Args:
-        history: (T,) int32 items that they chose, oldest first.
-        taste: (N,) float32 how much each item suits them, mean 0 and deviation 1; empty = nobody
-            knows.
-        seen: (C,) bool, categories that they have chosen from; empty = nobody knows.
-        searched: normal forms of what they searched.
+        history: (T,) int32 chosen items, oldest first.
+        taste: (N,) float32 retriever score of each item, standardised to mean 0 and deviation 1;
+            empty = unknown.
+        seen: (C,) bool, categories that they have chosen from; empty = unknown.
+        searched: normal forms of their searches.
     """
 
     history: IntArray = field(default_factory=lambda: NO_ITEMS)
@@ -71,11 +68,11 @@ class SuggestionUser:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SuggestionChoices:
-    """What all people have chosen, by query and by item; the same for every request.
+    """Interaction counts of all users, the same for every request.
 
     Args:
-        of_queries: (Q,) float32 choices of the items of each query.
-        total: choices of all items.
+        of_queries: (Q,) float32 interactions with the items of each query.
+        total: interactions with all items.
         num_items: N.
     """
 
@@ -85,7 +82,7 @@ class SuggestionChoices:
 
     @classmethod
     def of(cls, table: QueryTable, counts: IntArray) -> Self:
-        """From the interactions (N,) per item."""
+        """Build from interactions (N,) per item."""
         of_queries = table.sums(counts.astype(np.float32))
         return cls(of_queries, float(counts.sum()), len(counts))
 
@@ -97,14 +94,14 @@ def query_features(
     asker: SuggestionUser,
     typed: str = "",
 ) -> FloatArray:
-    """(R, F) float32 of some queries of a table.
+    """Features (R, F) float32 of some queries of a table.
 
     Args:
         table: the queries.
-        rows: (R,) of it.
-        choices: of all people.
-        asker: who asks.
-        typed: normal form of what was typed so far.
+        rows: (R,) rows of it.
+        choices: interaction counts of all users.
+        asker: the user.
+        typed: normal form of the text typed so far.
     """
     features = np.zeros((len(rows), len(FEATURES)), np.float32)
     chosen = choices.of_queries[rows]
@@ -115,23 +112,23 @@ def query_features(
         "popularity": np.log1p(chosen) - np.log1p(choices.total),
         "entropy": table.entropy[rows],
         "words": table.num_words[rows],
-        **_of_asker(table, rows, choices, asker),
-        **(_of_typed(table, rows, typed) if typed else {}),
+        **_user_features(table, rows, choices, asker),
+        **(_prefix_features(table, rows, typed) if typed else {}),
     }
     for name, column in values.items():
         features[:, _PLACE[name]] = column
     features[np.arange(len(rows)), _KIND_PLACES[table.kind_numbers[rows]]] = 1.0
-    own = [table.rows_by_key[key] for key in asker.searched if key in table.rows_by_key]
-    if own:
-        features[np.isin(rows, own), _PLACE["own"]] = 1.0
+    searched = [table.rows_by_key[key] for key in asker.searched if key in table.rows_by_key]
+    if searched:
+        features[np.isin(rows, searched), _PLACE["own"]] = 1.0
     return features
 
 
-def _of_asker(
+def _user_features(
     table: QueryTable, rows: NDArray[np.intp], choices: SuggestionChoices, asker: SuggestionUser
 ) -> dict[str, FloatArray]:
-    """How far what the query finds is what they choose, against what would be chance."""
-    found: dict[str, FloatArray] = {}
+    """Features of query and user: log lift of the user's items in the query, taste, novelty."""
+    features: dict[str, FloatArray] = {}
     item_share = table.num_items[rows] / max(1, choices.num_items)
     choice_share = choices.of_queries[rows] / max(1.0, choices.total)
     for name, items, chance, prior in (
@@ -140,27 +137,30 @@ def _of_asker(
         ("history", asker.history, choice_share, 2.0),
     ):
         if len(items):
-            own = np.bincount(items, minlength=choices.num_items).astype(np.float32)
-            met = table.sums(own, rows)
-            found[name] = np.log((met + prior) / (len(items) * chance + prior)).astype(np.float32)
+            counts = np.bincount(items, minlength=choices.num_items).astype(np.float32)
+            hits = table.sums(counts, rows)
+            lift = (hits + prior) / (len(items) * chance + prior)
+            features[name] = np.log(lift).astype(np.float32)
     if len(asker.taste):
         results = table.results[rows]
-        known = (results >= 0) & (results < len(asker.taste))
-        fits = np.where(known, asker.taste[np.where(known, results, 0)], 0.0)
-        found["taste"] = (fits.sum(1) / np.maximum(known.sum(1), 1)).astype(np.float32)
+        valid = (results >= 0) & (results < len(asker.taste))
+        scores = np.where(valid, asker.taste[np.where(valid, results, 0)], 0.0)
+        features["taste"] = (scores.sum(1) / np.maximum(valid.sum(1), 1)).astype(np.float32)
     if asker.seen.any():
-        found["new categories"] = new_share(table, rows, asker.seen)
-    return found
+        features["new categories"] = new_share(table, rows, asker.seen)
+    return features
 
 
 def new_share(table: QueryTable, rows: NDArray[np.intp], seen: BoolArray) -> FloatArray:
-    """(R,) share of the categories of a query's results that a user has not chosen from yet."""
+    """(R,) share of a query's results in categories that a user has not chosen from yet."""
     shares = table.shares[rows]
-    found: FloatArray = shares[:, ~seen].sum(1) / np.maximum(shares.sum(1), 1e-9)
-    return found
+    result: FloatArray = shares[:, ~seen].sum(1) / np.maximum(shares.sum(1), 1e-9)
+    return result
 
 
-def _of_typed(table: QueryTable, rows: NDArray[np.intp], typed: str) -> dict[str, FloatArray]:
+def _prefix_features(
+    table: QueryTable, rows: NDArray[np.intp], typed: str
+) -> dict[str, FloatArray]:
     keys = [table.keys[row] for row in rows.tolist()]
     starts = np.array([key.startswith(typed) for key in keys], np.float32)
     lengths = np.array([max(1, len(key)) for key in keys], np.float32)
@@ -183,20 +183,20 @@ PRIOR: Mapping[str, float] = {
     "is title": 3.0,
     "is phrase": -1.0,
 }
-"""By feature, where nothing was learned; 0 for the others."""
+"""Prior weight by feature; 0 for the others."""
 
 PRIOR_STRENGTH = 3.0
-"""Requests of evidence that it takes to move a weight about half of the way."""
+"""Requests of evidence that move a weight about half of the way from its prior."""
 _SMALLEST_SPREAD = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryRanker:
-    """Weights by feature.
+    """A linear model with one weight per feature.
 
     Args:
         weights: (F,) float64.
-        learned_from: number of requests; 0 = the prior.
+        learned_from: number of training requests; 0 = the prior.
     """
 
     weights: NDArray[np.float64]
@@ -204,16 +204,16 @@ class QueryRanker:
 
     @classmethod
     def prior(cls) -> QueryRanker:
-        """What is sensible before anything was learned."""
+        """The prior weights, used before any training."""
         return cls(np.array([PRIOR.get(name, 0.0) for name in FEATURES]))
 
     @classmethod
     def trained(cls, rows: RankingRows, requests: int, strength: float) -> QueryRanker:
-        """The most probable weights, by Newton's method.
+        """Fit the maximum a posteriori weights by Newton's method.
 
         Args:
-            rows: of all requests.
-            requests: how many there are.
+            rows: training rows of all requests.
+            requests: number of requests.
             strength: of the prior, see ``PRIOR_STRENGTH``.
         """
         start = cls.prior().weights
@@ -225,13 +225,13 @@ class QueryRanker:
         inputs = np.column_stack([inputs, np.ones(len(inputs))])
         before = np.append(np.where(used, start * spread, 0.0), 0.0)
         pull = np.append(np.full(len(FEATURES), strength), 1e-6)
-        found = fit_ranking(inputs, rows, before, pull)
-        return cls(np.where(used, found[:-1] / spread, start), requests)
+        fitted = fit_ranking(inputs, rows, before, pull)
+        return cls(np.where(used, fitted[:-1] / spread, start), requests)
 
     def scores(self, features: FloatArray) -> FloatArray:
         """(R,) float32, higher is better."""
-        found: FloatArray = (features @ self.weights).astype(np.float32)
-        return found
+        scores: FloatArray = (features @ self.weights).astype(np.float32)
+        return scores
 
     def save(self, folder: Path) -> None:
         """Write one file into a folder."""
@@ -243,16 +243,16 @@ class QueryRanker:
 
     @classmethod
     def open(cls, folder: Path) -> QueryRanker:
-        """Read what ``save`` wrote; features that came later count nothing.
+        """Read what ``save`` wrote; features added later get weight 0.
 
         Raises:
-            ArtefactError: the file is missing or has features that this code has not.
+            ArtefactError: the file is missing or has unknown features.
         """
         try:
             document = json.loads((folder / RANKER_FILE).read_text(encoding="utf-8"))
             weights, requests = document["weights"], int(document["learned_from"])
             if not set(weights) <= set(FEATURES):
-                raise ValueError("it has other features")
+                raise ValueError("it has unknown features")
             return cls(np.array([float(weights.get(name, 0.0)) for name in FEATURES]), requests)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtefactError(

@@ -1,9 +1,9 @@
-"""The verified queries of a generation: what each is, what it finds, and who is meant by it.
+"""Table of verified query suggestions: texts, kinds, items, results and category shares.
 
-The table never changes after it was built; whether a query still finds something is asked again
-when it is shown, as items may have been deleted since.
+The table is immutable. Whether a query still has results is checked again when it is shown, as
+items may have been deleted since.
 
-Categories of results: the values of one attribute, most shared first.
+``Categories`` are the values of one attribute, most shared first; they classify results.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ MOST = 100
 
 @dataclass(frozen=True)
 class Categories:
-    """C categories.
+    """C categories: the values of one attribute.
 
     Args:
-        name: of the attribute; empty where a catalogue has none to tell items apart.
-        values: folded, at most 100.
+        name: of the attribute; empty if no attribute of the catalogue is suitable.
+        values: case-folded, at most 100.
     """
 
     name: str = ""
@@ -43,13 +43,13 @@ class Categories:
 
     @classmethod
     def of(cls, catalogue: Catalogue, name: str = "") -> Self:
-        """The values of an attribute; without a name that of ``main_attribute``."""
-        chosen = name or main_attribute(catalogue)
-        if not chosen:
+        """Build from the values of an attribute; without a name, of ``main_attribute``."""
+        attribute = name or main_attribute(catalogue)
+        if not attribute:
             return cls()
-        column = catalogue.column(chosen)
+        column = catalogue.column(attribute)
         sizes = {value: len(items) for value, items in {**column.words, **column.listed}.items()}
-        return cls(chosen, tuple(sorted(sizes, key=lambda one: (-sizes[one], one))[:MOST]))
+        return cls(attribute, tuple(sorted(sizes, key=lambda text: (-sizes[text], text))[:MOST]))
 
     def __len__(self) -> int:
         return len(self.values)
@@ -57,23 +57,23 @@ class Categories:
     def of_item(self, item: Item) -> list[int]:
         """Numbers of an item's categories."""
         value = item.attributes.get(self.name, ())
-        listed = value if isinstance(value, tuple) else (value,) if isinstance(value, str) else ()
-        numbers = (self._numbers.get(one.casefold(), -1) for one in listed)
+        texts = value if isinstance(value, tuple) else (value,) if isinstance(value, str) else ()
+        numbers = (self._numbers.get(text.casefold(), -1) for text in texts)
         return sorted({number for number in numbers if number >= 0})
 
     def among(self, items: Iterable[Item]) -> BoolArray:
-        """(C,) which of them some items have."""
-        found = np.zeros(len(self), np.bool_)
+        """(C,) bool, the categories that occur among some items."""
+        mask = np.zeros(len(self), np.bool_)
         for item in items:
-            found[self.of_item(item)] = True
-        return found
+            mask[self.of_item(item)] = True
+        return mask
 
     def matrix(self, catalogue: Catalogue) -> BoolArray:
-        """(N, C) bool, which of them each item has."""
-        found = np.zeros((len(catalogue), len(self)), np.bool_)
+        """(N, C) bool, the categories of each item."""
+        mask = np.zeros((len(catalogue), len(self)), np.bool_)
         for number, item in enumerate(catalogue.items):
-            found[number, self.of_item(item)] = True
-        return found
+            mask[number, self.of_item(item)] = True
+        return mask
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
@@ -81,18 +81,18 @@ class Categories:
 
 
 def main_attribute(catalogue: Catalogue) -> str:
-    """The attribute of text with the fewest different values, of those that half the items have.
+    """The text attribute with the fewest distinct values, among those that half the items have.
 
-    Empty where there is none with two values or more, some of them shared.
+    Empty if there is none with two values or more and fewer than one per item.
     """
     best, fewest = "", len(catalogue)
     for name in dict.fromkeys(name for item in catalogue.items for name in item.attributes):
         column = catalogue.column(name)
         values = {**column.words, **column.listed}
-        having = np.zeros(len(catalogue), np.bool_)
+        has_value = np.zeros(len(catalogue), np.bool_)
         for items in values.values():
-            having[items] = True
-        if 1 < len(values) < fewest and 2 * having.sum() >= len(catalogue):
+            has_value[items] = True
+        if 1 < len(values) < fewest and 2 * has_value.sum() >= len(catalogue):
             best, fewest = name, len(values)
     return best
 
@@ -102,23 +102,23 @@ FORMAT = 1
 _LAST = "\U0010ffff"
 _OF_ONE_ITEM: tuple[QueryKind, ...] = ("like", "written", "title", "spelling")
 _FEW = 20
-"""Sums of fewer than one of so many queries are taken one by one."""
+"""Below one in this many queries, sums are computed per row instead of over the whole table."""
 
 
 @dataclass(frozen=True, eq=False)
 class QueryTable:
-    """Q queries.
+    """Q verified queries.
 
     Args:
         texts: as shown.
-        kinds: what each is.
-        sources: where each came from.
-        users: (Q,) int32 different people who searched it.
-        searches: (Q,) int32 times that they did.
-        single: (Q,) int32 the item that a query is about, -1 where it is about several.
-        starts: (Q + 1,) int32, where the items of each query begin in ``items``.
+        kinds: kind of each.
+        sources: source of each.
+        users: (Q,) int32 number of distinct people who searched it.
+        searches: (Q,) int32 number of their searches.
+        single: (Q,) int32 the item of a query about a single one, else -1.
+        starts: (Q + 1,) int32 offsets of each query's items in ``items``.
         items: int32, items that each query was made from, and its results.
-        results: (Q, 10) int32 first results, -1 where there are fewer.
+        results: (Q, 10) int32 first results, padded with -1.
         categories: C of them.
         shares: (Q, C) float32 share of a query's results in each category.
     """
@@ -143,7 +143,7 @@ class QueryTable:
         catalogue: Catalogue,
         categories: Categories,
     ) -> QueryTable:
-        """From what passed all tests.
+        """Build from the candidates that passed all tests.
 
         Args:
             candidates: Q queries.
@@ -152,17 +152,17 @@ class QueryTable:
             categories: of the results.
         """
         lists = [
-            np.union1d(one.items, found[found >= 0]).astype(np.int32)
-            for one, found in zip(candidates, results, strict=True)
+            np.union1d(candidate.items, row[row >= 0]).astype(np.int32)
+            for candidate, row in zip(candidates, results, strict=True)
         ]
         starts = np.cumsum([0, *map(len, lists)]).astype(np.int32)
         return cls(
-            tuple(one.text for one in candidates),
-            tuple(one.kind for one in candidates),
-            tuple(one.source for one in candidates),
-            np.array([one.users for one in candidates], np.int32),
-            np.array([one.searches for one in candidates], np.int32),
-            np.array([_single(one) for one in candidates], np.int32),
+            tuple(candidate.text for candidate in candidates),
+            tuple(candidate.kind for candidate in candidates),
+            tuple(candidate.source for candidate in candidates),
+            np.array([candidate.users for candidate in candidates], np.int32),
+            np.array([candidate.searches for candidate in candidates], np.int32),
+            np.array([_single_item(candidate) for candidate in candidates], np.int32),
             starts,
             np.concatenate([NO_ITEMS, *lists]).astype(np.int32),
             results,
@@ -174,15 +174,15 @@ class QueryTable:
     def unverified(
         cls, candidates: Sequence[Candidate], catalogue: Catalogue, categories: Categories
     ) -> QueryTable:
-        """Of a few queries beside a table, whose items stand for their results."""
+        """Build from a few unverified queries; their own items stand in for results."""
         results = np.full((len(candidates), 10), -1, np.int32)
-        for row, one in enumerate(candidates):
-            results[row, : min(10, len(one.items))] = one.items[:10]
+        for row, candidate in enumerate(candidates):
+            results[row, : min(10, len(candidate.items))] = candidate.items[:10]
         return cls.of(candidates, results, catalogue, categories)
 
     @classmethod
     def empty(cls) -> QueryTable:
-        """Of no queries."""
+        """A table without queries."""
         return cls.of([], np.empty((0, 10), np.int32), Catalogue(()), Categories())
 
     def __len__(self) -> int:
@@ -200,50 +200,50 @@ class QueryTable:
 
     @cached_property
     def entropy(self) -> FloatArray:
-        """(Q,) bits of the categories of a query's results: 0 = all are of one."""
+        """(Q,) entropy in bits of the categories of a query's results: 0 = a single category."""
         share = self.shares / np.maximum(self.shares.sum(1, keepdims=True), 1e-9)
         logs = np.log2(np.where(share > 0, share, 1.0))
-        found: FloatArray = -(share * logs).sum(1).astype(np.float32)
-        return found
+        entropy: FloatArray = -(share * logs).sum(1).astype(np.float32)
+        return entropy
 
     @cached_property
     def num_items(self) -> IntArray:
-        """(Q,) number of items that each query stands for."""
+        """(Q,) number of items of each query."""
         return np.diff(self.starts)
 
     @cached_property
     def num_words(self) -> FloatArray:
-        """(Q,) words of each query."""
+        """(Q,) number of words of each query."""
         return np.array([key.count(" ") + 1 for key in self.keys], np.float32)
 
     @cached_property
     def kind_numbers(self) -> IntArray:
-        """(Q,) place of each query's kind in ``KINDS``."""
+        """(Q,) index of each query's kind in ``KINDS``."""
         return np.array([KINDS.index(kind) for kind in self.kinds], np.int32)
 
     def sums(self, values: FloatArray, rows: NDArray[np.intp] | None = None) -> FloatArray:
-        """(R,) sums of ``values`` (N,) over the items of each query, or of those of some rows.
+        """(R,) sums of ``values`` (N,) over the items of each query, or of some rows only.
 
-        Items that ``values`` does not know count nothing.
+        Items beyond the end of ``values`` count 0.
         """
         if rows is not None and _FEW * len(rows) < len(self):
             return self._sums_of(values, rows)
-        known = np.append(values, np.float32(0.0))[np.minimum(self.items, len(values))]
-        totals = np.append(0.0, np.cumsum(known, dtype=np.float64))
-        found: FloatArray = (totals[self.starts[1:]] - totals[self.starts[:-1]]).astype(np.float32)
-        return found if rows is None else found[rows]
+        padded = np.append(values, np.float32(0.0))[np.minimum(self.items, len(values))]
+        totals = np.append(0.0, np.cumsum(padded, dtype=np.float64))
+        sums: FloatArray = (totals[self.starts[1:]] - totals[self.starts[:-1]]).astype(np.float32)
+        return sums if rows is None else sums[rows]
 
     def _sums_of(self, values: FloatArray, rows: NDArray[np.intp]) -> FloatArray:
         """``sums`` of a few rows; every row has an item."""
         sizes = self.num_items[rows]
         begins = np.append(0, np.cumsum(sizes))[:-1]
         places = np.arange(sizes.sum()) - np.repeat(begins - self.starts[rows], sizes)
-        known = np.append(values, np.float32(0.0))
-        found = known[np.minimum(self.items[places], len(values))]
-        return np.add.reduceat(found, begins).astype(np.float32) if len(found) else found
+        padded = np.append(values, np.float32(0.0))
+        terms = padded[np.minimum(self.items[places], len(values))]
+        return np.add.reduceat(terms, begins).astype(np.float32) if len(terms) else terms
 
     def completions(self, key: str) -> NDArray[np.intp]:
-        """(R,) rows of queries that have a word from which on they go on from ``key``."""
+        """(R,) rows of queries that contain ``key`` as a prefix from one of their words on."""
         begin = bisect_left(self._word_starts, (key, -1))
         end = bisect_left(self._word_starts, (key + _LAST, -1), begin)
         return np.unique([row for _, row in self._word_starts[begin:end]]).astype(np.intp)
@@ -272,7 +272,7 @@ class QueryTable:
         """Read what ``save`` wrote.
 
         Raises:
-            ArtefactError: the folder holds no such table.
+            ArtefactError: the folder has no readable table.
         """
         try:
             document = json.loads((folder / QUERIES_FILE).read_text(encoding="utf-8"))
@@ -280,32 +280,32 @@ class QueryTable:
                 arrays = {name: stored[name] for name in stored.files}
             if document["format"] != FORMAT:
                 raise ValueError(f"format {document['format']!r}")
-            rows, told = document["queries"], document["categories"]
+            rows, categories = document["queries"], document["categories"]
             return cls(
                 tuple(row["text"] for row in rows),
                 tuple(cast(QueryKind, row["kind"]) for row in rows),
                 tuple(cast(Source, row["source"]) for row in rows),
-                categories=Categories(told["name"], tuple(told["values"])),
+                categories=Categories(categories["name"], tuple(categories["values"])),
                 **arrays,
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ArtefactError(f"{folder} holds no readable queries: {error}.") from None
+            raise ArtefactError(f"{folder} has no readable queries: {error}.") from None
 
 
 def _shares(results: IntArray, catalogue: Catalogue, categories: Categories) -> FloatArray:
     shares = np.zeros((len(results), len(categories)), np.float32)
-    for row, found in enumerate(results):
-        living = found[found >= 0].tolist()
-        for item in living:
-            shares[row, categories.of_item(catalogue[item])] += 1.0 / len(living)
+    for row, result in enumerate(results):
+        items = result[result >= 0].tolist()
+        for item in items:
+            shares[row, categories.of_item(catalogue[item])] += 1.0 / len(items)
     return shares
 
 
-def _single(one: Candidate) -> int:
-    return int(one.items[0]) if one.kind in _OF_ONE_ITEM else -1
+def _single_item(candidate: Candidate) -> int:
+    return int(candidate.items[0]) if candidate.kind in _OF_ONE_ITEM else -1
 
 
 def _from_words(key: str) -> Iterator[str]:
-    """A text from each of its words on."""
+    """Yield the suffixes of a text that begin at a word."""
     yield key
     yield from (key[at + 1 :] for at, sign in enumerate(key) if sign == " ")
