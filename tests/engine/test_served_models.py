@@ -15,12 +15,12 @@ from small_shop import import_shop
 
 from serendip.data.item import Item
 from serendip.engine.engine import Engine
-from serendip.engine.workspace import Workspace
+from serendip.engine.request import Request
+from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import ENGINE, answers
 from serendip.jobs.train.train import train_workspace
 from serendip.models import model_class
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import StageClock
 from serendip.serve.page.views import number_label, stage_label
 
 TABLES = {
@@ -65,7 +65,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def trained(tmp_path_factory: pytest.TempPathFactory, package: Path) -> Path:
     folder = import_shop(tmp_path_factory.mktemp("served") / "shop")
     write_tables(folder)
-    train_workspace(Workspace.open(folder), TrainOptions(seed=0), StageClock())
+    train_workspace(JobContext.open(folder, TrainOptions(seed=0)))
     return folder
 
 
@@ -78,8 +78,8 @@ def served(trained: Path) -> Iterator[Engine]:
 
 @pytest.mark.parametrize("name", SERVED)
 def test_answers_hold_items_that_it_proposed(served: Engine, name: str) -> None:
-    home = served.recommend(f"home_{name}", user_id="u0", k=5)
-    similar = served.recommend(f"similar_{name}", item_ids=["i3"], k=5)
+    home = served.recommend(Request(f"home_{name}", "u0", k=5))
+    similar = served.recommend(Request(f"similar_{name}", item_ids=("i3",), k=5))
     for answer in (home, similar):
         assert answer.items
         assert not answer.degraded
@@ -89,8 +89,8 @@ def test_answers_hold_items_that_it_proposed(served: Engine, name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVED)
 def test_an_explanation_names_it_with_its_label(served: Engine, name: str) -> None:
-    first = served.recommend(f"home_{name}", user_id="u0", k=1).items[0].item_id
-    explanation = served.explain(first, f"home_{name}", user_id="u0")
+    request = Request(f"home_{name}", "u0", k=1)
+    explanation = served.explain(request, served.recommend(request).items[0].item_id)
     kind, labels = model_class(CLASSES[name]), served.labels
     assert explanation.trace[f"from {name}"] > 0
     assert kind.label in number_label(name, labels)
@@ -113,9 +113,9 @@ def test_a_posted_item_is_answered_by_all(trained: Path, tmp_path: Path) -> None
     engine = Engine.open(Path(shutil.copytree(trained, tmp_path / "shop")))
     engine.add_items([Item("new", "The horror tale number 99", "", {"genre": "horror"})])
     for name in SERVED:
-        answer = engine.recommend(f"similar_{name}", item_ids=["new", "i3"], k=5)
+        answer = engine.recommend(Request(f"similar_{name}", item_ids=("new", "i3"), k=5))
         assert answer.items and not answer.degraded
-        explanation = engine.explain("new", f"home_{name}", user_id="u0")
+        explanation = engine.explain(Request(f"home_{name}", "u0"), "new")
         assert explanation.item_id == "new"
     assert "new" in {one.item_id for one in engine.similar("i0", k=30).items}
     engine.close()
@@ -137,14 +137,18 @@ def test_the_default_features_come_first_of_their_kind(served: Engine) -> None:
 
 
 def test_every_model_is_judged_beside_the_others(served: Engine) -> None:
-    judged = answers(served.queries("home", ["u0", "u1"]), served.state, served.settings)
+    judged = answers(
+        served.queries([Request("home", "u0"), Request("home", "u1")]),
+        served.state,
+        served.settings,
+    )
     assert set(judged) == {ENGINE, *served.state.models}
     assert set(SERVED) < set(judged)
 
 
 def test_the_blend_orders_a_surface_by_its_own_scores(served: Engine) -> None:
-    answer = served.recommend("blended", user_id="u0", k=20)
-    (query,) = served.queries("blended", ["u0"])
+    answer = served.recommend(Request("blended", "u0", k=20))
+    (query,) = served.queries([Request("blended", "u0")])
     scores = served.state.models["blend"].score_all([query])[0]
     numbers = [served.state.catalogue.vocabulary.number(one.item_id) for one in answer.items]
     assert len(numbers) == 20
@@ -158,7 +162,10 @@ def test_a_scorer_that_the_generation_does_not_have_is_named(shop: Path) -> None
     added = '\n[models.blend]\n[surfaces.blended]\ntask = "home"\nscorer = "blend"\n'
     settings.write_text(settings.read_text() + added)
     engine = Engine.open(shop)
-    blended, home = engine.recommend("blended", "u0"), engine.recommend("home", "u0")
+    blended, home = (
+        engine.recommend(Request("blended", "u0")),
+        engine.recommend(Request("home", "u0")),
+    )
     assert blended.degraded == ("blend",)
     assert [one.item_id for one in blended.items] == [one.item_id for one in home.items]
     engine.close()
@@ -167,8 +174,9 @@ def test_a_scorer_that_the_generation_does_not_have_is_named(shop: Path) -> None
 def test_serving_them_imports_no_package_of_training(trained: Path, package: Path) -> None:
     code = (
         "import sys; from serendip.engine.engine import Engine; "
+        "from serendip.engine.request import Request; "
         f"engine = Engine.open({str(trained)!r}); "
-        f"[engine.recommend(f'home_{{name}}', user_id='u0') for name in {SERVED!r}]; "
+        f"[engine.recommend(Request(f'home_{{name}}', 'u0')) for name in {SERVED!r}]; "
         "print([name for name in ('torch', 'lightgbm', 'sklearn', 'pandas', 'faiss') "
         "if name in sys.modules])"
     )
