@@ -26,7 +26,7 @@ fields = ["title", "genre"]
 
 [models.retriever]
 embedding_size = 16
-words_size = 8
+search_size = 8
 epochs = 2
 max_len = 10
 

@@ -222,7 +222,7 @@ fields = ["title", "description", "category", "brand"]
 
 [models.retriever]
 embedding_size = 16
-words_size = 8
+search_size = 8
 epochs = 2
 max_len = 12
 quality_loss = 0.05
@@ -286,7 +286,7 @@ SMALL_SETTINGS = (
     _COLUMNS.replace("{items}", "small-items.csv").replace("{events}", "small-events.csv")
     + _TINY_MODELS
 )
-FILTER_SETTINGS = "\n[surfaces.search.bad_matches]\ncut = 0.5\ndepth = 60\n"
+FILTER_SETTINGS = "\n[surfaces.search.relevance_filter]\nthreshold = 0.5\ndepth = 60\n"
 BARE_SETTINGS = "\n[models.retriever]\nembedding_size = 16\nwords_size = 8\nepochs = 2\n"
 """What is added to the settings that `init` writes."""
 
@@ -294,7 +294,7 @@ BARE_SETTINGS = "\n[models.retriever]\nembedding_size = 16\nwords_size = 8\nepoc
 
 DOCUMENTS: tuple[str, ...] = (
     *("manifest.json", "config.json", "state.json", "lexical.json", "space.json", "names.json"),
-    *("query-ranker.json", "rewrites.json", "judge.json"),
+    *("query-ranker.json", "rewrites.json", "relevance.json"),
 )
 """Files of JSON in a workspace that are recorded whole, wherever they stand."""
 TABLES: tuple[str, ...] = ("synonyms.csv",)

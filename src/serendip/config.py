@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -23,6 +23,9 @@ class Config(BaseModel):
     """A frozen set of values that decides results; execution options never live here."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Former keys -> their present names, for the error of who still uses them."""
 
     @classmethod
     def table_class(cls, key: str, values: Any) -> type[BaseModel] | None:
@@ -63,10 +66,12 @@ def validate(model: type[ConfigT], values: dict[str, Any], origin: str) -> Confi
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            known = ", ".join(sorted(_known_keys(model, first["loc"], values)))
-            raise ConfigError(
-                f"{origin}: unknown key `{place}`.", f"Known here: {known}."
-            ) from None
+            table = _table_around(model, first["loc"], values)
+            hint = f"Known here: {', '.join(sorted(table.model_fields))}."
+            key = str(first["loc"][-1])
+            if issubclass(table, Config) and key in table.renamed:
+                hint = f"It is called `{table.renamed[key]}` now."
+            raise ConfigError(f"{origin}: unknown key `{place}`.", hint) from None
         if first["type"] == "missing":
             raise ConfigError(f"{origin}: `{place}` is missing.") from None
         # A whole table says nothing that the message does not.
@@ -75,8 +80,10 @@ def validate(model: type[ConfigT], values: dict[str, Any], origin: str) -> Confi
         raise ConfigError(f"{origin}: `{place}`{value}: {told}.") from None
 
 
-def _known_keys(model: type[BaseModel], location: tuple[int | str, ...], values: Any) -> list[str]:
-    """Names that the table around ``location`` accepts; those of the root where it is unknown."""
+def _table_around(
+    model: type[BaseModel], location: tuple[int | str, ...], values: Any
+) -> type[BaseModel]:
+    """The config of the table that holds ``location``; the root where that is unknown."""
     current = model
     for part in location[:-1]:
         decided = current.table_class(str(part), values) if issubclass(current, Config) else None
@@ -84,7 +91,7 @@ def _known_keys(model: type[BaseModel], location: tuple[int | str, ...], values:
         annotated = next(_tables(field.annotation), current) if field else current
         current = decided or annotated
         values = values.get(part) if isinstance(values, Mapping) else None
-    return list(current.model_fields)
+    return current
 
 
 def _tables(annotation: Any) -> Iterator[type[BaseModel]]:

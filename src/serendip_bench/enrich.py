@@ -96,7 +96,7 @@ def run_enrich(bench: EnrichBench, options: TrainOptions) -> dict[str, Any]:
             "encoder": bench.encoder.name,
             "metric": METRIC.label,
             "items": len(shelf.full),
-            "with_keywords": sum(bool(item.written) for item in shelf.rules),
+            "with_keywords": sum(bool(item.generated_text) for item in shelf.rules),
             "queries": len(shelf.queries),
             "rows": _rows(shelf),
             "llm": None,
@@ -139,7 +139,7 @@ class RelevanceLabels:
             stripped, encode([item.text(PRODUCT_FIELDS) for item in stripped]), {}
         )
         numbers = options.progress.track(range(len(full)), "Writing keywords", len(full))
-        rules = [replace(stripped[one], written=writer.keywords(one)) for one in numbers]
+        rules = [replace(stripped[one], generated_text=writer.keywords(one)) for one in numbers]
         return cls(stripped, rules, full, queries, encode)
 
     def judged(self, items: Sequence[Item], setting: Setting = (0.5, True)) -> dict[str, Values]:
@@ -147,7 +147,7 @@ class RelevanceLabels:
         weight, is_encoded = setting
         read = items if is_encoded else without_generated(items)
         texts = [item.text(PRODUCT_FIELDS) for item in read]
-        finder = Finder(items, self.encode(texts), LexicalConfig(written=weight))
+        finder = Finder(items, self.encode(texts), LexicalConfig(generated=weight))
         return finder.judged(self.queries, self.encode(self.queries.texts))
 
     def part(self, numbers: Sequence[int]) -> RelevanceLabels:
@@ -226,7 +226,7 @@ def llm_rows(
         for item, answer in zip(part.stripped, answers.values(), strict=True)
     ]
     written = [
-        replace(item, written=". ".join(one[name] for name in sorted(one)))
+        replace(item, generated_text=". ".join(one[name] for name in sorted(one)))
         for item, one in zip(part.stripped, said, strict=True)
     ]
     found = {

@@ -7,37 +7,37 @@ import pytest
 
 from serendip.evaluate.classification import (
     BinaryPredictions,
-    best_cut,
+    best_threshold,
     calibration_error,
     calibration_floor,
 )
 
 
 def verdicts(
-    bad: str, scores: list[float], cut: float, units: list[int] | None = None
+    bad: str, scores: list[float], threshold: float, units: list[int] | None = None
 ) -> BinaryPredictions:
     values = np.array(scores, np.float32)
     is_bad = np.array([one == "b" for one in bad])
     drawn = np.arange(len(bad)) if units is None else np.array(units)
-    return BinaryPredictions(is_bad, values, values >= cut, drawn.astype(np.int32))
+    return BinaryPredictions(is_bad, values, values >= threshold, drawn.astype(np.int32))
 
 
 def test_small_examples_by_hand() -> None:
-    found = verdicts("bgbg", [4, 3, 2, 1], cut=3).values()
+    found = verdicts("bgbg", [4, 3, 2, 1], threshold=3).values()
     assert found["auroc"] == 0.75
     assert found["pr_auc"] == pytest.approx((1 + 2 / 3) / 2)
     assert (found["precision"], found["recall"], found["kappa"]) == (0.5, 0.5, 0.0)
 
 
 def test_equal_scores_tell_nothing() -> None:
-    found = verdicts("bgbgg", [1, 1, 1, 1, 1], cut=2).values()
+    found = verdicts("bgbgg", [1, 1, 1, 1, 1], threshold=2).values()
     assert found["auroc"] == 0.5
     assert found["pr_auc"] == pytest.approx(0.4)
     assert (found["precision"], found["recall"], found["kappa"]) == (0, 0, 0)
 
 
 def test_one_kind_alone_has_no_curve() -> None:
-    assert verdicts("ggg", [1, 2, 3], cut=2).values()["auroc"] == 0
+    assert verdicts("ggg", [1, 2, 3], threshold=2).values()["auroc"] == 0
 
 
 def test_values_are_those_of_counting_pairs_one_by_one() -> None:
@@ -79,16 +79,18 @@ def test_intervals_hold_the_value_and_draw_whole_units() -> None:
 
 
 def test_intervals_are_the_same_every_time() -> None:
-    one = verdicts("bgbgbbgg", [8, 7, 6, 5, 4, 3, 2, 1], cut=4, units=[0, 0, 1, 1, 2, 2, 3, 3])
+    one = verdicts(
+        "bgbgbbgg", [8, 7, 6, 5, 4, 3, 2, 1], threshold=4, units=[0, 0, 1, 1, 2, 2, 3, 3]
+    )
     assert one.estimates() == one.estimates()
 
 
 def test_calibration_of_chances_that_are_right_is_that_of_chance() -> None:
     random = np.random.default_rng(0)
-    chances = random.random(3_000).astype(np.float32)
-    right = random.random(3_000) < chances
-    assert calibration_error(right, chances) < 2 * calibration_floor(chances)
-    assert calibration_error(right, chances / 2) > 5 * calibration_floor(chances / 2)
+    probabilities = random.random(3_000).astype(np.float32)
+    right = random.random(3_000) < probabilities
+    assert calibration_error(right, probabilities) < 2 * calibration_floor(probabilities)
+    assert calibration_error(right, probabilities / 2) > 5 * calibration_floor(probabilities / 2)
     assert calibration_error(np.array([True, False]), np.array([1.0, 0.0], np.float32)) == 0
 
 
@@ -105,11 +107,11 @@ def test_draws_without_a_bad_pair_say_nothing_of_a_perfect_judge() -> None:
 )
 def test_who_knows_nothing_filters_nothing(bad: str, scores: list[float]) -> None:
     is_bad, values = np.array([one == "b" for one in bad]), np.array(scores, np.float32)
-    assert not (values >= np.float32(best_cut(is_bad, values))).any()
+    assert not (values >= np.float32(best_threshold(is_bad, values))).any()
 
 
-def test_the_best_cut_parts_what_can_be_parted() -> None:
+def test_the_best_threshold_parts_what_can_be_parted() -> None:
     is_bad = np.array([False, False, True, True, True])
     scores = np.array([0.1, 0.2, 0.6, 0.7, 0.9], np.float32)
-    decided = scores >= best_cut(is_bad, scores)
+    decided = scores >= best_threshold(is_bad, scores)
     assert decided.tolist() == is_bad.tolist()

@@ -1,4 +1,4 @@
-"""A cut keeps its promise as often as it says, and is no stricter than it has to be."""
+"""A threshold keeps its promise as often as it says, and is no stricter than it has to be."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.evaluate.risk_control import LabelledSlates, _is_kept, cut_replacing, safe_threshold
+from serendip.evaluate.risk_control import (
+    LabelledSlates,
+    _is_kept,
+    safe_threshold,
+    threshold_replacing,
+)
 
 
-def lists(chances: list[float], bad: str, of: list[int], size: int) -> LabelledSlates:
+def lists(probabilities: list[float], bad: str, of: list[int], size: int) -> LabelledSlates:
     is_bad = np.array([letter == "b" for letter in bad])
     own = np.array(of, np.int32)
-    return LabelledSlates(np.array(chances, np.float32), is_bad, own, own, size)
+    return LabelledSlates(np.array(probabilities, np.float32), is_bad, own, own, size)
 
 
 def test_what_is_taken_out_is_replaced_by_the_next_ones() -> None:
@@ -33,26 +38,26 @@ def test_what_is_taken_out_is_replaced_by_the_next_ones() -> None:
     st.integers(1, 5),
     st.floats(0, 1.1),
 )
-def test_the_order_of_lists_among_each_other_does_not_matter(rows, size, cut) -> None:
-    chances, bad, of = (np.array(column) for column in zip(*rows, strict=True))
+def test_the_order_of_lists_among_each_other_does_not_matter(rows, size, threshold) -> None:
+    probabilities, bad, of = (np.array(column) for column in zip(*rows, strict=True))
     own = of.astype(np.int32)
-    judged = LabelledSlates(chances.astype(np.float32), bad, own, own, size)
-    mask = judged.shown(cut)
+    judged = LabelledSlates(probabilities.astype(np.float32), bad, own, own, size)
+    mask = judged.shown(threshold)
     for one in np.unique(of):
         own = np.flatnonzero(of == one)
-        expected = [place for place in own if judged.chances[place] < cut][:size]
+        expected = [place for place in own if judged.probabilities[place] < threshold][:size]
         assert np.flatnonzero(mask & (of == one)).tolist() == expected
 
 
 def drawn(seed: int, count: int, size: int = 10, each: int = 30, unit: int = 1) -> LabelledSlates:
-    """Lists of pairs whose chances are right; ``unit`` lists have one share of bad ones."""
+    """Lists of pairs whose probabilities are right; ``unit`` lists have one share of bad ones."""
     random = np.random.default_rng(seed)
     level = np.repeat(random.beta(1, 3, count // unit), each * unit)
-    chances = np.clip(level * random.random(count * each) * 2, 0, 1)
-    is_bad = random.random(count * each) < chances
+    probabilities = np.clip(level * random.random(count * each) * 2, 0, 1)
+    is_bad = random.random(count * each) < probabilities
     of = np.repeat(np.arange(count), each).astype(np.int32)
     units = (of // unit).astype(np.int32)
-    return LabelledSlates(chances.astype(np.float32), is_bad, of, units, size)
+    return LabelledSlates(probabilities.astype(np.float32), is_bad, of, units, size)
 
 
 @pytest.mark.parametrize("delta", [0.1, 0.3])
@@ -78,7 +83,7 @@ def test_lists_of_one_unit_count_as_one() -> None:
         1,
     )
     many = LabelledSlates(
-        np.repeat(one.chances, 20),
+        np.repeat(one.probabilities, 20),
         np.repeat(one.is_bad, 20),
         np.arange(1_000, dtype=np.int32),
         np.repeat(one.units, 20),
@@ -86,65 +91,67 @@ def test_lists_of_one_unit_count_as_one() -> None:
     )
     assert safe_threshold(one, 0.05) is None
     assert safe_threshold(many, 0.05) is None
-    apart = LabelledSlates(many.chances, many.is_bad, many.lists, many.lists, 1)
+    apart = LabelledSlates(many.probabilities, many.is_bad, many.lists, many.lists, 1)
     assert safe_threshold(apart, 0.05) == np.inf
 
 
 def test_a_chain_ends_at_its_first_failure() -> None:
-    """Chances of .3 are all bad and those of .6 all good: only a cut below .3 is safe, though the
-    loosest one would be again."""
+    """Pairs of .3 are all bad and those of .6 all good: only a threshold below .3 is safe, though
+    the loosest one would be again."""
     count = 4_000
     random = np.random.default_rng(0)
     of = np.repeat(np.arange(count), 4).astype(np.int32)
-    chances = np.tile([0.01, 0.3, 0.6, 0.6], count).astype(np.float32)
+    probabilities = np.tile([0.01, 0.3, 0.6, 0.6], count).astype(np.float32)
     is_bad = np.tile([False, True, False, False], count)
     rare = np.repeat(random.random(count) < 0.12, 4)
     keep = ~is_bad | rare
-    judged = LabelledSlates(chances[keep], is_bad[keep], of[keep], of[keep], 4)
+    judged = LabelledSlates(probabilities[keep], is_bad[keep], of[keep], of[keep], 4)
     assert judged.effect(0.31)["bad_after"] > 0.05
     assert judged.effect(np.inf)["bad_after"] < 0.05
-    cut = safe_threshold(judged, 0.05)
-    assert cut is not None
-    assert cut <= 0.3
+    threshold = safe_threshold(judged, 0.05)
+    assert threshold is not None
+    assert threshold <= 0.3
 
 
-def test_more_lists_allow_a_looser_cut() -> None:
+def test_more_lists_allow_a_looser_threshold() -> None:
     truth = drawn(10_000, 4_000)
-    cuts = [safe_threshold(drawn(7, count), 0.05) for count in (500, 3_000)]
-    assert cuts[0] is not None
-    assert cuts[1] is not None
-    shares = [truth.effect(cut)["bad_after"] for cut in cuts if cut is not None]
+    thresholds = [safe_threshold(drawn(7, count), 0.05) for count in (500, 3_000)]
+    assert thresholds[0] is not None
+    assert thresholds[1] is not None
+    shares = [
+        truth.effect(threshold)["bad_after"] for threshold in thresholds if threshold is not None
+    ]
     assert shares[0] < shares[1] <= 0.05
     assert shares[1] > 0.035
 
 
 def test_nothing_need_be_taken_out_of_good_lists_and_no_filter_saves_bad_ones() -> None:
     one = drawn(0, 300)
-    good = LabelledSlates(one.chances, np.zeros_like(one.is_bad), one.lists, one.units, 10)
+    good = LabelledSlates(one.probabilities, np.zeros_like(one.is_bad), one.lists, one.units, 10)
     assert safe_threshold(good, 0.05) == np.inf
-    bad = LabelledSlates(one.chances, np.ones_like(one.is_bad), one.lists, one.units, 10)
+    bad = LabelledSlates(one.probabilities, np.ones_like(one.is_bad), one.lists, one.units, 10)
     assert safe_threshold(bad, 0.05) is None
 
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_a_few_lists_prove_nothing(count: int) -> None:
     one = drawn(0, count)
-    good = LabelledSlates(one.chances, np.zeros_like(one.is_bad), one.lists, one.units, 10)
+    good = LabelledSlates(one.probabilities, np.zeros_like(one.is_bad), one.lists, one.units, 10)
     assert safe_threshold(good, 0.05) is None
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.floats(0, 1), st.integers(1, 4))
-def test_no_more_than_a_share_is_replaced_and_a_smaller_cut_replaces_more(
+def test_no_more_than_a_share_is_replaced_and_a_smaller_threshold_replaces_more(
     tenths: list[int], most: float, size: int
 ) -> None:
     count = len(tenths)
     of = (np.arange(count) // 7).astype(np.int32)
-    chances = np.array(tenths, np.float32) / 10
-    judged = LabelledSlates(chances, np.zeros(count, np.bool_), of, of, size)
-    cut = cut_replacing(judged, most)
-    assert judged.effect(cut)["replaced"] <= most
+    probabilities = np.array(tenths, np.float32) / 10
+    judged = LabelledSlates(probabilities, np.zeros(count, np.bool_), of, of, size)
+    threshold = threshold_replacing(judged, most)
+    assert judged.effect(threshold)["replaced"] <= most
     before = judged.shown(np.inf)
-    for smaller in chances[before & (chances < cut)].tolist():
+    for smaller in probabilities[before & (probabilities < threshold)].tolist():
         assert judged.effect(smaller)["replaced"] > most
 
 

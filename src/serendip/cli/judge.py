@@ -252,20 +252,24 @@ def _distilled(found: dict[str, Any]) -> list[str]:
     low, high = found["ci95"]["auroc"]
     told = found["filter"]
     promise = f"at most {told['allowed']:.0%} bad at a confidence of {told['confidence']:.0%}"
-    cut = told["safe_cut"]
+    threshold = told["safe_threshold"]
     return [
         f"{found['version']}: AUROC {found['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
         f"{found['pairs']['gold']:,} pairs of {found['queries']['gold']:,} unseen queries",
-        f"  {promise}: " + ("no cut is proven safe" if cut is None else f"cut {cut:.3f}"),
-        f"  replacing a tenth: cut {told['tenth_cut']:.3f}, bad share "
+        f"  {promise}: "
+        + ("no threshold is proven safe" if threshold is None else f"threshold {threshold:.3f}"),
+        f"  replacing a tenth: threshold {told['tenth_threshold']:.3f}, bad share "
         f"{told['tenth']['bad_before']:.3f} -> {told['tenth']['bad_after']:.3f}",
-        "  serve it with [surfaces.search.bad_matches], then `serendip train`",
+        "  serve it with [surfaces.search.relevance_filter], then `serendip train`",
     ]
 
 
 def _reported(found: dict[str, Any]) -> list[str]:
     gold, log = found["gold"], found["log"]
-    lines = [f"{found['surface']}, cut {found['cut']:.3f}, {gold['queries']:,} queries of the gold"]
+    lines = [
+        f"{found['surface']}, threshold {found['threshold']:.3f}, "
+        f"{gold['queries']:,} queries of the gold"
+    ]
     if gold["replaced"]:
         lines.append(f"  replaced: {gold['replaced']['value']:.1%} of the first places")
     if gold["bad_before"]:

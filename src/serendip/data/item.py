@@ -87,8 +87,8 @@ class Item:
         description: longer text; empty if there is none.
         attributes: further columns: text, numbers or lists of texts (year, genres, brand).
         available_from: Unix seconds from which it may be shown; None = always.
-        written: active generated text; searched and encoded, but never shown, and not part of the
-            catalogue's own text.
+        generated_text: active generated text; searched and encoded, but never shown, and not part
+            of the catalogue's own text.
     """
 
     item_id: str
@@ -96,7 +96,7 @@ class Item:
     description: str = ""
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     available_from: float | None = None
-    written: str = ""
+    generated_text: str = ""
 
     def field_text(self, name: str) -> str:
         """The text of one field; numbers without a trailing .0, lists joined by commas."""
@@ -109,7 +109,9 @@ class Item:
 
     def text(self, fields: Sequence[str]) -> str:
         """Input of a text encoder: the non-empty fields and ``written``, joined by ". "."""
-        return ". ".join(part for part in (*map(self.field_text, fields), self.written) if part)
+        return ". ".join(
+            part for part in (*map(self.field_text, fields), self.generated_text) if part
+        )
 
 
 class Catalogue:

@@ -58,7 +58,7 @@ def snapshot_with_drops(
 ) -> tuple[Dataset, DroppedEvents]:
     """Take a snapshot and count the events left out of it."""
     content = store.content()
-    catalogue = Catalogue(with_generated(content.items, store.written.active()))
+    catalogue = Catalogue(with_generated(content.items, store.generated_texts.active()))
     columns = content.events
     feedback = Feedback.of(columns, rules)
     ignored = ~feedback.interest & (feedback.exclusions < 0)

@@ -263,8 +263,8 @@ class Engine:
 
     @property
     def labels(self) -> Labels:
-        """Words for people for the names of numbers and sources in answers."""
-        return Labels.of(self._live.current.models)
+        """Labels for people of the names in answers."""
+        return Labels.of(self._live.current.models, self._surfaces)
 
     def storage_problem(self) -> str:
         """Why a write would fail now, without trying one; empty = nothing is known."""

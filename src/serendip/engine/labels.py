@@ -1,8 +1,4 @@
-"""Words for people for the names in an answer that models and sources decide.
-
-A model declares its label and where its candidates come from, a source of the engine its label, a
-feature of the ranker its words in ``feature_names``.
-"""
+"""Labels for people of the names in answers: each stage, model and feature declares its own."""
 
 from __future__ import annotations
 
@@ -11,7 +7,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from serendip.engine.feature_names import OTHER_FEATURES, SCORED_KINDS, relative_name
-from serendip.engine.stages.sources import OWN_SOURCES
+from serendip.engine.stages.pipeline import TRACE_LABELS
+from serendip.engine.stages.sources import OWN_SOURCES, Source
+from serendip.engine.stages.surface_stages import SurfaceStages
+from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.models.base import Recommender, ScoreKind
 
 _SCORES: Mapping[ScoreKind, tuple[str, str]] = {
@@ -22,33 +21,65 @@ _SCORES: Mapping[ScoreKind, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Words by name; a name without words stands for itself.
+    """Labels by name; a name without a label stands for itself.
 
     Args:
-        numbers: of ``parts``: the features of the ranker.
-        sources: of ``degraded``, and of ``from NAME`` in a trace: who proposes candidates.
+        numbers: of ``parts``: features of the ranker, and columns that stages add.
+        trace: of the keys of a trace.
+        sources: of models and other sources.
+        failures: of other stages that can be in ``degraded``.
     """
 
     numbers: Mapping[str, str]
+    trace: Mapping[str, str]
     sources: Mapping[str, str]
+    failures: Mapping[str, str]
 
     @classmethod
-    def of(cls, models: Mapping[str, Recommender]) -> Self:
-        """For the models of a generation, by the names that the settings give them."""
-        numbers: dict[str, str] = {}
-        for name, label in _distinct({name: one.label for name, one in models.items()}).items():
-            kind = models[name].score_kind
-            if kind in SCORED_KINDS:
-                score, relative = _SCORES[kind]
-                numbers[name] = score.format(label)
-                numbers[relative_name(name)] = relative.format(label)
-        sources = _distinct({name: one.source_label for name, one in models.items()})
-        own = {name: source.label for name, source in OWN_SOURCES.items()}
-        return cls({**numbers, **OTHER_FEATURES}, {**sources, **own})
+    def of(cls, models: Mapping[str, Recommender], surfaces: Mapping[str, SurfaceConfig]) -> Self:
+        """Collect the labels of models, by their names in the settings, and of all stages."""
+        source_labels = {name: model.source_label for name, model in models.items()}
+        own_labels = {name: source.label for name, source in OWN_SOURCES.items()}
+        sources = {**_distinct(source_labels), **own_labels}
+        numbers, trace = {**_model_numbers(models), **OTHER_FEATURES}, dict(TRACE_LABELS)
+        failures: dict[str, str] = {}
+        stages = [stage for surface in surfaces.values() for stage in SurfaceStages.of(surface)]
+        for stage in stages:
+            numbers |= stage.numbers
+            if not isinstance(stage, Source):
+                trace |= stage.trace_labels
+            if stage.failure_label:
+                failures[stage.name] = stage.failure_label
+        trace |= {f"from {name}": f"From {label}" for name, label in sources.items()}
+        return cls(numbers, trace, sources, failures)
+
+    def number(self, name: str) -> str:
+        """Label of a number in ``parts``."""
+        return self.numbers.get(name, name)
+
+    def stage(self, key: str) -> str:
+        """Label of a count in a trace."""
+        return self.trace.get(key, key)
+
+    def component(self, name: str) -> str:
+        """Label of a name in ``degraded``."""
+        return self.sources.get(name) or self.failures.get(name, name)
+
+
+def _model_numbers(models: Mapping[str, Recommender]) -> dict[str, str]:
+    """Labels of the two features of each model that scores candidates."""
+    labels: dict[str, str] = {}
+    for name, label in _distinct({name: model.label for name, model in models.items()}).items():
+        kind = models[name].score_kind
+        if kind in SCORED_KINDS:
+            score, relative = _SCORES[kind]
+            labels[name] = score.format(label)
+            labels[relative_name(name)] = relative.format(label)
+    return labels
 
 
 def _distinct(labels: Mapping[str, str]) -> dict[str, str]:
-    """Where several models have the same label, all but the first have their name beside it."""
+    """Labels where of several equal ones all but the first have the model's name beside them."""
     result: dict[str, str] = {}
     for name, label in labels.items():
         result[name] = f"{label} [{name}]" if label in result.values() else label

@@ -27,8 +27,9 @@ from serendip.engine.answer import (
 from serendip.engine.explain import Explainer
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import features_of
-from serendip.engine.stages.relevance_filter import BAD, words_of
-from serendip.engine.stages.selection import SPONSORED, Result
+from serendip.engine.stages.relevance_filter import P_IRRELEVANT, query_words
+from serendip.engine.stages.selection import Result
+from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 
@@ -118,7 +119,7 @@ def build_explanation(
     else:
         features = features_of(query, item, surface, state)
         named = dict(zip(state.feature_names, features.tolist(), strict=True))
-        parts = _finite({**named, **_match(result.query, item, surface, state)})
+        parts = _finite({**named, **_p_irrelevant(result.query, item, surface, state)})
     explainer = Explainer(state, result.query, np.array([item], np.int32))
     return Explanation(
         state.catalogue[item].item_id,
@@ -130,14 +131,17 @@ def build_explanation(
     )
 
 
-def _match(query: Query, item: int, surface: SurfaceConfig, state: EngineState) -> dict[str, float]:
-    """Chance that an item which is not shown is a bad match, where somebody judges the surface."""
-    if surface.bad_matches is None or state.judge is None:
+def _p_irrelevant(
+    query: Query, item: int, surface: SurfaceConfig, state: EngineState
+) -> dict[str, float]:
+    """P(irrelevant) of an item that is not shown, if the surface filters by it."""
+    model = state.relevance_model
+    if surface.relevance_filter is None or model is None:
         return {}
-    asked = words_of(state.judge, state, query)
-    if asked is None:
+    words = query_words(model, state, query)
+    if words is None:
         return {}
-    return {BAD: float(state.judge.chances(*asked, np.array([item], np.int32))[0])}
+    return {P_IRRELEVANT: float(model.probabilities(*words, np.array([item], np.int32))[0])}
 
 
 def _parts(items: ItemList, row: int) -> dict[str, float]:

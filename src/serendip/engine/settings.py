@@ -122,7 +122,9 @@ class Settings(Config):
     def all_surfaces(self) -> dict[str, SurfaceConfig]:
         """Surface name -> how it is answered, defaults included; these weigh what is predicted."""
         predicted = self.ranker.actions
-        defaults = {name: one.weighing(predicted) for name, one in DEFAULT_SURFACES.items()}
+        defaults = {
+            name: surface.with_actions(predicted) for name, surface in DEFAULT_SURFACES.items()
+        }
         return {**defaults, **self.surfaces}
 
 

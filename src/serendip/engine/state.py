@@ -37,7 +37,7 @@ from serendip.search.synonyms import Synonyms
 
 _ARRAYS = ("content", "codes", "counts", "quality")
 _PRESENT_FILE, _FUSION_FILE = "present.npy", "fusion.safetensors"
-_JUDGE_FOLDER = "judge"
+_RELEVANCE_FOLDER = "relevance"
 _ALIGNED_FILE, _CATALOGUE_FILE = "codebooks.safetensors", "catalogue.jsonl"
 _QUERIES_FOLDER = "queries"
 
@@ -59,7 +59,7 @@ class EngineState:
         hidden: (N,) bool, items that are not to be shown: deleted, or not available yet.
         code_names: code prefix (``12`` or ``12-7``) -> readable name.
         fusion: maps words into the space of the content vectors.
-        judge: says what is a bad match; None where none was distilled.
+        relevance_model: predicts P(irrelevant); None if none was distilled.
         queries: verified queries to suggest.
         query_ranker: puts them in order.
     """
@@ -76,7 +76,7 @@ class EngineState:
     hidden: BoolArray
     code_names: Mapping[str, str]
     fusion: Fusion = TEXT_ONLY
-    judge: RelevanceModel | None = None
+    relevance_model: RelevanceModel | None = None
     queries: QueryTable = field(default_factory=QueryTable.empty)
     query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
 
@@ -111,6 +111,7 @@ class EngineState:
     ) -> EngineState:
         """Known items with other words: new content, codes and words, the same behaviour."""
         searcher = self.searcher.with_changed_items(numbers.tolist(), items)
+        model = self.relevance_model
         return replace(
             self,
             catalogue=self.catalogue.replaced(numbers.tolist(), items),
@@ -121,7 +122,7 @@ class EngineState:
             },
             searcher=searcher,
             suggester=self.suggester.with_searcher(searcher),
-            judge=None if self.judge is None else self.judge.without(numbers),
+            relevance_model=model and model.without(numbers),
         )
 
     def with_hidden(self, numbers: IntArray, hidden: bool = True) -> EngineState:
@@ -148,9 +149,9 @@ class EngineState:
         searcher = self.searcher.with_rewrites(rewrites)
         return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
 
-    def with_judge(self, judge: RelevanceModel) -> EngineState:
-        """The same state with a judge of its items."""
-        return replace(self, judge=judge)
+    def with_relevance_model(self, model: RelevanceModel) -> EngineState:
+        """The same state with a relevance model of its items."""
+        return replace(self, relevance_model=model)
 
     def with_queries(self, queries: QueryTable, ranker: QueryRanker) -> EngineState:
         """The same state with queries to suggest."""
@@ -179,7 +180,7 @@ class EngineState:
             "models": {name: model.name for name, model in self.models.items()},
             "codebook_size": self.features.codebook_size,
             "ranker": self.ranker is not None,
-            "judge": self.judge is not None,
+            "relevance_model": self.relevance_model is not None,
             "code_names": dict(self.code_names),
             "search": self.searcher.config.model_dump(mode="json"),
         }
@@ -197,8 +198,8 @@ class EngineState:
             model.save(folder / "models" / name)
         if self.ranker is not None:
             self.ranker.save(folder / "ranker")
-        if self.judge is not None:
-            self.judge.save(folder / _JUDGE_FOLDER)
+        if self.relevance_model is not None:
+            self.relevance_model.save(folder / _RELEVANCE_FOLDER)
         if len(self.queries):
             self.queries.save(folder / _QUERIES_FOLDER)
             self.query_ranker.save(folder / _QUERIES_FOLDER)
@@ -244,7 +245,11 @@ class EngineState:
             hidden=np.zeros(len(catalogue), np.bool_),
             code_names=document["code_names"],
             fusion=fusion,
-            judge=RelevanceModel.open(folder / _JUDGE_FOLDER) if document.get("judge") else None,
+            relevance_model=(
+                RelevanceModel.open(folder / _RELEVANCE_FOLDER)
+                if document.get("relevance_model")
+                else None
+            ),
             queries=queries,
             query_ranker=query_ranker,
         )
@@ -292,8 +297,8 @@ def _write_catalogue(path: Path, catalogue: Catalogue) -> None:
                 "attributes": dict(item.attributes),
                 "available_from": item.available_from,
             }
-            if item.written:
-                row["written"] = item.written
+            if item.generated_text:
+                row["generated_text"] = item.generated_text
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 

@@ -7,7 +7,7 @@
     cache/              vectors by content hash, converted weights
     generations/        published artefacts
     semantic_ids/       versions of semantic IDs, where `serendip ids build` made them
-    students/           versions of the judge of matches that `serendip judge distil` made
+    relevance/          versions of the relevance model, from `serendip judge distil`
     queries/            versions of suggested queries, where `serendip queries build` made them
     reports/            report.json and report.html
     embeddings/         vectors that `serendip embed` wrote
@@ -74,9 +74,9 @@ class Workspace:
         return self.folder / "semantic_ids"
 
     @property
-    def students(self) -> Path:
-        """Folder of versions of the judge of matches."""
-        return self.folder / "students"
+    def relevance(self) -> Path:
+        """Folder of versions of the relevance model."""
+        return self.folder / "relevance"
 
     @property
     def queries(self) -> Path:

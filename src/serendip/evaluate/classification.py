@@ -92,33 +92,38 @@ class BinaryPredictions:
         return _ratio(hit, hit + false), _ratio(hit, num_bad), kappa
 
 
-def calibration_error(is_bad: BoolArray, chances: FloatArray) -> float:
-    """Expected calibration error: mean distance of chances (P,) from shares, in 15 equal parts."""
-    order = np.argsort(chances, kind="stable")
+def calibration_error(is_bad: BoolArray, probabilities: FloatArray) -> float:
+    """Expected calibration error of probabilities (P,), in 15 bins of equal size."""
+    order = np.argsort(probabilities, kind="stable")
     parts = np.array_split(order, min(ECE_BINS, len(order)))
-    away = [abs(chances[part].mean() - is_bad[part].mean()) * len(part) for part in parts]
+    away = [abs(probabilities[part].mean() - is_bad[part].mean()) * len(part) for part in parts]
     return float(sum(away) / len(order))
 
 
-def calibration_floor(chances: FloatArray, seed: int = 0, draws: int = 200) -> float:
-    """The error that chances (P,) would show in the mean if each of them were exactly right."""
+def calibration_floor(probabilities: FloatArray, seed: int = 0, draws: int = 200) -> float:
+    """Mean calibration error of probabilities (P,) if each of them were exactly right."""
     random = np.random.default_rng(seed)
-    seen = [calibration_error(random.random(len(chances)) < chances, chances) for _ in range(draws)]
+    seen = [
+        calibration_error(random.random(len(probabilities)) < probabilities, probabilities)
+        for _ in range(draws)
+    ]
     return float(np.mean(seen))
 
 
-def best_cut(is_bad: BoolArray, scores: FloatArray) -> float:
-    """The score from which on filtering agrees best with people (Cohen's kappa).
+def best_threshold(is_bad: BoolArray, scores: FloatArray) -> float:
+    """The threshold of the scores that agrees best with people (Cohen's kappa).
 
-    The highest of those that are as good, which filters nothing where no cut beats chance. To be
-    asked of pairs that nothing is judged on.
+    Of equally good ones the highest, which filters nothing if no threshold beats chance. Choose it
+    on pairs that are not used for evaluation.
     """
-    cuts = np.unique(np.quantile(scores, np.linspace(0, 1, 201)))
-    kappas = [kappa_of(is_bad, scores >= cut) for cut in cuts]
+    thresholds = np.unique(np.quantile(scores, np.linspace(0, 1, 201)))
+    kappas = [kappa_of(is_bad, scores >= threshold) for threshold in thresholds]
     best = max(kappas)
     if best <= 0:
-        return float(np.nextafter(np.float32(cuts[-1]), np.float32(np.inf)))
-    return float(max(cut for cut, kappa in zip(cuts, kappas, strict=True) if kappa == best))
+        return float(np.nextafter(np.float32(thresholds[-1]), np.float32(np.inf)))
+    return float(
+        max(threshold for threshold, kappa in zip(thresholds, kappas, strict=True) if kappa == best)
+    )
 
 
 def kappa_of(is_bad: BoolArray, decided: BoolArray) -> float:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 
-_CUTS = tuple(1 / (1 + np.exp(np.linspace(6, -6, 49))))
+_THRESHOLDS = tuple(1 / (1 + np.exp(np.linspace(6, -6, 49))))
 """Chances at which something may be taken out."""
 
 _STARTS = (0.25, 1.0, 2.0, 4.0)
@@ -42,14 +42,14 @@ class LabelledSlates:
     """Lists in the order in which they would be shown, with what is said of each pair.
 
     Args:
-        chances: (P,) that a pair is bad, by the filter.
+        probabilities: (P,) that a pair is bad, by the filter.
         is_bad: (P,) what people say.
         lists: (P,) int32 which list a pair is of; pairs of a list in its order.
         units: (P,) int32 which lists belong together.
         size: how many of a list are shown.
     """
 
-    chances: FloatArray
+    probabilities: FloatArray
     is_bad: BoolArray
     lists: IntArray
     units: IntArray
@@ -60,19 +60,19 @@ class LabelledSlates:
         return self._rows(np.lexsort((-likeness, self.lists)))
 
     def halves(self) -> tuple[LabelledSlates, LabelledSlates]:
-        """Whole units in two, by seed 0: one half chooses a cut, the other is told of."""
+        """Whole units in two, by seed 0: one half chooses a threshold, the other is told of."""
         units, unit = np.unique(self.units, return_inverse=True)
         chooses = np.random.default_rng(0).permutation(len(units))[unit] % 2 == 0
         return self._rows(np.flatnonzero(chooses)), self._rows(np.flatnonzero(~chooses))
 
     def _rows(self, rows: NDArray[np.intp]) -> LabelledSlates:
-        pairs = self.chances[rows], self.is_bad[rows], self.lists[rows], self.units[rows]
+        pairs = self.probabilities[rows], self.is_bad[rows], self.lists[rows], self.units[rows]
         return LabelledSlates(*pairs, self.size)
 
-    def shown(self, cut: float) -> BoolArray:
-        """(P,) what is shown if all at or above the cut are taken out."""
+    def shown(self, threshold: float) -> BoolArray:
+        """(P,) what is shown if all at or above the threshold are taken out."""
         order = np.argsort(self.lists, kind="stable")
-        passed = (self.chances < cut)[order]
+        passed = (self.probabilities < threshold)[order]
         counted, owner = passed.cumsum(), self.lists[order]
         starts = np.flatnonzero(np.diff(owner, prepend=-1))
         before = np.repeat(
@@ -82,14 +82,14 @@ class LabelledSlates:
         mask[order] = passed & (counted - before <= self.size)
         return mask
 
-    def effect(self, cut: float) -> dict[str, float]:
+    def effect(self, threshold: float) -> dict[str, float]:
         """Bad share of what is shown before and after, and which share of it was replaced.
 
         ``lost`` is the share of good ones that were shown before and are not any more, ``fall`` by
         which share of itself the bad share falls.
         """
-        before, after = self.shown(np.inf), self.shown(cut)
-        taken = before & (self.chances >= cut)
+        before, after = self.shown(np.inf), self.shown(threshold)
+        taken = before & (self.probabilities >= threshold)
         first, last = _share(self.is_bad, before), _share(self.is_bad, after)
         return {
             "bad_before": first,
@@ -100,9 +100,9 @@ class LabelledSlates:
             "shown": float(after.sum() / max(1, before.sum())),
         }
 
-    def ends(self, cut: float, seed: int = 0) -> dict[str, list[float]]:
+    def ends(self, threshold: float, seed: int = 0) -> dict[str, list[float]]:
         """95 % intervals, which draw whole units, of both bad shares and of how far they fall."""
-        before, after = self.shown(np.inf), self.shown(cut)
+        before, after = self.shown(np.inf), self.shown(threshold)
         different, place = np.unique(self.units, return_inverse=True)
         sums = np.stack(
             [
@@ -134,7 +134,7 @@ class LabelledSlates:
 def safe_threshold(
     judged: LabelledSlates, allowed: float, confidence: float = 0.95, seed: int = 0
 ) -> float | None:
-    """The largest cut at which at most a share ``allowed`` of what is shown is bad.
+    """The largest threshold at which at most a share ``allowed`` of what is shown is bad.
 
     Args:
         judged: lists of calibration, of which the filter has learned nothing.
@@ -143,21 +143,23 @@ def safe_threshold(
         seed: of the order in which units are looked at.
 
     Returns:
-        the cut, infinity where nothing need be taken out; None where no filter is safe.
+        the threshold, infinity where nothing need be taken out; None where no filter is safe.
     """
-    cuts = [*_CUTS, np.inf]
+    thresholds = [*_THRESHOLDS, np.inf]
     delta, safe = (1 - confidence) / len(_STARTS), []
     for part in _STARTS:
-        for cut in cuts[int(np.searchsorted(_CUTS, part * allowed)) :]:
-            if not _is_kept(_excess(judged, cut, allowed, seed), judged.size, allowed, delta):
+        for threshold in thresholds[int(np.searchsorted(_THRESHOLDS, part * allowed)) :]:
+            if not _is_kept(_excess(judged, threshold, allowed, seed), judged.size, allowed, delta):
                 break
-            safe.append(cut)
+            safe.append(threshold)
     return max(safe, default=None)
 
 
-def _excess(judged: LabelledSlates, cut: float, allowed: float, seed: int) -> NDArray[np.float64]:
+def _excess(
+    judged: LabelledSlates, threshold: float, allowed: float, seed: int
+) -> NDArray[np.float64]:
     """Mean excess of the lists of each unit, the units in random order."""
-    shown = judged.shown(cut)
+    shown = judged.shown(threshold)
     different, place = np.unique(judged.units, return_inverse=True)
     excess = np.bincount(place, shown * (judged.is_bad - allowed), len(different))
     firsts = np.unique(judged.lists, return_index=True)[1]
@@ -165,12 +167,12 @@ def _excess(judged: LabelledSlates, cut: float, allowed: float, seed: int) -> ND
     return (excess / lists)[np.random.default_rng(seed).permutation(len(different))]
 
 
-def cut_replacing(judged: LabelledSlates, most: float) -> float:
-    """The smallest cut that replaces no more than a share ``most`` of what is shown."""
-    chances = np.sort(judged.chances[judged.shown(np.inf)])
-    cuts = np.append(np.unique(chances), np.inf)
-    taken = (len(chances) - np.searchsorted(chances, cuts)) / len(chances)
-    return float(cuts[taken <= most][0])
+def threshold_replacing(judged: LabelledSlates, most: float) -> float:
+    """The smallest threshold that replaces no more than a share ``most`` of what is shown."""
+    probabilities = np.sort(judged.probabilities[judged.shown(np.inf)])
+    thresholds = np.append(np.unique(probabilities), np.inf)
+    taken = (len(probabilities) - np.searchsorted(probabilities, thresholds)) / len(probabilities)
+    return float(thresholds[taken <= most][0])
 
 
 def _is_kept(excess: NDArray[np.float64], size: int, allowed: float, delta: float) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from serendip.data.item_list import ItemList
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.selection import SPONSORED
+from serendip.engine.stages.sponsored import SPONSORED
 from serendip.errors import DataError, UnsupportedError
 from serendip.runtime.atomic_files import parquet_file, require_writable
 from serendip.runtime.progress import Progress

@@ -1,7 +1,7 @@
 """Analysis of items and queries into index terms by field, for the built index and posted items.
 
 Three fields: ``title`` (its words), ``body`` (words of all other fields), ``grams`` (characters and
-bigrams of both, for scripts without spaces). A fourth, ``written``, has words and bigrams of
+bigrams of both, for scripts without spaces). A fourth, ``generated``, has words and bigrams of
 generated texts, if there are any: it has a weight of its own and does not affect the other fields.
 """
 
@@ -15,7 +15,7 @@ from serendip.data.item import Item
 from serendip.data.text import grams, normalise, query_grams, words
 
 FIELDS = ("title", "body", "grams")
-WRITTEN = "written"
+GENERATED = "generated"
 MAX_QUERY_TERMS = 32
 
 _FILE = re.compile(r"\S+\.(jpe?g|png|webp|gif|svg|wav|flac|ogg|mp3|aiff?)", re.IGNORECASE)
@@ -28,10 +28,10 @@ class Document:
     title: list[str]
     body: list[str]
     grams: list[str]
-    written: list[str]
+    generated: list[str]
 
     def terms(self, field: str) -> list[str]:
-        """Terms of one of ``FIELDS``, or of ``WRITTEN``."""
+        """Terms of one of ``FIELDS``, or of ``GENERATED``."""
         terms: list[str] = getattr(self, field)
         return terms
 
@@ -48,8 +48,8 @@ def document_of(item: Item, fields: Sequence[str] | None = None) -> Document:
         fields = ("description", *(name for name in item.attributes if _is_wordy(item, name)))
     title = normalise(item.title)
     body = " ".join(normalise(_text_of(item, name)) for name in fields)
-    written = normalise(item.written)
-    terms = [*words(written), *grams(written)]
+    generated = normalise(item.generated_text)
+    terms = [*words(generated), *grams(generated)]
     return Document(words(title), words(body), grams(f"{title} {body}"), terms)
 
 
@@ -66,8 +66,8 @@ def query_terms(text: str, fields: Sequence[str] = FIELDS) -> list[tuple[str, st
     """(field, term) pairs of a query, without duplicates, of at most 32 words."""
     normal = normalise(text)
     query_words = dict.fromkeys(words(normal)[:MAX_QUERY_TERMS])
-    word_fields = [name for name in ("title", "body", WRITTEN) if name in fields]
-    gram_fields = [name for name in ("grams", WRITTEN) if name in fields]
+    word_fields = [name for name in ("title", "body", GENERATED) if name in fields]
+    gram_fields = [name for name in ("grams", GENERATED) if name in fields]
     pairs = [(field, term) for term in query_words for field in word_fields]
     bigrams = dict.fromkeys(query_grams(normal)[:MAX_QUERY_TERMS])
     pairs += [(field, term) for term in bigrams for field in gram_fields]
@@ -84,7 +84,7 @@ def needed_terms(normal: str, fields: Sequence[str] = FIELDS) -> list[tuple[tupl
     groups: dict[tuple[tuple[str, str], ...], None] = {}
     for word in words(normal)[:MAX_QUERY_TERMS]:
         inside = query_grams(word)
-        names = ("grams", WRITTEN) if inside else ("title", "body", WRITTEN)
+        names = ("grams", GENERATED) if inside else ("title", "body", GENERATED)
         for term in inside[:MAX_QUERY_TERMS] or [word]:
             groups[tuple((name, term) for name in names if name in fields)] = None
     return list(groups)

@@ -37,7 +37,7 @@ from serendip.data.item_list import ItemList, tie_order
 from serendip.errors import ArtefactError
 from serendip.search.documents import (
     FIELDS,
-    WRITTEN,
+    GENERATED,
     Document,
     document_of,
     needed_terms,
@@ -139,7 +139,7 @@ class RecentItemsIndex:
 
 def _count_terms(document: Document) -> Iterator[tuple[tuple[str, str], int]]:
     """((field, term), occurrences) of a document."""
-    for name in (*FIELDS, WRITTEN):
+    for name in (*FIELDS, GENERATED):
         for term, count in Counter(document.terms(name)).items():
             yield (name, term), count
 
@@ -166,7 +166,7 @@ class LexicalConfig(Config):
     grams: NonNegativeFloat = 1.0
     """Weight of a bigram of a script without spaces."""
 
-    written: NonNegativeFloat = 0.5
+    generated: NonNegativeFloat = 0.5
     """Weight of a word of a generated text that passed `serendip enrich gate`."""
 
     fields: tuple[str, ...] | None = None
@@ -175,7 +175,7 @@ class LexicalConfig(Config):
     def weights(self) -> dict[str, float]:
         """Field -> weight."""
         fields = {"title": self.title, "body": self.body, "grams": self.grams}
-        return {**fields, WRITTEN: self.written}
+        return {**fields, GENERATED: self.generated}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,8 +213,8 @@ class LexicalIndex:
         documents = [document_of(item, config.fields) for item in catalogue.items]
         folder.mkdir(parents=True, exist_ok=True)
         # Without generated texts the index is the same as if the field did not exist.
-        has_written = any(document.written for document in documents)
-        fields = (*FIELDS, WRITTEN) if has_written else FIELDS
+        has_generated = any(document.generated for document in documents)
+        fields = (*FIELDS, GENERATED) if has_generated else FIELDS
         _write(documents, fields, folder)
         meta = {
             "format": FORMAT,
@@ -370,10 +370,10 @@ def is_allowed(number: int, allowed: BoolArray | None) -> bool:
     return allowed is None or (number < len(allowed) and bool(allowed[number]))
 
 
-def written_words(catalogue: Catalogue) -> set[str]:
+def generated_words(catalogue: Catalogue) -> set[str]:
     """Words of the generated texts of the items."""
-    items = (item for item in catalogue.items if item.written)
-    return {word for item in items for word in document_of(item, ()).written}
+    items = (item for item in catalogue.items if item.generated_text)
+    return {word for item in items for word in document_of(item, ()).generated}
 
 
 def word_counts(catalogue: Catalogue, fields: Sequence[str] | None = None) -> Counter[str]:

@@ -24,7 +24,7 @@ from serendip.data.text import title_key
 from serendip.errors import ArtefactError, DataError
 from serendip.search.config import SearchConfig
 from serendip.search.documents import document_of
-from serendip.search.lexical import LexicalIndex, is_allowed, word_counts, written_words
+from serendip.search.lexical import LexicalIndex, generated_words, is_allowed, word_counts
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 from serendip.search.rewrites.candidates import CatalogueMatcher
 from serendip.search.rewrites.table import Rewrite, RewriteTable, rewrites_of
@@ -178,8 +178,8 @@ class Searcher:
             "keys": [title_key(item.title) for item in catalogue.items],
             "counts": counts,
         }
-        if written := written_words(catalogue):
-            document["written"] = sorted(written)
+        if words := generated_words(catalogue):
+            document["generated_words"] = sorted(words)
         (folder / WORDS_FILE).write_text(json.dumps(document), encoding="utf-8")
         return cls.open(folder, catalogue, popularity, config)
 
@@ -212,8 +212,8 @@ class Searcher:
         counts = document["counts"]
         pairs = WordPairs.open(folder / PAIRS_FILE, counts)
         # Words of generated texts are known, but never proposed as corrections.
-        written = document.get("written", ())
-        speller = Speller.of(counts, pairs, english_word_frequencies(), keys).with_words(written)
+        generated = document.get("generated_words", ())
+        speller = Speller.of(counts, pairs, english_word_frequencies(), keys).with_words(generated)
         searcher = cls(config or SearchConfig(), lexical, titles, speller, keys)
         # The first search pays for imports and page faults: do it here, not in a request.
         searcher.search("warm up", 1)
@@ -270,7 +270,7 @@ class Searcher:
         for number, item in zip(numbers, items, strict=True):
             keys[number] = title_key(item.title)
             document = document_of(item, self.config.lexical.fields)
-            vocabulary.update(document.title, document.body, document.written)
+            vocabulary.update(document.title, document.body, document.generated)
         return replace(
             self,
             lexical=self.lexical.with_changed_items(numbers, items),

@@ -7,7 +7,7 @@ A cross-encoder: layers of a transformer over pairs that were read together. Tra
 
 Cheap features say first what they can, by logistic regression; the upper layers of a text encoder
 and a linear head on the mean of the pair's tokens learn what that leaves. The layers below stay as
-they are. A fifth of the units decides when to stop and is kept for whoever chooses a cut.
+they are. A fifth of the units decides when to stop and is kept for whoever chooses a threshold.
 
 Shapes: P pairs, F features, B pairs of a batch, T tokens of a pair, C numbers of a token.
 
@@ -38,7 +38,7 @@ from serendip.config import Config
 from serendip.content.encoders.text import BATCH, open_minilm
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.numeric import NewtonSteps, fit_logistic
-from serendip.evaluate.classification import best_cut
+from serendip.evaluate.classification import best_threshold
 from serendip.models.early_stopping import Stopping, train_epochs
 from serendip.models.relevance.model import fit_calibration
 from serendip.models.relevance.projection import QueryProjectionConfig
@@ -376,7 +376,7 @@ class CrossEncoderJudge(RelevanceJudge):
     def taught(
         self, gold: Gold, asked: JudgeQueries, pairs: GoldPairs, options: TrainOptions
     ) -> Judge:
-        """Layers of four fifths of the units; cut and curve by the others."""
+        """Layers of four fifths of the units; threshold and curve by the others."""
         lessons = lessons_of(asked, pairs)
         features, moved = with_learned(
             self.likeness, gold.crowd, gold.queries, lessons, options.seed
@@ -393,12 +393,12 @@ class CrossEncoderJudge(RelevanceJudge):
         held = taught.held & (pairs.fold != EXTRA)
         states = asked.where(held).states
         values, is_bad = taught.encoder.values(states, features[held]), pairs.is_bad[held]
-        cut, curve = best_cut(is_bad, values), fit_calibration(values, is_bad)
+        threshold, curve = best_threshold(is_bad, values), fit_calibration(values, is_bad)
 
         def judge(asked: JudgeQueries) -> Answers:
             learned = moved.of(gold.queries, asked.queries, asked.items)
             values = taught.encoder.values(asked.states, np.hstack([asked.features, learned]))
-            return Answers(values, curve(values), values >= cut)
+            return Answers(values, curve(values), values >= threshold)
 
         return judge
 

@@ -22,8 +22,8 @@ from serendip_bench.work_folder import Encode
 LEARNED_ONLY = -1
 """Fold of pairs that nothing is judged on."""
 EXTRA = -2
-"""Fold of further such pairs, with other shares of good and bad: no cut and no curve is chosen by
-them."""
+"""Fold of further such pairs, with other shares of good and bad: neither threshold nor curve is
+chosen by them."""
 
 _LIKENESSES = [at for at, name in enumerate(PAIR_FEATURES) if name.endswith(": likeness")]
 

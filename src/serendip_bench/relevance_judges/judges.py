@@ -1,6 +1,6 @@
 """The rungs of the ladder: who says how bad a pair is, from rules up to the student.
 
-Each learns from some pairs what it can (a cut, a curve, trees) and is asked about others.
+Each learns from some pairs what it can (a threshold, a curve, trees) and is asked about others.
 
 Shapes: P pairs, F features.
 """
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
-from serendip.evaluate.classification import best_cut
+from serendip.evaluate.classification import best_threshold
 from serendip.models.relevance.features import PAIR_FEATURES
 from serendip.models.relevance.model import fit_calibration
 from serendip.models.relevance.train import (
@@ -35,12 +35,12 @@ class Answers:
 
     Args:
         scores: (P,) higher = worse.
-        chances: (P,) that the pair is bad.
+        probabilities: (P,) that the pair is bad.
         decided: (P,) what it would filter.
     """
 
     scores: FloatArray
-    chances: FloatArray
+    probabilities: FloatArray
     decided: BoolArray
 
 
@@ -98,7 +98,7 @@ class RelevanceJudge(ABC):
 
 
 class Untrained(RelevanceJudge):
-    """Scores that are there already; only the cut and the curve are learned."""
+    """Scores that are there already; only the threshold and the curve are learned."""
 
     @abstractmethod
     def scores(self, features: FloatArray) -> FloatArray:
@@ -107,14 +107,14 @@ class Untrained(RelevanceJudge):
     def taught(
         self, gold: Gold, asked: JudgeQueries, pairs: GoldPairs, options: TrainOptions
     ) -> Judge:
-        """The cut and the curve that fit the pairs best."""
+        """The threshold and the curve that fit the pairs best."""
         is_gold = pairs.fold != EXTRA
         known, pairs = self.scores(asked.where(is_gold).features), pairs.where(is_gold)
-        cut, curve = best_cut(pairs.is_bad, known), fit_calibration(known, pairs.is_bad)
+        threshold, curve = best_threshold(pairs.is_bad, known), fit_calibration(known, pairs.is_bad)
 
         def judge(asked: JudgeQueries) -> Answers:
             scores = self.scores(asked.features)
-            return Answers(scores, curve(scores), scores >= cut)
+            return Answers(scores, curve(scores), scores >= threshold)
 
         return judge
 
@@ -155,17 +155,17 @@ class DistilledJudge(RelevanceJudge):
     def taught(
         self, gold: Gold, asked: JudgeQueries, pairs: GoldPairs, options: TrainOptions
     ) -> Judge:
-        """Trees of all pairs; cut and curve by pairs that trees of the others had not seen."""
+        """Trees of all pairs; threshold and curve by out-of-fold predictions."""
         lessons = lessons_of(asked, pairs)
         texts = gold.queries, gold.items
         taught = train_relevance_model(self.config, gold.crowd, texts, lessons, options.seed)
-        cut = best_cut(pairs.is_bad[taught.held], taught.chances)
+        threshold = best_threshold(pairs.is_bad[taught.held], taught.probabilities)
         likeness, student = taught.judge.likeness, taught.judge.student
 
         def judge(asked: JudgeQueries) -> Answers:
             learned = likeness.of(gold.queries, asked.queries, asked.items)
-            chances = student.chances(np.hstack([asked.features, learned]))
-            return Answers(chances, chances, chances >= cut)
+            probabilities = student.probabilities(np.hstack([asked.features, learned]))
+            return Answers(probabilities, probabilities, probabilities >= threshold)
 
         return judge
 

@@ -3,10 +3,11 @@
 Pairs of a fold are judged by rungs that learned from all other folds; answers are pooled over the
 folds and told with intervals over whole queries or occupations. Bad is the positive class.
 
-What a filter by a judge's chances does to lists: half of them choose its cut, half are told.
+Effect of a filter by a judge's probabilities on lists: half of them choose its threshold, the other
+half measure.
 
-A list is what a query would be shown, the likest first. There are two cuts: the loosest that is
-safe (at most 5 % of what is shown is bad, at a confidence of 95 %), and the strictest that
+A list is what a query would be shown, the likest first. There are two thresholds: the loosest that
+is safe (at most 5 % of what is shown is bad, at a confidence of 95 %), and the strictest that
 replaces no more than a tenth of what is shown.
 
 Which gold a folder holds, told by its files.
@@ -26,7 +27,7 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import ConfigError, DataError, ExtraMissing
 from serendip.evaluate.classification import BinaryPredictions, calibration_error, calibration_floor
-from serendip.evaluate.risk_control import LabelledSlates, cut_replacing, safe_threshold
+from serendip.evaluate.risk_control import LabelledSlates, safe_threshold, threshold_replacing
 from serendip.models.relevance.features import ItemTexts, QueryTexts
 from serendip.runtime.atomic_files import digest_of_files, write_document
 from serendip.runtime.progress import TrainOptions
@@ -46,20 +47,20 @@ SHOWN = 10
 ALLOWED, CONFIDENCE, REPLACED = 0.05, 0.95, 0.1
 
 
-def filtered(listed: Lists, chances: FloatArray) -> dict[str, Any] | None:
-    """Effect of both cuts on the half of the lists that chose neither; None for a single unit.
+def filtered(listed: Lists, probabilities: FloatArray) -> dict[str, Any] | None:
+    """Effect of both thresholds on the lists that chose neither; None for a single unit.
 
     Args:
         listed: all lists; units are kept together where lists are parted.
-        chances: (P,) that their pairs are bad.
+        probabilities: (P,) that their pairs are bad.
     """
     pairs = listed.pairs
     if len(np.unique(pairs.units)) < 2:
         return None
-    judged = LabelledSlates(chances, pairs.is_bad, pairs.queries, pairs.units, SHOWN)
+    judged = LabelledSlates(probabilities, pairs.is_bad, pairs.queries, pairs.units, SHOWN)
     calibration, told = judged.in_order(listed.likeness).halves()
     safe = safe_threshold(calibration, ALLOWED, CONFIDENCE)
-    tenth = cut_replacing(calibration, REPLACED)
+    tenth = threshold_replacing(calibration, REPLACED)
     return {
         "size": SHOWN,
         "lists": len(np.unique(told.lists)),
@@ -71,8 +72,8 @@ def filtered(listed: Lists, chances: FloatArray) -> dict[str, Any] | None:
     }
 
 
-def _told(judged: LabelledSlates, cut: float) -> dict[str, Any]:
-    return {**judged.effect(cut), "ci95": judged.ends(cut)}
+def _told(judged: LabelledSlates, threshold: float) -> dict[str, Any]:
+    return {**judged.effect(threshold), "ci95": judged.ends(threshold)}
 
 
 Draw = Callable[[QueryTexts, ItemTexts], GoldPairs]
@@ -279,7 +280,7 @@ def _row(rung: RelevanceJudge, whole: JudgeInputs, options: TrainOptions) -> dic
         said, listed, judge, learned = _judged(rung, board, asked, options)
     own = pairs.judged
     units = np.unique(pairs.units[own], return_inverse=True)[1].astype(np.int32)
-    is_bad, chances, decided = pairs.is_bad[own], said.chances[own], said.decided[own]
+    is_bad, probabilities, decided = pairs.is_bad[own], said.probabilities[own], said.decided[own]
     found = BinaryPredictions(is_bad, said.scores[own], decided, units).estimates()
     spent = _milliseconds(gold, rung, judge, options)
     of_lists = 0 if board.lessons is None else len(board.lessons[0])
@@ -289,8 +290,8 @@ def _row(rung: RelevanceJudge, whole: JudgeInputs, options: TrainOptions) -> dic
         "pairs": int(own.sum()),
         **{name: one.value for name, one in found.items()},
         "ci95": {name: [one.low, one.high] for name, one in found.items()},
-        "ece": calibration_error(is_bad, chances),
-        "ece_floor": calibration_floor(chances),
+        "ece": calibration_error(is_bad, probabilities),
+        "ece_floor": calibration_floor(probabilities),
         "removed": float(decided.mean()),
         "ms_per_200": spent,
         "cpu_s_per_1000": spent / CANDIDATES,
@@ -311,9 +312,9 @@ def _avoided(labels: int) -> float:
 def _judged(
     rung: RelevanceJudge, board: JudgeInputs, asked: JudgeQueries, options: TrainOptions
 ) -> tuple[Answers, dict[str, FloatArray], Judge, int]:
-    """What judges say of all pairs, their chances for lists, the last judge, its labels."""
+    """What judges say of all pairs, their probabilities for lists, the last judge, its labels."""
     pairs, judge, learned = board.gold.pairs, None, 0
-    scores, chances = np.zeros((2, len(pairs)), np.float32)
+    scores, probabilities = np.zeros((2, len(pairs)), np.float32)
     decided = np.zeros(len(pairs), np.bool_)
     listed = {name: np.zeros(len(one.queries), np.float32) for name, one in board.listed.items()}
     for fold in np.unique(pairs.fold[pairs.judged]).tolist():
@@ -321,13 +322,17 @@ def _judged(
         judge = rung.taught(board.gold, asked.where(~own), pairs.where(~own), options)
         learned = int((~own).sum())
         said = judge(asked.where(own))
-        scores[own], chances[own], decided[own] = said.scores, said.chances, said.decided
+        scores[own], probabilities[own], decided[own] = (
+            said.scores,
+            said.probabilities,
+            said.decided,
+        )
         filters = _filter_of(rung, board, options) or judge
         for name, lists in board.lists.items():
             part = lists.pairs.fold == fold
-            listed[name][part] = filters(board.listed[name].where(part)).chances
+            listed[name][part] = filters(board.listed[name].where(part)).probabilities
     assert judge is not None, "GoldPairs.checked leaves no gold without a fold"
-    return Answers(scores, chances, decided), listed, judge, learned
+    return Answers(scores, probabilities, decided), listed, judge, learned
 
 
 def _filter_of(rung: RelevanceJudge, board: JudgeInputs, options: TrainOptions) -> Judge | None:

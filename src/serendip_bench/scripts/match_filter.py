@@ -4,10 +4,10 @@
 
 Makes a workspace of ``items.jsonl``, takes every other query of ``judgements.csv`` (in an order
 drawn by seed 0) to learn from and the others as gold, and walks the whole way: ``serendip judge
-distil``, a training with the filter on search, ``serendip judge report``. The cut is the one that
-distil finds to replace a tenth. Then it times, with one thread, 200 candidates of each gold query
-and searches with the filter and without it, in turns. Prints one JSON line. A folder that is given
-is kept, and goes on where it has a student and a generation.
+distil``, a training with the filter on search, ``serendip judge report``. The threshold is the one
+that distil finds to replace a tenth. Then it times, with one thread, 200 candidates of each gold
+query and searches with the filter and without it, in turns. Prints one JSON line. A
+folder that is given is kept, and goes on where it has a student and a generation.
 """
 
 from __future__ import annotations
@@ -45,10 +45,12 @@ def run(data: Path, workspace: Path) -> dict[str, Any]:
         _serendip("init", "--items", str(data / "items.jsonl"), "-w", str(workspace))
     gold = _parted(data / "judgements.csv", workspace)
     student = _distilled(workspace)
-    cut = student["filter"]["tenth_cut"]
+    threshold = student["filter"]["tenth_threshold"]
     settings = workspace / "serendip.toml"
-    if "bad_matches" not in (told := settings.read_text(encoding="utf-8")):
-        settings.write_text(f"{told}\n[surfaces.search.bad_matches]\ncut = {cut:.6f}\n")
+    if "relevance_filter" not in (told := settings.read_text(encoding="utf-8")):
+        settings.write_text(
+            f"{told}\n[surfaces.search.relevance_filter]\nthreshold = {threshold:.6f}\n"
+        )
     if not (workspace / "generations").exists():
         _serendip("train", "-w", str(workspace))
     report = _serendip("judge", "report", "--gold", str(workspace / GOLD), "-w", str(workspace))
@@ -94,7 +96,7 @@ def _serendip(*arguments: str) -> dict[str, Any]:
 
 def _timed(engine: Engine, texts: Sequence[str]) -> dict[str, Any]:
     """CPU milliseconds per query: the judge alone, and searches with it and without it."""
-    judge, surface = engine.state.judge, engine.settings.all_surfaces()["search"]
+    judge, surface = engine.state.relevance_model, engine.settings.all_surfaces()["search"]
     assert judge is not None, "the generation was trained with a student"
     queries = engine.queries(Request("search", text=text) for text in texts)
     count = len(engine.state.catalogue)
@@ -104,17 +106,17 @@ def _timed(engine: Engine, texts: Sequence[str]) -> dict[str, Any]:
     def judged() -> None:
         for query, numbers in zip(queries, some, strict=True):
             assert query.text_vector is not None
-            judge.chances(query.text, query.text_vector, numbers)
+            judge.probabilities(query.text, query.text_vector, numbers)
 
-    def searched(bad_matches: Any) -> Callable[[], None]:
+    def searched(relevance_filter: Any) -> Callable[[], None]:
         from serendip.engine.stages.pipeline import run as answer
 
-        config = surface.model_copy(update={"bad_matches": bad_matches})
+        config = surface.model_copy(update={"relevance_filter": relevance_filter})
         return lambda: _each(queries, lambda query: answer([query], config, engine.state))
 
     parts = {
         "judge_ms": judged,
-        "search_ms": searched(surface.bad_matches),
+        "search_ms": searched(surface.relevance_filter),
         "search_without_ms": searched(None),
     }
     spent: dict[str, list[float]] = {name: [] for name in parts}

@@ -62,7 +62,7 @@ class UnifiedModel:
 _ALL = ("home", "search", "similar")
 _UNIFIED: dict[str, Any] = {
     **RETRIEVER,
-    "words_size": 32,
+    "search_size": 32,
     "epochs": 18,
     "slots": 8,
     "blind_share": 0.1,

@@ -151,7 +151,7 @@ def test_a_slow_rung_is_asked_about_a_sample_and_filters_nothing(tmp_path: Path)
         assert abs(row["labels"] - learned) < 12
 
 
-def test_a_filter_replaces_what_is_bad_in_lists_that_chose_no_cut(products: Path) -> None:
+def test_a_filter_replaces_what_is_bad_in_lists_that_chose_no_threshold(products: Path) -> None:
     """Half of 20 queries have 20 judged products each, 4 of 5 bad: the first ten hold all four."""
     document = ran(products, "filter.json", seeds=1)
     rows = {row["model"]: row["filter"]["judged"] for row in document["rows"]}

@@ -47,7 +47,7 @@ def test_a_missing_database_is_an_error_with_the_next_step_and_is_not_made(tmp_p
 def test_an_empty_file_is_no_database_of_ours(tmp_path: Path) -> None:
     path = tmp_path / "serendip.db"
     path.touch()
-    with pytest.raises(StorageError, match="has no table events, items, meta, written_texts"):
+    with pytest.raises(StorageError, match="has no table events, generated_texts, items, meta"):
         Store.open(path)
 
 

@@ -48,47 +48,50 @@ def test_a_digest_changes_with_words_and_not_with_prices() -> None:
         replace(LAMP, attributes={"kind": ("Home",), "price": 12.5}),
     ):
         assert text_digest(changed) != text_digest(LAMP)
-    assert text_digest(replace(LAMP, written="x")) == text_digest(LAMP)
+    assert text_digest(replace(LAMP, generated_text="x")) == text_digest(LAMP)
 
 
 def test_texts_are_used_once_they_are_active_and_the_catalogue_stays(store: Store) -> None:
     texts = [text(LAMP, "lantern"), text(LAMP, "A lamp for reading.", "description", "llm")]
-    store.written.put(texts)
+    store.generated_texts.put(texts)
     assert items_of(store) == store.items() == [LAMP, RUG]
-    assert store.written.activate(texts[:1]) == 1
-    assert items_of(store) == [replace(LAMP, written="lantern"), RUG]
-    assert store.written.activate(texts) == 2
+    assert store.generated_texts.activate(texts[:1]) == 1
+    assert items_of(store) == [replace(LAMP, generated_text="lantern"), RUG]
+    assert store.generated_texts.activate(texts) == 2
     lamp = items_of(store)[0]
-    assert lamp.written == "A lamp for reading. lantern"
+    assert lamp.generated_text == "A lamp for reading. lantern"
     assert store.items() == [LAMP, RUG]
     assert without_generated([lamp]) == [LAMP]
-    assert store.written.remove_all() == 2
+    assert store.generated_texts.remove_all() == 2
     assert items_of(store) == [LAMP, RUG]
 
 
 def test_texts_about_items_that_have_changed_are_left_out(store: Store) -> None:
     texts = [text(LAMP, "lantern"), text(RUG, "carpet")]
-    store.written.put(texts)
-    store.written.activate(texts)
+    store.generated_texts.put(texts)
+    store.generated_texts.activate(texts)
     changed = replace(LAMP, title="Kettle")
     store.put_items([changed])
-    assert items_of(store) == [changed, replace(RUG, written="carpet")]
+    assert items_of(store) == [changed, replace(RUG, generated_text="carpet")]
     store.put_items([LAMP])
-    assert items_of(store)[0].written == "lantern"
+    assert items_of(store)[0].generated_text == "lantern"
     store.delete_item("b")
     assert [item.item_id for item in items_of(store)] == ["a"]
 
 
 def test_a_replaced_text_is_not_active_and_an_equal_one_stays_so(store: Store) -> None:
     first = [text(LAMP, "lantern"), text(RUG, "carpet")]
-    store.written.put(first)
-    store.written.activate(first)
-    store.written.put([text(LAMP, "torch"), text(RUG, "carpet")])
-    assert [(one.item_id, one.active) for one in store.written.all()] == [("a", False), ("b", True)]
+    store.generated_texts.put(first)
+    store.generated_texts.activate(first)
+    store.generated_texts.put([text(LAMP, "torch"), text(RUG, "carpet")])
+    assert [(one.item_id, one.active) for one in store.generated_texts.all()] == [
+        ("a", False),
+        ("b", True),
+    ]
     # What was judged is not there any more, and what is there was not judged.
-    assert store.written.activate(first) == 1
-    assert [one.item_id for one in store.written.active()] == ["b"]
-    assert store.written.activate([]) == 0
+    assert store.generated_texts.activate(first) == 1
+    assert [one.item_id for one in store.generated_texts.active()] == ["b"]
+    assert store.generated_texts.activate([]) == 0
 
 
 def test_without_texts_the_items_are_the_same_objects() -> None:

@@ -42,7 +42,7 @@ def items_of(folder: Path) -> list[Item]:
 
 def written_of(folder: Path) -> list[GeneratedText]:
     with closing(Workspace.open(folder).open_store()) as store:
-        return store.written.all()
+        return store.generated_texts.all()
 
 
 def used_by(folder: Path) -> dict[str, str]:
@@ -50,7 +50,7 @@ def used_by(folder: Path) -> dict[str, str]:
     workspace = Workspace.open(folder)
     with closing(workspace.open_store()) as store:
         items = take_snapshot(store, workspace.settings.actions).catalogue.items
-    return {item.item_id: item.written for item in items if item.written}
+    return {item.item_id: item.generated_text for item in items if item.generated_text}
 
 
 def put(folder: Path, texts: Sequence[str]) -> None:
@@ -60,7 +60,7 @@ def put(folder: Path, texts: Sequence[str]) -> None:
         for item, text in zip(items_of(folder), texts, strict=False)
     ]
     with closing(Workspace.open(folder).open_store()) as store:
-        store.written.put(rows)
+        store.generated_texts.put(rows)
 
 
 def judge(folder: Path, queries: Sequence[str]) -> str:
@@ -222,7 +222,7 @@ def test_reverting_takes_everything_out_of_the_next_training(tmp_path: Path) -> 
     manifest = json.loads((generation(shop) / "manifest.json").read_text())
     assert manifest["counts"]["written"] == NUM_ITEMS
     rows = (generation(shop) / "catalogue.jsonl").read_text().splitlines()
-    assert json.loads(rows[3])["written"] == NAMES[3]
+    assert json.loads(rows[3])["generated_text"] == NAMES[3]
 
     code, told = enrich(shop, "revert")
     assert (code, told["removed"], written_of(shop)) == (0, NUM_ITEMS, [])

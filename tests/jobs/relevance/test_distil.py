@@ -25,7 +25,7 @@ from serendip.jobs.relevance.versions import current_model
 from serendip.jobs.train.fingerprint import fingerprint
 from serendip.jobs.train.train import train_workspace
 
-SURFACE = "\n[surfaces.search.bad_matches]\ncut = 0.5\ndepth = 40\n"
+SURFACE = "\n[surfaces.search.relevance_filter]\ncut = 0.5\ndepth = 40\n"
 GENERATED = ("query", "item_id", "label", "model")
 
 
@@ -70,14 +70,14 @@ def train(folder: Path) -> None:
 
 
 def test_a_student_tells_good_from_bad_on_queries_that_it_has_not_seen(shop: Path) -> None:
-    told = current_model(Workspace.open(shop).students).manifest
+    told = current_model(Workspace.open(shop).relevance).manifest
     assert told["queries"] == {"learned": 60, "gold": 60}
     assert told["auroc"] > 0.95
     assert told["gate"]["verdict"] == "by people"
     assert told["filter"]["tenth"]["lost"] == 0
 
 
-def test_bad_matches_are_replaced_and_the_trace_says_so(shop: Path) -> None:
+def test_relevance_filter_are_replaced_and_the_trace_says_so(shop: Path) -> None:
     engine = Engine.open(shop)
     query = engine.queries([Request("search", text="horror tale")])
     filtered = engine.run(query, "search")[0]
@@ -101,13 +101,15 @@ def test_nothing_is_said_of_items_that_came_later(shop: Path) -> None:
     engine = Engine.open(shop)
     engine.add_items([Item("new", "A horror tale of comedy", attributes={"genre": "comedy"})])
     engine.add_items([Item("i0", "A quiet western", attributes={"genre": "western"})])
-    judge = engine.state.judge
+    judge = engine.state.relevance_model
     assert judge is not None
     numbers = np.array(
         [engine.state.catalogue.vocabulary.number(one) for one in ("new", "i0", "i3")]
     )
-    chances = judge.chances("horror", np.ones(256, np.float32) / 16, numbers.astype(np.int32))
-    assert np.isfinite(chances).tolist() == [False, False, True]
+    probabilities = judge.probabilities(
+        "horror", np.ones(256, np.float32) / 16, numbers.astype(np.int32)
+    )
+    assert np.isfinite(probabilities).tolist() == [False, False, True]
     assert "new" in [item.item_id for item in engine.search("horror tale", k=40).items]
     engine.delete_item("new")
     engine.close()
@@ -117,7 +119,7 @@ def test_an_exact_title_is_never_left_out(shop: Path) -> None:
     engine = Engine.open(shop)
     settings = Workspace.open(shop).settings.all_surfaces()["search"]
     strictest = settings.model_copy(
-        update={"bad_matches": RelevanceFilterConfig(cut=1e-6, depth=40)}
+        update={"relevance_filter": RelevanceFilterConfig(threshold=1e-6, depth=40)}
     )
     query = engine.queries([Request("search", text="The comedy tale number 1")])
     found = run(query, strictest, engine.state)[0]
@@ -133,11 +135,11 @@ def test_a_misspelt_query_is_judged_by_what_was_meant(shop: Path) -> None:
         for text in ("horror tale", "horrror tale")
     )
     assert misspelt.query.searched == "horror tale" != misspelt.query.text
-    chances = (
+    probabilities = (
         dict(zip(one.items.item_nums.tolist(), one.items.fields[BAD].tolist(), strict=True))
         for one in (clean, misspelt)
     )
-    expected, told = chances
+    expected, told = probabilities
     assert told == expected
     engine.close()
 
@@ -172,7 +174,7 @@ def test_the_report_tells_what_was_replaced_and_what_it_costs(shop: Path) -> Non
         "shown_left_out": 0.0,
         "chosen_left_out": 0.5,
     }
-    assert json.loads((shop / "reports" / "judge.json").read_text()) == told
+    assert json.loads((shop / "reports" / "relevance.json").read_text()) == told
 
 
 def test_the_report_is_about_queries_that_the_student_has_not_seen(shop: Path) -> None:
@@ -183,15 +185,15 @@ def test_the_report_is_about_queries_that_the_student_has_not_seen(shop: Path) -
 def test_what_was_proven_for_words_is_not_used_elsewhere(shop: Path, tmp_path: Path) -> None:
     shutil.copytree(shop, tmp_path / "shop")
     with (tmp_path / "shop" / "serendip.toml").open("a") as stream:
-        stream.write("\n[surfaces.home.bad_matches]\n")
-    with pytest.raises(DataError, match=r"surfaces\.home\.bad_matches names no cut"):
+        stream.write("\n[surfaces.home.relevance_filter]\n")
+    with pytest.raises(DataError, match=r"surfaces\.home\.relevance_filter names no threshold"):
         train(tmp_path / "shop")
 
 
 def test_another_student_makes_another_generation(shop: Path, tmp_path: Path) -> None:
     shutil.copytree(shop, tmp_path / "shop")
     before = fingerprint(Workspace.open(tmp_path / "shop"), 0)
-    (tmp_path / "shop" / "students" / "current").write_text("v2\n")
+    (tmp_path / "shop" / "relevance" / "current").write_text("v2\n")
     assert fingerprint(Workspace.open(tmp_path / "shop"), 0) != before
 
 
@@ -208,32 +210,32 @@ def test_gold_is_never_learned_from(shop: Path) -> None:
         invoke(*distil(shop, "same.csv"))
 
 
-def test_a_surface_needs_a_student_and_a_cut(tmp_path: Path) -> None:
+def test_a_surface_needs_a_student_and_a_threshold(tmp_path: Path) -> None:
     import_shop(tmp_path)
     with (tmp_path / "serendip.toml").open("a") as stream:
-        stream.write("\n[surfaces.search.bad_matches]\n")
+        stream.write("\n[surfaces.search.relevance_filter]\n")
     with pytest.raises(NotTrainedError, match="no judge of matches"):
         train(tmp_path)
     write_labels(tmp_path / "labels.csv", range(100, 112))
     write_labels(tmp_path / "gold.csv", range(200, 215))
     _, told = invoke(*distil(tmp_path))
-    assert told["filter"]["safe_cut"] is None
-    with pytest.raises(DataError, match=r"surfaces\.search\.bad_matches names no cut"):
+    assert told["filter"]["safe_threshold"] is None
+    with pytest.raises(DataError, match=r"surfaces\.search\.relevance_filter names no threshold"):
         train(tmp_path)
 
 
 def test_an_altered_student_is_refused(shop: Path, tmp_path: Path) -> None:
-    students = tmp_path / "students"
-    folder = current_model(Workspace.open(shop).students).folder
-    (students / "v1").mkdir(parents=True)
+    folder_of_versions = tmp_path / "relevance"
+    folder = current_model(Workspace.open(shop).relevance).folder
+    (folder_of_versions / "v1").mkdir(parents=True)
     for path in folder.iterdir():
-        (students / "v1" / path.name).write_bytes(path.read_bytes())
-    (students / "current").write_text("v1\n")
-    assert current_model(students).name == "v1"
-    with (students / "v1" / "judge.json").open("a") as stream:
+        (folder_of_versions / "v1" / path.name).write_bytes(path.read_bytes())
+    (folder_of_versions / "current").write_text("v1\n")
+    assert current_model(folder_of_versions).name == "v1"
+    with (folder_of_versions / "v1" / "relevance.json").open("a") as stream:
         stream.write(" ")
     with pytest.raises(ArtefactError, match="missing or altered"):
-        current_model(students)
+        current_model(folder_of_versions)
 
 
 def test_a_student_that_read_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The student: its graph says what lightgbm says, and its chances are chances."""
+"""The student: its graph says what lightgbm says, and its probabilities are probabilities."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ def test_the_graph_says_what_lightgbm_says() -> None:
     session = CalibratedTrees.of(
         _as_graph(trees.dump_model(), 5), PlattCalibration(1.0, 0.0)
     ).session
-    at_cuts = np.array([node["threshold"] for node in _splits(trees.dump_model())], np.float32)
-    asked = np.concatenate([world(1)[0], np.resize(at_cuts, (200, 5))])
+    at_thresholds = np.array(
+        [node["threshold"] for node in _splits(trees.dump_model())], np.float32
+    )
+    asked = np.concatenate([world(1)[0], np.resize(at_thresholds, (200, 5))])
     found = session.run(None, {"features": asked})[0][:, 0]
     np.testing.assert_allclose(found, trees.predict(asked, raw_score=True), rtol=0, atol=1e-4)
 
@@ -46,9 +48,11 @@ def _splits(dumped: dict) -> list[dict]:
 
 def test_it_finds_what_is_bad_and_its_chances_are_chances(student: CalibratedTrees) -> None:
     features, is_bad, units = world(1)
-    chances = student.chances(features)
-    assert BinaryPredictions(is_bad, chances, chances > 0.5, units).values()["auroc"] > 0.8
-    assert calibration_error(is_bad, chances) < 3 * calibration_floor(chances)
+    probabilities = student.probabilities(features)
+    assert (
+        BinaryPredictions(is_bad, probabilities, probabilities > 0.5, units).values()["auroc"] > 0.8
+    )
+    assert calibration_error(is_bad, probabilities) < 3 * calibration_floor(probabilities)
 
 
 def test_values_that_are_too_sure_become_chances() -> None:
@@ -62,10 +66,10 @@ def test_values_that_are_too_sure_become_chances() -> None:
 
 def test_what_it_says_of_a_pair_hangs_on_nothing_else(student: CalibratedTrees) -> None:
     features = world(2)[0][:50]
-    together = student.chances(features)
-    alone = np.concatenate([student.chances(row[None]) for row in features])
+    together = student.probabilities(features)
+    alone = np.concatenate([student.probabilities(row[None]) for row in features])
     assert together.tolist() == alone.tolist()
-    assert student.chances(features[:0]).shape == (0,)
+    assert student.probabilities(features[:0]).shape == (0,)
 
 
 def test_the_same_seed_teaches_the_same(student: CalibratedTrees) -> None:
@@ -73,17 +77,17 @@ def test_the_same_seed_teaches_the_same(student: CalibratedTrees) -> None:
     assert (again.model, again.curve) == (student.model, student.curve)
 
 
-def test_the_cut_can_be_chosen_by_pairs_that_the_trees_had_not_seen() -> None:
+def test_the_threshold_can_be_chosen_by_pairs_that_the_trees_had_not_seen() -> None:
     features, is_bad, units = world(0)
     taught = train_trees(features, is_bad, units, SMALL, 3)
     assert 0.15 < taught.held.mean() < 0.25
     assert not set(units[taught.held]) & set(units[~taught.held])
-    assert len(taught.chances) == taught.held.sum()
-    assert calibration_error(is_bad[taught.held], taught.chances) < 0.1
+    assert len(taught.probabilities) == taught.held.sum()
+    assert calibration_error(is_bad[taught.held], taught.probabilities) < 0.1
 
 
 def test_few_pairs_of_one_kind_can_be_learned_from() -> None:
     features = np.zeros((12, 2), np.float32)
     nothing_bad, units = np.zeros(12, np.bool_), np.arange(12, dtype=np.int32)
     student = train_trees(features, nothing_bad, units, SMALL, 0).student
-    assert (student.chances(features) < 0.5).all()
+    assert (student.probabilities(features) < 0.5).all()

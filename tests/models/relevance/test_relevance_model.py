@@ -56,13 +56,13 @@ def judge() -> RelevanceModel:
 
 def ask(judge: RelevanceModel, numbers: np.ndarray, text: str = "lamp for reading") -> np.ndarray:
     vector = unit(np.random.default_rng(5).normal(size=(1, SIZE)).astype(np.float32))[0]
-    return judge.chances(text, vector, numbers.astype(np.int32))
+    return judge.probabilities(text, vector, numbers.astype(np.int32))
 
 
 def test_it_learned_what_is_bad(judge: RelevanceModel) -> None:
-    chances = ask(judge, np.arange(ITEMS))
+    probabilities = ask(judge, np.arange(ITEMS))
     is_bad = np.arange(ITEMS) % 3 != 0
-    assert chances[is_bad].min() > chances[~is_bad].max()
+    assert probabilities[is_bad].min() > probabilities[~is_bad].max()
 
 
 def test_what_it_says_of_a_pair_hangs_on_nothing_else(judge: RelevanceModel) -> None:
@@ -72,9 +72,9 @@ def test_what_it_says_of_a_pair_hangs_on_nothing_else(judge: RelevanceModel) -> 
 
 
 def test_saved_and_opened_it_says_the_same(judge: RelevanceModel, tmp_path: Path) -> None:
-    replace(judge, cut=0.25).save(tmp_path)
+    replace(judge, threshold=0.25).save(tmp_path)
     opened = RelevanceModel.open(tmp_path)
-    assert opened.cut == 0.25
+    assert opened.threshold == 0.25
     numbers = np.arange(ITEMS)
     np.testing.assert_allclose(ask(opened, numbers), ask(judge, numbers), rtol=0, atol=1e-6)
 
@@ -95,21 +95,21 @@ def test_of_a_new_catalogue_it_says_what_it_says_of_these_texts(
 
 def test_changed_and_later_items_are_not_judged(judge: RelevanceModel) -> None:
     stale = judge.without(np.array([3, ITEMS + 7], np.int32))
-    chances = ask(stale, np.array([3, 4, ITEMS, ITEMS + 7]))
-    assert np.isfinite(chances).tolist() == [False, True, False, False]
+    probabilities = ask(stale, np.array([3, 4, ITEMS, ITEMS + 7]))
+    assert np.isfinite(probabilities).tolist() == [False, True, False, False]
     assert np.isfinite(ask(judge, np.array([3]))).all()
 
 
 def test_a_judge_of_other_features_is_refused(judge: RelevanceModel, tmp_path: Path) -> None:
     save_model(judge, tmp_path)
-    path = tmp_path / "judge.json"
+    path = tmp_path / "relevance.json"
     path.write_text(path.read_text().replace("best passages", "worst passages"))
     with pytest.raises(ArtefactError, match="judge of other features"):
         open_model(tmp_path, texts_of_items())
 
 
 @pytest.mark.parametrize(
-    ("name", "command"), [("judge.json", "judge distil"), ("items/item_words.json", "train")]
+    ("name", "command"), [("relevance.json", "judge distil"), ("items/item_words.json", "train")]
 )
 def test_a_judge_of_before_says_how_to_make_a_new_one(
     judge: RelevanceModel, tmp_path: Path, name: str, command: str

@@ -23,7 +23,7 @@ from serendip.models.retriever.requests import TASK_OF
 from serendip.models.retriever.train import RetrieverTraining, train_retriever, training_fingerprint
 from serendip.runtime.progress import TrainOptions
 
-SMALL = RetrieverConfig(embedding_size=8, words_size=0, epochs=2, max_len=10, batch_size=64)
+SMALL = RetrieverConfig(embedding_size=8, search_size=0, epochs=2, max_len=10, batch_size=64)
 
 
 def projection(seed: int = 0) -> AlignedProjection:
@@ -231,7 +231,7 @@ def test_an_earlier_artefact_seeks_lenders_by_content_as_it_is(
     np.savez(tmp_path / TOWER_FILE, content=content, **arrays)
     found = Retriever.open(tmp_path).with_items(features).item_vectors[-3:, :8]
     names = ("weight", "bias", "tables", "ids")
-    tower = ItemEncoderArrays(*(arrays[name] for name in names), content, SMALL.num_lenders)
+    tower = ItemEncoderArrays(*(arrays[name] for name in names), content, SMALL.num_id_donors)
     np.testing.assert_allclose(
         found, tower.encode(features, np.arange(30, 33))[0], rtol=0, atol=1e-6
     )

@@ -18,7 +18,7 @@ from serendip.models.retriever.train import training_fingerprint
 from serendip.runtime.progress import TrainOptions
 
 SMALL = RetrieverConfig(
-    embedding_size=8, words_size=4, epochs=6, max_len=10, batch_size=8, blind_share=0.5
+    embedding_size=8, search_size=4, epochs=6, max_len=10, batch_size=8, blind_share=0.5
 )
 NAMES = ("France", "United Kingdom")
 

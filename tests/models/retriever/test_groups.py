@@ -84,7 +84,7 @@ def test_a_group_draws_at_least_as_many_requests_as_the_model_of_all_tasks(
 
 @pytest.mark.parametrize("group", [TASKS, *PARTS])
 def test_a_group_has_vectors_as_long_as_the_model_of_all_tasks(group: tuple[Task, ...]) -> None:
-    config = group_config(SMALL.model_copy(update={"words_size": 4}), group)
+    config = group_config(SMALL.model_copy(update={"search_size": 4}), group)
     training = RetrieverTraining(small_world(), config, seed=0)
     assert sum(training.module.tower.sizes) == 12
     assert group_config(config, group).embedding_size == config.embedding_size

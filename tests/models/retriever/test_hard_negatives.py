@@ -14,7 +14,7 @@ from serendip.models.retriever.train import RetrieverTraining
 from serendip.runtime.progress import TrainOptions
 
 SMALL = RetrieverConfig(
-    embedding_size=8, words_size=0, epochs=4, num_negatives=4, hard_negatives=6, max_len=10
+    embedding_size=8, search_size=0, epochs=4, num_negatives=4, hard_negatives=6, max_len=10
 )
 
 

@@ -93,7 +93,7 @@ def coded_world() -> Dataset:
 
 def test_content_counts_less_for_words_that_the_network_knows(tmp_path: Path) -> None:
     config = RetrieverConfig(
-        embedding_size=8, words_size=0, epochs=12, max_len=10, batch_size=32, validation_share=0.3
+        embedding_size=8, search_size=0, epochs=12, max_len=10, batch_size=32, validation_share=0.3
     )
     model = Retriever(config).train(coded_world(), TrainOptions(seed=1))
     model.save(tmp_path)

@@ -31,7 +31,7 @@ from serendip.models.retriever.requests import HOME, SEARCH, SIMILAR
 from serendip.models.retriever.train import RetrieverTraining
 from serendip.runtime.progress import TrainOptions
 
-CONFIG = RetrieverConfig(embedding_size=8, words_size=4, epochs=2, max_len=10, batch_size=64)
+CONFIG = RetrieverConfig(embedding_size=8, search_size=4, epochs=2, max_len=10, batch_size=64)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_the_numpy_tower_says_what_torch_says_of_both_parts() -> None:
         np.zeros((0, 12), np.float32),
         features.content[:0],
         0,
-        words_size=4,
+        search_size=4,
     )
     encoded, content_only = arrays.encode(features, np.arange(12))
     np.testing.assert_allclose(encoded, vectors.numpy(), rtol=0, atol=1e-5)
@@ -179,7 +179,7 @@ def test_the_loss_is_that_of_whole_vectors(
 
 
 def test_parts_that_heads_do_not_divide_are_refused(dataset: Dataset) -> None:
-    config = RetrieverConfig(embedding_size=9, num_heads=3, words_size=4)
+    config = RetrieverConfig(embedding_size=9, num_heads=3, search_size=4)
     with pytest.raises(ConfigError, match=r"num_heads = 3 .* = 13"):
         RetrieverTraining(dataset, config, 0)
 
@@ -187,7 +187,7 @@ def test_parts_that_heads_do_not_divide_are_refused(dataset: Dataset) -> None:
 def test_searches_move_nothing_that_answers_other_tasks_but_what_reads_words(
     dataset: Dataset,
 ) -> None:
-    config = CONFIG.model_copy(update={"num_lenders": 0, "id_dropout": 0.0})
+    config = CONFIG.model_copy(update={"num_id_donors": 0, "id_dropout": 0.0})
     training = RetrieverTraining(dataset, config, 0)
     module = training.module.eval()
     batch = next(training.learned.epoch(64, np.random.default_rng(0)))
@@ -242,7 +242,7 @@ def test_ids_start_the_same_whatever_the_signs_of_eigenvectors() -> None:
 def test_ids_without_content_start_as_they_are() -> None:
     features = random_features(0, 40)
     content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
-    config = CONFIG.model_copy(update={"item_mode": "id", "words_size": 0})
+    config = CONFIG.model_copy(update={"item_mode": "id", "search_size": 0})
     tower = ItemTower(content, codes, features.codebook_size, config)
     vectors = np.eye(40, 8, dtype=np.float32)
     tower.start_ids_at(vectors, 1.0)

@@ -15,7 +15,7 @@ from serendip.models.retriever.quality import HeldOutRequests, QualityVector, fi
 from serendip.runtime.progress import TrainOptions
 
 SMALL = RetrieverConfig(
-    embedding_size=8, words_size=0, epochs=2, max_len=10, batch_size=64, quality_loss=0.1
+    embedding_size=8, search_size=0, epochs=2, max_len=10, batch_size=64, quality_loss=0.1
 )
 
 

@@ -39,7 +39,7 @@ from serendip.models.sequence.cooccurrence import cooccurrence_vectors
 from serendip.models.sequence.packing import Sequences
 from serendip.runtime.progress import TrainOptions
 
-SMALL = RetrieverConfig(embedding_size=8, words_size=4, epochs=3, max_len=10, batch_size=8)
+SMALL = RetrieverConfig(embedding_size=8, search_size=4, epochs=3, max_len=10, batch_size=8)
 
 
 class TestRetriever(LocalChangeContract, RecommenderContract):

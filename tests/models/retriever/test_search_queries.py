@@ -29,7 +29,7 @@ from serendip.models.retriever.train import training_fingerprint
 from serendip.runtime.progress import TrainOptions
 
 CONFIG = RetrieverConfig(
-    embedding_size=8, words_size=4, epochs=3, max_len=10, batch_size=8, token_buckets=64
+    embedding_size=8, search_size=4, epochs=3, max_len=10, batch_size=8, token_buckets=64
 )
 FIELDS = ("title",)
 
@@ -98,7 +98,7 @@ def test_the_numpy_tower_reads_words_as_torch_does() -> None:
         np.zeros((0, 12), np.float32),
         features.content[:0],
         0,
-        words_size=4,
+        search_size=4,
         token_table=tower.token_table.detach().numpy(),
     )
     encoded, read = arrays.encode(replace(features, tokens=tokens), np.arange(12))

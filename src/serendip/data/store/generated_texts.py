@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 WrittenField: TypeAlias = Literal["keywords", "description", "attributes"]
 WrittenSource: TypeAlias = Literal["llm", "rules"]
 
-WRITTEN_FIELDS: tuple[WrittenField, ...] = ("keywords", "description", "attributes")
-WRITTEN_SOURCES: tuple[WrittenSource, ...] = ("llm", "rules")
+GENERATED_FIELDS: tuple[WrittenField, ...] = ("keywords", "description", "attributes")
+GENERATED_SOURCES: tuple[WrittenSource, ...] = ("llm", "rules")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -123,7 +123,7 @@ def with_generated(items: Sequence[Item], texts: Sequence[GeneratedText]) -> Seq
     for text in sorted(fresh((item for item in items if item.item_id in item_ids), texts)):
         sentences.setdefault(text.item_id, []).append(text.text.rstrip("."))
     return [
-        replace(item, written=". ".join(sentences[item.item_id]))
+        replace(item, generated_text=". ".join(sentences[item.item_id]))
         if item.item_id in sentences
         else item
         for item in items
@@ -132,7 +132,7 @@ def with_generated(items: Sequence[Item], texts: Sequence[GeneratedText]) -> Seq
 
 def without_generated(items: Iterable[Item]) -> list[Item]:
     """Remove generated texts: the items as the catalogue has them."""
-    return [replace(item, written="") if item.written else item for item in items]
+    return [replace(item, generated_text="") if item.generated_text else item for item in items]
 
 
 def _match_values(text: GeneratedText) -> dict[str, Any]:

@@ -7,26 +7,33 @@ from typing import Any
 from sqlalchemy import and_, bindparam, false, func, or_, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
-from serendip.data.store.schema import WRITTEN
+from serendip.data.store.schema import GENERATED_TEXTS
 
-_KEY = (WRITTEN.c.item_id, WRITTEN.c.field, WRITTEN.c.source)
-_CONTENT = (WRITTEN.c.text, WRITTEN.c.model, WRITTEN.c.prompt, WRITTEN.c.digest)
+_KEY = (GENERATED_TEXTS.c.item_id, GENERATED_TEXTS.c.field, GENERATED_TEXTS.c.source)
+_CONTENT = (
+    GENERATED_TEXTS.c.text,
+    GENERATED_TEXTS.c.model,
+    GENERATED_TEXTS.c.prompt,
+    GENERATED_TEXTS.c.digest,
+)
 
-ALL = select(*_KEY, *_CONTENT, WRITTEN.c.active).order_by(*_KEY)
-COUNT_ACTIVE = select(func.count()).select_from(WRITTEN).where(WRITTEN.c.active)
-DEACTIVATE = WRITTEN.update().where(WRITTEN.c.active).values(active=false())
+ALL = select(*_KEY, *_CONTENT, GENERATED_TEXTS.c.active).order_by(*_KEY)
+COUNT_ACTIVE = select(func.count()).select_from(GENERATED_TEXTS).where(GENERATED_TEXTS.c.active)
+DEACTIVATE = GENERATED_TEXTS.update().where(GENERATED_TEXTS.c.active).values(active=false())
 ACTIVATE = (
-    WRITTEN.update()
+    GENERATED_TEXTS.update()
     .where(and_(*(column == bindparam(f"judged_{column.name}") for column in (*_KEY, *_CONTENT))))
     .values(active=true())
 )
-REMOVE = WRITTEN.delete()
+REMOVE = GENERATED_TEXTS.delete()
 
 
 def upsert(dialect: str) -> Any:
     """Insert texts, or replace those of the same key whose content differs."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    new = insert(WRITTEN)
-    changes = {column.name: new.excluded[column.name] for column in (*_CONTENT, WRITTEN.c.active)}
+    new = insert(GENERATED_TEXTS)
+    changes = {
+        column.name: new.excluded[column.name] for column in (*_CONTENT, GENERATED_TEXTS.c.active)
+    }
     differs = or_(*(column.is_distinct_from(new.excluded[column.name]) for column in _CONTENT))
     return new.on_conflict_do_update(index_elements=list(_KEY), set_=changes, where=differs)

@@ -2,7 +2,7 @@
 
 The tables work on SQLite and PostgreSQL alike. ``items`` keeps a deleted item as a tombstone with
 a new version, so that incremental readers see the deletion. ``origin`` says who wrote a row last,
-``file`` or ``api``: an import replaces only rows that came from files. ``written_texts`` holds
+``file`` or ``api``: an import replaces only rows that came from files. ``generated_texts`` holds
 generated texts, apart from the catalogue's own columns.
 
 The statements are built once per dialect; this module is imported only when a store is opened.
@@ -83,8 +83,8 @@ EVENTS = Table(
 )
 Index("events_of_user", EVENTS.c.user_id, EVENTS.c.timestamp, EVENTS.c.seq)
 
-WRITTEN = Table(
-    "written_texts",
+GENERATED_TEXTS = Table(
+    "generated_texts",
     METADATA,
     Column("item_id", Text, primary_key=True),
     Column("field", String(16), primary_key=True),

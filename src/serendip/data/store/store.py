@@ -257,7 +257,7 @@ class Store:
         return LogTotals(self._database, without)
 
     @property
-    def written(self) -> GeneratedTexts:
+    def generated_texts(self) -> GeneratedTexts:
         """The generated texts about items."""
         return GeneratedTexts(self._database)
 

@@ -1,37 +1,39 @@
-"""Diversity: at most so many items of one group in any stretch of a list.
+"""Diversity: at most n items of one group in any window of m positions.
 
-Groups are semantic IDs: items that share their first codes are alike in content, also those that
-nobody has chosen yet. The rule is "at most n of every m", which large feeds have used for long
-(Wilhelm et al. 2018, "Practical diversified recommendations on YouTube with determinantal point
-processes", names it as the rule in production before). It was taken rather than maximal marginal
-relevance because it needs no scale on which values and likenesses could be weighed against each
-other (values are probabilities on one surface, divided by popularity on another, sums over ranks
-or pinned titles on a third), because what it promises can be read off a page and tested, and
-because the window slides: the promise holds on every page, wherever it begins.
+Groups are semantic IDs: items that share their first codes are similar in content, including items
+that nobody has chosen yet. "At most n of every m" has long been in use in large feeds (Wilhelm et
+al. 2018, "Practical diversified recommendations on YouTube with determinantal point processes",
+names it as the rule in production before). We prefer it to maximal marginal relevance for three
+reasons: it needs no scale on which values and similarities are comparable (values are probabilities
+on one surface, divided by popularity on another, sums over ranks or pinned titles on a third), its
+promise can be read off a page and tested, and because the window slides, the promise holds on every
+page, wherever it begins.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
 
 from serendip.config import Config
-from serendip.data.arrays import BoolArray, IntArray
+from serendip.data.arrays import IntArray
+from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
 
 
 class DiversityConfig(Config):
     """``[surfaces.<name>.diversity]``."""
 
     most: PositiveInt = 3
-    """At most so many items of one group ..."""
+    """Maximum number of items of one group ..."""
 
     window: int = Field(default=10, ge=2)
-    """... in any so many places that follow one another."""
+    """... in any window of this many consecutive positions."""
 
     levels: PositiveInt = 1
-    """Items are of one group where their first so many codes are the same."""
+    """Items with the same first ``levels`` codes are of one group."""
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -40,38 +42,56 @@ class DiversityConfig(Config):
         return self
 
 
-class DiversitySelector:
-    """Which groups are full, while a list of C rows is put together place by place.
+class DiversityRule(ListRule):
+    """Lets a candidate wait while its group is full."""
+
+    name, label = "moved by diversity", "Waited for others of their group"
+
+    def __init__(self, config: DiversityConfig) -> None:
+        self._config = config
+
+    def start(self, ranked: Ranked, rows: OpenRows) -> GroupLimit:
+        """Begin with empty groups."""
+        return GroupLimit(self._config, ranked.codes, rows)
+
+
+class GroupLimit(Placement):
+    """The groups of C rows, and which of them are full, while a slate is built.
+
+    ``positions`` are those at which a better organic row had to wait.
 
     Args:
-        config: the limit; without one no group is ever full.
+        config: the limit.
         codes: (C, L) semantic IDs of the rows.
+        rows: its ``fits`` follows the groups.
     """
 
-    def __init__(self, config: DiversityConfig | None, codes: IntArray) -> None:
-        self.fits: BoolArray = np.ones(len(codes), np.bool_)
-        """(C,) True for rows whose group may stand at the next place."""
-
-        self._config = config
+    def __init__(self, config: DiversityConfig, codes: IntArray, rows: OpenRows) -> None:
+        super().__init__(last=math.inf)
+        self._config, self._fits = config, rows.fits
         self._shown: list[int] = []
-        if config is not None and len(codes):
-            groups = np.unique(codes[:, : config.levels], axis=0, return_inverse=True)[1]
-            self._groups = groups.reshape(-1)
-            self._counts = [0] * (int(self._groups.max()) + 1)
+        groups = np.unique(codes[:, : config.levels], axis=0, return_inverse=True)[1]
+        self._groups = groups.reshape(-1)
+        self._counts = [0] * (int(self._groups.max(initial=-1)) + 1)
+
+    def place(self, position: int, rows: OpenRows) -> int:
+        """The best organic row whose group has room; the best of all if every group is full."""
+        fitting = rows.organic & rows.fits
+        row = int(np.argmax(fitting if fitting.any() else rows.organic))
+        if rows.organic[:row].any():
+            self.positions.append(position)
+        return row
 
     def add(self, row: int) -> None:
-        """The row stands at the next place."""
-        if self._config is None:
-            return
+        """Count the row's group, and forget the one that leaves the window."""
         self._shown.append(int(self._groups[row]))
         self._count(self._shown[-1], 1)
-        if len(self._shown) >= self._config.window:  # this one is out of reach of the next place
+        if len(self._shown) >= self._config.window:  # this one is out of reach of the next position
             self._count(self._shown[-self._config.window], -1)
 
     def _count(self, group: int, change: int) -> None:
-        assert self._config is not None
         was_full = self._counts[group] >= self._config.most
         self._counts[group] += change
         is_full = self._counts[group] >= self._config.most
         if is_full != was_full:
-            self.fits[self._groups == group] = not is_full
+            self._fits[self._groups == group] = not is_full

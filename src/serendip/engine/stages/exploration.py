@@ -1,69 +1,82 @@
-"""Exploration: a small share of the places goes to items about which little is known.
+"""Exploration: a small share of the positions goes to items with few interactions.
 
-Without it the items that nobody has chosen are never shown, so nobody can choose them. Which places
-and which items follows from the request alone (user, words, items, country, the user's last
-event), never from chance or the clock: the pages of one answer fit together, the same request
-gives the same answer, and after the user's next event other items have their turn. The pool is
-what the sources proposed for this request, so what is explored still bears on it; over many
-requests every item of a pool is drawn equally often.
+Without it, items without interactions are never shown and therefore never chosen. Positions and
+items follow from the request alone (user, text, items, country, time of the user's last event),
+never from chance or the clock: the pages of one answer fit together, the same request gives the
+same answer, and after the user's next event other items have their turn. The pool is the candidates
+of this request, so explored items are relevant to it too; over many requests every item of a pool
+is drawn equally often.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, NonNegativeInt
 
 from serendip.config import Config
-from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.query import History, Query
+from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
+
+EXPLORED = "explored"
+"""The rule, and its column: 1 for explored items, NaN for the others."""
 
 
 class ExplorationConfig(Config):
     """``[surfaces.<name>.exploration]``."""
 
     share: float = Field(default=0.1, gt=0.0, le=0.5)
-    """Share of the places: one place of every 1 / share, never the first of them."""
+    """Share of the positions: one of every 1 / share, never the first of them."""
 
     max_interactions: NonNegativeInt = 5
-    """Little is known about candidates with at most so many interactions."""
+    """Candidates with up to this many interactions are explored."""
 
 
-class Explorer:
-    """Chooses places and items for one request.
+class ExplorationRule(ListRule):
+    """Gives a share of the positions to candidates with few interactions."""
 
-    Args:
-        config: the share and the pool; None explores nothing.
-        counts: (C,) interactions of the candidates.
-        seed: from ``request_seed``.
-    """
+    name, label = EXPLORED, "Shown to learn about them"
+    numbers: ClassVar[Mapping[str, str]] = {EXPLORED: "Shown to learn about it"}
 
-    def __init__(self, config: ExplorationConfig | None, counts: IntArray, seed: int) -> None:
-        self._pool = np.empty(0, np.intp)
-        self._places: frozenset[int] = frozenset()
-        if config is None:
-            return
-        random = np.random.default_rng(seed)
+    def __init__(self, config: ExplorationConfig) -> None:
+        self._config = config
+
+    def start(self, ranked: Ranked, rows: OpenRows) -> Explorer:
+        """Draw the positions and the order of the pool for one request."""
+        return Explorer(self._config, ranked)
+
+
+class Explorer(Placement):
+    """Positions and items to explore in one slate."""
+
+    def __init__(self, config: ExplorationConfig, ranked: Ranked) -> None:
+        super().__init__(last=math.inf)
+        random = np.random.default_rng(ranked.seed)
         block = math.ceil(1 / config.share)
-        starts = np.arange(0, len(counts), block)
-        places = starts + random.integers(1, block, len(starts))
-        self._places = frozenset(places.tolist())
-        self._pool = random.permutation(np.flatnonzero(counts <= config.max_interactions))
+        starts = np.arange(0, len(ranked), block)
+        drawn = starts + random.integers(1, block, len(starts))
+        self._to_explore = frozenset(drawn.tolist())
+        is_little_known = ranked.counts <= config.max_interactions
+        self._pool = random.permutation(np.flatnonzero(is_little_known))
 
-    def explores(self, place: int) -> bool:
-        """Whether a 0-based place is one of those to be explored."""
-        return place in self._places
-
-    def row(self, usable: BoolArray) -> int:
-        """The candidate row to explore, of the (C,) usable ones; -1 where there is none."""
-        chosen = self._pool[usable[self._pool]]
-        return int(chosen[0]) if len(chosen) else -1
+    def place(self, position: int, rows: OpenRows) -> int:
+        """The next row of the pool that fits; -1 if there is none, or nothing to explore here."""
+        if position not in self._to_explore:
+            return -1
+        usable = rows.organic & rows.fits
+        pool = self._pool[usable[self._pool]]
+        if not len(pool):
+            return -1
+        self.positions.append(position)
+        return int(pool[0])
 
 
 def request_seed(query: Query, past: History) -> int:
-    """A number from what the request says; equal requests have equal numbers."""
+    """A seed that follows from the contents of the request; equal requests have equal seeds."""
     last = past.timestamps[-1] if len(past) else 0.0
-    said = (query.user_id, query.text, query.country, query.source_items.tolist(), float(last))
-    return int.from_bytes(hashlib.blake2b(repr(said).encode(), digest_size=8).digest())
+    parts = (query.user_id, query.text, query.country, query.source_items.tolist(), float(last))
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest())

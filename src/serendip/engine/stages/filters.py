@@ -1,13 +1,13 @@
-"""Filters decide what may be shown, before anything is retrieved.
+"""Filters decide which items may be shown, before anything is retrieved.
 
-A filter returns the items it keeps as a mask over the catalogue; what it removes is counted in
-the trace. Filtering first means that quotas are never filled with items that cannot be shown.
+A filter returns a mask over the catalogue, and the trace counts the items that are left after it.
+Filtering first means that quotas are never filled with items that cannot be shown.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -15,34 +15,33 @@ from serendip.data.arrays import BoolArray
 from serendip.data.event import Exclusion
 from serendip.data.query import Query, Task
 from serendip.engine.stages.attribute_filter import AttributeFilter
+from serendip.engine.stages.base import Stage
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 
 
-class Filter(Protocol):
+class Filter(Stage, ABC):
     """Keeps or removes items for one query."""
 
-    name: str
-
+    @abstractmethod
     def keep(self, query: Query, state: EngineState) -> BoolArray:
         """(N,) bool, True = may be shown."""
-        ...
 
 
-class NotDeleted:
+class NotDeleted(Filter):
     """Removes deleted items."""
 
-    name = "deleted"
+    name, label = "deleted", "Not deleted"
 
     def keep(self, query: Query, state: EngineState) -> BoolArray:
         """True for items that exist."""
         return ~state.hidden
 
 
-class Available:
-    """Removes items whose time has not come; a query without a time sees all."""
+class Available(Filter):
+    """Removes items that are not available yet; a query without a time sees all."""
 
-    name = "available"
+    name, label = "available", "Available now"
 
     def keep(self, query: Query, state: EngineState) -> BoolArray:
         """True where ``available_from`` lies before the request."""
@@ -52,10 +51,10 @@ class Available:
         return keep
 
 
-class NotSeen:
-    """Removes what the user already dealt with, whether they chose or rejected it."""
+class NotSeen(Filter):
+    """Removes items that the user has already chosen or rejected."""
 
-    name = "seen"
+    name, label = "seen", "Not seen yet"
 
     def keep(self, query: Query, state: EngineState) -> BoolArray:
         """False for items of the history and for rejected ones."""
@@ -65,10 +64,10 @@ class NotSeen:
         return mask
 
 
-class NotRejected:
-    """Removes what the user does not want: hidden items everywhere, disliked ones but in search."""
+class NotRejected(Filter):
+    """Removes items that the user rejected: hidden ones everywhere, disliked ones but in search."""
 
-    name = "rejected"
+    name, label = "rejected", "Not rejected by the user"
 
     def __init__(self, task: Task) -> None:
         self._reach: Exclusion = "everywhere" if task == "search" else "recommendations"
@@ -80,10 +79,10 @@ class NotRejected:
         return mask
 
 
-class NotInContext:
-    """Removes the items that the answer is about, and those the caller excludes."""
+class NotInContext(Filter):
+    """Removes the source items of the request, and those that the caller excludes."""
 
-    name = "context"
+    name, label = "context", "Not the item itself"
 
     def keep(self, query: Query, state: EngineState) -> BoolArray:
         """False for source items and excluded items."""
@@ -93,25 +92,25 @@ class NotInContext:
         return mask
 
 
-class ByAttribute:
-    """Removes items that a test of the settings does not keep."""
+class ByAttribute(Filter):
+    """Removes items that fail a test of the settings."""
 
     def __init__(self, config: AttributeFilter) -> None:
-        self.name = config.name
+        self.name, self.label = config.name, f"Where {config.name}"
         self._config = config
 
     def keep(self, query: Query, state: EngineState) -> BoolArray:
-        """What the test keeps; everything where the request does not say what is compared."""
+        """Items that pass; all of them if the request lacks the value to compare with."""
         kept = self._config.keep(query, state.catalogue)
         return np.ones(state.num_items, dtype=np.bool_) if kept is None else kept
 
 
-ALWAYS: tuple[Filter, ...] = (Available(), NotDeleted(), NotInContext())
-"""Filters of every surface; they read the whole request, whatever the surface reads. What is not
-available yet is hidden as well: taken out first, it is not counted as deleted."""
+REQUEST_FILTERS: tuple[Filter, ...] = (Available(), NotDeleted(), NotInContext())
+"""Filters of every surface; they read the whole request, whatever the surface reads. An item that
+is not available yet is hidden as well: removed first, it does not count as deleted."""
 
 
 def filters_of(surface: SurfaceConfig) -> tuple[Filter, ...]:
-    """What the user rejected, then the filters that a surface names, in order."""
+    """The filter of rejected items, then the filters that a surface names, in order."""
     named = (NotSeen() if one == "seen" else ByAttribute(one) for one in surface.filters)
     return (NotRejected(surface.task), *named)

@@ -1,51 +1,58 @@
-"""What is worth sending: an e-mail or a push is a list of a few good items, or nothing.
+"""Minimum value: an e-mail or a push is a list of a few good items, or nothing.
 
-A page that a person opened shows the best there is. A message that nobody asked for must be good:
-it holds only items of a least value, and is not sent with too few of them.
+A page that a person opened shows the best items there are. A message arrives uninvited, so it
+holds only items of at least a minimum value, and is not sent if too few items reach it.
 """
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import ClassVar, Self
 
-import numpy as np
 from pydantic import PositiveInt, model_validator
 
 from serendip.config import Config
-from serendip.data.arrays import BoolArray, FloatArray
+from serendip.data.arrays import BoolArray
+from serendip.engine.stages.base import Kept, ListFilter, OrderedCandidates
+
+SENT = "sent"
+"""Trace key: length of the list that is sent."""
 
 
 class MinValueConfig(Config):
-    """``[surfaces.<name>.send]``."""
+    """``[surfaces.<name>.min_value]``."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"min_value": "threshold"}
 
     k: PositiveInt = 5
-    """A list holds at most so many items."""
+    """Maximum length of the list."""
 
     min_items: PositiveInt = 3
-    """With fewer good items nothing is sent."""
+    """Minimum number of items that reach the threshold; below it nothing is sent."""
 
-    min_value: float = 0.25
-    """An item is good from this organic value on; a sum over ranks, where no ranker orders the
-    task of the surface, is at most about .02 for each of its sources."""
+    threshold: float = 0.25
+    """Minimum organic value of an item. On surfaces whose task the ranker does not order, a value
+    is a sum over ranks of at most about .02 for each source."""
 
     @model_validator(mode="after")
-    def _possible(self) -> Self:
+    def _is_possible(self) -> Self:
         if self.min_items > self.k:
             raise ValueError(f"no list of at most k = {self.k} has min_items = {self.min_items}")
         return self
 
 
-def keep_valuable(
-    config: MinValueConfig | None, values: FloatArray, is_organic: BoolArray
-) -> BoolArray:
-    """(C,) candidates that may be sent; none where too few are good, all without a config.
+class MinValueFilter(ListFilter):
+    """Removes items below a minimum value, and all items if too few reach it."""
 
-    Args:
-        config: what is worth sending.
-        values: (C,) organic values.
-        is_organic: (C,) False for candidates that are there for their bid only: they do not count.
-    """
-    if config is None:
-        return np.ones(len(values), np.bool_)
-    good: BoolArray = values >= config.min_value
-    return good if (good & is_organic).sum() >= config.min_items else good & False
+    name, label = "min value", "Good enough to be sent"
+    counts: ClassVar[Mapping[str, str]] = {SENT: "The best of them, to be sent"}
+
+    def __init__(self, config: MinValueConfig) -> None:
+        self._config = config
+
+    def keep(self, ordered: OrderedCandidates) -> Kept:
+        """Candidates of at least the threshold; only organic ones count towards ``min_items``."""
+        is_good: BoolArray = ordered.values >= self._config.threshold
+        if (is_good & ordered.is_organic).sum() < self._config.min_items:
+            is_good = is_good & False
+        return Kept(is_good, max_items=self._config.k)

@@ -1,7 +1,7 @@
-"""One run: filters -> sources -> features -> ranker -> selection, for a batch of queries.
+"""One run: filters -> sources -> features -> scorers -> selection, for a batch of queries.
 
-A stage that fails is left out, named in ``degraded``, and the others answer; the ranker's
-fallback is reciprocal rank over the sources. Every stage leaves a count in the trace.
+A stage that fails is left out and named in ``degraded``, and the others answer. Filters, sources,
+list filters and list rules leave a count in the trace.
 """
 
 from __future__ import annotations
@@ -16,29 +16,33 @@ from serendip.data.item_list import ItemList
 from serendip.data.query import Query
 from serendip.engine.stages.batch import Batch, Candidates
 from serendip.engine.stages.features import feature_matrix
-from serendip.engine.stages.filters import ALWAYS, filters_of
 from serendip.engine.stages.scoring import score_candidates
 from serendip.engine.stages.selection import Result, Selector
-from serendip.engine.stages.sources import source_named
+from serendip.engine.stages.sources import Source
+from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig, visible_to
 from serendip.engine.state import EngineState
 from serendip.errors import SerendipError
+
+CATALOGUE, CANDIDATES = "catalogue", "candidates"
+"""Counts of the run itself in a trace."""
+
+TRACE_LABELS = {CATALOGUE: "In the catalogue", CANDIDATES: "Candidates, each once"}
 
 
 def run(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) -> list[Result]:
     """Answer queries of one surface; row b depends on query b only."""
     if not queries:
         return []
-    batch, traces = _filtered(queries, surface, state)
-    found = _retrieved(batch, traces)
-    candidates = _merged(found, len(queries))
+    stages = SurfaceStages.of(surface)
+    batch, traces = _filter(queries, stages, surface, state)
+    found = _retrieve(batch, stages.sources, traces)
+    candidates = _merge(found, len(queries))
     for trace, (begin, end) in zip(traces, pairwise(candidates.bounds(len(queries))), strict=True):
-        trace["candidates"] = end - begin
+        trace[CANDIDATES] = end - begin
     features = feature_matrix(batch, candidates)
-    values = score_candidates(batch, candidates, features, found)
-    if surface.bad_matches is not None and state.judge is None:
-        batch.degraded.append("bad matches")
-    return Selector(batch, candidates, features, values, found).results(traces)
+    scores = score_candidates(stages.scorers, batch, candidates, features, found)
+    return Selector(stages, batch, candidates, features, scores, found).results(traces)
 
 
 def collect(
@@ -47,13 +51,13 @@ def collect(
     state: EngineState,
     also: Sequence[IntArray] = (),
 ) -> tuple[Candidates, FloatArray]:
-    """Candidates and their features without ranking: what the ranker is trained on.
+    """Candidates and their features (R, F) without ranking: the training rows of the ranker.
 
     Args:
         queries: of one surface.
-        surface: how it is answered.
-        state: what the answers are made from.
-        also: per query further candidates, whoever proposes them; empty = none for any.
+        surface: its settings.
+        state: to retrieve from.
+        also: further candidates per query; empty = none for any.
     """
     batch, candidates = gather(queries, surface, state, also)
     return candidates, feature_matrix(batch, candidates)
@@ -65,9 +69,10 @@ def gather(
     state: EngineState,
     also: Sequence[IntArray] = (),
 ) -> tuple[Batch, Candidates]:
-    """Candidates of all sources, before anything is said of them; ``degraded`` names failures."""
-    batch, traces = _filtered(queries, surface, state)
-    return batch, _merged(_retrieved(batch, traces), len(queries), also)
+    """Candidates of all sources, without features; ``degraded`` names failures."""
+    stages = SurfaceStages.of(surface)
+    batch, traces = _filter(queries, stages, surface, state)
+    return batch, _merge(_retrieve(batch, stages.sources, traces), len(queries), also)
 
 
 def features_of(query: Query, item: int, surface: SurfaceConfig, state: EngineState) -> FloatArray:
@@ -79,36 +84,39 @@ def features_of(query: Query, item: int, surface: SurfaceConfig, state: EngineSt
     return features
 
 
-def _filtered(
-    queries: Sequence[Query], surface: SurfaceConfig, state: EngineState
+def _filter(
+    queries: Sequence[Query], stages: SurfaceStages, surface: SurfaceConfig, state: EngineState
 ) -> tuple[Batch, list[dict[str, int]]]:
-    allowed = np.ones((len(queries), state.num_items), dtype=np.bool_)
-    traces: list[dict[str, int]] = [{"catalogue": state.num_items} for _ in queries]
-    read = [visible_to(surface, query) for query in queries]
-    for stages, seen in ((ALWAYS, queries), (filters_of(surface), read)):
-        for stage in stages:
-            for row, query in enumerate(seen):
+    allowed = np.ones((len(queries), state.num_items), dtype=np.bool_)  # (B, N)
+    traces: list[dict[str, int]] = [{CATALOGUE: state.num_items} for _ in queries]
+    visible = [visible_to(surface, query) for query in queries]
+    for filters, inputs in ((stages.request_filters, queries), (stages.filters, visible)):
+        for stage in filters:
+            for row, query in enumerate(inputs):
                 allowed[row] &= stage.keep(query, state)
-                traces[row][f"after {stage.name}"] = int(allowed[row].sum())
-    return Batch.of(read, surface, state, allowed), traces
+                traces[row][stage.trace_key] = int(allowed[row].sum())
+    return Batch.of(visible, surface, state, allowed), traces
 
 
-def _retrieved(batch: Batch, traces: list[dict[str, int]]) -> dict[str, list[ItemList]]:
+def _retrieve(
+    batch: Batch, sources: Sequence[Source], traces: list[dict[str, int]]
+) -> dict[str, list[ItemList]]:
     found = {}
-    for name, quota in batch.surface.sources.items():
+    for source in sources:
         try:
-            found[name] = source_named(name).retrieve(batch, quota)
+            found[source.name] = source.retrieve(batch, batch.surface.sources[source.name])
         except (SerendipError, RuntimeError, KeyError, OSError):
-            batch.degraded.append(name)
+            batch.degraded.append(source.name)
             continue
-        for trace, items in zip(traces, found[name], strict=True):
-            trace[f"from {name}"] = len(items)
+        for trace, items in zip(traces, found[source.name], strict=True):
+            trace[source.trace_key] = len(items)
     return found
 
 
-def _merged(
+def _merge(
     found: Mapping[str, list[ItemList]], num_queries: int, also: Sequence[IntArray] = ()
 ) -> Candidates:
+    """Candidates of all sources, each once per query."""
     parts = []
     for row in range(num_queries):
         lists = [items[row].item_nums for items in found.values()]

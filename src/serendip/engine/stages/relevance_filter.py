@@ -1,98 +1,88 @@
-"""What a judge of matches leaves out of a list; the next ones move up.
+"""Relevance filter: irrelevant items leave the list and the next ones move up.
 
 A list with one item that has nothing to do with the request costs more than a shorter list. The
-judge (``serendip judge distil``) compares words with items: those that are searched (typed, or
-meant where they were misspelt), else the title of the item that the request is about, else of the
-newest one of the user's past; where there is none of them it has nothing to say.
+relevance model (``serendip judge distil``) predicts P(irrelevant) of a query and an item. The query
+is the searched text (typed, or corrected), else the title of the item that the request is about,
+else that of the newest item in the user's history; without any of them nothing is filtered.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, PositiveInt
 
 from serendip.config import Config
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import FloatArray
 from serendip.data.query import Query
+from serendip.engine.stages.base import Kept, ListFilter, OrderedCandidates
+from serendip.engine.state import EngineState
 from serendip.models.relevance.model import RelevanceModel
 
-if TYPE_CHECKING:
-    from serendip.engine.state import EngineState
+P_IRRELEVANT = "P(irrelevant)"
+"""Column of the predicted probability, in [0, 1]; NaN = not predicted."""
 
-BAD = "chance of a bad match"
-"""Name of the number in an answer; NaN = not judged."""
+CHECKED = "relevance checked"
+"""Trace key: number of candidates with a prediction."""
 
 
 class RelevanceFilterConfig(Config):
-    """``[surfaces.<name>.bad_matches]``."""
+    """``[surfaces.<name>.relevance_filter]``."""
 
-    cut: float | None = Field(default=None, gt=0, le=1)
-    """Chance of a bad match from which on an item is left out. Without it: the cut with which
-    ``serendip judge distil`` could prove its promise."""
+    renamed: ClassVar[Mapping[str, str]] = {"cut": "threshold"}
+
+    threshold: float | None = Field(default=None, gt=0, le=1)
+    """Items with P(irrelevant) of at least this are removed. None = the threshold for which
+    ``serendip judge distil`` could prove its guarantee."""
 
     depth: PositiveInt = 200
-    """So many of the best candidates are judged; what stands behind them is not shown."""
+    """Number of best candidates that are checked; the ones behind them are not shown."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Kept:
-    """What is left of R ordered candidates.
+class RelevanceFilter(ListFilter):
+    """Removes candidates that the relevance model predicts to be irrelevant."""
 
-    Args:
-        kept: (R,) bool.
-        chances: (R,) of a bad match, NaN where nothing was said; None = nobody was asked.
-        judged: how many were judged.
-    """
+    name, label = "relevance filter", "Left without irrelevant items"
+    counts: ClassVar[Mapping[str, str]] = {CHECKED: "Checked for relevance"}
+    numbers: ClassVar[Mapping[str, str]] = {P_IRRELEVANT: "Probability of being irrelevant"}
+    failure_label = "the check for relevance"
 
-    kept: BoolArray
-    chances: FloatArray | None = None
-    judged: int = 0
+    def __init__(self, config: RelevanceFilterConfig) -> None:
+        self._config = config
 
-    @classmethod
-    def all_of(cls, count: int) -> Self:
-        """Nobody judged."""
-        return cls(np.ones(count, np.bool_))
+    def is_ready(self, state: EngineState) -> bool:
+        """Whether the generation has a relevance model."""
+        return state.relevance_model is not None
 
-
-def filter_relevant(
-    config: RelevanceFilterConfig,
-    judge: RelevanceModel,
-    state: EngineState,
-    query: Query,
-    items: IntArray,
-    is_pinned: BoolArray,
-) -> Kept:
-    """The candidates that are no bad match.
-
-    Args:
-        config: how many are judged, and from which chance on one is left out.
-        judge: who judges.
-        state: whose titles stand in for words.
-        query: as the models see it.
-        items: (R,) numbers, best first.
-        is_pinned: (R,) what bears the title that was typed: never left out.
-    """
-    asked = words_of(judge, state, query)
-    if asked is None:
-        return Kept.all_of(len(items))
-    chances = np.full(len(items), np.nan, np.float32)
-    chances[: config.depth] = judge.chances(*asked, items[: config.depth])
-    cut = judge.cut if config.cut is None else config.cut
-    is_bad = chances >= (np.inf if cut is None else cut)
-    kept = (np.arange(len(items)) < config.depth) & ~is_bad
-    return Kept(kept | is_pinned, chances, int(np.isfinite(chances).sum()))
+    def keep(self, ordered: OrderedCandidates) -> Kept:
+        """Candidates below the threshold; exact titles always stay."""
+        items, depth = ordered.items, self._config.depth
+        model = ordered.state.relevance_model
+        query = None if model is None else query_words(model, ordered.state, ordered.query)
+        if model is None or query is None:
+            return Kept(np.ones(len(items), np.bool_), counts={CHECKED: 0})
+        probabilities = np.full(len(items), np.nan, np.float32)
+        probabilities[:depth] = model.probabilities(*query, items[:depth])
+        threshold = self._config.threshold
+        threshold = model.threshold if threshold is None else threshold
+        is_irrelevant = probabilities >= (np.inf if threshold is None else threshold)
+        kept = (np.arange(len(items)) < depth) & ~is_irrelevant
+        return Kept(
+            kept | ordered.is_pinned,
+            {P_IRRELEVANT: probabilities},
+            {CHECKED: int(np.isfinite(probabilities).sum())},
+        )
 
 
-def words_of(
-    judge: RelevanceModel, state: EngineState, query: Query
+def query_words(
+    model: RelevanceModel, state: EngineState, query: Query
 ) -> tuple[str, FloatArray] | None:
-    """What a request asks for in words, and their vector; None where nothing says it."""
+    """Text that a request stands for, and its vector; None if the request has none."""
     if query.searched.strip() and query.text_vector is not None:
         return query.searched, query.text_vector
-    about = [*query.source_items[-1:].tolist(), *query.history.item_nums[-1:].tolist()]
-    if not about or not judge.knows(about[0]):
+    anchors = [*query.source_items[-1:].tolist(), *query.history.item_nums[-1:].tolist()]
+    if not anchors or not model.is_current(anchors[0]):
         return None
-    return state.catalogue[about[0]].title, judge.title_vector(about[0])
+    return state.catalogue[anchors[0]].title, model.title_vector(anchors[0])

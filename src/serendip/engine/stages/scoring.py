@@ -1,46 +1,47 @@
-"""What candidates are worth: to the user, and to who pays for a place.
+"""Scorers give each candidate its value to the user; bids and pins are added beside it.
 
-What candidates are worth by their ranks alone: where nothing has learned to order them.
-
-Scores of several sources need no common scale; a candidate is worth the sum of 1 / (60 + rank) over
-the sources that propose it. (Cormack, Clarke and Buettcher 2009, see ``search.rank_fusion``; here
-equal scores share a rank.)
+The first scorer of a surface that can score its task does: the model that the surface names, the
+ranker, or rank fusion. Rank fusion needs no common scale of the sources' scores: the value of a
+candidate is the sum of 1 / (60 + rank) over the sources that propose it. (Cormack, Clarke and
+Buettcher 2009, see ``search.rank_fusion``; here equal scores share a rank.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.item_list import ItemList
-from serendip.data.query import TASKS
+from serendip.data.query import TASKS, Task
+from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch, Candidates
-from serendip.engine.stages.sponsored import SOURCE, bids_of
-from serendip.engine.stages.surfaces import RANKER
-from serendip.models.ranker.model import action_value
+from serendip.engine.stages.sponsored import SPONSORED, bids_of
+from serendip.engine.stages.surfaces import RANKER, SurfaceConfig
+from serendip.models.ranker.model import Ranker, action_value
 from serendip.search.rank_fusion import RANK_CONSTANT
 from serendip.search.understanding import CORRECTED
 
 _BITS = 14
-"""Bits of a number that count in an order; the last ten of a float32 depend on what is computed
-beside it."""
+"""Bits of a number that count in an order; the last ten of a float32 depend on the other rows of
+the batch that it is computed with."""
 
 
 def round_scores(values: FloatArray) -> FloatArray:
-    """Values (R,) without what differs by rounding: the same alone and in any batch."""
+    """Values (R,) without differences by rounding: the same alone and in any batch."""
     mantissa, exponent = np.frexp(values)
     rounded = np.ldexp(np.round(mantissa * 2.0**_BITS), exponent - _BITS)
     return np.asarray(rounded, np.float32)
 
 
 def ranks(scores: FloatArray) -> FloatArray:
-    """Ranks (C,) of scores that never rise, from 1; equal ones share the mean of their ranks.
+    """Ranks (C,) of descending scores, from 1; equal ones share the mean of their ranks.
 
-    The mean and not the best: what alone has all words must stand out from the many that have the
-    same few of them.
+    The mean and not the best rank: the one item that has all words must stand out from the many
+    that have the same few of them.
     """
     levels = round_scores(scores)
     falls = np.append(True, levels[1:] != levels[:-1])[: len(scores)]
@@ -74,7 +75,20 @@ _PIN = 1_000.0
 """Score of exact titles; far above any sum of weighted probabilities or of ranks."""
 
 _RARE = 20.0
-"""Interactions below which being rare is no merit: the discount of popularity starts here."""
+"""Interactions below which the popularity discount no longer grows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrganicScores:
+    """Values of R candidate rows to the user.
+
+    Args:
+        values: (R,) float32; the scale is the scorer's own.
+        probabilities: action -> (R,) float32 of the ranker; empty for other scorers.
+    """
+
+    values: FloatArray
+    probabilities: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,91 +96,173 @@ class Scores:
     """Numbers of R candidate rows.
 
     Args:
-        organic: (R,) float32 worth to the user.
-        pins: (R,) float32 score of what stands first whatever it is worth; 0 = not pinned.
-        bids: (R,) float32 bids; all 0 where nothing can be bought.
-        earned: (R,) float32 bid x P(action that is paid for).
-        probabilities: action -> (R,) float32 of the ranker that ordered the rows; none of another.
+        organic: (R,) float32 values to the user.
+        pins: (R,) float32 scores of rows that come first whatever their value; 0 = not pinned.
+        bids: (R,) float32; all 0 on surfaces without sponsored positions.
+        revenue: (R,) float32 expected revenue, bid x P(action that is paid for).
+        probabilities: action -> (R,) float32 of the ranker; empty if it did not order the rows.
     """
 
     organic: FloatArray
     pins: FloatArray
     bids: FloatArray
-    earned: FloatArray
+    revenue: FloatArray
     probabilities: Mapping[str, FloatArray]
 
 
+class Scorer(Stage, ABC):
+    """Gives candidates their organic values."""
+
+    @property
+    def trace_labels(self) -> Mapping[str, str]:
+        """Nothing: a scorer removes no candidates, so that the trace has no count of it."""
+        return {}
+
+    @abstractmethod
+    def score(
+        self,
+        batch: Batch,
+        candidates: Candidates,
+        features: FloatArray,
+        found: Mapping[str, list[ItemList]],
+    ) -> OrganicScores | None:
+        """Values of all rows, or None to leave them to the next scorer.
+
+        Args:
+            batch: B queries.
+            candidates: R rows.
+            features: (R, F).
+            found: source -> its candidates per query.
+        """
+
+
+class ModelScorer(Scorer):
+    """A model's own scores, on its own scale: no action weights, no popularity discount."""
+
+    def __init__(self, name: str) -> None:
+        self.name = self.label = name
+
+    def score(
+        self,
+        batch: Batch,
+        candidates: Candidates,
+        features: FloatArray,
+        found: Mapping[str, list[ItemList]],
+    ) -> OrganicScores | None:
+        """The model's scores; without the model None, and its name in ``degraded``."""
+        if self.name not in batch.state.models:
+            batch.degraded.append(self.name)
+            return None
+        return OrganicScores(batch.scores(self.name)[candidates.rows, candidates.items])
+
+
+class RankerScorer(Scorer):
+    """Weighted sum of the action probabilities, divided by a power of the popularity."""
+
+    name, label = RANKER, "the ranker"
+
+    def score(
+        self,
+        batch: Batch,
+        candidates: Candidates,
+        features: FloatArray,
+        found: Mapping[str, list[ItemList]],
+    ) -> OrganicScores | None:
+        """Values and probabilities; None without a ranker that orders the task."""
+        surface, ranker = batch.surface, batch.state.ranker
+        if ranker is None or not len(candidates):
+            return None
+        if TASKS.index(surface.task) not in ranker.ordered_tasks:
+            return None
+        probabilities = _predict(ranker, surface.task, features)  # (R, A)
+        actions = ranker.config.actions
+        values = action_value(probabilities, surface.action_weights, actions)  # (R,)
+        popularity = _RARE + batch.state.counts[candidates.items].astype(np.float32)
+        values = values / popularity**surface.popularity_discount
+        return OrganicScores(values, dict(zip(actions, probabilities.T, strict=True)))
+
+
+class RankFusion(Scorer):
+    """Reciprocal rank fusion of the sources."""
+
+    name, label = "rank fusion", "rank fusion"
+
+    def score(
+        self,
+        batch: Batch,
+        candidates: Candidates,
+        features: FloatArray,
+        found: Mapping[str, list[ItemList]],
+    ) -> OrganicScores:
+        """Sums over the sources; sponsored candidates have the rank they would have had."""
+        values = fuse_by_rank(candidates, organic_lists(found), len(batch.queries))
+        bounds = candidates.bounds(len(batch.queries))
+        for row, items in enumerate(found.get(SPONSORED, ())):
+            scores = np.sort(batch.scores("retriever")[row][batch.allowed[row]])
+            ahead = len(scores) - np.searchsorted(scores, items.scores, side="right")
+            part = candidates.items[bounds[row] : bounds[row + 1]]
+            places = bounds[row] + np.searchsorted(part, items.item_nums)
+            values[places] = np.maximum(values[places], 1.0 / (RANK_CONSTANT + 1.0 + ahead))
+        return OrganicScores(values)
+
+
+def scorers_of(surface: SurfaceConfig) -> tuple[Scorer, ...]:
+    """The scorer that a surface names, then its fallbacks."""
+    fallbacks = (RankerScorer(), RankFusion())
+    return fallbacks if surface.scorer == RANKER else (ModelScorer(surface.scorer), *fallbacks)
+
+
 def score_candidates(
+    scorers: Sequence[Scorer],
     batch: Batch,
     candidates: Candidates,
     features: FloatArray,
     found: Mapping[str, list[ItemList]],
 ) -> Scores:
-    """By the ranker, or the model that the surface names; else by the ranks that sources give."""
-    surface, ranker = batch.surface, batch.state.ranker
-    if surface.scorer in batch.state.models:
-        return _score_by_model(batch, candidates)
-    if surface.scorer != RANKER:
-        batch.degraded.append(surface.scorer)
-    task, probabilities = TASKS.index(surface.task), None
-    is_ordered = ranker is not None and task in ranker.ordered_tasks
-    if ranker is not None and len(candidates) and (is_ordered or surface.sponsored is not None):
-        probabilities = ranker.predict(features, np.full(len(features), task, np.int64))
-    if ranker is None or probabilities is None or not is_ordered:
-        organic, predicted = _by_rank(batch, candidates, found), {}
+    """Numbers of all rows; the last scorer must be one that always scores."""
+    outputs = (scorer.score(batch, candidates, features, found) for scorer in scorers)
+    organic = next(output for output in outputs if output is not None)
+    bids = revenue = np.zeros(len(candidates), np.float32)
+    if batch.surface.sponsored is not None:
+        bids = bids_of(batch.state.catalogue, batch.surface.sponsored.bid, candidates.items)
+        revenue = bids * _paid_probability(batch, features, organic)
+    pins = _pins(batch, candidates)
+    return Scores(round_scores(organic.values), pins, bids, revenue, organic.probabilities)
+
+
+def _paid_probability(batch: Batch, features: FloatArray, organic: OrganicScores) -> FloatArray:
+    """(R,) P(action that is paid for); the organic value if nothing predicts actions."""
+    ranker, sponsored = batch.state.ranker, batch.surface.sponsored
+    if sponsored is None or ranker is None or not len(features):
+        return organic.values
+    if organic.probabilities:
+        probabilities = np.column_stack(list(organic.probabilities.values()))
     else:
-        predicted = dict(zip(ranker.config.actions, probabilities.T, strict=True))
-        organic = action_value(probabilities, surface.action_weights, ranker.config.actions)
-        popularity = _RARE + batch.state.counts[candidates.items].astype(np.float32)
-        organic = organic / popularity**surface.popularity_discount
-    paid = bids = np.zeros(len(candidates), np.float32)
-    if surface.sponsored is not None:
-        bids = bids_of(batch.state.catalogue, surface.sponsored.bid, candidates.items)
-        paid = organic
-        if ranker is not None and probabilities is not None:
-            action = {surface.sponsored.action: 1.0}
-            paid = action_value(probabilities, action, ranker.config.actions)
-    return Scores(round_scores(organic), _pins(batch, candidates), bids, bids * paid, predicted)
+        probabilities = _predict(ranker, batch.surface.task, features)
+    return action_value(probabilities, {sponsored.action: 1.0}, ranker.config.actions)
 
 
-def _score_by_model(batch: Batch, candidates: Candidates) -> Scores:
-    """By the model's own scores, on its own scale: no action weights, no popularity discount."""
-    scores = batch.scores(batch.surface.scorer)[candidates.rows, candidates.items]
-    nothing = np.zeros(len(candidates), np.float32)
-    return Scores(round_scores(scores), _pins(batch, candidates), nothing, nothing, {})
+def _predict(ranker: Ranker, task: Task, features: FloatArray) -> FloatArray:
+    """(R, A) probabilities of the ranker's actions."""
+    return ranker.predict(features, np.full(len(features), TASKS.index(task), np.int64))
 
 
 def organic_lists(found: Mapping[str, list[ItemList]]) -> dict[str, list[ItemList]]:
-    """What sources proposed for the user's sake."""
-    return {name: lists for name, lists in found.items() if name != SOURCE}
+    """Candidates of the sources that propose them for the user's sake."""
+    return {name: lists for name, lists in found.items() if name != SPONSORED}
 
 
 def _pins(batch: Batch, candidates: Candidates) -> FloatArray:
-    """What bears the typed title (or the one that was meant) comes first, in the search's order."""
+    """(R,) scores that put titles equal to the text (or its correction) first, in search order."""
     pins = np.zeros(len(candidates), np.float32)
     if not batch.surface.pin_exact_titles or batch.hits is None:
         return pins
     bounds = candidates.bounds(len(batch.hits))
-    for row, found in enumerate(batch.hits):
-        if not len(found):
+    for row, hits in enumerate(batch.hits):
+        if not len(hits):
             continue
-        pinned = found.item_nums[found.fields["title_match"] >= CORRECTED]
+        pinned = hits.item_nums[hits.fields["title_match"] >= CORRECTED]
         part = candidates.items[bounds[row] : bounds[row + 1]]
         places = bounds[row] + np.searchsorted(part, pinned)
         pins[places] = _PIN + np.arange(len(pinned), 0, -1)
     return pins
-
-
-def _by_rank(
-    batch: Batch, candidates: Candidates, found: Mapping[str, list[ItemList]]
-) -> FloatArray:
-    """Sums over the sources; what only its bid brought here has the rank that it would have had."""
-    values = fuse_by_rank(candidates, organic_lists(found), len(batch.queries))
-    bounds = candidates.bounds(len(batch.queries))
-    for row, items in enumerate(found.get(SOURCE, ())):
-        scores = np.sort(batch.scores("retriever")[row][batch.allowed[row]])
-        ahead = len(scores) - np.searchsorted(scores, items.scores, side="right")
-        part = candidates.items[bounds[row] : bounds[row + 1]]
-        places = bounds[row] + np.searchsorted(part, items.item_nums)
-        values[places] = np.maximum(values[places], 1.0 / (RANK_CONSTANT + 1.0 + ahead))
-    return values

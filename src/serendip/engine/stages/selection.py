@@ -1,146 +1,106 @@
-"""The last stage of a run: candidates with their values become the list that is shown.
+"""The last step of a run: scored candidates become the list that is shown.
 
-From ranked candidates to the list that is shown, place by place and in one pass.
-
-At every place: who bought it, else what is to be explored there, else the best organic result; of
-each only items whose group is not full. The whole list is made at once and does not depend on how
-much of it is asked for, so every page is a part of the same list.
+The list filters remove candidates, then one pass fills the slate position by position: the first
+list rule that names a row decides, else the best organic row. The whole slate is built at once and
+does not depend on the requested length, so every page is a part of the same list.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import FloatArray
 from serendip.data.item_list import ItemList, tie_order
 from serendip.data.query import Query
+from serendip.engine.stages.base import (
+    ListFilter,
+    ListRule,
+    OpenRows,
+    OrderedCandidates,
+    Placement,
+    Ranked,
+)
 from serendip.engine.stages.batch import Batch, Candidates
-from serendip.engine.stages.diversity import DiversitySelector
-from serendip.engine.stages.exploration import Explorer, request_seed
-from serendip.engine.stages.min_value import keep_valuable
-from serendip.engine.stages.relevance_filter import BAD, Kept, filter_relevant
+from serendip.engine.stages.exploration import EXPLORED, request_seed
+from serendip.engine.stages.min_value import SENT
 from serendip.engine.stages.scoring import Scores, organic_lists
-from serendip.engine.stages.sponsored import Auction
-from serendip.engine.stages.surfaces import SurfaceConfig
+from serendip.engine.stages.sponsored import BID, ORGANIC, SPONSORED
+from serendip.engine.stages.surface_stages import SurfaceStages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ranked:
-    """The candidates of one request in organic order.
-
-    Args:
-        values: (C,) organic values.
-        is_organic: (C,) False for candidates that are there for their bid only.
-        pinned: so many of the first rows stay where they are.
-        earned: (C,) bid x P(action), 0 without a bid.
-        counts: (C,) interactions of the items.
-        codes: (C, L) semantic IDs of the items.
-        seed: what exploration is drawn from.
-    """
-
-    values: FloatArray
-    is_organic: BoolArray
-    pinned: int
-    earned: FloatArray
-    counts: IntArray
-    codes: IntArray
-    seed: int
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-
-@dataclass(slots=True, eq=False)
 class Slate:
-    """A list of P places.
+    """A list of P positions.
 
     Args:
-        rows: row of the candidates at each place.
-        sponsored: places that were bought.
-        explored: places that are explored.
-        moved: how often a better organic result had to wait because its group was full.
+        rows: row of the ranked candidates at each position.
+        positions: list rule -> positions that it decided.
     """
 
-    rows: list[int] = field(default_factory=list)
-    sponsored: list[int] = field(default_factory=list)
-    explored: list[int] = field(default_factory=list)
-    moved: int = 0
+    rows: list[int]
+    positions: Mapping[str, list[int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    @property
-    def order(self) -> NDArray[np.intp]:
-        """(P,) row of the candidates at each place."""
-        return np.array(self.rows, np.intp)
+    def decided_by(self, rule: str) -> NDArray[np.bool_]:
+        """(P,) True at the positions that a rule decided."""
+        return np.isin(np.arange(len(self)), self.positions.get(rule, []))
 
-    def marks(self, places: list[int]) -> BoolArray:
-        """(P,) True at these places."""
-        return np.isin(np.arange(len(self)), places)
+    def first(self, count: int | None) -> Slate:
+        """The first ``count`` positions of the list; None = all."""
+        if count is None:
+            return self
+        positions = {
+            rule: [position for position in decided if position < count]
+            for rule, decided in self.positions.items()
+        }
+        return Slate(self.rows[:count], positions)
 
-    def first(self, count: int) -> Slate:
-        """The same list, ended after so many places."""
-        sponsored = [place for place in self.sponsored if place < count]
-        explored = [place for place in self.explored if place < count]
-        return Slate(self.rows[:count], sponsored, explored, self.moved)
 
-
-def build_slate(ranked: Ranked, surface: SurfaceConfig) -> Slate:
-    """Put the list together; the organic order where the surface says nothing else."""
-    left, unused = ranked.is_organic.copy(), np.ones(len(ranked), np.bool_)
-    spread = DiversitySelector(surface.diversity, ranked.codes)
-    explorer = Explorer(surface.exploration, ranked.counts, ranked.seed)
-    auction = Auction(surface.sponsored, ranked.values, ranked.earned)
-    made, last = Slate(), _last_with_a_rule(surface)
-    while left.any():
-        place, row = len(made), -1
-        if place > last:
-            made.rows += np.flatnonzero(left).tolist()
+def build_slate(ranked: Ranked, rules: Sequence[ListRule]) -> Slate:
+    """Fill all positions; without rules the slate is the organic order."""
+    rows = OpenRows.of(ranked)
+    placements = {rule.name: rule.start(ranked, rows) for rule in rules}
+    last = max((placement.last for placement in placements.values()), default=-1)
+    order: list[int] = []
+    while rows.organic.any():
+        if len(order) > last:
+            order += np.flatnonzero(rows.organic).tolist()
             break
-        if place < ranked.pinned:
-            row = int(np.argmax(left))
-        elif auction.sells(place) and (row := auction.row(unused & spread.fits, left)) >= 0:
-            made.sponsored.append(place)
-        elif explorer.explores(place) and (row := explorer.row(left & spread.fits)) >= 0:
-            made.explored.append(place)
-        else:
-            fitting = left & spread.fits
-            row = int(np.argmax(fitting if fitting.any() else left))
-            made.moved += bool(left[:row].any())
-        made.rows.append(row)
-        left[row] = unused[row] = False
-        spread.add(row)
-    return made
+        is_pinned = len(order) < ranked.pinned
+        row = rows.best() if is_pinned else _place(len(order), placements.values(), rows)
+        order.append(row)
+        rows.take(row)
+        for placement in placements.values():
+            placement.add(row)
+    return Slate(order, {name: placement.positions for name, placement in placements.items()})
 
 
-def _last_with_a_rule(surface: SurfaceConfig) -> float:
-    """From the place after this one on, the list is the organic order of what is left."""
-    if surface.diversity is not None or surface.exploration is not None:
-        return math.inf
-    return max(surface.sponsored.positions) if surface.sponsored is not None else -1
-
-
-EXPLORED, SPONSORED = "explored", "sponsored"
-BID, ORGANIC = "bid", "organic value"
+def _place(position: int, placements: Iterable[Placement], rows: OpenRows) -> int:
+    for placement in placements:
+        row = placement.place(position, rows)
+        if row >= 0:
+            return row
+    return rows.best()
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run found for one query.
+    """The output of a run for one query.
 
     Args:
-        query: as the models saw it: what the surface reads of the request and, of a long history,
-            the part that bears on it.
-        items: the whole list, in order, with a column per feature and, where the ranker ordered it,
-            per action, ``P(like)``. Where the surface has them, further columns: ``explored`` (1 or
-            NaN); ``sponsored`` (bool), and ``bid`` and ``organic value`` of the places that were
-            bought; the chance of a bad match.
-        trace: stage -> number of items after it.
+        query: as the models saw it: the parts of the request that the surface reads and, of a long
+            history, the events relevant to it.
+        items: the whole list, in order, with a column per feature and, if the ranker ordered it,
+            per action, ``P(like)``. The stages of the surface add further columns: ``explored`` (1
+            or NaN); ``sponsored`` (bool), and ``bid`` and ``organic value`` of the positions that
+            were bought; ``P(irrelevant)``.
+        trace: stage -> number of items after it, or of positions that it decided.
         degraded: stages that failed.
     """
 
@@ -152,110 +112,133 @@ class Result:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selector:
-    """Makes the lists of one batch.
+    """Builds the lists of one batch.
 
     Args:
-        batch: the queries.
+        stages: of the surface.
+        batch: B queries.
         candidates: R rows.
         features: (R, F).
-        values: of the rows.
-        found: what each source proposed.
+        scores: of the rows.
+        found: source -> its candidates per query.
     """
 
+    stages: SurfaceStages
     batch: Batch
     candidates: Candidates
     features: FloatArray
-    values: Scores
+    scores: Scores
     found: Mapping[str, list[ItemList]]
 
     def results(self, traces: Sequence[dict[str, int]]) -> list[Result]:
-        """One list per query; what happened is added to the traces."""
+        """One list per query; the counts of the stages are added to the traces."""
+        filters = self._ready_filters()
         bounds = self.candidates.bounds(len(self.batch.queries))
         return [
-            self._result(row, np.arange(bounds[row], bounds[row + 1]), trace)
+            self._result(row, np.arange(bounds[row], bounds[row + 1]), filters, trace)
             for row, trace in enumerate(traces)
         ]
 
-    def _result(self, row: int, part: NDArray[np.intp], trace: dict[str, int]) -> Result:
-        """The list of one query from its candidate rows."""
-        surface, values = self.batch.surface, self.values
-        is_organic = self._is_organic(row, part)
-        good = keep_valuable(surface.send, values.organic[part], is_organic)
-        score = np.where(values.pins[part] > 0, values.pins[part], values.organic[part])
+    def _ready_filters(self) -> list[ListFilter]:
+        """Filters that can run; the others are named in ``degraded``."""
+        state, ready = self.batch.state, []
+        for stage in self.stages.list_filters:
+            if stage.is_ready(state):
+                ready.append(stage)
+            else:
+                self.batch.degraded.append(stage.name)
+        return ready
+
+    def _result(
+        self,
+        row: int,
+        part: NDArray[np.intp],
+        filters: Sequence[ListFilter],
+        trace: dict[str, int],
+    ) -> Result:
+        """The list of one query from its candidate rows ``part`` (C,)."""
+        scores, rules = self.scores, self.stages.list_rules
+        shown_score = np.where(scores.pins[part] > 0, scores.pins[part], scores.organic[part])
         ties = tie_order(self.batch.state.num_items)[self.candidates.items[part]]
-        order = np.lexsort((ties, -score))
-        order = order[good[order]]
-        judged = self._suited(row, part[order], trace)
-        order = order[judged.kept]
-        made = build_slate(self._ranked(row, part[order], is_organic[order]), surface)
-        if surface.send is not None:
-            trace["good enough"] = len(order)
-            made = made.first(surface.send.k)
-            trace["to be sent"] = len(made)
-        if surface.diversity is not None:
-            trace["moved by diversity"] = made.moved
-        shown = order[made.order]
-        chances = None if judged.chances is None else judged.chances[judged.kept][made.order]
-        items = self._listed(part[shown], score[shown], made, chances)
-        for name, places in ((EXPLORED, made.explored), (SPONSORED, made.sponsored)):
-            if name in items.fields:
-                trace[name] = len(places)
-        degraded = tuple(self.batch.degraded)
-        return Result(self.batch.queries[row], items, trace, degraded)
+        order = part[np.lexsort((ties, -shown_score))]
+        order, numbers, max_items = self._filter(row, order, filters, trace)
+        slate = build_slate(self._ranked(row, order), rules).first(max_items)
+        if max_items is not None:
+            trace[SENT] = len(slate)
+        for rule in rules:
+            trace[rule.trace_key] = len(slate.positions[rule.name])
+        columns = {name: values[slate.rows] for name, values in numbers.items()}
+        items = self._list_items(order[slate.rows], slate, columns)
+        return Result(self.batch.queries[row], items, trace, tuple(self.batch.degraded))
 
-    def _suited(self, row: int, rows: NDArray[np.intp], trace: dict[str, int]) -> Kept:
-        """Which of the ordered rows of a query are no bad match."""
-        config, judge = self.batch.surface.bad_matches, self.batch.state.judge
-        if config is None or judge is None:
-            return Kept.all_of(len(rows))
-        items, is_pinned = self.candidates.items[rows], self.values.pins[rows] > 0
-        found = filter_relevant(
-            config, judge, self.batch.state, self.batch.queries[row], items, is_pinned
+    def _filter(
+        self,
+        row: int,
+        order: NDArray[np.intp],
+        filters: Sequence[ListFilter],
+        trace: dict[str, int],
+    ) -> tuple[NDArray[np.intp], dict[str, FloatArray], int | None]:
+        """Ordered rows that all filters keep, with the filters' columns and length limit."""
+        numbers: dict[str, FloatArray] = {}
+        max_items: int | None = None
+        for stage in filters:
+            kept = stage.keep(self._ordered(row, order))
+            numbers = {
+                name: values[kept.mask] for name, values in {**numbers, **kept.numbers}.items()
+            }
+            order = order[kept.mask]
+            max_items = kept.max_items if max_items is None else max_items
+            trace.update(kept.counts)
+            trace[stage.trace_key] = len(order)
+        return order, numbers, max_items
+
+    def _ordered(self, row: int, order: NDArray[np.intp]) -> OrderedCandidates:
+        return OrderedCandidates(
+            self.batch.queries[row],
+            self.batch.state,
+            self.candidates.items[order],
+            self.scores.organic[order],
+            self._is_organic(row, order),
+            self.scores.pins[order] > 0,
         )
-        trace["judged"], trace["after bad matches"] = found.judged, int(found.kept.sum())
-        return found
 
-    def _is_organic(self, row: int, part: NDArray[np.intp]) -> NDArray[np.bool_]:
+    def _is_organic(self, row: int, order: NDArray[np.intp]) -> NDArray[np.bool_]:
         """False for candidates that only their bid brought here."""
         lists = [items[row].item_nums for items in organic_lists(self.found).values()]
         if len(lists) == len(self.found):
-            return np.ones(len(part), np.bool_)
-        return np.isin(self.candidates.items[part], np.concatenate(lists) if lists else [])
+            return np.ones(len(order), np.bool_)
+        return np.isin(self.candidates.items[order], np.concatenate(lists) if lists else [])
 
-    def _ranked(self, row: int, rows: NDArray[np.intp], is_organic: NDArray[np.bool_]) -> Ranked:
-        items, state = self.candidates.items[rows], self.batch.state
+    def _ranked(self, row: int, order: NDArray[np.intp]) -> Ranked:
+        items, state = self.candidates.items[order], self.batch.state
         return Ranked(
-            self.values.organic[rows],
-            is_organic,
-            int((self.values.pins[rows] > 0).sum()),
-            self.values.earned[rows],
+            self.scores.organic[order],
+            self._is_organic(row, order),
+            int((self.scores.pins[order] > 0).sum()),
+            self.scores.revenue[order],
             state.counts[items],
             state.features.codes[items],
             request_seed(self.batch.queries[row], self.batch.pasts[row]),
         )
 
-    def _listed(
-        self,
-        rows: NDArray[np.intp],
-        score: FloatArray,
-        made: Slate,
-        chances: FloatArray | None,
+    def _list_items(
+        self, rows: NDArray[np.intp], slate: Slate, numbers: Mapping[str, FloatArray]
     ) -> ItemList:
-        """Rows as they are shown, with all their columns."""
-        part = self.features[rows]
+        """The shown rows (P,) with all their columns."""
+        scores, part = self.scores, self.features[rows]
+        shown_score = np.where(scores.pins[rows] > 0, scores.pins[rows], scores.organic[rows])
         columns: dict[str, NDArray[np.generic]] = {
             name: part[:, column] for column, name in enumerate(self.batch.state.feature_names)
         }
-        for action, probabilities in self.values.probabilities.items():
+        for action, probabilities in scores.probabilities.items():
             columns[f"P({action})"] = probabilities[rows]
-        if chances is not None:
-            columns[BAD] = chances
-        if self.batch.surface.exploration is not None:
-            columns[EXPLORED] = np.where(made.marks(made.explored), 1.0, np.nan)
-        if self.batch.surface.sponsored is not None:
-            bought = made.marks(made.sponsored)
-            columns[SPONSORED] = bought
-            columns[BID] = np.where(bought, self.values.bids[rows], np.nan)
-            columns[ORGANIC] = np.where(bought, self.values.organic[rows], np.nan)
-            score = np.where(bought, self.values.earned[rows], score)
-        return ItemList(self.candidates.items[rows], score, columns)
+        columns |= numbers
+        if EXPLORED in slate.positions:
+            columns[EXPLORED] = np.where(slate.decided_by(EXPLORED), 1.0, np.nan)
+        if SPONSORED in slate.positions:
+            is_bought = slate.decided_by(SPONSORED)
+            columns[SPONSORED] = is_bought
+            columns[BID] = np.where(is_bought, scores.bids[rows], np.nan)
+            columns[ORGANIC] = np.where(is_bought, scores.organic[rows], np.nan)
+            shown_score = np.where(is_bought, scores.revenue[rows], shown_score)
+        return ItemList(self.candidates.items[rows], shown_score, columns)

@@ -1,51 +1,58 @@
-"""Sources propose candidates: one per recommender, for words, for new and for sponsored items."""
+"""Sources propose candidates: one for each model, for words, for new and for sponsored items."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 
 from serendip.data.item_list import ItemList, top_k
+from serendip.engine.stages.base import Stage
 from serendip.engine.stages.batch import Batch
-from serendip.engine.stages.sponsored import SOURCE, has_bid
+from serendip.engine.stages.sponsored import SPONSORED, has_bid
 
 
-class Source(Protocol):
-    """Proposes at most ``quota`` items per query."""
+class Source(Stage, ABC):
+    """Proposes candidates; its label completes "From"."""
 
-    name: str
-    label: str
-    """Words for people, for where its candidates come from."""
+    @property
+    def trace_key(self) -> str:
+        """Key of the number of candidates that it proposed."""
+        return f"from {self.name}"
 
+    @property
+    def trace_labels(self) -> Mapping[str, str]:
+        """Its key in the trace -> label."""
+        return {self.trace_key: f"From {self.label}"}
+
+    @abstractmethod
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
-        """One list per query, best first, only allowed items."""
-        ...
+        """At most ``quota`` allowed items per query, best first."""
 
 
-class ModelSource:
-    """The best items of a recommender."""
+class ModelSource(Source):
+    """The best items of a model."""
 
     def __init__(self, name: str, label: str = "") -> None:
         self.name, self.label = name, label or name
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """Top of the dense scores; items without evidence are not proposed."""
-        scores = batch.scores(self.name)
+        scores = batch.scores(self.name)  # (B, N)
         usable = batch.allowed
         if batch.state.models[self.name].zero_means_unknown:
             usable = usable & (scores != 0)
-        # A row of equal scores says nothing: its "best" items would be chance.
-        speaks = (
+        # Among equal scores the "best" items would be arbitrary.
+        differ = (
             scores.max(1) > scores.min(1) if scores.shape[1] > 1 else np.ones(len(scores), bool)
         )
-        masked = np.where(usable & speaks[:, None], scores, -np.inf)
+        masked = np.where(usable & differ[:, None], scores, -np.inf)
         return [top_k(row, quota) for row in masked]
 
 
-class NewItemSource:
-    """Items that nobody has chosen yet and that are most like the context: they need a start."""
+class NewItemSource(Source):
+    """Items without interactions that are most similar to the context."""
 
     name, label = "new-items", "new items"
 
@@ -57,8 +64,8 @@ class NewItemSource:
         return [top_k(row, quota) for row in masked]
 
 
-class WordSource:
-    """What the words of the query find; proposes nothing where there is no text."""
+class WordSource(Source):
+    """Results of the search for the text of the query; nothing without a text."""
 
     name, label = "words", "the words"
 
@@ -75,13 +82,13 @@ class WordSource:
         return batch.hits
 
 
-class SponsoredSource:
-    """Items with a bid that fit the request best, by the unified retriever."""
+class SponsoredSource(Source):
+    """Items with a bid that fit the request best by the unified retriever."""
 
-    name, label = SOURCE, "items with a bid"
+    name, label = SPONSORED, "items with a bid"
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
-        """Best first by likeness: what a bid earns is decided when the places are sold."""
+        """Best first by similarity; the auction takes the bids into account."""
         assert batch.surface.sponsored is not None
         bidding = has_bid(batch.state.catalogue, batch.surface.sponsored.bid)
         masked = np.where(batch.allowed & bidding, batch.scores("retriever"), -np.inf)
@@ -89,11 +96,11 @@ class SponsoredSource:
 
 
 OWN_SOURCES: Mapping[str, Source] = {
-    one.name: one for one in (WordSource(), NewItemSource(), SponsoredSource())
+    source.name: source for source in (WordSource(), NewItemSource(), SponsoredSource())
 }
-"""Sources that are no recommender."""
+"""Sources that are not models."""
 
 
 def source_named(name: str) -> Source:
-    """One of ``OWN_SOURCES``, or the recommender of that name."""
+    """One of ``OWN_SOURCES``, or the model of that name."""
     return OWN_SOURCES.get(name) or ModelSource(name)

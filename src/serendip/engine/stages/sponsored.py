@@ -1,15 +1,16 @@
-"""Sponsored items: a bid buys one of a few marked places, relevance decides who may bid at all.
+"""Sponsored items: a bid buys one of a few marked positions, if the item is relevant enough.
 
-The value of a sponsored candidate is bid x P(action), so the place goes to the one that earns most
-where it is shown, not to the highest bid. Who bids must first be good enough: its organic value
-(what it is worth to the user, without the bid) is at least ``floor`` times that of the best
-organic result that is not shown before it. Where nobody passes, the place stays organic. The
-organic results keep their order, and a bid of 0 is no bid.
+The expected revenue of a candidate is bid x P(action), and the position goes to the highest
+revenue, not to the highest bid. A candidate may only bid if its organic value (its worth to the
+user, without the bid) is at least ``floor`` times that of the best organic result that is not shown
+before it. Without such a candidate the position stays organic. The organic results keep their
+order. A bid of 0 counts as none.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, field_validator
@@ -17,10 +18,15 @@ from pydantic import Field, NonNegativeInt, field_validator
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.item import Catalogue
+from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
 
-SOURCE = "sponsored"
+SPONSORED = "sponsored"
 """The source of candidates that proposes items with a bid; those that only it proposes are never
-shown outside of the sponsored places."""
+shown outside of the sponsored places. Also the rule that sells the places, and the column (bool)
+of the items that bought one."""
+
+BID, ORGANIC = "bid", "organic value"
+"""Columns of the items that bought a place; NaN for the others."""
 
 
 class SponsoredConfig(Config):
@@ -30,13 +36,13 @@ class SponsoredConfig(Config):
     """Attribute of the items that holds the bid, in any currency; missing or 0 = no bid."""
 
     action: str = "interact"
-    """The action that is paid for."""
+    """The action that the advertiser pays for."""
 
     positions: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (1, 6)
-    """0-based places of a list that can be bought."""
+    """0-based positions of a list that can be bought."""
 
     floor: float = Field(default=0.5, ge=0.0, le=1.0)
-    """Least organic value, as a share of that of the best organic result not shown before it."""
+    """Minimum organic value, as a share of that of the best organic result not shown before it."""
 
     @field_validator("positions")
     @classmethod
@@ -58,35 +64,38 @@ def bids_of(catalogue: Catalogue, attribute: str, items: IntArray) -> FloatArray
     return np.where(bids > 0, bids, 0.0).astype(np.float32)
 
 
-class Auction:
-    """Sells the places of one list of C candidate rows.
+class SponsoredRule(ListRule):
+    """Sells positions of the slate to sponsored candidates that are good enough."""
 
-    Args:
-        config: places and floor; None sells nothing.
-        organic: (C,) organic values.
-        earned: (C,) bid x P(action), 0 without a bid.
-    """
+    name, label = SPONSORED, "Places that were bought"
+    numbers: ClassVar[Mapping[str, str]] = {
+        BID: "Bid for the place",
+        ORGANIC: "Worth without the bid",
+    }
 
-    def __init__(
-        self, config: SponsoredConfig | None, organic: FloatArray, earned: FloatArray
-    ) -> None:
-        self._positions = frozenset(config.positions if config else ())
-        self._floor = config.floor if config else 0.0
-        self._organic, self._earned = organic, earned
+    def __init__(self, config: SponsoredConfig) -> None:
+        self._config = config
 
-    def sells(self, place: int) -> bool:
-        """Whether a 0-based place can be bought."""
-        return place in self._positions
+    def start(self, ranked: Ranked, rows: OpenRows) -> Auction:
+        """An auction for each position that can be bought."""
+        return Auction(self._config, ranked)
 
-    def row(self, usable: BoolArray, left: BoolArray) -> int:
-        """The candidate row that buys the next place; -1 where it stays organic.
 
-        Args:
-            usable: (C,) rows that may stand there.
-            left: (C,) organic results that are not shown yet, at least one.
-        """
-        least = self._floor * self._organic[left].max()
-        bidding = usable & (self._earned > 0) & (self._organic >= least)
-        if not bidding.any():
+class Auction(Placement):
+    """Sells the positions of one slate; see the module's docstring for who may buy."""
+
+    def __init__(self, config: SponsoredConfig, ranked: Ranked) -> None:
+        super().__init__(last=max(config.positions))
+        self._for_sale, self._floor = frozenset(config.positions), config.floor
+        self._organic, self._revenue = ranked.values, ranked.revenue
+
+    def place(self, position: int, rows: OpenRows) -> int:
+        """The bidding row of the highest expected revenue; -1 if the position stays organic."""
+        if position not in self._for_sale:
             return -1
-        return int(np.argmax(np.where(bidding, self._earned, -np.inf)))
+        minimum = self._floor * self._organic[rows.organic].max()
+        is_bidding = rows.unused & rows.fits & (self._revenue > 0) & (self._organic >= minimum)
+        if not is_bidding.any():
+            return -1
+        self.positions.append(position)
+        return int(np.argmax(np.where(is_bidding, self._revenue, -np.inf)))

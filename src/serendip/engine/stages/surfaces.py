@@ -1,10 +1,8 @@
-"""Surfaces are configuration: what is read, who proposes, what is left out, how it is arranged.
+"""Surfaces: for each, the parts of a request that it reads, its sources, filters and list rules.
 
 ``[surfaces.<name>]`` in ``serendip.toml`` changes a surface below or adds one of any other name;
-neither needs code. Keys that a table leaves out are those of the surface of that name, else of the
-one that its task is named after.
-
-What a surface reads of a request; the rest does not reach the models.
+neither needs code. Keys that a table leaves out have the values of the surface of that name, else
+of the surface that its task is named after. ``surface_stages.py`` builds the stages.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, NonNegativeFloat, PositiveInt, Tag, model_validator
 
@@ -26,7 +24,7 @@ from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig
 from serendip.engine.stages.min_value import MinValueConfig
 from serendip.engine.stages.relevance_filter import RelevanceFilterConfig
-from serendip.engine.stages.sponsored import SOURCE, SponsoredConfig
+from serendip.engine.stages.sponsored import SPONSORED, SponsoredConfig
 from serendip.errors import UnsupportedError
 
 ContextPart = Literal["user", "query", "items", "country", "time"]
@@ -38,10 +36,10 @@ NamedFilter = Annotated[
 ]
 
 RANKER = "ranker"
-"""The scorer of surfaces that name no model for it."""
+"""The default scorer."""
 
 NOT_A_SURFACE = "suggest"
-"""What answers with queries: events may happen there, items are not shown."""
+"""Answers with queries, not with items; events may name it as their surface."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
@@ -49,48 +47,49 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 class SurfaceConfig(Config):
     """``[surfaces.<name>]``: how one surface is answered."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"bad_matches": "relevance_filter", "send": "min_value"}
+
     task: Task
-    """What the models are told; several surfaces may share one."""
+    """The task that the models predict; several surfaces may share one."""
 
     context: tuple[ContextPart, ...] = CONTEXT
-    """What is read of a request; a surface without "user" answers everybody the same."""
+    """Parts of a request that are read; a surface without "user" answers everybody the same."""
 
     sources: dict[str, PositiveInt]
-    """Source name -> at most this many candidates."""
+    """Source -> maximum number of its candidates."""
 
     filters: tuple[NamedFilter, ...] = ("seen",)
-    """What is left out beside deleted items, those whose time has not come and those in the
-    request: "seen" = what the user already interacted with, or tests of attributes."""
+    """Filters besides those of deleted items, items not available yet and items of the request:
+    "seen" = items that the user has interacted with, or tests of attributes."""
 
     scorer: str = RANKER
-    """What orders candidates: the ranker, or a model by its own scores, such as ``blend``."""
+    """What orders the candidates: the ranker, or a model by its own scores, such as ``blend``."""
 
     action_weights: dict[str, float] = Field(default={"interact": 1.0, "like": 1.0})
-    """Value of a candidate = sum over actions of weight x P(action), where the ranker orders the
-    task; elsewhere sources are fused by rank, and neither this nor the discount is read."""
+    """Value of a candidate = sum over actions of weight x P(action), if the ranker orders the
+    task; otherwise sources are fused by rank, and neither this nor the discount is read."""
 
     popularity_discount: NonNegativeFloat = 0.0
-    """Divide the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
-    prefers what is particular to the context over what everybody chooses anyway."""
+    """Divides the value by (20 + interactions) to this power: 0 ranks by what is chosen next, more
+    prefers items that are particular to the context over items that everybody chooses."""
 
     pin_exact_titles: bool = False
-    """Put items whose title is what was typed before everything else."""
+    """Put items whose title is the typed text before all others."""
 
     diversity: DiversityConfig | None = None
-    """At most so many items of one group in a stretch of the list; no limit without the table."""
+    """Limit of similar items in any window of the list; none without the table."""
 
     exploration: ExplorationConfig | None = None
-    """Places for items about which little is known; none without the table."""
+    """Positions for items with few interactions; none without the table."""
 
     sponsored: SponsoredConfig | None = None
-    """Places that can be bought; none without the table."""
+    """Positions that can be bought; none without the table."""
 
-    send: MinValueConfig | None = None
-    """What is worth sending; without the table everything is answered, best first."""
+    min_value: MinValueConfig | None = None
+    """Minimum value of the items of an e-mail or a push; none without the table."""
 
-    bad_matches: RelevanceFilterConfig | None = None
-    """What a judge of matches leaves out, so that the next ones move up; nothing without the
-    table."""
+    relevance_filter: RelevanceFilterConfig | None = None
+    """Removal of irrelevant items, so that the next ones move up; none without the table."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -99,22 +98,22 @@ class SurfaceConfig(Config):
                 raise ValueError(
                     f"the filter `{one.name}` reads the country, and context does not name it"
                 )
-        if SOURCE in self.sources and self.sponsored is None:
-            raise ValueError(f"the source {SOURCE!r} needs a table `sponsored`")
+        if SPONSORED in self.sources and self.sponsored is None:
+            raise ValueError(f"the source {SPONSORED!r} needs a table `sponsored`")
         if self.scorer != RANKER and self.sponsored is not None:
             raise ValueError(
-                f"places are sold by what the ranker predicts, and the scorer is {self.scorer!r}"
+                f"positions are sold by the ranker's predictions, and the scorer is {self.scorer!r}"
             )
         return self
 
-    def weighing(self, actions: Collection[str]) -> SurfaceConfig:
-        """A copy that weighs no other actions than these."""
-        weights = {name: one for name, one in self.action_weights.items() if name in actions}
+    def with_actions(self, actions: Collection[str]) -> SurfaceConfig:
+        """A copy without the weights of other actions."""
+        weights = {name: weight for name, weight in self.action_weights.items() if name in actions}
         return self.model_copy(update={"action_weights": weights})
 
     @property
     def needs(self) -> Literal["", "query", "items"]:
-        """What a request must have: words to search for, items to be like; empty = neither."""
+        """The part that a request must have: a text, or source items; empty = neither."""
         if self.task == "search" and "query" in self.context:
             return "query"
         return "items" if self.task == "similar" and "items" in self.context else ""
@@ -146,7 +145,7 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
     "ads": SurfaceConfig(
         task="home",
         context=_NO_QUERY,
-        sources={**_HOME, SOURCE: 100},
+        sources={**_HOME, SPONSORED: 100},
         sponsored=SponsoredConfig(),
     ),
     "digest": SurfaceConfig(
@@ -154,7 +153,7 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
         context=("user", "country", "time"),
         sources=_HOME,
         action_weights={"interact": 1.0},
-        send=MinValueConfig(),
+        min_value=MinValueConfig(),
     ),
 }
 
@@ -173,10 +172,10 @@ def find_surface(surfaces: Mapping[str, SurfaceConfig], name: str) -> SurfaceCon
 
 
 def completed(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """The tables of a settings file, with the keys that they leave out.
+    """The tables of a settings file, completed by the values of the keys that they leave out.
 
     Raises:
-        ValueError: a name is none that a surface can have.
+        ValueError: a name is not valid for a surface.
     """
     result: dict[str, Any] = {}
     for name, table in tables.items():
@@ -194,7 +193,7 @@ def completed(tables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def visible_to(surface: SurfaceConfig, query: Query) -> Query:
-    """The request as the surface reads it: as its task, without what its context does not name."""
+    """The query as the surface reads it: with its task, and the parts that its context names."""
     reads = surface.context
     if "user" not in reads:
         query = replace(query, user_id="", history=History(), rejected=Rejected())

@@ -31,7 +31,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_list import ItemList, top_k
 from serendip.data.store.generated_texts import (
-    WRITTEN_SOURCES,
+    GENERATED_SOURCES,
     GeneratedText,
     WrittenSource,
     fresh,
@@ -119,7 +119,7 @@ class TextGate:
         judgements: file of judged queries; None = those of the log that were typed last.
     """
 
-    sources: Sequence[WrittenSource] = WRITTEN_SOURCES
+    sources: Sequence[WrittenSource] = GENERATED_SOURCES
     judgements: Path | None = None
 
 
@@ -136,7 +136,9 @@ def gate_texts(context: JobContext, gate: TextGate) -> dict[str, Any]:
     _, dataset = thin_items(context)
     items, workspace = dataset.catalogue.items, context.workspace
     with closing(workspace.open_store()) as store:
-        texts = [one for one in fresh(items, store.written.all()) if one.source in gate.sources]
+        texts = [
+            one for one in fresh(items, store.generated_texts.all()) if one.source in gate.sources
+        ]
         if not texts:
             raise DataError(
                 f"nothing was written by {' or '.join(gate.sources)} about items as they are now.",
@@ -154,7 +156,9 @@ def gate_texts(context: JobContext, gate: TextGate) -> dict[str, Any]:
             told |= {"verdict": "refused", "reason": reason}
         else:
             told |= _measured(context, items, texts, queries)
-        told["active"] = store.written.activate(texts if told["verdict"] == "passed" else [])
+        told["active"] = store.generated_texts.activate(
+            texts if told["verdict"] == "passed" else []
+        )
     write_document(workspace.reports / REPORT_FILE, told)
     return told
 
@@ -215,7 +219,7 @@ def revert_texts(workspace: Workspace) -> int:
         number of texts that were taken out.
     """
     with closing(workspace.open_store()) as store:
-        removed = store.written.remove_all()
+        removed = store.generated_texts.remove_all()
     (workspace.reports / REPORT_FILE).unlink(missing_ok=True)
     return removed
 
@@ -228,7 +232,7 @@ def describe_texts(workspace: Workspace, limit: int) -> dict[str, Any]:
         limit: most texts that are listed.
     """
     with closing(workspace.open_store()) as store:
-        items, texts = store.items(), store.written.all()
+        items, texts = store.items(), store.generated_texts.all()
     current = set(fresh(items, texts))
     counts = Counter((one.source, one.field) for one in texts)
     report = workspace.reports / REPORT_FILE

@@ -25,7 +25,7 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.item import Catalogue, Item
 from serendip.data.store.generated_texts import (
-    WRITTEN_FIELDS,
+    GENERATED_FIELDS,
     GeneratedText,
     WrittenField,
     WrittenSource,
@@ -143,7 +143,7 @@ class TextWriting:
     """
 
     source: WrittenSource = "llm"
-    fields: Sequence[WrittenField] = WRITTEN_FIELDS
+    fields: Sequence[WrittenField] = GENERATED_FIELDS
     budget: float | None = None
     prompt: str = "enrich-1"
     estimate_only: bool = False
@@ -254,5 +254,5 @@ def _row(item: Item, field: WrittenField, text: str, origin: Origin) -> Generate
 
 def _keep(workspace: Workspace, texts: Sequence[GeneratedText]) -> dict[str, Any]:
     with closing(workspace.open_store()) as store:
-        store.written.put(texts)
+        store.generated_texts.put(texts)
     return {"texts": len(texts), "written": len({one.item_id for one in texts})}

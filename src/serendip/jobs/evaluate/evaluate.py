@@ -145,8 +145,8 @@ def answers(
     queries: Sequence[Query], state: EngineState, settings: Settings
 ) -> dict[str, IntArray]:
     """System -> top 10 (T, 10): the engine's home surface, then each recommender alone."""
-    # What is judged has no judge of matches: its student may have learned from later labels.
-    home = settings.all_surfaces()["home"].model_copy(update={"bad_matches": None})
+    # No relevance filter: its model may have been trained on labels from after the cut.
+    home = settings.all_surfaces()["home"].model_copy(update={"relevance_filter": None})
     rows: dict[str, list[IntArray]] = {name: [] for name in (ENGINE, *state.models)}
     for begin in range(0, len(queries), BATCH):
         part = queries[begin : begin + BATCH]

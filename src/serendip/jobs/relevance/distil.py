@@ -1,8 +1,8 @@
 """``serendip judge distil``: labels that passed the gate become a light student that can serve.
 
-The student learns from no query of the gold, and is told of by the gold alone. Half of the gold's
-queries choose the cut of its filter, for a promise such as "at most 5 % of what is shown is bad, at
-a confidence of 95 %"; the other half tells what the filter does.
+The model is trained on no query of the gold labels, and evaluated on these alone. Half of the gold
+queries choose the threshold of the filter, for a guarantee such as "at most 5 % of the shown items
+are irrelevant, at a confidence of 95 %"; the other half measures the effect of the filter.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ConfigError, DataError, UnknownItemError
 from serendip.evaluate.classification import (
     BinaryPredictions,
-    best_cut,
+    best_threshold,
     calibration_error,
     calibration_floor,
 )
-from serendip.evaluate.risk_control import LabelledSlates, cut_replacing, safe_threshold
+from serendip.evaluate.risk_control import LabelledSlates, safe_threshold, threshold_replacing
 from serendip.jobs.context import JobContext
 from serendip.jobs.labels.agreement import FEWEST_QUERIES, Gate, gate_labels
 from serendip.jobs.labels.pair_files import Pair, has_models, read_labels
@@ -44,7 +44,7 @@ from serendip.runtime.progress import TrainOptions
 SHOWN = 10
 """Places of a list that the promise is about."""
 REPLACED = 0.1
-"""The other cut that is told replaces no more than this share of what is shown."""
+"""The other threshold that is told replaces no more than this share of what is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +115,12 @@ def distil(context: JobContext, asked: Distillation) -> dict[str, Any]:
     learned, judged = (_numbered(pairs, vocabulary, reader, options) for pairs in (lessons, gold))
     taught = _taught(learned, texts, options.seed)
     facts, chose = _figures(asked, taught, learned, judged)
-    cut = facts["filter"]["safe_cut"]
+    threshold = facts["filter"]["safe_threshold"]
     seen = sorted(map(query_digest, {*learned.texts, *chose}))
     told = {"gate": gate, "reads": reader.reads, "seed": options.seed, **facts, "seen": seen}
-    version = publish_model(context.workspace.students, replace(taught.judge, cut=cut), told)
+    version = publish_model(
+        context.workspace.relevance, replace(taught.judge, threshold=threshold), told
+    )
     return {"version": version.name, **{name: told[name] for name in told if name != "seen"}}
 
 
@@ -182,48 +184,50 @@ def _taught(learned: LabelledTexts, items: ItemTexts, seed: int) -> TrainedRelev
 def _figures(
     asked: Distillation, taught: TrainedRelevanceModel, learned: LabelledTexts, gold: LabelledTexts
 ) -> tuple[dict[str, Any], list[str]]:
-    """What the student says of the gold, what its filter would do, and who chose its cut."""
-    chances = predict_irrelevant(taught.judge, gold)
-    cut = best_cut(learned.is_bad[taught.held], taught.chances)
-    found = BinaryPredictions(gold.is_bad, chances, chances >= cut, gold.queries).estimates()
-    told, chose = _filter(asked, taught.judge, gold, chances)
+    """What the student says of the gold, what its filter would do, and who chose its threshold."""
+    probabilities = predict_irrelevant(taught.judge, gold)
+    threshold = best_threshold(learned.is_bad[taught.held], taught.probabilities)
+    found = BinaryPredictions(
+        gold.is_bad, probabilities, probabilities >= threshold, gold.queries
+    ).estimates()
+    told, chose = _filter(asked, taught.judge, gold, probabilities)
     figures = {
         "pairs": {"learned": len(learned.items), "gold": len(gold.items)},
         "queries": {"learned": len(learned.texts), "gold": len(gold.texts)},
         **{name: one.value for name, one in found.items()},
         "ci95": {name: [one.low, one.high] for name, one in found.items()},
-        "ece": calibration_error(gold.is_bad, chances),
-        "ece_floor": calibration_floor(chances),
+        "ece": calibration_error(gold.is_bad, probabilities),
+        "ece_floor": calibration_floor(probabilities),
         "filter": told,
     }
     return figures, chose
 
 
 def predict_irrelevant(judge: RelevanceModel, pairs: LabelledTexts) -> FloatArray:
-    """(P,) chances that pairs are bad, query by query as a request asks."""
-    chances = np.zeros(len(pairs.items), np.float32)
+    """(P,) probabilities that pairs are bad, query by query as a request asks."""
+    probabilities = np.zeros(len(pairs.items), np.float32)
     for row, (text, vector) in enumerate(zip(pairs.texts, pairs.vectors, strict=True)):
         own = pairs.queries == row
-        chances[own] = judge.chances(text, vector, pairs.items[own])
-    return chances
+        probabilities[own] = judge.probabilities(text, vector, pairs.items[own])
+    return probabilities
 
 
 def _filter(
-    asked: Distillation, judge: RelevanceModel, gold: LabelledTexts, chances: FloatArray
+    asked: Distillation, judge: RelevanceModel, gold: LabelledTexts, probabilities: FloatArray
 ) -> tuple[dict[str, Any], list[str]]:
-    """The safe cut by half of the queries, what it does to the lists of the others; that half."""
+    """The safe threshold by half of the queries, its effect on the others; and that half."""
     likeness = judge.likenesses(QueryTexts.of(gold.texts, gold.vectors), gold.queries, gold.items)
-    judged = LabelledSlates(chances, gold.is_bad, gold.queries, gold.queries, SHOWN)
+    judged = LabelledSlates(probabilities, gold.is_bad, gold.queries, gold.queries, SHOWN)
     calibration, told = judged.in_order(likeness).halves()
     safe = safe_threshold(calibration, asked.allowed, asked.confidence)
     safe = None if safe is None else min(safe, 1.0)
-    tenth = cut_replacing(calibration, REPLACED)
+    tenth = threshold_replacing(calibration, REPLACED)
     figures = {
         "allowed": asked.allowed,
         "confidence": asked.confidence,
-        "safe_cut": safe,
+        "safe_threshold": safe,
         "safe": None if safe is None else told.effect(safe),
-        "tenth_cut": min(tenth, 1.0),
+        "tenth_threshold": min(tenth, 1.0),
         "tenth": told.effect(tenth),
     }
     return figures, [gold.texts[query] for query in np.unique(calibration.lists).tolist()]

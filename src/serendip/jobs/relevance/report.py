@@ -1,7 +1,7 @@
 """``serendip judge report``: what the filter of bad matches does to what the engine shows.
 
 Two views. Of labels by people: each query that the student has not learned from, and that chose no
-cut, is asked of the published generation, on a surface as it is and without its filter; told are
+threshold, is answered by the published generation, with and without the surface's filter; told are
 the share of the first places that the filter changed, and the
 bad share of the places that people have judged, with intervals over queries. Of the log: of what
 was shown and chosen on logged requests, how much the filter would have left out. What it costs in
@@ -25,8 +25,9 @@ from serendip.data.search_log import LoggedRequest
 from serendip.engine.engine import Engine
 from serendip.engine.generations import open_current
 from serendip.engine.request import Request
+from serendip.engine.stages.base import OrderedCandidates
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.relevance_filter import RelevanceFilterConfig, filter_relevant
+from serendip.engine.stages.relevance_filter import RelevanceFilter, RelevanceFilterConfig
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, NotTrainedError
@@ -38,7 +39,7 @@ from serendip.llm.prompts import query_digest
 from serendip.models.relevance.model import RelevanceModel
 from serendip.runtime.atomic_files import write_document
 
-FILE = "judge.json"
+FILE = "relevance.json"
 SHOWN = 10
 _REQUESTS = 2_000
 """Newest logged requests that are told of."""
@@ -54,7 +55,7 @@ class Shown:
 
 
 def judge_report(context: JobContext, gold: Path, surface: str) -> dict[str, Any]:
-    """Ask the published generation, and write ``reports/judge.json``.
+    """Ask the published generation, and write ``reports/relevance.json``.
 
     Args:
         context: workspace with a published generation that has a judge.
@@ -78,22 +79,22 @@ def judge_report(context: JobContext, gold: Path, surface: str) -> dict[str, Any
         told = {
             "surface": surface,
             "generation": engine.generation,
-            "cut": judge.cut if config[1].cut is None else config[1].cut,
+            "threshold": judge.threshold if config[1].threshold is None else config[1].threshold,
             "gold": {"seen_queries": seen, **_by_people(shown, labels, engine)},
-            "log": _of_log(context.dataset, config, judge, engine),
+            "log": _of_log(context.dataset, config, engine),
         }
     write_document(workspace.reports / FILE, told)
     return told
 
 
 def _unseen(queries: Iterable[str], workspace: Workspace) -> tuple[list[str], int]:
-    """Queries that the student of the generation neither learned from nor chose its cut by.
+    """Queries that the student of the generation neither learned from nor chose its threshold by.
 
     Raises:
         DataError: there are none.
     """
     name = str(open_current(workspace.generations, verify=False).manifest["student"])
-    known = set(model_named(workspace.students, name).manifest["seen"])
+    known = set(model_named(workspace.relevance, name).manifest["seen"])
     asked = list(queries)
     unseen = [query for query in asked if query_digest(query) not in known]
     if not unseen:
@@ -109,22 +110,22 @@ _Filtered = tuple[SurfaceConfig, RelevanceFilterConfig]
 
 def _asked(workspace: Workspace, engine: Engine, name: str) -> tuple[_Filtered, RelevanceModel]:
     config = workspace.settings.all_surfaces().get(name)
-    if config is None or config.bad_matches is None or config.needs != "query":
+    if config is None or config.relevance_filter is None or config.needs != "query":
         raise ConfigError(
             f"the surface {name!r} does not search and leave bad matches out.",
-            f"Add [surfaces.{name}.bad_matches] to serendip.toml.",
+            f"Add [surfaces.{name}.relevance_filter] to serendip.toml.",
         )
-    if engine.state.judge is None:
+    if engine.state.relevance_model is None:
         raise NotTrainedError(
             f"{engine.generation} has no judge of matches.", "Run `serendip train`."
         )
-    return (config, config.bad_matches), engine.state.judge
+    return (config, config.relevance_filter), engine.state.relevance_model
 
 
 def _shown(text: str, config: _Filtered, engine: Engine) -> Shown:
     (query,) = engine.queries([Request("search", text=text)])
     surface, state = config[0], engine.state
-    plain = run([query], surface.model_copy(update={"bad_matches": None}), state)[0]
+    plain = run([query], surface.model_copy(update={"relevance_filter": None}), state)[0]
     filtered = run([query], surface, state)[0]
     first = (found.items.item_nums[:SHOWN] for found in (plain, filtered))
     return Shown(text, *first)
@@ -156,18 +157,22 @@ def _judged(query: str, numbers: IntArray, labels: dict[Pair, bool], engine: Eng
     return [labels[pair] for pair in pairs if pair in labels]
 
 
-def _of_log(
-    dataset: Dataset, config: _Filtered, judge: RelevanceModel, engine: Engine
-) -> dict[str, Any]:
+def _ordered(query: Query, numbers: IntArray, engine: Engine) -> OrderedCandidates:
+    """Items of one logged request as the filter reads them: organic, none pinned."""
+    no_value, is_pinned = np.zeros(len(numbers), np.float32), np.zeros(len(numbers), np.bool_)
+    return OrderedCandidates(query, engine.state, numbers, no_value, ~is_pinned, is_pinned)
+
+
+def _of_log(dataset: Dataset, config: _Filtered, engine: Engine) -> dict[str, Any]:
     """Which share of what was shown, and of what was chosen, the filter would have left out."""
     shown: list[bool] = []
     chosen: list[bool] = []
     requests = 0
+    relevance_filter = RelevanceFilter(config[1])
     for request, query in _logged(dataset, engine):
         requests += 1
         for numbers, told in ((request.shown, shown), (request.chosen, chosen)):
-            order = np.arange(len(numbers))
-            kept = filter_relevant(config[1], judge, engine.state, query, numbers, order < 0).kept
+            kept = relevance_filter.keep(_ordered(query, numbers, engine)).mask
             told.extend((~kept[: config[1].depth]).tolist())
     return {
         "requests": requests,

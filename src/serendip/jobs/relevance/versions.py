@@ -1,6 +1,6 @@
 """Versions of the judge of matches: immutable folders, one of them current.
 
-Layout of a workspace's ``students/``::
+Layout of a workspace's ``relevance/``::
 
     v2/trees.onnx, judge.*   what was learned, without the items
     v2/manifest.json         written last: what was learned from, figures, encoder, SHA-256s
@@ -127,25 +127,28 @@ def configured_version(workspace: Workspace) -> Version | None:
     Raises:
         NotTrainedError: none was distilled.
         ArtefactError: it is altered.
-        DataError: a surface names no cut, and none was proven for it.
+        DataError: a surface names no threshold, and none was proven for it.
     """
     surfaces = workspace.settings.all_surfaces().items()
-    asking = {name: one.bad_matches for name, one in surfaces if one.bad_matches is not None}
+    asking = {
+        name: one.relevance_filter for name, one in surfaces if one.relevance_filter is not None
+    }
     if not asking:
         return None
-    version = current_model(workspace.students)
-    proven = version.manifest["filter"]["safe_cut"]
+    version = current_model(workspace.relevance)
+    proven = version.manifest["filter"]["safe_threshold"]
     for name, config in asking.items():
-        if config.cut is None and workspace.settings.all_surfaces()[name].needs != "query":
+        if config.threshold is None and workspace.settings.all_surfaces()[name].needs != "query":
             raise DataError(
-                f"surfaces.{name}.bad_matches names no cut, and what distil proves is proven for "
-                "typed words, which this surface does not ask for.",
-                "Set `cut`.",
+                f"surfaces.{name}.relevance_filter has no threshold, and `judge distil` proves one "
+                "for typed text only, which this surface does not read.",
+                "Set `threshold`.",
             )
-        if config.cut is None and proven is None:
+        if config.threshold is None and proven is None:
             raise DataError(
-                f"surfaces.{name}.bad_matches names no cut, and {version.folder} could prove none.",
-                "Set `cut`, or distil with more gold or a larger --allowed.",
+                f"surfaces.{name}.relevance_filter has no threshold, "
+                f"and none could be proven for {version.folder}.",
+                "Set `threshold`, or distil with more gold or a larger --allowed.",
             )
     return version
 

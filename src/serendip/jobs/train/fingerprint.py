@@ -49,8 +49,8 @@ def code_digest() -> str:
 def _versions(workspace: Workspace) -> dict[str, str]:
     """The relevance model, if a surface uses one, and queries that an LLM wrote."""
     surfaces = workspace.settings.all_surfaces().values()
-    filters = any(surface.bad_matches is not None for surface in surfaces)
-    student = current_model_name(workspace.students) if filters else ""
+    filters = any(surface.relevance_filter is not None for surface in surfaces)
+    student = current_model_name(workspace.relevance) if filters else ""
     found = {"student": student, "queries": written_digest(workspace)}
     return {name: version for name, version in found.items() if version}
 
@@ -58,6 +58,6 @@ def _versions(workspace: Workspace) -> dict[str, str]:
 def _generated_texts(workspace: Workspace) -> dict[str, str]:
     """Hash of the generated texts in use; empty where there are none."""
     with closing(workspace.open_store()) as store:
-        active = [astuple(text) for text in store.written.active()]
+        active = [astuple(text) for text in store.generated_texts.active()]
     digest = hashlib.sha256(json.dumps(active).encode()).hexdigest()
     return {"written": digest} if active else {}

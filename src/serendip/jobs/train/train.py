@@ -100,7 +100,7 @@ def add_relevance_model(context: JobContext, draft: Draft) -> Draft:
         return draft
     with context.clock.stage("judge of matches"):
         model = load_relevance_model(context, draft.relevance, context.dataset.catalogue.items)
-        return replace(draft, state=draft.state.with_judge(model))
+        return replace(draft, state=draft.state.with_relevance_model(model))
 
 
 def add_suggestions(context: JobContext, draft: Draft) -> Draft:
@@ -165,7 +165,7 @@ def _data_facts(dataset: Dataset) -> dict[str, Any]:
         "users": dataset.num_users,
         "events": len(events),
     }
-    written = sum(bool(item.written) for item in dataset.catalogue.items)
+    written = sum(bool(item.generated_text) for item in dataset.catalogue.items)
     return {
         "data_cut": float(events.timestamps[-1]) if len(events) else None,
         "counts": {**counts, "written": written} if written else counts,

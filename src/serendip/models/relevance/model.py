@@ -55,9 +55,9 @@ class PlattCalibration:
     offset: float
 
     def __call__(self, scores: FloatArray) -> FloatArray:
-        """(P,) float32 chances of scores (P,)."""
-        chances: FloatArray = logistic(self.slope * scores + self.offset).astype(np.float32)
-        return chances
+        """(P,) float32 probabilities of scores (P,)."""
+        probabilities: FloatArray = logistic(self.slope * scores + self.offset).astype(np.float32)
+        return probabilities
 
 
 def fit_calibration(scores: FloatArray, is_bad: BoolArray) -> PlattCalibration:
@@ -65,7 +65,7 @@ def fit_calibration(scores: FloatArray, is_bad: BoolArray) -> PlattCalibration:
 
     Args:
         scores: (P,) of pairs that the scores were not learned from.
-        is_bad: (P,) their labels; of one kind alone all chances are near to it.
+        is_bad: (P,) their labels; of one kind alone all probabilities are near to it.
     """
     bad, good = int(is_bad.sum()), int((~is_bad).sum())
     target = np.where(is_bad, (bad + 1) / (bad + 2), 1 / (good + 2))
@@ -81,7 +81,7 @@ class CalibratedTrees:
 
     Args:
         model: ONNX bytes of the trees: ``features`` (P, F) float32 -> ``value`` (P, 1).
-        curve: from the trees' values to chances.
+        curve: from the trees' values to probabilities.
         session: of ``model``.
     """
 
@@ -94,8 +94,8 @@ class CalibratedTrees:
         """With a session of its own."""
         return cls(model, curve, open_session(model))
 
-    def chances(self, features: FloatArray) -> FloatArray:
-        """(P,) chances that pairs with features (P, F) are bad; of each pair, whatever the rest."""
+    def probabilities(self, features: FloatArray) -> FloatArray:
+        """(P,) probabilities of being irrelevant for features (P, F), each pair on its own."""
         if not len(features):
             return np.empty(0, np.float32)
         feed = {"features": features.astype(np.float32)}
@@ -104,9 +104,9 @@ class CalibratedTrees:
 
 FEATURES = (*PAIR_FEATURES, *LEARNED_FEATURES)
 
-FORMAT = 2
+FORMAT = 3
 _AGAIN = "Run `serendip judge distil` with this version, then `serendip train`."
-_TREES, _ARRAYS, _DOCUMENT = "trees.onnx", "judge.safetensors", "judge.json"
+_TREES, _ARRAYS, _DOCUMENT = "trees.onnx", "relevance.safetensors", "relevance.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,10 +115,10 @@ class RelevanceModel:
 
     Args:
         likeness: cosines as they are and as learned, of these items.
-        student: from features to chances.
+        student: from features to probabilities.
         items: N texts with their vectors.
         stale: (N,) items whose texts are not these any more; nothing is said of them.
-        cut: chance from which on leaving out keeps the promise that was asked for, as far as
+        threshold: chance from which on leaving out keeps the promise that was asked for, as far as
             people's labels prove it; None = nothing was proven.
     """
 
@@ -126,7 +126,7 @@ class RelevanceModel:
     student: CalibratedTrees
     items: ItemTexts
     stale: BoolArray
-    cut: float | None = None
+    threshold: float | None = None
 
     @classmethod
     def of(
@@ -134,10 +134,10 @@ class RelevanceModel:
         likeness: QueryProjection,
         student: CalibratedTrees,
         items: ItemTexts,
-        cut: float | None = None,
+        threshold: float | None = None,
     ) -> Self:
         """For the items that the likeness was learned among."""
-        return cls(likeness, student, items, np.zeros(len(items), np.bool_), cut)
+        return cls(likeness, student, items, np.zeros(len(items), np.bool_), threshold)
 
     def without(self, numbers: IntArray) -> RelevanceModel:
         """The same judge, which says nothing of these items: their texts have changed."""
@@ -145,8 +145,8 @@ class RelevanceModel:
         stale[numbers[numbers < len(stale)]] = True
         return replace(self, stale=stale)
 
-    def chances(self, text: str, vector: FloatArray, numbers: IntArray) -> FloatArray:
-        """(P,) chances that items are bad matches; NaN for those that came later or changed.
+    def probabilities(self, text: str, vector: FloatArray, numbers: IntArray) -> FloatArray:
+        """(P,) probabilities that items are bad matches; NaN for those that came later or changed.
 
         Args:
             text: what was asked for, in words.
@@ -155,12 +155,12 @@ class RelevanceModel:
         """
         known = numbers < len(self.items)
         known[known] = ~self.stale[numbers[known]]
-        chances = np.full(len(numbers), np.nan, np.float32)
+        probabilities = np.full(len(numbers), np.nan, np.float32)
         asked = numbers[known]
         if len(asked):
             queries, rows = QueryTexts.of([text], vector[None]), np.zeros(len(asked), np.int32)
-            chances[known] = self.student.chances(self._features(queries, rows, asked))
-        return chances
+            probabilities[known] = self.student.probabilities(self._features(queries, rows, asked))
+        return probabilities
 
     def likenesses(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
         """(P,) mean cosine of queries and items over title, body and passages; nothing learned."""
@@ -170,8 +170,8 @@ class RelevanceModel:
         means: FloatArray = np.einsum("pc,vpc->p", own, known.views[:, numbers]) / len(known.views)
         return means
 
-    def knows(self, number: int) -> bool:
-        """Whether an item's texts are those that it has seen."""
+    def is_current(self, number: int) -> bool:
+        """Whether the encoded texts of an item are its present ones."""
         return number < len(self.items) and not self.stale[number]
 
     def title_vector(self, number: int) -> FloatArray:
@@ -223,7 +223,7 @@ def save_model(judge: RelevanceModel, folder: Path) -> None:
         "features": FEATURES,
         "likeness": likeness.config.model_dump(mode="json"),
         "curve": [judge.student.curve.slope, judge.student.curve.offset],
-        "cut": judge.cut,
+        "threshold": judge.threshold,
     }
     (folder / _DOCUMENT).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
@@ -256,7 +256,7 @@ def open_model(folder: Path, items: ItemTexts) -> RelevanceModel:
             _AGAIN,
         )
     student = CalibratedTrees.of(read_model(folder / _TREES), curve)
-    return RelevanceModel.of(likeness, student, items, document["cut"])
+    return RelevanceModel.of(likeness, student, items, document["threshold"])
 
 
 def _likeness(

@@ -54,17 +54,17 @@ class TreesConfig(Config):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedTrees:
-    """A student and what it says of pairs that its trees had not seen, to choose a cut by.
+    """A student and what it says of pairs that its trees had not seen, to choose a threshold by.
 
     Args:
         student: learned from all pairs.
         held: (P,) the pairs that were kept from the trees whose curve it has.
-        chances: (H,) of these pairs, by those trees.
+        probabilities: (H,) of these pairs, by those trees.
     """
 
     student: CalibratedTrees
     held: BoolArray
-    chances: FloatArray
+    probabilities: FloatArray
 
 
 def train_trees(
@@ -136,7 +136,7 @@ class _Nodes:
     trees: list[int] = field(default_factory=list)
     nodes: list[int] = field(default_factory=list)
     features: list[int] = field(default_factory=list)
-    cuts: list[float] = field(default_factory=list)
+    thresholds: list[float] = field(default_factory=list)
     modes: list[str] = field(default_factory=list)
     lower: list[int] = field(default_factory=list)
     higher: list[int] = field(default_factory=list)
@@ -151,7 +151,7 @@ class _Nodes:
                 self.leaves.append((tree, number, float(node["leaf_value"])))
             self.modes.append("LEAF" if children is None else "BRANCH_LEQ")
             self.features.append(int(node.get("split_feature", 0)))
-            self.cuts.append(_cut(node))
+            self.thresholds.append(_threshold(node))
             low, high = children or (0, 0)
             self.lower.append(low)
             self.higher.append(high)
@@ -172,12 +172,14 @@ def _numbered(
         place += 1
 
 
-def _cut(node: dict[str, Any]) -> float:
+def _threshold(node: dict[str, Any]) -> float:
     """The largest float32 that goes to the left, as features are of that kind."""
     if "threshold" not in node:
         return 0.0
-    cut, exact = np.float32(node["threshold"]), float(node["threshold"])
-    return float(np.nextafter(cut, np.float32(-np.inf)) if float(cut) > exact else cut)
+    threshold, exact = np.float32(node["threshold"]), float(node["threshold"])
+    return float(
+        np.nextafter(threshold, np.float32(-np.inf)) if float(threshold) > exact else threshold
+    )
 
 
 def _as_graph(dumped: dict[str, Any], num_features: int) -> bytes:
@@ -197,7 +199,7 @@ def _as_graph(dumped: dict[str, Any], num_features: int) -> bytes:
         nodes_treeids=nodes.trees,
         nodes_nodeids=nodes.nodes,
         nodes_featureids=nodes.features,
-        nodes_values=nodes.cuts,
+        nodes_values=nodes.thresholds,
         nodes_modes=nodes.modes,
         nodes_truenodeids=nodes.lower,
         nodes_falsenodeids=nodes.higher,
@@ -255,12 +257,12 @@ class TrainedRelevanceModel:
     Args:
         judge: learned from all pairs.
         held: (P,) the pairs that were kept from the trees whose curve it has.
-        chances: (H,) of these pairs, by those trees.
+        probabilities: (H,) of these pairs, by those trees.
     """
 
     judge: RelevanceModel
     held: BoolArray
-    chances: FloatArray
+    probabilities: FloatArray
 
 
 def train_relevance_model(
@@ -285,7 +287,7 @@ def train_relevance_model(
         features, lessons.is_bad, lessons.units, config.student, seed, lessons.is_typical
     )
     judge = RelevanceModel.of(moved, taught.student, items)
-    return TrainedRelevanceModel(judge, taught.held, taught.chances)
+    return TrainedRelevanceModel(judge, taught.held, taught.probabilities)
 
 
 def with_learned(

@@ -135,7 +135,7 @@ def _tower(
         stored["tables"],
         stored["ids"],
         stored["likeness" if "likeness" in stored else "content"],
-        config.num_lenders,
+        config.num_id_donors,
         config.reads("content"),
         affinity.projection if affinity and is_aligned else None,
         size - config.embedding_size,

@@ -3,14 +3,14 @@
 ``RetrieverConfig`` configures one retriever. ``UnifiedConfig`` says which tasks share one, and
 ``group_config`` gives the retriever of a task group the training budget of the one for all tasks.
 
-Shapes: D embedding size, S words size.
+Shapes: D embedding size, S search size.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -30,6 +30,11 @@ Imputation = Literal["source-text", "last-item"]
 class RetrieverConfig(Config):
     """Architecture and training of the retriever (``[models.retriever]``)."""
 
+    renamed: ClassVar[Mapping[str, str]] = {
+        "words_size": "search_size",
+        "num_lenders": "num_id_donors",
+    }
+
     item_mode: ItemMode = "content+codes+id"
     """Parts of an item vector. ``id`` alone is the classic ID embedding, which knows nothing about
     an item without events; the other modes generalise to new items."""
@@ -37,7 +42,7 @@ class RetrieverConfig(Config):
     embedding_size: int = Field(default=64, ge=1)
     """D: dimensions of a vector used by every task."""
 
-    words_size: int = Field(default=32, ge=0)
+    search_size: int = Field(default=32, ge=0)
     """S: extra dimensions used by search only. Search gradients update these S dimensions and
     search's own transformer blocks, not the D shared ones: search and next-item pull item vectors
     apart. 0 = everything is shared. Ignored unless search is trained together with other tasks."""
@@ -52,10 +57,10 @@ class RetrieverConfig(Config):
     there is a token table. Each prefix of a path (``Germany / Berlin``) is a value."""
 
     num_layers: int = Field(default=1, ge=1)
-    """Transformer blocks. With ``words_size`` > 0 search has the same number of its own."""
+    """Transformer blocks. With ``search_size`` > 0 search has the same number of its own."""
 
     num_heads: int = Field(default=2, ge=1)
-    """Attention heads. Must divide ``embedding_size``, and the sum of it and ``words_size``."""
+    """Attention heads. Must divide ``embedding_size``, and the sum of it and ``search_size``."""
 
     max_len: int = Field(default=50, ge=1)
     """Events of a history that are read, the most recent ones."""
@@ -97,9 +102,9 @@ class RetrieverConfig(Config):
     """Epochs without a better validation score before training stops. While the learning rate is
     high an epoch or two may be worse; most of the gain comes at the end, when it falls."""
 
-    num_lenders: int = Field(default=5, ge=0)
+    num_id_donors: int = Field(default=5, ge=0)
     """Cold start: an item without a trained ID embedding (or with a hidden one) gets the mean ID
-    embedding of its ``num_lenders`` nearest items, the ID donors, in content space (aligned with
+    embedding of its ``num_id_donors`` nearest items, the ID donors, in content space (aligned with
     behaviour, if an alignment was fitted). 0 = off."""
 
     batch_size: int = Field(default=1024, ge=1)
@@ -212,8 +217,8 @@ def group_config(config: RetrieverConfig, tasks: Sequence[Task]) -> RetrieverCon
         rest = total - block * ("home" in group)
         changed["slots"] = math.ceil(rest / sum(_PER_SLOT[task] for task in group))
     if not {"search"} < group:
-        changed["embedding_size"] = config.embedding_size + config.words_size
-        changed["words_size"] = 0
+        changed["embedding_size"] = config.embedding_size + config.search_size
+        changed["search_size"] = 0
     return config.model_copy(update=changed)
 
 

@@ -33,10 +33,10 @@ class ItemEncoderArrays:
         ids: (N, E) ID embeddings of the items seen in training (the ID donors), zeros for others;
             (0, E) = no ID imputation.
         lending: (N, C) content of the donors, aligned if there is an alignment, zeros for others.
-        num_lenders: most donors of an item.
+        num_id_donors: most donors of an item.
         reads_content: True if item vectors contain content; queries always do.
         alignment: aligns content before donors are searched; None = content as encoded.
-        words_size: S, the last dimensions of the E that are normalised as a part of their own.
+        search_size: S, the last dimensions of the E that are normalised as a part of their own.
         token_table: (V, E) embeddings of words and attributes; None = tokens are not read.
     """
 
@@ -45,10 +45,10 @@ class ItemEncoderArrays:
     tables: FloatArray
     ids: FloatArray
     lending: FloatArray
-    num_lenders: int
+    num_id_donors: int
     reads_content: bool = True
     alignment: AlignedProjection | None = None
-    words_size: int = 0
+    search_size: int = 0
     token_table: FloatArray | None = None
 
     @property
@@ -104,14 +104,14 @@ class ItemEncoderArrays:
             mixed += table[codes[:, level]]
         if len(self.ids):
             mixed += self._donor_weights(content, item_nums) @ self.ids
-        parts = np.split(mixed, [mixed.shape[1] - self.words_size], axis=1)
+        parts = np.split(mixed, [mixed.shape[1] - self.search_size], axis=1)
         vectors = np.concatenate([_layer_norm(part) for part in parts if part.shape[1]], axis=1)
         return np.asarray(vectors, dtype=np.float32), projected
 
     def _donor_weights(self, content: FloatArray, item_nums: IntArray) -> Sparse:
         """Sparse weights (U, N) of the ID donors of items with content (U, C)."""
         aligned = self.alignment.encode(content) if self.alignment else content
-        return content_neighbours(aligned, item_nums, self.lending, self.num_lenders)
+        return content_neighbours(aligned, item_nums, self.lending, self.num_id_donors)
 
 
 def token_shares(tokens: Tokens, buckets: int) -> Sparse:

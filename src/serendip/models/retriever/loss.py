@@ -221,7 +221,7 @@ class RetrieverNetwork(nn.Module):
         super().__init__()
         # A search part is useful only next to another task, and if there are queries to learn.
         learns_both = {"search"} < set(config.tasks) and config.slots > 0
-        words_size = config.words_size if learns_both and len(queries or ()) else 0
+        search_size = config.search_size if learns_both and len(queries or ()) else 0
         self.id_dropout = config.id_dropout if config.item_mode != "id" else 0.0
         self.seen = torch.from_numpy(seen.astype(np.float32))
         self.tower = ItemTower(
@@ -229,14 +229,14 @@ class RetrieverNetwork(nn.Module):
             torch.from_numpy(features.codes.astype(np.int64)),
             features.codebook_size,
             config,
-            words_size,
+            search_size,
             features.tokens,
         )
         has_content = config.reads("content") and features.content.shape[1] > 0
-        if config.num_lenders and len(self.tower.ids) and has_content:
+        if config.num_id_donors and len(self.tower.ids) and has_content:
             aligned = alignment.encode(features.content) if alignment else features.content
-            self.tower.lenders = lenders_of(aligned, seen, config.num_lenders)
-        self.encoder = ContextEncoder(config, num_countries, words_size)
+            self.tower.lenders = lenders_of(aligned, seen, config.num_id_donors)
+        self.encoder = ContextEncoder(config, num_countries, search_size)
         self.reads_sources = "source-text" in config.imputation
         self.query_vectors = torch.from_numpy(
             np.zeros((0, features.content.shape[1]), np.float32)

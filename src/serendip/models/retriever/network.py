@@ -80,7 +80,7 @@ class ItemTower(nn.Module):
         codes: (N, L) int64 semantic IDs.
         codebook_size: K, codes per level.
         config: which parts are read, and their initial scales.
-        words_size: S, dimensions that only search uses; 0 = none.
+        search_size: S, dimensions that only search uses; 0 = none.
         tokens: words and attribute values of the items; None = none.
     """
 
@@ -90,11 +90,11 @@ class ItemTower(nn.Module):
         codes: Tensor,
         codebook_size: int,
         config: RetrieverConfig,
-        words_size: int = 0,
+        search_size: int = 0,
         tokens: Tokens | None = None,
     ) -> None:
         super().__init__()
-        self.sizes = part_sizes(config.embedding_size, words_size)
+        self.sizes = part_sizes(config.embedding_size, search_size)
         size = sum(self.sizes)
         self.content, self.codes = content, codes
         self.has_content = (content != 0).any(-1, keepdim=True)
@@ -188,9 +188,9 @@ def _id_spread(config: RetrieverConfig) -> float:
     return config.id_scale if config.id_start == "random" else _UNKNOWN_ID
 
 
-def part_sizes(size: int, words_size: int) -> tuple[int, ...]:
+def part_sizes(size: int, search_size: int) -> tuple[int, ...]:
     """Widths of the parts of a vector: (D, S), or (D,) without a search part."""
-    return (size, words_size) if words_size else (size,)
+    return (size, search_size) if search_size else (size,)
 
 
 def normed_parts(vectors: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -260,9 +260,9 @@ class GatedBlock(nn.Module):
         super().__init__()
         if size % config.num_heads:
             raise ConfigError(
-                f"num_heads = {config.num_heads} does not divide embedding_size + words_size = "
+                f"num_heads = {config.num_heads} does not divide embedding_size + search_size = "
                 f"{size}.",
-                "Choose another words_size, or 0.",
+                "Choose another search_size, or 0.",
             )
         self.num_heads = config.num_heads
         self.attention_norm, self.forward_norm = nn.LayerNorm(size), nn.LayerNorm(size)
@@ -326,10 +326,10 @@ class ContextEncoder(nn.Module):
     """Context encoder: request vectors u from histories and requests, scored as ``u . z(item)``."""
 
     def __init__(
-        self, config: RetrieverConfig, num_countries: int = 0, words_size: int = 0
+        self, config: RetrieverConfig, num_countries: int = 0, search_size: int = 0
     ) -> None:
         super().__init__()
-        self.sizes = part_sizes(config.embedding_size, words_size)
+        self.sizes = part_sizes(config.embedding_size, search_size)
         size = sum(self.sizes)
         self.max_len = config.max_len
         # Zeros, so that a country without gradients leaves the request unchanged.
@@ -343,7 +343,7 @@ class ContextEncoder(nn.Module):
             nn.init.eye_(layer.weight)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = _blocks(config, size)
-        self.search_blocks = _blocks(config, size) if words_size else None
+        self.search_blocks = _blocks(config, size) if search_size else None
         self.final_norm = nn.LayerNorm(size)
         # Layer-normed vectors have length sqrt(E), so scores are about cosine / temperature.
         self.scale = 1.0 / (config.temperature * size)

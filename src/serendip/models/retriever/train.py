@@ -337,7 +337,7 @@ class RetrieverTraining:
             network.bias.detach().numpy().copy(),
             network.code_tables.detach().numpy().copy(),
             *self._donors(),
-            self.config.num_lenders,
+            self.config.num_id_donors,
             network.reads_content,
             self.alignment,
             sum(network.sizes[1:]),

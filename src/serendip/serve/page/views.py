@@ -16,7 +16,6 @@ from urllib.parse import urlencode
 from serendip.data import Event, Item
 from serendip.data.text import normalise
 from serendip.engine.answer import Answer, Chosen, Evidence
-from serendip.engine.labels import Labels
 from serendip.engine.request import Request
 from serendip.errors import UnknownItemError
 from serendip.serve.api.routes import unknown_item
@@ -90,53 +89,6 @@ def _link(text: str, user_id: str, **more: str) -> str:
     return f"/search?{urlencode({'q': text, 'user': user_id, **more})}"
 
 
-_NUMBERS = {
-    "explored": "Shown to learn about it",
-    "bid": "Bid for the place",
-    "organic value": "Worth without the bid",
-    "chance of a bad match": "Chance of being irrelevant",
-}
-
-_STAGES = {
-    "catalogue": "In the catalogue",
-    "after deleted": "Not deleted",
-    "after available": "Available now",
-    "after rejected": "Not rejected by the user",
-    "after seen": "Not seen yet",
-    "after context": "Not the item itself",
-    "candidates": "Candidates, each once",
-    "judged": "Checked for relevance",
-    "after bad matches": "Left without irrelevant items",
-    "good enough": "Good enough to be sent",
-    "to be sent": "The best of them, to be sent",
-    "moved by diversity": "Waited for others of their group",
-    "explored": "Shown to learn about them",
-    "sponsored": "Places that were bought",
-}
-
-_CHECK = "the check for relevance"
-
-
-def part_label(name: str, labels: Labels) -> str:
-    """Words for a part of the engine that failed; an unknown one keeps its name."""
-    return _CHECK if name == "bad matches" else labels.sources.get(name, name)
-
-
-def number_label(name: str, labels: Labels) -> str:
-    """Words for a number of an explanation; an unknown one keeps its name."""
-    return _NUMBERS.get(name) or labels.numbers.get(name, name)
-
-
-def stage_label(name: str, labels: Labels) -> str:
-    """Words for a stage of an explanation; an unknown one keeps its name."""
-    source = name.removeprefix("from ")
-    if source != name and source in labels.sources:
-        return f"From {labels.sources[source]}"
-    if name.startswith("after ") and name not in _STAGES:
-        return f"Where {name.removeprefix('after ')}"
-    return _STAGES.get(name, name)
-
-
 _FEED_ITEMS = 18
 _FOUND_ITEMS = 24
 _ROW_ITEMS = 12
@@ -170,7 +122,7 @@ def feed(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
         "chips": chips_of(chips, asked.user),
         "rows": _because_rows(engine, asked.user, chosen, context.liked),
         "recent": _recent(engine, chosen, context),
-        "degraded": [part_label(name, engine.labels) for name in answer.degraded],
+        "degraded": [engine.labels.component(name) for name in answer.degraded],
         "is_new": not history,
     }
 
@@ -197,7 +149,7 @@ def search(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
         "cards": cards,
         "more_link": _more_link(answer, context, _FOUND_ITEMS) if answer else "",
         "chips": [chip for chip in chips if normalise(chip.text) not in shown],
-        "degraded": [part_label(name, engine.labels) for name in answer.degraded] if answer else [],
+        "degraded": [engine.labels.component(name) for name in answer.degraded] if answer else [],
         "told": search_messages(answer, asked) if answer else [],
         "instead": instead,
     }
@@ -265,13 +217,14 @@ def why(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
     told = engine.explain(request, asked.item_id)
     history = engine.history(asked.user, _HISTORY_SHOWN)
     parts = {name: value for name, value in told.parts.items() if math.isfinite(value)}
+    labels = engine.labels
     widest = max(told.trace.values(), default=1) or 1
     return _frame(engine, asked, history) | {
         "card": card_of(engine, found, Context(asked.user, surface)),
         "grounds": [_ground(engine, one, asked.user) for one in told.evidence],
-        "parts": [(number_label(name, engine.labels), value) for name, value in parts.items()],
+        "parts": [(labels.number(name), value) for name, value in parts.items()],
         "stages": [
-            (stage_label(name, engine.labels), count, _percent(count / widest))
+            (labels.stage(name), count, _percent(count / widest))
             for name, count in told.trace.items()
         ],
         "semantic_id": told.semantic_id,

@@ -15,18 +15,18 @@ from serendip.search.config import SearchConfig
 from serendip.search.lexical import META_FILE, LexicalConfig, LexicalIndex
 from serendip.search.searcher import WORDS_FILE, Searcher
 
-WRITTEN = {2: "tragedy, Danish prince", 9: "무선헤드폰, headphones", 1: "tragedy tragedy"}
+GENERATED = {2: "tragedy, Danish prince", 9: "무선헤드폰, headphones", 1: "tragedy tragedy"}
 
 
 def described() -> Catalogue:
     items = list(films().items)
-    for number, text in WRITTEN.items():
-        items[number] = replace(items[number], written=text)
+    for number, text in GENERATED.items():
+        items[number] = replace(items[number], generated_text=text)
     return Catalogue(items)
 
 
 def searcher(catalogue: Catalogue, folder: Path, weight: float = 0.5) -> Searcher:
-    config = SearchConfig(lexical=LexicalConfig(written=weight))
+    config = SearchConfig(lexical=LexicalConfig(generated=weight))
     return Searcher.build(catalogue, POPULARITY, folder / "words", config)
 
 
@@ -34,7 +34,7 @@ def found(opened: Searcher, text: str) -> list[int]:
     return opened.search(text, 10).item_nums.tolist()
 
 
-def test_written_words_are_found_in_every_script(tmp_path: Path) -> None:
+def test_generated_words_are_found_in_every_script(tmp_path: Path) -> None:
     opened = searcher(described(), tmp_path)
     assert found(opened, "danish") == [2]
     assert set(found(opened, "tragedy")) == {1, 2}
@@ -43,24 +43,26 @@ def test_written_words_are_found_in_every_script(tmp_path: Path) -> None:
 
 
 def test_the_weight_is_that_of_the_settings(tmp_path: Path) -> None:
-    titles = [replace(item, written="") for item in films().items]
-    titles[3] = replace(titles[3], written="matrix")
-    heavy = LexicalIndex.build(Catalogue(titles), tmp_path / "a", LexicalConfig(written=50.0))
-    light = LexicalIndex.build(Catalogue(titles), tmp_path / "b", LexicalConfig(written=0.01))
-    none = LexicalIndex.build(Catalogue(titles), tmp_path / "c", LexicalConfig(written=0.0))
+    titles = [replace(item, generated_text="") for item in films().items]
+    titles[3] = replace(titles[3], generated_text="matrix")
+    heavy = LexicalIndex.build(Catalogue(titles), tmp_path / "a", LexicalConfig(generated=50.0))
+    light = LexicalIndex.build(Catalogue(titles), tmp_path / "b", LexicalConfig(generated=0.01))
+    none = LexicalIndex.build(Catalogue(titles), tmp_path / "c", LexicalConfig(generated=0.0))
     assert heavy.search("matrix", 3).item_nums[0] == 3
     assert light.search("matrix", 3).item_nums.tolist()[-1] == 3
     assert 3 not in none.search("matrix", 3).item_nums
 
 
-def test_written_words_are_known_and_nothing_is_corrected_to_them(tmp_path: Path) -> None:
+def test_generated_words_are_known_and_nothing_is_corrected_to_them(tmp_path: Path) -> None:
     opened = searcher(described(), tmp_path)
     assert opened.corrected("headphones") == ""
     assert opened.corrected("headphonez") == ""
     assert opened.corrected("reloadet") == "reloaded"
 
 
-def test_without_written_words_the_index_is_as_if_there_were_no_such_field(tmp_path: Path) -> None:
+def test_without_generated_words_the_index_is_as_if_there_were_no_such_field(
+    tmp_path: Path,
+) -> None:
     plain = searcher(films(), tmp_path / "1")
     folder = tmp_path / "1" / "words"
     assert set(json.loads((folder / META_FILE).read_text())["lengths"]) == {
@@ -71,7 +73,7 @@ def test_without_written_words_the_index_is_as_if_there_were_no_such_field(tmp_p
 
 
 def test_other_fields_score_as_they_did(tmp_path: Path) -> None:
-    with_text = LexicalIndex.build(described(), tmp_path / "a", LexicalConfig(written=0.0))
+    with_text = LexicalIndex.build(described(), tmp_path / "a", LexicalConfig(generated=0.0))
     without = LexicalIndex.build(films(), tmp_path / "b")
     for text in ("matrix", "hamlet drama", "커피", "이어폰"):
         one, other = with_text.search(text, 10), without.search(text, 10)

@@ -1,0 +1,209 @@
+"""Stages of a request, and what those that shape the list read and return.
+
+A surface is a list of stages (``surface_stages.py``), which ``pipeline.py`` runs in order. Every
+stage declares its name, which is its key in the trace and in ``degraded``, and its label, which is
+what people read. Filters, sources and scorers have their protocols beside them, in ``filters.py``,
+``sources.py`` and ``scoring.py``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import ClassVar
+
+import numpy as np
+
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.query import Query
+from serendip.engine.state import EngineState
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
+
+class Stage:
+    """One step of a request: its name, and the labels of all that it adds to an answer.
+
+    Attributes:
+        name: unique in the surface.
+        label: for people. Of a source and a scorer: the stage itself; of the others: the items
+            that the trace counts after it.
+        counts: further keys of the trace -> label.
+        numbers: columns that it adds to the items -> label.
+        failure_label: the stage itself, where it can fail and its label counts items.
+    """
+
+    name: str
+    label: str
+    counts: ClassVar[Mapping[str, str]] = _NO_LABELS
+    numbers: ClassVar[Mapping[str, str]] = _NO_LABELS
+    failure_label: ClassVar[str] = ""
+
+    @property
+    def trace_labels(self) -> Mapping[str, str]:
+        """Keys that the stage may add to the trace -> label."""
+        return {self.trace_key: self.label, **self.counts}
+
+    @property
+    def trace_key(self) -> str:
+        """Key of the number of items that are left after it."""
+        return f"after {self.name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrderedCandidates:
+    """The candidates of one query, best first: the input of a list filter.
+
+    Args:
+        query: as the models see it.
+        state: what the answer is made from.
+        items: (R,) int32 item numbers.
+        values: (R,) float32 organic values.
+        is_organic: (R,) bool, False for candidates that only their bid brought here.
+        is_pinned: (R,) bool, True for exact titles.
+    """
+
+    query: Query
+    state: EngineState
+    items: IntArray
+    values: FloatArray
+    is_organic: BoolArray
+    is_pinned: BoolArray
+
+    def take(self, kept: BoolArray) -> OrderedCandidates:
+        """The candidates where ``kept`` (R,) is True."""
+        return OrderedCandidates(
+            self.query,
+            self.state,
+            self.items[kept],
+            self.values[kept],
+            self.is_organic[kept],
+            self.is_pinned[kept],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """The output of a list filter for R ordered candidates.
+
+    Args:
+        mask: (R,) bool, True = stays in the list.
+        numbers: column -> (R,) float32; NaN = the stage has no number for the item.
+        counts: further counts for the trace.
+        max_items: the longest list that may be shown; None = any.
+    """
+
+    mask: BoolArray
+    numbers: Mapping[str, FloatArray] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    max_items: int | None = None
+
+
+class ListFilter(Stage, ABC):
+    """Removes ordered candidates before the slate is built."""
+
+    def is_ready(self, state: EngineState) -> bool:
+        """False where the state lacks what the filter needs; it is then left out and named."""
+        return True
+
+    @abstractmethod
+    def keep(self, ordered: OrderedCandidates) -> Kept:
+        """Decide which candidates of one query stay."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """The candidates of one query in organic order: the input of the list rules.
+
+    Args:
+        values: (C,) float32 organic values.
+        is_organic: (C,) bool, False for candidates that only their bid brought here.
+        pinned: number of first rows that keep their positions.
+        revenue: (C,) float32 expected revenue, bid x P(action); 0 without a bid.
+        counts: (C,) int32 interactions of the items.
+        codes: (C, L) int32 semantic IDs of the items.
+        seed: of the exploration.
+    """
+
+    values: FloatArray
+    is_organic: BoolArray
+    pinned: int
+    revenue: FloatArray
+    counts: IntArray
+    codes: IntArray
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(slots=True, eq=False)
+class OpenRows:
+    """Rows of C ranked candidates that are still to be placed.
+
+    Args:
+        organic: (C,) bool, organic rows without a position.
+        unused: (C,) bool, all rows without a position.
+        fits: (C,) bool, rows that the list rules allow at the next position.
+    """
+
+    organic: BoolArray
+    unused: BoolArray
+    fits: BoolArray
+
+    @classmethod
+    def of(cls, ranked: Ranked) -> OpenRows:
+        """All rows, before the first position is filled."""
+        return cls(
+            ranked.is_organic.copy(),
+            np.ones(len(ranked), np.bool_),
+            np.ones(len(ranked), np.bool_),
+        )
+
+    def best(self) -> int:
+        """The best organic row; there is one."""
+        return int(np.argmax(self.organic))
+
+    def take(self, row: int) -> None:
+        """The row has a position now."""
+        self.organic[row] = self.unused[row] = False
+
+
+class Placement(ABC):
+    """A list rule at work on one slate.
+
+    Args:
+        last: the last position at which it may act.
+    """
+
+    def __init__(self, last: float) -> None:
+        self.last = last
+        self.positions: list[int] = []
+        """Positions of the slate that the rule decided, in order."""
+
+    @abstractmethod
+    def place(self, position: int, rows: OpenRows) -> int:
+        """The row for a 0-based position, or -1 to leave it to the next rule.
+
+        Args:
+            position: to be filled now.
+            rows: at least one organic row is open.
+        """
+
+    def add(self, row: int) -> None:  # noqa: B027 - most rules need not know
+        """The row has the next position, whichever rule decided it."""
+
+
+class ListRule(Stage, ABC):
+    """Fills positions of the slate; the first rule that names a row decides the position."""
+
+    @property
+    def trace_key(self) -> str:
+        """Key of the number of positions that it decided."""
+        return self.name
+
+    @abstractmethod
+    def start(self, ranked: Ranked, rows: OpenRows) -> Placement:
+        """Begin a slate of the candidates of one query."""
