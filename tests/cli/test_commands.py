@@ -308,10 +308,10 @@ SURFACES = """
 task = "search"
 filters = [{attribute = "genre", equals = "request"}]
 
-[surfaces.digest.send]
+[surfaces.digest.min_value]
 k = 2
 min_items = 1
-min_value = %s
+threshold = %s
 """
 
 
@@ -347,7 +347,7 @@ def test_a_digest_says_how_many_users_got_how_many(shop: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "90 rows for 45 users" in done.stdout
     assert "   2 items: 45 users" in done.stdout
-    toml(shop, "min_value = 0.0", "min_value = 9.0")
+    toml(shop, "threshold = 0.0", "threshold = 9.0")
     none = serendip("recommend", "-w", shop, *asked)
     assert "0 rows for 45 users" in none.stdout
     assert "  no items: 45 users" in none.stdout

@@ -21,7 +21,6 @@ from serendip.jobs.evaluate.evaluate import ENGINE, answers
 from serendip.jobs.train.train import train_workspace
 from serendip.models import model_class
 from serendip.runtime.progress import TrainOptions
-from serendip.serve.page.views import number_label, stage_label
 
 TABLES = {
     "sasrec": "embedding_size = 8\nepochs = 1\nmax_len = 10\n",
@@ -93,9 +92,9 @@ def test_an_explanation_names_it_with_its_label(served: Engine, name: str) -> No
     explanation = served.explain(request, served.recommend(request).items[0].item_id)
     kind, labels = model_class(CLASSES[name]), served.labels
     assert explanation.trace[f"from {name}"] > 0
-    assert kind.label in number_label(name, labels)
-    assert kind.label in number_label(f"{name} relative", labels)
-    assert stage_label(f"from {name}", labels).startswith(f"From {kind().source_label}")
+    assert kind.label in labels.number(name)
+    assert kind.label in labels.number(f"{name} relative")
+    assert labels.stage(f"from {name}").startswith(f"From {kind().source_label}")
     assert {name, f"{name} relative"} <= set(explanation.parts)
     if kind.evidence is not None:
         opening = kind.evidence.sentence.split("{title}")[0]
@@ -103,7 +102,7 @@ def test_an_explanation_names_it_with_its_label(served: Engine, name: str) -> No
 
 
 def test_models_of_one_class_have_labels_of_their_own(served: Engine) -> None:
-    labels = [number_label(name, served.labels) for name in served.state.feature_names]
+    labels = [served.labels.number(name) for name in served.state.feature_names]
     assert len(set(labels)) == len(labels)
     sources = list(served.labels.sources.values())
     assert len(set(sources)) == len(sources)

@@ -40,7 +40,7 @@ def lowest_best(shop: Path) -> float:
 
 def test_a_digest_has_few_good_items_and_is_not_sent_where_there_are_too_few(shop: Path) -> None:
     least = lowest_best(shop)
-    lines = "[surfaces.post]\ntask = 'home'\nsend = {k = 4, min_items = 3, min_value = %r}\n"
+    lines = "[surfaces.post]\ntask = 'home'\nmin_value = {k = 4, min_items = 3, threshold = %r}\n"
     add_settings(shop, lines % least)
     summary, rows = rows_of(shop, "post")
     sent = Counter(row["user_id"] for row in rows)
@@ -55,7 +55,7 @@ def test_a_digest_has_few_good_items_and_is_not_sent_where_there_are_too_few(sho
 
 
 def test_a_digest_that_nobody_gets_is_an_empty_file_with_all_columns(shop: Path) -> None:
-    add_settings(shop, "[surfaces.digest]\nsend = {min_value = 99.0}\n")
+    add_settings(shop, "[surfaces.digest]\nmin_value = {threshold = 99.0}\n")
     summary, rows = rows_of(shop, "digest")
     assert rows == []
     assert summary["users_by_items"] == {"0": USERS}

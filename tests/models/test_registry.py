@@ -41,7 +41,7 @@ def test_labels_of_the_classes_are_different() -> None:
     kinds = [model_class(name) for name in model_names() if name != "retriever-groups"]
     assert len({kind.label for kind in kinds}) == len(kinds)
     models = {kind.name: kind() for kind in kinds}
-    labels = Labels.of(models)
+    labels = Labels.of(models, {})
     assert len(set(labels.numbers.values())) == len(labels.numbers)
     assert len(set(labels.sources.values())) == len(labels.sources)
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_a_model_is_refused(message: str) -> None:
     [
         ({"scorer": "nobody"}, "home.scorer names 'nobody'; known are ranker, popularity, "),
         ({"sources": {"sasrec": 5}}, "home.sources names 'sasrec'; known are popularity, "),
-        ({"scorer": "content", "sponsored": {}}, "places are sold by what the ranker predicts"),
+        ({"scorer": "content", "sponsored": {}}, "positions are sold by the ranker's predictions"),
     ],
 )
 def test_a_surface_names_models_that_there_are(surface: dict[str, object], message: str) -> None:

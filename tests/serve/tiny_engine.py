@@ -65,7 +65,7 @@ class TinyEngine:
         self._event_ids: set[str] = set()
         self._answers = 0
         self.is_closed = False
-        self.labels = Labels.of(ModelsConfig().build(UnifiedConfig()))
+        self.labels = Labels.of(ModelsConfig().build(UnifiedConfig()), DEFAULT_SURFACES)
         self.catch_up()
 
     def recommend(self, request: Request) -> Answer:

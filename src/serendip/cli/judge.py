@@ -215,10 +215,10 @@ def distil(
 def report(
     gold: Annotated[Path, typer.Option(help="Labels by people: query, item_id, label.")],
     workspace: WorkspaceOption = Path(),
-    surface: Annotated[str, typer.Option(help="One that leaves bad matches out.")] = "search",
+    surface: Annotated[str, typer.Option(help="A surface with a relevance filter.")] = "search",
     json: JsonOption = False,
 ) -> None:
-    """What the filter of bad matches does to what is shown, and what it costs in clicks."""
+    """What the relevance filter does to the shown items, and what it costs in clicks."""
     from serendip.jobs.context import JobContext
     from serendip.jobs.relevance.report import judge_report
 

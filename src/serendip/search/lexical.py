@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from pydantic import NonNegativeFloat
@@ -156,6 +156,8 @@ _WeightedTerms: TypeAlias = tuple[Sequence[tuple[str, str]], Mapping[str, float]
 
 class LexicalConfig(Config):
     """Indexed fields and their weights."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"written": "generated"}
 
     title: NonNegativeFloat = 3.0
     """Weight of a word in the title."""

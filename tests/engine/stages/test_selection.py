@@ -10,11 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.data.query import History, Query
+from serendip.engine.stages import selection
+from serendip.engine.stages.base import Ranked
 from serendip.engine.stages.diversity import DiversityConfig
 from serendip.engine.stages.exploration import ExplorationConfig, request_seed
-from serendip.engine.stages.selection import Ranked, Slate, build_slate
+from serendip.engine.stages.selection import Slate
 from serendip.engine.stages.sponsored import SponsoredConfig
+from serendip.engine.stages.surface_stages import SurfaceStages
 from serendip.engine.stages.surfaces import SurfaceConfig
+
+EXPLORED, SPONSORED, MOVED = "explored", "sponsored", "moved by diversity"
 
 
 def ranked(values, groups=None, earned=None, organic=None, counts=None, pinned=0, seed=0) -> Ranked:
@@ -31,6 +36,15 @@ def ranked(values, groups=None, earned=None, organic=None, counts=None, pinned=0
     )
 
 
+def build_slate(ranked: Ranked, config: SurfaceConfig) -> Slate:
+    return selection.build_slate(ranked, SurfaceStages.of(config).list_rules)
+
+
+def decided(slate: Slate, rule: str) -> list[int]:
+    """Positions that a rule decided; none where the surface does not have it."""
+    return list(slate.positions.get(rule, []))
+
+
 def surface(**parts: object) -> SurfaceConfig:
     return SurfaceConfig(task="home", sources={"popularity": 1}, **parts)
 
@@ -42,7 +56,7 @@ def sold(floor: float, *positions: int) -> SurfaceConfig:
 def test_without_rules_the_list_is_the_organic_order() -> None:
     made = build_slate(ranked([3, 2, 1], groups=[0, 0, 0], earned=[0, 0, 9]), surface())
     assert made.rows == [0, 1, 2]
-    assert (made.sponsored, made.explored, made.moved) == ([], [], 0)
+    assert made.positions == {}
 
 
 def test_a_full_group_waits_until_its_first_item_is_out_of_the_window() -> None:
@@ -55,13 +69,13 @@ def test_where_every_group_is_full_the_best_one_stands() -> None:
     spread = surface(diversity=DiversityConfig(most=1, window=4))
     made = build_slate(ranked([4, 3, 2, 1], groups=[0, 0, 0, 1]), spread)
     assert made.rows == [0, 3, 1, 2]
-    assert made.moved == 1
+    assert decided(made, MOVED) == [1]
 
 
 def test_groups_are_as_deep_as_the_levels_say() -> None:
     rows = ranked([4, 3, 2, 1])
     codes = np.array([[1, 1], [1, 2], [1, 1], [2, 1]], np.int32)
-    deep = Ranked(rows.values, rows.is_organic, 0, rows.earned, rows.counts, codes, 0)
+    deep = Ranked(rows.values, rows.is_organic, 0, rows.revenue, rows.counts, codes, 0)
     both = [
         build_slate(deep, surface(diversity=DiversityConfig(most=1, window=2, levels=levels))).rows
         for levels in (1, 2)
@@ -76,23 +90,23 @@ def test_exact_titles_keep_their_places_whatever_their_group() -> None:
     )
     made = build_slate(ranked([1, 1, 9, 8], [0, 0, 1, 2], earned=[0, 0, 0, 5], pinned=2), rules)
     assert made.rows == [0, 1, 3, 2]
-    assert made.sponsored == [2]
+    assert decided(made, SPONSORED) == [2]
 
 
 def test_the_place_goes_to_the_one_that_earns_most_among_the_good_ones() -> None:
     made = build_slate(ranked([10, 8, 6, 5, 1], earned=[0, 0, 2, 3, 99]), sold(0.5, 1))
     assert made.rows == [0, 3, 1, 2, 4]
-    assert made.sponsored == [1]
+    assert decided(made, SPONSORED) == [1]
 
 
 def test_a_place_that_nobody_is_good_enough_for_stays_organic() -> None:
     made = build_slate(ranked([10, 8, 1], earned=[0, 0, 99]), sold(0.5, 0, 1))
     assert made.rows == [0, 1, 2]
-    assert made.sponsored == []
+    assert decided(made, SPONSORED) == []
 
 
 def test_the_floor_compares_with_the_best_result_that_is_not_shown_before() -> None:
-    assert build_slate(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 0)).sponsored == []
+    assert decided(build_slate(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 0)), SPONSORED) == []
     assert build_slate(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 1)).rows == [0, 2, 1]
 
 
@@ -106,8 +120,8 @@ def test_who_is_there_for_a_bid_only_is_never_shown_elsewhere() -> None:
 def test_exploring_takes_one_place_of_a_block_and_never_its_first() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=3))
     made = build_slate(ranked(range(8, 0, -1), counts=[9, 9, 9, 9, 9, 9, 1, 3]), rules)
-    assert made.explored == [1, 3]
-    assert sorted(made.rows[place] for place in made.explored) == [6, 7]
+    assert decided(made, EXPLORED) == [1, 3]
+    assert sorted(made.rows[place] for place in decided(made, EXPLORED)) == [6, 7]
     assert [row for row in made.rows if row < 6] == list(range(6))
 
 
@@ -122,7 +136,7 @@ def test_what_is_explored_follows_from_the_seed() -> None:
 def test_no_more_than_the_share_is_explored(share: float) -> None:
     rules = surface(exploration=ExplorationConfig(share=share, max_interactions=0))
     made = build_slate(ranked(range(200, 0, -1), counts=[0] * 200), rules)
-    assert 0 < len(made.explored) <= share * 200 + 1
+    assert 0 < len(decided(made, EXPLORED)) <= share * 200 + 1
 
 
 def test_the_seed_follows_from_what_the_request_says_and_from_nothing_else() -> None:
@@ -185,22 +199,22 @@ def organic_rows(rows: Ranked) -> list[int]:
 @given(candidates(), rules())
 def test_every_organic_result_is_shown_once_and_nothing_else_but_bought(rows, config) -> None:
     made = build_slate(rows, config)
-    bought = {made.rows[place] for place in made.sponsored}
+    bought = {made.rows[place] for place in decided(made, SPONSORED)}
     assert len(set(made.rows)) == len(made.rows)
     assert set(made.rows) == set(organic_rows(rows)) | bought
-    assert not set(made.sponsored) & set(made.explored)
+    assert not set(decided(made, SPONSORED)) & set(decided(made, EXPLORED))
 
 
 @given(candidates(), rules())
 def test_the_floor_is_never_violated(rows, config) -> None:
     made = build_slate(rows, config)
-    for place in made.sponsored:
+    for place in decided(made, SPONSORED):
         assert config.sponsored is not None
         assert place in config.sponsored.positions
         shown = made.rows[:place]
         best = max(rows.values[row] for row in organic_rows(rows) if row not in shown)
         assert rows.values[made.rows[place]] >= config.sponsored.floor * best
-        assert rows.earned[made.rows[place]] > 0
+        assert rows.revenue[made.rows[place]] > 0
 
 
 @given(candidates(), rules())
@@ -215,7 +229,7 @@ def test_without_bids_the_order_is_the_organic_one(rows, config) -> None:
 @given(candidates(), slots())
 def test_bids_do_not_touch_the_order_of_the_others(rows, config) -> None:
     made = build_slate(rows, surface(sponsored=config))
-    bought = {made.rows[place] for place in made.sponsored}
+    bought = {made.rows[place] for place in decided(made, SPONSORED)}
     others = [row for row in organic_rows(rows) if row not in bought]
     assert [row for row in made.rows if row not in bought] == others
 
@@ -225,7 +239,7 @@ def test_the_currency_of_the_bids_does_not_matter(rows, config, rate) -> None:
     other = ranked(
         rows.values,
         rows.codes[:, 0],
-        rows.earned * rate,
+        rows.revenue * rate,
         rows.is_organic,
         rows.counts,
         rows.pinned,
@@ -251,18 +265,18 @@ def test_a_group_has_more_than_its_share_of_a_window_only_where_all_are_full(row
         if is_full(made.rows[place]):
             waiting = [row for row in organic_rows(rows) if row not in made.rows[:place]]
             assert all(is_full(row) for row in waiting)
-            assert place not in made.explored + made.sponsored
+            assert place not in decided(made, EXPLORED) + decided(made, SPONSORED)
 
 
 @given(candidates(), rules())
 def test_only_items_with_little_evidence_are_explored(rows, config) -> None:
     made = build_slate(rows, config)
-    for place in made.explored:
+    for place in decided(made, EXPLORED):
         assert config.exploration is not None
         assert rows.counts[made.rows[place]] <= config.exploration.max_interactions
         assert place >= rows.pinned
-    blocks = [place // 4 for place in made.explored]
-    assert all(place % 4 for place in made.explored)
+    blocks = [place // 4 for place in decided(made, EXPLORED)]
+    assert all(place % 4 for place in decided(made, EXPLORED))
     assert len(set(blocks)) == len(blocks)
 
 
@@ -272,5 +286,7 @@ def test_the_first_places_are_those_of_the_whole_list(rows, config, count) -> No
     first = made.first(count)
     assert isinstance(first, Slate)
     assert first.rows == made.rows[:count]
-    assert first.sponsored == [place for place in made.sponsored if place < count]
+    assert decided(first, SPONSORED) == [
+        place for place in decided(made, SPONSORED) if place < count
+    ]
     assert len(first) == min(count, len(made))

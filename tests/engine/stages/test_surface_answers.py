@@ -323,7 +323,7 @@ def test_bids_of_another_attribute_and_for_another_action(opened: Opener) -> Non
 
 def test_a_digest_has_at_most_k_items_of_a_least_value_or_none(opened: Opener) -> None:
     values = [item.score for item in opened("").recommend(Request("home", "u0", k=100)).items]
-    lines = "[surfaces.post]\ntask = 'home'\nsend = {k = 4, min_items = 2, min_value = %r}\n"
+    lines = "[surfaces.post]\ntask = 'home'\nmin_value = {k = 4, min_items = 2, threshold = %r}\n"
     good = opened(lines % ((values[2] + values[3]) / 2)).recommend(Request("post", "u0", k=100))
     assert [item.score for item in good.items] == values[:3]
     assert good.next == ""
@@ -334,15 +334,15 @@ def test_too_few_good_items_are_not_sent(opened: Opener, at: int, sent: int) -> 
     """``at`` items are good enough; at least two must be, at most four are sent."""
     values = [item.score for item in opened("").recommend(Request("home", "u0", k=100)).items]
     least = values[at - 1] if 0 < at <= len(values) else (values[0] + 1 if at == 0 else -1.0)
-    lines = "[surfaces.post]\ntask = 'home'\nsend = {k = 4, min_items = 2, min_value = %r}\n"
+    lines = "[surfaces.post]\ntask = 'home'\nmin_value = {k = 4, min_items = 2, threshold = %r}\n"
     engine = opened(lines % least)
     assert (
         ids(engine.recommend(Request("post", "u0", k=100)))
         == ids(engine.recommend(Request("home", "u0")))[:sent]
     )
     trace = engine.explain(Request("post", "u0"), "i1").trace
-    assert trace["to be sent"] == sent
-    assert trace["good enough"] == (0 if at < 2 else min(at, len(values)))
+    assert trace["sent"] == sent
+    assert trace["after min value"] == (0 if at < 2 else min(at, len(values)))
     assert (
         engine.recommend(Request("post", "u0", k=1)).items
         == engine.recommend(Request("post", "u0")).items[:1]

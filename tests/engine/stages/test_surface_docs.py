@@ -38,7 +38,7 @@ def test_every_key_is_named(config: type[Config]) -> None:
         assert f"`{key}`" in PAGE or re.search(rf"[\n{{ ]{key} = ", PAGE), key
 
 
-@pytest.mark.parametrize("table", ["diversity", "exploration", "send"])
+@pytest.mark.parametrize("table", ["diversity", "exploration", "min_value"])
 def test_the_tables_show_the_defaults(table: str) -> None:
     example = next(one for one in EXAMPLES if re.search(rf"^\[surfaces\.\w+\.{table}\]", one))
     (surface,) = tomllib.loads(example)["surfaces"].values()

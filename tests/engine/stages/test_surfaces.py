@@ -46,7 +46,7 @@ def test_the_five_old_surfaces_say_what_they_always_said() -> None:
             one.pin_exact_titles,
         )
         assert one.action_weights == {"interact": 1.0, "like": 1.0}
-        assert (one.diversity, one.exploration, one.sponsored, one.send) == (None,) * 4
+        assert (one.diversity, one.exploration, one.sponsored, one.min_value) == (None,) * 4
 
 
 def test_a_table_changes_a_surface_and_keeps_the_keys_it_leaves_out() -> None:
@@ -71,7 +71,7 @@ def test_settings_survive_json() -> None:
             "exploration": {},
             "sponsored": {"positions": [0]},
         },
-        digest={"send": {"k": 4}},
+        digest={"min_value": {"k": 4}},
     )
     assert validate(Settings, before.model_dump(mode="json"), "json") == before
 
@@ -109,7 +109,11 @@ def test_settings_survive_json() -> None:
         ),
         ({"home": {"diversity": {"most": 5, "window": 5}}}, "most = 5 of window = 5"),
         ({"home": {"exploration": {"share": 0.6}}}, "`surfaces.home.exploration.share` = 0.6"),
-        ({"digest": {"send": {"k": 2}}}, "no list of at most k = 2 has min_items = 3"),
+        ({"digest": {"min_value": {"k": 2}}}, "no list of at most k = 2 has min_items = 3"),
+        ({"digest": {"send": {"k": 2}}}, "`surfaces.digest.send`. It is called `min_value` now."),
+        ({"search": {"bad_matches": {}}}, "It is called `relevance_filter` now."),
+        ({"search": {"relevance_filter": {"cut": 0.5}}}, "It is called `threshold` now."),
+        ({"digest": {"min_value": {"min_value": 0.5}}}, "It is called `threshold` now."),
     ],
 )
 def test_what_is_wrong_is_named(surfaces: dict[str, object], told: str) -> None:

@@ -17,7 +17,7 @@ from serendip.data.item import Item
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import run
-from serendip.engine.stages.relevance_filter import BAD, RelevanceFilterConfig
+from serendip.engine.stages.relevance_filter import CHECKED, P_IRRELEVANT, RelevanceFilterConfig
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs.context import JobContext
@@ -86,14 +86,18 @@ def test_relevance_filter_are_replaced_and_the_trace_says_so(shop: Path) -> None
     }
     assert genres == {"horror"}
     assert len(filtered.items) == NUM_ITEMS // 3
-    assert filtered.trace["after bad matches"] == len(filtered.items) < filtered.trace["candidates"]
-    assert filtered.trace["judged"] == 40
-    assert (filtered.items.fields[BAD] < 0.5).all()
+    assert (
+        filtered.trace["after relevance filter"]
+        == len(filtered.items)
+        < filtered.trace["candidates"]
+    )
+    assert filtered.trace[CHECKED] == 40
+    assert (filtered.items.fields[P_IRRELEVANT] < 0.5).all()
     answer = engine.search("horror tale", k=3)
-    assert all(item.parts[BAD] < 0.5 for item in answer.items)
+    assert all(item.parts[P_IRRELEVANT] < 0.5 for item in answer.items)
     why = engine.explain(Request("search", text="horror tale"), "i1")
     assert why.position is None
-    assert why.parts[BAD] >= 0.5
+    assert why.parts[P_IRRELEVANT] >= 0.5
     engine.close()
 
 
@@ -124,7 +128,7 @@ def test_an_exact_title_is_never_left_out(shop: Path) -> None:
     query = engine.queries([Request("search", text="The comedy tale number 1")])
     found = run(query, strictest, engine.state)[0]
     assert engine.item_ids(found.items.item_nums) == ["i1"]
-    assert found.items.fields[BAD][0] >= 1e-6
+    assert found.items.fields[P_IRRELEVANT][0] >= 1e-6
     engine.close()
 
 
@@ -136,7 +140,9 @@ def test_a_misspelt_query_is_judged_by_what_was_meant(shop: Path) -> None:
     )
     assert misspelt.query.searched == "horror tale" != misspelt.query.text
     probabilities = (
-        dict(zip(one.items.item_nums.tolist(), one.items.fields[BAD].tolist(), strict=True))
+        dict(
+            zip(one.items.item_nums.tolist(), one.items.fields[P_IRRELEVANT].tolist(), strict=True)
+        )
         for one in (clean, misspelt)
     )
     expected, told = probabilities
