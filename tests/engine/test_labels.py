@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from small_shop import import_shop
 
 from serendip.engine.engine import Engine
 from serendip.engine.feature_names import feature_names
@@ -69,18 +68,13 @@ def test_every_component_that_may_fail_has_a_label(name):
     assert LABELS.component(name) != name
 
 
-def test_every_name_in_real_answers_has_a_label(tmp_path: Path):
-    shop = import_shop(tmp_path / "shop")
+def test_every_name_in_real_answers_has_a_label(shop: Path):
     settings = shop / "serendip.toml"
     tables = (
         "diversity = {}, exploration = {share = 0.5}, sponsored = {positions = [1]}, "
         "min_value = {min_items = 1, threshold = 0.0, k = 9}"
     )
     settings.write_text(settings.read_text() + f"\n[surfaces]\nhome = {{{tables}}}\n")
-    from serendip.jobs.context import JobContext
-    from serendip.jobs.train.train import train_workspace
-
-    train_workspace(JobContext.open(shop))
     engine = Engine.open(shop)
     labels = engine.labels
     for surface in DEFAULT_SURFACES:

@@ -17,7 +17,7 @@ from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
     from serendip.runtime.progress import TrainOptions
-    from serendip.runtime.timing import Stage
+    from serendip.runtime.timing import StageCost
 
 WorkspaceOption = Annotated[
     Path,
@@ -42,7 +42,7 @@ class Terminal:
         """A line for people, on stderr where stdout carries JSON."""
         typer.echo(text, err=self.as_json)
 
-    def stage(self, stage: Stage) -> None:
+    def stage(self, stage: StageCost) -> None:
         """One line per stage as it ends: seconds, CPU seconds, memory."""
         self.say(
             f"  {stage.name:<34} {stage.wall_s:7.1f} s   {stage.cpu_s:7.1f} CPU-s"

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class StageCost:
     """What one stage cost.
 
     Args:
@@ -30,15 +30,15 @@ class Stage:
 class StageClock:
     """Collects stages; ``on_end`` sees each one as it ends."""
 
-    on_end: Callable[[Stage], None] = lambda stage: None
-    stages: list[Stage] = field(default_factory=list)
+    on_end: Callable[[StageCost], None] = lambda stage: None
+    stages: list[StageCost] = field(default_factory=list)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Measure the body of a ``with`` block; a stage that fails is not recorded."""
         wall, cpu = time.perf_counter(), _cpu_seconds()
         yield
-        stage = Stage(
+        stage = StageCost(
             name,
             round(time.perf_counter() - wall, 3),
             round(_cpu_seconds() - cpu, 3),

@@ -25,7 +25,7 @@ from serendip.jobs.relevance.versions import current_model
 from serendip.jobs.train.fingerprint import fingerprint
 from serendip.jobs.train.train import train_workspace
 
-SURFACE = "\n[surfaces.search.relevance_filter]\ncut = 0.5\ndepth = 40\n"
+SURFACE = "\n[surfaces.search.relevance_filter]\nthreshold = 0.5\ndepth = 40\n"
 GENERATED = ("query", "item_id", "label", "model")
 
 
@@ -192,7 +192,7 @@ def test_what_was_proven_for_words_is_not_used_elsewhere(shop: Path, tmp_path: P
     shutil.copytree(shop, tmp_path / "shop")
     with (tmp_path / "shop" / "serendip.toml").open("a") as stream:
         stream.write("\n[surfaces.home.relevance_filter]\n")
-    with pytest.raises(DataError, match=r"surfaces\.home\.relevance_filter names no threshold"):
+    with pytest.raises(DataError, match=r"surfaces\.home\.relevance_filter has no threshold"):
         train(tmp_path / "shop")
 
 
@@ -226,7 +226,7 @@ def test_a_surface_needs_a_student_and_a_threshold(tmp_path: Path) -> None:
     write_labels(tmp_path / "gold.csv", range(200, 215))
     _, told = invoke(*distil(tmp_path))
     assert told["filter"]["safe_threshold"] is None
-    with pytest.raises(DataError, match=r"surfaces\.search\.relevance_filter names no threshold"):
+    with pytest.raises(DataError, match=r"surfaces\.search\.relevance_filter has no threshold"):
         train(tmp_path)
 
 

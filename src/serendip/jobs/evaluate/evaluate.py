@@ -44,7 +44,7 @@ from serendip.jobs.train.gates import REPORT_JSON
 from serendip.jobs.train.ranker_actions import require_actions
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
-from serendip.runtime.timing import Stage, StageClock
+from serendip.runtime.timing import StageClock, StageCost
 
 ENGINE = "engine"
 K = 10
@@ -218,7 +218,7 @@ def evaluate_workspace(context: JobContext, executor: Executor | None = None) ->
         judged = list(options.progress.track(found, "splits judged", len(tasks)))
     for split in judged:
         for stage in split.facts["stages"]:
-            clock.stages.append(Stage(**stage))
+            clock.stages.append(StageCost(**stage))
             clock.on_end(clock.stages[-1])
     with clock.stage("report"):
         report = build_report(
