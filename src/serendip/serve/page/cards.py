@@ -11,7 +11,7 @@ from markupsafe import Markup
 from serendip.data import Item
 from serendip.engine.answer import Answer, Chosen, Suggestions
 from serendip.serve.engine_protocol import EngineProtocol
-from serendip.serve.page.covers import cover, is_narrow, palette_of
+from serendip.serve.page.covers import choose_palette, draw_cover
 
 _MAX_META_PARTS = 2
 
@@ -156,18 +156,17 @@ def cover_of(engine: EngineProtocol, item: Item) -> Cover:
     """The cover of one item."""
     codes = engine.semantic_id(item.item_id)
     title = item.title or item.item_id
-    tone = "on-dark" if palette_of(codes).is_dark else "on-light"
-    narrow = is_narrow(codes)
-    classes = ("cover", tone, *(("is-narrow",) if narrow else ()), _length_of(title, narrow))
-    return Cover(Markup(cover(item.item_id, codes)), " ".join(classes), title)
+    tone = "on-dark" if choose_palette(codes).is_dark else "on-light"
+    classes = f"cover {tone} {_title_size(title)}"
+    return Cover(Markup(draw_cover(item.item_id, codes)), classes, title)
 
 
-def _length_of(title: str, narrow: bool) -> str:
-    """The class that sets a title small enough for its cover: no word may break."""
+def _title_size(title: str) -> str:
+    """Choose the CSS class of the font size at which no word of a title breaks."""
     longest = max(map(len, title.split()), default=0)
-    if longest > (12 if narrow else 14):
+    if longest > 14:
         return "is-longest"
-    if len(title) > 26 or longest > (8 if narrow else 11):
+    if len(title) > 26 or longest > 11:
         return "is-long"
     return "is-short" if len(title) <= 10 and longest <= 8 else "is-middling"
 
