@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
 from serendip.data import Item
+from serendip.data.item import Attribute
 from serendip.engine.answer import Answer, Chosen, Suggestions
+from serendip.engine.item_pictures import ItemPictures
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.page.covers import choose_palette, draw_cover
 
@@ -18,17 +20,19 @@ _MAX_META_PARTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """A drawn cover.
+    """A drawn cover, and the picture that is laid over it if the item has one.
 
     Args:
         art: SVG markup of our own making.
         classes: of the frame around it.
         title: set over the art; a long one is set smaller.
+        picture: address of the item's own picture; empty if it has none.
     """
 
     art: Markup
     classes: str
     title: str
+    picture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Card:
         title: as shown.
         meta: one quiet line, ``1999 · Action, Sci-Fi``.
         reason: why it is here; empty where there is no reason.
-        cover: the drawn cover.
+        cover: the cover.
         href: its page.
         why: the page that explains it.
         is_liked: the visitor likes it already.
@@ -140,7 +144,7 @@ def card_of(
     return Card(
         item.item_id,
         item.title or item.item_id,
-        meta_of(item),
+        meta_of(engine, item),
         reason,
         cover_of(engine, item),
         item_link(item.item_id, context.user_id),
@@ -158,7 +162,17 @@ def cover_of(engine: EngineProtocol, item: Item) -> Cover:
     title = item.title or item.item_id
     tone = "on-dark" if choose_palette(codes).is_dark else "on-light"
     classes = f"cover {tone} {_title_size(title)}"
-    return Cover(Markup(draw_cover(item.item_id, codes)), classes, title)
+    picture = picture_link(engine.pictures, item)
+    if picture:
+        classes += " has-picture"
+    return Cover(Markup(draw_cover(item.item_id, codes)), classes, title, picture)
+
+
+def picture_link(pictures: ItemPictures, item: Item) -> str:
+    """Address of an item's own picture, which may fail to load; empty if it has none."""
+    if pictures.names_file(item):
+        return f"/media/items/{quote(item.item_id, safe='')}"
+    return pictures.remote_address(item)
 
 
 def _title_size(title: str) -> str:
@@ -171,9 +185,16 @@ def _title_size(title: str) -> str:
     return "is-short" if len(title) <= 10 and longest <= 8 else "is-middling"
 
 
-def meta_of(item: Item) -> str:
+def shown_attributes(engine: EngineProtocol, item: Item) -> Mapping[str, Attribute]:
+    """Attributes of an item without the name of its picture, which is shown instead."""
+    hidden = engine.pictures.attribute
+    return {name: value for name, value in item.attributes.items() if name != hidden}
+
+
+def meta_of(engine: EngineProtocol, item: Item) -> str:
     """The first attributes of an item in one quiet line, numbers first."""
-    names = sorted(item.attributes, key=lambda name: not isinstance(item.attributes[name], float))
+    attributes = shown_attributes(engine, item)
+    names = sorted(attributes, key=lambda name: not isinstance(attributes[name], float))
     parts = [item.field_text(name) for name in names]
     return " · ".join([part for part in parts if part][:_MAX_META_PARTS])
 

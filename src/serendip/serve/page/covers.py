@@ -138,7 +138,7 @@ _QUARTER_CIRCLES = (
 
 
 def draw_tiles(area: PatternArea) -> str:
-    """Square tiles of quarter circles, as many as fill the width exactly."""
+    """Square tiles of quarter circles that fill the width, without seams between them."""
     columns = max(1, round(area.width / (32 + 8 * area.pick(3))))
     size = area.width / columns
     rows, parts = math.ceil(area.height / size), []
@@ -146,7 +146,7 @@ def draw_tiles(area: PatternArea) -> str:
     for row in range(rows):
         for column in range(columns):
             shape = _QUARTER_CIRCLES[(column + 2 * row + area.pick(4, 2)) % 4]
-            place = f"translate({column * size:.1f} {top + row * size:.1f}) scale({size:.2f})"
+            place = f"translate({column * size:.1f} {top + row * size:.1f}) scale({size + 0.3:.2f})"
             parts.append(area.path(shape, 1 + (column * row + column) % 2, place))
     return "".join(parts)
 

@@ -13,19 +13,25 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from serendip.data import Event
+from serendip.engine.item_pictures import Picture
 from serendip.errors import SerendipError
 from serendip.serve.api.requests import PathId
 from serendip.serve.api.routes import unknown_item
 from serendip.serve.api.types import read
 from serendip.serve.engine_holder import EnginePool
 from serendip.serve.engine_protocol import EngineProtocol
-from serendip.serve.middleware import ErrorResponse, request_id_of
+from serendip.serve.middleware import (
+    ErrorResponse,
+    content_security_policy,
+    request_id_of,
+)
 from serendip.serve.page import views
 from serendip.serve.page.assets import HTML, environment, static_file
 from serendip.serve.page.cards import item_link
 from serendip.serve.page.params import PageQuery, form_query, page_query, visitor_id
 
 _NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
+_PICTURES_STORED = "private, max-age=600"
 
 View = Callable[[EngineProtocol, PageQuery], dict[str, Any]]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -48,6 +54,7 @@ class Pages:
             self._add(path, "GET", self._in_html(endpoint))
         self._add("/like", "POST", self._in_html(self.like))
         self._add("/static/{name:path}", "GET", self.static)
+        self._add("/media/items/{item_id:path}", "GET", self._in_html(self.picture))
 
     def _add(self, path: str, method: str, endpoint: Endpoint) -> None:
         self.router.add_api_route(path, endpoint, methods=[method], response_model=None)
@@ -105,16 +112,37 @@ class Pages:
             ErrorResponse(404, "unknown_route", "there is no such file here.")
         )
 
+    async def picture(self, request: Request) -> Response:
+        """The picture file of an item."""
+        item_id = read(PathId, {"id": request.path_params["item_id"]}).id
+
+        def load(engine: EngineProtocol) -> Picture | None:
+            item = engine.item(item_id)
+            return engine.pictures.read(item) if item else None
+
+        picture = await self._workers.read(load)
+        if picture is None:
+            return self._error(
+                ErrorResponse(404, "no_picture", f"there is no picture of {item_id[:80]!r} here.")
+            )
+        headers = {"cache-control": _PICTURES_STORED, "etag": f'"{picture.version}"'}
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(picture.body, media_type=picture.media_type, headers=headers)
+
     async def _page(self, name: str, view: View, asked: PageQuery) -> Response:
         template = self._templates.get_template(name)
 
-        def render(engine: EngineProtocol) -> tuple[str, str]:
-            values = view(engine, asked)
-            return template.render(asked=asked, user=asked.user, **values), engine.generation
+        def render(engine: EngineProtocol) -> Response:
+            body = template.render(asked=asked, user=asked.user, **view(engine, asked))
+            headers = {
+                **_NOT_STORED,
+                "x-generation": engine.generation,
+                "content-security-policy": content_security_policy(engine.pictures.hosts),
+            }
+            return Response(body, media_type=HTML, headers=headers)
 
-        body, generation = await self._workers.read(render)
-        headers = {**_NOT_STORED, "x-generation": generation}
-        return Response(body, media_type=HTML, headers=headers)
+        return await self._workers.read(render)
 
     def _in_html(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint with errors answered as a page."""

@@ -31,6 +31,7 @@ from serendip.serve.page.cards import (
     item_link,
     liked_ids,
     meta_of,
+    shown_attributes,
 )
 from serendip.serve.page.params import PageQuery
 
@@ -242,11 +243,11 @@ def item(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
     return _frame(engine, asked, history) | {
         "card": card_of(engine, found, home),
         "item": found,
-        "facts": _facts(found, asked.user),
+        "facts": _facts(engine, found, asked.user),
         "codes": engine.semantic_id(asked.item_id),
         "code_label": engine.code_label(asked.item_id),
         "similar": cards_of(engine, answer, context),
-        "meta": meta_of(found),
+        "meta": meta_of(engine, found),
     }
 
 
@@ -349,10 +350,12 @@ def _more_link(answer: Answer, context: Context, shown: int) -> str:
     return f"/more?{urlencode(values)}"
 
 
-def _facts(found: Item, user_id: str) -> list[tuple[str, list[tuple[str, str]]]]:
+def _facts(
+    engine: EngineProtocol, found: Item, user_id: str
+) -> list[tuple[str, list[tuple[str, str]]]]:
     """(name, [(word, link to a search for it)]) of every attribute; numbers have no link."""
     facts = []
-    for name, value in found.attributes.items():
+    for name, value in shown_attributes(engine, found).items():
         words = list(value) if isinstance(value, tuple) else [found.field_text(name)]
         linked = isinstance(value, tuple)
         facts.append(
