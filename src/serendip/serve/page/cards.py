@@ -1,4 +1,4 @@
-"""What the templates are given: items as cards, with their cover, words and links."""
+"""Builds what the templates show: items as cards, suggested queries as chips."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ class Card:
         item_id: external id.
         title: as shown.
         meta: one quiet line, ``1999 · Action, Sci-Fi``.
-        reason: why it is here; empty where there is no reason.
+        reason: why it is shown; empty if there is no reason.
         cover: the cover.
-        href: its page.
-        why: the page that explains it.
-        is_liked: the visitor likes it already.
-        request_id: the answer it belongs to; empty outside of an answer.
+        href: link to the item's page.
+        why: link to the page that explains it.
+        is_liked: True if the visitor has liked it.
+        request_id: id of the answer; empty outside an answer.
         surface: the surface it is shown on.
-        position: 0-based place in the answer.
-        is_sponsored: the place was bought.
+        position: 0-based position in the answer.
+        is_sponsored: True if the position was bought.
     """
 
     item_id: str
@@ -74,10 +74,10 @@ class Chip:
 
     Args:
         text: as shown.
-        href: where it leads to.
-        request_id: the answer it belongs to.
-        position: 0-based place in it.
-        propensity: chance that it had to be shown there; sent back with what happens to it.
+        href: where it links to.
+        request_id: id of the answer.
+        position: 0-based position in the answer.
+        propensity: probability of being shown there; sent back with its events.
     """
 
     text: str
@@ -89,15 +89,15 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The request that a list of cards answers; it goes into their links.
+    """The request behind a list of cards; their links carry it.
 
     Args:
         user_id: the visitor.
-        surface: the surface asked for.
-        q: what was typed.
-        source: the item in context; empty where there is none.
-        liked: ids that the visitor likes.
-        literal: ``q`` was searched as it was typed.
+        surface: the surface of the request.
+        q: text of the search.
+        source: the item in context; empty if there is none.
+        liked: ids of the items that the visitor liked.
+        literal: True if ``q`` was searched without corrections.
     """
 
     user_id: str
@@ -108,31 +108,33 @@ class Context:
     literal: bool = False
 
 
-def cards_of(
+def build_cards(
     engine: EngineProtocol, answer: Answer, context: Context, first: int = 0
 ) -> list[Card]:
-    """Cards of an answer, in its order; items deleted meanwhile are left out."""
-    found = []
+    """Build the cards of an answer, in its order; items deleted since are left out."""
+    cards = []
     for position, entry in enumerate(answer.items, start=first):
         item = engine.item(entry.item_id)
         if item is not None:
-            card = card_of(engine, item, context, entry.reason, answer.request_id, position)
-            found.append(replace(card, is_sponsored=entry.sponsored))
-    return found
+            card = build_card(engine, item, context, entry.reason, answer.request_id, position)
+            cards.append(replace(card, is_sponsored=entry.sponsored))
+    return cards
 
 
-def chips_of(found: Suggestions, user_id: str) -> list[Chip]:
-    """Chips of suggested queries, in their order; one about an item leads to what is like it."""
+def build_chips(suggestions: Suggestions, user_id: str) -> list[Chip]:
+    """Build chips of suggested queries; one about an item links to its similar items."""
     chips = []
-    for position, one in enumerate(found.queries):
-        href = f"/search?{urlencode({'q': one.text, 'user': user_id})}"
-        if one.kind == "like" and one.item_id:
-            href = f"{item_link(one.item_id, user_id)}#similar"
-        chips.append(Chip(one.text, href, found.request_id, position, one.propensity))
+    for position, suggestion in enumerate(suggestions.queries):
+        href = f"/search?{urlencode({'q': suggestion.text, 'user': user_id})}"
+        if suggestion.kind == "like" and suggestion.item_id:
+            href = f"{item_link(suggestion.item_id, user_id)}#similar"
+        chips.append(
+            Chip(suggestion.text, href, suggestions.request_id, position, suggestion.propensity)
+        )
     return chips
 
 
-def card_of(
+def build_card(
     engine: EngineProtocol,
     item: Item,
     context: Context,
@@ -140,13 +142,13 @@ def card_of(
     request_id: str = "",
     position: int = 0,
 ) -> Card:
-    """The card of one item."""
+    """Build the card of one item."""
     return Card(
         item.item_id,
         item.title or item.item_id,
-        meta_of(engine, item),
+        summarise_attributes(engine, item),
         reason,
-        cover_of(engine, item),
+        build_cover(engine, item),
         item_link(item.item_id, context.user_id),
         _why_link(item.item_id, context),
         item.item_id in context.liked,
@@ -156,8 +158,8 @@ def card_of(
     )
 
 
-def cover_of(engine: EngineProtocol, item: Item) -> Cover:
-    """The cover of one item."""
+def build_cover(engine: EngineProtocol, item: Item) -> Cover:
+    """Build the cover of one item."""
     codes = engine.semantic_id(item.item_id)
     title = item.title or item.item_id
     tone = "on-dark" if choose_palette(codes).is_dark else "on-light"
@@ -191,8 +193,8 @@ def shown_attributes(engine: EngineProtocol, item: Item) -> Mapping[str, Attribu
     return {name: value for name, value in item.attributes.items() if name != hidden}
 
 
-def meta_of(engine: EngineProtocol, item: Item) -> str:
-    """The first attributes of an item in one quiet line, numbers first."""
+def summarise_attributes(engine: EngineProtocol, item: Item) -> str:
+    """Join the first attributes of an item to one line, numbers first."""
     attributes = shown_attributes(engine, item)
     names = sorted(attributes, key=lambda name: not isinstance(attributes[name], float))
     parts = [item.field_text(name) for name in names]
@@ -200,13 +202,13 @@ def meta_of(engine: EngineProtocol, item: Item) -> str:
 
 
 def item_link(item_id: str, user_id: str) -> str:
-    """Path of an item's page for a visitor."""
+    """Link to an item's page for a visitor."""
     return f"/items/{quote(item_id, safe='')}?{urlencode({'user': user_id})}"
 
 
-def liked_ids(chosen: Sequence[Chosen]) -> frozenset[str]:
-    """Items that the visitor liked by a button or by a high value."""
-    return frozenset(one.item_id for one in chosen if one.liked)
+def select_liked_ids(chosen: Sequence[Chosen]) -> frozenset[str]:
+    """Select the items that the visitor liked, by the button or by a high value."""
+    return frozenset(choice.item_id for choice in chosen if choice.liked)
 
 
 def _why_link(item_id: str, context: Context) -> str:
