@@ -6,6 +6,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from serendip.data import ActionRules, Event, Item
@@ -18,6 +19,7 @@ from serendip.engine.answer import (
     Suggestion,
     Suggestions,
 )
+from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.models_config import ModelsConfig
 from serendip.engine.request import Request
@@ -43,6 +45,14 @@ TinyStore = list[tuple[str, Item | None]]
 """Every change of the items, oldest first: (id, item), with None for a deletion."""
 
 
+NO_PICTURES = ItemPictures("", Path(), 0)
+
+
+def poster_pictures(folder: Path) -> ItemPictures:
+    """Pictures that the attribute `poster` names: files in a folder, or on one host."""
+    return ItemPictures("poster", folder, 100_000, ("cdn.example.com",))
+
+
 class TinyEngine:
     """Keeps everything in dicts; fast, exact and small enough to predict.
 
@@ -54,8 +64,10 @@ class TinyEngine:
         items: Sequence[Item] | None = None,
         generation: str = "gen-1",
         store: TinyStore | None = None,
+        pictures: ItemPictures = NO_PICTURES,
     ) -> None:
         self.generation = generation
+        self.pictures = pictures
         self._store: TinyStore = [] if store is None else store
         self._version = 0
         self._lock = threading.Lock()

@@ -1,6 +1,6 @@
 """The real server over the tiny engine, as a process of its own.
 
-Usage: tiny_server.py LOAD_SECONDS. Prints the address once it is ready.
+Usage: tiny_server.py LOAD_SECONDS [PICTURES_FOLDER]. Prints the address once it is ready.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from serendip.serve.server import run
 
 def main() -> None:
     load_s = float(sys.argv[1])
+    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else None
 
     def open_engine():
         threading.Event().wait(load_s)
-        from tiny_engine import TinyEngine
+        from tiny_engine import TinyEngine, poster_pictures
 
         class SlowEngine(TinyEngine):
             """Takes half a second for the query ``slow``."""
@@ -30,7 +31,7 @@ def main() -> None:
                     threading.Event().wait(0.5)
                 return super().recommend(request)
 
-        return SlowEngine()
+        return SlowEngine(pictures=poster_pictures(folder)) if folder else SlowEngine()
 
     def listening(address: str) -> None:
         print(f"listening {address}", flush=True)  # noqa: T201 - how the test learns the port

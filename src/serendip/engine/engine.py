@@ -22,6 +22,7 @@ from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Answer, Chosen, Explanation, Suggestions, offset_of
 from serendip.engine.generations import open_current, open_earlier
+from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.live_state import ItemUpdater, LiveState
 from serendip.engine.presenter import (
@@ -57,9 +58,11 @@ class Engine:
         state: EngineState,
         encoder: TextEncoder,
         store: Store,
+        pictures: ItemPictures,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
+        self.pictures = pictures
         self.generation = generation.name
         self._manifest = generation.manifest
         self._store = store
@@ -115,7 +118,9 @@ class Engine:
         with ExitStack() as undo:
             undo.callback(store.close)
             store.keep_open()
-            engine = cls(workspace.settings, generation, state, encoder, store, clock)
+            settings = workspace.settings
+            pictures = ItemPictures.of(workspace.folder, settings.page, settings.content.image)
+            engine = cls(settings, generation, state, encoder, store, pictures, clock)
             undo.pop_all()
         return engine
 

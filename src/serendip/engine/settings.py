@@ -17,6 +17,7 @@ from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.event import ActionRules
 from serendip.data.files.readers import EventsConfig, ItemsConfig
 from serendip.data.item_features import TokenReader
+from serendip.engine.item_pictures import PageConfig
 from serendip.engine.models_config import ModelsConfig
 from serendip.engine.stages.sources import OWN_SOURCES
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, completed
@@ -76,6 +77,9 @@ class Settings(Config):
     evaluation: EvaluationConfig = EvaluationConfig()
     """The report."""
 
+    page: PageConfig = PageConfig()
+    """The page for people: pictures of items."""
+
     surfaces: dict[str, SurfaceConfig] = Field(default_factory=dict)
     """Surfaces that differ from the defaults, and further ones."""
 
@@ -111,8 +115,8 @@ class Settings(Config):
         return surfaces
 
     def learned_from(self) -> dict[str, Any]:
-        """Everything that decides what is learned, as plain values: all but the LLM."""
-        return self.model_dump(mode="json", exclude={"llm"})
+        """Everything that decides what is learned, as plain values: not the LLM, not the page."""
+        return self.model_dump(mode="json", exclude={"llm", "page"})
 
     @property
     def token_reader(self) -> TokenReader:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from serendip.data import Event, Item
 from serendip.engine.answer import Answer, Chosen, Explanation, Suggestions
+from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.request import Request
 
@@ -25,6 +26,11 @@ class EngineProtocol(Protocol):
     @property
     def labels(self) -> Labels:
         """Words for people for the names of numbers and sources in its answers."""
+        ...
+
+    @property
+    def pictures(self) -> ItemPictures:
+        """Pictures of items, for the page."""
         ...
 
     def recommend(self, request: Request) -> Answer:

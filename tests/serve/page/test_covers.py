@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from serendip.serve.page.covers import (
     PALETTES,
     PATTERNS,
-    cover,
-    is_narrow,
-    palette_of,
+    choose_palette,
+    draw_cover,
     relative_luminance,
 )
 
@@ -23,10 +22,10 @@ codes = st.lists(st.integers(0, 100_000), max_size=4).map(tuple)
 
 @given(st.text(max_size=9), codes)
 def test_a_cover_is_well_formed_and_small_and_always_the_same(item_id, semantic_id):
-    drawn = cover(item_id, semantic_id)
+    drawn = draw_cover(item_id, semantic_id)
     ElementTree.fromstring(drawn)
     assert len(drawn) < 16_000
-    assert drawn == cover(item_id, semantic_id)
+    assert drawn == draw_cover(item_id, semantic_id)
     assert "style=" not in drawn
     assert "nan" not in drawn
 
@@ -34,30 +33,42 @@ def test_a_cover_is_well_formed_and_small_and_always_the_same(item_id, semantic_
 @given(codes.filter(lambda found: len(found) >= 3))
 def test_items_of_one_coarse_code_share_palette_and_composition(semantic_id):
     other = (semantic_id[0], semantic_id[1] + 1, 5)
-    assert palette_of(semantic_id) == palette_of(other)
-    assert is_narrow(semantic_id) == is_narrow(other)
-    assert _field(cover("a", semantic_id)) == _field(cover("b", other))
+    assert choose_palette(semantic_id) == choose_palette(other)
+    assert _field(draw_cover("a", semantic_id)) == _field(draw_cover("b", other))
 
 
 def test_items_that_differ_in_the_first_code_differ_in_palette_or_composition():
-    looks = {(palette_of((c, 0, 0)), _field(cover("a", (c, 0, 0)))) for c in range(96)}
+    looks = {(choose_palette((c, 0, 0)), _field(draw_cover("a", (c, 0, 0)))) for c in range(96)}
     assert len(looks) == 96
 
 
 def test_items_that_differ_in_the_second_code_have_another_pattern():
-    drawn = {cover("a", (3, second, 0)) for second in range(len(PATTERNS))}
-    assert len(drawn) == len(PATTERNS)
+    drawn = {draw_cover("a", (3, second, 0)) for second in range(len(PATTERNS))}
+    assert len(drawn) == len(PATTERNS) == 4
 
 
-@pytest.mark.parametrize("palette", PALETTES, ids=lambda palette: palette.paper)
+def test_the_details_differ_where_a_pattern_returns():
+    drawn = {draw_cover("a", (3, second, 0)) for second in range(0, 16, len(PATTERNS))}
+    assert len(drawn) == 4
+
+
+@given(st.text(max_size=9))
+def test_an_item_id_never_becomes_markup(item_id):
+    drawn = [draw_cover(item_id, (3, second, 1)) for second in range(4)]
+    shapes = ElementTree.fromstring("<all>" + "".join(drawn) + "</all>")
+    assert {shape.tag for shape in shapes.iter()} <= {"all", "svg", "rect", "circle", "path"}
+    assert not "".join(shapes.itertext())
+
+
+@pytest.mark.parametrize("palette", PALETTES, ids=lambda palette: palette.background)
 def test_the_title_contrasts_with_its_ground(palette):
     ink = "#f8f3ea" if palette.is_dark else "#23272b"
-    shades = sorted((relative_luminance(palette.paper), relative_luminance(ink)))
+    shades = sorted((relative_luminance(palette.background), relative_luminance(ink)))
     assert (shades[1] + 0.05) / (shades[0] + 0.05) >= 7
 
 
 def test_an_item_without_codes_has_a_plain_cover():
-    assert cover("a", ()) != cover("a", (0, 0, 0))
+    assert draw_cover("a", ()) != draw_cover("a", (0, 0, 0))
 
 
 def _field(drawn: str) -> tuple[str, ...]:

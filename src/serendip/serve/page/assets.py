@@ -1,8 +1,7 @@
-"""The page's own files, held in memory and named by their content.
+"""Templates and static files of the page.
 
-There are a handful of them, so no path of a request ever reaches the file system.
-
-What all pages have: templates that escape every text, and their own files.
+Templates escape every text. Static files are held in memory under a hash of their content, so no
+path of a request ever reaches the file system.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One file.
+    """A static file.
 
     Args:
         body: its bytes.
@@ -40,7 +39,7 @@ class Asset:
 
 @cache
 def assets() -> dict[str, Asset]:
-    """All files below ``ui/static`` that a page may load, by path."""
+    """Read the files of ``static`` that a page may load, by path."""
     folder = UI_FOLDER / "static"
     return {
         path.relative_to(folder).as_posix(): _read(path)
@@ -50,7 +49,7 @@ def assets() -> dict[str, Asset]:
 
 
 def asset_link(name: str) -> str:
-    """Path of a file with its version, so that it can be cached for ever."""
+    """Build the link to a file with its version, so that browsers may cache it for ever."""
     return f"/static/{name}?v={assets()[name].version}"
 
 
@@ -64,7 +63,7 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 def environment() -> Environment:
-    """Templates of ``ui/templates``."""
+    """Open the templates."""
     made = Environment(
         loader=FileSystemLoader(UI_FOLDER / "templates"),
         autoescape=True,
@@ -77,7 +76,7 @@ def environment() -> Environment:
 
 
 def static_file(name: str) -> Response | None:
-    """A file of ``ui/static``; None where there is none of that name."""
+    """Answer with a static file; None if there is none of that name."""
     asset = assets().get(name)
     if asset is None:
         return None

@@ -1,34 +1,38 @@
-"""What the templates are given: items as cards, with their cover, words and links."""
+"""Builds what the templates show: items as cards, suggested queries as chips."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
 from serendip.data import Item
+from serendip.data.item import Attribute
 from serendip.engine.answer import Answer, Chosen, Suggestions
+from serendip.engine.item_pictures import ItemPictures
 from serendip.serve.engine_protocol import EngineProtocol
-from serendip.serve.page.covers import cover, is_narrow, palette_of
+from serendip.serve.page.covers import choose_palette, draw_cover
 
 _MAX_META_PARTS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """A drawn cover.
+    """A drawn cover, and the picture that is laid over it if the item has one.
 
     Args:
         art: SVG markup of our own making.
         classes: of the frame around it.
         title: set over the art; a long one is set smaller.
+        picture: address of the item's own picture; empty if it has none.
     """
 
     art: Markup
     classes: str
     title: str
+    picture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +43,15 @@ class Card:
         item_id: external id.
         title: as shown.
         meta: one quiet line, ``1999 · Action, Sci-Fi``.
-        reason: why it is here; empty where there is no reason.
-        cover: the drawn cover.
-        href: its page.
-        why: the page that explains it.
-        is_liked: the visitor likes it already.
-        request_id: the answer it belongs to; empty outside of an answer.
+        reason: why it is shown; empty if there is no reason.
+        cover: the cover.
+        href: link to the item's page.
+        why: link to the page that explains it.
+        is_liked: True if the visitor has liked it.
+        request_id: id of the answer; empty outside an answer.
         surface: the surface it is shown on.
-        position: 0-based place in the answer.
-        is_sponsored: the place was bought.
+        position: 0-based position in the answer.
+        is_sponsored: True if the position was bought.
     """
 
     item_id: str
@@ -70,10 +74,10 @@ class Chip:
 
     Args:
         text: as shown.
-        href: where it leads to.
-        request_id: the answer it belongs to.
-        position: 0-based place in it.
-        propensity: chance that it had to be shown there; sent back with what happens to it.
+        href: where it links to.
+        request_id: id of the answer.
+        position: 0-based position in the answer.
+        propensity: probability of being shown there; sent back with its events.
     """
 
     text: str
@@ -85,15 +89,15 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The request that a list of cards answers; it goes into their links.
+    """The request behind a list of cards; their links carry it.
 
     Args:
         user_id: the visitor.
-        surface: the surface asked for.
-        q: what was typed.
-        source: the item in context; empty where there is none.
-        liked: ids that the visitor likes.
-        literal: ``q`` was searched as it was typed.
+        surface: the surface of the request.
+        q: text of the search.
+        source: the item in context; empty if there is none.
+        liked: ids of the items that the visitor liked.
+        literal: True if ``q`` was searched without corrections.
     """
 
     user_id: str
@@ -104,31 +108,33 @@ class Context:
     literal: bool = False
 
 
-def cards_of(
+def build_cards(
     engine: EngineProtocol, answer: Answer, context: Context, first: int = 0
 ) -> list[Card]:
-    """Cards of an answer, in its order; items deleted meanwhile are left out."""
-    found = []
+    """Build the cards of an answer, in its order; items deleted since are left out."""
+    cards = []
     for position, entry in enumerate(answer.items, start=first):
         item = engine.item(entry.item_id)
         if item is not None:
-            card = card_of(engine, item, context, entry.reason, answer.request_id, position)
-            found.append(replace(card, is_sponsored=entry.sponsored))
-    return found
+            card = build_card(engine, item, context, entry.reason, answer.request_id, position)
+            cards.append(replace(card, is_sponsored=entry.sponsored))
+    return cards
 
 
-def chips_of(found: Suggestions, user_id: str) -> list[Chip]:
-    """Chips of suggested queries, in their order; one about an item leads to what is like it."""
+def build_chips(suggestions: Suggestions, user_id: str) -> list[Chip]:
+    """Build chips of suggested queries; one about an item links to its similar items."""
     chips = []
-    for position, one in enumerate(found.queries):
-        href = f"/search?{urlencode({'q': one.text, 'user': user_id})}"
-        if one.kind == "like" and one.item_id:
-            href = f"{item_link(one.item_id, user_id)}#similar"
-        chips.append(Chip(one.text, href, found.request_id, position, one.propensity))
+    for position, suggestion in enumerate(suggestions.queries):
+        href = f"/search?{urlencode({'q': suggestion.text, 'user': user_id})}"
+        if suggestion.kind == "like" and suggestion.item_id:
+            href = f"{item_link(suggestion.item_id, user_id)}#similar"
+        chips.append(
+            Chip(suggestion.text, href, suggestions.request_id, position, suggestion.propensity)
+        )
     return chips
 
 
-def card_of(
+def build_card(
     engine: EngineProtocol,
     item: Item,
     context: Context,
@@ -136,13 +142,13 @@ def card_of(
     request_id: str = "",
     position: int = 0,
 ) -> Card:
-    """The card of one item."""
+    """Build the card of one item."""
     return Card(
         item.item_id,
         item.title or item.item_id,
-        meta_of(item),
+        summarise_attributes(engine, item),
         reason,
-        cover_of(engine, item),
+        build_cover(engine, item),
         item_link(item.item_id, context.user_id),
         _why_link(item.item_id, context),
         item.item_id in context.liked,
@@ -152,41 +158,57 @@ def card_of(
     )
 
 
-def cover_of(engine: EngineProtocol, item: Item) -> Cover:
-    """The cover of one item."""
+def build_cover(engine: EngineProtocol, item: Item) -> Cover:
+    """Build the cover of one item."""
     codes = engine.semantic_id(item.item_id)
     title = item.title or item.item_id
-    tone = "on-dark" if palette_of(codes).is_dark else "on-light"
-    narrow = is_narrow(codes)
-    classes = ("cover", tone, *(("is-narrow",) if narrow else ()), _length_of(title, narrow))
-    return Cover(Markup(cover(item.item_id, codes)), " ".join(classes), title)
+    tone = "on-dark" if choose_palette(codes).is_dark else "on-light"
+    classes = f"cover {tone} {_title_size(title)}"
+    picture = picture_link(engine.pictures, item)
+    if picture:
+        classes += " has-picture"
+    return Cover(Markup(draw_cover(item.item_id, codes)), classes, title, picture)
 
 
-def _length_of(title: str, narrow: bool) -> str:
-    """The class that sets a title small enough for its cover: no word may break."""
+def picture_link(pictures: ItemPictures, item: Item) -> str:
+    """Address of an item's own picture, which may fail to load; empty if it has none."""
+    if pictures.names_file(item):
+        return f"/media/items/{quote(item.item_id, safe='')}"
+    return pictures.remote_address(item)
+
+
+def _title_size(title: str) -> str:
+    """Choose the CSS class of the font size at which no word of a title breaks."""
     longest = max(map(len, title.split()), default=0)
-    if longest > (12 if narrow else 14):
+    if longest > 14:
         return "is-longest"
-    if len(title) > 26 or longest > (8 if narrow else 11):
+    if len(title) > 26 or longest > 11:
         return "is-long"
     return "is-short" if len(title) <= 10 and longest <= 8 else "is-middling"
 
 
-def meta_of(item: Item) -> str:
-    """The first attributes of an item in one quiet line, numbers first."""
-    names = sorted(item.attributes, key=lambda name: not isinstance(item.attributes[name], float))
+def shown_attributes(engine: EngineProtocol, item: Item) -> Mapping[str, Attribute]:
+    """Attributes of an item without the name of its picture, which is shown instead."""
+    hidden = engine.pictures.attribute
+    return {name: value for name, value in item.attributes.items() if name != hidden}
+
+
+def summarise_attributes(engine: EngineProtocol, item: Item) -> str:
+    """Join the first attributes of an item to one line, numbers first."""
+    attributes = shown_attributes(engine, item)
+    names = sorted(attributes, key=lambda name: not isinstance(attributes[name], float))
     parts = [item.field_text(name) for name in names]
     return " · ".join([part for part in parts if part][:_MAX_META_PARTS])
 
 
 def item_link(item_id: str, user_id: str) -> str:
-    """Path of an item's page for a visitor."""
+    """Link to an item's page for a visitor."""
     return f"/items/{quote(item_id, safe='')}?{urlencode({'user': user_id})}"
 
 
-def liked_ids(chosen: Sequence[Chosen]) -> frozenset[str]:
-    """Items that the visitor liked by a button or by a high value."""
-    return frozenset(one.item_id for one in chosen if one.liked)
+def select_liked_ids(chosen: Sequence[Chosen]) -> frozenset[str]:
+    """Select the items that the visitor liked, by the button or by a high value."""
+    return frozenset(choice.item_id for choice in chosen if choice.liked)
 
 
 def _why_link(item_id: str, context: Context) -> str:

@@ -1,9 +1,7 @@
-"""The labelling page: one pair at a time, by keyboard, a label on the disk before the next pair.
+"""The labelling page: one person labels pairs of query and item, one at a time.
 
-Plain forms that a small script presses by key. Texts of the catalogue and of queries are escaped by
-the templates. It is a service of its own, without an engine, for one person.
-
-What the labelling page needs: the seam between it and whatever keeps the labels.
+It is a service without an engine: plain forms, a small script for the keyboard, templates that
+escape every text. A label is on the disk before the next pair is shown.
 """
 
 from __future__ import annotations
@@ -24,14 +22,14 @@ from serendip.serve.socket import address_of, listen, signals_end_quietly
 
 
 class LabellingProtocol(Protocol):
-    """Pairs that one person labels, one after the other. Thread-safe."""
+    """Pairs for one person to label, one at a time. Thread-safe."""
 
     def view(self) -> LabellingView:
-        """What is to be shown now."""
+        """The pair to label now, and the progress."""
         ...
 
     def label(self, place: int, label: str) -> None:
-        """Label a pair, durably when this returns; nothing where it has a label by now.
+        """Store a label durably; does nothing if the pair already has one.
 
         Raises:
             DataError: there is no such pair or label.
@@ -40,7 +38,7 @@ class LabellingProtocol(Protocol):
         ...
 
     def skip(self, place: int) -> None:
-        """Put a pair off until the others are labelled.
+        """Postpone a pair until the others are labelled.
 
         Raises:
             DataError: there is no such pair.
@@ -79,19 +77,19 @@ class LabellingPage:
         self.app.add_exception_handler(SerendipError, self._failed)
 
     async def show(self) -> Response:
-        """The next pair, and how far things are."""
+        """The next pair, and the progress."""
         view = await asyncio.to_thread(self._desk.view)
         body = self._templates.get_template("label.html").render(view=view)
         return Response(body, media_type=HTML, headers=_NOT_STORED)
 
     async def label(self, request: Request) -> Response:
-        """Take a label; the answer comes when the disk has it."""
+        """Store a label; answers once it is on the disk."""
         form = await _form(request)
         await asyncio.to_thread(self._desk.label, _place(form), form.get("label", ""))
         return _to_the_next()
 
     async def skip(self, request: Request) -> Response:
-        """Put a pair off."""
+        """Postpone a pair."""
         await asyncio.to_thread(self._desk.skip, _place(await _form(request)))
         return _to_the_next()
 

@@ -13,19 +13,25 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from serendip.data import Event
+from serendip.engine.item_pictures import Picture
 from serendip.errors import SerendipError
 from serendip.serve.api.requests import PathId
 from serendip.serve.api.routes import unknown_item
 from serendip.serve.api.types import read
 from serendip.serve.engine_holder import EnginePool
 from serendip.serve.engine_protocol import EngineProtocol
-from serendip.serve.middleware import ErrorResponse, request_id_of
+from serendip.serve.middleware import (
+    ErrorResponse,
+    content_security_policy,
+    request_id_of,
+)
 from serendip.serve.page import views
 from serendip.serve.page.assets import HTML, environment, static_file
 from serendip.serve.page.cards import item_link
 from serendip.serve.page.params import PageQuery, form_query, page_query, visitor_id
 
 _NOT_STORED = {"cache-control": "no-store", "vary": "hx-request"}
+_PICTURES_STORED = "private, max-age=600"
 
 View = Callable[[EngineProtocol, PageQuery], dict[str, Any]]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -48,52 +54,53 @@ class Pages:
             self._add(path, "GET", self._in_html(endpoint))
         self._add("/like", "POST", self._in_html(self.like))
         self._add("/static/{name:path}", "GET", self.static)
+        self._add("/media/items/{item_id:path}", "GET", self._in_html(self.picture))
 
     def _add(self, path: str, method: str, endpoint: Endpoint) -> None:
         self.router.add_api_route(path, endpoint, methods=[method], response_model=None)
 
     async def feed(self, request: Request) -> Response:
-        """The feed of a visitor; a new one gets an id, which all links carry from then on."""
-        asked = _with_visitor(page_query(request))
+        """The feed of a visitor; a new visitor gets an id, which all links then carry."""
+        query = _with_visitor(page_query(request))
         name = "_feed.html" if _is_fragment(request) else "feed.html"
-        return await self._page(name, views.feed, asked)
+        return await self._page(name, views.feed, query)
 
     async def search(self, request: Request) -> Response:
-        """What was found for the words typed."""
+        """Search results."""
         return await self._page("search.html", views.search, _with_visitor(page_query(request)))
 
     async def more(self, request: Request) -> Response:
-        """The next part of a feed or of what was found."""
-        asked = _with_visitor(page_query(request))
+        """The next part of a feed or of search results."""
+        query = _with_visitor(page_query(request))
         name = "_more.html" if _is_fragment(request) else "more.html"
-        return await self._page(name, views.more, asked)
+        return await self._page(name, views.more, query)
 
     async def item(self, request: Request) -> Response:
-        """One item, what is like it and why it would be shown."""
+        """One item with its similar items."""
         item_id = read(PathId, {"id": request.path_params["item_id"]}).id
-        asked = _with_visitor(page_query(request)).model_copy(update={"item_id": item_id})
-        return await self._page("item.html", views.item, asked)
+        query = _with_visitor(page_query(request)).model_copy(update={"item_id": item_id})
+        return await self._page("item.html", views.item, query)
 
     async def why(self, request: Request) -> Response:
-        """Why an item is shown: as a panel, or as a page of its own."""
-        asked = _with_visitor(page_query(request))
+        """Why an item is shown, as a panel or as a page."""
+        query = _with_visitor(page_query(request))
         name = "_why.html" if _is_fragment(request) else "why.html"
-        return await self._page(name, views.why, asked)
+        return await self._page(name, views.why, query)
 
     async def like(self, request: Request) -> Response:
-        """Store a like; the feed that is shown next knows it."""
-        asked = _with_visitor(await form_query(request))
+        """Store a like; it counts from the next request on."""
+        query = _with_visitor(await form_query(request))
 
         def store(engine: EngineProtocol) -> str:
-            item = engine.item(asked.item_id)
+            item = engine.item(query.item_id)
             if item is None:
-                raise unknown_item(asked.item_id)
-            engine.add_events([_like(asked)])
+                raise unknown_item(query.item_id)
+            engine.add_events([_like(query)])
             return item.title or item.item_id
 
         title = await self._workers.write(store)
         if not _is_fragment(request):
-            back = item_link(asked.item_id, asked.user)
+            back = item_link(query.item_id, query.user)
             return Response(status_code=303, headers={"location": back})
         body = self._templates.get_template("_liked.html").render(title=title)
         return Response(body, media_type=HTML, headers={"hx-trigger": "history-changed"})
@@ -105,16 +112,37 @@ class Pages:
             ErrorResponse(404, "unknown_route", "there is no such file here.")
         )
 
-    async def _page(self, name: str, view: View, asked: PageQuery) -> Response:
+    async def picture(self, request: Request) -> Response:
+        """The picture file of an item."""
+        item_id = read(PathId, {"id": request.path_params["item_id"]}).id
+
+        def load(engine: EngineProtocol) -> Picture | None:
+            item = engine.item(item_id)
+            return engine.pictures.read(item) if item else None
+
+        picture = await self._workers.read(load)
+        if picture is None:
+            return self._error(
+                ErrorResponse(404, "no_picture", f"there is no picture of {item_id[:80]!r} here.")
+            )
+        headers = {"cache-control": _PICTURES_STORED, "etag": f'"{picture.version}"'}
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(picture.body, media_type=picture.media_type, headers=headers)
+
+    async def _page(self, name: str, view: View, query: PageQuery) -> Response:
         template = self._templates.get_template(name)
 
-        def render(engine: EngineProtocol) -> tuple[str, str]:
-            values = view(engine, asked)
-            return template.render(asked=asked, user=asked.user, **values), engine.generation
+        def render(engine: EngineProtocol) -> Response:
+            body = template.render(query=query, user=query.user, **view(engine, query))
+            headers = {
+                **_NOT_STORED,
+                "x-generation": engine.generation,
+                "content-security-policy": content_security_policy(engine.pictures.hosts),
+            }
+            return Response(body, media_type=HTML, headers=headers)
 
-        body, generation = await self._workers.read(render)
-        headers = {**_NOT_STORED, "x-generation": generation}
-        return Response(body, media_type=HTML, headers=headers)
+        return await self._workers.read(render)
 
     def _in_html(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint with errors answered as a page."""
@@ -137,18 +165,18 @@ def _is_fragment(request: Request) -> bool:
     return request.headers.get("hx-request") == "true"
 
 
-def _with_visitor(asked: PageQuery) -> PageQuery:
-    return asked if asked.user else asked.model_copy(update={"user": visitor_id()})
+def _with_visitor(query: PageQuery) -> PageQuery:
+    return query if query.user else query.model_copy(update={"user": visitor_id()})
 
 
-def _like(asked: PageQuery) -> Event:
+def _like(query: PageQuery) -> Event:
     return Event(
-        asked.user,
-        asked.item_id,
+        query.user,
+        query.item_id,
         time.time(),
         "like",
-        request_id=asked.request_id,
-        position=asked.position,
-        surface=asked.surface,
-        query=asked.q,
+        request_id=query.request_id,
+        position=query.position,
+        surface=query.surface,
+        query=query.q,
     )

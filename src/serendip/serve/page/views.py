@@ -1,8 +1,6 @@
-"""What each page shows, as plain values for its template; no HTML and no HTTP here.
+"""Builds the template values of each page: cards, messages above search results, labels.
 
-How the words of a search were read, in plain words for the page, with the way back.
-
-What the page calls the numbers and the stages of an explanation.
+No HTML and no HTTP here: a view takes the engine and the parameters of the page.
 """
 
 from __future__ import annotations
@@ -23,20 +21,21 @@ from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.page.cards import (
     Card,
     Context,
-    card_of,
-    cards_of,
-    chips_of,
-    cover_of,
+    build_card,
+    build_cards,
+    build_chips,
+    build_cover,
     item_link,
-    liked_ids,
-    meta_of,
+    select_liked_ids,
+    shown_attributes,
+    summarise_attributes,
 )
 from serendip.serve.page.params import PageQuery
 
 
 @dataclass(frozen=True, slots=True)
 class SearchMessage:
-    """One sentence: words, a linked text, words; without a link it is the first of them alone."""
+    """One sentence above search results: text, linked text, text; ``before`` alone has no link."""
 
     before: str
     text: str = ""
@@ -44,44 +43,44 @@ class SearchMessage:
     after: str = ""
 
 
-def search_messages(answer: Answer, asked: PageQuery) -> list[SearchMessage]:
-    """What was searched instead, what may have been meant, and what nothing has."""
-    found = answer.understood
-    if found is None:
+def search_messages(answer: Answer, query: PageQuery) -> list[SearchMessage]:
+    """Build the messages about corrections, alternatives and unknown words."""
+    feedback = answer.understood
+    if feedback is None:
         return []
-    told = []
-    if found.is_corrected:
-        literally = _link(asked.q, asked.user, literal="1")
-        before = f"This is what “{found.searched}” finds. Search only for “"
-        told.append(SearchMessage(before, asked.q, literally, "”?"))
-    if found.did_you_mean:
-        link = _link(found.did_you_mean, asked.user)
-        told.append(SearchMessage("Did you mean “", found.did_you_mean, link, "”?"))
-    if found.by_meaning:
-        told.append(
+    messages = []
+    if feedback.is_corrected:
+        literally = _link(query.q, query.user, literal="1")
+        before = f"This is what “{feedback.searched}” finds. Search only for “"
+        messages.append(SearchMessage(before, query.q, literally, "”?"))
+    if feedback.did_you_mean:
+        link = _link(feedback.did_you_mean, query.user)
+        messages.append(SearchMessage("Did you mean “", feedback.did_you_mean, link, "”?"))
+    if feedback.by_meaning:
+        messages.append(
             SearchMessage("Nothing here has these words. What follows is close in meaning.")
         )
-    elif found.unknown and answer.items:
-        words = ", ".join(f"“{word}”" for word in found.unknown)
-        told.append(SearchMessage(f"Nothing here has {words}; the other words were searched."))
-    return told
+    elif feedback.unknown and answer.items:
+        words = ", ".join(f"“{word}”" for word in feedback.unknown)
+        messages.append(SearchMessage(f"Nothing here has {words}; the other words were searched."))
+    return messages
 
 
 @dataclass(frozen=True, slots=True)
 class AlternativeSearch:
-    """Another search, as a link."""
+    """A link to another search."""
 
     text: str
     link: str
 
 
-def alternative_searches(answer: Answer | None, asked: PageQuery) -> list[AlternativeSearch]:
-    """What to try where few items have all words; what is narrower the other searches tell."""
-    found = answer.understood.rewrites if answer and answer.understood else ()
+def alternative_searches(answer: Answer | None, query: PageQuery) -> list[AlternativeSearch]:
+    """Build links to broader and substitute queries; narrower ones are shown as chips."""
+    rewrites = answer.understood.rewrites if answer and answer.understood else ()
     return [
-        AlternativeSearch(one.text, _link(one.text, asked.user))
-        for one in found
-        if one.kind != "narrower"
+        AlternativeSearch(rewrite.text, _link(rewrite.text, query.user))
+        for rewrite in rewrites
+        if rewrite.kind != "narrower"
     ]
 
 
@@ -101,7 +100,7 @@ _CHIPS = 6
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A titled row of cards; ``anchor`` is the item it follows from, empty where there is none."""
+    """A titled row of cards; ``anchor`` is the title of the item that it follows from, if any."""
 
     title: str
     cards: list[Card]
@@ -109,147 +108,147 @@ class Row:
     anchor_link: str = ""
 
 
-def feed(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
-    """For you, because you ..., and what the visitor did."""
-    history = engine.history(asked.user, _HISTORY_SHOWN)
-    chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
-    context = Context(asked.user, asked.surface, liked=liked_ids(chosen))
-    answer = engine.recommend(Request(asked.surface, asked.user, k=_FEED_ITEMS))
-    chips = engine.suggest(Request(user_id=asked.user, k=_CHIPS))
-    return _frame(engine, asked, history) | {
-        "cards": cards_of(engine, answer, context),
+def feed(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
+    """Build the feed: recommendations, rows for recent choices, and the history."""
+    history = engine.history(query.user, _HISTORY_SHOWN)
+    chosen = engine.chosen(query.user, _HISTORY_SHOWN)
+    context = Context(query.user, query.surface, liked=select_liked_ids(chosen))
+    answer = engine.recommend(Request(query.surface, query.user, k=_FEED_ITEMS))
+    chips = engine.suggest(Request(user_id=query.user, k=_CHIPS))
+    return _frame(engine, query, history) | {
+        "cards": build_cards(engine, answer, context),
         "more_link": _more_link(answer, context, _FEED_ITEMS),
-        "chips": chips_of(chips, asked.user),
-        "rows": _because_rows(engine, asked.user, chosen, context.liked),
+        "chips": build_chips(chips, query.user),
+        "rows": _because_rows(engine, query.user, chosen, context.liked),
         "recent": _recent(engine, chosen, context),
         "degraded": [engine.labels.component(name) for name in answer.degraded],
         "is_new": not history,
     }
 
 
-def search(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
-    """What was found, and what to search next; where nothing was, how the words may go on."""
-    history = engine.history(asked.user, _HISTORY_SHOWN)
-    chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
-    liked, literal = liked_ids(chosen), asked.literal
-    context = Context(asked.user, "search", asked.q, liked=liked, literal=literal)
-    words = asked.q.strip()
+def search(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
+    """Build the search results and suggested queries; completions if nothing was found."""
+    history = engine.history(query.user, _HISTORY_SHOWN)
+    chosen = engine.chosen(query.user, _HISTORY_SHOWN)
+    liked, literal = select_liked_ids(chosen), query.literal
+    context = Context(query.user, "search", query.q, liked=liked, literal=literal)
+    words = query.q.strip()
     answer = None
     if words:
         answer = engine.recommend(
-            Request("search", asked.user, words, literal=literal, k=_FOUND_ITEMS)
+            Request("search", query.user, words, literal=literal, k=_FOUND_ITEMS)
         )
-    cards = cards_of(engine, answer, context) if answer else []
+    cards = build_cards(engine, answer, context) if answer else []
     typed = words if words and not cards else ""
-    instead = alternative_searches(answer, asked)
-    suggested = engine.suggest(Request(user_id=asked.user, text=typed, k=_CHIPS, after=words))
-    chips = chips_of(suggested, asked.user)
+    instead = alternative_searches(answer, query)
+    suggested = engine.suggest(Request(user_id=query.user, text=typed, k=_CHIPS, after=words))
+    chips = build_chips(suggested, query.user)
     shown = {normalise(one.text) for one in instead}
-    return _frame(engine, asked, history) | {
+    return _frame(engine, query, history) | {
         "cards": cards,
         "more_link": _more_link(answer, context, _FOUND_ITEMS) if answer else "",
         "chips": [chip for chip in chips if normalise(chip.text) not in shown],
         "degraded": [engine.labels.component(name) for name in answer.degraded] if answer else [],
-        "told": search_messages(answer, asked) if answer else [],
+        "messages": search_messages(answer, query) if answer else [],
         "instead": instead,
     }
 
 
-def more(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
-    """The next part of a feed or of what was found."""
-    history = engine.history(asked.user, _HISTORY_SHOWN)
-    chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
-    liked, literal = liked_ids(chosen), asked.literal
-    context = Context(asked.user, asked.surface, asked.q, liked=liked, literal=literal)
+def more(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
+    """Build the next part of a feed or of search results."""
+    history = engine.history(query.user, _HISTORY_SHOWN)
+    chosen = engine.chosen(query.user, _HISTORY_SHOWN)
+    liked, literal = select_liked_ids(chosen), query.literal
+    context = Context(query.user, query.surface, query.q, liked=liked, literal=literal)
     answer = engine.recommend(
         Request(
-            asked.surface,
-            asked.user,
-            asked.q,
+            query.surface,
+            query.user,
+            query.q,
             literal=literal,
             k=_FOUND_ITEMS,
-            cursor=asked.cursor,
+            cursor=query.cursor,
         )
     )
-    return _frame(engine, asked, history) | {
-        "cards": cards_of(engine, answer, context, asked.first),
-        "more_link": _more_link(answer, context, asked.first + _FOUND_ITEMS),
+    return _frame(engine, query, history) | {
+        "cards": build_cards(engine, answer, context, query.first),
+        "more_link": _more_link(answer, context, query.first + _FOUND_ITEMS),
     }
 
 
-def item(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
-    """One item with its attributes, its codes and what is like it.
+def item(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
+    """Build the page of one item: attributes, semantic ID, similar items.
 
     Raises:
         UnknownItemError: it is not in the catalogue.
     """
-    found = engine.item(asked.item_id)
+    found = engine.item(query.item_id)
     if found is None:
-        raise unknown_item(asked.item_id)
-    history = engine.history(asked.user, _HISTORY_SHOWN)
-    chosen = engine.chosen(asked.user, _HISTORY_SHOWN)
-    context = Context(asked.user, "similar", source=asked.item_id, liked=liked_ids(chosen))
-    answer = engine.recommend(_similar(asked.item_id, asked.user))
-    home = Context(asked.user, asked.surface, asked.q, asked.source, context.liked)
-    return _frame(engine, asked, history) | {
-        "card": card_of(engine, found, home),
+        raise unknown_item(query.item_id)
+    history = engine.history(query.user, _HISTORY_SHOWN)
+    chosen = engine.chosen(query.user, _HISTORY_SHOWN)
+    context = Context(query.user, "similar", source=query.item_id, liked=select_liked_ids(chosen))
+    answer = engine.recommend(_similar(query.item_id, query.user))
+    home = Context(query.user, query.surface, query.q, query.source, context.liked)
+    return _frame(engine, query, history) | {
+        "card": build_card(engine, found, home),
         "item": found,
-        "facts": _facts(found, asked.user),
-        "codes": engine.semantic_id(asked.item_id),
-        "code_label": engine.code_label(asked.item_id),
-        "similar": cards_of(engine, answer, context),
-        "meta": meta_of(found),
+        "facts": _facts(engine, found, query.user),
+        "codes": engine.semantic_id(query.item_id),
+        "code_label": engine.code_label(query.item_id),
+        "similar": build_cards(engine, answer, context),
+        "meta": summarise_attributes(engine, found),
     }
 
 
-def why(engine: EngineProtocol, asked: PageQuery) -> dict[str, Any]:
-    """The evidence for an item, then the numbers, then the stages.
+def why(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
+    """Build the explanation of an item: evidence, numbers, stages.
 
     Raises:
         UnknownItemError: it is not in the catalogue.
     """
-    found = engine.item(asked.item_id)
+    found = engine.item(query.item_id)
     if found is None:
-        raise unknown_item(asked.item_id)
-    sources = (asked.source,) if asked.source else ()
-    surface = "search" if asked.q and asked.surface == "home" else asked.surface
-    request = Request(surface, asked.user, asked.q, sources, literal=asked.literal)
-    told = engine.explain(request, asked.item_id)
-    history = engine.history(asked.user, _HISTORY_SHOWN)
-    parts = {name: value for name, value in told.parts.items() if math.isfinite(value)}
+        raise unknown_item(query.item_id)
+    sources = (query.source,) if query.source else ()
+    surface = "search" if query.q and query.surface == "home" else query.surface
+    request = Request(surface, query.user, query.q, sources, literal=query.literal)
+    explanation = engine.explain(request, query.item_id)
+    history = engine.history(query.user, _HISTORY_SHOWN)
+    parts = {name: value for name, value in explanation.parts.items() if math.isfinite(value)}
     labels = engine.labels
-    widest = max(told.trace.values(), default=1) or 1
-    return _frame(engine, asked, history) | {
-        "card": card_of(engine, found, Context(asked.user, surface)),
-        "grounds": [_ground(engine, one, asked.user) for one in told.evidence],
+    widest = max(explanation.trace.values(), default=1) or 1
+    return _frame(engine, query, history) | {
+        "card": build_card(engine, found, Context(query.user, surface)),
+        "grounds": [_ground(engine, one, query.user) for one in explanation.evidence],
         "parts": [(labels.number(name), value) for name, value in parts.items()],
         "stages": [
             (labels.stage(name), count, _percent(count / widest))
-            for name, count in told.trace.items()
+            for name, count in explanation.trace.items()
         ],
-        "semantic_id": told.semantic_id,
-        "code_label": engine.code_label(asked.item_id),
-        "position": told.position,
+        "semantic_id": explanation.semantic_id,
+        "code_label": engine.code_label(query.item_id),
+        "position": explanation.position,
         "surface": surface,
     }
 
 
-def _frame(engine: EngineProtocol, asked: PageQuery, history: list[Event]) -> dict[str, Any]:
-    """What every page has around it."""
+def _frame(engine: EngineProtocol, query: PageQuery, history: list[Event]) -> dict[str, Any]:
+    """Build the values of the frame around every page."""
     known_users = engine.users(_KNOWN_USERS)  # looks at the log, whose events `stats` then counts
     return {
         "known_users": known_users,
         "num_events": len(history),
         "has_more_events": len(history) == _HISTORY_SHOWN,
         "stats": engine.stats(),
-        "q": asked.q,
+        "q": query.q,
     }
 
 
 def _because_rows(
     engine: EngineProtocol, user_id: str, chosen: Sequence[Chosen], liked: frozenset[str]
 ) -> list[Row]:
-    """One row for each of the newest items that has something like it, likes first."""
+    """Build a row of similar items for each of the newest choices, likes first."""
     newest = [one.item_id for one in chosen]
     newest.sort(key=lambda item_id: item_id not in liked)
     rows: list[Row] = []
@@ -263,7 +262,7 @@ def _because_rows(
         except UnknownItemError:  # deleted since it was looked up
             continue
         verb = "liked" if item_id in liked else "chose"
-        cards = cards_of(engine, answer, context)
+        cards = build_cards(engine, answer, context)
         if cards:
             title = anchor.title or item_id
             rows.append(Row(f"Because you {verb}", cards, title, item_link(item_id, user_id)))
@@ -275,12 +274,12 @@ def _similar(item_id: str, user_id: str) -> Request:
 
 
 def _recent(engine: EngineProtocol, chosen: Sequence[Chosen], context: Context) -> list[Card]:
-    """The items that the visitor chose last."""
+    """Build cards of the items that the visitor chose last."""
     found: list[Card] = []
     for one in chosen:
         item = engine.item(one.item_id)
         if item is not None:
-            found.append(card_of(engine, item, context))
+            found.append(build_card(engine, item, context))
         if len(found) == _RECENT_ITEMS:
             break
     return found
@@ -302,10 +301,12 @@ def _more_link(answer: Answer, context: Context, shown: int) -> str:
     return f"/more?{urlencode(values)}"
 
 
-def _facts(found: Item, user_id: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """(name, [(word, link to a search for it)]) of every attribute; numbers have no link."""
+def _facts(
+    engine: EngineProtocol, found: Item, user_id: str
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Build (name, [(word, link to a search for it)]) of each attribute; numbers have no link."""
     facts = []
-    for name, value in found.attributes.items():
+    for name, value in shown_attributes(engine, found).items():
         words = list(value) if isinstance(value, tuple) else [found.field_text(name)]
         linked = isinstance(value, tuple)
         facts.append(
@@ -329,11 +330,11 @@ def _ground(engine: EngineProtocol, one: Evidence, user_id: str) -> dict[str, An
     return {
         "kind": one.kind,
         "text": one.text,
-        "cover": cover_of(engine, anchor) if anchor else None,
+        "cover": build_cover(engine, anchor) if anchor else None,
         "link": item_link(one.item_id, user_id) if anchor else "",
     }
 
 
 def _percent(share: float) -> int:
-    """A share in [0, 1] in whole percent."""
+    """Convert a share in [0, 1] to whole per cent."""
     return max(0, min(100, round(share * 100)))
