@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -15,6 +18,8 @@ from added_model import added_package, page_blocks
 
 import serendip
 from serendip.content.encoders import text as text_encoders
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.evaluate.metrics import METRICS
 from serendip.testing import RecommenderContract
 
@@ -69,3 +74,82 @@ def test_the_pages_say_where_to_register() -> None:
     page = (GUIDE / "add-an-encoder.md").read_text()
     assert "PrefixEncoder.name: lambda device: PrefixEncoder()," in page
     assert "One entry in `METRICS`" in (GUIDE / "add-a-metric.md").read_text()
+
+
+# --- what a change touches -----------------------------------------------------------------------
+
+SOURCE = Path(serendip.__file__).parent
+ROOT = Path(__file__).parents[1]
+TOUCHED = {
+    change: (re.findall(r"`([^`]+\.py)`", files), int(limit))
+    for change, files, limit in re.findall(
+        r"^\| ([^|]+) \| ([^|]+) \| (\d+) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE
+    )
+}
+"""Change -> files that the page names, and how many of them it edits at most."""
+
+
+def _files_with(name: str, *patterns: str) -> set[str]:
+    """Files of the package whose code gives a request the field ``name``, or reads it there."""
+    found = set()
+    for path in (path for pattern in patterns for path in SOURCE.glob(pattern)):
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_given = isinstance(node, ast.keyword) and node.arg == name
+            is_read = isinstance(node, ast.Attribute) and ast.unparse(node) == f"request.{name}"
+            is_field = isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name
+            if is_given or is_read or is_field:
+                found.add(path.relative_to(SOURCE).as_posix())
+    return found
+
+
+def test_the_page_names_files_that_exist_within_its_limits() -> None:
+    assert len(TOUCHED) == 4
+    for change, (files, limit) in TOUCHED.items():
+        assert all((SOURCE / file).is_file() for file in files), change
+        assert len(files) <= limit or change == "a request parameter"  # either of two readers
+
+
+@pytest.mark.parametrize("parameter", ["literal", "country", "after"])
+def test_a_request_parameter_is_in_three_files(parameter: str) -> None:
+    assert parameter in {field.name for field in fields(Request)}
+    found = _files_with(parameter, "engine/*.py", "serve/*.py", "serve/api/*.py")
+    named, limit = TOUCHED["a request parameter"]
+    assert found <= set(named)
+    assert len(found) == limit
+
+
+@pytest.mark.parametrize("endpoint", ["search", "recommend", "similar", "suggest", "explain"])
+def test_an_endpoint_is_in_three_files_of_the_api(endpoint: str) -> None:
+    query = f"{endpoint.capitalize()}Query"
+    api = sorted((SOURCE / "serve").rglob("*.py"))
+    found = {path.relative_to(SOURCE).as_posix() for path in api if query in path.read_text()}
+    named, limit = TOUCHED["an endpoint"]
+    assert found
+    assert found <= set(named)
+    assert len(named) == limit
+
+
+def test_the_threshold_of_the_relevance_filter_is_found_by_its_name() -> None:
+    stages = (SOURCE / "engine" / "stages").glob("*.py")
+    assert "relevance_filter.py" in {
+        path.name for path in stages if "threshold" in path.read_text()
+    }
+
+
+def test_a_home_request_runs_through_at_most_fifteen_files_of_stages(engine: Engine) -> None:
+    stages = SOURCE / "engine" / "stages"
+    called: set[Path] = set()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        called.add(Path(frame.f_code.co_filename))
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        answer = engine.recommend(Request("home", "u0"))
+    finally:
+        sys.setprofile(before)
+    assert answer.items
+    found = {path.name for path in called if path.parent == stages}
+    assert "pipeline.py" in found
+    assert len(found) <= 15

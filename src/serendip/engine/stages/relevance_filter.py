@@ -81,7 +81,7 @@ def filter_relevant(
     chances = np.full(len(items), np.nan, np.float32)
     chances[: config.depth] = judge.chances(*asked, items[: config.depth])
     cut = judge.cut if config.cut is None else config.cut
-    is_bad = chances >= (np.inf if cut is None else cut)
+    is_bad = chances >= (np.inf if cut is None else cut)  # the threshold
     kept = (np.arange(len(items)) < config.depth) & ~is_bad
     return Kept(kept | is_pinned, chances, int(np.isfinite(chances).sum()))
 
