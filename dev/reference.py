@@ -1,15 +1,17 @@
-"""Write docs/reference/ from the code: every setting, command and HTTP endpoint.
+"""Write docs/reference/ from the code: every setting, command, HTTP endpoint and contract suite.
 
     python dev/reference.py            write the pages
     python dev/reference.py --check    write nothing; exit code 1 = a page differs from the code
 
-Words come from attribute docstrings (settings), option help (commands) and the OpenAPI document
-(HTTP), so the way to change a sentence of these pages is to change it there.
+Words come from attribute docstrings (settings), option help (commands), the OpenAPI document (HTTP)
+and docstrings (contract suites), so the way to change a sentence of these pages is to change it
+there.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import re
 import sys
@@ -23,6 +25,7 @@ from starlette.testclient import TestClient
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from serendip import testing
 from serendip.cli import main as command_line
 from serendip.config import Config
 from serendip.engine.settings import Settings
@@ -53,7 +56,12 @@ def main() -> int:
 
 def pages() -> dict[str, str]:
     """File name -> what the code says now."""
-    return {"settings.md": settings_page(), "commands.md": commands_page(), "http.md": http_page()}
+    return {
+        "settings.md": settings_page(),
+        "commands.md": commands_page(),
+        "http.md": http_page(),
+        "testing.md": testing_page(),
+    }
 
 
 def written(name: str) -> str:
@@ -311,6 +319,50 @@ def error_statuses(document: Mapping[str, Any]) -> str:
             }
     rows = [(f"`{status}`", text) for status, text in sorted(texts.items())]
     return f"## Errors\n\n{table(('status', ''), rows)}"
+
+
+def testing_page() -> str:
+    """Every contract suite with what a subclass gives and what is tested, and the small worlds."""
+    names = [getattr(testing, name) for name in testing.__all__]
+    suites = [one for one in names if isinstance(one, type)]
+    suites.sort(key=lambda one: (one.__module__, inspect.getsourcelines(one)[1]))
+    functions = [one for one in names if not isinstance(one, type)]
+    worlds = [(f"`{one.__name__}{signature(one)}`", paragraphs(one)[0]) for one in functions]
+    parts = [
+        NOTE,
+        "# Contract suites\n\n`from serendip.testing import ...`, with "
+        '`pip install "serendip[testing]"`. A test class that inherits a suite is tested by it.\n',
+        *map(suite_section, suites),
+        f"## Small worlds\n\n{table(('function', 'what it does'), worlds)}",
+    ]
+    return "\n".join(parts)
+
+
+def suite_section(suite: type) -> str:
+    """A contract suite: its docstring, its abstract methods and its tests."""
+    own = list(vars(suite))
+    given = [name for name in own if name in getattr(suite, "__abstractmethods__", ())]
+    tests = [name for name in own if name.startswith("test_")]
+    parts = [f"## `{suite.__name__}`", *paragraphs(suite)]
+    parts += [
+        f"All of `{base.__name__}`, and:"
+        for base in suite.__bases__
+        if base.__module__ == suite.__module__
+    ]
+    for heads, rows in ((("a subclass gives", "what it is"), given), (("test", "checks"), tests)):
+        lines = [(f"`{name}`", paragraphs(getattr(suite, name))[0]) for name in rows]
+        parts += [table(heads, lines).rstrip()] if lines else []
+    return "\n\n".join(parts) + "\n"
+
+
+def signature(function: Any) -> str:
+    """Parameters and result of a function, as its code says them."""
+    return str(inspect.signature(function)).replace("'", "")
+
+
+def paragraphs(thing: Any) -> list[str]:
+    """The docstring of anything as paragraphs of Markdown."""
+    return [prose(part) for part in (inspect.getdoc(thing) or "").split("\n\n")]
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

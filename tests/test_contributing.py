@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
+from added_model import added_package, page_blocks
 
+import serendip
 from serendip.content.encoders import text as text_encoders
+from serendip.engine.engine import Engine
+from serendip.engine.request import Request
 from serendip.evaluate.metrics import METRICS
+from serendip.testing import RecommenderContract
 
 GUIDE = Path(__file__).parents[1] / "docs" / "guide"
 
@@ -28,7 +39,8 @@ ENCODER = _run_page("add-an-encoder.md")
 METRIC = _run_page("add-a-metric.md")
 
 TestPrefixEncoder = ENCODER["TestPrefixEncoder"]
-"""The contract suite, inherited on the page."""
+TestDice = METRIC["TestDice"]
+"""The contract suites, inherited on the pages."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,13 +53,103 @@ def registered() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", [name for name in METRIC if name.startswith("test_")])
-def test_the_tests_of_the_metric_pass(name: str) -> None:
-    METRIC[name]()
+def test_the_test_of_the_model_passes_in_a_package_of_its_own(tmp_path: Path) -> None:
+    """As a package that knows Serendip as installed: model, entry point and test of the page."""
+    (code,) = [code for code in page_blocks("python") if "RecommenderContract" in code]
+    with added_package(tmp_path) as folder:
+        (folder / "test_alphabet.py").write_text(code)
+        paths = os.pathsep.join([str(folder), str(Path(serendip.__file__).parents[1])])
+        run = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_alphabet.py"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": paths},
+            capture_output=True,
+            text=True,
+        )
+    inherited = [name for name in vars(RecommenderContract) if name.startswith("test_")]
+    assert f"\n{len(inherited) + 1} passed in " in run.stdout, run.stdout + run.stderr
 
 
-def test_the_pages_have_tests_and_say_where_to_register() -> None:
-    assert len([name for name in METRIC if name.startswith("test_")]) == 2
+def test_the_pages_say_where_to_register() -> None:
     page = (GUIDE / "add-an-encoder.md").read_text()
     assert "PrefixEncoder.name: lambda device: PrefixEncoder()," in page
     assert "One entry in `METRICS`" in (GUIDE / "add-a-metric.md").read_text()
+
+
+# --- what a change touches -----------------------------------------------------------------------
+
+SOURCE = Path(serendip.__file__).parent
+ROOT = Path(__file__).parents[1]
+TOUCHED = {
+    change: (re.findall(r"`([^`]+\.py)`", files), int(limit))
+    for change, files, limit in re.findall(
+        r"^\| ([^|]+) \| ([^|]+) \| (\d+) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE
+    )
+}
+"""Change -> files that the page names, and how many of them it edits at most."""
+
+
+def _files_with(name: str, *patterns: str) -> set[str]:
+    """Files of the package whose code gives a request the field ``name``, or reads it there."""
+    found = set()
+    for path in (path for pattern in patterns for path in SOURCE.glob(pattern)):
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_given = isinstance(node, ast.keyword) and node.arg == name
+            is_read = isinstance(node, ast.Attribute) and ast.unparse(node) == f"request.{name}"
+            is_field = isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name
+            if is_given or is_read or is_field:
+                found.add(path.relative_to(SOURCE).as_posix())
+    return found
+
+
+def test_the_page_names_files_that_exist_within_its_limits() -> None:
+    assert len(TOUCHED) == 4
+    for change, (files, limit) in TOUCHED.items():
+        assert all((SOURCE / file).is_file() for file in files), change
+        assert len(files) <= limit or change == "a request parameter"  # either of two readers
+
+
+@pytest.mark.parametrize("parameter", ["literal", "country", "after"])
+def test_a_request_parameter_is_in_three_files(parameter: str) -> None:
+    assert parameter in {field.name for field in fields(Request)}
+    found = _files_with(parameter, "engine/*.py", "serve/*.py", "serve/api/*.py")
+    named, limit = TOUCHED["a request parameter"]
+    assert found <= set(named)
+    assert len(found) == limit
+
+
+@pytest.mark.parametrize("endpoint", ["search", "recommend", "similar", "suggest", "explain"])
+def test_an_endpoint_is_in_three_files_of_the_api(endpoint: str) -> None:
+    query = f"{endpoint.capitalize()}Query"
+    api = sorted((SOURCE / "serve").rglob("*.py"))
+    found = {path.relative_to(SOURCE).as_posix() for path in api if query in path.read_text()}
+    named, limit = TOUCHED["an endpoint"]
+    assert found
+    assert found <= set(named)
+    assert len(named) == limit
+
+
+def test_the_threshold_of_the_relevance_filter_is_found_by_its_name() -> None:
+    stages = (SOURCE / "engine" / "stages").glob("*.py")
+    assert "relevance_filter.py" in {
+        path.name for path in stages if "threshold" in path.read_text()
+    }
+
+
+def test_a_home_request_runs_through_at_most_fifteen_files_of_stages(engine: Engine) -> None:
+    stages = SOURCE / "engine" / "stages"
+    called: set[Path] = set()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        called.add(Path(frame.f_code.co_filename))
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        answer = engine.recommend(Request("home", "u0"))
+    finally:
+        sys.setprofile(before)
+    assert answer.items
+    found = {path.name for path in called if path.parent == stages}
+    assert "pipeline.py" in found
+    assert len(found) <= 15

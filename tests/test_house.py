@@ -85,13 +85,14 @@ def _reachable(roots: set[str]) -> set[str]:
     return reached
 
 
-def test_every_module_is_reached_by_a_command_or_the_service() -> None:
+def test_every_module_is_reached_by_a_command_the_service_or_the_public_api() -> None:
     scripts = {
         "serendip.__main__",
         "serendip.jobs.demo_movielens",  # run as a process of its own
         *(_module(path) for path in BENCH_FILES if path.parent.name == "scripts"),
     }
-    reached = _reachable({"serendip.cli.main", "serendip_bench.cli", *scripts})
+    public = {"serendip.testing"}
+    reached = _reachable({"serendip.cli.main", "serendip_bench.cli", *public, *scripts})
     packages = {_module(path) for path in (*FILES, *BENCH_FILES) if path.stem == "__init__"}
     assert sorted(_imports().keys() - reached - packages) == []
 

@@ -287,7 +287,7 @@ SMALL_SETTINGS = (
     + _TINY_MODELS
 )
 FILTER_SETTINGS = "\n[surfaces.search.relevance_filter]\nthreshold = 0.5\ndepth = 60\n"
-BARE_SETTINGS = "\n[models.retriever]\nembedding_size = 16\nwords_size = 8\nepochs = 2\n"
+BARE_SETTINGS = "\n[models.retriever]\nembedding_size = 16\nsearch_size = 8\nepochs = 2\n"
 """What is added to the settings that `init` writes."""
 
 # --- what is stored -------------------------------------------------------------------------------

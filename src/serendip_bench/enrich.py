@@ -37,7 +37,7 @@ from serendip.llm.config import LlmConfig
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import RunOptions, ask_all
 from serendip.llm.tasks import Enrichment, enrich_task
-from serendip.runtime.atomic_files import digest_of_files, write_document
+from serendip.runtime.atomic_files import digest_of_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.search.lexical import LexicalConfig
 from serendip_bench.datasets.esci import (
@@ -101,11 +101,11 @@ def run_enrich(bench: EnrichBench, options: TrainOptions) -> dict[str, Any]:
             "rows": _rows(shelf),
             "llm": None,
         }
-        write_document(bench.file, document)
+        write_json(bench.file, document)
         if bench.llm_s > 0:
             with open_llm(LOCAL) as llm, closing(Ledger.open(work / "calls.db")) as ledger:
                 document["llm"] = llm_rows(shelf, llm, ledger, bench.llm_s, options)
-            write_document(bench.file, document)
+            write_json(bench.file, document)
     return document
 
 

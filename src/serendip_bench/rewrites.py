@@ -27,7 +27,7 @@ from serendip.evaluate.classification import calibration_error
 from serendip.evaluate.intervals import estimate
 from serendip.jobs.rewrites.build import RewriteBuilder, near_words
 from serendip.jobs.suggestions.build import SuggestionBuilder
-from serendip.runtime.atomic_files import digest_of_files, write_document
+from serendip.runtime.atomic_files import digest_of_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.search.rewrites.candidates import FEW
 from serendip.search.rewrites.table import RewriteTable, rewrites_of
@@ -94,7 +94,7 @@ def run_rewrites(bench: RewritesBench, options: TrainOptions) -> dict[str, Any]:
     asking, files = spelling_queries(bench.data)
     with open_work_folder(bench.file):
         document = _measured(asking, files, bench, options)
-        write_document(bench.file, document)
+        write_json(bench.file, document)
     return document
 
 

@@ -33,7 +33,7 @@ from serendip.data.dataset import Dataset
 from serendip.errors import ConfigError, DataError
 from serendip.evaluate.intervals import bootstrap_means
 from serendip.evaluate.runs import Values
-from serendip.runtime.atomic_files import digest_of_files, write_document
+from serendip.runtime.atomic_files import digest_of_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.understanding import Interpretation, read
@@ -204,7 +204,7 @@ def run_spelling(
     }
     for row in document["rows"]:
         on_row(row)
-    write_document(bench.file, document)
+    write_json(bench.file, document)
     return document
 
 

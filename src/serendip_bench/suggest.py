@@ -41,7 +41,7 @@ from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimate
 from serendip.evaluate.metrics.gini import Gini
 from serendip.evaluate.runs import Values
-from serendip.runtime.atomic_files import digest_of_files, write_document
+from serendip.runtime.atomic_files import digest_of_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.checks import TOP
@@ -238,7 +238,7 @@ def run_suggest(
             told[variant.name] = _of_variant(variant, world, targets, options.seed)
             _add(document, variant.name, told[variant.name], on_row)
             document["comparisons"] = comparisons(told)
-            write_document(bench.file, document)
+            write_json(bench.file, document)
     return document
 
 

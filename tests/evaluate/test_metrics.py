@@ -5,8 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.errors import ConfigError, DataError
+from serendip.errors import ConfigError
 from serendip.evaluate.metrics import METRICS, RankingMetric, grade, metric
+from serendip.evaluate.metrics.average_precision import AveragePrecision
+from serendip.evaluate.metrics.hit_rate import HitRate
+from serendip.evaluate.metrics.mrr import MRR
+from serendip.evaluate.metrics.ndcg import NDCG
+from serendip.evaluate.metrics.precision import Precision
+from serendip.evaluate.metrics.recall import Recall
+from serendip.testing import RankingMetricContract
 
 RANKING = [name for name, kind in METRICS.items() if issubclass(kind, RankingMetric)]
 TEN_HITS = {f"r{place}": 1.0 for place in range(20)}
@@ -92,72 +99,64 @@ def test_all_metrics_agree_with_trec_eval_on_1000_untied_cases():
 
 # --- the contract of every ranking metric --------------------------------------------------------
 
-lists = st.lists(st.integers(0, 30), unique=True, max_size=20)
-judgements = st.dictionaries(st.integers(0, 30), st.integers(1, 4), min_size=1, max_size=12)
-cutoffs = st.integers(1, 12)
+
+class TestNDCG(RankingMetricContract):
+    @classmethod
+    def make(cls, k: int) -> RankingMetric:
+        return NDCG(k)
+
+
+class TestRecall(RankingMetricContract):
+    is_one_at_every_cutoff = False
+
+    @classmethod
+    def make(cls, k: int) -> RankingMetric:
+        return Recall(k)
+
+
+class TestMRR(RankingMetricContract):
+    @classmethod
+    def make(cls, k: int) -> RankingMetric:
+        return MRR(k)
+
+
+class TestHitRate(RankingMetricContract):
+    @classmethod
+    def make(cls, k: int) -> RankingMetric:
+        return HitRate(k)
+
+
+class TestPrecision(RankingMetricContract):
+    is_one_at_every_cutoff = False
+
+    @classmethod
+    def make(cls, k: int) -> RankingMetric:
+        return Precision(k)
+
+
+class TestAveragePrecision(RankingMetricContract):
+    @classmethod
+    def make(cls, k: int) -> RankingMetric:
+        return AveragePrecision(k)
 
 
 @pytest.mark.parametrize("name", RANKING)
-class TestRankingContract:
-    @given(ranked=lists, relevance=judgements, k=cutoffs)
-    def test_values_lie_between_0_and_1(self, name, ranked, relevance, k):
-        assert 0.0 <= value(f"{name}@{k}", ranked, relevance) <= 1.0 + 1e-12
-
-    @given(relevance=judgements, k=cutoffs)
-    def test_a_perfect_list_has_1(self, name, relevance, k):
-        ranked = sorted(relevance, key=relevance.__getitem__, reverse=True)
-        if name in ("Precision", "Recall"):
-            k = len(ranked)
-        assert value(f"{name}@{k}", ranked, relevance) == pytest.approx(1.0)
-
-    @given(ranked=lists, relevance=judgements, k=cutoffs)
-    def test_what_comes_after_k_changes_nothing(self, name, ranked, relevance, k):
-        padded = ranked + [100 + place for place in range(max(0, k - len(ranked)))]
-        before = value(f"{name}@{k}", padded, relevance)
-        assert value(f"{name}@{k}", [*padded, 999], relevance) == before
-
-    @given(ranked=lists, relevance=judgements, k=cutoffs)
-    def test_irrelevant_items_at_the_end_never_raise(self, name, ranked, relevance, k):
-        before = value(f"{name}@{k}", ranked, relevance)
-        assert value(f"{name}@{k}", [*ranked, 999], relevance) <= before + 1e-12
-
-    @given(relevance=judgements, k=cutoffs)
-    def test_an_empty_list_has_0(self, name, relevance, k):
-        assert value(f"{name}@{k}", [], relevance) == 0.0
-
-    @given(rank=st.integers(1, 25), k=cutoffs)
-    def test_both_forms_agree_on_one_target(self, name, rank, k):
-        ranked = [100 + place for place in range(rank - 1)] + ["target"]
-        fast = metric(f"{name}@{k}").of_ranks(np.array([float(rank)]))[0]
-        assert fast == pytest.approx(value(f"{name}@{k}", ranked, {"target": 1}))
-
-    def test_an_absent_target_has_0_in_the_fast_form(self, name):
-        assert metric(f"{name}@10").of_ranks(np.array([np.inf])).tolist() == [0.0]
-
-    def test_a_repeated_item_is_refused(self, name):
-        with pytest.raises(DataError, match="'a' is returned twice"):
-            value(f"{name}@10", ["a", "x", "a"], {"a": 1, "b": 1})
-
-    def test_a_query_without_relevant_items_is_refused(self, name):
-        with pytest.raises(DataError, match="no item is relevant"):
-            value(f"{name}@10", ["a"], {"a": 0})
+def test_every_ranking_metric_has_a_class_that_inherits_the_contract_suite(name):
+    suites = (TestNDCG, TestRecall, TestMRR, TestHitRate, TestPrecision, TestAveragePrecision)
+    assert name in {suite.make(10).name for suite in suites}
 
 
-@given(relevance=judgements, k=cutoffs, seed=st.integers(0, 99))
+@given(
+    relevance=st.dictionaries(st.integers(0, 30), st.integers(1, 4), min_size=1, max_size=12),
+    k=st.integers(1, 12),
+    seed=st.integers(0, 99),
+)
 def test_reversing_a_sorted_list_never_raises_ndcg(relevance, k, seed):
     ranked = sorted(relevance, key=relevance.__getitem__, reverse=True)
     noise = [100 + place for place in range(seed % 7)]
     forwards = value(f"nDCG@{k}", ranked + noise, relevance)
     backwards = value(f"nDCG@{k}", (ranked + noise)[::-1], relevance)
     assert backwards <= forwards + 1e-12
-
-
-@given(ranks=st.lists(st.integers(1, 60), min_size=1), k=cutoffs)
-def test_a_better_rank_never_lowers_a_value(ranks, k):
-    worse = np.array(ranks, dtype=np.float64) + 1
-    for name in RANKING:
-        chosen = metric(f"{name}@{k}")
-        assert (chosen.of_ranks(worse - 1) >= chosen.of_ranks(worse)).all()
 
 
 # --- labels --------------------------------------------------------------------------------------

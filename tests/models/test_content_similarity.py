@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from contract import LocalChangeContract, RecommenderContract, VotesContract, small_world
 
 from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.errors import DataError
 from serendip.models.content_similarity import ContentSimilarity, ContentSimilarityConfig
+from serendip.testing import (
+    LocalChangeContract,
+    RecommenderContract,
+    VotesContract,
+    build_small_world,
+)
 
 
 class TestContentSimilarity(VotesContract, LocalChangeContract, RecommenderContract):
@@ -20,7 +25,7 @@ class TestContentSimilarity(VotesContract, LocalChangeContract, RecommenderContr
 def four_items() -> Dataset:
     content = np.asarray([[1, 0], [0, 1], [0.6, 0.8], [0, 0]], dtype=np.float32)
     features = ItemFeatures(content, np.zeros((4, 1), np.int32), 1)
-    return small_world(num_items=4, num_events=0).with_features(features)
+    return build_small_world(num_items=4, num_events=0).with_features(features)
 
 
 def test_the_score_is_the_weighted_mean_of_cosines() -> None:
@@ -63,7 +68,7 @@ def test_of_an_item_changed_twice_at_once_the_last_text_counts() -> None:
 
 
 def test_a_dataset_without_content_is_refused() -> None:
-    world = small_world()
+    world = build_small_world()
     bare = Dataset(world.catalogue, world.users, world.events)
     with pytest.raises(DataError, match="with_features"):
         ContentSimilarity().train(bare)

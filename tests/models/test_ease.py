@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from contract import AddingVotesContract, LocalChangeContract, RecommenderContract, small_world
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
 from serendip.errors import DataError
 from serendip.models.item_to_item import EASE, EASEConfig, _rows_of_symmetric, seen_matrix
+from serendip.testing import (
+    AddingVotesContract,
+    LocalChangeContract,
+    RecommenderContract,
+    build_small_world,
+)
 
 
 class TestEASE(AddingVotesContract, LocalChangeContract, RecommenderContract):
@@ -33,7 +38,7 @@ def written_formula(world: Dataset, l2: float) -> FloatArray:
 
 
 def test_the_weights_are_the_written_formula() -> None:
-    world = small_world()
+    world = build_small_world()
     model = EASE(EASEConfig(num_neighbours=30, l2=2.0)).train(world)
     expected = written_formula(world, 2.0)
     assert expected.any()
@@ -41,7 +46,7 @@ def test_the_weights_are_the_written_formula() -> None:
 
 
 def test_a_column_is_the_ridge_regression_of_its_item_on_all_others() -> None:
-    world, l2, target = small_world(), 2.0, 3
+    world, l2, target = build_small_world(), 2.0, 3
     seen = seen_matrix(world).toarray().astype(np.float64)
     others = np.arange(world.num_items) != target
     rest = seen[:, others]
@@ -52,7 +57,7 @@ def test_a_column_is_the_ridge_regression_of_its_item_on_all_others() -> None:
 
 def test_blocks_of_rows_are_put_together_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serendip.models.item_to_item._ROWS_AT_ONCE", 7)
-    world = small_world()
+    world = build_small_world()
     model = EASE(EASEConfig(num_neighbours=30, l2=2.0)).train(world)
     np.testing.assert_allclose(weights_of(model), written_formula(world, 2.0), rtol=0, atol=1e-6)
 
@@ -66,7 +71,7 @@ def test_rows_come_from_the_lower_triangle_alone() -> None:
 
 
 def test_only_the_largest_weights_are_kept() -> None:
-    world = small_world()
+    world = build_small_world()
     kept = weights_of(EASE(EASEConfig(num_neighbours=3, l2=2.0)).train(world))
     expected = written_formula(world, 2.0)
     expected[expected < np.sort(expected, axis=1)[:, -3, None]] = 0
@@ -74,25 +79,25 @@ def test_only_the_largest_weights_are_kept() -> None:
 
 
 def test_items_without_events_neither_vote_nor_get_votes() -> None:
-    weights = weights_of(EASE().train(small_world()))
+    weights = weights_of(EASE().train(build_small_world()))
     assert not weights[28:].any()
     assert not weights[:, 28:].any()
 
 
 def test_older_events_weigh_less() -> None:
-    model = EASE(EASEConfig(num_neighbours=30, l2=2.0, decay=0.25)).train(small_world())
+    model = EASE(EASEConfig(num_neighbours=30, l2=2.0, decay=0.25)).train(build_small_world())
     weights, history = weights_of(model), History.of_items(np.asarray([4, 0], np.int32))
     expected = 0.25 * weights[4] + weights[0]
     np.testing.assert_allclose(model.score_all([Query(history=history)])[0], expected, atol=1e-7)
 
 
 def test_a_catalogue_that_is_too_large_is_refused_with_the_way_out() -> None:
-    reached = int((small_world().item_counts() > 0).sum())
-    EASE(EASEConfig(max_items=reached)).train(small_world())
+    reached = int((build_small_world().item_counts() > 0).sum())
+    EASE(EASEConfig(max_items=reached)).train(build_small_world())
     with pytest.raises(DataError, match=f"{reached} items have events.*max_items = {reached - 1}"):
-        EASE(EASEConfig(max_items=reached - 1)).train(small_world())
+        EASE(EASEConfig(max_items=reached - 1)).train(build_small_world())
 
 
 def test_a_ridge_too_small_for_float32_is_refused() -> None:
     with pytest.raises(DataError, match="l2 = 1e-20"):
-        EASE(EASEConfig(l2=1e-20)).train(small_world(num_users=2))
+        EASE(EASEConfig(l2=1e-20)).train(build_small_world(num_users=2))

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from contract import AddingVotesContract, LocalChangeContract, RecommenderContract, small_world
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, EventLog
@@ -12,6 +11,12 @@ from serendip.data.vocabulary import Vocabulary
 from serendip.models.item2vec import Item2Vec, Item2VecConfig, Item2VecTraining, count_pairs
 from serendip.models.linalg import csr
 from serendip.runtime.progress import TrainOptions
+from serendip.testing import (
+    AddingVotesContract,
+    LocalChangeContract,
+    RecommenderContract,
+    build_small_world,
+)
 
 
 class TestItem2Vec(AddingVotesContract, LocalChangeContract, RecommenderContract):
@@ -74,7 +79,7 @@ def test_items_without_neighbours_have_no_vector() -> None:
 
 
 def test_the_score_is_the_cosine_with_the_decayed_mean() -> None:
-    model = Item2Vec(Item2VecConfig(embedding_size=8, decay=0.25)).train(small_world())
+    model = Item2Vec(Item2VecConfig(embedding_size=8, decay=0.25)).train(build_small_world())
     vectors = model._vectors
     mean = 0.25 * vectors[3] + vectors[7]
     history = History.of_items(np.asarray([3, 7], np.int32))
@@ -84,7 +89,7 @@ def test_the_score_is_the_cosine_with_the_decayed_mean() -> None:
 
 def test_another_seed_gives_other_vectors() -> None:
     first, second = (
-        Item2Vec(Item2VecConfig(epochs=1)).train(small_world(), TrainOptions(seed=seed))
+        Item2Vec(Item2VecConfig(epochs=1)).train(build_small_world(), TrainOptions(seed=seed))
         for seed in (1, 2)
     )
     assert not np.array_equal(first._vectors, second._vectors)

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from contract import AddingVotesContract, LocalChangeContract, RecommenderContract
 
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.query import History, Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.item_to_item import ItemKNN, ItemKNNConfig
+from serendip.testing import AddingVotesContract, LocalChangeContract, RecommenderContract
 
 
 class TestItemKNN(AddingVotesContract, LocalChangeContract, RecommenderContract):

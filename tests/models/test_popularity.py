@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
-from contract import LocalChangeContract, RecommenderContract
 
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.query import Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.popularity import Popularity, PopularityConfig
+from serendip.testing import LocalChangeContract, RecommenderContract
 
 DAY = 86_400.0
 

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from added_model import added_package, page_blocks
-from contract import RecommenderContract
 
-from serendip.config import Config, validate
+from serendip.config import validate
 from serendip.engine.labels import Labels
 from serendip.engine.models_config import DEFAULT_MODELS, ModelsConfig
 from serendip.engine.settings import Settings
 from serendip.errors import ConfigError
 from serendip.models import model_class, model_names
-from serendip.models.base import GivesVotes, Recommender, ScoreKind
 from serendip.models.retriever.config import UnifiedConfig
 
 
 def read(models: dict[str, object], **tables: object) -> Settings:
     return validate(Settings, {"models": models, **tables}, "serendip.toml")
-
-
-@pytest.mark.parametrize("name", model_names())
-def test_every_model_declares_what_the_engine_needs(name: str) -> None:
-    kind = model_class(name)
-    assert kind.name == name
-    assert issubclass(kind.config_class, Config)
-    assert kind.label[0].isupper()
-    assert kind.score_kind in get_args(ScoreKind)
-    assert kind().source_label[0].islower()
-    if kind.evidence is not None:
-        assert issubclass(kind, GivesVotes)
-        assert "{title}" in kind.evidence.sentence
 
 
 def test_labels_of_the_classes_are_different() -> None:
@@ -137,35 +120,13 @@ def test_an_unknown_class_is_refused_by_name() -> None:
         model_class("nope")
 
 
-class TestAlphabet(RecommenderContract):
-    """The model of the page in a package of its own, judged by the contract suite."""
-
-    @pytest.fixture(scope="class", autouse=True)
-    @classmethod
-    def package(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-        with added_package(tmp_path_factory.mktemp("site")) as folder:
-            yield folder
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def model(cls, dataset: object, package: Path) -> Recommender:
-        return cls.make().train(dataset)  # type: ignore[arg-type]
-
-    @classmethod
-    def make(cls) -> Recommender:
-        return model_class("alphabet")()
-
-    def test_it_is_among_the_models_and_can_be_configured(self) -> None:
+def test_a_model_of_another_package_can_be_configured(tmp_path: Path) -> None:
+    with added_package(tmp_path):
         assert model_names()[-1] == "alphabet"
         table = read({"a-to-z": {"class": "alphabet", "backwards": True}}).models.tables["a-to-z"]
         assert type(table.build()) is model_class("alphabet")
         with pytest.raises(ConfigError, match=r"`models.alphabet.back`\. Known here: backwards, "):
             read({"alphabet": {"back": True}})
-
-    def test_the_test_of_the_page_is_this_one(self) -> None:
-        (written,) = [code for code in page_blocks("python") if "class TestAlphabet" in code]
-        assert "class TestAlphabet(RecommenderContract):" in written
-        assert "def make(cls)" in written
 
 
 def test_without_its_package_a_model_is_unknown() -> None:

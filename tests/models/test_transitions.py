@@ -4,13 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from contract import (
-    AddingVotesContract,
-    LocalChangeContract,
-    RecommenderContract,
-    random_features,
-    small_world,
-)
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, EventLog
@@ -19,6 +12,13 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.transitions import Transitions, TransitionsConfig
+from serendip.testing import (
+    AddingVotesContract,
+    LocalChangeContract,
+    RecommenderContract,
+    build_small_world,
+    draw_features,
+)
 
 
 class TestPlainTransitions(AddingVotesContract, LocalChangeContract, RecommenderContract):
@@ -207,7 +207,7 @@ def test_the_own_steps_of_a_changed_item_stay() -> None:
 def test_when_all_neighbours_count_a_change_is_a_training_with_the_new_content(
     numbers: list[int],
 ) -> None:
-    world, new = small_world(), random_features(9, len(numbers))
+    world, new = build_small_world(), draw_features(9, len(numbers))
     assert world.features is not None
     config = TransitionsConfig(num_neighbours=30)
     content = world.features.content.copy()
@@ -250,7 +250,7 @@ def dense_line(world: Dataset, config: TransitionsConfig, seen: list[int]) -> Fl
 
 
 def test_steps_borrowed_steps_and_content_make_the_written_formula() -> None:
-    world, seen = small_world(), [2, 0, 9, 2, 1, 28]
+    world, seen = build_small_world(), [2, 0, 9, 2, 1, 28]
     config = TransitionsConfig(
         num_gaps=3, decay=0.5, num_neighbours=5, spread_weight=0.5, content_weight=0.1
     )

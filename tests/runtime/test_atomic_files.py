@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from serendip.errors import StorageError
-from serendip.runtime.atomic_files import exclusive_lock, write_synced
+from serendip.errors import ConfigError, StorageError
+from serendip.runtime.atomic_files import exclusive_lock, write_json, write_synced, write_text
 
 
 def test_a_folder_has_one_owner_at_a_time(tmp_path: Path) -> None:
@@ -24,3 +24,32 @@ def test_a_written_file_has_the_last_text(tmp_path: Path) -> None:
     for text in ("longer", "ü"):
         write_synced(tmp_path / "a.txt", text)
         assert (tmp_path / "a.txt").read_text(encoding="utf-8") == text
+
+
+def test_a_replaced_file_has_the_new_text_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    for text in ("longer", "ü"):
+        write_text(path, text)
+        assert path.read_text(encoding="utf-8") == text
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_text_that_cannot_be_encoded_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "\ud800")
+    assert path.read_text(encoding="utf-8") == "old"
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"file/a\.txt cannot be written: "):
+        write_text(tmp_path / "file" / "a.txt", "text")
+
+
+def test_json_is_strict_and_ends_with_a_line_break(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"a": [1, None]})
+    assert (tmp_path / "a.json").read_text() == '{\n "a": [\n  1,\n  null\n ]\n}\n'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"a": float("nan")})

@@ -1,8 +1,8 @@
-"""What a crash cannot halve: folders changed by one at a time, files that the disk has.
+"""Files that a crash cannot halve, their digests, and folders that one process at a time changes.
 
-Files that appear whole or not at all, and what tells them from others.
-
-A Parquet file that appears whole or not at all.
+``write_text``, ``write_json`` and ``parquet_file`` (row group by row group) are the way to write a
+file that outlives the process: it appears whole or not at all. Files of a version need none of
+this, because its whole folder appears at once (``versions``).
 """
 
 from __future__ import annotations
@@ -76,17 +76,17 @@ def digest_of_files(paths: Iterable[Path]) -> str:
     return whole.hexdigest()[:16]
 
 
-def write_document(path: Path, document: Mapping[str, Any]) -> None:
-    """Write JSON, as ``write_whole`` does.
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write strict JSON (no NaN), indented by 1, as ``write_text`` does.
 
     Raises:
         ConfigError: the place cannot be written to.
     """
-    write_whole(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write aside, flush and rename; folders are made.
+def write_text(path: Path, text: str) -> None:
+    """Replace a file in one step: write aside, flush, rename, flush its folder, which is made.
 
     Raises:
         ConfigError: the place cannot be written to.
@@ -94,11 +94,9 @@ def write_whole(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
+        write_synced(part, text)
         part.replace(path)
+        flush_folder(path.parent)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error}.", "Name another place.") from None
 

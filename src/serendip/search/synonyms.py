@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from typing import Literal, get_args
 
 from serendip.data.text import normalise, words
 from serendip.errors import ConfigError, DataError
-from serendip.runtime.atomic_files import exclusive_lock, flush_folder, write_synced
+from serendip.runtime.atomic_files import exclusive_lock, write_text
 
 State = Literal["proposed", "accepted", "rejected"]
 
@@ -115,10 +114,7 @@ def write_synonyms(path: Path, rows: Sequence[Synonym]) -> None:
     table.writerow(COLUMNS)
     for row in ordered:
         table.writerow([row.term, row.also, row.state, f"{row.confidence:.3f}", row.source])
-    part = path.with_name(path.name + ".part")
-    write_synced(part, text.getvalue())
-    os.replace(part, path)
-    flush_folder(path.parent)
+    write_text(path, text.getvalue())
 
 
 def changed_synonyms(

@@ -29,7 +29,7 @@ from serendip.errors import ConfigError, DataError, ExtraMissing
 from serendip.evaluate.classification import BinaryPredictions, calibration_error, calibration_floor
 from serendip.evaluate.risk_control import LabelledSlates, safe_threshold, threshold_replacing
 from serendip.models.relevance.features import ItemTexts, QueryTexts
-from serendip.runtime.atomic_files import digest_of_files, write_document
+from serendip.runtime.atomic_files import digest_of_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip_bench.relevance_judges.gold import Gold, GoldPairs, GoldTexts, ListedGold, Lists
@@ -190,7 +190,7 @@ def run_judge(
         for rung, seed in options.progress.track(runs, "judges", len(runs)):
             row = _row_or_reason(rung, board, replace(options, seed=seed))
             document["rows"].append(row)
-            write_document(bench.file, document)
+            write_json(bench.file, document)
             on_row(row)
     return document
 

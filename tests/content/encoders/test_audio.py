@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoder_contract import EncoderContract
 from sounds import sine, tone
 
 from serendip.content.encoders.audio import AudioConfig, open_audio_encoder, patches
 from serendip.content.encoders.base import Encoder
 from serendip.errors import ConfigError, DataError
+from serendip.testing import EncoderContract
 
 SAMPLES = Path("/usr/share/sonic-pi/samples")
 MUSICNN = pytest.mark.skipif(find_spec("musicnn") is None, reason="musicnn is not installed")

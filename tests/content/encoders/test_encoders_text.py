@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
-from encoder_contract import TEXTS, TextEncoderContract
 
 from serendip.content.encoders.text import (
     HashingEncoder,
@@ -16,6 +16,7 @@ from serendip.content.encoders.text import (
 from serendip.data.limits import MAX_ENCODED_CHARS
 from serendip.data.numeric import unit
 from serendip.errors import ConfigError
+from serendip.testing import TextEncoderContract
 
 
 class TestHashingEncoder(TextEncoderContract):
@@ -48,10 +49,10 @@ class TestUniversalSentenceEncoder(TextEncoderContract):
         whole = np.asarray(encoder._loaded().encode(texts), dtype=np.float32)
         assert np.array_equal(encoder.encode(texts), unit(whole))
 
-    def test_the_first_texts_may_come_from_several_threads(self) -> None:
-        encoder = UniversalSentenceEncoder()
+    def test_the_first_texts_may_come_from_several_threads(self, tmp_path: Path) -> None:
+        encoder, texts = UniversalSentenceEncoder(), self.inputs(tmp_path)
         with ThreadPoolExecutor(4) as pool:
-            results = list(pool.map(lambda _: encoder.encode(TEXTS), range(4)))
+            results = list(pool.map(lambda _: encoder.encode(texts), range(4)))
         assert all(np.array_equal(results[0], other) for other in results[1:])
 
 

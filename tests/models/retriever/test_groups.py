@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from contract import LocalChangeContract, RecommenderContract, small_world
 
 from serendip.config import validate
 from serendip.data.dataset import EventLog, QueryExamples
@@ -20,6 +19,7 @@ from serendip.models.retriever.config import (
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.models.retriever.train import RetrieverTraining
 from serendip.runtime.progress import TrainOptions
+from serendip.testing import LocalChangeContract, RecommenderContract, build_small_world
 
 SMALL = RetrieverConfig(embedding_size=8, epochs=2, max_len=10, batch_size=64)
 GROUPS = (("home", "similar"), ("search",))
@@ -32,7 +32,7 @@ class TestRetrieverGroups(LocalChangeContract, RecommenderContract):
 
 
 def test_every_query_is_answered_by_the_model_of_its_task() -> None:
-    dataset, options = small_world(), TrainOptions(seed=5)
+    dataset, options = build_small_world(), TrainOptions(seed=5)
     together = TestRetrieverGroups.make().train(dataset, options)
     text, source = np.ones(16, np.float32), np.asarray([3], np.int32)
     surfaces: tuple[Surface, ...] = ("home", "search", "similar", "cart", "suggest", "digest")
@@ -85,7 +85,7 @@ def test_a_group_draws_at_least_as_many_requests_as_the_model_of_all_tasks(
 @pytest.mark.parametrize("group", [TASKS, *PARTS])
 def test_a_group_has_vectors_as_long_as_the_model_of_all_tasks(group: tuple[Task, ...]) -> None:
     config = group_config(SMALL.model_copy(update={"search_size": 4}), group)
-    training = RetrieverTraining(small_world(), config, seed=0)
+    training = RetrieverTraining(build_small_world(), config, seed=0)
     assert sum(training.module.tower.sizes) == 12
     assert group_config(config, group).embedding_size == config.embedding_size
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contract import small_world
 from killed_run import Killed, Killer
 
 from serendip.models.retriever.config import RetrieverConfig
@@ -12,6 +11,7 @@ from serendip.models.retriever.loss import NUM_NEAREST, HardNegatives
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.train import RetrieverTraining
 from serendip.runtime.progress import TrainOptions
+from serendip.testing import build_small_world
 
 SMALL = RetrieverConfig(
     embedding_size=8, search_size=0, epochs=4, num_negatives=4, hard_negatives=6, max_len=10
@@ -52,7 +52,7 @@ def test_what_is_near_nothing_draws_nothing() -> None:
 
 
 def test_the_chance_to_be_a_candidate_counts_hard_draws() -> None:
-    training = RetrieverTraining(small_world(), SMALL, 0)
+    training = RetrieverTraining(build_small_world(), SMALL, 0)
     batch = next(training.learned.epoch(4, np.random.default_rng(0)))
     without = training.draw(batch, np.random.default_rng(1))
     count = training.num_items
@@ -85,7 +85,7 @@ def test_the_first_half_of_the_passes_draws_none_and_small_catalogues_never(
         (SMALL.model_copy(update={"num_negatives": 500}), set()),
         (SMALL.model_copy(update={"hard_negatives": 0}), set()),
     ):
-        training = RetrieverTraining(small_world(), config, 0)
+        training = RetrieverTraining(build_small_world(), config, 0)
         for training.passes in range(4):
             training.epoch(training.passes)
         assert set(drawn) == expected
@@ -93,12 +93,12 @@ def test_the_first_half_of_the_passes_draws_none_and_small_catalogues_never(
 
 
 def test_a_killed_training_ends_with_the_numbers_of_a_whole_one(tmp_path: Path) -> None:
-    whole = Retriever(SMALL).train(small_world(), TrainOptions(0))
+    whole = Retriever(SMALL).train(build_small_world(), TrainOptions(0))
     with pytest.raises(Killed):
         killed = TrainOptions(0, Killer(3), tmp_path)
-        Retriever(SMALL).train(small_world(), killed)
-    resumed = Retriever(SMALL).train(small_world(), TrainOptions(0, checkpoint=tmp_path))
+        Retriever(SMALL).train(build_small_world(), killed)
+    resumed = Retriever(SMALL).train(build_small_world(), TrainOptions(0, checkpoint=tmp_path))
     np.testing.assert_array_equal(whole.item_vectors, resumed.item_vectors)
     plain = Retriever(SMALL.model_copy(update={"hard_negatives": 0}))
-    other = plain.train(small_world(), TrainOptions(0))
+    other = plain.train(build_small_world(), TrainOptions(0))
     assert not np.array_equal(whole.item_vectors, other.item_vectors)

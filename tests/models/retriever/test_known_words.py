@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contract import small_world, unit_vectors
 
 from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples
 from serendip.data.query import History, Query
@@ -15,8 +14,9 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores, TrainedQueries, text_keys
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
+from serendip.testing import build_small_world, draw_unit_vectors
 
-VECTORS = unit_vectors(np.random.default_rng(1), 8).reshape(2, 4, 16)
+VECTORS = draw_unit_vectors(np.random.default_rng(1), 8).reshape(2, 4, 16)
 
 
 def projection() -> AlignedProjection:
@@ -82,10 +82,10 @@ def test_keys_tell_texts_apart_by_their_words_alone() -> None:
 
 def coded_world() -> Dataset:
     """Queries in a secret language: content says nothing of what they mean, the log says all."""
-    world = small_world()
+    world = build_small_world()
     count = world.num_items
     texts = [f"secret {item % 8}" for item in range(count)]
-    secrets = unit_vectors(np.random.default_rng(3), 8)
+    secrets = draw_unit_vectors(np.random.default_rng(3), 8)
     vectors = secrets[np.arange(count) % 8]
     queries = QueryExamples(texts, vectors, np.arange(count, dtype=np.int32))
     return world.with_queries(queries).with_alignment(projection())

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from contract import random_features, small_world
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
@@ -30,13 +29,14 @@ from serendip.models.retriever.network import (
 from serendip.models.retriever.requests import HOME, SEARCH, SIMILAR
 from serendip.models.retriever.train import RetrieverTraining
 from serendip.runtime.progress import TrainOptions
+from serendip.testing import build_small_world, draw_features
 
 CONFIG = RetrieverConfig(embedding_size=8, search_size=4, epochs=2, max_len=10, batch_size=64)
 
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    return small_world()
+    return build_small_world()
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_both_parts_are_kept_on_disk_and_with_new_items(
     trained.save(tmp_path)
     opened = Retriever.open(tmp_path)
     assert np.array_equal(opened.score_all(queries), trained.score_all(queries))
-    new = random_features(9, 2)
+    new = draw_features(9, 2)
     first, second = (model.with_items(new).item_vectors[-2:] for model in (opened, trained))
     assert np.array_equal(first, second)
     for part in (first[:, :8], first[:, 8:12]):
@@ -93,7 +93,7 @@ def test_both_parts_are_kept_on_disk_and_with_new_items(
 
 
 def test_the_numpy_tower_says_what_torch_says_of_both_parts() -> None:
-    features = random_features(2, 12)
+    features = draw_features(2, 12)
     content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
@@ -222,7 +222,7 @@ def test_a_step_asks_each_block_what_a_served_graph_asks_both(dataset: Dataset) 
 
 
 def test_ids_start_the_same_whatever_the_signs_of_eigenvectors() -> None:
-    features = random_features(0, 40)
+    features = draw_features(0, 40)
     content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
     tower = ItemTower(content, codes, features.codebook_size, CONFIG, 4)
     random = np.random.default_rng(0)
@@ -240,7 +240,7 @@ def test_ids_start_the_same_whatever_the_signs_of_eigenvectors() -> None:
 
 
 def test_ids_without_content_start_as_they_are() -> None:
-    features = random_features(0, 40)
+    features = draw_features(0, 40)
     content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
     config = CONFIG.model_copy(update={"item_mode": "id", "search_size": 0})
     tower = ItemTower(content, codes, features.codebook_size, config)

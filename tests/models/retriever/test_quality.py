@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from contract import RecommenderContract, queries_of, random_features, small_world
 
 from serendip.data.dataset import Dataset
 from serendip.data.item_quality import UNKNOWN, item_quality
@@ -13,6 +12,7 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.quality import HeldOutRequests, QualityVector, find_weights
 from serendip.runtime.progress import TrainOptions
+from serendip.testing import RecommenderContract, build_queries, build_small_world, draw_features
 
 SMALL = RetrieverConfig(
     embedding_size=8, search_size=0, epochs=2, max_len=10, batch_size=64, quality_loss=0.1
@@ -20,7 +20,7 @@ SMALL = RetrieverConfig(
 
 
 def rated_world() -> Dataset:
-    dataset = small_world()
+    dataset = build_small_world()
     return dataset.with_quality(item_quality(dataset))
 
 
@@ -104,7 +104,7 @@ def test_weight_0_gives_the_plain_scores_exactly(tmp_path: Path) -> None:
     plain = Retriever(SMALL.model_copy(update={"quality_loss": 0.0}))
     plain.train(rated_world(), TrainOptions(seed=5))
     model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
-    queries = queries_of(small_world())
+    queries = build_queries(build_small_world())
     assert model.quality is not None
     assert model.quality.weights.any()
     assert not np.array_equal(model.score_all(queries), plain.score_all(queries))
@@ -114,7 +114,7 @@ def test_weight_0_gives_the_plain_scores_exactly(tmp_path: Path) -> None:
 
 def test_one_dot_product_gives_relevance_and_quality() -> None:
     model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
-    queries = queries_of(small_world())
+    queries = build_queries(build_small_world())
     product = model.encode_queries(queries) @ model.item_vectors.T
     np.testing.assert_allclose(product, model.score_all(queries), rtol=0, atol=1e-4)
     assert model.item_vectors.shape == (30, 8 + 4 + 1)
@@ -124,7 +124,7 @@ def test_one_dot_product_gives_relevance_and_quality() -> None:
 def test_new_items_have_the_quality_of_the_unknown(tmp_path: Path) -> None:
     model = Retriever(SMALL).train(rated_world(), TrainOptions(seed=5))
     model.save(tmp_path)
-    extended = Retriever.open(tmp_path).with_items(random_features(8, 2))
+    extended = Retriever.open(tmp_path).with_items(draw_features(8, 2))
     assert np.array_equal(extended.item_vectors[-2:, 8:12], np.tile(UNKNOWN, (2, 1)))
     assert np.array_equal(extended.item_vectors[:30], model.item_vectors)
 

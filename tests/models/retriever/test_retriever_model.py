@@ -9,13 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from contract import (
-    LocalChangeContract,
-    RecommenderContract,
-    random_features,
-    small_world,
-    unit_vectors,
-)
 
 from serendip.config import validate
 from serendip.data.dataset import Dataset
@@ -38,6 +31,13 @@ from serendip.models.retriever.train import RetrieverTraining, train_retriever
 from serendip.models.sequence.cooccurrence import cooccurrence_vectors
 from serendip.models.sequence.packing import Sequences
 from serendip.runtime.progress import TrainOptions
+from serendip.testing import (
+    LocalChangeContract,
+    RecommenderContract,
+    build_small_world,
+    draw_features,
+    draw_unit_vectors,
+)
 
 SMALL = RetrieverConfig(embedding_size=8, search_size=4, epochs=3, max_len=10, batch_size=8)
 
@@ -50,7 +50,7 @@ class TestRetriever(LocalChangeContract, RecommenderContract):
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    return small_world()
+    return build_small_world()
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_requests_of_one_row_see_what_separate_rows_would_see(exported) -> None:
 
 
 def test_the_numpy_tower_says_what_torch_says_with_the_gate_shut() -> None:
-    features = random_features(2, 12)
+    features = draw_features(2, 12)
     features.content[7] = 0.0  # Nothing is known of it, which is not the same as the bias.
     content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
     with torch.random.fork_rng(), torch.no_grad():
@@ -187,7 +187,7 @@ def test_a_changed_item_forgets_its_id_and_an_unchanged_one_keeps_it(
     trained: Retriever, dataset: Dataset
 ) -> None:
     assert dataset.features is not None
-    numbers, other = np.asarray([0, 1], np.int32), random_features(9, 1)
+    numbers, other = np.asarray([0, 1], np.int32), draw_features(9, 1)
     content = np.concatenate([other.content, dataset.features.content[1:2]])
     codes = np.concatenate([other.codes, dataset.features.codes[1:2]])
     changed = trained.with_changed_items(numbers, ItemFeatures(content, codes, 4)).item_vectors
@@ -226,10 +226,10 @@ def test_ids_alone_are_enough(dataset: Dataset) -> None:
     bare = replace(dataset, features=None)
     model = Retriever(SMALL).train(bare)
     asked = Query(surface="search", text_vector=np.ones(16, np.float32), history=bare.history(0))
-    extended = model.with_items(random_features(0, 2))
+    extended = model.with_items(draw_features(0, 2))
     assert np.isfinite(extended.score_all([asked, Query()])).all()
     assert extended.num_items == dataset.num_items + 2
-    changed = extended.with_changed_items(np.asarray([0], np.int32), random_features(1, 1))
+    changed = extended.with_changed_items(np.asarray([0], np.int32), draw_features(1, 1))
     assert np.array_equal(changed.item_vectors, extended.item_vectors)
 
 
@@ -281,7 +281,7 @@ def test_vectors_of_another_encoder_are_refused(trained: Retriever) -> None:
     odd = Query(surface="search", text_vector=np.ones(5, np.float32))
     with pytest.raises(UnsupportedError, match=r"\(5,\)"):
         trained.score_all([odd])
-    vectors = unit_vectors(np.random.default_rng(0), 2)[:, :5]
+    vectors = draw_unit_vectors(np.random.default_rng(0), 2)[:, :5]
     with pytest.raises(DataError, match="do not fit"):
         trained.with_items(ItemFeatures(vectors, np.zeros((2, 2), np.int32), 4))
 
@@ -308,7 +308,7 @@ def test_items_that_nobody_had_chosen_get_the_bonus_and_no_others_do(dataset: Da
         Retriever(SMALL.model_copy(update={"new_item_bonus": bonus})).train(dataset)
         for bonus in (0.0, 0.75)
     )
-    new = random_features(1, 4)
+    new = draw_features(1, 4)
     before, after = (model.with_items(new).score_all(queries)[0] for model in (without, with_bonus))
     unseen = np.r_[dataset.item_counts() == 0, np.ones(4, np.bool_)]
     np.testing.assert_allclose(after - before, np.where(unseen, 0.75, 0.0), atol=1e-5)
@@ -318,11 +318,11 @@ def test_a_model_of_ids_alone_gives_no_bonus(dataset: Dataset) -> None:
     config = SMALL.model_copy(update={"item_mode": "id", "new_item_bonus": 0.75})
     model = Retriever(config).train(dataset)
     assert not model.item_vectors[:, -1].any()
-    assert not model.with_items(random_features(1, 4)).item_vectors[:, -1].any()
+    assert not model.with_items(draw_features(1, 4)).item_vectors[:, -1].any()
 
 
 def test_ids_start_at_who_is_chosen_beside_whom_and_know_nothing_held_back() -> None:
-    dataset = small_world()
+    dataset = build_small_world()
     training = RetrieverTraining(dataset, SMALL, 0)
     past = dataset.events.rows(np.arange(len(dataset.events)) < len(dataset.events) * 0.95)
     histories = Sequences.of_users(past, dataset.num_users)
@@ -343,9 +343,9 @@ def test_a_model_from_before_the_bonus_gives_none(
     with np.load(tmp_path / TOWER_FILE) as stored:
         arrays = {name: stored[name] for name in stored.files if name != "bonus"}
     np.savez(tmp_path / TOWER_FILE, **arrays)
-    extended = Retriever.open(tmp_path).with_items(random_features(1, 4))
+    extended = Retriever.open(tmp_path).with_items(draw_features(1, 4))
     assert not extended.item_vectors[:, -1].any()
-    assert trained.with_items(random_features(1, 4)).item_vectors[-4:, -1].all()
+    assert trained.with_items(draw_features(1, 4)).item_vectors[-4:, -1].all()
 
 
 def test_strong_actions_are_foretold_first(dataset: Dataset) -> None:
@@ -378,5 +378,5 @@ def test_strong_actions_are_foretold_first(dataset: Dataset) -> None:
 
 def test_ids_may_start_anywhere() -> None:
     config = SMALL.model_copy(update={"id_start": "random", "id_scale": 0.01})
-    ids = RetrieverTraining(small_world(), config, 0).module.tower.ids.detach().numpy()
+    ids = RetrieverTraining(build_small_world(), config, 0).module.tower.ids.detach().numpy()
     assert 0.008 < ids.std() < 0.012

@@ -8,13 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from contract import (
-    LocalChangeContract,
-    RecommenderContract,
-    random_features,
-    small_world,
-    unit_vectors,
-)
 
 from serendip.data.dataset import Dataset, QueryExamples, UserCountries
 from serendip.data.item import Item
@@ -27,6 +20,13 @@ from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.models.retriever.network import ItemTower, TokenBags
 from serendip.models.retriever.train import training_fingerprint
 from serendip.runtime.progress import TrainOptions
+from serendip.testing import (
+    LocalChangeContract,
+    RecommenderContract,
+    build_small_world,
+    draw_features,
+    draw_unit_vectors,
+)
 
 CONFIG = RetrieverConfig(
     embedding_size=8, search_size=4, epochs=3, max_len=10, batch_size=8, token_buckets=64
@@ -36,7 +36,7 @@ FIELDS = ("title",)
 
 def worded_world() -> Dataset:
     """The small world, whose items have words."""
-    dataset = small_world()
+    dataset = build_small_world()
     assert dataset.features is not None
     tokens = TokenReader(FIELDS).read(dataset.catalogue.items)
     return dataset.with_features(replace(dataset.features, tokens=tokens))
@@ -81,7 +81,7 @@ def test_two_words_in_one_row_count_twice() -> None:
 
 
 def test_the_numpy_tower_reads_words_as_torch_does() -> None:
-    features = random_features(2, 12)
+    features = draw_features(2, 12)
     tokens = Tokens.of_texts([f"w{number} w{number % 3}" for number in range(11)] + [""])
     content, codes = torch.from_numpy(features.content), torch.from_numpy(features.codes).long()
     with torch.random.fork_rng(), torch.no_grad():
@@ -114,7 +114,7 @@ def test_words_find_items_that_their_vectors_do_not() -> None:
     world = worded_world()
     numbers = np.arange(world.num_items, dtype=np.int32)
     texts = [f"number {number}" for number in numbers]
-    vector = unit_vectors(np.random.default_rng(0), 1)
+    vector = draw_unit_vectors(np.random.default_rng(0), 1)
     queries = QueryExamples(texts, np.repeat(vector, len(texts), 0), numbers)
     assert world.features is not None
     content = np.repeat(vector, len(texts), 0)
@@ -133,7 +133,7 @@ def test_words_find_items_that_their_vectors_do_not() -> None:
 
 def test_who_is_somewhere_is_shown_new_items_of_the_same_place() -> None:
     """Items differ in nothing but where they are, and everybody chooses what is near."""
-    world = small_world(num_users=24, num_events=600)
+    world = build_small_world(num_users=24, num_events=600)
     assert world.features is not None
     places = ("Germany", "Korea")
     items = [Item(str(row), "", attributes={"location": places[row % 2]}) for row in range(30)]
@@ -155,7 +155,7 @@ def test_who_is_somewhere_is_shown_new_items_of_the_same_place() -> None:
 def test_words_are_kept_when_it_is_saved(trained: Retriever, tmp_path: Path) -> None:
     trained.save(tmp_path)
     opened = Retriever.open(tmp_path)
-    vector = unit_vectors(np.random.default_rng(1), 1)[0]
+    vector = draw_unit_vectors(np.random.default_rng(1), 1)[0]
     one, other = (
         opened.score_all([Query("search", text=text, text_vector=vector)])
         for text in ("Thing number 3", "never read")
@@ -167,11 +167,11 @@ def test_words_are_kept_when_it_is_saved(trained: Retriever, tmp_path: Path) -> 
 
 def test_items_whose_words_nobody_read_are_refused(trained: Retriever) -> None:
     with pytest.raises(DataError, match="2 items without tokens"):
-        trained.with_items(replace(random_features(8, 2), tokens=None))
+        trained.with_items(replace(draw_features(8, 2), tokens=None))
 
 
 def test_there_is_no_table_without_content_that_texts_are_compared_by() -> None:
-    world = small_world()
+    world = build_small_world()
     tokens = Tokens.of_texts(item.title for item in world.catalogue.items)
     bare = ItemFeatures(np.zeros((30, 0), np.float32), np.zeros((30, 0), np.int32), 1)
     dataset = replace(world, features=replace(bare, tokens=tokens), queries=None)
@@ -202,7 +202,7 @@ def test_a_split_into_models_reads_words_in_each(dataset: Dataset, tmp_path: Pat
     ]
     assert np.array_equal(*found)
     with pytest.raises(DataError, match="without tokens"):
-        model.with_items(replace(random_features(8, 2), tokens=None))
+        model.with_items(replace(draw_features(8, 2), tokens=None))
 
 
 def test_an_item_whose_words_changed_moves(trained: Retriever, dataset: Dataset) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from contract import small_world
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_weights import ValidationRequests
 from serendip.models.retriever.requests import NONE, SEARCH
 from serendip.models.retriever.train import RetrieverTraining, held_out_queries
+from serendip.testing import build_small_world
 
 
 @given(st.lists(st.sampled_from("abcdefghij"), max_size=40), st.floats(0.01, 0.99))
@@ -55,7 +55,7 @@ class Watched(RetrieverTraining):
 
 @pytest.fixture
 def watched() -> Watched:
-    dataset = small_world()
+    dataset = build_small_world()
     assert dataset.features is not None
     size = dataset.features.content.shape[1]
     alignment = AlignedProjection(np.zeros((size, 2), np.float32), np.zeros((2, size), np.float32))
@@ -68,7 +68,7 @@ def watched() -> Watched:
 
 
 def hidden_ones() -> set[int]:
-    queries = small_world().queries
+    queries = build_small_world().queries
     assert queries is not None
     return set(np.flatnonzero(held_out_queries(queries.texts, 0.3)).tolist())
 
@@ -89,7 +89,7 @@ def test_words_that_were_learned_are_weighed_apart_by_such_queries(watched: Watc
     assert found is not None and found.known is not None
     assert watched.searched_read
     assert not watched.searched_read & hidden_ones()
-    queries = small_world().queries
+    queries = build_small_world().queries
     assert queries is not None
     learned = np.flatnonzero(found.known.know(queries.texts))
     assert set(learned.tolist()) == set(range(20)) - hidden_ones()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from contract import LocalChangeContract, RecommenderContract
 from next_item_world import clock_world
 
 from serendip.data.query import History, Query
@@ -10,6 +9,7 @@ from serendip.models.onnx import open_session
 from serendip.models.sequence.config import INPUT, GRU4RecConfig
 from serendip.models.sequence.model import GRU4Rec
 from serendip.models.sequence.network import GRU4RecNetwork
+from serendip.testing import LocalChangeContract, RecommenderContract
 
 SMALL = GRU4RecConfig(embedding_size=8, epochs=3, max_len=10, batch_size=32, num_negatives=8)
 

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
-from contract import small_world
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serendip.data.query import History, Query
 from serendip.models.sequence.packing import Sequences, batches, batches_in_order, pack
+from serendip.testing import build_small_world
 
 LENGTHS = st.lists(st.integers(0, 30), min_size=1, max_size=20)
 
@@ -26,7 +26,7 @@ def items_of(sequences: Sequences) -> list[list[int]]:
 
 
 def test_sequences_of_users_are_their_histories() -> None:
-    dataset = small_world()
+    dataset = build_small_world()
     found = items_of(Sequences.of_users(dataset.events, dataset.num_users))
     assert found == [dataset.history(user).item_nums.tolist() for user in range(12)]
 

@@ -5,7 +5,6 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-from contract import LocalChangeContract, RecommenderContract, random_features
 from next_item_world import clock_world
 
 from serendip.config import validate
@@ -15,6 +14,7 @@ from serendip.models.onnx import open_session
 from serendip.models.sequence.config import INPUT, SASRecConfig
 from serendip.models.sequence.model import SASRec
 from serendip.models.sequence.network import SASRecNetwork
+from serendip.testing import LocalChangeContract, RecommenderContract, draw_features
 
 SMALL = SASRecConfig(embedding_size=8, epochs=3, max_len=10, batch_size=32, num_negatives=8)
 
@@ -86,7 +86,7 @@ def test_it_learns_what_follows_what(
 
 
 def test_new_items_come_last_and_are_passed_over() -> None:
-    model = SASRec(SMALL).train(clock_world()).with_items(random_features(1, 2))
+    model = SASRec(SMALL).train(clock_world()).with_items(draw_features(1, 2))
     known, newest = (History.of_items(np.asarray(items, np.int32)) for items in ([3], [3, 25]))
     first, second = model.score_all([Query(history=known), Query(history=newest)])
     assert np.array_equal(first, second)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from contract import small_world
 from killed_run import Killed, Killer
 from next_item_world import clock_world
 
@@ -16,6 +15,7 @@ from serendip.models.sequence.network import GRU4RecNetwork
 from serendip.models.sequence.packing import Sequences
 from serendip.models.sequence.train import SequenceTraining, past_and_targets, train_sequences
 from serendip.runtime.progress import TrainOptions
+from serendip.testing import build_small_world
 
 CONFIG = GRU4RecConfig(
     embedding_size=8, epochs=4, validate_every=1, max_len=10, batch_size=32, num_negatives=4
@@ -23,7 +23,7 @@ CONFIG = GRU4RecConfig(
 
 
 def train(options: TrainOptions) -> TrainedSequences:
-    dataset = small_world()
+    dataset = build_small_world()
     return train_sequences(
         lambda past: GRU4RecNetwork(dataset.num_items, CONFIG), dataset, CONFIG, options
     )
@@ -56,7 +56,7 @@ def test_training_leaves_torchs_random_state_alone() -> None:
 
 def test_given_targets_are_not_learned_from_and_nothing_is_held_back() -> None:
     held = HeldOut(np.asarray([3, 5], np.int32), np.asarray([7, 99], np.int32))
-    dataset = small_world().with_validation(held)
+    dataset = build_small_world().with_validation(held)
     past, targets = past_and_targets(dataset, 5, np.random.default_rng(0))
     assert past.lengths.sum() == len(dataset.events)
     assert (targets.rows.tolist(), targets.items.tolist()) == ([3, 5], [7, 99])
@@ -73,7 +73,7 @@ def test_last_events_of_a_tenth_of_the_users_are_held_back() -> None:
 
 
 def test_validation_is_the_ndcg_of_a_ranking_without_the_history() -> None:
-    dataset = small_world()
+    dataset = build_small_world()
     unknown = dataset.num_items
     users = np.arange(12, dtype=np.int32)
     wanted = np.asarray([28, 29, 3, unknown, *range(8, 16)], np.int32)
@@ -98,7 +98,7 @@ def test_validation_is_the_ndcg_of_a_ranking_without_the_history() -> None:
 
 
 def test_a_network_is_made_for_what_is_learned_from_and_nothing_else() -> None:
-    dataset, shown = small_world(num_users=40, num_events=400), []
+    dataset, shown = build_small_world(num_users=40, num_events=400), []
 
     def make(past: Sequences) -> GRU4RecNetwork:
         shown.append(past)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from serendip.evaluate import number_format
@@ -65,11 +64,6 @@ def render(template: str, **values: Any) -> str:
     )
     text = environment.get_template(template).render(**values)
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def write_page(report: Mapping[str, Any], path: Path) -> None:
-    """Write the page."""
-    path.write_text(render_page(report), encoding="utf-8")
 
 
 def day(value: Any) -> str:

@@ -52,7 +52,7 @@ from serendip.jobs.enrich.judged_queries import (
     typed_before,
 )
 from serendip.jobs.enrich.write import thin_items
-from serendip.runtime.atomic_files import write_document
+from serendip.runtime.atomic_files import write_json
 from serendip.search.lexical import LexicalConfig, LexicalIndex
 from serendip.search.rank_fusion import reciprocal_rank_fusion
 
@@ -159,7 +159,7 @@ def gate_texts(context: JobContext, gate: TextGate) -> dict[str, Any]:
         told["active"] = store.generated_texts.activate(
             texts if told["verdict"] == "passed" else []
         )
-    write_document(workspace.reports / REPORT_FILE, told)
+    write_json(workspace.reports / REPORT_FILE, told)
     return told
 
 

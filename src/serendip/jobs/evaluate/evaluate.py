@@ -33,8 +33,8 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.evaluate.protocol import ProtocolRuns
-from serendip.evaluate.report.document import build_report, write_json
-from serendip.evaluate.report.page import write_page
+from serendip.evaluate.report.document import build_report
+from serendip.evaluate.report.page import render_page
 from serendip.evaluate.runs import Judged, Run
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
@@ -42,6 +42,7 @@ from serendip.jobs.train.fingerprint import fingerprint
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import REPORT_JSON
 from serendip.jobs.train.ranker_actions import require_actions
+from serendip.runtime.atomic_files import write_json, write_text
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, StageCost
@@ -231,9 +232,8 @@ def evaluate_workspace(context: JobContext, executor: Executor | None = None) ->
             seed=options.seed,
         )
         report["fingerprint"] = fingerprint(workspace, options.seed)
-        workspace.reports.mkdir(parents=True, exist_ok=True)
-        _write_whole(write_json, report, workspace.reports / REPORT_JSON)
-        _write_whole(write_page, report, workspace.reports / REPORT_HTML)
+        write_json(workspace.reports / REPORT_JSON, report)
+        write_text(workspace.reports / REPORT_HTML, render_page(report))
     return report
 
 
@@ -363,10 +363,3 @@ def _protocol(
 def _renumbered(lists: IntArray, numbers: IntArray) -> IntArray:
     """Lists in other item numbers; padding stays -1."""
     return np.where(lists >= 0, numbers[lists], -1).astype(np.int32)
-
-
-def _write_whole(write: Any, report: dict[str, Any], path: Path) -> None:
-    """The file appears complete or not at all."""
-    part = path.with_name(path.name + ".part")
-    write(report, part)
-    part.replace(path)

@@ -38,7 +38,7 @@ from serendip.jobs.evaluate.evaluate import EncodeTask, encode_once, judged_data
 from serendip.jobs.train.fit import Fitter, Prepared
 from serendip.models.retriever.config import Group, group_config
 from serendip.models.retriever.model import Retriever
-from serendip.runtime.atomic_files import write_synced
+from serendip.runtime.atomic_files import write_text
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
@@ -247,10 +247,9 @@ def align_workspace(
             "stages": clock.as_dicts(),
         }
     )
-    workspace.reports.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=1, allow_nan=False, ensure_ascii=False)
-    write_synced(workspace.reports / REPORT_JSON, text)
-    write_synced(workspace.reports / REPORT_HTML, render_alignment_page(report))
+    write_text(workspace.reports / REPORT_JSON, text)
+    write_text(workspace.reports / REPORT_HTML, render_alignment_page(report))
     return report
 
 

@@ -26,6 +26,7 @@ from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
 from serendip.jobs.init.cell_kinds import Kind, column_kind
 from serendip.jobs.init.guess_columns import SAMPLE, SampledFile, understand
+from serendip.runtime.atomic_files import write_text
 
 MAX_TEXT_FIELDS = 6
 MIN_FILLED = 0.3
@@ -81,10 +82,8 @@ def start_workspace(
     if events is not None:
         paths["events"] = events
     guesses = _guesses(folder, paths, said)
-    folder.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(".toml.part")
-    part.write_text(_toml(folder, guesses), encoding="utf-8")
-    part.replace(target)
+    folder.mkdir(parents=True, exist_ok=True)  # paths of the settings are read from here
+    write_text(target, _toml(folder, guesses))
     return guesses
 
 

@@ -16,7 +16,7 @@ from serendip.errors import UnknownItemError
 from serendip.jobs.labels.pair_files import Pair, read_labels
 from serendip.jobs.llm_job import LONGEST_TEXT, item_texts
 from serendip.llm.tasks import Judgement, judge_task
-from serendip.runtime.atomic_files import write_whole
+from serendip.runtime.atomic_files import write_text
 
 
 def questions_about(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
@@ -65,5 +65,5 @@ def export_chats(workspace: Workspace, labels: Path, out: Path, prompt: str) -> 
             {"role": "assistant", "content": answer.model_dump_json()},
         ]
         lines.append(json.dumps({"messages": messages}, ensure_ascii=False) + "\n")
-    write_whole(out, "".join(lines))
+    write_text(out, "".join(lines))
     return len(lines)

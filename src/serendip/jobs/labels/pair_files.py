@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from serendip.data.files.tables import open_table
 from serendip.errors import DataError
-from serendip.runtime.atomic_files import write_whole
+from serendip.runtime.atomic_files import write_text
 
 Pair: TypeAlias = tuple[str, str]
 """Query and item id."""
@@ -81,7 +81,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[objec
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
-    write_whole(path, text.getvalue())
+    write_text(path, text.getvalue())
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:

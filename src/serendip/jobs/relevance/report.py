@@ -37,7 +37,7 @@ from serendip.jobs.labels.pair_files import Pair, read_labels
 from serendip.jobs.relevance.versions import model_named
 from serendip.llm.prompts import query_digest
 from serendip.models.relevance.model import RelevanceModel
-from serendip.runtime.atomic_files import write_document
+from serendip.runtime.atomic_files import write_json
 
 FILE = "relevance.json"
 SHOWN = 10
@@ -83,7 +83,7 @@ def judge_report(context: JobContext, gold: Path, surface: str) -> dict[str, Any
             "gold": {"seen_queries": seen, **_by_people(shown, labels, engine)},
             "log": _of_log(context.dataset, config, engine),
         }
-    write_document(workspace.reports / FILE, told)
+    write_json(workspace.reports / FILE, told)
     return told
 
 

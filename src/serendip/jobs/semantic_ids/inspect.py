@@ -25,7 +25,7 @@ from serendip.evaluate.report.page import render_codes_page
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.build import CodeSource, codes_of, read_source, shares_kept
 from serendip.jobs.semantic_ids.versions import IdVersion, open_version, require_current
-from serendip.runtime.atomic_files import write_synced
+from serendip.runtime.atomic_files import write_text
 
 SHOWN = 20
 """Items or groups that are told one by one; the others are only counted."""
@@ -199,10 +199,9 @@ def report(context: JobContext) -> dict[str, Any]:
     _require_all_coded(version, source)
     measured = _measured(version, source, context.options.seed)
     document = {**measured, "kept": _kept(workspace, version)}
-    workspace.reports.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
-    write_synced(workspace.reports / REPORT_JSON, text)
-    write_synced(workspace.reports / REPORT_HTML, render_codes_page(document))
+    write_text(workspace.reports / REPORT_JSON, text)
+    write_text(workspace.reports / REPORT_HTML, render_codes_page(document))
     return document
 
 

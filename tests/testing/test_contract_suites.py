@@ -1,0 +1,246 @@
+"""The suites find faults: each wrong model, encoder or metric fails the test that is named here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serendip.content.encoders.base import Encoder
+from serendip.content.encoders.text import HashingEncoder
+from serendip.data.arrays import FloatArray
+from serendip.data.dataset import Dataset
+from serendip.data.query import Query
+from serendip.errors import ArtefactError
+from serendip.evaluate.metrics import Graded, RankingMetric
+from serendip.evaluate.metrics.precision import Precision
+from serendip.evaluate.runs import Values
+from serendip.models.popularity import Popularity
+from serendip.runtime.progress import TrainOptions
+from serendip.testing import (
+    EncoderContract,
+    RankingMetricContract,
+    RecommenderContract,
+    build_queries,
+    build_small_world,
+    draw_features,
+)
+
+
+class NotANumber(Popularity):
+    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
+        return super()._score_all(queries) * np.float32(np.nan)
+
+
+class DoublePrecision(Popularity):
+    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
+        return super()._score_all(queries).astype(np.float64)
+
+
+class BatchDependent(Popularity):
+    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
+        return super()._score_all(queries) * np.float32(len(queries))
+
+
+class Unseeded(Popularity):
+    def _train(self, dataset: Dataset, options: TrainOptions) -> None:
+        super()._train(dataset, options)
+        self.noise = np.float32(np.random.default_rng().random())
+
+    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
+        return super()._score_all(queries) + self.noise
+
+
+class Growing(Popularity):
+    total = np.float32(0)
+
+    def _train(self, dataset: Dataset, options: TrainOptions) -> None:
+        super()._train(dataset, options)
+        self.total += np.float32(1)
+
+    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
+        return super()._score_all(queries) + self.total
+
+
+class Shared(Popularity):
+    _answer: FloatArray | None = None
+
+    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
+        if self._answer is None:
+            self._answer = super()._score_all(queries)
+        return self._answer
+
+
+class Forgetful(Popularity):
+    def _open(self, folder: Path) -> None:
+        super()._open(folder)
+        self._scores = np.zeros_like(self._scores)
+
+
+class Careless(Popularity):
+    def _open(self, folder: Path) -> None:
+        try:
+            super()._open(folder)
+        except ArtefactError:
+            self._scores = np.zeros(30, np.float32)
+
+
+class Intrusive(Popularity):
+    def _train(self, dataset: Dataset, options: TrainOptions) -> None:
+        super()._train(dataset, options)
+        dataset.events.items[:] = 0
+
+
+class Unnamed(Popularity):
+    label = "popular"
+
+
+WRONG_MODELS: list[tuple[type[Popularity], str]] = [
+    (NotANumber, "test_scores_are_finite_float32_rows_of_the_catalogue"),
+    (NotANumber, "test_an_empty_history_is_answered"),
+    (DoublePrecision, "test_scores_are_finite_float32_rows_of_the_catalogue"),
+    (BatchDependent, "test_a_row_does_not_depend_on_the_other_rows"),
+    (Unseeded, "test_the_same_seed_gives_the_same_scores"),
+    (Growing, "test_training_twice_starts_afresh"),
+    (Shared, "test_scores_given_away_may_be_overwritten"),
+    (Forgetful, "test_a_saved_model_opens_with_the_same_scores"),
+    (Intrusive, "test_training_changes_no_input"),
+    (Unnamed, "test_it_declares_what_the_engine_needs"),
+    (Unnamed, "test_its_name_opens_its_class"),
+]
+
+
+def run(suite: Any, test: str, **fixtures: Any) -> None:
+    """Run one test of a suite with those of the fixtures that it takes."""
+    method = getattr(suite, test)
+    wanted = method.__code__.co_varnames[: method.__code__.co_argcount]
+    method(**{name: value for name, value in fixtures.items() if name in wanted})
+
+
+def run_on_model(kind: type[Popularity], test: str, folder: Path) -> None:
+    class Suite(RecommenderContract):
+        @classmethod
+        def make(cls) -> Popularity:
+            return kind()
+
+    dataset = build_small_world()
+    model = kind().train(dataset, TrainOptions(seed=5))
+    run(
+        Suite(), test, model=model, dataset=dataset, queries=build_queries(dataset), tmp_path=folder
+    )
+
+
+@pytest.mark.parametrize(("kind", "test"), WRONG_MODELS)
+def test_a_wrong_model_fails(kind: type[Popularity], test: str, tmp_path: Path) -> None:
+    run_on_model(Popularity, test, tmp_path)
+    with pytest.raises(AssertionError):
+        run_on_model(kind, test, tmp_path)
+
+
+def test_a_model_that_opens_without_its_numbers_fails(tmp_path: Path) -> None:
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        run_on_model(Careless, "test_lost_numbers_are_an_artefact_error", tmp_path)
+
+
+class Loud(HashingEncoder):
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        return super().encode(texts) * np.float32(2)
+
+
+class Filled(HashingEncoder):
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        vectors = super().encode(texts)
+        vectors[~vectors.any(1), 0] = 1
+        return vectors
+
+
+class Positional(HashingEncoder):
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        vectors = super().encode(texts)
+        return np.roll(vectors, len(texts), axis=1)
+
+
+WRONG_ENCODERS: list[tuple[type[HashingEncoder], str]] = [
+    (Loud, "test_present_rows_are_float32_of_unit_length"),
+    (Filled, "test_present_rows_are_float32_of_unit_length"),
+    (Positional, "test_an_input_has_one_vector_whatever_stands_beside_it"),
+]
+
+
+@pytest.mark.parametrize(("kind", "test"), WRONG_ENCODERS)
+def test_a_wrong_encoder_fails(kind: type[HashingEncoder], test: str, tmp_path: Path) -> None:
+    class Suite(EncoderContract[str]):
+        @classmethod
+        def make(cls) -> Encoder[str]:
+            return kind()
+
+        def inputs(self, folder: Path) -> Sequence[str]:
+            return ["a lamp", "a table", "a chair", " "]
+
+    run(Suite(), test, encoder=HashingEncoder(), tmp_path=tmp_path)
+    with pytest.raises(AssertionError):
+        run(Suite(), test, encoder=kind(), tmp_path=tmp_path)
+
+
+class Sum(Precision):
+    def of_list(self, graded: Graded) -> float:
+        return float(graded.gains.sum())
+
+
+class OffByOne(Precision):
+    def of_ranks(self, ranks: Values) -> Values:
+        return super().of_ranks(ranks - 1)
+
+
+WRONG_METRICS: list[tuple[type[Precision], str]] = [
+    (Sum, "test_values_lie_between_0_and_1"),
+    (Sum, "test_a_perfect_list_has_1"),
+    (OffByOne, "test_both_forms_agree_on_one_target"),
+]
+
+
+@pytest.mark.parametrize(("kind", "test"), WRONG_METRICS)
+def test_a_wrong_metric_fails(kind: type[Precision], test: str) -> None:
+    class Suite(RankingMetricContract):
+        is_one_at_every_cutoff = False
+
+        @classmethod
+        def make(cls, k: int) -> RankingMetric:
+            return kind(k)
+
+    with pytest.raises(AssertionError):
+        getattr(Suite(), test)()
+
+
+def test_a_small_world_is_as_its_docstring_says() -> None:
+    dataset = build_small_world()
+    assert (dataset.num_items, dataset.num_users, len(dataset.events.items)) == (30, 12, 240)
+    assert set(np.unique(dataset.events.items)).isdisjoint({28, 29})
+    assert [len(query.history.item_nums) > 0 for query in build_queries(dataset)] == [True] * 6 + [
+        False,
+        False,
+    ]
+    features = draw_features(9, 3)
+    assert features.content.shape == (3, 16)
+    np.testing.assert_allclose(np.linalg.norm(features.content, axis=1), 1.0, rtol=1e-6)
+
+
+IMPORT = "import sys; {before}\nimport serendip.testing\nassert 'torch' not in sys.modules"
+
+
+def test_importing_the_suites_does_not_import_torch() -> None:
+    subprocess.run([sys.executable, "-c", IMPORT.format(before="")], check=True)
+
+
+@pytest.mark.parametrize("package", ["pytest", "hypothesis"])
+def test_without_pytest_the_extra_is_named(package: str) -> None:
+    code = IMPORT.format(before=f"sys.modules[{package!r}] = None")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"serendip.testing cannot be used: import of {package} halted" in done.stderr
+    assert 'Run `pip install "serendip[testing]"`.' in done.stderr
