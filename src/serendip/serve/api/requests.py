@@ -1,9 +1,7 @@
-"""Bodies and parameters as they come in: their names, types and limits.
+"""Request models of the API: names, types and limits of parameters and bodies.
 
-The same model reads the parameters of a GET and the body of the POST beside it, so both accept
-exactly the same names. Unknown names are errors.
-
-Events and items as they come in, one or many in a body.
+One model reads the parameters of a GET and the body of the POST with the same path, so both accept
+exactly the same names. Unknown names are errors. A body of events or items holds one or many.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The types of what comes in: their limits, and the words in which a wrong value is refused."""
+"""Field types of the request models with their limits, and the messages for invalid values."""
 
 from __future__ import annotations
 
