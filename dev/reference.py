@@ -263,7 +263,7 @@ def parameter_rows(operation: Mapping[str, Any], document: Mapping[str, Any]) ->
         yield json_row(one["name"], one["schema"], text, one["required"], document)
     for content in operation.get("requestBody", {}).get("content", {}).values():
         body = resolve(content["schema"], document)
-        body = resolve(body.get("oneOf", [body])[0], document)
+        body = resolve(body.get("anyOf", [body])[0], document)
         for name, schema in body.get("properties", {}).items():
             is_required = name in body.get("required", ())
             yield json_row(name, schema, prose(schema.get("description")), is_required, document)

@@ -6,8 +6,6 @@ the framework or the engine raised it.
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -47,20 +45,7 @@ def build_app(holder: EngineHolder) -> App:
     app.add_exception_handler(SerendipError, _engine_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unforeseen)
-    _keep_one_openapi(app)
     return GuardMiddleware(app, lambda: holder.generation, measures.observe)
-
-
-def _keep_one_openapi(app: FastAPI) -> None:
-    """Drop the framework's own 422, which has another form than ours."""
-    written = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        schema = written()
-        schema.get("components", {}).get("schemas", {}).pop("HTTPValidationError", None)
-        return schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
 
 
 async def _engine_error(request: Request, error: Exception) -> Response:

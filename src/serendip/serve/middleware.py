@@ -1,15 +1,11 @@
-"""The door that every request passes: id, host, origin, size, headers, and the last resort.
+"""ASGI middleware around every request: request id, host, origin, body size, security headers.
 
-Order: request id -> host allow-list -> origin of changes -> size of the body -> the application.
-It imports no framework, so it guards from the first moment on. Hosts are checked because a page
-of another site can point its own name at 127.0.0.1 (DNS rebinding); origins because a browser
-sends other sites' posts to local services as willingly as their own.
+Order: request id -> host allow-list -> origin of writes -> size of the body -> the application;
+an exception of the application becomes an error response. It also has the error form of the API.
 
-Answers that are written without a framework: the one error form and plain JSON.
-
-Light on purpose: the service answers with these before the framework is even imported.
-
-Names for the parts of the ASGI interface.
+It imports no framework, so it answers before the framework is loaded. Hosts are checked because a
+page of another site can point its own name at 127.0.0.1 (DNS rebinding), origins because browsers
+send posts of other sites to local services, too (CSRF).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """The JSON API.
 
-``routes.py``, the models of ``requests.py`` and ``types.py``, answers by ``responses.py``, parsing
-by ``strict_json.py``.
+``routes``: the endpoints. ``requests`` and ``types``: parameters and bodies, with their limits.
+``responses``: answers. ``strict_json`` and ``strict_route``: how bodies are parsed.
 """

@@ -1,16 +1,14 @@
-"""Bodies and parameters as they come in: their names, types and limits.
+"""Request models of the API: names, types and limits of parameters and bodies.
 
-The same model reads the parameters of a GET and the body of the POST beside it, so both accept
-exactly the same names. Unknown names are errors.
-
-Events and items as they come in, one or many in a body.
+One model reads the parameters of a GET and the body of the POST with the same path, so both accept
+exactly the same names. Unknown names are errors. A body of events or items holds one or many.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, PlainValidator, TypeAdapter, ValidationError
 
 from serendip.data import Event, Item
 from serendip.data.limits import MAX_ATTRIBUTES, MAX_POSITION
@@ -28,8 +26,10 @@ from serendip.serve.api.types import (
     Number,
     OptionalId,
     RequestModel,
+    RowModel,
     Text,
     Time,
+    read,
     to_data_error,
 )
 
@@ -39,6 +39,14 @@ class PathId(RequestModel):
 
     id: Id
     """The id."""
+
+
+def _read_path_id(value: str) -> str:
+    return read(PathId, {"id": value}).id
+
+
+IdInPath = Annotated[str, PlainValidator(_read_path_id, json_schema_input_type=Id)]
+"""The id of an item or user in a path."""
 
 
 class _Page(RequestModel):
@@ -192,7 +200,7 @@ class UsersQuery(RequestModel):
     """At most this many."""
 
 
-class EventIn(RequestModel):
+class EventIn(RowModel):
     """Something a user did, or was shown."""
 
     user_id: Id
@@ -257,7 +265,7 @@ class EventIn(RequestModel):
         )
 
 
-class ItemIn(RequestModel):
+class ItemIn(RowModel):
     """An item of the catalogue; one that is known is replaced."""
 
     item_id: Id
@@ -284,32 +292,36 @@ class ItemIn(RequestModel):
         return Item(self.item_id, self.title, self.description, attributes, self.available_from)
 
 
+class EventBatch(RowModel):
+    """Events of one body."""
+
+    events: Annotated[list[EventIn], Field(max_length=limits.MAX_BATCH)]
+    """All are stored, or none."""
+
+
+class ItemBatch(RowModel):
+    """Items of one body."""
+
+    items: Annotated[list[ItemIn], Field(max_length=limits.MAX_BATCH)]
+    """All are stored, or none."""
+
+
 _EVENTS: TypeAdapter[list[EventIn]] = TypeAdapter(list[EventIn])
 _ITEMS: TypeAdapter[list[ItemIn]] = TypeAdapter(list[ItemIn])
 
 
-def read_events(body: Any, now: float) -> list[Event]:
-    """One event, a list of them, or ``{"events": [...]}``.
-
-    Raises:
-        DataError: one is wrong (then none is taken) or there are more than 10,000.
-    """
+def _read_events(body: Any) -> list[EventIn]:
     rows = _rows(body, "events")
     try:
-        return [row.event(now) for row in _EVENTS.validate_python(rows)]
+        return _EVENTS.validate_python(rows)
     except ValidationError as error:
         raise to_data_error(error, EventIn, "events") from None
 
 
-def read_items(body: Any) -> list[Item]:
-    """One item, a list of them, or ``{"items": [...]}``.
-
-    Raises:
-        DataError: one is wrong (then none is taken) or there are more than 10,000.
-    """
+def _read_items(body: Any) -> list[ItemIn]:
     rows = _rows(body, "items")
     try:
-        return [row.item() for row in _ITEMS.validate_python(rows)]
+        return _ITEMS.validate_python(rows)
     except ValidationError as error:
         raise to_data_error(error, ItemIn, "items") from None
 
@@ -327,3 +339,16 @@ def _rows(body: Any, name: str) -> list[Any]:
             f"Send at most {limits.MAX_BATCH} at once.",
         )
     return rows
+
+
+EventRows = Annotated[
+    list[EventIn],
+    PlainValidator(_read_events, json_schema_input_type=EventIn | list[EventIn] | EventBatch),
+]
+"""One event, a list of them, or ``{"events": [...]}``; none is taken if one is wrong."""
+
+ItemRows = Annotated[
+    list[ItemIn],
+    PlainValidator(_read_items, json_schema_input_type=ItemIn | list[ItemIn] | ItemBatch),
+]
+"""One item, a list of them, or ``{"items": [...]}``; none is taken if one is wrong."""

@@ -1,138 +1,509 @@
-"""Values of the engine as plain JSON values: the answers of the API, name by name."""
+"""Response bodies of the API: their types, declared in ``/openapi.json``, and how they are built.
+
+The functions below build these dictionaries by hand; the service encodes them as they are, so the
+schema costs nothing per request. JSON has no NaN: numbers that are not finite become null.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
 
 from serendip.data import Event, Item
-from serendip.engine.answer import Answer, Explanation, SearchFeedback, Suggestions
+from serendip.engine.answer import Answer, AnswerItem, Explanation, SearchFeedback, Suggestions
+from serendip.search.rewrites.candidates import RewriteKind
+from serendip.serve.engine_holder import EngineHolder
 from serendip.serve.engine_protocol import EngineProtocol
 
 
-def answer(found: Answer, engine: EngineProtocol) -> dict[str, Any]:
-    """An answer; each item carries its title, so that a list can be shown as it is."""
-    return {
-        "request_id": found.request_id,
-        "generation": found.generation,
-        "surface": found.surface,
-        "items": [
-            {
-                "item_id": entry.item_id,
-                "title": title_of(engine, entry.item_id),
-                "score": _number(entry.score),
-                "parts": _numbers(entry.parts),
-                "reason": entry.reason,
-                "sponsored": entry.sponsored,
-            }
-            for entry in found.items
-        ],
-        "next": found.next,
-        "degraded": list(found.degraded),
-    } | ({"query": _understood(found.understood)} if found.understood else {})
+class AnswerItemOut(TypedDict):
+    """One item of an answer."""
+
+    item_id: str
+    """Its id."""
+
+    title: str
+    """Its title, or its id where it has none."""
+
+    score: float | None
+    """Final value, higher is better; comparable within one answer only."""
+
+    parts: dict[str, float | None]
+    """Named numbers that the score was computed from."""
+
+    reason: str
+    """Why it is shown, one sentence made from evidence; empty = no evidence."""
+
+    sponsored: bool
+    """Whether its position was bought; mark it where it is shown."""
 
 
-def _understood(text: SearchFeedback) -> dict[str, Any]:
+class RewriteOut(TypedDict):
+    """A query to offer instead."""
+
+    text: str
+    """The query, as shown and searched."""
+
+    kind: RewriteKind
+    """How it differs from the query of the request."""
+
+    confidence: float | None
+    """In [0, 1]."""
+
+
+class SearchFeedbackOut(TypedDict):
+    """How the text of a search was interpreted."""
+
+    searched: str
+    """The text that was searched: as typed, or corrected."""
+
+    is_corrected: bool
+    """Whether ``searched`` differs from the typed text; show it, with a link that searches the
+    text as typed."""
+
+    did_you_mean: str
+    """A correction that was not searched; empty = none."""
+
+    unknown: list[str]
+    """Searched words that no item contains."""
+
+    by_meaning: bool
+    """True if no item contains any of the words: the items were found by similar meaning alone."""
+
+    rewrites: list[RewriteOut]
+    """Queries to offer instead, best first."""
+
+
+class AnswerOut(TypedDict):
+    """Items for one request."""
+
+    request_id: str
+    """Send it back with events about these items."""
+
+    generation: str
+    """Name of the generation that answered."""
+
+    surface: str
+    """The surface of the request."""
+
+    items: list[AnswerItemOut]
+    """In the order in which to show them."""
+
+    next: str
+    """Cursor of the following page; empty = this is the last page."""
+
+    degraded: list[str]
+    """Stages that failed or were skipped; empty = none."""
+
+    query: NotRequired[SearchFeedbackOut]
+    """How the text was interpreted; absent if no text was searched."""
+
+
+class SuggestionOut(TypedDict):
+    """A suggested query."""
+
+    text: str
+    """The query."""
+
+    kind: str
+    """``title``, ``attribute``, ``rule`` (several attributes), ``phrase`` (of a description),
+    ``like`` (items like one), ``query`` (searched before), ``written`` (by an LLM) or
+    ``spelling`` (a corrected title)."""
+
+    item_id: str
+    """The item with exactly this title, or whose similar items it asks for; empty = neither."""
+
+    propensity: float
+    """Probability of its position, in (0, 1]; below 1 if the position was drawn at random."""
+
+
+class SuggestionsOut(TypedDict):
+    """Suggested queries."""
+
+    request_id: str
+    """Send it back with events about these suggestions."""
+
+    generation: str
+    """Name of the generation that answered."""
+
+    suggestions: list[SuggestionOut]
+    """Best first."""
+
+
+class EvidenceOut(TypedDict):
+    """One piece of evidence for showing an item."""
+
+    kind: str
+    """Its kind, such as ``transition``, ``neighbour``, ``content``, ``word`` or ``popular``."""
+
+    text: str
+    """One sentence."""
+
+    weight: float | None
+    """Strength, higher is stronger; comparable within one kind only."""
+
+    item_id: str
+    """The item of the history or context that it comes from; empty = none."""
+
+
+class ExplanationOut(TypedDict):
+    """Why an item would be shown."""
+
+    generation: str
+    """Name of the generation that answered."""
+
+    item_id: str
+    """The explained item."""
+
+    position: int | None
+    """0-based position in the answer; null = not in it."""
+
+    evidence: list[EvidenceOut]
+    """Strongest first."""
+
+    parts: dict[str, float | None]
+    """Ranker features by name."""
+
+    semantic_id: str
+    """Its codes, coarse to fine, such as ``12-7-201``."""
+
+    trace: dict[str, int]
+    """Stage -> number of candidates after it, in the order of the stages."""
+
+
+class ItemOut(TypedDict):
+    """An item of the catalogue."""
+
+    item_id: str
+    """Its id."""
+
+    title: str
+    """As shown."""
+
+    description: str
+    """Longer text."""
+
+    attributes: dict[str, str | float | list[str] | None]
+    """Further columns: text, numbers or lists of words."""
+
+    available_from: float | None
+    """Unix seconds from which it may be shown; null = always."""
+
+    semantic_id: list[int]
+    """Its codes, coarse to fine; empty = not encoded."""
+
+    code_label: str
+    """What the items with the same first code have in common; empty = unknown."""
+
+
+class EventOut(TypedDict):
+    """A stored event."""
+
+    user_id: str
+    """The user."""
+
+    item_id: str
+    """The item; empty for a query without a click."""
+
+    timestamp: float | None
+    """Unix seconds."""
+
+    action: str
+    """The kind of interaction."""
+
+    value: float | None
+    """Strength, such as stars; null = none."""
+
+    query: str
+    """The search text before it."""
+
+    request_id: str
+    """The answer that led to it."""
+
+    position: int | None
+    """0-based position in that answer; null = unknown."""
+
+    surface: str
+    """Where it happened."""
+
+    session_id: str
+    """The visit."""
+
+    event_id: str
+    """The sender's own id."""
+
+
+class UserOut(TypedDict):
+    """A known user."""
+
+    user_id: str
+    """Their id."""
+
+    num_events: int
+    """Number of their events, impressions not counted."""
+
+
+class UsersOut(TypedDict):
+    """Known users."""
+
+    users: list[UserOut]
+    """Most active first."""
+
+
+class HistoryOut(TypedDict):
+    """The history of a user."""
+
+    user_id: str
+    """The user."""
+
+    events: list[EventOut]
+    """Newest first, without impressions."""
+
+
+class StoredOut(TypedDict):
+    """Confirmation that rows were stored."""
+
+    received: int
+    """Number of rows in the body."""
+
+    new: int
+    """Number of rows that were not stored before."""
+
+
+class DeletedOut(TypedDict):
+    """Confirmation that an item was deleted."""
+
+    item_id: str
+    """The item."""
+
+    deleted: Literal[True]
+    """Always true; an unknown item is an error."""
+
+
+class LiveOut(TypedDict):
+    """The process runs."""
+
+    status: Literal["live"]
+    """Always ``live``."""
+
+
+class ReadyOut(TypedDict):
+    """A generation answers."""
+
+    status: Literal["ready"]
+    """Always ``ready``; a service without a generation answers 503."""
+
+    generation: str
+    """Name of the generation in force."""
+
+    degraded: bool
+    """Whether a published generation was refused or writes fail."""
+
+    refused_generation: str
+    """The published generation that could not be opened; empty = none."""
+
+    storage_problem: str
+    """Why writes fail; empty = they do not."""
+
+
+class ErrorDetailOut(TypedDict):
+    """What went wrong."""
+
+    type: str
+    """Stable name for programs, such as ``unknown_item``."""
+
+    message: str
+    """What happened, with the value."""
+
+    hint: str
+    """What to do next; empty where the message says it all."""
+
+    request_id: str
+    """Id of the request in the log and in the header ``x-request-id``."""
+
+
+class ErrorOut(TypedDict):
+    """Every error of the API."""
+
+    error: ErrorDetailOut
+    """What went wrong."""
+
+
+_ERROR = {"application/json": {"schema": {"$ref": f"#/components/schemas/{ErrorOut.__name__}"}}}
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"content": _ERROR, "description": description}
+    for status, description in {
+        403: "The host or origin is not allowed.",
+        404: "The item or route is unknown.",
+        405: "The route has other methods.",
+        413: "The body is too large.",
+        422: "A parameter or the body is wrong.",
+        500: "The service failed; the log has the cause under the request id.",
+        503: "The service is loading or cannot store now; Retry-After says when to try again.",
+    }.items()
+} | {"default": {"model": ErrorOut, "description": "Any other error."}}
+"""Error responses of every route. One of them adds the schema to the document, the others refer to
+it: FastAPI builds a schema for each model of each route when the service starts."""
+
+TEXT_ROUTE_ERRORS: dict[int | str, dict[str, Any]] = {
+    "default": {"content": _ERROR, "description": "Any other error."}
+}
+"""For a route whose answers are text: FastAPI would declare the model above as text, too."""
+
+
+def build_answer(answer: Answer, engine: EngineProtocol) -> AnswerOut:
+    """An answer with the titles of its items."""
+    body: AnswerOut = {
+        "request_id": answer.request_id,
+        "generation": answer.generation,
+        "surface": answer.surface,
+        "items": [_answer_item(item, engine) for item in answer.items],
+        "next": answer.next,
+        "degraded": list(answer.degraded),
+    }
+    if answer.understood is not None:
+        body["query"] = _search_feedback(answer.understood)
+    return body
+
+
+def _answer_item(item: AnswerItem, engine: EngineProtocol) -> AnswerItemOut:
     return {
-        "searched": text.searched,
-        "is_corrected": text.is_corrected,
-        "did_you_mean": text.did_you_mean,
-        "unknown": list(text.unknown),
-        "by_meaning": text.by_meaning,
-        "rewrites": [
-            {"text": one.text, "kind": one.kind, "confidence": _number(one.confidence)}
-            for one in text.rewrites
-        ],
+        "item_id": item.item_id,
+        "title": title_of(engine, item.item_id),
+        "score": _finite(item.score),
+        "parts": _all_finite(item.parts),
+        "reason": item.reason,
+        "sponsored": item.sponsored,
     }
 
 
 def title_of(engine: EngineProtocol, item_id: str) -> str:
-    """The title of an item; its id where there is none."""
+    """The title of an item; its id where it has none."""
     item = engine.item(item_id)
     return item.title if item is not None and item.title else item_id
 
 
-def suggestions(found: Suggestions) -> dict[str, Any]:
-    """Query suggestions, best first."""
+def _search_feedback(feedback: SearchFeedback) -> SearchFeedbackOut:
     return {
-        "request_id": found.request_id,
-        "generation": found.generation,
+        "searched": feedback.searched,
+        "is_corrected": feedback.is_corrected,
+        "did_you_mean": feedback.did_you_mean,
+        "unknown": list(feedback.unknown),
+        "by_meaning": feedback.by_meaning,
+        "rewrites": [
+            {
+                "text": rewrite.text,
+                "kind": rewrite.kind,
+                "confidence": _finite(rewrite.confidence),
+            }
+            for rewrite in feedback.rewrites
+        ],
+    }
+
+
+def build_suggestions(suggestions: Suggestions) -> SuggestionsOut:
+    """Suggested queries, best first."""
+    return {
+        "request_id": suggestions.request_id,
+        "generation": suggestions.generation,
         "suggestions": [
             {
-                "text": one.text,
-                "kind": one.kind,
-                "item_id": one.item_id,
-                "propensity": one.propensity,
+                "text": query.text,
+                "kind": query.kind,
+                "item_id": query.item_id,
+                "propensity": query.propensity,
             }
-            for one in found.queries
+            for query in suggestions.queries
         ],
     }
 
 
-def explanation(found: Explanation, generation: str) -> dict[str, Any]:
-    """Evidence first, then the numbers, then the stages."""
+def build_explanation(explanation: Explanation, generation: str) -> ExplanationOut:
+    """An explanation by the named generation."""
     return {
         "generation": generation,
-        "item_id": found.item_id,
-        "position": found.position,
+        "item_id": explanation.item_id,
+        "position": explanation.position,
         "evidence": [
             {
-                "kind": one.kind,
-                "text": one.text,
-                "weight": _number(one.weight),
-                "item_id": one.item_id,
+                "kind": evidence.kind,
+                "text": evidence.text,
+                "weight": _finite(evidence.weight),
+                "item_id": evidence.item_id,
             }
-            for one in found.evidence
+            for evidence in explanation.evidence
         ],
-        "parts": _numbers(found.parts),
-        "semantic_id": found.semantic_id,
-        "trace": {stage: int(count) for stage, count in found.trace.items()},
+        "parts": _all_finite(explanation.parts),
+        "semantic_id": explanation.semantic_id,
+        "trace": {stage: int(count) for stage, count in explanation.trace.items()},
     }
 
 
-def item(found: Item, engine: EngineProtocol) -> dict[str, Any]:
-    """An item with its codes."""
+def build_item(item: Item, engine: EngineProtocol) -> ItemOut:
+    """An item with its semantic ID."""
     return {
-        "item_id": found.item_id,
-        "title": found.title,
-        "description": found.description,
+        "item_id": item.item_id,
+        "title": item.title,
+        "description": item.description,
         "attributes": {
             name: list(value)
             if isinstance(value, tuple)
-            else _number(value)
+            else _finite(value)
             if isinstance(value, float)
             else value
-            for name, value in found.attributes.items()
+            for name, value in item.attributes.items()
         },
-        "available_from": found.available_from,
-        "semantic_id": [int(code) for code in engine.semantic_id(found.item_id)],
-        "code_label": engine.code_label(found.item_id),
+        "available_from": item.available_from,
+        "semantic_id": [int(code) for code in engine.semantic_id(item.item_id)],
+        "code_label": engine.code_label(item.item_id),
     }
 
 
-def event(found: Event) -> dict[str, Any]:
-    """An event with all its columns."""
+def build_users(totals: Sequence[tuple[str, int]]) -> UsersOut:
+    """Users from (user id, number of events)."""
+    return {"users": [{"user_id": name, "num_events": count} for name, count in totals]}
+
+
+def build_history(user_id: str, events: Sequence[Event]) -> HistoryOut:
+    """The events of a user."""
+    return {"user_id": user_id, "events": [_event(event) for event in events]}
+
+
+def _event(event: Event) -> EventOut:
     return {
-        "user_id": found.user_id,
-        "item_id": found.item_id,
-        "timestamp": _number(found.timestamp),
-        "action": found.action,
-        "value": None if found.value is None else _number(found.value),
-        "query": found.query,
-        "request_id": found.request_id,
-        "position": found.position,
-        "surface": found.surface,
-        "session_id": found.session_id,
-        "event_id": found.event_id,
+        "user_id": event.user_id,
+        "item_id": event.item_id,
+        "timestamp": _finite(event.timestamp),
+        "action": event.action,
+        "value": None if event.value is None else _finite(event.value),
+        "query": event.query,
+        "request_id": event.request_id,
+        "position": event.position,
+        "surface": event.surface,
+        "session_id": event.session_id,
+        "event_id": event.event_id,
     }
 
 
-def _number(value: float) -> float | None:
-    """A finite number, or None: JSON has no NaN."""
+def build_ready(holder: EngineHolder, generation: str) -> ReadyOut:
+    """The state of a service with a generation in force."""
+    return {
+        "status": "ready",
+        "generation": generation,
+        "degraded": holder.is_degraded,
+        "refused_generation": holder.refused_generation,
+        "storage_problem": holder.storage_problem,
+    }
+
+
+def _finite(value: float) -> float | None:
     plain = float(value)
     return plain if math.isfinite(plain) else None
 
 
-def _numbers(parts: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in parts.items()}
+def _all_finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _finite(value) for name, value in values.items()}

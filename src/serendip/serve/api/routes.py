@@ -1,203 +1,240 @@
-"""The HTTP API: one function per route; what they answer is in ``written``.
+"""The routes of the HTTP API; their types are in ``requests`` and ``responses``.
 
-Reads take the same names as parameters of a GET and as the JSON body of a POST. Bodies are read
-by ``strict_json`` and not by the framework, which would accept NaN and duplicate keys.
+Reads take the same names as parameters of a GET and as the JSON body of a POST.
+
+The types declare every answer in ``/openapi.json``, but FastAPI does not validate or encode it:
+the endpoints return encoded responses.
 """
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from fastapi import APIRouter, Body, Path, Query, Response
+from fastapi.responses import PlainTextResponse
 
+from serendip.data import Item
 from serendip.engine.answer import Answer
 from serendip.errors import UnknownItemError
-from serendip.serve.api import requests, responses, types
-from serendip.serve.api.openapi import Documented
-from serendip.serve.api.strict_json import parse
+from serendip.serve.api import responses
+from serendip.serve.api.requests import (
+    EventRows,
+    ExplainQuery,
+    IdInPath,
+    ItemRows,
+    RecommendQuery,
+    SearchQuery,
+    SimilarQuery,
+    SuggestQuery,
+    UsersQuery,
+)
+from serendip.serve.api.strict_route import StrictRoute
 from serendip.serve.engine_holder import EnginePool, still_loading
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import JSON_TYPE, dump
 
-ModelT = TypeVar("ModelT", bound=BaseModel)
+Endpoint = Callable[..., Awaitable[Response]]
 
 
 class Routes:
-    """The API over one set of workers."""
+    """The routes of the API over one engine pool."""
 
     def __init__(self, workers: EnginePool, measures: ServiceMetrics) -> None:
         self._workers, self._measures = workers, measures
-        self.router = APIRouter()
+        self.router = APIRouter(route_class=StrictRoute, responses=responses.ERRORS)
         self._add_reads()
         self._add_writes()
         self._add_operations()
 
     def _add_reads(self) -> None:
-        both = ("GET", "POST")
-        self._add("/v1/search", self.search, both, requests.SearchQuery)
-        self._add("/v1/recommend", self.recommend, both, requests.RecommendQuery)
-        self._add("/v1/suggest", self.suggest, both, requests.SuggestQuery)
-        self._add("/v1/explain", self.explain, both, requests.ExplainQuery)
-        self._add("/v1/items/{item_id:path}/similar", self.similar, both, requests.SimilarQuery)
-        self._add("/v1/users", self.users, ("GET",), requests.UsersQuery)
-        self._add("/v1/users/{user_id:path}/history", self.history, ("GET",), requests.UsersQuery)
-        self._add("/v1/items/{item_id:path}", self.item, ("GET",))
+        similar, history = "/v1/items/{item_id:path}/similar", "/v1/users/{user_id:path}/history"
+        self._add_both("/v1/search", self.search, self.post_search, responses.AnswerOut)
+        self._add_both("/v1/recommend", self.recommend, self.post_recommend, responses.AnswerOut)
+        self._add_both("/v1/suggest", self.suggest, self.post_suggest, responses.SuggestionsOut)
+        self._add_both("/v1/explain", self.explain, self.post_explain, responses.ExplanationOut)
+        self._add_both(similar, self.similar, self.post_similar, responses.AnswerOut)
+        self._add("GET", "/v1/users", self.users, responses.UsersOut)
+        self._add("GET", history, self.history, responses.HistoryOut)
+        self._add("GET", "/v1/items/{item_id:path}", self.item, responses.ItemOut)
 
     def _add_writes(self) -> None:
-        self._add("/v1/events", self.add_events, ("POST",), requests.EventIn)
-        self._add("/v1/items", self.add_items, ("POST",), requests.ItemIn)
-        self._add("/v1/items/{item_id:path}", self.delete_item, ("DELETE",))
+        self._add("POST", "/v1/events", self.add_events, responses.StoredOut)
+        self._add("POST", "/v1/items", self.add_items, responses.StoredOut)
+        self._add("DELETE", "/v1/items/{item_id:path}", self.delete_item, responses.DeletedOut)
 
     def _add_operations(self) -> None:
-        self._add("/health/live", self.live, ("GET",))
-        self._add("/health/ready", self.ready, ("GET",))
-        self._add("/metrics", self.metrics, ("GET",))
+        self._add("GET", "/health/live", self.live, responses.LiveOut)
+        self._add("GET", "/health/ready", self.ready, responses.ReadyOut)
+        self.router.add_api_route(
+            "/metrics",
+            self.metrics,
+            response_class=PlainTextResponse,
+            responses=responses.TEXT_ROUTE_ERRORS,
+            response_description="The answer.",
+            operation_id="get_metrics",
+        )
+
+    def _add_both(self, path: str, get: Endpoint, post: Endpoint, answer: type) -> None:
+        self._add("GET", path, get, answer)
+        self._add("POST", path, post, answer, documented=get)
 
     def _add(
         self,
+        method: str,
         path: str,
-        endpoint: Callable[[Request], Awaitable[Response]],
-        methods: tuple[str, ...],
-        model: type[BaseModel] | None = None,
+        endpoint: Endpoint,
+        answer: type,
+        documented: Endpoint | None = None,
     ) -> None:
-        for method in methods:
-            extra = Documented(path, method, model).extra()
-            name = endpoint.__name__
-            self.router.add_api_route(
-                path,
-                endpoint,
-                methods=[method],
-                response_model=None,
-                openapi_extra=extra,
-                operation_id=f"{method.lower()}_{name}",
-            )
+        """Add a route.
 
-    async def search(self, request: Request) -> Response:
+        Args:
+            method: HTTP method.
+            path: its pattern.
+            endpoint: called for each request.
+            answer: type of the response body, for ``/openapi.json``.
+            documented: the endpoint with the name and description; None = ``endpoint``.
+        """
+        shown = documented or endpoint
+        self.router.add_api_route(
+            path,
+            endpoint,
+            methods=[method],
+            response_model=answer,
+            response_description="The answer.",
+            name=shown.__name__,
+            description=inspect.getdoc(shown),
+            operation_id=f"{method.lower()}_{shown.__name__}",
+        )
+
+    async def search(self, query: Annotated[SearchQuery, Query()]) -> Response:
         """Items that match what was typed, best first."""
-        asked = await _read(request, requests.SearchQuery)
-        return await self._answer(lambda engine: engine.recommend(asked.request()))
+        return await self._answer(lambda engine: engine.recommend(query.request()))
 
-    async def recommend(self, request: Request) -> Response:
+    async def post_search(self, query: Annotated[SearchQuery, Body()]) -> Response:
+        """``search`` with a JSON body."""
+        return await self.search(query)
+
+    async def recommend(self, query: Annotated[RecommendQuery, Query()]) -> Response:
         """Items for a surface, best first."""
-        asked = await _read(request, requests.RecommendQuery)
 
         def call(engine: EngineProtocol) -> Answer:
-            asked.require_context(engine.needs(asked.surface))
-            return engine.recommend(asked.request())
+            query.require_context(engine.needs(query.surface))
+            return engine.recommend(query.request())
 
         return await self._answer(call)
 
-    async def similar(self, request: Request) -> Response:
-        """Items like one item, best first."""
-        item_id = _path_id(request, "item_id")
-        asked = await _read(request, requests.SimilarQuery)
-        return await self._answer(lambda engine: engine.recommend(asked.request(item_id)))
+    async def post_recommend(self, query: Annotated[RecommendQuery, Body()]) -> Response:
+        """``recommend`` with a JSON body."""
+        return await self.recommend(query)
 
-    async def suggest(self, request: Request) -> Response:
+    async def similar(
+        self, item_id: Annotated[IdInPath, Path()], query: Annotated[SimilarQuery, Query()]
+    ) -> Response:
+        """Items like one item, best first."""
+        return await self._answer(lambda engine: engine.recommend(query.request(item_id)))
+
+    async def post_similar(
+        self, item_id: Annotated[IdInPath, Path()], query: Annotated[SimilarQuery, Body()]
+    ) -> Response:
+        """``similar`` with a JSON body."""
+        return await self.similar(item_id, query)
+
+    async def suggest(self, query: Annotated[SuggestQuery, Query()]) -> Response:
         """Queries worth typing next, best first."""
-        asked = await _read(request, requests.SuggestQuery)
         return await self._json(
-            lambda engine: responses.suggestions(engine.suggest(asked.request()))
+            lambda engine: responses.build_suggestions(engine.suggest(query.request()))
         )
 
-    async def explain(self, request: Request) -> Response:
+    async def post_suggest(self, query: Annotated[SuggestQuery, Body()]) -> Response:
+        """``suggest`` with a JSON body."""
+        return await self.suggest(query)
+
+    async def explain(self, query: Annotated[ExplainQuery, Query()]) -> Response:
         """Why an item would be shown: evidence, numbers, stages."""
-        asked = await _read(request, requests.ExplainQuery)
 
-        def call(engine: EngineProtocol) -> dict[str, Any]:
-            explanation = engine.explain(asked.request(), asked.item_id)
-            return responses.explanation(explanation, engine.generation)
+        def call(engine: EngineProtocol) -> responses.ExplanationOut:
+            explanation = engine.explain(query.request(), query.item_id)
+            return responses.build_explanation(explanation, engine.generation)
 
         return await self._json(call)
 
-    async def item(self, request: Request) -> Response:
+    async def post_explain(self, query: Annotated[ExplainQuery, Body()]) -> Response:
+        """``explain`` with a JSON body."""
+        return await self.explain(query)
+
+    async def item(self, item_id: Annotated[IdInPath, Path()]) -> Response:
         """One item with its codes."""
-        item_id = _path_id(request, "item_id")
-        return await self._json(lambda engine: responses.item(known_item(engine, item_id), engine))
+        return await self._json(
+            lambda engine: responses.build_item(known_item(engine, item_id), engine)
+        )
 
-    async def users(self, request: Request) -> Response:
+    async def users(self, query: Annotated[UsersQuery, Query()]) -> Response:
         """The most active known users."""
-        asked = await _read(request, requests.UsersQuery)
+        return await self._json(lambda engine: responses.build_users(engine.users(query.limit)))
 
-        def call(engine: EngineProtocol) -> dict[str, Any]:
-            rows = engine.users(asked.limit)
-            return {"users": [{"user_id": name, "num_events": count} for name, count in rows]}
-
-        return await self._json(call)
-
-    async def history(self, request: Request) -> Response:
+    async def history(
+        self, user_id: Annotated[IdInPath, Path()], query: Annotated[UsersQuery, Query()]
+    ) -> Response:
         """A user's events, newest first; empty for an unknown user."""
-        user_id = _path_id(request, "user_id")
-        asked = await _read(request, requests.UsersQuery)
+        return await self._json(
+            lambda engine: responses.build_history(user_id, engine.history(user_id, query.limit))
+        )
 
-        def call(engine: EngineProtocol) -> dict[str, Any]:
-            events = engine.history(user_id, asked.limit)
-            return {"user_id": user_id, "events": [responses.event(one) for one in events]}
-
-        return await self._json(call)
-
-    async def add_events(self, request: Request) -> Response:
+    async def add_events(self, events: Annotated[EventRows, Body()]) -> Response:
         """Store one event or many; durable when it answers."""
-        events = requests.read_events(parse(await request.body()), time.time())
-        new = await self._workers.write(lambda engine: engine.add_events(events))
-        self._measures.add_events(len(events))
-        return _reply({"received": len(events), "new": new})
+        now = time.time()
+        rows = [event.event(now) for event in events]
+        new = await self._workers.write(lambda engine: engine.add_events(rows))
+        self._measures.add_events(len(rows))
+        return _respond(responses.StoredOut(received=len(rows), new=new))
 
-    async def add_items(self, request: Request) -> Response:
+    async def add_items(self, items: Annotated[ItemRows, Body()]) -> Response:
         """Store one item or many; findable and recommendable when it answers."""
-        items = requests.read_items(parse(await request.body()))
-        new = await self._workers.write(lambda engine: engine.add_items(items))
-        self._measures.add_items(len(items))
-        return _reply({"received": len(items), "new": new})
+        rows = [item.item() for item in items]
+        new = await self._workers.write(lambda engine: engine.add_items(rows))
+        self._measures.add_items(len(rows))
+        return _respond(responses.StoredOut(received=len(rows), new=new))
 
-    async def delete_item(self, request: Request) -> Response:
+    async def delete_item(self, item_id: Annotated[IdInPath, Path()]) -> Response:
         """Take an item out for good."""
-        item_id = _path_id(request, "item_id")
         if not await self._workers.write(lambda engine: engine.delete_item(item_id)):
             raise unknown_item(item_id)
-        return _reply({"item_id": item_id, "deleted": True})
+        return _respond(responses.DeletedOut(item_id=item_id, deleted=True))
 
-    async def live(self, request: Request) -> Response:
+    async def live(self) -> Response:
         """The process runs."""
-        return _reply({"status": "live"})
+        return _respond(responses.LiveOut(status="live"))
 
-    async def ready(self, request: Request) -> Response:
+    async def ready(self) -> Response:
         """A generation is loaded and answers; said without waiting for any request or write."""
         holder = self._workers.holder
         generation = holder.generation
         if not generation:
             raise still_loading()
-        state = {
-            "degraded": holder.is_degraded,
-            "refused_generation": holder.refused_generation,
-            "storage_problem": holder.storage_problem,
-        }
-        return _reply({"status": "ready", "generation": generation, **state}, generation)
+        return _respond(responses.build_ready(holder, generation), generation)
 
-    async def metrics(self, request: Request) -> Response:
+    async def metrics(self) -> Response:
         """Counters and timings in the text format of Prometheus."""
         return Response(self._measures.text(), media_type=self._measures.content_type)
 
     async def _answer(self, call: Callable[[EngineProtocol], Answer]) -> Response:
-        def written_answer(engine: EngineProtocol) -> Any:
-            return responses.answer(call(engine), engine)
-
-        body = await self._workers.read(written_answer)
+        body = await self._workers.read(lambda engine: responses.build_answer(call(engine), engine))
         if not body["items"]:
             self._measures.add_empty(body["surface"])
-        return _reply(body, body["generation"])
+        return _respond(body, body["generation"])
 
-    async def _json(self, call: Callable[[EngineProtocol], dict[str, Any]]) -> Response:
+    async def _json(self, call: Callable[[EngineProtocol], Mapping[str, Any]]) -> Response:
         body = await self._workers.read(call)
-        return _reply(body, body.get("generation", ""))
+        return _respond(body, body.get("generation", ""))
 
 
-def known_item(engine: EngineProtocol, item_id: str) -> Any:
-    """The item.
+def known_item(engine: EngineProtocol, item_id: str) -> Item:
+    """The item with this id.
 
     Raises:
         UnknownItemError: it is not in the catalogue.
@@ -215,25 +252,6 @@ def unknown_item(item_id: str) -> UnknownItemError:
     )
 
 
-async def _read(request: Request, model: type[ModelT]) -> ModelT:
-    """A request as its model: parameters of a GET, the JSON body of a POST."""
-    if request.method == "POST":
-        return types.read(model, parse(await request.body()))
-    parameters = request.query_params
-    repeated = types.repeated_names(model)
-    return types.read(
-        model,
-        {
-            name: parameters.getlist(name) if name in repeated else parameters[name]
-            for name in parameters
-        },
-    )
-
-
-def _path_id(request: Request, name: str) -> str:
-    return types.read(requests.PathId, {"id": request.path_params[name]}).id
-
-
-def _reply(body: dict[str, Any], generation: str = "") -> Response:
+def _respond(body: Mapping[str, Any], generation: str = "") -> Response:
     headers = {"x-generation": generation} if generation else None
     return Response(dump(body), media_type=JSON_TYPE, headers=headers)

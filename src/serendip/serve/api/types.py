@@ -1,11 +1,11 @@
-"""The types of what comes in: their limits, and the words in which a wrong value is refused."""
+"""Field types of the request models with their limits, and the messages for invalid values."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -13,7 +13,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     ValidationError,
+    model_validator,
 )
 
 from serendip.data.limits import (
@@ -27,7 +29,7 @@ from serendip.errors import DataError
 from serendip.serve import limits
 from serendip.serve.api.strict_json import check_text
 
-ModelT = TypeVar("ModelT", bound=BaseModel)
+ModelT = TypeVar("ModelT", bound="RequestModel")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
@@ -92,10 +94,27 @@ Time = Annotated[float, AfterValidator(_time)]
 Attribute = Number | LongText | Annotated[list[LongText], Field(max_length=MAX_ATTRIBUTE_VALUES)]
 
 
-class RequestModel(BaseModel):
-    """Base of what comes in: exact types, no unknown names."""
+class RowModel(BaseModel):
+    """Base of the rows of a body: exact types, no unknown names."""
 
     model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class RequestModel(RowModel):
+    """Base of parameters and bodies; its validation errors carry a ``DataError``.
+
+    ``read`` and ``StrictRoute`` raise that one.
+    """
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _raise_data_error(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(values, Mapping):
+            raise DataError("the body is not an object.", f"Known names: {_names(cls)}.")
+        try:
+            return validate(values)
+        except ValidationError as error:
+            raise to_data_error(error, cls) from None
 
 
 def read(model: type[ModelT], values: Any) -> ModelT:
@@ -104,18 +123,16 @@ def read(model: type[ModelT], values: Any) -> ModelT:
     Raises:
         DataError: the first wrong name or value.
     """
-    if not isinstance(values, Mapping):
-        raise DataError("the body is not an object.", f"Known names: {_names(model)}.")
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise to_data_error(error, model) from None
+        raise data_error_of(error.errors(include_url=False)) from None
 
 
-def repeated_names(model: type[BaseModel]) -> frozenset[str]:
-    """Parameters of a model that may be given more than once."""
-    fields = model.model_fields.items()
-    return frozenset(name for name, field in fields if isinstance(field.default, list))
+def data_error_of(errors: Sequence[Any]) -> DataError:
+    """The error that a request type raised, from the list that pydantic made of it."""
+    error: DataError = errors[0]["ctx"]["error"]
+    return error
 
 
 def to_data_error(error: ValidationError, model: type[BaseModel], rows: str = "") -> DataError:

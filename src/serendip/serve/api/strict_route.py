@@ -1,0 +1,61 @@
+"""FastAPI routes with strict JSON bodies and the error form of the API.
+
+FastAPI's own parser accepts NaN and duplicate keys, and ignores bodies of other content types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+from serendip.serve.api.strict_json import parse
+from serendip.serve.api.types import data_error_of
+from serendip.serve.middleware import JSON_TYPE
+
+
+class StrictRoute(APIRoute):
+    """A route that parses its body with ``strict_json``, whatever the content type.
+
+    The types of its parameters and body must raise ``DataError`` (``types.RequestModel`` does):
+    the first one is raised in place of FastAPI's list of validation errors.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of this route, called by FastAPI once per route."""
+        handle = super().get_route_handler()
+        has_body = self.body_field is not None
+
+        async def handle_strictly(request: Request) -> Response:
+            if has_body:
+                request = _JsonRequest(request, parse(await request.body()))
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                raise data_error_of(error.errors()) from None
+
+        return handle_strictly
+
+
+class _JsonRequest(Request):
+    """A request with a parsed body.
+
+    FastAPI takes ``null`` for a missing body, so it becomes ``[null]``, which every request type
+    refuses with the same message.
+    """
+
+    def __init__(self, request: Request, value: Any) -> None:
+        headers = [(b"content-type", JSON_TYPE.encode())]
+        super().__init__({**request.scope, "headers": headers}, request.receive)
+        self._value = [None] if value is None else value
+
+    async def body(self) -> bytes:
+        """Any bytes: FastAPI calls ``json`` unless the body is empty."""
+        return b"{}"
+
+    async def json(self) -> Any:
+        """The parsed body."""
+        return self._value

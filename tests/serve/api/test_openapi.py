@@ -1,0 +1,223 @@
+"""``/openapi.json`` declares what the service answers: every route, against real answers."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from tiny_engine import TinyEngine
+from wire_client import WireClient
+
+from serendip.engine.answer import (
+    Answer,
+    AnswerItem,
+    Evidence,
+    Explanation,
+    SearchFeedback,
+    Suggestion,
+    Suggestions,
+)
+from serendip.search.rewrites.table import Rewrite
+from serendip.serve.api import responses
+
+TYPES: dict[str, Any] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+    "null": type(None),
+}
+REQUESTS = [
+    ("get", "/v1/search", "/v1/search?q=horror", None),
+    ("post", "/v1/search", "/v1/search", {"q": "horror"}),
+    ("get", "/v1/recommend", "/v1/recommend?user_id=u", None),
+    ("post", "/v1/recommend", "/v1/recommend", {"surface": "cart", "item_id": ["f1"]}),
+    ("get", "/v1/suggest", "/v1/suggest?q=fi", None),
+    ("post", "/v1/suggest", "/v1/suggest", {"q": "fi"}),
+    ("get", "/v1/explain", "/v1/explain?item_id=f9&user_id=u", None),
+    ("post", "/v1/explain", "/v1/explain", {"item_id": "f9", "user_id": "u"}),
+    ("get", "/v1/items/{item_id}/similar", "/v1/items/f1/similar", None),
+    ("post", "/v1/items/{item_id}/similar", "/v1/items/f1/similar", {"k": 2}),
+    ("get", "/v1/users", "/v1/users", None),
+    ("get", "/v1/users/{user_id}/history", "/v1/users/u/history", None),
+    ("get", "/v1/items/{item_id}", "/v1/items/f1", None),
+    ("post", "/v1/items", "/v1/items", {"item_id": "n", "attributes": {"a": 1.5, "b": ["c"]}}),
+    ("get", "/v1/items/{item_id}", "/v1/items/n", None),
+    ("delete", "/v1/items/{item_id}", "/v1/items/n", None),
+    ("post", "/v1/events", "/v1/events", [{"user_id": "u", "item_id": "f1", "value": 2}]),
+    ("get", "/health/live", "/health/live", None),
+    ("get", "/health/ready", "/health/ready", None),
+]
+ERRORS = [
+    (403, "/v1/search", {"host": "example.org"}),
+    (404, "/v1/items/none", {}),
+    (404, "/v2", {}),
+    (405, "/v1/events", {}),
+    (422, "/v1/search?k=0", {}),
+    (503, "/health/ready", {}),
+]
+
+
+class Interpreting(TinyEngine):
+    """Adds the interpretation of the text, a number that is not finite and a skipped stage."""
+
+    def recommend(self, request):
+        answer = super().recommend(request)
+        if request.surface != "search":
+            return answer
+        rewrites = (Rewrite("drama", "broader", 0.5),)
+        feedback = SearchFeedback("horror", False, "", ("x",), False, rewrites)
+        items = (AnswerItem("f1", float("nan")), *answer.items)
+        return replace(answer, items=items, understood=feedback, degraded=("ranker",))
+
+
+@pytest.fixture(scope="module")
+def client() -> WireClient:
+    client = WireClient(Interpreting())
+    rows = [{"user_id": "u", "item_id": "f3"}, {"user_id": "u", "query": "q", "position": 1}]
+    assert client.post("/v1/events", json=rows).status_code == 200
+    return client
+
+
+@pytest.fixture(scope="module")
+def document(client) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/openapi.json").json()
+    return found
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    paths = document["paths"].items()
+    return [(method, path, one) for path, methods in paths for method, one in methods.items()]
+
+
+def schema_of(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema itself where another one refers to it."""
+    if "$ref" not in schema:
+        return schema
+    found: dict[str, Any] = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return found
+
+
+def problems(document: dict[str, Any], schema: dict[str, Any], value: Any, place: str) -> list[str]:
+    """Every difference between a value and its schema; undeclared keys and bare types count."""
+    schema = schema_of(document, schema)
+    if "anyOf" in schema:
+        each = [problems(document, choice, value, place) for choice in schema["anyOf"]]
+        return min(each, key=len)
+    allowed = [schema["const"]] if "const" in schema else schema.get("enum", [value])
+    if value not in allowed:
+        return [f"{place} is {value!r}, not one of {allowed}"]
+    kind = schema.get("type")
+    is_right = isinstance(value, TYPES[kind]) if kind in TYPES else False
+    if not is_right or (isinstance(value, bool) and kind != "boolean"):
+        return [f"{place} is {value!r}, not of type {kind}"]
+    if kind == "array":
+        parts = [(schema["items"], one, f"{place}[{n}]") for n, one in enumerate(value)]
+    elif kind == "object" and "properties" in schema:
+        required, known = set(schema["required"]), schema["properties"]
+        if not required <= set(value) <= set(known):
+            return [f"{place} has {sorted(value)}, not {sorted(known)}"]
+        parts = [(known[name], one, f"{place}.{name}") for name, one in value.items()]
+    elif kind == "object":
+        rule = schema["additionalProperties"]
+        parts = [(rule, one, f"{place}.{name}") for name, one in value.items()]
+    else:
+        parts = []
+    return [text for part in parts for text in problems(document, *part)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "string"}, 1),
+        ({"type": "integer"}, True),
+        ({"type": "integer"}, 1.5),
+        ({"type": "array", "items": {"type": "string"}}, [1]),
+        ({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}, {}),
+        ({"type": "object", "properties": {}, "required": []}, {"a": 1}),
+        ({"type": "object", "additionalProperties": {"type": "string"}}, {"a": 1}),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, 1),
+        ({"type": "string", "const": "a"}, "b"),
+        ({}, 1),
+    ],
+)
+def test_the_check_of_a_value_finds_what_differs(schema, value):
+    assert problems({}, schema, value, "value") != []
+
+
+def test_every_route_has_a_typed_answer(document):
+    for method, path, operation in operations(document):
+        ((kind, content),) = operation["responses"]["200"]["content"].items()
+        schema = schema_of(document, content["schema"])
+        if path == "/metrics":
+            assert (kind, schema["type"]) == ("text/plain", "string")
+        else:
+            assert kind == "application/json"
+            assert schema["properties"], f"{method} {path}"
+    components = document["components"]["schemas"]
+    assert all(schema["properties"] for schema in components.values())
+    names = [operation["operationId"] for *_, operation in operations(document)]
+    assert len(set(names)) == len(names)
+
+
+def test_every_error_refers_to_the_one_schema(document):
+    for *_, operation in operations(document):
+        statuses = {name: one for name, one in operation["responses"].items() if name != "200"}
+        assert set(statuses) == {str(status) for status in responses.ERRORS}
+        for response in statuses.values():
+            schema = response["content"]["application/json"]["schema"]
+            assert schema == {"$ref": "#/components/schemas/ErrorOut"}
+
+
+def test_every_read_has_the_same_parameters_and_body(document):
+    for path, methods in document["paths"].items():
+        if set(methods) == {"get", "post"}:
+            body = methods["post"]["requestBody"]["content"]["application/json"]["schema"]
+            parameters = {p["name"] for p in methods["get"]["parameters"] if p["in"] == "query"}
+            assert set(schema_of(document, body)["properties"]) == parameters, path
+
+
+def test_every_answer_is_as_declared(client, document):
+    for method, path, url, body in REQUESTS:
+        response = client.ask(method.upper(), url, json=body)
+        assert response.status_code == 200, url
+        declared = document["paths"][path][method]["responses"]["200"]["content"]
+        schema = declared["application/json"]["schema"]
+        assert problems(document, schema, response.json(), f"{method} {path}") == []
+    asked = {(method, path) for method, path, *_ in REQUESTS} | {("get", "/metrics")}
+    assert asked == {(method, path) for method, path, _ in operations(document)}
+
+
+@pytest.mark.parametrize(("status", "url", "headers"), ERRORS)
+def test_every_error_is_as_declared(document, status, url, headers):
+    client = WireClient()
+    if status == 503:
+        client.holder.close()
+    response = client.get(url, headers=headers)
+    assert response.status_code == status
+    assert status in responses.ERRORS
+    error = document["components"]["schemas"]["ErrorOut"]
+    assert problems(document, error, response.json(), "error") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "body", "renamed"),
+    [
+        (Answer, responses.AnswerOut, {"understood": "query"}),
+        (AnswerItem, responses.AnswerItemOut, {}),
+        (SearchFeedback, responses.SearchFeedbackOut, {}),
+        (Rewrite, responses.RewriteOut, {}),
+        (Suggestions, responses.SuggestionsOut, {"queries": "suggestions"}),
+        (Suggestion, responses.SuggestionOut, {}),
+        (Explanation, responses.ExplanationOut, {}),
+        (Evidence, responses.EvidenceOut, {}),
+    ],
+)
+def test_every_field_of_the_engine_s_answers_is_sent(value, body, renamed):
+    names = {renamed.get(field.name, field.name) for field in fields(value)}
+    added = set(body.__annotations__) - names
+    assert names <= set(body.__annotations__)
+    assert added <= {"title", "generation"}
