@@ -244,7 +244,6 @@ exploration = 5
 
 [search]
 offer_from = 0.3
-recover_from = 0.5
 
 [evaluation]
 cuts = [0.8]

@@ -287,11 +287,8 @@ def rewrites(data: DataOption, json: FileOption, cache: CacheOption = None) -> N
 def _tell_student(student: Mapping[str, Any]) -> None:
     for row in student["rows"]:
         _tell_rewritten(f"{row['queries']}: {row['offered']} of {row['of all']} offered", row)
-    for row in student["recovered"]:
-        count = f"{row['recovered']} of {row['of all']} searched instead"
-        _tell_rewritten(f"from {row['from']}: {count}", row)
-    others, sure, ms = student["others"], student["confidence"], student["ms"]
-    typer.echo(f"{others['queries']} other queries, {others['changed']:.1%} changed.")
+    sure, ms = student["confidence"], student["ms"]
+    typer.echo(f"{student['others']} other queries.")
     if sure["rewrites"]:
         typer.echo(f"Surest rewrites: confidence {sure['mean']:.3f}, {sure['serve']:.3f} serve.")
     typer.echo(f"CPU ms: {ms['seen']:.3f} for a text of the table, {ms['unseen']:.3f} for another.")

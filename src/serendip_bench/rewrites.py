@@ -4,10 +4,8 @@ Queries are searched as words alone. ``without a log`` the student learns from w
 catalogue; ``with a log`` also from what people chose after every other query, while the rest is
 asked, and the other way round. A query that is asked has never been seen. ``offered`` are queries
 with a rewrite of at least ``offer_from``; the rows tell what the surest one finds beside what the
-query itself does. ``recovered`` searches it instead, where no item has all words of the query, from
-some confidence on. All other queries are searched with and without the table: ``changed`` counts
-those of which any place of the first hundred differs. Differences are means over queries with 95 %
-bootstrap intervals.
+query itself does. ``others`` is the number of queries that get no rewrites. Differences are means
+over queries with 95 % bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -36,8 +34,7 @@ from serendip_bench.spelling import SpellingQueries, spelling_queries
 from serendip_bench.work_folder import open_work_folder
 
 FOLDS = 2
-FLOORS = (0.5, 0.7, 0.9)
-LOOKED_AT, MEASURED = 100, 1_000
+MEASURED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +71,6 @@ class _Asked:
     own: tuple[float, float]
     best: tuple[float, float]
     ms: float
-
-    def answered(self, floor: float) -> tuple[float, float]:
-        """Its figures where a rewrite of that confidence is searched instead."""
-        return self.best if self.confidence >= floor else self.own
 
 
 def run_rewrites(bench: RewritesBench, options: TrainOptions) -> dict[str, Any]:
@@ -152,8 +145,7 @@ def _judged(
     floor = asking.searcher.config.offer_from
     return {
         "rows": [_row(name, own, floor) for name, own in groups.items()],
-        "recovered": [_recovered(groups["no item has all words"], floor) for floor in FLOORS],
-        "others": _others(asking, tables, asked),
+        "others": sum(one.matches > 0 or not one.is_few for one in asked),
         "confidence": _calibration(few),
         "ms": {"unseen": _mean([one.ms for one in few]), "seen": _seen_ms(asking, tables[0])},
     }
@@ -210,13 +202,6 @@ def _row(name: str, asked: Sequence[_Asked], floor: float) -> dict[str, Any]:
     return {"queries": name, "of all": len(asked), "offered": len(offered), **_both(own, best)}
 
 
-def _recovered(asked: Sequence[_Asked], floor: float) -> dict[str, Any]:
-    """All queries without an item that has all words, some of them searched as the rewrite."""
-    changed = sum(one.confidence >= floor for one in asked)
-    own, best = [one.own for one in asked], [one.answered(floor) for one in asked]
-    return {"from": floor, "of all": len(asked), "recovered": changed, **_both(own, best)}
-
-
 def _both(
     own: Sequence[tuple[float, float]], other: Sequence[tuple[float, float]]
 ) -> dict[str, Any]:
@@ -229,24 +214,6 @@ def _both(
             told = estimate(after - before).as_dict()
             found[name] = {"as typed": _mean(before), "rewritten": _mean(after), "difference": told}
     return found
-
-
-def _others(
-    asking: SpellingQueries, tables: Sequence[RewriteTable], asked: Sequence[_Asked]
-) -> dict[str, float]:
-    """Queries that some item or title answers: how many there are, and the share that changes."""
-    plain = asking.searcher
-    config = plain.config.model_copy(update={"recover_from": min(FLOORS)})
-    recovering = [replace(plain, rewrites=table, config=config) for table in tables]
-    answered = [number for number, one in enumerate(asked) if one.matches or not one.is_few]
-    changed, folds = 0, _folds(asking)
-    for number in answered:
-        before, after = (
-            one.search(asking.texts[number], LOOKED_AT)
-            for one in (plain, recovering[folds[number]])
-        )
-        changed += not np.array_equal(before.item_nums, after.item_nums)
-    return {"queries": len(answered), "changed": changed / max(1, len(answered))}
 
 
 def _calibration(asked: Sequence[_Asked]) -> dict[str, float]:

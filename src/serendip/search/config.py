@@ -42,11 +42,6 @@ class SearchConfig(Config):
     """Minimum confidence to offer a rewrite for a query with few matches. At the default, the
     rewrite more likely than not finds a relevant item, and no fewer than the query itself."""
 
-    recover_from: Probability = 1.0
-    """Minimum confidence to search a rewrite instead, if no item has all words of the query; 1 =
-    never, as no gain has been shown (docs/results/search.md). Values below ``offer_from`` act like
-    ``offer_from``: a rewrite that is not offered is not searched either."""
-
     @property
     def confidence(self) -> Confidence:
         """The confidence thresholds of corrections."""

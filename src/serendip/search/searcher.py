@@ -38,7 +38,6 @@ from serendip.search.understanding import (
     Interpretation,
     read,
     read_literally,
-    with_rewrite,
 )
 
 RATIO_WEIGHT = 0.8
@@ -141,14 +140,7 @@ class Searcher:
 
         @lru_cache(READINGS)
         def reading(text: str) -> Interpretation:
-            as_read = read(text, titles, speller, config.confidence)
-            key, sure = as_read.corrected_key, config.recover_from
-            if sure == 1.0 or matcher.matches(key) or matcher.is_answered(key):
-                return as_read
-            found = (one for one in instead(key) if one.confidence >= sure)
-            return next(
-                (with_rewrite(as_read, one.text, titles, speller) for one in found), as_read
-            )
+            return read(text, titles, speller, config.confidence)
 
         object.__setattr__(self, "_readings", reading)
         object.__setattr__(self, "_instead", instead)

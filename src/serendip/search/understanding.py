@@ -98,16 +98,6 @@ def read_literally(text: str, titles: TitleIndex, speller: Speller) -> Interpret
     return Interpretation(key, titles.exact(text), key, NO_ITEMS, "", tuple(dict.fromkeys(unknown)))
 
 
-def with_rewrite(
-    reading: Interpretation, text: str, titles: TitleIndex, speller: Speller
-) -> Interpretation:
-    """Replace a text without matches by a rewrite; keeps the key and the suggestion."""
-    rewrite = read_literally(text, titles, speller)
-    return Interpretation(
-        reading.key, NO_ITEMS, rewrite.key, rewrite.exact, reading.told_key, rewrite.unknown
-    )
-
-
 def _correct(normal: str, titles: TitleIndex, speller: Speller) -> Correction:
     """Correct word by word; a prefix of a title is unfinished, not wrong, so it may only grow."""
     meant = speller.spelled(normal)

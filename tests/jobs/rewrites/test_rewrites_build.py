@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ from serendip.jobs.import_files import import_files
 from serendip.jobs.rewrites.build import RewriteBuilder, narrower, near_words
 from serendip.jobs.suggestions.build import SuggestionBuilder
 from serendip.runtime.progress import SilentProgress, TrainOptions
-from serendip.search.config import SearchConfig
 from serendip.search.rewrites.table import Rewrite, RewriteTable
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.candidates import Candidate
@@ -149,29 +147,6 @@ def test_no_order_of_any_query_of_the_head_changes(builder: RewriteBuilder) -> N
         assert before.scores.tobytes() == after.scores.tobytes(), text
 
 
-def test_even_where_it_is_searched_instead_no_query_changes_that_any_item_answers(
-    builder: RewriteBuilder,
-) -> None:
-    table, _ = builder.build(searches(), seed=0)
-    plain, config = builder.searcher, SearchConfig(recover_from=0.01, offer_from=0.01)
-    wide = replace(plain, config=config, rewrites=table)
-    texts = {
-        *builder.queries.texts,
-        *table.head,
-        "red kettle zeppelin",
-        "zeppelin",
-        "works zeppelin",
-    }
-    changed = set()
-    for text in texts:
-        before, after = plain.search(text, 144), wide.search(text, 144)
-        is_same = before.item_nums.tobytes() == after.item_nums.tobytes()
-        assert is_same or not plain.matcher.matches(text), text
-        assert is_same or wide.corrected(text), text
-        changed |= set() if is_same else {text}
-    assert "purple divan" in changed
-
-
 def test_words_of_queries_have_near_ones_of_the_catalogue(tmp_path: Path) -> None:
     counts = {"leather": 9, "leathers": 5, "rare": 1}
     encoder, cache = HashingEncoder(), VectorCache(tmp_path)
@@ -233,10 +208,6 @@ def test_figures_are_of_queries_that_the_student_has_not_seen(tmp_path: Path) ->
     assert set(document["students"]) == {"without a log", "with a log"}
     for name, student in document["students"].items():
         assert student["rows"] == again["students"][name]["rows"]
-        assert student["recovered"] == again["students"][name]["recovered"]
-        assert student["others"]["changed"] == 0.0
         rows = {row["queries"]: row for row in student["rows"]}
         assert sum(row["of all"] for row in student["rows"]) == 2 * rows["both"]["of all"]
-        assert rows["both"]["of all"] + student["others"]["queries"] == document["queries"] == 2
-        for row in student["recovered"]:
-            assert row["recovered"] <= row["of all"]
+        assert rows["both"]["of all"] + student["others"] == document["queries"] == 2

@@ -11,7 +11,6 @@ from serendip.data.dataset import AlignedProjection, Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
 from serendip.models.early_stopping import Stopping, train_epochs
-from serendip.models.retriever.artefact import TOWER_FILE
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
@@ -135,18 +134,6 @@ def test_training_sees_what_serving_sees(task: str) -> None:
     np.testing.assert_allclose(seen, served, rtol=0, atol=1e-4)
 
 
-def test_an_earlier_artefact_gives_words_alone_where_some_were_typed() -> None:
-    vectors = draw_unit_vectors(np.random.default_rng(1), 4)
-    stored = ContentScores(projection(), vectors, weights(0, 0)).arrays()
-    del stored["align_weights"]
-    stored["align_weight"] = np.asarray(5.0, np.float32)
-    affinity = ContentScores.of_arrays(stored)
-    history = History.of_items(np.asarray([2]))
-    asked = [Query(history=history), Query("search", text_vector=vectors[0], history=history)]
-    expected = 5 * np.stack([vectors[2], projection().encode(vectors[:1])[0]])
-    np.testing.assert_allclose(affinity.of_queries(asked), expected, rtol=1e-5)
-
-
 def weights_before_and_after(
     dataset: Dataset, config: RetrieverConfig, seed: int
 ) -> tuple[list[float], list[float]]:
@@ -222,26 +209,6 @@ def test_an_edited_item_borrows_no_id_of_its_own() -> None:
     for number, lender in ((0, 1), (1, 0), (2, 0)):
         vectors, _ = tower.encode(edited, np.asarray([number]))
         assert vectors[0].argmax() == ids[lender].argmax()
-
-
-def test_an_earlier_artefact_seeks_lenders_by_content_as_it_is(
-    trained: Retriever, tmp_path: Path
-) -> None:
-    dataset, features = build_small_world(), draw_features(8, 3)
-    assert dataset.features is not None
-    trained.save(tmp_path)
-    with np.load(tmp_path / TOWER_FILE) as stored:
-        arrays = {name: stored[name] for name in stored.files if name != "likeness"}
-    seen = dataset.item_counts()[:, None] > 0
-    content = dataset.features.content * seen
-    np.savez(tmp_path / TOWER_FILE, content=content, **arrays)
-    found = Retriever.open(tmp_path).with_items(features).item_vectors[-3:, :8]
-    names = ("weight", "bias", "tables", "ids")
-    tower = ItemEncoderArrays(*(arrays[name] for name in names), content, SMALL.num_id_donors)
-    np.testing.assert_allclose(
-        found, tower.encode(features, np.arange(30, 33))[0], rtol=0, atol=1e-6
-    )
-    assert not np.allclose(found, trained.with_items(features).item_vectors[-3:, :8], atol=1e-3)
 
 
 def test_a_new_item_gets_the_vector_of_a_twin_that_nobody_touched(

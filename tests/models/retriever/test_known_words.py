@@ -59,16 +59,16 @@ def test_words_that_were_learned_have_weights_of_their_own(
     np.testing.assert_allclose(scores[0], expected @ affinity().vectors.T, rtol=0, atol=1e-5)
 
 
-def test_they_are_kept_on_disk_and_missing_in_earlier_artefacts() -> None:
+def test_they_are_stored_and_without_them_all_queries_have_the_same_weights() -> None:
     stored = affinity().arrays()
     opened = ContentScores.of_arrays(stored)
     queries = [asked("hats"), asked("caps")]
     assert np.array_equal(opened.of_queries(queries), affinity().of_queries(queries))
     for name in ("known_words", "known_weights"):
         del stored[name]
-    earlier = ContentScores.of_arrays(stored)
+    without = ContentScores.of_arrays(stored)
     np.testing.assert_array_equal(
-        earlier.of_queries([asked("hats")]), affinity().of_queries([asked("caps")])
+        without.of_queries([asked("hats")]), affinity().of_queries([asked("caps")])
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
 from serendip.jobs.rewrites.build import reformulated
-from serendip.search.config import SearchConfig
 from serendip.search.logistic import RankingRows
 from serendip.search.rewrites.candidates import FEATURES, changes, checked
 from serendip.search.rewrites.scorer import RewriteScorer
@@ -142,28 +140,6 @@ def test_accepted_synonyms_stand_for_their_terms_and_proposed_ones_do_not(
     ]
     wide = searcher.with_synonyms(Synonyms.of(rows)).with_rewrites(RewriteTable({}, SURE))
     assert texts(wide.instead_of("red couch")) == ["red", "red sofa"]
-
-
-def test_where_it_is_set_a_text_that_no_item_answers_is_searched_as_the_surest_one(
-    searcher: Searcher,
-) -> None:
-    config = SearchConfig(recover_from=0.85)
-    head = {
-        "pink sofa": (Rewrite("red lamp", "substitute", 0.9),),
-        "pink lamp": (Rewrite("oak table", "substitute", 0.8),),
-        "oak lamp red": (Rewrite("model 7", "substitute", 0.9),),
-    }
-    wide = replace(searcher, config=config, rewrites=RewriteTable(head, SURE))
-    assert wide.corrected("pink sofa") == "red lamp"
-    found = wide.search("pink sofa", 4).item_nums.tolist()
-    assert sorted(found) == [3, 8, 13, 18]
-    literal = wide.search("pink sofa", 20, literal=True).item_nums.tolist()
-    assert literal == searcher.search("pink sofa", 20).item_nums.tolist()
-    assert wide.corrected("pink lamp") == wide.corrected("red leather sofa") == ""
-    assert wide.corrected("oak lamp red") == "Model 7"
-    assert wide.search("oak lamp red", 1).item_nums.tolist() == [7]
-    assert wide.instead_of("pink sofa") == ()
-    assert texts(wide.instead_of("pink sofa", literal=True)) == ["red lamp"]
 
 
 def test_the_student_learns_what_was_made_and_the_log_moves_it() -> None:

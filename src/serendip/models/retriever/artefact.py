@@ -36,7 +36,7 @@ class TrainedRetriever:
         tower: encoder of query texts and of new items.
         bonus: (N,) float32 new item bonus, added to each item's scores.
         affinity: content scores, added to those of the network; None = no alignment.
-        num_parameters: trained parameters of the network; 0 = unknown (earlier artefacts).
+        num_parameters: trained parameters of the network.
         quality: item quality and its weights; None = quality is not used.
         countries: countries of home requests; empty = countries are not read.
     """
@@ -73,7 +73,7 @@ def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> No
         "bias": tower.bias,
         "tables": tower.tables,
         "ids": tower.ids,
-        "likeness": tower.lending,
+        "donor_content": tower.donor_content,
         "bonus": trained.bonus,
         "num_parameters": np.asarray(trained.num_parameters),
         **({} if affinity is None else affinity.arrays()),
@@ -84,13 +84,8 @@ def save_trained(trained: TrainedRetriever, codes: IntArray, folder: Path) -> No
     np.savez(folder / TOWER_FILE, codes=codes, **arrays)
 
 
-def open_trained(
-    folder: Path, config: RetrieverConfig
-) -> tuple[TrainedRetriever, IntArray, RetrieverConfig]:
-    """Read an artefact of ``save_trained``: trained retriever, codes (N, L) and adapted config.
-
-    Earlier artefacts have no codes: of their long histories only the end is read. They have no new
-    item bonus either, and give none to new items.
+def open_trained(folder: Path, config: RetrieverConfig) -> tuple[TrainedRetriever, IntArray]:
+    """Read an artefact of ``save_trained``: trained retriever and codes (N, L).
 
     Raises:
         ArtefactError: a file is missing or unreadable.
@@ -103,22 +98,22 @@ def open_trained(
         affinity = ContentScores.of_arrays(stored) if "aligned" in stored else None
         quality = QualityVector.of_arrays(stored) if "quality" in stored else None
         tower = _tower(stored, vectors.shape[1], affinity, config)
+        bonus, codes = stored["bonus"], stored["codes"]
+        num_parameters = int(stored["num_parameters"])
     except (OSError, ValueError, KeyError) as error:
         raise ArtefactError(f"{folder} does not hold a readable retriever: {error}.") from None
-    if "bonus" not in stored:
-        config = config.model_copy(update={"new_item_bonus": 0.0})
     trained = TrainedRetriever(
         context,
         vectors,
         projected,
         tower,
-        stored.get("bonus", np.zeros(len(vectors), np.float32)),
+        bonus,
         affinity,
-        int(stored.get("num_parameters", 0)),
+        num_parameters,
         quality,
         tuple(stored["countries"].tolist()) if "countries" in stored else (),
     )
-    return trained, stored.get("codes", np.empty((len(vectors), 0), np.int32)), config
+    return trained, codes
 
 
 def _tower(
@@ -127,17 +122,15 @@ def _tower(
     affinity: ContentScores | None,
     config: RetrieverConfig,
 ) -> ItemEncoderArrays:
-    # Earlier artefacts searched ID donors by content as encoded, not aligned.
-    is_aligned = affinity is not None and "likeness" in stored
     return ItemEncoderArrays(
         stored["weight"],
         stored["bias"],
         stored["tables"],
         stored["ids"],
-        stored["likeness" if "likeness" in stored else "content"],
+        stored["donor_content"],
         config.num_id_donors,
         config.reads("content"),
-        affinity.projection if affinity and is_aligned else None,
+        affinity.projection if affinity else None,
         size - config.embedding_size,
         stored.get("token_table"),
     )

@@ -79,12 +79,6 @@ class RetrieverConfig(Config):
     """Uniform negatives per training step, in addition to its targets (in-batch negatives). More =
     closer to the full softmax, and slower."""
 
-    hard_negatives: int = Field(default=0, ge=0)
-    """Hard negatives per training step: items near its targets, in the second half of the epochs
-    (the first half separates what is far apart). 0 = none. Used for catalogues of more than
-    ``2 * num_negatives`` items; smaller ones are scored whole. Each such epoch compares all items
-    with one another."""
-
     learning_rate: float = Field(default=3e-3, gt=0)
     """Highest learning rate: linear warm-up over the first 5 % of the training, then cosine decay
     to 2 % of it."""

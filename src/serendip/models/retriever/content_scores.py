@@ -29,7 +29,7 @@ from serendip.data.query import Query
 from serendip.data.text import normalise
 from serendip.models.context import context_matrix
 from serendip.models.linalg import scaled_rows, with_rows
-from serendip.models.retriever.requests import NUM_TASKS, SEARCH, TASK_OF
+from serendip.models.retriever.requests import SEARCH, TASK_OF
 
 _KEYS, _WEIGHTS = "known_words", "known_weights"
 
@@ -89,9 +89,9 @@ class ContentScores:
         aligned: (N, C) aligned unit vectors.
         weights: (tasks, 2) float32 weights of the context's cosine and of the text's cosine.
         plain: (N, C) unit vectors as encoded, compared with query texts; None = texts are aligned
-            and compared with ``aligned``: for models trained without queries and earlier artefacts.
+            and compared with ``aligned``: for models trained without queries.
         known: trained queries, which have weights of their own in search; None = all queries have
-            the same weights, as in earlier artefacts.
+            the same weights.
     """
 
     projection: AlignedProjection
@@ -182,16 +182,4 @@ class ContentScores:
         projection = AlignedProjection(stored["align_down"], stored["align_up"])
         plain = stored["plain"] if "plain" in stored else None
         known = TrainedQueries.of_arrays(stored)
-        return cls(projection, stored["aligned"], _weights(stored), plain, known)
-
-
-def _weights(stored: Mapping[str, FloatArray]) -> FloatArray:
-    """Read the weights (tasks, 2); earlier artefacts have a single weight for both cosines.
-
-    In those a search with a text used the text's cosine alone, so its context weight is 0.
-    """
-    if "align_weights" in stored:
-        return stored["align_weights"]
-    weights = np.full((NUM_TASKS, 2), stored["align_weight"], np.float32)
-    weights[SEARCH, 0] = 0.0
-    return weights
+        return cls(projection, stored["aligned"], stored["align_weights"], plain, known)

@@ -32,7 +32,8 @@ class ItemEncoderArrays:
         tables: (L, K, E) code embeddings; L = 0 if codes are not used.
         ids: (N, E) ID embeddings of the items seen in training (the ID donors), zeros for others;
             (0, E) = no ID imputation.
-        lending: (N, C) content of the donors, aligned if there is an alignment, zeros for others.
+        donor_content: (N, C) content of the donors, aligned if there is an alignment; zeros for
+            others.
         num_id_donors: most donors of an item.
         reads_content: True if item vectors contain content; queries always do.
         alignment: aligns content before donors are searched; None = content as encoded.
@@ -44,7 +45,7 @@ class ItemEncoderArrays:
     bias: FloatArray
     tables: FloatArray
     ids: FloatArray
-    lending: FloatArray
+    donor_content: FloatArray
     num_id_donors: int
     reads_content: bool = True
     alignment: AlignedProjection | None = None
@@ -111,7 +112,7 @@ class ItemEncoderArrays:
     def _donor_weights(self, content: FloatArray, item_nums: IntArray) -> Sparse:
         """Sparse weights (U, N) of the ID donors of items with content (U, C)."""
         aligned = self.alignment.encode(content) if self.alignment else content
-        return content_neighbours(aligned, item_nums, self.lending, self.num_id_donors)
+        return content_neighbours(aligned, item_nums, self.donor_content, self.num_id_donors)
 
 
 def token_shares(tokens: Tokens, buckets: int) -> Sparse:

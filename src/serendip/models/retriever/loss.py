@@ -1,19 +1,13 @@
-"""Sampled softmax with log-Q correction over mixed tasks, and hard negatives. Torch, training only.
+"""Sampled softmax with log-Q correction over mixed tasks. Torch, training only.
 
 Loss of one request: ``-s(target) + log(exp s(target) + sum exp(s(j) - log pi_j))`` over the
-candidates j of the step: its targets (in-batch negatives), uniform negatives and hard negatives.
-``pi_j`` is the probability that j is a candidate, so that the sum estimates the full softmax (Yi et
-al. 2019, "Sampling-bias-corrected neural modeling"; here the target itself is not corrected). Small
+candidates j of the step: its targets (in-batch negatives) and uniform negatives. ``pi_j`` is the
+probability that j is a candidate, so that the sum estimates the full softmax (Yi et al. 2019,
+"Sampling-bias-corrected neural modeling"; here the target itself is not corrected). Small
 catalogues are scored whole.
 
-Hard negatives: nearly all uniform negatives are far from the target and soon teach little. A hard
-negative is drawn for a random target of the step from its nearest items, as learned so far. Like
-all candidates it is shared by the requests of the step, and the loss corrects for its sampling
-probability. That probability is taken over all steps, so for the request whose own target drew it,
-it counts slightly more than its share: there it is meant to be hard.
-
 Shapes: N items, B rows, M requests per row, R requests with a target, C candidates, K ID donors, E
-vector size; in ``lenders_of`` C is the content size.
+vector size; in ``id_donors_of`` C is the content size.
 """
 
 from __future__ import annotations
@@ -23,76 +17,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import AlignedProjection, QueryExamples
 from serendip.data.item_features import ItemFeatures, Tokens
-from serendip.data.numeric import unit
-from serendip.models.linalg import Sparse, content_neighbours
+from serendip.models.linalg import content_neighbours
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.network import ContextEncoder, ItemTower
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH
-
-NUM_NEAREST = 20
-"""Nearest items from which the hard negatives of a target are drawn."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HardNegatives:
-    """Sampler of hard negatives from the nearest items of targets.
-
-    Args:
-        nearest: (N, N) probability of each item as a negative of the row's item; rows sum to 1, or
-            to 0 for items without neighbours.
-        sums: (entries + 1,) running sums of all entries of ``nearest``.
-        frequency: (tasks, N) probability that a draw for a random target of a task is this item.
-        count: draws per step.
-    """
-
-    nearest: Sparse
-    sums: TimeArray
-    frequency: TimeArray
-    count: int
-
-    @classmethod
-    def of(cls, vectors: FloatArray, frequency: TimeArray, count: int) -> HardNegatives:
-        """Sample among ``NUM_NEAREST`` items by cosine, in proportion to its fourth power.
-
-        Args:
-            vectors: (N, E) item vectors, of any length.
-            frequency: (tasks, N) probability of each item as the target of a task.
-            count: draws per step.
-        """
-        units = unit(vectors, shortest=1e-12)  # (N, E)
-        everything = np.arange(len(units), dtype=np.int32)
-        nearest = content_neighbours(units, everything, units, NUM_NEAREST)  # (N, N) sparse
-        sums = np.concatenate(([0.0], np.cumsum(nearest.data, dtype=np.float64)))
-        # P(draw = j | task) = sum_i P(target = i | task) P(j | i), (tasks, N)
-        return cls(nearest, sums, np.asarray((nearest.T @ frequency.T).T), count)
-
-    def draw(self, targets: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
-        """Draw up to ``count`` negatives, each for a random one of the targets (R,).
-
-        Targets and negatives are drawn with replacement; targets without neighbours are skipped.
-        """
-        begins, ends = self.nearest.indptr[:-1], self.nearest.indptr[1:]
-        drawn = targets[random.integers(0, len(targets), self.count)]
-        drawn = drawn[ends[drawn] > begins[drawn]]
-        # Inverse transform sampling in the target's slice of the running sums.
-        low, high = self.sums[begins[drawn]], self.sums[ends[drawn]]
-        point = low + random.random(len(drawn)) * (high - low)
-        entry = np.searchsorted(self.sums, point, side="right") - 1
-        entry = np.clip(entry, begins[drawn], ends[drawn] - 1)
-        return np.asarray(self.nearest.indices[entry], np.int64)
-
-    def expected(self, per_task: NDArray[np.int64]) -> TimeArray:
-        """Expected draws of each item (N,) in a step with ``per_task`` (tasks,) targets."""
-        share = per_task / max(1, per_task.sum())  # (tasks,)
-        return np.asarray(self.count * (share @ self.frequency), np.float64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +44,7 @@ class LossCandidates:
 
 
 class CandidateDraw:
-    """Draws the candidates of a step: its targets, uniform negatives and, once set, hard ones.
+    """Draws the candidates of a step: its targets and uniform negatives.
 
     Args:
         counts: (N,) events per item.
@@ -120,7 +55,6 @@ class CandidateDraw:
     def __init__(self, counts: IntArray, queries: QueryExamples | None, num_negatives: int) -> None:
         self.num_items, self.num_negatives = len(counts), num_negatives
         self.frequency = _frequency(counts, queries)
-        self.hard: HardNegatives | None = None
 
     @property
     def takes_all(self) -> bool:
@@ -137,13 +71,9 @@ class CandidateDraw:
         is_candidate[batch.target[targets]] = True
         is_candidate[random.integers(0, self.num_items, self.num_negatives)] = True
         per_task = np.bincount(batch.task[targets], minlength=NUM_TASKS)  # (tasks,)
-        if self.hard is not None:
-            is_candidate[self.hard.draw(batch.target[targets], random)] = True
         numbers = np.flatnonzero(is_candidate)  # (C,)
         # Expected draws m of an item; it is a candidate with probability 1 - exp(-m) (Poisson).
         expected = per_task @ self.frequency[:, numbers] + self.num_negatives / self.num_items
-        if self.hard is not None:
-            expected = expected + self.hard.expected(per_task)[numbers]
         log_probability = np.log(-np.expm1(-expected)).astype(np.float32)  # (C,)
         return LossCandidates(torch.from_numpy(numbers), torch.from_numpy(log_probability))
 
@@ -161,7 +91,7 @@ def _frequency(counts: IntArray, queries: QueryExamples | None) -> TimeArray:
     return np.stack([logged, logged, searched])
 
 
-def lenders_of(content: FloatArray, seen: BoolArray, count: int) -> tuple[Tensor, Tensor]:
+def id_donors_of(content: FloatArray, seen: BoolArray, count: int) -> tuple[Tensor, Tensor]:
     """ID donors of every item: its nearest trained items by content, with weights that sum to 1.
 
     Args:
@@ -235,7 +165,7 @@ class RetrieverNetwork(nn.Module):
         has_content = config.reads("content") and features.content.shape[1] > 0
         if config.num_id_donors and len(self.tower.ids) and has_content:
             aligned = alignment.encode(features.content) if alignment else features.content
-            self.tower.lenders = lenders_of(aligned, seen, config.num_id_donors)
+            self.tower.id_donors = id_donors_of(aligned, seen, config.num_id_donors)
         self.encoder = ContextEncoder(config, num_countries, search_size)
         self.reads_sources = "source-text" in config.imputation
         self.query_vectors = torch.from_numpy(

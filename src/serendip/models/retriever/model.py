@@ -220,7 +220,7 @@ class Retriever(Recommender):
         save_trained(self._trained, self._codes, folder)
 
     def _open(self, folder: Path) -> None:
-        trained, codes, self.config = open_trained(folder, self.config)
+        trained, codes = open_trained(folder, self.config)
         self._use(trained, codes)
 
 

@@ -106,7 +106,7 @@ class ItemTower(nn.Module):
         ids = len(content) if config.reads("id") else 0
         self.ids = nn.Parameter(torch.randn(ids, size) * _id_spread(config))  # (N, E)
         # ID donors of every item and their weights, both (N, K); None = no imputation.
-        self.lenders: tuple[Tensor, Tensor] | None = None
+        self.id_donors: tuple[Tensor, Tensor] | None = None
         # The projection starts as PCA: x -> scale * axes @ (x - centre).
         axes, centre = axes_of_parts(content, self.sizes)  # (E, C), (C,)
         self.weight = nn.Parameter(axes * config.content_scale)
@@ -163,7 +163,7 @@ class ItemTower(nn.Module):
         mixed = projected if self.reads_content else torch.zeros_like(projected)
         if len(self.ids):
             mixed = mixed + gate[:, None] * functional.embedding(items, self.ids)
-            if self.lenders is not None:
+            if self.id_donors is not None:
                 mixed = self._impute_ids(mixed, items, gate)
         for level, table in enumerate(self.code_tables):
             mixed = mixed + functional.embedding(self.codes[items, level], table)
@@ -171,8 +171,8 @@ class ItemTower(nn.Module):
 
     def _impute_ids(self, mixed: Tensor, items: Tensor, gate: Tensor) -> Tensor:
         """Add the weighted mean ID embedding of its donors to every item whose gate is 0."""
-        assert self.lenders is not None
-        donors, weights = self.lenders  # (N, K) each
+        assert self.id_donors is not None
+        donors, weights = self.id_donors  # (N, K) each
         rows = (gate == 0).nonzero()[:, 0]
         receivers = items[rows]
         imputed = functional.embedding_bag(

@@ -39,7 +39,7 @@ from serendip.models.retriever.content_weights import (
     tune_content_weights,
 )
 from serendip.models.retriever.item_encoder import ItemEncoderArrays
-from serendip.models.retriever.loss import CandidateDraw, HardNegatives, RetrieverNetwork
+from serendip.models.retriever.loss import CandidateDraw, RetrieverNetwork
 from serendip.models.retriever.network import COUNTRY, INPUTS, OPEN_AXES, example_request
 from serendip.models.retriever.quality import HeldOutRequests, QualityVector, find_weights
 from serendip.models.retriever.requests import HOME, NUM_TASKS, SEARCH, TASK_OF
@@ -241,10 +241,7 @@ class RetrieverTraining:
             self._run_epoch(self.whole, self.config.epochs)
 
     def _run_epoch(self, maker: BatchBuilder, number: int) -> None:
-        """One pass over all rows; hard negatives from half of the epochs on."""
-        count = self.config.hard_negatives
-        if count and not self.draw.takes_all and 2 * number >= self.config.epochs:
-            self.draw.hard = HardNegatives.of(self._vectors(), self.draw.frequency, count)
+        """One pass over all rows."""
         self.module.train()
         batches = list(maker.epoch(self.config.batch_size, self.random))
         for step, batch in enumerate(batches):
@@ -299,13 +296,6 @@ class RetrieverTraining:
                 gain, count = np.sum(sums, axis=0)
                 means.append(gain / count)
         return float(np.mean(means)) if means else None
-
-    @torch.no_grad()
-    def _vectors(self) -> FloatArray:
-        """Item vectors (N, E), as learned so far."""
-        self.module.eval()
-        vectors, _ = self.module.tower(torch.arange(self.num_items), self.module.seen)
-        return np.asarray(vectors.numpy(), np.float32)
 
     @torch.no_grad()
     def _validation_requests(self, task: int, maker: BatchBuilder) -> Iterator[ValidationRequests]:
@@ -417,7 +407,7 @@ class RetrieverTraining:
         """IDs (N, E) and content (N, C) of the ID donors, zeros for others; empty if off."""
         tower, seen = self.module.tower, self.module.seen[:, None].numpy()
         content = tower.content.numpy()
-        if tower.lenders is None:
+        if tower.id_donors is None:
             return np.zeros((0, tower.ids.shape[1]), np.float32), content[:0]
         aligned = self.alignment.encode(content) if self.alignment else content
         return tower.ids.detach().numpy() * seen, aligned * seen
