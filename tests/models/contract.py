@@ -307,7 +307,7 @@ class RecommenderContract(ABC):
                 model.with_changed_items(np.asarray([3, number], np.int32), random_features(9, 2))
 
     def test_every_changed_item_needs_its_features(self, model: Recommender) -> None:
-        with pytest.raises(DataError, match="2 changed items with features of 1"):
+        with pytest.raises(DataError, match="2 changed items, but 1 rows of features"):
             model.with_changed_items(np.asarray([3, 4], np.int32), random_features(9, 1))
 
     def test_an_untrained_model_changes_no_items(self) -> None:

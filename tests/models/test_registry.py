@@ -16,7 +16,7 @@ from serendip.engine.models_config import DEFAULT_MODELS, ModelsConfig
 from serendip.engine.settings import Settings
 from serendip.errors import ConfigError
 from serendip.models import model_class, model_names
-from serendip.models.base import GivesVotes, Recommender, ScoreKind
+from serendip.models.base import Recommender, ScoreKind, VotingModel
 from serendip.models.retriever.config import UnifiedConfig
 
 
@@ -33,7 +33,7 @@ def test_every_model_declares_what_the_engine_needs(name: str) -> None:
     assert kind.score_kind in get_args(ScoreKind)
     assert kind().source_label[0].islower()
     if kind.evidence is not None:
-        assert issubclass(kind, GivesVotes)
+        assert issubclass(kind, VotingModel)
         assert "{title}" in kind.evidence.sentence
 
 

@@ -11,7 +11,7 @@ from contract import RecommenderContract, queries_of, random_features, small_wor
 from serendip.data.dataset import AlignedProjection, Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
-from serendip.models.early_stopping import Stopping, train_epochs
+from serendip.models.early_stopping import StoppingRule, train_epochs
 from serendip.models.retriever.artefact import TOWER_FILE
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import RetrieverConfig
@@ -147,7 +147,7 @@ def weights_before_and_after(
     """The weights chosen before and after the last pass, which learns the held-back events."""
     torch.manual_seed(seed)
     training = RetrieverTraining(dataset, config, seed)
-    train_epochs(training, Stopping(config.epochs, config.patience), TrainOptions(), "", "")
+    train_epochs(training, StoppingRule(config.epochs, config.patience), TrainOptions(), "", "")
     before = training.affinity()
     training.learn_held_back()
     after = training.affinity()

@@ -31,7 +31,7 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import AlignedProjection, QueryExamples
 from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.data.numeric import unit
-from serendip.models.linalg import Sparse, content_neighbours
+from serendip.models.linalg import Sparse, find_content_neighbours
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.network import ContextEncoder, ItemTower
@@ -69,7 +69,7 @@ class HardNegatives:
         """
         units = unit(vectors, shortest=1e-12)  # (N, E)
         everything = np.arange(len(units), dtype=np.int32)
-        nearest = content_neighbours(units, everything, units, NUM_NEAREST)  # (N, N) sparse
+        nearest = find_content_neighbours(units, everything, units, NUM_NEAREST)  # (N, N) sparse
         sums = np.concatenate(([0.0], np.cumsum(nearest.data, dtype=np.float64)))
         # P(draw = j | task) = sum_i P(target = i | task) P(j | i), (tasks, N)
         return cls(nearest, sums, np.asarray((nearest.T @ frequency.T).T), count)
@@ -173,7 +173,7 @@ def lenders_of(content: FloatArray, seen: BoolArray, count: int) -> tuple[Tensor
         (N, K) item numbers and weights; the weights of an item without neighbours are zeros.
     """
     everything = np.arange(len(content), dtype=np.int32)
-    nearest = content_neighbours(content, everything, content * seen[:, None], count)  # (N, N)
+    nearest = find_content_neighbours(content, everything, content * seen[:, None], count)  # (N, N)
     count = min(count, len(content))
     donors = np.zeros((len(content), count), np.int64)
     weights = np.zeros((len(content), count), np.float32)
