@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.encoders.base import Encoder, EncoderInput, InputT
-from serendip.content.encoders.weights import file_sha256
+from serendip.content.encoders.weights import hash_file
 from serendip.data.arrays import FloatArray
 from serendip.data.limits import MAX_ENCODED_CHARS
 from serendip.errors import DataError, StorageError
@@ -181,7 +181,7 @@ def _content(one: EncoderInput) -> str:
     if not isinstance(one, Path):
         return (one or "")[:MAX_ENCODED_CHARS]
     try:
-        return file_sha256(one)
+        return hash_file(one)
     except OSError as error:
         raise DataError(f"{one} cannot be read: {error.strerror}.") from None
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from serendip.content.cache import VectorCache
-from serendip.content.encoders.base import TextEncoder, present_rows
+from serendip.content.encoders.base import TextEncoder, find_present
 from serendip.content.encoders.media_files import Media, MediaReport
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
@@ -35,7 +35,7 @@ def encode_items(
     progress = (options or TrainOptions()).progress
     texts = [item.text(fields) for item in items]
     vectors = cache.encode(encoder, texts, progress)
-    encoded = {TEXT: ModalityVectors(vectors, present_rows(texts))}
+    encoded = {TEXT: ModalityVectors(vectors, find_present(texts))}
     return encoded | encode_media(items, cache, media or {}, progress)[0]
 
 
@@ -102,7 +102,7 @@ def features_of_words(
     texts: Sequence[str], vectors: FloatArray, codebooks: Codebooks, fusion: Fusion
 ) -> ItemFeatures:
     """Features of items of which only the words and their vectors (N, D) are known."""
-    encoded = {TEXT: ModalityVectors(vectors, present_rows(texts))}
+    encoded = {TEXT: ModalityVectors(vectors, find_present(texts))}
     content = fusion.encode(encoded)
     codes = codebooks.assign(content)
     return ItemFeatures(content, codes, codebooks.codebook_size, fusion.present(encoded))
@@ -110,7 +110,7 @@ def features_of_words(
 
 def encode_words(texts: Sequence[str], vectors: FloatArray, fusion: Fusion) -> FloatArray:
     """Text vectors (Q, D) of queries in the space of the items."""
-    return fusion.encode({TEXT: ModalityVectors(vectors, present_rows(texts))})
+    return fusion.encode({TEXT: ModalityVectors(vectors, find_present(texts))})
 
 
 def reads_alike(before: Sequence[Item], after: Sequence[Item], fields: Sequence[str]) -> IntArray:
