@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.content.semantic_ids.group_names import group_name
+from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
@@ -112,7 +112,7 @@ class Explainer:
         if depth == 0:
             return []
         anchor = self.state.catalogue[int(anchors[nearest])]
-        name = group_name(self.state.code_names, codes[item][:depth])
+        name = build_group_name(self.state.code_names, codes[item][:depth])
         text = f"In the same group as {anchor.title or anchor.item_id}" + (
             f": {name}" if name else ""
         )
