@@ -105,7 +105,7 @@ def judge_protocol(
     """Build the section of report.json that ``report.document`` describes; without NaN."""
     judged = protocol.judged
     metrics = [metric(label) for label in labels]
-    ranking_metrics = [one for one in metrics if isinstance(one, RankingMetric)]
+    ranking_metrics = [measure for measure in metrics if isinstance(measure, RankingMetric)]
     groups = judged.groups()  # (T,)
     ranks = _compute_rank_columns(protocol.runs, ranking_metrics)  # (T, S * M)
     systems, comparisons = _evaluate_systems(protocol, metrics, ranks, groups, (seed, resamples))
@@ -133,24 +133,24 @@ def _evaluate_systems(
     draws: tuple[int, int],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Estimate every metric of every system, in the given order, and make all comparisons."""
-    ranking_metrics = [one for one in metrics if isinstance(one, RankingMetric)]
-    list_metrics = [one for one in metrics if isinstance(one, ListMetric)]
+    ranking_metrics = [measure for measure in metrics if isinstance(measure, RankingMetric)]
+    list_metrics = [measure for measure in metrics if isinstance(measure, ListMetric)]
     bits, max_bits = _compute_list_columns(protocol, list_metrics)
     columns = np.concatenate([ranks, bits], axis=1)  # (T, all columns)
     highest = np.concatenate([np.ones(ranks.shape[1]), np.full(bits.shape[1], max_bits)])
     pairs = _pair_columns(protocol, ranking_metrics)
     users, estimated = _estimate_columns(columns, groups, highest, pairs, draws)
-    names = [(run.name, one.label) for run in protocol.runs for one in ranking_metrics]
-    names += [(run.name, one.label) for run in protocol.runs for one in list_metrics]
+    names = [(run.name, measure.label) for run in protocol.runs for measure in ranking_metrics]
+    names += [(run.name, measure.label) for run in protocol.runs for measure in list_metrics]
     values = dict(zip(names, estimated, strict=False))
     for run in protocol.runs:
-        for one in metrics:
-            if isinstance(one, ExposureMetric):
-                values[run.name, one.label] = _estimate_exposure(
-                    one, run, groups, protocol.catalogue_size
+        for measure in metrics:
+            if isinstance(measure, ExposureMetric):
+                values[run.name, measure.label] = _estimate_exposure(
+                    measure, run, groups, protocol.catalogue_size
                 )
     systems = {
-        run.name: {one.label: values[run.name, one.label].as_dict() for one in metrics}
+        run.name: {measure.label: values[run.name, measure.label].as_dict() for measure in metrics}
         for run in protocol.runs
     }
     comparisons = [
@@ -167,7 +167,7 @@ def _evaluate_systems(
 def _compute_rank_columns(runs: Sequence[Run], metrics: Sequence[RankingMetric]) -> Values:
     """Compute ranking metrics (T, S * M); the metrics of a run are adjacent."""
     count = len(runs[0]) if runs else 0
-    columns = [one.of_ranks(run.ranks) for run in runs for one in metrics]
+    columns = [measure.of_ranks(run.ranks) for run in runs for measure in metrics]
     return np.stack(columns, axis=1) if columns else np.empty((count, 0))
 
 
@@ -184,9 +184,9 @@ def _compute_list_columns(
         weights = surprise(popularity[cut])  # (N,)
         max_bits = max(max_bits, float(weights.max()))
         for number, run in enumerate(protocol.runs):
-            for offset, one in enumerate(metrics):
+            for offset, measure in enumerate(metrics):
                 column = number * len(metrics) + offset
-                columns[rows, column] = one.of_lists(run.lists[rows], weights)
+                columns[rows, column] = measure.of_lists(run.lists[rows], weights)
     return columns, max_bits
 
 
@@ -195,12 +195,12 @@ def _pair_columns(protocol: ProtocolRuns, metrics: Sequence[RankingMetric]) -> l
     first = {run.name: number * len(metrics) for number, run in enumerate(protocol.runs)}
     return [
         (
-            (protocol.subject, name, one.label),
+            (protocol.subject, name, measure.label),
             first[protocol.subject] + offset,
             first[name] + offset,
         )
         for name in protocol.baselines
-        for offset, one in enumerate(metrics)
+        for offset, measure in enumerate(metrics)
     ]
 
 
@@ -261,7 +261,7 @@ def _evaluate_slices(
             "n_users": len(users),
             "n_targets": int(mask.sum()),
             "systems": {
-                run.name: {one.label: next(estimated).as_dict() for one in metrics}
+                run.name: {measure.label: next(estimated).as_dict() for measure in metrics}
                 for run in protocol.runs
             },
         }

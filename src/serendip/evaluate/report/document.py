@@ -70,7 +70,9 @@ def build_report(
     Returns:
         the document above; ``json.dumps(report, allow_nan=False)`` always succeeds.
     """
-    judged = {one.key: judge_protocol(one, labels, seed, resamples) for one in protocols}
+    judged = {
+        protocol.key: judge_protocol(protocol, labels, seed, resamples) for protocol in protocols
+    }
     document = {
         "format": FORMAT,
         "created": created,

@@ -123,7 +123,7 @@ def context_cosines(batch: TrainingBatch, vectors: FloatArray) -> FloatArray:
     """Cosines (R, N) of the context's mean aligned content, recency-weighted, to items.
 
     Same weights as ``ContentScores``. The context of a similar request is its source alone, as in
-    ``context_weights``.
+    ``context.compute_context_weights``.
     """
     row, request = np.nonzero(batch.target >= 0)  # (R,) each
     age = batch.prefix[row, request][:, None] - 1 - batch.places[row]  # (R, T)
