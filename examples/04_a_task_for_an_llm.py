@@ -14,7 +14,7 @@ from serendip.llm.client import LlmRequest, ScriptedLlm
 from serendip.llm.config import Prices
 from serendip.llm.ledger import Ledger
 from serendip.llm.prompts import Prompt
-from serendip.llm.runner import RunOptions, ask_all, estimate
+from serendip.llm.runner import RunOptions, ask_all, estimate_cost
 from serendip.llm.tasks import Task, TaskAnswer
 
 PROMPT = """# System
@@ -45,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger.open(Path(folder) / "serendip.db")
         for _ in range(2):
-            told = estimate(task, items, "scripted", ledger, options)
+            told = estimate_cost(task, items, "scripted", ledger, options)
             print(f"{told.questions} questions, {told.known} known, at most {told.most:.5f}")
             outcome = ask_all(task, items, ScriptedLlm(script), ledger, options)
             print(outcome.state, [one.colour for one in outcome.answers if one], outcome.spent)

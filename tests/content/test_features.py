@@ -9,7 +9,7 @@ from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import encode_present
 from serendip.content.encoders.media_files import Media
 from serendip.content.encoders.text import HashingEncoder, TextEncoderConfig
-from serendip.content.features import build_features, encode_items, encode_new, reads_alike
+from serendip.content.features import build_features, encode_items, encode_new, find_unchanged
 from serendip.content.fusion import FusionConfig
 from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.arrays import FloatArray
@@ -127,5 +127,5 @@ def test_codes_per_modality_cluster_the_columns_of_each(tmp_path: Path) -> None:
 def test_items_read_alike_where_words_and_files_are_the_same() -> None:
     before = [Item("1", "A", attributes={"image": "a", "price": 1.0}), Item("2", "B"), Item("3")]
     after = [Item("1", "A", attributes={"image": "a", "price": 2.0}), Item("2", "C"), Item("3")]
-    assert reads_alike(before, after, ["title", "image"]).tolist() == [0, 2]
-    assert reads_alike(before, after, ["price"]).tolist() == [1, 2]
+    assert find_unchanged(before, after, ["title", "image"]).tolist() == [0, 2]
+    assert find_unchanged(before, after, ["price"]).tolist() == [1, 2]

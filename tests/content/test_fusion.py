@@ -95,7 +95,7 @@ def test_words_alone_find_items_by_their_text_block() -> None:
     block = blocks(fusion, encoded)["text"]
     expected = block / np.linalg.norm(block, axis=1, keepdims=True)
     np.testing.assert_allclose(words[:, text], expected, rtol=1e-4, atol=1e-6)
-    searched = fusion.words_of(fusion.encode(encoded))
+    searched = fusion.extract_text_part(fusion.encode(encoded))
     np.testing.assert_allclose(searched, words, rtol=1e-3, atol=1e-5)
 
 
@@ -104,7 +104,7 @@ def test_with_text_only_vectors_stay_as_they_are() -> None:
     fusion = Fusion.fit(encoded, FusionConfig())
     assert fusion.blocks == {}
     assert fusion.encode(encoded) is encoded["text"].vectors
-    assert fusion.words_of(encoded["text"].vectors) is encoded["text"].vectors
+    assert fusion.extract_text_part(encoded["text"].vectors) is encoded["text"].vectors
     assert fusion.present(encoded).tolist() == [[True]] * 80
     assert fusion.columns == ()
     assert fusion.modalities == TEXT_ONLY.modalities == ("text",)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.content.synthetic_queries import with_typo, write_examples
+from serendip.content.synthetic_queries import add_typo, write_examples
 from serendip.data.item import Catalogue, Item
 
 FIELDS = ("title", "year", "genres")
@@ -67,7 +67,7 @@ def test_no_texts_at_all_give_no_queries() -> None:
 
 @given(text=st.text(alphabet="abcdefg ", max_size=30), seed=st.integers(0, 1000))
 def test_a_typo_touches_the_longest_word_only_and_by_one_edit(text: str, seed: int) -> None:
-    wrong = with_typo(text, np.random.default_rng(seed))
+    wrong = add_typo(text, np.random.default_rng(seed))
     changed = [
         (old, new) for old, new in zip(text.split(" "), wrong.split(" "), strict=True) if old != new
     ]

@@ -27,7 +27,7 @@ class Voting:
     evidence: VoteEvidence | None
     score_kind: ScoreKind = "count"
 
-    def votes_of(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
+    def compute_votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         return self.context, self.given[:, : len(item_nums)]
 
 

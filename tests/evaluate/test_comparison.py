@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serendip.errors import ConfigError
-from serendip.evaluate.comparison import compare, compare_values, verdict_word
+from serendip.evaluate.comparison import compare, compare_values, decide_verdict
 from serendip.evaluate.intervals import Estimate
 from serendip.evaluate.runs import Judged, Run
 
@@ -12,7 +12,7 @@ NAMES = ("new", "old", "nDCG@10")
 
 
 def word(value, low, high, n=1_000, level=0.2):
-    return verdict_word(Estimate(value, low, high, n), level)[0]
+    return decide_verdict(Estimate(value, low, high, n), level)[0]
 
 
 def test_an_interval_above_0_is_better():
@@ -42,11 +42,11 @@ def test_few_users_are_too_small_to_tell_whatever_the_interval():
 
 
 def test_nobody_is_too_small_to_tell():
-    assert verdict_word(Estimate(None, None, None, 0), 0.0) == ("too small to tell", None)
+    assert decide_verdict(Estimate(None, None, None, 0), 0.0) == ("too small to tell", None)
 
 
 def test_the_minimum_detectable_difference_is_2_8_standard_errors():
-    _, detectable = verdict_word(Estimate(0.0, -0.0196, 0.0196, 100), 0.2)
+    _, detectable = decide_verdict(Estimate(0.0, -0.0196, 0.0196, 100), 0.2)
     assert detectable == pytest.approx(0.028, abs=1e-4)
 
 

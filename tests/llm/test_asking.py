@@ -24,7 +24,7 @@ from serendip.errors import ConfigError
 from serendip.llm.client import LlmAnswer, LlmFailure, LlmRequest, ScriptedLlm
 from serendip.llm.config import Prices
 from serendip.llm.ledger import Ledger
-from serendip.llm.runner import NO_BUDGET, Outcome, RunOptions, ask_all, estimate, wait_before
+from serendip.llm.runner import NO_BUDGET, Outcome, RunOptions, ask_all, compute_wait, estimate_cost
 from serendip.llm.tasks import judge_task
 
 TASK = judge_task()
@@ -68,7 +68,7 @@ def test_what_was_answered_is_not_asked_again(ledger: Ledger) -> None:
     assert (first.state, first.failures, first.reason) == ("complete", {}, "")
     assert [one.label for one in first.answers if one] == ["good"] * 6
     assert len(asked) == 5  # The same pair twice is one question.
-    before = estimate(TASK, PAIRS, llm.model, ledger, options())
+    before = estimate_cost(TASK, PAIRS, llm.model, ledger, options())
     assert (before.questions, before.known) == (20, 5)
     again = ask_all(TASK, PAIRS, llm, ledger, options(job="another"))
     assert (again.state, len(asked)) == ("complete", 20)
@@ -203,7 +203,7 @@ def test_the_bill_replaces_the_bound(ledger: Ledger) -> None:
     assert outcome.spent == pytest.approx(20 * (100 * 1.0 + 10 * 2.0) / 1e6)
     known, _ = against(lambda body, _: completion(judged(body)), ledger, job="k")
     assert known.spent == 0.0  # Known answers cost nothing.
-    told = estimate(TASK, PAIRS, "another model", ledger, options())
+    told = estimate_cost(TASK, PAIRS, "another model", ledger, options())
     assert 0 < told.price < told.most
 
 
@@ -248,9 +248,9 @@ def test_what_is_under_way_does_not_end_a_run_that_can_be_paid_for(ledger: Ledge
 
 def test_waits_are_those_that_the_server_asks_for() -> None:
     asked, silent = (LlmFailure("rate", "told", wait) for wait in (7.0, None))
-    assert wait_before(asked, 2, first=0.5) == 7.0
-    assert [wait_before(silent, attempt, first=0.5) for attempt in range(3)] == [0.5, 1.0, 2.0]
-    assert wait_before(LlmFailure("rate", "told", 600.0), 0, first=0.5) == 60.0
+    assert compute_wait(asked, 2, first=0.5) == 7.0
+    assert [compute_wait(silent, attempt, first=0.5) for attempt in range(3)] == [0.5, 1.0, 2.0]
+    assert compute_wait(LlmFailure("rate", "told", 600.0), 0, first=0.5) == 60.0
 
 
 def test_a_429_lets_all_threads_wait(ledger: Ledger) -> None:

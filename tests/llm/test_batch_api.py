@@ -15,7 +15,7 @@ from test_asking import PAIRS, PRICES, TASK, options
 from serendip.errors import ConfigError, DataError, StorageError
 from serendip.llm.batch_api import BatchRead, BatchWritten, read_batch, write_batch
 from serendip.llm.ledger import Ledger
-from serendip.llm.runner import ask_all, estimate
+from serendip.llm.runner import ask_all, estimate_cost
 
 Line = dict[str, Any]
 NOWHERE = "http://127.0.0.1:9/v1"
@@ -84,7 +84,7 @@ def test_what_is_out_is_not_asked_and_its_answers_are_taken(tmp_path: Path, ledg
     out = tmp_path / "out.jsonl"
     write(out, ledger, PAIRS[:12])
     with serving(lambda body, _: completion(judged(body))) as server, client(server.address) as llm:
-        told = estimate(TASK, PAIRS, "m", ledger, options())
+        told = estimate_cost(TASK, PAIRS, "m", ledger, options())
         assert (told.questions, told.known, told.batched) == (20, 0, 12)
         first = ask_all(TASK, PAIRS, llm, ledger, options())
         assert (first.state, first.batched, len(server.bodies)) == ("partial", 12, 8)
@@ -181,10 +181,10 @@ def test_a_file_is_no_larger_than_the_budget_and_its_limits(
     assert (first.written, first.left) == (3, 17)
     assert ledger.spent("j") <= 3.5 * one
     assert write(tmp_path / "b.jsonl", ledger, budget=3.5 * one).written == 0
-    monkeypatch.setattr("serendip.llm.batch_api.MOST_REQUESTS", 5)
+    monkeypatch.setattr("serendip.llm.batch_api.MAX_REQUESTS", 5)
     assert write(tmp_path / "b.jsonl", ledger).written == 5
     monkeypatch.setattr(
-        "serendip.llm.batch_api.MOST_BYTES", 2 * (tmp_path / "b.jsonl").stat().st_size // 5
+        "serendip.llm.batch_api.MAX_BYTES", 2 * (tmp_path / "b.jsonl").stat().st_size // 5
     )
     assert write(tmp_path / "c.jsonl", ledger).written in (1, 2)
     sent = [line["custom_id"] for name in "abc" for line in lines_of(tmp_path / f"{name}.jsonl")]
@@ -218,7 +218,7 @@ def test_answers_of_another_model_meet_nothing(tmp_path: Path, ledger: Ledger) -
 def test_a_file_that_is_there_is_not_written_over(tmp_path: Path, ledger: Ledger) -> None:
     write(tmp_path / "out.jsonl", ledger, PAIRS[:3])
     before = (tmp_path / "out.jsonl").read_bytes()
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists already"):
         write(tmp_path / "out.jsonl", ledger)
     assert (tmp_path / "out.jsonl").read_bytes() == before
     assert ledger.spent("j") < most_of_all()
@@ -236,7 +236,7 @@ def test_no_file_has_its_name_before_it_is_counted(tmp_path: Path, ledger: Ledge
             return False
 
     other = Full.open(tmp_path / "other.db")
-    with pytest.raises(StorageError, match="budget went elsewhere"):
+    with pytest.raises(StorageError, match="another run has spent the budget"):
         write(out, other)
     other.close()
     assert not out.exists()
@@ -244,4 +244,4 @@ def test_no_file_has_its_name_before_it_is_counted(tmp_path: Path, ledger: Ledge
     assert len(lines_of(out)) == 3
     with pytest.raises(ConfigError, match="cannot be written"):
         write(out / "below" / "more.jsonl", ledger)
-    assert estimate(TASK, PAIRS, "m", ledger, options()).batched == 3
+    assert estimate_cost(TASK, PAIRS, "m", ledger, options()).batched == 3

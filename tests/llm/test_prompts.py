@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from serendip.errors import ConfigError
 from serendip.llm.client import LlmRequest, ScriptedLlm
 from serendip.llm.ledger import Ledger
-from serendip.llm.prompts import Prompt, data_id, query_digest, quoted
+from serendip.llm.prompts import Prompt, data_id, query_digest, quote_data
 from serendip.llm.runner import RunOptions, ask_all
 from serendip.llm.tasks import Judgement, WrongAnswer, judge_task
 
@@ -24,14 +24,14 @@ TASK = judge_task()
 
 @given(st.dictionaries(st.text(), st.text() | st.lists(st.text()), max_size=4))
 def test_data_is_one_line_that_nothing_can_end(data: dict[str, object]) -> None:
-    text = quoted(data)
+    text = quote_data(data)
     assert json.loads(text) == data
     assert text.isprintable()
     assert not set("<>&") & set(text)
 
 
 def test_letters_of_other_scripts_stay_as_they_are() -> None:
-    assert quoted({"title": "빨간 신발 \u200b赤い靴 <b>"}) == (
+    assert quote_data({"title": "빨간 신발 \u200b赤い靴 <b>"}) == (
         '{"title": "빨간 신발 \\u200b赤い靴 \\u003cb\\u003e"}'
     )
 
@@ -60,7 +60,7 @@ def test_a_prompt_is_known_by_its_letters() -> None:
     ],
 )
 def test_a_prompt_without_its_parts_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="is not as it should be"):
+    with pytest.raises(ConfigError, match="has the wrong form"):
         Prompt.of_text("p-1", text)
 
 
@@ -76,14 +76,16 @@ def test_a_prompt_says_what_it_was_tuned_on_of_its_own_letters(
     monkeypatch.setattr("serendip.llm.prompts._FOLDER", tmp_path)
     (tmp_path / "p-1.md").write_text("# System\nBe just.\n# User\nAsk {data}\n")
     prompt = Prompt.named("p-1")
-    with pytest.raises(ConfigError, match="nobody says what the prompt 'p-1' was tuned on"):
+    with pytest.raises(
+        ConfigError, match="no list of the queries on which the prompt 'p-1' was tuned"
+    ):
         prompt.tuned_on()
     told = query_digest("Red  shoes")
     assert told == query_digest("red shoes") != query_digest("red shoe")
     (tmp_path / "p-1.toml").write_text(f'prompt = "{prompt.digest}"\ntuned_on = ["{told}"]\n')
     assert prompt.tuned_on() == {told}
     (tmp_path / "p-1.md").write_text("# System\nBe fair.\n# User\nAsk {data}\n")
-    with pytest.raises(ConfigError, match=r"p-1.toml is about a prompt of digest"):
+    with pytest.raises(ConfigError, match=r"p-1.toml is for a prompt with the digest"):
         Prompt.named("p-1").tuned_on()
     with pytest.raises(ConfigError, match="'p-2'"):
         Prompt.named("p-2")

@@ -103,9 +103,9 @@ def test_wrong_input_is_named(lists: ApproximateIndex, tmp_path: Path) -> None:
         lists.search(QUERIES, 0)
     with pytest.raises(DataError, match="of size 8"):
         lists.search(QUERIES[:, :4], 3)
-    with pytest.raises(DataError, match="a mask of 3"):
+    with pytest.raises(DataError, match="mask has length 3"):
         lists.prepare(np.ones(3, np.bool_))
-    with pytest.raises(DataError, match="queries of shape"):
+    with pytest.raises(DataError, match="queries have shape"):
         ApproximateIndex.build(ITEMS, QUERIES[:0])
     with pytest.raises(ArtefactError, match="no readable approximate index"):
         ApproximateIndex.open(tmp_path)

@@ -8,7 +8,7 @@ import torch
 from killed_run import Killed, Killer
 from torch import nn
 
-from serendip.models.early_stopping import CHECKPOINT_FILE, Stopping, train_epochs
+from serendip.models.early_stopping import CHECKPOINT_FILE, StoppingRule, train_epochs
 from serendip.runtime.progress import TrainOptions
 
 
@@ -40,7 +40,7 @@ class Walk:
 
 def run(
     values: list[float] | None,
-    stopping: Stopping,
+    stopping: StoppingRule,
     options: TrainOptions | None = None,
     digest: str = "a",
 ) -> Walk:
@@ -50,18 +50,18 @@ def run(
 
 
 def test_the_weights_of_the_best_validation_are_kept() -> None:
-    best = run([0.1, 0.5], Stopping(2, 9))
-    longer = run([0.1, 0.5, 0.3, 0.4], Stopping(4, 9))
+    best = run([0.1, 0.5], StoppingRule(2, 9))
+    longer = run([0.1, 0.5, 0.3, 0.4], StoppingRule(4, 9))
     assert longer.epochs == [0, 1, 2, 3]
     assert longer.weight() == best.weight()
 
 
 def test_training_stops_when_patience_ends() -> None:
-    assert run([0.5, 0.4, 0.3, 0.9], Stopping(4, 2)).epochs == [0, 1, 2]
+    assert run([0.5, 0.4, 0.3, 0.9], StoppingRule(4, 2)).epochs == [0, 1, 2]
 
 
 def test_without_a_validation_the_last_weights_stay() -> None:
-    walk = run(None, Stopping(3, 1))
+    walk = run(None, StoppingRule(3, 1))
     assert walk.epochs == [0, 1, 2]
     last = Walk()
     for number in range(3):
@@ -71,15 +71,15 @@ def test_without_a_validation_the_last_weights_stay() -> None:
 
 def test_validations_may_be_rarer_and_the_last_pass_has_one() -> None:
     never_seen = 9.0
-    walk = run([never_seen, 0.1, never_seen, 0.2, 0.3], Stopping(5, 9, validate_every=2))
-    assert walk.weight() == run([0.0] * 4 + [0.3], Stopping(5, 9)).weight()
+    walk = run([never_seen, 0.1, never_seen, 0.2, 0.3], StoppingRule(5, 9, validate_every=2))
+    assert walk.weight() == run([0.0] * 4 + [0.3], StoppingRule(5, 9)).weight()
 
 
 @pytest.mark.parametrize("killed_after", [1, 2, 4])
 def test_a_killed_run_ends_with_the_numbers_of_a_whole_one(
     killed_after: int, tmp_path: Path
 ) -> None:
-    values, stopping = [0.1, 0.3, 0.2, 0.4, 0.35], Stopping(5, 2)
+    values, stopping = [0.1, 0.3, 0.2, 0.4, 0.35], StoppingRule(5, 2)
     with pytest.raises(Killed):
         run(values, stopping, TrainOptions(progress=Killer(killed_after), checkpoint=tmp_path))
     torch.rand(7)
@@ -91,7 +91,7 @@ def test_a_killed_run_ends_with_the_numbers_of_a_whole_one(
 
 def test_a_checkpoint_of_another_training_is_not_continued(tmp_path: Path) -> None:
     with pytest.raises(Killed):
-        run(None, Stopping(3, 1), TrainOptions(progress=Killer(2), checkpoint=tmp_path))
+        run(None, StoppingRule(3, 1), TrainOptions(progress=Killer(2), checkpoint=tmp_path))
     assert (tmp_path / CHECKPOINT_FILE).exists()
-    walk = run(None, Stopping(3, 1), TrainOptions(checkpoint=tmp_path), digest="b")
+    walk = run(None, StoppingRule(3, 1), TrainOptions(checkpoint=tmp_path), digest="b")
     assert walk.epochs == [0, 1, 2]

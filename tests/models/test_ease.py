@@ -7,7 +7,12 @@ from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
 from serendip.errors import DataError
-from serendip.models.item_to_item import EASE, EASEConfig, _rows_of_symmetric, seen_matrix
+from serendip.models.item_to_item import (
+    EASE,
+    EASEConfig,
+    _expand_symmetric_rows,
+    build_user_item_matrix,
+)
 from serendip.testing import (
     AddingVotesContract,
     LocalChangeContract,
@@ -30,7 +35,7 @@ def weights_of(model: EASE) -> FloatArray:
 
 def written_formula(world: Dataset, l2: float) -> FloatArray:
     """B by its definition in float64, negative weights left out."""
-    seen = seen_matrix(world).toarray().astype(np.float64)
+    seen = build_user_item_matrix(world).toarray().astype(np.float64)
     inverse = np.linalg.inv(seen.T @ seen + l2 * np.eye(world.num_items))
     weights = -inverse / np.diag(inverse)
     np.fill_diagonal(weights, 0)
@@ -47,7 +52,7 @@ def test_the_weights_are_the_written_formula() -> None:
 
 def test_a_column_is_the_ridge_regression_of_its_item_on_all_others() -> None:
     world, l2, target = build_small_world(), 2.0, 3
-    seen = seen_matrix(world).toarray().astype(np.float64)
+    seen = build_user_item_matrix(world).toarray().astype(np.float64)
     others = np.arange(world.num_items) != target
     rest = seen[:, others]
     ridge = np.linalg.solve(rest.T @ rest + l2 * np.eye(rest.shape[1]), rest.T @ seen[:, target])
@@ -67,7 +72,7 @@ def test_rows_come_from_the_lower_triangle_alone() -> None:
     full += full.T
     spoilt = np.where(np.tri(9, dtype=np.bool_), full, np.nan)
     for begin, end in ((0, 4), (4, 8), (8, 12)):
-        assert np.array_equal(_rows_of_symmetric(spoilt, begin, end), full[begin:end])
+        assert np.array_equal(_expand_symmetric_rows(spoilt, begin, end), full[begin:end])
 
 
 def test_only_the_largest_weights_are_kept() -> None:

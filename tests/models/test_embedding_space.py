@@ -7,8 +7,8 @@ import pytest
 
 from serendip.errors import ArtefactError
 from serendip.models.embedding_space import (
-    LEAST_AGREEMENT,
-    MOST_ANCHORS,
+    MAX_ANCHORS,
+    MIN_AGREEMENT,
     SpaceContinuity,
     VectorSpace,
 )
@@ -32,7 +32,7 @@ def begun(vectors: np.ndarray) -> VectorSpace:
 def continued(
     space: VectorSpace, vectors: np.ndarray, ids: list[str] = IDS
 ) -> tuple[VectorSpace, SpaceContinuity]:
-    return space.continued(PARTS, ids, vectors.__getitem__)
+    return space.continue_with(PARTS, ids, vectors.__getitem__)
 
 
 def on_other_axes(vectors: np.ndarray) -> np.ndarray:
@@ -45,7 +45,7 @@ def on_other_axes(vectors: np.ndarray) -> np.ndarray:
 def test_a_space_begins_on_the_axes_of_its_training() -> None:
     vectors = vectors_of()
     space = begun(vectors)
-    np.testing.assert_array_equal(space.turned(vectors), vectors)
+    np.testing.assert_array_equal(space.rotate(vectors), vectors)
     assert space.name.startswith("retriever-1-")
     assert len(space.anchor_ids) == len(IDS)
 
@@ -57,7 +57,7 @@ def test_another_training_is_turned_back_onto_the_space() -> None:
     assert kept.items == 40
     assert kept.agreement == pytest.approx({"network": 1.0, "content": 1.0}, abs=1e-5)
     assert space.name == begun(vectors).name
-    np.testing.assert_allclose(space.turned(on_other_axes(vectors)), vectors, atol=1e-5)
+    np.testing.assert_allclose(space.rotate(on_other_axes(vectors)), vectors, atol=1e-5)
 
 
 def test_items_are_found_by_id_wherever_they_stand_and_new_ones_are_turned_with_them() -> None:
@@ -66,15 +66,15 @@ def test_items_are_found_by_id_wherever_they_stand_and_new_ones_are_turned_with_
     shuffled = np.concatenate([vectors_of(3, 9), vectors[::-1][:30]])
     space, kept = continued(begun(vectors), on_other_axes(shuffled), others)
     assert kept.items == 30
-    np.testing.assert_allclose(space.turned(on_other_axes(shuffled)), shuffled, atol=1e-5)
+    np.testing.assert_allclose(space.rotate(on_other_axes(shuffled)), shuffled, atol=1e-5)
 
 
 def test_a_score_is_the_same_on_any_axes() -> None:
     vectors, queries = vectors_of(), vectors_of(2, 6)
     space, _ = continued(begun(vectors), on_other_axes(vectors))
-    turned = space.turned(queries) @ space.turned(vectors).T
+    turned = space.rotate(queries) @ space.rotate(vectors).T
     np.testing.assert_allclose(turned, queries @ vectors.T, atol=1e-4)
-    np.testing.assert_array_equal(space.turned(vectors)[:, 4:], vectors[:, 4:])
+    np.testing.assert_array_equal(space.rotate(vectors)[:, 4:], vectors[:, 4:])
 
 
 def test_small_moves_do_not_add_up_unnoticed() -> None:
@@ -88,9 +88,9 @@ def test_small_moves_do_not_add_up_unnoticed() -> None:
             break
     assert space.version == 2
     assert told[0] > 0.9
-    assert told[-1] < LEAST_AGREEMENT <= told[-2]
-    assert f"below {LEAST_AGREEMENT}" in kept.reason
-    np.testing.assert_array_equal(space.turned(vectors), vectors)
+    assert told[-1] < MIN_AGREEMENT <= told[-2]
+    assert f"below {MIN_AGREEMENT}" in kept.reason
+    np.testing.assert_array_equal(space.rotate(vectors), vectors)
 
 
 def test_content_on_other_axes_is_another_version_however_well_the_network_agrees() -> None:
@@ -105,7 +105,7 @@ def test_content_on_other_axes_is_another_version_however_well_the_network_agree
 def test_other_dimensions_and_no_common_items_are_another_version() -> None:
     space = begun(vectors_of())
     parts = {"network": 8}
-    after, kept = space.continued(parts, IDS, vectors_of().__getitem__)
+    after, kept = space.continue_with(parts, IDS, vectors_of().__getitem__)
     assert (after.version, dict(after.parts)) == (2, parts)
     assert kept.reason == (
         "dimensions were 4 of network, 3 of content, 1 of bonus, now 8 of network"
@@ -120,11 +120,11 @@ def test_versions_that_begin_differently_have_different_names() -> None:
 
 
 def test_anchors_of_a_large_catalogue_are_a_sample_of_all_of_it() -> None:
-    count = 3 * MOST_ANCHORS
+    count = 3 * MAX_ANCHORS
     ids, vectors = [str(number) for number in range(count)], vectors_of(0, count)
     space = VectorSpace.begin("retriever", 1, PARTS, ids, vectors.__getitem__)
     numbers = [int(name) for name in space.anchor_ids]
-    assert (numbers[0], numbers[-1], len(set(numbers))) == (0, count - 1, MOST_ANCHORS)
+    assert (numbers[0], numbers[-1], len(set(numbers))) == (0, count - 1, MAX_ANCHORS)
     np.testing.assert_array_equal(space.anchors, vectors[numbers])
 
 
@@ -135,7 +135,7 @@ def test_a_space_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     back = VectorSpace.open(tmp_path / "space")
     assert (back.name, back.version, back.parts) == (space.name, 1, PARTS)
     assert list(back.parts) == list(PARTS)
-    np.testing.assert_array_equal(back.turned(vectors), space.turned(vectors))
+    np.testing.assert_array_equal(back.rotate(vectors), space.rotate(vectors))
 
 
 def test_a_folder_without_a_space_says_what_to_run(tmp_path: Path) -> None:

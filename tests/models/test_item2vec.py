@@ -9,7 +9,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.query import History, Query
 from serendip.data.vocabulary import Vocabulary
 from serendip.models.item2vec import Item2Vec, Item2VecConfig, Item2VecTraining, count_pairs
-from serendip.models.linalg import csr
+from serendip.models.linalg import to_csr
 from serendip.runtime.progress import TrainOptions
 from serendip.testing import (
     AddingVotesContract,
@@ -97,7 +97,7 @@ def test_another_seed_gives_other_vectors() -> None:
 
 @pytest.mark.parametrize("exponent", [-0.5, 0.0, 0.75])
 def test_negatives_are_drawn_by_frequency_to_the_exponent(exponent: float) -> None:
-    pairs = csr(np.asarray([[0, 1, 3], [1, 0, 0], [3, 0, 0]]))
+    pairs = to_csr(np.asarray([[0, 1, 3], [1, 0, 0], [3, 0, 0]]))
     training = Item2VecTraining(pairs, Item2VecConfig(negative_exponent=exponent), 0)
     weights = np.asarray([4.0, 1.0, 3.0]) ** exponent
     np.testing.assert_allclose(training.chances, np.cumsum(weights) / weights.sum())
@@ -111,7 +111,7 @@ def test_with_full_size_it_factorises_the_shifted_pointwise_mutual_information()
     config = Item2VecConfig(
         embedding_size=12, epochs=500, num_negatives=1, negative_exponent=1, learning_rate=0.3
     )
-    training = Item2VecTraining(csr(counts), config, 3)
+    training = Item2VecTraining(to_csr(counts), config, 3)
     training.run(TrainOptions())
     totals = counts.sum(1)
     expected = counts * totals.sum() / np.outer(totals, totals)

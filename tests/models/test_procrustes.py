@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serendip.models.linalg import agreement, mean_cosine, procrustes
+from serendip.models.linalg import fit_procrustes, mean_cosine, measure_agreement
 
 QUARTER = np.array([[0, 1], [-1, 0]], np.float32)
 
@@ -20,13 +20,13 @@ def orthogonal(seed: int, size: int) -> np.ndarray:
 
 def test_a_quarter_turn_is_found_exactly() -> None:
     source = np.array([[1, 0], [0, 2], [3, 1]], np.float32)
-    np.testing.assert_allclose(procrustes(source, source @ QUARTER), QUARTER, atol=1e-7)
+    np.testing.assert_allclose(fit_procrustes(source, source @ QUARTER), QUARTER, atol=1e-7)
 
 
 def test_a_reflection_is_found_too() -> None:
     source = np.array([[1, 0], [0, 1]], np.float32)
     mirrored = source * np.array([1, -1], np.float32)
-    np.testing.assert_allclose(procrustes(source, mirrored), np.diag([1, -1]), atol=1e-7)
+    np.testing.assert_allclose(fit_procrustes(source, mirrored), np.diag([1, -1]), atol=1e-7)
 
 
 def test_what_items_do_not_fill_is_not_turned() -> None:
@@ -35,18 +35,18 @@ def test_what_items_do_not_fill_is_not_turned() -> None:
     turned[:, :2] = flat[:, :2] @ QUARTER
     expected = np.eye(4, dtype=np.float32)
     expected[:2, :2] = QUARTER
-    np.testing.assert_allclose(procrustes(flat, turned), expected, atol=1e-7)
+    np.testing.assert_allclose(fit_procrustes(flat, turned), expected, atol=1e-7)
 
 
 @pytest.mark.parametrize("items", [0, 1])
 def test_with_hardly_an_item_equal_sides_are_not_turned(items: int) -> None:
     source = normal(0, items, 3)
-    np.testing.assert_allclose(procrustes(source, source), np.eye(3), atol=1e-6)
+    np.testing.assert_allclose(fit_procrustes(source, source), np.eye(3), atol=1e-6)
 
 
 @given(seed=st.integers(0, 1000), rows=st.integers(0, 12), size=st.integers(1, 6))
 def test_the_map_is_orthogonal_and_keeps_all_dot_products(seed: int, rows: int, size: int) -> None:
-    found = procrustes(normal(seed, rows, size), normal(seed + 1, rows, size))
+    found = fit_procrustes(normal(seed, rows, size), normal(seed + 1, rows, size))
     np.testing.assert_allclose(found @ found.T, np.eye(size), atol=1e-5)
     users, items = normal(seed + 2, 5, size), normal(seed + 3, 4, size)
     np.testing.assert_allclose((users @ found) @ (items @ found).T, users @ items.T, atol=1e-4)
@@ -55,12 +55,12 @@ def test_the_map_is_orthogonal_and_keeps_all_dot_products(seed: int, rows: int, 
 @given(seed=st.integers(0, 1000), size=st.integers(1, 5))
 def test_any_orthogonal_map_of_enough_items_is_undone(seed: int, size: int) -> None:
     source, turn = normal(seed, 8 * size, size), orthogonal(seed + 1, size)
-    np.testing.assert_allclose(procrustes(source, source @ turn), turn, atol=1e-5)
+    np.testing.assert_allclose(fit_procrustes(source, source @ turn), turn, atol=1e-5)
 
 
 def test_no_other_map_is_nearer() -> None:
     source, target = normal(0, 20, 3), normal(1, 20, 3)
-    best = np.square(source @ procrustes(source, target) - target).sum()
+    best = np.square(source @ fit_procrustes(source, target) - target).sum()
     others = (np.square(source @ orthogonal(seed, 3) - target).sum() for seed in range(200))
     assert best < min(others)
 
@@ -75,14 +75,14 @@ def test_the_mean_cosine_passes_over_rows_that_say_nothing() -> None:
 
 def test_turned_vectors_agree_fully_and_unrelated_ones_do_not_though_they_are_few() -> None:
     source = normal(0, 40, 8)
-    assert agreement(source, source @ orthogonal(1, 8)) == pytest.approx(1, abs=1e-5)
-    unrelated = [agreement(source, normal(seed, 40, 8)) for seed in range(1, 30)]
+    assert measure_agreement(source, source @ orthogonal(1, 8)) == pytest.approx(1, abs=1e-5)
+    unrelated = [measure_agreement(source, normal(seed, 40, 8)) for seed in range(1, 30)]
     assert np.mean(unrelated) == pytest.approx(0, abs=0.05)
     # What the turn was fitted to would praise it.
-    fitted = mean_cosine(source @ procrustes(source, normal(1, 40, 8)), normal(1, 40, 8))
+    fitted = mean_cosine(source @ fit_procrustes(source, normal(1, 40, 8)), normal(1, 40, 8))
     assert fitted is not None
     assert fitted > 0.2
 
 
 def test_without_items_nothing_is_said_of_agreement() -> None:
-    assert agreement(normal(0, 0, 3), normal(0, 0, 3)) is None
+    assert measure_agreement(normal(0, 0, 3), normal(0, 0, 3)) is None

@@ -3,14 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serendip.models.early_stopping import ndcg_of_wanted
+from serendip.models.early_stopping import compute_target_ndcg
 
 NOTHING = np.empty(0, np.int64), np.empty(0, np.int64)
 
 
 def gain(scores: list[float], wanted: int, excluded: list[int]) -> float:
     rows, items = np.zeros(len(excluded), np.int64), np.array(excluded, np.int64)
-    (value,) = ndcg_of_wanted(np.array([scores], np.float32), np.array([wanted]), (rows, items))
+    (value,) = compute_target_ndcg(
+        np.array([scores], np.float32), np.array([wanted]), (rows, items)
+    )
     return float(value)
 
 
@@ -45,7 +47,7 @@ def test_a_score_that_is_no_number_comes_last() -> None:
 def test_rows_do_not_touch_one_another() -> None:
     scores = np.array([[3, 2, 1], [1, 2, 3]], np.float32)
     excluded = np.array([0]), np.array([0])
-    values = ndcg_of_wanted(scores, np.array([1, 0]), excluded)
+    values = compute_target_ndcg(scores, np.array([1, 0]), excluded)
     np.testing.assert_allclose(values, [1.0, 1 / np.log2(4)])
-    again = ndcg_of_wanted(np.array([[3, 2, 1]], np.float32), np.array([2]), NOTHING)
+    again = compute_target_ndcg(np.array([[3, 2, 1]], np.float32), np.array([2]), NOTHING)
     np.testing.assert_allclose(again, [0.5])

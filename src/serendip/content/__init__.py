@@ -1,1 +1,1 @@
-"""What items are: text vectors, semantic IDs, names of groups, written queries."""
+"""Content of items: encoders, fusion, semantic IDs, alignment with behaviour, synthetic queries."""

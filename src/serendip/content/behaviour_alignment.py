@@ -2,8 +2,8 @@
 
 Luo et al. 2024, "QARM: Quantitative Alignment Multi-Modal Recommendation at Kuaishou"
 (arXiv:2411.11739), align content with behaviour before they derive codes from it. Differences: a
-small linear map instead of a tuned language model, pairs from neighbouring events instead of a
-deployed retrieval model, and a residual start at the content itself, so that items without
+low-rank linear map instead of a fine-tuned language model; pairs from neighbouring events instead
+of a deployed retrieval model; the map is residual and starts at the identity, so that items without
 behaviour are aligned like similar items with behaviour.
 """
 
@@ -18,7 +18,7 @@ from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
 
 MIN_PAIRS = 100
-"""Fewer pairs say nothing about content; it stays as it is."""
+"""With fewer pairs nothing is learned, and the projection is the identity."""
 
 
 def align(
@@ -27,22 +27,26 @@ def align(
     config: AlignmentConfig | None = None,
     options: TrainOptions | None = None,
 ) -> AlignedProjection:
-    """Learn the projection of content from pairs of items chosen together.
+    """Fit the projection of content from pairs of items chosen together.
 
     Args:
-        content: (N, D) float32 unit vectors, zero where an item has none.
-        pairs: (P, 2) int32 item numbers, see ``data.alignment.cooccurring_pairs``; with fewer than
-            100 content stays as it is.
-        config: how.
+        content: (N, D) float32 unit vectors; zeros = no content.
+        pairs: (P, 2) int32 item numbers, see ``data.dataset.cooccurring_pairs``; with fewer than
+            ``MIN_PAIRS`` the projection is the identity.
+        config: hyperparameters.
         options: seed and progress.
 
     Raises:
-        DataError: a pair names no row of ``content``.
+        DataError: a pair has an item number outside [0, N).
     """
     config, options = config or AlignmentConfig(), options or TrainOptions()
     size, rank = content.shape[1], min(config.rank, content.shape[1])
     if len(pairs) and not (0 <= pairs.min() and pairs.max() < len(content)):
-        raise DataError(f"pairs name items outside of the {len(content)} with content.")
+        raise DataError(
+            f"pairs have item numbers from {pairs.min()} to {pairs.max()}, outside of the "
+            f"{len(content)} rows of content.",
+            "Give pairs of the same catalogue.",
+        )
     if len(pairs) < MIN_PAIRS:
         return AlignedProjection(
             np.zeros((size, rank), np.float32), np.zeros((rank, size), np.float32)

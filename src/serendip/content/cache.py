@@ -1,9 +1,11 @@
-"""Content-addressed vector cache: an input is encoded once, whatever item, dataset or run needs it.
+"""Content-addressed vector cache: each input is encoded once for all items, datasets and runs.
 
-One folder per encoder holds segments: files that are written to a temporary name, flushed and
-renamed, and never changed. A torn segment (a killed process, a full disk) is skipped; its inputs
-are encoded again and the new segment replaces it. The key of a vector is the SHA-256 of the
-encoder's name, its version and the text, or the contents of the file, wherever it lies.
+There is one folder per encoder with segments: files that are written to a temporary name, flushed,
+renamed and never changed. A damaged segment (killed process, full disk) is skipped; its inputs are
+encoded again and the new segment replaces it. The key of a vector is the SHA-256 of the encoder's
+name, its version, and the text or the hash of the file.
+
+Shapes: N inputs, M vectors of a segment, D vector size.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.content.encoders.base import Encoder, EncoderInput, InputT
-from serendip.content.encoders.weights import file_sha256
+from serendip.content.encoders.weights import hash_file
 from serendip.data.arrays import FloatArray
 from serendip.data.limits import MAX_ENCODED_CHARS
 from serendip.errors import DataError, StorageError
@@ -29,17 +31,17 @@ _KEY_BYTES = 32
 
 
 class VectorCache:
-    """A folder of vectors that survives restarts and may be deleted at any time.
+    """Vectors on disk; the folder may be deleted at any time.
 
     Args:
         folder: created at the first write.
-        batch_size: inputs per segment: what a killed run may lose.
+        batch_size: inputs per segment; a killed run loses at most these.
     """
 
     def __init__(self, folder: Path, batch_size: int = 1024) -> None:
         self.folder = folder
         self._batch_size = batch_size
-        self._known: dict[str, dict[bytes, FloatArray]] = {}
+        self._vectors: dict[str, dict[bytes, FloatArray]] = {}
 
     def encode(
         self,
@@ -49,14 +51,14 @@ class VectorCache:
         what: str = "texts",
         batch_size: int | None = None,
     ) -> FloatArray:
-        """What ``encoder.encode(inputs)`` gives; only inputs never seen before are encoded.
+        """Return ``encoder.encode(inputs)``; only inputs that are not cached are encoded.
 
         Args:
-            encoder: which vectors.
-            inputs: N texts or files; which of them are there is ``present_rows(inputs)``.
-            progress: follows the batches.
-            what: the inputs in a word, for the progress.
-            batch_size: another one for inputs that are slow to encode.
+            encoder: encoder of the vectors.
+            inputs: N texts or files; ``find_present(inputs)`` masks the missing ones.
+            progress: reports the batches.
+            what: name of the inputs in the progress report.
+            batch_size: overrides the cache's, for inputs that are slow to encode.
 
         Returns:
             vectors (N, D) float32 in the order of ``inputs``.
@@ -78,124 +80,135 @@ class VectorCache:
         what: str = "texts",
         batch_size: int | None = None,
     ) -> tuple[FloatArray, list[str]]:
-        """As ``encode``, but an input that cannot be read stops nothing.
+        """Like ``encode``, but skip inputs that cannot be read.
 
         Returns:
-            vectors (N, D), zeros where an input cannot be read; and why not, by input: empty where
-            it can.
+            vectors (N, D), zeros for inputs that cannot be read; and for each input the reason, or
+            an empty string.
 
         Raises:
             StorageError: a segment cannot be written.
         """
-        known = self._vectors_of(encoder)
-        keyed = [_key(encoder, one) for one in inputs]
+        cached = self._read_vectors(encoder)
+        keys_and_reasons = [_build_key(encoder, item) for item in inputs]
         missing = {
-            key: one
-            for (key, _), one in zip(keyed, inputs, strict=True)
-            if key and key not in known
+            key: item
+            for (key, _), item in zip(keys_and_reasons, inputs, strict=True)
+            if key and key not in cached
         }
         new = list(missing.items())
         step = batch_size or self._batch_size
         starts = range(0, len(new), step)
-        follow = progress or SilentProgress()
+        reporter = progress or SilentProgress()
         broken: dict[bytes, str] = {}
-        for begin in follow.track(starts, f"Encoding {what}", len(starts)) if new else ():
-            found, refused = _encoded(encoder, new[begin : begin + step])
-            broken.update(refused)
-            if found:
-                self._write(encoder, list(found), np.stack(list(found.values())))
-                known.update(found)
-        if not keyed:
+        for begin in reporter.track(starts, f"Encoding {what}", len(starts)) if new else ():
+            encoded, reasons = _encode_batch(encoder, new[begin : begin + step])
+            broken.update(reasons)
+            if encoded:
+                self._write(encoder, list(encoded), np.stack(list(encoded.values())))
+                cached.update(encoded)
+        if not keys_and_reasons:
             return np.empty((0, encoder.size), dtype=np.float32), []
-        filler = np.zeros(encoder.size, dtype=np.float32)
-        vectors = np.stack([known.get(key, filler) for key, _ in keyed])
-        return vectors, [reason or broken.get(key, "") for key, reason in keyed]
+        zeros = np.zeros(encoder.size, dtype=np.float32)
+        vectors = np.stack([cached.get(key, zeros) for key, _ in keys_and_reasons])  # (N, D)
+        return vectors, [reason or broken.get(key, "") for key, reason in keys_and_reasons]
 
-    def _place(self, encoder: Encoder[InputT]) -> Path:
+    def _segment_folder(self, encoder: Encoder[InputT]) -> Path:
+        """Folder of an encoder's segments."""
         plain = re.sub(r"[^\w.]+", "-", encoder.name)  # Names of models have ":" and "/".
         return self.folder / f"{plain}-{encoder.version}"
 
-    def _vectors_of(self, encoder: Encoder[InputT]) -> dict[bytes, FloatArray]:
-        place = self._place(encoder)
-        if place.name not in self._known:
-            known: dict[bytes, FloatArray] = {}
-            for path in sorted(place.glob(f"*{_SUFFIX}")):
+    def _read_vectors(self, encoder: Encoder[InputT]) -> dict[bytes, FloatArray]:
+        """Key -> vector of an encoder; the segments are read once."""
+        folder = self._segment_folder(encoder)
+        if folder.name not in self._vectors:
+            cached: dict[bytes, FloatArray] = {}
+            for path in sorted(folder.glob(f"*{_SUFFIX}")):
                 keys, vectors = _read_segment(path, encoder.size)
-                known.update(zip((key.tobytes() for key in keys), vectors, strict=True))
-            self._known[place.name] = known
-        return self._known[place.name]
+                cached.update(zip((key.tobytes() for key in keys), vectors, strict=True))
+            self._vectors[folder.name] = cached
+        return self._vectors[folder.name]
 
     def _write(self, encoder: Encoder[InputT], keys: list[bytes], vectors: FloatArray) -> None:
+        """Write a segment of vectors (M, D) atomically.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
         from safetensors.numpy import save
 
-        place = self._place(encoder)
+        folder = self._segment_folder(encoder)
         joined = b"".join(keys)
-        key_rows = np.frombuffer(joined, dtype=np.uint8).reshape(len(keys), _KEY_BYTES)
-        path = place / f"{hashlib.sha256(joined).hexdigest()[:32]}{_SUFFIX}"
-        aside = path.with_suffix(f".{os.getpid()}.tmp")
+        key_rows = np.frombuffer(joined, dtype=np.uint8).reshape(len(keys), _KEY_BYTES)  # (M, 32)
+        path = folder / f"{hashlib.sha256(joined).hexdigest()[:32]}{_SUFFIX}"
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as stream:
+            folder.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as stream:
                 stream.write(save({"keys": key_rows.copy(), "vectors": vectors}))
                 stream.flush()
                 os.fsync(stream.fileno())
-            aside.replace(path)
+            temporary.replace(path)
         except OSError as error:
             raise StorageError(
                 f"cannot write vectors to {path}: {error}.", "Free some space and run it again."
             ) from None
 
 
-def _encoded(
+def _encode_batch(
     encoder: Encoder[InputT], batch: Sequence[tuple[bytes, InputT]]
 ) -> tuple[dict[bytes, FloatArray], dict[bytes, str]]:
-    """Vectors of the inputs that can be read, and why the others cannot, both by key."""
+    """Encode (key, input) pairs: key -> vector, and key -> reason if it cannot be read."""
     try:
-        vectors = encoder.encode([one for _, one in batch])
+        vectors = encoder.encode([item for _, item in batch])
     except DataError as error:
         if len(batch) == 1:
             return {}, {batch[0][0]: error.message}
     else:
         return dict(zip((key for key, _ in batch), vectors, strict=True)), {}
-    # Which of them it was, and whether it was the only one, is known once each is tried alone.
-    found: dict[bytes, FloatArray] = {}
-    refused: dict[bytes, str] = {}
-    for one in batch:
-        vector, reason = _encoded(encoder, [one])
-        found.update(vector)
-        refused.update(reason)
-    return found, refused
+    # An input of the batch cannot be read: encode one by one to find out which.
+    encoded: dict[bytes, FloatArray] = {}
+    reasons: dict[bytes, str] = {}
+    for pair in batch:
+        vector, reason = _encode_batch(encoder, [pair])
+        encoded.update(vector)
+        reasons.update(reason)
+    return encoded, reasons
 
 
-def _key(encoder: Encoder[InputT], one: EncoderInput) -> tuple[bytes, str]:
-    """The key of an input; empty where it cannot be read, and why not."""
+def _build_key(encoder: Encoder[InputT], item: EncoderInput) -> tuple[bytes, str]:
+    """Key of an input; empty and with a reason if it cannot be read."""
     try:
-        parts = (encoder.name, encoder.version, _content(one))
+        parts = (encoder.name, encoder.version, _read_content(item))
     except DataError as error:
         return b"", error.message
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).digest(), ""
 
 
-def _content(one: EncoderInput) -> str:
-    """What is read of a text, the hash of a file, or nothing."""
-    if not isinstance(one, Path):
-        return (one or "")[:MAX_ENCODED_CHARS]
+def _read_content(item: EncoderInput) -> str:
+    """Encoded part of a text, hash of a file, or an empty string for None.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    if not isinstance(item, Path):
+        return (item or "")[:MAX_ENCODED_CHARS]
     try:
-        return file_sha256(one)
+        return hash_file(item)
     except OSError as error:
-        raise DataError(f"{one} cannot be read: {error.strerror}.") from None
+        raise DataError(f"{item} cannot be read: {error.strerror}.", "Check the file.") from None
 
 
 def _read_segment(path: Path, size: int) -> tuple[NDArray[np.uint8], FloatArray]:
-    """Keys (M, 32) and vectors (M, D); both empty where the file is torn or of another size."""
+    """Keys (M, 32) and vectors (M, D) of a segment; empty if damaged or of another vector size."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    nothing = np.empty((0, _KEY_BYTES), np.uint8), np.empty((0, size), np.float32)
+    empty = np.empty((0, _KEY_BYTES), np.uint8), np.empty((0, size), np.float32)
     try:
-        parts = load_file(path)
-        keys, vectors = parts["keys"], parts["vectors"]
+        arrays = load_file(path)
+        keys, vectors = arrays["keys"], arrays["vectors"]
     except (OSError, SafetensorError, KeyError, ValueError):
-        return nothing
-    is_whole = keys.shape == (len(vectors), _KEY_BYTES) and vectors.shape[1:] == (size,)
-    return (keys, vectors) if is_whole and np.isfinite(vectors).all() else nothing
+        return empty
+    is_valid = keys.shape == (len(vectors), _KEY_BYTES) and vectors.shape[1:] == (size,)
+    return (keys, vectors) if is_valid and np.isfinite(vectors).all() else empty

@@ -1,4 +1,4 @@
-"""``[content]``: everything that says what items are, and its encoders opened."""
+"""``[content]``: encoders, fusion and alignment of item content; creation of media encoders."""
 
 from __future__ import annotations
 
@@ -15,61 +15,61 @@ from serendip.content.fusion import FusionConfig
 
 
 class AlignmentConfig(Config):
-    """How content vectors are moved."""
+    """Hyperparameters of behaviour alignment."""
 
     rank: int = Field(default=128, ge=1)
-    """R: directions in which vectors move; never more than D."""
+    """R, rank of the projection, at most D."""
 
     epochs: int = Field(default=4, ge=1)
     """Passes over the pairs."""
 
     most_pairs: int = Field(default=300_000, ge=1)
-    """More pairs than this are sampled, so that training time has a limit."""
+    """Maximum number of pairs; more are sampled down to it, which bounds training time."""
 
     batch_size: int = Field(default=512, ge=2)
-    """Pairs per step; the others of a batch are the negatives."""
+    """Pairs per step; the other pairs of a batch are the negatives."""
 
     learning_rate: float = Field(default=3e-3, gt=0)
-    """Of AdamW, falling linearly to a tenth."""
+    """Initial learning rate of AdamW; falls linearly to a tenth."""
 
     dropout: float = Field(default=0.4, ge=0, lt=1)
-    """Share of content left out at random, so that no single item is learned by heart."""
+    """Dropout rate of content, against memorising single items."""
 
     temperature: float = Field(default=0.1, gt=0)
-    """Of the softmax at the start; it is learned."""
+    """Initial temperature of the softmax; it is learned."""
 
 
 WEIGHTS_FOLDER = "weights"
 
 
 class ContentConfig(TextEncoderConfig):
-    """Text always; images and sounds where their tables are there."""
+    """``[content]``: text encoder and fields; images and audio if they have a table."""
 
     image: ImageConfig | None = None
-    """Pictures of the items; without this table none are read."""
+    """Images of the items; without this table none are read."""
 
     audio: AudioConfig | None = None
-    """Sounds of the items; without this table none are read."""
+    """Audio files of the items; without this table none are read."""
 
     fusion: FusionConfig = FusionConfig()
-    """How they become one vector."""
+    """Fusion of the modalities into one vector."""
 
     @property
     def media_fields(self) -> tuple[str, ...]:
-        """Item attributes that name files."""
-        return tuple(one.field for one in (self.image, self.audio) if one is not None)
+        """Item attributes with paths of files."""
+        return tuple(media.field for media in (self.image, self.audio) if media is not None)
 
 
 def open_media(
     config: ContentConfig, workspace: Path, cache: Path, device: str = "cpu"
 ) -> dict[str, Media]:
-    """The modalities beside text that a config names; weights are loaded at the first file.
+    """Create the configured modalities other than text; weights are loaded at the first file.
 
     Args:
-        config: which ones.
-        workspace: the folder that paths are relative to and must not leave.
-        cache: where converted weights are kept.
-        device: torch's name of where the encoders run.
+        config: encoders and fields.
+        workspace: folder of the files; paths are relative to it and must not leave it.
+        cache: cache folder of converted weights.
+        device: torch device of the encoders.
 
     Raises:
         ConfigError: no encoder has such a name.

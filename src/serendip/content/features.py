@@ -1,4 +1,7 @@
-"""From a catalogue to what models read of its content: vectors and semantic IDs."""
+"""Content features of items: fused vectors and semantic IDs, in training and serving.
+
+Shapes: N items, D vector size of a modality, Q queries.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from serendip.content.cache import VectorCache
-from serendip.content.encoders.base import TextEncoder, present_rows
+from serendip.content.encoders.base import TextEncoder, find_present
 from serendip.content.encoders.media_files import Media, MediaReport
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.content.fusion import TEXT, TEXT_ONLY, Fusion, FusionConfig
@@ -27,22 +30,21 @@ def encode_items(
     media: Mapping[str, Media] | None = None,
     options: TrainOptions | None = None,
 ) -> dict[str, ModalityVectors]:
-    """Vectors and masks of N items by modality, ``text`` first.
+    """Encode N items: modality -> vectors and mask, ``text`` first.
 
-    A file that cannot be used is missing, like one that the item does not name: ``encode_media``
-    says which these are.
+    Files that cannot be used are missing; ``encode_media`` reports them.
     """
     progress = (options or TrainOptions()).progress
     texts = [item.text(fields) for item in items]
     vectors = cache.encode(encoder, texts, progress)
-    encoded = {TEXT: ModalityVectors(vectors, present_rows(texts))}
+    encoded = {TEXT: ModalityVectors(vectors, find_present(texts))}
     return encoded | encode_media(items, cache, media or {}, progress)[0]
 
 
 def encode_media(
     items: Sequence[Item], cache: VectorCache, media: Mapping[str, Media], progress: Progress
 ) -> tuple[dict[str, ModalityVectors], dict[str, MediaReport]]:
-    """Vectors and masks of N items by modality beside text, and which files were left out."""
+    """Encode the files of N items: modality -> vectors and mask, modality -> report."""
     encoded, reports = {}, {}
     for name, source in media.items():
         encoded[name], reports[name] = source.encode(items, cache, progress, name)
@@ -63,20 +65,19 @@ def build_features(
 ) -> tuple[ItemFeatures, Codebooks, Fusion]:
     """Encode every item, fuse its modalities and fit codebooks to the vectors.
 
-    ``pairs`` (P, 2) of items chosen together move the vectors where the config asks for it;
-    ``start`` are earlier codebooks to begin at.
+    ``pairs`` (P, 2) of items chosen together align the vectors of the codebooks if the config says
+    so; ``start`` are previous codebooks from which the fit starts.
 
     Returns:
-        features aligned with the catalogue, and for items and words that come later the
-        codebooks and the fusion.
+        features in catalogue order, and codebooks and fusion for later items and queries.
     """
     options = options or TrainOptions()
     encoded = encode_items(catalogue.items, encoder, cache, text.fields, media, options)
     fitted = Fusion.fit(encoded, fusion or FusionConfig())
-    content = fitted.encode(encoded)
-    together = np.empty((0, 2), np.int32) if pairs is None else pairs
+    content = fitted.encode(encoded)  # (N, sum of blocks)
+    known_pairs = np.empty((0, 2), np.int32) if pairs is None else pairs
     codebooks, codes = fit_codebooks(
-        content, semantic_ids, together, options, fitted.columns, start
+        content, semantic_ids, known_pairs, options, fitted.columns, start
     )
     size = codebooks.codebook_size
     return ItemFeatures(content, codes, size, fitted.present(encoded)), codebooks, fitted
@@ -89,32 +90,34 @@ def encode_new(
     fields: Sequence[str],
     fusion: Fusion = TEXT_ONLY,
 ) -> ItemFeatures:
-    """Features of items posted after training: fresh vectors, codes of the frozen codebooks.
+    """Build features of items added after training: new vectors, codes by the frozen codebooks.
 
-    Only their words are read, since this runs while requests are served, where no image is ever
-    decoded: images and sounds of such items count as missing until the next training.
+    Only text is encoded, since this runs in the service, which never decodes media: images and
+    audio of such items are missing until the next training.
     """
     texts = [item.text(fields) for item in items]
-    return features_of_words(texts, encoder.encode(texts), codebooks, fusion)
+    return build_text_features(texts, encoder.encode(texts), codebooks, fusion)
 
 
-def features_of_words(
+def build_text_features(
     texts: Sequence[str], vectors: FloatArray, codebooks: Codebooks, fusion: Fusion
 ) -> ItemFeatures:
-    """Features of items of which only the words and their vectors (N, D) are known."""
-    encoded = {TEXT: ModalityVectors(vectors, present_rows(texts))}
+    """Build features of items from their texts and text vectors (N, D) alone."""
+    encoded = {TEXT: ModalityVectors(vectors, find_present(texts))}
     content = fusion.encode(encoded)
     codes = codebooks.assign(content)
     return ItemFeatures(content, codes, codebooks.codebook_size, fusion.present(encoded))
 
 
-def encode_words(texts: Sequence[str], vectors: FloatArray, fusion: Fusion) -> FloatArray:
-    """Text vectors (Q, D) of queries in the space of the items."""
-    return fusion.encode({TEXT: ModalityVectors(vectors, present_rows(texts))})
+def fuse_text_vectors(texts: Sequence[str], vectors: FloatArray, fusion: Fusion) -> FloatArray:
+    """Map text vectors (Q, D) of queries into the fused space of the items."""
+    return fusion.encode({TEXT: ModalityVectors(vectors, find_present(texts))})
 
 
-def reads_alike(before: Sequence[Item], after: Sequence[Item], fields: Sequence[str]) -> IntArray:
-    """Places where an item posted again has the same words and files in ``fields`` as before."""
+def find_unchanged(
+    before: Sequence[Item], after: Sequence[Item], fields: Sequence[str]
+) -> IntArray:
+    """Indices of items whose texts and files in ``fields`` are the same before and after."""
     same = [
         all(old.field_text(name) == new.field_text(name) for name in fields)
         for old, new in zip(before, after, strict=True)

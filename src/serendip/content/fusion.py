@@ -1,11 +1,11 @@
 """Multimodal fusion: one vector per item from several modalities with equal energy.
 
 Each modality is centred and projected (PCA, or PCA with whitening) as fitted on the items that have
-it, then scaled so that its block has the same average energy as every other. The blocks are
-concatenated and the row is normalised. A missing modality is a block of zeros, which after centring
-means "no opinion", and False in the mask beside it.
+it, then scaled so that its block has the same mean squared norm as every other. The blocks are
+concatenated and the row is normalised. A missing modality is a block of zeros, which is the mean
+after centring, and False in the mask.
 
-With texts alone there is nothing to balance: the vectors are the text vectors, unchanged.
+With text as the only modality the vectors are the text vectors, unchanged.
 
 Shapes: N items, D size of a modality's vectors, P of its block, M modalities.
 """
@@ -30,36 +30,37 @@ from serendip.errors import ArtefactError, DataError
 TEXT = "text"
 
 _NOISE = 1e-5
-"""Components of unit vectors with a smaller standard deviation are rounding."""
+"""Components with a smaller standard deviation are rounding errors of unit vectors."""
 
 
 class FusionConfig(Config):
-    """How modalities become one vector; without images and sounds nothing is fused."""
+    """Fusion of modalities into one vector; not used if text is the only modality."""
 
     method: Literal["pca", "whiten"] = "pca"
-    """``whiten`` also gives every component the same variance: fine differences count more."""
+    """``whiten`` gives all components of a modality the same variance, so that fine differences
+    weigh more."""
 
     size: int = Field(default=128, ge=1)
-    """Components kept of each modality, at most."""
+    """Maximum number of components per modality."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """How one modality enters the fused space.
+    """Affine map of one modality into its block of the fused space.
 
     Args:
         mean: (D,) float32.
-        weight: (D, P) float32, the projection and the scale.
+        weight: (D, P) float32, projection and scale.
     """
 
     mean: FloatArray
     weight: FloatArray
 
     def encode(self, encoded: ModalityVectors) -> FloatArray:
-        """(N, P) float32; zeros where the modality is missing.
+        """Project vectors (N, D): block (N, P) float32, zeros where the modality is missing.
 
         Raises:
-            DataError: vectors of another size than those it was fitted on.
+            DataError: the vectors are not of size D.
         """
         if encoded.vectors.shape[1:] != self.mean.shape:
             raise DataError(
@@ -67,28 +68,28 @@ class Block:
                 f"{len(self.mean)}.",
                 "Encode with the encoder of the training, or run `serendip train`.",
             )
-        block = (encoded.vectors - self.mean) @ self.weight
+        block = (encoded.vectors - self.mean) @ self.weight  # (N, D) @ (D, P)
         return np.where(encoded.present[:, None], block, 0.0).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fusion:
-    """Frozen arrays that map vectors of each modality into the fused space.
+    """Fitted fusion: the map of each modality into the fused space.
 
     Args:
-        blocks: modality -> its block, in the order of the fused vector; empty = texts as they are.
+        blocks: modality -> map, in the order of the fused vector; empty = text vectors unchanged.
     """
 
     blocks: Mapping[str, Block] = field(default_factory=dict)
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Names of the columns of the mask."""
+        """Names of the M columns of the mask."""
         return tuple(self.blocks) or (TEXT,)
 
     @property
     def columns(self) -> tuple[slice, ...]:
-        """Columns of each modality in the fused vectors; none where these are the text's own."""
+        """Columns of each modality in the fused vectors; empty if these are the text vectors."""
         ends = np.cumsum([0, *(block.weight.shape[1] for block in self.blocks.values())]).tolist()
         return tuple(slice(begin, end) for begin, end in pairwise(ends))
 
@@ -96,25 +97,25 @@ class Fusion:
     def fit(cls, encoded: Mapping[str, ModalityVectors], config: FusionConfig) -> Self:
         """Fit every modality on the rows that have it.
 
-        A modality that no item has, or that is the same for all, says nothing and is left out.
+        A modality that no item has, or that is the same for all items, is left out.
         """
         if set(encoded) == {TEXT}:
             return cls()
-        fitted = {name: _fit(one, config) for name, one in encoded.items()}
-        return cls({name: block for name, block in fitted.items() if block.weight.shape[1]})
+        blocks = {name: _fit_block(vectors, config) for name, vectors in encoded.items()}
+        return cls({name: block for name, block in blocks.items() if block.weight.shape[1]})
 
     def encode(self, encoded: Mapping[str, ModalityVectors]) -> FloatArray:
-        """Fused unit vectors (N, sum of P); zero where no modality is present.
+        """Fuse modalities into unit vectors (N, sum of P); zeros if no modality is present.
 
         Args:
-            encoded: one or more modalities of the same N items or queries; those not given are
-                missing for all, so that words alone find items by their text block.
+            encoded: one or more modalities of the same N items or queries; other modalities are
+                missing for all, so that text queries match the text block of items.
 
         Raises:
-            DataError: no modality is given, or one does not fit.
+            DataError: no modality is given, or one has vectors of another size.
         """
         if not encoded:
-            raise DataError("nothing to fuse.", "Give at least one modality.")
+            raise DataError("there is nothing to fuse.", "Give at least one modality.")
         if not self.blocks:
             return encoded[TEXT].vectors
         count = len(next(iter(encoded.values())))
@@ -126,24 +127,24 @@ class Fusion:
         ]
         return unit(np.concatenate(parts, axis=1))
 
-    def words_of(self, fused: FloatArray) -> FloatArray:
-        """Fused rows (N, sum of P) with their text block alone, made unit.
+    def extract_text_part(self, fused: FloatArray) -> FloatArray:
+        """Keep only the text block of fused rows (N, sum of P), and normalise them.
 
-        What words are compared with: beside whole rows, an item without a picture would be nearer
-        to every query than one whose picture takes half of its row.
+        Text queries are compared with these: compared with whole rows, an item without an image
+        would be more similar to every query than one whose image block has half of the norm.
         """
         if not self.blocks:
             return fused
-        words = np.zeros(fused.shape, dtype=np.float32)
+        text = np.zeros(fused.shape, dtype=np.float32)
         for name, columns in zip(self.blocks, self.columns, strict=True):
             if name == TEXT:
-                words[:, columns] = fused[:, columns]
-        return unit(words)
+                text[:, columns] = fused[:, columns]
+        return unit(text)
 
     def present(self, encoded: Mapping[str, ModalityVectors]) -> BoolArray:
-        """Mask (N, M) of what ``encode`` read, columns as ``modalities``."""
-        nothing = np.zeros(len(next(iter(encoded.values()))), dtype=np.bool_)
-        columns = [encoded[n].present if n in encoded else nothing for n in self.modalities]
+        """Mask (N, M) of the modalities that items have, with columns as ``modalities``."""
+        absent = np.zeros(len(next(iter(encoded.values()))), dtype=np.bool_)  # (N,)
+        columns = [encoded[name].present if name in encoded else absent for name in self.modalities]
         return np.stack(columns, axis=1)
 
     def save(self, path: Path) -> None:
@@ -151,24 +152,24 @@ class Fusion:
         from safetensors.numpy import save_file
 
         arrays = {}
-        for place, (name, block) in enumerate(self.blocks.items()):
-            arrays[f"{place}.{name}.mean"] = np.ascontiguousarray(block.mean)
-            arrays[f"{place}.{name}.weight"] = np.ascontiguousarray(block.weight)
+        for position, (name, block) in enumerate(self.blocks.items()):
+            arrays[f"{position}.{name}.mean"] = np.ascontiguousarray(block.mean)
+            arrays[f"{position}.{name}.weight"] = np.ascontiguousarray(block.weight)
         save_file(arrays, path)
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Read what ``save`` wrote.
+        """Read a fusion that ``save`` wrote.
 
         Raises:
-            ArtefactError: the file holds no fusion.
+            ArtefactError: the file has no readable fusion.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
         try:
             arrays = load_file(path)
-            names = sorted({key.rsplit(".", 1)[0] for key in arrays}, key=_place_of)
+            names = sorted({key.rsplit(".", 1)[0] for key in arrays}, key=_read_position)
             return cls(
                 {
                     name.split(".", 1)[1]: Block(arrays[f"{name}.mean"], arrays[f"{name}.weight"])
@@ -176,32 +177,36 @@ class Fusion:
                 }
             )
         except (OSError, SafetensorError, KeyError, ValueError, IndexError) as error:
-            raise ArtefactError(f"{path} holds no readable fusion: {error}.") from None
+            raise ArtefactError(
+                f"{path} has no readable fusion: {error}.", "Run `serendip train`."
+            ) from None
 
 
 TEXT_ONLY = Fusion()
-"""Fused vectors are the text vectors."""
+"""Fusion of text alone: fused vectors are the text vectors."""
 
 
-def _place_of(name: str) -> int:
+def _read_position(name: str) -> int:
+    """Position of a block, from the prefix of its stored name."""
     return int(name.split(".", 1)[0])
 
 
-def _fit(encoded: ModalityVectors, config: FusionConfig) -> Block:
-    """The block of one modality; of no columns where its vectors do not differ."""
-    vectors = encoded.vectors[encoded.present].astype(np.float64)
+def _fit_block(encoded: ModalityVectors, config: FusionConfig) -> Block:
+    """Fit the map of one modality by PCA; without columns if its vectors are all equal."""
+    vectors = encoded.vectors[encoded.present].astype(np.float64)  # (present, D)
     size = encoded.vectors.shape[1]
     if not len(vectors):
         return Block(np.zeros(size, np.float32), np.zeros((size, 0), np.float32))
-    mean = vectors.mean(axis=0)
+    mean = vectors.mean(axis=0)  # (D,)
     centred = vectors - mean
-    variances, axes = np.linalg.eigh(centred.T @ centred / len(vectors))
+    variances, axes = np.linalg.eigh(centred.T @ centred / len(vectors))  # (D,), (D, D), ascending
     variances, axes = variances[::-1][: config.size], axes[:, ::-1][:, : config.size]
-    kept = variances > _NOISE**2
-    variances, axes = variances[kept], axes[:, kept]
-    # The sign of an axis is arbitrary; its largest entry decides, so that machines agree.
+    is_signal = variances > _NOISE**2
+    variances, axes = variances[is_signal], axes[:, is_signal]  # (P,), (D, P)
+    # The sign of an eigenvector is arbitrary: make its largest entry positive on every machine.
     axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] < 0, -1, 1)
     if config.method == "whiten":
         axes, variances = axes / np.sqrt(variances), np.ones_like(variances)
+    # Mean squared norm 1 per block.
     weight = axes / np.sqrt(variances.sum()) if len(variances) else axes
     return Block(mean.astype(np.float32), weight.astype(np.float32))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.text import open_encoder
-from serendip.content.semantic_ids.group_names import group_name
+from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data.arrays import IntArray
 from serendip.data.event import Event
 from serendip.data.item import Item
@@ -236,7 +236,9 @@ class Engine:
         """Readable name of the item's groups, coarse to fine; empty where none has one."""
         state = self.state
         number = state.catalogue.vocabulary.number(item_id)
-        return "" if number < 0 else group_name(state.code_names, state.features.codes[number])
+        return (
+            "" if number < 0 else build_group_name(state.code_names, state.features.codes[number])
+        )
 
     def users(self, limit: int = 50) -> list[tuple[str, int]]:
         """Most active users with the number of things they did."""

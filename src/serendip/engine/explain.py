@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serendip.content.semantic_ids.group_names import group_name
+from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.query import Query
 from serendip.data.semantic_ids import common_prefix
@@ -76,7 +76,7 @@ class Explainer:
     def _add_votes(self, model: Recommender, found: list[list[Evidence]]) -> None:
         """Append the evidence of one model, where it declares any, to that of each item."""
         rule = model.evidence
-        given = None if rule is None else model.votes_of(self.query, self.items)
+        given = None if rule is None else model.compute_votes(self.query, self.items)
         if rule is None or given is None:
             return
         context, votes = given
@@ -93,7 +93,7 @@ class Explainer:
         evidence = []
         shown = np.where(self.state.hidden[context], 0.0, votes)
         for row in np.argsort(-shown, kind="stable")[:_PER_MODEL]:
-            if shown[row] > rule.least_vote:
+            if shown[row] > rule.min_vote:
                 anchor = self.state.catalogue[int(context[row])]
                 text = rule.sentence.format(title=anchor.title or anchor.item_id)
                 weight = round(float(votes[row]), 4)
@@ -112,7 +112,7 @@ class Explainer:
         if depth == 0:
             return []
         anchor = self.state.catalogue[int(anchors[nearest])]
-        name = group_name(self.state.code_names, codes[item][:depth])
+        name = build_group_name(self.state.code_names, codes[item][:depth])
         text = f"In the same group as {anchor.title or anchor.item_id}" + (
             f": {name}" if name else ""
         )

@@ -17,7 +17,7 @@ from pydantic import field_validator
 
 from serendip.config import Config
 from serendip.content.encoders.image import ImageConfig
-from serendip.content.encoders.media_files import read_bounded, workspace_file
+from serendip.content.encoders.media_files import read_bounded, resolve_workspace_file
 from serendip.data.item import Item
 from serendip.errors import DataError
 
@@ -105,7 +105,8 @@ class ItemPictures:
         if not self.names_file(item):
             return None
         try:
-            body = read_bounded(workspace_file(self.folder, self._name(item)), self.max_bytes)
+            path = resolve_workspace_file(self.folder, self._name(item))
+            body = read_bounded(path, self.max_bytes)
         except DataError:
             return None
         media_type = _media_type(body)

@@ -18,7 +18,7 @@ import numpy as np
 
 from serendip.content.config import ContentConfig
 from serendip.content.encoders.base import TextEncoder
-from serendip.content.features import encode_new, reads_alike
+from serendip.content.features import encode_new, find_unchanged
 from serendip.data.arrays import IntArray
 from serendip.data.item import Item
 from serendip.data.item_features import ItemFeatures, TokenReader
@@ -69,7 +69,7 @@ class ItemUpdater:
             return new
         before = [state.catalogue[int(number)] for number in numbers]
         read = (*self.content.fields, *self.content.media_fields)
-        same = reads_alike(before, items, read)
+        same = find_unchanged(before, items, read)
         kept = new.with_rows(same, state.features.rows(numbers[same]))
         return replace(kept, tokens=new.tokens)
 

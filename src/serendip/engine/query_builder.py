@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from serendip.content.encoders.base import TextEncoder
-from serendip.content.features import encode_words
+from serendip.content.features import fuse_text_vectors
 from serendip.content.fusion import Fusion
 from serendip.data.arrays import NO_ITEMS, FloatArray
 from serendip.data.event import ActionRules
@@ -84,7 +84,9 @@ class QueryBuilder:
         return self._pasts.of(user_id, state.catalogue.vocabulary) if user_id else UserPast()
 
     def _encoded(self, text: str) -> FloatArray:
-        vector: FloatArray = encode_words([text], self._encoder.encode([text]), self._fusion)[0]
+        vector: FloatArray = fuse_text_vectors([text], self._encoder.encode([text]), self._fusion)[
+            0
+        ]
         return vector
 
 

@@ -4,7 +4,7 @@ Irrelevant ("bad") is the positive class: a filter is measured by the irrelevant
 finds. Pairs of one query (or of one source) are correlated, so the bootstrap resamples such groups
 and not pairs: 95 %, 1,000 draws, percentiles at tails widened for few groups (Hesterberg 2015).
 
-Shapes: P pairs, B blocks of pairs with the same score.
+Shapes: P pairs, B blocks of pairs with the same score, R rows of weights (bootstrap draws).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _TAIL = 0.025
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BinaryPredictions:
-    """What a model says of judged pairs.
+    """Predictions of a model for labelled pairs.
 
     Args:
-        is_bad: (P,) what people say.
-        scores: (P,) finite, higher = worse.
-        decided: (P,) what the model would filter.
-        units: (P,) int32 what intervals draw, 0 .. U - 1.
+        is_bad: (P,) labels.
+        scores: (P,) finite, higher = less relevant.
+        decided: (P,) pairs that the model would filter.
+        units: (P,) int32 resampling unit of each pair, 0 .. U - 1.
     """
 
     is_bad: BoolArray
@@ -41,55 +41,63 @@ class BinaryPredictions:
     units: IntArray
 
     def values(self) -> dict[str, float]:
-        """Each of ``BINARY_LABELS`` over all pairs; 0 where it is not defined."""
-        found = np.nan_to_num(self._values(np.ones((1, len(self.is_bad))))[0])
-        return dict(zip(BINARY_LABELS, found.tolist(), strict=True))
+        """Compute each of ``BINARY_LABELS`` over all pairs; 0 if undefined."""
+        values = np.nan_to_num(self._values(np.ones((1, len(self.is_bad))))[0])  # (5,)
+        return dict(zip(BINARY_LABELS, values.tolist(), strict=True))
 
     def estimates(self, seed: int = 0) -> dict[str, Estimate]:
-        """The values with intervals, of the draws in which they are defined; else of no width."""
-        count = int(self.units.max()) + 1
+        """Compute the values with intervals, from the draws in which they are defined.
+
+        A value that is undefined in all draws has an interval of width 0.
+        """
+        count = int(self.units.max()) + 1  # U
         random = np.random.default_rng(seed)
-        drawn = np.stack(
+        weights = np.stack(
             [
                 np.bincount(random.integers(0, count, count), minlength=count)
                 for _ in range(RESAMPLES)
             ]
         )
-        found = np.concatenate(
-            [self._values(part[:, self.units].astype(float)) for part in np.split(drawn, 20)]
-        )
-        ends = []
-        for column, value in zip(found.T, self.values().values(), strict=True):
+        # In 20 parts, which bounds memory.
+        values = np.concatenate(
+            [self._values(part[:, self.units].astype(float)) for part in np.split(weights, 20)]
+        )  # (R, 5)
+        estimates = []
+        for column, value in zip(values.T, self.values().values(), strict=True):
             defined = column[np.isfinite(column)]
             low, high = np.quantile(defined, _tails(count)) if len(defined) else (value, value)
-            ends.append(Estimate(value, min(value, float(low)), max(value, float(high)), count))
-        return dict(zip(BINARY_LABELS, ends, strict=True))
+            estimates.append(
+                Estimate(value, min(value, float(low)), max(value, float(high)), count)
+            )
+        return dict(zip(BINARY_LABELS, estimates, strict=True))
 
     def _values(self, weights: Values) -> Values:
-        """(R, 5) for R rows of weights (R, P); NaN where a value is not defined."""
+        """Values (R, 5) for R rows of pair weights (R, P); NaN if undefined."""
         bad, good = weights * self.is_bad, weights * ~self.is_bad
         return np.column_stack([*self._ranked(bad, good), *self._decided(bad, good)])
 
     def _ranked(self, bad: Values, good: Values) -> tuple[Values, Values]:
-        """(R,) areas under both curves; equal scores are one step of them."""
-        order = np.argsort(-self.scores, kind="stable")
-        starts = np.flatnonzero(np.diff(self.scores[order], prepend=np.inf))
-        found = np.add.reduceat(bad[:, order], starts, axis=1)
-        wrong = np.add.reduceat(good[:, order], starts, axis=1)
-        all_found, all_wrong = found.cumsum(1), wrong.cumsum(1)
-        num_bad, num_good = all_found[:, -1], all_wrong[:, -1]
-        below = num_good[:, None] - all_wrong + wrong / 2
+        """AUROC and average precision (R,) each; pairs with equal scores are one step."""
+        order = np.argsort(-self.scores, kind="stable")  # (P,)
+        starts = np.flatnonzero(np.diff(self.scores[order], prepend=np.inf))  # (B,)
+        true_positives = np.add.reduceat(bad[:, order], starts, axis=1)  # (R, B) per block
+        false_positives = np.add.reduceat(good[:, order], starts, axis=1)
+        all_true, all_false = true_positives.cumsum(1), false_positives.cumsum(1)  # (R, B)
+        num_bad, num_good = all_true[:, -1], all_false[:, -1]  # (R,)
+        # Good pairs with a lower score, those with an equal one counted half.
+        below = num_good[:, None] - all_false + false_positives / 2
         pairs = num_bad * num_good
-        area = _ratio((found * below).sum(1), pairs)
-        precision = np.nan_to_num(_ratio(all_found, all_found + all_wrong))
-        return area, _ratio((found * precision).sum(1), num_bad)
+        area = _ratio((true_positives * below).sum(1), pairs)
+        precision = np.nan_to_num(_ratio(all_true, all_true + all_false))
+        return area, _ratio((true_positives * precision).sum(1), num_bad)
 
     def _decided(self, bad: Values, good: Values) -> tuple[Values, Values, Values]:
-        """(R,) precision, recall and Cohen's kappa of what is filtered."""
-        hit, false = (part[:, self.decided].sum(1) for part in (bad, good))
+        """Precision, recall and Cohen's kappa (R,) each of the filtered pairs."""
+        true_positives, false_positives = (part[:, self.decided].sum(1) for part in (bad, good))
         num_bad, num_good = bad.sum(1), good.sum(1)
-        kappa = _kappas(hit, false, num_bad, num_good)
-        return _ratio(hit, hit + false), _ratio(hit, num_bad), kappa
+        kappa = _kappas(true_positives, false_positives, num_bad, num_good)
+        precision = _ratio(true_positives, true_positives + false_positives)
+        return precision, _ratio(true_positives, num_bad), kappa
 
 
 def calibration_error(is_bad: BoolArray, probabilities: FloatArray) -> float:
@@ -142,12 +150,12 @@ def _kappas(hit: Values, false: Values, num_bad: Values, num_good: Values) -> Va
 
 
 def _ratio(above: Values, below: Values) -> Values:
-    """Elementwise; NaN where nothing is below the line."""
+    """Divide elementwise; NaN where the denominator is 0."""
     return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
 
 
 def _tails(count: int) -> tuple[float, float]:
-    """The shares of the draws at which an interval of ``count`` units is read."""
+    """Percentiles of the draws, as shares, at the ends of an interval of ``count`` units."""
     from scipy.special import ndtr, stdtrit
 
     if count == 1:

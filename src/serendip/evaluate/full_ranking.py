@@ -7,6 +7,8 @@
     N@k  = 1 / log2(rank + 1) where rank <= k, else 0        (ranks may end in .5)
 
 Items of the history are not ranked. There are no sampled negatives.
+
+Shapes: T requests, B requests of a batch, N items, k length of a list.
 """
 
 from __future__ import annotations
@@ -30,11 +32,11 @@ _METRICS = (Recall(5), NDCG(5), Recall(10), NDCG(10))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FullRanking:
-    """Where the next items are, and what stands first.
+    """Ranks of the targets, and the first items of each ranking.
 
     Args:
         ranks: (T,) float64, 1-based.
-        lists: (T, k) int32 the first k items, padded with -1; equal scores in a fixed random order.
+        lists: (T, k) int32 the first k items, padded with -1; ties in a fixed random order.
     """
 
     ranks: Values
@@ -50,10 +52,10 @@ def rank_all(
     """Rank the targets among all items that are not excluded.
 
     Args:
-        score: rows of requests -> scores (B, N) of all items.
-        targets: (T,) int32 the item that came next.
+        score: slice of requests -> scores (B, N) of all items.
+        targets: (T,) int32 the next item of each request.
         excluded: T arrays of items that are not ranked.
-        k: items of the lists; with 0 none are made.
+        k: length of the lists; 0 = no lists.
     """
     ranks = np.empty(len(targets))
     lists = np.full((len(targets), k), PADDING, np.int32)
@@ -61,8 +63,8 @@ def rank_all(
         rows = slice(begin, begin + BATCH)
         scores = score(rows)
         ranks[rows] = ranks_from_scores(scores, targets[rows], excluded[rows])
-        for row, one in enumerate(scores if k else (), start=begin):
-            allowed = one.copy()
+        for row, row_scores in enumerate(scores if k else (), start=begin):
+            allowed = row_scores.copy()  # (N,)
             allowed[excluded[row]] = -np.inf
             best = top_k(allowed, k).item_nums
             lists[row, : len(best)] = best
@@ -70,10 +72,10 @@ def rank_all(
 
 
 def values_of_ranks(ranks: Values) -> Values:
-    """(T, 4): R@5, N@5, R@10 and N@10 of each request."""
+    """Compute R@5, N@5, R@10 and N@10 of each request: (T, 4)."""
     return np.stack([metric.of_ranks(ranks) for metric in _METRICS], axis=1)
 
 
 def estimates_of_ranks(ranks: Values) -> dict[str, Estimate]:
-    """Label -> mean over the requests with its 95 % interval; one request per user."""
+    """Estimate the mean of each metric, by label; every request is of another user."""
     return dict(zip(LABELS, estimates(values_of_ranks(ranks)), strict=True))

@@ -1,19 +1,21 @@
 """Means over users with 95 % confidence intervals: user means, then the mean over users.
 
-The sampling unit is the user: its value is the mean over all its targets, of all cuts, so a user
-with a hundred targets weighs as much as one with a single target, and one whose targets lie in
+The sampling unit is the user: its value is the mean over all its targets, of all cuts. So a user
+with a hundred targets weighs as much as one with a single target, and a user with targets in
 several cuts is resampled as a whole.
 
-Intervals are 95 %. Up to 50,000 users: a bootstrap over users, read at tails that are widened for
-small n (Hesterberg 2015: Student's t and n - 1) and, for values that cannot be negative, shifted
-for their skew (the acceleration of Efron 1987); measured coverage on values of which 85 to 95 %
-are 0 is .93 to .96. Paired differences are not shifted: there the shift follows noise, and equal
-systems would be called different more often. Above 50,000 users: the normal interval, which then
-agrees to three digits and does not take minutes.
+Up to 50,000 users, intervals are percentiles of a bootstrap over users. The percentiles are widened
+for small n (Hesterberg 2015: Student's t and n - 1) and, for values that cannot be negative,
+shifted for skewness (the acceleration of Efron 1987); measured coverage on values of which 85 to
+95 % are 0 is .93 to .96. Paired differences are not shifted: the shift would follow noise, and
+equal systems would be called different more often. Above 50,000 users the normal interval is used,
+which then agrees to three digits and is much faster.
 
-Where all users have the same value c a bootstrap shows no spread at all, and "0 (0 to 0)" of
-twelve users would be a lie. If a share q of users may differ and none of n does, q is at most
-1 - .025^(1/n); the interval then reaches that share of the way to the ends of the metric's range.
+If all users have the same value, the bootstrap has no spread, and an interval "0 (0 to 0)" of
+twelve users would be wrong. If a share q of users differs and none of n does, q is at most
+1 - .025^(1/n); the interval then extends by that share of the distance to the ends of the range.
+
+Shapes: T targets, U users, M columns (metrics), R bootstrap draws.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ _TAIL = 0.025
 _CHUNK_CELLS = 2_000_000
 
 Support: TypeAlias = tuple[float | Values, float | Values]
+"""Lowest and highest possible value of a user, for all columns or (M,) each."""
 
 UNIT_RANGE: Support = (0.0, 1.0)
 DIFFERENCE_RANGE: Support = (-1.0, 1.0)
@@ -41,10 +44,10 @@ DIFFERENCE_RANGE: Support = (-1.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean over users with its 95 % interval.
+    """Mean over users with its 95 % interval.
 
     Args:
-        value: the mean; None where there is nobody to average over.
+        value: the mean; None without users.
         low: lower end of the interval.
         high: upper end of the interval.
         n: number of users.
@@ -56,23 +59,23 @@ class Estimate:
     n: int
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """The form that report.json holds."""
+        """Convert to the form in report.json."""
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
 
 
 def per_user(values: Values, groups: Groups) -> Values:
-    """Means (U, M) of values (T, M) over the targets of each of U users."""
-    counts = np.bincount(groups)
+    """Average values (T, M) over the targets of each user: (U, M)."""
+    counts = np.bincount(groups)  # (U,)
     order = np.argsort(groups, kind="stable")
-    starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
+    starts = np.concatenate(([0], np.cumsum(counts)[:-1]))  # (U,)
     return np.asarray(np.add.reduceat(values[order], starts, axis=0) / counts[:, None])
 
 
 def bootstrap_means(values: Values, seed: int, resamples: int = RESAMPLES) -> Values:
-    """Means (resamples, M) of values (U, M) over users drawn with replacement.
+    """Bootstrap means (R, M) of values (U, M) over users drawn with replacement.
 
-    All columns see the same draws, so columns may be subtracted: the differences are paired.
-    Memory is bounded: draws are made in chunks of about two million cells.
+    All columns share the draws, so that differences of columns are paired. Draws are made in chunks
+    of about two million cells, which bounds memory.
     """
     users = len(values)
     rng = np.random.default_rng(seed)
@@ -80,16 +83,16 @@ def bootstrap_means(values: Values, seed: int, resamples: int = RESAMPLES) -> Va
     step = max(1, _CHUNK_CELLS // users)
     for begin in range(0, resamples, step):
         size = min(step, resamples - begin)
-        drawn = rng.integers(0, users, size=(size, users), dtype=np.int32)
-        weights = np.empty((size, users))
+        draws = rng.integers(0, users, size=(size, users), dtype=np.int32)  # (chunk, U)
+        weights = np.empty((size, users))  # times that each user was drawn
         for row in range(size):
-            weights[row] = np.bincount(drawn[row], minlength=users)
+            weights[row] = np.bincount(draws[row], minlength=users)
         means[begin : begin + size] = weights @ values / users
     return means
 
 
 def normal_ci(values: Values) -> tuple[Values, Values]:
-    """(low, high) of means of values (U, M): mean -+ 1.96 standard errors."""
+    """Normal interval (low, high) of the means of values (U, M): mean -+ 1.96 standard errors."""
     mean = values.mean(axis=0)
     error = values.std(axis=0, ddof=1) / math.sqrt(len(values))
     return mean - Z_95 * error, mean + Z_95 * error
@@ -98,13 +101,13 @@ def normal_ci(values: Values) -> tuple[Values, Values]:
 def bootstrap_ci(
     values: Values, seed: int, resamples: int = RESAMPLES, skewed: bool | BoolArray = True
 ) -> tuple[Values, Values]:
-    """(low, high) of means of values (U, M) over users; normal above 50,000 users.
+    """Bootstrap interval (low, high) of the means of values (U, M); normal above 50,000 users.
 
     Args:
         values: one row per user, 1 or more.
         seed: of the draws.
-        resamples: number of draws.
-        skewed: columns (M,) whose tails are shifted for skew; leave it off for differences.
+        resamples: R, number of draws.
+        skewed: columns (M,) whose percentiles are shifted for skewness; False for differences.
     """
     users = len(values)
     if users == 1:
@@ -113,44 +116,46 @@ def bootstrap_ci(
         return normal_ci(values)
     means = np.sort(bootstrap_means(values, seed, resamples), axis=0)
     low, high = _tails(values, np.broadcast_to(skewed, values.shape[1]))
-    return _read(means, low), _read(means, high)
+    return _interpolate(means, low), _interpolate(means, high)
 
 
 def _tails(values: Values, skewed: BoolArray) -> tuple[Values, Values]:
-    """Per column the shares (M,) of the sorted draws at which to read the interval's ends."""
+    """Percentiles (M,) of the draws, as shares, at the lower and the upper end of the intervals."""
     from scipy.special import ndtr, stdtrit
 
     users = len(values)
+    # Quantile of Student's t with n - 1 degrees, in units of the bootstrap's standard error.
     reach = math.sqrt(users / (users - 1)) * float(stdtrit(users - 1, 1 - _TAIL))
-    spread = values.std(axis=0)
-    standard = (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-    shift = np.where(skewed, (standard**3).sum(axis=0) / (6.0 * users**1.5), 0.0)
-    # With a handful of users the denominators may pass 0: the interval then ends at an extreme.
+    deviation = values.std(axis=0)  # (M,)
+    standardised = (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+    # Acceleration of the BCa interval: skewness / (6 sqrt(n)).
+    shift = np.where(skewed, (standardised**3).sum(axis=0) / (6.0 * users**1.5), 0.0)
+    # With few users the denominators may pass 0: the interval then ends at an extreme draw.
     below = shift + (shift - reach) / np.maximum(1.0 - shift * (shift - reach), 1e-6)
     above = shift + (shift + reach) / np.maximum(1.0 - shift * (shift + reach), 1e-6)
     return np.asarray(ndtr(below)), np.asarray(ndtr(above))
 
 
-def _read(ordered: Values, shares: Values) -> Values:
-    """Quantiles (M,) of columns sorted along axis 0, one share per column, interpolated."""
-    place = shares * (len(ordered) - 1)
-    under = np.floor(place).astype(np.intp)
+def _interpolate(ordered: Values, shares: Values) -> Values:
+    """Quantiles (M,) of columns (R, M) sorted along axis 0, at one share per column."""
+    position = shares * (len(ordered) - 1)
+    under = np.floor(position).astype(np.intp)
     over = np.minimum(under + 1, len(ordered) - 1)
     columns = np.arange(ordered.shape[1])
     left, right = ordered[under, columns], ordered[over, columns]
-    return np.asarray(left + (place - under) * (right - left))
+    return np.asarray(left + (position - under) * (right - left))
 
 
 def estimates(
     values: Values, seed: int = 0, resamples: int = RESAMPLES, support: Support = UNIT_RANGE
 ) -> list[Estimate]:
-    """One estimate per column of values (U, M).
+    """Estimate the mean of each column of values (U, M).
 
     Args:
         values: one row per user; finite.
         seed: of the draws.
         resamples: number of draws.
-        support: lowest and highest value that a user can have, for all columns or (M,) each.
+        support: lowest and highest possible value of a user, for all columns or (M,) each.
     """
     users = len(values)
     if users == 0:
@@ -158,18 +163,18 @@ def estimates(
     lowest, highest = np.asarray(support[0]), np.asarray(support[1])
     low, high = bootstrap_ci(values, seed, resamples, skewed=lowest >= 0)
     mean = values.mean(axis=0)
-    same = (values == values[0]).all(axis=0)
-    share = 1.0 - _TAIL ** (1.0 / users)
-    low = np.where(same, mean - share * (mean - lowest), np.minimum(low, mean))
-    high = np.where(same, mean + share * (highest - mean), np.maximum(high, mean))
+    is_constant = (values == values[0]).all(axis=0)  # (M,)
+    share = 1.0 - _TAIL ** (1.0 / users)  # largest share of users that may differ
+    low = np.where(is_constant, mean - share * (mean - lowest), np.minimum(low, mean))
+    high = np.where(is_constant, mean + share * (highest - mean), np.maximum(high, mean))
     return [
-        Estimate(float(m), float(a), float(b), users)
-        for m, a, b in zip(mean, low, high, strict=True)
+        Estimate(float(value), float(lower), float(upper), users)
+        for value, lower, upper in zip(mean, low, high, strict=True)
     ]
 
 
 def estimate(
     values: Values, seed: int = 0, resamples: int = RESAMPLES, support: Support = UNIT_RANGE
 ) -> Estimate:
-    """The estimate of values (U,), e.g. hits of n queries."""
+    """Estimate the mean of values (U,), e.g. hits of n queries."""
     return estimates(np.asarray(values, dtype=np.float64)[:, None], seed, resamples, support)[0]

@@ -9,12 +9,12 @@ NOTHING = "\N{EN DASH}"
 
 
 def percent(share: float | None) -> str:
-    """``18.2 %``; two decimals below one percent; a dash for nothing."""
+    """``18.2 %``; two decimals below one percent; a dash for None."""
     return NOTHING if share is None else f"{_hundredths(share)} %"
 
 
 def points(difference: float | None) -> str:
-    """A difference of shares in percentage points, with its sign: ``+2.1``."""
+    """Difference of shares in percentage points, with its sign: ``+2.1``."""
     return NOTHING if difference is None else _hundredths(difference, sign="+")
 
 
@@ -30,22 +30,22 @@ def number(value: float | None) -> str:
 
 
 def signed(value: float | None) -> str:
-    """A difference with its sign: ``+0.017``."""
+    """Difference with its sign: ``+0.017``."""
     return f"+{number(value)}" if value is not None and value > 0 else number(value)
 
 
-def interval(found: Mapping[str, Any]) -> str:
-    """``0.169 to 0.196``, or a dash where there is none."""
-    if found.get("low") is None or found.get("high") is None:
+def interval(estimate: Mapping[str, Any]) -> str:
+    """``0.169 to 0.196``, or a dash without an interval."""
+    if estimate.get("low") is None or estimate.get("high") is None:
         return NOTHING
-    return f"{number(found['low'])} to {number(found['high'])}"
+    return f"{number(estimate['low'])} to {number(estimate['high'])}"
 
 
-def percent_interval(found: Mapping[str, Any]) -> str:
-    """``16.9 to 19.6``, in percent."""
-    if found.get("low") is None or found.get("high") is None:
+def percent_interval(estimate: Mapping[str, Any]) -> str:
+    """``16.9 to 19.6``, in percent, or a dash without an interval."""
+    if estimate.get("low") is None or estimate.get("high") is None:
         return NOTHING
-    return f"{_hundredths(found['low'])} to {_hundredths(found['high'])}"
+    return f"{_hundredths(estimate['low'])} to {_hundredths(estimate['high'])}"
 
 
 def seconds(value: float | None) -> str:

@@ -1,7 +1,9 @@
 """Evaluation of one protocol: metrics of every system and slice, and all paired comparisons.
 
 A protocol is a split (temporal, leave-last-out) with the answers of all systems to its requests.
-All intervals of a protocol come from the same bootstrap draws of users, so differences are paired.
+All intervals of a protocol are from the same bootstrap draws of users, so differences are paired.
+
+Shapes: T requests, U users, N items, C cuts, S systems (runs), M metrics of a kind.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import IntArray
 from serendip.errors import DataError
-from serendip.evaluate.comparison import comparison
+from serendip.evaluate.comparison import build_comparison
 from serendip.evaluate.intervals import Z_95, Estimate, estimates, per_user
 from serendip.evaluate.metrics import (
     ExposureMetric,
@@ -38,31 +40,36 @@ METRICS = (
     "Novelty@10",
     "Gini@10",
 )
+"""Default metrics of a report."""
+
 CURVE_POINTS = 25
+"""Points of an exposure curve."""
 
 Counts: TypeAlias = NDArray[np.integer[Any]]
 Pair: TypeAlias = tuple[tuple[str, str, str], int, int]
+"""((subject, baseline, metric label), column of the subject, column of the baseline)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProtocolRuns:
-    """What a protocol asked and what came back.
+    """Requests of a protocol and the answers of all systems.
 
     Args:
         key: name in report.json, e.g. ``temporal``.
-        label: heading for people.
-        description: one or two sentences: what was fitted on what, and asked about what.
+        label: heading in the report.
+        description: one or two sentences about training data and requests.
         judged: T requests.
         runs: answers of all systems to the same T requests.
         popularity: (N,) int32 train events per item, or (C, N), one row per cut.
-        catalogue_size: items that could have been shown.
-        subject: name of the run the report is about.
-        baselines: names of the runs it is compared with.
-        cuts: per cut ``fraction, cut, train_events, targets, users``.
-        seconds: system -> CPU-seconds to train it; systems without a cost are left out.
+        catalogue_size: number of items that could have been shown.
+        subject: name of the run that the report is about.
+        baselines: names of the runs that it is compared with.
+        cuts: ``fraction, cut, train_events, targets, users`` of each cut.
+        seconds: system -> CPU-seconds of training; systems without a cost are left out.
 
     Raises:
-        DataError: runs and requests are not equally many, a name is unknown or appears twice.
+        DataError: a run has another number of answers than there are requests, or a name is
+            unknown or appears twice.
     """
 
     key: str
@@ -87,21 +94,21 @@ class ProtocolRuns:
                 )
         for name in (self.subject, *self.baselines):
             if name not in names:
-                raise DataError(f"run {name!r} is not among {names}.")
+                raise DataError(f"run {name!r} is not among {names}.", "Give a run of this name.")
         if len(set(names)) != len(names):
-            raise DataError(f"two runs have the same name: {names}.")
+            raise DataError(f"two runs have the same name: {names}.", "Rename one of them.")
 
 
 def judge_protocol(
     protocol: ProtocolRuns, labels: Sequence[str], seed: int, resamples: int
 ) -> dict[str, Any]:
-    """The section of report.json that ``report`` documents; NaN-free."""
+    """Build the section of report.json that ``report.document`` describes; without NaN."""
     judged = protocol.judged
-    chosen = [metric(label) for label in labels]
-    ranking = [one for one in chosen if isinstance(one, RankingMetric)]
-    groups = judged.groups()
-    ranks = _rank_columns(protocol.runs, ranking)
-    systems, comparisons = _systems(protocol, chosen, ranks, groups, (seed, resamples))
+    metrics = [metric(label) for label in labels]
+    ranking_metrics = [measure for measure in metrics if isinstance(measure, RankingMetric)]
+    groups = judged.groups()  # (T,)
+    ranks = _compute_rank_columns(protocol.runs, ranking_metrics)  # (T, S * M)
+    systems, comparisons = _evaluate_systems(protocol, metrics, ranks, groups, (seed, resamples))
     return {
         "label": protocol.label,
         "description": protocol.description,
@@ -111,116 +118,134 @@ def judge_protocol(
         "n_targets": len(judged),
         "catalogue_size": protocol.catalogue_size,
         "systems": systems,
-        "slices": _slices(protocol, ranking, ranks, groups, (seed, resamples)),
+        "slices": _evaluate_slices(protocol, ranking_metrics, ranks, groups, (seed, resamples)),
         "comparisons": comparisons,
         "seconds": dict(protocol.seconds),
         "exposure": exposure_curve(protocol),
     }
 
 
-def _systems(
+def _evaluate_systems(
     protocol: ProtocolRuns,
-    chosen: Sequence[Metric],
+    metrics: Sequence[Metric],
     ranks: Values,
     groups: Groups,
     draws: tuple[int, int],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Every metric of every system, in the order asked for, and all comparisons."""
-    ranking = [one for one in chosen if isinstance(one, RankingMetric)]
-    listed = [one for one in chosen if isinstance(one, ListMetric)]
-    bits, most_bits = _list_columns(protocol, listed)
-    columns = np.concatenate([ranks, bits], axis=1)
-    tops = np.concatenate([np.ones(ranks.shape[1]), np.full(bits.shape[1], most_bits)])
-    pairs = _pairs(protocol, ranking)
-    users, found = _estimated(columns, groups, tops, pairs, draws)
-    names = [(run.name, one.label) for run in protocol.runs for one in ranking]
-    names += [(run.name, one.label) for run in protocol.runs for one in listed]
-    values = dict(zip(names, found, strict=False))
+    """Estimate every metric of every system, in the given order, and make all comparisons."""
+    ranking_metrics = [measure for measure in metrics if isinstance(measure, RankingMetric)]
+    list_metrics = [measure for measure in metrics if isinstance(measure, ListMetric)]
+    bits, max_bits = _compute_list_columns(protocol, list_metrics)
+    columns = np.concatenate([ranks, bits], axis=1)  # (T, all columns)
+    highest = np.concatenate([np.ones(ranks.shape[1]), np.full(bits.shape[1], max_bits)])
+    pairs = _pair_columns(protocol, ranking_metrics)
+    users, estimated = _estimate_columns(columns, groups, highest, pairs, draws)
+    names = [(run.name, measure.label) for run in protocol.runs for measure in ranking_metrics]
+    names += [(run.name, measure.label) for run in protocol.runs for measure in list_metrics]
+    values = dict(zip(names, estimated, strict=False))
     for run in protocol.runs:
-        for one in chosen:
-            if isinstance(one, ExposureMetric):
-                values[run.name, one.label] = _exposure(one, run, groups, protocol.catalogue_size)
+        for measure in metrics:
+            if isinstance(measure, ExposureMetric):
+                values[run.name, measure.label] = _estimate_exposure(
+                    measure, run, groups, protocol.catalogue_size
+                )
     systems = {
-        run.name: {one.label: values[run.name, one.label].as_dict() for one in chosen}
+        run.name: {measure.label: values[run.name, measure.label].as_dict() for measure in metrics}
         for run in protocol.runs
     }
     comparisons = [
-        comparison(who, paired, float(users[:, base].mean()) if len(users) else 0.0).as_dict()
-        for (who, _, base), paired in zip(pairs, found[columns.shape[1] :], strict=True)
+        build_comparison(
+            pair_names, difference, float(users[:, baseline].mean()) if len(users) else 0.0
+        ).as_dict()
+        for (pair_names, _, baseline), difference in zip(
+            pairs, estimated[columns.shape[1] :], strict=True
+        )
     ]
     return systems, comparisons
 
 
-def _rank_columns(runs: Sequence[Run], ranking: Sequence[RankingMetric]) -> Values:
-    """(T, runs x metrics), the metrics of a run side by side."""
+def _compute_rank_columns(runs: Sequence[Run], metrics: Sequence[RankingMetric]) -> Values:
+    """Compute ranking metrics (T, S * M); the metrics of a run are adjacent."""
     count = len(runs[0]) if runs else 0
-    columns = [one.of_ranks(run.ranks) for run in runs for one in ranking]
+    columns = [measure.of_ranks(run.ranks) for run in runs for measure in metrics]
     return np.stack(columns, axis=1) if columns else np.empty((count, 0))
 
 
-def _list_columns(protocol: ProtocolRuns, listed: Sequence[ListMetric]) -> tuple[Values, float]:
-    """(T, runs x metrics) of bits, and the most bits that any item has."""
-    popularity = np.atleast_2d(protocol.popularity)
+def _compute_list_columns(
+    protocol: ProtocolRuns, metrics: Sequence[ListMetric]
+) -> tuple[Values, float]:
+    """Compute list metrics (T, S * M) in bits, and the largest number of bits of an item."""
+    popularity = np.atleast_2d(protocol.popularity)  # (C, N)
     cuts = protocol.judged.cuts if len(popularity) > 1 else np.zeros(len(protocol.judged), np.intp)
-    columns = np.zeros((len(protocol.judged), len(protocol.runs) * len(listed)))
-    most = 0.0
+    columns = np.zeros((len(protocol.judged), len(protocol.runs) * len(metrics)))
+    max_bits = 0.0
     for cut in np.unique(cuts):
         rows = cuts == cut
-        weights = surprise(popularity[cut])
-        most = max(most, float(weights.max()))
-        for place, run in enumerate(protocol.runs):
-            for offset, one in enumerate(listed):
-                at = place * len(listed) + offset
-                columns[rows, at] = one.of_lists(run.lists[rows], weights)
-    return columns, most
+        weights = surprise(popularity[cut])  # (N,)
+        max_bits = max(max_bits, float(weights.max()))
+        for number, run in enumerate(protocol.runs):
+            for offset, measure in enumerate(metrics):
+                column = number * len(metrics) + offset
+                columns[rows, column] = measure.of_lists(run.lists[rows], weights)
+    return columns, max_bits
 
 
-def _pairs(protocol: ProtocolRuns, ranking: Sequence[RankingMetric]) -> list[Pair]:
-    """((subject, baseline, label), column of the subject, column of the baseline)."""
-    place = {run.name: number * len(ranking) for number, run in enumerate(protocol.runs)}
+def _pair_columns(protocol: ProtocolRuns, metrics: Sequence[RankingMetric]) -> list[Pair]:
+    """Pair the columns of the subject with those of every baseline."""
+    first = {run.name: number * len(metrics) for number, run in enumerate(protocol.runs)}
     return [
         (
-            (protocol.subject, name, one.label),
-            place[protocol.subject] + offset,
-            place[name] + offset,
+            (protocol.subject, name, measure.label),
+            first[protocol.subject] + offset,
+            first[name] + offset,
         )
         for name in protocol.baselines
-        for offset, one in enumerate(ranking)
+        for offset, measure in enumerate(metrics)
     ]
 
 
-def _estimated(
+def _estimate_columns(
     columns: Values,
     groups: Groups,
-    tops: Values,
+    highest: Values,
     pairs: Sequence[Pair],
     draws: tuple[int, int],
 ) -> tuple[Values, list[Estimate]]:
-    """User means (U, M) of the columns, and estimates of them and then of the differences."""
+    """User means (U, columns), and estimates of them, followed by those of the differences.
+
+    Args:
+        columns: (T, columns) values of requests.
+        groups: (T,) user numbers.
+        highest: (columns,) largest possible values.
+        pairs: columns whose differences are estimated, too.
+        draws: seed and number of bootstrap draws.
+    """
     users = per_user(columns, groups) if len(columns) else columns
-    left = users[:, [pair[1] for pair in pairs]] if pairs else users[:, :0]
+    left = users[:, [pair[1] for pair in pairs]] if pairs else users[:, :0]  # (U, pairs)
     right = users[:, [pair[2] for pair in pairs]] if pairs else users[:, :0]
-    lowest = np.concatenate([np.zeros(users.shape[1]), np.full(len(pairs), -1.0)])
-    highest = np.concatenate([tops, np.ones(len(pairs))])
-    both = np.concatenate([users, left - right], axis=1)
-    return users, estimates(both, *draws, (lowest, highest))
+    lows = np.concatenate([np.zeros(users.shape[1]), np.full(len(pairs), -1.0)])
+    highs = np.concatenate([highest, np.ones(len(pairs))])
+    both = np.concatenate([users, left - right], axis=1)  # (U, columns + pairs)
+    return users, estimates(both, *draws, (lows, highs))
 
 
-def _exposure(one: ExposureMetric, run: Run, groups: Groups, catalogue_size: int) -> Estimate:
-    """A metric of all lists with the normal interval of its jackknife error, kept in [0, 1]."""
+def _estimate_exposure(
+    exposure_metric: ExposureMetric, run: Run, groups: Groups, catalogue_size: int
+) -> Estimate:
+    """Metric of all lists, with the normal interval of its jackknife error, clipped to [0, 1]."""
     if not len(run):
         return Estimate(None, None, None, 0)
     users = int(groups.max()) + 1
-    value, error = one.of_exposure(run.lists, groups, catalogue_size)
+    value, error = exposure_metric.of_exposure(run.lists, groups, catalogue_size)
     if not np.isfinite(value):
         return Estimate(None, None, None, users)
     reach = Z_95 * error
     return Estimate(value, max(0.0, value - reach), min(1.0, value + reach), users)
 
 
-def _slices(
+def _evaluate_slices(
     protocol: ProtocolRuns,
-    ranking: Sequence[RankingMetric],
+    metrics: Sequence[RankingMetric],
     ranks: Values,
     groups: Groups,
     draws: tuple[int, int],
@@ -228,15 +253,15 @@ def _slices(
     """Slice -> n_users, n_targets and the ranking metrics of every system."""
     sections: dict[str, Any] = {}
     for name, mask in slices(protocol.judged).items():
-        inside = np.unique(groups[mask], return_inverse=True)[1].reshape(-1)
-        part = ranks[mask]
-        users = per_user(part, inside) if len(part) else part
-        found = iter(estimates(users, *draws))
+        slice_groups = np.unique(groups[mask], return_inverse=True)[1].reshape(-1)
+        slice_ranks = ranks[mask]  # (requests of the slice, S * M)
+        users = per_user(slice_ranks, slice_groups) if len(slice_ranks) else slice_ranks
+        estimated = iter(estimates(users, *draws))
         sections[name] = {
             "n_users": len(users),
             "n_targets": int(mask.sum()),
             "systems": {
-                run.name: {one.label: next(found).as_dict() for one in ranking}
+                run.name: {measure.label: next(estimated).as_dict() for measure in metrics}
                 for run in protocol.runs
             },
         }
@@ -244,11 +269,11 @@ def _slices(
 
 
 def exposure_curve(protocol: ProtocolRuns) -> dict[str, Any]:
-    """Cumulative shares over the catalogue, most popular items first.
+    """Compute cumulative shares over the catalogue, most popular items first.
 
     Returns:
-        ``catalogue``: growing shares of the catalogue; ``train``: the share of train events that
-        these items have; ``systems``: the share of all shown items that they are, per run.
+        ``catalogue``: increasing shares of the catalogue; ``train``: share of these items in the
+        train events; ``systems``: share of these items in the shown items, per run.
     """
     popularity = np.atleast_2d(protocol.popularity).sum(axis=0)
     order = np.argsort(-popularity, kind="stable")
@@ -266,6 +291,7 @@ def exposure_curve(protocol: ProtocolRuns) -> dict[str, Any]:
 
 
 def _cumulative(counts: Counts, ends: Counts) -> list[float]:
+    """Share of the first ``ends`` counts in the total, for every end."""
     total = max(int(counts.sum()), 1)
     sums = np.concatenate(([0], np.cumsum(counts)))
     return [float(value) for value in sums[np.minimum(ends, len(counts))] / total]

@@ -13,7 +13,7 @@ confidence (fixed-sequence testing: Angelopoulos et al. 2021, "Learn then Test")
 share delta, as a very strict filter shows too few items for evidence. Thresholds and starts are
 fixed before any list is seen.
 
-Shapes: P pairs.
+Shapes: P pairs (query, item), U units (groups of lists), R bootstrap draws.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ _STARTS = (0.25, 1.0, 2.0, 4.0)
 """Multiples of the allowed share at which chains start."""
 
 RESAMPLES = 1_000
+"""Bootstrap draws of the intervals."""
 
-_BOLDEST = 0.9
-"""Share of the capital that a bet loses at worst."""
+_MAX_LOSS = 0.9
+"""Largest share of the capital that a bet can lose."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledSlates:
-    """Lists in the order in which they would be shown, with what is said of each pair.
+    """Ranked lists of queries, with the label of every pair of query and item.
 
     Args:
         probabilities: (P,) that a pair is bad, by the filter.
@@ -176,19 +177,27 @@ def threshold_replacing(judged: LabelledSlates, most: float) -> float:
 
 
 def _is_kept(excess: NDArray[np.float64], size: int, allowed: float, delta: float) -> bool:
-    """Whether bets against a mean excess above 0 win; each is -allowed x size .. size."""
+    """Test by betting whether the mean excess is at most 0, at level ``delta``.
+
+    Args:
+        excess: (U,) mean excess of each unit, in [-allowed * size, size].
+        size: items shown per list.
+        allowed: largest share of irrelevant items.
+        delta: probability of accepting a threshold that violates the bound, at most.
+    """
     zero = allowed / (1 + allowed)
-    values = excess / (size * (1 + allowed)) + zero
-    line = np.arange(1, len(values) + 1)
-    # A stake may know of nothing but the units before: their spread, as if one more had been seen
-    # that hardly differs from the others, as units of a good filter do.
-    squares = (values - (zero + values.cumsum()) / (line + 1)) ** 2
-    spread = (zero * (1 - zero) / 4 + np.concatenate([[0.0], squares.cumsum()[:-1]])) / line
-    stake = np.sqrt(2 * np.log(1 / delta) / (len(values) * spread))
-    stake = np.minimum(stake, _BOLDEST / (1 - zero))
-    capital = np.log1p(-stake * (values - zero)).cumsum()
+    values = excess / (size * (1 + allowed)) + zero  # (U,) in [0, 1]; an excess of 0 is ``zero``
+    count = np.arange(1, len(values) + 1)
+    # A stake may depend only on earlier units (predictable plug-in): on their variance, with a
+    # prior of one unit of small variance, as units of a good filter have.
+    squares = (values - (zero + values.cumsum()) / (count + 1)) ** 2
+    variance = (zero * (1 - zero) / 4 + np.concatenate([[0.0], squares.cumsum()[:-1]])) / count
+    stake = np.sqrt(2 * np.log(1 / delta) / (len(values) * variance))
+    stake = np.minimum(stake, _MAX_LOSS / (1 - zero))
+    capital = np.log1p(-stake * (values - zero)).cumsum()  # log of the capital after each bet
     return bool(capital.max(initial=0.0) >= np.log(1 / delta))
 
 
 def _share(of: BoolArray, mask: BoolArray) -> float:
+    """Share of pairs in ``of`` among the pairs in ``mask``."""
     return float((of & mask).sum() / max(1, mask.sum()))

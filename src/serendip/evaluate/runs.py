@@ -1,8 +1,10 @@
 """Inputs of the evaluation: ranked lists of the systems, and the targets they should contain.
 
-A target is one next event; its user made one request and every system answered it. This module is
-independent of how answers are made. Ranks are 1-based; a rank of infinity means "not returned" and
-is never dropped: a missing answer counts 0 in every relevance metric.
+A target is one next event; its user made one request and every system answered it. Ranks are
+1-based. A rank of infinity means "not returned" and stays in all means: a missing answer has the
+value 0 in every ranking metric.
+
+Shapes: T requests (one target each), U users, N items, B requests of a batch, k length of a list.
 """
 
 from __future__ import annotations
@@ -21,11 +23,16 @@ Values: TypeAlias = NDArray[np.float64]
 Groups: TypeAlias = NDArray[np.intp]
 
 PADDING = -1
+"""Item number that fills lists with fewer than k items."""
 
 
 def _check_lists(name: str, lists: IntArray) -> None:
-    """Raise DataError where a list shows an item twice; padding may repeat."""
-    ordered = np.sort(lists, axis=1)
+    """Check that no list (T, k) shows an item twice; padding may repeat.
+
+    Raises:
+        DataError: a list does.
+    """
+    ordered = np.sort(lists, axis=1)  # (T, k)
     repeats = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != PADDING)
     rows = np.flatnonzero(repeats.any(axis=1))
     if len(rows):
@@ -39,12 +46,12 @@ def _check_lists(name: str, lists: IntArray) -> None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """The answers of one system to T requests.
+    """Answers of one system to T requests.
 
     Args:
-        name: how the report calls the system.
-        lists: (T, k) int32 item numbers, best first, padded with -1 where shorter.
-        ranks: (T,) float64 rank of the target, 1-based, ties counted half, inf where absent.
+        name: name of the system in the report.
+        lists: (T, k) int32 item numbers, best first, padded with -1.
+        ranks: (T,) float64 rank of the target, 1-based, ties counted half, inf = absent.
 
     Raises:
         DataError: lengths differ, a list shows an item twice, or a rank is NaN or below 1.
@@ -57,35 +64,39 @@ class Run:
     def __post_init__(self) -> None:
         if self.lists.ndim != 2 or len(self.lists) != len(self.ranks):
             raise DataError(
-                f"run {self.name!r}: lists of shape {self.lists.shape} for {len(self.ranks)} ranks."
+                f"run {self.name!r} has lists of shape {self.lists.shape} "
+                f"for {len(self.ranks)} ranks.",
+                "Give one list, as a row, per rank.",
             )
         if not (self.ranks >= 1).all():
-            worst = float(self.ranks[~(self.ranks >= 1)][0])
-            raise DataError(f"run {self.name!r}: rank {worst}.", "Ranks are 1-based; absent = inf.")
+            invalid = float(self.ranks[~(self.ranks >= 1)][0])
+            raise DataError(
+                f"run {self.name!r} has the rank {invalid}.", "Ranks are 1-based; absent = inf."
+            )
         _check_lists(self.name, self.lists)
 
     @classmethod
     def of_lists(cls, name: str, lists: IntArray, targets: IntArray) -> Run:
-        """A run whose ranks are the places of the targets in its lists."""
+        """Build a run whose ranks are the positions of the targets in its lists."""
         return cls(name, lists, ranks_from_lists(lists, targets))
 
     def __len__(self) -> int:
         return len(self.ranks)
 
     def where(self, mask: BoolArray) -> Run:
-        """The requests that a mask (T,) keeps."""
+        """Select requests by a mask (T,)."""
         return Run(self.name, self.lists[mask], self.ranks[mask])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """The requests that every system answered, and what came next.
+    """Requests of an evaluation, with their targets, users and slices.
 
     Args:
-        targets: (T,) int32 the item that came next.
-        users: (T,) user of each request, strings or integers; the unit of all statistics.
+        targets: (T,) int32 next item of each request.
+        users: (T,) user of each request, strings or integers; the sampling unit.
         cuts: (T,) int index of the time cut that the request belongs to; zeros for one cut.
-        flags: named (T,) bool columns that slices read, e.g. ``cold_item``.
+        flags: name -> (T,) bool column from which slices are made, e.g. ``cold_item``.
 
     Raises:
         DataError: a column has another length.
@@ -101,14 +112,15 @@ class Judged:
         for name, column in columns.items():
             if len(column) != len(self.targets):
                 raise DataError(
-                    f"column {name!r} has {len(column)} rows for {len(self.targets)} targets."
+                    f"column {name!r} has {len(column)} rows for {len(self.targets)} targets.",
+                    "Give one row per target.",
                 )
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def groups(self) -> Groups:
-        """(T,) dense user numbers 0..U-1; a user seen at several cuts has one number."""
+        """Number the users from 0 to U - 1: (T,); a user has the same number at every cut."""
         return np.asarray(np.unique(self.users, return_inverse=True)[1], dtype=np.intp).reshape(-1)
 
     @property
@@ -117,7 +129,7 @@ class Judged:
         return len(np.unique(self.users))
 
     def where(self, mask: BoolArray) -> Judged:
-        """The requests that a mask (T,) keeps."""
+        """Select requests by a mask (T,)."""
         flags = {name: column[mask] for name, column in self.flags.items()}
         return Judged(self.targets[mask], self.users[mask], self.cuts[mask], flags)
 
@@ -127,35 +139,35 @@ def ranks_from_scores(
 ) -> Values:
     """Expected ranks of the targets among all items, ties counted half.
 
-    rank = 1 + (items scored higher) + (other items scored equal) / 2. A constant scorer thus has
-    the mean rank of a random one, and its place in a top-k never depends on the order of items.
+    rank = 1 + (items scored higher) + (other items scored equal) / 2. So a constant scorer has the
+    mean rank of a random one, and ranks do not depend on the order of items.
 
     Args:
         scores: (B, N) float32; NaN and -inf mean "cannot be returned".
         targets: (B,) int32.
-        excluded: per row the items that are not ranked, e.g. the history; empty = none at all.
+        excluded: items of each row that are not ranked, e.g. the history; empty = none.
 
     Returns:
-        (B,) float64; inf where the target is excluded or has no score.
+        (B,) float64; inf if the target is excluded or has no score.
     """
-    own = scores[np.arange(len(targets)), targets][:, None]
-    higher = (scores > own).sum(axis=1).astype(np.float64)
-    equal = (scores == own).sum(axis=1) - 1.0
+    target_scores = scores[np.arange(len(targets)), targets][:, None]  # (B, 1)
+    higher = (scores > target_scores).sum(axis=1).astype(np.float64)  # (B,)
+    equal = (scores == target_scores).sum(axis=1) - 1.0  # (B,) without the target itself
     for row, items in enumerate(excluded):
-        gone = np.unique(items)
-        if (gone == targets[row]).any():
+        distinct = np.unique(items)
+        if (distinct == targets[row]).any():
             higher[row] = np.inf
             continue
-        higher[row] -= np.count_nonzero(scores[row, gone] > own[row, 0])
-        equal[row] -= np.count_nonzero(scores[row, gone] == own[row, 0])
+        higher[row] -= np.count_nonzero(scores[row, distinct] > target_scores[row, 0])
+        equal[row] -= np.count_nonzero(scores[row, distinct] == target_scores[row, 0])
     ranks = 1.0 + higher + equal / 2.0
-    usable = own[:, 0] > -np.inf
-    return np.where(usable, ranks, np.inf)
+    has_score = target_scores[:, 0] > -np.inf
+    return np.where(has_score, ranks, np.inf)
 
 
 def ranks_from_lists(lists: IntArray, targets: IntArray) -> Values:
-    """1-based places of targets (T,) in lists (T, k), inf where absent."""
-    found = lists == targets[:, None]
+    """1-based ranks (T,) of targets (T,) in lists (T, k), inf if absent."""
+    is_target = lists == targets[:, None]  # (T, k)
     if lists.shape[1] == 0:
         return np.full(len(targets), np.inf)
-    return np.where(found.any(axis=1), found.argmax(axis=1) + 1.0, np.inf)
+    return np.where(is_target.any(axis=1), is_target.argmax(axis=1) + 1.0, np.inf)

@@ -1,7 +1,7 @@
 """Evaluation slices of the requests: cold, tail and warm items, cold and warm users.
 
-A slice keeps the requests whose flag is set; its users are those with at least one of them, and a
-user's value is the mean over these. An empty slice has n = 0 and no value.
+A slice is the requests with a certain value of a flag. Its users are those with at least one such
+request, and a user's value is the mean over these. An empty slice has n = 0 and no value.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _SLICES: dict[str, tuple[str, bool]] = {
     "cold users": ("cold_user", True),
 }
 """Slice -> (flag, value). A cold item has no event in the train part, a tail item is among the 80 %
-least popular, a cold user has fewer than 3 events that are known at the request."""
+least popular, a cold user has fewer than 3 events before the request."""
 
 FLAGS = tuple(sorted({flag for flag, _ in _SLICES.values()}))
 
 
 def slices(judged: Judged) -> dict[str, BoolArray]:
-    """Slice name -> mask (T,), "all" first; slices whose flag is not given are left out.
+    """Slice name -> mask (T,), "all" first; slices without their flag are left out.
 
     Raises:
-        DataError: a flag belongs to no slice.
+        DataError: a flag is not that of a slice.
     """
     for flag in judged.flags:
         if flag not in FLAGS:

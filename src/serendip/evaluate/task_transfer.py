@@ -1,8 +1,8 @@
 """Task transfer in multi-task training: pairwise transfer, the best task grouping, and advice.
 
 ``TaskModels`` computes the transfer between tasks and, for each number of models, the best grouping
-of the tasks: the one with the highest mean relative gain over the specialists (single-task models
-with the same budget) on validation. It is reported on the test set.
+of the tasks: that with the highest mean relative gain over the specialists (single-task models with
+the same budget) on validation. Its metrics are reported on the test set.
 
 The recommendation is the smallest number of models with which no task loses more than ``HARM`` of
 its validation nDCG@10 against its specialist.
@@ -29,27 +29,29 @@ Group = tuple[str, ...]
 
 
 class TaskModels:
-    """Models by the set of tasks that they learned; figures are means over seeds.
+    """Results of models by the group of tasks on which they were trained; means over seeds.
 
     Args:
-        rows: of models that answer all the tasks they learned, and only these.
+        rows: results of models, each on all tasks of its group and no others.
     """
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        learned: dict[str, set[str]] = {}
+        tasks_of_line: dict[str, set[str]] = {}
         for row in rows:
-            learned.setdefault(str(row["line"]), set()).add(str(row["task"]))
-        groups = {line: tuple(sorted(tasks)) for line, tasks in learned.items()}
+            tasks_of_line.setdefault(str(row["line"]), set()).add(str(row["task"]))
+        groups = {line: tuple(sorted(tasks)) for line, tasks in tasks_of_line.items()}
         self._rows: dict[Group, list[Row]] = {}
         for row in rows:
             self._rows.setdefault(groups[str(row["line"])], []).append(row)
-        self.tasks: Group = tuple(sorted({task for tasks in learned.values() for task in tasks}))
+        self.tasks: Group = tuple(
+            sorted({task for tasks in tasks_of_line.values() for task in tasks})
+        )
 
     def transfer(self) -> dict[str, dict[str, float]]:
-        """Task -> other task -> relative change of its N@10 when the other is learned as well."""
+        """Task -> other task -> relative change of the task's N@10 if both are trained jointly."""
         return {
             task: {
-                other: self._relative((*sorted((task, other)),), task, "N@10")
+                other: self._relative_gain((*sorted((task, other)),), task, "N@10")
                 for other in self.tasks
                 if other != task and (*sorted((task, other)),) in self._rows
             }
@@ -57,33 +59,36 @@ class TaskModels:
         }
 
     def groupings(self) -> dict[str, dict[str, Any]]:
-        """Number of models -> the best split into so many: its quality and what it costs."""
-        found: dict[str, dict[str, Any]] = {}
-        for split in _splits(self.tasks):
+        """Number of models -> best grouping of the tasks with it: its metrics and costs."""
+        best: dict[str, dict[str, Any]] = {}
+        for split in _list_splits(self.tasks):
             if not all(group in self._rows for group in split):
                 continue
-            one = self._described(split)
-            best = found.get(str(len(split)))
-            if best is None or one["valid_gain"] > best["valid_gain"]:
-                found[str(len(split))] = one
-        return found
+            candidate = self._describe_split(split)
+            current = best.get(str(len(split)))
+            if current is None or candidate["valid_gain"] > current["valid_gain"]:
+                best[str(len(split))] = candidate
+        return best
 
-    def _described(self, split: Sequence[Group]) -> dict[str, Any]:
+    def _describe_split(self, split: Sequence[Group]) -> dict[str, Any]:
+        """Metrics and costs of a grouping, as JSON values."""
         gains = {
-            task: self._relative(group, task, "valid_N@10") for group in split for task in group
+            task: self._relative_gain(group, task, "valid_N@10")
+            for group in split
+            for task in group
         }
         return {
             "groups": [list(group) for group in split],
             "valid_gain": float(np.mean(list(gains.values()))),
             "valid_relative": gains,
             "N@10": {
-                task: _mean(self._of(group, task), "N@10") for group in split for task in group
+                task: _mean(self._select(group, task), "N@10") for group in split for task in group
             },
             "relative": {
-                task: self._relative(group, task, "N@10") for group in split for task in group
+                task: self._relative_gain(group, task, "N@10") for group in split for task in group
             },
             "seeds": {
-                task: [row["seed"] for row in self._of(group, task)]
+                task: [row["seed"] for row in self._select(group, task)]
                 for group in split
                 for task in group
             },
@@ -92,59 +97,64 @@ class TaskModels:
             "models": len(split),
         }
 
-    def _relative(self, group: Group, task: str, label: str) -> float:
-        """Relative to the specialist's same seeds; 0 where neither finds anything."""
-        own, others = of_shared_seeds(self._of(group, task), self._of((task,), task))
-        alone = _mean(others, label)
-        return _mean(own, label) / alone - 1.0 if alone else 0.0
+    def _relative_gain(self, group: Group, task: str, label: str) -> float:
+        """Relative gain over the specialist with the same seeds; 0 if the specialist has 0."""
+        rows, specialist_rows = select_shared_seeds(
+            self._select(group, task), self._select((task,), task)
+        )
+        specialist = _mean(specialist_rows, label)
+        return _mean(rows, label) / specialist - 1.0 if specialist else 0.0
 
-    def _of(self, group: Group, task: str) -> list[Row]:
+    def _select(self, group: Group, task: str) -> list[Row]:
+        """Results of a group's models on a task, one per seed."""
         return [row for row in self._rows[group] if row["task"] == task]
 
 
-def of_shared_seeds(rows: Sequence[Row], others: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """The rows of two models that are of seeds which both have."""
+def select_shared_seeds(rows: Sequence[Row], others: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Select the rows of two models whose seeds both models have."""
     shared = {row["seed"] for row in rows} & {row["seed"] for row in others}
-    own, those = ([row for row in one if row["seed"] in shared] for one in (rows, others))
-    return own, those
+    left, right = ([row for row in part if row["seed"] in shared] for part in (rows, others))
+    return left, right
 
 
 def _mean(rows: Sequence[Row], label: str) -> float:
     return float(np.mean([row[label] for row in rows])) if rows else 0.0
 
 
-def _splits(tasks: Group) -> Iterator[list[Group]]:
-    """All ways to put tasks into groups."""
+def _list_splits(tasks: Group) -> Iterator[list[Group]]:
+    """Yield all partitions of the tasks into groups."""
     if not tasks:
         yield []
         return
     first, rest = tasks[0], tasks[1:]
-    for split in _splits(rest):
+    for split in _list_splits(rest):
         yield [(first,), *split]
-        for place, group in enumerate(split):
-            yield [*split[:place], (first, *group), *split[place + 1 :]]
+        for index, group in enumerate(split):
+            yield [*split[:index], (first, *group), *split[index + 1 :]]
 
 
 LABELS = ("R@10", "N@10", "R@100")
 MAIN = "N@10"
 UNIFIED, SPECIALIST, PAIR = "unified", "specialist", "pair"
 HARM = 0.01
+"""Largest relative loss of a task on validation that the recommendation accepts."""
+
 _METRICS = (Recall(10), NDCG(10), Recall(100))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskRanks:
-    """What one model answered to the requests of one task.
+    """Ranks of a model for the requests of one task.
 
     Args:
-        task: name of it.
-        group: tasks that the model learned.
-        seed: of its training.
-        ranks: (T,) of what came next.
-        users: (T,) dense numbers of who asked.
-        is_test: (T,) bool; the others are for validation.
+        task: name of the task.
+        group: tasks on which the model was trained.
+        seed: of the training.
+        ranks: (T,) ranks of the targets.
+        users: (T,) user numbers, 0 .. U - 1.
+        is_test: (T,) bool; False = validation.
         cpu_s: CPU-seconds of the training.
-        params: learned numbers of the model.
+        params: number of parameters of the model.
     """
 
     task: str
@@ -162,14 +172,14 @@ class TaskRanks:
         return {1: SPECIALIST, 2: PAIR}.get(len(self.group), UNIFIED)
 
     def per_user(self, test: bool) -> Values:
-        """(U, 3) means of the figures over the requests of each user."""
-        chosen = self.is_test == test
-        values = np.stack([metric.of_ranks(self.ranks[chosen]) for metric in _METRICS], axis=1)
-        users = np.unique(self.users[chosen], return_inverse=True)[1].reshape(-1)
+        """Means of the metrics over the requests of each user: (U, 3)."""
+        rows = self.is_test == test  # (T,)
+        values = np.stack([metric.of_ranks(self.ranks[rows]) for metric in _METRICS], axis=1)
+        users = np.unique(self.users[rows], return_inverse=True)[1].reshape(-1)
         return per_user(values, users) if len(values) else values
 
     def row(self) -> dict[str, Any]:
-        """The figures as a row of results."""
+        """Convert to a row of results."""
         test, valid = (self.per_user(test).mean(0) for test in (True, False))
         return {
             "task": self.task,
@@ -184,22 +194,25 @@ class TaskRanks:
 
 
 def alignment_figures(answers: Sequence[TaskRanks]) -> dict[str, Any]:
-    """``rows``, ``models``, ``comparisons``, ``transfer``, ``grouping`` and ``recommendation``.
+    """Compute the sections of the task transfer report.
+
+    These are ``rows``, ``models``, ``comparisons``, ``transfer``, ``grouping`` and
+    ``recommendation``.
 
     Args:
         answers: of the unified model, of all pairs and of all specialists, at every seed.
     """
-    rows = [one.row() for one in answers]
+    rows = [ranks.row() for ranks in answers]
     models = TaskModels(rows)
     grouping = models.groupings()
-    values = _values(answers)
+    values = _average_seeds(answers)
     comparisons = [
-        {"task": task, **_compared(values[task, UNIFIED], values[task, SPECIALIST])}
+        {"task": task, **_compare(values[task, UNIFIED], values[task, SPECIALIST])}
         for task in models.tasks
     ]
     return {
         "rows": rows,
-        "models": [_line(key, values[key]) for key in sorted(values)],
+        "models": [_build_line(key, values[key]) for key in sorted(values)],
         "comparisons": comparisons,
         "transfer": models.transfer(),
         "grouping": grouping,
@@ -210,60 +223,68 @@ def alignment_figures(answers: Sequence[TaskRanks]) -> dict[str, Any]:
 def recommendation(
     grouping: Mapping[str, Mapping[str, Any]], comparisons: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """``groups`` to be set in ``[unified]``, and why, in ``sentences``."""
+    """Recommend ``groups`` for ``[unified]``, with the reasons in ``sentences``."""
     count = next(
         count
         for count in sorted(grouping)
         if min(grouping[count]["valid_relative"].values()) >= -HARM
     )
-    chosen, alone = grouping[count], grouping[max(grouping)]
-    told = [_told(one) for one in comparisons]
-    cost = chosen["cpu_s"] / alone["cpu_s"] if alone["cpu_s"] else 1.0
+    best, specialists = grouping[count], grouping[max(grouping)]
+    sentences = [_describe_comparison(comparison) for comparison in comparisons]
+    cost = best["cpu_s"] / specialists["cpu_s"] if specialists["cpu_s"] else 1.0
     if count == "1":
-        told.append(
+        sentences.append(
             f"One model for all tasks is enough: no task loses more than {percent(HARM)} on "
             f"validation, at {percent(cost)} of the training time of a model for each."
         )
     else:
-        names = " and ".join("+".join(group) for group in chosen["groups"])
-        told.append(
+        names = " and ".join("+".join(group) for group in best["groups"])
+        sentences.append(
             f"{count} models are advised, {names}: with fewer a task loses more than "
             f"{percent(HARM)} on validation. They take {percent(cost)} of the training time of "
-            f"a model for each task ({seconds(chosen['cpu_s'])})."
+            f"a model for each task ({seconds(best['cpu_s'])})."
         )
-    return {"groups": chosen["groups"], "sentences": told}
+    return {"groups": best["groups"], "sentences": sentences}
 
 
-def _told(one: Mapping[str, Any]) -> str:
-    low, high = (percent(one[f"relative_{end}"]) for end in ("low", "high"))
+def _describe_comparison(comparison: Mapping[str, Any]) -> str:
+    """Sentence about the unified model and the specialist of a task."""
+    low, high = (percent(comparison[f"relative_{end}"]) for end in ("low", "high"))
     return (
-        f"{one['task']}: the unified model's nDCG@10 differs from its specialist's by "
-        f"{percent(one['relative_difference'])} ({low} to {high}), {one['verdict']}."
+        f"{comparison['task']}: the unified model's nDCG@10 differs from its specialist's by "
+        f"{percent(comparison['relative_difference'])} ({low} to {high}), {comparison['verdict']}."
     )
 
 
-def _values(answers: Sequence[TaskRanks]) -> dict[tuple[str, str], Values]:
-    """(task, model) -> (U, 3) test figures per user, means over seeds; pairs are left out."""
-    found: dict[tuple[str, str], list[Values]] = {}
-    for one in answers:
-        if one.model != PAIR:
-            found.setdefault((one.task, one.model), []).append(one.per_user(test=True))
-    return {key: np.mean(own, axis=0) for key, own in found.items()}
+def _average_seeds(answers: Sequence[TaskRanks]) -> dict[tuple[str, str], Values]:
+    """(task, model) -> test metrics (U, 3) per user, averaged over seeds; pairs are left out."""
+    values: dict[tuple[str, str], list[Values]] = {}
+    for ranks in answers:
+        if ranks.model != PAIR:
+            values.setdefault((ranks.task, ranks.model), []).append(ranks.per_user(test=True))
+    return {key: np.mean(of_seeds, axis=0) for key, of_seeds in values.items()}
 
 
-def _line(key: tuple[str, str], values: Values) -> dict[str, Any]:
-    found = zip(LABELS, estimates(values), strict=True)
-    return {"task": key[0], "model": key[1], **{label: one.as_dict() for label, one in found}}
+def _build_line(key: tuple[str, str], values: Values) -> dict[str, Any]:
+    """Estimates of a model on a task, as JSON values."""
+    metrics = zip(LABELS, estimates(values), strict=True)
+    return {
+        "task": key[0],
+        "model": key[1],
+        **{label: estimate.as_dict() for label, estimate in metrics},
+    }
 
 
-def _compared(system: Values, baseline: Values) -> dict[str, Any]:
-    """A paired difference by user, also relative to the baseline's mean."""
+def _compare(system: Values, baseline: Values) -> dict[str, Any]:
+    """Paired difference over users, and relative to the baseline's mean, as JSON values."""
     column = LABELS.index(MAIN)
     names = (UNIFIED, SPECIALIST, MAIN)
-    found = compare_values(names, system[:, column], baseline[:, column]).as_dict()
+    difference = compare_values(names, system[:, column], baseline[:, column]).as_dict()
     mean = float(baseline[:, column].mean()) if len(baseline) else 0.0
     relative = {
-        f"relative_{name}": found[name] / mean if mean and found[name] is not None else None
+        f"relative_{name}": (
+            difference[name] / mean if mean and difference[name] is not None else None
+        )
         for name in ("difference", "low", "high")
     }
-    return {**found, **relative}
+    return {**difference, **relative}

@@ -191,6 +191,6 @@ def _write(
     with parquet_file(out, schema) as file:
         for begin in progress.track(starts, f"{id_column} vectors", len(starts)):
             part = slice(begin, begin + BATCH)
-            values = pa.array(space.turned(rows.vectors(part)).ravel(), pa.float32())
+            values = pa.array(space.rotate(rows.vectors(part)).ravel(), pa.float32())
             vectors = pa.FixedSizeListArray.from_arrays(values, size)
             file.write_table(pa.table([pa.array(rows.ids[part], pa.string()), vectors], schema))

@@ -23,7 +23,7 @@ from serendip.llm.config import LlmConfig
 from serendip.llm.ledger import Ledger
 from serendip.llm.local import PACKAGE, LocalLlm
 from serendip.llm.openai import EndpointLlm
-from serendip.llm.runner import CostEstimate, Outcome, RunOptions, ask_all, estimate
+from serendip.llm.runner import CostEstimate, Outcome, RunOptions, ask_all, estimate_cost
 from serendip.llm.tasks import AnswerT, Task
 from serendip.runtime.atomic_files import exclusive_lock
 
@@ -104,7 +104,7 @@ class LlmSession(Generic[AnswerT]):
 
     def estimate(self, questions: Sequence[Question]) -> CostEstimate:
         """Estimate the cost of the questions without an answer, and report it."""
-        cost = estimate(self.task, questions, self.llm.model, self.ledger, self.options)
+        cost = estimate_cost(self.task, questions, self.llm.model, self.ledger, self.options)
         self.job.on_estimate(cost)
         return cost
 

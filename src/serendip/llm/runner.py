@@ -1,11 +1,11 @@
-"""Asks an LLM about many things: known answers first, within a budget, through all failures.
+"""Runs of LLM questions: stored answers first, concurrent requests, retries and a budget.
 
-A question is sent again where the server failed, and once more with what is wrong where its answer
-does not fit; every sending is a row of the ledger before it leaves. Where the server says that it
-is asked too often, all questions wait. A quota that is used up, a wrong key or a spent budget end
-the run: what was not answered is told, and another run goes on.
+A question is sent again if the server failed, and once more with the error message if its answer is
+invalid; every attempt is a row of the ledger before it is sent. If the server limits the rate, all
+questions wait. A used-up quota, a wrong key or a spent budget ends the run; unanswered questions
+are reported, and the next run continues with them.
 
-Of many questions: which are answered, which are out in a file, and which are left to ask.
+``QuestionStates`` divides questions into answered ones, those in a batch file, and unasked ones.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from serendip.runtime.progress import Progress, SilentProgress
 
 @dataclass(frozen=True, slots=True)
 class QuestionStates(Generic[AnswerT]):
-    """Different questions, each in one of three places, by the key of its data.
+    """Distinct questions by state: answered, in a batch file, or unasked; keys are data keys.
 
     Args:
-        call: what is asked, but for the data.
-        answers: those in the ledger that still fit the schema.
-        batched: data key -> (row, the most that it can cost) of what is out in a file.
-        waiting: data of what is out in a file.
-        left: data of everything else.
+        call: call of the questions, without data.
+        answers: answers in the ledger that are valid by the current schema.
+        batched: row and maximum price of the questions in a batch file.
+        waiting: data of the questions in a batch file.
+        unasked: data of all other questions.
     """
 
     call: Call
     answers: dict[str, AnswerT]
     batched: dict[str, tuple[int, float]]
     waiting: dict[str, Mapping[str, Any]]
-    left: dict[str, Mapping[str, Any]]
+    unasked: dict[str, Mapping[str, Any]]
 
     @classmethod
     def of(
@@ -61,54 +61,56 @@ class QuestionStates(Generic[AnswerT]):
         ledger: Ledger,
         job: str,
     ) -> QuestionStates[AnswerT]:
-        """As the ledger has it.
+        """Look up the questions in the ledger.
 
         Raises:
             StorageError: the ledger cannot be read.
         """
         call = Call(job, task.prompt.name, task.prompt.digest, model, "")
-        different = {data_key(data): data for data in questions}
+        distinct = {data_key(data): data for data in questions}
         answers = {}
-        for name, text in ledger.answers(call, different).items():
+        for key, text in ledger.answers(call, distinct).items():
             try:
-                answers[name] = task.read(text, different[name])
+                answers[key] = task.read(text, distinct[key])
             except WrongAnswer:
                 continue
-        open_ones = [name for name in different if name not in answers]
-        batched = ledger.batched(call, open_ones)
+        unanswered = [key for key in distinct if key not in answers]
+        batched = ledger.batched(call, unanswered)
         return cls(
             call,
             answers,
             batched,
-            {name: different[name] for name in open_ones if name in batched},
-            {name: different[name] for name in open_ones if name not in batched},
+            {key: distinct[key] for key in unanswered if key in batched},
+            {key: distinct[key] for key in unanswered if key not in batched},
         )
 
 
 NO_BUDGET = "the budget is spent"
-_LONGEST_WAIT_S = 60.0
-_QUOTED = 500
-_MOST_REJECTED = 10
-"""Rejected questions in a row after which it is not the questions."""
+_MAX_WAIT_S = 60.0
+_QUOTED_CHARS = 500
+"""Length of the invalid answer that is repeated to the model."""
+
+_MAX_REJECTED = 10
+"""Consecutive rejections after which the run ends: the fault is not in the questions."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How far a run may go.
+    """Name, budget and limits of a run.
 
     Args:
-        job: its name; a run of the same name goes on where the last one ended.
-        budget: of all runs of the job, in the currency of the prices; infinity = no bound.
-        prices: of tokens.
-        concurrency: requests under way at once.
-        attempts: times that a question is sent at most.
-        max_tokens: length of an answer at most.
-        first_wait_s: before the second attempt, doubled before each further one; what the server
-            asks for goes first.
-        progress: follows the questions.
+        job: name of the job; a run of the same name continues the last one.
+        budget: of all runs of the job, in the currency of the prices; infinity = unlimited.
+        prices: prices of tokens.
+        concurrency: maximum number of concurrent requests.
+        attempts: maximum number of attempts per question.
+        max_tokens: maximum length of an answer.
+        first_wait_s: wait before the second attempt, doubled before each further one; a wait that
+            the server demands takes precedence.
+        progress: reports the questions.
 
     Raises:
-        ConfigError: the budget is no number of at least 0.
+        ConfigError: the budget is not a number >= 0.
     """
 
     job: str
@@ -122,19 +124,21 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         if not self.budget >= 0:
-            raise ConfigError(f"a budget of {self.budget}.", "Name a number of 0 or more.")
+            raise ConfigError(
+                f"the budget is {self.budget}, not a number >= 0.", "Give a budget of 0 or more."
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class CostEstimate:
-    """Before a run.
+    """Estimate of a run's cost.
 
     Args:
-        questions: different ones.
-        known: of these, answered before.
-        batched: of these, out in a file.
-        price: that the others will cost, about.
-        most: that they can cost if each is sent once.
+        questions: number of distinct questions.
+        known: questions with a stored answer.
+        batched: questions in a batch file.
+        price: expected price of the other questions.
+        most: maximum price of the other questions, with one attempt each.
     """
 
     questions: int
@@ -146,14 +150,14 @@ class CostEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[AnswerT]):
-    """After a run.
+    """Result of a run.
 
     Args:
-        answers: per question, in order; None = there is none.
-        failures: data key -> why there is none, of questions that were sent.
-        reason: why the run ended early; "" = it did not.
-        spent: by all runs of the job.
-        batched: different questions that are out in a file, and were not asked.
+        answers: answer of each question, in order; None = no answer.
+        failures: data key -> failure, of questions that were sent without success.
+        reason: why the run ended early; "" = it was not ended early.
+        spent: price of all runs of the job.
+        batched: distinct questions in a batch file, which were not sent.
     """
 
     answers: list[AnswerT | None]
@@ -164,23 +168,23 @@ class Outcome(Generic[AnswerT]):
 
     @property
     def state(self) -> str:
-        """``complete`` or ``partial``."""
+        """``complete`` if all questions have an answer, else ``partial``."""
         return "partial" if None in self.answers else "complete"
 
 
-def estimate(
+def estimate_cost(
     task: Task[AnswerT],
     questions: Sequence[Mapping[str, Any]],
     model: str,
     ledger: Ledger,
     options: RunOptions,
 ) -> CostEstimate:
-    """What asking a model of that name would cost."""
-    pending = QuestionStates.of(task, questions, model, ledger, options.job)
-    requests = [task.request(data, options.max_tokens) for data in pending.left.values()]
+    """Estimate the cost of a run with a model of this name; sends nothing."""
+    states = QuestionStates.of(task, questions, model, ledger, options.job)
+    requests = [task.request(data, options.max_tokens) for data in states.unasked.values()]
     prices = options.prices
     expected, most = (sum(map(price, requests)) for price in (prices.expected, prices.most))
-    counts = len(pending.answers), len(pending.batched)
+    counts = len(states.answers), len(states.batched)
     return CostEstimate(sum(counts) + len(requests), *counts, float(expected), float(most))
 
 
@@ -191,35 +195,37 @@ def ask_all(
     ledger: Ledger,
     options: RunOptions,
 ) -> Outcome[AnswerT]:
-    """Ask about everything that was not answered before.
+    """Ask all questions without a stored answer, except those in a batch file.
 
     Raises:
-        StorageError: the ledger takes no rows; nothing is sent without one.
+        StorageError: the ledger cannot be written; nothing is sent without a row.
     """
-    pending = QuestionStates.of(task, questions, llm.model, ledger, options.job)
-    answers, left = pending.answers, pending.left
-    run = _Run(task, pending.call, ledger, options)
+    states = QuestionStates.of(task, questions, llm.model, ledger, options.job)
+    answers, unasked = states.answers, states.unasked
+    run = _Run(task, states.call, ledger, options)
     failures: dict[str, str] = {}
     with ThreadPoolExecutor(options.concurrency) as pool:
         try:
-            waiting = {pool.submit(run.ask, llm, data): name for name, data in left.items()}
-            done = as_completed(waiting)
-            for future in options.progress.track(done, options.job, len(left), run.spend):
-                found, name = future.result(), waiting[future]
-                if isinstance(found, LlmFailure):
-                    failures[name] = str(found)
-                elif found is not None:
-                    answers[name] = found
+            futures = {pool.submit(run.ask, llm, data): key for key, data in unasked.items()}
+            done = as_completed(futures)
+            for future in options.progress.track(
+                done, options.job, len(unasked), run.describe_spending
+            ):
+                result, key = future.result(), futures[future]
+                if isinstance(result, LlmFailure):
+                    failures[key] = str(result)
+                elif result is not None:
+                    answers[key] = result
         except BaseException:
-            run.stop("interrupted")  # Or everything that waits would still be sent.
+            run.stop("interrupted")  # Otherwise all queued questions would still be sent.
             raise
-    found_all = [answers.get(data_key(data)) for data in questions]
+    in_order = [answers.get(data_key(data)) for data in questions]
     spent = ledger.spent(options.job)
-    return Outcome(found_all, failures, run.reason, spent, len(pending.batched))
+    return Outcome(in_order, failures, run.reason, spent, len(states.batched))
 
 
 class _Run(Generic[AnswerT]):
-    """State that the threads of a run share."""
+    """State shared by the threads of a run: budget, pauses and the reason to stop."""
 
     def __init__(
         self, task: Task[AnswerT], call: Call, ledger: Ledger, options: RunOptions
@@ -227,33 +233,33 @@ class _Run(Generic[AnswerT]):
         self.task, self.call, self.ledger, self.options = task, call, ledger, options
         self.reason = ""
         self._stopped, self._changed = threading.Event(), threading.Condition(threading.RLock())
-        self._under_way, self._rejected, self._resumes_at = 0, 0, 0.0
+        self._in_progress, self._rejected, self._resumes_at = 0, 0, 0.0
         self._spent = ledger.spent(options.job)
 
-    def spend(self) -> str:
-        """What the job has spent, bounds of what is under way included, and its budget."""
+    def describe_spending(self) -> str:
+        """Spent part of the budget; calls in progress have their maximum price."""
         return f"{self._spent:.4g} of {self.options.budget:.4g} spent"
 
     def stop(self, reason: str) -> None:
-        """Send nothing more; the first reason counts."""
+        """End the run: nothing more is sent. The first reason is kept."""
         with self._changed:
             self.reason = self.reason or reason
             self._stopped.set()
             self._changed.notify_all()
 
     def ask(self, llm: Llm, data: Mapping[str, Any]) -> AnswerT | LlmFailure | None:
-        """The answer, or why there is none; None = it was not sent before the run ended."""
+        """Ask a question, with retries; None = the run ended before it was sent."""
         request = self.task.request(data, self.options.max_tokens)
         failure: LlmFailure | None = None
         for attempt in range(self.options.attempts):
-            found = self._attempt(llm, request, data, attempt)
-            if not isinstance(found, LlmFailure):
-                return found or failure
-            failure = found
-            if found.kind in PASSING:
-                self._wait(found, attempt)
-            elif found.kind in MENDABLE and not request.earlier:
-                request = replace(request, earlier=(_complaint(found),))
+            result = self._attempt(llm, request, data, attempt)
+            if not isinstance(result, LlmFailure):
+                return result or failure
+            failure = result
+            if result.kind in PASSING:
+                self._wait(result, attempt)
+            elif result.kind in MENDABLE and not request.earlier:
+                request = replace(request, earlier=(_build_correction(result),))
             else:
                 break
         return failure
@@ -261,33 +267,34 @@ class _Run(Generic[AnswerT]):
     def _attempt(
         self, llm: Llm, request: LlmRequest, data: Mapping[str, Any], attempt: int
     ) -> AnswerT | LlmFailure | None:
-        """One sending, written down before and after; None = there is none any more."""
-        most = self.options.prices.most(request)
-        number = self._reserve(replace(self.call, data=data_key(data)), most)
+        """Send a request once, recorded before and after; None = the run has ended."""
+        max_price = self.options.prices.most(request)
+        number = self._reserve(replace(self.call, data=data_key(data)), max_price)
         if number is None:
             return None
-        start, said, found = time.monotonic(), None, None
+        start, raw, answer = time.monotonic(), None, None
         failure: LlmFailure | None = None
         try:
-            said = llm.answer(request)
-            found = self.task.read(said.text, data)
+            raw = llm.answer(request)
+            answer = self.task.read(raw.text, data)
         except WrongAnswer as error:
-            failure = LlmFailure("invalid", str(error), answer=said)
+            failure = LlmFailure("invalid", str(error), answer=raw)
         except LlmFailure as error:
-            failure, said = error, error.answer
+            failure, raw = error, error.answer
         finally:
-            text, seconds = found.model_dump_json() if found else "", time.monotonic() - start
-            bill, wrong = self.options.prices.bill(said, failure, most), str(failure or "")
+            text, seconds = answer.model_dump_json() if answer else "", time.monotonic() - start
+            bill, message = self.options.prices.bill(raw, failure, max_price), str(failure or "")
             self._pause(failure, attempt)
-            if failure or found:
-                self.ledger.finish(Ending(number, text, seconds, bill, wrong))
-            self._ended(failure, most - (most if bill[2] is None else bill[2]))
-        return failure or found
+            if failure or answer:
+                self.ledger.finish(Ending(number, text, seconds, bill, message))
+            self._release(failure, max_price - (max_price if bill[2] is None else bill[2]))
+        return failure or answer
 
-    def _reserve(self, call: Call, most: float) -> int | None:
-        """Number of a new row, when nothing is paused any more.
+    def _reserve(self, call: Call, max_price: float) -> int | None:
+        """Record a call as soon as no pause is on, and return its row; None = the run has ended.
 
-        While others are under way, their bills may leave enough for it.
+        If the budget does not suffice, wait for calls in progress, which may cost less than their
+        maximum price.
         """
         with self._changed:
             while not self._stopped.is_set():
@@ -295,56 +302,56 @@ class _Run(Generic[AnswerT]):
                 if pause > 0:
                     self._changed.wait(pause)
                     continue
-                number = self.ledger.send(call, most, self.options.budget)
+                number = self.ledger.send(call, max_price, self.options.budget)
                 if number is not None:
-                    self._under_way += 1
-                    self._spent += most
+                    self._in_progress += 1
+                    self._spent += max_price
                     return number
-                if not self._under_way:
+                if not self._in_progress:
                     self.stop(NO_BUDGET)
                 else:
                     self._changed.wait()
         return None
 
-    def _ended(self, failure: LlmFailure | None, unspent: float) -> None:
-        """Count what is under way, and end the run where no other question would do better."""
+    def _release(self, failure: LlmFailure | None, unspent: float) -> None:
+        """Release the unspent part of a call's price; stop the run if all others would fail."""
         with self._changed:
-            self._under_way -= 1
+            self._in_progress -= 1
             self._spent -= unspent
             is_rejected = failure is not None and failure.kind == "rejected"
             self._rejected = self._rejected + 1 if is_rejected else 0
-            if failure and (failure.kind in FINAL or self._rejected >= _MOST_REJECTED):
+            if failure and (failure.kind in FINAL or self._rejected >= _MAX_REJECTED):
                 self.stop(str(failure))
             self._changed.notify_all()
 
     def _pause(self, failure: LlmFailure | None, attempt: int) -> None:
-        """Let all threads wait where one of them was told that there are too many questions."""
-        if failure is not None and _is_for_all(failure):
-            wait = wait_before(failure, attempt, self.options.first_wait_s)
+        """Pause all threads after a failure that concerns all questions, such as a rate limit."""
+        if failure is not None and _pauses_all(failure):
+            wait = compute_wait(failure, attempt, self.options.first_wait_s)
             with self._changed:
                 self._resumes_at = max(self._resumes_at, time.monotonic() + wait)
 
     def _wait(self, failure: LlmFailure, attempt: int) -> None:
-        """Until it may be sent again, or the run ends; not after the last attempt."""
-        if attempt + 1 < self.options.attempts and not _is_for_all(failure):
-            self._stopped.wait(wait_before(failure, attempt, self.options.first_wait_s))
+        """Wait before the next attempt, or until the run ends; not after the last attempt."""
+        if attempt + 1 < self.options.attempts and not _pauses_all(failure):
+            self._stopped.wait(compute_wait(failure, attempt, self.options.first_wait_s))
 
 
-def _is_for_all(failure: LlmFailure) -> bool:
-    """Whether the server does not want to be asked anything for a while."""
+def _pauses_all(failure: LlmFailure) -> bool:
+    """True if the server accepts no request at all for a while."""
     return failure.kind == "rate" or failure.retry_after is not None
 
 
-def wait_before(failure: LlmFailure, attempt: int, first: float) -> float:
-    """Seconds: as the server wants it, else doubled with every attempt; a minute at most."""
+def compute_wait(failure: LlmFailure, attempt: int, first: float) -> float:
+    """Seconds before a retry: those that the server demands, or exponential back-off; <= 60."""
     wait = first * 2**attempt if failure.retry_after is None else failure.retry_after
-    return min(wait, _LONGEST_WAIT_S)
+    return min(wait, _MAX_WAIT_S)
 
 
-def _complaint(failure: LlmFailure) -> tuple[str, str]:
-    """The beginning of the answer, which servers do not take empty, and what is wrong with it."""
-    said = failure.answer.text[:_QUOTED] if failure.answer else ""
-    wrong = (
+def _build_correction(failure: LlmFailure) -> tuple[str, str]:
+    """Beginning of an invalid answer, and the message that asks the model to correct it."""
+    answer = failure.answer.text[:_QUOTED_CHARS] if failure.answer else ""
+    message = (
         f"This is not what was asked for ({failure.message}). Answer with the JSON object alone."
     )
-    return said or "(nothing)", wrong
+    return answer or "(nothing)", message  # Servers refuse empty messages.

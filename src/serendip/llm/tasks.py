@@ -1,14 +1,14 @@
 """LLM tasks: a prompt with the schema of its answers, which are validated and never executed.
 
 - ``judge_task`` labels a query and an item as good or bad, with a confidence;
-- ``queries_task`` writes queries for an item, as people would type them who do not know its title;
-- ``synonyms_task`` proposes synonyms; none is searched before people accept it;
-- ``enrich_task`` writes what an item with little text lacks: a description, keywords, attributes.
+- ``queries_task`` writes queries for an item, as people type them who do not know its title;
+- ``synonyms_task`` proposes synonyms, which are used only after people accept them;
+- ``enrich_task`` writes a description, keywords and attributes for an item with little text.
 
 Enrichments are validated before they are stored. An answer is refused as a whole if a length is
-wrong or a text has an address or odd characters. A part is dropped if it only repeats the title, or
-if it is an attribute with words that the item does not have. Whether the rest helps to find the
-item is measured by the enrichment gate.
+wrong or a text has an address or unusual characters. A part is dropped if it only repeats the
+title, or if it is an attribute with words that the item does not have. The enrichment gate measures
+whether the rest helps to find the item.
 """
 
 from __future__ import annotations
@@ -29,55 +29,54 @@ _FENCE = "```"
 
 
 class TaskAnswer(BaseModel):
-    """What all answers have: the id of what was asked about."""
+    """Base of all answers: they repeat the id of the data."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     id: str
-    """As it was given."""
+    """Id of the data, see ``prompts.data_id``."""
 
 
 AnswerT = TypeVar("AnswerT", bound=TaskAnswer)
 
 
 class WrongAnswer(ValueError):
-    """An answer that is not as asked for; the message says so to whoever gave it."""
+    """Invalid answer; the message is sent back to the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task(Generic[AnswerT]):
-    """One kind of question.
+    """Kind of question: a prompt and the schema of its answers.
 
     Args:
-        prompt: what is asked.
-        answers: schema of what comes back.
+        prompt: template of the question.
+        answers: class of the answers, which defines their schema.
     """
 
     prompt: Prompt
     answers: type[AnswerT]
 
     def request(self, data: Mapping[str, Any], max_tokens: int) -> LlmRequest:
-        """The question about some data."""
-        return self.prompt.request(data, _closed(self.answers.model_json_schema()), max_tokens)
+        """Build the request for some data."""
+        schema = _to_strict_schema(self.answers.model_json_schema())
+        return self.prompt.request(data, schema, max_tokens)
 
     def read(self, text: str, data: Mapping[str, Any]) -> AnswerT:
-        """The answer that a text holds, about this data.
-
-        A fence around the whole of it is taken off, as models add one out of habit.
+        """Parse and validate an answer; a code fence around the JSON is removed.
 
         Raises:
-            WrongAnswer: it is no JSON, has not the fields, or is about something else.
+            WrongAnswer: it is not JSON, does not match the schema, or has the id of other data.
         """
         try:
-            found = self.answers.model_validate_json(_unfenced(text))
+            answer = self.answers.model_validate_json(_remove_fence(text))
         except ValidationError as error:
-            raise WrongAnswer(self._complaint(error)) from None
-        if found.id != data_id(data):
+            raise WrongAnswer(self._describe_error(error)) from None
+        if answer.id != data_id(data):
             raise WrongAnswer("id: not that of the data")
-        return found
+        return answer
 
-    def _complaint(self, error: ValidationError) -> str:
-        """What is wrong, in no word of the answer's own."""
+    def _describe_error(self, error: ValidationError) -> str:
+        """First validation error, without any text of the answer: it could be an injection."""
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
         if name and name not in self.answers.model_fields:
@@ -85,15 +84,16 @@ class Task(Generic[AnswerT]):
         return f"{name or 'the whole answer'}: {first['msg']}"
 
 
-def _closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """With all fields required, as strict servers want it, and without what is for people."""
+def _to_strict_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """Schema with all fields required, as strict servers demand, without title and description."""
     required = list(schema["properties"])
-    told = {key: value for key, value in schema.items() if key not in ("title", "description")}
-    closed: dict[str, Any] = json.loads(json.dumps({**told, "required": required}))
-    return closed
+    fields = {key: value for key, value in schema.items() if key not in ("title", "description")}
+    strict: dict[str, Any] = json.loads(json.dumps({**fields, "required": required}))
+    return strict
 
 
-def _unfenced(text: str) -> str:
+def _remove_fence(text: str) -> str:
+    """Remove a Markdown code fence around a text."""
     lines = text.strip().splitlines()
     if len(lines) > 2 and lines[0].startswith(_FENCE) and lines[-1].strip() == _FENCE:
         return "\n".join(lines[1:-1])
@@ -101,13 +101,13 @@ def _unfenced(text: str) -> str:
 
 
 class Judgement(TaskAnswer):
-    """One judged pair."""
+    """Label of a pair of query and item."""
 
     label: Literal["good", "bad"]
-    """Whether the item is what was asked for."""
+    """``good`` = the item is relevant to the query."""
 
     confidence: Annotated[float, Field(ge=0, le=1)]
-    """How sure the judge is."""
+    """Confidence in the label."""
 
 
 def judge_task(prompt: str = "judge-1") -> Task[Judgement]:
@@ -116,109 +116,114 @@ def judge_task(prompt: str = "judge-1") -> Task[Judgement]:
 
 
 class WrittenQueries(TaskAnswer):
-    """Searches for one item."""
+    """Queries for an item."""
 
     queries: Annotated[
         list[Annotated[str, Field(max_length=80)]], Field(min_length=1, max_length=8)
     ]
-    """As somebody would type them."""
+    """Queries as users type them."""
 
 
 def queries_task(prompt: str = "queries-1") -> Task[WrittenQueries]:
-    """The task by the name and version of its prompt."""
+    """Create the task that writes queries, by the name of its prompt."""
     return Task(Prompt.named(prompt), WrittenQueries)
 
 
 class WrittenSynonyms(TaskAnswer):
-    """Other words for one term; none is an answer, too."""
+    """Synonyms of a term; may be empty."""
 
     synonyms: Annotated[list[Annotated[str, Field(max_length=60)]], Field(max_length=6)]
-    """What other people would type who mean the same."""
+    """Terms that users type with the same meaning."""
 
 
 def synonyms_task(prompt: str = "synonyms-1") -> Task[WrittenSynonyms]:
-    """The task by the name and version of its prompt."""
+    """Create the task that proposes synonyms, by the name of its prompt."""
     return Task(Prompt.named(prompt), WrittenSynonyms)
 
 
-_FEWEST_WORDS, _FEWEST_NEW_WORDS = 5, 3
+_MIN_WORDS, _MIN_NEW_WORDS = 5, 3
+"""Words of a description, and those of them that are not in the title."""
 
 Phrase = Annotated[str, Field(min_length=2, max_length=60)]
 
 
 class Enrichment(TaskAnswer):
-    """What was written about one item."""
+    """Texts written for an item."""
 
     description: Annotated[str, Field(max_length=400)]
-    """Sentences; empty where there is nothing to say."""
+    """Sentences about the item; may be empty."""
 
     keywords: Annotated[list[Phrase], Field(max_length=12)]
-    """What people call such an item."""
+    """Names that people use for such an item."""
 
     attributes: Annotated[list[Phrase], Field(max_length=6)]
     """``name: value``."""
 
     def texts(self, item: Mapping[str, Any]) -> dict[str, str]:
-        """Field -> text, of what says something about an item that it may say.
+        """Select the useful texts: field -> text.
 
         A description or keyword that only repeats the title is left out, and so is an attribute
-        whose value the item does not state.
+        whose value is not in the item's texts.
 
         Args:
-            item: what was told of it: {"title", "description", "attributes"}.
+            item: data of the question: {"title", "description", "attributes"}.
         """
-        title, said = set(tokens(item.get("title", ""))), set(tokens(" ".join(_strings(item))))
-        new = [one for one in self.keywords if set(tokens(one)) - title]
-        stated = [one for one in self.attributes if _is_stated(one, said)]
-        found = {
-            "description": self.description if _says_more(self.description, title) else "",
-            "keywords": ", ".join(dict.fromkeys(new)),
-            "attributes": ", ".join(dict.fromkeys(stated)),
+        title = set(tokens(item.get("title", "")))
+        item_words = set(tokens(" ".join(_list_texts(item))))
+        keywords = [keyword for keyword in self.keywords if set(tokens(keyword)) - title]
+        attributes = [text for text in self.attributes if _is_stated(text, item_words)]
+        fields = {
+            "description": self.description if _adds_words(self.description, title) else "",
+            "keywords": ", ".join(dict.fromkeys(keywords)),
+            "attributes": ", ".join(dict.fromkeys(attributes)),
         }
-        return {name: " ".join(text.split()) for name, text in found.items() if text.strip()}
+        return {name: " ".join(text.split()) for name, text in fields.items() if text.strip()}
 
 
 class EnrichTask(Task[Enrichment]):
-    """The task, whose answers are plain text."""
+    """Task that writes texts of items; answers must be plain text."""
 
     def read(self, text: str, data: Mapping[str, Any]) -> Enrichment:
         """See ``Task.read``.
 
         Raises:
-            WrongAnswer: also where a text holds an address, or signs that no description has.
+            WrongAnswer: also if a text has an address, or characters unusual in descriptions.
         """
-        found = super().read(text, data)
-        for one in (found.description, *found.keywords, *found.attributes):
-            if holds_address(one):
+        answer = super().read(text, data)
+        for part in (answer.description, *answer.keywords, *answer.attributes):
+            if holds_address(part):
                 raise WrongAnswer("it holds an address")
-            if not is_plain(one):
+            if not is_plain(part):
                 raise WrongAnswer("it holds signs that are no text")
-        return found
+        return answer
 
 
 def enrich_task(prompt: str = "enrich-1") -> EnrichTask:
-    """The task by the name and version of its prompt."""
+    """Create the task that writes texts of items, by the name of its prompt."""
     return EnrichTask(Prompt.named(prompt), Enrichment)
 
 
-def _says_more(description: str, title: set[str]) -> bool:
-    """Whether it has enough words, some of them new; where no spaces are written, nobody counts."""
+def _adds_words(description: str, title: set[str]) -> bool:
+    """True if a description has enough words, some of them not in the title.
+
+    Scripts without spaces have no word counts: one new word is enough.
+    """
     words = tokens(description)
-    is_long = len(words) >= _FEWEST_WORDS and len(set(words) - title) >= _FEWEST_NEW_WORDS
+    is_long = len(words) >= _MIN_WORDS and len(set(words) - title) >= _MIN_NEW_WORDS
     return is_long or (not description.isascii() and bool(set(words) - title))
 
 
-def _is_stated(attribute: str, said: set[str]) -> bool:
-    """Whether it is a ``name: value``, the value in words of the item."""
+def _is_stated(attribute: str, item_words: set[str]) -> bool:
+    """True for ``name: value`` if all words of the value are words of the item."""
     name, _, value = attribute.partition(":")
     words = set(tokens(value))
-    return bool(name.strip() and words) and words <= said
+    return bool(name.strip() and words) and words <= item_words
 
 
-def _strings(told: object) -> Iterator[str]:
-    """Every text inside of what is told about an item."""
-    if isinstance(told, str):
-        yield told
-    elif isinstance(told, Mapping):
-        for one in told.values():
-            yield from _strings(one)
+def _list_texts(value: object) -> Iterator[str]:
+    """Yield all texts inside nested mappings."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _list_texts(inner)

@@ -1,7 +1,7 @@
-"""What comes next: recommenders behind one contract, and the ranker.
+"""Models: recommenders with one contract, the unified ranker, and the registry of recommenders.
 
-To add a model: one file with its config and class, one line here (or an entry point in a package of
-your own), one test class that inherits the contract suite.
+To add a recommender: one file with its config and class, one line here (or an entry point in your
+own package), and one test class that inherits the contract suite.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from serendip.models.base import Recommender
 
 ENTRY_POINTS = "serendip.models"
-"""Group of entry points by which other packages add models: name = "module:Class"."""
+"""Entry point group through which other packages add models: name = "module:Class"."""
 
 _CLASSES = {
     "popularity": "serendip.models.popularity:Popularity",
@@ -36,15 +36,15 @@ _CLASSES = {
 
 
 def model_names() -> tuple[str, ...]:
-    """Names of all models: those of this package, then those that other packages add."""
+    """List the names of all models: those of this package, then those of other packages."""
     return (*_CLASSES, *sorted(_added_models()))
 
 
 def model_class(name: str) -> type[Recommender]:
-    """The class of a model; only its own module is imported.
+    """Import the class of a model, and no other model.
 
     Raises:
-        ConfigError: no model has this name, or another package declares it wrongly.
+        ConfigError: no model has this name, or the package that adds it declares it incorrectly.
     """
     if name in _CLASSES:
         module, class_name = _CLASSES[name].split(":")
@@ -56,38 +56,42 @@ def model_class(name: str) -> type[Recommender]:
 
 
 def open_model(name: str, folder: Path) -> Recommender:
-    """Open what a model of this name saved into ``folder``.
+    """Load a saved model of this name from ``folder``.
 
     Raises:
         ConfigError: no model has this name.
-        ArtefactError: the folder holds no such model.
+        ArtefactError: the folder has no readable model of this name.
     """
     return model_class(name).open(folder)
 
 
 def _added_models() -> dict[str, EntryPoint]:
-    """Models of other packages; the names of this package cannot be replaced."""
-    found = entry_points(group=ENTRY_POINTS)
-    return {point.name: point for point in found if point.name not in _CLASSES}
+    """Entry points of other packages' models; they cannot replace a model of this package."""
+    points = entry_points(group=ENTRY_POINTS)
+    return {point.name: point for point in points if point.name not in _CLASSES}
 
 
 def _load_added(point: EntryPoint) -> type[Recommender]:
-    """The class that an entry point names, checked."""
+    """Load and check the model class that an entry point names.
+
+    Raises:
+        ConfigError: it cannot be imported, or is not a complete ``Recommender``.
+    """
     from serendip.models.base import Recommender
 
-    place = f"the entry point {point.name} = {point.value!r} of {ENTRY_POINTS}"
+    entry = f"the entry point {point.name} = {point.value!r} of {ENTRY_POINTS}"
     try:
-        kind: Any = point.load()
+        added_class: Any = point.load()
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"{place} cannot be loaded: {error}.", "Repair or remove the package that declares it."
+            f"{entry} cannot be loaded: {error}.", "Repair or remove the package that declares it."
         ) from None
-    if not (isinstance(kind, type) and issubclass(kind, Recommender)):
-        raise ConfigError(f"{place} is not a Recommender.", "Derive its class from Recommender.")
-    declared = ("name", "config_class", "label", "score_kind")
-    missing = [part for part in declared if not hasattr(kind, part)]
+    if not (isinstance(added_class, type) and issubclass(added_class, Recommender)):
+        raise ConfigError(f"{entry} is not a Recommender.", "Derive its class from Recommender.")
+    attributes = ("name", "config_class", "label", "score_kind")
+    missing = [attribute for attribute in attributes if not hasattr(added_class, attribute)]
     if missing:
-        raise ConfigError(f"{place} does not declare {', '.join(missing)}.", "Set it on the class.")
-    if kind.name != point.name:
-        raise ConfigError(f"{place} has the name {kind.name!r}.", "Give both the same name.")
-    return kind
+        raise ConfigError(f"{entry} does not declare {', '.join(missing)}.", "Set it on the class.")
+    if added_class.name != point.name:
+        raise ConfigError(f"{entry} has the name {added_class.name!r}.", "Give both the same name.")
+    return added_class

@@ -1,16 +1,16 @@
 """Approximate nearest neighbour index: maximum inner product with filters, as an inverted file.
 
 Up to ``exact_up_to`` allowed items are scored exactly. Above that an inverted file (IVF) is
-searched: vectors lie in lists around centroids, and only the lists nearest to the query are read.
-The number of lists is chosen when the index is built, from the recall that real queries need. A
-filter passes a share of every list, so proportionally more lists are read; if fewer than k items
-are found, all allowed items are scored. So a filter never costs results: k of k are found wherever
-k items are allowed.
+searched: vectors lie in lists around centroids, and only the lists nearest to the query are probed.
+The number of probes is chosen when the index is built, so that sample queries reach the configured
+recall. A filter allows a share of every list, so proportionally more lists are probed; if fewer
+than k items are found, all allowed items are scored. So there are always k results if k items are
+allowed.
 
-For catalogues that are too large to be scored whole. Graph indexes are as fast, but lose their way
-if most nodes are filtered out.
+Meant for catalogues that are too large to be scored whole. Graph indexes are as fast, but their
+recall collapses if most nodes are filtered out.
 
-Shapes: N items, B queries, D size of the vectors.
+Shapes: N items, B queries, D size of the vectors, M allowed items.
 """
 
 from __future__ import annotations
@@ -30,32 +30,34 @@ from serendip.data.item_list import ItemList
 from serendip.errors import ArtefactError, DataError
 
 INDEX_FILE = "vectors.ivf"
-_SAMPLED_PER_LIST = 64
-_TRIED = 200
-"""Queries that say how many lists must be read."""
+_TRAINING_VECTORS_PER_LIST = 64
+"""Vectors per list from which the centroids are computed."""
+
+_NUM_SAMPLE_QUERIES = 200
+"""Queries on which recall is measured to choose the number of probes."""
 
 
 class ApproximateIndexConfig(Config):
-    """How exact, and how large before it is worth being inexact."""
+    """Recall of the index, and the number of items up to which search is exact."""
 
     exact_up_to: int = Field(default=50_000, ge=0)
-    """Allowed items that are compared one by one."""
+    """Largest number of allowed items that are scored exactly."""
 
     recall: float = Field(default=0.99, gt=0, le=1)
-    """Share of the true ``k`` that is to be found on the queries the index is built with."""
+    """Target recall@k on the sample queries given to ``build``."""
 
     k: int = Field(default=100, ge=1)
-    """For how many results that holds."""
+    """Number of results for which recall is measured."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedFilter:
-    """Which items are allowed, in the forms that searching needs; made once, used often.
+    """Set of allowed items in the forms that searches need; reusable.
 
     Args:
         numbers: (M,) int64 allowed items, ascending.
-        bits: (ceil(N / 8),) uint8, the same as a bitmap, lowest bit first.
-        vectors: (M, D) of the allowed items where they are compared one by one, else (0, D).
+        bits: (ceil(N / 8),) uint8, the same set as a bitmap, lowest bit first.
+        vectors: (M, D) vectors of the allowed items if they are scored exactly, else (0, D).
     """
 
     numbers: NDArray[np.int64]
@@ -64,7 +66,7 @@ class PreparedFilter:
 
 
 class ApproximateIndex:
-    """Finds the items of the largest dot product; answers from any thread, each in one thread."""
+    """Index for maximum inner product search; thread-safe, one thread per search."""
 
     def __init__(
         self, config: ApproximateIndexConfig, vectors: FloatArray, lists: Any, num_probes: int
@@ -81,100 +83,105 @@ class ApproximateIndex:
         config: ApproximateIndexConfig | None = None,
         seed: int = 0,
     ) -> Self:
-        """Put vectors into lists, and find how many lists ``queries`` need.
+        """Build the inverted file and choose the number of probes.
 
         Args:
             vectors: (N, D) float32.
-            queries: (B, D) float32, as they will come; some of them are tried.
+            queries: (B, D) float32, representative; recall is measured on a sample of them.
             config: see there.
-            seed: of the centroids.
+            seed: of the centroids and the sample.
 
         Raises:
-            DataError: shapes do not fit, or there are no queries.
+            DataError: shapes do not match, or there are no queries.
         """
         config = config or ApproximateIndexConfig()
         vectors = np.ascontiguousarray(vectors, np.float32)
         if queries.ndim != 2 or queries.shape[1] != vectors.shape[1] or not len(queries):
             raise DataError(
-                f"queries of shape {queries.shape} for vectors of shape {vectors.shape}.",
-                "Give some (B, D) queries as they will come.",
+                f"queries have shape {queries.shape} and vectors {vectors.shape}.",
+                "Give at least one representative query, as an array (B, D).",
             )
         if len(vectors) <= config.exact_up_to:
             return cls(config, vectors, None, 0)
-        index = cls(config, vectors, _inverted(vectors, seed), 1)
-        rows = np.random.default_rng(seed).permutation(len(queries))[:_TRIED]
-        index.num_probes = index._probes_for(np.ascontiguousarray(queries[rows], np.float32))
+        index = cls(config, vectors, _build_lists(vectors, seed), 1)
+        rows = np.random.default_rng(seed).permutation(len(queries))[:_NUM_SAMPLE_QUERIES]
+        index.num_probes = index._choose_probes(np.ascontiguousarray(queries[rows], np.float32))
         return index
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def prepare(self, allowed: BoolArray) -> PreparedFilter:
-        """A filter from a mask (N,).
+        """Prepare a filter from a mask (N,).
 
         Raises:
             DataError: the mask has another length.
         """
         if len(allowed) != len(self):
-            raise DataError(f"a mask of {len(allowed)} for {len(self)} items.")
-        numbers = np.flatnonzero(allowed).astype(np.int64)
-        few = len(numbers) <= self.config.exact_up_to
-        vectors = self.vectors[numbers] if few else self.vectors[:0]
+            raise DataError(
+                f"the mask has length {len(allowed)} and the index {len(self)} items.",
+                "Give one entry per item.",
+            )
+        numbers = np.flatnonzero(allowed).astype(np.int64)  # (M,)
+        is_exact = len(numbers) <= self.config.exact_up_to
+        vectors = self.vectors[numbers] if is_exact else self.vectors[:0]  # (M, D) or (0, D)
         return PreparedFilter(numbers, np.packbits(allowed, bitorder="little"), vectors)
 
     def search(
         self, queries: FloatArray, k: int, allowed: PreparedFilter | None = None
     ) -> list[ItemList]:
-        """The k items of the largest dot product per query, best first.
+        """Find the k items with the largest dot product per query, best first.
 
         Args:
             queries: (B, D) float32.
             k: 1 or more.
-            allowed: which items; None = all.
+            allowed: allowed items; None = all.
 
         Raises:
             DataError: k < 1, or queries of another size.
         """
         if k < 1:
-            raise DataError(f"k = {k}.", "Ask for 1 item or more.")
+            raise DataError(f"k = {k} is less than 1.", "Request 1 item or more.")
         queries = np.ascontiguousarray(queries, np.float32)
         if queries.ndim != 2 or queries.shape[1] != self.vectors.shape[1]:
             raise DataError(
-                f"queries of shape {queries.shape} for vectors of size {self.vectors.shape[1]}."
+                f"queries have shape {queries.shape} and vectors are of size "
+                f"{self.vectors.shape[1]}.",
+                "Give an array (B, D) of queries of the same size.",
             )
         if self._lists is None or (allowed and len(allowed.numbers) <= self.config.exact_up_to):
-            return [self._exact(query, k, allowed) for query in queries]
-        return [self._nearby(query, k, allowed) for query in queries]
+            return [self._search_exact(query, k, allowed) for query in queries]
+        return [self._search_lists(query, k, allowed) for query in queries]
 
-    def _exact(self, query: FloatArray, k: int, allowed: PreparedFilter | None) -> ItemList:
-        """By comparing all allowed items."""
+    def _search_exact(self, query: FloatArray, k: int, allowed: PreparedFilter | None) -> ItemList:
+        """Score all allowed items for a query (D,)."""
         if allowed is None:
-            return _largest(self.vectors @ query, k)
-        prepared = len(allowed.vectors) == len(allowed.numbers)
-        vectors = allowed.vectors if prepared else self.vectors[allowed.numbers]
-        found = _largest(vectors @ query, k)
-        numbers = allowed.numbers[found.item_nums].astype(np.int32)
-        return ItemList(numbers, found.scores)
+            return _take_top(self.vectors @ query, k)
+        is_prepared = len(allowed.vectors) == len(allowed.numbers)
+        vectors = allowed.vectors if is_prepared else self.vectors[allowed.numbers]  # (M, D)
+        top = _take_top(vectors @ query, k)
+        numbers = allowed.numbers[top.item_nums].astype(np.int32)
+        return ItemList(numbers, top.scores)
 
-    def _nearby(self, query: FloatArray, k: int, allowed: PreparedFilter | None) -> ItemList:
-        """By reading the nearest lists; by comparing all where they hold too few."""
-        numbers, scores = self._read(query[None], k, self.num_probes, allowed)
-        known = numbers[0] >= 0
-        enough = min(k, len(self) if allowed is None else len(allowed.numbers))
-        if known.sum() < enough:
-            return self._exact(query, k, allowed)
-        return ItemList(numbers[0][known].astype(np.int32), scores[0][known])
+    def _search_lists(self, query: FloatArray, k: int, allowed: PreparedFilter | None) -> ItemList:
+        """Probe the lists nearest to a query (D,); score all allowed items if they have too few."""
+        numbers, scores = self._probe(query[None], k, self.num_probes, allowed)  # (1, k) each
+        is_item = numbers[0] >= 0
+        num_expected = min(k, len(self) if allowed is None else len(allowed.numbers))
+        if is_item.sum() < num_expected:
+            return self._search_exact(query, k, allowed)
+        return ItemList(numbers[0][is_item].astype(np.int32), scores[0][is_item])
 
-    def _read(
+    def _probe(
         self, queries: FloatArray, k: int, num_probes: int, allowed: PreparedFilter | None
     ) -> tuple[NDArray[np.int64], FloatArray]:
-        """Numbers (B, k) and scores (B, k); -1 where the lists hold no more."""
+        """Item numbers and scores (B, k) from the nearest lists; numbers are padded by -1."""
         faiss = _faiss()
         faiss.omp_set_num_threads(1)
         if allowed is None:
             parameters = faiss.SearchParametersIVF(nprobe=num_probes)
         else:
-            # A share of every list is allowed: as many more lists hold as many candidates.
+            # 1 / share times as many lists contain the same number of allowed items.
             share = max(len(allowed.numbers), 1) / len(self)
             parameters = faiss.SearchParametersIVF(
                 nprobe=min(self._lists.nlist, math.ceil(num_probes / share)),
@@ -183,21 +190,21 @@ class ApproximateIndex:
         scores, numbers = self._lists.search(queries, k, params=parameters)
         return numbers, scores
 
-    def _probes_for(self, queries: FloatArray) -> int:
-        """The fewest lists, doubling, that hold enough of what the queries should find."""
+    def _choose_probes(self, queries: FloatArray) -> int:
+        """Smallest power of 2 of probes at which queries (B, D) reach the recall, or all lists."""
         k = min(self.config.k, len(self))
-        true = [set(_largest(self.vectors @ query, k).item_nums.tolist()) for query in queries]
+        exact = [set(_take_top(self.vectors @ query, k).item_nums.tolist()) for query in queries]
         probes = 1
         while probes < self._lists.nlist:
-            numbers, _ = self._read(queries, k, probes, None)
-            found = [len(want & set(row.tolist())) for want, row in zip(true, numbers, strict=True)]
-            if np.mean(found) >= self.config.recall * k:
+            numbers, _ = self._probe(queries, k, probes, None)  # (B, k)
+            hits = [len(top & set(row.tolist())) for top, row in zip(exact, numbers, strict=True)]
+            if np.mean(hits) >= self.config.recall * k:
                 return probes
             probes *= 2
         return int(self._lists.nlist)
 
     def save(self, folder: Path) -> None:
-        """Write the vectors, and the lists where there are any, into ``folder`` (created)."""
+        """Write the vectors, and the lists if there are any, into ``folder``, which is created."""
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "vectors.npy", self.vectors, allow_pickle=False)
         text = self.config.model_dump_json()
@@ -208,10 +215,10 @@ class ApproximateIndex:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Read what ``save`` wrote.
+        """Read an index that ``save`` wrote.
 
         Raises:
-            ArtefactError: the folder holds no such index.
+            ArtefactError: the folder has no readable index.
         """
         try:
             text = (folder / "config.json").read_text(encoding="utf-8")
@@ -221,12 +228,17 @@ class ApproximateIndex:
                 return cls(config, vectors, None, 0)
             lists = _faiss().read_index(str(folder / INDEX_FILE))
         except (OSError, ValueError, RuntimeError) as error:
-            raise ArtefactError(f"{folder} holds no readable approximate index: {error}.") from None
+            raise ArtefactError(
+                f"{folder} has no readable approximate index: {error}.", "Build it again."
+            ) from None
         return cls(config, vectors, lists, int(lists.nprobe))
 
 
-def _inverted(vectors: FloatArray, seed: int) -> Any:
-    """About 4 sqrt(N) lists; centroids from a sample, which is as good and much faster."""
+def _build_lists(vectors: FloatArray, seed: int) -> Any:
+    """Build an inverted file of about 4 sqrt(N) lists; centroids are fitted on a sample.
+
+    The sample gives as good centroids as all vectors, in much less time.
+    """
     faiss = _faiss()
     num_lists = max(1, round(4 * math.sqrt(len(vectors))))
     lists = faiss.IndexIVFFlat(
@@ -234,15 +246,15 @@ def _inverted(vectors: FloatArray, seed: int) -> Any:
     )
     lists.cp.seed, lists.cp.niter, lists.cp.spherical = seed + 1, 6, True
     lists.cp.min_points_per_centroid = 1
-    sampled = min(len(vectors), _SAMPLED_PER_LIST * num_lists)
-    rows = np.random.default_rng(seed).permutation(len(vectors))[:sampled]
+    num_sampled = min(len(vectors), _TRAINING_VECTORS_PER_LIST * num_lists)
+    rows = np.random.default_rng(seed).permutation(len(vectors))[:num_sampled]
     lists.train(vectors[np.sort(rows)])
     lists.add(vectors)
     return lists
 
 
-def _largest(scores: FloatArray, k: int) -> ItemList:
-    """Places and values of the k largest of one row, best first; equal ones by number."""
+def _take_top(scores: FloatArray, k: int) -> ItemList:
+    """Indices and values of the k largest scores (N,), best first, ties by index."""
     k = min(k, len(scores))
     if k == 0:
         return ItemList()
@@ -252,7 +264,7 @@ def _largest(scores: FloatArray, k: int) -> ItemList:
 
 
 def _faiss() -> Any:
-    """The library, untyped: its own stubs lack selectors and inverted files."""
+    """Import faiss, untyped: its stubs lack selectors and inverted files."""
     import faiss
 
     return faiss

@@ -1,11 +1,11 @@
-"""The contract of everything that says what comes next.
+"""Contract of all recommenders: scores of the whole catalogue for a batch of queries.
 
-A model declares itself on its class: its name, its config, and what the engine must know to serve
-it (the kind of its scores, and its words for people). It is a frozen config plus ``train``; what it
-learned is only numbers, so it can be saved, opened in another process and answer with the same
-scores. Public methods check and mask; the private hooks (one per public method) hold the maths and
-see item numbers only. A model never changes after training: ``with_items`` and
-``with_changed_items`` return a new one.
+A model declares itself on its class: name, config class, kind of scores and labels. It is a frozen
+config plus learned arrays, so it can be saved, opened in another process and give the same scores.
+Public methods validate and mask; private hooks (one per public method) hold the maths and use item
+numbers only. A trained model is immutable: ``with_items`` and ``with_changed_items`` return copies.
+
+Shapes: B queries, N items, T distinct items of a query's context, C candidates, M changed items.
 """
 
 from __future__ import annotations
@@ -31,64 +31,64 @@ from serendip.runtime.progress import TrainOptions
 CONFIG_FILE = "config.json"
 
 ScoreKind = Literal["count", "similarity", "prior"]
-"""What scores are: ``count`` = sums of evidence, never negative, 0 = none; ``similarity`` = a
-number on any scale that is compared with the best of the query; ``prior`` = the same for every
-query. The ranker reads counts as log(1 + score) and as a share of the query's best score,
-similarities as they are and as the distance to the best; priors give it no features."""
+"""Kind of a model's scores: ``count`` = sums of evidence, >= 0, 0 = none; ``similarity`` = any
+scale, comparable within a query; ``prior`` = the same for every query. Ranker features of a count
+are log(1 + score) and the ratio to the query's best score; of a similarity, the score and its
+difference to the best; a prior has none."""
 
 
 class VoteEvidence(NamedTuple):
-    """How the votes of a model are worded as evidence.
+    """Wording of a model's votes as evidence in explanations.
 
     Args:
-        kind: of the evidence, for programs.
-        sentence: for people; ``{title}`` is the title of the item that votes.
-        least_vote: weaker votes are no reason that a person would accept.
-        covers_new_items: items without interactions have this evidence, too.
+        kind: kind of the evidence in JSON.
+        sentence: text for users; ``{title}`` is replaced by the title of the voting item.
+        min_vote: only votes above this are shown.
+        covers_new_items: items without interactions can have this evidence, too.
     """
 
     kind: str
     sentence: str
-    least_vote: float = 0.0
+    min_vote: float = 0.0
     covers_new_items: bool = False
 
 
 @runtime_checkable
-class GivesVotes(Protocol):
-    """A model that can say what each item of the context gives to the score of an item."""
+class VotingModel(Protocol):
+    """Model that can attribute a score to the items of the context."""
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
-        """Items (T,) of the context and their votes (T, C) for ``item_nums``."""
+        """Items (T,) of the context and their contributions (T, C) to the scores of C items."""
         ...
 
 
 class Recommender(ABC):
-    """Scores the whole catalogue for a batch of queries.
+    """Base class of models that score the whole catalogue for a batch of queries.
 
-    Scores: higher is better, any scale, always finite. Where ``zero_means_unknown`` is True a
-    score of 0 says "no evidence" and such items are not recommended.
+    Scores are finite, on any scale; higher is better.
     """
 
     name: ClassVar[str]
-    """Its name in the registry, which saved models and ``class = "..."`` in settings refer to."""
+    """Name in the registry; saved models and ``class = "..."`` in settings refer to it."""
 
     config_class: ClassVar[type[Config]]
-    """Its hyperparameters."""
+    """Class of the model's hyperparameters."""
 
     label: ClassVar[str]
-    """Words for people, for its score: "Chosen next" is shown as "Chosen next (score)"."""
+    """Label of the score: "Chosen next" is shown as "Chosen next (score)"."""
 
     origin: ClassVar[str] = ""
-    """Words for people, for where its candidates come from: "the same people" is shown as "From the
-    same people"; empty = those of its score."""
+    """Label of the model as a candidate source: "the same people" is shown as "From the same
+    people"; empty = ``label`` in lower case."""
 
     score_kind: ClassVar[ScoreKind]
-    """What its scores are; decides how the ranker reads them."""
+    """Kind of the scores; determines the ranker features."""
 
     evidence: ClassVar[VoteEvidence | None] = None
-    """How ``votes`` is worded; None = the model explains nothing."""
+    """Wording of ``votes`` in explanations; None = the model does not explain."""
 
     zero_means_unknown: ClassVar[bool] = True
+    """True if a score of 0 means "no evidence"; such items are not recommended."""
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else self.config_class()
@@ -97,7 +97,7 @@ class Recommender(ABC):
 
     @property
     def source_label(self) -> str:
-        """Words for people, for where its candidates come from: "the same people"."""
+        """Label of the model as a candidate source, such as "the same people"."""
         return self.origin or self.label[:1].lower() + self.label[1:]
 
     @property
@@ -107,12 +107,12 @@ class Recommender(ABC):
 
     @property
     def num_items(self) -> int:
-        """N, the number of items in a row of scores."""
+        """N, the number of items in a row of scores, unscored new ones included."""
         self._require_trained()
         return self._num_items + self._num_unscored
 
     def train(self, dataset: Dataset, options: TrainOptions | None = None) -> Self:
-        """Learn from everything in ``dataset`` and nothing else; training again starts afresh."""
+        """Train from scratch on ``dataset``."""
         self._train(dataset, options or TrainOptions())
         self._num_items, self._num_unscored = dataset.num_items, 0
         return self
@@ -125,21 +125,21 @@ class Recommender(ABC):
         if not self._num_unscored:
             return self._score_all(queries)
         scores = self._score_all([query.known(self._num_items) for query in queries])
-        filled = np.zeros((len(queries), self.num_items), np.float32)
+        filled = np.zeros((len(queries), self.num_items), np.float32)  # (B, N)
         filled[:, : self._num_items] = scores
         if not self.zero_means_unknown and self._num_items:
-            filled[:, self._num_items :] = scores.min(1, keepdims=True)
+            filled[:, self._num_items :] = scores.min(1, keepdims=True)  # below all scored items
         return filled
 
     def recommend(self, queries: Sequence[Query], k: int = 10) -> list[ItemList]:
-        """The k best items per query, without those in ``query.exclude``.
+        """The k items with the highest scores per query, without those in ``query.exclude``.
 
         Raises:
             DataError: k < 1.
         """
         if k < 1:
-            raise DataError(f"k = {k}.", "Ask for 1 item or more.")
-        scores = self.score_all(queries).copy()
+            raise DataError(f"k = {k} is less than 1.", "Request 1 item or more.")
+        scores = self.score_all(queries).copy()  # (B, N)
         if self.zero_means_unknown:
             scores[scores == 0] = -np.inf
         answers = []
@@ -149,10 +149,10 @@ class Recommender(ABC):
         return answers
 
     def with_items(self, features: ItemFeatures) -> Self:
-        """A copy that also knows new items, numbered after the old ones; nothing is trained.
+        """Copy that includes new items, numbered after the trained ones, without training.
 
-        Where the model cannot score new items, they are never part of its queries and have the
-        lowest score, or 0 where that says "no evidence".
+        If the model cannot score new items, they are removed from its queries and get the row's
+        lowest score, or 0 if that means "no evidence".
         """
         self._require_trained()
         extended = self._with_items(features)
@@ -163,26 +163,28 @@ class Recommender(ABC):
             extended._num_items = self._num_items + len(features)
         return extended
 
-    def votes_of(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray] | None:
-        """Items (T,) of the context and their votes (T, C); None where the model gives no votes.
+    def compute_votes(
+        self, query: Query, item_nums: IntArray
+    ) -> tuple[IntArray, FloatArray] | None:
+        """Context items (T,) and their votes (T, C) for C items; None if the model has no votes.
 
-        Items that the model cannot score get no votes.
+        Votes for items that the model cannot score are 0.
         """
-        if not isinstance(self, GivesVotes):
+        if not isinstance(self, VotingModel):
             return None
         is_scored = item_nums < self._num_items
-        context, given = self.votes(query.known(self._num_items), item_nums[is_scored])
-        votes = np.zeros((len(context), len(item_nums)), np.float32)
-        votes[:, is_scored] = given
+        context, scored_votes = self.votes(query.known(self._num_items), item_nums[is_scored])
+        votes = np.zeros((len(context), len(item_nums)), np.float32)  # (T, C)
+        votes[:, is_scored] = scored_votes
         return context, votes
 
     def with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
-        """A copy that knows other content of known items; nothing is trained.
+        """Copy with new content for existing items, without training.
 
-        What people did with the items stays. Models that hold no content return themselves.
+        What was learned from behaviour stays. Models without content return themselves.
 
         Args:
-            item_nums: (M,) int32 in [0, N); of a number given twice the last content counts.
+            item_nums: (M,) int32 in [0, N); of repeated numbers the last row is used.
             features: content and codes of the M items.
 
         Raises:
@@ -191,14 +193,14 @@ class Recommender(ABC):
         self._require_trained()
         if len(item_nums) != len(features):
             raise DataError(
-                f"{len(item_nums)} changed items with features of {len(features)}.",
+                f"{len(item_nums)} changed items, but {len(features)} rows of features.",
                 "Give one row of features per item.",
             )
         outside = item_nums[(item_nums < 0) | (item_nums >= self.num_items)]
         if len(outside):
             raise DataError(
-                f"item number {outside[0]} is not one of the {self.num_items} that "
-                f"model {self.name!r} knows.",
+                f"item number {outside[0]} is not one of the {self.num_items} items of model "
+                f"{self.name!r}.",
                 "Add new items with with_items(features).",
             )
         scored = np.flatnonzero(item_nums < self._num_items).astype(np.int32)
@@ -209,7 +211,7 @@ class Recommender(ABC):
         return self._with_changed_items(item_nums, features)
 
     def save(self, folder: Path) -> None:
-        """Write config and numbers into ``folder`` (created); no pickle."""
+        """Write config and arrays into ``folder``, which is created; no pickle."""
         self._require_trained()
         folder.mkdir(parents=True, exist_ok=True)
         values = {"model": self.name, "num_items": self._num_items}
@@ -219,17 +221,22 @@ class Recommender(ABC):
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Read what ``save`` wrote.
+        """Load a model that ``save`` wrote.
 
         Raises:
-            ArtefactError: the folder holds no such model.
+            ArtefactError: the folder has no readable model of this class.
         """
         try:
             document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise ArtefactError(f"{folder} holds no readable model: {error}.") from None
+            raise ArtefactError(
+                f"{folder} has no readable model: {error}.", "Train it again with this version."
+            ) from None
         if document["model"] != cls.name:
-            raise ArtefactError(f"{folder} holds a {document['model']!r}, not a {cls.name!r}.")
+            raise ArtefactError(
+                f"{folder} has a model of class {document['model']!r}, not {cls.name!r}.",
+                f'Open it with open_model("{document["model"]}", folder).',
+            )
         model = cls(validate(cls.config_class, document["config"], str(folder / CONFIG_FILE)))
         model._open(folder)
         model._num_items = int(document["num_items"])
@@ -240,21 +247,25 @@ class Recommender(ABC):
             raise NotTrainedError(f"model {self.name!r} is not trained.", "Call train(dataset).")
 
     @abstractmethod
-    def _train(self, dataset: Dataset, options: TrainOptions) -> None: ...
+    def _train(self, dataset: Dataset, options: TrainOptions) -> None:
+        """Hook of ``train``: set all learned state."""
 
     @abstractmethod
-    def _score_all(self, queries: Sequence[Query]) -> FloatArray: ...
+    def _score_all(self, queries: Sequence[Query]) -> FloatArray:
+        """Hook of ``score_all``: scores (B, trained N) float32 of one query or more."""
 
     def _with_items(self, features: ItemFeatures) -> Self | None:
-        """A copy that scores new items, too; None where the model cannot."""
+        """Hook of ``with_items``: a copy that scores new items, too; None = not possible."""
         return None
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
-        """Right for models that learn from behaviour alone; those with content replace it here."""
+        """Hook of ``with_changed_items``; to be overridden by models that store content."""
         return self
 
     @abstractmethod
-    def _save(self, folder: Path) -> None: ...
+    def _save(self, folder: Path) -> None:
+        """Hook of ``save``: write the learned arrays into an existing folder."""
 
     @abstractmethod
-    def _open(self, folder: Path) -> None: ...
+    def _open(self, folder: Path) -> None:
+        """Hook of ``open``: read what ``_save`` wrote."""

@@ -1,4 +1,7 @@
-"""More like this: cosine between an item and what the context's items are made of."""
+"""Content-based similarity: cosine between an item and the context's content vectors.
+
+Shapes: B queries, N items, E content size, T distinct items of a context, C candidates.
+"""
 
 from __future__ import annotations
 
@@ -17,28 +20,28 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import DataError
 from serendip.models.base import Recommender, VoteEvidence
-from serendip.models.context import context_matrix, context_weights
-from serendip.models.linalg import open_array, with_rows
+from serendip.models.context import build_context_matrix, compute_context_weights
+from serendip.models.linalg import open_array, replace_rows
 from serendip.runtime.progress import TrainOptions
 
 _CONTENT_FILE = "content.npy"
 
 
 class ContentSimilarityConfig(Config):
-    """How a history becomes one vector."""
+    """Weights of the events of a history."""
 
     decay: float = Field(default=0.5, gt=0, le=1)
-    """Weight of an event relative to the one after it."""
+    """Weight of an event relative to the next one."""
 
 
 class ContentSimilarity(Recommender):
-    """Score of j = cosine of j to each item of the context, averaged by weight; in [-1, 1]."""
+    """Score of j = weighted mean of the cosines of j with the items of the context, in [-1, 1]."""
 
     name = "content"
     config_class = ContentSimilarityConfig
     label = "What it is"
     score_kind = "similarity"
-    evidence = VoteEvidence("content", "Similar to {title}", least_vote=0.3, covers_new_items=True)
+    evidence = VoteEvidence("content", "Similar to {title}", min_vote=0.3, covers_new_items=True)
     config: ContentSimilarityConfig
     zero_means_unknown = False
 
@@ -48,19 +51,20 @@ class ContentSimilarity(Recommender):
                 f"model {self.name!r} needs content features and the dataset has none.",
                 "Call dataset.with_features(build_features(...)) first.",
             )
-        self._content: FloatArray = dataset.features.content
+        self._content: FloatArray = dataset.features.content  # (N, E)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        weights = context_matrix(queries, self._num_items, self.config.decay)
+        weights = build_context_matrix(queries, self._num_items, self.config.decay)
         if not weights.nnz:
             return np.zeros((len(queries), self._num_items), dtype=np.float32)
-        totals = np.maximum(np.asarray(weights.sum(axis=1)).reshape(-1, 1), 1e-12)
-        means = (weights @ self._content) / totals
+        totals = np.maximum(np.asarray(weights.sum(axis=1)).reshape(-1, 1), 1e-12)  # (B, 1)
+        # Mean of dot products = dot product with the mean vector, and one product for all items.
+        means = (weights @ self._content) / totals  # (B, E)
         return np.asarray(means.astype(np.float32) @ self._content.T, dtype=np.float32)
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
-        """Items (T,) of the context and their cosines (T, C) with some items."""
-        items, _ = context_weights(query, self.num_items, self.config.decay)
+        """Items (T,) of the context and their cosines (T, C) with C items."""
+        items, _ = compute_context_weights(query, self.num_items, self.config.decay)
         return items, self._content[items] @ self._content[item_nums].T
 
     def _with_items(self, features: ItemFeatures) -> Self:
@@ -70,7 +74,7 @@ class ContentSimilarity(Recommender):
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
         model = copy.copy(self)
-        model._content = with_rows(self._content, item_nums, features.content)
+        model._content = replace_rows(self._content, item_nums, features.content)
         return model
 
     def _save(self, folder: Path) -> None:

@@ -1,9 +1,11 @@
-"""Context matrix: the weight of each item in a request's context, shared by all untrained models.
+"""Context matrix: the weight of each item in a query's context, shared by the simpler models.
 
-Source items (the item looked at, the cart) replace the history if there are any and count 1 each;
-the events of a history decay with every step between them and the last one. Older events that were
-retrieved by relevance (``History.recalled``) do not decay with age: they have a fixed place among
-the others.
+If a query has source items (the item viewed, the cart), they replace the history and weigh 1 each.
+Otherwise an event of the history that is s steps before the last one weighs ``decay ** s``. Older
+events that were retrieved by relevance (``History.recalled``) do not decay with age: they all weigh
+``decay ** RECALLED_STEPS``.
+
+Shapes: B queries, N items, L events of a history, T distinct items of a context.
 """
 
 from __future__ import annotations
@@ -14,51 +16,50 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.query import Query
-from serendip.models.linalg import Sparse, csr
+from serendip.models.linalg import Sparse, to_csr
 
-_NEGLIGIBLE = 1e-4
-"""Older events than those with this weight are left out: histories may have thousands."""
+_MIN_WEIGHT = 1e-4
+"""Events with a smaller weight are left out: histories may have thousands of events."""
 
 RECALLED_STEPS = 8
-"""Pulled in events count as if so many steps lay between them and the last one."""
+"""Age, in steps, that is used for events retrieved by relevance."""
 
 
-def context_weights(
+def compute_context_weights(
     query: Query, num_items: int, decay: float, like_weight: float = 1.0
 ) -> tuple[IntArray, FloatArray]:
-    """Distinct items of one query's context and their weights.
+    """Compute the distinct items of a query's context and their weights.
 
     Args:
-        query: a request; item numbers outside [0, num_items) are unknown and left out.
+        query: a request; item numbers outside [0, num_items) are left out.
         num_items: N.
-        decay: in (0, 1]; an event that is s steps before the last one weighs ``decay ** s``; one
-            that was pulled in, ``decay ** RECALLED_STEPS``.
+        decay: in (0, 1], weight of an event relative to the next one.
         like_weight: factor for events that count as likes.
 
     Returns:
         item numbers (T,) int32, ascending, and weights (T,) float32; both empty for no context.
     """
     if len(query.source_items):
-        known = query.source_items[(query.source_items >= 0) & (query.source_items < num_items)]
-        items = np.unique(known).astype(np.int32)
+        in_catalogue = (query.source_items >= 0) & (query.source_items < num_items)
+        items = np.unique(query.source_items[in_catalogue]).astype(np.int32)
         return items, np.ones(len(items), dtype=np.float32)
     history = query.history.known(num_items)
-    steps = np.arange(len(history) - 1, -1, -1, dtype=np.float64)
+    steps = np.arange(len(history) - 1, -1, -1, dtype=np.float64)  # (L,) age of each event
     steps[: history.recalled] = np.minimum(steps[: history.recalled], RECALLED_STEPS)
-    weights = decay**steps
-    counts = weights >= _NEGLIGIBLE
+    weights = decay**steps  # (L,)
+    counts = weights >= _MIN_WEIGHT  # (L,)
     weights = np.where(history.liked, like_weight, 1.0)[counts] * weights[counts]
-    items, places = np.unique(history.item_nums[counts], return_inverse=True)
-    summed = np.bincount(places, weights=weights, minlength=len(items))
-    return items.astype(np.int32), summed.astype(np.float32)
+    items, indices = np.unique(history.item_nums[counts], return_inverse=True)  # (T,), (L,)
+    sums = np.bincount(indices, weights=weights, minlength=len(items))  # (T,)
+    return items.astype(np.int32), sums.astype(np.float32)
 
 
-def context_matrix(
+def build_context_matrix(
     queries: Sequence[Query], num_items: int, decay: float, like_weight: float = 1.0
 ) -> Sparse:
-    """``context_weights`` of B queries as a sparse (B, N) float32 matrix."""
-    parts = [context_weights(query, num_items, decay, like_weight) for query in queries]
-    starts = np.cumsum([0, *(len(items) for items, _ in parts)], dtype=np.int32)
-    columns = np.concatenate([items for items, _ in parts])
-    values = np.concatenate([weights for _, weights in parts])
-    return csr((values, columns, starts), (len(queries), num_items))
+    """Build a sparse (B, N) float32 matrix of the context weights of queries."""
+    rows = [compute_context_weights(query, num_items, decay, like_weight) for query in queries]
+    starts = np.cumsum([0, *(len(items) for items, _ in rows)], dtype=np.int32)  # (B + 1,)
+    columns = np.concatenate([items for items, _ in rows])
+    values = np.concatenate([weights for _, weights in rows])
+    return to_csr((values, columns, starts), (len(queries), num_items))

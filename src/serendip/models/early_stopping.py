@@ -2,10 +2,10 @@
 
 A checkpoint is one safetensors file, replaced atomically after every epoch: weights, the best
 weights so far, the optimiser's moments and torch's random state; counters and numpy's random state
-are JSON in its header. It carries a digest of data, config and seed, and a training with another
-digest ignores it.
+are JSON in its header. The header also has a digest of data, config and seed; a run with another
+digest ignores the checkpoint.
 
-The stopping metric is nDCG@10 of one target item per request among all items.
+The stopping metric is nDCG@10 of one target item per request, ranked among all items.
 
 Shapes: R requests, N items, E excluded (request, item) pairs.
 """
@@ -29,40 +29,40 @@ CHECKPOINT_FILE = "training.safetensors"
 
 
 class Training(Protocol):
-    """What is trained in passes."""
+    """Training run: state to checkpoint, one epoch and a validation."""
 
     @property
     def module(self) -> nn.Module:
-        """What learns."""
+        """Module with the trained weights."""
         ...
 
     @property
     def optimiser(self) -> torch.optim.Optimizer:
-        """How; its settings come with the training, its moments are kept."""
+        """Optimiser; checkpoints store its moments, not its settings."""
         ...
 
     @property
     def random(self) -> np.random.Generator:
-        """All randomness that is not torch's."""
+        """Source of all randomness that is not torch's."""
         ...
 
     def epoch(self, number: int) -> None:
-        """One pass; depends on nothing but the state above and torch's random state."""
+        """Train one epoch; depends only on the state above and torch's random state."""
         ...
 
     def validate(self) -> float | None:
-        """The value to stop by, higher is better; None = there is nothing to stop by."""
+        """Compute the stopping metric, higher is better; None = no validation data."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Stopping:
-    """When to stop.
+class StoppingRule:
+    """Rule of early stopping.
 
     Args:
-        epochs: most passes.
-        patience: validations without a better value before training stops.
-        validate_every: passes between two validations; the last pass is always validated.
+        epochs: maximum number of epochs.
+        patience: consecutive validations without a better value after which training stops.
+        validate_every: epochs from one validation to the next; the last epoch is always validated.
     """
 
     epochs: int
@@ -72,22 +72,27 @@ class Stopping:
 
 @dataclass(slots=True)
 class _Counters:
+    """Finished epochs, best validation value, and validations since then.
+
+    The field names are keys in checkpoints.
+    """
+
     done: int = 0
     best: float = -np.inf
     waited: int = 0
 
 
 def train_epochs(
-    training: Training, stopping: Stopping, options: TrainOptions, digest: str, name: str
+    training: Training, stopping: StoppingRule, options: TrainOptions, digest: str, name: str
 ) -> None:
-    """Train until the validation stops getting better; leaves the best weights in the module.
+    """Train until the stopping metric stops improving; the module ends with the best weights.
 
     Args:
-        training: its state is changed.
-        stopping: how long.
-        options: its ``progress`` follows the passes; its ``checkpoint`` makes the run resumable.
-        digest: what the numbers depend on; a checkpoint with another one is not continued.
-        name: shown while it runs.
+        training: changed in place.
+        stopping: maximum number of epochs, patience.
+        options: ``progress`` reports the epochs; ``checkpoint`` makes the run resumable.
+        digest: of data, config and seed; a checkpoint with another digest is not resumed.
+        name: label of the progress report.
     """
     counters, best = _Counters(), _copy(training.module)
     file = None if options.checkpoint is None else options.checkpoint / CHECKPOINT_FILE
@@ -113,12 +118,14 @@ def train_epochs(
 
 
 def _copy(module: nn.Module) -> dict[str, Tensor]:
+    """Copy the weights of a module."""
     return {name: value.detach().clone() for name, value in module.state_dict().items()}
 
 
 def _store(
     file: Path, training: Training, digest: str, counters: _Counters, best: dict[str, Tensor]
 ) -> None:
+    """Write a checkpoint atomically: to a partial file, which then replaces the old one."""
     from safetensors.torch import save_file
 
     tensors = {f"now/{name}": value for name, value in _copy(training.module).items()}
@@ -140,7 +147,10 @@ def _store(
 def _restore(
     file: Path, training: Training, digest: str, counters: _Counters, best: dict[str, Tensor]
 ) -> tuple[_Counters, dict[str, Tensor]]:
-    """The state of a checkpoint; what was given where it belongs to another training."""
+    """Restore the state of a checkpoint; return counters and best weights.
+
+    A checkpoint of another digest is ignored: the arguments are returned as they are.
+    """
     from safetensors import safe_open
 
     with safe_open(file, "pt") as stored:
@@ -148,19 +158,20 @@ def _restore(
         if header["digest"] != digest:
             return counters, best
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}
-    training.module.load_state_dict(_under("now/", tensors))
+    training.module.load_state_dict(_select("now/", tensors))
     moments: dict[int, dict[str, Any]] = {}
-    for name, value in _under("optimiser/", tensors).items():
+    for name, value in _select("optimiser/", tensors).items():
         number, key = name.split("/")
         moments.setdefault(int(number), {})[key] = value
     groups = training.optimiser.state_dict()["param_groups"]
     training.optimiser.load_state_dict({"state": moments, "param_groups": groups})
     torch.set_rng_state(tensors["torch_random"])
     training.random.bit_generator.state = json.loads(header["random"])
-    return _Counters(**json.loads(header["counters"])), _under("best/", tensors)
+    return _Counters(**json.loads(header["counters"])), _select("best/", tensors)
 
 
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _select(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors whose names start with a prefix, which is removed."""
     return {
         name.removeprefix(prefix): value
         for name, value in tensors.items()
@@ -169,25 +180,29 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 _TOP = 10
+"""Cut-off k of nDCG@k."""
 
 
-def ndcg_of_wanted(
+def compute_target_ndcg(
     scores: FloatArray,
-    wanted: NDArray[np.int64],
+    targets: NDArray[np.int64],
     excluded: tuple[NDArray[np.int64], NDArray[np.int64]],
 ) -> NDArray[np.float64]:
-    """(R,) 1 / log2(rank + 1) where rank <= 10, else 0; ties count half, NaN comes last.
+    """Compute nDCG@10 (R,) of one target per request: 1 / log2(rank + 1), 0 beyond rank 10.
+
+    Ties count half; a NaN score ranks last.
 
     Args:
-        scores: (R, N); they change.
-        wanted: (R,) item numbers.
-        excluded: rows (E,) and items (E,) not ranked; a wanted item always is.
+        scores: (R, N); changed in place.
+        targets: (R,) item numbers.
+        excluded: rows (E,) and items (E,) that are not ranked, unless they are a row's target.
     """
-    line = np.arange(len(wanted))
-    own = scores[line, wanted][:, None]
+    rows = np.arange(len(targets))
+    target_scores = scores[rows, targets][:, None]  # (R, 1)
     scores[excluded] = -np.inf
-    scores[line, wanted] = own[:, 0]
-    above = np.count_nonzero(scores > own, axis=1)
-    place = above + (np.count_nonzero(scores == own, axis=1) - 1) / 2
-    place[np.isnan(own[:, 0])] = _TOP
-    return np.where(place < _TOP, 1 / np.log2(place + 2), 0.0)
+    scores[rows, targets] = target_scores[:, 0]
+    higher = np.count_nonzero(scores > target_scores, axis=1)  # (R,)
+    # Rank from 0; the target itself is one of the equal scores.
+    rank = higher + (np.count_nonzero(scores == target_scores, axis=1) - 1) / 2
+    rank[np.isnan(target_scores[:, 0])] = _TOP
+    return np.where(rank < _TOP, 1 / np.log2(rank + 2), 0.0)

@@ -1,14 +1,14 @@
 """Versioned embedding space: later trainings are aligned with the first by orthogonal Procrustes.
 
-Every training puts items and requests on arbitrary axes. A version of the space begins with the
-vectors of one training, of which a sample of items, the anchors, is kept. Later trainings are
-rotated onto the anchors: the network's part by one orthogonal map, the same for items and requests,
-so that no score changes. Aligned content stays on the axes of its encoder. If the anchors do not
-come close to their old positions, or the dimensions differ, a new version begins. Anchors are those
-of the first training, not of the last one, so that small moves cannot accumulate: any two trainings
-of one version agree with the same anchors.
+The axes of the vectors of a training are arbitrary. A version of the space begins with one
+training; the vectors of a sample of its items, the anchors, are stored. Later trainings are rotated
+onto the anchors: the network part of the vectors by one orthogonal map for items and requests, so
+that scores do not change. Aligned content stays on the axes of its encoder. If the rotated anchors
+are not close to their stored vectors, or the dimensions differ, a new version begins. Anchors are
+those of the first training, not of the previous one, so that drift cannot accumulate: any two
+trainings of one version agree with the same anchors.
 
-Shapes: N items, M anchors, E size of the vectors, D of their network part.
+Shapes: N items, M anchors or items, E size of the vectors, D of their network part, B vectors.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 from serendip.data.arrays import FloatArray
 from serendip.data.vocabulary import Vocabulary
 from serendip.errors import ArtefactError
-from serendip.models.linalg import agreement, mean_cosine, procrustes
+from serendip.models.linalg import fit_procrustes, mean_cosine, measure_agreement
 
-LEAST_AGREEMENT = 0.6
-"""Mean cosine of the anchors, after the turn, below which another version begins; what is left at
-this of a model that was made from earlier vectors: ``docs/results/embeddings.md``."""
+MIN_AGREEMENT = 0.6
+"""Mean cosine of the rotated anchors with the stored ones below which a new version begins;
+``docs/results/embeddings.md`` measures a model trained on vectors of an earlier training."""
 
-MOST_ANCHORS = 4_000
-"""They bound what a space costs on disk; a turn of a few hundred dimensions needs no more."""
+MAX_ANCHORS = 4_000
+"""Bounds the size on disk; enough to fit a rotation of a few hundred dimensions."""
 
 NETWORK, CONTENT = "network", "content"
 _SPACE_FILE, _ARRAYS_FILE = "space.json", "space.npz"
@@ -44,13 +44,13 @@ VectorsOf = Callable[[NDArray[np.integer]], FloatArray]
 
 @dataclass(frozen=True, slots=True)
 class SpaceContinuity:
-    """How one training stands to the space before it.
+    """Agreement of a training with the space before it.
 
     Args:
-        items: anchors that it knows.
-        agreement: part -> mean cosine of these with the anchors, after the turn of the network's
-            part (see ``procrustes.agreement``).
-        reason: why another version begins; empty = the space is kept.
+        items: anchors that are items of the training.
+        agreement: part of the vectors -> mean cosine with the anchors, after rotation of the
+            network part (see ``linalg.measure_agreement``).
+        reason: why a new version begins; empty = the space is continued.
     """
 
     items: int = 0
@@ -60,15 +60,15 @@ class SpaceContinuity:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VectorSpace:
-    """Axes that vectors of several trainings share.
+    """Axes shared by the vectors of several trainings.
 
     Args:
-        model: name of the model whose vectors these are.
-        version: counts from 1; vectors of different versions must not be mixed.
-        parts: what the E dimensions are, in order: part -> width.
+        model: name of the model that has the vectors.
+        version: from 1; vectors of different versions must not be mixed.
+        parts: parts of the E dimensions, in order: part -> width.
         rotation: (D, D) from the axes of this training to those of the space.
-        anchor_ids: ids of M items.
-        anchors: (M, E) their vectors in the training that the space began with.
+        anchor_ids: external ids of the M anchors.
+        anchors: (M, E) vectors of the anchors in the first training of the space.
     """
 
     model: str
@@ -87,72 +87,79 @@ class VectorSpace:
         ids: Sequence[str],
         vectors: VectorsOf,
     ) -> Self:
-        """A space on the axes of a training itself: its N items and their vectors."""
-        rows = np.linspace(0, len(ids) - 1, min(len(ids), MOST_ANCHORS)).astype(np.intp)
+        """Begin a space on the axes of a training with N items; the rotation is the identity."""
+        rows = np.linspace(0, len(ids) - 1, min(len(ids), MAX_ANCHORS)).astype(np.intp)  # (M,)
         anchor_ids = tuple(ids[row] for row in rows)
-        rotation = np.eye(parts[NETWORK], dtype=np.float32)
+        rotation = np.eye(parts[NETWORK], dtype=np.float32)  # (D, D)
         return cls(model, version, dict(parts), rotation, anchor_ids, vectors(rows))
 
-    def continued(
+    def continue_with(
         self, parts: Mapping[str, int], ids: Sequence[str], vectors: VectorsOf
     ) -> tuple[Self, SpaceContinuity]:
-        """The space of another training: this one turned anew, or the next version.
+        """Continue the space with a later training: with a new rotation, or as the next version.
 
         Args:
-            parts: of the other training.
-            ids: its N items.
-            vectors: of them, on its own axes.
+            parts: of the later training.
+            ids: external ids of its N items.
+            vectors: of these items, on the axes of the later training.
         """
         if dict(parts) != dict(self.parts):
-            kept = SpaceContinuity(
-                reason=f"dimensions were {_told(self.parts)}, now {_told(parts)}"
+            continuity = SpaceContinuity(
+                reason=f"dimensions were {_describe(self.parts)}, now {_describe(parts)}"
             )
-            return self._next(parts, ids, vectors), kept
-        numbers = Vocabulary(ids).numbers(self.anchor_ids)
+            return self._begin_next(parts, ids, vectors), continuity
+        numbers = Vocabulary(ids).numbers(self.anchor_ids)  # (M,), -1 = not in the training
+        # Vectors of the common items, row by row.
         now, before = vectors(numbers[numbers >= 0]), self.anchors[numbers >= 0]
-        kept = self._kept(now, before)
-        if kept.reason:
-            return self._next(parts, ids, vectors), kept
+        continuity = self._measure_continuity(now, before)
+        if continuity.reason:
+            return self._begin_next(parts, ids, vectors), continuity
         size = self.parts[NETWORK]
-        return replace(self, rotation=procrustes(now[:, :size], before[:, :size])), kept
+        rotation = fit_procrustes(now[:, :size], before[:, :size])  # (D, D)
+        return replace(self, rotation=rotation), continuity
 
-    def _next(self, parts: Mapping[str, int], ids: Sequence[str], vectors: VectorsOf) -> Self:
+    def _begin_next(self, parts: Mapping[str, int], ids: Sequence[str], vectors: VectorsOf) -> Self:
+        """Begin the next version of the space."""
         return self.begin(self.model, self.version + 1, parts, ids, vectors)
 
-    def _kept(self, now: FloatArray, before: FloatArray) -> SpaceContinuity:
-        """How vectors of common items stand to their anchors, row by row."""
+    def _measure_continuity(self, now: FloatArray, before: FloatArray) -> SpaceContinuity:
+        """Compare the vectors (M, E) of common items with those of their anchors."""
         size = self.parts[NETWORK]
         content = slice(size, size + self.parts.get(CONTENT, 0))
-        found = {
-            NETWORK: agreement(now[:, :size], before[:, :size]),
+        cosines = {
+            NETWORK: measure_agreement(now[:, :size], before[:, :size]),
             CONTENT: mean_cosine(now[:, content], before[:, content]),
         }
-        agreed = {part: value for part, value in found.items() if value is not None}
-        if not agreed:
-            return SpaceContinuity(len(now), agreed, "no items in common")
-        part, least = min(agreed.items(), key=lambda one: one[1])
+        agreement = {part: cosine for part, cosine in cosines.items() if cosine is not None}
+        if not agreement:
+            return SpaceContinuity(len(now), agreement, "no items in common")
+        part, lowest = min(agreement.items(), key=lambda entry: entry[1])
         reason = ""
-        if least < LEAST_AGREEMENT:
-            reason = f"agreement of {part} is {least:.3f}, below {LEAST_AGREEMENT}"
-        return SpaceContinuity(len(now), agreed, reason)
+        if lowest < MIN_AGREEMENT:
+            reason = f"agreement of {part} is {lowest:.3f}, below {MIN_AGREEMENT}"
+        return SpaceContinuity(len(now), agreement, reason)
 
     @property
     def name(self) -> str:
-        """What to compare before vectors are mixed: model, version and a digest of the anchors.
+        """Identity of the space: model, version and a digest of the anchors.
 
-        The digest tells apart versions of one number, as after a rollback, or of two workspaces.
+        Vectors may be mixed only if this is equal. The digest distinguishes spaces with the same
+        version, as after a rollback or in two workspaces.
         """
         digest = hashlib.sha256("\n".join(self.anchor_ids).encode())
         digest.update(np.ascontiguousarray(self.anchors).tobytes())
         return f"{self.model}-{self.version}-{digest.hexdigest()[:8]}"
 
-    def turned(self, vectors: FloatArray) -> FloatArray:
-        """Vectors (B, E) of items or requests on the axes of the space; dot products stay."""
+    def rotate(self, vectors: FloatArray) -> FloatArray:
+        """Rotate vectors (B, E) of items or requests onto the axes of the space.
+
+        Dot products between rotated vectors do not change.
+        """
         size = self.parts[NETWORK]
         return np.concatenate([vectors[:, :size] @ self.rotation, vectors[:, size:]], axis=1)
 
     def save(self, folder: Path) -> None:
-        """Write into ``folder`` (created); no pickle."""
+        """Write the space into ``folder``, which is created; no pickle."""
         folder.mkdir(parents=True, exist_ok=True)
         document = {
             "model": self.model,
@@ -166,10 +173,10 @@ class VectorSpace:
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        """Read what ``save`` wrote.
+        """Read a space that ``save`` wrote.
 
         Raises:
-            ArtefactError: the folder holds no such space.
+            ArtefactError: the folder has no readable space.
         """
         try:
             document = json.loads((folder / _SPACE_FILE).read_text(encoding="utf-8"))
@@ -184,9 +191,10 @@ class VectorSpace:
                 )
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(
-                f"{folder} holds no readable space of vectors: {error}.", "Run `serendip train`."
+                f"{folder} has no readable space of vectors: {error}.", "Run `serendip train`."
             ) from None
 
 
-def _told(parts: Mapping[str, int]) -> str:
+def _describe(parts: Mapping[str, int]) -> str:
+    """Text such as "64 of network, 24 of content"."""
     return ", ".join(f"{width} of {part}" for part, width in parts.items())

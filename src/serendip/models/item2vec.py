@@ -1,22 +1,26 @@
 """item2vec: item embeddings by skip-gram with negative sampling over histories.
 
-Items stand for words and histories for sentences (Barkan & Koenigstein 2016, "Item2Vec",
-arXiv:1603.04259). Values that word2vec fixes for language are options here, above all the exponent
-of the negatives, since the best ones for items differ (Caselles-Dupre, Lesaint & Royo-Letelier
-2018, "Word2vec applied to recommendation: hyperparameters matter", arXiv:1804.04212). Events of a
-history lose weight with age. The model is a table, so there is no network to export.
+Items are the words and histories the sentences (Barkan & Koenigstein 2016, "Item2Vec",
+arXiv:1603.04259). Values that word2vec fixes for language are hyperparameters here, above all the
+exponent of the negatives, since the best ones for items differ (Caselles-Dupre, Lesaint &
+Royo-Letelier 2018, "Word2vec applied to recommendation: hyperparameters matter", arXiv:1804.04212).
+When scoring, events of a history lose weight with age. The model is an embedding table, so there is
+no network to export.
 
 The objective is word2vec's, but pairs are counted once instead of being sampled in every epoch: a
-pair ``g`` positions apart counts ``1 - (g - 1) / window``, the probability that a window of random
-width contains it, times the probability that subsampling keeps both items. A step takes some items
-with all their pairs,
+pair ``g`` positions apart has the weight ``1 - (g - 1) / window``, the probability that a window of
+random width contains it, times the probability that subsampling keeps both items. A step maximises,
+for a batch of items i with all their pairs,
 
     sum_j pairs[i, j] log sigma(u_i v_j) + k pairs[i, :].sum() E[log sigma(-u_i v_n)],
 
-where the expectation over negatives n is the mean over a draw shared by the items of the step (the
-sum of Levy & Goldberg 2014, "Neural Word Embedding as Implicit Matrix Factorization"). So all work
-is matrix products, and the more often pairs repeat, the more is saved. The optimiser is AdaGrad,
-since rows differ in weight by orders of magnitude.
+where the expectation over negatives n is the mean over a sample shared by the items of the step
+(the objective as in Levy & Goldberg 2014, "Neural Word Embedding as Implicit Matrix
+Factorization"). All work is matrix products, and repeated pairs cost nothing. The optimiser is
+AdaGrad (Duchi et al. 2011), since the weights of rows differ by orders of magnitude.
+
+Shapes: N items, D embedding size, I items of a step, P their pairs, U distinct outer items of a
+step, S distinct negatives, B queries, T distinct items of a context, C candidates.
 """
 
 from __future__ import annotations
@@ -36,8 +40,8 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.numeric import unit
 from serendip.data.query import Query
 from serendip.models.base import Recommender, VoteEvidence
-from serendip.models.context import context_matrix, context_weights
-from serendip.models.linalg import Sparse, csr, open_array, scaled_rows
+from serendip.models.context import build_context_matrix, compute_context_weights
+from serendip.models.linalg import Sparse, open_array, scale_rows, to_csr
 from serendip.runtime.progress import TrainOptions
 
 _VECTORS_FILE = "vectors.npy"
@@ -45,38 +49,38 @@ _TINY = 1e-12
 
 
 class Item2VecConfig(Config):
-    """How vectors are learned and how a history becomes one of them."""
+    """Hyperparameters of item2vec, and the weights of the events of a history."""
 
     embedding_size: int = Field(default=64, ge=1)
-    """D."""
+    """D, size of the item vectors."""
 
     window: int = Field(default=5, ge=1)
-    """Items this many places apart still count as a pair; nearer ones count more."""
+    """Largest distance of two events in a history that form a pair; nearer pairs weigh more."""
 
     epochs: int = Field(default=40, ge=1)
     """Passes over all pairs."""
 
     num_negatives: float = Field(default=5.0, gt=0)
-    """Weight of the negatives relative to the pairs (word2vec draws so many for each pair)."""
+    """k, weight of the negatives relative to the pairs (in word2vec, the negatives per pair)."""
 
     negative_exponent: float = 0.5
-    """Negatives are drawn by frequency to this power: 1 = as often as in the log, 0 = alike,
-    below 0 = rare items more often."""
+    """Negatives are sampled in proportion to frequency to this power: 1 = as in the log, 0 =
+    uniformly, below 0 = rare items more often."""
 
     subsampling: float = Field(default=0.0, ge=0)
-    """Items of a larger share of the log than this are partly left out; 0 = none is."""
+    """Share of the log above which events of an item are randomly left out; 0 = off."""
 
     learning_rate: float = Field(default=0.2, gt=0)
-    """First step of AdaGrad; falls to 0 in a straight line."""
+    """Initial learning rate of AdaGrad; falls linearly to 0."""
 
     decay: float = Field(default=0.5, gt=0, le=1)
-    """Weight of an event relative to the one after it."""
+    """Weight of an event relative to the next one."""
 
 
 class Item2Vec(Recommender):
-    """Score of j = cosine of j's vector with the weighted mean of the context's; in [-1, 1].
+    """Score of j = cosine of its vector with the weighted mean of the context's, in [-1, 1].
 
-    Items without a neighbour in any history have no vector and score 0.
+    Items that are in no pair have zero vectors and score 0.
     """
 
     name = "item2vec"
@@ -84,7 +88,7 @@ class Item2Vec(Recommender):
     label = "Found in the same histories"
     origin = "the same histories"
     score_kind = "similarity"
-    evidence = VoteEvidence("neighbour", "Found in the same histories as {title}", least_vote=0.3)
+    evidence = VoteEvidence("neighbour", "Found in the same histories as {title}", min_vote=0.3)
     config: Item2VecConfig
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
@@ -93,17 +97,17 @@ class Item2Vec(Recommender):
         self._vectors: FloatArray = training.run(options)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        sums = context_matrix(queries, self._num_items, self.config.decay) @ self._vectors
-        scores: FloatArray = unit(sums, _TINY) @ self._vectors.T
+        sums = build_context_matrix(queries, self._num_items, self.config.decay) @ self._vectors
+        scores: FloatArray = unit(sums, _TINY) @ self._vectors.T  # (B, D) @ (D, N)
         return scores
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
-        """Items (T,) of the context and what each gives (T, C) to the scores of some items.
+        """Items (T,) of the context and their contributions (T, C) to the scores of C items.
 
-        The votes for an item add up to its score.
+        The contributions to an item's score add up to it.
         """
-        items, weights = context_weights(query, self.num_items, self.config.decay)
-        weighted = weights[:, None] * self._vectors[items]
+        items, weights = compute_context_weights(query, self.num_items, self.config.decay)
+        weighted = weights[:, None] * self._vectors[items]  # (T, D)
         length = np.maximum(np.linalg.norm(weighted.sum(axis=0)), _TINY)
         return items, (weighted / length) @ self._vectors[item_nums].T
 
@@ -120,52 +124,54 @@ class Item2Vec(Recommender):
         self._vectors = open_array(folder / _VECTORS_FILE)
 
 
-_PAIRS_AT_ONCE = 16_384
+_PAIRS_PER_STEP = 16_384
 _SHARED_NEGATIVES = 512
+"""Negatives drawn per step, shared by its items."""
 
 
 def count_pairs(dataset: Dataset, window: int, subsampling: float) -> Sparse:
-    """(N, N) symmetric: how often two different items are expected in one window."""
+    """Count the expected co-occurrences (N, N) of two different items in a window; symmetric."""
     shape = (dataset.num_items, dataset.num_items)
-    pairs = csr(shape)
+    pairs = to_csr(shape)
     log = dataset.events
     for gap, source, target in pairs_by_gap(log.users, log.items, window):
         values = np.full(len(source), 1 - (gap - 1) / window, dtype=np.float32)
-        pairs += csr((values, (source, target)), shape)
-    pairs = csr(pairs + pairs.T)
+        pairs += to_csr((values, (source, target)), shape)
+    pairs = to_csr(pairs + pairs.T)
     if subsampling:
-        share = dataset.item_counts() / max(1, len(dataset.events))
+        share = dataset.item_counts() / max(1, len(dataset.events))  # (N,)
         ratio = subsampling / np.maximum(share, _TINY)
-        kept = np.minimum(1.0, np.sqrt(ratio) + ratio).astype(np.float32)
-        pairs = scaled_rows(pairs, kept)
-        pairs.data *= kept[pairs.indices]
+        # Probability of keeping an event, as in word2vec's code: sqrt(t / f) + t / f, at most 1.
+        keep = np.minimum(1.0, np.sqrt(ratio) + ratio).astype(np.float32)  # (N,)
+        pairs = scale_rows(pairs, keep)
+        pairs.data *= keep[pairs.indices]
     return pairs
 
 
 class Item2VecTraining:
-    """One training run: vectors of items as what is seen (inner) and as what is beside it (outer).
+    """Training run: inner vectors u (items, the model) and outer vectors v (their contexts).
 
     Args:
         pairs: (N, N) from ``count_pairs``.
-        config: sizes and rates.
-        seed: root of the first vectors, the order of items and the negatives.
+        config: hyperparameters.
+        seed: of the initial vectors, the order of items and the negatives.
     """
 
     def __init__(self, pairs: Sparse, config: Item2VecConfig, seed: int) -> None:
         self.pairs, self.config = pairs, config
         self.random = np.random.default_rng(seed)
         shape = (pairs.shape[0], config.embedding_size)
-        first = self.random.uniform(-0.5, 0.5, shape) / config.embedding_size
-        self.inner: FloatArray = first.astype(np.float32)
-        self.outer: FloatArray = np.zeros(shape, dtype=np.float32)
-        self.squares = (np.zeros_like(self.inner), np.zeros_like(self.outer))
-        self.totals: FloatArray = np.asarray(pairs.sum(axis=1), dtype=np.float32)
-        self.reached = np.flatnonzero(self.totals > 0)
+        initial = self.random.uniform(-0.5, 0.5, shape) / config.embedding_size
+        self.inner: FloatArray = initial.astype(np.float32)  # u (N, D)
+        self.outer: FloatArray = np.zeros(shape, dtype=np.float32)  # v (N, D)
+        self.squares = (np.zeros_like(self.inner), np.zeros_like(self.outer))  # of AdaGrad
+        self.totals: FloatArray = np.asarray(pairs.sum(axis=1), dtype=np.float32)  # (N,)
+        self.reached = np.flatnonzero(self.totals > 0)  # items that are in a pair
         chances = self.totals[self.reached].astype(np.float64) ** config.negative_exponent
         self.chances = np.cumsum(chances / chances.sum())
 
     def run(self, options: TrainOptions) -> FloatArray:
-        """Unit vectors (N, D) of the items; zero for an item that is in no pair."""
+        """Train all epochs: unit vectors (N, D), zeros for items that are in no pair."""
         epochs = range(self.config.epochs if len(self.reached) else 0)
         for epoch in options.progress.track(epochs, "Training item2vec", len(epochs)):
             rate = self.config.learning_rate * (1 - epoch / len(epochs))
@@ -176,38 +182,44 @@ class Item2VecTraining:
         return vectors
 
     def _batches(self) -> Iterator[IntArray]:
-        """All items that are in pairs, shuffled, in groups of about ``_PAIRS_AT_ONCE`` pairs."""
+        """Yield all items that are in pairs, shuffled, in batches of ``_PAIRS_PER_STEP`` pairs."""
         order = self.random.permutation(self.reached)
         sums = np.cumsum(np.diff(self.pairs.indptr)[order])
-        cuts = np.flatnonzero(np.diff(sums // _PAIRS_AT_ONCE)) + 1
+        cuts = np.flatnonzero(np.diff(sums // _PAIRS_PER_STEP)) + 1
         yield from np.split(order, cuts)
 
     def _step(self, items: IntArray, rate: float) -> None:
+        """Ascend the gradient of the objective of items (I,) once."""
         from scipy.special import expit
 
-        block = self.pairs[items]
-        drawn = np.searchsorted(self.chances, self.random.random(_SHARED_NEGATIVES), side="right")
-        negatives, times = np.unique(drawn.clip(max=len(self.reached) - 1), return_counts=True)
-        negatives = self.reached[negatives]
-        touched = np.unique(np.concatenate([block.indices, negatives]))
-        beside = np.searchsorted(touched, block.indices)
-        pushed = np.searchsorted(touched, negatives)
-        inner, outer = self.inner[items], self.outer[touched]
-        own = np.repeat(np.arange(len(items)), np.diff(block.indptr))
-        logits = np.einsum("pd,pd->p", inner[own], outer[beside])
-        shape = (len(items), len(touched))
-        pull = csr((block.data * expit(-logits), beside, block.indptr), shape)
+        block = self.pairs[items]  # (I, N), P entries
+        # Negatives by inverse transform sampling; S distinct ones with their multiplicity.
+        draws = np.searchsorted(self.chances, self.random.random(_SHARED_NEGATIVES), side="right")
+        negatives, times = np.unique(draws.clip(max=len(self.reached) - 1), return_counts=True)
+        negatives = self.reached[negatives]  # (S,)
+        outer_items = np.unique(np.concatenate([block.indices, negatives]))  # (U,)
+        pair_columns = np.searchsorted(outer_items, block.indices)  # (P,) index in outer_items
+        negative_columns = np.searchsorted(outer_items, negatives)  # (S,)
+        inner, outer = self.inner[items], self.outer[outer_items]  # (I, D), (U, D)
+        pair_rows = np.repeat(np.arange(len(items)), np.diff(block.indptr))  # (P,)
+        logits = np.einsum("pd,pd->p", inner[pair_rows], outer[pair_columns])  # (P,) u_i v_j
+        shape = (len(items), len(outer_items))
+        # d log sigma(x) / dx = sigma(-x): attraction of pairs (I, U), repulsion of negatives (I, S)
+        attraction = to_csr((block.data * expit(-logits), pair_columns, block.indptr), shape)
         share = np.float32(self.config.num_negatives / _SHARED_NEGATIVES)
-        push = expit(inner @ outer[pushed].T) * (self.totals[items, None] * (share * times))
-        push = push.astype(np.float32)
-        slope = pull.T @ inner
-        slope[pushed] -= push.T @ inner
-        self._climb(0, items, pull @ outer - push @ outer[pushed], rate)
-        self._climb(1, touched, slope, rate)
+        repulsion = expit(inner @ outer[negative_columns].T) * (
+            self.totals[items, None] * (share * times)
+        )
+        repulsion = repulsion.astype(np.float32)
+        outer_gradient = attraction.T @ inner  # (U, D)
+        outer_gradient[negative_columns] -= repulsion.T @ inner
+        inner_gradient = attraction @ outer - repulsion @ outer[negative_columns]  # (I, D)
+        self._ascend(0, items, inner_gradient, rate)
+        self._ascend(1, outer_items, outer_gradient, rate)
 
-    def _climb(self, side: int, rows: IntArray, slope: FloatArray, rate: float) -> None:
-        """AdaGrad: every number moves by its slope over the root of its squared slopes so far."""
+    def _ascend(self, side: int, rows: IntArray, gradient: FloatArray, rate: float) -> None:
+        """AdaGrad step of rows (R,) of one table; ``side`` is 0 for inner, 1 for outer vectors."""
         vectors, squares = (self.inner, self.outer)[side], self.squares[side]
-        sums = squares[rows] + slope * slope
+        sums = squares[rows] + gradient * gradient  # (R, D)
         squares[rows] = sums
-        vectors[rows] += np.float32(rate) * slope / np.sqrt(sums + _TINY)
+        vectors[rows] += np.float32(rate) * gradient / np.sqrt(sums + _TINY)

@@ -1,21 +1,22 @@
 """Item-to-item models, one sparse weight matrix each: item-based k nearest neighbours and EASE.
 
-``ItemToItem`` scores, explains, extends and stores; the models differ in how they fit the matrix.
+``ItemToItem`` scores, explains, extends and stores; subclasses fit the matrix.
 
-ItemKNN ("People who had this also had that"): item-based collaborative filtering. The similarity of
-two items is the cosine of their user sets with a shrunken denominator, so that two items with one
-common user and no other are not taken for twins. Neighbourhoods follow Deshpande & Karypis 2004,
-"Item-based top-N recommendation algorithms"; difference: the events of a history lose weight with
-age and likes weigh more.
+ItemKNN: item-based collaborative filtering. The similarity of two items is the cosine of their user
+sets with a term added to the denominator (shrinkage), so that two items with a single user in
+common do not have similarity 1. Neighbourhoods follow Deshpande & Karypis 2004, "Item-based top-N
+recommendation algorithms". Differences: events lose weight with age, likes have a weight of their
+own, and similarities are shrunk, not normalised per row.
 
-EASE: a linear autoencoder in closed form. ``B`` minimises ``|X - X B|^2 + l2 |B|^2`` under a zero
-diagonal, ``X`` the user-item matrix: with ``P = (X^T X + l2 I)^-1`` it is
-``B[i, j] = -P[i, j] / P[j, j]`` (Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data",
-arXiv:1905.03375). Unlike a cosine, a weight counts only what the other items of a user do not
-already explain. Differences: the events of a history lose weight with age, and only the largest
-positive weights of each item are kept. On Amazon Beauty 200 per row rank as well as the whole
-matrix with its negative half, in a thirtieth of the space. Float32 is as good as float64: there the
-weights differ by 1e-7 at most.
+EASE: a linear autoencoder in closed form. ``B`` minimises ``|X - X B|^2 + l2 |B|^2`` with a zero
+diagonal, ``X`` the user-item matrix. With ``P = (X^T X + l2 I)^-1``, ``B[i, j] = -P[i, j] / P[j,
+j]`` (Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data", arXiv:1905.03375). Unlike a
+cosine, a weight measures only what the user's other items do not already explain. Differences:
+events of a history lose weight with age, and only the largest positive weights of each item are
+stored. On Amazon Beauty 200 per row rank as well as the full matrix with its negative weights, in a
+thirtieth of the space. Float32 is sufficient: weights differ from float64 by at most 1e-7 there.
+
+Shapes: B queries, N items, U users, T distinct items of a query's context, C candidates.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import DataError
 from serendip.models.base import Recommender, VoteEvidence
-from serendip.models.context import context_matrix, context_weights
+from serendip.models.context import build_context_matrix, compute_context_weights
 from serendip.models.linalg import (
     Sparse,
-    columns_of,
-    csr,
+    keep_top_per_row,
     open_csr,
-    resized,
+    resize,
     save_csr,
-    stacked,
-    top_of_rows,
+    select_columns,
+    stack_rows,
+    to_csr,
 )
 from serendip.runtime.progress import TrainOptions
 
@@ -53,51 +54,53 @@ _MATRIX_FILE = "similarities.safetensors"
 
 
 class ItemToItemConfig(Config):
-    """How many items vote for which, and how a history votes."""
+    """Neighbours per item, and weights of the events of a history."""
 
     num_neighbours: int = Field(default=200, ge=1)
-    """Items kept per item, those of the largest weights."""
+    """Neighbours stored per item: those with the largest weights."""
 
     decay: float = Field(default=0.5, gt=0, le=1)
-    """Weight of an event relative to the one after it."""
+    """Weight of an event relative to the next one."""
 
     like_weight: float = Field(default=1.0, gt=0)
-    """How much more a like votes than a mere contact."""
+    """Weight of a like relative to another event."""
 
 
 class ItemToItem(Recommender):
-    """Score of j = sum over the context of weight(i) * similarity(i, j)."""
+    """Score of j = sum over items i of the context of weight(i) * similarity(i, j)."""
 
     score_kind = "count"
     config: ItemToItemConfig
     _similarities: Sparse
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        self._similarities = self._compare(dataset, options)
+        self._similarities = self._fit_similarities(dataset, options)
 
     @abstractmethod
-    def _compare(self, dataset: Dataset, options: TrainOptions) -> Sparse:
-        """(N, N) positive weights; row i holds what item i gives to others, never to itself."""
+    def _fit_similarities(self, dataset: Dataset, options: TrainOptions) -> Sparse:
+        """Fit positive weights (N, N): row i has the contributions of item i; zero diagonal."""
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
         config = self.config
-        weights = context_matrix(queries, self._num_items, config.decay, config.like_weight)
-        scores: FloatArray = (weights @ self._similarities).toarray()
+        weights = build_context_matrix(queries, self._num_items, config.decay, config.like_weight)
+        scores: FloatArray = (weights @ self._similarities).toarray()  # (B, N)
         return scores
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
-        """Items (T,) of the context and what each gives (T, C) to the scores of some items.
+        """Items (T,) of the context and their contributions (T, C) to the scores of C items.
 
-        The votes for an item add up to its score.
+        The contributions to an item's score add up to it.
         """
         config = self.config
-        items, weights = context_weights(query, self.num_items, config.decay, config.like_weight)
-        return items, weights[:, None] * columns_of(self._similarities[items], item_nums)
+        items, weights = compute_context_weights(
+            query, self.num_items, config.decay, config.like_weight
+        )
+        return items, weights[:, None] * select_columns(self._similarities[items], item_nums)
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)
         total = self._num_items + len(features)
-        model._similarities = resized(self._similarities, total, total)
+        model._similarities = resize(self._similarities, total, total)
         return model
 
     def _save(self, folder: Path) -> None:
@@ -107,29 +110,30 @@ class ItemToItem(Recommender):
         self._similarities = open_csr(folder / _MATRIX_FILE)
 
 
-def seen_matrix(dataset: Dataset) -> Sparse:
-    """(users, N) float32: 1 where the user had the item, however often."""
+def build_user_item_matrix(dataset: Dataset) -> Sparse:
+    """Binary user-item matrix (U, N) float32: 1 if the user has any event with the item."""
     events = dataset.events
     ones = np.ones(len(events), dtype=np.float32)
     shape = (dataset.num_users, dataset.num_items)
-    seen = csr((ones, (events.users, events.items)), shape)
-    seen.sum_duplicates()
-    seen.data[:] = 1.0
-    return seen
+    matrix = to_csr((ones, (events.users, events.items)), shape)  # (U, N)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1.0
+    return matrix
 
 
-_ROWS_AT_ONCE = 1024
+_ROWS_PER_BLOCK = 1024
+"""Bounds memory: blocks of dense rows are (1024, N)."""
 
 
 class ItemKNNConfig(ItemToItemConfig):
-    """How items are compared and how a history votes."""
+    """Hyperparameters of item-based k nearest neighbours."""
 
     shrinkage: float = Field(default=10.0, ge=0)
-    """Added to the denominator of the cosine, in users."""
+    """Number of users added to the denominator of the cosine."""
 
 
 class ItemKNN(ItemToItem):
-    """Similarity of i and j = shrunken cosine of the sets of users who had them."""
+    """Item-based k nearest neighbours: similarity = shrunk cosine of the items' user sets."""
 
     name = "item-knn"
     config_class = ItemKNNConfig
@@ -138,37 +142,37 @@ class ItemKNN(ItemToItem):
     evidence = VoteEvidence("neighbour", "Chosen by the same people as {title}")
     config: ItemKNNConfig
 
-    def _compare(self, dataset: Dataset, options: TrainOptions) -> Sparse:
-        seen = seen_matrix(dataset)
-        users = csr(seen.T)
-        norms = np.sqrt(np.diff(users.indptr).astype(np.float32))
-        starts = range(0, dataset.num_items, _ROWS_AT_ONCE)
+    def _fit_similarities(self, dataset: Dataset, options: TrainOptions) -> Sparse:
+        items_of_users = build_user_item_matrix(dataset)  # (U, N)
+        users_of_items = to_csr(items_of_users.T)  # (N, U)
+        norms = np.sqrt(np.diff(users_of_items.indptr).astype(np.float32))  # (N,)
+        starts = range(0, dataset.num_items, _ROWS_PER_BLOCK)
         blocks = []
         for begin in options.progress.track(starts, "Comparing items", len(starts)):
-            rows = slice(begin, begin + _ROWS_AT_ONCE)
-            shared = (users[rows] @ seen).toarray()
-            own = np.arange(len(shared))
-            shared[own, begin + own] = 0.0
+            rows = slice(begin, begin + _ROWS_PER_BLOCK)
+            shared = (users_of_items[rows] @ items_of_users).toarray()  # (block, N) common users
+            row = np.arange(len(shared))
+            shared[row, begin + row] = 0.0
             denominator = norms[rows, None] * norms[None, :] + self.config.shrinkage
-            # Items without users share nothing with anybody: 0 / max(0, tiny) = 0.
+            # Items without users have no common users with any item: 0 / max(0, tiny) = 0.
             cosines = shared / np.maximum(denominator, np.finfo(np.float32).tiny)
-            blocks.append(top_of_rows(cosines, self.config.num_neighbours))
-        return stacked(blocks, dataset.num_items)
+            blocks.append(keep_top_per_row(cosines, self.config.num_neighbours))
+        return stack_rows(blocks, dataset.num_items)
 
 
 class EASEConfig(ItemToItemConfig):
-    """How much the weights are held back, and when the matrix is too large."""
+    """Hyperparameters of EASE."""
 
     l2: float = Field(default=250.0, gt=0)
-    """Ridge added to the diagonal, in users."""
+    """Ridge penalty, added to the diagonal of the Gram matrix (number of users per item)."""
 
     max_items: int = Field(default=30_000, ge=1)
-    """Items with events above which training is refused: time grows with their number cubed,
-    memory with 4 bytes of its square (30,000: 3.6 GB, about 5 minutes of one core)."""
+    """Largest number n of items with events. Training takes O(n^3) time and 4 n^2 bytes of memory
+    (30,000 items: 3.6 GB, about 5 minutes on one core), and is refused above this."""
 
 
 class EASE(ItemToItem):
-    """Weights of a ridge regression of every item on all others; items without events have none."""
+    """Ridge regression of every item on all others; items without events have no weights."""
 
     name = "ease"
     config_class = EASEConfig
@@ -177,53 +181,60 @@ class EASE(ItemToItem):
     evidence = VoteEvidence("neighbour", "Chosen by those who chose {title}")
     config: EASEConfig
 
-    def _compare(self, dataset: Dataset, options: TrainOptions) -> Sparse:
-        reached = np.flatnonzero(dataset.item_counts()).astype(np.int32)
-        count, total = len(reached), dataset.num_items
+    def _fit_similarities(self, dataset: Dataset, options: TrainOptions) -> Sparse:
+        item_nums = np.flatnonzero(dataset.item_counts()).astype(np.int32)  # (n,) with events
+        count, total = len(item_nums), dataset.num_items
         if count > self.config.max_items:
             raise DataError(
-                f"model {self.name!r} inverts a matrix of all items and {count} items have "
+                f"model {self.name!r} inverts an (items, items) matrix, and {count} items have "
                 f"events; its limit is max_items = {self.config.max_items}.",
-                "Leave the model out (item-knn does similar work), or raise max_items.",
+                "Leave the model out (item-knn is similar), or raise max_items.",
             )
         if not count:
-            return csr((total, total))
-        inverse = _ridge_inverse(csr(seen_matrix(dataset)[:, reached]), self.config.l2)
-        scale = -1.0 / inverse.diagonal()
-        starts = range(0, count, _ROWS_AT_ONCE)
+            return to_csr((total, total))
+        inverse = _invert_gram(
+            to_csr(build_user_item_matrix(dataset)[:, item_nums]), self.config.l2
+        )  # P (n, n), lower triangle
+        scale = -1.0 / inverse.diagonal()  # (n,)
+        starts = range(0, count, _ROWS_PER_BLOCK)
         blocks = []
         for begin in options.progress.track(starts, "Weighing items", len(starts)):
-            weights = _rows_of_symmetric(inverse, begin, begin + _ROWS_AT_ONCE) * scale
-            own = np.arange(len(weights))
-            weights[own, begin + own] = 0.0
-            blocks.append(top_of_rows(weights, self.config.num_neighbours))
-        found = stacked(blocks, count).tocoo()
-        return csr((found.data, (reached[found.row], reached[found.col])), (total, total))
+            # B[i, j] = -P[i, j] / P[j, j], B[i, i] = 0; (block, n)
+            weights = _expand_symmetric_rows(inverse, begin, begin + _ROWS_PER_BLOCK) * scale
+            row = np.arange(len(weights))
+            weights[row, begin + row] = 0.0
+            blocks.append(keep_top_per_row(weights, self.config.num_neighbours))
+        entries = stack_rows(blocks, count).tocoo()
+        rows, columns = item_nums[entries.row], item_nums[entries.col]
+        return to_csr((entries.data, (rows, columns)), (total, total))
 
 
-def _ridge_inverse(seen: Sparse, l2: float) -> FloatArray:
-    """Lower triangle of ``(X^T X + l2 I)^-1``; the upper one holds other numbers.
+def _invert_gram(matrix: Sparse, l2: float) -> FloatArray:
+    """Lower triangle of ``(X^T X + l2 I)^-1`` (n, n) for X (U, n); the upper one is undefined.
 
-    Made where the Gram matrix stood, by Cholesky: one (N, N) float32 matrix in memory.
+    Computed in place by Cholesky decomposition: one (n, n) float32 matrix in memory.
 
     Raises:
         DataError: l2 is too small for float32.
     """
     from scipy.linalg import lapack
 
-    matrix = csr(seen.T @ seen).toarray(order="F")
-    diagonal = np.arange(len(matrix))
-    matrix[diagonal, diagonal] += l2
-    factor, failed = lapack.spotrf(matrix, lower=1, clean=0, overwrite_a=1)
-    if failed:
-        raise DataError(f"l2 = {l2} makes no matrix that can be inverted.", "Raise l2 of ease.")
+    gram = to_csr(matrix.T @ matrix).toarray(order="F")  # (n, n); LAPACK overwrites Fortran order
+    diagonal = np.arange(len(gram))
+    gram[diagonal, diagonal] += l2
+    factor, error_code = lapack.spotrf(gram, lower=1, clean=0, overwrite_a=1)
+    if error_code:
+        raise DataError(
+            f"l2 = {l2} is too small: the matrix of EASE is not positive definite in float32.",
+            "Raise l2 in the config of the model.",
+        )
     inverse: FloatArray = lapack.spotri(factor, lower=1, overwrite_c=1)[0]
     return inverse
 
 
-def _rows_of_symmetric(lower: FloatArray, begin: int, end: int) -> FloatArray:
-    """Full rows [begin, end) of a symmetric matrix of which only the lower triangle counts."""
-    left = lower[begin:end, :begin]
-    square = np.tril(lower[begin:end, begin:end])
-    right = lower[end:, begin:end].T
+def _expand_symmetric_rows(lower: FloatArray, begin: int, end: int) -> FloatArray:
+    """Full rows [begin, end) of a symmetric (n, n) matrix stored as its lower triangle."""
+    left = lower[begin:end, :begin]  # (block, begin)
+    square = np.tril(lower[begin:end, begin:end])  # (block, block)
+    right = lower[end:, begin:end].T  # (block, n - end)
     return np.concatenate([left, square + np.tril(square, -1).T, right], axis=1)

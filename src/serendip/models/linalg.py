@@ -1,23 +1,22 @@
-"""Sparse matrices that models keep: CSR with float32 values, one safetensors file each, no pickle.
+"""Linear algebra of the models: sparse matrices, content neighbours, Procrustes, main directions.
 
-scipy is imported on first use. Its stubs lose the shape of a matrix at every product, so the
-matrices are typed ``Sparse`` here and their shapes are written in words.
+Sparse matrices are CSR with float32 values, stored as one safetensors file each, without pickle.
+scipy is imported on first use. Its type stubs lose shapes at every product, so matrices are typed
+``Sparse`` and shapes are given in docstrings.
 
-Nearest items by content, as a sparse matrix that spreads behaviour to things that are alike.
+Content neighbours: the nearest items by content as a sparse weight matrix, through which items use
+the behaviour of similar ones.
 
-Orthogonal Procrustes: the rotation or reflection that brings one cloud of vectors onto another.
+Orthogonal Procrustes (Schoenemann 1966, "A generalized solution of the orthogonal Procrustes
+problem"): the rotation or reflection that brings one set of vectors closest to another. Applied to
+both sides of a dot product it changes no score, so vectors can move to other axes after training.
+Difference: in directions that the items do not span, the solution nearest to the identity is taken.
+Computed in float64.
 
-An orthogonal map that is applied to both sides of a dot product leaves it as it is, so whatever was
-learned in a space of arbitrary axes may be told in other ones. Plain numpy; doubles inside.
+Main directions: principal directions without centring (truncated singular value decomposition), so
+that dot products need fewer dimensions.
 
-Shapes: M items, D vector size.
-
-Paper: Schoenemann 1966, "A generalized solution of the orthogonal Procrustes problem". Differs:
-directions that the items do not fill are turned as little as can be, not anyhow.
-
-The directions in which vectors differ most: fewer numbers to read, nearly the same products.
-
-(Principal directions without centring: the truncated singular value decomposition.)
+Shapes: M items, N items of the catalogue, D vector size.
 """
 
 from __future__ import annotations
@@ -36,65 +35,65 @@ Sparse: TypeAlias = Any
 """A two-dimensional ``scipy.sparse.csr_array`` with float32 values."""
 
 
-def csr(matrix: Any, shape: tuple[int, int] | None = None) -> Sparse:
-    """A CSR matrix from anything that scipy takes: parts, places, another sparse matrix."""
+def to_csr(matrix: Any, shape: tuple[int, int] | None = None) -> Sparse:
+    """Build a float32 CSR matrix from anything that ``scipy.sparse.csr_array`` accepts."""
     from scipy.sparse import csr_array
 
     result: Sparse = csr_array(matrix, shape=shape, dtype=np.float32)
     return result
 
 
-def stacked(blocks: Sequence[Sparse], columns: int) -> Sparse:
-    """Blocks of ``columns`` columns on top of each other; none at all give (0, columns)."""
+def stack_rows(blocks: Sequence[Sparse], columns: int) -> Sparse:
+    """Stack blocks of ``columns`` columns vertically; without blocks, (0, columns)."""
     from scipy.sparse import vstack
 
-    return csr(vstack([csr((0, columns)), *blocks], format="csr"))
+    return to_csr(vstack([to_csr((0, columns)), *blocks], format="csr"))
 
 
-def scaled_rows(matrix: Sparse, factors: FloatArray) -> Sparse:
-    """Row r times ``factors[r]``."""
-    return csr(
+def scale_rows(matrix: Sparse, factors: FloatArray) -> Sparse:
+    """Multiply row r by ``factors[r]``."""
+    return to_csr(
         (matrix.data * np.repeat(factors, np.diff(matrix.indptr)), matrix.indices, matrix.indptr),
         matrix.shape,
     )
 
 
-def resized(matrix: Sparse, rows: int, columns: int) -> Sparse:
-    """The same entries in a larger matrix; new rows and columns are empty."""
+def resize(matrix: Sparse, rows: int, columns: int) -> Sparse:
+    """Enlarge a matrix; new rows and columns are empty."""
     added = np.full(rows - matrix.shape[0], matrix.indptr[-1], dtype=matrix.indptr.dtype)
     starts = np.concatenate([matrix.indptr, added])
-    return csr((matrix.data, matrix.indices, starts), (rows, columns))
+    return to_csr((matrix.data, matrix.indices, starts), (rows, columns))
 
 
-def with_sparse_rows(matrix: Sparse, numbers: IntArray, rows: Sparse) -> Sparse:
-    """A copy in which ``rows`` (M, C) stand for the rows with these distinct numbers (M,)."""
+def replace_sparse_rows(matrix: Sparse, numbers: IntArray, rows: Sparse) -> Sparse:
+    """Copy in which ``rows`` (M, C) replace the rows with these distinct numbers (M,)."""
     count, columns = matrix.shape
-    places = np.arange(count)
-    places[numbers] = count + np.arange(len(numbers))
-    return stacked([matrix, rows], columns)[places]
+    indices = np.arange(count)
+    indices[numbers] = count + np.arange(len(numbers))
+    return stack_rows([matrix, rows], columns)[indices]
 
 
-def with_rows(array: FloatArray, numbers: IntArray, rows: FloatArray) -> FloatArray:
-    """A copy, in memory, in which ``rows`` (M, D) stand for the rows with these numbers (M,)."""
+def replace_rows(array: FloatArray, numbers: IntArray, rows: FloatArray) -> FloatArray:
+    """Copy, in memory, in which ``rows`` (M, D) replace the rows with these numbers (M,)."""
     changed = np.array(array)
     changed[numbers] = rows
     return changed
 
 
-def columns_of(matrix: Sparse, numbers: IntArray) -> FloatArray:
-    """Some columns of a matrix (M, N) as a dense (M, C) array; reads each entry once."""
-    places = np.full(matrix.shape[1], -1, dtype=np.int32)
-    places[numbers] = np.arange(len(numbers))
-    found = places[matrix.indices]
-    entries = np.flatnonzero(found >= 0)
+def select_columns(matrix: Sparse, numbers: IntArray) -> FloatArray:
+    """Select columns (C,) of a matrix (M, N) as a dense (M, C) array; reads each entry once."""
+    position = np.full(matrix.shape[1], -1, dtype=np.int32)  # (N,) index in the selection, or -1
+    position[numbers] = np.arange(len(numbers))
+    columns = position[matrix.indices]  # (entries,)
+    entries = np.flatnonzero(columns >= 0)
     rows = np.searchsorted(matrix.indptr, entries, side="right") - 1
     dense = np.zeros((matrix.shape[0], len(numbers)), dtype=np.float32)
-    dense[rows, found[entries]] = matrix.data[entries]
+    dense[rows, columns[entries]] = matrix.data[entries]
     return dense
 
 
 def save_csr(path: Path, matrix: Sparse) -> None:
-    """Write a matrix; ``open_csr`` gives back the same numbers."""
+    """Write a matrix for ``open_csr``, losslessly."""
     from safetensors.numpy import save_file
 
     parts: dict[str, NDArray[Any]] = {
@@ -107,10 +106,10 @@ def save_csr(path: Path, matrix: Sparse) -> None:
 
 
 def open_csr(path: Path) -> Sparse:
-    """Read what ``save_csr`` wrote.
+    """Read a matrix that ``save_csr`` wrote.
 
     Raises:
-        ArtefactError: the file is missing or torn.
+        ArtefactError: the file is missing or damaged.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -119,138 +118,146 @@ def open_csr(path: Path) -> Sparse:
         parts = load_file(path)
         rows, columns = (int(size) for size in parts["shape"])
         starts = parts["starts"].astype(np.int32)
-        return csr((parts["values"], parts["columns"], starts), (rows, columns))
+        return to_csr((parts["values"], parts["columns"], starts), (rows, columns))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise ArtefactError(f"{path} holds no readable matrix: {error}.") from None
+        raise ArtefactError(
+            f"{path} has no readable matrix: {error}.", "Train the model again."
+        ) from None
 
 
 def open_array(path: Path) -> FloatArray:
     """Map a float32 npy file into memory, read-only.
 
     Raises:
-        ArtefactError: the file is missing or torn.
+        ArtefactError: the file is missing or damaged.
     """
     try:
         array: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise ArtefactError(f"{path} holds no readable array: {error}.") from None
+        raise ArtefactError(
+            f"{path} has no readable array: {error}.", "Train the model again."
+        ) from None
     return array
 
 
-_ROWS_AT_ONCE = 1024
+_ROWS_PER_BLOCK = 1024
 _POWER = 4
-"""Cosine to this power: the nearest few must outweigh the many that are merely related."""
+"""Exponent of the cosine in a neighbour's weight, so that the few nearest outweigh the others."""
 
 
-def content_neighbours(
+def find_content_neighbours(
     vectors: FloatArray, numbers: IntArray, catalogue: FloatArray, count: int
 ) -> Sparse:
-    """The nearest catalogue items of each vector, weighted by cosine^4; rows sum to 1.
+    """Find the nearest catalogue items of each vector, weighted by cosine^4; rows sum to 1.
 
     Args:
         vectors: (M, D) float32 unit vectors; a zero vector has no neighbours.
-        numbers: (M,) the items that the rows stand for; no item is a neighbour of itself. A number
-            outside the catalogue stands for an item that is not in it.
+        numbers: (M,) item number of each row, so that no item is its own neighbour; numbers outside
+            [0, N) are items that are not in the catalogue.
         catalogue: (N, D) float32 unit vectors.
-        count: neighbours per row, at most.
+        count: maximum number of neighbours per row.
 
     Returns:
-        (M, N) float32; a row without positive cosine is empty.
+        (M, N) float32; a row without positive cosines is empty.
     """
     blocks = []
-    for begin in range(0, len(vectors), _ROWS_AT_ONCE):
-        block = vectors[begin : begin + _ROWS_AT_ONCE]
-        cosines = block @ catalogue.T
-        own = numbers[begin : begin + _ROWS_AT_ONCE]
-        inside = (own >= 0) & (own < len(catalogue))
-        cosines[np.flatnonzero(inside), own[inside]] = 0.0
-        blocks.append(_normalised_rows(top_of_rows(cosines, count)))
-    return stacked(blocks, len(catalogue))
+    for begin in range(0, len(vectors), _ROWS_PER_BLOCK):
+        block = vectors[begin : begin + _ROWS_PER_BLOCK]  # (block, D)
+        cosines = block @ catalogue.T  # (block, N)
+        columns = numbers[begin : begin + _ROWS_PER_BLOCK]
+        in_catalogue = (columns >= 0) & (columns < len(catalogue))
+        cosines[np.flatnonzero(in_catalogue), columns[in_catalogue]] = 0.0
+        blocks.append(_normalise_rows(keep_top_per_row(cosines, count)))
+    return stack_rows(blocks, len(catalogue))
 
 
-def top_of_rows(values: FloatArray, count: int) -> Sparse:
-    """The ``count`` largest positive entries of each row of a dense (M, N) matrix."""
+def keep_top_per_row(values: FloatArray, count: int) -> Sparse:
+    """Keep the ``count`` largest positive entries of each row of a dense (M, N) matrix."""
     rows, width = values.shape
     count = min(count, width)
     if count == 0 or rows == 0:
-        return csr((rows, width))
-    # Of the negated values: a small place is found several times faster than one near the end.
-    columns = np.argpartition(-values, count - 1, axis=1)[:, :count]
+        return to_csr((rows, width))
+    # Negated: numpy partitions around a small index several times faster than near the end.
+    columns = np.argpartition(-values, count - 1, axis=1)[:, :count]  # (M, count)
     columns.sort(axis=1)
-    best = np.maximum(np.take_along_axis(values, columns, axis=1), 0.0)
+    best = np.maximum(np.take_along_axis(values, columns, axis=1), 0.0)  # (M, count)
     starts = np.arange(rows + 1) * count
-    matrix = csr((best.ravel(), columns.ravel().astype(np.int32), starts), (rows, width))
+    matrix = to_csr((best.ravel(), columns.ravel().astype(np.int32), starts), (rows, width))
     matrix.eliminate_zeros()
     return matrix
 
 
-def _normalised_rows(cosines: Sparse) -> Sparse:
+def _normalise_rows(cosines: Sparse) -> Sparse:
+    """Weights cosine^4, divided by their sum per row; empty rows stay empty."""
     weights = cosines.power(_POWER)
-    sums = weights.sum(axis=1)
-    return scaled_rows(weights, np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0))
+    sums = weights.sum(axis=1)  # (M,)
+    return scale_rows(weights, np.divide(1.0, sums, out=np.zeros_like(sums), where=sums > 0))
 
 
-_FILLED = 1e-6
-"""Directions whose singular value is a smaller share of the largest one are not filled: they are
-rounding, as is the mean of vectors that left a layer norm."""
+_MIN_SINGULAR_VALUE = 1e-6
+"""Relative to the largest one. Directions below it are rounding errors, such as the mean of the
+dimensions after a layer norm, and count as not spanned."""
 
 Matrix = NDArray[np.float64]
 
 
-def procrustes(source: FloatArray, target: FloatArray) -> FloatArray:
-    """The orthogonal R (D, D) that makes ``source @ R`` nearest to ``target``, both (M, D).
+def fit_procrustes(source: FloatArray, target: FloatArray) -> FloatArray:
+    """Fit the orthogonal R (D, D) that minimises ``|source @ R - target|^2``, both (M, D).
 
-    Nearest by the sum of squares. Where that leaves a choice (fewer items than dimensions, or
-    items in a plane), the R nearest to the identity; without items it is the identity.
+    If the solution is not unique (fewer items than dimensions, or items in a subspace), take the R
+    nearest to the identity; without items R is the identity.
     """
-    shared = source.astype(np.float64).T @ target.astype(np.float64)
-    left, values, right = np.linalg.svd(shared)
-    rank = int((values > _FILLED * max(values[0], np.finfo(np.float64).tiny)).sum())
-    turned = left[:, :rank] @ right[:rank]
-    empty, onto = left[:, rank:], right[rank:].T
-    return np.asarray(turned + empty @ _orthogonal(empty.T @ onto) @ onto.T, dtype=np.float32)
+    covariance = source.astype(np.float64).T @ target.astype(np.float64)  # (D, D)
+    left, values, right = np.linalg.svd(covariance)  # (D, D), (D,), (D, D)
+    smallest = _MIN_SINGULAR_VALUE * max(values[0], np.finfo(np.float64).tiny)
+    rank = int((values > smallest).sum())
+    spanned = left[:, :rank] @ right[:rank]  # (D, D), the classical solution U V^T
+    # The null spaces may be mapped onto each other by any orthogonal matrix (D - rank, D - rank).
+    left_null, right_null = left[:, rank:], right[rank:].T  # (D, D - rank) each
+    unspanned = left_null @ _nearest_orthogonal(left_null.T @ right_null) @ right_null.T
+    return np.asarray(spanned + unspanned, dtype=np.float32)
 
 
 def mean_cosine(source: FloatArray, target: FloatArray) -> float | None:
-    """Mean cosine of the rows of two (M, D); rows that are zero in either say nothing.
+    """Mean cosine of corresponding rows of two (M, D) arrays, without rows that are zero in either.
 
     Returns:
-        in [-1, 1]; None where no row says anything.
+        in [-1, 1]; None if no row is left.
     """
-    lengths = np.linalg.norm(source, axis=1) * np.linalg.norm(target, axis=1)
-    known = lengths > 0
-    if not known.any():
+    lengths = np.linalg.norm(source, axis=1) * np.linalg.norm(target, axis=1)  # (M,)
+    is_defined = lengths > 0  # (M,)
+    if not is_defined.any():
         return None
-    return float(((source * target).sum(1)[known] / lengths[known]).mean())
+    return float(((source * target).sum(1)[is_defined] / lengths[is_defined]).mean())
 
 
-def agreement(source: FloatArray, target: FloatArray) -> float | None:
-    """Mean cosine of ``source``, turned by ``procrustes``, with ``target``, both (M, D).
+def measure_agreement(source: FloatArray, target: FloatArray) -> float | None:
+    """Mean cosine of ``source``, rotated by ``fit_procrustes``, with ``target``, both (M, D).
 
-    Each half of the items is turned by what the other half says, so that items which the turn was
-    fitted to do not praise it: unrelated vectors have 0, also where items are few.
+    Cross-fitted: each half of the items is rotated by a map fitted on the other half. So unrelated
+    vectors have an agreement of about 0, even with few items.
 
     Returns:
-        in [-1, 1]; None where no item says anything.
+        in [-1, 1]; None if no item has a vector in both.
     """
-    turned = np.empty_like(source)
+    rotated = np.empty_like(source)
     for half in (slice(0, None, 2), slice(1, None, 2)):
         other = slice(1 - (half.start or 0), None, 2)
-        turned[half] = source[half] @ procrustes(source[other], target[other])
-    return mean_cosine(turned, target)
+        rotated[half] = source[half] @ fit_procrustes(source[other], target[other])
+    return mean_cosine(rotated, target)
 
 
-def _orthogonal(matrix: Matrix) -> Matrix:
-    """The orthogonal matrix nearest to a square one."""
+def _nearest_orthogonal(matrix: Matrix) -> Matrix:
+    """Orthogonal matrix nearest to a square one (its polar factor)."""
     left, _, right = np.linalg.svd(matrix)
     return np.asarray(left @ right)
 
 
 def main_directions(vectors: FloatArray, count: int) -> FloatArray:
-    """(C, R) orthonormal, R = ``count`` at most, of vectors (n, C).
+    """Main directions (D, R) of vectors (M, D): orthonormal, R = min(D, ``count``).
 
-    ``(vectors @ main) @ (main.T @ v)`` is nearly ``vectors @ v``, and exactly that where R = C.
+    ``(vectors @ main) @ (main.T @ v)`` approximates ``vectors @ v``, exactly if R = D.
     """
-    ordered = np.linalg.eigh(vectors.T @ vectors)[1]
-    main: FloatArray = ordered[:, -count:].astype(np.float32)
+    eigenvectors = np.linalg.eigh(vectors.T @ vectors)[1]  # (D, D), ascending eigenvalues
+    main: FloatArray = eigenvectors[:, -count:].astype(np.float32)
     return main

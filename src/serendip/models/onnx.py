@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 DynamicAxes = Mapping[int, str]
+"""Axis -> name of an axis of variable length; equal names have equal lengths."""
 
 _MOST_TRACED = 16
 _TRACED: dict[str, ir.Model] = {}
@@ -37,14 +38,15 @@ def to_onnx(
     outputs: Sequence[str],
     dynamic: Sequence[DynamicAxes],
 ) -> bytes:
-    """Export a module in evaluation mode, with named axes left open.
+    """Export a module in evaluation mode, with dynamic axes.
 
     Args:
         module: called as ``module(*example)``.
-        example: tensors whose open axes are 2 or more long, so that none is taken for a constant.
+        example: input tensors. Their dynamic axes must have a length of 2 or more: a length of 1
+            would be exported as a constant.
         inputs: names of the graph's inputs, in order.
         outputs: names of its outputs.
-        dynamic: per input, axis -> name; equal names are equal lengths.
+        dynamic: dynamic axes of each input.
     """
     module = module.eval()
     structure = _structure(module, example, (inputs, outputs, dynamic))
@@ -142,7 +144,11 @@ def _silenced() -> Iterator[None]:
 
 
 def open_session(model: bytes) -> Any:
-    """An onnxruntime session that does not spin and uses ``num_threads()`` threads."""
+    """Open an onnxruntime session with ``num_threads()`` threads that wait without spinning.
+
+    Raises:
+        ArtefactError: the bytes are not a valid ONNX model.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -154,11 +160,13 @@ def open_session(model: bytes) -> Any:
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  # its exceptions share no public base class
-        raise ArtefactError(f"an ONNX model cannot be opened: {error}.") from None
+        raise ArtefactError(
+            f"an ONNX model cannot be opened: {error}.", "Train the model again."
+        ) from None
 
 
 def read_model(path: Path) -> bytes:
-    """The bytes of a stored ONNX model.
+    """Read a stored ONNX model as bytes.
 
     Raises:
         ArtefactError: the file cannot be read.
@@ -166,4 +174,4 @@ def read_model(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ArtefactError(f"{path} cannot be read: {error}.") from None
+        raise ArtefactError(f"{path} cannot be read: {error}.", "Train the model again.") from None

@@ -1,4 +1,4 @@
-"""What everybody does: the baseline without any taste, and the answer when nothing is known."""
+"""Popularity baseline: items by number of events, optionally of a recent time window."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _SCORES_FILE = "scores.npy"
 
 
 class PopularityConfig(Config):
-    """Which events count."""
+    """Time window and weight of older events."""
 
     window_days: float | None = Field(default=None, gt=0)
-    """Only events of the last so many days of the log count fully; None = all of them do."""
+    """Length of the window, in days before the last event of the log; None = the whole log."""
 
     prior: float = Field(default=0.01, ge=0)
-    """What an event before the window counts, so that a quiet week still has an order."""
+    """Weight of an event before the window, so that items without recent events have an order."""
 
 
 class Popularity(Recommender):
-    """Score = log(1 + number of events), the same for every query.
+    """Score = log(1 + weighted number of events), the same for every query.
 
-    An item without events scores 0 and may still be recommended, last.
+    Items without events score 0 and may still be recommended, last.
     """
 
     name = "popularity"
@@ -48,20 +48,20 @@ class Popularity(Recommender):
 
     @property
     def source_label(self) -> str:
-        """Words for where candidates come from: of all time, or of the last days."""
+        """Label as a candidate source: of all time, or of late."""
         return "what is popular" + (" of late" if self.config.window_days is not None else "")
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        counts = dataset.item_counts().astype(np.float64)
+        counts = dataset.item_counts().astype(np.float64)  # (N,)
         times = dataset.events.timestamps
         if self.config.window_days is not None and len(times):
             is_recent = times > times[-1] - self.config.window_days * _SECONDS_PER_DAY
             recent = np.bincount(dataset.events.items[is_recent], minlength=len(counts))
             counts = recent + self.config.prior * (counts - recent)
-        self._scores: FloatArray = np.log1p(counts).astype(np.float32)
+        self._scores: FloatArray = np.log1p(counts).astype(np.float32)  # (N,)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        return np.tile(self._scores, (len(queries), 1))
+        return np.tile(self._scores, (len(queries), 1))  # (B, N)
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)

@@ -1,12 +1,15 @@
-"""Item-to-item transition graph: what people do next. Not trained.
+"""Item-to-item transition graph, smoothed by content. Counted, not trained.
 
-``M[i, j]`` sums 1/gap over every time j came ``gap`` steps after i in a history, and half of that
-for the other direction, then is divided by sqrt(row sum + 1) and sqrt(column sum + 1), which
-reduces popularity bias. The score is ``h (M + w P M) + c (h E) E^T``: ``h`` the decayed history,
-``P`` the nearest items by content, so that an item with few transitions uses those of similar
-items, ``E`` the content itself, for pure similarity (``c`` = 0: without). Items without incoming
-transitions (posted yesterday, or new in the catalogue) use those of their content neighbours in the
-same way.
+``M[i, j]`` is the sum of 1 / gap over all events with j that follow an event with i ``gap``
+positions later in a history, plus half of that for the other direction, divided by sqrt(row sum +
+1) and sqrt(column sum + 1), which reduces popularity bias. The score is
+``h (M + w P M) + c (h E) E^T``: ``h`` the decayed history, ``P`` the weights of the nearest items
+by content, through which an item with few transitions uses those of similar items, and ``E`` the
+content vectors, for pure similarity (off with ``c`` = 0). Items without incoming transitions get
+the weighted scores of their content neighbours, ``w P``, in the same way.
+
+Shapes: B queries, N items, T distinct items of a query's context, C candidates, M changed or new
+items, E content size.
 """
 
 from __future__ import annotations
@@ -25,20 +28,20 @@ from serendip.data.dataset import Dataset, pairs_by_gap
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.models.base import Recommender, VoteEvidence
-from serendip.models.context import context_matrix, context_weights
+from serendip.models.context import build_context_matrix, compute_context_weights
 from serendip.models.linalg import (
     Sparse,
-    columns_of,
-    content_neighbours,
-    csr,
+    find_content_neighbours,
     open_array,
     open_csr,
-    resized,
+    replace_rows,
+    replace_sparse_rows,
+    resize,
     save_csr,
-    scaled_rows,
-    stacked,
-    with_rows,
-    with_sparse_rows,
+    scale_rows,
+    select_columns,
+    stack_rows,
+    to_csr,
 )
 from serendip.runtime.progress import TrainOptions
 
@@ -46,38 +49,38 @@ _STEPS_FILE = "steps.safetensors"
 _NEIGHBOURS_FILE = "neighbours.safetensors"
 _CONTENT_FILE = "content.npy"
 
-_MOST_VOTERS = 8
-"""Items of a long context that are asked for votes: an explanation names fewer."""
+_MAX_VOTERS = 8
+"""Context items whose votes are computed; an explanation shows fewer."""
 
 
 class TransitionsConfig(Config):
-    """Which steps count and how they spread."""
+    """Transition counts and their smoothing by content."""
 
     mode: Literal["plain", "spread"] = "spread"
-    """``spread`` needs content features and is ``plain`` where the dataset has none."""
+    """``spread`` smooths transitions over content neighbours; without content features it is the
+    same as ``plain``."""
 
     num_gaps: int = Field(default=10, ge=1)
-    """Items this many places apart still count as a step."""
+    """Largest distance of two events in a history that counts as a transition."""
 
     backward_weight: float = Field(default=0.5, ge=0)
-    """A step against the order of time, relative to one with it."""
+    """Weight of a transition backwards in time, relative to a forward one."""
 
     decay: float = Field(default=0.8, gt=0, le=1)
-    """Weight of an event relative to the one after it."""
+    """Weight of an event relative to the next one."""
 
     num_neighbours: int = Field(default=20, ge=1)
-    """Content neighbours that an item borrows steps from."""
+    """Content neighbours per item whose transitions it uses."""
 
     spread_weight: float = Field(default=1.0, ge=0)
-    """A borrowed step, relative to an own one."""
+    """w, weight of the neighbours' transitions relative to the item's."""
 
     content_weight: float = Field(default=0.0, ge=0)
-    """What a content cosine of 1 adds, in units of a step; needs content features like
-    ``spread`` does, and goes with ``plain`` as well."""
+    """c, weight of the content cosine, added in both modes if there are content features."""
 
 
 class Transitions(Recommender):
-    """Score of j = weighted steps from the context's items, and from things like them, to j."""
+    """Score of j = weighted transitions to j from items of the context and their neighbours."""
 
     name = "transitions"
     config_class = TransitionsConfig
@@ -88,96 +91,101 @@ class Transitions(Recommender):
     config: TransitionsConfig
 
     def _train(self, dataset: Dataset, options: TrainOptions) -> None:
-        steps = self._normalised(self._steps(dataset))
+        steps = self._normalise(self._count_steps(dataset))  # M (N, N)
         self._neighbours: Sparse | None = None
         self._content: FloatArray | None = None
-        spreads = self.config.mode == "spread"
-        if dataset.features is not None and (spreads or self.config.content_weight):
-            self._content = dataset.features.content
-            if spreads:
-                everything = np.arange(dataset.num_items, dtype=np.int32)
-                self._neighbours = self._nearest(everything, self._content, self._content)
+        is_smoothed = self.config.mode == "spread"
+        if dataset.features is not None and (is_smoothed or self.config.content_weight):
+            self._content = dataset.features.content  # (N, E)
+            if is_smoothed:
+                all_items = np.arange(dataset.num_items, dtype=np.int32)
+                self._neighbours = self._find_neighbours(all_items, self._content, self._content)
         self._matrix = steps
         self._find_unreached()
 
-    def _steps(self, dataset: Dataset) -> Sparse:
-        """(N, N) sums of forward and backward steps, no item stepping to itself."""
+    def _count_steps(self, dataset: Dataset) -> Sparse:
+        """Weighted counts (N, N) of forward and backward transitions between different items."""
         shape = (dataset.num_items, dataset.num_items)
-        steps = csr(shape)
+        steps = to_csr(shape)
         log = dataset.events
         for gap, source, target in pairs_by_gap(log.users, log.items, self.config.num_gaps):
             values = np.full(len(source), 1.0 / gap, dtype=np.float32)
-            steps += csr((values, (source, target)), shape)
-        return csr(steps + self.config.backward_weight * steps.T)
+            steps += to_csr((values, (source, target)), shape)
+        return to_csr(steps + self.config.backward_weight * steps.T)
 
     @staticmethod
-    def _normalised(steps: Sparse) -> Sparse:
-        rows = 1.0 / np.sqrt(steps.sum(axis=1) + 1.0)
-        columns = 1.0 / np.sqrt(steps.sum(axis=0) + 1.0)
-        scaled = scaled_rows(steps, rows)
+    def _normalise(steps: Sparse) -> Sparse:
+        """Divide by sqrt(row sum + 1) and sqrt(column sum + 1)."""
+        rows = 1.0 / np.sqrt(steps.sum(axis=1) + 1.0)  # (N,)
+        columns = 1.0 / np.sqrt(steps.sum(axis=0) + 1.0)  # (N,)
+        scaled = scale_rows(steps, rows)
         scaled.data *= columns[scaled.indices]
         return scaled
 
     def _find_unreached(self) -> None:
-        """Keep what borrowing needs, so that a request slices nothing."""
+        """Cache the items without incoming transitions (M,) and their neighbours (M, N)."""
         if self._neighbours is not None:
-            self._unreached = _empty_columns(self._matrix)
-            self._borrowing: Sparse = self._neighbours[self._unreached]
+            self._unreached = _find_empty_columns(self._matrix)
+            self._unreached_neighbours: Sparse = self._neighbours[self._unreached]
 
-    def _nearest(self, numbers: IntArray, vectors: FloatArray, catalogue: FloatArray) -> Sparse:
-        return content_neighbours(vectors, numbers, catalogue, self.config.num_neighbours)
+    def _find_neighbours(
+        self, numbers: IntArray, vectors: FloatArray, catalogue: FloatArray
+    ) -> Sparse:
+        """Weights (M, N) of the nearest catalogue items by content; see ``linalg``."""
+        return find_content_neighbours(vectors, numbers, catalogue, self.config.num_neighbours)
 
-    def _spread(self, weights: Sparse) -> Sparse:
-        """``h + w h P``: the context and, weaker, the things that are like it."""
+    def _smooth(self, weights: Sparse) -> Sparse:
+        """``h + w h P`` (B, N): the context and its content neighbours."""
         if self._neighbours is None:
             return weights
         return weights + self.config.spread_weight * (weights @ self._neighbours)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        context = context_matrix(queries, self._num_items, self.config.decay)
-        scores: FloatArray = (self._spread(context) @ self._matrix).toarray()
+        context = build_context_matrix(queries, self._num_items, self.config.decay)  # h (B, N)
+        scores: FloatArray = (self._smooth(context) @ self._matrix).toarray()  # (B, N)
         if self._neighbours is not None and len(self._unreached):
-            borrowed = self._borrowing @ scores.T
-            scores[:, self._unreached] = self.config.spread_weight * borrowed.T
+            neighbour_scores = self._unreached_neighbours @ scores.T  # (M, B)
+            scores[:, self._unreached] = self.config.spread_weight * neighbour_scores.T
         if self._content is not None and self.config.content_weight:
             scores += (self.config.content_weight * (context @ self._content)) @ self._content.T
         return scores
 
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
-        """Items (T,) of the context and what each gives (T, C) to the scores of some items.
+        """Items (T,) of the context and their contributions (T, C) to the scores of C items.
 
-        Of a long context only the ``_MOST_VOTERS`` with the largest weights are asked, so the votes
-        for an item add up to its score in contexts of that many distinct items or fewer. Largest
-        weight first.
+        Only the ``_MAX_VOTERS`` context items with the largest weights vote, largest first. The
+        votes for an item add up to its score if the context has no more distinct items than that.
         """
-        items, weights = context_weights(query, self.num_items, self.config.decay)
-        loudest = np.argsort(-weights, kind="stable")[:_MOST_VOTERS]
-        items, weights = items[loudest], weights[loudest]
-        place = (np.arange(len(items)), items)
-        single = csr((weights, place), (len(items), self._num_items))
-        steps = csr(self._spread(single) @ self._matrix)
-        votes = columns_of(steps, item_nums)
+        items, weights = compute_context_weights(query, self.num_items, self.config.decay)
+        heaviest = np.argsort(-weights, kind="stable")[:_MAX_VOTERS]
+        items, weights = items[heaviest], weights[heaviest]  # (T,) each
+        cells = (np.arange(len(items)), items)
+        single = to_csr((weights, cells), (len(items), self._num_items))  # one item per row
+        steps = to_csr(self._smooth(single) @ self._matrix)  # (T, N)
+        votes = select_columns(steps, item_nums)  # (T, C)
         if self._neighbours is not None:
-            borrows = np.flatnonzero(np.isin(item_nums, self._unreached))
-            lenders = self._neighbours[item_nums[borrows]]
-            votes[:, borrows] = self.config.spread_weight * (steps @ lenders.T).toarray()
+            columns = np.flatnonzero(np.isin(item_nums, self._unreached))
+            neighbours = self._neighbours[item_nums[columns]]  # (columns, N)
+            votes[:, columns] = self.config.spread_weight * (steps @ neighbours.T).toarray()
         if self._content is not None and self.config.content_weight:
-            wants = self.config.content_weight * weights[:, None] * self._content[items]
-            votes += wants @ self._content[item_nums].T
+            # (T, E)
+            weighted = self.config.content_weight * weights[:, None] * self._content[items]
+            votes += weighted @ self._content[item_nums].T
         return items, votes
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)
         old, total = self._num_items, self._num_items + len(features)
-        model._matrix = resized(self._matrix, total, total)
+        model._matrix = resize(self._matrix, total, total)
         if self._content is None:
             return model
         model._content = np.concatenate([self._content, features.content])
         if self._neighbours is not None:
             numbers = np.arange(old, total, dtype=np.int32)
-            new = self._nearest(numbers, features.content, self._content)
-            new = resized(new, len(features), total)
-            model._neighbours = stacked([resized(self._neighbours, old, total), new], total)
+            # New items get neighbours among the old ones; old items keep theirs.
+            new = self._find_neighbours(numbers, features.content, self._content)
+            new = resize(new, len(features), total)
+            model._neighbours = stack_rows([resize(self._neighbours, old, total), new], total)
             model._find_unreached()
         return model
 
@@ -185,15 +193,15 @@ class Transitions(Recommender):
         if self._content is None:
             return self
         model = copy.copy(self)
-        model._content = with_rows(self._content, item_nums, features.content)
+        model._content = replace_rows(self._content, item_nums, features.content)
         if self._neighbours is None:
             return model
-        # Whoever borrowed from a changed item may have to borrow elsewhere now.
+        # Recompute the neighbours of the changed items, and of items that had one as a neighbour.
         entries = np.flatnonzero(np.isin(self._neighbours.indices, item_nums))
-        borrowers = np.searchsorted(self._neighbours.indptr, entries, side="right") - 1
-        numbers = np.union1d(item_nums, borrowers).astype(np.int32)
-        new = self._nearest(numbers, model._content[numbers], model._content)
-        model._neighbours = with_sparse_rows(self._neighbours, numbers, new)
+        affected = np.searchsorted(self._neighbours.indptr, entries, side="right") - 1
+        numbers = np.union1d(item_nums, affected).astype(np.int32)
+        new = self._find_neighbours(numbers, model._content[numbers], model._content)
+        model._neighbours = replace_sparse_rows(self._neighbours, numbers, new)
         model._find_unreached()
         return model
 
@@ -214,7 +222,7 @@ class Transitions(Recommender):
         self._find_unreached()
 
 
-def _empty_columns(steps: Sparse) -> IntArray:
-    """Numbers of the columns without any entry."""
+def _find_empty_columns(steps: Sparse) -> IntArray:
+    """Numbers of the columns without entries."""
     entries = np.bincount(steps.indices, minlength=steps.shape[1])
     return np.flatnonzero(entries == 0).astype(np.int32)

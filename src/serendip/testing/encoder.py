@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from serendip.content.cache import VectorCache
-from serendip.content.encoders.base import Encoder, InputT, TextEncoder, present_rows
+from serendip.content.encoders.base import Encoder, InputT, TextEncoder, find_present
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.limits import MAX_ENCODED_CHARS
 
@@ -48,7 +48,7 @@ class EncoderContract(ABC, Generic[InputT]):
     ) -> None:
         """Vectors are (N, D) float32: unit where an input is present, zeros where it is missing."""
         inputs = self.inputs(tmp_path)
-        vectors, present = encoder.encode(inputs), present_rows(inputs)
+        vectors, present = encoder.encode(inputs), find_present(inputs)
         assert vectors.shape == (len(inputs), encoder.size)
         assert vectors.dtype == np.float32
         assert present.tolist() == [True] * (len(inputs) - 1) + [False]
@@ -111,7 +111,7 @@ class TextEncoderContract(EncoderContract[str]):
     def test_blank_texts_are_missing(self, encoder: TextEncoder) -> None:
         """Texts of white space have zeros."""
         assert not encoder.encode(["", "  \n"]).any()
-        assert not present_rows(["", "  \n"]).any()
+        assert not find_present(["", "  \n"]).any()
 
     def test_like_texts_are_nearer_than_others(self, encoder: TextEncoder, tmp_path: Path) -> None:
         """Two texts about toys are more similar to each other than to a third one."""

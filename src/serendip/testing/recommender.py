@@ -14,7 +14,7 @@ from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
 from serendip.errors import ArtefactError, DataError, NotTrainedError
 from serendip.models import model_class
-from serendip.models.base import GivesVotes, Recommender, ScoreKind
+from serendip.models.base import Recommender, ScoreKind, VotingModel
 from serendip.runtime.progress import TrainOptions
 from serendip.testing.worlds import build_queries, build_small_world, draw_features
 
@@ -65,7 +65,7 @@ class RecommenderContract(ABC):
         assert model.source_label[0].islower()
         assert model.score_kind in get_args(ScoreKind)
         if model.evidence is not None:
-            assert isinstance(model, GivesVotes)
+            assert isinstance(model, VotingModel)
             assert "{title}" in model.evidence.sentence
 
     def test_its_name_opens_its_class(self, model: Recommender) -> None:
@@ -309,7 +309,7 @@ class RecommenderContract(ABC):
 
     def test_every_changed_item_needs_its_features(self, model: Recommender) -> None:
         """Numbers and features of different length are a ``DataError``."""
-        with pytest.raises(DataError, match="2 changed items with features of 1"):
+        with pytest.raises(DataError, match="2 changed items, but 1 rows of features"):
             model.with_changed_items(np.asarray([3, 4], np.int32), draw_features(9, 1))
 
     def test_an_untrained_model_changes_no_items(self) -> None:
@@ -356,7 +356,7 @@ class VotesContract:
     """
 
     def test_votes_come_from_items_of_the_context(
-        self, model: GivesVotes, queries: list[Query]
+        self, model: VotingModel, queries: list[Query]
     ) -> None:
         """Votes are finite, (T, C), one row per different item of the context, none without one."""
         items_scored = np.asarray([5, 0, 29], dtype=np.int32)
@@ -370,7 +370,7 @@ class VotesContract:
             assert np.isfinite(votes).all()
 
     def test_votes_for_an_item_do_not_depend_on_the_others(
-        self, model: GivesVotes, queries: list[Query], dataset: Dataset
+        self, model: VotingModel, queries: list[Query], dataset: Dataset
     ) -> None:
         """Votes for an item are the same alone and among the whole catalogue."""
         everything = np.arange(dataset.num_items, dtype=np.int32)
@@ -380,7 +380,7 @@ class VotesContract:
             assert np.array_equal(alone, items)
             np.testing.assert_allclose(vote[:, 0], votes[:, number], rtol=0, atol=1e-6)
 
-    def test_votes_need_a_context(self, model: GivesVotes) -> None:
+    def test_votes_need_a_context(self, model: VotingModel) -> None:
         """A query without context has votes (0, C)."""
         items, votes = model.votes(Query(), np.asarray([0, 1], np.int32))
         assert len(items) == 0
@@ -394,7 +394,7 @@ class AddingVotesContract(VotesContract):
         self, model: Recommender, dataset: Dataset
     ) -> None:
         """Votes over the whole context sum to the scores."""
-        assert isinstance(model, GivesVotes)
+        assert isinstance(model, VotingModel)
         everything = np.arange(dataset.num_items, dtype=np.int32)
         seen = np.asarray([2, 0, 9, 2, 1, 28], dtype=np.int32)
         for query in (Query(history=History.of_items(seen)), Query(source_items=everything[:8])):

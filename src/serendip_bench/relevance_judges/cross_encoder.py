@@ -39,7 +39,7 @@ from serendip.content.encoders.text import BATCH, open_minilm
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.numeric import NewtonSteps, fit_logistic
 from serendip.evaluate.classification import best_threshold
-from serendip.models.early_stopping import Stopping, train_epochs
+from serendip.models.early_stopping import StoppingRule, train_epochs
 from serendip.models.relevance.model import fit_calibration
 from serendip.models.relevance.projection import QueryProjectionConfig
 from serendip.models.relevance.train import with_learned
@@ -274,7 +274,7 @@ def train_cross_encoder(
     encoder = CrossEncoder(base, _Network(upper, states[0].shape[1]))
     labelled = base.values(features), is_bad
     training = _Training(encoder, states, labelled, (learned, held), config, options.seed)
-    stopping = Stopping(config.epochs, config.epochs)
+    stopping = StoppingRule(config.epochs, config.epochs)
     train_epochs(training, stopping, options, "", "Teacher")
     return TrainedCrossEncoder(encoder, held)
 

@@ -34,7 +34,7 @@ from serendip.content.encoders.media_files import Media
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.content.features import encode_items
 from serendip.content.fusion import TEXT
-from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, quality
+from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig, measure_code_quality
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset
 from serendip.data.item_features import (
@@ -160,7 +160,7 @@ def judged_codes(
     has_both = (encoded[TEXT].present & encoded[IMAGE].present)[trial.numbers]
     rows = np.flatnonzero(has_both & genres.any(axis=1))
     genres, first = genres[rows], features.codes[rows, 0]
-    used = quality(features.codes[rows], features.codebook_size)
+    used = measure_code_quality(features.codes[rows], features.codebook_size)
     return {
         "genres_neighbours": posters.alike_to_neighbours(genres, features.content[rows]),
         "genres_code": posters.alike_in_group(genres, first),

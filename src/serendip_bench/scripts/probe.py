@@ -43,7 +43,7 @@ from serendip.engine.state import EngineState
 from serendip.jobs.train.carry_over import MODEL, retriever_of
 from serendip.jobs.train.fit import Fitter
 from serendip.models.embedding_space import VectorSpace
-from serendip.models.linalg import procrustes
+from serendip.models.linalg import fit_procrustes
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip_bench.datasets.posters import read_films
@@ -231,9 +231,9 @@ def kept_by_space(rows: ProbeRows, earlier: ProbeTraining, later: ProbeTraining)
     before, now = retriever_of(earlier.state), retriever_of(later.state)
     ids, size = earlier.state.catalogue.vocabulary.ids, now.parts["network"]
     space = VectorSpace.begin(MODEL, 1, before.parts, ids, before.vectors_of)
-    kept = space.continued(now.parts, ids, now.vectors_of)[1]
+    kept = space.continue_with(now.parts, ids, now.vectors_of)[1]
     # Also where another version would begin: what the least agreement is to be judged by.
-    turn = procrustes(now.item_vectors[:, :size], before.item_vectors[:, :size])
+    turn = fit_procrustes(now.item_vectors[:, :size], before.item_vectors[:, :size])
 
     def network(vectors: NDArray[np.float32]) -> Blocks:
         return {"network": vectors[rows.subjects].astype(np.float64)}

@@ -20,7 +20,7 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimates
 from serendip.evaluate.runs import Values
-from serendip.evaluate.task_transfer import TaskModels, of_shared_seeds
+from serendip.evaluate.task_transfer import TaskModels, select_shared_seeds
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
@@ -81,7 +81,7 @@ def _paired(rows: Sequence[Row], others: Sequence[Row]) -> tuple[Sequence[Row], 
     """Rows of two models that are to be compared: of the seeds that both have."""
     if others[0]["model"] in get_args(WordScorer):
         return rows, others
-    return of_shared_seeds(rows, others)
+    return select_shared_seeds(rows, others)
 
 
 def _is_baseline(model: str, system: str) -> bool:

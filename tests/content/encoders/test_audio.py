@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sounds import sine, tone
 
-from serendip.content.encoders.audio import AudioConfig, open_audio_encoder, patches
+from serendip.content.encoders.audio import AudioConfig, open_audio_encoder, split_into_patches
 from serendip.content.encoders.base import Encoder
 from serendip.errors import ConfigError, DataError
 from serendip.testing import EncoderContract
@@ -82,7 +82,7 @@ class TestTorchAudioEncoder(AudioEncoderContract):
         self, encoder: Encoder[Path | None], tmp_path: Path
     ) -> None:
         path = tone(tmp_path / "a.wav", 440, 7.0)
-        expected = patches(sine(440, 7.0)).mean(axis=(0, 1))
+        expected = split_into_patches(sine(440, 7.0)).mean(axis=(0, 1))
         expected /= np.linalg.norm(expected)
         np.testing.assert_allclose(encoder.encode([path])[0], expected, atol=1e-3)
 
@@ -104,7 +104,7 @@ def test_an_unknown_encoder_is_refused_with_the_known_ones() -> None:
 
 @pytest.mark.parametrize("name", ["torch:no_such_module:make", "torch:tiny_networks:absent"])
 def test_a_network_that_cannot_be_made_is_a_config_error(name: str) -> None:
-    with pytest.raises(ConfigError, match="cannot be made"):
+    with pytest.raises(ConfigError, match="cannot be imported"):
         _ = open_audio_encoder(AudioConfig(encoder=name)).size
 
 

@@ -11,9 +11,9 @@ from serendip.content.encoders.audio import (
     NUM_MELS,
     PATCH_FRAMES,
     SAMPLE_RATE,
-    log_mel,
-    mel_filters,
-    patches,
+    build_mel_filters,
+    compute_log_mel,
+    split_into_patches,
 )
 
 
@@ -54,7 +54,7 @@ def slow_log_mel(samples: np.ndarray, frame: int) -> list[float]:
 
 def test_it_is_what_its_definition_says() -> None:
     samples = np.random.default_rng(0).normal(size=2000).astype(np.float32) * 0.1
-    spectrogram = log_mel(samples)
+    spectrogram = compute_log_mel(samples)
     assert spectrogram.shape == (1 + 2000 // HOP, NUM_MELS)
     assert spectrogram.dtype == np.float32
     for frame in (0, 3, len(spectrogram) - 1):
@@ -62,33 +62,33 @@ def test_it_is_what_its_definition_says() -> None:
 
 
 def test_silence_is_zero() -> None:
-    assert not log_mel(np.zeros(1000, np.float32)).any()
+    assert not compute_log_mel(np.zeros(1000, np.float32)).any()
 
 
 @pytest.mark.parametrize("hertz", [250, 1000, 4000])
 def test_a_tone_is_loudest_in_the_filter_around_it(hertz: int) -> None:
     tone = np.sin(2 * np.pi * hertz * np.arange(8000) / SAMPLE_RATE).astype(np.float32)
-    loudest = int(log_mel(tone)[5].argmax())
+    loudest = int(compute_log_mel(tone)[5].argmax())
     top = 15 + 27 * math.log(8, 6.4)
     left, right = (slow_hz(top * (loudest + k) / (NUM_MELS + 1)) for k in (0, 2))
     assert left <= hertz <= right
 
 
 def test_every_frequency_between_the_ends_is_in_some_filter() -> None:
-    assert mel_filters().shape == (NUM_MELS, FRAME // 2 + 1)
-    assert (mel_filters().sum(0)[1:-1] > 0).all()
+    assert build_mel_filters().shape == (NUM_MELS, FRAME // 2 + 1)
+    assert (build_mel_filters().sum(0)[1:-1] > 0).all()
 
 
 def test_a_short_sound_is_repeated_to_three_seconds() -> None:
     rng = np.random.default_rng(0)
     short = rng.normal(size=16_000).astype(np.float32)
-    assert np.array_equal(patches(short), patches(np.tile(short, 3)))
-    assert patches(short[:1]).shape == (1, PATCH_FRAMES, NUM_MELS)
+    assert np.array_equal(split_into_patches(short), split_into_patches(np.tile(short, 3)))
+    assert split_into_patches(short[:1]).shape == (1, PATCH_FRAMES, NUM_MELS)
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(3, 1), (5.9, 1), (6, 2), (60, 20)])
 def test_a_long_sound_is_cut_into_pieces(seconds: float, count: int) -> None:
     samples = np.random.default_rng(0).normal(size=int(seconds * 16_000)).astype(np.float32)
-    found = patches(samples)
+    found = split_into_patches(samples)
     assert found.shape == (count, 187, NUM_MELS)
-    assert np.array_equal(found.reshape(-1, NUM_MELS), log_mel(samples)[: count * 187])
+    assert np.array_equal(found.reshape(-1, NUM_MELS), compute_log_mel(samples)[: count * 187])

@@ -9,7 +9,12 @@ import pytest
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.base import encode_present
-from serendip.content.encoders.media_files import Media, MediaReport, read_bounded, workspace_file
+from serendip.content.encoders.media_files import (
+    Media,
+    MediaReport,
+    read_bounded,
+    resolve_workspace_file,
+)
 from serendip.data.arrays import FloatArray
 from serendip.data.item import Item
 from serendip.data.item_features import ModalityVectors
@@ -46,15 +51,15 @@ def workspace(tmp_path: Path) -> Path:
 
 def test_paths_are_relative_to_the_workspace(workspace: Path) -> None:
     expected = (workspace / "covers" / "one.png").resolve()
-    assert workspace_file(workspace, "covers/one.png") == expected
-    assert workspace_file(workspace, "covers/../covers/one.png") == expected
-    assert workspace_file(workspace, str(workspace / "covers" / "one.png")) == expected
+    assert resolve_workspace_file(workspace, "covers/one.png") == expected
+    assert resolve_workspace_file(workspace, "covers/../covers/one.png") == expected
+    assert resolve_workspace_file(workspace, str(workspace / "covers" / "one.png")) == expected
 
 
 @pytest.mark.parametrize("name", ["../secret.png", "covers/../../secret.png", "/etc/passwd", ".."])
 def test_what_lies_outside_is_refused(workspace: Path, name: str) -> None:
     with pytest.raises(DataError, match="outside the workspace"):
-        workspace_file(workspace, name)
+        resolve_workspace_file(workspace, name)
 
 
 def test_a_link_does_not_lead_out(workspace: Path) -> None:
@@ -63,19 +68,19 @@ def test_a_link_does_not_lead_out(workspace: Path) -> None:
     (workspace / "inside.png").symlink_to("two.png")
     for name in ("link.png", "folder/secret.png"):
         with pytest.raises(DataError, match="outside the workspace"):
-            workspace_file(workspace, name)
-    assert workspace_file(workspace, "inside.png").read_bytes() == b"two"
+            resolve_workspace_file(workspace, name)
+    assert resolve_workspace_file(workspace, "inside.png").read_bytes() == b"two"
 
 
 def test_only_regular_files_are_files(workspace: Path) -> None:
     os.mkfifo(workspace / "pipe.png")
     (workspace / "loop.png").symlink_to("loop.png")
     for name in ("pipe.png", "covers", "absent.png", "https://example.org/a.png", "x" * 5000):
-        with pytest.raises(DataError, match=r"no file|no path"):
-            workspace_file(workspace, name)
+        with pytest.raises(DataError, match=r"not a file|not a valid path"):
+            resolve_workspace_file(workspace, name)
     for name in ("loop.png", "nul\0.png"):
-        with pytest.raises(DataError, match=r"no path|no file"):
-            workspace_file(workspace, name)
+        with pytest.raises(DataError, match=r"not a valid path|not a file"):
+            resolve_workspace_file(workspace, name)
 
 
 def test_at_most_max_bytes_are_read(workspace: Path) -> None:
@@ -122,9 +127,9 @@ def test_items_without_a_path_have_no_file(workspace: Path, tmp_path: Path) -> N
         ("../secret.png", "'../secret.png' is outside the workspace."),
         ("../../etc/passwd", "'../../etc/passwd' is outside the workspace."),
         ("link.png", "'link.png' is outside the workspace."),
-        ("absent.png", "'absent.png' is no file in the workspace."),
-        ("covers", "'covers' is no file in the workspace."),
-        ("nul\0.png", "is no path."),
+        ("absent.png", "'absent.png' is not a file in the workspace."),
+        ("covers", "'covers' is not a file in the workspace."),
+        ("nul\0.png", "is not a valid path."),
         ("torn.png", "torn.png is broken."),
         ("large.png", "'large.png' has 1,001 bytes; 1,000 are allowed."),
     ],

@@ -57,7 +57,7 @@ def test_what_is_no_sound_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     for data in (b"", b"RIFF", b"words, words", np.random.default_rng(0).bytes(500)):
         path.write_bytes(data)
-        with pytest.raises(DataError, match=r"a\.wav is no sound"):
+        with pytest.raises(DataError, match=r"a\.wav is not audio"):
             read_sound(path, **LIMITS)
 
 

@@ -85,9 +85,9 @@ def test_torn_files_are_refused(tmp_path: Path) -> None:
     whole = index.read_bytes()
     for length in (0, 30, len(whole) - 1):
         index.write_bytes(whole[:length])
-        with pytest.raises(ArtefactError, match="no readable checkpoint"):
+        with pytest.raises(ArtefactError, match="not a readable checkpoint"):
             read_bundle(index, data)
     index.write_bytes(whole)
     data.write_bytes(b"\0" * 10)
-    with pytest.raises(ArtefactError, match="no readable checkpoint"):
+    with pytest.raises(ArtefactError, match="not a readable checkpoint"):
         read_bundle(index, data)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from serendip.content.encoders.weights import converted, module_digest
+from serendip.content.encoders.weights import hash_module, load_converted
 from serendip.errors import StorageError
 
 TENSORS = {"a": torch.arange(6.0).reshape(2, 3), "b.c": torch.tensor(3)}
@@ -23,20 +23,20 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
 
 def test_the_copy_is_written_once_and_read_from_then_on(pth: Path, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
-    assert same(converted(pth, folder), TENSORS)
+    assert same(load_converted(pth, folder), TENSORS)
     assert [path.name for path in folder.iterdir()] == ["weights.safetensors"]
     pth.unlink()
-    assert same(converted(pth, folder), TENSORS)
+    assert same(load_converted(pth, folder), TENSORS)
 
 
 def test_a_torn_copy_is_written_again(pth: Path, tmp_path: Path) -> None:
     folder = tmp_path / "cache"
-    converted(pth, folder)
+    load_converted(pth, folder)
     copy = folder / "weights.safetensors"
     whole = copy.read_bytes()
     for length in (0, 5, len(whole) - 1):
         copy.write_bytes(whole[:length])
-        assert same(converted(pth, folder), TENSORS)
+        assert same(load_converted(pth, folder), TENSORS)
         assert copy.read_bytes() == whole
 
 
@@ -53,20 +53,20 @@ def test_a_file_that_would_run_code_is_refused(
     monkeypatch.chdir(tmp_path)
     torch.save({"a": Runs()}, tmp_path / "bad.pth")
     with pytest.raises(Exception, match="Weights only"):
-        converted(tmp_path / "bad.pth", tmp_path / "cache")
+        load_converted(tmp_path / "bad.pth", tmp_path / "cache")
     assert not (tmp_path / "was-run").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_a_storage_error(pth: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="cannot write"):
-        converted(pth, tmp_path / "file")
+        load_converted(pth, tmp_path / "file")
 
 
 def test_a_digest_changes_with_any_weight_and_with_nothing_else() -> None:
     layer = torch.nn.Linear(3, 2).to(torch.bfloat16)
-    before = module_digest(layer)
-    assert module_digest(layer.train()) == before
+    before = hash_module(layer)
+    assert hash_module(layer.train()) == before
     with torch.no_grad():
         layer.bias[1] += 1
-    assert module_digest(layer) != before
+    assert hash_module(layer) != before

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serendip.content.semantic_ids.group_names import group_name, name_prefixes
+from serendip.content.semantic_ids.group_names import build_group_name, name_prefixes
 from serendip.data.item import Catalogue, Item
 
 FIELDS = ("title", "year", "genres")
@@ -87,9 +87,9 @@ def test_siblings_bear_different_names_where_words_allow_it() -> None:
 
 def test_a_whole_name_is_read_along_the_codes() -> None:
     names = {"3": "Horror", "3-1-4": "Vampire"}
-    assert group_name(names, np.asarray([3, 1, 4])) == "Horror › Vampire"
-    assert group_name(names, np.asarray([3, 1])) == "Horror"
-    assert group_name(names, np.asarray([7])) == ""
+    assert build_group_name(names, np.asarray([3, 1, 4])) == "Horror › Vampire"
+    assert build_group_name(names, np.asarray([3, 1])) == "Horror"
+    assert build_group_name(names, np.asarray([7])) == ""
 
 
 def test_titles_help_where_there_is_nothing_else() -> None:
@@ -112,5 +112,5 @@ def test_a_catalogue_of_one_group_still_has_a_name() -> None:
 
 def test_a_name_that_says_nothing_new_is_passed_over() -> None:
     names = {"0": "Horror, Thriller", "0-0": "Thriller, Horror", "0-0-1": "Vampires"}
-    assert group_name(names, [0, 0]) == "Horror, Thriller"
-    assert group_name(names, [0, 0, 1]) == "Horror, Thriller › Vampires"
+    assert build_group_name(names, [0, 0]) == "Horror, Thriller"
+    assert build_group_name(names, [0, 0, 1]) == "Horror, Thriller › Vampires"

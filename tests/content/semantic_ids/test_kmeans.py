@@ -13,7 +13,7 @@ from serendip.content.semantic_ids.kmeans import (
     ResidualKMeans,
     ResidualKMeansConfig,
     fit_codebooks,
-    quality,
+    measure_code_quality,
 )
 from serendip.data.arrays import FloatArray
 from serendip.errors import DataError
@@ -190,7 +190,7 @@ def test_the_config_survives_json() -> None:
 
 def test_quality_counts_items_that_share_their_full_code() -> None:
     codes = np.asarray([[0, 0], [0, 0], [0, 1], [1, 0]], dtype=np.int32)
-    found = quality(codes, codebook_size=4)
+    found = measure_code_quality(codes, codebook_size=4)
     assert found.num_items == 4
     assert found.collision_rate == 0.5
     assert found.used == (2, 2)
@@ -202,12 +202,12 @@ def test_quality_counts_items_that_share_their_full_code() -> None:
 
 def test_evenly_used_codes_have_the_full_perplexity() -> None:
     codes = np.asarray([[0], [1], [2], [3]], dtype=np.int32)
-    assert quality(codes, 4).perplexity == pytest.approx((4.0,))
-    assert quality(codes, 4).collision_rate == 0.0
+    assert measure_code_quality(codes, 4).perplexity == pytest.approx((4.0,))
+    assert measure_code_quality(codes, 4).collision_rate == 0.0
 
 
 def test_no_items_have_no_collisions() -> None:
-    assert quality(np.empty((0, 3), np.int32), 4).collision_rate == 0.0
+    assert measure_code_quality(np.empty((0, 3), np.int32), 4).collision_rate == 0.0
 
 
 @settings(max_examples=40, deadline=None)
@@ -215,7 +215,7 @@ def test_no_items_have_no_collisions() -> None:
     rows=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=20),
 )
 def test_quality_stays_within_its_bounds(rows: list[tuple[int, int]]) -> None:
-    found = quality(np.asarray(rows, dtype=np.int32), 4)
+    found = measure_code_quality(np.asarray(rows, dtype=np.int32), 4)
     alone = sum(rows.count(row) == 1 for row in rows)
     assert found.collision_rate == pytest.approx(1 - alone / len(rows))
     for used, dead, perplexity in zip(found.used, found.dead, found.perplexity, strict=True):

@@ -324,7 +324,7 @@ def test_no_verdict_on_queries_that_the_prompt_was_tuned_on(
         assert found["verdict"] == verdict
     assert found["reason"] == "p-1 was tuned on 1 of the queries, as 'q7'"
     (tmp_path / "p-1.toml").unlink()
-    with pytest.raises(ConfigError, match="nobody says"):
+    with pytest.raises(ConfigError, match="no list of the queries"):
         gate_labels(Gate(labels, gold, 0.6))
 
 

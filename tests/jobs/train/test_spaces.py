@@ -19,7 +19,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import UnsupportedError
 from serendip.jobs.export_embeddings import embed
 from serendip.jobs.train.carry_over import retriever_of, space_of
-from serendip.models.embedding_space import LEAST_AGREEMENT
+from serendip.models.embedding_space import MIN_AGREEMENT
 from serendip.models.linalg import mean_cosine
 from serendip.runtime.progress import SilentProgress
 from serendip.runtime.versions import sealed
@@ -34,7 +34,7 @@ def set_retriever(shop: Path, old: str, new: str) -> None:
 
 def told_vectors(generation: Path) -> dict[str, np.ndarray]:
     state = EngineState.open(generation)
-    turned = space_of(generation).turned(retriever_of(state).item_vectors)
+    turned = space_of(generation).rotate(retriever_of(state).item_vectors)
     return dict(zip(state.catalogue.vocabulary.ids, turned, strict=True))
 
 
@@ -63,7 +63,7 @@ def test_the_next_training_puts_common_items_near_where_they_were(stand: Path) -
     assert nearness is not None
     assert unturned is not None
     # Items that the turn was not fitted to are a little further away.
-    assert nearness >= told["agreement"]["network"] >= LEAST_AGREEMENT
+    assert nearness >= told["agreement"]["network"] >= MIN_AGREEMENT
     assert nearness > unturned
     assert train(stand).manifest["space"]["aligned_to"] == "gen-1"
 

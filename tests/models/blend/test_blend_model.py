@@ -9,8 +9,8 @@ from serendip.config import validate
 from serendip.data.dataset import Dataset
 from serendip.data.query import History, Query
 from serendip.errors import ConfigError, DataError
-from serendip.models.blend.config import BlendConfig, BlendNetwork, BlendPart, fused_by_rank
-from serendip.models.blend.features import PER_PART, candidates_of
+from serendip.models.blend.config import BlendConfig, BlendNetwork, BlendPart, build_rank_fusion
+from serendip.models.blend.features import PER_PART, build_candidates
 from serendip.models.blend.model import Blend
 from serendip.models.transitions import Transitions, TransitionsConfig
 from serendip.runtime.progress import TrainOptions
@@ -55,14 +55,14 @@ def query(history: list[int], exclude: list[int]) -> Query:
 def test_candidates_are_the_best_of_every_part_without_excluded_ones() -> None:
     first = np.asarray([[0.0, 3.0, 2.0, 1.0, 0.0]], np.float32)
     second = np.asarray([[9.0, 8.0, 0.0, 0.0, 7.0]], np.float32)
-    found = candidates_of([query([1], [1])], [first, second], 2)
-    assert found.items[found.real].tolist() == [0, 2, 3, 4]
+    found = build_candidates([query([1], [1])], [first, second], 2)
+    assert found.items[found.is_candidate].tolist() == [0, 2, 3, 4]
     assert first[0, 1] == 3.0
 
 
 def test_features_say_how_much_how_far_below_the_best_how_probable_and_which_place() -> None:
     scores = np.log(np.asarray([[1.0, 2.0, 5.0]], np.float32))
-    found = candidates_of([query([0, 0, 0], [])], [scores], 3)
+    found = build_candidates([query([0, 0, 0], [])], [scores], 3)
     own, below, probability, place = found.features[0, :, :PER_PART].T
     np.testing.assert_allclose(own, np.log([1, 2, 5]), rtol=1e-6)
     np.testing.assert_allclose(below, np.log([1 / 5, 2 / 5, 1]), rtol=1e-5, atol=1e-6)
@@ -74,14 +74,14 @@ def test_features_say_how_much_how_far_below_the_best_how_probable_and_which_pla
 def test_with_nothing_to_learn_from_ranks_are_fused() -> None:
     first = np.asarray([[3.0, 2.0, 1.0]], np.float32)
     second = np.asarray([[2.0, 3.0, 1.0]], np.float32)
-    found = candidates_of([query([], [])], [first, second], 3)
-    values = fused_by_rank(2)(found.features)[0]
+    found = build_candidates([query([], [])], [first, second], 3)
+    values = build_rank_fusion(2)(found.features)[0]
     np.testing.assert_allclose(values, -np.log([2, 2, 9]), rtol=1e-6)
 
 
 def test_a_query_that_excludes_everything_has_no_candidates() -> None:
-    found = candidates_of([query([], [0, 1])], [np.zeros((1, 2), np.float32)], 2)
-    assert not found.real.any()
+    found = build_candidates([query([], [0, 1])], [np.zeros((1, 2), np.float32)], 2)
+    assert not found.is_candidate.any()
 
 
 def test_the_network_is_a_perceptron_of_silu() -> None:
@@ -128,7 +128,7 @@ def test_items_that_no_part_proposes_come_last_in_the_order_of_the_last_part() -
     scores = model.score_all([asked])[0]
     found = model.candidates([asked])
     chosen = np.zeros(len(scores), np.bool_)
-    chosen[found.items[0][found.real[0]]] = True
+    chosen[found.items[0][found.is_candidate[0]]] = True
     assert 0 < chosen.sum() < len(scores)
     assert scores[chosen].min() > scores[~chosen].max()
 

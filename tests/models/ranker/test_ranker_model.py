@@ -193,7 +193,7 @@ def test_rows_that_do_not_fit_are_refused(ranker: Ranker, rows: RankerRows) -> N
         Ranker(ONE_ACTION).train(rows, NAMES[:3])
     with pytest.raises(DataError, match="labels"):
         Ranker().train(rows, NAMES)
-    with pytest.raises(DataError, match="tasks 0 to 7"):
+    with pytest.raises(DataError, match="tasks from 0 to 7"):
         Ranker(ONE_ACTION).train(replace(rows, task=rows.task + 5 * (rows.task == 2)), NAMES)
     with pytest.raises(DataError, match="weights has 1"):
         replace(rows, weights=rows.weights[:1])
@@ -230,5 +230,5 @@ def test_it_says_which_tasks_it_may_order(ranker: Ranker, rows: RankerRows, tmp_
     assert "Train it again" in refused.value.hint
     with pytest.raises(NotTrainedError):
         _ = Ranker().ordered_tasks
-    with pytest.raises(DataError, match=r"ordered_tasks \[0, 3\], 0 to 2 expected"):
+    with pytest.raises(DataError, match=r"ordered_tasks are \[0, 3\]\. Give tasks from 0 to 2"):
         Ranker(quick).train(rows, NAMES, ordered_tasks=[0, 3])

@@ -10,7 +10,7 @@ import torch
 from serendip.data.dataset import AlignedProjection, Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
-from serendip.models.early_stopping import Stopping, train_epochs
+from serendip.models.early_stopping import StoppingRule, train_epochs
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.content_scores import ContentScores
@@ -140,7 +140,7 @@ def weights_before_and_after(
     """The weights chosen before and after the last pass, which learns the held-back events."""
     torch.manual_seed(seed)
     training = RetrieverTraining(dataset, config, seed)
-    train_epochs(training, Stopping(config.epochs, config.patience), TrainOptions(), "", "")
+    train_epochs(training, StoppingRule(config.epochs, config.patience), TrainOptions(), "", "")
     before = training.affinity()
     training.learn_held_back()
     after = training.affinity()

@@ -7,7 +7,7 @@ import pytest
 
 from serendip.data.dataset import Dataset
 from serendip.data.item_quality import UNKNOWN, item_quality
-from serendip.models.early_stopping import ndcg_of_wanted
+from serendip.models.early_stopping import compute_target_ndcg
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.models.retriever.quality import HeldOutRequests, QualityVector, find_weights
@@ -54,7 +54,7 @@ def test_figures_are_those_of_all_items_while_weights_are_small() -> None:
     asked, worth = HeldOutRequests.of(scores, wanted), random.random(500).astype(np.float32)
     assert asked.items.shape == (50, 300)
     for added in (np.zeros(500, np.float32), worth / 5):
-        gains = ndcg_of_wanted(scores + added, wanted, (np.empty(0, int), np.empty(0, int)))
+        gains = compute_target_ndcg(scores + added, wanted, (np.empty(0, int), np.empty(0, int)))
         gains[0] = 0.0
         assert asked.relevance(added) == pytest.approx(gains.mean())
         first = np.argsort(-(scores + added), axis=1)[:, :10]

@@ -1,5 +1,5 @@
-"""Encoders of text, images and audio.
+"""Encoders of text, images and audio: inputs to unit vectors.
 
-``base.py`` is their contract, ``weights.py`` checks and converts weights, the others are one
-encoder or network each.
+``base.py`` is their contract, ``weights.py`` verifies and converts weights, ``media_files.py``
+finds the files of items; the others have the encoders and networks of one modality each.
 """

@@ -1,11 +1,13 @@
-"""Audio encoders: from a sound file to a unit vector, the mean over its segments.
+"""Audio encoders: audio files to unit vectors, the mean over three-second patches.
 
-The networks run in torch, at training only; the service never decodes sounds. Files are not
-trusted: size, length, channels and format are bounded.
+The networks run in torch, at training only; the service never decodes audio. Files are not trusted:
+bytes, length, channels and formats are limited.
 
-The input is a log-mel spectrogram, in numpy: 96 triangular filters on Slaney's mel scale, each of
-area one, over the power spectrum of frames of 512 samples (periodic Hann window, hop of 256
-samples, mirrored at the ends), then ``log10(10000 m + 1)``, as musicnn was trained on.
+The input is a log-mel spectrogram, computed in numpy: 96 triangular filters of area 1 on Slaney's
+mel scale, over the power spectrum of frames of 512 samples (periodic Hann window, hop of 256
+samples, reflection padding), then ``log10(10000 m + 1)``, as in the training of musicnn.
+
+Shapes: N files, S samples, T frames, P patches of a file, D vector size.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from serendip.content.encoders.base import (
     import_extra,
 )
 from serendip.content.encoders.media_files import read_bounded
-from serendip.content.encoders.weights import module_digest, verify_weights
+from serendip.content.encoders.weights import hash_module, verify_weights
 from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError, DataError
 from serendip.runtime.threads import num_threads
@@ -41,50 +43,53 @@ SAMPLE_RATE = 16_000
 FRAME, HOP, NUM_MELS = 512, 256, 96
 PATCH_SECONDS = 3
 PATCH_FRAMES = 1 + (PATCH_SECONDS * SAMPLE_RATE - FRAME // 2) // HOP
-"""187: frames that lie within three seconds."""
+"""187: frames of a patch of three seconds."""
 
 _LINEAR_HZ, _BREAK_HZ = 200 / 3, 1000.0
 _LOG_STEP = np.log(6.4) / 27
+"""Constants of Slaney's mel scale: Hz per mel below 1 kHz; natural logarithm per mel above."""
 
 
-def log_mel(samples: FloatArray) -> FloatArray:
-    """Spectrogram (T, 96) float32 of (S,) samples at 16 kHz; T = 1 + S // 256, S > 256."""
+def compute_log_mel(samples: FloatArray) -> FloatArray:
+    """Log-mel spectrogram (T, 96) float32 of samples (S,) at 16 kHz; T = 1 + S // 256, S > 256."""
     padded = np.pad(samples, FRAME // 2, mode="reflect")
-    frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)
-    power = np.abs(np.fft.rfft(frames * window, axis=1)) ** 2
-    return np.log10(10_000 * (power @ mel_filters().T) + 1).astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]  # (T, 512)
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)  # (512,)
+    power = np.abs(np.fft.rfft(frames * window, axis=1)) ** 2  # (T, 257)
+    return np.log10(10_000 * (power @ build_mel_filters().T) + 1).astype(np.float32)  # (T, 96)
 
 
-def patches(samples: FloatArray) -> FloatArray:
-    """Spectrograms (P, 187, 96) of pieces of three seconds; a shorter sound is repeated."""
-    shortest = PATCH_SECONDS * SAMPLE_RATE
-    if len(samples) < shortest:
-        samples = np.resize(samples, shortest)
-    spectrogram = log_mel(samples)
+def split_into_patches(samples: FloatArray) -> FloatArray:
+    """Split samples (S,) into log-mel patches (P, 187, 96); shorter audio is repeated."""
+    patch_samples = PATCH_SECONDS * SAMPLE_RATE
+    if len(samples) < patch_samples:
+        samples = np.resize(samples, patch_samples)
+    spectrogram = compute_log_mel(samples)  # (T, 96)
     count = len(spectrogram) // PATCH_FRAMES
     return spectrogram[: count * PATCH_FRAMES].reshape(count, PATCH_FRAMES, NUM_MELS)
 
 
 @cache
-def mel_filters() -> FloatArray:
-    """(96, 257) float32 weights of the frequencies 0 to 8,000 Hz in each filter."""
-    frequencies = np.linspace(0, SAMPLE_RATE / 2, FRAME // 2 + 1)
-    corners = _to_hz(np.linspace(0, _to_mel(SAMPLE_RATE / 2), NUM_MELS + 2))
-    rising = (frequencies - corners[:-2, None]) / np.diff(corners)[:-1, None]
-    falling = (corners[2:, None] - frequencies) / np.diff(corners)[1:, None]
+def build_mel_filters() -> FloatArray:
+    """Mel filters (96, 257) float32: weights of the frequencies from 0 to 8,000 Hz."""
+    frequencies = np.linspace(0, SAMPLE_RATE / 2, FRAME // 2 + 1)  # (257,)
+    corners = _to_hz(np.linspace(0, _to_mel(SAMPLE_RATE / 2), NUM_MELS + 2))  # (98,)
+    rising = (frequencies - corners[:-2, None]) / np.diff(corners)[:-1, None]  # (96, 257)
+    falling = (corners[2:, None] - frequencies) / np.diff(corners)[1:, None]  # (96, 257)
     triangles = np.maximum(0, np.minimum(rising, falling))
+    # Slaney's normalisation: area 1 per filter.
     return np.asarray(triangles * (2 / (corners[2:] - corners[:-2]))[:, None], dtype=np.float32)
 
 
 def _to_mel(hz: float) -> float:
-    """Slaney's scale: linear up to 1 kHz, logarithmic above."""
+    """Hz to mel, on Slaney's scale: linear up to 1 kHz, logarithmic above."""
     if hz < _BREAK_HZ:
         return hz / _LINEAR_HZ
     return float(_BREAK_HZ / _LINEAR_HZ + np.log(hz / _BREAK_HZ) / _LOG_STEP)
 
 
 def _to_hz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mel to Hz, the inverse of ``_to_mel``."""
     break_mel = _BREAK_HZ / _LINEAR_HZ
     above = _BREAK_HZ * np.exp(_LOG_STEP * (mels - break_mel))
     return np.where(mels < break_mel, mels * _LINEAR_HZ, above)
@@ -93,20 +98,19 @@ def _to_hz(mels: NDArray[np.float64]) -> NDArray[np.float64]:
 FORMATS = ("WAV", "FLAC", "OGG", "MP3", "AIFF")
 HINT = 'Run `pip install "serendip[audio]"`.'
 
-_LOWEST_RATE, _HIGHEST_RATE, _MOST_CHANNELS = 4_000, 192_000, 8
-_FRAMES_AT_ONCE = 1 << 16
+_MIN_RATE, _MAX_RATE, _MAX_CHANNELS = 4_000, 192_000, 8
+_BLOCK_FRAMES = 1 << 16
 
 
 def read_sound(path: Path, max_bytes: int, max_seconds: float) -> FloatArray:
-    """The beginning of a sound as one channel at 16 kHz, values in [-1, 1].
+    """Read the beginning of an audio file as mono at 16 kHz, values in [-1, 1].
 
-    A file is unpacked block by block and never beyond ``max_seconds``, however long it claims to
-    be.
+    A file is decoded block by block, at most ``max_seconds`` of it, whatever its header says.
 
     Args:
-        path: WAV, FLAC, Ogg, MP3 or AIFF; what it is says its content, not its name.
-        max_bytes: largest file.
-        max_seconds: what comes later is not heard.
+        path: WAV, FLAC, Ogg, MP3 or AIFF, recognised by content, not by name.
+        max_bytes: largest allowed file.
+        max_seconds: maximum length; the rest is ignored.
 
     Returns:
         (S,) float32, S > 0.
@@ -119,76 +123,83 @@ def read_sound(path: Path, max_bytes: int, max_seconds: float) -> FloatArray:
     data = read_bounded(path, max_bytes)
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as sound:
-            _check(path, sound)
+            _check_header(path, sound)
             rate = int(sound.samplerate)
-            mono = _first_frames(sound, int(max_seconds * rate))
+            mono = _read_frames(sound, int(max_seconds * rate))
     except (soundfile.LibsndfileError, OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         allowed = ", ".join(FORMATS)
         raise DataError(
-            f"{path} is no sound that is read here: {error}", f"Use {allowed}."
+            f"{path} is not audio in a supported format: {error}", f"Use {allowed}."
         ) from None
     if not len(mono) or not np.isfinite(mono).all():
-        raise DataError(f"{path} is a sound without samples, or with some that are no numbers.")
-    return _resampled(np.clip(mono, -1, 1), rate)
+        raise DataError(
+            f"{path} is audio without samples, or with samples that are not finite.", "Replace it."
+        )
+    return _resample(np.clip(mono, -1, 1), rate)
 
 
-def _check(path: Path, sound: Any) -> None:
-    """Refuse what the file claims to be, before it is unpacked."""
+def _check_header(path: Path, sound: Any) -> None:
+    """Check format, sample rate and channels of an open file before it is decoded.
+
+    Raises:
+        DataError: one of them is not supported.
+    """
     if sound.format not in FORMATS:
         raise DataError(f"{path} is {sound.format}.", f"Use {', '.join(FORMATS)}.")
-    if not _LOWEST_RATE <= sound.samplerate <= _HIGHEST_RATE:
+    if not _MIN_RATE <= sound.samplerate <= _MAX_RATE:
         raise DataError(
             f"{path} has {sound.samplerate} samples per second.",
-            f"Use {_LOWEST_RATE:,} to {_HIGHEST_RATE:,}.",
+            f"Use {_MIN_RATE:,} to {_MAX_RATE:,}.",
         )
-    if sound.channels > _MOST_CHANNELS:
-        raise DataError(f"{path} has {sound.channels} channels.", f"Use {_MOST_CHANNELS} or less.")
+    if sound.channels > _MAX_CHANNELS:
+        raise DataError(f"{path} has {sound.channels} channels.", f"Use {_MAX_CHANNELS} or fewer.")
 
 
-def _first_frames(sound: Any, most: int) -> FloatArray:
-    """Mean over the channels of at most ``most`` frames."""
+def _read_frames(sound: Any, max_frames: int) -> FloatArray:
+    """Read up to ``max_frames`` frames as mono (S,): the mean over the channels."""
     parts = [np.empty(0, dtype=np.float32)]
-    while most > 0:
-        block = sound.read(min(most, _FRAMES_AT_ONCE), dtype="float32", always_2d=True)
+    while max_frames > 0:
+        block = sound.read(min(max_frames, _BLOCK_FRAMES), dtype="float32", always_2d=True)
         if not len(block):
             break
-        parts.append(block.mean(axis=1))
-        most -= len(block)
+        parts.append(block.mean(axis=1))  # (block, channels) -> (block,)
+        max_frames -= len(block)
     return np.concatenate(parts)
 
 
-def _resampled(samples: FloatArray, rate: int) -> FloatArray:
+def _resample(samples: FloatArray, rate: int) -> FloatArray:
+    """Resample from ``rate`` to 16 kHz by a polyphase filter."""
     if rate == SAMPLE_RATE:
         return samples
     from scipy.signal import resample_poly
 
-    common = math.gcd(rate, SAMPLE_RATE)
-    return np.asarray(resample_poly(samples, SAMPLE_RATE // common, rate // common), np.float32)
+    divisor = math.gcd(rate, SAMPLE_RATE)
+    return np.asarray(resample_poly(samples, SAMPLE_RATE // divisor, rate // divisor), np.float32)
 
 
 _FAMILY = "torch"
 
 
 class AudioConfig(Config):
-    """``[content.audio]``: which encoder hears which sounds."""
+    """``[content.audio]``: audio encoder, item field and limits of files."""
 
     encoder: str = "musicnn"
-    """``musicnn``, or ``torch:<module>:<callable>`` for a network of your own: the callable returns
-    a torch module that maps log-mel patches (P, 187, 96) to (P, D)."""
+    """``musicnn``, or ``torch:<module>:<callable>`` for your own network: the callable returns a
+    torch module that maps log-mel patches (P, 187, 96) to (P, D)."""
 
     field: str = "audio"
-    """Item attribute that holds the path of the sound, relative to the workspace."""
+    """Item attribute with the path of the audio file, relative to the workspace."""
 
     max_bytes: int = Field(default=50_000_000, ge=1)
-    """Larger files are refused."""
+    """Largest allowed file; larger ones are not used."""
 
     max_seconds: float = Field(default=60.0, gt=0, le=3600)
-    """What comes later is not heard."""
+    """Length that is encoded; the rest of a file is ignored."""
 
     def read(self, path: Path) -> FloatArray:
-        """The sound of a file, within these limits.
+        """Read the samples (S,) of a file within these limits.
 
         Raises:
             DataError: it is too large, of another format or broken.
@@ -198,13 +209,13 @@ class AudioConfig(Config):
 
 
 class MusicNNEncoder:
-    """What a music tagger hears, about 40 times as fast as real time on one core.
+    """Audio encoder: features of a music tagger, 40 times as fast as real time on one core.
 
-    Made for music and instruments; speech and noises are told apart less well.
+    Made for music and instruments; it distinguishes speech and noises less well.
 
     Args:
-        limits: what may be decoded.
-        device: torch's name of where it runs.
+        limits: limits of files.
+        device: torch device.
     """
 
     name = "musicnn"
@@ -238,21 +249,21 @@ class MusicNNEncoder:
                 tensors = read_bundle(folder / ".index", folder / ".data-00000-of-00001")
                 torch.set_num_threads(num_threads())
                 self._module = MusicNN(tensors).to(self._device)
-            return _features(files, self._module, self._limits, self._device)
+            return _encode_files(files, self._module, self._limits, self._device)
 
 
 class TorchAudioEncoder(LazyEncoder[Path | None, Any]):
-    """Any torch module for log-mel patches, such as a VGGish, found by module and callable.
+    """Audio encoder with any torch module for log-mel patches, such as a VGGish.
 
-    The code that is named here runs with all rights, as any plugin does. The version is a hash of
-    the module's weights, and how much of a sound is heard.
+    The named code runs with all rights, as any plugin does. The version is a hash of the module's
+    weights, and the length that is encoded.
 
     Args:
         name: ``torch:<module>:<callable>``.
-        limits: what may be decoded.
-        device: torch's name of where it runs.
+        limits: limits of files.
+        device: torch device.
 
-    Raises, when it is first asked:
+    Raises, at first use:
         ConfigError: there is no such module, or it does not map patches to vectors.
     """
 
@@ -263,8 +274,8 @@ class TorchAudioEncoder(LazyEncoder[Path | None, Any]):
     def _load(self) -> LoadedNetwork[Any]:
         import torch
 
-        module = _made(self.name).eval().to(self._device)
-        probe = torch.zeros(1, PATCH_FRAMES, NUM_MELS, device=self._device)
+        module = _build_module(self.name).eval().to(self._device)
+        probe = torch.zeros(1, PATCH_FRAMES, NUM_MELS, device=self._device)  # (1, 187, 96)
         with torch.inference_mode():
             shape = tuple(module(probe).shape)
         if len(shape) != 2 or shape[0] != 1:
@@ -272,42 +283,47 @@ class TorchAudioEncoder(LazyEncoder[Path | None, Any]):
                 f"{self.name} maps a patch of shape {tuple(probe.shape)} to {shape}.",
                 "It must map (P, 187, 96) to (P, D).",
             )
-        version = f"{module_digest(module)}-{self._limits.max_seconds:g}s"
+        version = f"{hash_module(module)}-{self._limits.max_seconds:g}s"
         return LoadedNetwork(module, version, shape[1])
 
     def _run(self, inputs: list[Path | None], network: Any) -> FloatArray:
-        return _features(inputs, network, self._limits, self._device)
+        return _encode_files(inputs, network, self._limits, self._device)
 
 
-def _made(name: str) -> Any:
+def _build_module(name: str) -> Any:
+    """Call the callable that ``torch:<module>:<callable>`` names.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
     _, module, attribute = name.split(":")
     try:
         return getattr(importlib.import_module(module), attribute)()
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"audio encoder {name!r} cannot be made: {error}.",
-            "Give `torch:<module>:<callable>` of something that can be imported.",
+            f"audio encoder {name!r} cannot be imported: {error}.",
+            "Give `torch:<module>:<callable>` of an installed module.",
         ) from None
 
 
-def _features(
+def _encode_files(
     files: Sequence[Path | None], module: Any, limits: AudioConfig, device: str
 ) -> FloatArray:
-    """(N, D) of files that are all there: the mean over the pieces of each."""
+    """Encode files, none of them None: (N, D), the mean over the patches of each."""
     import torch
 
     rows = []
     for file in files:
         assert file is not None
-        heard = patches(limits.read(file))
+        patches = split_into_patches(limits.read(file))  # (P, 187, 96)
         with torch.inference_mode():
-            found = module(torch.from_numpy(heard).to(device)).mean(0)
-        rows.append(found.cpu().numpy().astype(np.float32))
+            vector = module(torch.from_numpy(patches).to(device)).mean(0)  # (P, D) -> (D,)
+        rows.append(vector.cpu().numpy().astype(np.float32))
     return np.stack(rows)
 
 
 def open_audio_encoder(config: AudioConfig, device: str = "cpu") -> MediaEncoder:
-    """The encoder that a config names; weights are loaded at the first sound.
+    """Create the encoder that a config names; weights are loaded at the first file.
 
     Raises:
         ConfigError: no encoder has this name.

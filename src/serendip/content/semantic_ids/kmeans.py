@@ -1,14 +1,14 @@
-"""Semantic IDs by k-means: one level of clusters, or coarse groups first, then what is left over.
+"""Semantic IDs by residual k-means, or by plain k-means.
 
-Residual k-means: level 0 clusters the vectors, level 1 what remains after subtracting their
+Residual k-means: level 0 clusters the vectors, level 1 the residuals after subtracting their
 centroids, and so on (residual quantisation as in Rajput et al. 2023, "Recommender Systems with
-Generative Retrieval", arXiv:2305.05065; k-means instead of a trained autoencoder). Plain k-means
-is its first level with more clusters (Pan et al. 2024, "A Multi-modal Modeling Framework for
-Cold-start Short-video Recommendation", doi:10.1145/3640457.3688098: about 1,000). Either clusters
-whole vectors or each modality by itself. Codes always come from ``Codebooks.assign``, so an item
-posted later gets the code that it would have got here.
+Generative Retrieval", arXiv:2305.05065; difference: k-means instead of a trained autoencoder).
+Plain k-means is its first level with more clusters (Pan et al. 2024, "A Multi-modal Modeling
+Framework for Cold-start Short-video Recommendation", doi:10.1145/3640457.3688098: about 1,000).
+Both cluster whole vectors or each modality separately. New items get their codes from
+``Codebooks.assign``, by the same rule as the items here.
 
-Legend: N items, D vector size, L levels, K codes per level.
+Shapes: N items, D vector size, L levels, K codes per level, P pairs.
 """
 
 from __future__ import annotations
@@ -29,33 +29,35 @@ from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads
 
-_LEAST_LENGTH = 1e-4
-_SMALLEST_CODEBOOK, _LARGEST_CODEBOOK = 4, 256
-_MOST_CLUSTERS, _ITEMS_PER_CLUSTER = 1_000, 10
+_MIN_NORM = 1e-4
+"""Residuals with a smaller norm count as zero."""
+
+_MIN_CODEBOOK, _MAX_CODEBOOK = 4, 256
+_MAX_CLUSTERS, _ITEMS_PER_CLUSTER = 1_000, 10
 
 
 class ResidualKMeansConfig(Config):
-    """How many levels and codes, and of what."""
+    """Clustering of semantic IDs: method, vectors, levels and codes per level."""
 
     method: Literal["residual-k-means", "k-means"] = "residual-k-means"
     """Several levels of few codes, or one level of many."""
 
     vectors: Literal["content", "aligned"] = "content"
-    """What is clustered: content as it is, or moved to where behaviour puts it."""
+    """Clustered vectors: content as it is, or aligned with behaviour."""
 
     scope: Literal["joint", "per-modality"] = "joint"
-    """Whole vectors, or every modality by itself: the levels of the first one, then those of the
-    next."""
+    """Cluster whole vectors, or each modality separately: the levels of the first one, then those
+    of the next."""
 
     num_levels: int = Field(default=3, ge=1, le=8)
-    """Levels of residual k-means, per modality where they are coded apart; k-means has one."""
+    """L, levels of residual k-means (per modality with ``per-modality``); k-means has one."""
 
     codebook_size: int | None = Field(default=None, ge=1, le=65_536)
-    """K; None = about sqrt(N), a power of two from 4 to 256; for k-means N / 10, from 4 to 1,000.
-    Never more than N."""
+    """K, codes per level, at most N; None = about sqrt(N), a power of two from 4 to 256; for
+    k-means N / 10, from 4 to 1,000."""
 
     iterations: int = Field(default=20, ge=1)
-    """k-means rounds per level."""
+    """Iterations of k-means per level."""
 
     @model_validator(mode="after")
     def _aligned_vectors_have_no_modalities(self) -> Self:
@@ -65,20 +67,20 @@ class ResidualKMeansConfig(Config):
 
 
 class ResidualKMeans:
-    """Fits codebooks to vectors."""
+    """Fits codebooks to vectors by (residual) k-means."""
 
     def __init__(self, config: ResidualKMeansConfig | None = None) -> None:
         self.config = config or ResidualKMeansConfig()
 
     def codebook_size(self, num_items: int) -> int:
-        """K for a catalogue of N items."""
+        """Choose K for a catalogue of N items."""
         if num_items < 2:
             return 1
         size = 2 ** round(math.log2(math.sqrt(num_items)))
-        largest = _LARGEST_CODEBOOK
+        largest = _MAX_CODEBOOK
         if self.config.method == "k-means":
-            size, largest = num_items // _ITEMS_PER_CLUSTER, _MOST_CLUSTERS
-        size = min(max(size, _SMALLEST_CODEBOOK), largest)
+            size, largest = num_items // _ITEMS_PER_CLUSTER, _MAX_CLUSTERS
+        size = min(max(size, _MIN_CODEBOOK), largest)
         return min(self.config.codebook_size or size, num_items)
 
     def fit(
@@ -93,9 +95,9 @@ class ResidualKMeans:
         Args:
             vectors: (N, D) float32; N may be 0 or 1, rows may be equal.
             options: seed and progress.
-            blocks: the columns of each modality; none = all columns are one modality.
-            start: earlier codebooks whose centroids are moved instead of drawing new ones, where
-                they are of the same L, K and D; most codes then stay what they were.
+            blocks: columns of each modality; empty = all columns are one modality.
+            start: previous codebooks from whose centroids k-means starts if L, K and D are the
+                same, so that most codes stay the same; None = random start.
 
         Returns:
             the codebooks and the codes (N, L) of ``vectors``.
@@ -105,37 +107,42 @@ class ResidualKMeans:
         """
         options = options or TrainOptions()
         if vectors.ndim != 2 or not np.isfinite(vectors).all():
-            raise DataError(f"vectors of shape {vectors.shape} cannot be clustered: not finite.")
-        columns = self._columns(blocks)
+            raise DataError(
+                f"vectors of shape {vectors.shape} cannot be clustered: not finite, or not (N, D).",
+                "Check the encoder of the vectors.",
+            )
+        columns = self._columns_of_levels(blocks)
         size = self.codebook_size(len(vectors))
         centroids = np.zeros((len(columns), size, vectors.shape[1]), dtype=np.float32)
         codes = np.zeros((len(vectors), len(columns)), dtype=np.int32)
-        residual = np.array(vectors, dtype=np.float32, order="C")
+        residual = np.array(vectors, dtype=np.float32, order="C")  # (N, D), a copy
         levels = options.progress.track(range(len(columns)), "Semantic IDs", len(columns))
         for level in levels if len(vectors) else ():
-            part = np.ascontiguousarray(residual[:, columns[level]])
-            first = None
+            part = np.ascontiguousarray(residual[:, columns[level]])  # (N, columns)
+            initial = None
             if start is not None and start.centroids.shape == centroids.shape:
-                first = np.ascontiguousarray(start.centroids[level][:, columns[level]])
-            found = self._centroids(part, size, options.seed + level, first)
-            centroids[level, :, columns[level]] = found
+                initial = np.ascontiguousarray(start.centroids[level][:, columns[level]])
+            fitted = self._fit_centroids(part, size, options.seed + level, initial)
+            centroids[level, :, columns[level]] = fitted
+            # ``quantise`` subtracts the assigned centroids from the residual in place.
             codes[:, level] = Level(centroids[level]).quantise(residual)
         return Codebooks(centroids), codes
 
-    def _columns(self, blocks: Sequence[slice]) -> list[slice]:
-        """The columns that each level clusters."""
+    def _columns_of_levels(self, blocks: Sequence[slice]) -> list[slice]:
+        """Columns that each level clusters."""
         num_levels = 1 if self.config.method == "k-means" else self.config.num_levels
         modalities = blocks if blocks and self.config.scope == "per-modality" else [slice(None)]
         return [columns for columns in modalities for _ in range(num_levels)]
 
-    def _centroids(
+    def _fit_centroids(
         self, vectors: FloatArray, size: int, seed: int, start: FloatArray | None
     ) -> FloatArray:
-        distinct = _distinct(vectors, size)
+        """Fit centroids (K, columns) to vectors (N, columns)."""
+        distinct = _find_distinct(vectors, size)
         if distinct is not None:
-            # Each distinct vector is its own centre; copies of the first are never assigned.
-            filler = np.repeat(distinct[:1], size - len(distinct), axis=0)
-            return np.concatenate([distinct, filler])
+            # Each distinct vector is a centroid; copies of the first are never assigned.
+            padding = np.repeat(distinct[:1], size - len(distinct), axis=0)
+            return np.concatenate([distinct, padding])
         import faiss
 
         faiss.omp_set_num_threads(num_threads())
@@ -146,18 +153,18 @@ class ResidualKMeans:
             seed=seed + 1,
             min_points_per_centroid=1,
         )
-        kmeans.train(_not_zero(vectors, size), init_centroids=start)
+        kmeans.train(_drop_zeros(vectors, size), init_centroids=start)
         return np.asarray(kmeans.centroids, dtype=np.float32).reshape(size, -1)
 
 
-def _not_zero(vectors: FloatArray, least: int) -> FloatArray:
-    """Rows that are not zero; all rows where fewer than ``least`` are not.
+def _drop_zeros(vectors: FloatArray, min_rows: int) -> FloatArray:
+    """Drop the rows that are zero, unless fewer than ``min_rows`` would be left.
 
-    An item alone in its cluster leaves a residual of zero. A centroid that begins there is nearer
-    to all others than they are to one another, and would take nearly all of them.
+    An item alone in its cluster leaves a residual of zero. A centroid that starts there is nearer
+    to all residuals than they are to each other, and would get nearly all of them.
     """
-    rows = np.linalg.norm(vectors, axis=1) > _LEAST_LENGTH
-    return np.ascontiguousarray(vectors[rows]) if rows.sum() >= least else vectors
+    rows = np.linalg.norm(vectors, axis=1) > _MIN_NORM
+    return np.ascontiguousarray(vectors[rows]) if rows.sum() >= min_rows else vectors
 
 
 def fit_codebooks(
@@ -168,18 +175,18 @@ def fit_codebooks(
     blocks: Sequence[slice] = (),
     start: Codebooks | None = None,
 ) -> tuple[Codebooks, IntArray]:
-    """Codebooks of content or, where the config says so, of behaviour-aligned content.
+    """Fit codebooks to content, or to behaviour-aligned content if the config says so.
 
     Args:
         content: (N, D) float32.
-        config: of which vectors, and how.
-        pairs: (P, 2) int32 items chosen together; read only where vectors are aligned.
+        config: clustering.
+        pairs: (P, 2) int32 items chosen together; used only to align vectors.
         options: seed and progress.
-        blocks: the columns of each modality.
+        blocks: columns of each modality.
         start: see ``ResidualKMeans.fit``.
 
     Returns:
-        the codebooks, which take content in either case, and the codes (N, L).
+        the codebooks, which align content themselves if necessary, and the codes (N, L).
     """
     kmeans = ResidualKMeans(config)
     if config.vectors == "content":
@@ -190,30 +197,30 @@ def fit_codebooks(
     return codebooks, codebooks.assign(content)
 
 
-def _distinct(vectors: FloatArray, most: int) -> FloatArray | None:
-    """The distinct rows in order of appearance; None where there are more than ``most``.
+def _find_distinct(vectors: FloatArray, limit: int) -> FloatArray | None:
+    """Find the distinct rows in order of appearance; None if there are more than ``limit``.
 
-    Ends at the first row that is one too many: for most catalogues after a few hundred rows.
+    Stops when the limit is exceeded: in most catalogues after a few hundred rows.
     """
-    found: dict[bytes, int] = {}
+    first_rows: dict[bytes, int] = {}
     for number, row in enumerate(vectors):
-        found.setdefault((row + 0.0).tobytes(), number)  # -0.0 and 0.0 are the same number
-        if len(found) > most:
+        first_rows.setdefault((row + 0.0).tobytes(), number)  # -0.0 + 0.0 = 0.0
+        if len(first_rows) > limit:
             return None
-    return vectors[list(found.values())]
+    return vectors[list(first_rows.values())]
 
 
 @dataclass(frozen=True, slots=True)
 class CodeQuality:
-    """How well codes tell items apart and how evenly they are used.
+    """Collisions of semantic IDs and evenness of their codes.
 
     Args:
         num_items: N.
-        collision_rate: share of items whose full code another item also has; in [0, 1].
+        collision_rate: share of items that share their full code with another item; in [0, 1].
         used: codes in use, per level.
         dead: codes that no item has, per level.
-        perplexity: 2 ** entropy of the codes, per level; K = all used evenly, 1 = one for all.
-        largest: share of the items that have the most frequent code, per level; in [0, 1].
+        perplexity: 2 ** entropy of the codes, per level; K = uniform, 1 = one code for all.
+        largest: share of items with the most frequent code, per level; in [0, 1].
     """
 
     num_items: int
@@ -224,15 +231,15 @@ class CodeQuality:
     largest: tuple[float, ...]
 
 
-def quality(codes: IntArray, codebook_size: int) -> CodeQuality:
-    """Measure codes (N, L) with values in [0, codebook_size)."""
+def measure_code_quality(codes: IntArray, codebook_size: int) -> CodeQuality:
+    """Measure the quality of codes (N, L) with values in [0, codebook_size)."""
     num_items, num_levels = codes.shape
     if num_items == 0:
         return CodeQuality(0, 0.0, (0,) * num_levels, (codebook_size,) * num_levels, (), ())
     _, counts = np.unique(codes, axis=0, return_counts=True)
     used, perplexity, largest = [], [], []
     for level in range(num_levels):
-        share = np.bincount(codes[:, level], minlength=codebook_size) / num_items
+        share = np.bincount(codes[:, level], minlength=codebook_size) / num_items  # (K,)
         share = share[share > 0]
         used.append(len(share))
         perplexity.append(float(2.0 ** -(share * np.log2(share)).sum()))

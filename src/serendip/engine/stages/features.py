@@ -32,7 +32,7 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     last = [None if anchor < 0 else content[anchor] for anchor in anchors]
     columns["last item cosine"] = _cosines(last, candidates, lambda items: content[items])
     texts = [query.text_vector for query in batch.queries]
-    words_of = batch.state.fusion.words_of
+    words_of = batch.state.fusion.extract_text_part
     columns["query cosine"] = _cosines(texts, candidates, lambda items: words_of(content[items]))
     columns["bm25"], columns["title match"] = _word_columns(batch, candidates)
     columns["log popularity"] = np.log1p(batch.state.counts)[items]

@@ -24,8 +24,8 @@ from serendip.evaluate.metrics.precision import Precision
 from serendip.evaluate.metrics.recall import Recall
 
 METRICS: dict[str, type[Metric]] = {
-    kind.name: kind
-    for kind in (
+    metric_class.name: metric_class
+    for metric_class in (
         NDCG,
         Recall,
         MRR,
@@ -42,15 +42,15 @@ _LABEL = re.compile(r"([A-Za-z]+)@([1-9][0-9]{0,5})")
 
 
 def metric(label: str) -> Metric:
-    """The metric that a label names, e.g. ``nDCG@10``, ``Recall@50``.
+    """Create the metric of a label, e.g. ``nDCG@10``, ``Recall@50``.
 
     Raises:
-        ConfigError: the name is unknown or the cutoff is not a whole number from 1 on.
+        ConfigError: the name is unknown, or the cut-off is not a whole number >= 1.
     """
     match = _LABEL.fullmatch(label)
     if match is None or match[1] not in METRICS:
         known = ", ".join(f"{name}@k" for name in METRICS)
-        raise ConfigError(f"metric {label!r} is unknown.", f"Known, with k from 1 on: {known}.")
+        raise ConfigError(f"metric {label!r} is unknown.", f"Known, with k >= 1: {known}.")
     return METRICS[match[1]](int(match[2]))
 
 

@@ -1,9 +1,11 @@
-"""The shapes of metrics; each metric itself has a file of its own.
+"""Base classes of metrics; each metric has its own file.
 
-- ``RankingMetric``: is what is relevant near the top? Two forms that agree where both apply:
+- ``RankingMetric``: relevance of the first items. Two forms that agree where both apply:
   ``of_list`` (any number of relevant items, graded) and ``of_ranks`` (one relevant item each).
-- ``ListMetric``: a value per list from what is known of its items.
+- ``ListMetric``: a value per list from properties of its items.
 - ``ExposureMetric``: one value for all lists together.
+
+Shapes: T requests, N items, L length of a list, R relevant items.
 """
 
 from __future__ import annotations
@@ -22,10 +24,10 @@ from serendip.evaluate.runs import PADDING, Groups, Values
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graded:
-    """One returned list as its judge sees it.
+    """Graded relevance of a returned list.
 
     Args:
-        gains: (L,) float64 gain of each returned item in order; 0 where it is not relevant.
+        gains: (L,) float64 gain of each returned item in order; 0 = not relevant.
         ideal: (R,) float64 gains of all relevant items, largest first; never empty.
     """
 
@@ -34,15 +36,15 @@ class Graded:
 
 
 def grade(ranked: Sequence[Hashable], relevance: Mapping[Hashable, float]) -> Graded:
-    """Judge a list by the gains of the relevant items; gains of 0 and less are not relevant.
+    """Grade a list by the gains of relevant items; items with gains <= 0 are not relevant.
 
     Raises:
-        DataError: an item is returned twice, or nothing is relevant (such a query cannot be
-            judged: leave it out of the denominator and say how many were).
+        DataError: an item is returned twice, or no item is relevant (metrics of such a query are
+            undefined: leave it out of the mean and report how many were left out).
     """
     if len(set(ranked)) != len(ranked):
-        twice = next(item for place, item in enumerate(ranked) if item in ranked[:place])
-        raise DataError(f"item {twice!r} is returned twice.", "Drop duplicates before judging.")
+        repeated = next(item for index, item in enumerate(ranked) if item in ranked[:index])
+        raise DataError(f"item {repeated!r} is returned twice.", "Drop duplicates before grading.")
     positive = sorted((gain for gain in relevance.values() if gain > 0), reverse=True)
     if not positive:
         raise DataError("no item is relevant.", "Leave the query out, and count it as left out.")
@@ -52,10 +54,10 @@ def grade(ranked: Sequence[Hashable], relevance: Mapping[Hashable, float]) -> Gr
 
 @dataclass(frozen=True, slots=True)
 class Metric(ABC):
-    """A metric at a cutoff.
+    """Metric with a cut-off.
 
     Args:
-        k: how many items from the top are looked at; 1 or more.
+        k: number of first items that count; 1 or more.
     """
 
     name: ClassVar[str]
@@ -63,46 +65,46 @@ class Metric(ABC):
 
     @property
     def label(self) -> str:
-        """How reports write it: ``nDCG@10``."""
+        """Label in reports, such as ``nDCG@10``."""
         return f"{self.name}@{self.k}"
 
 
 class RankingMetric(Metric):
-    """In [0, 1]; 1 is perfect."""
+    """Metric of relevance per request, in [0, 1]; 1 is best."""
 
     @abstractmethod
     def of_list(self, graded: Graded) -> float:
-        """The value of one list against any number of graded relevant items."""
+        """Compute the value of one list with any number of graded relevant items."""
 
     @abstractmethod
     def of_ranks(self, ranks: Values) -> Values:
-        """Values (T,) where each of T lists has one relevant item at ``ranks`` (inf = absent)."""
+        """Compute values (T,) for one relevant item per request, at ``ranks`` (inf = absent)."""
 
 
 class ListMetric(Metric):
-    """A value per list."""
+    """Metric per list that needs no relevance."""
 
     @abstractmethod
     def of_lists(self, lists: IntArray, weights: Values) -> Values:
-        """Values (T,) of lists (T, >= k) from one number per item, ``weights`` (N,)."""
+        """Compute values (T,) of lists (T, >= k) from ``weights`` (N,) of the items."""
 
 
 class ExposureMetric(Metric):
-    """A value of all lists together, with a standard error over users."""
+    """Metric of all lists together, with a standard error over users."""
 
     @abstractmethod
     def of_exposure(
         self, lists: IntArray, groups: Groups, catalogue_size: int
     ) -> tuple[float, float]:
-        """(value, standard error) of lists (T, >= k).
+        """Compute value and standard error of lists (T, >= k); NaN if nothing is shown.
 
-        The error is that of a jackknife over users, ``groups`` (T,): a bootstrap would draw some
-        users twice and so show fewer distinct items than there are. NaN where nothing is shown.
+        The error is that of a jackknife over users, ``groups`` (T,): a bootstrap draws some users
+        twice, and so has fewer distinct items.
         """
 
 
 def first_k(lists: IntArray, k: int) -> IntArray:
-    """The first k columns.
+    """Keep the first k columns of lists (T, L).
 
     Raises:
         DataError: the lists are shorter than k.
@@ -113,7 +115,7 @@ def first_k(lists: IntArray, k: int) -> IntArray:
 
 
 def shown_items(lists: IntArray, groups: Groups, k: int) -> tuple[IntArray, Groups]:
-    """(items, users) of every impression within the first k, without padding."""
-    top = first_k(lists, k)
-    rows, places = np.nonzero(top != PADDING)
-    return top[rows, places], groups[rows]
+    """Item and user of every impression among the first k, without padding."""
+    top = first_k(lists, k)  # (T, k)
+    rows, columns = np.nonzero(top != PADDING)
+    return top[rows, columns], groups[rows]

@@ -1,9 +1,9 @@
-"""Coverage@k = distinct items shown within the first k / items of the eligible catalogue.
+"""Coverage@k = distinct items shown among the first k / items of the eligible catalogue.
 
-It grows with the number of lists: compare only systems that answered the same requests.
+It grows with the number of lists: compare only systems with the same requests.
 
-Error: leave one user out and the items that only this user was shown are gone;
-se^2 = (U - 1) / U * sum over users of (d_u - mean d)^2 / N^2, d_u = items shown to u alone.
+Standard error: jackknife. Leaving out a user removes the items shown only to this user, so
+se^2 = (U - 1) / U * sum over users of (d_u - mean d)^2 / N^2, d_u = items shown only to u.
 """
 
 from __future__ import annotations
@@ -17,26 +17,29 @@ from serendip.evaluate.runs import Groups
 
 
 class Coverage(ExposureMetric):
-    """Share of the catalogue that anybody is shown."""
+    """Share of the catalogue that is shown to any user."""
 
     name = "Coverage"
 
     def of_exposure(
         self, lists: IntArray, groups: Groups, catalogue_size: int
     ) -> tuple[float, float]:
-        """(share in [0, 1], jackknife error).
+        """Compute the share, in [0, 1], and its jackknife error.
 
         Raises:
             DataError: more distinct items are shown than the catalogue has.
         """
         items, users = shown_items(lists, groups, self.k)
         num_users = int(groups.max()) + 1
-        pairs = np.unique(items.astype(np.int64) * num_users + users)
-        distinct, first, seen_by = np.unique(
+        pairs = np.unique(items.astype(np.int64) * num_users + users)  # distinct (item, user)
+        distinct, first, viewers = np.unique(
             pairs // num_users, return_index=True, return_counts=True
         )
         if len(distinct) > catalogue_size:
-            raise DataError(f"{len(distinct)} items are shown of a catalogue of {catalogue_size}.")
-        alone = np.bincount(pairs[first[seen_by == 1]] % num_users, minlength=num_users)
-        spread = float(((alone - alone.mean()) ** 2).sum()) * (num_users - 1) / num_users
-        return len(distinct) / catalogue_size, spread**0.5 / catalogue_size
+            raise DataError(
+                f"{len(distinct)} items are shown of a catalogue of {catalogue_size}.",
+                "Give the size of the whole catalogue.",
+            )
+        exclusive = np.bincount(pairs[first[viewers == 1]] % num_users, minlength=num_users)  # d_u
+        variance = float(((exclusive - exclusive.mean()) ** 2).sum()) * (num_users - 1) / num_users
+        return len(distinct) / catalogue_size, variance**0.5 / catalogue_size

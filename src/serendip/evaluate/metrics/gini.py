@@ -4,11 +4,13 @@
 
     G = sum over i of (2 r_i - N - 1) x_i / (N * sum of x)
 
-x_i = times item i is shown within the first k, r_i = its place by x ascending (ties: mean place),
-N = the *whole* eligible catalogue, never-shown items included.
+x_i = times that item i is shown among the first k, r_i = its rank by x ascending (ties: mean rank),
+N = the *whole* eligible catalogue, including items that are never shown.
 
-Error: infinitesimal jackknife over users. G does not change when all x are scaled, so the
-influence of user u is sum over the items shown to u of dG/dx_i, and se^2 = sum of its squares.
+Standard error: infinitesimal jackknife over users. G does not change if all x are scaled, so the
+influence of user u is the sum of dG/dx_i over the items shown to u, and se^2 the sum of squares.
+
+Shapes: D distinct items shown, U users, V impressions.
 """
 
 from __future__ import annotations
@@ -24,14 +26,14 @@ from serendip.evaluate.runs import Groups, Values
 
 
 class Gini(ExposureMetric):
-    """How unequally the catalogue is shown."""
+    """Gini index of exposure: inequality of the impressions of items."""
 
     name = "Gini"
 
     def of_exposure(
         self, lists: IntArray, groups: Groups, catalogue_size: int
     ) -> tuple[float, float]:
-        """(index in [0, 1], jackknife error); NaN where nothing is shown at all.
+        """Compute the index, in [0, 1], and its jackknife error; NaN if nothing is shown.
 
         Raises:
             DataError: more distinct items are shown than the catalogue has.
@@ -39,19 +41,22 @@ class Gini(ExposureMetric):
         items, users = shown_items(lists, groups, self.k)
         if not len(items):
             return math.nan, math.nan
-        distinct, place, counts = np.unique(items, return_inverse=True, return_counts=True)
+        distinct, index, counts = np.unique(items, return_inverse=True, return_counts=True)
         if len(distinct) > catalogue_size:
-            raise DataError(f"{len(distinct)} items are shown of a catalogue of {catalogue_size}.")
-        slopes = 2.0 * _mean_places(counts, catalogue_size) - catalogue_size - 1.0
+            raise DataError(
+                f"{len(distinct)} items are shown of a catalogue of {catalogue_size}.",
+                "Give the size of the whole catalogue.",
+            )
+        slopes = 2.0 * _mean_ranks(counts, catalogue_size) - catalogue_size - 1.0  # (D,)
         total = float(counts.sum())
         value = float(slopes @ counts) / (catalogue_size * total)
-        gradient = (slopes / catalogue_size - value) / total
-        influence = np.bincount(users, weights=gradient[place])
+        gradient = (slopes / catalogue_size - value) / total  # dG/dx_i (D,)
+        influence = np.bincount(users, weights=gradient[index])  # (U,)
         return value, float((influence**2).sum()) ** 0.5
 
 
-def _mean_places(counts: Groups, catalogue_size: int) -> Values:
-    """1-based ascending places of ``counts`` among a catalogue whose other items have 0."""
-    _, place, size = np.unique(counts, return_inverse=True, return_counts=True)
-    last = np.cumsum(size) + (catalogue_size - len(counts))
-    return np.asarray((last - (size - 1) / 2.0)[place], dtype=np.float64)
+def _mean_ranks(counts: Groups, catalogue_size: int) -> Values:
+    """1-based ascending ranks (D,) of counts (D,) in a catalogue whose other items have 0."""
+    _, index, size = np.unique(counts, return_inverse=True, return_counts=True)
+    last = np.cumsum(size) + (catalogue_size - len(counts))  # rank of the last of each tie
+    return np.asarray((last - (size - 1) / 2.0)[index], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""HitRate@k = 1 where L_k intersect R is not empty, else 0."""
+"""HitRate@k = 1 if L_k intersect R is not empty, else 0."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from serendip.evaluate.runs import Values
 
 
 class HitRate(RankingMetric):
-    """Whether any relevant item is within the first k."""
+    """1 for a list with a relevant item among the first k."""
 
     name = "HitRate"
 
     def of_list(self, graded: Graded) -> float:
-        """1 where one of the first k is relevant."""
+        """1 if one of the first k is relevant, else 0."""
         return float(graded.gains[: self.k].any())
 
     def of_ranks(self, ranks: Values) -> Values:
-        """1 where the target is within the first k, else 0."""
+        """1 if the target is among the first k, else 0."""
         return (ranks <= self.k).astype(np.float64)

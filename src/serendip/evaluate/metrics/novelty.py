@@ -1,7 +1,7 @@
-"""Novelty@k = mean over the first k of -log2 p(i), in bits: how little known the shown items are.
+"""Novelty@k = mean over the first k items of their self-information -log2 p(i), in bits.
 
-p(i) = (n_i + 1) / (sum of n + N) with n_i the interactions of item i in the train part: add-one
-smoothing keeps items without interactions finite. An empty list has novelty 0.
+p(i) = (n_i + 1) / (sum of n + N) with n_i the interactions of item i in the train part; add-one
+smoothing makes it finite for items without interactions. An empty list has novelty 0.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ class Novelty(ListMetric):
     name = "Novelty"
 
     def of_lists(self, lists: IntArray, weights: Values) -> Values:
-        """Mean of ``weights`` (N,), made by ``surprise``, over each list."""
-        top = first_k(lists, self.k)
-        shown = top != PADDING
-        bits = np.where(shown, weights[np.where(shown, top, 0)], 0.0).sum(axis=1)
-        return np.asarray(bits / np.maximum(shown.sum(axis=1), 1))
+        """Mean of ``weights`` (N,), from ``surprise``, over the first k of each list: (T,)."""
+        top = first_k(lists, self.k)  # (T, k)
+        is_item = top != PADDING
+        bits = np.where(is_item, weights[np.where(is_item, top, 0)], 0.0).sum(axis=1)
+        return np.asarray(bits / np.maximum(is_item.sum(axis=1), 1))
 
 
 def surprise(popularity: IntArray) -> Values:
-    """-log2 p(i) of every item, (N,) float64, from its interactions in the train part (N,)."""
+    """Self-information -log2 p(i) of items (N,) float64, from their train interactions (N,)."""
     counts = popularity.astype(np.float64) + 1.0
     return np.asarray(-np.log2(counts / counts.sum()))

@@ -1,4 +1,4 @@
-"""Precision@k = |L_k intersect R| / k: also where a list is shorter than k."""
+"""Precision@k = |L_k intersect R| / k, also for lists shorter than k."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from serendip.evaluate.runs import Values
 
 
 class Precision(RankingMetric):
-    """Divides by k always: places left empty are misses. 1 needs k relevant items."""
+    """Share of relevant items among the first k; missing items count as not relevant."""
 
     name = "Precision"
 
     def of_list(self, graded: Graded) -> float:
-        """Relevant items within the first k, divided by k."""
+        """Relevant items among the first k, divided by k."""
         return float(np.count_nonzero(graded.gains[: self.k]) / self.k)
 
     def of_ranks(self, ranks: Values) -> Values:
-        """1/k where the target is within the first k, else 0."""
+        """1 / k if the target is among the first k, else 0."""
         return (ranks <= self.k) / self.k

@@ -1,4 +1,4 @@
-"""Recall@k = |L_k intersect R| / |R|: the share of the relevant items that the first k hold."""
+"""Recall@k = |L_k intersect R| / |R|: share of the relevant items that are among the first k."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from serendip.evaluate.runs import Values
 
 
 class Recall(RankingMetric):
-    """Divides by all relevant items, as trec_eval does, even where they are more than k."""
+    """Share of all relevant items, as in trec_eval, even if there are more than k of them."""
 
     name = "Recall"
 
     def of_list(self, graded: Graded) -> float:
-        """Share of the relevant items within the first k."""
+        """Share of the relevant items that are among the first k."""
         return float(np.count_nonzero(graded.gains[: self.k]) / len(graded.ideal))
 
     def of_ranks(self, ranks: Values) -> Values:
-        """1 where the target is within the first k, else 0."""
+        """1 if the target is among the first k, else 0."""
         return (ranks <= self.k).astype(np.float64)

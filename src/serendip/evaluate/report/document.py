@@ -1,6 +1,6 @@
-"""report.json: everything that was measured, as one strict JSON document.
+"""report.json: all results of an evaluation as one strict JSON document.
 
-Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null where there is nobody)::
+Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null without users)::
 
     {"format": 1, "created": ISO time, "code_version", "seed", "resamples", "noun",
      "data": {"counts": {name: number},
@@ -19,8 +19,8 @@ Layout, format 1 (``Estimate`` = {"value", "low", "high", "n"}; null where there
      "stages": [{"name", "wall_s", "cpu_s", "peak_mb"}],
      "verdict": [sentence]}
 
-Numbers in systems, slices and comparisons are computed here from runs; the other parts are taken
-as they are and only made safe for JSON.
+Systems, slices and comparisons are computed here from runs; the other parts are only made safe for
+JSON.
 """
 
 from __future__ import annotations
@@ -51,24 +51,26 @@ def build_report(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
-    """Judge all protocols and put the report together.
+    """Evaluate all protocols and build the report.
 
     Args:
-        protocols: the runs of each; the temporal split first.
+        protocols: runs of each protocol; the temporal split first.
         created: ISO time of the report.
-        code_version: of the engine.
-        data: counts and checks.
-        semantic_ids: use of the codes.
+        code_version: version of the engine.
+        data: counts and checks of the data.
+        semantic_ids: quality of the codes.
         stages: cost of each stage.
         labels: metrics to compute.
-        noun: what one item is called in the sentences, e.g. ``film``.
+        noun: name of an item in the sentences, e.g. ``film``.
         seed: of the bootstrap; the same runs and seed give the same report.
-        resamples: of the bootstrap.
+        resamples: number of bootstrap draws.
 
     Returns:
-        the document above; ``json.dumps(report, allow_nan=False)`` always works.
+        the document above; ``json.dumps(report, allow_nan=False)`` always succeeds.
     """
-    judged = {one.key: judge_protocol(one, labels, seed, resamples) for one in protocols}
+    judged = {
+        protocol.key: judge_protocol(protocol, labels, seed, resamples) for protocol in protocols
+    }
     document = {
         "format": FORMAT,
         "created": created,
@@ -87,7 +89,7 @@ def build_report(
 
 
 def json_safe(value: Any) -> Any:
-    """Plain Python values all the way down: numpy becomes lists and numbers, NaN becomes null."""
+    """Convert to plain JSON values: numpy to lists and numbers, NaN and infinity to None."""
     if isinstance(value, Mapping):
         return {str(key): json_safe(inner) for key, inner in value.items()}
     if isinstance(value, np.ndarray):

@@ -1,8 +1,8 @@
 """HTML pages of the reports (evaluation, task transfer, semantic IDs), each self-contained.
 
 A page has no script, font, image or network access. It shows its JSON document and computes
-nothing itself. It supports light and dark mode, phones and printing. Names come from users' files,
-so everything is escaped.
+nothing. It supports light and dark mode, phones and printing. Names come from users' files, so all
+text is escaped.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ MAIN_METRIC = "nDCG@10"
 
 
 def render_page(report: Mapping[str, Any]) -> str:
-    """The HTML of a report (the document of ``report``); encodable as UTF-8 whatever its names."""
+    """Render the HTML of a report (see ``document``); it can always be encoded as UTF-8."""
     from markupsafe import Markup
 
-    protocols = {key: _protocol(section) for key, section in report["protocols"].items()}
+    protocols = {key: _build_view(section) for key, section in report["protocols"].items()}
     codes = report["semantic_ids"]
     return render(
         REPORT_TEMPLATE,
@@ -42,7 +42,7 @@ def render_page(report: Mapping[str, Any]) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """A page of this folder; every value but ``Markup`` is escaped."""
+    """Render a template of this folder; all values except ``Markup`` are escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -67,7 +67,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def day(value: Any) -> str:
-    """A time as a date: Unix seconds or an ISO time; a dash for nothing."""
+    """Format Unix seconds as a date or an ISO time to the minute; a dash for None."""
     if value is None:
         return number_format.NOTHING
     if isinstance(value, str):
@@ -76,58 +76,61 @@ def day(value: Any) -> str:
 
 
 def tight(sentence: str) -> str:
-    """Keep a number and its sign or unit on one line."""
+    """Keep a number and its unit on one line, by no-break spaces."""
     return sentence.replace(" %", "\N{NO-BREAK SPACE}%").replace(
         "n = ", "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
     )
 
 
 def badge(word: str) -> str:
-    """The colour class of a verdict or of the status of a check."""
+    """CSS class of a verdict, or of the status of a check."""
     return {BETTER: "good", "PASS": "good", WORSE: "bad", "FAIL": "bad", "WARN": "warn"}.get(
         word, "plain"
     )
 
 
-def _protocol(section: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template needs beside the section itself: columns and drawings."""
+def _build_view(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a protocol for the template: columns, comparisons and plots."""
     systems: Mapping[str, Any] = section["systems"]
     subject = section["subject"]
     labels: Sequence[str] = list(systems[subject])
-    drawn = {
-        label: plots.bars(label, [(name, found[label]) for name, found in systems.items()], subject)
+    drawings = {
+        label: plots.bars(
+            label, [(name, metrics[label]) for name, metrics in systems.items()], subject
+        )
         for label in CHARTS
         if label in labels
     }
     if MAIN_METRIC in labels:
-        drawn["slices"] = plots.slice_dots(MAIN_METRIC, _slice_rows(section))
+        drawings["slices"] = plots.slice_dots(MAIN_METRIC, _build_slice_rows(section))
         costs = [
             (name, cost, systems[name][MAIN_METRIC])
             for name, cost in section["seconds"].items()
             if name in systems
         ]
         if costs:
-            drawn["cost"] = plots.quality_and_cost(MAIN_METRIC, costs, subject)
+            drawings["cost"] = plots.quality_and_cost(MAIN_METRIC, costs, subject)
     if section["exposure"]["catalogue"]:
-        drawn["exposure"] = plots.exposure(section["exposure"])
-    compared: dict[str, dict[str, Any]] = {}
+        drawings["exposure"] = plots.exposure(section["exposure"])
+    comparisons: dict[str, dict[str, Any]] = {}
     for row in section["comparisons"]:
-        compared.setdefault(row["baseline"], {})[row["metric"]] = row
+        comparisons.setdefault(row["baseline"], {})[row["metric"]] = row
     return {
         "labels": labels,
-        "charts": [label for label in CHARTS if label in drawn],
+        "charts": [label for label in CHARTS if label in drawings],
         "slice_labels": list(section["slices"][ALL]["systems"][subject]),
-        "comparisons": compared,
-        "plots": drawn,
+        "comparisons": comparisons,
+        "plots": drawings,
     }
 
 
-def _slice_rows(section: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+def _build_slice_rows(section: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """Name, size in words and estimates by system of every slice."""
     return [
         (
             name,
             f"{number(part['n_users'])} users, {number(part['n_targets'])} requests",
-            {system: found[MAIN_METRIC] for system, found in part["systems"].items()},
+            {system: metrics[MAIN_METRIC] for system, metrics in part["systems"].items()},
         )
         for name, part in section["slices"].items()
     ]
@@ -137,11 +140,11 @@ ALIGNMENT_TEMPLATE = "alignment.html"
 
 
 def render_alignment_page(report: Mapping[str, Any]) -> str:
-    """The HTML of ``reports/alignment.json`` (see ``jobs.evaluate.task_transfer``)."""
+    """Render the HTML of ``reports/alignment.json`` (see ``jobs.evaluate.task_transfer``)."""
     from markupsafe import Markup
 
     tasks = list(report["asked"])
-    drawn = {
+    drawings = {
         task: plots.bars(
             MAIN,
             [(line["model"], line[MAIN]) for line in report["models"] if line["task"] == task][
@@ -155,13 +158,13 @@ def render_alignment_page(report: Mapping[str, Any]) -> str:
         ALIGNMENT_TEMPLATE,
         report=report,
         tasks=tasks,
-        plots={task: Markup(drawing) for task, drawing in drawn.items()},
+        plots={task: Markup(drawing) for task, drawing in drawings.items()},
         setting=setting_of(report["recommendation"]["groups"]),
     )
 
 
 def setting_of(groups: list[list[str]]) -> str:
-    """The recommended split as it stands in ``serendip.toml``."""
+    """Format the recommended grouping as lines of ``serendip.toml``."""
     lists = ", ".join("[" + ", ".join(f'"{task}"' for task in group) + "]" for group in groups)
     return f"[unified]\ngroups = [{lists}]"
 
@@ -170,7 +173,7 @@ CODES_TEMPLATE = "codes.html"
 
 
 def render_codes_page(report: Mapping[str, Any]) -> str:
-    """The HTML of ``reports/semantic-ids.json`` (see ``jobs.semantic_ids.inspect``)."""
+    """Render the HTML of ``reports/semantic-ids.json`` (see ``jobs.semantic_ids.inspect``)."""
     from markupsafe import Markup
 
     sizes = [plots.code_sizes(level, row) for level, row in enumerate(report["sizes"])]
@@ -187,15 +190,17 @@ def render_codes_page(report: Mapping[str, Any]) -> str:
 
 
 def sentences(report: Mapping[str, Any]) -> list[str]:
-    """What the codes are worth, in words."""
-    told = [f"{percent(report['collision_rate'])} of the items share their full code with another."]
+    """Describe the quality of the codes in sentences."""
+    lines = [
+        f"{percent(report['collision_rate'])} of the items share their full code with another."
+    ]
     if report["neighbour_agreement"] is not None:
         share = percent(report["neighbour_agreement"])
-        told.append(f"{share} share their first code with the nearest item by content.")
+        lines.append(f"{share} share their first code with the nearest item by content.")
     if report["pair_agreement"] is not None:
         together, chance = (percent(report["pair_agreement"][k]) for k in ("together", "by_chance"))
-        told.append(f"{together} of the items chosen together share it ({chance} by chance).")
+        lines.append(f"{together} of the items chosen together share it ({chance} by chance).")
     if report["kept"]:
         share = percent(report["kept"]["kept_all_levels"])
-        told.append(f"{share} of the items keep all codes that they had in {report['parent']}.")
-    return told
+        lines.append(f"{share} of the items keep all codes that they had in {report['parent']}.")
+    return lines

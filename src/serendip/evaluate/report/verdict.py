@@ -1,7 +1,7 @@
 """Verdict of a report: sentences generated from its numbers.
 
-No sentence is written by hand, so none can contradict the numbers: the words better, worse, no
-difference shown and too small to tell come from ``comparison``.
+No sentence is written by hand, so none can contradict the numbers: the verdicts better, worse, no
+difference shown and too small to tell are those of ``comparison``.
 """
 
 from __future__ import annotations
@@ -13,65 +13,70 @@ from serendip.evaluate import comparison
 from serendip.evaluate.number_format import number, percent, percent_interval, points
 
 FOUND = "Recall@10"
+"""Metric of the sentences about found targets."""
+
 ORDER = "nDCG@10"
+"""Metric of the sentence about the order of the first ten."""
+
 TEMPORAL = "temporal"
 
 
 def sentences(protocols: Mapping[str, Mapping[str, Any]], noun: str = "item") -> list[str]:
-    """What the protocols show, the temporal split first; empty where nothing was judged."""
+    """Describe the results of the protocols, the temporal split first; empty without protocols."""
     ordered = sorted(protocols, key=lambda key: key != TEMPORAL)
-    return [line for key in ordered for line in _protocol(key, protocols[key], noun)]
+    return [line for key in ordered for line in _describe_protocol(key, protocols[key], noun)]
 
 
-def _protocol(key: str, section: Mapping[str, Any], noun: str) -> list[str]:
-    """The lines of one protocol; slices, and who is far above there, for the temporal split."""
+def _describe_protocol(key: str, section: Mapping[str, Any], noun: str) -> list[str]:
+    """Sentences of one protocol; those about slices only for the temporal split."""
     if key != TEMPORAL:
-        return _literature(section)
-    lines = [*_level(section, noun)]
-    for found in section["comparisons"]:
-        if found["metric"] == FOUND:
-            lines.append(_difference(found))
-    lines += _by_order(section["comparisons"])
-    lines += _slices(section, noun)
-    lines += _far_below(section)
+        return _describe_literature(section)
+    lines = [*_describe_recall(section, noun)]
+    for comparison_row in section["comparisons"]:
+        if comparison_row["metric"] == FOUND:
+            lines.append(_describe_difference(comparison_row))
+    lines += _describe_order(section["comparisons"])
+    lines += _describe_slices(section, noun)
+    lines += _describe_weak_slices(section)
     return lines
 
 
-def _level(section: Mapping[str, Any], noun: str) -> list[str]:
+def _describe_recall(section: Mapping[str, Any], noun: str) -> list[str]:
+    """Recall of the subject, with its interval."""
     subject = section["subject"]
-    found = section["systems"][subject].get(FOUND)
-    if found is None or found["value"] is None:
+    recall = section["systems"][subject].get(FOUND)
+    if recall is None or recall["value"] is None:
         return [f"On the temporal split nothing could be judged: there is no {noun} to find."]
     return [
         f"On the temporal split the {subject} has the next {noun} in its first ten for "
-        f"{percent(found['value'])} of requests (95 % CI {percent_interval(found)}, "
-        f"mean over {number(found['n'])} users)."
+        f"{percent(recall['value'])} of requests (95 % CI {percent_interval(recall)}, "
+        f"mean over {number(recall['n'])} users)."
     ]
 
 
-def _difference(found: Mapping[str, Any]) -> str:
-    """One paired difference of shares, in points, with its word."""
-    names = f"{found['system']} against {found['baseline']}"
-    if found["difference"] is None:
-        return f"{names}: {found['verdict']}, for there is no user to compare by."
-    side = "above" if found["difference"] >= 0 else "below"
+def _describe_difference(row: Mapping[str, Any]) -> str:
+    """Paired difference of shares, in percentage points, with its verdict."""
+    names = f"{row['system']} against {row['baseline']}"
+    if row["difference"] is None:
+        return f"{names}: {row['verdict']}, for there is no user to compare by."
+    side = "above" if row["difference"] >= 0 else "below"
     text = (
-        f"That is {points(abs(found['difference'])).lstrip('+')} points {side} "
-        f"{found['baseline']} (95 % CI of the paired difference {points(found['low'])} to "
-        f"{points(found['high'])}, n = {number(found['n'])}): {found['verdict']}"
+        f"That is {points(abs(row['difference'])).lstrip('+')} points {side} "
+        f"{row['baseline']} (95 % CI of the paired difference {points(row['low'])} to "
+        f"{points(row['high'])}, n = {number(row['n'])}): {row['verdict']}"
     )
-    if found["verdict"] == comparison.TOO_SMALL:
-        smallest = points(found["minimum_detectable"]).lstrip("+")
+    if row["verdict"] == comparison.TOO_SMALL:
+        smallest = points(row["minimum_detectable"]).lstrip("+")
         return f"{text}; only a difference of {smallest} points or more would show."
     return f"{text}."
 
 
-def _by_order(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One sentence that sorts the baselines by the word they got in nDCG@10."""
+def _describe_order(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One sentence that groups the baselines by their verdict in nDCG@10."""
     groups: dict[str, list[str]] = {}
-    for found in comparisons:
-        if found["metric"] == ORDER:
-            groups.setdefault(found["verdict"], []).append(found["baseline"])
+    for row in comparisons:
+        if row["metric"] == ORDER:
+            groups.setdefault(row["verdict"], []).append(row["baseline"])
     if not groups:
         return []
     forms = {
@@ -80,59 +85,67 @@ def _by_order(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
         comparison.NO_DIFFERENCE: "no difference shown to {}",
         comparison.TOO_SMALL: "too small to tell from {}",
     }
-    parts = [forms[word].format(_listed(groups[word])) for word in forms if word in groups]
+    parts = [
+        forms[verdict].format(_join_names(groups[verdict]))
+        for verdict in forms
+        if verdict in groups
+    ]
     return [f"By the order of the ten ({ORDER}): {'; '.join(parts)}."]
 
 
-def _slices(section: Mapping[str, Any], noun: str) -> list[str]:
-    """How the subject fares where recommenders usually fail."""
+def _describe_slices(section: Mapping[str, Any], noun: str) -> list[str]:
+    """One sentence with the subject's recall on the hard slices."""
     parts = []
     for name in ("cold items", "tail items", "cold users"):
         part = section["slices"].get(name)
         if part is None:
             continue
-        found = part["systems"][section["subject"]].get(FOUND)
-        if found is None or found["value"] is None:
+        recall = part["systems"][section["subject"]].get(FOUND)
+        if recall is None or recall["value"] is None:
             parts.append(f"no request for {name}")
             continue
         parts.append(
-            f"{percent(found['value'])} for {name} ({percent_interval(found)}, "
-            f"n = {number(found['n'])} users)"
+            f"{percent(recall['value'])} for {name} ({percent_interval(recall)}, "
+            f"n = {number(recall['n'])} users)"
         )
     if not parts:
         return []
     return [f"Where it is hard, the next {noun} is in the first ten: {'; '.join(parts)}."]
 
 
-def _far_below(section: Mapping[str, Any]) -> list[str]:
-    """One sentence for each slice of items where the subject's interval ends below a model's."""
+def _describe_weak_slices(section: Mapping[str, Any]) -> list[str]:
+    """One sentence per item slice in which the subject's interval ends below another system's."""
     lines = []
     for name in ("cold items", "tail items"):
         systems = section["slices"].get(name, {"systems": {}})["systems"]
-        found = {one: estimates[FOUND] for one, estimates in systems.items() if FOUND in estimates}
-        own = found.pop(section["subject"], None)
-        if own is None or own["high"] is None:
+        recalls = {
+            system: metrics[FOUND] for system, metrics in systems.items() if FOUND in metrics
+        }
+        subject = recalls.pop(section["subject"], None)
+        if subject is None or subject["high"] is None:
             continue
-        above = [one for one in found if (found[one]["low"] or 0.0) > own["high"]]
-        above.sort(key=lambda one: -found[one]["value"])
+        above = [system for system in recalls if (recalls[system]["low"] or 0.0) > subject["high"]]
+        above.sort(key=lambda system: -recalls[system]["value"])
         if above:
             shares = [
-                f"{one} with {percent(found[one]['value'])} ({percent_interval(found[one])})"
-                for one in above
+                f"{system} with {percent(recalls[system]['value'])} "
+                f"({percent_interval(recalls[system])})"
+                for system in above
             ]
             lines.append(
-                f"For {name} the {section['subject']} is far below {_listed(shares)}: "
+                f"For {name} the {section['subject']} is far below {_join_names(shares)}: "
                 "the intervals do not overlap."
             )
     return lines
 
 
-def _literature(section: Mapping[str, Any]) -> list[str]:
-    found = section["systems"][section["subject"]]
+def _describe_literature(section: Mapping[str, Any]) -> list[str]:
+    """One sentence about a protocol that is only for comparison with the literature."""
+    metrics = section["systems"][section["subject"]]
     values = [
-        f"{label} {number(found[label]['value'])}"
+        f"{label} {number(metrics[label]['value'])}"
         for label in (FOUND, ORDER)
-        if label in found and found[label]["value"] is not None
+        if label in metrics and metrics[label]["value"] is not None
     ]
     if not values:
         return []
@@ -142,5 +155,6 @@ def _literature(section: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
+    """Join names as "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

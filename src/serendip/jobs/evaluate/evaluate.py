@@ -20,7 +20,7 @@ import numpy as np
 
 from serendip import __version__
 from serendip.content.features import build_features
-from serendip.content.semantic_ids.kmeans import quality
+from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.item_list import ItemList
@@ -275,7 +275,7 @@ def encode_once(task: EncodeTask) -> dict[str, Any]:
         settings.content.fusion,
         cooccurring_pairs(dataset.events),
     )
-    return asdict(quality(features.codes, features.codebook_size))
+    return asdict(measure_code_quality(features.codes, features.codebook_size))
 
 
 def _tasks(workspace: Workspace, seed: int) -> list[SplitTask]:

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 
-from serendip.content.encoders.media_files import workspace_file
+from serendip.content.encoders.media_files import resolve_workspace_file
 from serendip.data.event import Event
 from serendip.data.files.columns import TableKind, canonical_columns, fold
 from serendip.data.files.readers import EventsConfig, ItemsConfig, read_events, read_items
@@ -206,7 +206,7 @@ def _any_file(folder: Path, cells: Sequence[str]) -> bool:
     """Whether one of the first cells names a file below a folder."""
     for cell in cells[:_FILES_TRIED]:
         try:
-            workspace_file(folder, cell)
+            resolve_workspace_file(folder, cell)
         except DataError:
             continue
         return True

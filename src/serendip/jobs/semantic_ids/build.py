@@ -20,7 +20,7 @@ from serendip.content.features import encode_items
 from serendip.content.fusion import Fusion
 from serendip.content.semantic_ids.code_matching import match_codebooks, renumber
 from serendip.content.semantic_ids.group_names import name_prefixes
-from serendip.content.semantic_ids.kmeans import fit_codebooks, quality
+from serendip.content.semantic_ids.kmeans import fit_codebooks, measure_code_quality
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset, cooccurring_pairs
 from serendip.data.item import Catalogue
@@ -211,7 +211,7 @@ def _published(
     facts = {
         "made_from": source.made_from,
         "changes": changes,
-        "quality": asdict(quality(codes, codebooks.codebook_size)),
+        "quality": asdict(measure_code_quality(codes, codebooks.codebook_size)),
     }
     return publish_version(workspace.semantic_ids, codebooks, fusion, items, names, facts)
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from serendip.content.semantic_ids.agreement import neighbour_agreement, pair_agreement
-from serendip.content.semantic_ids.group_names import group_name
-from serendip.content.semantic_ids.kmeans import quality
+from serendip.content.semantic_ids.group_names import build_group_name
+from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.arrays import IntArray
 from serendip.data.dataset import cooccurring_pairs
 from serendip.data.item import Catalogue
@@ -150,7 +150,7 @@ def _group(
     return {
         "version": version.name,
         "prefix": code_name(prefix),
-        "name": group_name(version.names, prefix),
+        "name": build_group_name(version.names, prefix),
         "members": len(rows),
         "num_groups": len(np.unique(inside[:, 0])) if inside.shape[1] else 0,
         "groups": largest_groups(version, codes[rows], prefix) if inside.shape[1] else [],
@@ -210,7 +210,7 @@ def _measured(version: IdVersion, source: CodeSource, seed: int) -> dict[str, An
     codes = codes_of(version.items, catalogue)
     content = version.fusion.encode(source.encoded)
     size = version.codebooks.codebook_size
-    measured = quality(codes, size)
+    measured = measure_code_quality(codes, size)
     together = cooccurring_pairs(source.dataset.events)
     return {
         "version": version.name,

@@ -28,7 +28,7 @@ from serendip.engine.state import EngineState, open_codes
 from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
 from serendip.jobs.semantic_ids.build import shares_kept
 from serendip.jobs.semantic_ids.versions import IdVersion
-from serendip.models.embedding_space import LEAST_AGREEMENT, SpaceContinuity, VectorSpace
+from serendip.models.embedding_space import MIN_AGREEMENT, SpaceContinuity, VectorSpace
 from serendip.models.retriever.model import Retriever, RetrieverGroups
 from serendip.runtime.versions import Version
 
@@ -112,7 +112,7 @@ _NO_SPACE: Mapping[str, Any] = {
     "aligned_to": "",
     "items": 0,
     "agreement": {},
-    "least_agreement": LEAST_AGREEMENT,
+    "least_agreement": MIN_AGREEMENT,
 }
 
 
@@ -175,7 +175,7 @@ def next_space(generations: Path, state: EngineState) -> tuple[VectorSpace | Non
         kept = SpaceContinuity(reason="there was no space before")
     else:
         generation, earlier = before
-        space, kept = earlier.continued(retriever.parts, ids, vectors)
+        space, kept = earlier.continue_with(retriever.parts, ids, vectors)
         if not kept.reason:
             began = generation.manifest["space"]["aligned_to"] or generation.name
     return space, {
@@ -185,7 +185,7 @@ def next_space(generations: Path, state: EngineState) -> tuple[VectorSpace | Non
         "aligned_to": began,
         "items": kept.items,
         "agreement": dict(kept.agreement),
-        "least_agreement": LEAST_AGREEMENT,
+        "least_agreement": MIN_AGREEMENT,
         "reason": kept.reason,
     }
 

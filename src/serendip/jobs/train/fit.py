@@ -20,10 +20,10 @@ from serendip.content.encoders.base import TextEncoder
 from serendip.content.encoders.media_files import Media, MediaReport
 from serendip.content.features import (
     build_features,
+    build_text_features,
     encode_items,
     encode_media,
-    encode_words,
-    features_of_words,
+    fuse_text_vectors,
 )
 from serendip.content.fusion import Fusion
 from serendip.content.semantic_ids.group_names import name_prefixes
@@ -234,7 +234,7 @@ class Fitter:
         content = self.settings.content
         texts = [item.text(content.fields) for item in items]
         vectors = self.cache.encode(self.encoder, texts)
-        features = features_of_words(texts, vectors, codebooks, fusion)
+        features = build_text_features(texts, vectors, codebooks, fusion)
         return features.read_by(self.settings.token_reader, items)
 
     def _models(self, dataset: Dataset, options: TrainOptions) -> dict[str, Recommender]:
@@ -264,7 +264,7 @@ class Fitter:
         return QueryExamples(texts, self._words(texts, fusion), items)
 
     def _words(self, texts: Sequence[str], fusion: Fusion) -> FloatArray:
-        return encode_words(texts, self.cache.encode(self.encoder, texts), fusion)
+        return fuse_text_vectors(texts, self.cache.encode(self.encoder, texts), fusion)
 
 
 def liked_share(dataset: Dataset, prior_events: float = 10.0) -> FloatArray:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from serendip.content.semantic_ids.kmeans import quality
+from serendip.content.semantic_ids.kmeans import measure_code_quality
 from serendip.data.dataset import Dataset
 from serendip.engine.generations import publish
 from serendip.engine.state import EngineState
@@ -84,7 +84,7 @@ def fit(context: JobContext, scratch: Path) -> Draft:
         "seed": context.options.seed,
         **_data_facts(dataset),
         "semantic_ids": {
-            **asdict(quality(state.features.codes, state.features.codebook_size)),
+            **asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
             **id_facts(version, earlier, state.features.codes, dataset.catalogue),
         },
         "media": {name: report.as_dict() for name, report in media.items()},

@@ -1,4 +1,4 @@
-"""Config of blend."""
+"""Hyperparameters of the blend, and its network as plain arrays (numpy, served)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from serendip.models.blend.features import PER_PART, PER_QUERY
 
 
 class BlendPart(Config):
-    """One model of the blend."""
+    """One model of the blend: registry name and hyperparameters."""
 
     model: str
-    """Its name in the registry."""
+    """Name of the model in the registry."""
 
     config: dict[str, Any] = Field(default_factory=dict)
-    """What differs from the defaults of its config."""
+    """Hyperparameters that differ from the model's defaults."""
 
 
 _DEFAULT_PARTS = {
@@ -35,39 +35,39 @@ _DEFAULT_PARTS = {
 
 
 class BlendConfig(Config):
-    """Which models, and the network above them."""
+    """Models of the blend, and hyperparameters of the network that combines them."""
 
     parts: dict[str, BlendPart] = Field(default=_DEFAULT_PARTS, min_length=1)
-    """The models by a name of one's own. Where no part proposes an item, the last one orders it."""
+    """Name -> model; names are free. Items that no part proposes are ordered by the last part."""
 
     num_candidates: int = Field(default=60, ge=1)
-    """Best items taken from each part."""
+    """Candidates per part: its items with the highest scores."""
 
     hidden_size: int = Field(default=128, ge=1)
-    """H; the second hidden layer has half of it."""
+    """H, width of the first hidden layer; the second one has H / 2."""
 
     dropout: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the first hidden layer that is dropped while training."""
+    """Dropout rate of the first hidden layer."""
 
     learning_rate: float = Field(default=3e-3, gt=0)
-    """Highest step size of one cycle."""
+    """Maximum learning rate of the one-cycle schedule."""
 
     reg: float = Field(default=1e-3, ge=0)
-    """Decoupled weight decay."""
+    """Decoupled weight decay (AdamW)."""
 
     epochs: int = Field(default=8, ge=1)
-    """Passes over the users."""
+    """Passes over the requests."""
 
     batch_size: int = Field(default=64, ge=1)
-    """Users of a step."""
+    """Requests per step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlendNetwork:
-    """The trained perceptron as plain arrays.
+    """Multi-layer perceptron with SiLU activations, as plain arrays.
 
     Args:
-        mean, scale: (F,) of the features.
+        mean, scale: (F,) standardisation of the features.
         layers: weight (in, out) and bias (out,) of each layer; the last one has one output.
     """
 
@@ -76,19 +76,19 @@ class BlendNetwork:
     layers: Sequence[tuple[FloatArray, FloatArray]]
 
     def __call__(self, features: FloatArray) -> FloatArray:
-        """Features (..., F) -> values (...)."""
-        hidden = (features - self.mean) / self.scale
+        """Features (..., F) -> scores (...)."""
+        hidden = (features - self.mean) / self.scale  # (..., F)
         for weight, bias in self.layers[:-1]:
-            hidden = hidden @ weight + bias
-            hidden = hidden / (1 + np.exp(-np.clip(hidden, -60, 60)))
+            hidden = hidden @ weight + bias  # (..., out)
+            hidden = hidden / (1 + np.exp(-np.clip(hidden, -60, 60)))  # SiLU; exp cannot overflow
         weight, bias = self.layers[-1]
         return np.asarray((hidden @ weight + bias)[..., 0], dtype=np.float32)
 
 
-def fused_by_rank(num_parts: int) -> BlendNetwork:
-    """The network that trusts every part alike: it sums the logarithms of the ranks."""
-    size = num_parts * PER_PART + PER_QUERY
+def build_rank_fusion(num_parts: int) -> BlendNetwork:
+    """Build the network that sums the parts' log-rank features, all with the same weight."""
+    size = num_parts * PER_PART + PER_QUERY  # F
     weight = np.zeros((size, 1), np.float32)
-    weight[PER_PART - 1 : -PER_QUERY : PER_PART] = 1.0
+    weight[PER_PART - 1 : -PER_QUERY : PER_PART] = 1.0  # the last feature of each part
     layer = (weight, np.zeros(1, np.float32))
     return BlendNetwork(np.zeros(size, np.float32), np.ones(size, np.float32), [layer])

@@ -1,9 +1,12 @@
 """Blend (stacked generalisation): a small network reranks the candidates of several models.
 
-Each part proposes its best items for a request; features of the parts' scores pass a perceptron,
-trained by a softmax among the candidates on what users chose after the parts' training ended. No
-single scale or weight could replace it: how far to trust co-occurrence depends on how confident the
-sequence model is, and vice versa (Wolpert 1992; here listwise).
+Each part proposes its best items for a request. A perceptron scores these candidates from features
+of the parts' scores; it is trained, by softmax among the candidates, on the next items that users
+chose after the time span on which the parts were trained. A linear combination is not enough: the
+right weight of co-occurrence depends on the confidence of the sequence model, and vice versa.
+
+Wolpert 1992, "Stacked generalization". Differences: the loss is listwise, and the held-out data are
+the last events in time, not folds.
 
 Shapes: B queries, N items, C candidates, F features, H hidden size.
 """
@@ -29,21 +32,22 @@ from serendip.models.blend.config import (
     BlendConfig,
     BlendNetwork,
 )
-from serendip.models.blend.features import BlendCandidates, candidates_of
+from serendip.models.blend.features import BlendCandidates, build_candidates
 from serendip.runtime.progress import TrainOptions
 
 PARTS_FOLDER, NETWORK_FILE = "parts", "network.npz"
 
-_QUERIES_AT_ONCE = 256
+_QUERIES_PER_BATCH = 256
+"""Bounds memory: scores of a batch are (P, B, N)."""
 
 
 class Blend(Recommender):
-    """Scores the candidates of its parts by a network; all other items come after them.
+    """Scores the candidates of its parts by a network; all other items are ranked below them.
 
     Args:
         config: parts and network.
-        trained: parts that are trained already, by their name in the config, on the same dataset
-            that this model will be trained on, which then must carry validation targets.
+        trained: part name -> trained model. They must be trained on the dataset that is given to
+            ``train``, which then must have validation targets.
     """
 
     name: ClassVar[str] = "blend"
@@ -58,7 +62,7 @@ class Blend(Recommender):
         self, config: BlendConfig | None = None, trained: Mapping[str, Recommender] | None = None
     ) -> None:
         super().__init__(config)
-        self._given = dict(trained or {})
+        self._trained = dict(trained or {})
         self._parts: dict[str, Recommender] = {}
         self._network: BlendNetwork
 
@@ -69,57 +73,70 @@ class Blend(Recommender):
             self._parts = self._fit_parts(dataset, options)
             self._network = train_network(self.candidates, dataset, self.config, options)
             return
-        if self._given:
+        if self._trained:
             raise DataError(
-                "a blend of trained models needs targets that they have not seen.",
+                "a blend of trained models needs targets that they have not seen, and the dataset "
+                "has no validation targets.",
                 "Give a dataset with validation targets, or let the blend train its parts.",
             )
+        # The network learns from parts trained without each user's last event, then the parts are
+        # trained on everything.
         past = dataset.without_last_events()
         self._parts = self._fit_parts(past, options)
         self._network = train_network(self.candidates, past, self.config, options)
         self._parts = self._fit_parts(dataset, options)
 
     def _fit_parts(self, dataset: Dataset, options: TrainOptions) -> dict[str, Recommender]:
+        """Train all parts on a dataset, except those that were given trained."""
         parts = {}
         for name, part in self.config.parts.items():
-            kind = model_class(part.model)
-            config = validate(kind.config_class, part.config, f"blend: parts.{name}.config")
-            model = self._given.get(name)
-            parts[name] = model or kind(config).train(dataset, options.inside(name))
+            part_class = model_class(part.model)
+            config = validate(part_class.config_class, part.config, f"blend: parts.{name}.config")
+            model = self._trained.get(name)
+            parts[name] = model or part_class(config).train(dataset, options.inside(name))
         return parts
 
     def candidates(self, queries: Sequence[Query]) -> BlendCandidates:
-        """What the parts propose, and say of it."""
+        """Candidates of the parts and their features."""
         scores = [part.score_all(queries) for part in self._parts.values()]
-        return candidates_of(queries, scores, self.config.num_candidates)
+        return build_candidates(queries, scores, self.config.num_candidates)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        starts = range(0, len(queries), _QUERIES_AT_ONCE)
+        starts = range(0, len(queries), _QUERIES_PER_BATCH)
         return np.concatenate(
-            [self._score_some(queries[start : start + _QUERIES_AT_ONCE]) for start in starts]
+            [self._score_batch(queries[start : start + _QUERIES_PER_BATCH]) for start in starts]
         )
 
-    def _score_some(self, queries: Sequence[Query]) -> FloatArray:
-        scores = [part.score_all(queries) for part in self._parts.values()]
-        found = candidates_of(queries, scores, self.config.num_candidates)
-        values = self._network(found.features)
-        lowest = np.where(found.real, values, np.inf).min(1, keepdims=True)
-        lowest = np.where(np.isfinite(lowest), lowest, 0.0)
-        below = scores[-1].max(1, keepdims=True) - scores[-1]
-        answer: FloatArray = (lowest - 1 - below / (1 + below)).astype(np.float32)
-        rows, places = np.nonzero(found.real)
-        answer[rows, found.items[rows, places]] = values[rows, places]
-        return answer
+    def _score_batch(self, queries: Sequence[Query]) -> FloatArray:
+        """Scores (B, N): the network's for candidates, below them the last part's order."""
+        scores = [part.score_all(queries) for part in self._parts.values()]  # P times (B, N)
+        candidates = build_candidates(queries, scores, self.config.num_candidates)
+        values = self._network(candidates.features)  # (B, C)
+        lowest = np.where(candidates.is_candidate, values, np.inf).min(1, keepdims=True)  # (B, 1)
+        lowest = np.where(np.isfinite(lowest), lowest, 0.0)  # queries without candidates
+        # Other items: x / (1 + x) maps their distance to the last part's best score into [0, 1),
+        # so they keep that part's order and are at least 1 below the lowest candidate.
+        distance = scores[-1].max(1, keepdims=True) - scores[-1]  # (B, N)
+        blended: FloatArray = (lowest - 1 - distance / (1 + distance)).astype(np.float32)
+        rows, columns = np.nonzero(candidates.is_candidate)
+        blended[rows, candidates.items[rows, columns]] = values[rows, columns]
+        return blended
 
     def _with_items(self, features: ItemFeatures) -> Self:
-        return self._with_parts({name: p.with_items(features) for name, p in self._parts.items()})
+        return self._with_parts(
+            {name: part.with_items(features) for name, part in self._parts.items()}
+        )
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
         return self._with_parts(
-            {name: p.with_changed_items(item_nums, features) for name, p in self._parts.items()}
+            {
+                name: part.with_changed_items(item_nums, features)
+                for name, part in self._parts.items()
+            }
         )
 
     def _with_parts(self, parts: dict[str, Recommender]) -> Self:
+        """Copy with other parts."""
         model = copy.copy(self)
         model._parts = parts
         return model
@@ -129,8 +146,8 @@ class Blend(Recommender):
             part.save(folder / PARTS_FOLDER / name)
         network = self._network
         arrays: dict[str, Any] = {"mean": network.mean, "scale": network.scale}
-        for place, (weight, bias) in enumerate(network.layers):
-            arrays |= {f"weight{place}": weight, f"bias{place}": bias}
+        for number, (weight, bias) in enumerate(network.layers):
+            arrays |= {f"weight{number}": weight, f"bias{number}": bias}
         np.savez(folder / NETWORK_FILE, **arrays)
 
     def _open(self, folder: Path) -> None:
@@ -141,7 +158,9 @@ class Blend(Recommender):
         try:
             with np.load(folder / NETWORK_FILE, allow_pickle=False) as stored:
                 count = sum(key.startswith("weight") for key in stored)
-                layers = [(stored[f"weight{at}"], stored[f"bias{at}"]) for at in range(count)]
+                layers = [(stored[f"weight{i}"], stored[f"bias{i}"]) for i in range(count)]
                 self._network = BlendNetwork(stored["mean"], stored["scale"], layers)
         except (OSError, ValueError, KeyError) as error:
-            raise ArtefactError(f"{folder} holds no readable blend: {error}.") from None
+            raise ArtefactError(
+                f"{folder} has no readable blend: {error}.", "Train it again with this version."
+            ) from None

@@ -1,4 +1,4 @@
-"""Config of ranker."""
+"""Hyperparameters and training rows of the ranker."""
 
 from __future__ import annotations
 
@@ -14,60 +14,62 @@ from serendip.errors import DataError
 
 
 class RankerConfig(Config):
-    """Sizes and training of the ranker."""
+    """Hyperparameters of the ranker."""
 
     actions: tuple[str, ...] = Field(default=("interact", "like"), min_length=1)
-    """What is predicted: ``interact`` (any interest), ``like`` (any like), or an action of the log
-    by its name."""
+    """Predicted actions: ``interact`` (any positive event), ``like`` (any event that counts as a
+    like), or the name of an action in the log."""
 
     num_tasks: int = Field(default=3, ge=1)
-    """Tasks are numbered 0 .. num_tasks - 1."""
+    """Number of tasks; they are numbered 0 .. num_tasks - 1."""
 
     task_size: int = Field(default=8, ge=1)
-    """Size of a task's embedding."""
+    """Size of a task embedding."""
 
     num_cross: int = Field(default=2, ge=0)
-    """Cross layers: each multiplies every input with a learned mix of all."""
+    """Cross layers of DCN-v2; each multiplies the input, element by element, with a learned linear
+    map of the layer before."""
 
     hidden_size: int = Field(default=64, ge=1)
-    """Width of the deep half."""
+    """Width of the deep tower's layers."""
 
     num_hidden: int = Field(default=2, ge=1)
-    """Layers of the deep half."""
+    """Layers of the deep tower."""
 
     listwise_weight: float = Field(default=0.2, ge=0)
-    """Weight of the softmax loss among the candidates of one query, beside cross-entropy. More
-    may help the order and draws the probabilities towards the middle."""
+    """Weight of the listwise loss (softmax among the candidates of a query), added to
+    cross-entropy. A larger weight may improve the order, and moves probabilities towards 0.5."""
 
     learning_rate: float = Field(default=3e-3, gt=0)
-    """Highest step size; it falls to a tenth over the epochs."""
+    """Initial learning rate; it falls linearly towards a tenth over the epochs."""
 
     reg: float = Field(default=1e-3, ge=0)
-    """Decoupled weight decay."""
+    """Decoupled weight decay (AdamW)."""
 
     epochs: int = Field(default=6, ge=1)
-    """Most passes over the rows."""
+    """Maximum number of passes over the rows."""
 
     patience: int = Field(default=2, ge=1)
-    """Passes without a better validation before training stops."""
+    """Epochs without a lower validation loss after which training stops."""
 
     batch_size: int = Field(default=2048, ge=1)
-    """Rows of a step, in whole queries."""
+    """Approximate number of rows per step; a query is never split between steps unless it has more
+    rows than this."""
 
     validation_share: float = Field(default=0.1, ge=0, lt=1)
-    """Share of the queries that decides when to stop."""
+    """Share of the queries that is held out for early stopping."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RankerRows:
-    """Candidates whose outcome is known.
+    """Training rows: one (query, candidate) pair each, with the outcome of every action.
 
     Args:
-        features: (R, F) float32, NaN = does not apply.
+        features: (R, F) float32; NaN = the feature does not apply.
         task: (R,) int, 0 .. num_tasks - 1.
         labels: (R, A) float, 0 or 1 per action.
-        weights: (R,) float, how much a row counts.
-        group: (R,) int, rows of one query share a number.
+        weights: (R,) float weight of each row in the loss.
+        group: (R,) int query number; rows of one query share it.
 
     Raises:
         DataError: lengths differ.
@@ -82,7 +84,10 @@ class RankerRows:
     def __post_init__(self) -> None:
         for name in ("task", "labels", "weights", "group"):
             if len(getattr(self, name)) != len(self):
-                raise DataError(f"{name} has {len(getattr(self, name))} of {len(self)} rows.")
+                raise DataError(
+                    f"{name} has {len(getattr(self, name))} rows and features has {len(self)}.",
+                    "Give one entry per row of features.",
+                )
 
     def __len__(self) -> int:
         return len(self.features)

@@ -1,9 +1,9 @@
 """Unified ranker: one multi-task deep-and-cross network for home, search and similar.
 
-It reads the features of one candidate and the task, and predicts one probability per action; a
-candidate's value is their weighted sum, with weights that the caller owns. The score of a row never
-depends on other rows. Training uses torch (``ranker/train.py``); serving runs one ONNX graph,
-standardisation of the features included.
+Input: the features of one candidate and the task; output: one probability per action. The value of
+a candidate is the sum of these, weighted by the surface's action weights. Rows are scored
+independently of each other. Training uses torch (``ranker/train.py``); serving runs one ONNX graph
+that includes the standardisation of the features.
 
 Shapes: R rows (query, candidate), F features, A actions.
 """
@@ -32,15 +32,12 @@ CONFIG_FILE, NETWORK_FILE = "config.json", "network.onnx"
 def action_value(
     probabilities: FloatArray, action_weights: Mapping[str, float], actions: Sequence[str]
 ) -> FloatArray:
-    """What candidates are worth: the weighted sum of their actions' probabilities.
+    """Sum the action probabilities of candidates, weighted: their value (R,) float32.
 
     Args:
         probabilities: (R, A).
-        action_weights: action -> weight; actions that are not named count 0.
+        action_weights: action -> weight; actions that are not named have weight 0.
         actions: names of the A columns.
-
-    Returns:
-        (R,) float32.
 
     Raises:
         ConfigError: a weight names an action that the ranker does not predict.
@@ -49,16 +46,16 @@ def action_value(
     if unknown:
         known = ", ".join(actions)
         raise ConfigError(
-            f"the ranker predicts no action {unknown[0]!r}, only {known}.",
-            "Name one of these in action_weights, or train after a change of [ranker] actions.",
+            f"the ranker does not predict the action {unknown[0]!r}; it predicts {known}.",
+            "Name one of these in action_weights, or add the action to [ranker] actions and train.",
         )
-    weights = np.array([action_weights.get(action, 0.0) for action in actions], np.float32)
-    value: FloatArray = (probabilities * weights).sum(1)
+    weights = np.array([action_weights.get(action, 0.0) for action in actions], np.float32)  # (A,)
+    value: FloatArray = (probabilities * weights).sum(1)  # (R,)
     return value
 
 
 class Ranker:
-    """Probabilities of actions for rows of features."""
+    """Multi-task ranking model: rows of features -> a probability per action."""
 
     def __init__(self, config: RankerConfig | None = None) -> None:
         self.config = config if config is not None else RankerConfig()
@@ -69,24 +66,24 @@ class Ranker:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the F columns that it was trained on, in order."""
+        """Names of the F feature columns it was trained on, in order."""
         self._require_trained()
         return self._feature_names
 
     @property
     def ordered_tasks(self) -> tuple[int, ...]:
-        """Tasks that it may put in order: those whose rows say what people chose."""
+        """Tasks whose candidates it may order: those with rows from behaviour in training."""
         self._require_trained()
         return self._ordered
 
     @property
     def num_parameters(self) -> int:
-        """Numbers of the network, those that standardise the features included."""
+        """Number of parameters, including those of the standardisation."""
         import onnx
 
         self._require_trained()
         weights = onnx.load_from_string(self._network).graph.initializer
-        return sum(math.prod(one.dims) for one in weights)
+        return sum(math.prod(tensor.dims) for tensor in weights)
 
     def train(
         self,
@@ -95,22 +92,22 @@ class Ranker:
         options: TrainOptions | None = None,
         ordered_tasks: Sequence[int] | None = None,
     ) -> Self:
-        """Learn from rows; training again starts afresh.
+        """Train from scratch.
 
         Args:
             rows: at least one.
             feature_names: names of the columns of ``rows.features``.
             options: seed and progress.
-            ordered_tasks: tasks whose rows say what people chose, and not, say, for what item a
-                query was written; None = all.
+            ordered_tasks: tasks whose rows come from behaviour, so that the ranker may order their
+                candidates (rows of synthetic queries do not); None = all.
 
         Raises:
-            DataError: there are no rows, or columns, labels or tasks do not fit.
+            DataError: there are no rows, or the shapes or tasks do not match.
         """
         from serendip.models.ranker.train import train_ranker
 
         tasks = range(self.config.num_tasks) if ordered_tasks is None else ordered_tasks
-        self._check(rows, feature_names, tasks)
+        self._check_rows(rows, feature_names, tasks)
         self._network = train_ranker(rows, self.config, options or TrainOptions())
         self._feature_names = tuple(feature_names)
         self._ordered = tuple(sorted(tasks))
@@ -118,26 +115,29 @@ class Ranker:
         return self
 
     def predict(self, features: FloatArray, task: NDArray[np.integer]) -> FloatArray:
-        """Probabilities (R, A) float32 for features (R, F) and tasks (R,).
+        """Predict action probabilities (R, A) float32 from features (R, F) and tasks (R,).
 
         Raises:
-            DataError: the number of columns or rows differs from what is expected.
+            DataError: the shape of the features is not (rows of ``task``, trained features).
         """
         self._require_trained()
         expected = (len(task), len(self._feature_names))
         if features.shape != expected:
-            raise DataError(f"features of shape {features.shape}, expected {expected}.")
+            raise DataError(
+                f"features have shape {features.shape}; expected {expected}.",
+                "Give one row per task and the columns of feature_names.",
+            )
         if not len(features):
             return np.empty((0, len(self.config.actions)), np.float32)
         feed = {
             "features": np.ascontiguousarray(features, np.float32),
             "task": task.astype(np.int64),
         }
-        probabilities: FloatArray = self._session.run(None, feed)[0]
+        probabilities: FloatArray = self._session.run(None, feed)[0]  # (R, A)
         return probabilities
 
     def value(self, probabilities: FloatArray, action_weights: Mapping[str, float]) -> FloatArray:
-        """``action_value`` with this ranker's actions."""
+        """Values (R,) of candidates: ``action_value`` with this ranker's actions."""
         return action_value(probabilities, action_weights, self.config.actions)
 
     def save(self, folder: Path) -> None:
@@ -159,22 +159,22 @@ class Ranker:
 
         Args:
             folder: where it was saved.
-            feature_names: what the caller will hand in; None = do not check.
+            feature_names: features that the caller will provide; None = do not check.
 
         Raises:
-            ArtefactError: the folder holds no ranker, or one for other features.
+            ArtefactError: the folder has no readable ranker, or its features are different.
         """
         try:
             document = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
             stored, ordered = tuple(document["feature_names"]), tuple(document["ordered_tasks"])
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(
-                f"{folder} holds no readable ranker: {error}.", "Train it again with this version."
+                f"{folder} has no readable ranker: {error}.", "Train it again with this version."
             ) from None
         if feature_names is not None and tuple(feature_names) != stored:
             differing = sorted(set(feature_names) ^ set(stored)) or ["their order"]
             raise ArtefactError(
-                f"{folder} holds a ranker for other features; different: {', '.join(differing)}.",
+                f"{folder} has a ranker for other features; different: {', '.join(differing)}.",
                 "Train it again with this version.",
             )
         ranker = cls(validate(RankerConfig, document["config"], str(folder / CONFIG_FILE)))
@@ -186,27 +186,35 @@ class Ranker:
 
     def _require_trained(self) -> None:
         if self._session is None:
-            raise NotTrainedError("the ranker is not trained.", "Call train(rows, names).")
+            raise NotTrainedError("the ranker is not trained.", "Call train(rows, feature_names).")
 
-    def _check(
+    def _check_rows(
         self, rows: RankerRows, feature_names: Sequence[str], ordered_tasks: Sequence[int]
     ) -> None:
+        """Check that rows, feature names and tasks match the config.
+
+        Raises:
+            DataError: they do not, or there are no rows.
+        """
         if not len(rows):
-            raise DataError("the ranker has no rows to learn from.")
+            raise DataError("the ranker has no rows to learn from.", "Give at least one row.")
         if rows.features.shape[1:] != (len(feature_names),) or not len(feature_names):
             raise DataError(
-                f"features of shape {rows.features.shape} for {len(feature_names)} names."
+                f"features have shape {rows.features.shape}, but {len(feature_names)} names.",
+                "Give one name per column, and at least one column.",
             )
         if rows.labels.shape[1:] != (len(self.config.actions),):
             raise DataError(
-                f"labels of shape {rows.labels.shape} for actions {self.config.actions}."
+                f"labels have shape {rows.labels.shape}, but actions are {self.config.actions}.",
+                "Give one column of labels per action.",
             )
         if not set(ordered_tasks) <= set(range(self.config.num_tasks)):
             raise DataError(
-                f"ordered_tasks {sorted(ordered_tasks)}, 0 to {self.config.num_tasks - 1} expected."
+                f"ordered_tasks are {sorted(ordered_tasks)}.",
+                f"Give tasks from 0 to {self.config.num_tasks - 1}, or raise num_tasks.",
             )
         if rows.task.min() < 0 or rows.task.max() >= self.config.num_tasks:
             raise DataError(
-                f"tasks {rows.task.min()} to {rows.task.max()} in the rows, "
-                f"0 to {self.config.num_tasks - 1} expected."
+                f"the rows have tasks from {rows.task.min()} to {rows.task.max()}.",
+                f"Give tasks from 0 to {self.config.num_tasks - 1}, or raise num_tasks.",
             )

@@ -1,10 +1,14 @@
 """Training of the unified ranker: DCN-v2 network, its losses and the ONNX export. Torch.
 
-The loss is cross-entropy per action plus a softmax within each query. The network is a
-deep-and-cross network (DCN-v2, Wang et al. 2021).
+The loss is binary cross-entropy per action plus a listwise softmax within each query.
 
-Shapes: R rows, F features, A actions, Q queries of a step, W width of the input (2 F and the task's
-embedding).
+The network is a deep-and-cross network with parallel towers (Wang et al. 2021, "DCN V2", WWW).
+Differences: full-rank cross layers without mixture of experts; the input is standardised features
+with an indicator of missing ones and a task embedding, in place of feature embeddings; one output
+per action.
+
+Shapes: R rows, F features, A actions, Q queries of a step, T size of a task embedding, W width of
+the input (2 F + T), H hidden size.
 """
 
 from __future__ import annotations
@@ -25,22 +29,22 @@ from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.threads import num_threads
 
-_FARTHEST = 6.0
-"""Standardised values beyond this are cut: one odd row must not carry a candidate away."""
+_MAX_DEVIATIONS = 6.0
+"""Standardised values are clipped here, so that an outlier cannot dominate the score."""
 
-_LARGEST = 1e30
-"""Infinite values become this, so that a scale of 0 still silences them."""
+_MAX_VALUE = 1e30
+"""Infinite values are replaced by this: infinity times a scale of 0 would be NaN."""
 
 
 class RankerNetwork(nn.Module):
-    """Logits of actions from raw features, NaN included, and the task."""
+    """DCN-v2: raw features (NaN = missing) and the task -> a logit per action."""
 
     mean: Tensor
     scale: Tensor
 
     def __init__(self, features: FloatArray, config: RankerConfig) -> None:
         super().__init__()
-        mean, scale = standardisation(features)
+        mean, scale = fit_standardisation(features)  # (F,) each
         self.register_buffer("mean", torch.from_numpy(mean))
         self.register_buffer("scale", torch.from_numpy(scale))
         self.tasks = nn.Parameter(torch.randn(config.num_tasks, config.task_size) * 0.5)
@@ -52,22 +56,25 @@ class RankerNetwork(nn.Module):
 
     def forward(self, features: Tensor, task: Tensor) -> Tensor:
         """Logits (R, A) of features (R, F) and tasks (R,)."""
-        missing = torch.isnan(features)
-        known = torch.where(missing, self.mean, features).clamp(-_LARGEST, _LARGEST)
-        known = ((known - self.mean) * self.scale).clamp(-_FARTHEST, _FARTHEST)
-        first = torch.cat([known, missing.float(), functional.embedding(task, self.tasks)], 1)
-        crossed = first
+        missing = torch.isnan(features)  # (R, F)
+        values = torch.where(missing, self.mean, features).clamp(-_MAX_VALUE, _MAX_VALUE)
+        # Missing features become the mean, 0 once standardised.
+        values = ((values - self.mean) * self.scale).clamp(-_MAX_DEVIATIONS, _MAX_DEVIATIONS)
+        # (R, 2 F + T) = (R, W)
+        inputs = torch.cat([values, missing.float(), functional.embedding(task, self.tasks)], 1)
+        # Cross layer of DCN-v2: x_{l+1} = x_0 * (W x_l + b) + x_l.
+        crossed = inputs
         for layer in self.cross:
-            crossed = first * layer(crossed) + crossed
-        deep = first
+            crossed = inputs * layer(crossed) + crossed  # (R, W)
+        deep = inputs
         for layer in self.deep:
-            deep = functional.relu(layer(deep))
-        logits: Tensor = self.out(torch.cat([crossed, deep], 1))
+            deep = functional.relu(layer(deep))  # (R, H)
+        logits: Tensor = self.out(torch.cat([crossed, deep], 1))  # (R, A)
         return logits
 
 
 class ServedRanker(nn.Module):
-    """The network as it is exported: probabilities instead of logits."""
+    """Network for export: probabilities instead of logits."""
 
     def __init__(self, network: RankerNetwork) -> None:
         super().__init__()
@@ -78,27 +85,28 @@ class ServedRanker(nn.Module):
         return torch.sigmoid(self.network(features, task))
 
 
-def standardisation(features: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean (F,) and 1 / standard deviation (F,) of the finite values.
+def fit_standardisation(features: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean (F,) and 1 / standard deviation (F,) of the finite values of features (R, F).
 
-    A constant gets scale 0: nothing can be learned of it, so it must not speak when it changes.
+    The scale of a constant feature is 0: no weight was learned for it, so a different value at
+    serving time must not change scores.
     """
-    finite = np.isfinite(features)
-    count = np.maximum(finite.sum(0), 1)
-    mean = np.where(finite, features, 0).sum(0, dtype=np.float64) / count
-    centred = np.where(finite, features - mean.astype(np.float32), 0)
-    spread = np.sqrt((centred**2).sum(0, dtype=np.float64) / count)
-    flat = spread <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
-    scale = np.where(flat, 0.0, 1.0 / np.where(flat, 1.0, spread))
+    is_finite = np.isfinite(features)  # (R, F)
+    count = np.maximum(is_finite.sum(0), 1)  # (F,)
+    mean = np.where(is_finite, features, 0).sum(0, dtype=np.float64) / count
+    centred = np.where(is_finite, features - mean.astype(np.float32), 0)  # (R, F)
+    deviation = np.sqrt((centred**2).sum(0, dtype=np.float64) / count)  # (F,)
+    is_constant = deviation <= 1e-6 * np.maximum(np.abs(mean), 1e-6)
+    scale = np.where(is_constant, 0.0, 1.0 / np.where(is_constant, 1.0, deviation))
     return mean.astype(np.float32), scale.astype(np.float32)
 
 
-_FEWEST_GROUPS = 20
-"""With fewer queries none is held out: training runs for all epochs."""
+_MIN_QUERIES = 20
+"""With fewer queries none is held out, and training runs for all epochs."""
 
 
 def train_ranker(rows: RankerRows, config: RankerConfig, options: TrainOptions) -> bytes:
-    """Train and export; leaves torch's own random state as it was.
+    """Train a ranker and export it to ONNX; torch's global random state does not change.
 
     Returns:
         ONNX bytes: (features (R, F), task (R,)) -> probabilities (R, A).
@@ -108,17 +116,17 @@ def train_ranker(rows: RankerRows, config: RankerConfig, options: TrainOptions) 
         torch.manual_seed(options.seed)
         training = RankerTraining(rows, config, options.seed)
         training.run(options)
-        return training.finish()
+        return training.export()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupedRows:
-    """Rows in order of their query.
+    """Rows sorted by query.
 
     Args:
         order: (R,) row numbers, query by query.
-        begin: (Q,) where each query starts in ``order``.
-        size: (Q,) its number of rows.
+        begin: (Q,) index in ``order`` at which each query starts.
+        size: (Q,) rows of each query.
     """
 
     order: NDArray[np.int64]
@@ -126,34 +134,39 @@ class GroupedRows:
     size: NDArray[np.int64]
 
     @classmethod
-    def of(cls, group: NDArray[np.integer], most: int) -> GroupedRows:
-        """Group rows by query; a query of more than ``most`` rows is cut into pieces."""
-        order = np.argsort(group, kind="stable")
+    def of(cls, group: NDArray[np.integer], max_rows: int) -> GroupedRows:
+        """Group rows by query number (R,); queries of more than ``max_rows`` rows are split."""
+        order = np.argsort(group, kind="stable")  # (R,)
         ordered = group[order]
-        first = np.r_[True, ordered[1:] != ordered[:-1]]
+        is_first = np.r_[True, ordered[1:] != ordered[:-1]]  # (R,)
         index = np.arange(len(order))
-        since = index - np.maximum.accumulate(np.where(first, index, 0))
-        begin = np.flatnonzero(since % most == 0)
+        position = index - np.maximum.accumulate(np.where(is_first, index, 0))  # within the query
+        begin = np.flatnonzero(position % max_rows == 0)  # (Q,)
         return cls(order, begin, np.diff(np.r_[begin, len(order)]))
 
     def batches(
         self, groups: NDArray[np.int64], batch_size: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Whole queries in the order given: row numbers (R,) and their place (R,) in the step."""
-        size = self.size[groups]
-        stop = np.cumsum(size)
+        """Yield batches of whole queries: row numbers (R,) and their query's index (R,) in it.
+
+        Args:
+            groups: (G,) queries, in the order in which they are used.
+            batch_size: a batch ends with the query that fills it.
+        """
+        size = self.size[groups]  # (G,)
+        stop = np.cumsum(size)  # (G,) end of each query in the concatenation of all rows
         offset = np.repeat(self.begin[groups] - (stop - size), size)
         rows = self.order[offset + np.arange(len(offset))]
-        step = (stop - size) // batch_size
+        step = (stop - size) // batch_size  # (G,) batch of each query
         borders = np.flatnonzero(np.r_[True, step[1:] != step[:-1], True])
         starts = np.r_[0, stop]
         for low, high in pairwise(borders):
-            place = np.repeat(np.arange(high - low), size[low:high])
-            yield torch.from_numpy(rows[starts[low] : starts[high]]), torch.from_numpy(place)
+            query = np.repeat(np.arange(high - low), size[low:high])
+            yield torch.from_numpy(rows[starts[low] : starts[high]]), torch.from_numpy(query)
 
 
 class RankerTraining:
-    """One training run and its state."""
+    """Training run of a ranker: data, network, optimiser and held-out queries."""
 
     def __init__(self, rows: RankerRows, config: RankerConfig, seed: int) -> None:
         self.config = config
@@ -165,10 +178,10 @@ class RankerTraining:
         self.weights = torch.from_numpy(rows.weights.astype(np.float32))
         self.grouped = GroupedRows.of(rows.group, config.batch_size)
         groups = self.random.permutation(len(self.grouped.begin))
-        held_out = int(len(groups) * config.validation_share)
-        if len(groups) < _FEWEST_GROUPS:
-            held_out = 0
-        self.held_out, self.learned = groups[:held_out], groups[held_out:]
+        num_held_out = int(len(groups) * config.validation_share)
+        if len(groups) < _MIN_QUERIES:
+            num_held_out = 0
+        self.held_out, self.training_queries = groups[:num_held_out], groups[num_held_out:]
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(),
             lr=config.learning_rate,
@@ -177,55 +190,57 @@ class RankerTraining:
         )
 
     def run(self, options: TrainOptions) -> None:
-        """Pass over the rows until held-out queries are no longer predicted better."""
-        best, state, waited = np.inf, self._state(), 0
+        """Train until the loss of the held-out queries stops falling; keep the best weights."""
+        best, state, epochs_without_gain = np.inf, self._copy_state(), 0
         epochs = range(self.config.epochs)
         for epoch in options.progress.track(epochs, "training the ranker", len(epochs)):
-            self._epoch(0.1 + 0.9 * (1 - epoch / len(epochs)))
+            self._train_epoch(0.1 + 0.9 * (1 - epoch / len(epochs)))
             if not len(self.held_out):
                 continue
-            loss, waited = self.validate(), waited + 1
+            loss, epochs_without_gain = self.validate(), epochs_without_gain + 1
             if loss < best:
-                best, state, waited = loss, self._state(), 0
-            if waited >= self.config.patience:
+                best, state, epochs_without_gain = loss, self._copy_state(), 0
+            if epochs_without_gain >= self.config.patience:
                 break
         if len(self.held_out):
             self.network.load_state_dict(state)
 
-    def _state(self) -> dict[str, Tensor]:
+    def _copy_state(self) -> dict[str, Tensor]:
         return {name: value.clone() for name, value in self.network.state_dict().items()}
 
-    def _epoch(self, rate: float) -> None:
+    def _train_epoch(self, rate: float) -> None:
+        """Pass once over the training queries, at ``rate`` times the configured learning rate."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * rate
-        order = self.random.permutation(self.learned)
-        for rows, place in self.grouped.batches(order, self.config.batch_size):
-            loss = self.loss(rows, place)
+        order = self.random.permutation(self.training_queries)
+        for rows, query in self.grouped.batches(order, self.config.batch_size):
+            loss = self.loss(rows, query)
             self.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
 
     @torch.no_grad()
     def validate(self) -> float:
-        """Mean loss of the held-out queries' steps."""
+        """Mean loss of the held-out batches."""
         batches = self.grouped.batches(self.held_out, self.config.batch_size)
-        return float(np.mean([float(self.loss(rows, place)) for rows, place in batches]))
+        return float(np.mean([float(self.loss(rows, query)) for rows, query in batches]))
 
-    def loss(self, rows: Tensor, place: Tensor) -> Tensor:
-        """Weighted mean loss of rows (R,) whose queries are numbered by ``place`` (R,)."""
-        logits = self.network(self.features[rows], self.task[rows])
-        labels, weights = self.labels[rows], self.weights[rows]
+    def loss(self, rows: Tensor, query: Tensor) -> Tensor:
+        """Weighted mean loss of rows (R,); ``query`` (R,) is the index of each row's query."""
+        logits = self.network(self.features[rows], self.task[rows])  # (R, A)
+        labels, weights = self.labels[rows], self.weights[rows]  # (R, A), (R,)
         entropy = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
         total = weights.sum().clamp(min=1e-9) * labels.shape[1]
         pointwise = (entropy * weights[:, None]).sum() / total
         if not self.config.listwise_weight:
             return pointwise
-        return pointwise + self.config.listwise_weight * listwise(
-            logits, labels * weights[:, None], place
+        return pointwise + self.config.listwise_weight * listwise_loss(
+            logits, labels * weights[:, None], query
         )
 
-    def finish(self) -> bytes:
-        """ONNX bytes of the trained network."""
+    def export(self) -> bytes:
+        """Export the trained network to ONNX."""
+        # Two rows: an axis of length 1 would be exported as a constant.
         example = (self.features[:1].expand(2, -1).contiguous(), self.task[:1].expand(2).clone())
         return to_onnx(
             ServedRanker(self.network),
@@ -236,18 +251,22 @@ class RankerTraining:
         )
 
 
-def listwise(logits: Tensor, gains: Tensor, place: Tensor) -> Tensor:
-    """Softmax cross-entropy among the rows of each query, a mean over all gains.
+def listwise_loss(logits: Tensor, gains: Tensor, query: Tensor) -> Tensor:
+    """Softmax cross-entropy among the rows of each query, averaged over all gains.
+
+    ListNet's top-one loss (Cao et al. 2007) per action; difference: gains are weighted labels, not
+    a softmax of them, so queries without a positive row contribute nothing.
 
     Args:
         logits: (R, A).
-        gains: (R, A) weighted labels; a query without any adds nothing.
-        place: (R,) number of each row's query.
+        gains: (R, A) weighted labels.
+        query: (R,) index of each row's query.
     """
-    index = place[:, None].expand_as(logits)
-    empty = logits.new_full((int(place.max()) + 1, logits.shape[1]), -torch.inf)
-    highest = empty.scatter_reduce(0, index, logits.detach(), "amax")
-    powers = torch.exp(logits - highest[place])
-    sums = torch.zeros_like(empty).index_add(0, place, powers)
-    spread = highest + torch.log(sums)
-    return (gains * (spread[place] - logits)).sum() / gains.sum().clamp(min=1e-9)
+    index = query[:, None].expand_as(logits)  # (R, A)
+    empty = logits.new_full((int(query.max()) + 1, logits.shape[1]), -torch.inf)  # (Q, A)
+    # Log-sum-exp per query, shifted by its maximum so that exp cannot overflow.
+    maximum = empty.scatter_reduce(0, index, logits.detach(), "amax")  # (Q, A)
+    powers = torch.exp(logits - maximum[query])  # (R, A)
+    sums = torch.zeros_like(empty).index_add(0, query, powers)  # (Q, A)
+    normaliser = maximum + torch.log(sums)  # (Q, A)
+    return (gains * (normaliser[query] - logits)).sum() / gains.sum().clamp(min=1e-9)

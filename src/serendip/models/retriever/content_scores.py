@@ -27,8 +27,8 @@ from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
 from serendip.data.query import Query
 from serendip.data.text import normalise
-from serendip.models.context import context_matrix
-from serendip.models.linalg import scaled_rows, with_rows
+from serendip.models.context import build_context_matrix
+from serendip.models.linalg import replace_rows, scale_rows
 from serendip.models.retriever.requests import SEARCH, TASK_OF
 
 _KEYS, _WEIGHTS = "known_words", "known_weights"
@@ -128,10 +128,10 @@ class ContentScores:
         """Weighted mean (B, C) of the aligned content of each request's context."""
         if not queries:
             return np.empty((0, self.aligned.shape[1]), np.float32)
-        counts = context_matrix(queries, len(self.aligned), DECAY)  # (B, N) sparse
+        counts = build_context_matrix(queries, len(self.aligned), DECAY)  # (B, N) sparse
         totals: FloatArray = np.maximum(np.asarray(counts.sum(axis=1), np.float32), 1e-12)
         shares: FloatArray = self._weights_of(queries)[:, 0] / totals.ravel()  # (B,)
-        return np.asarray(scaled_rows(counts, shares) @ self.aligned, np.float32)
+        return np.asarray(scale_rows(counts, shares) @ self.aligned, np.float32)
 
     def _texts(self, queries: Sequence[Query]) -> FloatArray:
         """Weighted text vectors (B, C); zeros for requests without a text."""
@@ -162,8 +162,8 @@ class ContentScores:
     def changed(self, item_nums: IntArray, content: FloatArray) -> ContentScores:
         """Copy with changed content of some items."""
         new = self.projection.encode(content)
-        plain = None if self.plain is None else with_rows(self.plain, item_nums, content)
-        return replace(self, aligned=with_rows(self.aligned, item_nums, new), plain=plain)
+        plain = None if self.plain is None else replace_rows(self.plain, item_nums, content)
+        return replace(self, aligned=replace_rows(self.aligned, item_nums, new), plain=plain)
 
     def arrays(self) -> dict[str, NDArray[np.generic]]:
         """Arrays to store, by name."""

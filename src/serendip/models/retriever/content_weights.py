@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from serendip.data.arrays import BoolArray, FloatArray
-from serendip.models.early_stopping import ndcg_of_wanted
+from serendip.models.early_stopping import compute_target_ndcg
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.content_scores import DECAY
 from serendip.models.retriever.requests import NONE, SIMILAR
@@ -47,7 +47,7 @@ class ValidationRequests:
     def gain(self, added: FloatArray | float = 0.0) -> float:
         """Sum of the targets' nDCG@10, ranked by the network's scores plus ``added`` (R, N)."""
         wanted = self.targets.numpy()
-        return float(ndcg_of_wanted(self.scores + added, wanted, self.excluded).sum())
+        return float(compute_target_ndcg(self.scores + added, wanted, self.excluded).sum())
 
     @property
     def excluded(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -123,7 +123,7 @@ def context_cosines(batch: TrainingBatch, vectors: FloatArray) -> FloatArray:
     """Cosines (R, N) of the context's mean aligned content, recency-weighted, to items.
 
     Same weights as ``ContentScores``. The context of a similar request is its source alone, as in
-    ``context_weights``.
+    ``context.compute_context_weights``.
     """
     row, request = np.nonzero(batch.target >= 0)  # (R,) each
     age = batch.prefix[row, request][:, None] - 1 - batch.places[row]  # (R, T)

@@ -16,7 +16,7 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
 from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.errors import DataError
-from serendip.models.linalg import Sparse, content_neighbours, csr
+from serendip.models.linalg import Sparse, find_content_neighbours, to_csr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,14 +112,14 @@ class ItemEncoderArrays:
     def _donor_weights(self, content: FloatArray, item_nums: IntArray) -> Sparse:
         """Sparse weights (U, N) of the ID donors of items with content (U, C)."""
         aligned = self.alignment.encode(content) if self.alignment else content
-        return content_neighbours(aligned, item_nums, self.donor_content, self.num_id_donors)
+        return find_content_neighbours(aligned, item_nums, self.donor_content, self.num_id_donors)
 
 
 def token_shares(tokens: Tokens, buckets: int) -> Sparse:
     """Sparse weights (U, V) of the table's rows in each text; see ``TokenBags.sums``."""
     counts = tokens.counts
     shares = np.repeat(counts, counts).astype(np.float32) ** -0.5
-    return csr((shares, tokens.hashes % buckets, tokens.starts), (len(tokens), buckets))
+    return to_csr((shares, tokens.hashes % buckets, tokens.starts), (len(tokens), buckets))
 
 
 def _layer_norm(vectors: FloatArray) -> FloatArray:

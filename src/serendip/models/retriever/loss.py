@@ -23,7 +23,7 @@ from torch.nn import functional
 from serendip.data.arrays import BoolArray, FloatArray, IntArray, TimeArray
 from serendip.data.dataset import AlignedProjection, QueryExamples
 from serendip.data.item_features import ItemFeatures, Tokens
-from serendip.models.linalg import content_neighbours
+from serendip.models.linalg import find_content_neighbours
 from serendip.models.retriever.batches import TrainingBatch
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.network import ContextEncoder, ItemTower
@@ -103,7 +103,7 @@ def id_donors_of(content: FloatArray, seen: BoolArray, count: int) -> tuple[Tens
         (N, K) item numbers and weights; the weights of an item without neighbours are zeros.
     """
     everything = np.arange(len(content), dtype=np.int32)
-    nearest = content_neighbours(content, everything, content * seen[:, None], count)  # (N, N)
+    nearest = find_content_neighbours(content, everything, content * seen[:, None], count)  # (N, N)
     count = min(count, len(content))
     donors = np.zeros((len(content), count), np.int64)
     weights = np.zeros((len(content), count), np.float32)

@@ -36,7 +36,7 @@ from serendip.data.query import Query
 from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender, ScoreKind
 from serendip.models.embedding_space import CONTENT, NETWORK
-from serendip.models.linalg import with_rows
+from serendip.models.linalg import replace_rows
 from serendip.models.onnx import open_session
 from serendip.models.retriever.artefact import TrainedRetriever, open_trained, save_trained
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig, group_config
@@ -210,8 +210,8 @@ class Retriever(Recommender):
         model._codes[rows] = features.codes[moved, :width]
         model._trained = replace(
             trained,
-            item_vectors=with_rows(trained.item_vectors, rows, vectors[moved]),
-            projected=with_rows(trained.projected, rows, projected[moved]),
+            item_vectors=replace_rows(trained.item_vectors, rows, vectors[moved]),
+            projected=replace_rows(trained.projected, rows, projected[moved]),
             affinity=trained.affinity and trained.affinity.changed(rows, features.content[moved]),
         )
         return model

@@ -33,7 +33,7 @@ from torch.nn import functional
 from serendip.data.arrays import FloatArray
 from serendip.data.item_features import Tokens
 from serendip.errors import ConfigError
-from serendip.models.linalg import procrustes
+from serendip.models.linalg import fit_procrustes
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.requests import NUM_GAPS, NUM_TASKS, SEARCH
 
@@ -139,7 +139,7 @@ class ItemTower(nn.Module):
         ):
             part = starts if size == starts.shape[1] else functional.normalize(starts[:, :size])
             if self.reads_content:
-                part = part @ torch.from_numpy(procrustes(part.numpy(), target.numpy()))
+                part = part @ torch.from_numpy(fit_procrustes(part.numpy(), target.numpy()))
             # A unit vector of `size` numbers has root mean square 1 / sqrt(size).
             parts.append(part * (scale * size**0.5))
         self.ids[has_vector] = torch.cat(parts, 1)

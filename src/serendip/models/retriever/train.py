@@ -27,7 +27,7 @@ from torch import nn
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.data.dataset import Dataset, EventLog, HeldOut
 from serendip.data.item_features import ItemFeatures
-from serendip.models.early_stopping import Stopping, train_epochs
+from serendip.models.early_stopping import StoppingRule, train_epochs
 from serendip.models.onnx import to_onnx
 from serendip.models.retriever.artefact import TrainedRetriever
 from serendip.models.retriever.batches import BatchBuilder, PackedLog, cut_rows
@@ -179,7 +179,7 @@ def train_retriever(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         training = RetrieverTraining(dataset, config, options.seed)
-        stopping = Stopping(config.epochs, config.patience)
+        stopping = StoppingRule(config.epochs, config.patience)
         digest = training_fingerprint(dataset, config, options.seed)
         train_epochs(training, stopping, options, digest, "Training the retriever")
         affinity = training.affinity()

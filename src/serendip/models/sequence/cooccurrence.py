@@ -16,7 +16,7 @@ import numpy as np
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import pairs_by_gap
-from serendip.models.linalg import Sparse, csr, scaled_rows
+from serendip.models.linalg import Sparse, scale_rows, to_csr
 from serendip.models.sequence.packing import Sequences
 
 NUM_GAPS = 3
@@ -52,18 +52,18 @@ def _counts(past: Sequences, num_items: int) -> Sparse:
     events = np.arange(int(past.lengths.sum())) + np.repeat(past.starts - first, past.lengths)
     owners = np.repeat(np.arange(len(past), dtype=np.int32), past.lengths)
     shape = (num_items, num_items)
-    counts = csr(shape)
+    counts = to_csr(shape)
     for gap, earlier, later in pairs_by_gap(owners, past.items[events], NUM_GAPS):
         values = np.full(len(earlier), 1.0 / gap, np.float32)
-        counts += csr((values, (earlier, later)), shape)
-    return csr(counts + counts.T)
+        counts += to_csr((values, (earlier, later)), shape)
+    return to_csr(counts + counts.T)
 
 
 def _normalise(counts: Sparse) -> Sparse:
     """A = d^-0.4 C d^-0.4, (N, N)."""
     sums = np.asarray(counts.sum(axis=1), np.float32).ravel()  # (N,)
     factors: FloatArray = (sums + 1.0) ** np.float32(-_POPULARITY_POWER)
-    scaled = scaled_rows(counts, factors)
+    scaled = scale_rows(counts, factors)
     scaled.data *= factors[scaled.indices]
     return scaled
 

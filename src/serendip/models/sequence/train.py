@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
-from serendip.models.early_stopping import Stopping, ndcg_of_wanted, train_epochs
+from serendip.models.early_stopping import StoppingRule, compute_target_ndcg, train_epochs
 from serendip.models.sequence.config import SequenceConfig, TrainedSequences
 from serendip.models.sequence.network import SequenceNetwork
 from serendip.models.sequence.packing import LongArray, Packed, Sequences, batches, batches_in_order
@@ -134,7 +134,7 @@ def train_sequences(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         training = SequenceTraining(make_network, dataset, config, options.seed)
-        stopping = Stopping(config.epochs, config.patience, config.validate_every)
+        stopping = StoppingRule(config.epochs, config.patience, config.validate_every)
         digest = digest_of(training.past, training.targets, config, options.seed)
         train_epochs(training, stopping, options, digest, "Training on sequences")
         return training.finish()
@@ -252,7 +252,7 @@ class SequenceTraining:
         first = np.repeat(self.past.starts[rows] - (np.cumsum(lengths) - lengths), lengths)
         history = self.past.items[first + np.arange(len(first))]
         excluded = np.repeat(np.arange(len(rows)), lengths), history
-        return float(ndcg_of_wanted(scores, targets, excluded).sum())
+        return float(compute_target_ndcg(scores, targets, excluded).sum())
 
     @torch.no_grad()
     def finish(self) -> TrainedSequences:
