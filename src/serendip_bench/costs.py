@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serendip.runtime.atomic_files import write_whole
-from serendip.runtime.progress import nothing
+from serendip.runtime.atomic_files import write_atomically
+from serendip.runtime.progress import empty_note
 
 T = TypeVar("T")
 
@@ -34,12 +34,12 @@ class TrainingCost:
         items: Iterable[T],
         description: str,
         total: int,
-        note: Callable[[], str] = nothing,
+        note: Callable[[], str] = empty_note,
     ) -> Iterator[T]:
         """Yield ``items`` unchanged, noting the costs after each."""
         for item in items:
             yield item
-            write_whole(self._path, json.dumps(self.seconds()))
+            write_atomically(self._path, json.dumps(self.seconds()))
 
     def seconds(self) -> tuple[float, float]:
         """(CPU, wall) seconds since the training first started, pauses left out."""
@@ -72,7 +72,7 @@ def with_parts(own: tuple[float, float], folders: Mapping[str, str]) -> dict[str
 
 def write_costs(folder: Path, costs: Mapping[str, Any]) -> None:
     """Leave a row's costs in its folder, for rows that are made from it."""
-    write_whole(folder / COSTS_FILE, json.dumps([costs["train_cpu_s"], costs["train_wall_s"]]))
+    write_atomically(folder / COSTS_FILE, json.dumps([costs["train_cpu_s"], costs["train_wall_s"]]))
 
 
 def read_costs(folder: Path) -> tuple[float, float]:

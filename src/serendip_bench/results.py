@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from serendip.errors import ConfigError
-from serendip.runtime.atomic_files import write_whole
+from serendip.runtime.atomic_files import write_atomically
 
 _KEY = ("line", "task", "set", "model", "mode", "seed")
 _SAME = ("name", "version", "data")
@@ -79,7 +79,7 @@ class Results:
     def write(self) -> None:
         """Write everything."""
         text = json.dumps(self.document, indent=1, allow_nan=False, ensure_ascii=False)
-        write_whole(self._path, text + "\n")
+        write_atomically(self._path, text + "\n")
 
 
 def _is(row: Mapping[str, Any], key: Mapping[str, Any]) -> bool:

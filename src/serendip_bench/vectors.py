@@ -12,7 +12,7 @@ import numpy as np
 
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
-from serendip.runtime.atomic_files import write_whole
+from serendip.runtime.atomic_files import write_atomically
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip_bench.datasets.registry import dataset_of
@@ -61,7 +61,7 @@ def encode_items(task: VectorTask) -> float:
             parts.append(cache.encode(encoder, batch))
         if key not in costs:
             costs[key] = clock.stages[0].cpu_s
-            write_whole(folder / _COSTS_FILE, json.dumps(costs, indent=1))
+            write_atomically(folder / _COSTS_FILE, json.dumps(costs, indent=1))
         spent += costs[key]
     part = Path(task.target).with_suffix(".part.npy")
     np.save(part, np.concatenate(parts), allow_pickle=False)

@@ -1,8 +1,7 @@
-"""What a crash cannot halve: folders changed by one at a time, files that the disk has.
+"""Crash-safe files: exclusive locks of folders, synced writes, and atomic replacement.
 
-Files that appear whole or not at all, and what tells them from others.
-
-A Parquet file that appears whole or not at all.
+An atomic write goes to a temporary file, which then replaces the target by a rename: readers see
+the old file or the complete new one.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ LOCK = ".lock"
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Keep every other process from changing a folder (created) meanwhile.
+    """Hold an exclusive lock of a folder, which is created if missing.
 
-    The operating system gives the lock back when the process ends, however it ends.
+    The operating system releases the lock when the process ends, also after a crash.
 
     Raises:
-        StorageError: another process holds it.
+        StorageError: another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -38,7 +37,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise StorageError(
                 f"another process is writing to {folder}.",
-                "Wait until it has ended, then try again.",
+                "Wait until that process has ended, then try again.",
             ) from None
         yield
     finally:
@@ -46,7 +45,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
 
 
 def write_synced(path: Path, text: str) -> None:
-    """Write a file and wait until the disk has it."""
+    """Write a file and wait until it is on disk."""
     with path.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
@@ -54,13 +53,13 @@ def write_synced(path: Path, text: str) -> None:
 
 
 def flush_tree(folder: Path) -> None:
-    """Wait until the disk has a folder and everything in it."""
+    """Wait until a folder and everything below it is on disk."""
     for path in [*folder.rglob("*"), folder]:
         flush_folder(path)
 
 
 def flush_folder(path: Path) -> None:
-    """Wait until the disk has the entries of a folder, or the content of a file."""
+    """Wait until the entries of a folder, or the content of a file, are on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -68,28 +67,28 @@ def flush_folder(path: Path) -> None:
         os.close(handle)
 
 
-def digest_of_files(paths: Iterable[Path]) -> str:
-    """Changes whenever a byte of the files does."""
-    whole = hashlib.sha256()
+def hash_files(paths: Iterable[Path]) -> str:
+    """Hash the contents of files, in their order."""
+    digest = hashlib.sha256()
     for path in paths:
-        whole.update(hashlib.sha256(path.read_bytes()).digest())
-    return whole.hexdigest()[:16]
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
-    """Write JSON, as ``write_whole`` does.
+    """Write a JSON document atomically.
 
     Raises:
-        ConfigError: the place cannot be written to.
+        ConfigError: the file cannot be written.
     """
-    write_whole(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    write_atomically(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write aside, flush and rename; folders are made.
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file atomically; its folder is created if missing.
 
     Raises:
-        ConfigError: the place cannot be written to.
+        ConfigError: the file cannot be written.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -100,54 +99,55 @@ def write_whole(path: Path, text: str) -> None:
             os.fsync(stream.fileno())
         part.replace(path)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}.", "Name another place.") from None
+        raise ConfigError(f"{path} cannot be written: {error}.", "Choose another file.") from None
 
 
 def require_writable(out: Path) -> None:
-    """Write an empty file where rows will be collected, and take it away again.
+    """Check that a file can be written, by creating and deleting its temporary file.
 
     Raises:
-        ConfigError: ``out`` is a folder, or its folder cannot be written to.
+        ConfigError: ``out`` is a folder, or its folder cannot be written.
     """
     try:
         if out.is_dir():
             raise IsADirectoryError("it is a folder")
         out.parent.mkdir(parents=True, exist_ok=True)
-        part = _part(out)
+        part = _temporary_path(out)
         part.touch()
         part.unlink()
     except OSError as error:
         raise ConfigError(
             f"{out} cannot be written: {error.strerror or error}.",
-            "Give --out a file in a folder of yours.",
+            "Give --out a file in a folder that you can write to.",
         ) from None
 
 
 @contextmanager
-def parquet_file(out: Path, schema: Any) -> Iterator[Any]:
-    """A ``pyarrow.parquet.ParquetWriter`` whose file takes the place of ``out`` at the end.
+def open_parquet(out: Path, schema: Any) -> Iterator[Any]:
+    """Open a ``pyarrow.parquet.ParquetWriter`` whose file replaces ``out`` at the end.
 
     Args:
-        out: the file; what was there before stays until everything is written.
+        out: the file; unchanged until all rows are written.
         schema: of pyarrow.
 
     Raises:
-        StorageError: it could be written before, and now cannot.
+        StorageError: the file cannot be written.
     """
     import pyarrow.parquet as pq
 
-    part = _part(out)
+    part = _temporary_path(out)
     try:
         with pq.ParquetWriter(part, schema) as writer:
             yield writer
         part.replace(out)
     except OSError as error:
         raise StorageError(
-            f"{out} cannot be written: {error.strerror or error}.", "Is the disk full?"
+            f"{out} cannot be written: {error.strerror or error}.",
+            "Check that the disk has free space, then try again.",
         ) from None
     finally:
         part.unlink(missing_ok=True)
 
 
-def _part(out: Path) -> Path:
+def _temporary_path(out: Path) -> Path:
     return out.with_name(out.name + ".part")
