@@ -152,7 +152,7 @@ def test_a_manifest_without_a_checksum_says_what_to_do(versions: Versions) -> No
 def test_a_pointer_that_names_no_version_is_refused(versions: Versions, said: bytes) -> None:
     versions.publish(write("a"), {})
     (versions.folder / versions.pointer).write_bytes(said)
-    with pytest.raises(ArtefactError, match=f"{versions.pointer} says .*{versions.repair}"):
+    with pytest.raises(ArtefactError, match=f"{versions.pointer} has .*{versions.repair}"):
         versions.current()
     assert versions.readable_name() == ""
     assert versions.publish(write("b"), {}).name == f"{versions.prefix}2"
@@ -163,7 +163,7 @@ def test_a_file_that_came_by_accident_is_named_with_what_to_do(versions: Version
     version = versions.publish(write("a"), {})
     path = version.folder / "sub" / ".DS_Store"
     path.write_text("?")
-    told = rf"sub/\.DS_Store is unknown.*Delete {path} if it came there by accident"
+    told = rf"sub/\.DS_Store is unknown.*Delete {path} if it was put there by accident"
     with pytest.raises(ArtefactError, match=told):
         versions.current()
     path.unlink()

@@ -152,7 +152,7 @@ def test_rules_borrow_from_near_items_and_from_what_two_people_typed(shop: Path)
 
 
 def test_texts_that_help_pass_the_gate_and_others_do_not(shop: Path) -> None:
-    with pytest.raises(DataError, match="nothing was written"):
+    with pytest.raises(DataError, match="there are no texts by"):
         enrich(shop, "gate")
     put(shop, NAMES)
     code, few = enrich(shop, "gate", "--judgements", judge(shop, NAMES[:5]))

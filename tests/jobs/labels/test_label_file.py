@@ -109,7 +109,7 @@ def test_a_label_that_cannot_be_written_is_none(
     with LabelFile(path, "ANN") as labels:
         write = os.pwrite
         monkeypatch.setattr(os, "pwrite", lambda handle, text, at: write(handle, text[:7], at))
-        with pytest.raises(StorageError, match="does not take a whole row"):
+        with pytest.raises(StorageError, match="row was not written completely"):
             labels.append(("third", "i9"), "bad")
         monkeypatch.undo()
         assert path.read_bytes() == before
