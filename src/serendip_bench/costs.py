@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from serendip.runtime.atomic_files import write_text
-from serendip.runtime.progress import nothing
+from serendip.runtime.progress import empty_note
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class TrainingCost:
         items: Iterable[T],
         description: str,
         total: int,
-        note: Callable[[], str] = nothing,
+        note: Callable[[], str] = empty_note,
     ) -> Iterator[T]:
         """Yield ``items`` unchanged, noting the costs after each."""
         for item in items:

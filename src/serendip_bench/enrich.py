@@ -28,16 +28,16 @@ from serendip.data.store.generated_texts import without_generated
 from serendip.data.vocabulary import Vocabulary
 from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.runs import Values
-from serendip.jobs.enrich.gate import METRIC, Finder
+from serendip.jobs.enrich.gate import METRIC, HybridSearch
 from serendip.jobs.enrich.judged_queries import JudgedQueries, read_judged
 from serendip.jobs.enrich.write import RulesWriter
-from serendip.jobs.llm_job import item_texts, open_llm
+from serendip.jobs.llm_job import describe_item, open_llm
 from serendip.llm.client import Llm
 from serendip.llm.config import LlmConfig
 from serendip.llm.ledger import Ledger
 from serendip.llm.runner import RunOptions, ask_all
 from serendip.llm.tasks import Enrichment, enrich_task
-from serendip.runtime.atomic_files import digest_of_files, write_json
+from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.search.lexical import LexicalConfig
 from serendip_bench.datasets.esci import (
@@ -92,7 +92,7 @@ def run_enrich(bench: EnrichBench, options: TrainOptions) -> dict[str, Any]:
         shelf = RelevanceLabels.of(bench, options)
         document = {
             "dataset": bench.data.resolve().name,
-            "data": digest_of_files([bench.data / PRODUCTS_FILE, bench.data / JUDGEMENTS_FILE]),
+            "data": hash_files([bench.data / PRODUCTS_FILE, bench.data / JUDGEMENTS_FILE]),
             "encoder": bench.encoder.name,
             "metric": METRIC.label,
             "items": len(shelf.full),
@@ -147,7 +147,7 @@ class RelevanceLabels:
         weight, is_encoded = setting
         read = items if is_encoded else without_generated(items)
         texts = [item.text(PRODUCT_FIELDS) for item in read]
-        finder = Finder(items, self.encode(texts), LexicalConfig(generated=weight))
+        finder = HybridSearch(items, self.encode(texts), LexicalConfig(generated=weight))
         return finder.judged(self.queries, self.encode(self.queries.texts))
 
     def part(self, numbers: Sequence[int]) -> RelevanceLabels:
@@ -222,7 +222,7 @@ def llm_rows(
     numbers = list(answers)
     part = shelf.part(numbers)
     said = [
-        {} if answer is None else answer.texts(item_texts(item))
+        {} if answer is None else answer.texts(describe_item(item))
         for item, answer in zip(part.stripped, answers.values(), strict=True)
     ]
     written = [
@@ -263,7 +263,7 @@ def _asked(
         if answers and time.monotonic() > until:
             break
         numbers = order[begin : begin + _ASKED_AT_ONCE]
-        questions = [{"item": item_texts(shelf.stripped[one])} for one in numbers]
+        questions = [{"item": describe_item(shelf.stripped[one])} for one in numbers]
         outcome = ask_all(task, questions, llm, ledger, settings)
         answers |= dict(zip(numbers, outcome.answers, strict=True))
     return answers

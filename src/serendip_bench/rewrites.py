@@ -23,9 +23,9 @@ from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.data.search_log import Search
 from serendip.evaluate.classification import calibration_error
 from serendip.evaluate.intervals import estimate
-from serendip.jobs.rewrites.build import RewriteBuilder, near_words
+from serendip.jobs.rewrites.build import RewriteBuilder, find_near_words
 from serendip.jobs.suggestions.build import SuggestionBuilder
-from serendip.runtime.atomic_files import digest_of_files, write_json
+from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.search.rewrites.candidates import FEW
 from serendip.search.rewrites.table import RewriteTable, rewrites_of
@@ -105,7 +105,7 @@ def _measured(
         students[name] = {"tables": [told for _, told in built], **facts}
     return {
         "dataset": bench.data.resolve().name,
-        "data": digest_of_files(files),
+        "data": hash_files(files),
         "protocol": {
             "about": __doc__,
             "few": FEW,
@@ -127,7 +127,7 @@ def _builder(
         [], options.progress
     )
     encoder, cache = open_encoder(TextEncoderConfig()), VectorCache(bench.cache)
-    near = near_words(asking.searcher.speller.counts, (), encoder, cache, options)
+    near = find_near_words(asking.searcher.speller.counts, (), encoder, cache, options)
     return RewriteBuilder(asking.searcher, queries.table, near, config)
 
 

@@ -33,7 +33,7 @@ from serendip.data.dataset import Dataset
 from serendip.errors import ConfigError, DataError
 from serendip.evaluate.intervals import bootstrap_means
 from serendip.evaluate.runs import Values
-from serendip.runtime.atomic_files import digest_of_files, write_json
+from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.understanding import Interpretation, read
@@ -195,7 +195,7 @@ def run_spelling(
     values = _measured(asking, bench.seeds, options)
     document: dict[str, Any] = {
         "dataset": bench.data.resolve().name,
-        "data": digest_of_files(files),
+        "data": hash_files(files),
         "protocol": {"about": __doc__, "seeds": bench.seeds, "kinds": list(KINDS)},
         "queries": len(asking.texts),
         "items": asking.searcher.num_items,

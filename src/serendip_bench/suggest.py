@@ -41,7 +41,7 @@ from serendip.evaluate.comparison import compare_values
 from serendip.evaluate.intervals import estimate
 from serendip.evaluate.metrics.gini import Gini
 from serendip.evaluate.runs import Values
-from serendip.runtime.atomic_files import digest_of_files, write_json
+from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.search.searcher import Searcher
 from serendip.search.suggestions.checks import TOP
@@ -221,7 +221,7 @@ def run_suggest(
         files = [bench.data / name for name in (FILMS_FILE, RATINGS_FILE, USER_TAGS_FILE)]
         document: dict[str, Any] = {
             "dataset": bench.data.resolve().name,
-            "data": digest_of_files(files),
+            "data": hash_files(files),
             "set": bench.name,
             "users": len({target.user_id for target in targets}),
             "targets": len(targets),

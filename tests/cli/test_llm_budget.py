@@ -8,16 +8,16 @@ import pytest
 from commands import invoke
 from small_shop import import_shop
 
-from serendip.cli.terminal import asked_budget
+from serendip.cli.terminal import require_budget
 from serendip.errors import ConfigError
 
 
 def test_an_estimate_needs_no_budget_and_a_run_does() -> None:
-    assert asked_budget(True, None, True) == 0.0
-    assert asked_budget(True, 2.5, False) == 2.5
-    assert asked_budget(False, None, False) is None
+    assert require_budget(True, None, True) == 0.0
+    assert require_budget(True, 2.5, False) == 2.5
+    assert require_budget(False, None, False) is None
     with pytest.raises(ConfigError, match="--llm without --budget"):
-        asked_budget(True, None, False)
+        require_budget(True, None, False)
 
 
 @pytest.mark.parametrize("group", ["synonyms", "queries"])

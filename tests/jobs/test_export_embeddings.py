@@ -22,9 +22,9 @@ from serendip.engine.stages.batch import Batch
 from serendip.errors import ArtefactError, ConfigError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs import export_embeddings
 from serendip.jobs.export_embeddings import Kind, embed, read_queries
-from serendip.jobs.train.carry_over import next_space, retriever_of
+from serendip.jobs.train.carry_over import continue_space, require_retriever
 from serendip.runtime.progress import SilentProgress
-from serendip.runtime.versions import checksums, sealed
+from serendip.runtime.versions import compute_checksums, seal
 
 NETWORK = 24
 
@@ -50,8 +50,8 @@ def turn_space(shop: Path) -> None:
 def accept_changes(folder: Path) -> None:
     """Make a generation that was changed by hand a whole one again."""
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"] = checksums(folder)
-    (folder / "manifest.json").write_text(sealed(manifest))
+    manifest["files"] = compute_checksums(folder)
+    (folder / "manifest.json").write_text(seal(manifest))
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -122,7 +122,7 @@ def test_batches_of_any_size_write_the_same_users(
 def test_without_a_file_the_queries_of_the_log_are_told_the_most_frequent_first(
     shop: Path,
 ) -> None:
-    with pytest.raises(DataError, match=r"log of events holds no queries.*--file"):
+    with pytest.raises(DataError, match=r"event log has no queries.*--file"):
         embed(shop, "queries", None, SilentProgress())
     engine = Engine.open(shop)
     asked = ("tale 9", "horror", "tale 9", "")
@@ -142,8 +142,8 @@ def test_queries_of_a_file_are_told_once_and_in_its_order(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("none.txt", None, r"none.txt does not exist.*one query a line"),
-        ("q.csv", b"id,words\n1,red\n", r"no column of queries; it has id, words.*`query`"),
+        ("none.txt", None, r"none.txt does not exist.*one query per line"),
+        ("q.csv", b"id,words\n1,red\n", r"no column `query`, only id, words.*query"),
         ("q.txt", b"\xff\xfe\xfa", "q.txt is not UTF-8"),
         ("q.jsonl", b'{"query": "a"}\nnonsense\n', "q.jsonl, line 2"),
         ("q.xlsx", b"?", "unknown file format"),
@@ -174,11 +174,11 @@ def test_another_model_in_place_of_the_retriever_has_no_space(shop: Path) -> Non
     state = engine.state
     engine.close()
     other = replace(state, models={**state.models, "retriever": state.models["content"]})
-    space, facts = next_space(shop / "generations", other)
+    space, facts = continue_space(shop / "generations", other)
     assert space is None
     assert "is of class 'content'" in facts["reason"]
     with pytest.raises(UnsupportedError, match="is of class 'content', which has"):
-        retriever_of(other)
+        require_retriever(other)
 
 
 def test_a_generation_without_a_retriever_is_refused(shop: Path) -> None:
@@ -187,8 +187,8 @@ def test_a_generation_without_a_retriever_is_refused(shop: Path) -> None:
     engine.close()
     others = {name: one for name, one in state.models.items() if name != "retriever"}
     poor = replace(state, models=others, ranker=None)  # it was trained for other features
-    with pytest.raises(UnsupportedError, match="no retriever among the models popularity, "):
-        next_space(shop / "generations", poor)
+    with pytest.raises(UnsupportedError, match="no model 'retriever', only popularity, "):
+        continue_space(shop / "generations", poor)
     manifest = json.loads((shop / "generations" / "gen-1" / "manifest.json").read_text())
     space = shop / "generations" / "gen-1" / "space"
 
@@ -197,7 +197,7 @@ def test_a_generation_without_a_retriever_is_refused(shop: Path) -> None:
         shutil.copytree(space, folder / "space")
 
     publish(shop / "generations", save, {"item_version": manifest["item_version"]})
-    with pytest.raises(UnsupportedError, match="no retriever among the models popularity, "):
+    with pytest.raises(UnsupportedError, match="no model 'retriever', only popularity, "):
         embed(shop, "items", None, SilentProgress())
 
 

@@ -89,7 +89,7 @@ def test_the_country_of_a_batch_is_that_of_all_its_requests(shop: Path) -> None:
 def test_a_surface_that_needs_more_than_a_user_is_refused(
     shop: Path, surface: str, needed: str
 ) -> None:
-    with pytest.raises(UnsupportedError, match=f"'{surface}'.*it needs {needed}"):
+    with pytest.raises(UnsupportedError, match=f"'{surface}'.*which needs {needed}"):
         rows_of(shop, surface)
 
 

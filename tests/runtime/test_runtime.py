@@ -73,7 +73,7 @@ def test_after_an_error_nothing_new_starts_and_what_ran_is_not_lost() -> None:
 
 
 def test_a_process_that_is_ended_from_outside_is_named() -> None:
-    with pytest.raises(SerendipError, match="process of 9 was ended"):
+    with pytest.raises(SerendipError, match="process of 9 was killed"):
         list(LocalExecutor(2).as_finished(end_at_once, [9]))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serendip.errors import ArtefactError
-from serendip.runtime.versions import Versions, checksums
+from serendip.runtime.versions import Versions, compute_checksums
 
 KINDS = {
     "plain": {"repair": "Build again."},
@@ -55,18 +55,18 @@ def test_a_manifest_has_the_facts_and_the_checksums(versions: Versions) -> None:
     assert version.manifest == manifest == versions.open(version.name).manifest
     assert (manifest["name"], manifest["counts"]) == (version.name, {"items": 3})
     assert manifest.get("format") == versions.format
-    assert manifest["files"] == checksums(version.folder)
+    assert manifest["files"] == compute_checksums(version.folder)
     assert list(manifest["files"]) == ["sub/a.txt"]
 
 
 def test_checksums_see_every_file_but_the_manifest(tmp_path: Path) -> None:
     write("one")(tmp_path)
-    before = checksums(tmp_path)
+    before = compute_checksums(tmp_path)
     (tmp_path / "manifest.json").write_text("{}")
-    assert checksums(tmp_path) == before
+    assert compute_checksums(tmp_path) == before
     write_again = tmp_path / "sub" / "a.txt"
     write_again.write_text("two")
-    assert checksums(tmp_path) != before
+    assert compute_checksums(tmp_path) != before
 
 
 @pytest.mark.parametrize("damage", ["altered", "missing", "unknown"])
@@ -152,9 +152,9 @@ def test_a_manifest_without_a_checksum_says_what_to_do(versions: Versions) -> No
 def test_a_pointer_that_names_no_version_is_refused(versions: Versions, said: bytes) -> None:
     versions.publish(write("a"), {})
     (versions.folder / versions.pointer).write_bytes(said)
-    with pytest.raises(ArtefactError, match=f"{versions.pointer} says .*{versions.repair}"):
+    with pytest.raises(ArtefactError, match=f"{versions.pointer} has .*{versions.repair}"):
         versions.current()
-    assert versions.known_name() == ""
+    assert versions.readable_name() == ""
     assert versions.publish(write("b"), {}).name == f"{versions.prefix}2"
     assert text_of(versions) == "b"
 
@@ -163,7 +163,7 @@ def test_a_file_that_came_by_accident_is_named_with_what_to_do(versions: Version
     version = versions.publish(write("a"), {})
     path = version.folder / "sub" / ".DS_Store"
     path.write_text("?")
-    told = rf"sub/\.DS_Store is unknown.*Delete {path} if it came there by accident"
+    told = rf"sub/\.DS_Store is unknown.*Delete {path} if it was put there by accident"
     with pytest.raises(ArtefactError, match=told):
         versions.current()
     path.unlink()

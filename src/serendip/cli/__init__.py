@@ -1,1 +1,1 @@
-"""One file per command: parse, call the library, print."""
+"""Commands, one module each: parse options, call the library, print results."""

@@ -1,4 +1,4 @@
-"""``serendip demo``: real data -> checks -> report -> a published generation -> a page."""
+"""``serendip demo``: a workspace of MovieLens data, from import to the served page."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ HELP = "Build everything from MovieLens: data, checks, report, models; then serv
 
 
 def run(
-    workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Where.")] = Path("demo"),
+    workspace: Annotated[
+        Path, typer.Option("--workspace", "-w", help="Folder of the workspace.")
+    ] = Path("demo"),
     serve: Annotated[bool, typer.Option(help="Serve the page at the end.")] = True,
     port: Annotated[int, typer.Option(help="Port of the page; 0 picks a free one.")] = 8080,
     json: JsonOption = False,
 ) -> None:
-    """Every step is the one that a user's own data goes through; a second run finds all done."""
+    """Run the same steps as for a user's own data; steps that are up to date are skipped."""
     from serendip.cli.doctor import show
     from serendip.jobs.demo import build_demo
     from serendip.runtime.timing import StageClock
 
     terminal = Terminal(json)
-    clock = StageClock(terminal.stage)
+    clock = StageClock(terminal.print_stage)
     summary = build_demo(
         workspace, terminal.options(), clock, lambda checks: show(checks, terminal), terminal.say
     )
-    terminal.semantic_ids(summary["semantic_ids"])
+    terminal.print_semantic_ids(summary["semantic_ids"])
     for sentence in summary["verdict"]:
         terminal.say(f"  {sentence}")
     terminal.say(f"Report: {summary['report']} and report.html beside it")

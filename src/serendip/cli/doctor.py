@@ -13,7 +13,7 @@ HELP = "Check the data: every named check prints PASS, WARN or FAIL with counts 
 
 
 def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
-    """Check what is in the database; exit 1 where a check fails."""
+    """Check the data in the database. Exit 1 = a check failed."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.doctor import check_workspace
 
@@ -26,7 +26,7 @@ def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
 
 
 def show(results: list[dict[str, object]], terminal: Terminal) -> None:
-    """One line per check, examples below those that do not pass."""
+    """Print one line per check, with examples for those that do not pass."""
     for result in results:
         terminal.say(f"  {result['status']:<4}  {result['name']:<28} {result['message']}")
         examples = result["examples"]

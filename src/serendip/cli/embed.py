@@ -1,4 +1,4 @@
-"""``serendip embed``: vectors of items, users and queries, for others to use."""
+"""``serendip embed``: exports vectors of items, users or queries."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from serendip.jobs.export_embeddings import Kind
 
 NAME = "embed"
-HELP = "Write vectors of items, users or queries into a Parquet file."
+HELP = "Write the vectors of items, users or queries to a Parquet file."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 OutOption = Annotated[
-    Path | None, typer.Option(help="Parquet file; else one in the workspace's embeddings/.")
+    Path | None, typer.Option(help="Parquet file. Default: embeddings/ of the workspace.")
 ]
 
 
@@ -26,7 +26,7 @@ OutOption = Annotated[
 def items(
     workspace: WorkspaceOption = Path(), out: OutOption = None, json: JsonOption = False
 ) -> None:
-    """One vector per item of the catalogue."""
+    """Export one vector per item of the catalogue."""
     _embed(workspace, "items", out, Terminal(json))
 
 
@@ -34,7 +34,7 @@ def items(
 def users(
     workspace: WorkspaceOption = Path(), out: OutOption = None, json: JsonOption = False
 ) -> None:
-    """One vector per user with events."""
+    """Export one vector per user with events."""
     _embed(workspace, "users", out, Terminal(json))
 
 
@@ -43,18 +43,21 @@ def queries(
     workspace: WorkspaceOption = Path(),
     file: Annotated[
         Path | None,
-        typer.Option(help=".txt, one a line, or a table with `query`; else those of the log."),
+        typer.Option(
+            help=".txt with one query per line, or a table with `query`. Default: the event log."
+        ),
     ] = None,
     out: OutOption = None,
     json: JsonOption = False,
 ) -> None:
-    """One vector per query."""
+    """Export one vector per query."""
     _embed(workspace, "queries", out, Terminal(json), file)
 
 
 def _embed(
     workspace: Path, kind: Kind, out: Path | None, terminal: Terminal, file: Path | None = None
 ) -> None:
+    """Export the vectors of a kind and print a summary."""
     from serendip.jobs.export_embeddings import embed
 
     summary = embed(workspace, kind, out, terminal.options().progress, file)

@@ -1,4 +1,4 @@
-"""``serendip enrich``: texts about thin items, and whether they may be used."""
+"""``serendip enrich``: generated texts for thin items, and the gate for their use."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import EstimateOption, JsonOption, Terminal, WorkspaceOption
 
 if TYPE_CHECKING:
     from serendip.data.store.generated_texts import WrittenField, WrittenSource
     from serendip.llm.runner import CostEstimate
 
 NAME = "enrich"
-HELP = "Write what thin items lack, measure whether it helps, use it, take it back."
+HELP = "Generate texts for thin items, measure whether they help search, and revert them."
 
 
 class Writer(StrEnum):
-    """Who writes."""
+    """Source of generated texts."""
 
     LLM = "llm"
     RULES = "rules"
 
 
 class Kind(StrEnum):
-    """What is written."""
+    """Field of a generated text."""
 
     KEYWORDS = "keywords"
     DESCRIPTION = "description"
@@ -39,45 +39,45 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 @app.command("run")
 def run(
     budget: Annotated[
-        float | None, typer.Option(help="All runs with an LLM cost no more than this.")
+        float | None, typer.Option(help="Budget of all runs with an LLM together.")
     ] = None,
-    writer: Annotated[Writer, typer.Option(help="An LLM, or rules at no price.")] = Writer.LLM,
+    writer: Annotated[
+        Writer, typer.Option(help="Source of the texts: an LLM, or rules, which are free.")
+    ] = Writer.LLM,
     fields: Annotated[
-        list[Kind] | None, typer.Option(help="What is kept; repeatable. Default: all.")
+        list[Kind] | None, typer.Option(help="Texts to store; repeatable. Default: all.")
     ] = None,
     workspace: WorkspaceOption = Path(),
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "enrich-1",
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only tell what it would cost.")
-    ] = False,
+    estimate: EstimateOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Write about items with hardly a description; nothing is used yet. Exit 1 = partial."""
+    """Generate texts for thin items; the gate decides on their use. Exit 1 = incomplete."""
     from serendip.jobs.context import JobContext
     from serendip.jobs.enrich.write import TextWriting, write_texts
 
     terminal = Terminal(json)
 
-    def tell(told: CostEstimate) -> None:
+    def print_estimate(cost: CostEstimate) -> None:
         terminal.say(
-            f"{told.questions:,} different items, {told.known:,} written about before; "
-            f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
+            f"{cost.questions:,} distinct items, {cost.known:,} of them in the ledger; "
+            f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
         )
 
-    kinds = cast("list[WrittenField]", [one.value for one in fields or Kind])
-    writing = TextWriting(writer.value, kinds, budget, prompt, estimate, tell)
-    found = write_texts(JobContext.open(workspace, terminal.options()), writing)
-    terminal.result(found)
+    kinds = cast("list[WrittenField]", [kind.value for kind in fields or Kind])
+    writing = TextWriting(writer.value, kinds, budget, prompt, estimate, print_estimate)
+    summary = write_texts(JobContext.open(workspace, terminal.options()), writing)
+    terminal.result(summary)
     if estimate:
-        terminal.say(f"{found['thin']:,} of {found['items']:,} items are thin")
+        terminal.say(f"{summary['thin']:,} of {summary['items']:,} items are thin")
         return
-    spent = f"; spent {found['spent']:.4g} of {budget:.4g}" if writer == Writer.LLM else ""
+    spent = f"; spent {summary['spent']:.4g} of {budget:.4g}" if writer == Writer.LLM else ""
     terminal.say(
-        f"{found['state']}: {found['texts']:,} texts about {found['written']:,} of "
-        f"{found['thin']:,} thin items{spent}; `serendip enrich gate` says whether they are used"
+        f"{summary['state']}: {summary['texts']:,} texts for {summary['written']:,} of "
+        f"{summary['thin']:,} thin items{spent}. Next: serendip enrich gate"
     )
-    if found["state"] == "partial":
-        terminal.say(f"  {found['reason'] or 'some questions failed'}; run it again to go on")
+    if summary["state"] == "partial":
+        terminal.print_incomplete(summary["reason"])
         raise typer.Exit(1)
 
 
@@ -85,72 +85,76 @@ def run(
 def gate(
     workspace: WorkspaceOption = Path(),
     writer: Annotated[
-        list[Writer] | None, typer.Option(help="Whose texts; repeatable. Default: all.")
+        list[Writer] | None,
+        typer.Option(help="Source of the texts; repeatable. Default: all."),
     ] = None,
     judgements: Annotated[
         Path | None,
-        typer.Option(help="Judged queries: query, item_id, label. Default: new ones of the log."),
+        typer.Option(
+            help="Labelled queries: query, item_id, label. Default: held-out queries of the log."
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Use the texts at the next training if items are found better. Exit 1 = they are not used."""
+    """Activate the texts for the next training if they improve search. Exit 1 = they do not."""
     from serendip.jobs.context import JobContext
     from serendip.jobs.enrich.gate import TextGate, gate_texts
 
     terminal = Terminal(json)
-    sources = cast("list[WrittenSource]", [one.value for one in writer or Writer])
-    asked = TextGate(sources, judgements)
-    found = gate_texts(JobContext.open(workspace, terminal.options()), asked)
-    terminal.result(found)
-    terminal.say(_verdict(found))
-    if found["verdict"] != "passed":
+    sources = cast("list[WrittenSource]", [source.value for source in writer or Writer])
+    context = JobContext.open(workspace, terminal.options())
+    report = gate_texts(context, TextGate(sources, judgements))
+    terminal.result(report)
+    terminal.say(_format_verdict(report))
+    if report["verdict"] != "passed":
         raise typer.Exit(1)
 
 
 @app.command("show")
 def show(
     workspace: WorkspaceOption = Path(),
-    limit: Annotated[int, typer.Option(min=0, help="Texts that are listed.")] = 10,
+    limit: Annotated[int, typer.Option(min=0, help="Number of texts to list.")] = 10,
     json: JsonOption = False,
 ) -> None:
-    """What was written, by whom, and whether it is used."""
+    """Show the generated texts, their sources and whether they are in use."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.enrich.gate import describe_texts
 
     terminal = Terminal(json)
-    found = describe_texts(Workspace.open(workspace), limit)
-    terminal.result(found)
+    summary = describe_texts(Workspace.open(workspace), limit)
+    terminal.result(summary)
     terminal.say(
-        f"{found['texts']:,} texts, {found['active']:,} in use, {found['outdated']:,} about items "
-        "that have changed since"
+        f"{summary['texts']:,} texts, {summary['active']:,} in use, {summary['outdated']:,} "
+        "outdated because their items have changed"
     )
-    for row in found["counts"]:
+    for row in summary["counts"]:
         terminal.say(f"  {row['texts']:,} x {row['field']} by {row['source']}")
-    if found["gate"]:
-        terminal.say(_verdict(found["gate"]))
-    for row in found["listed"]:
+    if summary["gate"]:
+        terminal.say(_format_verdict(summary["gate"]))
+    for row in summary["listed"]:
         terminal.say(f"  {row['item_id']} {row['field']} by {row['model']}: {row['text']}")
 
 
 @app.command("revert")
 def revert(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
-    """Take all texts out; the next training is as if there had been none."""
+    """Delete all generated texts; the next training uses none."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.enrich.gate import revert_texts
 
     terminal = Terminal(json)
     removed = revert_texts(Workspace.open(workspace))
     terminal.result({"removed": removed})
-    terminal.say(f"{removed:,} texts taken out; `serendip train` publishes without them")
+    terminal.say(f"{removed:,} texts deleted. Next: serendip train")
 
 
-def _verdict(found: dict[str, Any]) -> str:
-    if found["verdict"] == "refused":
-        return f"refused: {found['reason']}"
-    one = found["difference"]["both"]
+def _format_verdict(report: dict[str, Any]) -> str:
+    """The verdict with its reason or its figures."""
+    if report["verdict"] == "refused":
+        return f"refused: {report['reason']}"
+    difference = report["difference"]["both"]
     return (
-        f"{found['verdict']}: {found['metric']} {found['without']['both']:.4f} without and "
-        f"{found['with']['both']:.4f} with {found['texts']:,} texts, difference "
-        f"{one['value']:+.4f} ({one['low']:+.4f} to {one['high']:+.4f}) over "
-        f"{found['queries']:,} held-out queries"
+        f"{report['verdict']}: {report['metric']} {report['without']['both']:.4f} without and "
+        f"{report['with']['both']:.4f} with {report['texts']:,} texts, difference "
+        f"{difference['value']:+.4f} ({difference['low']:+.4f} to {difference['high']:+.4f}) over "
+        f"{report['queries']:,} held-out queries"
     )

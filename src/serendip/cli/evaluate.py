@@ -1,4 +1,4 @@
-"""``serendip evaluate``: is it better? A report of numbers with intervals."""
+"""``serendip evaluate``: a report on the quality of the engine, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from serendip.jobs.context import JobContext
 
 NAME = "evaluate"
-HELP = "Train on the past, ask about the future, and write report.json and report.html."
+HELP = "Evaluate the engine on held-out events and write report.json and report.html."
 
 
 def run(
@@ -22,18 +22,16 @@ def run(
     device: DeviceOption = "cpu",
     alignment: Annotated[
         bool,
-        typer.Option(
-            "--alignment", help="Should one model serve all tasks? Trains specialists as well."
-        ),
+        typer.Option("--alignment", help="Compare one retriever for all tasks with specialists."),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Judge the engine and its baselines on temporal cuts and on the last event of each user."""
+    """Evaluate the engine and its baselines on temporal splits and on each user's last event."""
     from serendip.jobs.context import JobContext
     from serendip.runtime.timing import StageClock
 
     terminal = Terminal(json)
-    options, clock = terminal.options(seed, device), StageClock(terminal.stage)
+    options, clock = terminal.options(seed, device), StageClock(terminal.print_stage)
     context = JobContext.open(workspace, options, clock)
     if alignment:
         _align(context, terminal)
@@ -41,7 +39,7 @@ def run(
     from serendip.jobs.evaluate.evaluate import evaluate_workspace
 
     report = evaluate_workspace(context)
-    terminal.semantic_ids(report["semantic_ids"])
+    terminal.print_semantic_ids(report["semantic_ids"])
     for sentence in report["verdict"]:
         terminal.say(f"  {sentence}")
     terminal.say(f"Report: {context.workspace.reports / 'report.html'}")
@@ -49,6 +47,7 @@ def run(
 
 
 def _align(context: JobContext, terminal: Terminal) -> None:
+    """Compare retrievers of all sets of tasks and print the recommendation."""
     from serendip.jobs.evaluate.task_transfer import align_workspace
 
     report = align_workspace(context)

@@ -1,4 +1,4 @@
-"""``serendip ids``: the life cycle of semantic IDs."""
+"""``serendip ids``: builds, inspects and compares semantic IDs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from serendip.cli.terminal import (
 )
 
 NAME = "ids"
-HELP = "Build semantic IDs, extend them with new items, look at them, compare versions."
+HELP = "Build semantic IDs, extend them by new items, inspect them, compare versions."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -25,12 +25,12 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 @app.command("build")
 def build(
     workspace: WorkspaceOption = Path(),
-    refit: Annotated[bool, typer.Option("--refit", help="Fit codebooks again.")] = False,
+    refit: Annotated[bool, typer.Option("--refit", help="Fit the codebooks again.")] = False,
     seed: SeedOption = 0,
     device: DeviceOption = "cpu",
     json: JsonOption = False,
 ) -> None:
-    """Code all items: known ones keep their codes, unless --refit fits the codebooks again."""
+    """Assign codes to new and changed items, or to all items with --refit."""
     from serendip.jobs.context import JobContext
     from serendip.jobs.semantic_ids.build import build_ids
 
@@ -39,11 +39,11 @@ def build(
     version, is_new = build_ids(context, refit)
     changes = version.manifest["changes"]
     if is_new:
-        terminal.say(f"{version.name} is current: {_told(changes)}")
-        _kept(terminal, changes.get("kept", []))
+        terminal.say(f"{version.name} is current: {_describe_changes(changes)}")
+        _print_stability(terminal, changes.get("kept", []))
     else:
         terminal.say(f"{version.name} is up to date.")
-    terminal.semantic_ids(version.manifest["quality"])
+    terminal.print_semantic_ids(version.manifest["quality"])
     document = {"version": version.name, "created": is_new, "parent": version.manifest["parent"]}
     terminal.result({**document, "changes": changes, "quality": version.manifest["quality"]})
 
@@ -54,50 +54,52 @@ def show(
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
-    """One item with its codes and the names of its groups, or one group with what is in it."""
+    """Show an item with its codes and groups, or a group with its items and subgroups."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.semantic_ids.inspect import show as look
+    from serendip.jobs.semantic_ids.inspect import describe
 
     terminal = Terminal(json)
-    found = look(Workspace.open(workspace), name)
-    if "item_id" in found:
-        gone = "" if found["listed"] else ", no longer in the catalogue"
-        terminal.say(f"{found['full_id']}  {found['item_id']}  {found['title']}")
-        _groups(terminal, [{**one, "items": one["members"]} for one in found["prefixes"]])
-        terminal.say(f"  in {found['version']}{gone}")
+    summary = describe(Workspace.open(workspace), name)
+    if "item_id" in summary:
+        gone = "" if summary["listed"] else ", no longer in the catalogue"
+        terminal.say(f"{summary['full_id']}  {summary['item_id']}  {summary['title']}")
+        groups = [{**group, "items": group["members"]} for group in summary["prefixes"]]
+        _print_groups(terminal, groups)
+        terminal.say(f"  in {summary['version']}{gone}")
     else:
-        terminal.say(f"{found['prefix']}  {found['members']:,} items  {found['name']}")
-        _groups(terminal, found["groups"])
-        _others(terminal, found["num_groups"] - len(found["groups"]), "groups")
-        for member in found["items"]:
+        terminal.say(f"{summary['prefix']}  {summary['members']:,} items  {summary['name']}")
+        _print_groups(terminal, summary["groups"])
+        _print_remaining(terminal, summary["num_groups"] - len(summary["groups"]), "groups")
+        for member in summary["items"]:
             terminal.say(f"  {member['id']:<12} {member['item_id']:<16} {member['title']}")
-        _others(terminal, found["members"] - len(found["items"]), "items")
-    terminal.result(found)
+        _print_remaining(terminal, summary["members"] - len(summary["items"]), "items")
+    terminal.result(summary)
 
 
 @app.command("diff")
 def diff(
-    before: Annotated[str, typer.Argument(help="A version, v1 for one.")],
+    before: Annotated[str, typer.Argument(help="A version, such as v1.")],
     after: Annotated[str, typer.Argument(help="Another version.")],
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
-    """Which items have other codes in another version."""
+    """List the items whose codes differ between two versions."""
     from serendip.engine.workspace import Workspace
-    from serendip.jobs.semantic_ids.inspect import diff as compare
+    from serendip.jobs.semantic_ids.inspect import compare_versions
 
     terminal = Terminal(json)
-    found = compare(Workspace.open(workspace), before, after)
+    changes = compare_versions(Workspace.open(workspace), before, after)
     terminal.say(
-        f"{before} -> {after}: {found['shared']:,} items in both, {found['moved']:,} moved, "
-        f"{found['new']:,} new, {found['left_out']:,} left out"
+        f"{before} -> {after}: {changes['shared']:,} items in both, {changes['moved']:,} moved, "
+        f"{changes['new']:,} new, {changes['left_out']:,} left out"
     )
-    _kept(terminal, [*found["kept"], found["kept_all_levels"]] if found["kept"] else [])
-    for one in found["examples"]:
-        codes = f"{one['before']} -> {one['after']}"
-        terminal.say(f"  {codes:<28} {one['item_id']:<16} {one['title']}")
-    _others(terminal, found["moved"] - len(found["examples"]), "items")
-    terminal.result(found)
+    shares = [*changes["kept"], changes["kept_all_levels"]] if changes["kept"] else []
+    _print_stability(terminal, shares)
+    for item in changes["examples"]:
+        codes = f"{item['before']} -> {item['after']}"
+        terminal.say(f"  {codes:<28} {item['item_id']:<16} {item['title']}")
+    _print_remaining(terminal, changes["moved"] - len(changes["examples"]), "items")
+    terminal.result(changes)
 
 
 @app.command("report")
@@ -107,45 +109,47 @@ def report(
     device: DeviceOption = "cpu",
     json: JsonOption = False,
 ) -> None:
-    """How good the current IDs are; also written to reports/semantic-ids.json and .html."""
+    """Measure the quality of the current IDs and write reports/semantic-ids.json and .html."""
     from serendip.evaluate.report.page import sentences
     from serendip.jobs.context import JobContext
-    from serendip.jobs.semantic_ids.inspect import REPORT_HTML
-    from serendip.jobs.semantic_ids.inspect import report as measure
+    from serendip.jobs.semantic_ids.inspect import REPORT_HTML, write_report
 
     terminal = Terminal(json)
     context = JobContext.open(workspace, terminal.options(seed, device))
-    found = measure(context)
-    terminal.say(f"{found['version']}: {found['num_items']:,} items")
-    for sentence in sentences(found):
+    document = write_report(context)
+    terminal.say(f"{document['version']}: {document['num_items']:,} items")
+    for sentence in sentences(document):
         terminal.say(f"  {sentence}")
-    terminal.code_use(found)
-    for level, share in enumerate(found["largest"]):
+    terminal.print_code_use(document)
+    for level, share in enumerate(document["largest"]):
         terminal.say(f"    level {level}: the largest code has {100 * share:.1f} % of the items")
-    _groups(terminal, found["groups"])
-    _others(terminal, found["used"][0] - len(found["groups"]), "groups")
+    _print_groups(terminal, document["groups"])
+    _print_remaining(terminal, document["used"][0] - len(document["groups"]), "groups")
     terminal.say(f"Report: {context.workspace.reports / REPORT_HTML}")
-    terminal.result(found)
+    terminal.result(document)
 
 
-def _told(changes: Mapping[str, Any]) -> str:
-    """What a new version changes, in words."""
+def _describe_changes(changes: Mapping[str, Any]) -> str:
+    """The changes of a new version as text."""
     counts = {name: changes.get(name, 0) for name in ("new", "recoded", "gone", "back")}
-    told = [f"{count:,} {name}" for name, count in counts.items() if count]
-    return ", ".join([*(["codebooks fitted"] if changes.get("refit") else []), *told])
+    parts = [f"{count:,} {name}" for name, count in counts.items() if count]
+    return ", ".join([*(["codebooks fitted"] if changes.get("refit") else []), *parts])
 
 
-def _groups(terminal: Terminal, groups: Sequence[Mapping[str, Any]]) -> None:
+def _print_groups(terminal: Terminal, groups: Sequence[Mapping[str, Any]]) -> None:
+    """Print prefix, size and name of each group."""
     for group in groups:
         terminal.say(f"  {group['prefix']:<12} {group['items']:>7,} items  {group['name']}")
 
 
-def _others(terminal: Terminal, count: int, noun: str) -> None:
+def _print_remaining(terminal: Terminal, count: int, noun: str) -> None:
+    """Print the number of things that are not listed, if any."""
     if count:
         terminal.say(f"  and {count:,} more {noun}")
 
 
-def _kept(terminal: Terminal, shares: Sequence[float]) -> None:
+def _print_stability(terminal: Terminal, shares: Sequence[float]) -> None:
+    """Print the share of items with the same code per level, and with the same ID."""
     for level, share in enumerate(shares[:-1]):
         terminal.say(f"  level {level}: {100 * share:.1f} % of the items keep their code")
     if shares:

@@ -1,4 +1,4 @@
-"""``serendip import``: read the files that serendip.toml names into the database."""
+"""``serendip import``: imports the files of serendip.toml into the database."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 NAME = "import"
-HELP = "Read the files that serendip.toml names into the database, all or nothing."
+HELP = "Import the files of serendip.toml into the database, all or nothing."
 
 
 def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
-    """Import items and events; what was posted through the API stays."""
+    """Import items and events; data posted to the API stay."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.import_files import import_files
 

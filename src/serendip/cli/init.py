@@ -1,4 +1,4 @@
-"""``serendip init``: a workspace from a user's own files."""
+"""``serendip init``: creates a workspace for the user's files."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 NAME = "init"
-HELP = "Make a workspace from your own files: guess the columns, write serendip.toml, check."
+HELP = "Create a workspace for your files: guess columns, write serendip.toml, import, check."
 
 
 def run(
     items: Annotated[Path, typer.Option(help="One item per row: CSV, JSONL or Parquet.")],
     events: Annotated[
-        Path | None, typer.Option(help="One event per row; may follow later.")
+        Path | None, typer.Option(help="One event per row. Can be added later.")
     ] = None,
-    said: Annotated[
+    map_options: Annotated[
         list[str] | None,
         typer.Option(
             "--map",
             metavar="NAME=COLUMN",
-            help="What a column is: events.timestamp=when. Repeatable.",
+            help="Column of a canonical name: events.timestamp=when. Repeatable.",
         ),
     ] = None,
     workspace: WorkspaceOption = Path(),
     force: Annotated[bool, typer.Option("--force", help="Overwrite serendip.toml.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Guess, show the mapping, write one file, import, run the doctor."""
+    """Guess and print the columns, write serendip.toml, import, run the doctor."""
     from serendip.cli.doctor import show
     from serendip.engine.workspace import SETTINGS_FILE, Workspace
     from serendip.jobs.doctor import check_workspace
@@ -38,7 +38,7 @@ def run(
     from serendip.jobs.init.workspace import start_workspace
 
     terminal = Terminal(json)
-    guesses = start_workspace(workspace, items, events, force, said or [])
+    guesses = start_workspace(workspace, items, events, force, map_options or [])
     for table, guess in guesses.items():
         terminal.say(f"{table}: {guess.path}")
         for name, column in guess.mapping.items():

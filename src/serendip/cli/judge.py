@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serendip.cli.terminal import JsonOption, SeedOption, Terminal, WorkspaceOption
+from serendip.cli.terminal import (
+    EstimateOption,
+    JsonOption,
+    SeedOption,
+    Terminal,
+    WorkspaceOption,
+)
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,49 +27,50 @@ if TYPE_CHECKING:
 def label(
     pairs: Annotated[Path, typer.Option(help="File with the columns query and item_id.")],
     out: Annotated[Path, typer.Option(help="CSV file of this person's labels.")],
-    name: Annotated[str, typer.Option(help="Who labels.")],
+    name: Annotated[str, typer.Option(help="Name of this person.")],
     workspace: WorkspaceOption = Path(),
     other: Annotated[
         list[Path] | None,
-        typer.Option(help="Somebody else's labels of the same pairs; repeatable."),
+        typer.Option(help="Another person's labels of the same pairs; repeatable."),
     ] = None,
     port: Annotated[int, typer.Option(help="Port of 127.0.0.1; 0 picks a free one.")] = 8090,
     json: JsonOption = False,
 ) -> None:
-    """Label pairs on a page, by keyboard, until interrupted; the same command goes on later."""
+    """Label pairs on a page, by keyboard, until interrupted; run it again to continue."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.labels.by_hand import open_session
     from serendip.serve.page.labelling import run_labelling
 
     terminal = Terminal(json)
-    with open_session(Workspace.open(workspace), pairs, out, name, other or ()) as desk:
+    with open_session(Workspace.open(workspace), pairs, out, name, other or ()) as session:
         run_labelling(
-            desk, port, lambda address: terminal.say(f"Ready: {address}   (Ctrl-C stops)")
+            session, port, lambda address: terminal.say(f"Ready: {address}   (Ctrl-C stops)")
         )
-        view = desk.view()
+        view = session.view()
     labelled = view.good + view.bad
     terminal.result({"pairs": view.pairs, "labelled": labelled, "bad": view.bad, "out": str(out)})
     terminal.say(f"{labelled:,} of {view.pairs:,} pairs in {out}, {view.bad:,} bad")
 
 
 def agreement(
-    labels: Annotated[list[Path], typer.Option(help="File of labels; name two or more.")],
+    labels: Annotated[list[Path], typer.Option(help="File of labels; give two or more.")],
     json: JsonOption = False,
 ) -> None:
-    """Agreement of each two files of labels of the same pairs: Cohen's kappa."""
-    from serendip.jobs.labels.agreement import agreements
+    """Measure the agreement of each two files of labels by Cohen's kappa."""
+    from serendip.jobs.labels.agreement import compare_label_files
 
     terminal = Terminal(json)
-    found = agreements(labels)
-    terminal.result({"agreements": found})
-    for row in found:
-        terminal.say(f"{row['labels'][0]} and {row['labels'][1]}: {_words(row)}")
+    rows = compare_label_files(labels)
+    terminal.result({"agreements": rows})
+    for row in rows:
+        terminal.say(f"{row['labels'][0]} and {row['labels'][1]}: {_format_agreement(row)}")
 
 
-def _words(row: dict[str, Any]) -> str:
+def _format_agreement(row: dict[str, Any]) -> str:
+    """Kappa with its interval and the number of common pairs."""
     common = f"{row['pairs']:,} pairs of {row['queries']:,} queries in common"
     if row["kappa"] is None:
-        return f"{common}, which tell nothing about agreement yet"
+        return f"kappa is undefined; {common}"
     low, high = row["ci95"]
     return (
         f"kappa {row['kappa']:.3f} ({low:.3f} to {high:.3f}), the same label for "
@@ -91,92 +98,92 @@ app.command("agreement")(agreement)
 def run(
     pairs: Annotated[Path, typer.Option(help="File with the columns query and item_id.")],
     out: Annotated[Path, typer.Option(help="CSV file of labels.")],
-    budget: Annotated[float, typer.Option(help="All runs of the job cost no more than this.")],
+    budget: Annotated[float, typer.Option(help="Budget of all runs of the job together.")],
     workspace: WorkspaceOption = Path(),
-    job: Annotated[str, typer.Option(help="Name in the ledger; default that of --out.")] = "",
+    job: Annotated[str, typer.Option(help="Name in the ledger. Default: file name of --out.")] = "",
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "judge-1",
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only tell what it would cost.")
-    ] = False,
+    estimate: EstimateOption = False,
     batch_file: Annotated[
-        Path | None, typer.Option(help="Ask nothing; write the questions for a batch API.")
+        Path | None, typer.Option(help="Write the questions for a batch API; send no requests.")
     ] = None,
     batch_answers: Annotated[
-        Path | None, typer.Option(help="Output file of a batch, taken before anything is asked.")
+        Path | None, typer.Option(help="Output file of a batch, read before any request.")
     ] = None,
     forget_batch: Annotated[
-        bool, typer.Option("--forget-batch", help="Ask anew what is out; it stays paid for.")
+        bool,
+        typer.Option("--forget-batch", help="Ask pending batch questions again; both are paid."),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Label pairs; answers that are there already are not asked for again. Exit 1 = partial."""
+    """Label all pairs that the ledger has no answer for. Exit 1 = incomplete."""
     from serendip.jobs.context import JobContext
     from serendip.jobs.labels.by_llm import Labelling, label_pairs
     from serendip.jobs.llm_job import LlmJob
 
     terminal = Terminal(json)
     if estimate and (batch_file or batch_answers or forget_batch):
-        raise ConfigError("--estimate writes nothing.", "Leave it out, or the batch.")
+        raise ConfigError(
+            "--estimate cannot be combined with batch options.", "Remove one of them."
+        )
 
-    def tell(told: CostEstimate) -> None:
+    def print_estimate(cost: CostEstimate) -> None:
         terminal.say(
-            f"{told.questions:,} different pairs, {told.known:,} judged before, "
-            f"{told.batched:,} out in a batch; "
-            f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
+            f"{cost.questions:,} distinct pairs, {cost.known:,} of them in the ledger, "
+            f"{cost.batched:,} pending in batches; "
+            f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
         )
 
     labelling = Labelling(pairs, out, prompt, batch_file, batch_answers, forget_batch)
-    llm_job = LlmJob(job or out.name, budget, estimate, tell)
-    found = label_pairs(JobContext.open(workspace, terminal.options()), labelling, llm_job)
-    terminal.result(found)
+    llm_job = LlmJob(job or out.name, budget, estimate, print_estimate)
+    summary = label_pairs(JobContext.open(workspace, terminal.options()), labelling, llm_job)
+    terminal.result(summary)
     if estimate:
         return
-    if "taken" in found:
-        terminal.say(", ".join(f"{count:,} {name}" for name, count in found["taken"].items()))
-    if found["state"] == "batched":
+    if "taken" in summary:
+        terminal.say(", ".join(f"{count:,} {name}" for name, count in summary["taken"].items()))
+    if summary["state"] == "batched":
         terminal.say(
-            f"{found['written']:,} questions in {batch_file}, {found['left']:,} left; "
-            f"counted as {found['spent']:.4g} of {budget:.4g}"
+            f"{summary['written']:,} questions in {batch_file}, {summary['left']:,} left; "
+            f"counted as {summary['spent']:.4g} of {budget:.4g}"
         )
         return
     terminal.say(
-        f"{found['state']}: {found['labelled']:,} of {found['pairs']:,} pairs in {found['out']}, "
-        f"{found['bad']:,} bad; spent {found['spent']:.4g} of {budget:.4g}"
+        f"{summary['state']}: {summary['labelled']:,} of {summary['pairs']:,} pairs in "
+        f"{summary['out']}, {summary['bad']:,} bad; spent {summary['spent']:.4g} of {budget:.4g}"
     )
-    if found["state"] == "partial":
-        out_there = f"{found['batched']:,} are out in a batch: --batch-answers FILE"
-        reason = found["reason"] or (out_there if found["batched"] else "some questions failed")
-        terminal.say(f"  {reason}; run it again to go on")
+    if summary["state"] == "partial":
+        pending = f"{summary['batched']:,} are pending in batches: --batch-answers FILE"
+        terminal.print_incomplete(summary["reason"] or (pending if summary["batched"] else ""))
         raise typer.Exit(1)
 
 
 @app.command("gate")
 def gate(
-    labels: Annotated[Path, typer.Option(help="Labels that are to be used.")],
+    labels: Annotated[Path, typer.Option(help="Labels to be used.")],
     gold: Annotated[Path, typer.Option(help="Labels by people: query, item_id, label.")],
-    floor: Annotated[float, typer.Option(help="Lowest kappa, of its interval's lower end.")] = 0.6,
+    floor: Annotated[float, typer.Option(help="Minimum of the lower bound of kappa.")] = 0.6,
     seen: Annotated[
         list[Path] | None,
-        typer.Option(help="Pairs that anything learned from; prompts say so themselves."),
+        typer.Option(help="Pairs used for training or tuning, besides those of prompts."),
     ] = None,
     nothing_seen: Annotated[
-        bool, typer.Option("--nothing-seen", help="No gold was used for anything before.")
+        bool, typer.Option("--nothing-seen", help="No gold pair was used for training or tuning.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Agreement of labels with people's. Exit 1 = the labels may not be used."""
+    """Measure the agreement of labels with labels by people. Exit 1 = they may not be used."""
     from serendip.jobs.labels.agreement import Gate, gate_labels
 
     if bool(seen) == nothing_seen:
         raise ConfigError(
-            "what was seen is not said.",
-            "Name files with --seen, or say --nothing-seen, and not both.",
+            "the pairs used for training or tuning are not given.",
+            "Add --seen with files, or --nothing-seen, and not both.",
         )
     terminal = Terminal(json)
-    found = gate_labels(Gate(labels, gold, floor, seen or ()))
-    terminal.result(found)
-    terminal.say(f"{found['verdict']}: {found['reason'] or _agreement(found)}")
-    if found["verdict"] != "passed":
+    report = gate_labels(Gate(labels, gold, floor, seen or ()))
+    terminal.result(report)
+    terminal.say(f"{report['verdict']}: {report['reason'] or _format_gate(report)}")
+    if report["verdict"] != "passed":
         raise typer.Exit(1)
 
 
@@ -232,13 +239,13 @@ def report(
 @app.command("export")
 def export(
     labels: Annotated[Path, typer.Option(help="Labels: query, item_id, label.")],
-    out: Annotated[Path, typer.Option(help="File of conversations.")],
+    out: Annotated[Path, typer.Option(help="File of the conversations.")],
     form: Annotated[Format, typer.Option("--format", help="chat-jsonl.")] = Format.CHAT,
     workspace: WorkspaceOption = Path(),
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "judge-1",
     json: JsonOption = False,
 ) -> None:
-    """Labels as conversations that an LLM can be fine-tuned on elsewhere."""
+    """Write labels as conversations for fine-tuning an LLM."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.labels.llm_examples import export_chats
 
@@ -282,9 +289,10 @@ def _reported(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _agreement(found: dict[str, Any]) -> str:
-    low, high = found["ci95"]["kappa"]
+def _format_gate(report: dict[str, Any]) -> str:
+    """Kappa with its interval and the floor."""
+    low, high = report["ci95"]["kappa"]
     return (
-        f"kappa {found['kappa']:.3f} ({low:.3f} to {high:.3f}), floor {found['floor']:.3f}; "
-        f"{found['pairs']:,} pairs of {found['queries']:,} queries"
+        f"kappa {report['kappa']:.3f} ({low:.3f} to {high:.3f}), floor {report['floor']:.3f}; "
+        f"{report['pairs']:,} pairs of {report['queries']:,} queries"
     )

@@ -1,4 +1,4 @@
-"""``serendip llm``: what was asked of an LLM, and what it cost."""
+"""``serendip llm``: requests to LLMs and their cost."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import typer
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 NAME = "llm"
-HELP = "What was asked of an LLM, and what it cost."
+HELP = "Show the requests to LLMs and their cost."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def group() -> None:
-    """What was asked of an LLM, and what it cost."""
+    """Show the requests to LLMs and their cost."""
 
 
 @app.command("ledger")
 def ledger(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
-    """Per job and model: calls, how they ended, tokens and price."""
+    """Show requests, outcomes, tokens and price per job and model."""
     from serendip.engine.workspace import DATABASE_FILE, Workspace
     from serendip.llm.ledger import Ledger
 
     terminal = Terminal(json)
     path = Workspace.open(workspace).folder / DATABASE_FILE
-    with closing(Ledger.open(path)) as opened:
-        jobs, failures = opened.summary(), opened.failures()
+    with closing(Ledger.open(path)) as database:
+        jobs, failures = database.summary(), database.failures()
     terminal.result({"jobs": jobs, "failures": failures})
     if not jobs:
-        terminal.say("Nothing was asked yet.")
+        terminal.say("No requests yet.")
     for row in jobs:
         terminal.say(
             f"{row['job']}: {row['calls']:,} calls of {row['prompt']} to {row['model']}, "
             f"{row['ok']:,} answered, {row['failed']:,} failed, {row['unfinished']:,} unfinished, "
-            f"{row['batched']:,} out in a batch"
+            f"{row['batched']:,} pending in batches"
         )
         terminal.say(
             f"  {row['tokens_sent']:,} + {row['tokens_answered']:,} tokens, "

@@ -1,8 +1,8 @@
-"""``serendip``: the command line. Parses, calls the library, prints; no logic.
+"""``serendip``: the command line; parses options, calls the library and prints results.
 
-Exit codes: 0 done, 1 a named check failed or an unexpected error, 2 wrong option or
-configuration, 3 wrong data, 4 nothing trained, 5 a broken artefact, 6 not supported,
-7 an optional package is missing, 8 the database refused, 130 interrupted.
+Exit codes: 0 success, 1 a check failed or an unexpected error, 2 wrong option or configuration,
+3 wrong data, 4 nothing trained, 5 broken artefact, 6 unsupported request, 7 optional package
+missing, 8 database error, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ app.add_typer(judge.app, name=judge.NAME, help=judge.HELP)
 app.add_typer(llm.app, name=llm.NAME, help=llm.HELP)
 app.add_typer(synonyms.app, name=synonyms.NAME, help=synonyms.HELP)
 app.add_typer(queries.app, name=queries.NAME, help=queries.HELP)
-for plugin in sorted(entry_points(group="serendip.commands"), key=lambda found: found.name):
+for plugin in sorted(entry_points(group="serendip.commands"), key=lambda entry: entry.name):
     group = plugin.load()  # a module with ``app``, ``NAME`` and ``HELP``, as those above
     app.add_typer(group.app, name=group.NAME, help=group.HELP)
 
@@ -68,7 +68,7 @@ def root(
 
 
 def main() -> None:
-    """Run the command line; errors that a user can act on become one message and a code."""
+    """Run the command line; a ``SerendipError`` is printed and sets the exit code."""
     limit_threads()
     try:
         app()
@@ -80,6 +80,7 @@ def main() -> None:
 
 
 def _report(error: SerendipError) -> None:
+    """Print an error with its hint, with --json also as a document on stdout."""
     if "--json" in sys.argv:
         document = {"error": {"type": error.kind, "message": error.message, "hint": error.hint}}
         typer.echo(json.dumps(document, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""``serendip recommend``: answers for one user on the terminal, or for all users into a file."""
+"""``serendip recommend``: recommendations for one user, or for all users into a file."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 from serendip.errors import ConfigError
 
 NAME = "recommend"
-HELP = "Recommend for one user, or with --batch for every user into a Parquet file."
+HELP = "Recommend for one user, or with --batch for all users into a Parquet file."
 
 
 def run(
     workspace: WorkspaceOption = Path(),
     surface: Annotated[
-        str, typer.Option(help="home, similar, cart, ... or one of your settings.")
+        str, typer.Option(help="home, similar, cart, ... or a surface of your settings.")
     ] = "home",
     user: Annotated[str, typer.Option(help="User id; empty = a new visitor.")] = "",
     item: Annotated[list[str] | None, typer.Option(help="Context item; repeatable.")] = None,
-    query: Annotated[str, typer.Option(help="Words, for a surface that searches.")] = "",
+    query: Annotated[str, typer.Option(help="Query text, for a search surface.")] = "",
     country: Annotated[str, typer.Option(help="Country of the request; empty = unknown.")] = "",
-    k: Annotated[int, typer.Option("-k", help="Items per user.")] = 10,
-    batch: Annotated[bool, typer.Option("--batch", help="All users, into --out.")] = False,
+    k: Annotated[int, typer.Option("-k", help="Largest number of items per user.")] = 10,
+    batch: Annotated[bool, typer.Option("--batch", help="Write all users to --out.")] = False,
     out: Annotated[Path | None, typer.Option(help="Parquet file for --batch.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Answer from the published generation."""
+    """Recommend with the published generation."""
     terminal = Terminal(json)
     if batch:
         if out is None:
-            raise ConfigError("--batch needs a file.", "Add --out recs.parquet.")
+            raise ConfigError("--batch needs --out.", "Add --out recommendations.parquet.")
         from serendip.jobs.export_recommendations import recommend_all
 
         progress = terminal.options().progress
@@ -50,10 +50,10 @@ def run(
     engine = Engine.open(workspace)
     request = Request(surface, user, query, tuple(item or ()), country, k=k)
     answer = engine.recommend(request)
-    for place, one in enumerate(answer.items, 1):
-        shown = engine.item(one.item_id)
+    for position, result in enumerate(answer.items, 1):
+        shown = engine.item(result.item_id)
         title = shown.title if shown else ""
-        reason = f"Sponsored. {one.reason}" if one.sponsored else one.reason
-        terminal.say(f"{place:3}  {title or one.item_id:<44} {one.score:8.4f}  {reason}")
+        reason = f"Sponsored. {result.reason}" if result.sponsored else result.reason
+        terminal.say(f"{position:3}  {title or result.item_id:<44} {result.score:8.4f}  {reason}")
     terminal.result(asdict(answer))
     engine.close()

@@ -1,4 +1,4 @@
-"""``serendip rollback``: return to the generation before."""
+"""``serendip rollback``: returns to the previous generation."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption
 
 NAME = "rollback"
-HELP = "Make the generation before the current one current again."
+HELP = "Make the previous generation current again."
 
 
 def run(workspace: WorkspaceOption = Path(), json: JsonOption = False) -> None:
-    """Switch back in one atomic step; a running service follows within seconds."""
+    """Switch to the previous generation atomically; a running service follows in seconds."""
     from serendip.engine.generations import rollback
     from serendip.engine.workspace import Workspace
 

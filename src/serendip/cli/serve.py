@@ -1,6 +1,6 @@
-"""``serendip serve``: the HTTP API and the page.
+"""``serendip serve``: serves the HTTP API and the page of a workspace.
 
-Serve a workspace; shared by ``serve`` and ``demo``. Opens nothing before the socket listens.
+The engine is imported and opened after the socket listens.
 """
 
 from __future__ import annotations
@@ -26,25 +26,31 @@ def run(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 8080,
 ) -> None:
-    """Listen at once, load the published generation, answer until interrupted."""
+    """Listen, load the published generation and serve until interrupted."""
     serve_workspace(workspace, host, port, Terminal().say)
 
 
-# The engine has this name, too, but importing it takes longer than the socket may.
+# As in ``engine.workspace``, which would take too long to import before the socket listens.
 _SETTINGS_FILE = "serendip.toml"
 
 
 def serve_workspace(workspace: Path, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Listen, load the published generation in a thread, follow later ones, until interrupted.
+    """Serve the published generation, and later ones once they are published, until interrupted.
+
+    Args:
+        workspace: folder of the workspace.
+        host: address to listen on.
+        port: 0 = a free one.
+        say: called with lines for people.
 
     Raises:
-        ConfigError: the folder is no workspace; nothing listens then.
+        ConfigError: the folder is not a workspace.
     """
     settings = workspace / _SETTINGS_FILE
     if not settings.is_file():
         raise ConfigError(
             f"{settings} does not exist.",
-            "Name the workspace with -w FOLDER, or run `serendip init` to make one.",
+            "Give the workspace with -w FOLDER, or create one with `serendip init`.",
         )
     from serendip.serve.generation_watch import Published
     from serendip.serve.server import run

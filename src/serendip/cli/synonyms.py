@@ -1,4 +1,4 @@
-"""``serendip synonyms``: other words for what people type, proposed and reviewed."""
+"""``serendip synonyms``: proposes synonyms, and accepts or rejects them."""
 
 from __future__ import annotations
 
@@ -9,41 +9,44 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serendip.cli.terminal import JsonOption, Terminal, WorkspaceOption, asked_budget
+from serendip.cli.terminal import (
+    EstimateLlmOption,
+    JsonOption,
+    LlmBudgetOption,
+    Terminal,
+    WorkspaceOption,
+    require_budget,
+)
 
 if TYPE_CHECKING:
     from serendip.llm.runner import CostEstimate
     from serendip.search.synonyms import State, Synonym
 
 NAME = "synonyms"
-HELP = "Propose, look at, accept and reject other words for what people type."
+HELP = "Propose, show, accept and reject synonyms of query terms."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-TermArgument = Annotated[str, typer.Argument(help="What people type.")]
+TermArgument = Annotated[str, typer.Argument(help="Term of a query.")]
 AlsoArgument = Annotated[
-    str, typer.Argument(help="What to look for, too; left out: all that is proposed for the term.")
+    str, typer.Argument(help="Its synonym. Default: all proposed synonyms of the term.")
 ]
 
 
 @app.command("build")
 def build(
     workspace: WorkspaceOption = Path(),
-    llm: Annotated[bool, typer.Option("--llm", help="Let the LLM of [llm] propose.")] = False,
-    budget: Annotated[
-        float | None, typer.Option(help="With --llm: all runs of the job cost no more than this.")
-    ] = None,
-    terms: Annotated[int, typer.Option(help="With --llm: about so many terms.", min=1)] = 1_000,
+    llm: Annotated[bool, typer.Option("--llm", help="Propose by the LLM of [llm].")] = False,
+    budget: LlmBudgetOption = None,
+    terms: Annotated[int, typer.Option(help="With --llm: largest number of terms.", min=1)] = 1_000,
     job: Annotated[str, typer.Option(help="With --llm: name in the ledger.")] = "synonyms",
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "synonyms-1",
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="With --llm: only tell what it would cost.")
-    ] = False,
+    estimate: EstimateLlmOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Propose pairs from logged searches and from vectors of words, or by an LLM.
+    """Propose pairs from logged searches and from word vectors, or by an LLM.
 
-    The table keeps what it has. Exit 1 = the LLM did not answer everything.
+    Existing pairs are not changed. Exit 1 = the LLM did not answer all questions.
     """
     from serendip.jobs.context import JobContext
     from serendip.jobs.llm_job import LlmJob
@@ -53,50 +56,54 @@ def build(
     terminal = Terminal(json)
     context = JobContext.open(workspace, terminal.options())
     file = context.workspace.synonyms
-    spend = asked_budget(llm, budget, estimate)
+    spend = require_budget(llm, budget, estimate)
     if spend is None:
         rows, new = build_synonyms(context)
-        terminal.result(_tell(terminal, file, rows, new))
+        terminal.result(_print_table(terminal, file, rows, new))
         return
 
-    def tell(told: CostEstimate) -> None:
+    def print_estimate(cost: CostEstimate) -> None:
         terminal.say(
-            f"{told.questions:,} terms, {told.known:,} asked about before; "
-            f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
+            f"{cost.questions:,} terms, {cost.known:,} of them in the ledger; "
+            f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
         )
 
-    llm_job = LlmJob(job, spend, estimate, tell)
+    llm_job = LlmJob(job, spend, estimate, print_estimate)
     rows, facts = write_synonyms_by_llm(context, llm_job, terms, prompt)
     if estimate:
         terminal.result(facts)
         return
-    terminal.result({**_tell(terminal, file, rows, facts["new"]), "llm": facts})
+    terminal.result({**_print_table(terminal, file, rows, facts["new"]), "llm": facts})
     terminal.say(f"{facts['state']}: spent {facts['spent']:.4g}")
     for test, count in facts["dropped"].items():
         terminal.say(f"  {test:<24} {count:8,} dropped")
     if facts["state"] == "partial":
-        terminal.say(f"  {facts['reason'] or 'some questions failed'}; run it again to go on")
+        terminal.print_incomplete(facts["reason"])
         raise typer.Exit(1)
 
 
-def _tell(terminal: Terminal, file: Path, rows: Sequence[Synonym], new: int) -> dict[str, Any]:
-    """What the table has now, for people; returned for programs."""
+def _print_table(
+    terminal: Terminal, file: Path, rows: Sequence[Synonym], new: int
+) -> dict[str, Any]:
+    """Print the number of pairs by state, and return it for JSON."""
     states = Counter(row.state for row in rows)
-    told = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
-    terminal.say(f"{new:,} pairs are new in {file}: {told or 'nothing'}.")
-    terminal.say("Only accepted ones are searched: `serendip synonyms accept TERM [ALSO]`.")
+    counts = ", ".join(f"{count:,} {state}" for state, count in sorted(states.items()))
+    terminal.say(f"{new:,} new pairs in {file}; all pairs: {counts or 'none'}.")
+    terminal.say("Search uses accepted pairs only. Next: serendip synonyms accept TERM [ALSO]")
     return {"new": new, "states": dict(states), "file": str(file)}
 
 
 @app.command("show")
 def show(
-    term: Annotated[str, typer.Argument(help="Only of this term.")] = "",
-    state: Annotated[str, typer.Option("--state", help="Only of this state.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = 50,
+    term: Annotated[str, typer.Argument(help="Only pairs of this term.")] = "",
+    state: Annotated[str, typer.Option("--state", help="Only pairs in this state.")] = "",
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, help="Largest number of pairs to list.")
+    ] = 50,
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
-    """The pairs of the table, surest first."""
+    """List the pairs of the table by descending confidence."""
     from dataclasses import asdict
 
     from serendip.data.text import normalise
@@ -111,8 +118,8 @@ def show(
     ]
     rows.sort(key=lambda row: (-row.confidence, row.key))
     for row in rows[:limit]:
-        sure = f"{row.confidence:.2f} {row.source}"
-        terminal.say(f"{row.state:<9} {row.term}  ->  {row.also}  ({sure})")
+        origin = f"{row.confidence:.2f} {row.source}"
+        terminal.say(f"{row.state:<9} {row.term}  ->  {row.also}  ({origin})")
     terminal.say(f"{min(limit, len(rows)):,} of {len(rows):,} pairs.")
     terminal.result({"pairs": [asdict(row) for row in rows[:limit]], "total": len(rows)})
 
@@ -124,8 +131,8 @@ def accept(
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
-    """Search a pair from the next opening on; one that nobody proposed is added."""
-    _judge(term, also, "accepted", workspace, json)
+    """Accept a pair, which is added if it was not proposed; search uses it when it next opens."""
+    _review(term, also, "accepted", workspace, json)
 
 
 @app.command("reject")
@@ -135,11 +142,12 @@ def reject(
     workspace: WorkspaceOption = Path(),
     json: JsonOption = False,
 ) -> None:
-    """Never search or propose a pair."""
-    _judge(term, also, "rejected", workspace, json)
+    """Reject a pair; it is neither used nor proposed again."""
+    _review(term, also, "rejected", workspace, json)
 
 
-def _judge(term: str, also: str, state: State, workspace: Path, json: bool) -> None:
+def _review(term: str, also: str, state: State, workspace: Path, json: bool) -> None:
+    """Set the state of a pair, or of all proposed pairs of a term."""
     from serendip.engine.workspace import Workspace
     from serendip.search.synonyms import changed_synonyms, judged
 

@@ -1,6 +1,6 @@
-"""What commands print: data on stdout (text or one JSON document), everything else on stderr.
+"""Output and shared options of commands.
 
-What commands that may ask an LLM are told about money.
+Results are printed on stdout, as text or as one JSON document; everything else goes to stderr.
 """
 
 from __future__ import annotations
@@ -28,7 +28,14 @@ WorkspaceOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Root of all randomness.")]
 DeviceOption = Annotated[
-    str, typer.Option("--device", help="Where encoders of content run: cpu, cuda, mps.")
+    str, typer.Option("--device", help="Device of content encoders: cpu, cuda, mps.")
+]
+EstimateOption = Annotated[bool, typer.Option("--estimate", help="Only estimate the cost.")]
+EstimateLlmOption = Annotated[
+    bool, typer.Option("--estimate", help="With --llm: only estimate the cost.")
+]
+LlmBudgetOption = Annotated[
+    float | None, typer.Option(help="With --llm: budget of all runs of the job together.")
 ]
 
 
@@ -39,48 +46,52 @@ class Terminal:
     as_json: bool = False
 
     def say(self, text: str = "") -> None:
-        """A line for people, on stderr where stdout carries JSON."""
+        """Print a line for people, on stderr if stdout carries JSON."""
         typer.echo(text, err=self.as_json)
 
-    def stage(self, stage: StageCost) -> None:
-        """One line per stage as it ends: seconds, CPU seconds, memory."""
+    def print_stage(self, stage: StageCost) -> None:
+        """Print seconds, CPU seconds and memory of a finished stage."""
         self.say(
             f"  {stage.name:<34} {stage.wall_s:7.1f} s   {stage.cpu_s:7.1f} CPU-s"
             f"   {stage.peak_mb:6.0f} MB"
         )
 
     def result(self, document: Mapping[str, Any]) -> None:
-        """The command's result, where JSON was asked for."""
+        """Print the result of the command with --json."""
         if self.as_json:
             typer.echo(json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False))
 
-    def semantic_ids(self, codes: Mapping[str, Any]) -> None:
-        """How well the codes tell items apart, and per level how evenly they are used."""
-        share = 100 * codes["collision_rate"]
-        self.say(f"  semantic IDs: {share:.1f} % of the items share theirs with another one")
-        self.code_use(codes)
+    def print_incomplete(self, reason: str) -> None:
+        """Print why an LLM job is incomplete, and the next step."""
+        self.say(f"  {reason or 'some questions failed'}; run the command again to continue")
 
-    def code_use(self, codes: Mapping[str, Any]) -> None:
-        """Per level of the semantic IDs how evenly the codes are used."""
+    def print_semantic_ids(self, codes: Mapping[str, Any]) -> None:
+        """Print the collision rate of semantic IDs and the use of their codes."""
+        share = 100 * codes["collision_rate"]
+        self.say(f"  semantic IDs: {share:.1f} % of the items have the ID of another item")
+        self.print_code_use(codes)
+
+    def print_code_use(self, codes: Mapping[str, Any]) -> None:
+        """Print the number of used codes and their perplexity, per level."""
         levels = zip(codes["used"], codes["dead"], codes["perplexity"], strict=True)
         for level, (used, dead, perplexity) in enumerate(levels):
             self.say(
                 f"    level {level}: {used} of {used + dead} codes, perplexity {perplexity:.1f}"
             )
 
-    def space(self, told: Mapping[str, Any]) -> None:
-        """Whether the space of vectors stays, and how near its items are to where they were."""
-        agreed = [f"{value:.3f} ({part})" for part, value in told["agreement"].items()]
-        near = f"; mean cosine of {told['items']:,} items {', '.join(agreed)}" if agreed else ""
-        if not told["name"]:
-            self.say(f"  vectors: {told['reason']}")
-        elif told["kept"]:
-            self.say(f"  vectors: space {told['name']} as in {told['aligned_to']}{near}")
+    def print_space(self, space: Mapping[str, Any]) -> None:
+        """Print whether the vector space was continued, and the agreement with the previous one."""
+        values = [f"{value:.3f} ({part})" for part, value in space["agreement"].items()]
+        cosines = f"; mean cosine of {space['items']:,} items {', '.join(values)}" if values else ""
+        if not space["name"]:
+            self.say(f"  vectors: {space['reason']}")
+        elif space["kept"]:
+            self.say(f"  vectors: space {space['name']} as in {space['aligned_to']}{cosines}")
         else:
-            self.say(f"  vectors: space {told['name']} begins: {told['reason']}{near}")
+            self.say(f"  vectors: new space {space['name']}: {space['reason']}{cosines}")
 
-    def media(self, reports: Mapping[str, Any]) -> None:
-        """Pictures and sounds that could not be used, the first of them with the reason."""
+    def print_media(self, reports: Mapping[str, Any]) -> None:
+        """Print the unusable pictures and sounds, with the reasons of the first ones."""
         for name, report in reports.items():
             if report["left_out"] or not report["named"]:
                 self.say(f"  WARNING: {name}: {report['message']}")
@@ -88,25 +99,27 @@ class Terminal:
                 self.say(f"    {example}")
 
     def options(self, seed: int = 0, device: str = "cpu") -> TrainOptions:
-        """Training options that draw progress bars on stderr."""
+        """Execution options with progress bars on stderr."""
         from serendip.runtime.progress import RichProgress, TrainOptions
 
         return TrainOptions(seed=seed, progress=RichProgress(), device=device)
 
 
-def asked_budget(llm: bool, budget: float | None, estimate: bool) -> float | None:
-    """What all runs of a job may cost; None = no LLM is asked.
+def require_budget(llm: bool, budget: float | None, estimate: bool) -> float | None:
+    """Budget of all runs of a job; None = without an LLM.
 
-    An estimate needs no budget: it sends nothing.
+    An estimate needs no budget, as it sends no requests.
 
     Raises:
-        ConfigError: an LLM without a budget, or a budget or an estimate without an LLM.
+        ConfigError: ``llm`` without a budget, or a budget or estimate without ``llm``.
     """
     if llm:
         if budget is None and not estimate:
-            raise ConfigError("--llm without --budget.", "Say what all runs may cost, 0 = nothing.")
+            raise ConfigError(
+                "--llm without --budget.", "Add --budget with the most that all runs may cost."
+            )
         return budget or 0.0
     if budget is not None or estimate:
         option = "--estimate" if estimate else "--budget"
-        raise ConfigError(f"{option} without --llm.", "Add --llm; without it nothing costs money.")
+        raise ConfigError(f"{option} without --llm.", f"Add --llm, or remove {option}.")
     return None

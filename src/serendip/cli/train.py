@@ -1,4 +1,4 @@
-"""``serendip train``: fit everything and publish a generation."""
+"""``serendip train``: trains and publishes a generation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from serendip.cli.terminal import DeviceOption, JsonOption, SeedOption, Terminal, WorkspaceOption
 
 NAME = "train"
-HELP = "Train on everything in the database and publish a generation."
+HELP = "Train on all data of the database and publish a generation."
 
 
 def run(
@@ -16,18 +16,18 @@ def run(
     device: DeviceOption = "cpu",
     json: JsonOption = False,
 ) -> None:
-    """Train and publish; a running service switches over by itself."""
+    """Train and publish a generation; a running service switches to it by itself."""
     from serendip.jobs.context import JobContext
     from serendip.jobs.train.train import train_workspace
     from serendip.runtime.timing import StageClock
 
     terminal = Terminal(json)
-    clock = StageClock(terminal.stage)
+    clock = StageClock(terminal.print_stage)
     context = JobContext.open(workspace, terminal.options(seed, device), clock)
     generation = train_workspace(context)
-    terminal.semantic_ids(generation.manifest["semantic_ids"])
-    terminal.space(generation.manifest["space"])
-    terminal.media(generation.manifest["media"])
+    terminal.print_semantic_ids(generation.manifest["semantic_ids"])
+    terminal.print_space(generation.manifest["space"])
+    terminal.print_media(generation.manifest["media"])
     terminal.say(f"{generation.name} is published. Next: serendip serve")
     terminal.result(
         {

@@ -33,7 +33,7 @@ def publish(generations: Path, write: Callable[[Path], None], facts: Mapping[str
     """
     with exclusive_lock(generations):
         versions = _versions(generations)
-        generation = versions.publish(write, {"previous": versions.known_name(), **facts})
+        generation = versions.publish(write, {"previous": versions.readable_name(), **facts})
         _remove_old(versions, generation)
     return generation
 
@@ -51,7 +51,7 @@ def rollback(generations: Path) -> Version:
     """
     with exclusive_lock(generations):
         versions = _versions(generations)
-        name = versions.known_name()
+        name = versions.readable_name()
         if name:
             target = _first_sound(versions, _before(versions, name), name)
         elif (generations / versions.pointer).exists():

@@ -1,3 +1,3 @@
-"""The offline half: from the store to a report and a published generation."""
+"""Offline jobs, one folder per command: they read the store and write reports and artefacts."""
 
 from __future__ import annotations

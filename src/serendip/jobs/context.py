@@ -1,4 +1,4 @@
-"""What the steps of one job share: the workspace, its data and its encoders, each opened once."""
+"""Context of a job: the workspace, its data and its encoders, each opened once for all steps."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from serendip.runtime.timing import StageClock
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoreSnapshot:
-    """The database as of one moment.
+    """The database at one moment.
 
     Args:
         dataset: items and interactions.
-        item_version: newest change of an item.
-        event_seq: newest event.
+        item_version: of the newest change of an item.
+        event_seq: of the newest event.
     """
 
     dataset: Dataset
@@ -40,14 +40,14 @@ class StoreSnapshot:
 
 @dataclass(frozen=True, eq=False)
 class JobContext:
-    """One run of a job; data, encoders and caches are opened at first use and then kept.
+    """One run of a job; data, encoders and caches are opened at first use and then reused.
 
-    All steps therefore see the database as of the moment when the first of them read it.
+    All steps therefore see the database at the moment of the first read.
 
     Args:
         workspace: paths and settings.
         options: seed, progress and device.
-        clock: collects what each stage cost.
+        clock: measures the stages.
     """
 
     workspace: Workspace
@@ -61,18 +61,18 @@ class JobContext:
         """Read the settings of a folder.
 
         Raises:
-            ConfigError: there is no ``serendip.toml``, or a key or value in it is wrong.
+            ConfigError: ``serendip.toml`` is missing, or a key or value in it is wrong.
         """
         return cls(Workspace.open(folder), options or TrainOptions(), clock or StageClock())
 
     @property
     def settings(self) -> Settings:
-        """What ``serendip.toml`` says."""
+        """Settings of ``serendip.toml``."""
         return self.workspace.settings
 
     @cached_property
     def snapshot(self) -> StoreSnapshot:
-        """Items and interactions of the database, with its positions just before they were read.
+        """Items and interactions of the database, and its positions just before the read.
 
         Raises:
             StorageError: there is no database.
@@ -88,7 +88,7 @@ class JobContext:
         return self.snapshot.dataset
 
     def require_items(self) -> Dataset:
-        """The dataset, which has at least one item.
+        """The dataset, with at least one item.
 
         Raises:
             DataError: the catalogue is empty.
@@ -99,7 +99,7 @@ class JobContext:
 
     @cached_property
     def log(self) -> Log:
-        """Logged queries of the database, over the snapshot.
+        """Logged queries of the database, in the item numbers of the snapshot.
 
         Raises:
             DataError: the catalogue is empty.
@@ -110,12 +110,12 @@ class JobContext:
 
     @cached_property
     def encoder(self) -> TextEncoder:
-        """The text encoder of ``[content]``; its weights are loaded when it first encodes."""
+        """The text encoder of ``[content]``; its weights are loaded at the first call."""
         return open_encoder(self.settings.content, self.options.device)
 
     @cached_property
     def media(self) -> Mapping[str, Media]:
-        """Encoders of the modalities beside text, by name."""
+        """Encoders of pictures and sounds, by modality."""
         workspace = self.workspace
         return open_media(
             self.settings.content, workspace.folder, workspace.cache, self.options.device

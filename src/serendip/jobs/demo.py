@@ -1,6 +1,6 @@
-"""The demo's steps. Only the first one is the demo's own: it writes the two files.
+"""``serendip demo``: runs all steps of a new workspace on MovieLens.
 
-The demo: MovieLens as a user would bring it.
+Only the first step, which writes the two data files, is specific to the demo.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from serendip.errors import ArtefactError, ExtraMissing, NotTrainedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
-from serendip.jobs.import_files import import_files, imported_digest
-from serendip.jobs.train.fingerprint import fingerprint
+from serendip.jobs.import_files import import_files, read_import_digest
+from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.gates import REPORT_JSON
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.progress import TrainOptions
@@ -37,30 +37,31 @@ def build_demo(
     on_checks: Callable[[list[dict[str, Any]]], None],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Make the workspace, or find it made.
+    """Build the workspace; steps that are up to date are not repeated.
 
     Args:
-        folder: the workspace.
+        folder: of the workspace.
         options: seed and progress.
-        clock: collects what each stage cost.
-        on_checks: sees the doctor's results.
-        say: sees lines for people.
+        clock: measures the stages.
+        on_checks: called with the doctor's results.
+        say: called with lines for people.
 
     Returns:
-        the generation's name, the report's path and verdict, use of the codes, and the stages.
+        name of the generation, path and verdict of the report, quality of the semantic IDs, and
+        the stages.
     """
     with clock.stage("data files"):
-        write_files(folder)
+        write_demo_files(folder)
     context = JobContext.open(folder, options, clock)
     workspace = context.workspace
     with clock.stage("import"):
-        if imported_digest(workspace) is None:
+        if read_import_digest(workspace) is None:
             import_files(workspace)
     with clock.stage("doctor"):
         checks = check_workspace(workspace)
     on_checks(checks)
-    report = _report(context, say)
-    generation = _generation(context, say)
+    report = _evaluate(context, say)
+    generation = _train(context, say)
     return {
         "generation": generation,
         "report": str(workspace.reports / REPORT_JSON),
@@ -70,23 +71,23 @@ def build_demo(
     }
 
 
-def write_files(folder: Path) -> None:
-    """Write films.csv, ratings.csv and serendip.toml where they are missing.
+def write_demo_files(folder: Path) -> None:
+    """Write films.csv, ratings.csv and serendip.toml if they are missing.
 
     Raises:
-        ExtraMissing: the package that carries the data is not installed.
+        ExtraMissing: the package with the data is not installed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "films.csv").exists() or not (folder / "ratings.csv").exists():
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, str(_HERE / "demo_movielens.py"), str(folder)],
             capture_output=True,
             text=True,
             env={**os.environ, "PYTHONWARNINGS": "ignore"},
             check=False,
         )
-        if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or ["no output"]
+        if process.returncode:
+            last = process.stderr.strip().splitlines()[-1:] or ["no output"]
             raise ExtraMissing(
                 f"the demo's data could not be written: {last[0]}",
                 "Install it: pip install 'serendip[demo]'.",
@@ -95,24 +96,24 @@ def write_files(folder: Path) -> None:
         shutil.copyfile(_HERE / "demo.toml", folder / SETTINGS_FILE)
 
 
-def _report(context: JobContext, say: Callable[[str], None]) -> dict[str, Any]:
-    """The report of this data, settings and code; made where there is none."""
+def _evaluate(context: JobContext, say: Callable[[str], None]) -> dict[str, Any]:
+    """The report with the current fingerprint; evaluates if there is none."""
     path = context.workspace.reports / REPORT_JSON
-    wanted = fingerprint(context.workspace, context.options.seed)
+    fingerprint = compute_fingerprint(context.workspace, context.options.seed)
     if path.exists():
         report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if report.get("fingerprint") == wanted:
+        if report.get("fingerprint") == fingerprint:
             say("  the report is up to date")
             return report
     return evaluate_workspace(context)
 
 
-def _generation(context: JobContext, say: Callable[[str], None]) -> str:
-    """Name of the generation of this data, settings and code; trained where there is none."""
+def _train(context: JobContext, say: Callable[[str], None]) -> str:
+    """Name of the generation with the current fingerprint; trains if there is none."""
     workspace = context.workspace
     try:
         current = open_current(workspace.generations, verify=False)
-        if current.manifest["fingerprint"] == fingerprint(workspace, context.options.seed):
+        if current.manifest["fingerprint"] == compute_fingerprint(workspace, context.options.seed):
             say(f"  {current.name} is up to date")
             return current.name
     except (ArtefactError, NotTrainedError):

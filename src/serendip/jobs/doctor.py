@@ -1,4 +1,4 @@
-"""``serendip doctor``: the named checks over what is in the store, and over the items' files."""
+"""``serendip doctor``: named checks of the data in the store and of the items' media files."""
 
 from __future__ import annotations
 
@@ -16,43 +16,43 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ExtraMissing
 from serendip.runtime.progress import Progress, SilentProgress
 
-_RESTORE = "restore it from a backup; `serendip import` makes another one from your files alone"
+_RESTORE = "restore it from a backup, or run `serendip import` for a new one from your files alone"
 
 
 def check_workspace(workspace: Workspace, progress: Progress | None = None) -> list[dict[str, Any]]:
-    """Run every check; each result has name, status, count, total, message and examples.
+    """Run all checks; each result has name, status, count, total, message and examples.
 
-    Where the database's file is damaged, that is the only result: its rows cannot be trusted.
+    If the database file is damaged, its integrity is the only check: rows may be wrong.
     """
     with closing(workspace.open_store()) as store:
-        results = [_integrity(store)]
+        results = [_check_integrity(store)]
         if results[0].status != "FAIL":
             results += run_checks(store)
-            results += _media_checks(workspace, store, progress or SilentProgress())
+            results += _check_media(workspace, store, progress or SilentProgress())
     return [asdict(result) for result in results]
 
 
-def _integrity(store: Store) -> CheckResult:
-    """Whether the pages of the database's file fit together."""
+def _check_integrity(store: Store) -> CheckResult:
+    """Check the pages of the database file."""
     if damage := store.integrity():
         count = len(damage)
-        message = f"places in the database's file are damaged: {_RESTORE}"
+        message = f"places in the database file are damaged: {_RESTORE}"
         examples = tuple(damage[:10])
         return CheckResult("database integrity", "FAIL", count, count, message, examples)
-    return CheckResult("database integrity", "PASS", 0, 1, "the database's file is whole")
+    return CheckResult("database integrity", "PASS", 0, 1, "the database file is intact")
 
 
-def _media_checks(workspace: Workspace, store: Store, progress: Progress) -> list[CheckResult]:
-    """Whether the pictures and sounds that the settings name can be used."""
+def _check_media(workspace: Workspace, store: Store, progress: Progress) -> list[CheckResult]:
+    """Check the pictures and sounds of the columns in the settings."""
     media = open_media(workspace.settings.content, workspace.folder, workspace.cache)
     items = store.items() if media else []
-    return [_files_check(name, source, items, progress) for name, source in media.items()]
+    return [_check_files(name, source, items, progress) for name, source in media.items()]
 
 
-def _files_check(
+def _check_files(
     name: str, source: Media, items: Sequence[Item], progress: Progress
 ) -> CheckResult:
-    """Pictures or sounds that cannot be used; only a missing package stops a training."""
+    """Count unusable files: a warning, unlike a missing package, which a training needs."""
     try:
         report = source.check(items, progress)
     except ExtraMissing as error:

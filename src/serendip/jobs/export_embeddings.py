@@ -1,7 +1,7 @@
-"""``serendip embed``: vectors of items, users and queries in one Parquet file, for others to use.
+"""``serendip embed``: exports vectors of items, users or queries to a Parquet file.
 
-The vectors are the retriever's, on the axes of the generation's space: the dot product of a user's
-or a query's vector with an item's is the score that the retriever gives.
+They are the retriever's vectors in the vector space of the generation: the dot product of a user's
+or query's vector with an item's vector is the retriever's score.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from serendip.engine.request import Request
 from serendip.engine.stages.batch import condensed
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
-from serendip.jobs.train.carry_over import retriever_of, space_of
+from serendip.jobs.train.carry_over import open_space, require_retriever
 from serendip.models.embedding_space import VectorSpace
-from serendip.runtime.atomic_files import parquet_file, require_writable
+from serendip.runtime.atomic_files import open_parquet, require_writable
 from serendip.runtime.progress import Progress
 
 Kind = Literal["items", "users", "queries"]
@@ -33,18 +33,18 @@ Kind = Literal["items", "users", "queries"]
 ID_COLUMN: Mapping[Kind, str] = {"items": "item_id", "users": "user_id", "queries": "query"}
 
 BATCH = 512
-"""Vectors that are made at once, and rows of a group in the file."""
+"""Number of vectors that are computed at once, and of rows per row group of the file."""
 
 _DOT_PRODUCT = (
-    "The vector of a user or query times that of an item is the score of the retriever, for a user "
-    "on the task home, for a query on the task search; higher is better, any scale. Vectors of "
-    "other generations may be mixed in where `space` is the same string."
+    "The dot product of a user's vector and an item's vector is the retriever's score for the task "
+    "home, that of a query's vector for the task search; higher is better, the scale is arbitrary. "
+    "Vectors of other generations with the same `space` can be combined with these."
 )
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """What is written: ids, and the vectors of a part of them, on the axes of the training."""
+class _VectorRows:
+    """Rows to write: ids, and a function for the vectors of a slice, in the retriever's space."""
 
     ids: Sequence[str]
     vectors: Callable[[slice], FloatArray]
@@ -56,111 +56,116 @@ def embed(
     """Write an id and its ``vector`` for every item, every user with events, or every query.
 
     Args:
-        folder: the workspace.
-        kind: of what. Items: all that are not deleted, also those posted since the training.
-        out: Parquet file, which appears whole or not at all; None = ``<kind>.parquet`` in the
-            workspace's ``embeddings``.
-        progress: follows the rows.
-        file: queries, see ``read_queries``; None = those that the log of events has.
+        folder: of the workspace.
+        kind: items (all that are not deleted, with those posted since the training), users or
+            queries.
+        out: Parquet file, written atomically; None = ``<kind>.parquet`` in the workspace's
+            ``embeddings``.
+        progress: of the rows.
+        file: of queries, see ``read_queries``; None = the queries of the event log.
 
     Returns:
-        ``kind``, ``rows``, ``out`` and what the file's metadata say: ``generation``, ``space``,
-        ``space_version``, ``model``, ``dimensions``, ``parts`` (what the dimensions are, in order).
+        ``kind``, ``rows``, ``out`` and the metadata of the file: ``generation``, ``space``,
+        ``space_version``, ``model``, ``dimensions``, ``parts`` (width of each part of a vector, in
+        order).
 
     Raises:
-        NotTrainedError: nothing is published.
-        ArtefactError: the generation was published before there were spaces of vectors.
-        UnsupportedError: it has no retriever.
+        NotTrainedError: no generation is published.
+        ArtefactError: the generation has no vector space.
+        UnsupportedError: the generation has no retriever.
         DataError: there are no queries, or their file is wrong.
-        ConfigError: ``out`` cannot be written; found before anything is computed.
-        StorageError: it could be written before, and now cannot.
+        ConfigError: ``out`` cannot be written; checked before anything is computed.
+        StorageError: ``out`` could not be written after the check.
     """
     workspace = Workspace.open(folder)
     target = out or workspace.embeddings / f"{kind}.parquet"
-    texts = _texts(workspace, file) if kind == "queries" else []
+    texts = _read_texts(workspace, file) if kind == "queries" else []
     with closing(Engine.open(folder)) as engine:
-        rows = _rows(engine, kind, texts)
-        space = space_of(workspace.generations / engine.generation)
+        rows = _select_rows(engine, kind, texts)
+        space = open_space(workspace.generations / engine.generation)
         require_writable(target)
-        facts = _facts(engine.generation, space)
+        facts = _describe_space(engine.generation, space)
         _write(target, ID_COLUMN[kind], rows, space, facts, progress)
     return {"kind": kind, "rows": len(rows.ids), **facts, "out": str(target)}
 
 
 def read_queries(path: Path) -> list[str]:
-    """Queries of a file, each once, in its order; blank ones are passed over.
+    """Read the distinct queries of a file, in its order; blank ones are skipped.
 
     Args:
-        path: text with one query a line (``.txt``), or a table (CSV, JSONL, Parquet) with a column
-            ``query`` or one of its known names.
+        path: text with one query per line (``.txt``), or a table (CSV, JSONL, Parquet) with a
+            column ``query`` or one of its aliases.
 
     Raises:
-        DataError: it is missing, not readable or has no such column.
+        DataError: the file is missing or unreadable, or has no such column.
     """
     if not path.is_file():
         raise DataError(
             f"{path} does not exist.",
-            "Give --file a .txt with one query a line, or a table with a column `query`.",
+            "Give --file a .txt with one query per line, or a table with a column `query`.",
         )
-    found = _lines(path) if path.suffix.lower() == ".txt" else _cells(path)
-    return [text for text in dict.fromkeys(one.strip() for one in found) if text]
+    texts = _read_lines(path) if path.suffix.lower() == ".txt" else _read_cells(path)
+    return [text for text in dict.fromkeys(text.strip() for text in texts) if text]
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not UTF-8: {error}.", "Save it as UTF-8.") from None
 
 
-def _cells(path: Path) -> Iterator[str]:
+def _read_cells(path: Path) -> Iterator[str]:
     table = open_table(path)
     column = guess_mapping(table.columns, "events").get("query")
     if column is None:
         raise DataError(
-            f"{path.name} has no column of queries; it has {', '.join(table.columns)}.",
-            "Name one `query`, or give a .txt with one query a line.",
+            f"{path.name} has no column `query`, only {', '.join(table.columns)}.",
+            "Rename the column of queries, or give a .txt with one query per line.",
         )
     for (cell,) in table.rows([column]):
         yield cell if isinstance(cell, str) else " ".join(cell)
-    for place, reason in table.broken:
-        raise DataError(f"{path.name}, {place}: {reason}.")
+    for location, reason in table.broken:
+        raise DataError(f"{path.name}, {location}: {reason}.", "Correct the row.")
 
 
-def _texts(workspace: Workspace, file: Path | None) -> list[str]:
+def _read_texts(workspace: Workspace, file: Path | None) -> list[str]:
+    """Queries of a file, or else of the event log; at least one."""
     if file is None:
         with closing(workspace.open_store()) as store:
             texts = store.queries(workspace.settings.actions.ignore)
-        place = "the log of events"
+        source = "the event log"
     else:
-        texts, place = read_queries(file), str(file)
+        texts, source = read_queries(file), str(file)
     if not texts:
-        raise DataError(f"{place} holds no queries.", "Give --file a .txt with one query a line.")
+        raise DataError(f"{source} has no queries.", "Give --file a .txt with one query per line.")
     return texts
 
 
-def _rows(engine: Engine, kind: Kind, texts: Sequence[str]) -> _Rows:
+def _select_rows(engine: Engine, kind: Kind, texts: Sequence[str]) -> _VectorRows:
+    """Ids of a kind, and their vectors."""
     state = engine.state
-    retriever = retriever_of(state)
+    retriever = require_retriever(state)
     if kind == "items":
         numbers = np.flatnonzero(~state.hidden).astype(np.int32)
         ids = state.catalogue.vocabulary.ids_of(numbers)
-        return _Rows(ids, lambda rows: retriever.vectors_of(numbers[rows]))
+        return _VectorRows(ids, lambda rows: retriever.vectors_of(numbers[rows]))
 
     def encode(requests: Iterable[Request]) -> FloatArray:
-        # As served: of a long history, the model reads the part relevant to the request.
+        # Long histories are condensed to the relevant part, as they are in serving.
         queries = engine.queries(requests)
         return retriever.encode_queries([condensed(query, state) for query in queries])
 
     if kind == "queries":
-        return _Rows(
+        return _VectorRows(
             texts, lambda rows: encode(Request("search", text=text) for text in texts[rows])
         )
     users = [user for user, _ in engine.users(limit=2**31 - 1)]
-    return _Rows(users, lambda rows: encode(Request("home", user) for user in users[rows]))
+    return _VectorRows(users, lambda rows: encode(Request("home", user) for user in users[rows]))
 
 
-def _facts(generation: str, space: VectorSpace) -> dict[str, Any]:
+def _describe_space(generation: str, space: VectorSpace) -> dict[str, Any]:
+    """Metadata of the file."""
     return {
         "generation": generation,
         "space": space.name,
@@ -174,21 +179,25 @@ def _facts(generation: str, space: VectorSpace) -> dict[str, Any]:
 def _write(
     out: Path,
     id_column: str,
-    rows: _Rows,
+    rows: _VectorRows,
     space: VectorSpace,
     facts: Mapping[str, Any],
     progress: Progress,
 ) -> None:
+    """Write ids and vectors, turned into the vector space, with the metadata."""
     import pyarrow as pa
 
     size = facts["dimensions"]
-    told = {name: one if isinstance(one, str) else json.dumps(one) for name, one in facts.items()}
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in facts.items()
+    }
     schema = pa.schema(
         [(id_column, pa.string()), ("vector", pa.list_(pa.float32(), size))],
-        metadata={**told, "dot_product": _DOT_PRODUCT},
+        metadata={**texts, "dot_product": _DOT_PRODUCT},
     )
     starts = range(0, len(rows.ids), BATCH)
-    with parquet_file(out, schema) as file:
+    with open_parquet(out, schema) as file:
         for begin in progress.track(starts, f"{id_column} vectors", len(starts)):
             part = slice(begin, begin + BATCH)
             values = pa.array(space.rotate(rows.vectors(part)).ravel(), pa.float32())

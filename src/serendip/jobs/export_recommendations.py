@@ -1,4 +1,4 @@
-"""Answers for every known user at once, into one Parquet file."""
+"""``serendip recommend --batch``: writes recommendations for all users to a Parquet file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serendip.engine.engine import Engine
 from serendip.engine.request import Request
 from serendip.engine.stages.sponsored import SPONSORED
 from serendip.errors import DataError, UnsupportedError
-from serendip.runtime.atomic_files import parquet_file, require_writable
+from serendip.runtime.atomic_files import open_parquet, require_writable
 from serendip.runtime.progress import Progress
 
 BATCH = 128
@@ -25,28 +25,28 @@ def recommend_all(
 ) -> dict[str, Any]:
     """Write ``user_id, rank, item_id, score`` for every user with events.
 
-    A surface with ``MinValueConfig`` may write fewer rows for a user, or none. Where places can be
-    bought, a column ``sponsored`` says which rows are to be marked.
+    A surface with ``MinValueConfig`` may write fewer than ``k`` rows for a user, or none. If the
+    surface has sponsored positions, the column ``sponsored`` marks their rows.
 
     Args:
         workspace: folder of the workspace.
-        surface: one that needs nothing but the user.
-        k: at most so many items per user, 1 or more.
-        out: Parquet file; it appears whole or not at all.
-        progress: follows the users.
-        country: where all of them are; empty = unknown.
+        surface: that needs only a user.
+        k: largest number of items per user, at least 1.
+        out: Parquet file, written atomically.
+        progress: of the users.
+        country: of all users; empty = unknown.
 
     Returns:
-        numbers of users and rows, how many users got how many items, and the generation that
-        answered.
+        numbers of users and rows, number of users by number of items, and the generation.
 
     Raises:
+        DataError: ``k`` is less than 1.
         UnsupportedError: there is no such surface, or it needs an item or a text.
-        ConfigError: ``out`` cannot be written; found before anything is computed.
-        StorageError: it could be written before, and now cannot.
+        ConfigError: ``out`` cannot be written; checked before anything is computed.
+        StorageError: ``out`` could not be written after the check.
     """
     if k < 1:
-        raise DataError(f"k = {k}.", "Ask for 1 item or more.")
+        raise DataError(f"k = {k} is less than 1.", "Give -k a number of items from 1 on.")
     require_writable(out)
     engine = Engine.open(workspace)
     try:
@@ -73,7 +73,7 @@ def recommend_all(
 
 
 class _Rows:
-    """What will be written, column by column, and how many users have a list of each length."""
+    """Columns of the file, and number of users by length of their list."""
 
     def __init__(self) -> None:
         self.columns: dict[str, list[Any]] = {
@@ -82,7 +82,7 @@ class _Rows:
         self.lengths: Counter[int] = Counter()
 
     def add(self, user: str, best: ItemList, item_ids: list[str]) -> None:
-        """The list of one user."""
+        """Add the list of a user."""
         self.lengths[len(best)] += 1
         self.columns["user_id"] += [user] * len(best)
         self.columns["rank"] += list(range(1, len(best) + 1))
@@ -96,8 +96,8 @@ def _require_user_only(engine: Engine, surface: str) -> None:
     needs = engine.needs(surface)
     if needs:
         raise UnsupportedError(
-            f"surface {surface!r} cannot be answered for all users: it needs {_NEEDED[needs]}.",
-            "Use --surface home.",
+            f"--batch does not support the surface {surface!r}, which needs {_NEEDED[needs]}.",
+            "Use a surface that needs only a user, such as --surface home.",
         )
 
 
@@ -112,5 +112,5 @@ def _write(columns: dict[str, list[Any]], out: Path) -> None:
         SPONSORED: pa.bool_(),
     }
     schema = pa.schema([(name, types[name]) for name in columns])
-    with parquet_file(out, schema) as file:
+    with open_parquet(out, schema) as file:
         file.write_table(pa.table(columns, schema=schema))

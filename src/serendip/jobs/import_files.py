@@ -1,4 +1,4 @@
-"""``serendip import``: the users' files -> the store, in one transaction."""
+"""``serendip import``: reads the user's files into the store, in one transaction."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from serendip.data.files.readers import read_events, read_items
 from serendip.engine.workspace import Workspace
 
 IMPORT_DIGEST = "import_digest"
-"""Key of the store's meta table: what the last import was made from."""
+"""Key of the store's meta table: hash of the imported files and their settings."""
 
 
 def import_files(workspace: Workspace) -> dict[str, Any]:
-    """Read both files and replace what was imported before; API data stays.
+    """Import both files in place of the previous import; data posted to the API stay.
 
     Returns:
-        ``items`` and ``events``: rows now in the database.
+        ``items`` and ``events``: number of rows in the database.
 
     Raises:
-        DataError: a file, a column or a row is wrong; nothing is changed.
+        DataError: a file, a column or a row is wrong; the database is unchanged.
     """
     items = read_items(workspace.settings.items, workspace.folder)
     events = read_events(workspace.settings.events, workspace.folder)
     with closing(workspace.create_store()) as store:
         store.import_all(items, events)
-        store.set_meta(IMPORT_DIGEST, digest_of_files(workspace))
+        store.set_meta(IMPORT_DIGEST, hash_files(workspace))
         return {"items": store.count_items(), "events": store.count_events()}
 
 
-def imported_digest(workspace: Workspace) -> str | None:
-    """What the last import was made from; None where these files and settings are not imported."""
+def read_import_digest(workspace: Workspace) -> str | None:
+    """Hash of the last import; None if files or settings have changed since, or never imported."""
     if not workspace.database.exists():
         return None
     with closing(workspace.open_store()) as store:
         stored = store.meta(IMPORT_DIGEST)
-    return stored if stored == digest_of_files(workspace) else None
+    return stored if stored == hash_files(workspace) else None
 
 
-def digest_of_files(workspace: Workspace) -> str:
-    """SHA-256 over the files and the tables of the settings that say how to read them."""
+def hash_files(workspace: Workspace) -> str:
+    """SHA-256 of the files and of the settings that define how they are read."""
     settings = workspace.settings
     digest = hashlib.sha256(settings.items.model_dump_json().encode())
     digest.update(settings.events.model_dump_json().encode())
     for name in (settings.items.path, settings.events.path):
         if name:
-            digest.update(_file_digest(workspace.folder / name))
+            digest.update(_hash_file(workspace.folder / name))
     return digest.hexdigest()
 
 
-def _file_digest(path: Path) -> bytes:
+def _hash_file(path: Path) -> bytes:
     if not path.is_file():
         return b"missing"
     with path.open("rb") as stream:

@@ -1,7 +1,7 @@
-"""How every LLM job runs: one process at a time, within a budget, each answer paid for once.
+"""Runs LLM jobs: one process per job, within a budget, each answer paid for once.
 
-A job brings a task and questions, and keeps the answers; everything between is done here: the
-lock, the LLM of ``[llm]``, the ledger, the cost estimate, the calls and the facts about them.
+A job provides a task and its questions and uses the answers. This module does the rest: the lock,
+the LLM of ``[llm]``, the ledger, the cost estimate, the requests and a summary.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from serendip.llm.runner import CostEstimate, Outcome, RunOptions, ask_all, esti
 from serendip.llm.tasks import AnswerT, Task
 from serendip.runtime.atomic_files import exclusive_lock
 
-LONGEST_TEXT = 600
-"""Characters of a text that an LLM reads."""
+MAX_TEXT_LENGTH = 600
+"""Characters of a text in a prompt; longer texts are truncated."""
 
-_MOST_ATTRIBUTES = 12
+_MAX_ATTRIBUTES = 12
 
 Question = Mapping[str, Any]
-"""Data of one question, as the prompt of the task names it."""
+"""Data of one question, by the names that the task's prompt uses."""
 
 
 def ignore_estimate(cost: CostEstimate) -> None:
-    """Show an estimate to nobody."""
+    """Do nothing; the default of ``LlmJob.on_estimate``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class LlmJob:
     """Name and limits of one run.
 
     Args:
-        name: in the ledger; a run of the same name continues where the last one ended.
+        name: key in the ledger; a run of the same name continues the previous one.
         budget: of all runs of the job together.
-        estimate_only: nothing is sent and nothing written.
-        on_estimate: called with the estimate before anything is sent.
+        estimate_only: send no requests and write nothing.
+        on_estimate: called with the estimate before the first request.
     """
 
     name: str
@@ -59,12 +59,11 @@ class LlmJob:
 
 @dataclass(frozen=True, slots=True)
 class LlmJobResult(Generic[AnswerT]):
-    """What one run cost and answered.
+    """Estimate and outcome of one run.
 
     Args:
         model: name of the LLM.
-        estimate: before the run.
-        outcome: answers and spend; None after an estimate alone.
+        outcome: answers and spend; None if only the cost was estimated.
     """
 
     model: str
@@ -72,27 +71,25 @@ class LlmJobResult(Generic[AnswerT]):
     outcome: Outcome[AnswerT] | None
 
     def to_json(self) -> dict[str, Any]:
-        """The estimate; after a run also its state, reason, number of failures and spend."""
-        facts: dict[str, Any] = {"estimate": asdict(self.estimate)}
+        """The estimate, and after a run its state, reason, number of failures and spend."""
+        document: dict[str, Any] = {"estimate": asdict(self.estimate)}
         if self.outcome is not None:
-            facts |= {
+            document |= {
                 "state": self.outcome.state,
                 "reason": self.outcome.reason,
                 "failed": len(self.outcome.failures),
                 "spent": self.outcome.spent,
             }
-        return facts
+        return document
 
 
 @dataclass(frozen=True, slots=True)
 class LlmSession(Generic[AnswerT]):
-    """A job's LLM and ledger while the job holds its lock.
+    """LLM and ledger of a job that holds its lock.
 
     Args:
         task: prompt and schema of the answers.
-        job: name and limits.
-        llm: where questions are sent.
-        ledger: every call, and every answer that was paid for.
+        ledger: every request and every answer that was paid for.
         options: limits, prices and progress of a run.
     """
 
@@ -103,16 +100,16 @@ class LlmSession(Generic[AnswerT]):
     options: RunOptions
 
     def estimate(self, questions: Sequence[Question]) -> CostEstimate:
-        """Estimate the cost of the questions without an answer, and report it."""
+        """Estimate the cost of the unanswered questions and call ``on_estimate``."""
         cost = estimate_cost(self.task, questions, self.llm.model, self.ledger, self.options)
         self.job.on_estimate(cost)
         return cost
 
     def run(self, questions: Sequence[Question]) -> LlmJobResult[AnswerT]:
-        """Estimate, then ask all questions without an answer unless only estimating.
+        """Estimate the cost; unless the job only estimates, ask all unanswered questions.
 
         Raises:
-            StorageError: the ledger takes no rows.
+            StorageError: the ledger cannot be written.
         """
         cost = self.estimate(questions)
         if self.job.estimate_only:
@@ -127,18 +124,18 @@ def run_llm_job(
     questions: Callable[[], Sequence[Question]],
     job: LlmJob,
 ) -> LlmJobResult[AnswerT]:
-    """Ask the LLM of a workspace; answers in its ledger are not asked for again.
+    """Ask the LLM of a workspace all questions that its ledger has no answer to.
 
     Args:
         context: workspace and progress.
         task: prompt and schema of the answers.
-        questions: called once the job holds its lock and its LLM is ready.
+        questions: called after the job got its lock and its LLM is ready.
         job: name and limits.
 
     Raises:
-        ConfigError: no LLM is configured, its prices are missing, or the budget is not a number
-            of at least 0.
-        StorageError: the ledger takes no rows, or another process runs the same job.
+        ConfigError: no LLM is configured, its prices are missing, or the budget is negative or not
+            a number.
+        StorageError: the ledger cannot be written, or another process runs the same job.
     """
     with open_llm_job(context, task, job) as session:
         return session.run(questions())
@@ -148,7 +145,7 @@ def run_llm_job(
 def open_llm_job(
     context: JobContext, task: Task[AnswerT], job: LlmJob
 ) -> Iterator[LlmSession[AnswerT]]:
-    """Hold a job's lock, its LLM and its ledger open; raises as ``run_llm_job`` does."""
+    """Take a job's lock and open its LLM and ledger; raises as ``run_llm_job`` does."""
     config, workspace = context.settings.llm, context.workspace
     options = RunOptions(
         job.name,
@@ -172,9 +169,9 @@ def open_llm(config: LlmConfig) -> Iterator[Llm]:
     """Open the configured LLM; a local one is stopped at the end.
 
     Raises:
-        ArtefactError: the weights of a local one differ from those of ``models.lock``.
+        ArtefactError: the weights of the local LLM differ from ``models.lock``.
         ConfigError: no LLM is configured, or a setting of the endpoint is missing.
-        ExtraMissing: a package that it needs is not installed.
+        ExtraMissing: a required package is not installed.
     """
     if config.provider == "off":
         raise ConfigError(
@@ -190,20 +187,20 @@ def open_llm(config: LlmConfig) -> Iterator[Llm]:
 
 
 def job_folder(workspace: Workspace, name: str) -> Path:
-    """Folder of a job's lock: two runs at once would pay for the same answers twice."""
+    """Folder of a job's lock; without it two concurrent runs would pay for the same answers."""
     return workspace.cache / "llm" / hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
-def item_texts(item: Item) -> Question:
-    """Title, description and attributes of an item, cut to what an LLM needs.
+def describe_item(item: Item) -> Question:
+    """Title, description and attributes of an item for a prompt, truncated.
 
-    Attributes stand under a key of their own: the catalogue chooses their names, and one of them
-    may be ``title``.
+    Attributes are nested under one key: the catalogue chooses their names, and an attribute may be
+    called ``title``.
     """
-    names = list(item.attributes)[:_MOST_ATTRIBUTES]
+    names = list(item.attributes)[:_MAX_ATTRIBUTES]
     texts = {
-        "title": item.title[:LONGEST_TEXT],
-        "description": item.description[:LONGEST_TEXT],
-        "attributes": {name: item.field_text(name)[:LONGEST_TEXT] for name in names},
+        "title": item.title[:MAX_TEXT_LENGTH],
+        "description": item.description[:MAX_TEXT_LENGTH],
+        "attributes": {name: item.field_text(name)[:MAX_TEXT_LENGTH] for name in names},
     }
     return {name: value for name, value in texts.items() if value}

@@ -1,4 +1,4 @@
-"""What the database holds about queries: searches, suggestions shown, choices of similar items."""
+"""Reads the query log of a database: searches, shown suggestions, choices of similar items."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from serendip.data.store.store import Store
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Log:
-    """Logged queries, with the snapshot whose item numbers they use.
+    """Logged queries, in the item numbers of a snapshot.
 
     Args:
-        dataset: items and interactions.
-        searches: in order of time.
-        suggested: suggestions that were shown, in order of time.
-        similar: user -> times at which they chose an item of the surface ``similar``.
+        dataset: the snapshot.
+        searches: by time.
+        suggested: shown suggestions, by time.
+        similar: user -> times of the choices on the surface ``similar``.
     """
 
     dataset: Dataset
@@ -39,8 +39,8 @@ def read_log(store: Store, dataset: Dataset, rules: ActionRules) -> Log:
     """Read the newest logged queries of a store.
 
     Args:
-        store: open.
-        dataset: the store's snapshot.
+        store: to read from.
+        dataset: snapshot of the store.
         rules: which events are choices.
     """
     events = store.requested(MOST_REQUESTED)

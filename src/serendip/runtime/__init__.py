@@ -1,3 +1,3 @@
-"""Where it runs: thread limits, progress, and the executor protocol with its local form."""
+"""Execution: thread limits, progress, stage timing, processes, atomic files and versions."""
 
 from __future__ import annotations

@@ -23,12 +23,12 @@ LOCK = ".lock"
 
 @contextmanager
 def exclusive_lock(folder: Path) -> Iterator[None]:
-    """Keep every other process from changing a folder (created) meanwhile.
+    """Hold an exclusive lock of a folder, which is created if missing.
 
-    The operating system gives the lock back when the process ends, however it ends.
+    The operating system releases the lock when the process ends, also after a crash.
 
     Raises:
-        StorageError: another process holds it.
+        StorageError: another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -38,7 +38,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise StorageError(
                 f"another process is writing to {folder}.",
-                "Wait until it has ended, then try again.",
+                "Wait until that process has ended, then try again.",
             ) from None
         yield
     finally:
@@ -46,7 +46,7 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
 
 
 def write_synced(path: Path, text: str) -> None:
-    """Write a file and wait until the disk has it."""
+    """Write a file and wait until it is on disk."""
     with path.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
@@ -54,13 +54,13 @@ def write_synced(path: Path, text: str) -> None:
 
 
 def flush_tree(folder: Path) -> None:
-    """Wait until the disk has a folder and everything in it."""
+    """Wait until a folder and everything below it is on disk."""
     for path in [*folder.rglob("*"), folder]:
         flush_folder(path)
 
 
 def flush_folder(path: Path) -> None:
-    """Wait until the disk has the entries of a folder, or the content of a file."""
+    """Wait until the entries of a folder, or the content of a file, are on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -68,19 +68,19 @@ def flush_folder(path: Path) -> None:
         os.close(handle)
 
 
-def digest_of_files(paths: Iterable[Path]) -> str:
-    """Changes whenever a byte of the files does."""
-    whole = hashlib.sha256()
+def hash_files(paths: Iterable[Path]) -> str:
+    """Hash the contents of files, in their order."""
+    digest = hashlib.sha256()
     for path in paths:
-        whole.update(hashlib.sha256(path.read_bytes()).digest())
-    return whole.hexdigest()[:16]
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write strict JSON (no NaN), indented by 1, as ``write_text`` does.
 
     Raises:
-        ConfigError: the place cannot be written to.
+        ConfigError: the file cannot be written.
     """
     write_text(path, json.dumps(document, indent=1, allow_nan=False) + "\n")
 
@@ -89,7 +89,7 @@ def write_text(path: Path, text: str) -> None:
     """Replace a file in one step: write aside, flush, rename, flush its folder, which is made.
 
     Raises:
-        ConfigError: the place cannot be written to.
+        ConfigError: the file cannot be written.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -98,54 +98,55 @@ def write_text(path: Path, text: str) -> None:
         part.replace(path)
         flush_folder(path.parent)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}.", "Name another place.") from None
+        raise ConfigError(f"{path} cannot be written: {error}.", "Choose another file.") from None
 
 
 def require_writable(out: Path) -> None:
-    """Write an empty file where rows will be collected, and take it away again.
+    """Check that a file can be written, by creating and deleting its temporary file.
 
     Raises:
-        ConfigError: ``out`` is a folder, or its folder cannot be written to.
+        ConfigError: ``out`` is a folder, or its folder cannot be written.
     """
     try:
         if out.is_dir():
             raise IsADirectoryError("it is a folder")
         out.parent.mkdir(parents=True, exist_ok=True)
-        part = _part(out)
+        part = _temporary_path(out)
         part.touch()
         part.unlink()
     except OSError as error:
         raise ConfigError(
             f"{out} cannot be written: {error.strerror or error}.",
-            "Give --out a file in a folder of yours.",
+            "Give --out a file in a folder that you can write to.",
         ) from None
 
 
 @contextmanager
-def parquet_file(out: Path, schema: Any) -> Iterator[Any]:
-    """A ``pyarrow.parquet.ParquetWriter`` whose file takes the place of ``out`` at the end.
+def open_parquet(out: Path, schema: Any) -> Iterator[Any]:
+    """Open a ``pyarrow.parquet.ParquetWriter`` whose file replaces ``out`` at the end.
 
     Args:
-        out: the file; what was there before stays until everything is written.
+        out: the file; unchanged until all rows are written.
         schema: of pyarrow.
 
     Raises:
-        StorageError: it could be written before, and now cannot.
+        StorageError: the file cannot be written.
     """
     import pyarrow.parquet as pq
 
-    part = _part(out)
+    part = _temporary_path(out)
     try:
         with pq.ParquetWriter(part, schema) as writer:
             yield writer
         part.replace(out)
     except OSError as error:
         raise StorageError(
-            f"{out} cannot be written: {error.strerror or error}.", "Is the disk full?"
+            f"{out} cannot be written: {error.strerror or error}.",
+            "Check that the disk has free space, then try again.",
         ) from None
     finally:
         part.unlink(missing_ok=True)
 
 
-def _part(out: Path) -> Path:
+def _temporary_path(out: Path) -> Path:
     return out.with_name(out.name + ".part")

@@ -1,7 +1,7 @@
-"""Where work runs: one protocol, here its local form.
+"""Executors run a function over tasks; here the protocol and an executor of local processes.
 
-Work is a module-level function of one plain argument, so that it can run in this process, in
-another one, or (in the Ray form of the same protocol) on another machine.
+The function is a module-level function of one plain argument, so that it can run in this process,
+in another one, or, with another executor, on another machine.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Result = TypeVar("Result")
 
 
 class Executor(Protocol):
-    """Something that maps a function over tasks."""
+    """Maps a function over tasks."""
 
     def map(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        """Results in the order of ``tasks``; the first error ends it."""
+        """Results in the order of ``tasks``; the first error is raised."""
         ...
 
     def as_finished(
@@ -40,34 +40,36 @@ class Executor(Protocol):
         tasks: Sequence[Task],
         after: Mapping[int, Collection[int]] | None = None,
     ) -> Iterator[Result]:
-        """Results as they come, each from a process of its own.
+        """Results in the order of completion, each by a separate process.
 
         Args:
             work: a module-level function.
             tasks: its arguments.
-            after: place of a task -> places of those that must be finished before it starts.
+            after: index of a task -> indices of the tasks that must be finished before it starts.
 
         Raises:
-            SerendipError: a process was ended from outside. Any error is raised after the results
-                of what was running beside it; nothing new is started.
+            SerendipError: a process was killed. After an error no new task is started; the error is
+                raised after the results of the running tasks.
         """
         ...
 
 
-_FRUGAL = {
+_MALLOC_SETTINGS = {
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
 }
-"""Makes glibc give large freed arrays back at once, as several processes share one machine's
-memory, and keep up to 256 MB of others: a training step frees and asks for the same again, and
-pages that come and go cost it a third of its CPU-seconds in the kernel."""
+"""Settings of glibc's malloc: large freed arrays are returned to the system at once, as several
+processes share the memory of a machine. Up to 256 MB of smaller blocks are retained: a training
+step frees and allocates the same blocks again and again, and without this spends a third of its
+CPU time in the kernel."""
 
 
 class LocalExecutor:
-    """Up to ``workers`` processes of one thread each; one worker means this process.
+    """Runs tasks in up to ``workers`` processes of one thread each.
 
-    Every task gets a process of its own, so that what a task leaves behind is gone with it.
+    Every task runs in a new process, so that its memory is freed at its end. With one worker,
+    ``map`` runs in the current process.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -78,7 +80,7 @@ class LocalExecutor:
         if self.workers == 1:
             yield from map(work, tasks)
             return
-        with _pool(max(1, min(self.workers, len(tasks)))) as pool:
+        with _open_pool(max(1, min(self.workers, len(tasks)))) as pool:
             yield from pool.map(work, tasks)
 
     def as_finished(
@@ -88,54 +90,58 @@ class LocalExecutor:
         after: Mapping[int, Collection[int]] | None = None,
     ) -> Iterator[Result]:
         """See ``Executor.as_finished``; tasks that are ready start in their order."""
-        needs = {place: set((after or {}).get(place, ())) for place in range(len(tasks))}
+        needs = {index: set((after or {}).get(index, ())) for index in range(len(tasks))}
         running: dict[Future[Result], int] = {}
         error: BaseException | None = None
         with ThreadPoolExecutor(self.workers) as threads:
             while True:
-                ready = [place for place, missing in needs.items() if not missing and not error]
-                for place in ready[: self.workers - len(running)]:
-                    del needs[place]
-                    running[threads.submit(_in_own_process, work, tasks[place])] = place
+                ready = [index for index, missing in needs.items() if not missing and not error]
+                for index in ready[: self.workers - len(running)]:
+                    del needs[index]
+                    running[threads.submit(_run_in_process, work, tasks[index])] = index
                 if not running:
                     break
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    place = running.pop(future)
+                    index = running.pop(future)
                     if future.exception():
                         error = error or future.exception()
                         continue
                     for missing in needs.values():
-                        missing.discard(place)
+                        missing.discard(index)
                     yield future.result()
         if error:
             raise error
 
 
-def _in_own_process(work: Callable[[Task], Result], task: Task) -> Result:
-    with _pool(1) as pool:
+def _run_in_process(work: Callable[[Task], Result], task: Task) -> Result:
+    """Run one task in a new process."""
+    with _open_pool(1) as pool:
         try:
             return pool.submit(work, task).result()
         except BrokenProcessPool:
             raise SerendipError(
-                f"the process of {task} was ended from outside.",
-                "Most likely memory ran out: free some and run it again.",
+                f"the process of {task} was killed.",
+                "It probably ran out of memory: free some and run the command again.",
             ) from None
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    """Fresh processes: forking a process that has started numeric threads can deadlock."""
-    os.environ.update({name: os.environ.get(name, value) for name, value in _FRUGAL.items()})
+def _open_pool(workers: int) -> ProcessPoolExecutor:
+    """Spawned processes: forking a process with numeric threads can deadlock."""
+    os.environ.update(
+        {name: os.environ.get(name, value) for name, value in _MALLOC_SETTINGS.items()}
+    )
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, _set_up, max_tasks_per_child=1)
+    return ProcessPoolExecutor(workers, context, _initialise, max_tasks_per_child=1)
 
 
-def _set_up() -> None:
-    """One thread for numbers; and where the parent is killed, nothing goes on without it."""
+def _initialise() -> None:
+    """Limit a new process to one numeric thread and end it with its parent."""
     limit_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
+    """Wait for the end of the parent process, then exit."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,9 +1,8 @@
-"""Progress of long work as a value that is handed down, never printed by a library.
+"""Progress and other execution options, passed down from the caller; the library prints nothing.
 
-``SilentProgress`` is the default everywhere; the CLI hands in ``RichProgress``, which draws one
-bar per task with the time left.
-
-Options decide execution (seed, threads, progress); configs decide results.
+``SilentProgress`` is the default everywhere. The CLI passes ``RichProgress``, which draws a bar
+with the remaining time. Options (seed, progress, checkpoint, device) belong to a run; the settings
+of a model are its config.
 """
 
 from __future__ import annotations
@@ -16,55 +15,55 @@ from typing import Any, Protocol, TypeVar
 T = TypeVar("T")
 
 
-def nothing() -> str:
-    """What there is to say of a loop that only takes its time."""
+def empty_note() -> str:
+    """The note of a loop without a note."""
     return ""
 
 
 class Progress(Protocol):
-    """Something that can follow a loop."""
+    """Shows the progress of loops."""
 
     def track(
         self,
         items: Iterable[T],
         description: str,
         total: int,
-        note: Callable[[], str] = nothing,
+        note: Callable[[], str] = empty_note,
     ) -> Iterator[T]:
         """Yield ``items`` unchanged while showing how many of ``total`` are done.
 
         Args:
-            items: what is followed.
-            description: what is done.
+            items: of the loop.
+            description: name of the loop.
             total: number of items.
-            note: what else is shown, asked after every item.
+            note: returns an additional text; called after every item.
         """
         ...
 
 
 class SilentProgress:
-    """Follows without showing anything."""
+    """Shows nothing."""
 
     def track(
         self,
         items: Iterable[T],
         description: str,
         total: int,
-        note: Callable[[], str] = nothing,
+        note: Callable[[], str] = empty_note,
     ) -> Iterator[T]:
         """Yield ``items`` unchanged."""
         yield from items
 
 
 class RichProgress:
-    """One bar per task on stderr, with time left; plain lines where stderr is no terminal."""
+    """Draws one bar per loop on stderr; prints plain lines if stderr is not a terminal."""
 
     def track(
         self,
         items: Iterable[T],
         description: str,
         total: int,
-        note: Callable[[], str] = nothing,
+        note: Callable[[], str] = empty_note,
     ) -> Iterator[T]:
         """Yield ``items`` while a bar named ``description`` moves."""
         from rich.console import Console
@@ -79,7 +78,7 @@ class RichProgress:
 
         columns: list[Any] = [
             TextColumn("  {task.description}" if note() else "  {task.description:<34}"),
-            BarColumn(bar_width=10 if note() else 28),  # A note needs its room.
+            BarColumn(bar_width=10 if note() else 28),  # shorter, to leave room for the note
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
@@ -95,15 +94,15 @@ class RichProgress:
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """How a training run executes.
+    """Execution options of a training.
 
     Args:
         seed: root of all randomness; the same seed on the same data gives the same numbers.
-        progress: follows long loops.
-        checkpoint: folder for the state of a training in epochs, written after each of them; a
-            killed run that starts again with the same folder, data, config and seed continues and
-            ends with the same numbers. Removed at the end. None = nothing is written.
-        device: torch's name of where encoders of content run.
+        progress: of long loops.
+        checkpoint: folder for the state of a training, written after every epoch. A run with the
+            same folder, data, config and seed resumes an interrupted one and gives the same
+            numbers. Removed at the end. None = no checkpoints.
+        device: torch device of the content encoders.
     """
 
     seed: int = 0
@@ -112,7 +111,7 @@ class TrainOptions:
     device: str = "cpu"
 
     def inside(self, name: str) -> TrainOptions:
-        """The same for a part of a training, whose state has a folder of its own."""
+        """Options of a part of a training, with a subfolder for its checkpoints."""
         if self.checkpoint is None:
             return self
         return replace(self, checkpoint=self.checkpoint / name)

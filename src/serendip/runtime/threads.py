@@ -1,11 +1,12 @@
-"""The one place that sets thread counts.
+"""Thread limits of numeric libraries.
 
-Numeric libraries start one spinning thread per core each; on two busy cores that costs up to 40x,
-and the small matrices here gain nothing from a second thread: training the retriever takes twice
-the CPU seconds for the same wall time. So the default is one thread, processes are the parallel
-unit, and whoever knows better sets ``OMP_NUM_THREADS``.
-``limit_threads`` must run before numpy is first imported (the CLI does it first thing); later
-calls only affect torch and the values that sessions read through ``num_threads``.
+Each numeric library starts one spinning thread per core; on two busy cores this is up to 40 times
+slower, and the small matrices here gain nothing from a second thread: training the retriever takes
+twice the CPU seconds for the same wall time. So the default is one thread, and work is parallel by
+processes; ``OMP_NUM_THREADS`` overrides it.
+
+``limit_threads`` must run before numpy is imported, as in the CLI. Later calls only affect torch
+and ``num_threads``, which sessions and indexes read.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def limit_threads(count: int | None = None) -> int:
     """Limit every numeric library to ``count`` threads (default: ``OMP_NUM_THREADS``, else 1).
 
     Returns:
-        the number in force.
+        the number of threads set.
     """
     threads = count or num_threads()
     for name in _VARIABLES:
@@ -37,5 +38,5 @@ def limit_threads(count: int | None = None) -> int:
 
 
 def num_threads() -> int:
-    """Threads that a session or an index may use; 1 unless ``limit_threads`` said otherwise."""
+    """Number of threads for a session or an index; 1 unless ``limit_threads`` changed it."""
     return int(os.environ.get("OMP_NUM_THREADS", "1") or "1")

@@ -1,4 +1,4 @@
-"""A stop-watch for the stages of long work: wall and CPU seconds, and peak memory."""
+"""Measures the stages of a job: wall and CPU seconds, and peak memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """What one stage cost.
+    """Cost of a stage.
 
     Args:
-        name: what was done.
-        wall_s: seconds on the clock.
+        name: of the stage.
+        wall_s: wall seconds.
         cpu_s: CPU seconds of this process and of children that have ended.
-        peak_mb: highest resident memory of this process or of a child so far, in MB.
+        peak_mb: peak resident memory of this process or of a child so far, in MB.
     """
 
     name: str
@@ -28,7 +28,7 @@ class StageCost:
 
 @dataclass(slots=True)
 class StageClock:
-    """Collects stages; ``on_end`` sees each one as it ends."""
+    """Measures stages; ``on_end`` is called with each finished stage."""
 
     on_end: Callable[[StageCost], None] = lambda stage: None
     stages: list[StageCost] = field(default_factory=list)
@@ -48,18 +48,19 @@ class StageClock:
         self.on_end(stage)
 
     def as_dicts(self) -> list[dict[str, object]]:
-        """For JSON."""
+        """The stages as dictionaries, for JSON."""
         return [asdict(stage) for stage in self.stages]
 
 
 def peak_memory_mb() -> float:
-    """Highest resident memory so far of this process or of one of its ended children."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Peak resident memory so far of this process or of one of its ended children."""
+    process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    return max(own, children) / 1024
+    return max(process, children) / 1024
 
 
 def _cpu_seconds() -> float:
+    """CPU seconds so far of this process and of its ended children."""
     usages = (
         resource.getrusage(resource.RUSAGE_SELF),
         resource.getrusage(resource.RUSAGE_CHILDREN),

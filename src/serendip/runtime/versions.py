@@ -1,16 +1,16 @@
-"""Numbered, immutable folders of which one is current.
+"""Versions of an artefact: numbered, immutable folders, one of which is current.
 
 Layout::
 
-    v2/...              what was written
+    v2/...              files of the artefact
     v2/manifest.json    written last: name, code version, time, facts, SHA-256 of every file,
                         SHA-256 of itself
     current             one line, the name of the current version
 
-A version is written into a hidden folder, flushed, given its manifest and renamed, and only then
-does the pointer say its name: a crash at any point leaves the old version current or the new one.
-Leftovers are hidden folders that the next publication removes. One process at a time changes
-versions: the caller holds the lock of ``durable.alone`` on their folder.
+A version is written into a hidden folder, synced, given its manifest and renamed; then the pointer
+is set to its name. After a crash at any point either the old version is current or the new one.
+Hidden folders of an interrupted publication are removed by the next one. The caller holds the lock
+of the folder (``atomic_files.exclusive_lock``), as only one process may change versions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from serendip.runtime.atomic_files import flush_folder, flush_tree, write_synced
 
 MANIFEST = "manifest.json"
 CHECKSUM = "checksum"
-"""Key of what a manifest says about itself; always its last one."""
+"""Key of the manifest's own checksum; always the last one."""
 
 _UNSEALED = '""\n}'
 _BUILDING, _REMOVING = ".building-", ".removing-"
@@ -38,11 +38,11 @@ _BUILDING, _REMOVING = ".building-", ".removing-"
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version.
+    """A version.
 
     Args:
-        folder: where its files are.
-        manifest: what its ``manifest.json`` says.
+        folder: of its files.
+        manifest: content of ``manifest.json``.
     """
 
     folder: Path
@@ -56,14 +56,14 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """All versions of one thing.
+    """All versions of an artefact.
 
     Args:
-        folder: where they are.
-        repair: what to do about a version that cannot be read, one or two sentences.
+        folder: of the versions.
+        repair: hint of the error about an unreadable version, one or two sentences.
         prefix: of their names, before the number.
-        pointer: name of the file that says which one is current.
-        format: what manifests say and must say; None where they say none.
+        pointer: name of the file with the name of the current version.
+        format: format number of manifests; None = they have none.
     """
 
     folder: Path
@@ -76,14 +76,14 @@ class Versions:
         """Write a version and make it current.
 
         Args:
-            write: fills an empty folder.
-            facts: what the manifest says beside name, code version, time and checksums.
+            write: writes the files into an empty folder.
+            facts: for the manifest, besides name, code version, time and checksums.
         """
         for start in (_BUILDING, _REMOVING):
             for leftover in self.folder.glob(f"{start}*"):
                 shutil.rmtree(leftover)
-        taken = [self.number(path.name) for path in self.folder.glob(f"{self.prefix}*")]
-        name = f"{self.prefix}{max(taken, default=0) + 1}"
+        numbers = [self.number(path.name) for path in self.folder.glob(f"{self.prefix}*")]
+        name = f"{self.prefix}{max(numbers, default=0) + 1}"
         building = self.folder / f"{_BUILDING}{name}"
         building.mkdir()
         write(building)
@@ -93,9 +93,9 @@ class Versions:
             "code_version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             **facts,
-            "files": checksums(building),
+            "files": compute_checksums(building),
         }
-        text = sealed(manifest)
+        text = seal(manifest)
         write_synced(building / MANIFEST, text)
         flush_tree(building)
         building.rename(self.folder / name)
@@ -104,37 +104,38 @@ class Versions:
         return Version(self.folder / name, json.loads(text))
 
     def make_current(self, name: str) -> None:
-        """Make the pointer say another name, in one atomic step."""
+        """Set the pointer to a name, atomically."""
         temporary = self.folder / f".{self.pointer}.new"
         write_synced(temporary, name + "\n")
         temporary.replace(self.folder / self.pointer)
         flush_folder(self.folder)
 
     def current_name(self) -> str:
-        """What the pointer says; empty where there is none.
+        """Name in the pointer; empty if there is no pointer.
 
         Raises:
-            ArtefactError: it does not say the name of a version.
+            ArtefactError: the pointer has something else than the name of a version.
         """
         path = self.folder / self.pointer
         try:
-            said = path.read_bytes()
+            content = path.read_bytes()
         except FileNotFoundError:
             return ""
-        name = said.decode("ascii", "replace").strip()
+        name = content.decode("ascii", "replace").strip()
         if not self.number(name):
-            raise ArtefactError(f"{path} says {name[:80]!r}, which is no version.", self.repair)
+            message = f"{path} has {name[:80]!r}, which is not the name of a version."
+            raise ArtefactError(message, self.repair)
         return name
 
-    def known_name(self) -> str:
-        """What the pointer says; empty where there is none, or where it cannot be read."""
+    def readable_name(self) -> str:
+        """Name in the pointer; empty if there is no pointer or it is unreadable."""
         try:
             return self.current_name()
         except ArtefactError:
             return ""
 
     def current(self, verify: bool = True) -> Version | None:
-        """The current version; None where none was published.
+        """The current version; None if none was published.
 
         Raises:
             ArtefactError: see ``open``.
@@ -143,94 +144,97 @@ class Versions:
         return self.open(name, verify) if name else None
 
     def open(self, name: str, verify: bool = True) -> Version:
-        """Read a version and check every file against its manifest.
+        """Open a version and verify its files against its manifest.
 
         Raises:
-            ArtefactError: its manifest is not readable, altered or of another format, or a file is
+            ArtefactError: its manifest is unreadable, altered or of another format, or a file is
                 missing, altered or not listed.
         """
-        place = self.folder / name
+        folder = self.folder / name
         try:
-            manifest = unsealed((place / MANIFEST).read_bytes())
+            manifest = unseal((folder / MANIFEST).read_bytes())
         except (OSError, ValueError) as error:
-            message = f"{place / MANIFEST} is not readable: {error}."
+            message = f"{folder / MANIFEST} is not readable: {error}."
             raise ArtefactError(message, self.repair) from None
-        found_format = None if self.format is None else manifest.get("format")
-        if found_format != self.format:
-            message = f"{place} has format {found_format}, this code reads {self.format}."
+        format_number = None if self.format is None else manifest.get("format")
+        if format_number != self.format:
+            message = f"{folder} has format {format_number}, this code reads {self.format}."
             raise ArtefactError(message, self.repair)
         if verify:
-            self._verify(place, manifest["files"])
-        return Version(place, manifest)
+            self._verify(folder, manifest["files"])
+        return Version(folder, manifest)
 
     def names(self) -> list[str]:
         """Names of complete versions, oldest first."""
         folders = self.folder.glob(f"{self.prefix}*")
-        found = [path.name for path in folders if (path / MANIFEST).is_file()]
-        return sorted((name for name in found if self.number(name)), key=self.number)
+        complete = [path.name for path in folders if (path / MANIFEST).is_file()]
+        return sorted((name for name in complete if self.number(name)), key=self.number)
 
     def number(self, name: str) -> int:
-        """2 of ``v2``; 0 for anything that is no name of a version."""
+        """Number of a version, 2 for ``v2``; 0 if ``name`` is not the name of a version."""
         digits = name.removeprefix(self.prefix)
         is_number = digits != name and digits.isascii() and digits.isdecimal() and len(digits) < 19
         return int(digits) if is_number else 0
 
     def remove(self, name: str) -> None:
         """Remove a version."""
-        # Out of the list in one step: half a version must never look like a whole one.
+        # Renamed first: a partly deleted version must never look complete.
         hidden = (self.folder / name).rename(self.folder / f"{_REMOVING}{name}")
         flush_folder(self.folder)
         shutil.rmtree(hidden)
 
-    def _verify(self, place: Path, expected: Mapping[str, str]) -> None:
-        found = checksums(place)
-        for name in sorted(set(expected) | set(found)):
-            if expected.get(name) == found.get(name):
+    def _verify(self, folder: Path, expected: Mapping[str, str]) -> None:
+        """Compare the checksums of the files with those of the manifest."""
+        actual = compute_checksums(folder)
+        for name in sorted(set(expected) | set(actual)):
+            if expected.get(name) == actual.get(name):
                 continue
-            state = "missing" if name not in found else "altered" if name in expected else "unknown"
-            delete = f"Delete {place / name} if it came there by accident. "
+            state = (
+                "missing" if name not in actual else "altered" if name in expected else "unknown"
+            )
+            delete = f"Delete {folder / name} if it was put there by accident. "
             raise ArtefactError(
-                f"files of {place} are missing or altered: {name} is {state}, "
+                f"files of {folder} are missing or altered: {name} is {state}, "
                 f"expected {expected.get(name, 'no such file')}, "
-                f"found {found.get(name, 'nothing')}.",
+                f"found {actual.get(name, 'nothing')}.",
                 f"{delete if state == 'unknown' else ''}{self.repair}",
             )
 
 
-def sealed(manifest: Mapping[str, Any]) -> str:
-    """A manifest as text whose last entry is the SHA-256 of the text without it."""
+def seal(manifest: Mapping[str, Any]) -> str:
+    """Serialise a manifest and append the SHA-256 of its text as the last entry."""
     facts = {key: value for key, value in manifest.items() if key != CHECKSUM}
     text = json.dumps({**facts, CHECKSUM: ""}, indent=1, allow_nan=False)
     digest = hashlib.sha256(text.encode()).hexdigest()
     return f'{text.removesuffix(_UNSEALED)}"{digest}"\n}}'
 
 
-def unsealed(text: bytes) -> dict[str, Any]:
-    """The manifest that ``sealed`` wrote.
+def unseal(text: bytes) -> dict[str, Any]:
+    """Parse a manifest written by ``seal`` and verify its checksum.
 
     Raises:
-        ValueError: it is not exactly what was written.
+        ValueError: the text is not a manifest, or was altered.
     """
     try:
         manifest = json.loads(text)
         if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-            raise ValueError("it is no manifest")
+            raise ValueError("it is not a manifest")
         if CHECKSUM not in manifest:
             raise ValueError("it has no checksum, as an older version of this code wrote it")
-        # Written again, it is the same to the last byte, or it was changed.
-        if sealed(manifest).encode() != text:
+        # An unaltered manifest is serialised to the same bytes again.
+        if seal(manifest).encode() != text:
             raise ValueError("its checksum is wrong, so it was altered")
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return manifest
 
 
-def checksums(folder: Path) -> dict[str, str]:
-    """File -> SHA-256, for everything below a folder but its manifest."""
+def compute_checksums(folder: Path) -> dict[str, str]:
+    """File -> SHA-256, for all files below a folder except its manifest."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST)
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+    return {path.relative_to(folder).as_posix(): _hash_file(path) for path in files}
 
 
-def _sha256(path: Path) -> str:
+def _hash_file(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

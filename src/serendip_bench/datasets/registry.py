@@ -9,7 +9,7 @@ from typing import Any
 
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
-from serendip.runtime.atomic_files import digest_of_files
+from serendip.runtime.atomic_files import hash_files
 from serendip_bench.datasets.esci import (
     ESCI,
     JUDGEMENTS_FILE,
@@ -85,7 +85,7 @@ class BenchDataset:
         """Changes whenever a byte of the files does."""
         near = [folder.resolve().parent / name for name in self.beside]
         own = [folder / name for name in self.files]
-        return digest_of_files([*own, *(path for path in near if path.exists())])
+        return hash_files([*own, *(path for path in near if path.exists())])
 
 
 def dataset_of(folder: Path) -> BenchDataset:

@@ -29,7 +29,7 @@ from serendip.errors import ConfigError, DataError, ExtraMissing
 from serendip.evaluate.classification import BinaryPredictions, calibration_error, calibration_floor
 from serendip.evaluate.risk_control import LabelledSlates, safe_threshold, threshold_replacing
 from serendip.models.relevance.features import ItemTexts, QueryTexts
-from serendip.runtime.atomic_files import digest_of_files, write_json
+from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 from serendip_bench.relevance_judges.gold import Gold, GoldPairs, GoldTexts, ListedGold, Lists
@@ -199,7 +199,7 @@ def _head(bench: JudgeBench, files: Sequence[Path], pairs: GoldPairs) -> dict[st
     judged = pairs.where(pairs.judged)
     return {
         "dataset": bench.data.resolve().name,
-        "data": digest_of_files(list(files)),
+        "data": hash_files(list(files)),
         "encoder": bench.encoder.name,
         "positive": "bad",
         "pairs": {"learned_only": len(pairs) - len(judged), "judged": len(judged)},

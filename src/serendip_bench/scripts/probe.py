@@ -40,7 +40,7 @@ from serendip.data.query import Query
 from serendip.engine.settings import Settings
 from serendip.engine.stages.batch import condensed
 from serendip.engine.state import EngineState
-from serendip.jobs.train.carry_over import MODEL, retriever_of
+from serendip.jobs.train.carry_over import MODEL, require_retriever
 from serendip.jobs.train.fit import Fitter
 from serendip.models.embedding_space import VectorSpace
 from serendip.models.linalg import fit_procrustes
@@ -86,7 +86,7 @@ def fitted(dataset: Dataset, before: float, cache: Path, seed: int) -> EngineSta
 
 def vectors_of(rows: ProbeRows, dataset: Dataset, state: EngineState) -> dict[str, Matrix]:
     """(R, width) of each part of the vectors of what the rows are about."""
-    retriever = retriever_of(state)
+    retriever = require_retriever(state)
     if len(rows.times):
         asked = zip(rows.subjects.tolist(), rows.times.tolist(), strict=True)
         queries = [Query(history=dataset.history(user).before(time)) for user, time in asked]
@@ -228,7 +228,7 @@ class ProbeTraining:
 
 def kept_by_space(rows: ProbeRows, earlier: ProbeTraining, later: ProbeTraining) -> dict[str, Any]:
     """A model of an earlier training's vectors before those of a later one."""
-    before, now = retriever_of(earlier.state), retriever_of(later.state)
+    before, now = require_retriever(earlier.state), require_retriever(later.state)
     ids, size = earlier.state.catalogue.vocabulary.ids, now.parts["network"]
     space = VectorSpace.begin(MODEL, 1, before.parts, ids, before.vectors_of)
     kept = space.continue_with(now.parts, ids, now.vectors_of)[1]

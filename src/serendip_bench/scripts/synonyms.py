@@ -25,7 +25,7 @@ import numpy as np
 from serendip.content.cache import VectorCache
 from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.evaluate.comparison import compare_values
-from serendip.jobs.synonyms.mine import from_vectors
+from serendip.jobs.synonyms.mine import propose_from_vectors
 from serendip.runtime.progress import TrainOptions
 from serendip.search.synonyms import Synonyms
 from serendip_bench.spelling import spelling_queries
@@ -44,7 +44,7 @@ def run(data: Path) -> dict[str, object]:
     encoder = open_encoder(TextEncoderConfig())
     with tempfile.TemporaryDirectory() as folder:
         cache = VectorCache(Path(folder))
-        rows = from_vectors(plain.searcher.speller.counts, encoder, cache, TrainOptions(0))
+        rows = propose_from_vectors(plain.searcher.speller.counts, encoder, cache, TrainOptions(0))
     accepted = Synonyms.of(replace(row, state="accepted") for row in rows)
     wide = replace(plain, searcher=plain.searcher.with_synonyms(accepted))
     with_them, without = (

@@ -41,7 +41,7 @@ from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.errors import DataError
 from serendip.evaluate.runs import Values, ranks_from_scores
-from serendip.jobs.train.fit import liked_share
+from serendip.jobs.train.fit import compute_like_shares
 from serendip.models.base import Recommender
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.retriever.model import Retriever
@@ -313,7 +313,7 @@ def engine_state(
     counts = np.zeros(len(vectors), np.int32)
     counts[:known] = trial.train.item_counts()
     quality = np.zeros(len(vectors), np.float32)
-    quality[:known] = liked_share(trial.train)
+    quality[:known] = compute_like_shares(trial.train)
     searcher = RememberingSearcher.build(
         catalogue, counts.astype(np.float32), scratch, SETTINGS.search
     )

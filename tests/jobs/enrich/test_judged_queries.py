@@ -9,7 +9,7 @@ from data_world import dataset_of
 
 from serendip.data.privacy import VISITOR
 from serendip.data.search_log import SUGGESTED, LoggedRequest
-from serendip.jobs.enrich.judged_queries import held_out_queries, training_queries
+from serendip.jobs.enrich.judged_queries import read_held_out_queries, read_training_queries
 
 
 def request(user: str, text: str, time: float = 1.0, surface: str = "search") -> LoggedRequest:
@@ -19,7 +19,7 @@ def request(user: str, text: str, time: float = 1.0, surface: str = "search") ->
 
 
 def earlier(*requests: LoggedRequest) -> dict[int, list[str]]:
-    return training_queries(replace(dataset_of([]), requests=requests), 5.0)
+    return read_training_queries(replace(dataset_of([]), requests=requests), 5.0)
 
 
 def test_a_query_of_two_people_is_written_from() -> None:
@@ -42,4 +42,4 @@ def test_letters_after_which_a_suggestion_was_taken_are_no_query() -> None:
     taken = [request(user, "sta", surface=SUGGESTED) for user in "ab"]
     assert earlier(*taken) == {}
     later = [replace(one, timestamp=9.0, ended=9.0) for one in taken]
-    assert len(held_out_queries(replace(dataset_of([]), requests=later), 5.0)) == 0
+    assert len(read_held_out_queries(replace(dataset_of([]), requests=later), 5.0)) == 0

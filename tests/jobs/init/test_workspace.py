@@ -7,7 +7,7 @@ from serendip.data.files.readers import read_events, read_items
 from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.init.workspace import given_columns, start_workspace, text_fields
+from serendip.jobs.init.workspace import choose_text_fields, parse_map_options, start_workspace
 
 ITEMS = 'sku;name;"price, EUR"\n' + "".join(
     f"s{number};Chair {number};{number},50\n" for number in range(8)
@@ -22,13 +22,13 @@ def clicks(header: str, separator: str = ";") -> str:
     return "\n".join(rows) + "\n"
 
 
-def start(folder: Path, items: str, events: str | None, said=()):
+def start(folder: Path, items: str, events: str | None, option=()):
     (folder / "items.csv").write_text(items, encoding="utf-8-sig")
     path = None
     if events is not None:
         path = folder / "events.csv"
         path.write_text(events, encoding="utf-8-sig")
-    return start_workspace(folder / "ws", folder / "items.csv", path, False, said)
+    return start_workspace(folder / "ws", folder / "items.csv", path, False, option)
 
 
 def settings(folder: Path):
@@ -82,14 +82,14 @@ def test_doubt_ends_in_the_columns_a_cell_of_each_and_the_option(tmp_path):
 
 def test_numbers_that_are_no_times_are_not_taken_for_times(tmp_path):
     events = "who;what;amount\n" + "".join(f"c{n % 3};s{n % 8};{n}\n" for n in range(9))
-    with pytest.raises(DataError, match=r"cannot tell .* timestamp"):
+    with pytest.raises(DataError, match=r"cannot determine .* timestamp"):
         start(tmp_path, ITEMS, events)
 
 
 def test_two_columns_that_both_hold_ids_are_no_clear_answer(tmp_path):
     items = "number;label\n" + "".join(f"{n};Thing {n}\n" for n in range(1, 9))
     events = "a;b;when\n" + "".join(f"{n % 3 + 1};{n % 8 + 1};2024-03-01\n" for n in range(20))
-    with pytest.raises(DataError, match="user_id and which is item_id"):
+    with pytest.raises(DataError, match="user_id and of item_id"):
         start(tmp_path, items, events, ["items.item_id=number"])
 
 
@@ -102,38 +102,38 @@ def test_a_missing_file_is_named_with_its_option(tmp_path):
     with pytest.raises(DataError) as caught:
         start_workspace(tmp_path, tmp_path / "none.csv", None, False)
     assert "none.csv" in caught.value.message
-    assert caught.value.hint == "Check what --items names."
+    assert caught.value.hint == "Correct the path of --items."
 
 
 COLUMNS = {"items": ["sku", "name"], "events": ["sku", "when"]}
 
 
 def test_a_name_without_a_table_counts_wherever_the_column_is():
-    assert given_columns(["item_id=sku"], COLUMNS) == {
+    assert parse_map_options(["item_id=sku"], COLUMNS) == {
         "items": {"item_id": "sku"},
         "events": {"item_id": "sku"},
     }
-    assert given_columns(["items.item_id=sku", "timestamp=when"], COLUMNS) == {
+    assert parse_map_options(["items.item_id=sku", "timestamp=when"], COLUMNS) == {
         "items": {"item_id": "sku"},
         "events": {"timestamp": "when"},
     }
 
 
 @pytest.mark.parametrize(
-    ("said", "error", "words"),
+    ("option", "error", "words"),
     [
         (["when"], ConfigError, "events.timestamp"),
         (["timestamp="], ConfigError, "--map NAME=COLUMN"),
-        (["colour=sku"], ConfigError, "not understood"),
-        (["shop.item_id=sku"], ConfigError, "not understood"),
-        (["items.timestamp=sku"], ConfigError, "not understood"),
+        (["colour=sku"], ConfigError, "is invalid"),
+        (["shop.item_id=sku"], ConfigError, "is invalid"),
+        (["items.timestamp=sku"], ConfigError, "is invalid"),
         (["timestamp=wen"], DataError, "Did you mean 'when'"),
-        (["timestamp=when", "events.timestamp=sku"], ConfigError, "said twice"),
+        (["timestamp=when", "events.timestamp=sku"], ConfigError, "mapped twice"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(said, error, words):
+def test_what_cannot_be_meant_is_refused(option, error, words):
     with pytest.raises(error) as caught:
-        given_columns(said, COLUMNS)
+        parse_map_options(option, COLUMNS)
     assert words in str(caught.value)
 
 
@@ -141,12 +141,12 @@ def test_what_cannot_be_meant_is_refused(said, error, words):
     "cell", ["12,50", "1.234,56", "12.50 €", "€12", "$ 1,299.00", "EUR 5", "-3", "40 %", "1 000 kr"]
 )
 def test_numbers_and_prices_are_no_text(cell):
-    assert text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title"]
+    assert choose_text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title"]
 
 
 @pytest.mark.parametrize("cell", ["red", "A1", "7 dwarfs", "Heat 2", "USB"])
 def test_words_are_text_even_with_a_number(cell):
-    assert text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title", "x"]
+    assert choose_text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title", "x"]
 
 
 SHOP = [
@@ -187,7 +187,7 @@ def test_paths_addresses_ids_numbers_and_dates_are_no_words(tmp_path, name):
 
 @pytest.mark.parametrize("title", ["1917", "img/a.jpg", "www.site.com", "a@b.org", "B00EXAMPLE"])
 def test_a_title_stays_whatever_it_is(title):
-    assert text_fields([Item("a", title, "", {"x": "red"})]) == ["title", "x"]
+    assert choose_text_fields([Item("a", title, "", {"x": "red"})]) == ["title", "x"]
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,8 @@ def test_a_title_stays_whatever_it_is(title):
     ],
 )
 def test_a_cell_that_is_no_words_is_told_by_itself(cell):
-    assert text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title"]
-    assert text_fields([Item("a", "Chair", "", {"x": (cell, cell)})]) == ["title"]
+    assert choose_text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title"]
+    assert choose_text_fields([Item("a", "Chair", "", {"x": (cell, cell)})]) == ["title"]
 
 
 @pytest.mark.parametrize(
@@ -213,14 +213,14 @@ def test_a_cell_that_is_no_words_is_told_by_itself(cell):
     ],
 )
 def test_words_with_signs_of_other_things_are_still_words(cell):
-    assert text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title", "x"]
+    assert choose_text_fields([Item("a", "Chair", "", {"x": cell})]) == ["title", "x"]
 
 
 def test_repeated_codes_are_sizes_and_different_ones_are_ids():
     sizes = [Item(str(n), "Disk", "", {"x": f"{2 ** (n % 3)}28GB"}) for n in range(12)]
     ids = [Item(str(n), "Disk", "", {"x": f"{n}28GB"}) for n in range(12)]
-    assert text_fields(sizes) == ["title", "x"]
-    assert text_fields(ids) == ["title"]
+    assert choose_text_fields(sizes) == ["title", "x"]
+    assert choose_text_fields(ids) == ["title"]
 
 
 def written(folder: Path) -> str:
@@ -232,7 +232,7 @@ def test_a_column_of_pictures_that_are_there_is_told_with_the_way_to_use_them(tm
     (tmp_path / "ws" / "images" / "3.jpg").write_bytes(b"picture")
     start(tmp_path, shop("sku", "name", "image_path"), None)
     lines = written(tmp_path).splitlines()
-    assert '# The column "image_path" names pictures. To learn from them, too, run' in lines
+    assert '# The column "image_path" has paths of pictures. To train on them, run' in lines
     assert lines[-2:] == ["# [content.image]", '# field = "image_path"']
     assert settings(tmp_path).content.image is None
     settled = [*lines[:-2], *(line.removeprefix("# ") for line in lines[-2:])]
@@ -246,7 +246,7 @@ def test_files_beside_the_items_have_to_be_put_into_the_workspace(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "1.jpg").write_bytes(b"picture")
     start(tmp_path, shop("sku", "name", "image_path"), None)
-    assert "(paths are relative to this folder: put the files into it first)" in written(tmp_path)
+    assert "(paths are relative to this folder: move the files into it first)" in written(tmp_path)
 
 
 def test_sounds_are_told_as_well_and_files_that_are_nowhere_are_not(tmp_path):

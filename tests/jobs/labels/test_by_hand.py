@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from serendip.cli.main import app
 from serendip.data.labelling import AgreementSoFar
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.labels.agreement import Agreement, agreement, agreements
+from serendip.jobs.labels.agreement import Agreement, compare_label_files, measure_agreement
 from serendip.jobs.labels.by_hand import LabellingSession
 from serendip.jobs.labels.label_file import LabelFile
 
@@ -128,16 +128,16 @@ def test_agreement_beyond_chance() -> None:
     pairs = [(f"q{number // 4}", f"i{number}") for number in range(40)]
     one = {pair: number % 2 == 0 for number, pair in enumerate(pairs)}
     other = {pair: is_bad != (number % 4 == 3) for number, (pair, is_bad) in enumerate(one.items())}
-    found = agreement(one, {**other, ("more", "i"): True})
+    found = measure_agreement(one, {**other, ("more", "i"): True})
     assert (found.pairs, found.queries, found.agreed, found.kappa) == (40, 10, 0.75, 0.5)
     assert found.ci95 is not None
     low, high = found.ci95
     assert low < 0.5 <= high
-    turned = agreement(other, one)
+    turned = measure_agreement(other, one)
     assert (turned.kappa, turned.agreed) == (0.5, 0.75)
-    assert agreement(one, {}) == Agreement(0, 0, 0.0, None, None)
+    assert measure_agreement(one, {}) == Agreement(0, 0, 0.0, None, None)
     good = dict.fromkeys(pairs, False)
-    assert agreement(good, good) == Agreement(40, 10, 1.0, None, None)
+    assert measure_agreement(good, good) == Agreement(40, 10, 1.0, None, None)
 
 
 def test_the_command_tells_each_two(tmp_path: Path) -> None:
@@ -155,4 +155,4 @@ def test_the_command_tells_each_two(tmp_path: Path) -> None:
     assert "kappa 0.400" in told
     assert "3 pairs of 1 queries in common" in told
     with pytest.raises(ConfigError, match="two files"):
-        agreements(files[:1])
+        compare_label_files(files[:1])

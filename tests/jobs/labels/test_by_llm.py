@@ -20,7 +20,7 @@ from serendip.data.item import Item
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError, StorageError, UnknownItemError
 from serendip.jobs.labels.agreement import Gate, gate_labels
-from serendip.jobs.train.fingerprint import fingerprint
+from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.llm.prompts import Prompt, query_digest
 from serendip.llm.tasks import judge_task
 from serendip.runtime.atomic_files import exclusive_lock
@@ -138,9 +138,9 @@ def test_a_budget_needs_prices(shop: Path) -> None:
 
 
 def test_the_llm_is_no_reason_to_train_again(shop: Path) -> None:
-    before = fingerprint(Workspace.open(shop), 0)
+    before = compute_fingerprint(Workspace.open(shop), 0)
     configure(shop, "http://127.0.0.1:9/v1")
-    assert fingerprint(Workspace.open(shop), 0) == before
+    assert compute_fingerprint(Workspace.open(shop), 0) == before
 
 
 def test_a_run_that_ends_early_is_partial_and_goes_on(shop: Path) -> None:
@@ -210,9 +210,9 @@ def test_pairs_are_judged_by_a_batch_that_somebody_hands_in(shop: Path) -> None:
 def test_a_batch_is_for_a_server_and_no_estimate(shop: Path) -> None:
     with (shop / "serendip.toml").open("a") as stream:
         stream.write('[llm]\nprovider = "local"\n')
-    with pytest.raises(ConfigError, match="a batch file is for a server"):
+    with pytest.raises(ConfigError, match="a local LLM cannot process a batch file"):
         run(shop, "--budget", "1", "--batch-file", str(shop / "out.jsonl"))
-    with pytest.raises(ConfigError, match="--estimate writes nothing"):
+    with pytest.raises(ConfigError, match="--estimate cannot be combined"):
         run(shop, "--budget", "1", "--estimate", "--forget-batch")
 
 
@@ -349,7 +349,7 @@ def test_no_verdict_where_labels_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("q", "i", "fine")], "the label 'fine'"),
+        ([("q", "i", "fine")], "the unknown label 'fine'"),
         ([("q", "i", "good"), ("q", "i", "bad")], "both good and bad"),
     ],
 )
@@ -367,5 +367,5 @@ def test_the_gate_tells_by_its_exit_code(tmp_path: Path) -> None:
     assert (done.exit_code, done.stdout.split(":")[0]) == (0, "passed")
     assert invoke(*both, "--seen", files[0])[0] == 1
     for wrong in ([], ["--nothing-seen", "--seen", files[0]]):
-        with pytest.raises(ConfigError, match="what was seen is not said"):
+        with pytest.raises(ConfigError, match="training or tuning are not given"):
             invoke(*both, *wrong)

@@ -109,7 +109,7 @@ def test_a_label_that_cannot_be_written_is_none(
     with LabelFile(path, "ANN") as labels:
         write = os.pwrite
         monkeypatch.setattr(os, "pwrite", lambda handle, text, at: write(handle, text[:7], at))
-        with pytest.raises(StorageError, match="does not take a whole row"):
+        with pytest.raises(StorageError, match="row was not written completely"):
             labels.append(("third", "i9"), "bad")
         monkeypatch.undo()
         assert path.read_bytes() == before
@@ -119,7 +119,7 @@ def test_a_label_that_cannot_be_written_is_none(
 
 
 def test_one_labels_at_a_time(path: Path) -> None:
-    with LabelFile(path, "ANN"), pytest.raises(StorageError, match="somebody is labelling"):
+    with LabelFile(path, "ANN"), pytest.raises(StorageError, match="another labelling session has"):
         LabelFile(path, "ANN")
     with LabelFile(path, "ANN"), LabelFile(path.with_name("ben.csv"), "BEN"):
         pass
@@ -130,7 +130,7 @@ def test_one_labels_at_a_time(path: Path) -> None:
     [
         ("query,item_id,label,confidence,source\nq,i,good,1,llm\n", "has the columns"),
         ("query,item_id,label,source,name\nq,i,good,people,BEN\n", "labels by 'BEN'"),
-        ("query,item_id,label,source,name\nq,i,fine,people,ANN\n", "the label 'fine'"),
+        ("query,item_id,label,source,name\nq,i,fine,people,ANN\n", "the unknown label 'fine'"),
         ("query,item_id,label,source,name\n" + "q,i,good,people,ANN\n" * 2, "twice"),
     ],
 )
@@ -177,7 +177,7 @@ def test_an_editor_may_leave_out_the_last_line_break(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", " ", "A\nB", "\x1b[2J"])
 def test_a_name_is_one_line(path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="is no name"):
+    with pytest.raises(ConfigError, match="is not a name"):
         LabelFile(path, name)
     with pytest.raises(ConfigError, match="cannot be written"):
         LabelFile(Path("/proc/none/ann.csv"), "ANN")

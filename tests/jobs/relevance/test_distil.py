@@ -22,7 +22,7 @@ from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import current_model
-from serendip.jobs.train.fingerprint import fingerprint
+from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.train import train_workspace
 
 SURFACE = "\n[surfaces.search.relevance_filter]\nthreshold = 0.5\ndepth = 40\n"
@@ -198,9 +198,9 @@ def test_what_was_proven_for_words_is_not_used_elsewhere(shop: Path, tmp_path: P
 
 def test_another_student_makes_another_generation(shop: Path, tmp_path: Path) -> None:
     shutil.copytree(shop, tmp_path / "shop")
-    before = fingerprint(Workspace.open(tmp_path / "shop"), 0)
+    before = compute_fingerprint(Workspace.open(tmp_path / "shop"), 0)
     (tmp_path / "shop" / "relevance" / "current").write_text("v2\n")
-    assert fingerprint(Workspace.open(tmp_path / "shop"), 0) != before
+    assert compute_fingerprint(Workspace.open(tmp_path / "shop"), 0) != before
 
 
 def test_labels_of_a_model_need_the_gate(shop: Path) -> None:

@@ -26,7 +26,7 @@ from serendip.engine.request import Request
 from serendip.engine.stages.pipeline import run
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
-from serendip.jobs.rewrites.build import RewriteBuilder, narrower, near_words
+from serendip.jobs.rewrites.build import RewriteBuilder, find_narrower, find_near_words
 from serendip.jobs.suggestions.build import SuggestionBuilder
 from serendip.runtime.progress import SilentProgress, TrainOptions
 from serendip.search.rewrites.table import Rewrite, RewriteTable
@@ -97,7 +97,7 @@ def test_what_an_llm_wrote_may_be_narrower_and_what_is_like_an_item_may_not(
     results = np.stack([builder.searcher.search(one.text, 10).item_nums for one in candidates])
     catalogue = Catalogue(item(number) for number in range(144))
     table = QueryTable.of(candidates, results, catalogue, Categories.of(catalogue))
-    found = narrower(table, matcher)
+    found = find_narrower(table, matcher)
     assert found == {"kettle": (Rewrite("kettle for the kitchen", "narrower", 1.0),)}
 
 
@@ -112,7 +112,7 @@ def test_a_narrower_query_may_have_hundreds_of_items(tmp_path: Path) -> None:
     ]
     results = np.stack([searcher.search(one.text, 10).item_nums for one in candidates])
     table = QueryTable.of(candidates, results, catalogue, Categories.of(catalogue))
-    found = narrower(table, searcher.matcher)
+    found = find_narrower(table, searcher.matcher)
     assert found == {"drama": (Rewrite("nineties drama", "narrower", 1.0),)}
 
 
@@ -150,10 +150,10 @@ def test_no_order_of_any_query_of_the_head_changes(builder: RewriteBuilder) -> N
 def test_words_of_queries_have_near_ones_of_the_catalogue(tmp_path: Path) -> None:
     counts = {"leather": 9, "leathers": 5, "rare": 1}
     encoder, cache = HashingEncoder(), VectorCache(tmp_path)
-    found = near_words(counts, ["leather leathery 7"], encoder, cache, TrainOptions(0))
+    found = find_near_words(counts, ["leather leathery 7"], encoder, cache, TrainOptions(0))
     others = {other for near in found.values() for other, _ in near}
     assert set(found) <= {"leather", "leathers", "leathery", "7"} and "rare" not in others
-    assert near_words({}, ["a"], encoder, cache, TrainOptions(0)) == {}
+    assert find_near_words({}, ["a"], encoder, cache, TrainOptions(0)) == {}
 
 
 @pytest.fixture(scope="module")

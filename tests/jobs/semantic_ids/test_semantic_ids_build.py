@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serendip.data.semantic_ids import Codebooks
-from serendip.jobs.semantic_ids.build import extended
+from serendip.jobs.semantic_ids.build import extend_items
 from serendip.jobs.semantic_ids.versions import CodedItems
 
 BOOKS = Codebooks(np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32))
@@ -35,7 +35,7 @@ def test_ids_of_unchanged_items_stay_and_all_ids_are_unique(moments) -> None:
             )
         }
         content = contents[list(moment.values())].reshape(-1, 4)
-        items, facts = extended(items, tuple(moment), content, BOOKS)
+        items, facts = extend_items(items, tuple(moment), content, BOOKS)
         after = {
             name: (*codes, place)
             for name, codes, place in zip(

@@ -20,8 +20,8 @@ from serendip.data.snapshot import take_snapshot
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError
 from serendip.jobs.context import JobContext
-from serendip.jobs.suggestions.build import written_queries
-from serendip.jobs.suggestions.write_by_llm import candidates_of
+from serendip.jobs.suggestions.build import read_written_queries
+from serendip.jobs.suggestions.write_by_llm import select_candidates
 from serendip.llm.tasks import WrittenQueries
 from serendip.search.suggestions.table import QueryTable
 
@@ -80,7 +80,7 @@ def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(sh
     with closing(workspace.open_store()) as store:
         snapshot = take_snapshot(store, workspace.settings.actions)
     catalogue = snapshot.catalogue
-    kept = written_queries(workspace, catalogue)
+    kept = read_written_queries(workspace, catalogue)
     assert len(kept) == told["llm"]["written"] > count
     assert all(len(one.items) == 1 for one in kept)
     users = set(map(str, snapshot.users.ids))
@@ -90,7 +90,7 @@ def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(sh
     file = shop / "queries" / again["version"] / "written.json"
     file.write_text(file.read_text().replace("please", "pleese"))
     with pytest.raises(ArtefactError, match="altered"):
-        written_queries(workspace, catalogue)
+        read_written_queries(workspace, catalogue)
     (shop / "queries" / "current").unlink()
     assert build(*place, "--budget", "0")[1]["by_source"]["llm"] == count
 
@@ -98,7 +98,7 @@ def test_an_llm_writes_within_a_budget_and_what_it_wrote_is_verified_and_kept(sh
 def test_what_was_written_stays_though_it_fell_or_less_is_asked_for(shop: Path) -> None:
     def kept() -> set[str]:
         with closing(workspace.open_store()) as store:
-            return {one.text for one in written_queries(workspace, Catalogue(store.items()))}
+            return {one.text for one in read_written_queries(workspace, Catalogue(store.items()))}
 
     workspace = Workspace.open(shop)
     with serving(by_title) as server:
@@ -134,7 +134,7 @@ def test_what_says_no_more_than_the_title_or_too_much_is_dropped() -> None:
     films = Catalogue([Item("a", "The Red Shoes")])
     texts = ["red shoe", "ballet\u202e tragedy", "x" * 70, "!!!"]
     answer = WrittenQueries(id="x", queries=texts)
-    found, dropped = candidates_of([answer], [0], films)
+    found, dropped = select_candidates([answer], [0], films)
     assert [one.text for one in found] == ["ballet tragedy"]
     assert dropped == {"only the title": 1, "empty or long": 2}
 
@@ -144,6 +144,6 @@ def test_an_address_or_odd_signs_never_become_a_suggestion() -> None:
     texts = ["ballet at www.evil.example", "ballet https://evil.example", "ballet on evil.com"]
     texts += ["mail me@evil.example", "call 555-010-9999", "<b>ballet</b>", "ballet {title}"]
     answer = WrittenQueries(id="x", queries=texts)
-    found, dropped = candidates_of([answer], [0], films)
+    found, dropped = select_candidates([answer], [0], films)
     assert found == []
     assert dropped == {"an address or odd signs": len(texts)}

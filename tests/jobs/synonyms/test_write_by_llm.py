@@ -19,7 +19,7 @@ from serendip.data.event import Event
 from serendip.data.privacy import VISITOR
 from serendip.engine.workspace import Workspace
 from serendip.jobs.import_files import import_files
-from serendip.jobs.synonyms.write_by_llm import head_terms, proposed
+from serendip.jobs.synonyms.write_by_llm import select_synonyms, select_terms
 from serendip.llm.tasks import WrittenSynonyms
 from serendip.search.lexical import LexicalIndex
 from serendip.search.suggestions.checks import Blocklist
@@ -117,7 +117,7 @@ def test_what_an_llm_proposed_is_searched_only_once_it_is_accepted(shop: Path) -
 def test_queries_come_before_words_and_neither_are_grammar_or_too_long() -> None:
     counts = {"with": 90, "sofa": 50, "lamp": 60, "rare": 1, "7": 80}
     searched = ["red sofa", "the", "a long query of words", "lamp"]
-    assert head_terms(searched, counts) == ["red sofa", "lamp", "sofa"]
+    assert select_terms(searched, counts) == ["red sofa", "lamp", "sofa"]
 
 
 def test_pairs_that_say_or_find_nothing_never_reach_people(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_pairs_that_say_or_find_nothing_never_reach_people(tmp_path: Path) -> No
     index = LexicalIndex.build(items, tmp_path / "i")
     said = ["couch", "Couch!", "sofas", "red bed", "a b c d", "...", "<b>couch", "bed"]
     answers = [WrittenSynonyms(id="x", synonyms=said[:6]), None]
-    found, dropped = proposed(["sofa", "bed"], answers, index, Blocklist.of(), "llm:m")
+    found, dropped = select_synonyms(["sofa", "bed"], answers, index, Blocklist.of(), "llm:m")
     assert found == [Synonym("sofa", "couch", "proposed", 0.0, "llm:m")]
     assert dropped == {
         "written twice": 1,
@@ -134,5 +134,5 @@ def test_pairs_that_say_or_find_nothing_never_reach_people(tmp_path: Path) -> No
         "empty or long": 2,
     }
     answers = [WrittenSynonyms(id="x", synonyms=said[6:])]
-    found, dropped = proposed(["sofa"], answers, index, Blocklist.of(["bed"]), "llm:m")
+    found, dropped = select_synonyms(["sofa"], answers, index, Blocklist.of(["bed"]), "llm:m")
     assert found == [] and dropped == {"an address or odd signs": 1, "unsafe": 1}

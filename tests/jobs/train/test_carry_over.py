@@ -14,7 +14,7 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
-from serendip.jobs.semantic_ids.build import build_ids, codes_of
+from serendip.jobs.semantic_ids.build import build_ids, select_codes
 from serendip.jobs.semantic_ids.versions import require_current
 from serendip.runtime.progress import TrainOptions
 
@@ -59,7 +59,9 @@ def test_built_ids_are_extended_and_used_as_they_are(shop: Path) -> None:
     assert trained.manifest["semantic_ids"]["version"] == "v2"
     state = EngineState.open(trained.folder)
     assert "new" in state.catalogue.vocabulary
-    np.testing.assert_array_equal(state.features.codes, codes_of(version.items, state.catalogue))
+    np.testing.assert_array_equal(
+        state.features.codes, select_codes(version.items, state.catalogue)
+    )
     np.testing.assert_array_equal(state.codebooks.centroids, built.codebooks.centroids)
 
 

@@ -69,7 +69,9 @@ def test_items_are_read_by_their_words_and_attributes(fitter: Fitter, dataset: D
     prepared = fitter.prepare(dataset, TrainOptions(0))
     expected = read(TokenReader(FIELDS, ATTRIBUTES).read(dataset.catalogue.items))
     assert read(prepared.features.tokens) == expected
-    later = fitter.features_of(dataset.catalogue.items[:3], prepared.codebooks, prepared.fusion)
+    later = fitter.encode_new_items(
+        dataset.catalogue.items[:3], prepared.codebooks, prepared.fusion
+    )
     assert read(later.tokens) == expected[:3]
     assert len(expected[0]) > len(read(TokenReader(FIELDS).read(dataset.catalogue.items))[0])
 

@@ -18,7 +18,7 @@ from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
 from serendip.jobs.evaluate.evaluate import evaluate_workspace
 from serendip.jobs.import_files import import_files
-from serendip.jobs.train.ranker_actions import predicted, require_actions
+from serendip.jobs.train.ranker_actions import label_actions, require_actions
 from serendip.jobs.train.train import train_workspace
 from serendip.runtime.timing import StageClock
 
@@ -80,7 +80,7 @@ def test_an_action_that_cannot_be_learned_is_refused_before_anything_is_trained(
     workspace = shop_with(tmp_path, action, share)
     for run in (train_workspace, evaluate_workspace):
         clock = StageClock()
-        words = r"newest 15% .* action 'purchase'; found: .*rate \("
+        words = r"newest 15% .* action 'purchase'; present: .*rate \("
         with pytest.raises(ConfigError, match=words) as refused:
             run(JobContext(workspace, clock=clock))
         assert ("order (" in refused.value.message) is (action == "order")
@@ -108,4 +108,4 @@ def test_a_shop_without_a_ranker_may_wait_for_its_actions(tmp_path: Path) -> Non
 def test_interest_and_liking_are_derived_and_other_actions_are_those_of_the_log(
     liked: bool, actions: Sequence[str], names: set[str]
 ) -> None:
-    assert predicted(liked, actions) == names
+    assert label_actions(liked, actions) == names

@@ -18,11 +18,11 @@ from serendip.engine.state import EngineState
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnsupportedError
 from serendip.jobs.export_embeddings import embed
-from serendip.jobs.train.carry_over import retriever_of, space_of
+from serendip.jobs.train.carry_over import open_space, require_retriever
 from serendip.models.embedding_space import MIN_AGREEMENT
 from serendip.models.linalg import mean_cosine
 from serendip.runtime.progress import SilentProgress
-from serendip.runtime.versions import sealed
+from serendip.runtime.versions import seal
 
 
 def set_retriever(shop: Path, old: str, new: str) -> None:
@@ -34,13 +34,13 @@ def set_retriever(shop: Path, old: str, new: str) -> None:
 
 def told_vectors(generation: Path) -> dict[str, np.ndarray]:
     state = EngineState.open(generation)
-    turned = space_of(generation).rotate(retriever_of(state).item_vectors)
+    turned = open_space(generation).rotate(require_retriever(state).item_vectors)
     return dict(zip(state.catalogue.vocabulary.ids, turned, strict=True))
 
 
 def test_the_first_generation_begins_a_space(stand: Path) -> None:
     told = json.loads((stand / "generations" / "gen-1" / "manifest.json").read_text())["space"]
-    assert told["name"] == space_of(stand / "generations" / "gen-1").name
+    assert told["name"] == open_space(stand / "generations" / "gen-1").name
     assert told["version"] == 1
     assert (told["kept"], told["aligned_to"], told["agreement"]) == (False, "", {})
     assert told["reason"] == "there was no space before"
@@ -54,11 +54,11 @@ def test_the_next_training_puts_common_items_near_where_they_were(stand: Path) -
     told = generation.manifest["space"]
     assert (told["kept"], told["reason"], told["aligned_to"]) == (True, "", "gen-1")
     assert told["items"] == len(before)
-    assert told["name"] == space_of(stand / "generations" / "gen-1").name
+    assert told["name"] == open_space(stand / "generations" / "gen-1").name
     after = told_vectors(generation.folder)
     assert set(after) == {*before, "new"}
     pair = [np.stack([vectors[name][:16] for name in before]) for vectors in (before, after)]
-    own = retriever_of(EngineState.open(generation.folder)).item_vectors[: len(before), :16]
+    own = require_retriever(EngineState.open(generation.folder)).item_vectors[: len(before), :16]
     nearness, unturned = mean_cosine(*pair), mean_cosine(pair[0], own)
     assert nearness is not None
     assert unturned is not None
@@ -71,7 +71,7 @@ def test_the_next_training_puts_common_items_near_where_they_were(stand: Path) -
 def test_other_dimensions_begin_another_version_and_a_rollback_goes_back_to_the_first(
     stand: Path,
 ) -> None:
-    first = space_of(stand / "generations" / "gen-1").name
+    first = open_space(stand / "generations" / "gen-1").name
     set_retriever(stand, "embedding_size = 16", "embedding_size = 8")
     told = train(stand).manifest["space"]
     assert (told["kept"], told["version"], told["aligned_to"]) == (False, 2, "")
@@ -87,7 +87,7 @@ def test_a_generation_without_a_space_is_followed_by_a_first_version(stand: Path
     shutil.rmtree(folder / "space")
     manifest = json.loads((folder / "manifest.json").read_text())
     files = {name: one for name, one in manifest["files"].items() if "space" not in name}
-    (folder / "manifest.json").write_text(sealed({**manifest, "files": files}))
+    (folder / "manifest.json").write_text(seal({**manifest, "files": files}))
     told = train(stand).manifest["space"]
     assert (told["version"], told["reason"]) == (1, "there was no space before")
 
@@ -97,7 +97,7 @@ def test_a_split_of_tasks_has_no_space_and_serves(stand: Path) -> None:
         stream.write('\n[unified]\ngroups = [["home", "similar"], ["search"]]\n')
     generation = train(stand)
     assert generation.manifest["space"]["name"] == ""
-    assert "retrievers of their own" in generation.manifest["space"]["reason"]
+    assert "separate retrievers" in generation.manifest["space"]["reason"]
     with closing(Engine.open(stand)) as engine:
         for surface in ("home", "search", "similar"):
             items = ["i3"] if surface == "similar" else []
@@ -105,7 +105,7 @@ def test_a_split_of_tasks_has_no_space_and_serves(stand: Path) -> None:
             answer = engine.recommend(Request(surface, "u1", text=text, item_ids=items))
             assert answer.items
             assert not answer.degraded
-    with pytest.raises(UnsupportedError, match="retrievers of their own"):
+    with pytest.raises(UnsupportedError, match="separate retrievers"):
         embed(stand, "items", None, SilentProgress())
     set_retriever(stand, 'groups = [["home", "similar"], ["search"]]', "")
     assert train(stand).manifest["space"]["version"] == 1

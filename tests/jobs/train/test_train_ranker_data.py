@@ -21,9 +21,9 @@ from serendip.jobs.train import ranker_data
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.ranker_data import (
     LabelledQuery,
-    _requests,
-    labelled_rows,
-    logged_queries,
+    _build_requests,
+    build_rows,
+    label_logged_requests,
     train_ranker,
 )
 from serendip.runtime.progress import TrainOptions
@@ -76,7 +76,9 @@ def test_logged_requests_are_asked_as_they_were(
     fitted: tuple[Fitter, Split, EngineState],
 ) -> None:
     fitter, split, _ = fitted
-    asked = dict(logged_queries(split, fitter.settings, lambda texts: np.ones((len(texts), 3))))
+    asked = dict(
+        label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
+    )
     assert set(asked) == {"home", "search"}
     first, second = asked["home"]
     assert ids(split, first.shown) == ["i3", "i4", "i5"]
@@ -92,9 +94,11 @@ def test_logged_requests_are_asked_as_they_were(
 
 def test_only_what_was_shown_was_refused(fitted: tuple[Fitter, Split, EngineState]) -> None:
     fitter, split, state = fitted
-    asked = dict(logged_queries(split, fitter.settings, lambda texts: np.ones((len(texts), 3))))
+    asked = dict(
+        label_logged_requests(split, fitter.settings, lambda texts: np.ones((len(texts), 3)))
+    )
     random = np.random.default_rng(0)
-    rows = labelled_rows(asked["home"], "home", state, fitter.settings, 7, random)
+    rows = build_rows(asked["home"], "home", state, fitter.settings, 7, random)
     assert rows.group.tolist() == [7, 7, 7, 8, 8]
     shown = np.sort(asked["home"][0].shown)
     assert rows.labels[:3, 0].tolist() == [float(n in asked["home"][0].items) for n in shown]
@@ -110,7 +114,7 @@ def test_without_impressions_refused_candidates_are_drawn(
     history = split.targets.history(0)
     one = LabelledQuery(split.targets.queries()[0], split.targets.items[:1], [LIKED])
     assert len(history)
-    rows = labelled_rows(
+    rows = build_rows(
         [one, replace(one, items=NO_ITEMS, actions=[])],
         "home",
         state,
@@ -143,7 +147,7 @@ def test_search_is_put_in_order_by_a_ranker_that_has_seen_people_search(
     fitted: tuple[Fitter, Split, EngineState], monkeypatch: pytest.MonkeyPatch, fewest: int
 ) -> None:
     # The newer part has one search that led to a choice.
-    monkeypatch.setattr(ranker_data, "FEWEST_SEARCHES", fewest)
+    monkeypatch.setattr(ranker_data, "MIN_SEARCHES", fewest)
     fitter, split, state = fitted
     nothing = QueryExamples([], np.zeros((0, 3), np.float32), NO_ITEMS)
     settings = fitter.settings.model_copy(
@@ -171,12 +175,12 @@ def test_every_configured_action_is_a_column_of_labels(
     actions = ("click", "interact", "rate", "like")
     ranker = fitter.settings.ranker.model_copy(update={"actions": actions})
     settings = fitter.settings.model_copy(update={"ranker": ranker})
-    asked = dict(logged_queries(split, settings, lambda texts: np.ones((len(texts), 3))))
-    rows = labelled_rows(asked["home"], "home", state, settings, 0, np.random.default_rng(0))
+    asked = dict(label_logged_requests(split, settings, lambda texts: np.ones((len(texts), 3))))
+    rows = build_rows(asked["home"], "home", state, settings, 0, np.random.default_rng(0))
     chosen = np.isin(np.sort(asked["home"][0].shown), asked["home"][0].items)
     np.testing.assert_array_equal(
         rows.labels[:3], np.column_stack([chosen, chosen, 0 * chosen, 0 * chosen])
     )
-    moments = dict(_requests(split, None, np.random.default_rng(0)))["home"]
+    moments = dict(_build_requests(split, None, np.random.default_rng(0)))["home"]
     assert {"rate", "interact"} in [done for one in moments for done in one.actions]
     assert {"rate", "interact", "like"} in [done for one in moments for done in one.actions]

@@ -13,7 +13,7 @@ from serendip.data.privacy import VISITOR
 from serendip.data.search_log import Search
 from serendip.data.text import normalise
 from serendip.errors import ArtefactError
-from serendip.jobs.rewrites.build import reformulated
+from serendip.jobs.rewrites.build import read_reformulations
 from serendip.search.logistic import RankingRows
 from serendip.search.rewrites.candidates import FEATURES, changes, checked
 from serendip.search.rewrites.scorer import RewriteScorer
@@ -201,6 +201,6 @@ def test_the_log_tells_what_people_searched_next_who_had_found_nothing() -> None
         ]
     searches += [search("v", 10.0, "sofa bed"), search("v", 20.0, "bed")]
     searches.sort(key=lambda one: one.timestamp)
-    assert reformulated(searches, 5) == {}
-    found = reformulated(searches, 3)
+    assert read_reformulations(searches, 5) == {}
+    found = read_reformulations(searches, 3)
     assert found == {"sofa bed": [Rewrite("Futon", "substitute", 4 / 7)]}

@@ -1,7 +1,7 @@
-"""Generated texts about thin items.
+"""Generated texts for thin items, ``serendip enrich``.
 
 ``write.py`` writes them by rules or an LLM, ``gate.py`` decides on their use,
-``judged_queries.py`` holds its queries.
+``judged_queries.py`` reads the gate's queries.
 """
 
 from __future__ import annotations

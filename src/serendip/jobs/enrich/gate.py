@@ -1,16 +1,10 @@
-"""``serendip enrich gate``: does what was written help to find items? Only then it is used.
+"""``serendip enrich gate``, ``revert`` and ``show``: decides whether generated texts are used.
 
-Held-out queries are asked twice, without and with the texts, of words and vectors fused by rank.
-Texts become active if the lower end of the 95 % interval of the difference, which draws whole
-queries, is above 0; in every other case no text is active. Nothing is chosen here: weights are
-those of the settings.
-
-``serendip enrich revert`` and ``show``: texts out again, and what there is of them.
-
-How well items are found: by words, and by words and vectors, without anything learned.
-
-Words are BM25 with the weights of the settings, vectors are cosines of the text encoder; both are
-fused by rank, as search does. Everything is found among all items; what nobody judged counts 0.
+The gate searches held-out queries without and with the texts. The texts become active if the 95 %
+interval of the difference of nDCG@10 (bootstrap over queries) is above 0; otherwise no text is
+active. The search has no trained parts: BM25 with the weights of the settings and cosines of the
+text encoder, combined by reciprocal rank fusion over all items. Items without a label count as
+irrelevant.
 """
 
 from __future__ import annotations
@@ -46,12 +40,12 @@ from serendip.evaluate.runs import Values
 from serendip.jobs.context import JobContext
 from serendip.jobs.enrich.judged_queries import (
     JudgedQueries,
+    collect_earlier_queries,
     cut_time,
-    held_out_queries,
+    read_held_out_queries,
     read_judged,
-    typed_before,
 )
-from serendip.jobs.enrich.write import thin_items
+from serendip.jobs.enrich.write import select_thin_items
 from serendip.runtime.atomic_files import write_json
 from serendip.search.lexical import LexicalConfig, LexicalIndex
 from serendip.search.rank_fusion import reciprocal_rank_fusion
@@ -61,13 +55,13 @@ _DEPTH = 300
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Finder:
-    """Search over a catalogue.
+class HybridSearch:
+    """Lexical and vector search over a catalogue.
 
     Args:
-        items: N.
+        items: N items.
         vectors: (N, C) unit vectors of their texts.
-        config: fields and weights of the words.
+        config: fields and weights of BM25.
     """
 
     items: Sequence[Item]
@@ -75,35 +69,37 @@ class Finder:
     config: LexicalConfig
 
     def judged(self, queries: JudgedQueries, vectors: FloatArray) -> dict[str, Values]:
-        """nDCG@10 (Q,) by ``words`` and by ``both``; ``vectors`` (Q, C) are those of the queries.
+        """nDCG@10 (Q,) of BM25 (``words``) and of the fusion (``both``).
 
-        Complexity: a word index is built, and each query is compared with all items.
+        Builds a lexical index and compares each query with all items; ``vectors`` (Q, C) are the
+        queries' text vectors.
         """
         with tempfile.TemporaryDirectory() as folder:
             index = LexicalIndex.build(Catalogue(self.items), Path(folder) / "words", self.config)
         rows = [
-            self._row(index, text, vector, gains)
+            self._score(index, text, vector, gains)
             for text, vector, gains in zip(queries.texts, vectors, queries.gains, strict=True)
         ]
         values = np.array(rows, np.float64).reshape(-1, 2)
         return {"words": values[:, 0], "both": values[:, 1]}
 
-    def _row(
+    def _score(
         self, index: LexicalIndex, text: str, vector: FloatArray, gains: Mapping[int, float]
     ) -> tuple[float, float]:
+        """nDCG@10 of one query, by BM25 and by the fusion."""
         words = index.search(text, _DEPTH)
         near = top_k(np.asarray(self.vectors @ vector, np.float32), _DEPTH)
         both = reciprocal_rank_fusion((words, near), len(self.items))
-        return _value(words, gains), _value(both, gains)
+        return _score_list(words, gains), _score_list(both, gains)
 
 
-def _value(found: ItemList, gains: Mapping[int, float]) -> float:
+def _score_list(items: ItemList, gains: Mapping[int, float]) -> float:
     by_item: dict[Hashable, float] = dict(gains.items())
-    return METRIC.of_list(grade(found.item_nums.tolist(), by_item))
+    return METRIC.of_list(grade(items.item_nums.tolist(), by_item))
 
 
-FEWEST_QUERIES = 30
-"""Held-out queries that are needed."""
+MIN_QUERIES = 30
+"""Minimum number of held-out queries."""
 
 REPORT_FILE = "enrich.json"
 
@@ -112,11 +108,11 @@ Verdict = Literal["passed", "failed", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class TextGate:
-    """What is asked.
+    """Texts and queries of a run of the gate.
 
     Args:
-        sources: whose texts.
-        judgements: file of judged queries; None = those of the log that were typed last.
+        sources: of the texts.
+        judgements: file of labelled queries; None = the held-out queries of the log.
     """
 
     sources: Sequence[WrittenSource] = GENERATED_SOURCES
@@ -124,99 +120,100 @@ class TextGate:
 
 
 def gate_texts(context: JobContext, gate: TextGate) -> dict[str, Any]:
-    """Measure, say so in ``reports/enrich.json``, and use the texts or none.
+    """Run the gate, write ``reports/enrich.json`` and activate the texts, or none.
 
     Returns:
         verdict, reason, nDCG@10 without and with the texts, and the difference with its interval.
 
     Raises:
-        DataError: nothing fresh was written, or the judgements are broken.
-        StorageError: the database takes no rows.
+        DataError: there are no texts for the current items, or the file of judgements is broken.
+        StorageError: the database cannot be written.
     """
-    _, dataset = thin_items(context)
+    _, dataset = select_thin_items(context)
     items, workspace = dataset.catalogue.items, context.workspace
     with closing(workspace.open_store()) as store:
-        texts = [
-            one for one in fresh(items, store.generated_texts.all()) if one.source in gate.sources
-        ]
+        current = fresh(items, store.generated_texts.all())
+        texts = [text for text in current if text.source in gate.sources]
         if not texts:
             raise DataError(
-                f"nothing was written by {' or '.join(gate.sources)} about items as they are now.",
+                f"there are no texts by {' or '.join(gate.sources)} for the current items.",
                 "Run `serendip enrich run` first.",
             )
-        queries = _queries(workspace, gate, dataset)
-        told: dict[str, Any] = {
+        queries = _read_queries(workspace, gate, dataset)
+        report: dict[str, Any] = {
             "sources": list(gate.sources),
             "texts": len(texts),
-            "items": len({one.item_id for one in texts}),
+            "items": len({text.item_id for text in texts}),
             "queries": len(queries),
         }
-        if len(queries) < FEWEST_QUERIES:
-            reason = f"{len(queries)} held-out queries; {FEWEST_QUERIES} are needed"
-            told |= {"verdict": "refused", "reason": reason}
+        if len(queries) < MIN_QUERIES:
+            reason = f"{len(queries)} held-out queries; {MIN_QUERIES} are needed"
+            report |= {"verdict": "refused", "reason": reason}
         else:
-            told |= _measured(context, items, texts, queries)
-        told["active"] = store.generated_texts.activate(
-            texts if told["verdict"] == "passed" else []
+            report |= _measure(context, items, texts, queries)
+        report["active"] = store.generated_texts.activate(
+            texts if report["verdict"] == "passed" else []
         )
-    write_json(workspace.reports / REPORT_FILE, told)
-    return told
+    write_json(workspace.reports / REPORT_FILE, report)
+    return report
 
 
-def _queries(workspace: Workspace, gate: TextGate, dataset: Dataset) -> JudgedQueries:
+def _read_queries(workspace: Workspace, gate: TextGate, dataset: Dataset) -> JudgedQueries:
+    """Queries of the file of judgements, or else held-out queries of the log."""
     cut = cut_time(dataset, min(workspace.settings.evaluation.cuts))
     if gate.judgements is None:
-        return held_out_queries(dataset, cut)
-    unless = typed_before(dataset, cut)
-    return read_judged(gate.judgements, dataset.catalogue.vocabulary, unless)
+        return read_held_out_queries(dataset, cut)
+    earlier = collect_earlier_queries(dataset, cut)
+    return read_judged(gate.judgements, dataset.catalogue.vocabulary, earlier)
 
 
-def _measured(
+def _measure(
     context: JobContext,
     items: Sequence[Item],
     texts: Sequence[GeneratedText],
     queries: JudgedQueries,
 ) -> dict[str, Any]:
+    """nDCG@10 without and with the texts, their difference, and the verdict."""
     content, config = context.settings.content, context.settings.search.lexical
 
-    def encode(asked: Sequence[str]) -> Any:
-        return context.vectors.encode(context.encoder, asked, context.options.progress)
+    def encode(texts: Sequence[str]) -> Any:
+        return context.vectors.encode(context.encoder, texts, context.options.progress)
 
-    found = {}
+    ndcg = {}
     vectors = encode(queries.texts)
-    for name, known in (("without", items), ("with", with_generated(items, texts))):
-        finder = Finder(known, encode([item.text(content.fields) for item in known]), config)
-        found[name] = finder.judged(queries, vectors)
+    for name, variant in (("without", items), ("with", with_generated(items, texts))):
+        item_vectors = encode([item.text(content.fields) for item in variant])
+        ndcg[name] = HybridSearch(variant, item_vectors, config).judged(queries, vectors)
     differences = {
-        kind: compare_values((f"{kind} with", kind, METRIC.label), found["with"][kind], values)
-        for kind, values in found["without"].items()
+        kind: compare_values((f"{kind} with", kind, METRIC.label), ndcg["with"][kind], values)
+        for kind, values in ndcg["without"].items()
     }
-    whole = differences["both"]
-    passed = whole.low is not None and whole.low > 0
+    low = differences["both"].low
+    passed = low is not None and low > 0
     verdict: Verdict = "passed" if passed else "failed"
     return {
         "verdict": verdict,
         "reason": "" if passed else "no improvement is shown",
         "metric": METRIC.label,
         **{
-            name: {kind: float(values.mean()) for kind, values in one.items()}
-            for name, one in found.items()
+            name: {kind: float(values.mean()) for kind, values in by_kind.items()}
+            for name, by_kind in ndcg.items()
         },
-        "difference": {kind: _ends(one) for kind, one in differences.items()},
+        "difference": {kind: _interval(comparison) for kind, comparison in differences.items()},
     }
 
 
-def _ends(found: Comparison) -> dict[str, float | None]:
-    return {"value": found.difference, "low": found.low, "high": found.high}
+def _interval(comparison: Comparison) -> dict[str, float | None]:
+    return {"value": comparison.difference, "low": comparison.low, "high": comparison.high}
 
 
 def revert_texts(workspace: Workspace) -> int:
-    """Take out every text and the gate's verdict; the next training is as if there had been none.
+    """Delete all generated texts and the gate's report; the next training uses none.
 
-    Answers that an LLM was paid for stay in the ledger: writing them again costs nothing.
+    LLM answers stay in the ledger, so that writing the texts again costs nothing.
 
     Returns:
-        number of texts that were taken out.
+        number of deleted texts.
     """
     with closing(workspace.open_store()) as store:
         removed = store.generated_texts.remove_all()
@@ -225,25 +222,25 @@ def revert_texts(workspace: Workspace) -> int:
 
 
 def describe_texts(workspace: Workspace, limit: int) -> dict[str, Any]:
-    """Counts by source and field, the last verdict, and the first texts with their origin.
+    """Count the generated texts by source and field, and list the first ones with their origin.
 
     Args:
-        workspace: whose texts.
-        limit: most texts that are listed.
+        workspace: of the texts.
+        limit: largest number of listed texts.
     """
     with closing(workspace.open_store()) as store:
         items, texts = store.items(), store.generated_texts.all()
     current = set(fresh(items, texts))
-    counts = Counter((one.source, one.field) for one in texts)
+    counts = Counter((text.source, text.field) for text in texts)
     report = workspace.reports / REPORT_FILE
     return {
         "texts": len(texts),
-        "active": sum(one.active and one in current for one in texts),
+        "active": sum(text.active and text in current for text in texts),
         "outdated": len(texts) - len(current),
         "counts": [
             {"source": source, "field": field, "texts": count}
             for (source, field), count in sorted(counts.items())
         ],
         "gate": json.loads(report.read_text(encoding="utf-8")) if report.is_file() else None,
-        "listed": [{**asdict(one), "outdated": one not in current} for one in texts[:limit]],
+        "listed": [{**asdict(text), "outdated": text not in current} for text in texts[:limit]],
     }

@@ -1,8 +1,9 @@
-"""Queries that texts may be written from, and queries that they are judged by; never the same.
+"""Queries that texts may be written from, and disjoint queries for their evaluation.
 
-The log is cut where the report first cuts it. What was typed before, by two people at least, may
-find its way into a text; what was typed after, and never before, judges. So neither the gate nor
-the report meets a query again that a text was written from.
+The log is cut at the first cut of the evaluation report. Queries before the cut, by at least
+``MIN_USERS`` people, may be used in a text. Queries after the cut that never occur before it
+evaluate the texts. So neither the gate nor the report evaluates with a query that a text was
+written from.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from serendip.errors import DataError
 GAINS: Mapping[str, float] = {"E": 1.0, "S": 0.1, "C": 0.01, "I": 0.0}
 
 
-FEWEST_USERS = 2
-"""People who must have typed a query before any text is made of it; see ``data.privacy``."""
+MIN_USERS = 2
+"""Minimum number of people who searched a query that a text is written from; see
+``data.privacy``."""
 
 _GAINS: Mapping[str, float] = {**GAINS, "good": 1.0, "bad": 0.0}
 _COLUMNS = ("query", "item_id", "label")
@@ -31,11 +33,11 @@ _COLUMNS = ("query", "item_id", "label")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgedQueries:
-    """What texts are judged by.
+    """Queries with graded items.
 
     Args:
-        texts: Q different queries.
-        gains: per query item number -> gain, one of them above 0.
+        texts: Q distinct queries.
+        gains: of each query, item number -> gain; at least one is above 0.
     """
 
     texts: Sequence[str]
@@ -46,65 +48,68 @@ class JudgedQueries:
 
     @classmethod
     def of(cls, gains: Mapping[str, Mapping[int, float]]) -> JudgedQueries:
-        """Queries with something to find."""
-        kept = {text: found for text, found in gains.items() if max(found.values(), default=0) > 0}
-        return cls(list(kept), list(kept.values()))
+        """Build from query -> item number -> gain; queries without a gain above 0 are left out."""
+        usable = {
+            text: by_item for text, by_item in gains.items() if max(by_item.values(), default=0) > 0
+        }
+        return cls(list(usable), list(usable.values()))
 
     def rows(self, numbers: Sequence[int]) -> JudgedQueries:
         """Some of the queries."""
         return JudgedQueries(
-            [self.texts[one] for one in numbers], [self.gains[one] for one in numbers]
+            [self.texts[number] for number in numbers], [self.gains[number] for number in numbers]
         )
 
 
 def cut_time(dataset: Dataset, fraction: float) -> float:
-    """Unix seconds at which a share of the events has happened."""
+    """Unix seconds before which a share of the events happened."""
     times = dataset.events.timestamps
     return float(times[int(fraction * len(times))]) if len(times) else 0.0
 
 
-def training_queries(dataset: Dataset, cut: float) -> dict[int, list[str]]:
-    """Item number -> different queries, normalised, that led enough people to it before ``cut``.
+def read_training_queries(dataset: Dataset, cut: float) -> dict[int, list[str]]:
+    """Item number -> distinct normalised queries before ``cut`` after which it was chosen.
 
-    None of which any spelling is private.
+    Only queries by at least ``MIN_USERS`` people, without a private spelling.
     """
     users: dict[str, set[str]] = {}
-    found: dict[int, dict[str, None]] = {}
-    for one in _searches(dataset):
-        if one.ended < cut:
-            users.setdefault(normalise(one.text), set()).add(one.user_id)
-            for number in one.chosen.tolist():
-                found.setdefault(number, {})[normalise(one.text)] = None
-    shared = {text for text, ids in users.items() if len(count_people(ids)) >= FEWEST_USERS}
-    shared -= private_keys(one.text for one in dataset.requests)
-    kept = {item: [text for text in texts if text in shared] for item, texts in found.items()}
-    return {item: texts for item, texts in kept.items() if texts}
+    queries: dict[int, dict[str, None]] = {}
+    for search in _select_searches(dataset):
+        if search.ended < cut:
+            text = normalise(search.text)
+            users.setdefault(text, set()).add(search.user_id)
+            for number in search.chosen.tolist():
+                queries.setdefault(number, {})[text] = None
+    shared = {text for text, ids in users.items() if len(count_people(ids)) >= MIN_USERS}
+    shared -= private_keys(request.text for request in dataset.requests)
+    public = {item: [text for text in texts if text in shared] for item, texts in queries.items()}
+    return {item: texts for item, texts in public.items() if texts}
 
 
-def held_out_queries(dataset: Dataset, cut: float) -> JudgedQueries:
-    """Queries that were typed since ``cut`` and never before, with what was chosen after them."""
-    known = typed_before(dataset, cut)
+def read_held_out_queries(dataset: Dataset, cut: float) -> JudgedQueries:
+    """Queries that occur only from ``cut`` on, with the items that were chosen after them."""
+    earlier = collect_earlier_queries(dataset, cut)
     gains: dict[str, dict[int, float]] = {}
-    for one in _searches(dataset):
-        if one.timestamp >= cut and normalise(one.text) not in known:
-            gains.setdefault(normalise(one.text), {}).update(
-                dict.fromkeys(one.chosen.tolist(), 1.0)
-            )
+    for search in _select_searches(dataset):
+        text = normalise(search.text)
+        if search.timestamp >= cut and text not in earlier:
+            gains.setdefault(text, {}).update(dict.fromkeys(search.chosen.tolist(), 1.0))
     return JudgedQueries.of(gains)
 
 
-def typed_before(dataset: Dataset, cut: float) -> set[str]:
-    """Everything that was typed before ``cut``, normalised."""
-    return {normalise(one.text) for one in _searches(dataset) if one.timestamp < cut}
+def collect_earlier_queries(dataset: Dataset, cut: float) -> set[str]:
+    """All normalised queries before ``cut``."""
+    searches = _select_searches(dataset)
+    return {normalise(search.text) for search in searches if search.timestamp < cut}
 
 
-def read_judged(path: Path, vocabulary: Vocabulary, unless: set[str]) -> JudgedQueries:
-    """Queries of a file with the columns ``query``, ``item_id`` and ``label``.
+def read_judged(path: Path, vocabulary: Vocabulary, excluded: set[str]) -> JudgedQueries:
+    """Read queries from a file with the columns ``query``, ``item_id`` and ``label``.
 
     Args:
         path: of the file; labels are E, S, C, I or good, bad.
-        vocabulary: the items; rows with others are left out.
-        unless: normalised queries that are left out.
+        vocabulary: of the items; rows of other items are left out.
+        excluded: normalised queries that are left out.
 
     Raises:
         DataError: the file is missing or broken, or a label is unknown.
@@ -112,21 +117,26 @@ def read_judged(path: Path, vocabulary: Vocabulary, unless: set[str]) -> JudgedQ
     table = open_table(path)
     missing = [name for name in _COLUMNS if name not in table.columns]
     if missing:
-        raise DataError(f"{path} has no column {missing[0]!r}.", f"It has {list(table.columns)}.")
+        raise DataError(
+            f"{path} has no column {missing[0]!r}.",
+            f"Rename one of its columns: {', '.join(table.columns)}.",
+        )
     gains: dict[str, dict[int, float]] = {}
     for query, item, label in table.rows(_COLUMNS):
         if label not in _GAINS:
-            raise DataError(f"{path} has the label {label!r}.", f"Known: {', '.join(_GAINS)}.")
+            raise DataError(
+                f"{path} has the unknown label {label!r}.", f"Use one of {', '.join(_GAINS)}."
+            )
         number = int(vocabulary.numbers([str(item)])[0])
-        if number != MISSING and normalise(str(query)) not in unless:
+        if number != MISSING and normalise(str(query)) not in excluded:
             gains.setdefault(str(query), {})[number] = _GAINS[str(label)]
     return JudgedQueries.of(gains)
 
 
-def _searches(dataset: Dataset) -> list[LoggedRequest]:
-    """Those that led to something; letters after which a suggested title was taken are none."""
+def _select_searches(dataset: Dataset) -> list[LoggedRequest]:
+    """Searches that led to a choice, without prefixes after which a suggested title was taken."""
     return [
-        one
-        for one in dataset.requests
-        if one.text.strip() and len(one.chosen) and one.surface != SUGGESTED
+        request
+        for request in dataset.requests
+        if request.text.strip() and len(request.chosen) and request.surface != SUGGESTED
     ]

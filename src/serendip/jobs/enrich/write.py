@@ -1,10 +1,9 @@
-"""``serendip enrich run``: texts about thin items, by an LLM or by rules, each with its origin.
+"""``serendip enrich run``: generates texts for thin items, by an LLM or by rules.
 
-Keywords without any LLM: from queries that led to an item, and from the items nearest to it.
-
-A word is borrowed where several of the items nearest by text vectors have it in their titles or
-lists (genres, a path of categories), rarer words counting more; words of earlier queries go first.
-Words that the item has itself say nothing new, and words of half the catalogue say nothing at all.
+Rules generate keywords: first words of past queries after which the item was chosen, then words
+that several of its nearest items by text vectors have in their titles or lists (genres, a category
+path), weighted by cosine and inverse document frequency. Words of the item itself and words of many
+items are left out. Each text is stored with its origin.
 
 Shapes: N items, C size of a text vector.
 """
@@ -36,92 +35,95 @@ from serendip.data.text import tokens
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
-from serendip.jobs.enrich.judged_queries import cut_time, training_queries
-from serendip.jobs.llm_job import LlmJob, ignore_estimate, item_texts, job_folder, run_llm_job
+from serendip.jobs.enrich.judged_queries import cut_time, read_training_queries
+from serendip.jobs.llm_job import LlmJob, describe_item, ignore_estimate, job_folder, run_llm_job
 from serendip.llm.runner import CostEstimate
 from serendip.llm.tasks import Enrichment, enrich_task
 from serendip.runtime.atomic_files import exclusive_lock
 
 RULES_MODEL, RULES_VERSION = "borrowed words", "rules-1"
 
-_NEAREST = 20
+_NUM_DONORS = 20
 _SHARPNESS = 4
-"""Power of the cosine by which a near item's words count."""
-_FEWEST_LENDERS = 3
-_MOST_SHARE = 0.1
-"""Of the items: what more of them can lend tells nothing apart."""
-_MOST_WORDS = 12
-_SHORTEST = 3
+"""Exponent of the cosine in the weight of a donor's words."""
+_MIN_DONORS = 3
+_MAX_SHARE = 0.1
+"""Words that more than this share of the items can donate are left out."""
+_MAX_WORDS = 12
+_MIN_LETTERS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RulesWriter:
-    """Writes keywords about items of one catalogue.
+    """Writes keywords for items of one catalogue.
 
     Args:
-        items: N.
-        vectors: (N, C) unit vectors of their texts; zeros where there is no text.
-        queries: item number -> normalised queries that may be written from.
-        lent: per item the different words that it lends.
-        rarity: word -> how much it tells, of words that may be borrowed.
+        items: N items.
+        vectors: (N, C) unit vectors of their texts; zero for an empty text.
+        queries: item number -> normalised queries that keywords may be taken from.
+        donated: words of the title and lists of each item.
+        idf: word that may be donated -> its inverse document frequency.
     """
 
     items: Sequence[Item]
     vectors: FloatArray
     queries: Mapping[int, Sequence[str]]
-    lent: Sequence[frozenset[str]]
-    rarity: Mapping[str, float]
+    donated: Sequence[frozenset[str]]
+    idf: Mapping[str, float]
 
     @classmethod
     def of(
         cls, items: Sequence[Item], vectors: FloatArray, queries: Mapping[int, Sequence[str]]
     ) -> Self:
-        """With the words that may be borrowed."""
-        lent = [_lent(item) for item in items]
-        counts = Counter(chain.from_iterable(lent))
-        most = max(_MOST_SHARE * len(items), _FEWEST_LENDERS)
-        rarity = {
+        """Collect the words that may be donated."""
+        donated = [_donated_words(item) for item in items]
+        counts = Counter(chain.from_iterable(donated))
+        limit = max(_MAX_SHARE * len(items), _MIN_DONORS)
+        idf = {
             word: math.log(len(items) / count)
             for word, count in counts.items()
-            if _FEWEST_LENDERS <= count <= most and len(word) >= _SHORTEST and word.isalpha()
+            if _MIN_DONORS <= count <= limit and len(word) >= _MIN_LETTERS and word.isalpha()
         }
-        return cls(items, vectors, queries, lent, rarity)
+        return cls(items, vectors, queries, donated, idf)
 
     def keywords(self, number: int) -> str:
-        """Words about one item, the most telling first, joined by commas; "" = there are none."""
+        """Keywords of an item, best first, joined by commas; may be empty."""
         item = self.items[number]
-        own = set(tokens(item.text(("title", "description", *item.attributes))))
-        asked = dict.fromkeys(
-            word for text in self.queries.get(number, ()) for word in tokens(text)
+        item_words = set(tokens(item.text(("title", "description", *item.attributes))))
+        words = dict.fromkeys(
+            word
+            for text in self.queries.get(number, ())
+            for word in tokens(text)
+            if len(word) >= _MIN_LETTERS
         )
-        found = [word for word in asked if word not in own and len(word) >= _SHORTEST]
-        found += [word for word in self._borrowed(number) if word not in own]
-        return ", ".join(list(dict.fromkeys(found))[:_MOST_WORDS])
+        words.update(dict.fromkeys(self._rank_donated_words(number)))
+        return ", ".join([word for word in words if word not in item_words][:_MAX_WORDS])
 
-    def _borrowed(self, number: int) -> list[str]:
-        """Words that enough near items lend, the most telling first."""
+    def _rank_donated_words(self, number: int) -> list[str]:
+        """Words that at least ``_MIN_DONORS`` of the nearest items have, by descending weight."""
         cosines = self.vectors @ self.vectors[number]
         cosines[number] = -1.0
-        count = min(_NEAREST, len(cosines) - 1)
+        count = min(_NUM_DONORS, len(cosines) - 1)
         near = np.argpartition(-cosines, count)[:count]
         weights: defaultdict[str, float] = defaultdict(float)
-        lenders: Counter[str] = Counter()
-        for place in near[cosines[near] > 0].tolist():
-            for word in self.lent[place]:
-                if word in self.rarity:
-                    weights[word] += float(cosines[place]) ** _SHARPNESS * self.rarity[word]
-                    lenders[word] += 1
-        told = [word for word in weights if lenders[word] >= _FEWEST_LENDERS]
-        return sorted(told, key=lambda word: (-weights[word], word))
+        donors: Counter[str] = Counter()
+        for donor in near[cosines[near] > 0].tolist():
+            for word in self.donated[donor]:
+                if word in self.idf:
+                    weights[word] += float(cosines[donor]) ** _SHARPNESS * self.idf[word]
+                    donors[word] += 1
+        shared = [word for word in weights if donors[word] >= _MIN_DONORS]
+        return sorted(shared, key=lambda word: (-weights[word], word))
 
 
-def _lent(item: Item) -> frozenset[str]:
+def _donated_words(item: Item) -> frozenset[str]:
+    """Words of the title and of attributes that are lists."""
     lists = [name for name, value in item.attributes.items() if isinstance(value, tuple)]
     return frozenset(tokens(" ".join(map(item.field_text, ("title", *lists)))))
 
 
-FEW_WORDS = 12
-"""A description of fewer words is thin."""
+MIN_DESCRIPTION_WORDS = 12
+"""An item with a shorter description is thin."""
 
 JOB = "enrich"
 
@@ -131,15 +133,15 @@ Origin: TypeAlias = tuple[WrittenSource, str, str]
 
 @dataclass(frozen=True, slots=True)
 class TextWriting:
-    """Who writes which fields.
+    """Source, fields and limits of a run.
 
     Args:
-        source: who writes.
-        fields: which of the texts are kept.
-        budget: of an LLM, all its runs together; None = none was given, and no LLM is asked.
-        prompt: of an LLM, name with version.
-        estimate_only: nothing is sent and nothing written.
-        on_estimate: called with an LLM's cost estimate before anything is sent.
+        source: an LLM or rules.
+        fields: texts to store.
+        budget: of all runs with an LLM together; None = an LLM is refused.
+        prompt: name with version.
+        estimate_only: send no requests and write nothing.
+        on_estimate: called with the cost estimate before the first request.
     """
 
     source: WrittenSource = "llm"
@@ -151,63 +153,65 @@ class TextWriting:
 
 
 def is_thin(item: Item) -> bool:
-    """Whether an item has a title, and hardly a word beside it that describes it."""
-    return bool(item.title.strip()) and len(tokens(item.description)) < FEW_WORDS
+    """True if an item has a title and a description of less than ``MIN_DESCRIPTION_WORDS``."""
+    return bool(item.title.strip()) and len(tokens(item.description)) < MIN_DESCRIPTION_WORDS
 
 
 def write_texts(context: JobContext, writing: TextWriting) -> dict[str, Any]:
-    """Write texts about every thin item; they are used only after they passed a gate.
+    """Generate texts for all thin items; they are used only after they pass the gate.
 
     Args:
         context: items, log, ledger and ``[llm]``.
-        writing: by whom, and which fields.
+        writing: source, fields and limits.
 
     Returns:
-        state, counts and, of an LLM, estimate and spend.
+        state and counts; for an LLM also estimate and spend.
 
     Raises:
-        ConfigError: no LLM is configured, it has no budget, or the budget is not a number of at
-            least 0; or rules are to write other fields than keywords.
-        StorageError: the database takes no rows, or another process writes texts.
+        ConfigError: no LLM is configured, the budget is missing, negative or not a number, or the
+            source is rules and ``keywords`` is not among the fields.
+        StorageError: the database cannot be written, or another process writes texts.
     """
     if writing.source == "llm":
         return _write_by_llm(context, writing)
     if "keywords" not in writing.fields:
         raise ConfigError(
-            f"rules write no {', '.join(writing.fields)}.", "They write keywords alone."
+            f"rules cannot write {', '.join(writing.fields)}.", "Add --fields keywords."
         )
     with exclusive_lock(job_folder(context.workspace, JOB)):
-        thin, dataset = thin_items(context)
+        thin, dataset = select_thin_items(context)
         head = {"source": writing.source, "items": dataset.num_items, "thin": len(thin)}
         if writing.estimate_only:
             return {**head, "estimate": {"questions": len(thin), "price": 0.0}}
         texts = write_by_rules(context, dataset, thin)
-        return {**head, "state": "complete", "reason": "", **_keep(context.workspace, texts)}
+        return {**head, "state": "complete", "reason": "", **_store(context.workspace, texts)}
 
 
 def _write_by_llm(context: JobContext, writing: TextWriting) -> dict[str, Any]:
-    """Texts by an LLM; answers in the ledger are not paid for again."""
+    """Generate texts by an LLM; answers in the ledger are not paid for again."""
     if writing.budget is None:
-        raise ConfigError("an LLM is asked within a budget.", "Add --budget, or --writer rules.")
-    thin, dataset = thin_items(context)
+        raise ConfigError("an LLM needs a budget.", "Add --budget, or --writer rules.")
+    thin, dataset = select_thin_items(context)
     task = enrich_task(writing.prompt)
     job = LlmJob(JOB, writing.budget, writing.estimate_only, writing.on_estimate)
-    result = run_llm_job(context, task, lambda: [{"item": item_texts(item)} for item in thin], job)
+    result = run_llm_job(
+        context, task, lambda: [{"item": describe_item(item)} for item in thin], job
+    )
     head = {"source": "llm", "items": dataset.num_items, "thin": len(thin)}
     if result.outcome is None:
         return {**head, **result.to_json()}
     origin: Origin = ("llm", result.model, task.prompt.name)
-    texts = texts_of(thin, result.outcome.answers, writing.fields, origin)
-    return {**head, **result.to_json(), **_keep(context.workspace, texts)}
+    texts = collect_texts(thin, result.outcome.answers, writing.fields, origin)
+    return {**head, **result.to_json(), **_store(context.workspace, texts)}
 
 
-def thin_items(context: JobContext) -> tuple[list[Item], Dataset]:
-    """Items to write about, the most popular first, and the dataset without generated texts.
+def select_thin_items(context: JobContext) -> tuple[list[Item], Dataset]:
+    """Thin items, the most popular first, and the dataset without generated texts.
 
     A generated text is never the source of another one.
     """
-    known = context.dataset
-    dataset = replace(known, catalogue=Catalogue(without_generated(known.catalogue.items)))
+    original = without_generated(context.dataset.catalogue.items)
+    dataset = replace(context.dataset, catalogue=Catalogue(original))
     items = dataset.catalogue.items
     order = np.argsort(-dataset.item_counts(), kind="stable").tolist()
     return [items[number] for number in order if is_thin(items[number])], dataset
@@ -216,43 +220,46 @@ def thin_items(context: JobContext) -> tuple[list[Item], Dataset]:
 def write_by_rules(
     context: JobContext, dataset: Dataset, thin: Sequence[Item]
 ) -> list[GeneratedText]:
-    """Keywords about the items for which the rules find any."""
+    """Keywords of the items for which the rules find any."""
     settings, progress = context.settings, context.options.progress
     items, texts = dataset.catalogue.items, dataset.catalogue.texts(settings.content.fields)
     vectors = context.vectors.encode(context.encoder, texts, progress)
-    queries = training_queries(dataset, cut_time(dataset, min(settings.evaluation.cuts)))
+    queries = read_training_queries(dataset, cut_time(dataset, min(settings.evaluation.cuts)))
     writer = RulesWriter.of(items, vectors, queries)
-    found = []
+    origin: Origin = ("rules", RULES_MODEL, RULES_VERSION)
+    generated = []
     for item in progress.track(thin, "Writing keywords", len(thin)):
         text = writer.keywords(dataset.catalogue.vocabulary.number(item.item_id))
         if text:
-            found.append(_row(item, "keywords", text, ("rules", RULES_MODEL, RULES_VERSION)))
-    return found
+            generated.append(_make_text(item, "keywords", text, origin))
+    return generated
 
 
-def texts_of(
+def collect_texts(
     items: Sequence[Item],
     answers: Sequence[Enrichment | None],
     fields: Sequence[WrittenField],
     origin: Origin,
 ) -> list[GeneratedText]:
-    """What answers about items say, field by field."""
+    """Generated texts of the answers, by item and field."""
     return [
-        _row(item, field, said[field], origin)
+        _make_text(item, field, texts[field], origin)
         for item, answer in zip(items, answers, strict=True)
         if answer is not None
-        for said in [answer.texts(item_texts(item))]
+        for texts in [answer.texts(describe_item(item))]
         for field in fields
-        if field in said
+        if field in texts
     ]
 
 
-def _row(item: Item, field: WrittenField, text: str, origin: Origin) -> GeneratedText:
+def _make_text(item: Item, field: WrittenField, text: str, origin: Origin) -> GeneratedText:
+    """A generated text, bound to the current texts of its item."""
     source, model, prompt = origin
     return GeneratedText(item.item_id, field, source, text, model, prompt, text_digest(item))
 
 
-def _keep(workspace: Workspace, texts: Sequence[GeneratedText]) -> dict[str, Any]:
+def _store(workspace: Workspace, texts: Sequence[GeneratedText]) -> dict[str, Any]:
+    """Store the texts and count them."""
     with closing(workspace.open_store()) as store:
         store.generated_texts.put(texts)
-    return {"texts": len(texts), "written": len({one.item_id for one in texts})}
+    return {"texts": len(texts), "written": len({text.item_id for text in texts})}

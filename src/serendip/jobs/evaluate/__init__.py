@@ -1,5 +1,5 @@
-"""Reports of quality.
+"""``serendip evaluate``.
 
-``evaluate.py`` compares the engine with its baselines, ``task_transfer.py`` one model for all
+``evaluate.py`` compares the engine with its baselines, ``task_transfer.py`` one retriever for all
 tasks with several.
 """

@@ -1,9 +1,9 @@
-"""``serendip evaluate``: judge splits in parallel, pool their users, write the report.
+"""``serendip evaluate``: evaluates splits in parallel, pools their users and writes the report.
 
-One split judged: fit on its past, ask every system about its future.
-
-Runs in a process of its own, so it takes only plain values and returns arrays. The systems are
-the engine's home surface as it would be served, and each of its recommenders alone.
+For each split, everything is fitted on the training part, and every system ranks all items for each
+target of the test part. The systems are the engine's home surface as it would be served, and each
+of its recommenders alone. A split is evaluated in a separate process, so tasks and answers are
+plain values and arrays.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from serendip.evaluate.report.page import render_page
 from serendip.evaluate.runs import Judged, Run
 from serendip.jobs.context import JobContext
 from serendip.jobs.doctor import check_workspace
-from serendip.jobs.train.fingerprint import fingerprint
+from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import REPORT_JSON
 from serendip.jobs.train.ranker_actions import require_actions
@@ -54,12 +54,12 @@ BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class SplitTask:
-    """What one process has to do.
+    """A split to evaluate.
 
     Args:
         workspace: folder of the workspace.
-        fraction: where to cut the time-ordered events; None = leave the last one out.
-        until: where the targets end, as a fraction of the events.
+        fraction: share of the events, by time, before the cut; None = leave last one out.
+        until: share of the events before the end of the targets.
         seed: root of all randomness.
     """
 
@@ -71,17 +71,17 @@ class SplitTask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitAnswers:
-    """Answers of every system to the targets of one split, in the split's item numbers.
+    """Ranked lists of every system for the targets of one split, in the split's item numbers.
 
     Args:
         name: of the split.
-        lists: system -> (T, 10) int32, padded with -1.
-        targets: (T,) int32.
+        lists: system -> (T, 10) int32 item numbers, padded with -1.
+        targets: (T,) int32 item numbers.
         users: (T,) external user ids.
-        flags: named (T,) bool columns for the slices.
-        counts: (N,) int32 interactions before the cut, per item of ``item_ids``.
-        item_ids: external ids by number.
-        facts: cut, sizes and what the stages cost.
+        flags: slice -> (T,) bool.
+        counts: (N,) int32 interactions of each item before the cut.
+        item_ids: (N,) external ids.
+        facts: cut, sizes and costs of the stages.
     """
 
     name: str
@@ -95,19 +95,19 @@ class SplitAnswers:
 
 
 def evaluate_split(task: SplitTask) -> SplitAnswers:
-    """Fit on the past of a split and collect every system's answers about its future."""
+    """Fit on the training part of a split and rank the targets of its test part."""
     clock = StageClock()
     context = JobContext.open(Path(task.workspace), TrainOptions(seed=task.seed))
-    split, settings = _split_of(task, context.dataset), context.settings
+    split, settings = _make_split(task, context.dataset), context.settings
     with tempfile.TemporaryDirectory() as scratch:
         fitter = Fitter.of(context, Path(scratch))
         with clock.stage(f"fit {split.name}"):
             past = fitter.fit(split.train, "past", context.options)
-            state = fitter.with_new_items(past, split)
-            seconds = train_seconds(fitter.clock)
-            del fitter, context  # answers need neither weights nor the cache
+            state = fitter.append_new_items(past, split)
+            seconds = sum_train_seconds(fitter.clock)
+            del fitter, context  # ranking needs neither the encoders' weights nor the cache
         with clock.stage(f"answer {split.name}"):
-            lists = answers(split.targets.queries(), state, settings)
+            lists = rank_targets(split.targets.queries(), state, settings)
     counts = np.zeros(state.num_items, np.int32)
     counts[: len(past.counts)] = past.counts
     facts = {
@@ -133,8 +133,8 @@ def evaluate_split(task: SplitTask) -> SplitAnswers:
     )
 
 
-def train_seconds(clock: StageClock) -> dict[str, float]:
-    """System -> CPU seconds of its last training; the engine's is everything together."""
+def sum_train_seconds(clock: StageClock) -> dict[str, float]:
+    """System -> CPU seconds of its last training; for the engine, of all trainings together."""
     prefix = "train "
     stages = [stage for stage in clock.stages if stage.name.startswith(prefix)]
     single = {stage.name.removeprefix(prefix): stage.cpu_s for stage in stages}
@@ -142,23 +142,23 @@ def train_seconds(clock: StageClock) -> dict[str, float]:
     return {**single, ENGINE: round(sum(stage.cpu_s for stage in stages), 3)}
 
 
-def answers(
+def rank_targets(
     queries: Sequence[Query], state: EngineState, settings: Settings
 ) -> dict[str, IntArray]:
-    """System -> top 10 (T, 10): the engine's home surface, then each recommender alone."""
-    # No relevance filter: its model may have been trained on labels from after the cut.
+    """Rank all items for each query: system -> top 10 (T, 10), the engine's home surface first."""
+    # Without the relevance filter: its model may have been trained on later labels.
     home = settings.all_surfaces()["home"].model_copy(update={"relevance_filter": None})
     rows: dict[str, list[IntArray]] = {name: [] for name in (ENGINE, *state.models)}
     for begin in range(0, len(queries), BATCH):
         part = queries[begin : begin + BATCH]
-        found = [result.items for result in run(part, home, state)]
-        rows[ENGINE].append(_padded(found))
+        rows[ENGINE].append(_pad([result.items for result in run(part, home, state)]))
         for name, model in state.models.items():
-            rows[name].append(_padded(model.recommend(part, K)))
+            rows[name].append(_pad(model.recommend(part, K)))
     return {name: np.concatenate(lists) for name, lists in rows.items()}
 
 
-def _padded(lists: Sequence[ItemList]) -> IntArray:
+def _pad(lists: Sequence[ItemList]) -> IntArray:
+    """The first ``K`` item numbers of each list, padded with -1."""
     table = np.full((len(lists), K), -1, dtype=np.int32)
     for row, items in enumerate(lists):
         best = items.item_nums[:K]
@@ -166,7 +166,7 @@ def _padded(lists: Sequence[ItemList]) -> IntArray:
     return table
 
 
-def _split_of(task: SplitTask, dataset: Dataset) -> Split:
+def _make_split(task: SplitTask, dataset: Dataset) -> Split:
     """The split that a task evaluates."""
     if task.fraction is None:
         return leave_last_out(dataset)
@@ -175,20 +175,20 @@ def _split_of(task: SplitTask, dataset: Dataset) -> Split:
 
 REPORT_HTML = "report.html"
 MIN_EVENTS = 100
-"""With fewer interactions no split leaves anything to learn from or to ask about."""
+"""With fewer interactions a split leaves too little for training or testing."""
 
 BASELINES = ("popularity", "popularity-recent", "item-knn", "transitions")
 
 TEMPORAL = (
     "Everything (vocabulary, popularity, codes, word index, models, ranker) was fitted on the "
-    "events before a cut in time, then asked about the events after it. The history of a target is "
+    "events before a cut in time and tested on the events after it. The history of a target is "
     "every event of its user strictly before it; at most 100 targets per user; mean per user; "
-    "users pooled over the cuts. All items are ranked; those already chosen are left out."
+    "users pooled over the cuts. All items are ranked, except those that the user chose before."
 )
 LAST_OUT = (
-    "The last event of each user is the target, everything was fitted without the last two. Other "
-    "users' later events are in the training part, so this leaks the future: it is given only to "
-    "compare with papers."
+    "The last event of each user is the target; everything was fitted without the last two. Later "
+    "events of other users are in the training part, so this protocol leaks the future. It serves "
+    "only for comparison with papers."
 )
 
 
@@ -196,15 +196,15 @@ def evaluate_workspace(context: JobContext, executor: Executor | None = None) ->
     """Evaluate the engine and its baselines and write ``reports/report.{json,html}``.
 
     Args:
-        context: workspace, seed and progress; stages of the splits are added to its clock.
-        executor: where the splits run; two local processes by default.
+        context: workspace, seed and progress; the stages of the splits are added to its clock.
+        executor: runs the splits; two local processes by default.
 
     Returns:
         the report as written.
 
     Raises:
-        ConfigError: the ranker is to predict an action that does not occur.
-        DataError: there are too few interactions to judge anything.
+        ConfigError: a target action of the ranker does not occur in its training data.
+        DataError: there are too few interactions.
     """
     workspace, options, clock = context.workspace, context.options, context.clock
     dataset = judged_dataset(context)
@@ -212,18 +212,18 @@ def evaluate_workspace(context: JobContext, executor: Executor | None = None) ->
     executor = executor or LocalExecutor()
     with clock.stage("content vectors and codes"):
         task = EncodeTask(os.fspath(workspace.folder), options)
-        codes = next(iter(executor.map(encode_once, [task])))
+        codes = next(iter(executor.map(encode_items_once, [task])))
     tasks = _tasks(workspace, options.seed)
     with clock.stage("judge all splits"):
-        found = executor.map(evaluate_split, tasks)
-        judged = list(options.progress.track(found, "splits judged", len(tasks)))
+        answers = executor.map(evaluate_split, tasks)
+        judged = list(options.progress.track(answers, "splits judged", len(tasks)))
     for split in judged:
         for stage in split.facts["stages"]:
             clock.stages.append(StageCost(**stage))
             clock.on_end(clock.stages[-1])
     with clock.stage("report"):
         report = build_report(
-            _protocols(judged, dataset.catalogue.vocabulary),
+            _build_protocols(judged, dataset.catalogue.vocabulary),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             code_version=__version__,
             data={"counts": _counts(dataset), "checks": check_workspace(workspace)},
@@ -231,37 +231,42 @@ def evaluate_workspace(context: JobContext, executor: Executor | None = None) ->
             stages=clock.as_dicts(),
             seed=options.seed,
         )
-        report["fingerprint"] = fingerprint(workspace, options.seed)
+        report["fingerprint"] = compute_fingerprint(workspace, options.seed)
         write_json(workspace.reports / REPORT_JSON, report)
         write_text(workspace.reports / REPORT_HTML, render_page(report))
     return report
 
 
 def judged_dataset(context: JobContext) -> Dataset:
-    """The dataset of a report.
+    """The dataset of a report, with enough interactions.
 
     Raises:
-        DataError: there are too few interactions to judge anything.
+        DataError: there are fewer than ``MIN_EVENTS``.
     """
     dataset = context.dataset
     if len(dataset.events) < MIN_EVENTS:
         raise DataError(
             f"{len(dataset.events)} interactions are too few for a report.",
-            f"Collect at least {MIN_EVENTS}; `serendip train` works without a report.",
+            f"Collect at least {MIN_EVENTS}, or run `serendip train`, which needs no report.",
         )
     return dataset
 
 
 @dataclass(frozen=True, slots=True)
 class EncodeTask:
-    """A workspace whose items are to be encoded, and how that executes."""
+    """A workspace whose items are to be encoded.
+
+    Args:
+        folder: of the workspace.
+        options: seed, progress and device.
+    """
 
     folder: str
     options: TrainOptions
 
 
-def encode_once(task: EncodeTask) -> dict[str, Any]:
-    """Fill the vector cache for everything that follows; tell how well the codes are used."""
+def encode_items_once(task: EncodeTask) -> dict[str, Any]:
+    """Fill the vector cache before the splits are evaluated; return the quality of the codes."""
     context = JobContext.open(Path(task.folder), task.options)
     dataset, settings = context.dataset, context.settings
     features, _, _ = build_features(
@@ -286,7 +291,7 @@ def _tasks(workspace: Workspace, seed: int) -> list[SplitTask]:
         SplitTask(folder, cut, until, seed)
         for cut, until in zip(cuts, [*cuts[1:], 1.0], strict=True)
     ]
-    # The largest first, so that two processes end at about the same time.
+    # The longest first, so that parallel processes end at about the same time.
     tasks.reverse()
     return [*tasks, SplitTask(folder, None, 1.0, seed)] if config.leave_last_out else tasks
 
@@ -300,25 +305,26 @@ def _counts(dataset: Dataset) -> dict[str, int]:
     }
 
 
-def _protocols(judged: Sequence[SplitAnswers], vocabulary: Vocabulary) -> list[ProtocolRuns]:
+def _build_protocols(judged: Sequence[SplitAnswers], vocabulary: Vocabulary) -> list[ProtocolRuns]:
+    """The temporal protocol, then leave-last-out if it was evaluated."""
     temporal = [split for split in judged if split.facts["fraction"] is not None]
     temporal.sort(key=lambda split: split.facts["fraction"])
     last_out = [split for split in judged if split.facts["fraction"] is None]
-    protocols = [_protocol("temporal", "Temporal split", TEMPORAL, temporal, vocabulary)]
+    protocols = [_pool_splits("temporal", "Temporal split", TEMPORAL, temporal, vocabulary)]
     if last_out:
         label = "Leave last one out (literature comparison: leaks the future)"
-        protocols.append(_protocol("leave_last_out", label, LAST_OUT, last_out, vocabulary))
+        protocols.append(_pool_splits("leave_last_out", label, LAST_OUT, last_out, vocabulary))
     return protocols
 
 
-def _protocol(
+def _pool_splits(
     key: str,
     label: str,
     description: str,
     splits: Sequence[SplitAnswers],
     vocabulary: Vocabulary,
 ) -> ProtocolRuns:
-    """Pool splits, whose item numbers differ, in the numbers of the whole catalogue."""
+    """Pool splits in the item numbers of the whole catalogue; those of each split differ."""
     maps = [vocabulary.numbers(split.item_ids) for split in splits]
     targets = np.concatenate(
         [numbers[split.targets] for numbers, split in zip(maps, splits, strict=True)]
@@ -336,7 +342,7 @@ def _protocol(
         Run.of_lists(
             name,
             np.concatenate(
-                [_renumbered(s.lists[name], m) for m, s in zip(maps, splits, strict=True)]
+                [_renumber(s.lists[name], m) for m, s in zip(maps, splits, strict=True)]
             ),
             targets,
         )
@@ -360,6 +366,6 @@ def _protocol(
     )
 
 
-def _renumbered(lists: IntArray, numbers: IntArray) -> IntArray:
-    """Lists in other item numbers; padding stays -1."""
+def _renumber(lists: IntArray, numbers: IntArray) -> IntArray:
+    """Map item numbers by ``numbers``; padding stays -1."""
     return np.where(lists >= 0, numbers[lists], -1).astype(np.int32)

@@ -1,9 +1,8 @@
-"""``serendip evaluate --alignment``: should one retriever serve all tasks, or several?
+"""``serendip evaluate --alignment``: whether one retriever should serve all tasks, or several.
 
-Retrievers of some of the tasks, each trained on the past and asked about the future.
-
-The past ends where ``TRAINED_SHARE`` of the events have happened; requests up to ``TEST_FROM`` are
-for validation, later ones for the test. A process of its own trains one model.
+A retriever is trained for every set of tasks, on the first ``TRAINED_SHARE`` of the events.
+Requests of the events up to ``TEST_FROM`` are the validation set, later ones the test set. Each
+model is trained in a separate process.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ from serendip.evaluate.report.page import render_alignment_page
 from serendip.evaluate.runs import Values
 from serendip.evaluate.task_transfer import TaskRanks, alignment_figures
 from serendip.jobs.context import JobContext
-from serendip.jobs.evaluate.evaluate import EncodeTask, encode_once, judged_dataset
-from serendip.jobs.train.fit import Fitter, Prepared
+from serendip.jobs.evaluate.evaluate import EncodeTask, encode_items_once, judged_dataset
+from serendip.jobs.train.fit import Fitter, PreparedData
 from serendip.models.retriever.config import Group, group_config
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.atomic_files import write_text
@@ -44,21 +43,21 @@ from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 
 TRAINED_SHARE, TEST_FROM = 0.8, 0.9
-MOST_ASKED = 3_000
-"""Requests of a task, at most, for validation and for the test each; drawn once."""
+MAX_REQUESTS = 3_000
+"""Largest number of requests of a task in validation and in test; one sample for all models."""
 
 _SEED = 2
-"""Of the written queries that are asked; those that are learned have another one."""
+"""Seed of the synthetic queries of the requests; those for training have another seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupTask:
-    """A model to be trained and asked.
+    """A retriever to be trained and evaluated.
 
     Args:
         workspace: folder of the workspace.
-        group: tasks that it learns, and that it is asked.
-        seed: of its training.
+        group: its tasks, in training and evaluation.
+        seed: of the training.
     """
 
     workspace: str
@@ -71,13 +70,13 @@ class GroupTask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskRequests:
-    """What is asked of one task.
+    """Validation and test requests of one task.
 
     Args:
         queries: T requests.
-        items: (T,) int32 the item that came next.
-        users: (T,) external ids of who asked.
-        is_test: (T,) bool; the others are for validation.
+        items: (T,) int32 target items.
+        users: (T,) external user ids.
+        is_test: (T,) bool; False = validation.
     """
 
     queries: list[Query]
@@ -88,14 +87,14 @@ class TaskRequests:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupAnswers:
-    """Where a model ranked what came next; the same requests for every model.
+    """Ranks of the targets by one model; the requests are the same for every model.
 
     Args:
-        task: what was trained.
+        task: the trained group.
         ranks: task -> (T,) 1-based ranks.
         requests: task -> users (T,) and is_test (T,).
-        cpu_s: of the training.
-        params: learned numbers.
+        cpu_s: CPU seconds of the training.
+        params: number of trained parameters.
     """
 
     task: GroupTask
@@ -106,95 +105,101 @@ class GroupAnswers:
 
 
 def judge_group(task: GroupTask) -> GroupAnswers:
-    """Train a group's model on the past, ask it the requests of its tasks."""
+    """Train a retriever for a group of tasks and rank the targets of their requests."""
     context = JobContext.open(Path(task.workspace))
     dataset, settings, clock = context.dataset, context.settings, StageClock()
     split = temporal(dataset, TRAINED_SHARE)
     with tempfile.TemporaryDirectory() as scratch:
         fitter = Fitter.of(context, Path(scratch))
         prepared = fitter.prepare(split.train, context.options)
-        asked = requests_of(split, fitter, prepared, asked_from(dataset))
+        requests = build_task_requests(split, fitter, prepared, find_test_start(dataset))
     config = group_config(settings.models.retriever, task.group)
     with clock.stage("train"):
         model = Retriever(config).train(prepared.dataset, TrainOptions(task.seed))
     if split.new_items:
-        new = fitter.features_of(split.new_items, prepared.codebooks, prepared.fusion)
+        new = fitter.encode_new_items(split.new_items, prepared.codebooks, prepared.fusion)
         model = model.with_items(new)
     return GroupAnswers(
         task,
-        {name: ranks_of(model, asked[name]) for name in task.group},
-        {name: (asked[name].users, asked[name].is_test) for name in task.group},
+        {name: rank_requests(model, requests[name]) for name in task.group},
+        {name: (requests[name].users, requests[name].is_test) for name in task.group},
         clock.stages[0].cpu_s,
         model.num_parameters,
     )
 
 
-def ranks_of(model: Retriever, requests: TaskRequests) -> Values:
-    """(T,) ranks of the targets among all items that a request does not exclude."""
+def rank_requests(model: Retriever, requests: TaskRequests) -> Values:
+    """Rank each target among all items that its request does not exclude: (T,)."""
     excluded = [query.exclude for query in requests.queries]
-    found = rank_all(lambda rows: model.score_all(requests.queries[rows]), requests.items, excluded)
-    return found.ranks
+    return rank_all(
+        lambda rows: model.score_all(requests.queries[rows]), requests.items, excluded
+    ).ranks
 
 
-def requests_of(
-    split: Split, fitter: Fitter, prepared: Prepared, test_from: float
+def build_task_requests(
+    split: Split, fitter: Fitter, prepared: PreparedData, test_from: float
 ) -> dict[str, TaskRequests]:
-    """What every task is asked.
+    """Build the requests of every task; the target is always the user's next item.
 
-    home: the user's whole past, for the next item. similar: the last item of that past and nothing
-    else; only that item is left out of the answer. search: words written for the next item, which
-    training has not seen, and the past; nothing is left out.
+    home: the user's history; items of the history are excluded. similar: the last item of the
+    history, nothing else; only that item is excluded. search: a synthetic query for the target that
+    is not in the training data, and the history; nothing is excluded.
     """
-    rows = _drawn(split.targets, test_from)
+    rows = _sample_targets(split.targets, test_from)
     home = [split.targets.queries()[row] for row in rows.tolist()]
     items, is_test = split.targets.items[rows], split.targets.times[rows] >= test_from
     users = np.asarray(split.targets.users)[rows]
     last = [query.history.item_nums[-1:] for query in home]
     similar = [Query("similar", source_items=item, exclude=item) for item in last]
-    has_past = np.array([len(item) > 0 for item in last], np.bool_)
-    words, at = _written(split, items, fitter, prepared)
+    has_history = np.array([len(item) > 0 for item in last], np.bool_)
+    examples, at = _write_test_queries(split, items, fitter, prepared)
     search = [
         replace(home[row], surface="search", text=text, text_vector=vector, exclude=items[:0])
-        for row, text, vector in zip(at.tolist(), words.texts, words.vectors, strict=True)
+        for row, text, vector in zip(at.tolist(), examples.texts, examples.vectors, strict=True)
     ]
-    with_past = [query for query, is_there in zip(similar, has_past, strict=True) if is_there]
     return {
         "home": TaskRequests(home, items, users, is_test),
-        "similar": TaskRequests(with_past, items[has_past], users[has_past], is_test[has_past]),
+        "similar": TaskRequests(
+            [query for query in similar if len(query.source_items)],
+            items[has_history],
+            users[has_history],
+            is_test[has_history],
+        ),
         "search": TaskRequests(search, items[at], users[at], is_test[at]),
     }
 
 
-def _drawn(targets: Targets, test_from: float) -> IntArray:
-    """Rows of at most ``MOST_ASKED`` targets before and after ``test_from``, in their order."""
+def _sample_targets(targets: Targets, test_from: float) -> IntArray:
+    """Rows of up to ``MAX_REQUESTS`` targets before and from ``test_from`` on, in their order."""
     random = np.random.default_rng(0)
-    later = targets.times >= test_from
-    parts = [np.flatnonzero(part) for part in (~later, later)]
-    drawn = [random.permutation(part)[:MOST_ASKED] for part in parts]
-    return np.sort(np.concatenate(drawn)).astype(np.int32)
+    is_test = targets.times >= test_from
+    parts = [np.flatnonzero(part) for part in (~is_test, is_test)]
+    samples = [random.permutation(part)[:MAX_REQUESTS] for part in parts]
+    return np.sort(np.concatenate(samples)).astype(np.int32)
 
 
-def _written(
-    split: Split, items: IntArray, fitter: Fitter, prepared: Prepared
+def _write_test_queries(
+    split: Split, items: IntArray, fitter: Fitter, prepared: PreparedData
 ) -> tuple[QueryExamples, IntArray]:
-    """Queries (Q,) for the items (T,) of requests, and for which request (Q,) each is."""
-    wanted, counts = np.unique(items, return_counts=True)
-    asked = Catalogue(split.catalogue[number] for number in wanted.tolist())
+    """Synthetic queries (Q,) for the targets (T,), and the request (Q,) that each belongs to."""
+    targets, counts = np.unique(items, return_counts=True)
+    catalogue = Catalogue(split.catalogue[number] for number in targets.tolist())
     weights = counts.astype(np.int32)
-    written = fitter.written_queries(asked, weights, prepared.fusion, _SEED, len(items))
-    learned = prepared.dataset.queries
-    known = set() if learned is None else set(learned.texts)
-    kept = np.array([text not in known for text in written.texts], np.bool_)
+    examples = fitter.write_queries(catalogue, weights, prepared.fusion, _SEED, len(items))
+    train_queries = prepared.dataset.queries
+    train_texts = set() if train_queries is None else set(train_queries.texts)
+    is_new = np.array([text not in train_texts for text in examples.texts], np.bool_)
+    # Each query goes to a random request for its item.
     order = np.argsort(items, kind="stable")
-    first = np.searchsorted(items[order], wanted)
-    place = np.random.default_rng(_SEED).integers(0, counts[written.items])
-    at = order[first[written.items] + place][kept].astype(np.int32)
-    texts = [text for text, is_new in zip(written.texts, kept, strict=True) if is_new]
-    return QueryExamples(texts, written.vectors[kept], items[at]), at
+    first = np.searchsorted(items[order], targets)
+    offset = np.random.default_rng(_SEED).integers(0, counts[examples.items])
+    at = order[first[examples.items] + offset][is_new].astype(np.int32)
+    texts = [text for text, new in zip(examples.texts, is_new, strict=True) if new]
+    return QueryExamples(texts, examples.vectors[is_new], items[at]), at
 
 
-def asked_from(dataset: Dataset) -> float:
-    """Unix seconds from which requests are of the test."""
+def find_test_start(dataset: Dataset) -> float:
+    """Unix seconds from which on requests are in the test set."""
     cut = temporal(dataset, TEST_FROM).cut
     assert cut is not None
     return cut
@@ -210,39 +215,39 @@ def align_workspace(
     """Train a retriever for every set of tasks and write ``reports/alignment.{json,html}``.
 
     Args:
-        context: workspace, the first seed, progress, device of the encoders, clock.
-        executor: where the models are trained; two local processes by default.
-        seeds: how many, from the first on.
+        context: workspace, first seed, progress, device of the encoders, clock.
+        executor: trains the models; two local processes by default.
+        seeds: number of seeds.
 
     Returns:
         the report as written.
 
     Raises:
-        DataError: there are too few interactions, or none that a task could be asked about.
+        DataError: there are too few interactions, or a task has no validation or test requests.
     """
     workspace, options, clock = context.workspace, context.options, context.clock
     judged_dataset(context)
     executor, folder = executor or LocalExecutor(), os.fspath(workspace.folder)
     with clock.stage("content vectors and codes"):
-        # Once and first, so that every process finds the vectors in the cache.
-        next(iter(executor.map(encode_once, [EncodeTask(folder, options)])))
-    numbers = [options.seed + more for more in range(seeds)]
-    tasks = _tasks(folder, numbers)
+        # Before all trainings, so that every process reads the vectors from the cache.
+        next(iter(executor.map(encode_items_once, [EncodeTask(folder, options)])))
+    seed_numbers = [options.seed + index for index in range(seeds)]
+    tasks = _tasks(folder, seed_numbers)
     with clock.stage("train and ask models"):
-        found = executor.as_finished(judge_group, tasks)
-        answers = list(options.progress.track(found, "models", len(tasks)))
-    order = {str(task): place for place, task in enumerate(tasks)}
-    answers.sort(key=lambda one: order[str(one.task)])
-    ranks = [one for answer in answers for one in _task_ranks(answer)]
+        finished = executor.as_finished(judge_group, tasks)
+        answers = list(options.progress.track(finished, "models", len(tasks)))
+    order = {str(task): index for index, task in enumerate(tasks)}
+    answers.sort(key=lambda answer: order[str(answer.task)])
+    ranks = [task_ranks for answer in answers for task_ranks in _to_task_ranks(answer)]
     _require_requests(ranks)
     report: dict[str, Any] = json_safe(
         {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "code_version": __version__,
-            "seeds": numbers,
+            "seeds": seed_numbers,
             "trained_share": TRAINED_SHARE,
             "test_from": TEST_FROM,
-            "asked": _asked(ranks),
+            "asked": _count_requests(ranks),
             **alignment_figures(ranks),
             "stages": clock.as_dicts(),
         }
@@ -254,18 +259,19 @@ def align_workspace(
 
 
 def _tasks(folder: str, seeds: Sequence[int]) -> list[GroupTask]:
-    """Seed by seed; the unified model first, which takes longest."""
+    """All groups, seed by seed; the group of all tasks first, as it trains longest."""
     groups = [group for size in (3, 2, 1) for group in combinations(TASKS, size)]
     return [GroupTask(folder, group, seed) for seed in seeds for group in groups]
 
 
-def _task_ranks(answer: GroupAnswers) -> list[TaskRanks]:
-    found = []
+def _to_task_ranks(answer: GroupAnswers) -> list[TaskRanks]:
+    """Ranks by task, with users numbered from 0."""
+    result = []
     for name, ranks in answer.ranks.items():
         users, is_test = answer.requests[name]
         numbers = np.unique(users, return_inverse=True)[1].reshape(-1)
         task = answer.task
-        found.append(
+        result.append(
             TaskRanks(
                 name,
                 tuple(sorted(task.group)),
@@ -277,24 +283,27 @@ def _task_ranks(answer: GroupAnswers) -> list[TaskRanks]:
                 answer.params,
             )
         )
-    return found
+    return result
 
 
 def _require_requests(ranks: Sequence[TaskRanks]) -> None:
-    for one in ranks:
-        if one.is_test.all() or not one.is_test.any():
+    """Raise an error if a task has no validation or no test requests."""
+    for task_ranks in ranks:
+        is_test = task_ranks.is_test
+        if is_test.all() or not is_test.any():
+            part = "validation" if is_test.any() else "test"
             raise DataError(
-                f"nothing can be asked about {one.task}, for validation or for the test.",
+                f"the task {task_ranks.task!r} has no {part} requests.",
                 "Collect more interactions; search needs items with text.",
             )
 
 
-def _asked(ranks: Sequence[TaskRanks]) -> dict[str, dict[str, int]]:
-    """Task -> requests and users of the test."""
+def _count_requests(ranks: Sequence[TaskRanks]) -> dict[str, dict[str, int]]:
+    """Task -> number of requests and users of the test set."""
     return {
-        one.task: {
-            "requests": int(one.is_test.sum()),
-            "users": len(np.unique(one.users[one.is_test])),
+        task_ranks.task: {
+            "requests": int(task_ranks.is_test.sum()),
+            "users": len(np.unique(task_ranks.users[task_ranks.is_test])),
         }
-        for one in ranks
+        for task_ranks in ranks
     }

@@ -1,7 +1,7 @@
-"""What the cells of an items column are: words, which say what an item is, or something else.
+"""Classifies columns of an items file: natural language, or paths, links, ids, numbers, dates.
 
-Paths, addresses, ids, numbers and dates say nothing in the language of a text encoder: they would
-make items alike whose files lie in one folder, and carry addresses of people into vectors.
+Only natural language is meant for a text encoder. Other cells would make items similar because
+their files are in one folder, and would put email addresses into vectors.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 Kind: TypeAlias = Literal["image", "sound", "path", "link", "email", "code", "number", "date", ""]
-"""What a cell is; empty = words."""
+"""Kind of a cell or column; empty = natural language."""
 
-MOSTLY = 0.5
-"""A column is what more than this share of its filled cells are."""
+MAJORITY = 0.5
+"""A column has a kind if more than this share of its filled cells has it."""
 
-NEARLY_ALL_DIFFERENT = 0.9
-"""Share of different values from which on short codes are ids, and not sizes such as 128GB."""
+MIN_DISTINCT_SHARE = 0.9
+"""Share of distinct values from which on codes are ids rather than sizes such as 128GB."""
 
 _CURRENCY = r"(?:[$€£¥₩₹₽₺₫₱₪฿]|[A-Z]{3}|kr|zł|Kč|Ft|원|円|元)"
 _NUMBER = re.compile(rf"{_CURRENCY}?\s*[-+−]?\s*{_CURRENCY}?\s*\d[\d.,'’\s]*(?:{_CURRENCY}|%)?-?")
@@ -54,9 +54,9 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(r"(?=\S*\d)[\w.:#-]+")
-_SHORTEST_CODE = 5
-_LOOKED_AT = 500
-"""Characters of a cell; an image inside of an address says by then what it is."""
+_MIN_CODE_LENGTH = 5
+_MAX_LENGTH = 500
+"""Characters of a cell that are classified; enough for the start of a ``data:`` link."""
 
 _ID_NAMES = frozenset(
     "id ids sku asin isbn ean upc gtin mpn code hash uuid guid no nr number key ref token barcode "
@@ -68,36 +68,37 @@ _PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 )
 
 
-def kind_of(cell: str) -> Kind:
-    """What one cell is by itself; short codes are told by their column alone."""
-    text = cell.strip()[:_LOOKED_AT]
+def classify_cell(cell: str) -> Kind:
+    """Kind of one cell; short codes are recognised by column only."""
+    text = cell.strip()[:_MAX_LENGTH]
     return next((kind for kind, pattern in _PATTERNS if pattern.fullmatch(text)), "")
 
 
-def column_kind(name: str, cells: Sequence[str]) -> Kind:
-    """What the filled cells of a column mostly are.
+def classify_column(name: str, cells: Sequence[str]) -> Kind:
+    """Kind of the majority of a column's filled cells.
 
     Args:
-        name: of the column: one that is called an id holds ids, as far as its cells can be.
-        cells: none of them blank.
+        name: of the column; a name such as ``sku`` marks ids.
+        cells: filled ones only.
     """
-    kinds = [kind_of(cell) for cell in cells]
+    kinds = [classify_cell(cell) for cell in cells]
     for kind in dict.fromkeys(kinds):
-        if kind and kinds.count(kind) > MOSTLY * len(cells):
+        if kind and kinds.count(kind) > MAJORITY * len(cells):
             return kind
-    if sum(map(bool, kinds)) > MOSTLY * len(cells):
+    if sum(map(bool, kinds)) > MAJORITY * len(cells):
         return "code"
     return "code" if _holds_codes(name, cells) else ""
 
 
 def _holds_codes(name: str, cells: Sequence[str]) -> bool:
+    """True if most cells are codes, and the name or their variety says that they are ids."""
     codes = [cell for cell in cells if _CODE.fullmatch(cell.strip())]
-    if len(codes) <= MOSTLY * len(cells):
+    if len(codes) <= MAJORITY * len(cells):
         return False
     if _last_word(name) in _ID_NAMES:
         return True
-    long = sum(len(cell.strip()) >= _SHORTEST_CODE for cell in codes) > MOSTLY * len(cells)
-    return long and len(set(cells)) >= NEARLY_ALL_DIFFERENT * len(cells) and len(cells) > 1
+    long = sum(len(cell.strip()) >= _MIN_CODE_LENGTH for cell in codes) > MAJORITY * len(cells)
+    return long and len(set(cells)) >= MIN_DISTINCT_SHARE * len(cells) and len(cells) > 1
 
 
 def _last_word(name: str) -> str:

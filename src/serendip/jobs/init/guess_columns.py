@@ -1,8 +1,8 @@
-"""What the columns of two files mean: what the user says, then their names, then their cells.
+"""Maps the columns of two files to canonical names: by the user, by column name, by cells.
 
-Cells are asked only for required columns that neither the user nor the names settle, and only a
-clear answer counts: a wrong guess would train on nonsense, so doubt ends in an error that shows
-the columns and the option to add.
+Cells are used only for required columns that neither the user nor the column names determine, and
+only if they are unambiguous: a wrong mapping would train on nonsense. Otherwise an error shows the
+columns and the option to add.
 """
 
 from __future__ import annotations
@@ -19,58 +19,57 @@ from serendip.data.files.times import parse_time
 from serendip.data.store.validation import id_problem
 from serendip.errors import DataError
 
-SAMPLE = 5_000
-"""Rows whose cells are looked at."""
+SAMPLE_ROWS = 5_000
+"""Number of rows whose cells are read."""
 
-NEARLY_ALL = 0.95
-"""Share of the filled cells that must be times in a column of times."""
+MIN_TIME_SHARE = 0.95
+"""Minimum share of times among the filled cells of a column of times."""
 
-MOSTLY = 0.5
-"""Share of different values of an event column that must be ids of items."""
+MIN_ID_SHARE = 0.5
+"""Minimum share of item ids among the distinct values of an event column of item ids."""
 
-CLEARLY = 4
-"""How many times more different values the users need than the next column in question."""
+USER_RATIO = 4
+"""The column of users has at least this many times the distinct values of any other candidate."""
 
 # Unix seconds of 1990 and 2100: numbers outside are counts, prices or codes.
 _EARLIEST, _LATEST = 631_152_000.0, 4_102_444_800.0
-_LONGEST_SHOWN = 40
+_MAX_SHOWN_LENGTH = 40
 
 
 @dataclass(frozen=True)
 class SampledFile:
-    """A file whose columns are to be understood.
+    """A file whose columns are to be mapped.
 
     Args:
-        path: the file.
-        kind: what its rows are.
-        given: canonical name -> file column, as the user says.
+        kind: items or events.
+        user_mapping: canonical name -> file column, as given by the user.
     """
 
     path: Path
     kind: TableKind
-    given: Mapping[str, str]
+    user_mapping: Mapping[str, str]
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Names in the file."""
+        """Column names of the file."""
         return open_table(self.path).columns
 
     @cached_property
     def cells(self) -> Mapping[str, Sequence[str]]:
-        """Column -> its cells in the first rows; those that hold a list count as empty."""
-        rows = list(islice(open_table(self.path).rows(self.columns), SAMPLE))
+        """Column -> its cells in the first rows; lists count as empty."""
+        rows = list(islice(open_table(self.path).rows(self.columns), SAMPLE_ROWS))
         return {
-            name: [cell.strip() if isinstance(cell := row[place], str) else "" for row in rows]
-            for place, name in enumerate(self.columns)
+            name: [cell.strip() if isinstance(cell := row[index], str) else "" for row in rows]
+            for index, name in enumerate(self.columns)
         }
 
     def values(self, column: str) -> frozenset[str]:
-        """All different values of a column in the whole file, without the empty one."""
+        """Distinct filled values of a column in the whole file."""
         rows = open_table(self.path).rows([column])
         return frozenset(cell.strip() for (cell,) in rows if isinstance(cell, str)) - {""}
 
-    def free(self, mapping: Mapping[str, str]) -> list[str]:
-        """Columns that mean nothing yet and are not mostly empty."""
+    def unmapped_columns(self, mapping: Mapping[str, str]) -> list[str]:
+        """Columns that are not mapped and at least half filled."""
         taken = set(mapping.values())
         return [
             name
@@ -79,95 +78,106 @@ class SampledFile:
         ]
 
 
-def understand(
+def guess_columns(
     items: SampledFile, events: SampledFile | None
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """Canonical name -> file column, for the items and for the events.
+    """Map the columns of the items file and of the events file: canonical name -> file column.
 
     Raises:
-        DataError: a required column cannot be told; the hint is the option that names it.
+        DataError: a required column cannot be determined; the hint is the option that names it.
     """
-    item_columns = guess_mapping(items.columns, "items", items.given)
-    event_columns = guess_mapping(events.columns, "events", events.given) if events else {}
+    item_columns = guess_mapping(items.columns, "items", items.user_mapping)
+    event_columns = guess_mapping(events.columns, "events", events.user_mapping) if events else {}
     if "item_id" not in item_columns:
-        _add(item_columns, "item_id", _item_id(items, item_columns, events, event_columns))
+        _add(item_columns, "item_id", _find_item_id(items, item_columns, events, event_columns))
     _require(items, item_columns)
     if events is None:
         return item_columns, {}
     if "item_id" not in event_columns:
         ids = items.values(item_columns["item_id"])
-        _add(event_columns, "item_id", _holding(events, events.free(event_columns), ids))
+        _add(
+            event_columns,
+            "item_id",
+            _find_item_column(events, events.unmapped_columns(event_columns), ids),
+        )
     if "timestamp" not in event_columns:
-        _add(event_columns, "timestamp", _only(_times(events, event_columns)))
+        _add(event_columns, "timestamp", _take_single(_find_time_columns(events, event_columns)))
     if "user_id" not in event_columns and "timestamp" in event_columns:
-        _add(event_columns, "user_id", _users(events, event_columns))
+        _add(event_columns, "user_id", _find_user_column(events, event_columns))
     _require(events, event_columns)
     return item_columns, event_columns
 
 
-def _item_id(
+def _find_item_id(
     items: SampledFile,
     mapping: Mapping[str, str],
     events: SampledFile | None,
     event_mapping: Mapping[str, str],
 ) -> str | None:
-    """The unique column; of several, the one whose values the events name."""
-    unique = [name for name in items.free(mapping) if _is_unique(items.cells[name])]
+    """The column with unique values; of several, the one whose values occur in the events."""
+    unique = [name for name in items.unmapped_columns(mapping) if _is_unique(items.cells[name])]
     if len(unique) < 2 or events is None:
-        return _only(unique)
+        return _take_single(unique)
     if "item_id" in event_mapping:
-        asked = [event_mapping["item_id"]]
+        event_columns = [event_mapping["item_id"]]
     else:
-        asked = events.free(event_mapping)
-    named = []
+        event_columns = events.unmapped_columns(event_mapping)
+    matches = []
     for name in unique:
         ids = items.values(name)
-        if any(_share(events.cells[column], ids) > MOSTLY for column in asked):
-            named.append(name)
-    return _only(named)
+        if any(_share(events.cells[column], ids) > MIN_ID_SHARE for column in event_columns):
+            matches.append(name)
+    return _take_single(matches)
 
 
-def _holding(events: SampledFile, columns: Sequence[str], ids: frozenset[str]) -> str | None:
-    """The only column whose values mostly are ids of items."""
-    return _only([name for name in columns if _share(events.cells[name], ids) > MOSTLY])
+def _find_item_column(
+    events: SampledFile, columns: Sequence[str], ids: frozenset[str]
+) -> str | None:
+    """The only column whose values are mostly ids of items."""
+    return _take_single(
+        [name for name in columns if _share(events.cells[name], ids) > MIN_ID_SHARE]
+    )
 
 
-def _times(events: SampledFile, mapping: Mapping[str, str]) -> list[str]:
-    """Columns whose cells nearly all are times."""
-    found = []
-    for name in events.free(mapping):
+def _find_time_columns(events: SampledFile, mapping: Mapping[str, str]) -> list[str]:
+    """Columns whose filled cells are nearly all times."""
+    columns = []
+    for name in events.unmapped_columns(mapping):
         filled = _filled(events.cells[name])
-        if filled and sum(map(_is_time, filled)) >= NEARLY_ALL * len(filled):
-            found.append(name)
-    return found
+        if filled and sum(map(_is_time, filled)) >= MIN_TIME_SHARE * len(filled):
+            columns.append(name)
+    return columns
 
 
-def _users(events: SampledFile, mapping: Mapping[str, str]) -> str | None:
-    """The column with repeated values; of several, one with clearly more different ones."""
-    times = set(_times(events, mapping))
+def _find_user_column(events: SampledFile, mapping: Mapping[str, str]) -> str | None:
+    """The column with repeated values; of several, the one with clearly most distinct values."""
+    times = set(_find_time_columns(events, mapping))
     counts = {
-        name: len(set(events.cells[name])) for name in events.free(mapping) if name not in times
+        name: len(set(events.cells[name]))
+        for name in events.unmapped_columns(mapping)
+        if name not in times
     }
     repeated = [name for name in counts if 1 < counts[name] < len(events.cells[name])]
     repeated.sort(key=lambda name: -counts[name])
-    if len(repeated) > 1 and counts[repeated[0]] < CLEARLY * counts[repeated[1]]:
+    if len(repeated) > 1 and counts[repeated[0]] < USER_RATIO * counts[repeated[1]]:
         return None
     return repeated[0] if repeated else None
 
 
 def _require(file: SampledFile, mapping: Mapping[str, str]) -> None:
+    """Raise an error if a required column is not mapped."""
     missing = [name for name in REQUIRED[file.kind] if name not in mapping]
     if not missing:
         return
     samples = "\n".join(
-        f"  {name}: {next(iter(_filled(cells)), '(empty)')[:_LONGEST_SHOWN]}"
+        f"  {name}: {next(iter(_filled(cells)), '(empty)')[:_MAX_SHOWN_LENGTH]}"
         for name, cells in file.cells.items()
     )
     options = " ".join(f"--map {file.kind}.{name}=COLUMN" for name in missing)
     raise DataError(
-        f"{file.path}: cannot tell which column is {' and which is '.join(missing)}. "
+        f"{file.path}: cannot determine the column of {' and of '.join(missing)}. "
         f"The columns, with a cell of each:\n{samples}\n",
-        f"Add {options} with a name from this list (in quotes where it has spaces).",
+        f"Add {options} with a name from this list (in quotes if it has spaces).",
     )
 
 
@@ -176,7 +186,7 @@ def _add(mapping: dict[str, str], name: str, column: str | None) -> None:
         mapping[name] = column
 
 
-def _only(names: Sequence[str]) -> str | None:
+def _take_single(names: Sequence[str]) -> str | None:
     return names[0] if len(names) == 1 else None
 
 
@@ -185,16 +195,16 @@ def _filled(cells: Sequence[str]) -> list[str]:
 
 
 def _is_unique(cells: Sequence[str]) -> bool:
-    """Whether every cell can be an id and stands once."""
+    """True if all cells are valid ids and distinct."""
     if not cells or len(set(cells)) < len(cells):
         return False
     return not any(id_problem(cell) for cell in cells)
 
 
 def _share(cells: Sequence[str], ids: frozenset[str]) -> float:
-    """Share of the different values that are ids."""
-    different = set(_filled(cells))
-    return len(different & ids) / len(different) if different else 0.0
+    """Share of ids among the distinct values."""
+    distinct = set(_filled(cells))
+    return len(distinct & ids) / len(distinct) if distinct else 0.0
 
 
 def _is_time(text: str) -> bool:

@@ -1,7 +1,7 @@
-"""``serendip init``: from two files to a workspace that can be trained.
+"""``serendip init``: writes the ``serendip.toml`` of a new workspace for the user's files.
 
-Reads only the columns and a sample of rows, guesses what they mean, and writes one TOML file with
-comments. Guesses are shown and can be edited; nothing is decided in hiding.
+Columns and settings are guessed from the column names and a sample of rows. The file has comments
+and is meant to be read and edited.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from serendip.data.item import Item
 from serendip.data.text import looks_like_library_style
 from serendip.engine.workspace import SETTINGS_FILE
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.init.cell_kinds import Kind, column_kind
-from serendip.jobs.init.guess_columns import SAMPLE, SampledFile, understand
+from serendip.jobs.init.cell_kinds import Kind, classify_column
+from serendip.jobs.init.guess_columns import SAMPLE_ROWS, SampledFile, guess_columns
 from serendip.runtime.atomic_files import write_text
 
 MAX_TEXT_FIELDS = 6
 MIN_FILLED = 0.3
-"""Share of the items that must have an attribute for it to be encoded."""
+"""Minimum share of items with a value of an attribute for the attribute to be encoded."""
 
-_FILES_TRIED = 20
+_MAX_FILES_CHECKED = 20
 _MEDIA: Mapping[Kind, tuple[str, str]] = MappingProxyType(
     {"image": ("image", "pictures"), "sound": ("audio", "sounds")}
 )
@@ -43,11 +43,11 @@ _RATING_ACTIONS = frozenset({"rate", "rated", "rating", "review"})
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What a file seems to hold.
+    """Guessed columns of a file.
 
     Args:
         path: relative to the workspace.
-        mapping: canonical column -> file column.
+        mapping: canonical name -> file column.
         others: file columns without a canonical name.
     """
 
@@ -57,23 +57,23 @@ class Guess:
 
 
 def start_workspace(
-    folder: Path, items: Path, events: Path | None, force: bool, said: Sequence[str] = ()
+    folder: Path, items: Path, events: Path | None, force: bool, map_options: Sequence[str] = ()
 ) -> dict[str, Guess]:
     """Write ``serendip.toml`` into ``folder`` for these files.
 
     Args:
-        folder: the workspace (created).
+        folder: of the workspace; created if missing.
         items: CSV, JSONL or Parquet with one item per row.
         events: the same with one event per row; None = no events yet.
-        force: overwrite a ``serendip.toml`` that is there.
-        said: ``timestamp=when`` or ``events.timestamp=when``: columns that need no guess.
+        force: overwrite an existing ``serendip.toml``.
+        map_options: ``timestamp=when`` or ``events.timestamp=when``: columns given by the user.
 
     Returns:
-        the guesses by table.
+        table -> guessed columns.
 
     Raises:
-        ConfigError: ``serendip.toml`` is there already, or ``said`` is not understood.
-        DataError: a file is missing, or a column that is needed cannot be told.
+        ConfigError: ``serendip.toml`` exists, or an option of ``map_options`` is invalid.
+        DataError: a file is missing, or a required column cannot be determined.
     """
     target = folder / SETTINGS_FILE
     if target.exists() and not force:
@@ -81,23 +81,24 @@ def start_workspace(
     paths: dict[TableKind, Path] = {"items": items}
     if events is not None:
         paths["events"] = events
-    guesses = _guesses(folder, paths, said)
-    folder.mkdir(parents=True, exist_ok=True)  # paths of the settings are read from here
-    write_text(target, _toml(folder, guesses))
+    guesses = _guess_files(folder, paths, map_options)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(target, _render_settings(folder, guesses))
     return guesses
 
 
-def _guesses(
-    folder: Path, paths: Mapping[TableKind, Path], said: Sequence[str]
+def _guess_files(
+    folder: Path, paths: Mapping[TableKind, Path], map_options: Sequence[str]
 ) -> dict[str, Guess]:
+    """Table -> guessed columns of its file."""
     for kind, path in paths.items():
         if not path.is_file():
-            raise DataError(f"{path} is not a file.", f"Check what --{kind} names.")
+            raise DataError(f"{path} is not a file.", f"Correct the path of --{kind}.")
     columns = {kind: open_table(path).columns for kind, path in paths.items()}
-    given = given_columns(said, columns)
-    files = {kind: SampledFile(path, kind, given[kind]) for kind, path in paths.items()}
+    user_mappings = parse_map_options(map_options, columns)
+    files = {kind: SampledFile(path, kind, user_mappings[kind]) for kind, path in paths.items()}
     mappings = dict(
-        zip(("items", "events"), understand(files["items"], files.get("events")), strict=True)
+        zip(("items", "events"), guess_columns(files["items"], files.get("events")), strict=True)
     )
     guesses = {}
     for kind, path in paths.items():
@@ -107,72 +108,74 @@ def _guesses(
     return guesses
 
 
-def given_columns(
-    said: Sequence[str], columns: Mapping[TableKind, Sequence[str]]
+def parse_map_options(
+    map_options: Sequence[str], columns: Mapping[TableKind, Sequence[str]]
 ) -> dict[TableKind, dict[str, str]]:
-    """What ``--map`` says, by table.
+    """Parse the values of ``--map``.
 
     Args:
-        said: ``timestamp=when`` or ``events.timestamp=when``. A name without a table counts for
-            every table that knows it and whose file has the column.
+        map_options: ``timestamp=when`` or ``events.timestamp=when``. A name without a table applies
+            to every table that has the name and whose file has the column.
         columns: table -> columns of its file.
 
     Returns:
         table -> canonical name -> file column, for every table of ``columns``.
 
     Raises:
-        ConfigError: no ``NAME=COLUMN``, an unknown name or table, or a name said twice.
+        ConfigError: not ``NAME=COLUMN``, an unknown name or table, or a name mapped twice.
         DataError: the file has no such column.
     """
-    given: dict[TableKind, dict[str, str]] = {kind: {} for kind in columns}
-    for text in said:
+    mappings: dict[TableKind, dict[str, str]] = {kind: {} for kind in columns}
+    for text in map_options:
         name, _, column = text.partition("=")
         table, _, canonical = name.strip().rpartition(".")
         kinds = [
             kind for kind in columns if table in ("", kind) and canonical in canonical_columns(kind)
         ]
         if not kinds or not column:
-            raise ConfigError(f"--map {text!r} is not understood.", _known_names(columns))
-        holding = [kind for kind in kinds if column in columns[kind]]
-        if not holding:
-            raise _no_such_column(text, column, [one for kind in kinds for one in columns[kind]])
-        for kind in holding:
-            if canonical in given[kind]:
-                raise ConfigError(f"--map {text!r}: {kind}.{canonical} is said twice.", "Keep one.")
-            given[kind][canonical] = column
-    return given
+            raise ConfigError(f"--map {text!r} is invalid.", _list_names(columns))
+        matches = [kind for kind in kinds if column in columns[kind]]
+        if not matches:
+            raise _unknown_column(text, column, [name for kind in kinds for name in columns[kind]])
+        for kind in matches:
+            if canonical in mappings[kind]:
+                raise ConfigError(
+                    f"--map {text!r}: {kind}.{canonical} is mapped twice.", "Remove one of them."
+                )
+            mappings[kind][canonical] = column
+    return mappings
 
 
-def _known_names(columns: Mapping[TableKind, Sequence[str]]) -> str:
+def _list_names(columns: Mapping[TableKind, Sequence[str]]) -> str:
     names = [f"{kind}.{name}" for kind in columns for name in canonical_columns(kind)]
     return f"Write --map NAME=COLUMN, where NAME is one of {', '.join(names)}."
 
 
-def _no_such_column(text: str, column: str, columns: Sequence[str]) -> DataError:
-    close = difflib.get_close_matches(column, columns, n=1, cutoff=0.5)
-    found = ", ".join(dict.fromkeys(columns))
+def _unknown_column(text: str, column: str, columns: Sequence[str]) -> DataError:
+    similar = difflib.get_close_matches(column, columns, n=1, cutoff=0.5)
+    present = ", ".join(dict.fromkeys(columns))
     return DataError(
-        f"--map {text!r}: there is no column {column!r}.",
-        f"Did you mean {close[0]!r}?" if close else f"Found: {found}.",
+        f"--map {text!r}: the file has no column {column!r}.",
+        f"Did you mean {similar[0]!r}?" if similar else f"Its columns: {present}.",
     )
 
 
-def text_fields(items: Sequence[Item]) -> list[str]:
-    """Fields whose words say what an item is: title, description, attributes that hold words.
+def choose_text_fields(items: Sequence[Item]) -> list[str]:
+    """Fields to encode: title, description and attributes in natural language.
 
-    Columns of paths, links, addresses, codes, numbers (also prices such as "12,50 €") and dates
+    Attributes of paths, links, addresses, codes, numbers (also prices such as "12,50 €") and dates
     are left out, and those that are mostly empty.
     """
     fields = [name for name in ("title", "description") if any(i.field_text(name) for i in items)]
     for name in dict.fromkeys(name for item in items for name in item.attributes):
         cells = _cells(name, items)
-        if len(cells) >= MIN_FILLED * len(items) and not column_kind(name, cells):
+        if len(cells) >= MIN_FILLED * len(items) and not classify_column(name, cells):
             fields.append(name)
     return fields[:MAX_TEXT_FIELDS] or ["title"]
 
 
 def _cells(name: str, items: Sequence[Item]) -> list[str]:
-    """Filled cells of an attribute; of a list its first word, which speaks for the others."""
+    """Filled cells of an attribute; of a list, its first element."""
     values = [item.attributes.get(name, "") for item in items]
     firsts = [value[0] if isinstance(value, tuple) else value for value in values if value]
     return [
@@ -182,29 +185,29 @@ def _cells(name: str, items: Sequence[Item]) -> list[str]:
     ]
 
 
-def media_lines(folder: Path, items_path: Path, items: Sequence[Item]) -> list[str]:
-    """Comments that say how to encode the pictures and sounds that a column names.
+def render_media(folder: Path, items_path: Path, items: Sequence[Item]) -> list[str]:
+    """Commented settings of columns with paths of pictures or sounds.
 
-    They are no settings yet: the packages may be missing, and encoding takes its time.
+    They are comments because their packages may not be installed and encoding takes long.
     """
     lines = []
     for name in dict.fromkeys(name for item in items for name in item.attributes):
         cells = _cells(name, items)
-        table, what = _MEDIA.get(column_kind(name, cells), ("", ""))
+        table, what = _MEDIA.get(classify_column(name, cells), ("", ""))
         inside = _any_file(folder, cells)
         if not table or not (inside or _any_file(items_path.parent, cells)):
             continue
-        lines += ["", f"# The column {_quoted(name)} names {what}. To learn from them, too, run"]
-        lines.append(f'# `pip install "serendip[{table}]"` and take the "#" off these lines:')
+        lines += ["", f"# The column {_quote(name)} has paths of {what}. To train on them, run"]
+        lines.append(f'# `pip install "serendip[{table}]"` and uncomment these lines:')
         if not inside:
-            lines.append("# (paths are relative to this folder: put the files into it first)")
-        lines += [f"# [content.{table}]", f"# field = {_quoted(name)}"]
+            lines.append("# (paths are relative to this folder: move the files into it first)")
+        lines += [f"# [content.{table}]", f"# field = {_quote(name)}"]
     return lines
 
 
 def _any_file(folder: Path, cells: Sequence[str]) -> bool:
-    """Whether one of the first cells names a file below a folder."""
-    for cell in cells[:_FILES_TRIED]:
+    """True if one of the first cells is the path of a file below a folder."""
+    for cell in cells[:_MAX_FILES_CHECKED]:
         try:
             resolve_workspace_file(folder, cell)
         except DataError:
@@ -213,85 +216,84 @@ def _any_file(folder: Path, cells: Sequence[str]) -> bool:
     return False
 
 
-def like_threshold(values: Sequence[float]) -> float | None:
-    """80 % of the highest value where values are a scale up to 10; None where they are not."""
+def guess_like_threshold(values: Sequence[float]) -> float | None:
+    """80 % of the highest value if the values are ratings on a scale up to 10, else None."""
     highest = max(values, default=0.0)
     return round(0.8 * highest, 2) if len(set(values)) > 1 and 0 < highest <= 10 else None
 
 
-def dislike_threshold(ratings: Sequence[float]) -> float | None:
-    """40 % of the highest rating; None where values are no ratings, or where 0 or less is among
-    them: that may be the worst rating or none at all.
+def guess_dislike_threshold(ratings: Sequence[float]) -> float | None:
+    """40 % of the highest rating; None if the values are not ratings.
+
+    Also None if a value is 0 or less: it may be the worst rating or mean that there is none.
     """
-    if like_threshold(ratings) is None or min(ratings) <= 0:
+    if guess_like_threshold(ratings) is None or min(ratings) <= 0:
         return None
     return round(0.4 * max(ratings), 2)
 
 
-def _toml(folder: Path, guesses: Mapping[str, Guess]) -> str:
+def _render_settings(folder: Path, guesses: Mapping[str, Guess]) -> str:
     items, events = guesses["items"], guesses.get("events")
     config = ItemsConfig(path=items.path, columns=dict(items.mapping))
-    sample = list(islice(read_items(config, folder), SAMPLE))
+    sample = list(islice(read_items(config, folder), SAMPLE_ROWS))
     library = looks_like_library_style([item.title for item in sample])
     lines = [
         "# Settings of this workspace. Every key has a default; unknown keys are errors.",
         "",
         "[items]",
-        f"path = {_quoted(items.path)}",
-        f"title_style = {_quoted('library' if library else 'plain')}"
+        f"path = {_quote(items.path)}",
+        f"title_style = {_quote('library' if library else 'plain')}"
         '     # "library": "Matrix, The (1999)" is shown as "The Matrix"',
         'list_separator = "|"      # splits cells such as "Drama|Romance"',
-        *_columns("items", items),
+        *_render_columns("items", items),
     ]
     if events is not None:
-        lines += _events_lines(folder, events)
+        lines += _render_events(folder, events)
     lines += [
         "",
         "[content]",
-        "# The fields whose words say what an item is; they are encoded and searched.",
-        f"fields = [{', '.join(map(_quoted, text_fields(sample)))}]",
-        *media_lines(folder, folder / items.path, sample),
+        "# Text fields of an item that are encoded and searched.",
+        f"fields = [{', '.join(map(_quote, choose_text_fields(sample)))}]",
+        *render_media(folder, folder / items.path, sample),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _events_lines(folder: Path, events: Guess) -> list[str]:
+def _render_events(folder: Path, events: Guess) -> list[str]:
     config = EventsConfig(path=events.path, columns=dict(events.mapping))
-    rows = list(islice(read_events(config, folder), SAMPLE))
+    rows = list(islice(read_events(config, folder), SAMPLE_ROWS))
     rated = "value" in events.mapping and "action" not in events.mapping
     lines = [
         "",
         "[events]",
-        f"path = {_quoted(events.path)}",
-        f"default_action = {_quoted('rate' if rated else 'click')}"
-        "     # the action of rows that name none",
-        *_columns("events", events),
+        f"path = {_quote(events.path)}",
+        f"default_action = {_quote('rate' if rated else 'click')}     # action of rows without one",
+        *_render_columns("events", events),
     ]
-    return lines + _actions_lines(rows, events)
+    return lines + _render_actions(rows, events)
 
 
-def _actions_lines(rows: Sequence[Event], events: Guess) -> list[str]:
-    """What values mean. Only ratings can be dislikes: a low amount or count is none."""
+def _render_actions(rows: Sequence[Event], events: Guess) -> list[str]:
+    """Thresholds of likes and dislikes. A low amount or count, unlike a rating, is no dislike."""
     values = [event.value for event in rows if event.value is not None]
-    like = like_threshold(values)
+    like = guess_like_threshold(values)
     if like is None:
         return []
     lines = ["", "[actions]", f"like_at_least = {like}     # from this value on: a like"]
     is_named = fold(events.mapping.get("value", "")) in _RATING_COLUMNS
     actions = {event.action for event in rows if event.value is not None}
     is_rating = is_named or ("action" in events.mapping and actions <= _RATING_ACTIONS)
-    dislike = dislike_threshold(values)
+    dislike = guess_dislike_threshold(values)
     if dislike is not None:
-        says = "up to this value: a dislike, which is no interest"
-        start = "" if is_rating else "# "
-        note = says if is_rating else f"if values are ratings: {says}"
-        lines.append(f"{start}dislike_at_most = {dislike}     # {note}")
+        note = "up to this value: a dislike, a negative event"
+        line = f"dislike_at_most = {dislike}     # "
+        lines.append(f"{line}{note}" if is_rating else f"# {line}if values are ratings: {note}")
     return lines
 
 
-def _columns(table: str, guess: Guess) -> list[str]:
-    lines = ["", f"[{table}.columns]     # Serendip's word = your column"]
-    lines += [f"{name} = {_quoted(column)}" for name, column in guess.mapping.items()]
+def _render_columns(table: str, guess: Guess) -> list[str]:
+    lines = ["", f"[{table}.columns]     # Serendip's name = your column"]
+    lines += [f"{name} = {_quote(column)}" for name, column in guess.mapping.items()]
     others = [" ".join(name.split()) for name in guess.others]  # a comment is one line
     if others and table == "items":
         lines.append(f"# kept as attributes: {', '.join(others)}")
@@ -300,6 +302,6 @@ def _columns(table: str, guess: Guess) -> list[str]:
     return lines
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """A TOML basic string; JSON escapes are a subset of TOML's."""
     return json.dumps(text, ensure_ascii=False)

@@ -1,7 +1,7 @@
-"""Relevance labels of query-item pairs.
+"""Relevance labels of (query, item) pairs.
 
-``by_hand.py`` and ``by_llm.py`` collect them, ``agreement.py`` compares them, the others read and
-write their files.
+``by_hand.py`` and ``by_llm.py`` collect labels, ``agreement.py`` compares labellers, the other
+modules read and write the files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``serendip judge run``: an LLM labels pairs of a query and an item, also by batch files."""
+"""``serendip judge run``: an LLM labels (query, item) pairs, by requests or by batch files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.llm_examples import questions_about
+from serendip.jobs.labels.llm_examples import build_questions
 from serendip.jobs.labels.pair_files import Pair, read_pairs, write_rows
 from serendip.jobs.llm_job import LlmJob, LlmJobResult, LlmSession, Question, open_llm_job
 from serendip.llm.batch_api import read_batch, write_batch
@@ -22,15 +22,15 @@ COLUMNS = ("query", "item_id", "label", "confidence", "source", "model", "prompt
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """Which pairs are labelled, and where questions and answers go.
+    """Files and prompt of a labelling run.
 
     Args:
         pairs: file with ``query`` and ``item_id``.
         out: file of labels.
         prompt: name with version.
-        batch_file: where questions are written instead of being sent; None = they are sent.
-        batch_answers: file of answers to such a file, read before anything else is asked.
-        forgets_batches: questions that are out in batch files of the job are asked anew.
+        batch_file: file to write questions to instead of sending them; None = send them.
+        batch_answers: file of answers to a batch file, read first.
+        forgets_batches: ask the pending questions of earlier batch files again.
     """
 
     pairs: Path
@@ -50,18 +50,20 @@ def label_pairs(context: JobContext, labelling: Labelling, job: LlmJob) -> dict[
         job: name and limits.
 
     Returns:
-        estimate, state, counts and spend; what came of batch files.
+        estimate, state, counts and spend; counts of batch files.
 
     Raises:
-        ConfigError: no LLM is configured, the budget is not a number of at least 0, or a file is
-            in the way.
-        DataError: the pairs are broken, or name unknown items.
-        StorageError: the database takes no rows, or another process runs this job.
+        ConfigError: no LLM is configured, the budget is negative or not a number, or a file cannot
+            be written.
+        DataError: the file of pairs is broken, or has unknown items.
+        StorageError: the database cannot be written, or another process runs this job.
     """
     if labelling.batch_file is not None and context.settings.llm.provider == "local":
-        raise ConfigError("a batch file is for a server.", "Set [llm] provider = 'endpoint'.")
+        raise ConfigError(
+            "a local LLM cannot process a batch file.", "Set [llm] provider = 'endpoint'."
+        )
     pairs = read_pairs(labelling.pairs)
-    questions = questions_about(context.workspace, pairs)
+    questions = build_questions(context.workspace, pairs)
     with open_llm_job(context, judge_task(labelling.prompt), job) as session:
         facts = {} if job.estimate_only else _read_batches(labelling, session, questions)
         if labelling.batch_file is not None and not job.estimate_only:
@@ -69,19 +71,19 @@ def label_pairs(context: JobContext, labelling: Labelling, job: LlmJob) -> dict[
         result = session.run(questions)
     if result.outcome is None:
         return result.to_json()
-    return {**facts, **result.to_json(), **_keep(labelling, pairs, result, result.outcome)}
+    return {**facts, **result.to_json(), **_write_labels(labelling, pairs, result, result.outcome)}
 
 
 def _read_batches(
     labelling: Labelling, session: LlmSession[Judgement], questions: Sequence[Question]
 ) -> dict[str, Any]:
-    """Counts of what came of earlier batch files; answers first, so that none is forgotten."""
+    """Read answers of earlier batch files, then forget pending questions; return the counts."""
     facts: dict[str, Any] = {}
     ledger, options = session.ledger, session.options
     if labelling.batch_answers is not None:
         model, answers = session.llm.model, labelling.batch_answers
-        found = read_batch(answers, session.task, questions, model, ledger, options)
-        facts["taken"] = asdict(found)
+        batch = read_batch(answers, session.task, questions, model, ledger, options)
+        facts["taken"] = asdict(batch)
     if labelling.forgets_batches:
         facts["forgotten"] = ledger.forget_batches(options.job)
     return facts
@@ -104,13 +106,13 @@ def _write_batch(
     }
 
 
-def _keep(
+def _write_labels(
     labelling: Labelling,
     pairs: Sequence[Pair],
     result: LlmJobResult[Judgement],
     outcome: Outcome[Judgement],
 ) -> dict[str, Any]:
-    """Write all labels, or those of a run that ended early into a partial file beside ``out``."""
+    """Write all labels to ``out``; those of an incomplete run to a partial file beside it."""
     rows = [
         (query, item, label.label, label.confidence, "llm", result.model, labelling.prompt)
         for (query, item), label in zip(pairs, outcome.answers, strict=True)

@@ -1,6 +1,6 @@
-"""What an LLM is told of a pair: words and the item's texts, and never who asked.
+"""Questions about pairs for an LLM, and ``serendip judge export``: labels as fine-tuning data.
 
-``serendip judge export``: labels as examples that an LLM is fine-tuned on, elsewhere.
+A question has the query and the item's texts, and nothing about users.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 from serendip.engine.workspace import Workspace
 from serendip.errors import UnknownItemError
 from serendip.jobs.labels.pair_files import Pair, read_labels
-from serendip.jobs.llm_job import LONGEST_TEXT, item_texts
+from serendip.jobs.llm_job import MAX_TEXT_LENGTH, describe_item
 from serendip.llm.tasks import Judgement, judge_task
 from serendip.runtime.atomic_files import write_text
 
 
-def questions_about(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Of each pair what is told of it.
+def build_questions(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Build the question of each pair: its query and item texts.
 
     Raises:
         UnknownItemError: an item is not in the workspace.
@@ -30,33 +30,35 @@ def questions_about(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[st
     missing = [item for _, item in pairs if item not in items]
     if missing:
         raise UnknownItemError(
-            f"{len(missing)} pairs name items that are not there, as {missing[0]!r}.",
-            "Import the items first.",
+            f"{len(missing)} pairs have unknown items, for example {missing[0]!r}.",
+            "Import the items first: `serendip import`.",
         )
     return [
-        {"query": query[:LONGEST_TEXT], "item": item_texts(items[item])} for query, item in pairs
+        {"query": query[:MAX_TEXT_LENGTH], "item": describe_item(items[item])}
+        for query, item in pairs
     ]
 
 
 def export_chats(workspace: Workspace, labels: Path, out: Path, prompt: str) -> int:
-    """Write one conversation a line, as a judge is asked and should answer.
+    """Write labels as chats for fine-tuning an LLM, one per line.
 
     Args:
-        workspace: its items.
-        labels: file of labels, by people or anything that passed the gate.
+        workspace: of the items.
+        labels: file of labels, by people or by a labeller that passed the gate.
         out: JSONL file of ``{"messages": [system, user, assistant]}``.
-        prompt: name with version; the tuned model is to be asked by the same.
+        prompt: name with version; use the fine-tuned model with the same prompt.
 
     Returns:
-        number of conversations.
+        number of chats.
 
     Raises:
-        ConfigError: the prompt is not known, or the place cannot be written to.
-        DataError: the labels are broken, or name items that are not there.
+        ConfigError: the prompt is unknown, or ``out`` cannot be written.
+        DataError: the file of labels is broken, or has unknown items.
     """
-    found, task = read_labels(labels), judge_task(prompt)
+    is_bad_by_pair, task = read_labels(labels), judge_task(prompt)
+    questions = build_questions(workspace, list(is_bad_by_pair))
     lines = []
-    for data, is_bad in zip(questions_about(workspace, list(found)), found.values(), strict=True):
+    for data, is_bad in zip(questions, is_bad_by_pair.values(), strict=True):
         request = task.request(data, max_tokens=1)
         answer = Judgement(id=request.data_id, label="bad" if is_bad else "good", confidence=1.0)
         messages = [

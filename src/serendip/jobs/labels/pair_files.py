@@ -1,4 +1,4 @@
-"""Files of pairs of a query and an item, with labels or without."""
+"""Reads and writes files of (query, item) pairs, with or without labels."""
 
 from __future__ import annotations
 
@@ -23,59 +23,61 @@ IS_BAD: Mapping[str, bool] = {
     "C": False,
     "I": True,
 }
-"""Label -> whether the pair is a bad match; the last four are those of judged products."""
+"""Label -> whether the item is irrelevant; the last four are the labels of the ESCI data set."""
 
 _PAIR = ("query", "item_id")
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """Different pairs of a file with the columns ``query`` and ``item_id``, in its order.
+    """Read the distinct pairs of a file with the columns ``query`` and ``item_id``, in its order.
 
     Raises:
-        DataError: the file is missing or broken, or has not these columns.
+        DataError: the file is missing or broken, or lacks one of the columns.
     """
-    return list(dict.fromkeys((row[0], row[1]) for row in _rows(path, _PAIR)))
+    return list(dict.fromkeys((row[0], row[1]) for row in _read_rows(path, _PAIR)))
 
 
 def read_labels(path: Path) -> dict[Pair, bool]:
-    """Pair -> whether it is bad, of a file that has a ``label``, too.
+    """Read labels: pair -> whether it is bad, from a file with the column ``label``, too.
 
     Raises:
-        DataError: as above, a label is unknown, or a pair has two labels.
+        DataError: as ``read_pairs``, a label is unknown, or a pair has contradictory labels.
     """
-    found: dict[Pair, bool] = {}
-    for query, item, label in _rows(path, (*_PAIR, "label")):
+    labels: dict[Pair, bool] = {}
+    for query, item, label in _read_rows(path, (*_PAIR, "label")):
         if label not in IS_BAD:
-            raise DataError(f"{path} has the label {label!r}.", f"Known: {', '.join(IS_BAD)}.")
-        if found.setdefault((query, item), IS_BAD[label]) != IS_BAD[label]:
             raise DataError(
-                f"{path} calls item {item!r} both good and bad for {query!r}.", "Keep one label."
+                f"{path} has the unknown label {label!r}.", f"Use one of {', '.join(IS_BAD)}."
             )
-    return found
+        if labels.setdefault((query, item), IS_BAD[label]) != IS_BAD[label]:
+            raise DataError(
+                f"{path} labels item {item!r} both good and bad for {query!r}.", "Remove one row."
+            )
+    return labels
 
 
 def has_models(path: Path) -> bool:
-    """Whether a file says of any label which model it is by."""
+    """True if a file names the model of any label."""
     table = open_table(path)
     return "model" in table.columns and any(row[0] for row in table.rows(("model",)))
 
 
 def read_prompts(path: Path) -> list[str]:
-    """Different names of the prompts that a file of labels comes from; none where it tells none.
+    """Read the distinct prompt names of a file of labels; empty if it has none.
 
     Raises:
         DataError: the file is missing or broken.
     """
     if "prompt" not in open_table(path).columns:
         return []
-    return sorted({prompt for (prompt,) in _rows(path, ("prompt",)) if prompt})
+    return sorted({prompt for (prompt,) in _read_rows(path, ("prompt",)) if prompt})
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A CSV file that appears whole or not at all.
+    """Write a CSV file atomically.
 
     Raises:
-        ConfigError: the place cannot be written to.
+        ConfigError: the file cannot be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -84,15 +86,23 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[objec
     write_text(path, text.getvalue())
 
 
-def _rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+def _read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Cells of the columns in all rows, at least one.
+
+    Raises:
+        DataError: the file is missing, broken or empty, or lacks one of the columns.
+    """
     table = open_table(path)
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise DataError(f"{path} has no column {missing[0]!r}.", f"It has {list(table.columns)}.")
+        raise DataError(
+            f"{path} has no column {missing[0]!r}.",
+            f"Rename one of its columns: {', '.join(table.columns)}.",
+        )
     rows = [tuple(str(cell) for cell in row) for row in table.rows(columns)]
     if table.broken:
-        place, reason = table.broken[0]
-        raise DataError(f"{path}, {place}: {reason}.", "Mend the row.")
+        location, reason = table.broken[0]
+        raise DataError(f"{path}, {location}: {reason}.", "Correct the row.")
     if not rows:
-        raise DataError(f"{path} has no pairs.")
+        raise DataError(f"{path} has no rows.", "Add a row for each pair.")
     return rows

@@ -1,5 +1,4 @@
 """Query rewrites.
 
-``build.py`` makes the table of a generation, ``scorer_data.py`` the training examples of its
-scorer.
+``build.py`` builds the table of a generation, ``scorer_data.py`` the training rows of its scorer.
 """

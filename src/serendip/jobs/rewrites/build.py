@@ -1,10 +1,9 @@
-"""The table of rewrites of a generation: learned, written and verified before anybody asks.
+"""Builds the table of query rewrites of a generation.
 
-The head are verified queries and those that enough people have searched. Those that few items
-answer get what people searched next, and the changes that the student is sure of; those that many
-answer get verified queries that say more.
-
-What people searched next who had found nothing: the log's own rewrites.
+The head of the table are the verified suggestions and the queries that enough people have searched.
+Head queries with few results get reformulations from the log (what people searched next, after
+choosing nothing) and rewrites of high confidence by the scorer. Head queries with many results get
+narrower verified suggestions. All other queries are rewritten by the scorer at request time.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from serendip.data.search_log import Search
 from serendip.data.text import normalise, words
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
-from serendip.jobs.rewrites.scorer_data import Learner, logged_texts, made_texts
-from serendip.jobs.synonyms.mine import is_proper, nearest_words
+from serendip.jobs.rewrites.scorer_data import ScorerRowBuilder, generate_texts, read_logged_texts
+from serendip.jobs.synonyms.mine import find_nearest_words, is_minable
 from serendip.runtime.progress import TrainOptions
 from serendip.search.rewrites.candidates import CatalogueMatcher, RewriteKind
 from serendip.search.rewrites.scorer import RewriteScorer
@@ -33,79 +32,82 @@ from serendip.search.suggestions.checks import TOP, Blocklist
 from serendip.search.suggestions.config import QueriesConfig
 from serendip.search.suggestions.table import QueryTable
 
-_DOUBT = 2.0
-"""People who are added to those that gave up: two of two prove less than twenty of twenty."""
+_PRIOR_USERS = 2.0
+"""Smoothing of the confidence of a reformulation: pseudo-count of people who gave up."""
 
 
-def reformulated(searches: Sequence[Search], min_users: int) -> dict[str, list[Rewrite]]:
-    """Text -> what enough people searched next, within minutes, and chose from.
+def read_reformulations(searches: Sequence[Search], min_users: int) -> dict[str, list[Rewrite]]:
+    """Query -> reformulations by enough people: searched soon after it, and chosen from.
 
-    The confidence is the share of those people among all who chose nothing after the text. Going on
-    typing is no other search, and a text of which any spelling is private is none.
+    The confidence is the share of these people among all who chose nothing after the query. A
+    longer text with the query as its prefix is no reformulation; queries with a private spelling
+    are left out.
 
     Args:
-        searches: in order of time.
-        min_users: people, at least, who went the same way; made-up visitors do not count.
+        searches: by time.
+        min_users: minimum number of people per reformulation; simulated users do not count.
     """
-    private = private_keys(one.text for one in searches)
+    private = private_keys(search.text for search in searches)
     gave_up: dict[str, set[str]] = defaultdict(set)
-    went: dict[tuple[str, str], set[str]] = defaultdict(set)
-    spelt: dict[str, Counter[str]] = defaultdict(Counter)
+    read_reformulations: dict[tuple[str, str], set[str]] = defaultdict(set)
+    spellings: dict[str, Counter[str]] = defaultdict(Counter)
     last: dict[str, Search] = {}
-    for now in searches:
-        before = last.get(now.user_id)
-        last[now.user_id] = now
-        spelt[now.key][now.text.strip()] += 1
-        if not len(now.chosen):
-            gave_up[now.key].add(now.user_id)
-        if before is not None and _is_next(before, now):
-            went[before.key, now.key].add(now.user_id)
-    found: dict[str, list[Rewrite]] = defaultdict(list)
-    for (key, other), users in sorted(went.items()):
+    for search in searches:
+        previous = last.get(search.user_id)
+        last[search.user_id] = search
+        spellings[search.key][search.text.strip()] += 1
+        if not len(search.chosen):
+            gave_up[search.key].add(search.user_id)
+        if previous is not None and _is_reformulation(previous, search):
+            read_reformulations[previous.key, search.key].add(search.user_id)
+    rewrites: dict[str, list[Rewrite]] = defaultdict(list)
+    for (key, other), users in sorted(read_reformulations.items()):
         count = len(count_people(users))
         if count >= min_users and not {key, other} & private:
-            share = count / (len(count_people(gave_up[key])) + _DOUBT)
-            text = min(spelt[other], key=lambda one: (-spelt[other][one], one))
-            found[key].append(Rewrite(text, kind_of(key, other), share))
-    return dict(found)
+            share = count / (len(count_people(gave_up[key])) + _PRIOR_USERS)
+            counts = spellings[other]
+            text = min(counts, key=lambda spelling: (-counts[spelling], spelling))
+            rewrites[key].append(Rewrite(text, classify_rewrite(key, other), share))
+    return dict(rewrites)
 
 
-def kind_of(key: str, other: str) -> RewriteKind:
-    """What a text is to another one, by their words."""
+def classify_rewrite(key: str, other: str) -> RewriteKind:
+    """Kind of the rewrite of ``key`` into ``other``, by their sets of words."""
     before, after = set(words(key)), set(words(normalise(other)))
     if after < before:
         return "broader"
     return "narrower" if after > before else "substitute"
 
 
-def _is_next(before: Search, now: Search) -> bool:
-    """Whether nothing was chosen before, something is now, and it is another text, not the rest."""
-    is_soon = now.timestamp - before.timestamp <= SAME_ATTEMPT_S
-    gave_up = not len(before.chosen) and len(now.chosen) > 0
-    return is_soon and gave_up and not now.key.startswith(before.key)
+def _is_reformulation(previous: Search, search: Search) -> bool:
+    """True if a user chose nothing, soon searched another text and then chose something."""
+    is_soon = search.timestamp - previous.timestamp <= SAME_ATTEMPT_S
+    gave_up = not len(previous.chosen) and len(search.chosen) > 0
+    return is_soon and gave_up and not search.key.startswith(previous.key)
 
 
-MANY = 20
-"""A text that so many items answer may be told more narrowly."""
+MIN_RESULTS_TO_NARROW = 20
+"""Number of matching items from which on a query gets narrower rewrites."""
 
-MOST_NEAR = 5_000
-"""Words that are compared with one another."""
+MAX_NEAR_WORDS = 5_000
+"""Largest number of catalogue words that are compared; the most frequent ones."""
 
-_COMPLETE = 0.8
-"""Of the first results of a narrower query so many have all its words."""
+_MIN_COMPLETE_SHARE = 0.8
+"""Minimum share of the first results of a narrower query that have all its words."""
 
-_SAME = 0.5
+_MAX_OVERLAP = 0.5
+"""Largest share of the results of a narrower query that are results of a previous one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RewriteBuilder:
-    """Makes tables of one generation.
+    """Builds tables of rewrites for one generation.
 
     Args:
-        searcher: of the catalogue.
-        queries: verified ones.
-        near: word -> words nearest to it.
-        config: how many people it takes, and what is unsafe.
+        searcher: over the catalogue.
+        queries: verified suggestions.
+        near: word -> its nearest words.
+        config: minimum number of people, and unsafe words.
     """
 
     searcher: Searcher
@@ -114,141 +116,149 @@ class RewriteBuilder:
     config: QueriesConfig
 
     def build(self, searches: Sequence[Search], seed: int) -> tuple[RewriteTable, dict[str, Any]]:
-        """The table as of a log, and what is told of it.
+        """Build the table for a log, and its report.
 
         Args:
-            searches: in order of time.
-            seed: of what is made to learn from.
+            searches: by time.
+            seed: of the generated training texts.
         """
         unsafe = Blocklist.of(self.config.unsafe_words)
         near = {
-            word: tuple(pair for pair in found if unsafe.allows(pair[0]))
-            for word, found in self.near.items()
+            word: tuple(pair for pair in pairs if unsafe.allows(pair[0]))
+            for word, pairs in self.near.items()
         }
-        learner = Learner(self.searcher, near)
-        made = learner.rows(made_texts(self.queries, near, seed))
-        logged = learner.rows(logged_texts(searches))
-        tail = RewriteTable({}, RewriteScorer.taught(made, logged), near)
+        row_builder = ScorerRowBuilder(self.searcher, near)
+        generated = row_builder.rows(generate_texts(self.queries, near, seed))
+        logged = row_builder.rows(read_logged_texts(searches))
+        tail = RewriteTable({}, RewriteScorer.taught(generated, logged), near)
         head = {
-            key: tuple(one for one in found if unsafe.allows(one.text))
-            for key, found in self._head(tail, searches).items()
+            key: tuple(rewrite for rewrite in rewrites if unsafe.allows(rewrite.text))
+            for key, rewrites in self._build_head(tail, searches).items()
         }
-        kinds = [one.kind for found in head.values() for one in found]
-        facts = {
+        kinds = [rewrite.kind for rewrites in head.values() for rewrite in rewrites]
+        report = {
             "texts": len(head),
             "by_kind": {kind: kinds.count(kind) for kind in ("broader", "substitute", "narrower")},
             "near": len(near),
-            "learned_from": {"made": len(made), "logged": len(logged)},
+            "learned_from": {"made": len(generated), "logged": len(logged)},
         }
-        return RewriteTable(head, tail.student, near), facts
+        return RewriteTable(head, tail.student, near), report
 
-    def _head(
+    def _build_head(
         self, tail: RewriteTable, searches: Sequence[Search]
     ) -> dict[str, tuple[Rewrite, ...]]:
-        asked = reformulated(searches, self.config.min_users)
+        """Rewrites of all head queries."""
+        reformulations = read_reformulations(searches, self.config.min_users)
         logged = logged_queries(searches, self.config.min_users).candidates
         matcher = self.searcher.matcher
-        found: dict[str, tuple[Rewrite, ...]] = {}
+        head: dict[str, tuple[Rewrite, ...]] = {}
         kinds = zip(self.queries.keys, self.queries.kinds, strict=True)
         verified = [key for key, kind in kinds if kind != "like"]
-        for key in dict.fromkeys([*verified, *(self._key(one.text) for one in logged)]):
+        for key in dict.fromkeys([*verified, *(self._key(query.text) for query in logged)]):
             if not matcher.is_answered(key):
-                found[key] = self._instead(key, asked.get(key, ()), tail, matcher)
-        return found | narrower(self.queries, matcher)
+                logged_rewrites = reformulations.get(key, ())
+                head[key] = self._offer_rewrites(key, logged_rewrites, tail, matcher)
+        return head | find_narrower(self.queries, matcher)
 
     def _key(self, text: str) -> str:
+        """Normal form of a text that is searched literally."""
         return self.searcher.read(text, literal=True).key
 
-    def _instead(
-        self, key: str, asked: Sequence[Rewrite], tail: RewriteTable, matcher: CatalogueMatcher
+    def _offer_rewrites(
+        self, key: str, logged: Sequence[Rewrite], tail: RewriteTable, matcher: CatalogueMatcher
     ) -> tuple[Rewrite, ...]:
-        """What people searched next, and what the student is sure of, each once."""
-        offered: list[Rewrite] = [one for one in asked if one.kind != "narrower"]
+        """Distinct rewrites of a query with few results, from the log and by the scorer."""
+        candidates = [rewrite for rewrite in logged if rewrite.kind != "narrower"]
         if tail.student is not None:
             synonyms = self.searcher.synonyms
-            offered += from_scorer(key, tail, tail.student, matcher, synonyms)
-        known: dict[str, Rewrite] = {}
-        for one in sorted(offered, key=lambda one: (-one.confidence, one.text)):
-            if one.confidence >= self.searcher.config.offer_from:
-                known.setdefault(self._key(one.text), one)
-        return tuple(known.values())[:MOST]
+            candidates += from_scorer(key, tail, tail.student, matcher, synonyms)
+        distinct: dict[str, Rewrite] = {}
+        for rewrite in sorted(candidates, key=lambda rewrite: (-rewrite.confidence, rewrite.text)):
+            if rewrite.confidence >= self.searcher.config.offer_from:
+                distinct.setdefault(self._key(rewrite.text), rewrite)
+        return tuple(distinct.values())[:MOST]
 
 
-def rewrites_of_state(
-    state: EngineState, context: JobContext
-) -> tuple[RewriteTable, dict[str, Any]]:
-    """The table of a fitted state with its verified queries, and facts for the manifest."""
+def build_rewrites(state: EngineState, context: JobContext) -> tuple[RewriteTable, dict[str, Any]]:
+    """Build the table of a fitted state with suggestions, and its report for the manifest."""
     config, log, options = context.settings.queries, context.log, context.options
     searcher = state.searcher.with_synonyms(context.workspace.accepted_synonyms())
-    asked = (one.text for one in logged_queries(log.searches, config.min_users).candidates)
+    logged = logged_queries(log.searches, config.min_users).candidates
+    texts = (normalise(query.text) for query in logged)
     encoder, cache = context.encoder, context.word_vectors
-    near = near_words(searcher.speller.counts, map(normalise, asked), encoder, cache, options)
+    near = find_near_words(searcher.speller.counts, texts, encoder, cache, options)
     builder = RewriteBuilder(searcher, state.queries, near, config)
     return builder.build(log.searches, options.seed)
 
 
-def narrower(queries: QueryTable, matcher: CatalogueMatcher) -> dict[str, tuple[Rewrite, ...]]:
-    """Verified query that many items answer -> those that have all its words and more.
+def find_narrower(queries: QueryTable, matcher: CatalogueMatcher) -> dict[str, tuple[Rewrite, ...]]:
+    """Suggestion with many results -> suggestions with all its words and more.
 
-    Those that more people searched come first, then those with more items. The confidence is the
-    share of their first results that have all their words, hence all of the query's, too.
+    They are ordered by people who searched them, then by number of items. The confidence is the
+    share of their first results that have all their words.
     """
-    most = matcher.lexical.statistics.num_documents
-    counts = [len(matcher.lexical.having_all(key, most)) for key in queries.keys]
-    kept = [row for row, kind in enumerate(queries.kinds) if kind != "like"]
-    order = sorted(kept, key=lambda row: (-queries.users[row], -queries.num_items[row], row))
-    having: dict[str, list[int]] = defaultdict(list)
+    num_documents = matcher.lexical.statistics.num_documents
+    counts = [len(matcher.lexical.having_all(key, num_documents)) for key in queries.keys]
+    rows = [row for row, kind in enumerate(queries.kinds) if kind != "like"]
+    order = sorted(rows, key=lambda row: (-queries.users[row], -queries.num_items[row], row))
+    rows_by_word: dict[str, list[int]] = defaultdict(list)
     for row in order:
         for word in set(words(queries.keys[row])):
-            having[word].append(row)
-    found = {}
-    for row in kept:
-        if counts[row] < MANY:
+            rows_by_word[word].append(row)
+    narrower = {}
+    for row in rows:
+        if counts[row] < MIN_RESULTS_TO_NARROW:
             continue
-        own = set(words(queries.keys[row]))
-        fewest = min((having[word] for word in own), key=len)
-        more = [one for one in fewest if own < set(words(queries.keys[one]))]
-        chosen = _unlike([one for one in more if 0 < counts[one] < counts[row]], queries, matcher)
-        if chosen:
-            found[queries.keys[row]] = chosen
-    return found
+        query_words = set(words(queries.keys[row]))
+        candidates = min((rows_by_word[word] for word in query_words), key=len)
+        longer = [
+            other
+            for other in candidates
+            if query_words < set(words(queries.keys[other])) and 0 < counts[other] < counts[row]
+        ]
+        if rewrites := _select_distinct(longer, queries, matcher):
+            narrower[queries.keys[row]] = rewrites
+    return narrower
 
 
-def _unlike(
+def _select_distinct(
     rows: Sequence[int], queries: QueryTable, matcher: CatalogueMatcher
 ) -> tuple[Rewrite, ...]:
-    """The first few that are complete and not mostly the results of one before."""
-    shown: list[set[int]] = []
-    found: list[Rewrite] = []
+    """The first ``MOST`` queries whose results have all their words and overlap little."""
+    selected: list[Rewrite] = []
+    selected_results: list[set[int]] = []
     for row in rows:
+        if len(selected) == MOST:
+            break
         results = set(queries.results[row].tolist()) - {-1}
-        if len(found) == MOST or any(len(results & one) > _SAME * len(results) for one in shown):
+        limit = _MAX_OVERLAP * len(results)
+        if any(len(results & previous) > limit for previous in selected_results):
             continue
-        having = set(matcher.lexical.having_all(queries.keys[row], 100 * TOP).tolist())
-        share = len(results & having) / max(1, len(results))
-        if share >= _COMPLETE:
-            shown.append(results)
-            found.append(Rewrite(queries.texts[row], "narrower", share))
-    return tuple(found)
+        matches = set(matcher.lexical.having_all(queries.keys[row], 100 * TOP).tolist())
+        share = len(results & matches) / max(1, len(results))
+        if share >= _MIN_COMPLETE_SHARE:
+            selected_results.append(results)
+            selected.append(Rewrite(queries.texts[row], "narrower", share))
+    return tuple(selected)
 
 
-def near_words(
+def find_near_words(
     counts: Mapping[str, int],
-    asked: Iterable[str],
+    queries: Iterable[str],
     encoder: TextEncoder,
     cache: VectorCache,
     options: TrainOptions,
 ) -> Near:
-    """For the most frequent words of a catalogue, and for words of queries, those nearest to them.
+    """Nearest catalogue words of the most frequent catalogue words and of words of queries.
 
     Args:
         counts: word -> number of items that have it.
-        asked: normal forms of texts that enough people have searched.
-        encoder: of texts.
-        cache: of its vectors.
-        options: whose progress is drawn.
+        queries: normal forms of queries that enough people have searched.
+        encoder: text encoder.
+        cache: of word vectors.
+        options: progress and seed.
     """
-    proper = [word for word, count in counts.items() if is_proper(word, count)]
-    known = sorted(proper, key=lambda word: (-counts[word], word))[:MOST_NEAR]
-    others = {word for text in asked for word in words(text) if word not in counts}
-    return nearest_words([*known, *sorted(others)], known, encoder, cache, options)
+    minable = [word for word, count in counts.items() if is_minable(word, count)]
+    frequent = sorted(minable, key=lambda word: (-counts[word], word))[:MAX_NEAR_WORDS]
+    others = {word for text in queries for word in words(text) if word not in counts}
+    return find_nearest_words([*frequent, *sorted(others)], frequent, encoder, cache, options)

@@ -1,8 +1,8 @@
-"""What the student of rewrites learns from: texts of which it is known what they should find.
+"""Training data of the rewrite scorer: texts with few results, and the items that they should find.
 
-Some are made: verified queries with a word of another one in them, or with another word for one of
-theirs; and as many mixtures of two, which mean nothing that is there: nobody knows beforehand how
-often that is so. Some are logged: texts that few items answer, after which people chose something.
+Generated texts are verified suggestions with an added or a replaced word, and as many mixtures of
+two suggestions, which should find nothing. The share of mixtures is arbitrary. Logged texts are
+queries with few results after which people chose items.
 """
 
 from __future__ import annotations
@@ -21,96 +21,105 @@ from serendip.search.searcher import Searcher
 from serendip.search.suggestions.checks import TOP
 from serendip.search.suggestions.table import QueryTable
 
-MADE, MOST_LOGGED = 1_000, 2_000
-"""Draws of a query that texts are made of, and the newest texts of the log."""
+NUM_GENERATED, MAX_LOGGED = 1_000, 2_000
+"""Number of suggestions sampled for generated texts; largest number of logged texts, the newest."""
 
-SEVERAL = ("attribute", "rule", "phrase", "query")
-"""Kinds of queries that are about several items."""
+KINDS = ("attribute", "rule", "phrase", "query")
+"""Kinds of suggestions that texts are generated from: those about several items."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Learner:
-    """What came of changes to texts of which it is known what they should find.
+class ScorerRowBuilder:
+    """Builds training rows: the candidate rewrites of a text, and whether they find its items.
 
     Args:
-        searcher: of the catalogue.
-        near: word -> words nearest to it.
+        searcher: over the catalogue.
+        near: word -> its nearest words.
     """
 
     searcher: Searcher
     near: Near
 
     def rows(self, texts: Mapping[str, frozenset[int]]) -> list[RankingRows]:
-        """Per text that few items answer and that has changes, their features and success.
+        """Features and success of the rewrites of each text with few results.
+
+        A rewrite succeeds if it finds at least as many of the items as the text itself, and at
+        least one.
 
         Args:
             texts: normal form -> items that it should find.
         """
         matcher = self.searcher.matcher
-        found = []
+        rows = []
         for key, items in texts.items():
             if matcher.is_answered(key):
                 continue
-            kept, features = checked(key, matcher, lambda word: self.near.get(word, ()))
-            if kept:
-                least = max(1, self._hits(key, items))
-                good = [self._hits(one.text, items) >= least for one in kept]
-                weights = np.full(len(kept), 1.0 / len(kept), np.float32)
-                found.append(RankingRows(features, np.array(good, np.float32), weights))
-        return found
+            rewrites, features = checked(key, matcher, lambda word: self.near.get(word, ()))
+            if rewrites:
+                min_hits = max(1, self._count_hits(key, items))
+                success = [
+                    self._count_hits(rewrite.text, items) >= min_hits for rewrite in rewrites
+                ]
+                weights = np.full(len(rewrites), 1.0 / len(rewrites), np.float32)
+                rows.append(RankingRows(features, np.array(success, np.float32), weights))
+        return rows
 
-    def _hits(self, text: str, items: frozenset[int]) -> int:
-        """Items among the first ten results that were meant."""
+    def _count_hits(self, text: str, items: frozenset[int]) -> int:
+        """Number of the items among the first ``TOP`` results of a text."""
         results = self.searcher.search(text, TOP, literal=True).item_nums.tolist()
         return len(items & set(results))
 
 
-def logged_texts(searches: Sequence[Search]) -> dict[str, frozenset[int]]:
-    """The newest texts after which something was chosen, and what was.
+def read_logged_texts(searches: Sequence[Search]) -> dict[str, frozenset[int]]:
+    """The newest searched texts -> items that were chosen after them.
 
-    Anybody's count, as nothing of them is kept but weights.
+    Searches of any user count, as only trained weights are stored.
     """
-    found: dict[str, set[int]] = {}
-    for one in reversed(searches):
-        if len(one.chosen) and (one.key in found or len(found) < MOST_LOGGED):
-            found.setdefault(one.key, set()).update(one.chosen.tolist())
-    return {key: frozenset(items) for key, items in found.items()}
+    chosen: dict[str, set[int]] = {}
+    for search in reversed(searches):
+        if len(search.chosen) and (search.key in chosen or len(chosen) < MAX_LOGGED):
+            chosen.setdefault(search.key, set()).update(search.chosen.tolist())
+    return {key: frozenset(items) for key, items in chosen.items()}
 
 
-def made_texts(queries: QueryTable, near: Near, seed: int) -> dict[str, frozenset[int]]:
-    """Verified queries with one word too many, or another word for one of theirs; and mixtures.
+def generate_texts(queries: QueryTable, near: Near, seed: int) -> dict[str, frozenset[int]]:
+    """Generate suggestions with an added or a replaced word, and mixtures of two suggestions.
 
     Returns:
-        normal form -> items that it should find; none of a mixture.
+        normal form -> items that it should find; empty for a mixture.
     """
     rng = np.random.default_rng(seed)
-    rows = np.flatnonzero(np.isin(queries.kinds, SEVERAL))
-    found: dict[str, frozenset[int]] = {}
+    rows = np.flatnonzero(np.isin(queries.kinds, KINDS))
+    texts: dict[str, frozenset[int]] = {}
     if len(rows) < 2:
-        return found
-    for row in rng.choice(rows, MADE).tolist():
+        return texts
+    for row in rng.choice(rows, NUM_GENERATED).tolist():
         items = queries.items[queries.starts[row] : queries.starts[row + 1]]
         key, other = queries.keys[row], queries.keys[int(rng.choice(rows))]
-        worse = _worse(key, other, near, rng)
-        found.update(dict.fromkeys(worse, frozenset(items.tolist())))
-        found.update(dict.fromkeys(_mixed(key, other, rng, len(worse)), frozenset()))
-    return found
+        changed = _change_query(key, other, near, rng)
+        texts.update(dict.fromkeys(changed, frozenset(items.tolist())))
+        texts.update(dict.fromkeys(_mix_queries(key, other, rng, len(changed)), frozenset()))
+    return texts
 
 
-def _worse(key: str, other: str, near: Near, rng: np.random.Generator) -> list[str]:
-    typed, strange = words(key), str(rng.choice(words(other)))
-    place, at = int(rng.integers(len(typed) + 1)), int(rng.integers(len(typed)))
-    found = [] if strange in typed else [" ".join((*typed[:place], strange, *typed[place:]))]
-    for word, _ in near.get(typed[at], ())[:1]:
-        found.append(" ".join((*typed[:at], word, *typed[at + 1 :])))
-    return found
+def _change_query(key: str, other: str, near: Near, rng: np.random.Generator) -> list[str]:
+    """``key`` with a word of ``other`` inserted, and with a word replaced by its nearest word."""
+    query_words, other_word = words(key), str(rng.choice(words(other)))
+    insert_at = int(rng.integers(len(query_words) + 1))
+    replace_at = int(rng.integers(len(query_words)))
+    texts = []
+    if other_word not in query_words:
+        texts.append(" ".join((*query_words[:insert_at], other_word, *query_words[insert_at:])))
+    for word, _ in near.get(query_words[replace_at], ())[:1]:
+        texts.append(" ".join((*query_words[:replace_at], word, *query_words[replace_at + 1 :])))
+    return texts
 
 
-def _mixed(key: str, other: str, rng: np.random.Generator, count: int) -> list[str]:
-    """Words of both, about half of each, in any order."""
-    found = []
+def _mix_queries(key: str, other: str, rng: np.random.Generator, count: int) -> list[str]:
+    """``count`` random mixtures of about half the words of each query."""
+    texts = []
     for _ in range(count):
-        halves = [rng.permutation(words(one)) for one in (key, other)]
+        halves = [rng.permutation(words(query)) for query in (key, other)]
         both = np.concatenate([half[: (len(half) + 1) // 2] for half in halves])
-        found.append(" ".join(rng.permutation(both).tolist()))
-    return found
+        texts.append(" ".join(rng.permutation(both).tolist()))
+    return texts

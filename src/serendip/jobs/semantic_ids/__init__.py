@@ -1,5 +1,5 @@
-"""Semantic IDs of a workspace.
+"""Semantic IDs of a workspace, ``serendip ids``.
 
-``build.py`` makes them, ``versions.py`` keeps their versions, ``inspect.py`` shows and compares
-them.
+``build.py`` builds them, ``versions.py`` stores their versions, ``inspect.py`` describes and
+compares them.
 """

@@ -1,8 +1,8 @@
-"""``serendip ids``: semantic IDs built once, extended with what is new, refitted on demand.
+"""``serendip ids build``: builds semantic IDs, extends them by new items, or refits them.
 
-Without ``refit`` nothing that is known changes: codebooks and fusion are frozen, only items that
-are new or have other content are coded. A refit starts at the codebooks before it, and its codes
-take the numbers of the codes that they resemble.
+Without ``refit``, codebooks and fusion are frozen: only new items and items with changed content
+are assigned codes. A refit is initialised with the previous codebooks, and the new codes are
+renumbered to match the previous ones.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from serendip.runtime.atomic_files import exclusive_lock
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CodeSource:
-    """What IDs are made from.
+    """Input of semantic IDs.
 
     Args:
-        dataset: everything in the store.
-        encoded: vectors of its items by modality.
-        made_from: settings and encoders, as the manifest tells them.
+        dataset: snapshot of the store.
+        encoded: modality -> vectors of the items.
+        made_from: settings and encoders, for the manifest.
     """
 
     dataset: Dataset
@@ -54,39 +54,39 @@ class CodeSource:
 
 
 def build_ids(context: JobContext, refit: bool = False) -> tuple[IdVersion, bool]:
-    """Make the first version, or one with what has changed since the current one.
+    """Build the first version, or a new one if items have changed since the current one.
 
     Args:
         context: items, settings, seed and encoders.
-        refit: fit codebooks again instead of keeping them.
+        refit: fit the codebooks again.
 
     Returns:
-        the current version, and whether it is a new one.
+        the current version, and whether it is new.
 
     Raises:
         DataError: the catalogue is empty.
-        ConfigError: the settings are no longer those of the current version.
-        StorageError: another process builds there now.
+        ConfigError: the settings differ from those of the current version.
+        StorageError: another process is building semantic IDs.
     """
     workspace = context.workspace
     with exclusive_lock(workspace.semantic_ids):
         source = read_source(context)
         current = current_version(workspace.semantic_ids)
         if current is None or refit:
-            return _fitted(context, source, current), True
+            return _fit_version(context, source, current), True
         _require_same_settings(source, current)
         content = current.fusion.encode(source.encoded)
-        items, changed = extended(
+        items, changed = extend_items(
             current.items, source.dataset.catalogue.vocabulary.ids, content, current.codebooks
         )
         if not any(changed.values()):
             return current, False
         fusion = current.fusion
-        return _published(workspace, source, current.codebooks, fusion, items, changed), True
+        return _publish(workspace, source, current.codebooks, fusion, items, changed), True
 
 
 def read_source(context: JobContext) -> CodeSource:
-    """Encode every item of the snapshot; known vectors come from the cache.
+    """Encode all items of the snapshot, with the vector cache.
 
     Raises:
         DataError: the catalogue is empty.
@@ -96,80 +96,87 @@ def read_source(context: JobContext) -> CodeSource:
     items = dataset.catalogue.items
     encoded = encode_items(items, encoder, context.vectors, content.fields, media, context.options)
     encoders: dict[str, TextEncoder | MediaEncoder] = {"text": encoder}
-    encoders.update((name, one.encoder) for name, one in media.items())
+    encoders.update((name, modality.encoder) for name, modality in media.items())
     made_from = {
         "semantic_ids": settings.semantic_ids.model_dump(mode="json"),
         "content": content.model_dump(mode="json"),
         "encoders": {
-            name: {"name": one.name, "version": one.version} for name, one in encoders.items()
+            name: {"name": encoder.name, "version": encoder.version}
+            for name, encoder in encoders.items()
         },
     }
     return CodeSource(dataset, encoded, made_from)
 
 
-def extended(
-    known: CodedItems, ids: tuple[str, ...], content: FloatArray, codebooks: Codebooks
+def extend_items(
+    previous: CodedItems, ids: tuple[str, ...], content: FloatArray, codebooks: Codebooks
 ) -> tuple[CodedItems, dict[str, int]]:
-    """Coded items after a look at the catalogue: known ones keep their IDs, new ones get one.
+    """Update coded items to the catalogue: new items are coded, unchanged ones keep their IDs.
 
     Args:
-        known: of the version before.
-        ids: the items of the catalogue, N.
-        content: (N, D) their vectors.
+        previous: items of the previous version.
+        ids: N items of the catalogue.
+        content: (N, D) content vectors.
         codebooks: frozen.
 
     Returns:
-        the items, and how many are ``new``, ``recoded`` (other content and other codes),
-        ``gone`` from the catalogue or ``back`` in it.
+        the items, and the numbers of items that are ``new``, ``recoded`` (other content and other
+        codes), ``gone`` from the catalogue or ``back`` in it.
     """
-    row_of = known.row_of()
+    row_of = previous.row_of()
     rows = np.array([row_of.get(name, -1) for name in ids], np.int64)
-    digests = digests_of(content)
+    new_digests = hash_rows(content)
     is_new = rows < 0
-    rows[is_new] = len(known.ids) + np.arange(is_new.sum())
-    total = len(known.ids) + int(is_new.sum())
-    codes = _grown(known.codes, total, 0)
-    before = _grown(known.digests, total, 0)
-    other = is_new | (before[rows] != digests)
-    codes[rows[other]] = codebooks.assign(content[other])
-    old = slice(0, len(known.ids))
-    recoded = (codes[old] != known.codes).any(1)
-    kept = _grown(known.places, total, -1)
-    kept[old][recoded] = -1
-    before[rows] = digests
+    rows[is_new] = len(previous.ids) + np.arange(is_new.sum())
+    total = len(previous.ids) + int(is_new.sum())
+    codes = _extend(previous.codes, total, 0)
+    digests = _extend(previous.digests, total, 0)
+    is_changed = is_new | (digests[rows] != new_digests)
+    codes[rows[is_changed]] = codebooks.assign(content[is_changed])
+    old = slice(0, len(previous.ids))
+    recoded = (codes[old] != previous.codes).any(1)
+    places = _extend(previous.places, total, -1)
+    places[old][recoded] = -1
+    digests[rows] = new_digests
     listed = np.zeros(total, np.bool_)
     listed[rows] = True
     items = CodedItems(
-        (*known.ids, *(name for name, new in zip(ids, is_new, strict=True) if new)),
+        (*previous.ids, *(name for name, new in zip(ids, is_new, strict=True) if new)),
         codes,
-        places_in_groups(codes, kept),
-        before,
+        places_in_groups(codes, places),
+        digests,
         listed,
     )
-    facts = {
+    counts = {
         "new": int(is_new.sum()),
         "recoded": int(recoded.sum()),
-        "gone": int((known.listed & ~listed[old]).sum()),
-        "back": int((~known.listed & listed[old]).sum()),
+        "gone": int((previous.listed & ~listed[old]).sum()),
+        "back": int((~previous.listed & listed[old]).sum()),
     }
-    return items, facts
+    return items, counts
 
 
-def digests_of(content: FloatArray) -> NDArray[np.uint64]:
-    """(N,) uint64 hashes of rows, by which changed items are told from unchanged ones."""
+def hash_rows(content: FloatArray) -> NDArray[np.uint64]:
+    """(N,) uint64 hashes of the rows, to detect changed content."""
     hashes = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in content)
     return np.frombuffer(hashes, dtype=np.uint64)
 
 
-def shares_kept(new: IntArray, old: IntArray) -> list[float]:
-    """Per level the share of items (M, L) with the same code, then that of the same full codes."""
+def compare_codes(new: IntArray, old: IntArray) -> list[float]:
+    """Per level, the share of items with the same code; last, the share with the same ID.
+
+    Args:
+        new: (M, L) codes.
+        old: (M, L') codes of the same items; the result is empty if L' is not L.
+    """
     if not len(new) or new.shape != old.shape:
         return []
     same = new == old
     return [*map(float, same.mean(0)), float(same.all(1).mean())]
 
 
-def _fitted(context: JobContext, source: CodeSource, current: IdVersion | None) -> IdVersion:
+def _fit_version(context: JobContext, source: CodeSource, current: IdVersion | None) -> IdVersion:
+    """Fit fusion and codebooks and publish a version, matched to the current one if any."""
     workspace, options = context.workspace, context.options
     fusion = Fusion.fit(source.encoded, workspace.settings.content.fusion)
     content = fusion.encode(source.encoded)
@@ -182,22 +189,22 @@ def _fitted(context: JobContext, source: CodeSource, current: IdVersion | None) 
     facts: dict[str, Any] = {"new": len(ids)}
     if current is not None:
         row_of = current.items.row_of()
-        shared = np.array([at for at, name in enumerate(ids) if name in row_of], np.int64)
-        rows = np.array([row_of[ids[at]] for at in shared], np.int64)
+        shared = np.array([index for index, name in enumerate(ids) if name in row_of], np.int64)
+        rows = np.array([row_of[ids[index]] for index in shared], np.int64)
         before = current.items.codes[rows]
         codebooks, numbers = match_codebooks(codebooks, codes[shared], current.codebooks, before)
         codes = renumber(codes, numbers)
         if codes.shape[1] == before.shape[1]:
             same = (codes[shared] == before).all(1)
             places[shared[same]] = current.items.places[rows[same]]
-        facts = {"new": len(ids) - len(shared), "kept": shares_kept(codes[shared], before)}
+        facts = {"new": len(ids) - len(shared), "kept": compare_codes(codes[shared], before)}
     listed = np.ones(len(ids), np.bool_)
     places = places_in_groups(codes, places)
-    items = CodedItems(ids, codes, places, digests_of(content), listed)
-    return _published(workspace, source, codebooks, fusion, items, {"refit": True, **facts})
+    items = CodedItems(ids, codes, places, hash_rows(content), listed)
+    return _publish(workspace, source, codebooks, fusion, items, {"refit": True, **facts})
 
 
-def _published(
+def _publish(
     workspace: Workspace,
     source: CodeSource,
     codebooks: Codebooks,
@@ -205,8 +212,9 @@ def _published(
     items: CodedItems,
     changes: Mapping[str, Any],
 ) -> IdVersion:
+    """Publish a version with the names and quality of its codes."""
     fields = workspace.settings.content.fields
-    codes = codes_of(items, source.dataset.catalogue)
+    codes = select_codes(items, source.dataset.catalogue)
     names = name_prefixes(source.dataset.catalogue, codes, fields, levels=codes.shape[1])
     facts = {
         "made_from": source.made_from,
@@ -216,31 +224,32 @@ def _published(
     return publish_version(workspace.semantic_ids, codebooks, fusion, items, names, facts)
 
 
-def codes_of(items: CodedItems, catalogue: Catalogue) -> IntArray:
-    """Codes (N, L) in the order of a catalogue, all of whose items are coded."""
+def select_codes(items: CodedItems, catalogue: Catalogue) -> IntArray:
+    """Codes (N, L) of the items of a catalogue, all of which must be coded."""
     row_of = items.row_of()
     return items.codes[[row_of[name] for name in catalogue.vocabulary.ids]]
 
 
 def _require_same_settings(source: CodeSource, current: IdVersion) -> None:
+    """Raise an error if settings or encoders differ from those of a version."""
     before = current.manifest["made_from"]
     for part, value in source.made_from.items():
         if before[part] != value:
             raise ConfigError(
-                f"`{part}` is not what {current.name} of the semantic IDs was made from: "
-                f"{_difference(before[part], value)}.",
-                "Set it back, or fit again with `serendip ids build --refit`.",
+                f"`{part}` has changed since {current.name} of the semantic IDs was built: "
+                f"{_describe_change(before[part], value)}.",
+                "Restore the old value, or run `serendip ids build --refit`.",
             )
 
 
-def _difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _describe_change(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     keys = sorted({*before, *now})
     key = next(key for key in keys if before.get(key) != now.get(key))
     return f"{key} was {before.get(key)!r}, now {now.get(key)!r}"
 
 
-def _grown(array: NDArray[Any], count: int, filler: int) -> NDArray[Any]:
-    """A copy with rows of ``filler`` appended up to ``count``."""
-    grown = np.full((count, *array.shape[1:]), filler, dtype=array.dtype)
-    grown[: len(array)] = array
-    return grown
+def _extend(array: NDArray[Any], count: int, filler: int) -> NDArray[Any]:
+    """A copy with ``count`` rows; the appended ones are filled with ``filler``."""
+    extended = np.full((count, *array.shape[1:]), filler, dtype=array.dtype)
+    extended[: len(array)] = array
+    return extended

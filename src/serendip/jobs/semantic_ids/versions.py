@@ -1,15 +1,15 @@
-"""Versions of semantic IDs: immutable folders, one of them current.
+"""Stores versions of semantic IDs: immutable folders, one of which is current.
 
 Layout of a workspace's ``semantic_ids/``::
 
-    v2/codebooks.safetensors   centroids, and the alignment where vectors are aligned
-    v2/fusion.safetensors      how modalities become one vector, where there are several
-    v2/codes.parquet           item_id, its codes, its place among items of equal codes
+    v2/codebooks.safetensors   centroids, and the alignment if vectors are aligned
+    v2/fusion.safetensors      fusion of the modalities, if there are several
+    v2/codes.parquet           item_id, codes, number among the items with the same codes
     v2/names.json              code prefix -> readable name
     v2/manifest.json           written last: config, encoders, parent, stability, SHA-256s
     current                    one line, the name of the current version
 
-``runtime.versions`` tells how a crash is survived. Versions are small and are all kept.
+See ``runtime.versions`` for durability. Versions are small; old ones are not deleted.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _CODES, _NAMES = "codes.parquet", "names.json"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CodedItems:
-    """Items and their full IDs, in the order in which they were first coded.
+    """Items and their full IDs, in the order of their first coding.
 
     Args:
         ids: N external ids.
         codes: (N, L) int32.
-        places: (N,) int32, apart for items of equal codes.
-        digests: (N,) uint64 of the vectors that were coded.
-        listed: (N,) bool, False for items that have left the catalogue; their IDs stay taken.
+        places: (N,) int32, distinct among items with the same codes.
+        digests: (N,) uint64 hashes of the coded vectors.
+        listed: (N,) bool; False = no longer in the catalogue. Its ID is not reused.
     """
 
     ids: tuple[str, ...]
@@ -58,13 +58,11 @@ class CodedItems:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdVersion:
-    """One version, opened.
+    """An open version.
 
     Args:
         name: ``v<n>``.
-        manifest: what its ``manifest.json`` says.
-        codebooks: frozen.
-        fusion: frozen, too.
+        manifest: content of ``manifest.json``.
         items: with their codes.
         names: code prefix (``12`` or ``12-7``) -> readable name.
     """
@@ -93,7 +91,7 @@ def publish_version(
         fusion: of the version.
         items: with their codes.
         names: of code prefixes.
-        facts: what the manifest says beside format, name, parent and checksums.
+        facts: for the manifest, besides format, name, parent and checksums.
     """
 
     def write(building: Path) -> None:
@@ -105,12 +103,12 @@ def publish_version(
         (building / _NAMES).write_text(text, encoding="utf-8")
 
     versions = _versions(folder)
-    version = versions.publish(write, {"parent": versions.known_name() or None, **facts})
+    version = versions.publish(write, {"parent": versions.readable_name() or None, **facts})
     return IdVersion(version.name, version.manifest, codebooks, fusion, items, names)
 
 
 def current_version(folder: Path) -> IdVersion | None:
-    """The current version; None where IDs were never built."""
+    """The current version; None if no IDs were built."""
     name = _versions(folder).current_name()
     return open_version(folder, name) if name else None
 
@@ -119,7 +117,7 @@ def require_current(folder: Path) -> IdVersion:
     """The current version.
 
     Raises:
-        NotTrainedError: IDs were never built.
+        NotTrainedError: no IDs were built.
     """
     version = current_version(folder)
     if version is None:
@@ -128,27 +126,31 @@ def require_current(folder: Path) -> IdVersion:
 
 
 def open_version(folder: Path, name: str) -> IdVersion:
-    """Read a version and check every file against its manifest.
+    """Open a version and verify its files against its manifest.
 
     Raises:
         DataError: there is no such version.
-        ArtefactError: its manifest is not readable, or a file is missing or altered.
+        ArtefactError: its manifest is unreadable, or a file is missing or altered.
     """
     versions = _versions(folder)
-    known = versions.names()
-    if name not in known:
-        raise DataError(f"there is no version {name!r}.", f"Known: {', '.join(known) or 'none'}.")
+    names = versions.names()
+    if name not in names:
+        raise DataError(
+            f"there is no version {name!r} of the semantic IDs.",
+            f"Use one of {', '.join(names)}." if names else "Run `serendip ids build` first.",
+        )
     version = versions.open(name)
-    place = version.folder
-    fusion = Fusion.open(place / _FUSION) if (place / _FUSION).is_file() else TEXT_ONLY
-    prefix_names = json.loads((place / _NAMES).read_text(encoding="utf-8"))
-    codebooks = Codebooks.open(place / _CODEBOOKS)
-    items = _read_items(place / _CODES)
+    path = version.folder
+    fusion = Fusion.open(path / _FUSION) if (path / _FUSION).is_file() else TEXT_ONLY
+    prefix_names = json.loads((path / _NAMES).read_text(encoding="utf-8"))
+    codebooks = Codebooks.open(path / _CODEBOOKS)
+    items = _read_items(path / _CODES)
     return IdVersion(name, version.manifest, codebooks, fusion, items, prefix_names)
 
 
 def _versions(folder: Path) -> Versions:
-    return Versions(folder, "Restore its files, or build with --refit.", format=1)
+    hint = "Restore its files, or run `serendip ids build --refit`."
+    return Versions(folder, hint, format=1)
 
 
 def _write_items(path: Path, items: CodedItems) -> None:

@@ -1,7 +1,7 @@
-"""Suggested queries.
+"""Suggested queries, ``serendip queries``.
 
 ``build.py`` verifies and publishes them, ``ranker_data.py`` trains their ranker,
-``write_by_llm.py`` adds queries by an LLM.
+``write_by_llm.py`` adds queries written by an LLM.
 """
 
 from __future__ import annotations

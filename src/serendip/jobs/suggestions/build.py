@@ -1,7 +1,7 @@
-"""From a catalogue and a log to verified queries, and how many fell to which test.
+"""Builds the table of suggested queries: candidates of the catalogue, the log and an LLM, verified.
 
-``serendip train`` does it for every generation; ``serendip queries build`` does it without
-training, to look at, and keeps what an LLM wrote for the trainings to come.
+``serendip train`` builds a table for every generation. ``serendip queries build`` builds one
+without training, for inspection, and stores LLM-written queries for later trainings.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ _TABLE_FOLDER, _WRITTEN_FILE = "table", "written.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BuiltQueries:
-    """What came of it.
+class SuggestionBuild:
+    """A table of suggested queries and its report.
 
     Args:
         table: verified queries.
-        report: candidates and kept ones by source, dropped ones by test.
+        report: number of candidates and queries by source, of dropped candidates by test.
     """
 
     table: QueryTable
@@ -51,14 +51,14 @@ class BuiltQueries:
 
 
 class SuggestionBuilder:
-    """Builds tables over one catalogue; what does not depend on a log is made once.
+    """Builds tables for one catalogue; whatever does not depend on a log is computed once.
 
     Args:
-        catalogue: the items.
+        catalogue: N items.
         counts: (N,) interactions per item.
-        searcher: of the catalogue.
+        searcher: over the catalogue.
         config: sources, tests and limits.
-        written: by an LLM.
+        written: candidates written by an LLM.
     """
 
     def __init__(
@@ -70,21 +70,21 @@ class SuggestionBuilder:
         written: Sequence[Candidate] = (),
     ) -> None:
         self._catalogue, self._config = catalogue, config
-        self._known = catalogue_candidates(catalogue, counts.astype(np.float32), config)
+        self._from_fields = catalogue_candidates(catalogue, counts.astype(np.float32), config)
         self._written = [*written] if "llm" in config.sources else []
         self._verifier = SuggestionVerifier(searcher, config)
         self._categories = Categories.of(catalogue, config.category)
 
-    def build(self, searches: Sequence[Search], progress: Progress) -> BuiltQueries:
-        """The table as of a log.
+    def build(self, searches: Sequence[Search], progress: Progress) -> SuggestionBuild:
+        """Build the table for a log.
 
         Args:
-            searches: in order of time.
-            progress: follows the tests.
+            searches: by time.
+            progress: of the verification.
         """
         logged = logged_queries(searches, self._config.min_users)
-        asked = logged.candidates if "logs" in self._config.sources else []
-        candidates = _joined([*self._known, *self._written], asked)
+        from_log = logged.candidates if "logs" in self._config.sources else []
+        candidates = _merge([*self._from_fields, *self._written], from_log)
         verified = self._verifier.verify(candidates, progress)
         table = QueryTable.of(
             verified.candidates,
@@ -95,47 +95,48 @@ class SuggestionBuilder:
         titles = len({normalise(item.title) for item in self._catalogue.items} - {""})
         report = {
             "titles": titles if "fields" in self._config.sources else 0,
-            "candidates": dict(Counter(one.source for one in candidates)),
+            "candidates": dict(Counter(candidate.source for candidate in candidates)),
             "dropped": {**logged.dropped, **verified.dropped},
             "queries": len(table),
             "by_source": dict(Counter(table.sources)),
             "by_kind": dict(Counter(table.kinds)),
             "category": self._categories.name,
         }
-        return BuiltQueries(table, report)
+        return SuggestionBuild(table, report)
 
 
 def build_queries(
     context: JobContext, written: Mapping[str, str] = MappingProxyType({})
-) -> tuple[str, BuiltQueries]:
+) -> tuple[str, SuggestionBuild]:
     """Build suggested queries and publish them as a version of the workspace.
 
     Args:
         context: items, log and settings.
-        written: by an LLM, beside those of the current version: text -> id of the item meant.
+        written: new LLM-written queries, text -> id of the item; those of the current version are
+            carried over.
 
     Returns:
-        name of the version, and its content.
+        name and content of the version.
 
     Raises:
         ArtefactError: a file of the current version is missing or altered.
         DataError: the catalogue is empty.
-        StorageError: another process builds there now.
+        StorageError: another process is building suggested queries.
     """
     workspace = context.workspace
     with exclusive_lock(workspace.queries):
-        texts = {**_written_texts(workspace), **written}
-        candidates = _written_candidates(texts, context.log.dataset.catalogue)
-        built = queries_of(context, candidates)
+        texts = {**_read_written_texts(workspace), **written}
+        candidates = _to_candidates(texts, context.log.dataset.catalogue)
+        built = compute_queries(context, candidates)
         return _publish(workspace, built, texts), built
 
 
-def queries_of(context: JobContext, written: Sequence[Candidate] = ()) -> BuiltQueries:
+def compute_queries(context: JobContext, written: Sequence[Candidate] = ()) -> SuggestionBuild:
     """Build suggested queries without publishing them.
 
     Args:
         context: items, log and settings.
-        written: by an LLM.
+        written: candidates written by an LLM.
 
     Raises:
         DataError: the catalogue is empty.
@@ -150,26 +151,27 @@ def queries_of(context: JobContext, written: Sequence[Candidate] = ()) -> BuiltQ
         return builder.build(log.searches, context.options.progress)
 
 
-def written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Candidate]:
-    """All that an LLM wrote, of the current version, for items that are there; not verified.
+def read_written_queries(workspace: Workspace, catalogue: Catalogue) -> list[Candidate]:
+    """Read the LLM-written queries of the current version for items of a catalogue, unverified.
 
     Raises:
         ArtefactError: a file of the version is missing or altered.
     """
-    return _written_candidates(_written_texts(workspace), catalogue)
+    return _to_candidates(_read_written_texts(workspace), catalogue)
 
 
-def _written_texts(workspace: Workspace) -> dict[str, str]:
-    """Text -> id of the item meant."""
+def _read_written_texts(workspace: Workspace) -> dict[str, str]:
+    """LLM-written query -> id of the item that it was written for."""
     version = _versions(workspace).current()
     if version is None:
         return {}
     rows = json.loads((version.folder / _WRITTEN_FILE).read_text(encoding="utf-8"))
-    # What older versions kept was not looked at as closely.
+    # Older versions were written with weaker privacy checks.
     return {row["text"]: row["item_id"] for row in rows if is_publishable(row["text"])}
 
 
-def _written_candidates(texts: Mapping[str, str], catalogue: Catalogue) -> list[Candidate]:
+def _to_candidates(texts: Mapping[str, str], catalogue: Catalogue) -> list[Candidate]:
+    """Candidates of the LLM-written queries whose items are in the catalogue."""
     numbers = catalogue.vocabulary.numbers(texts.values())
     return [
         Candidate(text, "written", "llm", np.array([number], np.int32))
@@ -178,32 +180,33 @@ def _written_candidates(texts: Mapping[str, str], catalogue: Catalogue) -> list[
     ]
 
 
-def written_digest(workspace: Workspace) -> str:
-    """SHA-256 of the queries that an LLM wrote for the current version; empty for none."""
+def hash_written_queries(workspace: Workspace) -> str:
+    """SHA-256 of the LLM-written queries of the current version; empty without any."""
     name = _versions(workspace).current_name()
     path = workspace.queries / name / _WRITTEN_FILE
     return hashlib.sha256(path.read_bytes()).hexdigest() if name and path.is_file() else ""
 
 
-def _joined(known: Sequence[Candidate], asked: Sequence[Candidate]) -> list[Candidate]:
-    """Each query once: what was searched tells who did, what was made of fields tells the items."""
-    found = {normalise(one.text): one for one in known[::-1]}
-    for one in asked:
-        same = found.get(one_key := normalise(one.text))
+def _merge(candidates: Sequence[Candidate], logged: Sequence[Candidate]) -> list[Candidate]:
+    """Merge candidates of the same query; users and searches are those of the log."""
+    merged = {normalise(candidate.text): candidate for candidate in candidates[::-1]}
+    for candidate in logged:
+        key = normalise(candidate.text)
+        same = merged.get(key)
         if same is None:
-            found[one_key] = one
+            merged[key] = candidate
         else:
-            items = np.union1d(same.items, one.items).astype(np.int32)
-            found[one_key] = Candidate(
-                same.text, same.kind, same.source, items, one.users, one.searches
-            )
-    return list(found.values())
+            items = np.union1d(same.items, candidate.items).astype(np.int32)
+            users, searches = candidate.users, candidate.searches
+            merged[key] = Candidate(same.text, same.kind, same.source, items, users, searches)
+    return list(merged.values())
 
 
-def _publish(workspace: Workspace, built: BuiltQueries, written: Mapping[str, str]) -> str:
-    """A new version, current from the moment when it is complete.
+def _publish(workspace: Workspace, built: SuggestionBuild, written: Mapping[str, str]) -> str:
+    """Publish a version and return its name.
 
-    It keeps all that was written: what does not pass today may pass with other items.
+    It has all LLM-written queries, also those that fail verification now: they may pass with other
+    items.
     """
 
     def write(building: Path) -> None:
@@ -213,10 +216,13 @@ def _publish(workspace: Workspace, built: BuiltQueries, written: Mapping[str, st
         (building / _WRITTEN_FILE).write_text(document, encoding="utf-8")
 
     versions = _versions(workspace)
-    facts = {"previous": versions.known_name(), "report": built.report}
+    facts = {"previous": versions.readable_name(), "report": built.report}
     return versions.publish(write, facts).name
 
 
 def _versions(workspace: Workspace) -> Versions:
-    again = f"Delete {workspace.queries / 'current'} and run `serendip queries build --llm` again."
-    return Versions(workspace.queries, f"{again} What was paid for costs nothing.", format=1)
+    hint = (
+        f"Delete {workspace.queries / 'current'} and run `serendip queries build --llm` again. "
+        "Answers in the ledger are not paid for again."
+    )
+    return Versions(workspace.queries, hint, format=1)

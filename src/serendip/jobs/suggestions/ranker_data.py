@@ -1,17 +1,14 @@
-"""What the ranker of suggested queries learns from: searches that led to a choice, and chips.
+"""Training data of the query ranker: searches that led to a choice, and clicked suggestions.
 
-A search that led to a choice is what somebody wanted to be offered: against queries that nobody
-wanted then, drawn at random, once before anything was typed and once among those and the titles
-that go on from its first letters. That somebody searches again what they searched before says
-nothing of other queries, and is not learned from. Of chips it is known what was shown: the one that
-was clicked and led to a choice against those beside it, each weighed by 1 / its chance of being
-shown. A chip of kind ``like`` leads to what is like an item, where choices carry no words: any
-choice among such items counts for it.
+A search that led to a choice is a positive, twice: once with an empty input, against random
+queries, and once with its first letters typed, against queries and titles with this prefix. A
+user's repeated searches are left out. Shown suggestions (chips) are positives if they were clicked
+and led to a choice, and negatives otherwise, weighted by the inverse propensity. A chip of kind
+``like`` leads to items similar to an item; any choice among such items counts for it.
 
-Everything is told as of the moment of asking: how often a query had been searched *by then*, what
-its user had chosen *by then*. How well a query suits a user's vector (``taste``) is not learned, as
-the retriever has learned from the very choices that would be foretold: its weight stays the
-prior's.
+All features are computed at the time of the request: the searches of a query and the choices of its
+user until then. The weight of the feature ``taste``, the similarity of a query to the user's
+vector, is not trained: the retriever was trained on the same choices. It stays at its prior.
 """
 
 from __future__ import annotations
@@ -40,24 +37,26 @@ from serendip.search.suggestions.ranker import (
 from serendip.search.suggestions.table import QueryTable
 from serendip.search.titles import TitleIndex
 
-MOST_OF_USER = 30
-"""Newest searches of a user that are learned from."""
+MAX_SEARCHES_OF_USER = 30
+"""Largest number of searches per user; the newest ones."""
 
-MOST_SEARCHES = 2_000
-"""Newest searches, and answers with chips, that are learned from."""
+MAX_SEARCHES = 2_000
+"""Largest number of searches, and of answers with chips; the newest ones."""
 
 NEGATIVES = 100
-TITLES = 8
-MOST_LETTERS = 3
+NUM_TITLES = 8
+MAX_LETTERS = 3
 CHOICE_WITHIN_S = 1_800.0
-_LARGEST_WEIGHT = 20.0
+"""Seconds within which a choice counts for a clicked chip."""
+
+_MAX_WEIGHT = 20.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Moment:
-    """A request as it was: who asked, and what had been searched by then."""
+    """A request: its user, and the number of users and searches per query at its time."""
 
-    asker: SuggestionUser
+    user: SuggestionUser
     users: IntArray
     searches: IntArray
 
@@ -69,17 +68,17 @@ def train_query_ranker(
     seed: int,
     strength: float = PRIOR_STRENGTH,
 ) -> QueryRanker:
-    """Learn from a log what is taken; the prior where it says nothing.
+    """Train the query ranker on a log; without training data, return the prior.
 
     Args:
-        table: queries that are suggested.
-        titles: that are suggested beside them while somebody types.
-        log: up to the moment of training.
-        seed: of the drawing of what was not wanted.
+        table: suggested queries.
+        titles: completed while the user types.
+        log: until the time of training.
+        seed: of the negatives.
         strength: of the prior.
     """
-    world = _World(table, titles, log)
-    parts = [*_of_searches(world, np.random.default_rng(seed)), *_of_chips(world)]
+    inputs = _Inputs(table, titles, log)
+    parts = [*_build_search_rows(inputs, np.random.default_rng(seed)), *_build_chip_rows(inputs)]
     if not parts:
         return QueryRanker.prior()
     rows = RankingRows(
@@ -90,8 +89,8 @@ def train_query_ranker(
     return QueryRanker.trained(rows, len(parts), strength)
 
 
-class _World:
-    """What requests are told from."""
+class _Inputs:
+    """Data that the features of requests are computed from."""
 
     def __init__(self, table: QueryTable, titles: TitleIndex, log: Log) -> None:
         self.table, self.titles, self.log = table, titles, log
@@ -100,150 +99,160 @@ class _World:
         self.categories = table.categories.matrix(log.dataset.catalogue)
 
     def features(self, rows: NDArray[np.intp], moment: _Moment, typed: str) -> FloatArray:
-        """Of queries of the table."""
-        features = query_features(self.table, rows, self.choices, moment.asker, typed)
+        """(len(rows), F) features of queries of the table."""
+        features = query_features(self.table, rows, self.choices, moment.user, typed)
         features[:, FEATURES.index("users")] = np.log1p(moment.users[rows])
         features[:, FEATURES.index("searches")] = np.log1p(moment.searches[rows])
         return features
 
     def title_features(self, key: str, moment: _Moment, typed: str) -> FloatArray:
-        """Of titles that go on from what was typed, but for what was searched then or before."""
-        found = [
-            Candidate(one.title, "title", "fields", np.array([one.item_num], np.int32))
-            for one in self.titles.completions(typed, TITLES)
-            if normalise(one.title) not in {key, *moment.asker.searched}
+        """Features of titles with the typed prefix, without past searches and the query ``key``."""
+        titles = [
+            Candidate(item.title, "title", "fields", np.array([item.item_num], np.int32))
+            for item in self.titles.completions(typed, NUM_TITLES)
+            if normalise(item.title) not in {key, *moment.user.searched}
         ]
         catalogue = self.log.dataset.catalogue
-        table = QueryTable.unverified(found, catalogue, self.table.categories)
+        table = QueryTable.unverified(titles, catalogue, self.table.categories)
         choices = SuggestionChoices.of(table, self.counts)
-        return query_features(table, np.arange(len(table)), choices, moment.asker, typed)
+        return query_features(table, np.arange(len(table)), choices, moment.user, typed)
 
 
-def _of_searches(world: _World, rng: np.random.Generator) -> Iterator[RankingRows]:
-    """Rows of each search that is learned from, in order of time."""
-    wanted = _wanted(world.log.searches, world.table)
-    of_user = Counter(world.log.searches[row].user_id for row in wanted)
-    tally = _Tally(world)
-    for row, one in enumerate(world.log.searches):
-        if row in wanted:
-            moment = tally.moment(one.user_id, one.timestamp)
-            weight = 1.0 / np.sqrt(of_user[one.user_id])
-            for typed in ("", one.key[: int(rng.integers(1, MOST_LETTERS + 1))].strip()):
-                yield _of_search(world, one.key, typed, moment, weight, rng)
-        tally.add(one)
+def _build_search_rows(inputs: _Inputs, rng: np.random.Generator) -> Iterator[RankingRows]:
+    """Rows of each selected search, by time."""
+    selected = _select_searches(inputs.log.searches, inputs.table)
+    num_selected = Counter(inputs.log.searches[row].user_id for row in selected)
+    counts = _SearchCounts(inputs)
+    for row, search in enumerate(inputs.log.searches):
+        if row in selected:
+            moment = counts.moment(search.user_id, search.timestamp)
+            weight = 1.0 / np.sqrt(num_selected[search.user_id])
+            for typed in ("", search.key[: int(rng.integers(1, MAX_LETTERS + 1))].strip()):
+                yield _build_rows_of_search(inputs, search.key, typed, moment, weight, rng)
+        counts.add(search)
 
 
-def _wanted(searches: Sequence[Search], table: QueryTable) -> set[int]:
-    """Rows of first searches of a query by a user that led to a choice; the newest of each user."""
-    firsts: dict[tuple[str, str], int] = {}
-    for row, one in enumerate(searches):
-        firsts.setdefault((one.user_id, one.key), row)
-    left: Counter[str] = Counter()
-    chosen: list[int] = []
-    for row in sorted(firsts.values(), reverse=True):
-        one = searches[row]
-        if len(one.chosen) and one.key in table.rows_by_key and left[one.user_id] < MOST_OF_USER:
-            left[one.user_id] += 1
-            chosen.append(row)
-    return set(chosen[:MOST_SEARCHES])
+def _select_searches(searches: Sequence[Search], table: QueryTable) -> set[int]:
+    """Rows of the searches to train on: the newest ones that led to a choice.
+
+    Only the first search of a query by a user is selected.
+    """
+    first_rows: dict[tuple[str, str], int] = {}
+    for row, search in enumerate(searches):
+        first_rows.setdefault((search.user_id, search.key), row)
+    counts: Counter[str] = Counter()
+    selected: list[int] = []
+    for row in sorted(first_rows.values(), reverse=True):
+        search, user_id = searches[row], searches[row].user_id
+        is_usable = len(search.chosen) > 0 and search.key in table.rows_by_key
+        if is_usable and counts[user_id] < MAX_SEARCHES_OF_USER:
+            counts[user_id] += 1
+            selected.append(row)
+    return set(selected[:MAX_SEARCHES])
 
 
-def _of_search(
-    world: _World,
+def _build_rows_of_search(
+    inputs: _Inputs,
     key: str,
     typed: str,
     moment: _Moment,
     weight: float,
     rng: np.random.Generator,
 ) -> RankingRows:
-    """What was searched, and what might have been."""
-    table = world.table
-    right = table.rows_by_key[key]
-    known = [table.rows_by_key[one] for one in moment.asker.searched if one in table.rows_by_key]
-    others = table.completions(typed) if typed else np.arange(len(table))
-    others = others[~np.isin(others, [right, *known])]
-    drawn = rng.choice(others, min(NEGATIVES, len(others)), replace=False)
-    rows = np.concatenate([[right], drawn]).astype(np.intp)
-    features = world.features(rows, moment, typed)
+    """Rows of one search: the query as the positive, sampled negatives and title completions."""
+    table = inputs.table
+    positive = table.rows_by_key[key]
+    past = [
+        table.rows_by_key[other] for other in moment.user.searched if other in table.rows_by_key
+    ]
+    negatives = table.completions(typed) if typed else np.arange(len(table))
+    negatives = negatives[~np.isin(negatives, [positive, *past])]
+    sampled = rng.choice(negatives, min(NEGATIVES, len(negatives)), replace=False)
+    rows = np.concatenate([[positive], sampled]).astype(np.intp)
+    features = inputs.features(rows, moment, typed)
     if typed:
-        features = np.concatenate([features, world.title_features(key, moment, typed)])
+        features = np.concatenate([features, inputs.title_features(key, moment, typed)])
     success = np.zeros(len(features), np.float32)
     success[0] = 1.0
     return RankingRows(features, success, np.full(len(features), weight, np.float32))
 
 
-def _of_chips(world: _World) -> Iterator[RankingRows]:
-    """Answers with chips that were seen."""
+def _build_chip_rows(inputs: _Inputs) -> Iterator[RankingRows]:
+    """Rows of each answer with chips, by time."""
     groups: dict[tuple[str, str], list[SuggestedQuery]] = {}
-    for one in world.log.suggested:
-        if one.key in world.table.rows_by_key:
-            groups.setdefault((one.user_id, one.request_id), []).append(one)
-    searches, tally, before = world.log.searches, _Tally(world), 0
-    successes = _choices(searches)
-    for shown in list(groups.values())[-MOST_SEARCHES:]:
+    for chip in inputs.log.suggested:
+        if chip.key in inputs.table.rows_by_key:
+            groups.setdefault((chip.user_id, chip.request_id), []).append(chip)
+    searches, counts, position = inputs.log.searches, _SearchCounts(inputs), 0
+    choices = _group_choices(searches)
+    for shown in list(groups.values())[-MAX_SEARCHES:]:
         now = shown[0].timestamp
-        while before < len(searches) and searches[before].timestamp < now:
-            tally.add(searches[before])
-            before += 1
-        moment = tally.moment(shown[0].user_id, now)
-        rows = np.array([world.table.rows_by_key[one.key] for one in shown], np.intp)
+        while position < len(searches) and searches[position].timestamp < now:
+            counts.add(searches[position])
+            position += 1
+        moment = counts.moment(shown[0].user_id, now)
+        rows = np.array([inputs.table.rows_by_key[chip.key] for chip in shown], np.intp)
         success = [
-            one.clicked and _within(one, _times_of(world, one, int(row), successes))
-            for one, row in zip(shown, rows, strict=True)
+            chip.clicked and _is_followed(chip, _choice_times(inputs, chip, int(row), choices))
+            for chip, row in zip(shown, rows, strict=True)
         ]
-        weights = [min(_LARGEST_WEIGHT, 1.0 / one.propensity) for one in shown]
+        weights = [min(_MAX_WEIGHT, 1.0 / chip.propensity) for chip in shown]
         yield RankingRows(
-            world.features(rows, moment, ""),
+            inputs.features(rows, moment, ""),
             np.array(success, np.float32),
             np.array(weights, np.float32),
         )
 
 
-class _Tally:
-    """Who has searched what so far."""
+class _SearchCounts:
+    """Running counts of users and searches per query, and past searches per user."""
 
-    def __init__(self, world: _World) -> None:
-        self._world = world
-        self._who: dict[int, set[str]] = {}
-        self._by_user: dict[str, set[str]] = {}
-        self._users, self._searches = np.zeros((2, len(world.table)), np.int32)
+    def __init__(self, inputs: _Inputs) -> None:
+        self._inputs = inputs
+        self._users_of_row: dict[int, set[str]] = {}
+        self._keys_of_user: dict[str, set[str]] = {}
+        self._users, self._searches = np.zeros((2, len(inputs.table)), np.int32)
 
-    def add(self, one: Search) -> None:
-        """Count a search; those of other queries only as the user's own."""
-        self._by_user.setdefault(one.user_id, set()).add(one.key)
-        row = self._world.table.rows_by_key.get(one.key)
+    def add(self, search: Search) -> None:
+        """Count a search; queries outside the table count as past searches only."""
+        self._keys_of_user.setdefault(search.user_id, set()).add(search.key)
+        row = self._inputs.table.rows_by_key.get(search.key)
         if row is not None:
-            who = self._who.setdefault(row, set())
-            who.add(one.user_id)
-            self._users[row], self._searches[row] = len(who), self._searches[row] + 1
+            users = self._users_of_row.setdefault(row, set())
+            users.add(search.user_id)
+            self._users[row], self._searches[row] = len(users), self._searches[row] + 1
 
     def moment(self, user_id: str, time: float) -> _Moment:
-        """As it is now, for one user."""
-        dataset = self._world.log.dataset
-        past = dataset.history(dataset.users.number(user_id)).before(time).item_nums
-        seen = np.asarray(self._world.categories[np.unique(past)].any(axis=0))
-        searched = frozenset(self._by_user.get(user_id, ()))
-        asker = SuggestionUser(past, seen=seen, searched=searched)
-        return _Moment(asker, self._users.copy(), self._searches.copy())
+        """The request of a user at this point of the log."""
+        dataset = self._inputs.log.dataset
+        history = dataset.history(dataset.users.number(user_id)).before(time).item_nums
+        seen = np.asarray(self._inputs.categories[np.unique(history)].any(axis=0))
+        searched = frozenset(self._keys_of_user.get(user_id, ()))
+        user = SuggestionUser(history, seen=seen, searched=searched)
+        return _Moment(user, self._users.copy(), self._searches.copy())
 
 
-def _choices(searches: Sequence[Search]) -> dict[tuple[str, str], list[float]]:
+def _group_choices(searches: Sequence[Search]) -> dict[tuple[str, str], list[float]]:
     """(user, normal form) -> times of searches that led to a choice."""
-    found: dict[tuple[str, str], list[float]] = {}
-    for one in searches:
-        if len(one.chosen):
-            found.setdefault((one.user_id, one.key), []).append(one.timestamp)
-    return found
+    times: dict[tuple[str, str], list[float]] = {}
+    for search in searches:
+        if len(search.chosen):
+            times.setdefault((search.user_id, search.key), []).append(search.timestamp)
+    return times
 
 
-def _times_of(
-    world: _World, one: SuggestedQuery, row: int, choices: Mapping[tuple[str, str], Sequence[float]]
+def _choice_times(
+    inputs: _Inputs,
+    chip: SuggestedQuery,
+    row: int,
+    choices: Mapping[tuple[str, str], Sequence[float]],
 ) -> Sequence[float]:
-    """When its user chose something where the chip leads to."""
-    if world.table.kinds[row] == "like":
-        return world.log.similar.get(one.user_id, ())
-    return choices.get((one.user_id, one.key), ())
+    """Times at which the chip's user chose an item on the page that the chip leads to."""
+    if inputs.table.kinds[row] == "like":
+        return inputs.log.similar.get(chip.user_id, ())
+    return choices.get((chip.user_id, chip.key), ())
 
 
-def _within(one: SuggestedQuery, times: Sequence[float]) -> bool:
-    return any(0 <= time - one.timestamp <= CHOICE_WITHIN_S for time in times)
+def _is_followed(chip: SuggestedQuery, times: Sequence[float]) -> bool:
+    """True if a choice follows within ``CHOICE_WITHIN_S``."""
+    return any(0 <= time - chip.timestamp <= CHOICE_WITHIN_S for time in times)

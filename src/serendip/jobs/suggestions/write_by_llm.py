@@ -1,7 +1,7 @@
 """``serendip queries build --llm``: an LLM writes queries for items that no other query retrieves.
 
-They are candidates like any others: one that does not retrieve its item, is unsafe, duplicates
-another or holds only words of the title is dropped.
+These candidates are verified like all others. Those that consist of words of the title, or repeat
+another one, are dropped before.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from serendip.data.item import Catalogue
 from serendip.data.privacy import is_publishable
 from serendip.data.text import normalise
 from serendip.jobs.context import JobContext
-from serendip.jobs.llm_job import LlmJob, Question, item_texts, run_llm_job
-from serendip.jobs.suggestions.build import BuiltQueries, build_queries, queries_of
+from serendip.jobs.llm_job import LlmJob, Question, describe_item, run_llm_job
+from serendip.jobs.suggestions.build import SuggestionBuild, build_queries, compute_queries
 from serendip.llm.tasks import WrittenQueries, queries_task
 from serendip.search.suggestions.candidates import MOST_CHARACTERS, Candidate
 from serendip.search.suggestions.checks import normal_form
@@ -29,39 +29,39 @@ from serendip.search.suggestions.table import QueryTable
 
 def write_queries(
     context: JobContext, job: LlmJob, max_items: int = 1_000, prompt: str = "queries-1"
-) -> tuple[str, BuiltQueries | None, dict[str, Any]]:
+) -> tuple[str, SuggestionBuild | None, dict[str, Any]]:
     """Write queries for items that no other query retrieves, then for the most popular others.
 
     Args:
         context: items, log, ledger and ``[llm]``.
         job: name and limits.
-        max_items: that the LLM is asked about.
+        max_items: largest number of items to write queries for.
         prompt: name with version.
 
     Returns:
-        name and content of the new version ("" and None after an estimate alone), and the facts
+        name and content of the new version ("" and None if the job only estimates), and the report
         of the run.
 
     Raises:
-        ConfigError: no LLM is configured, or the budget is not a number of at least 0.
+        ConfigError: no LLM is configured, or the budget is negative or not a number.
         DataError: the catalogue is empty.
-        StorageError: the database takes no rows, or another process runs this job.
+        StorageError: the database cannot be written, or another process runs this job.
     """
     writing = QueryWriting(context, max_items)
     result = run_llm_job(context, queries_task(prompt), writing.questions, job)
     if result.outcome is None:
         return "", None, result.to_json()
-    name, built, facts = writing.keep(result.outcome.answers)
+    name, built, facts = writing.publish(result.outcome.answers)
     return name, built, {**result.to_json(), **facts}
 
 
 @dataclass(frozen=True, eq=False)
 class QueryWriting:
-    """Questions about items, and what becomes of the queries written for them.
+    """Asks for queries about items and publishes the answers.
 
     Args:
         context: items and log.
-        max_items: that the LLM is asked about.
+        max_items: largest number of items.
     """
 
     context: JobContext
@@ -69,45 +69,48 @@ class QueryWriting:
 
     @cached_property
     def items(self) -> list[int]:
-        """Numbers of the items, those that need queries most first."""
+        """Item numbers, by descending need of queries."""
         counts = self.context.log.dataset.item_counts()
-        order = _order(queries_of(self.context).table, counts)
+        order = _order_items(compute_queries(self.context).table, counts)
         return [int(item) for item in order[: self.max_items]]
 
     def questions(self) -> list[Question]:
         """One question per item."""
         catalogue = self.context.log.dataset.catalogue
-        return [{"item": item_texts(catalogue[item])} for item in self.items]
+        return [{"item": describe_item(catalogue[item])} for item in self.items]
 
-    def keep(
+    def publish(
         self, answers: Sequence[WrittenQueries | None]
-    ) -> tuple[str, BuiltQueries, dict[str, Any]]:
-        """Publish a version with the queries that were written.
+    ) -> tuple[str, SuggestionBuild, dict[str, Any]]:
+        """Publish a version with the written queries.
 
         Args:
-            answers: one per question, None where there is none.
+            answers: one per question; None = no answer.
 
         Returns:
-            name and content of the version, and counts of written and dropped queries.
+            name and content of the version, and numbers of written and dropped queries.
         """
         catalogue = self.context.log.dataset.catalogue
-        written, dropped = candidates_of(answers, self.items, catalogue)
-        texts = {one.text: catalogue[int(one.items[0])].item_id for one in written}
+        written, dropped = select_candidates(answers, self.items, catalogue)
+        texts = {query.text: catalogue[int(query.items[0])].item_id for query in written}
         name, built = build_queries(self.context, texts)
         return name, built, {"written": len(written), "dropped": dict(dropped)}
 
 
-def candidates_of(
+def select_candidates(
     answers: Sequence[WrittenQueries | None], items: Sequence[int], catalogue: Catalogue
 ) -> tuple[list[Candidate], Counter[str]]:
-    """Different plain queries that say more than a title; and test -> how many failed it.
+    """Select the distinct valid queries that add words to the title.
 
     Args:
-        answers: one per item, None where there is none.
-        items: number of the item of each answer.
+        answers: one per item; None = no answer.
+        items: item number of each answer.
         catalogue: the items.
+
+    Returns:
+        the candidates, and test -> number of queries that failed it.
     """
-    found: dict[str, Candidate] = {}
+    candidates: dict[str, Candidate] = {}
     dropped: Counter[str] = Counter()
     for answer, number in zip(answers, items, strict=True):
         title = normal_form(catalogue[number].title)
@@ -120,23 +123,23 @@ def candidates_of(
                 dropped["an address or odd signs"] += 1
             elif normal_form(shown) <= title:
                 dropped["only the title"] += 1
-            elif key in found:
+            elif key in candidates:
                 dropped["written twice"] += 1
             else:
                 item = np.array([number], np.int32)
-                found[key] = Candidate(shown, "written", "llm", item)
-    return list(found.values()), dropped
+                candidates[key] = Candidate(shown, "written", "llm", item)
+    return list(candidates.values()), dropped
 
 
-def _order(table: QueryTable, counts: IntArray) -> IntArray:
-    """Items in the order in which they need queries.
+def _order_items(table: QueryTable, counts: IntArray) -> IntArray:
+    """Item numbers by descending need: items that no query retrieves, then by popularity.
 
     Args:
-        table: of queries that no LLM wrote.
+        table: queries not written by an LLM.
         counts: (N,) interactions per item.
     """
-    reached = np.zeros(len(counts), np.bool_)
+    is_retrieved = np.zeros(len(counts), np.bool_)
     is_rule = np.array([kind != "like" for kind in table.kinds], np.bool_)
     results = table.results[is_rule]
-    reached[results[results >= 0]] = True
-    return np.lexsort((-counts, reached)).astype(np.int32)
+    is_retrieved[results[results >= 0]] = True
+    return np.lexsort((-counts, is_retrieved)).astype(np.int32)

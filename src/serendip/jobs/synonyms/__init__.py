@@ -1,1 +1,1 @@
-"""Proposed synonyms: ``mine.py`` from the log and word vectors, ``write_by_llm.py`` by an LLM."""
+"""``serendip synonyms``: pairs proposed by the log and word vectors (``mine.py``), or by an LLM."""

@@ -1,15 +1,15 @@
-"""``serendip synonyms build``: pairs of words worth looking for together, for people to review.
+"""``serendip synonyms build``: proposes synonyms for review by a person.
 
-Two sources. The *log*: two texts after which several people chose the same items (cosine of the
-counts of what was chosen). *Vectors*: words of the catalogue that the text encoder puts close to
-each other, each looking for its nearest. What is in the table already, accepted, rejected or
-proposed, stays as it is.
+There are two sources. The *log*: pairs of queries after which people chose the same items (cosine
+of the counts of chosen items). *Vectors*: the nearest neighbours of catalogue words by the text
+encoder. Pairs that are already in the table, whatever their state, are not changed.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 
 import numpy as np
 
@@ -26,23 +26,23 @@ from serendip.search.lexical import word_counts
 from serendip.search.synonyms import MOST_WORDS, Synonym, changed_synonyms
 
 MIN_LETTERS, MIN_ITEMS = 3, 3
-"""Of a word of the catalogue: shorter or rarer ones have no synonyms that matter."""
+"""Minimum letters and items of a catalogue word; synonyms of others are not useful."""
 
 MIN_USERS = 3
-"""People who must have searched a text before it is proposed; see ``data.privacy``."""
+"""Minimum number of people who searched a proposed text; see ``data.privacy``."""
 
 MIN_COSINE = 0.8
-PER_WORD = 2
-"""Pairs of one word from vectors."""
+MAX_PAIRS_PER_WORD = 2
+"""Largest number of pairs per word, by vectors."""
 
-_ROWS_AT_ONCE = 1_024
+_BATCH = 1_024
 
 
 def build_synonyms(context: JobContext) -> tuple[list[Synonym], int]:
-    """Propose pairs of words and add them to the table of a workspace.
+    """Propose synonyms and add them to the table of a workspace.
 
     Returns:
-        all rows of the table, and how many of them are new.
+        all rows of the table, and the number of new ones.
 
     Raises:
         DataError: a line of the table is wrong.
@@ -50,31 +50,30 @@ def build_synonyms(context: JobContext) -> tuple[list[Synonym], int]:
     """
     dataset = context.dataset
     counts = word_counts(dataset.catalogue, context.settings.search.lexical.fields)
-    found = from_log(dataset.requests)
-    found += from_vectors(counts, context.encoder, context.word_vectors, context.options)
-    return with_proposed(context.workspace, found)
+    pairs = propose_from_log(dataset.requests)
+    pairs += propose_from_vectors(counts, context.encoder, context.word_vectors, context.options)
+    return add_proposals(context.workspace, pairs)
 
 
-def with_proposed(workspace: Workspace, found: Sequence[Synonym]) -> tuple[list[Synonym], int]:
-    """Add pairs to the table of a workspace; what is in it already stays as it is.
+def add_proposals(workspace: Workspace, pairs: Sequence[Synonym]) -> tuple[list[Synonym], int]:
+    """Add pairs to the table of a workspace; its existing pairs are not changed.
 
     Returns:
-        all rows of the table, and how many of them are new.
+        all rows of the table, and the number of new ones.
 
     Raises:
         DataError: a line of the table is wrong.
         StorageError: another process is changing the table.
     """
-    known, rows = changed_synonyms(workspace.synonyms, lambda known: _with_new(known, found))
-    return rows, len(rows) - len(known)
+    before, after = changed_synonyms(workspace.synonyms, lambda rows: _append_new(rows, pairs))
+    return after, len(after) - len(before)
 
 
-def from_log(requests: Sequence[LoggedRequest]) -> list[Synonym]:
-    """Texts after which the same items were chosen, both ways.
+def propose_from_log(requests: Sequence[LoggedRequest]) -> list[Synonym]:
+    """Pairs of queries after which the same items were chosen, in both directions.
 
-    Only texts of at most three words that three people or more searched, of which no spelling is
-    private; what one of them typed alone never gets into the table, nor do the first letters after
-    which somebody took a suggested title.
+    Only queries of at most ``MOST_WORDS`` words, by at least ``MIN_USERS`` people and without a
+    private spelling. Prefixes after which a user took a suggested title are left out.
     """
     private = private_keys(request.text for request in requests)
     users: dict[str, set[str]] = defaultdict(set)
@@ -87,92 +86,99 @@ def from_log(requests: Sequence[LoggedRequest]) -> list[Synonym]:
             users[text].add(request.user_id)
             for item in request.chosen.tolist():
                 chosen[text][item] += 1.0
-    texts = sorted(text for text, own in users.items() if len(count_people(own)) >= MIN_USERS)
+    texts = sorted(text for text, ids in users.items() if len(count_people(ids)) >= MIN_USERS)
     by_item: dict[int, list[str]] = defaultdict(list)
     for text in texts:
         for item in chosen[text]:
             by_item[item].append(text)
-    pairs = {(one, two) for own in by_item.values() for one in own for two in own if one != two}
-    likeness = {pair: _cosine(chosen[pair[0]], chosen[pair[1]]) for pair in pairs}
+    pairs = {pair for group in by_item.values() for pair in permutations(group, 2)}
+    cosines = {(term, also): _cosine(chosen[term], chosen[also]) for term, also in pairs}
     return [
-        Synonym(one, two, "proposed", min(share, 1.0), "log")
-        for (one, two), share in sorted(likeness.items())
-        if share >= MIN_COSINE
+        Synonym(term, also, "proposed", min(cosine, 1.0), "log")
+        for (term, also), cosine in sorted(cosines.items())
+        if cosine >= MIN_COSINE
     ]
 
 
-def from_vectors(
+def propose_from_vectors(
     counts: Mapping[str, int], encoder: TextEncoder, cache: VectorCache, options: TrainOptions
 ) -> list[Synonym]:
-    """For every word of the catalogue, its nearest ones.
+    """Pairs of each catalogue word and its nearest words.
 
     Args:
         counts: word -> number of items that have it.
-        encoder: of texts.
-        cache: of its vectors.
-        options: whose progress is drawn.
+        encoder: text encoder.
+        cache: of word vectors.
+        options: seed and progress.
     """
-    known = [word for word, count in counts.items() if is_proper(word, count)]
+    minable = [word for word, count in counts.items() if is_minable(word, count)]
     return [
         Synonym(word, other, "proposed", cosine, "vectors")
-        for word, near in nearest_words(known, known, encoder, cache, options).items()
+        for word, near in find_nearest_words(minable, minable, encoder, cache, options).items()
         for other, cosine in near
     ]
 
 
-def nearest_words(
-    asked: Sequence[str],
-    known: Sequence[str],
+def find_nearest_words(
+    queries: Sequence[str],
+    vocabulary: Sequence[str],
     encoder: TextEncoder,
     cache: VectorCache,
     options: TrainOptions,
 ) -> dict[str, tuple[tuple[str, float], ...]]:
-    """For each word asked about the nearest known ones with their cosines, those that are near.
+    """Word -> its nearest words of a vocabulary, itself excluded, with their cosines.
+
+    Words without a neighbour of at least ``MIN_COSINE`` are left out.
 
     Args:
-        asked: any words.
-        known: words that may be near.
-        encoder: of texts.
-        cache: of its vectors.
-        options: whose progress is drawn.
+        queries: Q words.
+        vocabulary: V words.
+        encoder: text encoder.
+        cache: of word vectors.
+        options: seed and progress.
     """
-    if not asked or not known:
+    if not queries or not vocabulary:
         return {}
-    vectors = cache.encode(encoder, known, options.progress, "words")
-    rows = cache.encode(encoder, asked, options.progress, "words")
-    places = {word: place for place, word in enumerate(known)}
-    found = {}
-    for begin in range(0, len(asked), _ROWS_AT_ONCE):
-        cosines = rows[begin : begin + _ROWS_AT_ONCE] @ vectors.T
-        for word, own in zip(asked[begin : begin + _ROWS_AT_ONCE], cosines, strict=True):
-            if word in places:
-                own[places[word]] = -1.0
-            if near := _nearest(known, own):
-                found[word] = near
-    return found
+    vectors = cache.encode(encoder, vocabulary, options.progress, "words")
+    query_vectors = cache.encode(encoder, queries, options.progress, "words")
+    numbers = {word: number for number, word in enumerate(vocabulary)}
+    neighbours = {}
+    for begin in range(0, len(queries), _BATCH):
+        cosines = query_vectors[begin : begin + _BATCH] @ vectors.T  # (batch, V)
+        for word, row in zip(queries[begin : begin + _BATCH], cosines, strict=True):
+            if word in numbers:
+                row[numbers[word]] = -1.0
+            if near := _select_nearest(vocabulary, row):
+                neighbours[word] = near
+    return neighbours
 
 
-def _with_new(known: Sequence[Synonym], found: Sequence[Synonym]) -> list[Synonym]:
-    seen = {row.key for row in known}
-    new = {row.key: row for row in reversed(found) if row.key not in seen}
-    return [*known, *new.values()]
+def _append_new(rows: Sequence[Synonym], pairs: Sequence[Synonym]) -> list[Synonym]:
+    """The rows and the pairs that are not among them, each once."""
+    keys = {row.key for row in rows}
+    new = {pair.key: pair for pair in reversed(pairs) if pair.key not in keys}
+    return [*rows, *new.values()]
 
 
-def _nearest(known: Sequence[str], cosines: FloatArray) -> tuple[tuple[str, float], ...]:
-    best = np.argsort(-cosines, kind="stable")[:PER_WORD].tolist()
+def _select_nearest(
+    vocabulary: Sequence[str], cosines: FloatArray
+) -> tuple[tuple[str, float], ...]:
+    """The first words by cosine, as far as they reach ``MIN_COSINE``."""
+    best = np.argsort(-cosines, kind="stable")[:MAX_PAIRS_PER_WORD].tolist()
     return tuple(
-        (known[other], min(float(cosines[other]), 1.0))
+        (vocabulary[other], min(float(cosines[other]), 1.0))
         for other in best
         if cosines[other] >= MIN_COSINE
     )
 
 
-def is_proper(word: str, count: int) -> bool:
-    """Whether a word that so many items have can have words near to it that matter."""
+def is_minable(word: str, count: int) -> bool:
+    """True if a catalogue word is worth mining synonyms for: letters only, long, not rare."""
     return word.isalpha() and len(word) >= MIN_LETTERS and count >= MIN_ITEMS
 
 
-def _cosine(one: Mapping[int, float], two: Mapping[int, float]) -> float:
-    both = sum(share * two.get(item, 0.0) for item, share in one.items())
-    lengths = [sum(share**2 for share in own.values()) ** 0.5 for own in (one, two)]
-    return float(both / (lengths[0] * lengths[1]))
+def _cosine(left: Mapping[int, float], right: Mapping[int, float]) -> float:
+    """Cosine of two sparse vectors."""
+    product = sum(value * right.get(item, 0.0) for item, value in left.items())
+    norms = [sum(value**2 for value in vector.values()) ** 0.5 for vector in (left, right)]
+    return float(product / (norms[0] * norms[1]))

@@ -1,8 +1,8 @@
-"""``serendip synonyms build --llm``: an LLM proposes other words for what is searched most.
+"""``serendip synonyms build --llm``: an LLM proposes synonyms for frequent terms.
 
 Terms are queries that enough people have searched, then the most frequent words of the catalogue,
 each with a few titles that it retrieves; nothing about users is sent. Answers become proposed
-pairs; one that repeats its term, retrieves no item, is unsafe or is not plain text is dropped.
+pairs. Answers that repeat their term, retrieve no item, are unsafe or not plain text are dropped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from serendip.data.search_log import Search
 from serendip.data.text import normalise, words
 from serendip.jobs.context import JobContext
 from serendip.jobs.llm_job import LlmJob, Question, run_llm_job
-from serendip.jobs.synonyms.mine import is_proper, with_proposed
+from serendip.jobs.synonyms.mine import add_proposals, is_minable
 from serendip.llm.tasks import WrittenSynonyms, synonyms_task
 from serendip.search.lexical import LexicalIndex, word_counts
 from serendip.search.phrases import phrases_of
@@ -29,44 +29,44 @@ from serendip.search.suggestions.candidates import logged_queries
 from serendip.search.suggestions.checks import Blocklist, normal_form
 from serendip.search.synonyms import MOST_WORDS, Synonym
 
-_TITLES, _LONGEST_TITLE = 5, 120
+_NUM_TITLES, _MAX_TITLE_LENGTH = 5, 120
 
 
 def write_synonyms_by_llm(
     context: JobContext, job: LlmJob, max_terms: int = 1_000, prompt: str = "synonyms-1"
 ) -> tuple[list[Synonym], dict[str, Any]]:
-    """Ask for synonyms of frequent terms, and add those that pass the checks as proposed.
+    """Ask an LLM for synonyms of frequent terms and add the valid ones to the table as proposed.
 
     Args:
         context: items, log, ledger and ``[llm]``.
         job: name and limits.
-        max_terms: that the LLM is asked about.
+        max_terms: largest number of terms.
         prompt: name with version.
 
     Returns:
-        all rows of the table (none after an estimate alone), and the facts of the run.
+        all rows of the table (none if the job only estimates), and the report of the run.
 
     Raises:
-        ConfigError: no LLM is configured, or the budget is not a number of at least 0.
+        ConfigError: no LLM is configured, or the budget is negative or not a number.
         DataError: the catalogue is empty, or a line of the table is wrong.
-        StorageError: the database takes no rows, or another process runs this job or changes the
-            table.
+        StorageError: the database cannot be written, or another process runs this job or changes
+            the table.
     """
     writing = SynonymWriting(context, max_terms)
     result = run_llm_job(context, synonyms_task(prompt), writing.questions, job)
     if result.outcome is None:
         return [], result.to_json()
-    rows, facts = writing.keep(result.outcome.answers, f"llm:{result.model}")
+    rows, facts = writing.add_proposals(result.outcome.answers, f"llm:{result.model}")
     return rows, {**result.to_json(), **facts}
 
 
 @dataclass(frozen=True, eq=False)
 class SynonymWriting:
-    """Questions about terms, and what becomes of the synonyms proposed for them.
+    """Asks for synonyms of terms and adds the answers to the table.
 
     Args:
         context: items and log.
-        max_terms: that the LLM is asked about.
+        max_terms: largest number of terms.
     """
 
     context: JobContext
@@ -74,72 +74,75 @@ class SynonymWriting:
 
     @cached_property
     def index(self) -> LexicalIndex:
-        """Of the catalogue."""
+        """Lexical index of the catalogue."""
         config, catalogue = self.context.settings.search.lexical, self.context.dataset.catalogue
-        with tempfile.TemporaryDirectory() as scratch:  # Open files outlive their names.
+        with tempfile.TemporaryDirectory() as scratch:  # open files can be read after deletion
             return LexicalIndex.build(catalogue, Path(scratch) / "words", config)
 
     @cached_property
     def terms(self) -> list[str]:
-        """Normal forms of the terms: queries that people searched, then frequent words."""
+        """Normal forms of the terms: searched queries, then frequent words."""
         log, settings = self.context.log, self.context.settings
-        searched = _searched(log.searches, settings.queries.min_users)
+        searched = _rank_searched(log.searches, settings.queries.min_users)
         counts = word_counts(log.dataset.catalogue, settings.search.lexical.fields)
-        return head_terms(searched, counts)[: self.max_terms]
+        return select_terms(searched, counts)[: self.max_terms]
 
     def questions(self) -> list[Question]:
         """One question per term, with a few titles that it retrieves."""
         catalogue = self.context.log.dataset.catalogue
-        return [_question(term, self.index, catalogue) for term in self.terms]
+        return [_build_question(term, self.index, catalogue) for term in self.terms]
 
-    def keep(
+    def add_proposals(
         self, answers: Sequence[WrittenSynonyms | None], source: str
     ) -> tuple[list[Synonym], dict[str, Any]]:
-        """Add the synonyms that pass the checks to the table, as proposed.
+        """Add the valid synonyms to the table, as proposed.
 
         Args:
-            answers: one per question, None where there is none.
+            answers: one per question; None = no answer.
             source: of the pairs.
 
         Returns:
-            all rows of the table, and counts of new and dropped pairs.
+            all rows of the table, and numbers of new and dropped pairs.
         """
         unsafe = Blocklist.of(self.context.settings.queries.unsafe_words)
-        found, dropped = proposed(self.terms, answers, self.index, unsafe, source)
-        rows, new = with_proposed(self.context.workspace, _weighed(found, self.context))
+        pairs, dropped = select_synonyms(self.terms, answers, self.index, unsafe, source)
+        rows, new = add_proposals(self.context.workspace, _add_confidences(pairs, self.context))
         return rows, {"new": new, "dropped": dict(dropped)}
 
 
-def head_terms(searched: Sequence[str], counts: Mapping[str, int]) -> list[str]:
-    """What is asked about, each once: queries, then words, none of them a word of grammar alone.
+def select_terms(searched: Sequence[str], counts: Mapping[str, int]) -> list[str]:
+    """Distinct terms: queries, then frequent words; terms of function words alone are left out.
 
     Args:
         searched: normal forms of queries, in order.
         counts: word -> number of items that have it.
     """
-    known = (word for word, count in counts.items() if is_proper(word, count))
-    frequent = sorted(known, key=lambda word: (-counts[word], word))
+    minable = (word for word, count in counts.items() if is_minable(word, count))
+    frequent = sorted(minable, key=lambda word: (-counts[word], word))
     terms = dict.fromkeys([*searched, *frequent])
     return [term for term in terms if 0 < len(words(term)) <= MOST_WORDS and any(phrases_of(term))]
 
 
-def proposed(
+def select_synonyms(
     terms: Sequence[str],
     answers: Sequence[WrittenSynonyms | None],
     index: LexicalIndex,
     unsafe: Blocklist,
     source: str,
 ) -> tuple[list[Synonym], Counter[str]]:
-    """Pairs that are worth reading, and test -> how many failed it; confidences are still 0.
+    """Select the valid synonyms among answers; their confidences are 0.
 
     Args:
         terms: normal forms.
-        answers: one per term, None where there is none.
-        index: of the catalogue; all words of a synonym must be in one item.
-        unsafe: what nobody is to be offered.
+        answers: one per term; None = no answer.
+        index: of the catalogue; an item must have all words of a synonym.
+        unsafe: unsafe words.
         source: of the pairs.
+
+    Returns:
+        the pairs, and test -> number of answers that failed it.
     """
-    found: dict[tuple[str, str], Synonym] = {}
+    pairs: dict[tuple[str, str], Synonym] = {}
     dropped: Counter[str] = Counter()
     for term, answer in zip(terms, answers, strict=True):
         for text in answer.synonyms if answer else ():
@@ -152,35 +155,36 @@ def proposed(
                 dropped["unsafe"] += 1
             elif normal_form(also) <= normal_form(term):
                 dropped["only the term"] += 1
-            elif (term, also) in found:
+            elif (term, also) in pairs:
                 dropped["written twice"] += 1
             elif not len(index.having_all(also, 1)):
                 dropped["finds nothing"] += 1
             else:
-                found[term, also] = Synonym(term, also, "proposed", 0.0, source)
-    return list(found.values()), dropped
+                pairs[term, also] = Synonym(term, also, "proposed", 0.0, source)
+    return list(pairs.values()), dropped
 
 
-def _searched(searches: Sequence[Search], min_users: int) -> list[str]:
-    """Normal forms of what enough people have searched, most people first."""
+def _rank_searched(searches: Sequence[Search], min_users: int) -> list[str]:
+    """Normal forms of queries that enough people have searched, by number of people."""
     logged = logged_queries(searches, min_users).candidates
-    ordered = sorted(logged, key=lambda one: (-one.users, one.text))
-    return [normalise(one.text) for one in ordered]
+    ordered = sorted(logged, key=lambda query: (-query.users, query.text))
+    return [normalise(query.text) for query in ordered]
 
 
-def _question(term: str, index: LexicalIndex, catalogue: Catalogue) -> Question:
-    found = index.search(term, _TITLES).item_nums.tolist()
-    titles = [catalogue[number].title[:_LONGEST_TITLE] for number in found]
+def _build_question(term: str, index: LexicalIndex, catalogue: Catalogue) -> Question:
+    """The term and a few titles that it retrieves."""
+    numbers = index.search(term, _NUM_TITLES).item_nums.tolist()
+    titles = [catalogue[number].title[:_MAX_TITLE_LENGTH] for number in numbers]
     return {"term": term, "finds": [title for title in titles if title]}
 
 
-def _weighed(found: Sequence[Synonym], context: JobContext) -> list[Synonym]:
-    """With the cosine of both sides as confidence: an LLM's own is not calibrated."""
-    if not found:
+def _add_confidences(pairs: Sequence[Synonym], context: JobContext) -> list[Synonym]:
+    """Set the confidences to the cosine of the two terms; those of LLMs are not calibrated."""
+    if not pairs:
         return []
-    one, other = (
+    terms, synonyms = (
         context.word_vectors.encode(context.encoder, texts, context.options.progress, "words")
-        for texts in ([row.term for row in found], [row.also for row in found])
+        for texts in ([pair.term for pair in pairs], [pair.also for pair in pairs])
     )
-    cosines = (one * other).sum(1).clip(0.0, 1.0).tolist()
-    return [replace(row, confidence=share) for row, share in zip(found, cosines, strict=True)]
+    cosines = (terms * synonyms).sum(1).clip(0.0, 1.0).tolist()
+    return [replace(pair, confidence=cosine) for pair, cosine in zip(pairs, cosines, strict=True)]

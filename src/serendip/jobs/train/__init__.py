@@ -1,5 +1,5 @@
-"""A training.
+"""``serendip train``.
 
-``train.py`` lists its steps, ``fit.py`` fits models and ranker, ``gates.py`` checks the result,
-``carry_over.py`` keeps IDs and vectors stable.
+``train.py`` lists the steps, ``fit.py`` fits models and ranker, ``gates.py`` checks the result,
+``carry_over.py`` keeps semantic IDs and vectors comparable with the published generation.
 """

@@ -1,9 +1,10 @@
-"""Codes that a training keeps: those of the built IDs, or the numbers of the generation before.
+"""What a training carries over from the published generation: semantic IDs and the vector space.
 
-The space of vectors of a generation: kept from the one before where the new training allows it.
+Codes are those of the built IDs (``serendip ids build``). Without built IDs, new codebooks are
+matched to the codebooks of the published generation, so that groups keep their numbers.
 
-It lies beside the models in ``space/`` and is read by exports only; requests are answered on the
-axes that the training chose.
+The vector space is continued by a rotation if the trainings agree well enough. It is stored in
+``space/`` and read by exports only; requests are answered on the axes of the training itself.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from serendip.engine.generations import open_current
 from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState, open_codes
 from serendip.errors import ArtefactError, NotTrainedError, UnsupportedError
-from serendip.jobs.semantic_ids.build import shares_kept
+from serendip.jobs.semantic_ids.build import compare_codes
 from serendip.jobs.semantic_ids.versions import IdVersion
 from serendip.models.embedding_space import MIN_AGREEMENT, SpaceContinuity, VectorSpace
 from serendip.models.retriever.model import Retriever, RetrieverGroups
@@ -35,12 +36,11 @@ from serendip.runtime.versions import Version
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreviousCodes:
-    """What the generation before said.
+    """Semantic IDs of the published generation.
 
     Args:
-        codebooks: of it.
-        vocabulary: its items.
-        codes: (N', L) of them.
+        vocabulary: N' items.
+        codes: (N', L).
     """
 
     codebooks: Codebooks
@@ -49,7 +49,7 @@ class PreviousCodes:
 
     @classmethod
     def of_current(cls, generations: Path, settings: Settings) -> PreviousCodes | None:
-        """Of the published generation; None where there is none of the same content settings."""
+        """Read the published generation; None if there is none with the same content settings."""
         try:
             current = open_current(generations)
         except (ArtefactError, NotTrainedError):
@@ -59,32 +59,32 @@ class PreviousCodes:
             return None
         return cls(*open_codes(current.folder))
 
-    def matched(
+    def match(
         self, features: ItemFeatures, codebooks: Codebooks, catalogue: Catalogue
     ) -> tuple[ItemFeatures, Codebooks]:
-        """Features and codebooks under the numbers of these codes."""
-        new, old = self._shared(catalogue)
+        """Renumber features and codebooks to agree with these codes as far as possible."""
+        new, old = self._shared_rows(catalogue)
         codebooks, numbers = match_codebooks(
             codebooks, features.codes[new], self.codebooks, self.codes[old]
         )
         return replace(features, codes=renumber(features.codes, numbers)), codebooks
 
-    def shares_kept(self, codes: IntArray, catalogue: Catalogue) -> list[float]:
-        """Per level the share of known items with the same code, then that of the same full ID."""
-        new, old = self._shared(catalogue)
-        return shares_kept(codes[new], self.codes[old])
+    def compare(self, codes: IntArray, catalogue: Catalogue) -> list[float]:
+        """Per level, the share of shared items with the same code; last, with the same ID."""
+        new, old = self._shared_rows(catalogue)
+        return compare_codes(codes[new], self.codes[old])
 
-    def _shared(self, catalogue: Catalogue) -> tuple[IntArray, IntArray]:
-        """Numbers of the items that both know: in ``catalogue``, and here."""
+    def _shared_rows(self, catalogue: Catalogue) -> tuple[IntArray, IntArray]:
+        """Rows of the shared items, in ``catalogue`` and here."""
         rows = self.vocabulary.numbers(catalogue.vocabulary.ids)
         new = np.flatnonzero(rows >= 0).astype(np.int32)
         return new, rows[new]
 
 
-def features_of_version(
+def build_version_features(
     version: IdVersion, encoded: Mapping[str, ModalityVectors], catalogue: Catalogue
 ) -> tuple[ItemFeatures, Codebooks, Fusion]:
-    """Features whose codes are those of a version; items that it does not know are coded now."""
+    """Build features with the codes of a version; items that are not in it are assigned codes."""
     content = version.fusion.encode(encoded)
     rows = Vocabulary(version.items.ids).numbers(catalogue.vocabulary.ids)
     codes = version.items.codes[np.maximum(rows, 0)]
@@ -93,17 +93,17 @@ def features_of_version(
     return ItemFeatures(content, codes, size, present), version.codebooks, version.fusion
 
 
-def id_facts(
+def describe_ids(
     version: IdVersion | None, earlier: PreviousCodes | None, codes: IntArray, catalogue: Catalogue
 ) -> dict[str, Any]:
-    """Where codes come from, for the manifest of a generation."""
-    kept = earlier.shares_kept(codes, catalogue) if earlier else []
+    """Origin and stability of the codes, for the manifest of a generation."""
+    kept = earlier.compare(codes, catalogue) if earlier else []
     return {"version": version.name if version else None, "kept": kept}
 
 
 SPACE_FOLDER = "space"
 MODEL = "retriever"
-SPLIT = "tasks have retrievers of their own, whose vectors share no space"
+_NO_SHARED_SPACE = "the tasks have separate retrievers, whose vectors share no space"
 
 _NO_SPACE: Mapping[str, Any] = {
     "name": "",
@@ -116,94 +116,98 @@ _NO_SPACE: Mapping[str, Any] = {
 }
 
 
-def retriever_of(state: EngineState) -> Retriever:
-    """The model whose vectors are told.
+def require_retriever(state: EngineState) -> Retriever:
+    """The unified retriever, whose vectors are exported.
 
     Raises:
-        UnsupportedError: the state has none.
+        UnsupportedError: the state has no such model.
     """
     model = state.models.get(MODEL)
     if isinstance(model, RetrieverGroups):
-        raise UnsupportedError(SPLIT, "Train with one group in `[unified]`.")
+        raise UnsupportedError(
+            f"{_NO_SHARED_SPACE}.", "Put all tasks in one group in `[unified]` and train again."
+        )
     if model is None:
         raise UnsupportedError(
-            f"there is no {MODEL} among the models {', '.join(state.models) or '(none)'}.",
+            f"the generation has no model {MODEL!r}, only {', '.join(state.models) or 'none'}.",
             "Run `serendip train`.",
         )
     if not isinstance(model, Retriever):
         raise UnsupportedError(
-            f"the model {MODEL!r} is of class {model.name!r}, which has no space of vectors.",
+            f"the model {MODEL!r} is of class {model.name!r}, which has no vector space.",
             f"Remove `class` from `[models.{MODEL}]` and run `serendip train`.",
         )
     return model
 
 
-def space_of(generation: Path) -> VectorSpace:
-    """The space of a generation.
+def open_space(generation: Path) -> VectorSpace:
+    """Open the vector space of a generation.
 
     Raises:
-        ArtefactError: it has none; it was published before there were spaces.
+        ArtefactError: the generation has none.
     """
     return VectorSpace.open(generation / SPACE_FOLDER)
 
 
-def next_space(generations: Path, state: EngineState) -> tuple[VectorSpace | None, dict[str, Any]]:
-    """The space of a fitted state that is about to be published, and what its manifest tells.
+def continue_space(
+    generations: Path, state: EngineState
+) -> tuple[VectorSpace | None, dict[str, Any]]:
+    """Continue the vector space of the published generation, or begin a new one.
 
     Args:
-        generations: of the workspace; the published one is what is continued.
-        state: not yet published.
+        generations: folder of the generations.
+        state: of the generation to be published.
 
     Returns:
-        the space; and its ``name``, ``version``, whether it is ``kept``, which generation it began
-        with (``aligned_to``; empty = this one), how many ``items`` were compared, their
-        ``agreement`` by part with ``least_agreement``, and the ``reason`` where it is not kept.
-        None and a reason where tasks have retrievers of their own, or another model is in their
-        place.
+        the space and its facts for the manifest: ``name``, ``version``, whether it is ``kept``,
+        the generation that it began with (``aligned_to``; empty = this one), number of ``items``
+        compared, their ``agreement`` by part, the required ``least_agreement``, and the ``reason``
+        if it is not kept. None and a reason if the tasks have separate retrievers, or if the
+        retriever is of a class without a vector space.
 
     Raises:
-        UnsupportedError: the state has no model of that name.
+        UnsupportedError: the state has no model ``retriever``.
     """
     retriever, reason = _retriever_or_reason(state)
     if retriever is None:
         return None, {**_NO_SPACE, "reason": reason}
     ids, vectors = state.catalogue.vocabulary.ids, retriever.vectors_of
-    before = _space_before(generations)
-    began = ""
-    if before is None:
+    previous = _open_previous_space(generations)
+    origin = ""
+    if previous is None:
         space = VectorSpace.begin(MODEL, 1, retriever.parts, ids, vectors)
-        kept = SpaceContinuity(reason="there was no space before")
+        continuity = SpaceContinuity(reason="there was no space before")
     else:
-        generation, earlier = before
-        space, kept = earlier.continue_with(retriever.parts, ids, vectors)
-        if not kept.reason:
-            began = generation.manifest["space"]["aligned_to"] or generation.name
+        generation, previous_space = previous
+        space, continuity = previous_space.continue_with(retriever.parts, ids, vectors)
+        if not continuity.reason:
+            origin = generation.manifest["space"]["aligned_to"] or generation.name
     return space, {
         "name": space.name,
         "version": space.version,
-        "kept": not kept.reason,
-        "aligned_to": began,
-        "items": kept.items,
-        "agreement": dict(kept.agreement),
+        "kept": not continuity.reason,
+        "aligned_to": origin,
+        "items": continuity.items,
+        "agreement": dict(continuity.agreement),
         "least_agreement": MIN_AGREEMENT,
-        "reason": kept.reason,
+        "reason": continuity.reason,
     }
 
 
 def _retriever_or_reason(state: EngineState) -> tuple[Retriever | None, str]:
-    """The model whose vectors are exported, or why the configured models have none."""
+    """The unified retriever, or the reason why the configured models have no vector space."""
     try:
-        return retriever_of(state), ""
+        return require_retriever(state), ""
     except UnsupportedError as error:
         if MODEL not in state.models:
             raise
         return None, error.message.rstrip(".")
 
 
-def _space_before(generations: Path) -> tuple[Version, VectorSpace] | None:
-    """The published generation and its space; None where either is missing or not readable."""
+def _open_previous_space(generations: Path) -> tuple[Version, VectorSpace] | None:
+    """The published generation and its space; None if one of them is missing or unreadable."""
     try:
         current = open_current(generations)
-        return current, space_of(current.folder)
+        return current, open_space(current.folder)
     except (ArtefactError, NotTrainedError):
         return None

@@ -1,6 +1,4 @@
-"""A hash of everything that decides the numbers of a generation or report: the same hash, the same
-numbers.
-"""
+"""Fingerprints of trainings: two trainings with the same fingerprint give the same numbers."""
 
 from __future__ import annotations
 
@@ -14,21 +12,21 @@ from pathlib import Path
 import serendip
 from serendip import __version__
 from serendip.engine.workspace import Workspace
-from serendip.jobs.import_files import imported_digest
+from serendip.jobs.import_files import read_import_digest
 from serendip.jobs.relevance.versions import current_model_name
-from serendip.jobs.suggestions.build import written_digest
+from serendip.jobs.suggestions.build import hash_written_queries
 
 
-def fingerprint(workspace: Workspace, seed: int) -> str:
-    """Hash of the code, settings, imported files, seed and versions that a training reads.
+def compute_fingerprint(workspace: Workspace, seed: int) -> str:
+    """Hash the code, settings, imported files, seed and versions that a training reads.
 
-    Events and items that arrived through the API since the import do not change it: they take
-    effect when ``serendip train`` is called, not when a report is looked up.
+    Items and events that were posted after the import do not change the hash: a report stays valid
+    for its generation while new data arrive.
     """
     parts = {
-        "code": code_digest(),
+        "code": hash_code(),
         "settings": workspace.settings.learned_from(),
-        "import": imported_digest(workspace),
+        "import": read_import_digest(workspace),
         "seed": seed,
         **_generated_texts(workspace),
         **_versions(workspace),
@@ -37,8 +35,8 @@ def fingerprint(workspace: Workspace, seed: int) -> str:
 
 
 @cache
-def code_digest() -> str:
-    """SHA-256 of the package's sources and of the locked weights."""
+def hash_code() -> str:
+    """SHA-256 of the package's sources and of its lock files for weights."""
     digest = hashlib.sha256(__version__.encode())
     package = Path(serendip.__file__).parent
     for path in sorted((*package.rglob("*.py"), *package.rglob("*.lock"))):
@@ -47,16 +45,16 @@ def code_digest() -> str:
 
 
 def _versions(workspace: Workspace) -> dict[str, str]:
-    """The relevance model, if a surface uses one, and queries that an LLM wrote."""
+    """Versions of the relevance model, if a surface uses one, and of the LLM-written queries."""
     surfaces = workspace.settings.all_surfaces().values()
     filters = any(surface.relevance_filter is not None for surface in surfaces)
     student = current_model_name(workspace.relevance) if filters else ""
-    found = {"student": student, "queries": written_digest(workspace)}
-    return {name: version for name, version in found.items() if version}
+    versions = {"student": student, "queries": hash_written_queries(workspace)}
+    return {name: version for name, version in versions.items() if version}
 
 
 def _generated_texts(workspace: Workspace) -> dict[str, str]:
-    """Hash of the generated texts in use; empty where there are none."""
+    """Hash of the generated texts in use; empty without any."""
     with closing(workspace.open_store()) as store:
         active = [astuple(text) for text in store.generated_texts.active()]
     digest = hashlib.sha256(json.dumps(active).encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""From a dataset to everything that a request reads: features, models, words, ranker.
+"""Fits an engine state on a dataset: features, models, word index and ranker.
 
-The ranker is trained on what the other models could not know: they are first fitted on the older
-part of the data, their candidates for the newer part become its rows, and only then are they
-fitted again on everything. Nothing outside the dataset is ever read.
+The ranker is trained on out-of-time candidates: the other models are first fitted on the older
+part of the data, and their candidates for requests of the newer part become the ranker's training
+rows. Then the other models are fitted again on all of it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from serendip.engine.settings import Settings
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.semantic_ids.versions import IdVersion
-from serendip.jobs.train.carry_over import PreviousCodes, features_of_version
+from serendip.jobs.train.carry_over import PreviousCodes, build_version_features
 from serendip.jobs.train.ranker_actions import INNER_FRACTION, has_ranker
 from serendip.jobs.train.ranker_data import NUM_SEARCH, train_ranker
 from serendip.models.base import Recommender
@@ -50,22 +50,22 @@ from serendip.search.searcher import Searcher
 from serendip.search.suggestions.completions import Suggester
 
 ALIGNED_FRACTION = 0.9
-"""Oldest share of the events, at most, that content is aligned on: the retriever weighs aligned
-content by how well it foretells the newest ones, which the alignment must not know."""
+"""Largest share of the events, oldest first, that content is aligned on. The retriever tunes the
+weight of aligned content on the newest events, so the alignment must not have seen them."""
 
 ALIGNMENT = AlignmentConfig(most_pairs=50_000)
-"""A linear map learns little from more pairs, and every fit waits for it."""
+"""More pairs improve a linear map little and make every training longer."""
 
 NUM_EXAMPLES = 2_000
-"""Written queries that the retriever learns the search task from."""
+"""Number of synthetic queries for the retriever's search task."""
 
 NUM_LOGGED_EXAMPLES = 10_000
-"""Logged words with what was chosen after them that it learns from, too; the newest ones."""
+"""Largest number of (logged query, chosen item) pairs for the search task; the newest ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """What models are trained on, and what encodes items that come later."""
+class PreparedData:
+    """A dataset with everything that models train on, and the encoders for later items."""
 
     dataset: Dataset
     features: ItemFeatures
@@ -75,17 +75,16 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Fitter:
-    """Fits datasets of one workspace; the clock gets a stage per model, ``train <name>``.
+    """Fits engine states on datasets of one workspace.
 
     Args:
-        settings: of the workspace.
-        encoder: of texts.
-        cache: of vectors.
+        encoder: text encoder.
+        cache: vector cache.
         scratch: folder for word indexes.
-        clock: collects what each stage cost.
-        media: encoders of the modalities beside text.
-        version: semantic IDs to take as they are; None = codebooks are fitted.
-        earlier: codes whose numbers fitted codebooks take.
+        clock: measures the stages; each model is a stage ``train <name>``.
+        media: encoders of pictures and sounds, by modality.
+        version: semantic IDs to use unchanged; None = codebooks are fitted.
+        earlier: codes that newly fitted codebooks are matched to.
     """
 
     settings: Settings
@@ -99,36 +98,36 @@ class Fitter:
 
     @classmethod
     def of(cls, context: JobContext, scratch: Path) -> Fitter:
-        """With the settings, encoders and vector cache of a job; codebooks are fitted."""
+        """Take settings, encoders and vector cache of a job; codebooks are fitted."""
         settings, clock = context.settings, context.clock
         return cls(settings, context.encoder, context.vectors, scratch, clock, context.media)
 
-    def media_reports(self, dataset: Dataset, options: TrainOptions) -> dict[str, MediaReport]:
-        """Which pictures and sounds of the items can be used; those that can are encoded."""
+    def check_media(self, dataset: Dataset, options: TrainOptions) -> dict[str, MediaReport]:
+        """Encode the pictures and sounds of the items, and report the unusable ones."""
         items = dataset.catalogue.items
         return encode_media(items, self.cache, self.media, options.progress)[1]
 
     def fit(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
-        """Fit everything; ``name`` is a folder below ``scratch`` for the word index."""
+        """Fit sources and ranker; ``name`` is a folder below ``scratch`` for the word index."""
         with self.clock.stage("content vectors"):
-            # Once for all parts of the data that are fitted below.
+            # Once for both fits below.
             fields = self.settings.content.fields
             encode_items(
                 dataset.catalogue.items, self.encoder, self.cache, fields, self.media, options
             )
-        ranker = self._ranker(dataset, f"{name}-inner", options)
+        ranker = self._train_ranker(dataset, f"{name}-inner", options)
         state = self.fit_sources(dataset, name, options)
         return state if ranker is None else state.with_ranker(ranker)
 
-    def _ranker(self, dataset: Dataset, name: str, options: TrainOptions) -> Ranker | None:
-        """Trained on the newer part; None where there are too few events or only one moment."""
+    def _train_ranker(self, dataset: Dataset, name: str, options: TrainOptions) -> Ranker | None:
+        """Train the ranker on the newer part of the data; None if the data are too few."""
         if not has_ranker(dataset):
             return None
         split = temporal(dataset, INNER_FRACTION)
-        # Built IDs and earlier codes may know the newer part, so none are used here.
+        # Built IDs and previous codes may depend on the newer part, so they are not used here.
         past = replace(self, version=None, earlier=None).fit_sources(split.train, name, options)
-        inner = self.with_new_items(past, split)
-        unseen = self.written_queries(
+        inner = self.append_new_items(past, split)
+        unseen = self.write_queries(
             inner.catalogue, inner.counts, inner.fusion, seed=1, count=NUM_SEARCH
         )
         with self.clock.stage("train ranker"):
@@ -138,27 +137,25 @@ class Fitter:
                 unseen,
                 self.settings,
                 options,
-                lambda texts: self._words(texts, inner.fusion),
+                lambda texts: self._encode_texts(texts, inner.fusion),
             )
 
-    def prepare(self, dataset: Dataset, options: TrainOptions) -> Prepared:
-        """What models are trained on: content, codes, written queries, quality, alignment."""
-        features, codebooks, fusion = self._features(dataset, options)
+    def prepare(self, dataset: Dataset, options: TrainOptions) -> PreparedData:
+        """Add content, codes, search examples, item quality and alignment to a dataset."""
+        features, codebooks, fusion = self._build_features(dataset, options)
         counts = dataset.item_counts()
-        examples = self.written_queries(
-            dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES
-        )
-        examples = examples.joined(self.logged_queries(dataset, fusion))
-        known = dataset.with_features(features).with_queries(examples)
-        known = known.with_quality(item_quality(dataset))
-        alignment = self._alignment(known, options)
-        return Prepared(known.with_alignment(alignment), features, codebooks, fusion)
+        examples = self.write_queries(dataset.catalogue, counts, fusion, seed=0, count=NUM_EXAMPLES)
+        examples = examples.joined(self.read_logged_queries(dataset, fusion))
+        prepared = dataset.with_features(features).with_queries(examples)
+        prepared = prepared.with_quality(item_quality(dataset))
+        alignment = self._align_content(prepared, options)
+        return PreparedData(prepared.with_alignment(alignment), features, codebooks, fusion)
 
     def fit_sources(self, dataset: Dataset, name: str, options: TrainOptions) -> EngineState:
-        """Fit everything but the ranker on ``dataset``."""
+        """Fit everything except the ranker."""
         prepared = self.prepare(dataset, options)
         features, fusion, counts = prepared.features, prepared.fusion, dataset.item_counts()
-        models = self._models(prepared.dataset, options)
+        models = self._train_models(prepared.dataset, options)
         folder = self.scratch / name / "search"
         searcher = Searcher.build(
             dataset.catalogue,
@@ -175,7 +172,7 @@ class Fitter:
             searcher=searcher,
             suggester=Suggester.of(dataset.catalogue.items, searcher),
             counts=counts,
-            quality=liked_share(dataset),
+            quality=compute_like_shares(dataset),
             hidden=np.zeros(dataset.num_items, np.bool_),
             code_names=name_prefixes(
                 dataset.catalogue, features.codes, self.settings.content.fields
@@ -183,17 +180,17 @@ class Fitter:
             fusion=fusion,
         )
 
-    def _features(
+    def _build_features(
         self, dataset: Dataset, options: TrainOptions
     ) -> tuple[ItemFeatures, Codebooks, Fusion]:
-        """Content, codes and tokens; codes of the built IDs, or fitted on ``dataset``."""
+        """Content, tokens and codes; codes of the built IDs, or else fitted on ``dataset``."""
         catalogue, content = dataset.catalogue, self.settings.content
         reader = self.settings.token_reader
         if self.version is not None:
             encoded = encode_items(
                 catalogue.items, self.encoder, self.cache, content.fields, self.media, options
             )
-            features, codebooks, fusion = features_of_version(self.version, encoded, catalogue)
+            features, codebooks, fusion = build_version_features(self.version, encoded, catalogue)
             return features.read_by(reader, catalogue.items), codebooks, fusion
         features, codebooks, fusion = build_features(
             catalogue,
@@ -208,11 +205,11 @@ class Fitter:
             self.earlier.codebooks if self.earlier else None,
         )
         if self.earlier is not None:
-            features, codebooks = self.earlier.matched(features, codebooks, catalogue)
+            features, codebooks = self.earlier.match(features, codebooks, catalogue)
         return features.read_by(reader, catalogue.items), codebooks, fusion
 
-    def _alignment(self, dataset: Dataset, options: TrainOptions) -> AlignedProjection:
-        """What moves content to where the older events of ``dataset`` put it."""
+    def _align_content(self, dataset: Dataset, options: TrainOptions) -> AlignedProjection:
+        """Fit the projection of content onto behaviour, on the older events of ``dataset``."""
         assert dataset.features is not None
         with self.clock.stage("align content"):
             events = dataset.events
@@ -220,57 +217,63 @@ class Fitter:
             older = events.rows(np.arange(len(events)) < fraction * len(events))
             return align(dataset.features.content, cooccurring_pairs(older), ALIGNMENT, options)
 
-    def with_new_items(self, state: EngineState, split: Split) -> EngineState:
-        """Append the items that first appear after the cut, the way a posted item is appended."""
+    def append_new_items(self, state: EngineState, split: Split) -> EngineState:
+        """Append items that first appear in the newer part, as posted items are appended."""
         if not split.new_items:
             return state
-        features = self.features_of(split.new_items, state.codebooks, state.fusion)
+        features = self.encode_new_items(split.new_items, state.codebooks, state.fusion)
         return state.with_items(split.new_items, features)
 
-    def features_of(
+    def encode_new_items(
         self, items: Sequence[Item], codebooks: Codebooks, fusion: Fusion
     ) -> ItemFeatures:
-        """Content, codes and tokens of items that come later, by their words."""
+        """Content, codes and tokens of items that are not in the training data, by their texts."""
         content = self.settings.content
         texts = [item.text(content.fields) for item in items]
         vectors = self.cache.encode(self.encoder, texts)
         features = build_text_features(texts, vectors, codebooks, fusion)
         return features.read_by(self.settings.token_reader, items)
 
-    def _models(self, dataset: Dataset, options: TrainOptions) -> dict[str, Recommender]:
+    def _train_models(self, dataset: Dataset, options: TrainOptions) -> dict[str, Recommender]:
+        """Train the configured models: name -> model."""
         models = {}
         for name, model in self.settings.models.build(self.settings.unified).items():
             with self.clock.stage(f"train {name}"):
                 models[name] = model.train(dataset, options)
         return models
 
-    def written_queries(
+    def write_queries(
         self, catalogue: Catalogue, counts: IntArray, fusion: Fusion, seed: int, count: int
     ) -> QueryExamples:
-        """Written queries for the search task; other seeds write other ones."""
+        """Generate synthetic queries for the search task; they differ by seed."""
         texts, items = write_examples(catalogue, counts, self.settings.content.fields, seed, count)
-        return QueryExamples(texts, self._words(texts, fusion), items)
+        return QueryExamples(texts, self._encode_texts(texts, fusion), items)
 
-    def logged_queries(self, dataset: Dataset, fusion: Fusion) -> QueryExamples:
-        """The newest logged words, with the items that were chosen after them."""
+    def read_logged_queries(self, dataset: Dataset, fusion: Fusion) -> QueryExamples:
+        """The newest logged queries, with the items that were chosen after them."""
         pairs = [
-            (one.text, number)
-            for one in dataset.requests
-            if one.text.strip()
-            for number in one.chosen.tolist()
+            (request.text, number)
+            for request in dataset.requests
+            if request.text.strip()
+            for number in request.chosen.tolist()
         ][-NUM_LOGGED_EXAMPLES:]
         texts = [text for text, _ in pairs]
         items = np.array([number for _, number in pairs], np.int32)
-        return QueryExamples(texts, self._words(texts, fusion), items)
+        return QueryExamples(texts, self._encode_texts(texts, fusion), items)
 
-    def _words(self, texts: Sequence[str], fusion: Fusion) -> FloatArray:
+    def _encode_texts(self, texts: Sequence[str], fusion: Fusion) -> FloatArray:
+        """(B, C) content vectors of typed texts."""
         return fuse_text_vectors(texts, self.cache.encode(self.encoder, texts), fusion)
 
 
-def liked_share(dataset: Dataset, prior_events: float = 10.0) -> FloatArray:
-    """(N,) share of an item's events that are likes, shrunk towards the overall share.
+def compute_like_shares(dataset: Dataset, prior_events: float = 10.0) -> FloatArray:
+    """(N,) share of likes among the events of an item, shrunk towards the overall share.
 
-    Negative events count here as what they are: no likes.
+    Negative events count as events without a like.
+
+    Args:
+        dataset: events, negative ones included.
+        prior_events: pseudo-count of events with the overall share.
     """
     items = np.concatenate([dataset.events.items, dataset.negatives.items])
     counts = np.bincount(items, minlength=dataset.num_items)

@@ -1,4 +1,4 @@
-"""Gates that a new generation must pass before it is published."""
+"""Gates: checks that a new generation must pass before it is published."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ REPORT_JSON = "report.json"
 
 
 def run_gates(state: EngineState, workspace: Workspace, fingerprint: str) -> list[dict[str, Any]]:
-    """Results of all gates, all of them passed.
+    """Run all gates and return their results.
 
     Raises:
-        DataError: one failed.
+        DataError: a gate failed.
     """
     gates = [
-        *integrity_gates(state, workspace.settings.all_surfaces()["home"]),
-        *report_gate(workspace.reports / REPORT_JSON, fingerprint),
+        *check_integrity(state, workspace.settings.all_surfaces()["home"]),
+        *check_report(workspace.reports / REPORT_JSON, fingerprint),
     ]
     failed = [gate["name"] for gate in gates if not gate["passed"]]
     if failed:
         raise DataError(
-            f"the new generation fails {', '.join(map(str, failed))}; it is not published."
+            f"the new generation is not published; it fails the gates: {', '.join(failed)}.",
+            "Run `serendip doctor` and `serendip evaluate`, and correct the data or settings.",
         )
     return gates
 
 
-def integrity_gates(state: EngineState, home: SurfaceConfig) -> list[dict[str, Any]]:
-    """Finite numbers, and an answer where there must be one."""
+def check_integrity(state: EngineState, home: SurfaceConfig) -> list[dict[str, Any]]:
+    """Check that all numbers are finite and that home answers a user without a history."""
     arrays = (state.features.content, state.quality)
     answer = run([Query("home")], home, state)[0]
     return [
@@ -56,20 +57,20 @@ def integrity_gates(state: EngineState, home: SurfaceConfig) -> list[dict[str, A
     ]
 
 
-def report_gate(report: Path, fingerprint: str) -> list[dict[str, Any]]:
-    """Home is not worse than popularity, where a report about the same data and settings says so.
+def check_report(report: Path, fingerprint: str) -> list[dict[str, Any]]:
+    """Check that home is not worse than popularity, by a report with the same fingerprint.
 
     Returns:
-        one gate, or none where there is no such report.
+        one result, or none without such a report.
     """
     if not report.is_file():
         return []
     document = json.loads(report.read_text(encoding="utf-8"))
     if document.get("fingerprint") != fingerprint:
         return []
-    for found in document["protocols"]["temporal"]["comparisons"]:
-        if (found["metric"], found["baseline"]) == (METRIC, BASELINE):
-            detail = f"{METRIC} {found['difference']:+.4f} against {BASELINE}: {found['verdict']}"
-            passed = found["verdict"] != "worse"
+    for row in document["protocols"]["temporal"]["comparisons"]:
+        if (row["metric"], row["baseline"]) == (METRIC, BASELINE):
+            detail = f"{METRIC} {row['difference']:+.4f} against {BASELINE}: {row['verdict']}"
+            passed = row["verdict"] != "worse"
             return [{"name": "not worse than popularity", "passed": passed, "detail": detail}]
     return []

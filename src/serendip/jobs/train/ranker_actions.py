@@ -1,6 +1,6 @@
-"""Which actions the ranker predicts: two derived ones, and any action of the log by its name.
+"""Target actions of the ranker: two derived ones, and any action of the log by its name.
 
-``interact`` is any event of interest, ``like`` any that is a like by ``[actions]``.
+``interact`` is any event of interest, ``like`` any event that is a like by ``[actions]``.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from serendip.errors import ConfigError
 INTERACT, LIKE = "interact", "like"
 
 INNER_FRACTION = 0.85
-"""The ranker learns from the last 15 % of the events, seen from models of the first 85 %."""
+"""The ranker is trained on the last 15 % of the events, with models of the first 85 %."""
 
 MIN_EVENTS_FOR_RANKER = 200
-"""With fewer events there is nothing to learn an order from; sources are fused by rank."""
+"""With fewer events no ranker is trained; candidates are ordered by rank fusion."""
 
 
 def has_ranker(dataset: Dataset) -> bool:
-    """False where there are too few events or only one moment."""
+    """False if the dataset has too few events, or all of the same time."""
     enough = len(dataset.events) >= MIN_EVENTS_FOR_RANKER
     return enough and bool(np.ptp(dataset.events.timestamps))
 
 
-def predicted(liked: bool, actions: Iterable[str]) -> frozenset[str]:
-    """Actions of a right answer, as the ranker's labels name them."""
+def label_actions(liked: bool, actions: Iterable[str]) -> frozenset[str]:
+    """Names of the ranker's positive labels for an item that was chosen by ``actions``."""
     derived = {INTERACT, LIKE} if liked else {INTERACT}
     return frozenset(derived | (set(actions) - {INTERACT, LIKE}))
 
 
 def require_actions(dataset: Dataset, wanted: Sequence[str]) -> None:
-    """Find out before anything is trained whether the ranker can learn its actions.
+    """Check, before any training, that the ranker's training data contain its target actions.
 
     Raises:
-        ConfigError: one has no event in the part that the ranker learns from.
+        ConfigError: an action has no event in the part that the ranker is trained on.
     """
-    log, named = dataset.events, [name for name in wanted if name not in (INTERACT, LIKE)]
-    if not named or not has_ranker(dataset):
+    log, names = dataset.events, [name for name in wanted if name not in (INTERACT, LIKE)]
+    if not names or not has_ranker(dataset):
         return
     begin = log.timestamps[int(INNER_FRACTION * len(log))]
-    places = [] if log.actions is None else log.actions[log.timestamps >= begin].tolist()
-    counts = Counter(dataset.action_names[place] for place in places)
-    for name in named:
+    numbers = [] if log.actions is None else log.actions[log.timestamps >= begin].tolist()
+    counts = Counter(dataset.action_names[number] for number in numbers)
+    for name in names:
         if not counts[name]:
-            found = ", ".join(f"{other} ({count:,})" for other, count in counts.most_common(10))
+            present = ", ".join(f"{other} ({count:,})" for other, count in counts.most_common(10))
             raise ConfigError(
                 f"[ranker] actions: no event of interest in the newest {1 - INNER_FRACTION:.0%} of "
-                f"the log, which the ranker learns from, has the action {name!r}; found: "
-                f"{found or 'none'}.",
-                f"Take {name!r} out of [ranker] actions, or train when such events were logged.",
+                f"the log, which the ranker is trained on, has the action {name!r}; present: "
+                f"{present or 'none'}.",
+                f"Remove {name!r} from [ranker] actions, or train after such events were logged.",
             )

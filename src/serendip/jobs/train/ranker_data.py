@@ -1,10 +1,10 @@
-"""Training rows of the unified ranker: candidates of real requests, labelled by what came next.
+"""Training rows of the ranker: candidates of requests, labelled by the events that followed.
 
-Three tasks share one model. Home: a user's history up to a moment, labelled by the user's next
-events. Similar: the item of one event as the source, labelled by the events right after it.
-Search: a written query, labelled by the item that it was written for. Beside these, the requests
-that were logged, labelled by what was chosen: where it is known what was shown, that and nothing
-else was refused; where it is not, and in all others, refused candidates are drawn.
+The three tasks share one model. Home: a user's history up to a moment, labelled by the user's next
+events. Similar: the item of an event as the source, labelled by the next events. Search: a
+synthetic query, labelled by the item that it was written for. Logged requests are added, labelled
+by the items that were chosen. Negatives are the shown items that were not chosen, if the log has
+the shown items, and sampled candidates otherwise.
 """
 
 from __future__ import annotations
@@ -25,38 +25,37 @@ from serendip.data.splits import Moment, Split
 from serendip.engine.settings import Settings
 from serendip.engine.stages.pipeline import collect
 from serendip.engine.state import EngineState
-from serendip.jobs.train.ranker_actions import predicted
+from serendip.jobs.train.ranker_actions import label_actions
 from serendip.models.ranker.config import RankerRows
 from serendip.models.ranker.model import Ranker
 from serendip.runtime.progress import TrainOptions
 
 NUM_HOME, NUM_SIMILAR, NUM_SEARCH = 3_000, 1_000, 1_000
 NUM_LOGGED = 3_000
-"""Newest logged requests of a surface that become rows."""
+"""Largest number of logged requests per surface; the newest ones."""
 
-FEWEST_SEARCHES = 200
-"""With fewer logged searches that led to a choice, the ranker knows of search what written queries
-say, which favour words far more than people do: it learns from them and does not order by them.
-With as many it learns search from these alone. The number is a guess, not measured."""
+MIN_SEARCHES = 200
+"""Number of logged searches with a chosen item from which on the search task is learned from them
+alone. With fewer, it is learned from synthetic queries, which overstate word matches; searches are
+then not ordered by the ranker. The number is a guess, not measured."""
 
 NEGATIVES = 40
-"""Candidates without a label that are kept per request."""
+"""Largest number of negatives per request."""
 
-FUTURE = 5
-"""So many of the user's following events are right answers."""
+NUM_NEXT_EVENTS = 5
+"""Number of the user's next events that are positives."""
 
 BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledQuery:
-    """A request and its right answers.
+    """A request and its positives.
 
     Args:
-        query: the request.
-        items: (P,) int32 items that were chosen.
-        actions: of each what was done with it, as the ranker's labels name it.
-        shown: what was answered, chosen or not; empty = not known.
+        items: (P,) int32 chosen items.
+        actions: labels of each chosen item (see ``label_actions``).
+        shown: items of the answer, chosen or not; empty = unknown.
     """
 
     query: Query
@@ -64,9 +63,9 @@ class LabelledQuery:
     actions: Sequence[frozenset[str]]
     shown: IntArray = field(default_factory=lambda: NO_ITEMS)
 
-    def having(self, action: str) -> IntArray:
-        """Items with which that was done."""
-        return self.items[[action in done for done in self.actions]]
+    def items_with(self, action: str) -> IntArray:
+        """The chosen items with this label."""
+        return self.items[[action in labels for labels in self.actions]]
 
 
 def train_ranker(
@@ -80,21 +79,25 @@ def train_ranker(
     """Train the ranker on requests of the newer part of a split.
 
     Args:
-        state: fitted on the older part, with the newer part's items appended.
-        split: the two parts; its numbering is the state's.
-        examples: written queries, items numbered as in the split.
+        state: fitted on the older part, with the items of the newer part appended.
+        split: both parts, items numbered as in ``state``.
+        examples: synthetic queries, items numbered as in ``state``.
         settings: surfaces and the ranker's config.
         options: seed and progress.
-        encode: typed texts to their vectors.
+        encode: texts -> vectors.
 
     Returns:
-        the ranker; None where no candidate was a right answer.
+        the ranker; None if no candidate was a positive.
     """
     rng = np.random.default_rng(options.seed)
-    logged = logged_queries(split, settings, encode)
-    searches = sum(bool(one.query.text) and len(one.items) > 0 for _, own in logged for one in own)
-    knows_search = searches >= FEWEST_SEARCHES
-    requests = [*_requests(split, None if knows_search else examples, rng), *logged]
+    logged = label_logged_requests(split, settings, encode)
+    searches = sum(
+        bool(request.query.text) and len(request.items) > 0
+        for _, requests_of_surface in logged
+        for request in requests_of_surface
+    )
+    has_searches = searches >= MIN_SEARCHES
+    requests = [*_build_requests(split, None if has_searches else examples, rng), *logged]
     total = sum(len(labelled) for _, labelled in requests)
     batches = [
         (surface, labelled[begin : begin + BATCH])
@@ -104,107 +107,112 @@ def train_ranker(
     parts: list[RankerRows] = []
     groups = 0
     for surface, labelled in options.progress.track(batches, "ranker rows", len(batches)):
-        parts.append(labelled_rows(labelled, surface, state, settings, groups, rng))
+        parts.append(build_rows(labelled, surface, state, settings, groups, rng))
         groups += len(labelled)
     assert groups == total
-    rows = _joined([part for part in parts if len(part.features)])
+    rows = _concatenate([part for part in parts if len(part.features)])
     if rows is None:
         return None
-    ordered = [TASKS.index(task) for task in TASKS if task != "search" or knows_search]
+    ordered = [TASKS.index(task) for task in TASKS if task != "search" or has_searches]
     return Ranker(settings.ranker).train(rows, state.feature_names, options, ordered)
 
 
-def logged_queries(
+def label_logged_requests(
     split: Split, settings: Settings, encode: Callable[[Sequence[str]], FloatArray]
 ) -> list[tuple[str, list[LabelledQuery]]]:
-    """The newest logged requests of each surface in the newer part, as they were asked.
+    """The newest logged requests of the newer part, by surface.
 
-    Left out: surfaces that there are not, and those that need items, of which the log says nothing.
+    Unknown surfaces are left out, and surfaces that need items, which the log does not have.
     """
     surfaces = settings.all_surfaces()
     usable = [
-        one
-        for one in split.requests
-        if one.says_something
-        and one.surface in surfaces
-        and surfaces[one.surface].needs in ("", "query" if one.text else "")
+        request
+        for request in split.requests
+        if request.says_something
+        and request.surface in surfaces
+        and surfaces[request.surface].needs in ("", "query" if request.text else "")
     ]
-    usable = _newest(usable)
-    vectors = encode([one.text for one in usable])
+    usable = _select_newest(usable)
+    vectors = encode([request.text for request in usable])
     groups: dict[str, list[LabelledQuery]] = {}
-    for one, vector in zip(usable, vectors, strict=True):
-        past = split.targets.past_before(one.user_id, one.timestamp)
+    for request, vector in zip(usable, vectors, strict=True):
+        past = split.targets.past_before(request.user_id, request.timestamp)
         query = Query(
-            surfaces[one.surface].task,
-            text=one.text,
-            text_vector=vector if one.text else None,
-            user_id=one.user_id,
+            surfaces[request.surface].task,
+            text=request.text,
+            text_vector=vector if request.text else None,
+            user_id=request.user_id,
             history=past.history,
             rejected=past.rejected,
-            time=one.timestamp,
+            time=request.timestamp,
         )
-        actions = one.actions or [frozenset()] * len(one.chosen)
-        done = list(map(predicted, one.liked.tolist(), actions))
-        labelled = LabelledQuery(query, one.chosen, done, one.shown)
-        groups.setdefault(one.surface, []).append(labelled)
+        actions = request.actions or [frozenset()] * len(request.chosen)
+        labels = list(map(label_actions, request.liked.tolist(), actions))
+        labelled = LabelledQuery(query, request.chosen, labels, request.shown)
+        groups.setdefault(request.surface, []).append(labelled)
     return list(groups.items())
 
 
-def _newest(requests: Sequence[LoggedRequest]) -> list[LoggedRequest]:
-    """The last ``NUM_LOGGED`` of each surface, in the order given."""
-    left: Counter[str] = Counter()
-    kept = []
-    for one in reversed(requests):
-        left[one.surface] += 1
-        if left[one.surface] <= NUM_LOGGED:
-            kept.append(one)
-    return kept[::-1]
+def _select_newest(requests: Sequence[LoggedRequest]) -> list[LoggedRequest]:
+    """The last ``NUM_LOGGED`` requests of each surface, in the order given."""
+    counts: Counter[str] = Counter()
+    newest = []
+    for request in reversed(requests):
+        counts[request.surface] += 1
+        if counts[request.surface] <= NUM_LOGGED:
+            newest.append(request)
+    return newest[::-1]
 
 
-def _requests(
+def _build_requests(
     split: Split, examples: QueryExamples | None, rng: np.random.Generator
 ) -> list[tuple[str, list[LabelledQuery]]]:
-    chosen = rng.permutation(len(split.targets))
-    moments = [split.targets.moment(int(row), FUTURE) for row in chosen[: NUM_HOME + NUM_SIMILAR]]
+    """Requests of sampled moments of the newer part, and of synthetic queries, by surface."""
+    sample = rng.permutation(len(split.targets))[: NUM_HOME + NUM_SIMILAR]
+    moments = [split.targets.moment(int(row), NUM_NEXT_EVENTS) for row in sample]
+    home = [_home_request(moment) for moment in moments[:NUM_HOME]]
     similar = [
-        _similar(moment, place % 2 == 0)
-        for place, moment in enumerate(moments[-NUM_SIMILAR:])
+        _similar_request(moment, has_history=index % 2 == 0)
+        for index, moment in enumerate(moments[-NUM_SIMILAR:])
         if len(moment.past.history)
     ]
-    search = [("search", _search(examples, [one.past for one in moments], rng))] if examples else []
-    return [("home", list(map(_home, moments[:NUM_HOME]))), ("similar", similar), *search]
+    groups = [("home", home), ("similar", similar)]
+    if examples:
+        groups.append(("search", _search_requests(examples, [m.past for m in moments], rng)))
+    return groups
 
 
-def _home(moment: Moment) -> LabelledQuery:
+def _home_request(moment: Moment) -> LabelledQuery:
+    """The home page at a moment."""
     past = moment.past
     query = Query("home", history=past.history, rejected=past.rejected)
-    return LabelledQuery(query, moment.items, _done(moment))
+    return LabelledQuery(query, moment.items, _label_moment(moment))
 
 
-def _similar(moment: Moment, is_known: bool) -> LabelledQuery:
-    """An item page; every second one is looked at by a visitor without a past."""
-    past = moment.past if is_known else UserPast()
+def _similar_request(moment: Moment, has_history: bool) -> LabelledQuery:
+    """The page of the user's last item, requested with or without the user's history."""
+    past = moment.past if has_history else UserPast()
     source = moment.past.history.item_nums[-1:]
     query = Query("similar", source_items=source, history=past.history, rejected=past.rejected)
-    return LabelledQuery(query, moment.items, _done(moment))
+    return LabelledQuery(query, moment.items, _label_moment(moment))
 
 
-def _done(moment: Moment) -> list[frozenset[str]]:
-    """What the user did with each item that follows."""
+def _label_moment(moment: Moment) -> list[frozenset[str]]:
+    """Labels of each of the next items."""
     actions = moment.actions or [""] * len(moment.items)
     return [
-        predicted(liked, [action])
+        label_actions(liked, [action])
         for liked, action in zip(moment.liked.tolist(), actions, strict=True)
     ]
 
 
-def _search(
+def _search_requests(
     examples: QueryExamples, pasts: Sequence[UserPast], rng: np.random.Generator
 ) -> list[LabelledQuery]:
-    """Written queries, every second one with somebody's history: search must not need one."""
+    """Synthetic queries, every second one with a random history: search must not need one."""
     result = []
-    for place, row in enumerate(rng.permutation(len(examples))[:NUM_SEARCH]):
-        past = pasts[place % len(pasts)] if pasts and place % 2 == 0 else UserPast()
+    for index, row in enumerate(rng.permutation(len(examples))[:NUM_SEARCH]):
+        past = pasts[index % len(pasts)] if pasts and index % 2 == 0 else UserPast()
         query = Query(
             "search",
             text=examples.texts[row],
@@ -212,12 +220,12 @@ def _search(
             history=past.history,
             rejected=past.rejected,
         )
-        done = [predicted(liked=True, actions=())]
-        result.append(LabelledQuery(query, examples.items[row : row + 1], done))
+        labels = [label_actions(liked=True, actions=())]
+        result.append(LabelledQuery(query, examples.items[row : row + 1], labels))
     return result
 
 
-def labelled_rows(
+def build_rows(
     labelled: Sequence[LabelledQuery],
     surface: str,
     state: EngineState,
@@ -225,30 +233,31 @@ def labelled_rows(
     first_group: int,
     rng: np.random.Generator,
 ) -> RankerRows:
-    """Rows of one batch of requests.
+    """Build the rows of a batch of requests: positives and negatives among the candidates.
 
-    Left out are requests of which it is not known what was shown and whose right answers nobody
-    proposed.
+    Requests without known shown items are left out if no source proposed a positive. Requests are
+    numbered from ``first_group`` on.
     """
     config = settings.all_surfaces()[surface]
-    queries, shown = [one.query for one in labelled], [one.shown for one in labelled]
+    queries = [request.query for request in labelled]
+    shown = [request.shown for request in labelled]
     candidates, features = collect(queries, config, state, shown)
     actions = settings.ranker.actions
     labels = np.zeros((len(candidates), len(actions)), dtype=np.float32)
-    kept: list[NDArray[np.intp]] = []
+    selected: list[NDArray[np.intp]] = []
     for row, (begin, end) in enumerate(pairwise(candidates.bounds(len(labelled)))):
         items = candidates.items[begin:end]
         chosen = np.isin(items, labelled[row].items)
-        is_known = len(shown[row]) > 0
-        if not chosen.any() and not is_known:
+        has_shown = len(shown[row]) > 0
+        if not chosen.any() and not has_shown:
             continue
         for column, action in enumerate(actions):
-            labels[begin:end, column] = np.isin(items, labelled[row].having(action))
-        refused = np.isin(items, shown[row]) if is_known else np.ones(len(items), np.bool_)
-        others = np.flatnonzero(refused & ~chosen)
-        sampled = rng.choice(others, min(NEGATIVES, len(others)), replace=False)
-        kept.append(begin + np.sort(np.concatenate([np.flatnonzero(chosen), sampled])))
-    rows = np.concatenate(kept) if kept else np.empty(0, np.intp)
+            labels[begin:end, column] = np.isin(items, labelled[row].items_with(action))
+        seen = np.isin(items, shown[row]) if has_shown else np.ones(len(items), np.bool_)
+        negatives = np.flatnonzero(seen & ~chosen)
+        sampled = rng.choice(negatives, min(NEGATIVES, len(negatives)), replace=False)
+        selected.append(begin + np.sort(np.concatenate([np.flatnonzero(chosen), sampled])))
+    rows = np.concatenate(selected) if selected else np.empty(0, np.intp)
     return RankerRows(
         features=features[rows],
         task=np.full(len(rows), TASKS.index(config.task), dtype=np.int64),
@@ -258,7 +267,8 @@ def labelled_rows(
     )
 
 
-def _joined(parts: Sequence[RankerRows]) -> RankerRows | None:
+def _concatenate(parts: Sequence[RankerRows]) -> RankerRows | None:
+    """All rows; None without any part."""
     if not parts:
         return None
     return RankerRows(

@@ -15,13 +15,13 @@ from serendip.engine.generations import publish
 from serendip.engine.state import EngineState
 from serendip.jobs.context import JobContext
 from serendip.jobs.relevance.versions import configured_version, load_relevance_model
-from serendip.jobs.rewrites.build import rewrites_of_state
+from serendip.jobs.rewrites.build import build_rewrites
 from serendip.jobs.semantic_ids.build import build_ids
 from serendip.jobs.semantic_ids.versions import IdVersion, current_version
-from serendip.jobs.suggestions.build import SuggestionBuilder, written_queries
+from serendip.jobs.suggestions.build import SuggestionBuilder, read_written_queries
 from serendip.jobs.suggestions.ranker_data import train_query_ranker
-from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, id_facts, next_space
-from serendip.jobs.train.fingerprint import fingerprint
+from serendip.jobs.train.carry_over import SPACE_FOLDER, PreviousCodes, continue_space, describe_ids
+from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.fit import Fitter
 from serendip.jobs.train.gates import run_gates
 from serendip.jobs.train.ranker_actions import require_actions
@@ -34,8 +34,7 @@ class Draft:
     """A generation before it is published.
 
     Args:
-        state: what will be served.
-        relevance: the relevance model that surfaces are configured with; None = none is.
+        relevance: version of the relevance model that surfaces filter by; None = no surface does.
         facts: for the manifest.
     """
 
@@ -44,17 +43,17 @@ class Draft:
     facts: Mapping[str, Any]
 
     def with_facts(self, state: EngineState, **facts: Any) -> Draft:
-        """The draft after a step, with another state and further facts."""
+        """A copy with another state and additional facts."""
         return replace(self, state=state, facts={**self.facts, **facts})
 
 
 def train_workspace(context: JobContext) -> Version:
-    """Fit everything on all data of the database and publish it.
+    """Train a generation on all data of the database and publish it.
 
     Raises:
-        ConfigError: the ranker is to predict an action that does not occur.
-        DataError: the catalogue is empty, or the new generation fails a gate; the published one
-            stays.
+        ConfigError: a target action of the ranker does not occur in its training data.
+        DataError: the catalogue is empty, or the new generation fails a gate; the published
+            generation then stays in use.
     """
     with tempfile.TemporaryDirectory() as scratch:
         draft = fit(context, Path(scratch))
@@ -66,17 +65,15 @@ def train_workspace(context: JobContext) -> Version:
 def fit(context: JobContext, scratch: Path) -> Draft:
     """Fit features, models, word index and ranker on the snapshot of the database.
 
-    Args:
-        context: workspace, options and clock.
-        scratch: folder for word indexes, needed until the draft is published.
+    Word indexes are written to ``scratch``, which must exist until the draft is published.
     """
     with context.clock.stage("snapshot"):
         dataset = context.log.dataset
     require_actions(dataset, context.settings.ranker.actions)
     relevance = configured_version(context.workspace)
-    version, earlier = _previous_ids(context)
+    version, earlier = _open_previous_ids(context)
     fitter = replace(Fitter.of(context, scratch), version=version, earlier=earlier)
-    media = fitter.media_reports(dataset, context.options)
+    media = fitter.check_media(dataset, context.options)
     state = fitter.fit(dataset, "all", context.options)
     facts = {
         "item_version": context.snapshot.item_version,
@@ -85,7 +82,7 @@ def fit(context: JobContext, scratch: Path) -> Draft:
         **_data_facts(dataset),
         "semantic_ids": {
             **asdict(measure_code_quality(state.features.codes, state.features.codebook_size)),
-            **id_facts(version, earlier, state.features.codes, dataset.catalogue),
+            **describe_ids(version, earlier, state.features.codes, dataset.catalogue),
         },
         "media": {name: report.as_dict() for name, report in media.items()},
         "student": relevance.name if relevance else None,
@@ -95,7 +92,7 @@ def fit(context: JobContext, scratch: Path) -> Draft:
 
 
 def add_relevance_model(context: JobContext, draft: Draft) -> Draft:
-    """Take over the distilled relevance model, where a surface filters by it."""
+    """Add the distilled relevance model if a surface filters by it."""
     if draft.relevance is None:
         return draft
     with context.clock.stage("judge of matches"):
@@ -107,7 +104,7 @@ def add_suggestions(context: JobContext, draft: Draft) -> Draft:
     """Add verified suggested queries and the model that ranks them."""
     with context.clock.stage("suggested queries"):
         state, log = draft.state, context.log
-        written = written_queries(context.workspace, state.catalogue)
+        written = read_written_queries(context.workspace, state.catalogue)
         config = context.settings.queries
         builder = SuggestionBuilder(state.catalogue, state.counts, state.searcher, config, written)
         built = builder.build(log.searches, context.options.progress)
@@ -119,7 +116,7 @@ def add_suggestions(context: JobContext, draft: Draft) -> Draft:
 def add_rewrites(context: JobContext, draft: Draft) -> Draft:
     """Add the table of query rewrites."""
     with context.clock.stage("rewrites"):
-        table, facts = rewrites_of_state(draft.state, context)
+        table, facts = build_rewrites(draft.state, context)
         return draft.with_facts(draft.state.with_rewrites(table), rewrites=facts)
 
 
@@ -127,30 +124,31 @@ def pass_gates(context: JobContext, draft: Draft) -> Draft:
     """Run the gates.
 
     Raises:
-        DataError: one failed.
+        DataError: a gate failed.
     """
-    digest = fingerprint(context.workspace, context.options.seed)
+    digest = compute_fingerprint(context.workspace, context.options.seed)
     gates = run_gates(draft.state, context.workspace, digest)
     return draft.with_facts(draft.state, fingerprint=digest, gates=gates)
 
 
 def publish_draft(context: JobContext, draft: Draft) -> Version:
-    """Align the vectors with those of the current generation, then publish."""
+    """Align the vector space with the published generation, then publish."""
     generations = context.workspace.generations
-    space, facts = next_space(generations, draft.state)
+    space, facts = continue_space(generations, draft.state)
     with context.clock.stage("publish"):
         save = partial(_save, draft.state, space)
         return publish(generations, save, {**draft.facts, "space": facts})
 
 
 def _save(state: EngineState, space: VectorSpace | None, folder: Path) -> None:
+    """Write the artefacts of a generation."""
     state.save(folder)
     if space is not None:
         space.save(folder / SPACE_FOLDER)
 
 
-def _previous_ids(context: JobContext) -> tuple[IdVersion | None, PreviousCodes | None]:
-    """The built IDs with new items appended, if any, and the codes of the current generation."""
+def _open_previous_ids(context: JobContext) -> tuple[IdVersion | None, PreviousCodes | None]:
+    """The built IDs, extended by new items, and the codes of the published generation."""
     workspace = context.workspace
     has_ids = current_version(workspace.semantic_ids) is not None
     version = build_ids(context)[0] if has_ids else None
@@ -158,7 +156,7 @@ def _previous_ids(context: JobContext) -> tuple[IdVersion | None, PreviousCodes 
 
 
 def _data_facts(dataset: Dataset) -> dict[str, Any]:
-    """Time of the last event, and counts; generated texts are counted where there are any."""
+    """Time of the last event, and counts of items, users, events and generated texts."""
     events = dataset.events
     counts = {
         "items": dataset.num_items,
