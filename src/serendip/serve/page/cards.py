@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup
 
 from serendip.data import Item
-from serendip.engine.answer import Answer, Chosen, Suggestions
+from serendip.engine.answer import Answer, ChosenItem, Suggestions
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.page.covers import cover, is_narrow, palette_of
 
@@ -184,7 +184,7 @@ def item_link(item_id: str, user_id: str) -> str:
     return f"/items/{quote(item_id, safe='')}?{urlencode({'user': user_id})}"
 
 
-def liked_ids(chosen: Sequence[Chosen]) -> frozenset[str]:
+def liked_ids(chosen: Sequence[ChosenItem]) -> frozenset[str]:
     """Items that the visitor liked by a button or by a high value."""
     return frozenset(one.item_id for one in chosen if one.liked)
 
