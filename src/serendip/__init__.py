@@ -1,6 +1,6 @@
 """Serendip: one engine for search and recommendations.
 
-The public names below are imported on first use, so that ``serendip --help`` stays fast.
+The public names below are imported on first use, so that ``serendip --help`` starts fast.
 """
 
 from __future__ import annotations

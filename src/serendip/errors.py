@@ -1,17 +1,17 @@
-"""One exception tree for the whole engine.
+"""The exceptions of Serendip, with their exit codes and HTTP status codes.
 
 ::
 
     SerendipError
-      ConfigError        the TOML file or an option is wrong            exit 2, HTTP 400
-      DataError          the user's rows or a request body are wrong    exit 3, HTTP 422
-        UnknownItemError an item id is not in the catalogue             exit 3, HTTP 404
-      NotTrainedError    nothing is trained or published yet            exit 4, HTTP 503
-      ArtefactError      a stored artefact is missing, altered or old   exit 5, HTTP 503
-      UnsupportedError   this component cannot answer this query        exit 6, HTTP 422
-      ExtraMissing       an optional package is not installed           exit 7, HTTP 503
-      StorageError       the workspace database cannot take the write   exit 8, HTTP 503
-        BusyError        it can as soon as other writes have ended      exit 8, HTTP 503
+      ConfigError        the TOML file or an option is wrong             exit 2, HTTP 400
+      DataError          rows of a file or a request body are wrong      exit 3, HTTP 422
+        UnknownItemError an item id is not in the catalogue              exit 3, HTTP 404
+      NotTrainedError    nothing is trained or published yet             exit 4, HTTP 503
+      ArtefactError      a stored artefact is missing, altered or old    exit 5, HTTP 503
+      UnsupportedError   a component cannot answer the query             exit 6, HTTP 422
+      ExtraMissing       an optional package is not installed            exit 7, HTTP 503
+      StorageError       the database cannot be read or written now      exit 8, HTTP 503
+        BusyError        the database is locked by other writes          exit 8, HTTP 503
 
 Every message names the thing and the value; ``hint`` names the next step. Only two places catch
 the base class: ``cli.main`` (exit code) and ``serve`` (status code).
@@ -23,21 +23,26 @@ from typing import ClassVar
 
 
 class SerendipError(Exception):
-    """Base of all errors that a user can act upon.
+    """Base class of all errors that a user can act on.
 
     Args:
-        message: what happened, with the offending name and value.
-        hint: what to do next, one sentence; empty where the message says it all.
+        message: what is wrong, with the name and the value.
+        hint: the next step as one sentence; empty = none.
+
+    Attributes:
+        exit_code: of the command line.
+        status: HTTP status code.
+        kind: name of the error in HTTP answers.
     """
 
     exit_code: ClassVar[int] = 1
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "error"
     public_message: ClassVar[str] = ""
-    """What clients of the service read instead of the message, which names what is the operator's;
-    empty where the message is for everybody."""
+    """The message for HTTP clients, for errors whose own message has paths or other details of the
+    operator; empty = clients get the own message."""
     retry_after_s: ClassVar[int] = 0
-    """When the same request may succeed; 0 = nobody knows."""
+    """Seconds after which the same request may succeed; 0 = unknown."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -49,25 +54,25 @@ class SerendipError(Exception):
 
 
 class ConfigError(SerendipError, ValueError):
-    """The configuration is wrong; the message has ``file: key`` and the value."""
+    """The configuration is wrong; the message names the file, the key and the value."""
 
     exit_code, status, kind = 2, 400, "config"
 
 
 class DataError(SerendipError, ValueError):
-    """Rows, ids or request fields are wrong; the message has counts and the first offenders."""
+    """Rows, ids or request fields are wrong; the message has their number and the first ones."""
 
     exit_code, status, kind = 3, 422, "data"
 
 
 class UnknownItemError(DataError):
-    """An item is asked for by an id that the catalogue does not have, or no longer has."""
+    """The requested item is not in the catalogue: unknown, deleted or not available yet."""
 
     status, kind = 404, "unknown_item"
 
 
 class NotTrainedError(SerendipError):
-    """Something is used before it was trained or published."""
+    """A model or a generation is used before it was trained or published."""
 
     exit_code, status, kind = 4, 503, "not_trained"
     retry_after_s = 1
@@ -81,26 +86,26 @@ class ArtefactError(SerendipError):
 
 
 class UnsupportedError(SerendipError):
-    """A component cannot answer this query; the message lists those that can."""
+    """A component cannot answer the query; the hint lists those that can."""
 
     exit_code, status, kind = 6, 422, "unsupported"
 
 
 class ExtraMissing(SerendipError, ImportError):
-    """An optional package is needed; the hint is the install command."""
+    """An optional package is not installed; the hint is the install command."""
 
     exit_code, status, kind = 7, 503, "extra_missing"
 
 
 class StorageError(SerendipError):
-    """The workspace database cannot take or give data now; nothing was acknowledged."""
+    """The workspace database cannot be read or written now; a write has stored nothing."""
 
     exit_code, status, kind = 8, 503, "storage"
-    public_message = "the database cannot take or give data now."
+    public_message = "the database cannot be read or written now."
 
 
 class BusyError(StorageError):
-    """Other writes keep the workspace database from taking this one; nothing was acknowledged."""
+    """The workspace database is locked by other writes; nothing was stored."""
 
     kind = "busy"
     public_message = "the database is busy with other writes."

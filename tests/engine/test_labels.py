@@ -89,7 +89,7 @@ def test_every_name_in_real_answers_has_a_label(shop: Path):
 
 
 def test_a_label_says_what_the_number_counts():
-    assert LABELS.number("transitions") == "Chosen next (score)"
+    assert LABELS.number("transitions") == "ChosenItem next (score)"
     assert LABELS.number("retriever relative") == "Unified model, distance to its best"
     assert LABELS.number("P(irrelevant)") == "Probability of being irrelevant"
     assert LABELS.stage("after seen") == "Not seen yet"

@@ -12,11 +12,11 @@ from serendip.data.event import Event
 from serendip.data.item import Item
 from serendip.engine.engine import Engine
 from serendip.engine.query_suggestions import (
-    MOST_NUMBERS,
+    MAX_NUMBERS,
     QuerySuggester,
     SuggestionUsers,
     UserContext,
-    most_kept,
+    max_cached_users,
 )
 from serendip.engine.request import Request
 from serendip.engine.workspace import Workspace
@@ -36,7 +36,7 @@ def searched(user: str, text: str, item: str, at: float) -> Event:
 def folder(trained_stand: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stand where four people searched one thing and two another, trained again."""
 
-    place = Path(shutil.copytree(trained_stand, tmp_path_factory.mktemp("asked") / "stand"))
+    place = Path(shutil.copytree(trained_stand, tmp_path_factory.mktemp("suggestions") / "stand"))
     start = time.time() - 1_000
     events = [searched(f"u{n}", SEARCHED, "i3", start + n) for n in range(0, 12, 3)]
     events += [searched(f"u{n}", RARE, "i2", start + 50 + n) for n in (2, 5)]
@@ -48,12 +48,12 @@ def folder(trained_stand: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture
-def asked(folder: Path, tmp_path: Path):
+def open_engine(folder: Path, tmp_path: Path):
 
     opened: list[Engine] = []
 
     def open_with(settings: str = "") -> Engine:
-        place = Path(shutil.copytree(folder, tmp_path / f"asked-{len(opened)}"))
+        place = Path(shutil.copytree(folder, tmp_path / f"stand-{len(opened)}"))
         with (place / "serendip.toml").open("a") as stream:
             stream.write(settings)
         opened.append(Engine.open(place))
@@ -64,75 +64,80 @@ def asked(folder: Path, tmp_path: Path):
         engine.close()
 
 
-def texts(found) -> list[str]:
-    return [one.text for one in found.queries]
+def texts(suggestions) -> list[str]:
+    return [query.text for query in suggestions.queries]
 
 
-def test_training_publishes_queries_and_tells_what_fell_to_which_test(asked) -> None:
-    manifest = asked()._manifest["queries"]
+def kinds(suggestions) -> set[str]:
+    return {query.kind for query in suggestions.queries}
+
+
+def test_the_manifest_counts_published_and_dropped_queries(open_engine) -> None:
+    manifest = open_engine()._manifest["queries"]
     assert manifest["by_source"]["logs"] == 1 and manifest["dropped"]["few users"] == 1
     assert manifest["ranker_learned_from"] > 0
 
 
-def test_what_enough_people_searched_is_suggested_and_the_rest_never(asked) -> None:
-    engine = asked()
-    assert "query" in {one.kind for one in engine.suggest(Request(text="number hor", k=8)).queries}
+def test_only_queries_that_enough_people_searched_are_suggested(open_engine) -> None:
+    engine = open_engine()
+    assert "query" in kinds(engine.suggest(Request(text="number hor", k=8)))
     assert SEARCHED in texts(engine.suggest(Request(text="number hor", k=8)))
     assert RARE not in texts(engine.suggest(Request(text="tale west", k=20)))
     assert RARE not in texts(engine.suggest(Request(user_id="stranger", k=50)))
 
 
-def test_own_searches_are_suggested_to_their_user_alone(asked) -> None:
-    engine = asked()
+def test_own_searches_are_suggested_only_to_their_user(open_engine) -> None:
+    engine = open_engine()
     assert RARE in texts(engine.suggest(Request(user_id="u2", k=20)))
     assert RARE not in texts(engine.suggest(Request(user_id="u0", k=20)))
 
 
-def test_queries_without_words_suit_the_user_and_each_finds_something(asked) -> None:
-    engine = asked()
+def test_recommended_queries_fit_the_user_and_have_results(open_engine) -> None:
+    engine = open_engine()
     for user, genre in (("u1", "comedy"), ("u8", "western")):
-        found = engine.suggest(Request(user_id=user, k=10))
-        attributes = [one.text for one in found.queries if one.kind == "attribute"]
+        queries = engine.suggest(Request(user_id=user, k=10)).queries
+        attributes = [query.text for query in queries if query.kind == "attribute"]
         assert attributes[0] == genre
-        for one in found.queries:
-            assert engine.search(one.text).items
+        for query in queries:
+            assert engine.search(query.text).items
     assert engine.suggest(Request(user_id="u1", k=0)).queries == ()
 
 
-def test_an_own_item_leads_to_what_is_like_it(asked) -> None:
-    likes = [
-        one for one in asked().suggest(Request(user_id="u1", k=30)).queries if one.kind == "like"
-    ]
-    assert likes and all(one.text.startswith("like The ") and one.item_id for one in likes)
+def test_items_similar_to_a_liked_item_are_suggested(open_engine) -> None:
+    queries = open_engine().suggest(Request(user_id="u1", k=30)).queries
+    likes = [query for query in queries if query.kind == "like"]
+    assert likes and all(query.text.startswith("like The ") and query.item_id for query in likes)
 
 
-def test_what_was_searched_on_the_page_is_not_suggested_there(asked) -> None:
-    engine = asked()
+def test_the_query_of_the_page_is_not_suggested_on_it(open_engine) -> None:
+    engine = open_engine()
     assert "comedy" in texts(engine.suggest(Request(user_id="u1", k=10)))
     assert "comedy" not in texts(engine.suggest(Request(user_id="u1", k=10, after="Comedy")))
 
 
-def test_the_best_result_of_the_page_counts_as_chosen_last(asked) -> None:
-    engine = asked()
+def test_the_best_result_of_the_page_counts_as_chosen_last(open_engine) -> None:
+    engine = open_engine()
     results = engine.state.searcher.search("horror", TOP).item_nums
     ends = [int(results[-1]), int(results[0])]
-    names = [engine.state.catalogue[item].title for item in ends]
-    made = [
-        Candidate(name, "rule", "rules", np.array([item], np.int32))
-        for name, item in zip(names, ends, strict=True)
+    titles = [engine.state.catalogue[item].title for item in ends]
+    candidates = [
+        Candidate(title, "rule", "rules", np.array([item], np.int32))
+        for title, item in zip(titles, ends, strict=True)
     ]
-    table = QueryTable.unverified(made, engine.state.catalogue, engine.state.queries.categories)
+    table = QueryTable.unverified(
+        candidates, engine.state.catalogue, engine.state.queries.categories
+    )
     by_last = QueryRanker(np.array([float(name == "last") for name in FEATURES]))
     state = engine.state.with_queries(table, by_last)
     suggester = QuerySuggester(state, engine.settings.queries)
-    found = suggester.recommend(
+    queries = suggester.recommend(
         state, Request(after="horror", k=2), SuggestionUser(), UserContext()
     )
-    assert [one.text for one in found] == names[::-1]
+    assert [query.text for query in queries] == titles[::-1]
 
 
-def test_a_query_whose_items_are_gone_is_suggested_no_more(asked) -> None:
-    engine = asked()
+def test_a_query_whose_items_are_deleted_is_not_suggested(open_engine) -> None:
+    engine = open_engine()
     assert "western" in texts(engine.suggest(Request(text="wes", k=8)))
     for number in range(2, 60, 3):
         engine.delete_item(f"i{number}")
@@ -140,61 +145,61 @@ def test_a_query_whose_items_are_gone_is_suggested_no_more(asked) -> None:
     assert "western" not in texts(engine.suggest(Request(user_id="u2", k=50)))
 
 
-def test_a_slip_is_forgiven_while_typing(asked) -> None:
-    assert any(
-        "horror" in one.lower() for one in texts(asked().suggest(Request(text="the horor ta")))
-    )
+def test_a_typo_in_a_typed_text_is_corrected(open_engine) -> None:
+    completions = texts(open_engine().suggest(Request(text="the horor ta")))
+    assert any("horror" in text.lower() for text in completions)
 
 
-def test_the_last_place_is_drawn_and_its_chance_is_told(asked) -> None:
-    engine = asked("\n[queries]\nexploration = 4\n")
+def test_the_last_position_is_drawn_and_has_its_propensity(open_engine) -> None:
+    engine = open_engine("\n[queries]\nexploration = 4\n")
     users = [f"u{n}" for n in range(12)]
     lists = [engine.suggest(Request(user_id=user, k=3)).queries for user in users]
-    for found in lists:
-        assert [one.propensity for one in found[:-1]] == [1.0, 1.0]
-        assert found[-1].propensity in (1.0, 1 / 2, 1 / 3, 1 / 4)
-    assert any(found[-1].propensity < 1 for found in lists)
+    for queries in lists:
+        assert [query.propensity for query in queries[:-1]] == [1.0, 1.0]
+        assert queries[-1].propensity in (1.0, 1 / 2, 1 / 3, 1 / 4)
+    assert any(queries[-1].propensity < 1 for queries in lists)
     again = [engine.suggest(Request(user_id=user, k=3)).queries for user in users]
     assert again == lists
-    plain = asked()
+    plain = open_engine()
     usual = [texts(plain.suggest(Request(user_id=user, k=6))) for user in users]
-    for found, expected in zip(lists, usual, strict=True):
-        assert [one.text for one in found[:-1]] == expected[:2]
-        assert found[-1].text in expected[2:]
-    assert any(found[-1].text != expected[2] for found, expected in zip(lists, usual, strict=True))
+    pairs = list(zip(lists, usual, strict=True))
+    for queries, expected in pairs:
+        assert [query.text for query in queries[:-1]] == expected[:2]
+        assert queries[-1].text in expected[2:]
+    assert any(queries[-1].text != expected[2] for queries, expected in pairs)
 
 
-def test_newcomers_are_drawn_for_one_by_one_and_strangers_not_at_all(asked) -> None:
-    engine = asked("\n[queries]\nexploration = 4\n")
+def test_each_new_user_has_a_draw_and_unknown_visitors_have_none(open_engine) -> None:
+    engine = open_engine("\n[queries]\nexploration = 4\n")
     drawn = [engine.suggest(Request(user_id=f"newcomer {n}", k=3)).queries[-1] for n in range(80)]
-    shown = [one.text for one in drawn]
+    shown = [query.text for query in drawn]
     assert len(set(shown)) > 2 and min(map(shown.count, shown)) > 8
-    assert {one.propensity for one in drawn} == {1 / len(set(shown))}
+    assert {query.propensity for query in drawn} == {1 / len(set(shown))}
     stranger = engine.suggest(Request(k=4)).queries
-    assert len(stranger) > 2 and {one.propensity for one in stranger} == {1.0}
-    assert stranger == asked().suggest(Request(k=4)).queries
+    assert len(stranger) > 2 and {query.propensity for query in stranger} == {1.0}
+    assert stranger == open_engine().suggest(Request(k=4)).queries
 
 
-def test_a_user_is_drawn_for_again_after_the_next_choice(asked) -> None:
-    engine, shown = asked("\n[queries]\nexploration = 20\n"), set()
-    for at in range(6):
-        engine.add_events([Event("again", "i3", float(at), "click")])
+def test_the_draw_changes_with_the_next_choice(open_engine) -> None:
+    engine, shown = open_engine("\n[queries]\nexploration = 20\n"), set()
+    for time_s in range(6):
+        engine.add_events([Event("again", "i3", float(time_s), "click")])
         shown.add(texts(engine.suggest(Request(user_id="again", k=2)))[-1])
     assert len(shown) > 2
 
 
-def test_what_was_written_is_shown_while_it_finds_something(asked) -> None:
-    engine = asked()
+def test_a_generated_query_is_suggested_while_it_has_a_result(open_engine) -> None:
+    engine = open_engine()
 
     def shown() -> list[str]:
         number = engine.state.catalogue.vocabulary.numbers(["odd"])
-        one = Candidate("zyzzyva quest", "written", "llm", number)
-        old = engine.state.queries
-        table = QueryTable.unverified([one], engine.state.catalogue, old.categories)
+        candidate = Candidate("zyzzyva quest", "written", "llm", number)
+        categories = engine.state.queries.categories
+        table = QueryTable.unverified([candidate], engine.state.catalogue, categories)
         state = engine.state.with_queries(table, engine.state.query_ranker)
         suggester = QuerySuggester(state, engine.settings.queries)
         request, user = Request(text="zyz", k=5), SuggestionUser()
-        return [found.text for found in suggester.complete(state, request, user, UserContext())]
+        return [query.text for query in suggester.complete(state, request, user, UserContext())]
 
     engine.add_items([Item("odd", "The zyzzyva quest")])
     assert "zyzzyva quest" in shown()
@@ -205,17 +210,17 @@ def test_what_was_written_is_shown_while_it_finds_something(asked) -> None:
     assert "zyzzyva quest" not in shown()
 
 
-def test_askers_are_kept_by_memory_the_last_ones_first(asked, monkeypatch) -> None:
-    assert most_kept(1_000) == 256 and most_kept(10**6) == MOST_NUMBERS // 10**6
-    assert most_kept(10**9) == most_kept(MOST_NUMBERS) == 1
-    engine = asked()
-    monkeypatch.setattr(
-        "serendip.engine.query_suggestions.MOST_NUMBERS", 2 * engine.state.num_items
-    )
-    askers = SuggestionUsers(engine._store, engine.settings.actions)
+def test_the_cache_of_users_is_limited_by_memory_and_drops_the_oldest(
+    open_engine, monkeypatch
+) -> None:
+    assert max_cached_users(1_000) == 256 and max_cached_users(10**6) == MAX_NUMBERS // 10**6
+    assert max_cached_users(10**9) == max_cached_users(MAX_NUMBERS) == 1
+    engine = open_engine()
+    monkeypatch.setattr("serendip.engine.query_suggestions.MAX_NUMBERS", 2 * engine.state.num_items)
+    users = SuggestionUsers(engine._store, engine.settings.actions)
 
     def of(user: str) -> SuggestionUser:
-        return askers.of(engine.state, user, engine._query_builder.past(engine.state, user))[0]
+        return users.of(engine.state, user, engine._query_builder.read_past(engine.state, user))[0]
 
     first, second = of("u0"), of("u1")
     assert of("u0") is first
@@ -224,17 +229,19 @@ def test_askers_are_kept_by_memory_the_last_ones_first(asked, monkeypatch) -> No
     assert np.array_equal(of("u1").history, second.history)
 
 
-def test_new_categories_come_first_where_that_is_wanted(asked) -> None:
-    engine = asked("\n[queries]\nnew_categories_first = true\n")
-    found = [one.text for one in engine.suggest(Request(user_id="u1", k=8)).queries]
-    new = [at for at, text in enumerate(found) if "horror" in text or "western" in text]
-    old = [at for at, text in enumerate(found) if "comedy" in text]
+def test_new_categories_come_first_if_configured(open_engine) -> None:
+    engine = open_engine("\n[queries]\nnew_categories_first = true\n")
+    ordered = texts(engine.suggest(Request(user_id="u1", k=8)))
+    new = [rank for rank, text in enumerate(ordered) if "horror" in text or "western" in text]
+    old = [rank for rank, text in enumerate(ordered) if "comedy" in text]
     assert new and old and max(new) < min(old)
 
 
-def test_a_score_does_not_depend_on_how_many_are_asked_for(asked) -> None:
-    engine = asked()
+def test_the_order_does_not_depend_on_k(open_engine) -> None:
+    engine = open_engine()
     assert texts(engine.suggest(Request(user_id="u4", k=20)))[:5] == texts(
         engine.suggest(Request(user_id="u4", k=5))
     )
-    assert {one.propensity for one in engine.suggest(Request(user_id="u4", k=5)).queries} == {1.0}
+    assert {query.propensity for query in engine.suggest(Request(user_id="u4", k=5)).queries} == {
+        1.0
+    }

@@ -17,84 +17,84 @@ ITEMS = Vocabulary("abc")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.create(tmp_path / "events.db")
-    yield opened
-    opened.close()
+    store = Store.create(tmp_path / "events.db")
+    yield store
+    store.close()
 
 
 def click(user: str, item: str, time: float, action: str = "click") -> Event:
     return Event(user, item, time, action)
 
 
-def items_of(pasts: UserHistories, user: str, vocabulary: Vocabulary = ITEMS) -> str:
-    return "".join(vocabulary.ids_of(pasts.of(user, vocabulary).history.item_nums))
+def item_ids(histories: UserHistories, user: str, vocabulary: Vocabulary = ITEMS) -> str:
+    return "".join(vocabulary.ids_of(histories.of(user, vocabulary).history.item_nums))
 
 
-def test_interactions_with_known_items_in_order_of_time(store: Store) -> None:
+def test_a_history_has_the_interactions_with_known_items_in_order_of_time(store: Store) -> None:
     events = [click("u", "b", 3), click("u", "a", 1, "like"), click("v", "c", 2)]
     store.put_events([*events, click("u", "c", 2, "impression"), click("u", "?", 2)])
-    found = UserHistories(store, ActionRules()).of("u", ITEMS).history
-    assert found.item_nums.tolist() == [0, 1]
-    assert found.timestamps.tolist() == [1.0, 3.0]
-    assert found.liked.tolist() == [True, False]
+    history = UserHistories(store, ActionRules()).of("u", ITEMS).history
+    assert history.item_nums.tolist() == [0, 1]
+    assert history.timestamps.tolist() == [1.0, 3.0]
+    assert history.liked.tolist() == [True, False]
     assert len(UserHistories(store, ActionRules()).of("nobody", ITEMS).history) == 0
 
 
-def test_events_of_any_writer_are_in_the_next_answer(store: Store, tmp_path: Path) -> None:
-    pasts = UserHistories(store, ActionRules())
+def test_the_next_answer_has_the_events_of_all_writers(store: Store, tmp_path: Path) -> None:
+    histories = UserHistories(store, ActionRules())
     store.put_events([click("u", "a", 1), click("u", "b", 5)])
-    assert items_of(pasts, "u") == "ab"
-    assert items_of(pasts, "v") == ""
+    assert item_ids(histories, "u") == "ab"
+    assert item_ids(histories, "v") == ""
     other = Store.open(tmp_path / "events.db")
     other.put_events([click("u", "c", 3), click("v", "c", 3), click("u", "a", 5)])
-    assert items_of(pasts, "u") == "acba"
-    assert items_of(pasts, "u") == "acba"
-    assert items_of(pasts, "v") == "c"
+    assert item_ids(histories, "u") == "acba"
+    assert item_ids(histories, "u") == "acba"
+    assert item_ids(histories, "v") == "c"
     other.close()
 
 
-def test_more_new_events_than_are_followed_are_not_missed(store: Store) -> None:
-    pasts = UserHistories(store, ActionRules())
-    assert items_of(pasts, "u") == ""
+def test_no_event_is_missed_if_more_are_new_than_the_log_is_followed_for(store: Store) -> None:
+    histories = UserHistories(store, ActionRules())
+    assert item_ids(histories, "u") == ""
     store.put_events([click(f"v{n}", "a", n) for n in range(1_500)] + [click("u", "b", 1)])
-    assert items_of(pasts, "u") == "b"
+    assert item_ids(histories, "u") == "b"
 
 
-def test_events_that_an_import_took_out_are_gone(store: Store) -> None:
+def test_a_history_lacks_events_that_an_import_removed(store: Store) -> None:
     store.import_all([], [click("u", "a", 1)])
     store.put_events([click("u", "b", 2)])
-    pasts = UserHistories(store, ActionRules())
-    assert items_of(pasts, "u") == "ab"
+    histories = UserHistories(store, ActionRules())
+    assert item_ids(histories, "u") == "ab"
     store.import_all([], [])
-    assert items_of(pasts, "u") == "b"
+    assert item_ids(histories, "u") == "b"
     store.import_all([], [click("u", "c", 1)])
-    assert items_of(pasts, "u") == "cb"
+    assert item_ids(histories, "u") == "cb"
 
 
-def test_an_item_that_is_posted_later_appears_in_its_place(store: Store) -> None:
+def test_an_item_posted_later_appears_at_its_time(store: Store) -> None:
     store.put_events([click("u", "a", 1), click("u", "new", 2), click("u", "b", 3)])
-    pasts = UserHistories(store, ActionRules())
-    assert items_of(pasts, "u") == "ab"
+    histories = UserHistories(store, ActionRules())
+    assert item_ids(histories, "u") == "ab"
     store.put_events([click("u", "c", 0)])
-    assert items_of(pasts, "u") == "cab"
+    assert item_ids(histories, "u") == "cab"
     more = ITEMS.extended(["new"])
-    assert pasts.of("u", more).history.item_nums.tolist() == [2, 0, 3, 1]
-    # A request that began before the item came does not know it.
-    assert items_of(pasts, "u") == "cab"
+    assert histories.of("u", more).history.item_nums.tolist() == [2, 0, 3, 1]
+    # A request that began before the item was posted does not know it.
+    assert item_ids(histories, "u") == "cab"
 
 
-def test_answers_given_before_do_not_change(store: Store) -> None:
+def test_earlier_answers_do_not_change(store: Store) -> None:
     store.put_events([click("u", "a", 1), click("u", "new", 2)])
-    pasts = UserHistories(store, ActionRules())
-    first = pasts.of("u", ITEMS).history
+    histories = UserHistories(store, ActionRules())
+    first = histories.of("u", ITEMS).history
     store.put_events([click("u", "b", 0)])
-    pasts.of("u", ITEMS.extended(["new"]))
+    histories.of("u", ITEMS.extended(["new"]))
     assert first.item_nums.tolist() == [0]
 
 
-@pytest.mark.parametrize("room", [0, 30, 60, 10**6])
-def test_answers_do_not_depend_on_the_room_there_is(store: Store, room: int) -> None:
-    pasts = UserHistories(store, ActionRules(), most_events=room)
+@pytest.mark.parametrize("max_events", [0, 30, 60, 10**6])
+def test_answers_do_not_depend_on_the_size_of_the_cache(store: Store, max_events: int) -> None:
+    histories = UserHistories(store, ActionRules(), max_events=max_events)
     random = np.random.default_rng(0)
     written: dict[str, list[tuple[float, int, str]]] = {}
     for step in range(120):
@@ -102,21 +102,22 @@ def test_answers_do_not_depend_on_the_room_there_is(store: Store, room: int) -> 
         time = float(random.integers(20))
         store.put_events([click(user, item, time)])
         written.setdefault(user, []).append((time, step, item))
-        asked = f"u{random.integers(5)}"
-        assert items_of(pasts, asked) == "".join(one[2] for one in sorted(written.get(asked, [])))
-        assert pasts.num_events <= room
+        reader = f"u{random.integers(5)}"
+        expected = "".join(item for _, _, item in sorted(written.get(reader, [])))
+        assert item_ids(histories, reader) == expected
+        assert histories.num_events <= max_events
 
 
 def test_threads_that_write_and_read_see_their_own_events(store: Store) -> None:
-    pasts = UserHistories(store, ActionRules())
+    histories = UserHistories(store, ActionRules())
     wrong: list[str] = []
 
     def work(user: str) -> None:
         for step in range(15):
             store.put_events([click(user, "abc"[step % 3], step)])
-            found = items_of(pasts, user)
-            if found != ("abc" * 5)[: step + 1]:
-                wrong.append(found)
+            history = item_ids(histories, user)
+            if history != ("abc" * 5)[: step + 1]:
+                wrong.append(history)
 
     threads = [threading.Thread(target=work, args=(f"u{n}",)) for n in range(4)]
     for thread in threads:

@@ -80,17 +80,20 @@ def test_settings_survive_json() -> None:
 
 
 WRONG = {
-    "unknown key `models.sasrec.epoch`. Known here: b.*class, ": {"sasrec": {"epoch": 2}},
-    "unknown key `models.item-knn.shrink`. Known here: class, decay, ": {"item-knn": {"shrink": 2}},
+    "unknown key `models.sasrec.epoch`. Valid keys: b.*class, ": {"sasrec": {"epoch": 2}},
+    "unknown key `models.item-knn.shrink`. Valid keys: class, decay, ": {"item-knn": {"shrink": 2}},
     "`models.long.epochs` = 'many': ": {"long": {"class": "gru4rec", "epochs": "many"}},
-    "`models.mine.class` = 'nope': must name the class of": {"mine": {"class": "nope"}},
-    "`models.mine.class` = '': must name .* known are popularity, ": {"mine": {}},
-    "`models.mine.class` = 3: must name the class": {"mine": {"class": 3}},
-    "`models.words`: a model cannot be called so": {"words": {"class": "ease"}},
-    "`models.../up`: a model cannot be called so": {"../up": {"class": "ease"}},
-    "`models.item-knn`: another table is the model 'item-knn'": {"item_knn": {}, "item-knn": {}},
+    "`models.mine.class` = 'nope': must be the class of a model": {"mine": {"class": "nope"}},
+    "`models.mine.class` = '': must be .*: one of popularity, ": {"mine": {}},
+    "`models.mine.class` = 3: must be the class of a model": {"mine": {"class": 3}},
+    "`models.words`: the name of a model must be up to 40": {"words": {"class": "ease"}},
+    "`models.../up`: the name of a model must be up to 40": {"../up": {"class": "ease"}},
+    "`models.item-knn`: another table configures the model 'item-knn'": {
+        "item_knn": {},
+        "item-knn": {},
+    },
     "`models.ease` = 3: ": {"ease": 3},
-    "`models.blend.parts.x.modle`. Known here: config, model": {
+    "`models.blend.parts.x.modle`. Valid keys: config, model": {
         "blend": {"parts": {"x": {"model": "ease", "modle": 1}}}
     },
 }
@@ -105,8 +108,8 @@ def test_what_cannot_be_a_model_is_refused(message: str) -> None:
 @pytest.mark.parametrize(
     ("surface", "message"),
     [
-        ({"scorer": "nobody"}, "home.scorer names 'nobody'; known are ranker, popularity, "),
-        ({"sources": {"sasrec": 5}}, "home.sources names 'sasrec'; known are popularity, "),
+        ({"scorer": "nobody"}, "home.scorer names 'nobody'; use one of ranker, popularity, "),
+        ({"sources": {"sasrec": 5}}, "home.sources names 'sasrec'; use one of popularity, "),
         ({"scorer": "content", "sponsored": {}}, "positions are sold by the ranker's predictions"),
     ],
 )
@@ -125,7 +128,7 @@ def test_a_model_of_another_package_can_be_configured(tmp_path: Path) -> None:
         assert model_names()[-1] == "alphabet"
         table = read({"a-to-z": {"class": "alphabet", "backwards": True}}).models.tables["a-to-z"]
         assert type(table.build()) is model_class("alphabet")
-        with pytest.raises(ConfigError, match=r"`models.alphabet.back`\. Known here: backwards, "):
+        with pytest.raises(ConfigError, match=r"`models.alphabet.back`\. Valid keys: backwards, "):
             read({"alphabet": {"back": True}})
 
 

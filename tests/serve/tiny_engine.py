@@ -13,7 +13,7 @@ from serendip.data import ActionRules, Event, Item
 from serendip.engine.answer import (
     Answer,
     AnswerItem,
-    Chosen,
+    ChosenItem,
     Evidence,
     Explanation,
     Suggestion,
@@ -188,13 +188,13 @@ class TinyEngine:
     def history(self, user_id: str, limit: int = 50) -> list[Event]:
         return self._did(user_id)[::-1][:limit]
 
-    def chosen(self, user_id: str, limit: int = 50) -> list[Chosen]:
+    def chosen(self, user_id: str, limit: int = 50) -> list[ChosenItem]:
         rules, liked = ActionRules(), {}
         for event in self.history(user_id):
             is_like = rules.is_like(event.action, event.value)
             if rules.is_interest(event.action, event.value) and event.item_id in self._items:
                 liked[event.item_id] = liked.get(event.item_id, False) or is_like
-        return [Chosen(*one) for one in liked.items()][:limit]
+        return [ChosenItem(*one) for one in liked.items()][:limit]
 
     def _did(self, user_id: str) -> list[Event]:
         return [e for e in self._events if e.user_id == user_id and e.action != "impression"]

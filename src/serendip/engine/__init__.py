@@ -1,1 +1,1 @@
-"""One request: sources, filters, the ranker, reasons; and the generation it answers from."""
+"""The engine: answers requests from a published generation and the live store."""

@@ -1,6 +1,6 @@
-"""What the engine answers: plain values that the API, the CLI and the page render as they are.
+"""Answers of the engine as plain values, which the API, the CLI and the page render as they are.
 
-Cursors of paged answers: opaque outside, an offset inside.
+A cursor names a page of an answer: an opaque string for callers, an encoded offset inside.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ class AnswerItem:
 
     Args:
         item_id: external id.
-        score: final value, higher is better; comparable within one answer only. Of a sponsored
-            item it is bid x P(action), and what it is worth to the user is a part.
-        parts: named numbers that the score came from.
-        reason: one sentence for people, made from evidence; empty where there is none.
-        sponsored: it stands here because the place was bought; to be marked where it is shown.
+        score: final value, higher is better; comparable within one answer only. The score of a
+            sponsored item is its expected revenue, bid x P(action); ``parts`` has its organic
+            value.
+        parts: name -> number that the score is computed from: ranker features, probabilities.
+        reason: the strongest evidence as one sentence for people; empty = no evidence.
+        sponsored: whether the position was bought; pages must mark such an item.
     """
 
     item_id: str
@@ -36,16 +37,18 @@ class AnswerItem:
 
 @dataclass(frozen=True, slots=True)
 class SearchFeedback:
-    """What was made of a text that was typed.
+    """How a typed text was interpreted.
 
     Args:
-        searched: what was searched: the text, or what it was taken to mean.
-        is_corrected: ``searched`` is not what was typed; to be told, with a way back.
-        did_you_mean: what may have been meant and was not searched; empty where nothing was.
-        unknown: words searched that no item has.
-        by_meaning: no item has any of the words; those answered are close in meaning alone.
-        rewrites: what may be searched instead, best first: broader texts and substitutes where
-            few items have all words, narrower ones where many do.
+        searched: the searched text: as typed, or corrected.
+        is_corrected: whether ``searched`` differs from the typed text; pages must say so and offer
+            a search for the text as typed.
+        did_you_mean: a suggested correction that was not searched; empty = none.
+        unknown: searched words that no item has.
+        by_meaning: whether no item has any of the words, so that the items were found by the
+            similarity of their vectors only.
+        rewrites: texts to search instead, best first: broader texts and substitutes if few items
+            have all words, narrower texts if many do.
     """
 
     searched: str
@@ -61,13 +64,13 @@ class Answer:
     """The answer to one request.
 
     Args:
-        request_id: to be sent back with events.
-        generation: name of the artefacts that answered.
-        surface: the surface asked for.
-        items: in the order in which they are to be shown.
-        next: cursor of the following page; empty at the end.
-        degraded: names of stages that failed or were skipped; empty when all is well.
-        understood: how the words were read; None where none were searched.
+        request_id: unique id of this answer; callers send it with the events that follow.
+        generation: name of the generation that answered.
+        surface: name of the requested surface.
+        items: one page of the list, in the order to show.
+        next: cursor of the next page; empty on the last page.
+        degraded: names of stages that failed or were skipped; empty if all stages ran.
+        understood: how the text was interpreted; None if no text was searched.
     """
 
     request_id: str
@@ -81,15 +84,17 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A query worth typing.
+    """A suggested query.
 
     Args:
-        text: the suggested query.
-        kind: what it is: ``title``, ``attribute``, ``rule`` (several attributes), ``phrase`` (of a
-            description), ``like`` (items like one), ``query`` (searched before), ``written`` (by
-            an LLM) or ``spelling`` (a title that was probably meant).
-        item_id: the item that bears exactly this title, or that others are to be like; else empty.
-        propensity: chance that it had to be at its place, in (0, 1]; below 1 where it was drawn.
+        text: the query.
+        kind: ``title``, ``attribute``, ``rule`` (several attributes), ``phrase`` (of a
+            description), ``like`` (items similar to one), ``query`` (searched before), ``written``
+            (by an LLM) or ``spelling`` (a title that was probably meant).
+        item_id: the item with exactly this title, or the one whose similar items are searched;
+            else empty.
+        propensity: probability with which it was chosen for its position, in (0, 1]; below 1 for a
+            query drawn at random.
     """
 
     text: str
@@ -100,12 +105,12 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Suggestions:
-    """Queries worth typing, best first.
+    """Suggested queries, best first.
 
     Args:
-        request_id: to be sent back with events about them.
-        generation: name of the artefacts that answered.
-        queries: each of them finds something.
+        request_id: unique id of this answer; callers send it with the events that follow.
+        generation: name of the generation that answered.
+        queries: each has at least one result.
     """
 
     request_id: str
@@ -114,12 +119,12 @@ class Suggestions:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenItem:
     """An item that a user chose.
 
     Args:
         item_id: external id.
-        liked: one of their events with it was a like.
+        liked: whether one of the user's events with the item was a like.
     """
 
     item_id: str
@@ -128,14 +133,14 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One ground for showing an item.
+    """One reason to show an item.
 
     Args:
         kind: ``transition``, ``neighbour``, ``content``, ``code``, ``word``, ``popular``
             or ``new``.
         text: one sentence for people.
         weight: strength, higher is stronger; comparable within one kind only.
-        item_id: the item of the history or context that it rests on; empty where there is none.
+        item_id: the item of the history or the context behind it; empty = none.
     """
 
     kind: str
@@ -146,15 +151,15 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why an item would be shown: evidence first, then the numbers, then the stages.
+    """Why an item is, or is not, in the answer to a request.
 
     Args:
-        item_id: the item asked about.
-        evidence: strongest first.
-        parts: ranker features by name.
-        semantic_id: codes as written for people, ``12-7-201``.
-        trace: stage name -> count of candidates after it, in order of the stages.
-        position: 0-based place in the answer; None where it was not in it.
+        item_id: the explained item.
+        evidence: reasons to show it, strongest first.
+        parts: name -> number that the score is computed from, as in ``AnswerItem``.
+        semantic_id: its codes in text form, ``12-7-201``.
+        trace: stage -> number of items after it, in the order of the stages.
+        position: 0-based position in the whole list; None = not in it.
     """
 
     item_id: str
@@ -165,19 +170,20 @@ class Explanation:
     position: int | None = None
 
 
-_LARGEST = 10_000
+_MAX_OFFSET = 10_000
+"""Largest offset of a page, in items."""
 
 
-def cursor_of(offset: int) -> str:
-    """The cursor of the page that starts at ``offset``."""
+def encode_cursor(offset: int) -> str:
+    """The cursor of the page that starts at a 0-based offset."""
     return base64.urlsafe_b64encode(f"o{offset}".encode()).decode().rstrip("=")
 
 
-def offset_of(cursor: str) -> int:
-    """Where the page of a cursor starts; 0 for the empty cursor.
+def decode_cursor(cursor: str) -> int:
+    """The 0-based offset of a page; 0 for the empty cursor.
 
     Raises:
-        DataError: it was not made by ``cursor_of``, or lies too far.
+        DataError: ``encode_cursor`` did not write the cursor, or its offset is above 10,000.
     """
     if not cursor:
         return 0
@@ -186,8 +192,9 @@ def offset_of(cursor: str) -> int:
         offset = int(text.removeprefix("o")) if text.startswith("o") else -1
     except (ValueError, binascii.Error):
         offset = -1
-    if not 0 <= offset <= _LARGEST:
+    if not 0 <= offset <= _MAX_OFFSET:
         raise DataError(
-            f"cursor {cursor[:40]!r} is not valid.", "Use `next` of an answer as it is."
+            f"cursor {cursor[:40]!r} is not valid.",
+            "Send `next` of the previous answer unchanged.",
         )
     return offset

@@ -1,6 +1,6 @@
-"""The engine: one published generation, the live store, and every surface over them.
+"""The engine answers requests of every surface from one published generation and the live store.
 
-Every answer is made of one state, taken once. Nothing here trains.
+Each answer is computed from one immutable ``EngineState``, read once. Nothing here trains.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from serendip.data.item import Item
 from serendip.data.query import Query
 from serendip.data.store.store import Store
 from serendip.data.text import normalise
-from serendip.engine.answer import Answer, Chosen, Explanation, Suggestions, offset_of
+from serendip.engine.answer import Answer, ChosenItem, Explanation, Suggestions, decode_cursor
 from serendip.engine.generations import open_current, open_earlier
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
@@ -31,7 +31,7 @@ from serendip.engine.presenter import (
     build_suggestions,
     empty_answer,
 )
-from serendip.engine.query_builder import QueryBuilder, number_of
+from serendip.engine.query_builder import QueryBuilder, find_item_number
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
 from serendip.engine.settings import Settings
@@ -45,11 +45,21 @@ from serendip.runtime.versions import Version
 from serendip.search.suggestions.ranker import SuggestionUser
 
 BUSY_TIMEOUT_S = 2.0
-"""How long a write waits for other writers of the database before it is refused."""
+"""Seconds that a write waits for other writers of the database before it fails."""
 
 
 class Engine:
-    """Answers requests over one workspace; safe to call from many threads."""
+    """Answers requests over one workspace; safe to call from many threads.
+
+    ``Engine.open`` builds one. Item and user ids in arguments and answers are external ids, times
+    are Unix seconds. Every method that reads or writes the store raises ``StorageError`` if the
+    database cannot be read or written, and its subclass ``BusyError`` if other writers keep it
+    locked for ``BUSY_TIMEOUT_S``; a write that raises has stored nothing.
+
+    Attributes:
+        settings: of the workspace.
+        generation: name of the generation that answers.
+    """
 
     def __init__(
         self,
@@ -81,36 +91,44 @@ class Engine:
 
     @classmethod
     def open(cls, folder: Path | str, clock: Callable[[], float] = time.time) -> Engine:
-        """Open the published generation of a workspace; without synonyms where they are broken.
+        """Open the published generation of a workspace.
+
+        A synonym table that cannot be read is logged and left out.
 
         Args:
             folder: the workspace.
-            clock: tells Unix seconds: which items are available yet.
+            clock: returns Unix seconds; decides which items are available.
 
         Raises:
-            NotTrainedError: nothing is published yet.
+            ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
+            NotTrainedError: no generation is published.
             ArtefactError: a file of the generation is missing or altered.
-            StorageError: the database is missing, or cannot be read.
+            StorageError: the database is missing or cannot be read.
         """
         workspace = Workspace.open(Path(folder))
-        return cls._over(workspace, open_current(workspace.generations), clock)
+        return cls._open_generation(workspace, open_current(workspace.generations), clock)
 
     @classmethod
     def open_earlier(cls, folder: Path | str) -> Engine:
-        """Open the newest sound generation before the published one, where that is damaged.
+        """Open the newest undamaged generation before the published one, if that is damaged.
+
+        Args:
+            folder: the workspace.
 
         Raises:
-            NotTrainedError: there is none.
-            ArtefactError: all are damaged.
-            StorageError: the database is missing, or cannot be read.
+            ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
+            NotTrainedError: there is no earlier generation.
+            ArtefactError: all earlier generations are damaged.
+            StorageError: the database is missing or cannot be read.
         """
         workspace = Workspace.open(Path(folder))
-        return cls._over(workspace, open_earlier(workspace.generations))
+        return cls._open_generation(workspace, open_earlier(workspace.generations))
 
     @classmethod
-    def _over(
+    def _open_generation(
         cls, workspace: Workspace, generation: Version, clock: Callable[[], float] = time.time
     ) -> Engine:
+        """Load a generation and open the store of a workspace."""
         synonyms = workspace.accepted_synonyms()
         state = EngineState.open(generation.folder).with_synonyms(synonyms)
         encoder = open_encoder(workspace.settings.content)
@@ -125,29 +143,35 @@ class Engine:
         return engine
 
     def close(self) -> None:
-        """Close the store; requests in flight finish first where the caller waited for them."""
+        """Close the store. Call it after the last request has ended."""
         self._store.close()
 
     def catch_up(self) -> None:
-        """Take in what was posted or deleted in the store since this engine last looked.
+        """Apply the items and deletions that were written to the store since the last call.
 
-        Needed once after opening, and when another engine over the same store took writes.
+        Needed only after another engine or process wrote to the store; opening calls it too.
         """
         self._live.catch_up()
         self._totals.follow()
 
     def recommend(self, request: Request) -> Answer:
-        """Answer a request of any surface; one that searches finds nothing without words.
+        """Answer a request of any surface with one page of items.
+
+        A surface that needs a text returns no items for an empty one.
+
+        Args:
+            request: at most ``request.k`` items are returned.
 
         Raises:
             UnsupportedError: the surface is not configured.
-            UnknownItemError: an item of the request is not in the catalogue, or hidden.
+            UnknownItemError: an item of the request is not in the catalogue, deleted or not
+                available yet.
             DataError: ``k`` is below 1, or the cursor is not valid.
         """
         if request.k < 1:
-            raise DataError(f"k = {request.k}.", "Ask for 1 item or more.")
+            raise DataError(f"k = {request.k} is below 1.", "Request 1 item or more.")
         surface = find_surface(self._surfaces, request.surface)
-        offset, state = offset_of(request.cursor), self.state
+        offset, state = decode_cursor(request.cursor), self.state
         query = self._query_builder.build(state, request)
         if surface.needs == "query" and not normalise(request.text):
             return empty_answer(self.generation, request.surface)
@@ -155,85 +179,135 @@ class Engine:
         return build_answer(result, state, self.generation, request, offset)
 
     def search(self, text: str, **parameters: Any) -> Answer:
-        """Find items by words; ``parameters`` are further fields of ``Request``."""
+        """Search items by a text: ``recommend`` on the surface ``search``.
+
+        Args:
+            text: the query as typed.
+            parameters: further fields of ``Request``.
+
+        Raises:
+            UnknownItemError, DataError: as ``recommend``.
+        """
         return self.recommend(Request("search", text=text, **parameters))
 
     def similar(self, item_id: str, **parameters: Any) -> Answer:
-        """Find items similar to one item; ``parameters`` are further fields of ``Request``."""
+        """Recommend items similar to an item: ``recommend`` on the surface ``similar``.
+
+        Args:
+            item_id: external id.
+            parameters: further fields of ``Request``.
+
+        Raises:
+            UnknownItemError, DataError: as ``recommend``.
+        """
         return self.recommend(Request("similar", item_ids=(item_id,), **parameters))
 
     def needs(self, surface: str) -> Literal["", "query", "items"]:
-        """What requests of a surface must have: words, or items to be like; empty = neither.
+        """The part that requests of a surface must have: a text, or source items; empty = neither.
+
+        Args:
+            surface: name of a surface.
 
         Raises:
-            UnsupportedError: no surface is called so; the hint has those that are.
+            UnsupportedError: the surface is not configured; the hint lists those that are.
         """
         return find_surface(self._surfaces, surface).needs
 
     def suggest(self, request: Request) -> Suggestions:
-        """Suggest queries, each of which finds something: completions of the text where there is
-        one, else what to search next. ``k`` below 1 gives none.
+        """Suggest queries that have at least one result.
+
+        With a text they complete it; without one they are queries to search next.
+
+        Args:
+            request: its text, its user, ``after`` and ``k`` are read. At most ``k`` queries are
+                returned, none if it is below 1.
         """
         state = self.state
         if request.k < 1:
             return build_suggestions(self.generation, ())
-        user, past = self._suggestion_user(state, request.user_id)
+        user, context = self._suggestion_user(state, request.user_id)
         if normalise(request.text):
-            found = self._suggester.complete(state, request, user, past)
+            suggestions = self._suggester.complete(state, request, user, context)
         else:
-            found = self._suggester.recommend(state, request, user, past)
-        return build_suggestions(self.generation, found)
+            suggestions = self._suggester.recommend(state, request, user, context)
+        return build_suggestions(self.generation, suggestions)
 
     def explain(self, request: Request, item_id: str) -> Explanation:
-        """Why an item is, or is not, in the answer to a request.
+        """Explain why an item is, or is not, in the answer to a request.
+
+        Args:
+            request: its ``k`` and cursor are not read; the position is that in the whole list.
+            item_id: external id of the item to explain.
 
         Raises:
             UnsupportedError: the surface is not configured.
-            UnknownItemError: the item, or one of the request, is not in the catalogue, or hidden.
+            UnknownItemError: the item, or one of the request, is not in the catalogue, deleted or
+                not available yet.
         """
         state, surface = self.state, find_surface(self._surfaces, request.surface)
-        item = number_of(item_id, state)
+        item = find_item_number(item_id, state)
         query = self._query_builder.build(state, request)
         return build_explanation(run([query], surface, state)[0], query, item, surface, state)
 
     def add_events(self, events: Sequence[Event]) -> int:
         """Store events; they are in the user's history from the next request on.
 
+        Args:
+            events: the surface of each is empty, configured or ``suggest``.
+
         Returns:
-            how many were new (an ``event_id`` sent again is not).
+            number of new events; an ``event_id`` that is stored already is not new.
 
         Raises:
-            UnsupportedError: one names a surface that there is not; then none is stored.
+            UnsupportedError: an event names a surface that is not configured; none is stored.
+            DataError: an event is not valid, see ``serendip.data.store.validation``; none is
+                stored.
         """
         for surface in {event.surface for event in events} - {"", NOT_A_SURFACE}:
             find_surface(self._surfaces, surface)
         new = self._store.put_events(events)
-        with suppress(StorageError):  # they are stored; whoever reads the totals looks again
+        with suppress(StorageError):  # The events are stored; the totals are read again later.
             self._totals.follow()
         return new
 
     def add_items(self, items: Sequence[Item]) -> int:
-        """Store items and make them findable and recommendable at once, without training."""
+        """Store items and make them searchable and recommendable at once, without training.
+
+        Args:
+            items: new items, or other content of stored ones; of several with the same id the
+                last is stored.
+
+        Returns:
+            number of stored items.
+
+        Raises:
+            DataError: an item is not valid, see ``serendip.data.store.validation``; none is
+                stored.
+        """
         return self._live.add_items(items)
 
     def delete_item(self, item_id: str) -> bool:
-        """Delete an item; from the moment this returns it is never answered again."""
+        """Delete an item; requests that begin after this returns never have it in an answer.
+
+        Returns:
+            whether the store had the item.
+        """
         return self._live.delete_item(item_id)
 
     def item(self, item_id: str) -> Item | None:
-        """The item as stored now; None where it is unknown, deleted or not available yet."""
+        """The item as stored now; None if it is unknown, deleted or not available yet."""
         state = self.state
         number = state.catalogue.vocabulary.number(item_id)
         return None if number < 0 or state.hidden[number] else state.catalogue[number]
 
     def semantic_id(self, item_id: str) -> tuple[int, ...]:
-        """Codes of an item, coarse to fine; empty where it is unknown."""
+        """Semantic ID of an item: its codes, coarse to fine; empty for an unknown item."""
         state = self.state
         number = state.catalogue.vocabulary.number(item_id)
         return () if number < 0 else tuple(int(code) for code in state.features.codes[number])
 
     def code_label(self, item_id: str) -> str:
-        """Readable name of the item's groups, coarse to fine; empty where none has one."""
+        """Readable name of the item's semantic ID, coarse to fine; empty if no code has a name."""
         state = self.state
         number = state.catalogue.vocabulary.number(item_id)
         return (
@@ -241,24 +315,43 @@ class Engine:
         )
 
     def users(self, limit: int = 50) -> list[tuple[str, int]]:
-        """Most active users with the number of things they did."""
+        """The most active users, each with their number of events; most active first.
+
+        Args:
+            limit: maximum number of users. Events of ignored actions are not counted.
+        """
         return self._totals.users(limit)
 
     def history(self, user_id: str, limit: int = 50) -> list[Event]:
-        """What a user did, newest first; what was only shown is no part of it."""
+        """The events of a user, newest first, without ignored actions such as impressions.
+
+        Args:
+            user_id: external id; an unknown user has no events.
+            limit: maximum number of events.
+        """
         return self._store.history(user_id, limit, self.settings.actions.ignore)[::-1]
 
-    def chosen(self, user_id: str, limit: int = 50) -> list[Chosen]:
-        """Items that a user chose and did not reject since, each once, the last one first."""
+    def chosen(self, user_id: str, limit: int = 50) -> list[ChosenItem]:
+        """Items that a user chose and has not rejected since, each once, newest choice first.
+
+        Args:
+            user_id: external id; an unknown user has chosen none.
+            limit: maximum number of items.
+        """
         state = self.state
-        history = self._query_builder.past(state, user_id).history
+        history = self._query_builder.read_past(state, user_id).history
         liked = frozenset(history.item_nums[history.liked].tolist())
         newest = list(dict.fromkeys(history.item_nums[::-1].tolist()))[:limit]
         ids = state.catalogue.vocabulary.ids_of(newest)
-        return [Chosen(name, item in liked) for name, item in zip(ids, newest, strict=True)]
+        return [
+            ChosenItem(item_id, item in liked) for item_id, item in zip(ids, newest, strict=True)
+        ]
 
     def stats(self) -> dict[str, int | float | str]:
-        """Counts for people and for metrics, from memory: events as of the last look at the log."""
+        """Counts for pages and metrics, read from memory.
+
+        ``events`` is the count at the last write or ``catch_up`` of this engine.
+        """
         state = self._live.current
         return {
             "generation": self.generation,
@@ -270,37 +363,57 @@ class Engine:
 
     @property
     def labels(self) -> Labels:
-        """Labels for people of the names in answers."""
+        """Readable labels of the names in answers."""
         return Labels.of(self._live.current.models, self._surfaces)
 
     def storage_problem(self) -> str:
-        """Why a write would fail now, without trying one; empty = nothing is known."""
+        """Why a write would fail now, found without a write; empty = no known problem."""
         return self._store.problem()
 
     @property
     def state(self) -> EngineState:
-        """What requests are answered from now; a batch job holds one from its first step on.
+        """The state that a request is answered from now; immutable.
 
-        Items whose time has not come are hidden in it, as deleted ones are.
+        Items that are not available yet are hidden in it, like deleted ones. A batch job that
+        needs one consistent state reads it once.
         """
         return self._live.at(self._clock())
 
     def queries(self, requests: Iterable[Request]) -> list[Query]:
-        """Requests as queries of one state, for batch jobs."""
+        """Build the queries of requests from one state, for batch jobs.
+
+        Raises:
+            UnsupportedError: the surface of a request is not configured.
+            UnknownItemError: an item of a request is not in the catalogue, deleted or not
+                available yet.
+        """
         state = self.state
         return [self._query_builder.build(state, request) for request in requests]
 
     def run(self, queries: Sequence[Query], surface: str) -> list[Result]:
-        """Answer many queries of one surface without wording reasons; for batch jobs."""
+        """Answer many queries of one surface without reasons, for batch jobs.
+
+        Args:
+            queries: built by ``queries``.
+            surface: name of a surface.
+
+        Returns:
+            one result per query.
+
+        Raises:
+            UnsupportedError: the surface is not configured.
+        """
         return run(queries, find_surface(self._surfaces, surface), self.state)
 
     def item_ids(self, item_nums: IntArray) -> list[str]:
-        """External ids of numbers that ``run`` returned."""
+        """External ids of item numbers (K,) that ``run`` returned."""
         return self.state.catalogue.vocabulary.ids_of(item_nums)
 
     def _suggestion_user(
         self, state: EngineState, user_id: str
     ) -> tuple[SuggestionUser, UserContext]:
+        """Features and context of a user for suggestions; empty for an unknown visitor."""
         if not user_id:
             return SuggestionUser(), UserContext()
-        return self._suggestion_users.of(state, user_id, self._query_builder.past(state, user_id))
+        past = self._query_builder.read_past(state, user_id)
+        return self._suggestion_users.of(state, user_id, past)

@@ -1,9 +1,9 @@
-"""Generations: the versions of all that a service answers from, and the way back to an older one.
+"""Generations: immutable versions of everything that answers requests, with rollback.
 
-In a workspace's ``generations/`` they are called ``gen-<n>``, and ``CURRENT`` says which one is
-published; ``runtime.versions`` tells how a crash is survived. One process at a time publishes or
-rolls back: it holds the lock of ``.lock``, which the operating system gives back when the process
-ends, however it ends.
+The folder ``generations/`` of a workspace has one folder ``gen-<n>`` per generation, and the file
+``CURRENT`` names the published one. ``runtime.versions`` describes how publishing survives a crash.
+One process at a time publishes or rolls back: it locks the file ``.lock``, and the operating system
+releases the lock when the process ends, even by a crash.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.versions import Version, Versions
 
 KEEP = 3
+"""Number of newest generations that are kept."""
 
 
 def publish(generations: Path, write: Callable[[Path], None], facts: Mapping[str, Any]) -> Version:
-    """Write, check in and make current a new generation.
+    """Write a new generation with its manifest and make it current.
 
     Args:
-        generations: the workspace's folder of generations (created).
+        generations: the folder of generations; created if missing.
         write: fills an empty folder with artefacts.
-        facts: what the manifest tells beside the checksums: data cut, counts, gates.
+        facts: further keys of the manifest: data version, counts, gates.
 
     Raises:
-        StorageError: another process publishes or rolls back there now.
+        StorageError: another process is publishing or rolling back there now.
     """
     with exclusive_lock(generations):
         versions = _versions(generations)
@@ -39,15 +40,15 @@ def publish(generations: Path, write: Callable[[Path], None], facts: Mapping[str
 
 
 def rollback(generations: Path) -> Version:
-    """Make the generation that was current before the current one current again.
+    """Make the generation current that was current before the current one.
 
-    One that is damaged is passed over. Where the pointer itself cannot be read, the newest sound
+    Damaged generations are skipped. If the pointer ``CURRENT`` cannot be read, the newest undamaged
     generation becomes current.
 
     Raises:
-        NotTrainedError: there is none before it.
-        ArtefactError: all before it are damaged.
-        StorageError: another process publishes or rolls back there now.
+        NotTrainedError: there is no earlier generation.
+        ArtefactError: all earlier generations are damaged.
+        StorageError: another process is publishing or rolling back there now.
     """
     with exclusive_lock(generations):
         versions = _versions(generations)
@@ -63,10 +64,14 @@ def rollback(generations: Path) -> Version:
 
 
 def open_current(generations: Path, verify: bool = True) -> Version:
-    """The published generation.
+    """Open the published generation.
+
+    Args:
+        generations: the folder of generations.
+        verify: whether to check the checksums of all files.
 
     Raises:
-        NotTrainedError: none is published.
+        NotTrainedError: no generation is published.
         ArtefactError: the manifest is unreadable or newer than this code, or a file is missing,
             altered or not listed.
     """
@@ -77,16 +82,16 @@ def open_current(generations: Path, verify: bool = True) -> Version:
 
 
 def open_earlier(generations: Path) -> Version:
-    """The generation to answer from while the published one is damaged: the newest sound one.
+    """Open the newest undamaged generation before the published one, which is damaged.
 
-    That is the one that was in force before it, as its manifest says, or the one before that, and
-    so on; where a manifest cannot be read, the next lower number. So it is never one with a higher
-    number than the published one, and one that somebody rolled back from only where the damage
-    has taken what tells so. A pointer that cannot be read says nothing: people decide then.
+    Follows ``previous`` from manifest to manifest; if a manifest cannot be read, the next lower
+    number is taken. The result never has a higher number than the published generation, and is one
+    that was rolled back from only if an unreadable manifest hides the rollback. If the pointer
+    ``CURRENT`` cannot be read, nothing is opened and people have to decide.
 
     Raises:
-        NotTrainedError: there is none before it.
-        ArtefactError: all before it are damaged, or the pointer is.
+        NotTrainedError: there is no earlier generation.
+        ArtefactError: all earlier generations, or the pointer, are damaged.
     """
     versions = _versions(generations)
     name = versions.current_name()
@@ -94,18 +99,18 @@ def open_earlier(generations: Path) -> Version:
 
 
 def current_name(generations: Path) -> str:
-    """Name of the published generation; empty where none is."""
+    """Name of the published generation; empty = none is published."""
     return _versions(generations).current_name()
 
 
 def files_state(generations: Path, name: str) -> Hashable:
     """A value that changes whenever a file of a generation is written, added or removed."""
-    found = []
+    states = []
     for path in sorted((generations / name).rglob("*")):
-        with suppress(OSError):  # removed meanwhile
+        with suppress(OSError):  # The file was removed in between.
             status = path.stat()
-            found.append((str(path), status.st_ino, status.st_size, status.st_ctime_ns))
-    return tuple(found)
+            states.append((str(path), status.st_ino, status.st_size, status.st_ctime_ns))
+    return tuple(states)
 
 
 def _versions(generations: Path) -> Versions:
@@ -120,7 +125,12 @@ def _nothing_published(generations: Path) -> NotTrainedError:
 
 
 def _first_sound(versions: Versions, names: Iterator[str], current: str) -> Version:
-    """The first of some generations whose files are as their manifest says."""
+    """Open the first undamaged generation, whose files are as its manifest says.
+
+    Raises:
+        NotTrainedError: ``names`` is empty.
+        ArtefactError: all are damaged; the error of the first.
+    """
     damage: ArtefactError | None = None
     for name in names:
         try:
@@ -136,13 +146,16 @@ def _first_sound(versions: Versions, names: Iterator[str], current: str) -> Vers
 
 
 def _before(versions: Versions, name: str) -> Iterator[str]:
-    """The generations to go back to, one after the other."""
+    """Names of the generations to roll back to, newest first."""
     while name := _name_before(versions, name):
         yield name
 
 
 def _name_before(versions: Versions, current: str) -> str:
-    """The generation to go back to, of those that are left; empty where there is none."""
+    """Name of the generation to roll back to; empty = there is none.
+
+    That is ``previous`` of the manifest, else the next lower number.
+    """
     number = versions.number
     older = [name for name in versions.names() if number(name) < number(current)]
     try:
@@ -153,7 +166,7 @@ def _name_before(versions: Versions, current: str) -> str:
 
 
 def _remove_old(versions: Versions, current: Version) -> None:
-    """Remove all but the newest ones, the current one and the one that rollback goes back to."""
+    """Remove all but the newest generations, the current one and the target of a rollback."""
     kept = {current.name, _name_before(versions, current.name)}
     for name in versions.names()[:-KEEP]:
         if name not in kept:

@@ -1,10 +1,8 @@
-"""The state that requests are answered from, and the writes that replace it.
+"""Live state: the state that requests are answered from, replaced by every write of items.
 
-A write goes to the store first (durable when it returns) and then makes a new state: an item
-posted is findable at once, and one deleted is gone at once. Reads take the state once and finish
-on it.
-
-Items that come after training: encoded, coded and taken into a state; nothing is trained.
+A write goes to the store first (it is durable when it returns) and then replaces the state, so that
+a posted item can be found at once and a deleted one is gone at once. Posted items are encoded and
+get semantic IDs; nothing is trained. A request reads the state once and keeps it to its end.
 """
 
 from __future__ import annotations
@@ -28,43 +26,46 @@ from serendip.engine.state import EngineState
 
 @dataclass(frozen=True, slots=True)
 class ItemUpdater:
-    """Makes the state after items were posted.
+    """Adds posted items to a state.
 
     Args:
-        encoder: reads the items' words.
-        content: which fields are read.
-        tokens: what is read as words and attributes, whether or not the settings still ask for a
-            table of them: the generation that is served may have one.
+        encoder: of the items' texts.
+        content: the fields to encode.
+        tokens: the words and attributes of an item as tokens. Always given: the served generation
+            may have a token table although the settings no longer have one.
     """
 
     encoder: TextEncoder
     content: ContentConfig
     tokens: TokenReader
 
-    def state_with(self, items: Sequence[Item], state: EngineState) -> EngineState:
-        """New items appended, known ones replaced in place; deleted ones come back."""
+    def update(self, items: Sequence[Item], state: EngineState) -> EngineState:
+        """The state with new items appended and existing ones replaced; deleted ones come back."""
         vocabulary = state.catalogue.vocabulary
-        known = [item for item in items if item.item_id in vocabulary]
-        fresh = [item for item in items if item.item_id not in vocabulary]
-        if known:
-            numbers = vocabulary.numbers(item.item_id for item in known)
-            features = self._features_again(numbers, known, state)
-            state = state.with_changed_items(numbers, known, features).with_hidden(numbers, False)
-        return state.with_items(fresh, self._features(fresh, state)) if fresh else state
+        changed_items = [item for item in items if item.item_id in vocabulary]
+        new_items = [item for item in items if item.item_id not in vocabulary]
+        if changed_items:
+            numbers = vocabulary.numbers(item.item_id for item in changed_items)
+            features = self._encode_changed(numbers, changed_items, state)
+            state = state.with_changed_items(numbers, changed_items, features)
+            state = state.with_hidden(numbers, False)
+        return state.with_items(new_items, self._encode(new_items, state)) if new_items else state
 
-    def _features(self, items: Sequence[Item], state: EngineState) -> ItemFeatures:
+    def _encode(self, items: Sequence[Item], state: EngineState) -> ItemFeatures:
+        """Content vectors, semantic IDs and tokens of items."""
         fields = self.content.fields
         features = encode_new(items, self.encoder, state.codebooks, fields, state.fusion)
         return features.read_by(self.tokens, items)
 
-    def _features_again(
+    def _encode_changed(
         self, numbers: IntArray, items: Sequence[Item], state: EngineState
     ) -> ItemFeatures:
-        """Features of known items posted again; those that name the same files keep theirs.
+        """Features of items that are posted again.
 
-        Without that, a new price would cost an item its picture until the next training.
+        Items whose encoded fields and media files are the same keep their content vectors:
+        otherwise a new price would cost an item its picture until the next training.
         """
-        new = self._features(items, state)
+        new = self._encode(items, state)
         if not state.fusion.blocks:
             return new
         before = [state.catalogue[int(number)] for number in numbers]
@@ -75,25 +76,25 @@ class ItemUpdater:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Moment:
-    """What may be shown from one time to another, of one state.
+class _AvailabilityPeriod:
+    """A period during which the same items of a state are available.
 
     Args:
-        base: everything that is known.
-        begin: Unix seconds from which on it holds; inclusive.
-        end: when the time of a further item comes; exclusive.
-        shown: ``base`` without the items whose time has not come.
+        base: the state with all its items.
+        begin: Unix seconds, inclusive.
+        end: Unix seconds, exclusive: the next item becomes available then.
+        available: ``base`` with the items that are not available yet hidden.
     """
 
     base: EngineState
     begin: float
     end: float
-    shown: EngineState
+    available: EngineState
 
     @classmethod
     def of(cls, base: EngineState, now: float) -> Self:
-        """The moment that ``now`` lies in."""
-        times = base.catalogue.available_from
+        """The period around ``now`` (Unix seconds)."""
+        times = base.catalogue.available_from  # (N,)
         waiting = times > now
         begin = float(times[~waiting].max(initial=-np.inf))
         if not waiting.any():
@@ -101,19 +102,19 @@ class _Moment:
         numbers = np.flatnonzero(waiting).astype(np.int32)
         return cls(base, begin, float(times[waiting].min()), base.with_hidden(numbers))
 
-    def holds(self, base: EngineState, now: float) -> bool:
-        """Whether it is the moment of this state and time."""
+    def contains(self, base: EngineState, now: float) -> bool:
+        """Whether it is a period of this state and ``now`` lies in it."""
         return self.base is base and self.begin <= now < self.end
 
 
 class LiveState:
-    """A generation and what was posted or deleted since; safe to use from many threads.
+    """A generation with the items posted and deleted since; safe to use from many threads.
 
     Args:
         state: of the generation.
-        item_version: version of the store's items that it was trained on.
-        store: where items are.
-        updater: reads new items.
+        item_version: version of the store's items that the generation was trained on.
+        store: holds the items.
+        updater: adds posted items to the state.
     """
 
     def __init__(
@@ -122,46 +123,46 @@ class LiveState:
         self._current, self._item_version = state, item_version
         self._store, self._updater = store, updater
         self._writing = threading.Lock()
-        self._moment = _Moment.of(state, -np.inf)
+        self._period = _AvailabilityPeriod.of(state, -np.inf)
 
     @property
     def current(self) -> EngineState:
-        """Everything that is known, items whose time has not come included; immutable."""
+        """The state with all items, those not available yet included; immutable."""
         return self._current
 
     def at(self, now: float) -> EngineState:
-        """What may be shown at a time in Unix seconds: what is not available yet is hidden."""
-        base, moment = self._current, self._moment
-        if not moment.holds(base, now):
-            self._moment = moment = _Moment.of(base, now)
-        return moment.shown
+        """The state at a time in Unix seconds: items that are not available yet are hidden."""
+        base, period = self._current, self._period
+        if not period.contains(base, now):
+            self._period = period = _AvailabilityPeriod.of(base, now)
+        return period.available
 
     def catch_up(self) -> None:
-        """Take in what was posted or deleted in the store since this was last done."""
+        """Apply the items and deletions written to the store since the last call."""
         with self._writing:
             version = self._store.max_version()
             if version == self._item_version:
                 return
             items = self._store.items_after(self._item_version)
-            state = self._updater.state_with(items, self._current) if items else self._current
+            state = self._updater.update(items, self._current) if items else self._current
             numbers = state.catalogue.vocabulary.numbers(self._store.deleted_ids())
             self._current = state.with_hidden(numbers[numbers >= 0])
             self._item_version = version
 
     def add_items(self, items: Sequence[Item]) -> int:
-        """Store items and take them in; of items with the same id, the last counts.
+        """Store items and add them to the state; of several with the same id, the last is stored.
 
         Returns:
-            how many were stored.
+            number of stored items.
         """
         unique = list({item.item_id: item for item in items}.values())
         with self._writing:
             count = self._store.put_items(unique)
-            self._current = self._updater.state_with(unique, self._current)
+            self._current = self._updater.update(unique, self._current)
         return count
 
     def delete_item(self, item_id: str) -> bool:
-        """Delete an item from the store, and hide it; False where the store has none."""
+        """Delete an item from the store and hide it; False if the store does not have it."""
         with self._writing:
             deleted = self._store.delete_item(item_id)
             number = self._current.catalogue.vocabulary.number(item_id)

@@ -1,15 +1,15 @@
-"""``[models.<name>]``: which models a workspace has, and their hyperparameters.
+"""``[models.<name>]``: the models of a workspace and their hyperparameters.
 
-Six models are there by default. A table changes one of them or adds a model of any registered
+A workspace has six models by default. A table changes one of them or adds a model of any registered
 class::
 
-    [models.transitions]            # one of the six: the keys that are left out stay as they are
+    [models.transitions]            # one of the six; missing keys have their defaults
     decay = 0.5
 
-    [models.sasrec]                 # a model under the name of its class
+    [models.sasrec]                 # a further model, named after its class
     epochs = 5
 
-    [models.long-memory]            # any name, and a class
+    [models.long-memory]            # a further model of any name
     class = "gru4rec"
     max_len = 200
 """
@@ -50,10 +50,11 @@ from serendip.models.retriever.config import (
 from serendip.models.transitions import TransitionsConfig
 
 CLASS_KEY = "class"
+"""Key of a table that names the model class."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _TAKEN = frozenset({*OWN_SOURCES, *OTHER_FEATURES, RANKER, "engine", "explored", "bid"})
-"""Names of sources, of numbers in an answer and of lines in a report that are no model."""
+"""Names of sources, of numbers in an answer and of rows in a report that are not models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +75,26 @@ class ConfiguredModel:
 
 
 DEFAULT_MODELS: Mapping[str, ConfiguredModel] = {
-    # What is chosen most, over all time.
+    # Items with the most interactions, over all time.
     "popularity": ConfiguredModel("popularity", PopularityConfig()),
-    # What is chosen most in the last days of the log.
+    # Items with the most interactions in the last days of the log.
     "popularity-recent": ConfiguredModel("popularity", PopularityConfig(window_days=7.0)),
-    # Items chosen by the same people.
+    # Item-to-item collaborative filtering: items chosen by the same users.
     "item-knn": ConfiguredModel("item-knn", ItemKNNConfig()),
     # Items chosen one after the other.
     "transitions": ConfiguredModel("transitions", TransitionsConfig()),
-    # Items that are alike.
+    # Items with similar content vectors.
     "content": ConfiguredModel("content", ContentSimilarityConfig()),
-    # The unified retriever.
+    # The unified retriever: one space for home, similar and search.
     "retriever": ConfiguredModel("retriever", RetrieverConfig()),
 }
 
 
 class ModelsConfig(Config):
-    """The recommenders that propose and score candidates."""
+    """The models that propose and score candidates."""
 
     tables: Mapping[str, ConfiguredModel] = DEFAULT_MODELS
-    """Model by its name, as reports and surfaces write it; the defaults first."""
+    """Name of a model, as in reports and surfaces -> the model; the defaults first."""
 
     @model_validator(mode="before")
     @classmethod
@@ -101,45 +102,49 @@ class ModelsConfig(Config):
         """Read ``{name: table}``; in names, ``_`` and ``-`` are the same."""
         if not isinstance(tables, Mapping):
             return tables
-        read: dict[str, ConfiguredModel] = {}
+        models: dict[str, ConfiguredModel] = {}
         for key, table in tables.items():
             name = _to_name(key)
-            if name in read:
-                _refuse((key,), table, f"another table is the model {name!r}, too")
-            read[name] = _read_table(key, table)
-        return {"tables": {**DEFAULT_MODELS, **read}}
+            if name in models:
+                _refuse((key,), table, f"another table configures the model {name!r} too")
+            models[name] = _read_table(key, table)
+        return {"tables": {**DEFAULT_MODELS, **models}}
 
     @model_serializer
     def _write(self) -> dict[str, Any]:
-        """The tables as a settings file has them, those of the defaults included."""
-        written = {}
+        """The tables as in a settings file, those of the default models included."""
+        tables = {}
         for name, model in self.tables.items():
             values = model.config.model_dump(mode="json")
             if model.class_name != _default_class(name):
                 values = {CLASS_KEY: model.class_name, **values}
-            written[name.replace("-", "_")] = values
-        return written
+            tables[name.replace("-", "_")] = values
+        return tables
 
     @classmethod
     def table_class(cls, key: str, values: Any) -> type[BaseModel] | None:
-        """The config of the class that a table names, with that name as a further key."""
+        """The config of the class that a table names, with the additional key ``class``."""
         table = values.get(key) if isinstance(values, Mapping) else None
         if not isinstance(table, Mapping):
             return None
         kind = model_class(table.get(CLASS_KEY, _default_class(_to_name(key))))
-        further: dict[str, Any] = {CLASS_KEY: (str, "")}
-        return create_model("Table", __base__=kind.config_class, **further)
+        class_field: dict[str, Any] = {CLASS_KEY: (str, "")}
+        return create_model("Table", __base__=kind.config_class, **class_field)
 
     @property
     def retriever(self) -> RetrieverConfig:
-        """Of the unified retriever; the defaults where ``[models.retriever]`` is something else."""
+        """Config of the unified retriever; the defaults if ``retriever`` is of another class."""
         config = self.tables["retriever"].config
         if isinstance(config, RetrieverGroupsConfig):
             return config.retriever
         return config if isinstance(config, RetrieverConfig) else RetrieverConfig()
 
     def build(self, unified: UnifiedConfig) -> dict[str, Recommender]:
-        """Untrained models by the name that reports and surfaces use."""
+        """Name, as in reports and surfaces -> untrained model.
+
+        Args:
+            unified: which tasks share a retriever.
+        """
         models = {}
         for name, model in self.tables.items():
             if name == "retriever" and isinstance(model.config, RetrieverConfig):
@@ -153,21 +158,21 @@ def _to_name(key: Any) -> str:
 
 
 def _default_class(name: str) -> str:
-    """Class of a table that names none; empty where it must name one."""
+    """Class name of a table without the key ``class``; empty = the table must have the key."""
     if name in DEFAULT_MODELS:
         return DEFAULT_MODELS[name].class_name
     return name if name in model_names() else ""
 
 
 def _read_table(key: str, table: Any) -> ConfiguredModel:
-    """One table; errors have the names of the table and of the key."""
+    """Read one table; validation errors name the table and the key."""
     name = _to_name(key)
     if not _NAME.fullmatch(name) or name in _TAKEN:
         _refuse(
             (key,),
             table,
-            "a model cannot be called so: use up to 40 of a-z, 0-9, _ and -, a letter first, "
-            f"and none of {', '.join(sorted(_TAKEN))}",
+            "the name of a model must be up to 40 of a-z, 0-9, _ and -, start with a letter, and "
+            f"not be one of {', '.join(sorted(_TAKEN))}",
         )
     if isinstance(table, Config):
         return ConfiguredModel(_default_class(name), table)
@@ -183,17 +188,19 @@ def _read_table(key: str, table: Any) -> ConfiguredModel:
 
 
 def _config_class(key: str, class_name: Any) -> type[Config]:
+    """Config class of a registered model class; a validation error if the class is unknown."""
     if not isinstance(class_name, str) or class_name not in model_names():
-        known = ", ".join(model_names())
-        _refuse((key, CLASS_KEY), class_name, f"must name the class of a model; known are {known}")
+        names = ", ".join(model_names())
+        _refuse((key, CLASS_KEY), class_name, f"must be the class of a model: one of {names}")
     try:
         return model_class(class_name).config_class
     except ConfigError as error:
         _refuse((key, CLASS_KEY), class_name, str(error).rstrip("."))
 
 
-def _refuse(place: tuple[str, ...], value: Any, message: str) -> NoReturn:
+def _refuse(location: tuple[str, ...], value: Any, message: str) -> NoReturn:
+    """Raise a validation error at a key, with the wrong value."""
     error = PydanticCustomError("model_table", "{message}", {"message": message})
     raise ValidationError.from_exception_data(
-        "models", [{"type": error, "loc": place, "input": value}]
+        "models", [{"type": error, "loc": location, "input": value}]
     )

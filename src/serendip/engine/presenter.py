@@ -1,6 +1,7 @@
-"""From what a run found to what is answered: ids, numbers by name, reasons, evidence.
+"""Builds answers from the results of a run: external ids, named numbers, reasons and evidence.
 
-What is told about a text that was searched: corrections, words that no item has, rewrites.
+For a searched text the answer also says how the text was interpreted: corrections, words that no
+item has, rewrites.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from serendip.engine.answer import (
     SearchFeedback,
     Suggestion,
     Suggestions,
-    cursor_of,
+    encode_cursor,
 )
 from serendip.engine.explain import Explainer
 from serendip.engine.request import Request
@@ -33,45 +34,55 @@ from serendip.engine.stages.sponsored import SPONSORED
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 
-_WORDS = "words"
+_WORD_SOURCE = "from words"
+"""Key of a trace: number of candidates that the word search proposed."""
+
+_WORD_SCORES = ("title match", "bm25")
+"""Features that the evidence of the text is computed from."""
 
 
 def search_feedback(result: Result, state: EngineState) -> SearchFeedback | None:
-    """How the words of a request were read; None where its surface searches none."""
+    """How the text of a request was interpreted; None if its surface does not search words."""
     query, trace = result.query, result.trace
-    if not query.text.strip() or f"from {_WORDS}" not in trace:
+    if not query.text.strip() or _WORD_SOURCE not in trace:
         return None
     searcher = state.searcher
-    reading = searcher.read(query.text, query.is_literal)
-    # Without hits items with the words may still be there, which a filter leaves out.
-    is_known = len(reading.unknown) < len(set(words(normalise(query.searched))))
-    is_found = is_known or trace[f"from {_WORDS}"] > 0
+    interpretation = searcher.read(query.text, query.is_literal)
+    # A filter may remove all items that have the words.
+    has_known_word = len(interpretation.unknown) < len(set(words(normalise(query.searched))))
+    is_lexical = has_known_word or trace[_WORD_SOURCE] > 0
+    suggested_key = interpretation.told_key
     return SearchFeedback(
-        searcher.written(reading.corrected_key) if query.meant else query.text,
+        searcher.written(interpretation.corrected_key) if query.meant else query.text,
         bool(query.meant),
-        searcher.written(reading.told_key) if reading.told_key else "",
-        reading.unknown,
-        by_meaning=not is_found and len(result.items) > 0,
+        searcher.written(suggested_key) if suggested_key else "",
+        interpretation.unknown,
+        by_meaning=not is_lexical and len(result.items) > 0,
         rewrites=searcher.instead_of(query.text, query.is_literal),
     )
 
 
-_WORD_SCORES = ("title match", "bm25")
-
-
 def empty_answer(generation: str, surface: str) -> Answer:
-    """An answer without items."""
+    """An answer without items, with a request id of its own."""
     return Answer(uuid.uuid4().hex, generation, surface, ())
 
 
 def build_answer(
     result: Result, state: EngineState, generation: str, request: Request, offset: int
 ) -> Answer:
-    """The page of the list that the request asks for, with reasons."""
+    """The requested page of a result, with reasons.
+
+    Args:
+        result: of the request.
+        state: that it was computed from.
+        generation: name of the generation.
+        request: at most ``request.k`` items are on the page.
+        offset: 0-based position of the page's first item in the list.
+    """
     k = request.k
     page = result.items.take(np.arange(offset, min(offset + k, len(result.items))))
-    words = (page.fields[name].tolist() for name in _WORD_SCORES)
-    reasons = Explainer(state, result.query, page.item_nums).reasons(*words)
+    word_scores = (page.fields[name].tolist() for name in _WORD_SCORES)
+    reasons = Explainer(state, result.query, page.item_nums).reasons(*word_scores)
     sponsored = page.fields.get(SPONSORED, np.zeros(len(page), np.bool_))
     items = tuple(
         AnswerItem(
@@ -83,16 +94,16 @@ def build_answer(
         )
         for row, item in enumerate(page.item_nums)
     )
-    following = cursor_of(offset + k) if offset + k < len(result.items) else ""
-    understood = search_feedback(result, state)
+    next_cursor = encode_cursor(offset + k) if offset + k < len(result.items) else ""
+    feedback = search_feedback(result, state)
     return Answer(
         uuid.uuid4().hex,
         generation,
         request.surface,
         items,
-        following,
+        next_cursor,
         result.degraded,
-        understood,
+        feedback,
     )
 
 
@@ -104,22 +115,22 @@ def build_suggestions(generation: str, queries: Sequence[Suggestion]) -> Suggest
 def build_explanation(
     result: Result, query: Query, item: int, surface: SurfaceConfig, state: EngineState
 ) -> Explanation:
-    """Why an item is, or is not, in the list.
+    """Explain why an item is, or is not, in the list.
 
     Args:
-        result: what the request found.
-        query: the request.
-        item: number of the item asked about.
-        surface: how the request was answered.
-        state: what it was answered from.
+        result: of the request.
+        query: the whole request, including the parts that the surface does not read.
+        item: number of the item to explain.
+        surface: settings of the requested surface.
+        state: that the result was computed from.
     """
-    places = np.flatnonzero(result.items.item_nums == item)
-    if len(places):
-        parts = _parts(result.items, int(places[0]))
+    positions = np.flatnonzero(result.items.item_nums == item)
+    if len(positions):
+        parts = _parts(result.items, int(positions[0]))
     else:
-        features = features_of(query, item, surface, state)
-        named = dict(zip(state.feature_names, features.tolist(), strict=True))
-        parts = _finite({**named, **_p_irrelevant(result.query, item, surface, state)})
+        features = features_of(query, item, surface, state)  # (F,)
+        numbers = dict(zip(state.feature_names, features.tolist(), strict=True))
+        parts = _finite({**numbers, **_p_irrelevant(result.query, item, surface, state)})
     explainer = Explainer(state, result.query, np.array([item], np.int32))
     return Explanation(
         state.catalogue[item].item_id,
@@ -127,27 +138,30 @@ def build_explanation(
         parts,
         code_name(state.features.codes[item]),
         result.trace,
-        int(places[0]) if len(places) else None,
+        int(positions[0]) if len(positions) else None,
     )
 
 
 def _p_irrelevant(
     query: Query, item: int, surface: SurfaceConfig, state: EngineState
 ) -> dict[str, float]:
-    """P(irrelevant) of an item that is not shown, if the surface filters by it."""
+    """P(irrelevant) of an item that is not in the list, if the surface filters by it."""
     model = state.relevance_model
     if surface.relevance_filter is None or model is None:
         return {}
-    words = query_words(model, state, query)
-    if words is None:
+    text_and_vector = query_words(model, state, query)
+    if text_and_vector is None:
         return {}
-    return {P_IRRELEVANT: float(model.probabilities(*words, np.array([item], np.int32))[0])}
+    probabilities = model.probabilities(*text_and_vector, np.array([item], np.int32))  # (1,)
+    return {P_IRRELEVANT: float(probabilities[0])}
 
 
 def _parts(items: ItemList, row: int) -> dict[str, float]:
-    named = {name: values for name, values in items.fields.items() if name != SPONSORED}
-    return _finite({name: float(values[row]) for name, values in named.items()})
+    """The numbers of an item by name."""
+    columns = {name: values for name, values in items.fields.items() if name != SPONSORED}
+    return _finite({name: float(values[row]) for name, values in columns.items()})
 
 
 def _finite(parts: Mapping[str, float]) -> dict[str, float]:
+    """The finite numbers, rounded to five decimals."""
     return {name: round(value, 5) for name, value in parts.items() if math.isfinite(value)}

@@ -1,4 +1,4 @@
-"""Builds queries from requests: ids become item numbers of one state, text is corrected."""
+"""Builds the query of a request: item numbers, corrected and encoded text, history of the user."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from serendip.engine.state import EngineState
 from serendip.engine.user_histories import UserHistories
 from serendip.errors import UnknownItemError
 
-_MOST_TEXTS = 4096
-"""Vectors of texts that are kept."""
+_TEXT_CACHE_SIZE = 4096
+"""Number of texts whose vectors are cached."""
 
 
 class QueryBuilder:
     """Builds queries over one generation; safe to use from many threads.
 
     Args:
-        encoder: of words.
-        fusion: of the generation.
-        store: where events are.
-        rules: which of them are interactions, likes or negative.
-        surfaces: by name; a query carries the task of its surface.
-        clock: tells Unix seconds.
+        encoder: of texts.
+        fusion: of the generation; maps text vectors into the space of the content vectors.
+        store: holds the events.
+        rules: which events are interactions, likes or negative.
+        surfaces: by name; a query has the task of its surface.
+        clock: returns Unix seconds.
     """
 
     def __init__(
@@ -47,30 +47,30 @@ class QueryBuilder:
     ) -> None:
         self._encoder, self._fusion, self._clock = encoder, fusion, clock
         self._surfaces = surfaces
-        self._pasts = UserHistories(store, rules)
-        self._vector_of = lru_cache(maxsize=_MOST_TEXTS)(self._encoded)
+        self._user_histories = UserHistories(store, rules)
+        self._cached_vector = lru_cache(maxsize=_TEXT_CACHE_SIZE)(self._encoded)
 
     def build(self, state: EngineState, request: Request) -> Query:
-        """The query of a request as of now, with the whole history of its user.
+        """Build the query of a request at the present time, with the whole history of its user.
 
         Args:
-            state: what the request is answered from.
+            state: that the request is answered from.
             request: of a configured surface.
 
         Raises:
             UnsupportedError: the surface is not configured.
-            UnknownItemError: one of the items is not in the catalogue, or hidden.
+            UnknownItemError: an item is not in the catalogue, deleted or not available yet.
         """
         surface, text = find_surface(self._surfaces, request.surface), request.text
-        sources = [number_of(item_id, state) for item_id in request.item_ids]
-        past = self.past(state, request.user_id)
+        sources = [find_item_number(item_id, state) for item_id in request.item_ids]
+        past = self.read_past(state, request.user_id)
         meant = "" if request.literal else state.searcher.corrected(text)
         return Query(
             surface=surface.task,
             text=text,
             meant=meant,
             is_literal=request.literal,
-            text_vector=self._vector_of(meant or text) if text.strip() else None,
+            text_vector=self._cached_vector(meant or text) if text.strip() else None,
             user_id=request.user_id,
             history=past.history,
             rejected=past.rejected,
@@ -79,9 +79,11 @@ class QueryBuilder:
             country=request.country,
         )
 
-    def past(self, state: EngineState, user_id: str) -> UserPast:
-        """What a user chose and what they rejected; empty for an unknown visitor."""
-        return self._pasts.of(user_id, state.catalogue.vocabulary) if user_id else UserPast()
+    def read_past(self, state: EngineState, user_id: str) -> UserPast:
+        """History and rejections of a user now; empty for an unknown visitor."""
+        if not user_id:
+            return UserPast()
+        return self._user_histories.of(user_id, state.catalogue.vocabulary)
 
     def _encoded(self, text: str) -> FloatArray:
         vector: FloatArray = fuse_text_vectors([text], self._encoder.encode([text]), self._fusion)[
@@ -90,11 +92,11 @@ class QueryBuilder:
         return vector
 
 
-def number_of(item_id: str, state: EngineState) -> int:
-    """Number of an item that may be answered.
+def find_item_number(item_id: str, state: EngineState) -> int:
+    """Number of an item that may be shown.
 
     Raises:
-        UnknownItemError: it is not in the catalogue, or hidden: deleted or not available yet.
+        UnknownItemError: the item is not in the catalogue, deleted or not available yet.
     """
     number = state.catalogue.vocabulary.number(item_id)
     if number < 0 or state.hidden[number]:

@@ -1,11 +1,11 @@
-"""Suggested queries of one request: completions while somebody types, else what to search next.
+"""Suggested queries of one request: completions of a typed text, else queries to search next.
 
-Completions are titles, attribute values and verified queries that go on from what was typed, in one
-order. Recommended are verified queries, and the user's own searches and items, by how well they
-suit the user and, on a page of results, what was searched there. Whatever is shown finds something
-now: items may have been deleted since the queries were verified.
+Completions are titles, attribute values and verified queries that continue the typed text, in one
+order. Recommendations are verified queries and the user's own searches and items, ordered by how
+well they fit the user and, on a results page, the search of that page. Every suggestion has a
+result now, although items may have been deleted since its query was verified.
 
-Who asks for suggested queries: what they chose and searched, and how items suit them.
+``SuggestionUsers`` caches the features of the users who request suggestions.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from serendip.data.store.store import Store
 from serendip.data.text import normalise
 from serendip.engine.answer import Suggestion
 from serendip.engine.request import Request
-from serendip.engine.stages.batch import condensed
+from serendip.engine.stages.batch import shorten_history
 from serendip.engine.stages.exploration import request_seed
 from serendip.engine.state import EngineState
 from serendip.search.suggestions.candidates import Candidate
@@ -42,26 +42,52 @@ from serendip.search.suggestions.ranker import (
 )
 from serendip.search.suggestions.table import QueryTable
 
-MOST_COMPLETIONS = 128
-OWN_SEARCHES, OWN_ITEMS, MOST_LIKES = 5, 3, 2
+MAX_COMPLETIONS = 128
+"""Maximum number of verified queries that the ranker orders for a typed text."""
+
+MAX_OWN_SEARCHES, MAX_OWN_ITEMS = 5, 3
+"""Maximum number of the user's own searches and liked items that are candidates."""
+
+MAX_SIMILAR_ITEM_QUERIES = 2
+"""Maximum number of queries of the kind ``like`` in a list."""
+
 _NEW_FROM = 0.5
-_SAME_SHARE = 0.5
-_TO_AN_ITEM = ("like", "title", "spelling")
-_LOOKED_AT = 8
-"""Times as many queries as are wanted may be passed over: alike, or finding nothing."""
+"""Share of results in categories new to the user from which on a query counts as new."""
+
+_MAX_OVERLAP = 0.5
+"""Largest share of a query's first results that a better query may have too."""
+
+_ITEM_KINDS = ("like", "title", "spelling")
+"""Kinds of queries that lead to an item, whether or not the word search finds it."""
+
+_MAX_EXAMINED = 8
+"""Queries that are examined for each wanted one; the others overlap or have no result."""
+
+_MAX_CANDIDATES = 1_000
+"""Maximum number of ranked queries of one table."""
+
+_MAX_EVENTS = 50
+"""Newest events of a user whose searches may be suggested again."""
+
+MAX_USERS = 256
+MAX_NUMBERS = 16_000_000
+"""Maximum number of cached users, and of their scores: 64 MB; each user has one per item."""
+
+_MODEL = "retriever"
+"""The model whose scores are the taste of a user."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UserContext:
-    """What a user did: some of it can be suggested again, and all of it says what is explored.
+    """What can be suggested to a user again, and what must not be suggested.
 
     Args:
         searched: their own searches, newest first.
         liked: numbers of items that they liked, newest first.
         user_id: external id; empty for an unknown visitor, for whom nothing is explored.
-        history: all that they chose, oldest first.
-        unwanted: numbers of items that are not recommended to them, nor what is like them.
-        hidden: numbers of items that are kept from them everywhere, search included.
+        history: all their choices, oldest first.
+        unwanted: numbers of items that are not recommended to them, nor queries that lead to them.
+        hidden: numbers of items that are never shown to them, in search neither.
     """
 
     searched: Sequence[str] = ()
@@ -73,8 +99,8 @@ class UserContext:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Place:
-    """A query of a table, with its score."""
+class _RankedQuery:
+    """A row of a query table with its score."""
 
     score: float
     table: QueryTable
@@ -84,260 +110,286 @@ class _Place:
     def text(self) -> str:
         return self.table.texts[self.row]
 
+    @property
+    def kind(self) -> str:
+        return self.table.kinds[self.row]
+
+    @property
+    def item(self) -> int:
+        """Number of the one item that the query leads to; -1 if there is none."""
+        return int(self.table.single[self.row])
+
 
 class QuerySuggester:
-    """Suggests from one generation; safe to use from many threads.
+    """Suggests queries from one generation; safe to use from many threads.
 
     Args:
-        state: as it was opened.
-        config: which sources are used, and how recommended queries are arranged.
+        state: of the generation.
+        config: the sources of recommended queries, and rules of their order.
     """
 
     def __init__(self, state: EngineState, config: QueriesConfig) -> None:
         self._table, self._ranker = state.queries, state.query_ranker
-        self._config, self._unsafe = config, Blocklist.of(config.unsafe_words)
+        self._config, self._blocklist = config, Blocklist.of(config.unsafe_words)
         self._counts = state.counts
         self._choices = SuggestionChoices.of(self._table, self._counts)
-        self._usual = np.log1p(self._table.users) + 0.3 * np.log1p(self._choices.of_queries)
+        self._popularity = np.log1p(self._table.users) + 0.3 * np.log1p(self._choices.of_queries)
 
     def complete(
-        self, state: EngineState, request: Request, asker: SuggestionUser, past: UserContext
+        self, state: EngineState, request: Request, user: SuggestionUser, context: UserContext
     ) -> list[Suggestion]:
-        """The ``request.k`` best completions of the text that was typed."""
-        typed, k = request.text, request.k
-        key = normalise(typed)
-        named = state.suggester.suggest(typed, k)
-        rows = self._going_on(key)
-        if not len(rows) and all(one.kind == "spelling" for one in named):
-            before, _, last = key.rpartition(" ")
-            rows = self._going_on(f"{state.searcher.speller.corrected(before)} {last}".strip())
-        others = self._named(state, [one for one in named if self._unsafe.allows(one.text)])
-        places = [
-            *self._placed(self._table, rows, self._choices, asker, key),
-            *self._all_of(state, others, asker, key),
-        ]
-        allowed = (
-            one for one in _best_first(places) if int(one.table.single[one.row]) not in past.hidden
-        )
-        return [_suggestion(state, one) for one in _living(state, allowed, k)]
-
-    def recommend(
-        self, state: EngineState, request: Request, asker: SuggestionUser, past: UserContext
-    ) -> list[Suggestion]:
-        """The ``request.k`` queries that are worth most to a user now.
+        """The ``request.k`` best completions of the typed text.
 
         Args:
-            state: of now.
-            request: ``after`` is the query of the page that they are for.
-            asker: features of the user.
-            past: what of their own can be suggested again.
+            state: the present one.
+            request: ``text`` is the text typed so far.
+            user: features of the user.
+            context: what must not be suggested to them.
+        """
+        typed, k = request.text, request.k
+        key = normalise(typed)
+        completions = state.suggester.suggest(typed, k)
+        rows = self._complete_key(key)
+        if not len(rows) and all(completion.kind == "spelling" for completion in completions):
+            before, _, last = key.rpartition(" ")
+            rows = self._complete_key(f"{state.searcher.speller.corrected(before)} {last}".strip())
+        allowed = [
+            completion for completion in completions if self._blocklist.allows(completion.text)
+        ]
+        candidates = self._build_candidates(state, allowed)
+        queries = [
+            *self._rank_rows(self._table, rows, self._choices, user, key),
+            *self._rank_candidates(state, candidates, user, key),
+        ]
+        visible = (query for query in _best_first(queries) if query.item not in context.hidden)
+        return [_suggestion(state, query) for query in _with_results(state, visible, k)]
+
+    def recommend(
+        self, state: EngineState, request: Request, user: SuggestionUser, context: UserContext
+    ) -> list[Suggestion]:
+        """The ``request.k`` best queries for a user to search next.
+
+        Args:
+            state: the present one.
+            request: ``after`` is the query of the results page that they are shown on.
+            user: features of the user.
+            context: their own searches and items, and what must not be suggested to them.
         """
         after, k = request.after, request.k
-        key, pool = normalise(after), self._config.exploration
-        seen = asker
-        if key:
+        key, pool_size = normalise(after), self._config.exploration
+        page_user = user
+        if key:  # The results of the page count as chosen last, the best one as the very last.
             results = state.searcher.search(after, TOP).item_nums
-            asker = replace(asker, history=np.concatenate([asker.history, results[::-1]]))
-        everything = np.arange(len(self._table))
-        own = self._own(state, past) if "own" in self._config.sources else []
-        places = [
-            *self._placed(self._table, everything, self._choices, asker, ""),
-            *self._all_of(state, own, asker, ""),
+            page_user = replace(user, history=np.concatenate([user.history, results[::-1]]))
+        all_rows = np.arange(len(self._table))
+        own = self._own_candidates(state, context) if "own" in self._config.sources else []
+        queries = [
+            *self._rank_rows(self._table, all_rows, self._choices, page_user, ""),
+            *self._rank_candidates(state, own, page_user, ""),
         ]
         ordered = (
-            one
-            for one in _best_first(places)
-            if normalise(one.text) != key and int(one.table.single[one.row]) not in past.unwanted
+            query
+            for query in _best_first(queries)
+            if normalise(query.text) != key and query.item not in context.unwanted
         )
-        wanted = max(k, k - 1 + pool)
-        looked_at = (one for one, _ in zip(ordered, range(_LOOKED_AT * wanted), strict=False))
-        chosen = list(_living(state, _unlike(looked_at), wanted))
-        return self._arranged(state, chosen, seen, past, k, key)
+        wanted = max(k, k - 1 + pool_size)
+        examined = islice(ordered, _MAX_EXAMINED * wanted)
+        best = list(_with_results(state, _remove_similar(examined), wanted))
+        return self._arrange(state, best, user, context, k, key)
 
-    def _arranged(
+    def _arrange(
         self,
         state: EngineState,
-        chosen: Sequence[_Place],
-        asker: SuggestionUser,
-        past: UserContext,
+        queries: Sequence[_RankedQuery],
+        user: SuggestionUser,
+        context: UserContext,
         k: int,
         key: str,
     ) -> list[Suggestion]:
-        """The best, new categories first where that is wanted, and the last one drawn.
+        """The first k queries; the last position is explored, new categories may come first.
 
-        Users are drawn for by themselves, again after their next choice. Unknown visitors would all
-        be shown the same draw, which is no draw: they are shown the best.
+        The draw differs between users and changes with a user's next choice. Unknown visitors would
+        all get the same draw, so they get the best queries instead.
         """
-        shown, pool = list(chosen[:k]), chosen[k - 1 :]
-        chance = 1.0
-        if self._config.exploration and past.user_id and k > 1 and len(pool) > 1:
-            seed = request_seed(Query("suggest", key, user_id=past.user_id), past.history)
+        shown, pool = list(queries[:k]), queries[k - 1 :]
+        propensity = 1.0
+        if self._config.exploration and context.user_id and k > 1 and len(pool) > 1:
+            seed = request_seed(Query("suggest", key, user_id=context.user_id), context.history)
             shown[-1] = pool[int(np.random.default_rng(seed).integers(len(pool)))]
-            chance = 1.0 / len(pool)
-        drawn = shown[-1] if chance < 1.0 else None
-        if self._config.new_categories_first and asker.seen.any():
-            shown.sort(key=lambda one: not _is_new(one, asker))
-        return [_suggestion(state, one, chance if one is drawn else 1.0) for one in shown]
+            propensity = 1.0 / len(pool)
+        drawn = shown[-1] if propensity < 1.0 else None
+        if self._config.new_categories_first and user.seen.any():
+            shown.sort(key=lambda query: not _is_new(query, user))
+        return [_suggestion(state, query, propensity if query is drawn else 1.0) for query in shown]
 
-    def _going_on(self, key: str) -> NDArray[np.intp]:
+    def _complete_key(self, key: str) -> NDArray[np.intp]:
+        """Rows of the most popular verified queries that continue a normal form."""
         rows = self._table.completions(key) if key else np.empty(0, np.intp)
-        return rows[np.argsort(-self._usual[rows], kind="stable")[:MOST_COMPLETIONS]]
+        return rows[np.argsort(-self._popularity[rows], kind="stable")[:MAX_COMPLETIONS]]
 
-    def _named(self, state: EngineState, found: Sequence[Suggested]) -> list[Candidate]:
-        """Titles and values beside the table's queries, as candidates."""
-        others = []
-        for one in found:
-            if one.kind != "attribute":
-                items = np.array([one.item_num], np.int32)
-                others.append(Candidate(one.text, one.kind, "fields", items))
-            elif normalise(one.text) not in self._table.rows_by_key:
-                items = np.sort(state.searcher.lexical.search(one.text, TOP).item_nums)
-                others.append(Candidate(one.text, "attribute", "fields", items))
-        return others
+    def _build_candidates(
+        self, state: EngineState, completions: Sequence[Suggested]
+    ) -> list[Candidate]:
+        """Titles and attribute values that are not in the table, as candidates."""
+        candidates = []
+        for completion in completions:
+            text, kind = completion.text, completion.kind
+            if kind != "attribute":
+                items = np.array([completion.item_num], np.int32)
+                candidates.append(Candidate(text, kind, "fields", items))
+            elif normalise(text) not in self._table.rows_by_key:
+                items = np.sort(state.searcher.lexical.search(text, TOP).item_nums)
+                candidates.append(Candidate(text, "attribute", "fields", items))
+        return candidates
 
-    def _own(self, state: EngineState, past: UserContext) -> list[Candidate]:
-        """The user's own searches and items; those of the table are in it already."""
-        known, found = self._table.rows_by_key, []
-        for text in past.searched[:OWN_SEARCHES]:
-            if normalise(text) not in known and self._unsafe.allows(text):
+    def _own_candidates(self, state: EngineState, context: UserContext) -> list[Candidate]:
+        """The user's own searches and liked items that are not in the table, as candidates."""
+        in_table, candidates = self._table.rows_by_key, []
+        for text in context.searched[:MAX_OWN_SEARCHES]:
+            if normalise(text) not in in_table and self._blocklist.allows(text):
                 items = state.searcher.search(text, TOP).item_nums
-                found.append(Candidate(text, "query", "own", np.sort(items)))
-        shown = (item for item in past.liked if not state.hidden[item])
-        for item in islice(shown, OWN_ITEMS):
+                candidates.append(Candidate(text, "query", "own", np.sort(items)))
+        visible = (item for item in context.liked if not state.hidden[item])
+        for item in islice(visible, MAX_OWN_ITEMS):
             text = f"like {state.catalogue[item].title}"
-            if state.catalogue[item].title and normalise(text) not in known:
-                found.append(Candidate(text, "like", "own", np.array([item], np.int32)))
-        return found
+            if state.catalogue[item].title and normalise(text) not in in_table:
+                items = np.array([item], np.int32)
+                candidates.append(Candidate(text, "like", "own", items))
+        return candidates
 
-    def _all_of(
-        self, state: EngineState, found: Sequence[Candidate], asker: SuggestionUser, typed: str
-    ) -> list[_Place]:
-        """Queries that are no rows of the table."""
-        table = QueryTable.unverified(found, state.catalogue, self._table.categories)
+    def _rank_candidates(
+        self,
+        state: EngineState,
+        candidates: Sequence[Candidate],
+        user: SuggestionUser,
+        typed: str,
+    ) -> list[_RankedQuery]:
+        """Rank queries that are not rows of the verified table."""
+        table = QueryTable.unverified(candidates, state.catalogue, self._table.categories)
         choices = SuggestionChoices.of(table, self._counts)
-        return self._placed(table, np.arange(len(table)), choices, asker, typed)
+        return self._rank_rows(table, np.arange(len(table)), choices, user, typed)
 
-    def _placed(
+    def _rank_rows(
         self,
         table: QueryTable,
         rows: NDArray[np.intp],
         choices: SuggestionChoices,
-        asker: SuggestionUser,
+        user: SuggestionUser,
         typed: str,
-    ) -> list[_Place]:
+    ) -> list[_RankedQuery]:
+        """The best rows (R,) of a table by the scores of the ranker, best first."""
         if not len(rows):
             return []
-        scores = self._ranker.scores(query_features(table, rows, choices, asker, typed))
-        best = np.argsort(-scores, kind="stable")[:1_000].tolist()
-        return [_Place(float(scores[at]), table, int(rows[at])) for at in best]
+        features = query_features(table, rows, choices, user, typed)  # (R, F)
+        scores = self._ranker.scores(features)  # (R,)
+        best = np.argsort(-scores, kind="stable")[:_MAX_CANDIDATES].tolist()
+        return [_RankedQuery(float(scores[place]), table, int(rows[place])) for place in best]
 
 
-def _best_first(places: Iterable[_Place]) -> list[_Place]:
-    """By score, each normal form once."""
-    found: dict[str, _Place] = {}
-    for one in sorted(places, key=lambda one: (-one.score, one.text)):
-        found.setdefault(normalise(one.text) or one.text, one)
-    return list(found.values())
+def _best_first(queries: Iterable[_RankedQuery]) -> list[_RankedQuery]:
+    """Queries by descending score, each normal form once."""
+    by_key: dict[str, _RankedQuery] = {}
+    for query in sorted(queries, key=lambda query: (-query.score, query.text)):
+        by_key.setdefault(normalise(query.text) or query.text, query)
+    return list(by_key.values())
 
 
-def _unlike(places: Iterable[_Place]) -> Iterator[_Place]:
-    """Without those whose first results are mostly those of a better one, and with few likes."""
-    kept: list[frozenset[int]] = []
-    likes = 0
-    for one in places:
-        if one.table.kinds[one.row] == "like":
-            likes += 1
-            if likes <= MOST_LIKES:
-                yield one
+def _remove_similar(queries: Iterable[_RankedQuery]) -> Iterator[_RankedQuery]:
+    """Leave out queries that share most results with a better one, and too many ``like`` ones."""
+    better_results: list[frozenset[int]] = []
+    num_similar_item_queries = 0
+    for query in queries:
+        if query.kind == "like":
+            num_similar_item_queries += 1
+            if num_similar_item_queries <= MAX_SIMILAR_ITEM_QUERIES:
+                yield query
             continue
-        results = frozenset(one.table.results[one.row].tolist()) - {-1}
-        if all(len(results & other) <= _SAME_SHARE * len(results) for other in kept):
-            kept.append(results)
-            yield one
+        results = frozenset(query.table.results[query.row].tolist()) - {-1}
+        limit = _MAX_OVERLAP * len(results)
+        if all(len(results & other) <= limit for other in better_results):
+            better_results.append(results)
+            yield query
 
 
-def _living(state: EngineState, places: Iterable[_Place], k: int) -> Iterator[_Place]:
-    """The first k that find something now: their item may be gone, or say other words."""
-    left = k
-    for one in places:
-        if left < 1:
+def _with_results(
+    state: EngineState, queries: Iterable[_RankedQuery], k: int
+) -> Iterator[_RankedQuery]:
+    """The first k queries that have a result now: items may be deleted or have other texts."""
+    missing = k
+    for query in queries:
+        if missing < 1:
             return
-        item = int(one.table.single[one.row])
+        item = query.item
         if item >= 0 and state.hidden[item]:
             continue
-        leads_to_item = item >= 0 and one.table.kinds[one.row] in _TO_AN_ITEM
-        if leads_to_item or len(state.searcher.lexical.search(one.text, 1)):
-            left -= 1
-            yield one
+        leads_to_item = item >= 0 and query.kind in _ITEM_KINDS
+        if leads_to_item or len(state.searcher.lexical.search(query.text, 1)):
+            missing -= 1
+            yield query
 
 
-def _is_new(one: _Place, asker: SuggestionUser) -> bool:
-    rows = np.array([one.row], np.intp)
-    return bool(new_share(one.table, rows, asker.seen)[0] >= _NEW_FROM)
+def _is_new(query: _RankedQuery, user: SuggestionUser) -> bool:
+    """Whether most results are in categories that the user has not chosen from."""
+    rows = np.array([query.row], np.intp)
+    return bool(new_share(query.table, rows, user.seen)[0] >= _NEW_FROM)
 
 
-def _suggestion(state: EngineState, one: _Place, propensity: float = 1.0) -> Suggestion:
-    kind, item = one.table.kinds[one.row], int(one.table.single[one.row])
-    has_item = item >= 0 and kind != "written"
-    item_id = state.catalogue[item].item_id if has_item else ""
-    return Suggestion(one.text, kind, item_id, propensity)
-
-
-OWN_EVENTS = 50
-"""Newest events of a user whose words and items may be suggested again."""
-
-MOST_USERS = 256
-MOST_NUMBERS = 16_000_000
-"""Users and, each having one number per item, numbers that are kept: 64 MB."""
-
-_MODEL = "retriever"
+def _suggestion(state: EngineState, query: _RankedQuery, propensity: float = 1.0) -> Suggestion:
+    has_item = query.item >= 0 and query.kind != "written"
+    item_id = state.catalogue[query.item].item_id if has_item else ""
+    return Suggestion(query.text, query.kind, item_id, propensity)
 
 
 class SuggestionUsers:
-    """Users who asked, kept until they choose something else; safe to use from many threads.
+    """Cache of user features, each valid until the user's next choice; safe for many threads.
 
     Args:
-        store: where their events are.
-        rules: which of them count.
+        store: holds the events.
+        rules: which events are ignored.
     """
 
     def __init__(self, store: Store, rules: ActionRules) -> None:
         self._store, self._rules = store, rules
         self._lock = threading.Lock()
-        self._kept: OrderedDict[
+        self._cache: OrderedDict[
             tuple[str, int, float, bytes, int], tuple[SuggestionUser, UserContext]
         ] = OrderedDict()
 
     def of(
         self, state: EngineState, user_id: str, past: UserPast
     ) -> tuple[SuggestionUser, UserContext]:
-        """A user with everything that they chose and rejected."""
+        """Features and context of a user.
+
+        Args:
+            state: the present one.
+            user_id: external id.
+            past: history and rejections of the user.
+        """
         history, unwanted = past.history, past.rejected.reaching("recommendations")
         hidden = past.rejected.reaching("everywhere")
         last = float(history.timestamps[-1]) if len(history) else 0.0
         rejected = unwanted.tobytes() + b"|" + hidden.tobytes()
         key = (user_id, len(history), last, rejected, state.num_items)
         with self._lock:
-            known = self._kept.get(key)
-            if known is not None:
-                self._kept.move_to_end(key)
-        if known is None:
-            events = self._store.history(user_id, OWN_EVENTS, self._rules.ignore)
-            searches = [one.query.strip() for one in events[::-1] if one.surface != SUGGESTED]
-            taste = _taste(state, user_id, history)
-            known = build_user(
-                state, history, taste, _newest_first(searches), user_id, unwanted, hidden
-            )
-            with self._lock:
-                self._kept[key] = known
-                while len(self._kept) > most_kept(state.num_items):
-                    self._kept.popitem(last=False)
-        return known
+            cached = self._cache.get(key)
+            if cached is not None:
+                self._cache.move_to_end(key)
+        if cached is not None:
+            return cached
+        events = self._store.history(user_id, _MAX_EVENTS, self._rules.ignore)
+        searches = [event.query.strip() for event in events[::-1] if event.surface != SUGGESTED]
+        taste = _taste(state, user_id, history)
+        user = build_user(state, history, taste, _distinct(searches), user_id, unwanted, hidden)
+        with self._lock:
+            self._cache[key] = user
+            while len(self._cache) > max_cached_users(state.num_items):
+                self._cache.popitem(last=False)
+        return user
 
 
-def most_kept(num_items: int) -> int:
-    """So many users are kept of a catalogue: one at least, and those asked for last."""
-    return max(1, min(MOST_USERS, MOST_NUMBERS // max(1, num_items)))
+def max_cached_users(num_items: int) -> int:
+    """Maximum number of cached users for a catalogue of N items, at least 1."""
+    return max(1, min(MAX_USERS, MAX_NUMBERS // max(1, num_items)))
 
 
 def build_user(
@@ -349,39 +401,42 @@ def build_user(
     unwanted: IntArray = NO_ITEMS,
     hidden: IntArray = NO_ITEMS,
 ) -> tuple[SuggestionUser, UserContext]:
-    """A user as of the moment of asking.
+    """Features and context of a user at the time of a request.
 
     Args:
-        state: what requests are answered from.
-        history: all that they chose, oldest first.
-        taste: see ``SuggestionUser``.
+        state: that the request is answered from.
+        history: all choices of the user, oldest first.
+        taste: (N,) see ``SuggestionUser``.
         searched: their own searches, newest first.
-        user_id: external id; empty where nothing is to be explored.
-        unwanted: items that are not recommended to them.
-        hidden: items that are kept from them everywhere.
+        user_id: external id; empty = no exploration.
+        unwanted: numbers of items that are not recommended to them.
+        hidden: numbers of items that are never shown to them.
     """
     liked = tuple(dict.fromkeys(history.item_nums[history.liked][::-1].tolist()))
     seen = state.queries.categories.among(state.catalogue[int(item)] for item in history.item_nums)
-    asker = SuggestionUser(history.item_nums, taste, seen, frozenset(map(normalise, searched)))
+    user = SuggestionUser(history.item_nums, taste, seen, frozenset(map(normalise, searched)))
     rejected = frozenset(unwanted.tolist()), frozenset(hidden.tolist())
-    return asker, UserContext(searched, liked, user_id, history, *rejected)
+    return user, UserContext(searched, liked, user_id, history, *rejected)
 
 
-def _newest_first(searches: Sequence[str]) -> list[str]:
-    """Each normal form once."""
-    found: dict[str, str] = {}
+def _distinct(searches: Sequence[str]) -> list[str]:
+    """The first search of each normal form, in order."""
+    by_key: dict[str, str] = {}
     for text in searches:
-        found.setdefault(normalise(text), text)
-    return [text for key, text in found.items() if key]
+        by_key.setdefault(normalise(text), text)
+    return [text for key, text in by_key.items() if key]
 
 
 def _taste(state: EngineState, user_id: str, history: History) -> FloatArray:
-    """(N,) the retriever's scores of all items, told in deviations from their mean."""
+    """(N,) float32 retriever scores of all items, standardised to mean 0 and deviation 1.
+
+    Empty if they are unknown: no retriever, no history, or equal scores.
+    """
     model = state.models.get(_MODEL)
     if model is None or not len(history):
         return np.empty(0, np.float32)
-    query = condensed(Query("home", user_id=user_id, history=history), state)
-    scores = model.score_all([query])[0]
+    query = shorten_history(Query("home", user_id=user_id, history=history), state)
+    scores = model.score_all([query])[0]  # (N,)
     finite = np.isfinite(scores)
     spread = float(scores[finite].std()) if finite.any() else 0.0
     if spread == 0.0:

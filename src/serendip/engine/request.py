@@ -1,4 +1,4 @@
-"""One request to the engine, as a value."""
+"""Request: the parameters of one call of the engine, as a value."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Everything that a caller may say; an empty field says nothing.
+    """All parameters of a request; an empty field means that the parameter is not given.
 
     A new parameter is a field here, read by ``QueryBuilder.build`` and sent by a model of
     ``serve.api.requests``; nothing between them names it.
 
     Args:
-        surface: name of a surface, built in or of the settings; suggestions do not read it.
-        user_id: the user; empty for an unknown visitor.
-        text: the query as typed, or its beginning where suggestions are requested.
-        item_ids: items in context: the one looked at, or the cart.
-        country: country of the request, in the words of the items.
-        literal: search the text as typed, without correction or rewriting.
-        k: at most this many items or suggestions.
-        cursor: ``next`` of the previous answer.
-        after: the query of the results page beside which suggestions are shown.
+        surface: name of a surface, built in or configured; suggestions do not read it.
+        user_id: external id; empty for an unknown visitor.
+        text: the query as typed, or its beginning if suggestions are requested.
+        item_ids: external ids of the source items: the item viewed, or the cart.
+        country: country of the request, spelt as in the attribute of the items.
+        literal: whether to search the text as typed, without correction or rewrites.
+        k: maximum number of items or suggestions, at least 1.
+        cursor: ``next`` of the previous answer; empty for the first page.
+        after: the query of the results page that the suggestions are shown on.
     """
 
     surface: str = "home"

@@ -1,7 +1,7 @@
 """All settings of a workspace: the tables of ``serendip.toml``.
 
-Each table is the config of one component and lives beside it; this file only names the tables.
-A missing table has its defaults, an unknown key is an error.
+Each table is the config of one component and is defined beside that component; this file only names
+the tables. A missing table has its default values, an unknown key is an error.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from serendip.search.suggestions.config import QueriesConfig
 
 
 class EvaluationConfig(Config):
-    """``[evaluation]``: what the report is made from."""
+    """``[evaluation]``: the splits of the report."""
 
     cuts: tuple[float, ...] = Field(default=(0.7, 0.8, 0.9), min_length=1)
-    """Fractions of the time-ordered events; each part is judged up to the next cut."""
+    """Fractions in (0, 1) of the time-ordered events. Each is one temporal split: trained on the
+    events before the cut, tested on those up to the next cut."""
 
     leave_last_out: bool = True
-    """Also judge the last event of each user, for comparison with papers."""
+    """Add a split that is tested on the last event of each user, for comparison with papers."""
 
 
 class Settings(Config):
@@ -48,34 +49,34 @@ class Settings(Config):
     """The events file."""
 
     actions: ActionRules = ActionRules()
-    """Which events count, and which as likes."""
+    """Classes of events: ignored, likes, negative."""
 
     content: ContentConfig = ContentConfig()
-    """The encoders and the fields that they read."""
+    """Content vectors of items: the encoders and the fields that they encode."""
 
     semantic_ids: ResidualKMeansConfig = ResidualKMeansConfig()
-    """The codebooks."""
+    """Residual k-means of the semantic IDs."""
 
     models: ModelsConfig = ModelsConfig()
-    """The recommenders."""
+    """The models that propose and score candidates."""
 
     unified: UnifiedConfig = UnifiedConfig()
-    """Which tasks share a retriever."""
+    """Task groups: which tasks share a retriever."""
 
     ranker: RankerConfig = RankerConfig()
     """The unified ranker."""
 
     search: SearchConfig = SearchConfig()
-    """The word index, and how its lists are fused."""
+    """Lexical search, query understanding and the fusion of search results."""
 
     queries: QueriesConfig = QueriesConfig()
-    """Which queries are worth suggesting."""
+    """Query suggestions."""
 
     llm: LlmConfig = LlmConfig()
-    """The LLM that offline commands ask."""
+    """The LLM that offline commands call."""
 
     evaluation: EvaluationConfig = EvaluationConfig()
-    """The report."""
+    """The splits of the report."""
 
     page: PageConfig = PageConfig()
     """The page for people: pictures of items."""
@@ -86,11 +87,11 @@ class Settings(Config):
     @field_validator("ranker")
     @classmethod
     def _predicts_interest(cls, ranker: RankerConfig) -> RankerConfig:
-        """Surfaces weigh it by default, and bids are paid for it."""
+        """Surfaces weigh the action ``interact`` by default, and bids are paid for it."""
         if "interact" not in ranker.actions:
-            raise ValueError("actions must name 'interact' beside others")
+            raise ValueError("actions must contain 'interact'")
         if len(set(ranker.actions)) < len(ranker.actions):
-            raise ValueError("actions names one twice")
+            raise ValueError("actions contains an action twice")
         return ranker
 
     @field_validator("surfaces", mode="before")
@@ -103,15 +104,15 @@ class Settings(Config):
     def _known_names(
         cls, surfaces: dict[str, SurfaceConfig], info: ValidationInfo
     ) -> dict[str, SurfaceConfig]:
-        """Sources and actions are those that exist."""
+        """Every source, scorer and action that a surface names exists."""
         models = tuple(info.data.get("models", ModelsConfig()).tables)
         ranker = info.data.get("ranker", RankerConfig())
-        for name, one in surfaces.items():
-            _require_known(f"{name}.sources", one.sources, (*models, *OWN_SOURCES))
-            _require_known(f"{name}.scorer", [one.scorer], (RANKER, *models))
-            _require_known(f"{name}.action_weights", one.action_weights, ranker.actions)
-            paid = [one.sponsored.action] if one.sponsored else []
-            _require_known(f"{name}.sponsored.action", paid, ranker.actions)
+        for name, surface in surfaces.items():
+            _require_known(f"{name}.sources", surface.sources, (*models, *OWN_SOURCES))
+            _require_known(f"{name}.scorer", [surface.scorer], (RANKER, *models))
+            _require_known(f"{name}.action_weights", surface.action_weights, ranker.actions)
+            paid_actions = [surface.sponsored.action] if surface.sponsored else []
+            _require_known(f"{name}.sponsored.action", paid_actions, ranker.actions)
         return surfaces
 
     def learned_from(self) -> dict[str, Any]:
@@ -120,19 +121,23 @@ class Settings(Config):
 
     @property
     def token_reader(self) -> TokenReader:
-        """What of an item is read beside its vector, by a retriever with a table for it."""
+        """Reads words and attribute values of items, for a retriever with a token table."""
         return TokenReader(self.content.fields, self.models.retriever.attributes)
 
     def all_surfaces(self) -> dict[str, SurfaceConfig]:
-        """Surface name -> how it is answered, defaults included; these weigh what is predicted."""
-        predicted = self.ranker.actions
+        """Name -> surface, the built-in ones included.
+
+        Built-in surfaces weigh only the actions that the ranker predicts.
+        """
+        actions = self.ranker.actions
         defaults = {
-            name: surface.with_actions(predicted) for name, surface in DEFAULT_SURFACES.items()
+            name: surface.with_actions(actions) for name, surface in DEFAULT_SURFACES.items()
         }
         return {**defaults, **self.surfaces}
 
 
-def _require_known(place: str, names: Iterable[str], known: Sequence[str]) -> None:
+def _require_known(key: str, names: Iterable[str], allowed: Sequence[str]) -> None:
+    """Raise an error that names the key if a name is not allowed."""
     for name in names:
-        if name not in known:
-            raise ValueError(f"{place} names {name!r}; known are {', '.join(known)}")
+        if name not in allowed:
+            raise ValueError(f"{key} names {name!r}; use one of {', '.join(allowed)}")

@@ -1,7 +1,7 @@
-"""Everything a request reads, as one immutable value.
+"""Engine state: everything that a request reads, as one immutable value.
 
-A request holds one state from its first to its last step; new items and deletions make a new
-state that later requests see. A state is saved into a generation and opened from it.
+A request uses one state from its first to its last step. New items and deletions make a new state
+for later requests. A state is saved into a generation and opened from it.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ _QUERIES_FOLDER = "queries"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EngineState:
-    """What is known and learned, aligned by item number.
+    """Catalogue, item features and trained models, all aligned by item number.
 
     Args:
-        catalogue: the items, deleted ones included (numbers never change).
-        features: content vectors and codes.
-        codebooks: frozen codebooks for items that come later.
-        models: recommenders by name.
-        ranker: scores candidates; None while its own training rows are being made.
-        searcher: finds items by words.
-        suggester: queries worth typing.
+        catalogue: N items, deleted ones included (item numbers never change).
+        features: content vectors and semantic IDs.
+        codebooks: frozen codebooks, which give new items their semantic IDs.
+        models: name -> model.
+        ranker: orders candidates; None while its own training rows are computed.
+        searcher: word search.
+        suggester: completes titles and attribute values.
         counts: (N,) int32 interactions per item.
         quality: (N,) float32 share of likes, shrunk towards the catalogue's mean.
-        hidden: (N,) bool, items that are not to be shown: deleted, or not available yet.
+        hidden: (N,) bool, True = must not be shown: deleted, or not available yet.
         code_names: code prefix (``12`` or ``12-7``) -> readable name.
-        fusion: maps words into the space of the content vectors.
-        relevance_model: predicts P(irrelevant); None if none was distilled.
+        fusion: maps text vectors into the space of the content vectors.
+        relevance_model: predicts P(irrelevant); None = none was distilled.
         queries: verified queries to suggest.
-        query_ranker: puts them in order.
+        query_ranker: orders them.
     """
 
     catalogue: Catalogue
@@ -87,11 +87,14 @@ class EngineState:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the ranker's features, which the models decide."""
+        """Names of the ranker's features, which depend on the models."""
         return feature_names(self.models)
 
     def with_items(self, items: Sequence[Item], features: ItemFeatures) -> EngineState:
-        """Append items that were never trained on; they get content, codes and words at once."""
+        """A copy with new items appended.
+
+        They have content vectors, semantic IDs and words, no interactions and the mean quality.
+        """
         searcher = self.searcher.with_items(items)
         prior = float(self.quality.mean()) if len(self.quality) else 0.0
         return replace(
@@ -109,7 +112,13 @@ class EngineState:
     def with_changed_items(
         self, numbers: IntArray, items: Sequence[Item], features: ItemFeatures
     ) -> EngineState:
-        """Known items with other words: new content, codes and words, the same behaviour."""
+        """A copy with other content of existing items: new vectors, codes and words, same counts.
+
+        Args:
+            numbers: (M,) int32 item numbers.
+            items: M items.
+            features: of the M items.
+        """
         searcher = self.searcher.with_changed_items(numbers.tolist(), items)
         model = self.relevance_model
         return replace(
@@ -126,7 +135,7 @@ class EngineState:
         )
 
     def with_hidden(self, numbers: IntArray, hidden: bool = True) -> EngineState:
-        """Hide items, or show them again."""
+        """A copy with items (M,) hidden, or shown again."""
         mask = self.hidden.copy()
         mask[numbers] = hidden
         if not hidden:
@@ -136,25 +145,25 @@ class EngineState:
         return replace(self, hidden=mask, searcher=searcher, suggester=suggester)
 
     def with_ranker(self, ranker: Ranker) -> EngineState:
-        """The same state with a ranker."""
+        """A copy with a ranker."""
         return replace(self, ranker=ranker)
 
     def with_synonyms(self, synonyms: Synonyms) -> EngineState:
-        """The same state, whose search looks for other words, too."""
+        """A copy whose search also finds synonyms of the words of a query."""
         searcher = self.searcher.with_synonyms(synonyms)
         return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
 
     def with_rewrites(self, rewrites: RewriteTable) -> EngineState:
-        """The same state, whose search knows what may be searched instead of a text."""
+        """A copy whose search offers rewrites of a query."""
         searcher = self.searcher.with_rewrites(rewrites)
         return replace(self, searcher=searcher, suggester=self.suggester.with_searcher(searcher))
 
     def with_relevance_model(self, model: RelevanceModel) -> EngineState:
-        """The same state with a relevance model of its items."""
+        """A copy with a relevance model of its items."""
         return replace(self, relevance_model=model)
 
     def with_queries(self, queries: QueryTable, ranker: QueryRanker) -> EngineState:
-        """The same state with queries to suggest."""
+        """A copy with queries to suggest and their ranker."""
         return replace(self, queries=queries, query_ranker=ranker)
 
     def save(self, folder: Path) -> None:
@@ -187,7 +196,7 @@ class EngineState:
         (folder / "state.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
 
     def _save_parts(self, folder: Path) -> None:
-        """Models, and whatever else this state has."""
+        """Write the models and the optional parts."""
         if self.features.present is not None:
             np.save(folder / _PRESENT_FILE, self.features.present, allow_pickle=False)
         if self.fusion.blocks:
@@ -207,7 +216,11 @@ class EngineState:
 
     @classmethod
     def open(cls, folder: Path) -> EngineState:
-        """Read what ``save`` wrote; checksums are the generation's business."""
+        """Read what ``save`` wrote. The caller has checked the checksums of the generation.
+
+        Raises:
+            ArtefactError: another version of the code saved the state.
+        """
         document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         arrays = {
             name: np.load(folder / f"{name}.npy", allow_pickle=False, mmap_mode="r")
@@ -256,7 +269,7 @@ class EngineState:
 
 
 def open_codes(folder: Path) -> tuple[Codebooks, Vocabulary, IntArray]:
-    """Codebooks, items and codes of a saved state, without everything else."""
+    """Open only the codebooks, the item ids and the codes (N, L) of a saved state."""
     vocabulary = _read_catalogue(folder / _CATALOGUE_FILE).vocabulary
     return _codebooks(folder), vocabulary, np.load(folder / "codes.npy", allow_pickle=False)
 
@@ -269,7 +282,7 @@ def _codebooks(folder: Path) -> Codebooks:
 
 
 def _search_config(folder: Path, document: dict[str, Any]) -> SearchConfig:
-    """Settings of search that a state was saved with.
+    """Search settings that a state was saved with.
 
     Raises:
         ArtefactError: another version of the code saved them.
@@ -281,7 +294,7 @@ def _search_config(folder: Path, document: dict[str, Any]) -> SearchConfig:
 
 
 def _queries(folder: Path) -> tuple[QueryTable, QueryRanker]:
-    """Queries to suggest; none where none were built."""
+    """Queries to suggest and their ranker; an empty table if none were built."""
     if not folder.is_dir():
         return QueryTable.empty(), QueryRanker.prior()
     return QueryTable.open(folder), QueryRanker.open(folder)
@@ -303,7 +316,7 @@ def _write_catalogue(path: Path, catalogue: Catalogue) -> None:
 
 
 def _present(folder: Path) -> BoolArray | None:
-    """The mask of modalities; None where nothing was masked when it was saved."""
+    """Mask of the modalities that items have; None = the saved state had no mask."""
     path = folder / _PRESENT_FILE
     return np.load(path, allow_pickle=False) if path.is_file() else None
 

@@ -1,20 +1,20 @@
-"""A workspace: one folder with everything of one catalogue.
+"""Workspace: one folder with the settings, data and artefacts of one catalogue.
 
 ::
 
     serendip.toml       the settings
     serendip.db         items and events, the only source of truth
     cache/              vectors by content hash, converted weights
-    generations/        published artefacts
-    semantic_ids/       versions of semantic IDs, where `serendip ids build` made them
+    generations/        published generations
+    semantic_ids/       versions of semantic IDs, from `serendip ids build`
     relevance/          versions of the relevance model, from `serendip judge distil`
-    queries/            versions of suggested queries, where `serendip queries build` made them
+    queries/            versions of suggested queries, from `serendip queries build`
     reports/            report.json and report.html
-    embeddings/         vectors that `serendip embed` wrote
+    embeddings/         exported vectors, from `serendip embed`
     synonyms.csv        pairs of words, and which of them people accepted
 
-Everything but the settings, the database and what people accepted can be rebuilt from the first
-two.
+Everything except the settings, the database and the accepted synonyms can be rebuilt from the
+settings and the database.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Workspace:
 
     Args:
         folder: the workspace.
-        settings: what its ``serendip.toml`` says.
+        settings: contents of its ``serendip.toml``.
     """
 
     folder: Path
@@ -53,7 +53,7 @@ class Workspace:
         """Read the settings of a folder.
 
         Raises:
-            ConfigError: there is no ``serendip.toml``, or a key or value in it is wrong.
+            ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
         """
         path = folder / SETTINGS_FILE
         return cls(folder, validate(Settings, read_toml(path), str(path)))
@@ -65,7 +65,7 @@ class Workspace:
 
     @property
     def generations(self) -> Path:
-        """Folder of published artefacts."""
+        """Folder of published generations."""
         return self.folder / "generations"
 
     @property
@@ -95,33 +95,34 @@ class Workspace:
 
     @property
     def synonyms(self) -> Path:
-        """The table of synonyms."""
+        """File of the synonym table."""
         return self.folder / "synonyms.csv"
 
     def accepted_synonyms(self) -> Synonyms:
-        """Pairs that people accepted; none where a slip in their file makes it unreadable."""
+        """Synonyms that people accepted; none, and a warning in the log, if the file is broken."""
         try:
             return Synonyms.of(read_synonyms(self.synonyms))
         except DataError as error:
-            _log.warning("no synonyms are searched: %s", error)
+            _log.warning("search uses no synonyms: %s", error)
             return Synonyms()
 
     @property
     def database(self) -> Path:
-        """The file of items and events."""
+        """File of the database of items and events."""
         return self.folder / DATABASE_FILE
 
     def create_store(self) -> Store:
-        """Open the database, made where there is none; the caller closes it. For imports alone."""
+        """Open the database, created if missing; the caller closes it. Only imports use it."""
         return Store.create(self.database)
 
     def open_store(self, busy_timeout_s: float = PATIENT_S) -> Store:
-        """Open the database that is there; the caller closes it.
+        """Open the existing database; the caller closes it.
 
         Args:
-            busy_timeout_s: how long a write waits for other writers.
+            busy_timeout_s: seconds that a write waits for other writers.
 
         Raises:
-            StorageError: there is none: whoever only reads or serves never makes an empty one.
+            StorageError: the database is missing (reading and serving never create an empty one)
+                or cannot be opened.
         """
         return Store.open(self.database, busy_timeout_s)

@@ -20,7 +20,7 @@ from serendip.data.files.columns import guess_mapping
 from serendip.data.files.tables import open_table
 from serendip.engine.engine import Engine
 from serendip.engine.request import Request
-from serendip.engine.stages.batch import condensed
+from serendip.engine.stages.batch import shorten_history
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.train.carry_over import open_space, require_retriever
@@ -154,7 +154,7 @@ def _select_rows(engine: Engine, kind: Kind, texts: Sequence[str]) -> _VectorRow
     def encode(requests: Iterable[Request]) -> FloatArray:
         # Long histories are condensed to the relevant part, as they are in serving.
         queries = engine.queries(requests)
-        return retriever.encode_queries([condensed(query, state) for query in queries])
+        return retriever.encode_queries([shorten_history(query, state) for query in queries])
 
     if kind == "queries":
         return _VectorRows(

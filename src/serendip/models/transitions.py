@@ -84,7 +84,7 @@ class Transitions(Recommender):
 
     name = "transitions"
     config_class = TransitionsConfig
-    label = "Chosen next"
+    label = "ChosenItem next"
     origin = "what people choose next"
     score_kind = "count"
     evidence = VoteEvidence("transition", "Often chosen next after {title} or its like")

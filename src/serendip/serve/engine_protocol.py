@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from serendip.data import Event, Item
-from serendip.engine.answer import Answer, Chosen, Explanation, Suggestions
+from serendip.engine.answer import Answer, ChosenItem, Explanation, Suggestions
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.request import Request
@@ -103,7 +103,7 @@ class EngineProtocol(Protocol):
         """What a user did, newest first; what was only shown is no part of it."""
         ...
 
-    def chosen(self, user_id: str, limit: int = 50) -> list[Chosen]:
+    def chosen(self, user_id: str, limit: int = 50) -> list[ChosenItem]:
         """Items that a user chose and did not reject since, each once, the last one first."""
         ...
 

@@ -38,7 +38,7 @@ from serendip.content.encoders.text import open_encoder
 from serendip.data.dataset import Dataset
 from serendip.data.query import Query
 from serendip.engine.settings import Settings
-from serendip.engine.stages.batch import condensed
+from serendip.engine.stages.batch import shorten_history
 from serendip.engine.state import EngineState
 from serendip.jobs.train.carry_over import MODEL, require_retriever
 from serendip.jobs.train.fit import Fitter
@@ -90,7 +90,7 @@ def vectors_of(rows: ProbeRows, dataset: Dataset, state: EngineState) -> dict[st
     if len(rows.times):
         asked = zip(rows.subjects.tolist(), rows.times.tolist(), strict=True)
         queries = [Query(history=dataset.history(user).before(time)) for user, time in asked]
-        found = retriever.encode_queries([condensed(query, state) for query in queries])
+        found = retriever.encode_queries([shorten_history(query, state) for query in queries])
     else:
         found = retriever.item_vectors[rows.subjects]
     ends = np.cumsum(list(retriever.parts.values()))

@@ -81,27 +81,27 @@ def test_settings_survive_json() -> None:
     [
         ({"shelf": {}}, "`surfaces.shelf.task` is missing"),
         ({"shelf": {"task": "feed"}}, "`surfaces.shelf.task` = 'feed'"),
-        ({"home": {"hide_seen": True}}, "unknown key `surfaces.home.hide_seen`. Known here: act"),
+        ({"home": {"hide_seen": True}}, "unknown key `surfaces.home.hide_seen`. Valid keys: act"),
         ({"My shelf": {"task": "home"}}, "cannot be called 'My shelf'"),
         ({"suggest": {"task": "search"}}, "cannot be called 'suggest'"),
         ({"x" * 41: {"task": "home"}}, "up to 40"),
         ({"home": {"sources": {"popularity": 0}}}, "`surfaces.home.sources.popularity` = 0"),
-        ({"home": {"sources": {"transition": 5}}}, "home.sources names 'transition'; known are"),
+        ({"home": {"sources": {"transition": 5}}}, "home.sources names 'transition'; use one of"),
         ({"home": {"sources": {"sponsored": 5}}}, "'sponsored' needs a table `sponsored`"),
-        ({"home": {"action_weights": {"buy": 1}}}, "'buy'; known are interact, like"),
+        ({"home": {"action_weights": {"buy": 1}}}, "'buy'; use one of interact, like"),
         ({"ads": {"sponsored": {"action": "buy"}}}, "ads.sponsored.action names 'buy'"),
         ({"ads": {"sponsored": {"positions": []}}}, "`surfaces.ads.sponsored.positions`"),
         ({"ads": {"sponsored": {"positions": [1, 1]}}}, "a position is named twice"),
         ({"ads": {"sponsored": {"floor": 1.5}}}, "`surfaces.ads.sponsored.floor` = 1.5"),
-        ({"ads": {"sponsored": {"flor": 1}}}, "sponsored.flor`. Known here: action, bid, floor"),
+        ({"ads": {"sponsored": {"flor": 1}}}, "sponsored.flor`. Valid keys: action, bid, floor"),
         ({"home": {"context": ["user", "weather"]}}, "`surfaces.home.context.1` = 'weather'"),
         ({"home": {"filters": ["sen"]}}, "`surfaces.home.filters.0.name` = 'sen'"),
         ({"home": {"filters": [{"attribute": "x"}]}}, "the filter of 'x' needs one test"),
         ({"home": {"filters": [{"attribute": "x", "has": "a", "equals": 1}]}}, "needs one test"),
-        ({"home": {"filters": [{"attribute": "x", "equal": 1}]}}, "Known here: at_least, at_most"),
+        ({"home": {"filters": [{"attribute": "x", "equal": 1}]}}, "Valid keys: at_least, at_most"),
         (
             {"home": {"filters": [{"attribute": "x", "at_least": 3, "at_most": 2}]}},
-            "no 'x' is at least 3 and at most 2",
+            "the filter of 'x' keeps nothing: at_least = 3 is above at_most = 2",
         ),
         (
             {"home": {"context": ["user"], "filters": [{"attribute": "c", "equals": "request"}]}},
@@ -218,7 +218,7 @@ def test_built_in_surfaces_weigh_what_the_ranker_predicts() -> None:
 
 @pytest.mark.parametrize(
     ("actions", "told"),
-    [(["like"], "must name 'interact'"), (["interact", "interact"], "names one twice")],
+    [(["like"], "must contain 'interact'"), (["interact", "interact"], "contains an action twice")],
 )
 def test_a_ranker_predicts_interest_and_each_action_once(actions: list[str], told: str) -> None:
     with pytest.raises(ConfigError, match=told):

@@ -83,7 +83,7 @@ def test_items_can_be_posted_after_the_table_was_left_out_of_the_settings(
     models = ModelsConfig.model_validate({"retriever": table})
     settings = fitter.settings.model_copy(update={"models": models})
     updater = ItemUpdater(fitter.encoder, settings.content, settings.token_reader)
-    after = updater.state_with([replace(state.catalogue[0], item_id="new")], state)
+    after = updater.update([replace(state.catalogue[0], item_id="new")], state)
     assert after.catalogue[-1].item_id == "new"
 
 
@@ -96,12 +96,12 @@ def test_what_is_posted_stands_where_its_place_puts_it(
     first = state.catalogue[0]
     posted = [replace(placed(first, place), item_id=f"new {place}") for place in range(3)]
     for one in (state, opened):
-        after = updater.state_with(posted, one)
+        after = updater.update(posted, one)
         vectors = after.models["retriever"].item_vectors[-3:]
         near, far = (np.linalg.norm(vectors[0] - vectors[place]) for place in (1, 2))
         assert 0 < near < far
-        moved = updater.state_with([placed(first, 2)], one).models["retriever"]
-        again = updater.state_with([first], one).models["retriever"]
+        moved = updater.update([placed(first, 2)], one).models["retriever"]
+        again = updater.update([first], one).models["retriever"]
         rows = [model.item_vectors[0] for model in (moved, again)]
         assert np.abs(rows[0] - rows[1]).max() > 1e-3
         assert np.array_equal(rows[1], one.models["retriever"].item_vectors[0])

@@ -1,4 +1,4 @@
-"""A filter by one attribute of the items, as ``filters`` of a surface names it."""
+"""Filter of items by one attribute, configured in ``filters`` of a surface."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ from serendip.data.item import Catalogue
 from serendip.data.query import Query
 
 REQUEST = "request"
-"""Stands for what the request says; the one thing that it says so far is its country."""
+"""Value of a test that stands for the country of the request."""
 
 
 class AttributeFilter(Config):
     """``{attribute = "genres", has = "Comedy"}``: keeps items whose attribute passes one test.
 
-    Upper and lower case are the same. An item without the attribute is left out. A test against
-    the request keeps everything where the request does not say its country.
+    Upper and lower case are the same. An item without the attribute is removed. A test that
+    compares with the request removes nothing if the request has no country.
     """
 
     attribute: str = Field(min_length=1)
     """Name of the attribute."""
 
     equals: float | str | None = None
-    """The attribute is this text or number; "request" = the country of the request."""
+    """Keep items whose attribute is this text or number; "request" = the country of the request."""
 
     has: str | None = None
-    """The list has this word (a text is a list of one); "request" = the country of the request."""
+    """Keep items whose list of words contains this one (a text is a list of one word); "request" =
+    the country of the request."""
 
     at_least: float | None = None
-    """The number is this or more."""
+    """Keep items whose attribute is a number of at least this."""
 
     at_most: float | None = None
-    """The number is this or less."""
+    """Keep items whose attribute is a number of at most this."""
 
     @model_validator(mode="after")
     def _one_test(self) -> Self:
@@ -48,23 +49,26 @@ class AttributeFilter(Config):
             )
         low, high = self.range
         if not low <= high:
-            raise ValueError(f"no {self.attribute!r} is at least {low:g} and at most {high:g}")
+            raise ValueError(
+                f"the filter of {self.attribute!r} keeps nothing: at_least = {low:g} is above "
+                f"at_most = {high:g}"
+            )
         return self
 
     @property
     def reads_request(self) -> bool:
-        """Whether it compares with what the request says."""
+        """Whether the test compares with the country of the request."""
         return REQUEST in (self.equals, self.has)
 
     @property
     def range(self) -> tuple[float, float]:
-        """Both ends; infinite where none is given."""
+        """``at_least`` and ``at_most``; infinite if not given."""
         low = -math.inf if self.at_least is None else self.at_least
         return low, math.inf if self.at_most is None else self.at_most
 
     @property
     def name(self) -> str:
-        """What the trace calls it: ``genres has Comedy``."""
+        """Name in the trace: ``genres has Comedy``."""
         tests = {"=": self.equals, "has": self.has, "from": self.at_least, "to": self.at_most}
         words = (
             f"{word} {value:g}" if isinstance(value, float) else f"{word} {value}"
@@ -74,7 +78,7 @@ class AttributeFilter(Config):
         return " ".join((self.attribute, *words))
 
     def keep(self, query: Query, catalogue: Catalogue) -> BoolArray | None:
-        """(N,) bool, True = may be shown; None where the request does not say what is compared."""
+        """(N,) bool, True = may be shown; None if the request has no country to compare with."""
         if self.reads_request and not query.country:
             return None
         column = catalogue.column(self.attribute)

@@ -1,7 +1,9 @@
-"""The working set of one run: queries of one surface and what has been computed for them.
+"""The batch of one run: queries of one surface, with the scores computed for them.
 
-Dense scores of a model are computed once per run and serve both as a source of candidates and as
-ranker features.
+The scores of a model for all items are computed once per run; sources, features and scorers share
+them.
+
+Shapes: B queries, N items, R candidate rows.
 """
 
 from __future__ import annotations
@@ -18,21 +20,21 @@ from serendip.data.query import History, Query, select_relevant_history
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 
-TOLD = 500
-"""What features tell of a whole past, its length and share of likes, is told of so many events."""
+HISTORY_FEATURE_EVENTS = 500
+"""History length and share of likes are computed over at most this many of the newest events."""
 
 
 @dataclass(slots=True)
 class Batch:
-    """Requests that are answered together; no row ever influences another.
+    """B queries that are answered together; the answer to one never depends on the others.
 
     Args:
-        queries: B queries of one surface, with histories short enough for any model.
-        pasts: per query its recent past, longer than the history that models read.
-        surface: how that surface is answered.
-        state: what the answers are made from.
-        allowed: (B, N) bool, items that may be shown.
-        hits: per query, what the words of its text found; None before the search ran.
+        queries: B queries of one surface, their histories reduced to the events that models read.
+        pasts: per query its last ``HISTORY_FEATURE_EVENTS`` events.
+        surface: settings of the surface.
+        state: that the answers are computed from.
+        allowed: (B, N) bool, True = may be shown.
+        hits: per query the results of the word search; None = no word search has run.
         degraded: names of stages that failed.
     """
 
@@ -53,12 +55,13 @@ class Batch:
         state: EngineState,
         allowed: BoolArray,
     ) -> Self:
-        """From queries with histories of any length."""
-        pasts = [query.history.last(TOLD) for query in queries]
-        return cls([condensed(query, state) for query in queries], pasts, surface, state, allowed)
+        """Build from queries with histories of any length."""
+        pasts = [query.history.last(HISTORY_FEATURE_EVENTS) for query in queries]
+        shortened = [shorten_history(query, state) for query in queries]
+        return cls(shortened, pasts, surface, state, allowed)
 
     def scores(self, model: str) -> FloatArray:
-        """(B, N) scores of a model, computed on first use."""
+        """(B, N) float32 scores of a model, computed on first use."""
         if model not in self._scores:
             self._scores[model] = self.state.models[model].score_all(self.queries)
         return self._scores[model]
@@ -66,11 +69,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Flat rows of (query, item), grouped by query.
+    """R candidate rows (query, item), grouped by query.
 
     Args:
-        rows: (R,) int32 row of the query in the batch, non-decreasing.
-        items: (R,) int32 item numbers, unique within a query.
+        rows: (R,) int32 position of the query in the batch, non-decreasing.
+        items: (R,) int32 item numbers, ascending and unique within a query.
     """
 
     rows: IntArray
@@ -80,19 +83,20 @@ class Candidates:
         return len(self.rows)
 
     def bounds(self, num_queries: int) -> list[int]:
-        """B + 1 positions: rows of query b are ``bounds[b]:bounds[b + 1]``."""
-        places: list[int] = np.searchsorted(self.rows, np.arange(num_queries + 1)).tolist()
-        return places
+        """B + 1 bounds: the candidates of query b are rows ``bounds[b]:bounds[b + 1]``."""
+        bounds: list[int] = np.searchsorted(self.rows, np.arange(num_queries + 1)).tolist()
+        return bounds
 
 
-def condensed(query: Query, state: EngineState) -> Query:
-    """The query with the part of its user's past that bears on it; see ``select_relevant_history``.
+def shorten_history(query: Query, state: EngineState) -> Query:
+    """A copy with the events of the history that are relevant to the query.
 
-    What a request names are its source items and its words; for words, the codes that an item of
-    exactly these words would have.
+    See ``select_relevant_history``. The codes of the query are those of its source items and, for a
+    text, those that an item with exactly this text would have.
     """
-    codes = state.features.codes
-    named = codes[query.source_items]
+    codes = state.features.codes  # (N, L)
+    query_codes = codes[query.source_items]  # (S, L)
     if query.text_vector is not None and query.text_vector.any():
-        named = np.concatenate([named, state.codebooks.assign(query.text_vector[None])])
-    return replace(query, history=select_relevant_history(query.history, codes, named))
+        text_codes = state.codebooks.assign(query.text_vector[None])  # (1, L)
+        query_codes = np.concatenate([query_codes, text_codes])
+    return replace(query, history=select_relevant_history(query.history, codes, query_codes))

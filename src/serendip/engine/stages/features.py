@@ -1,8 +1,11 @@
-"""Ranker features of (query, item) rows; the same code makes training rows and serves requests.
+"""Ranker features of (query, item) rows, computed by the same code in training and in serving.
 
-A feature never looks at the other candidates of its query, so scores do not depend on the batch.
-"Relative" features compare with the best item of the *whole catalogue*, which keeps that true.
-NaN means "does not apply here".
+A feature never depends on the other candidates of its query, so scores do not depend on the batch.
+"Relative" features compare with the best item of the whole catalogue, for the same reason.
+NaN means that a feature does not apply to a row.
+
+Shapes: B queries, N items, R candidate rows, C of one query, F features, D embedding size, L levels
+of semantic IDs, H newest items.
 """
 
 from __future__ import annotations
@@ -20,14 +23,14 @@ from serendip.engine.feature_names import feature_names, models_of_kind, relativ
 from serendip.engine.stages.batch import Batch, Candidates
 
 _CODE_HISTORY = 20
-"""Code matches look at this many recent items."""
+"""Newest items of the history whose semantic IDs are compared."""
 
 
 def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
-    """Features (R, F) float32 of candidate rows, columns in the order of ``feature_names``."""
+    """Features (R, F) float32 of candidate rows; columns in the order of ``feature_names``."""
     rows, items = candidates.rows, candidates.items
     columns = _model_columns(batch, candidates)
-    content = batch.state.features.content
+    content = batch.state.features.content  # (N, D)
     anchors = [_anchor(query) for query in batch.queries]
     last = [None if anchor < 0 else content[anchor] for anchor in anchors]
     columns["last item cosine"] = _cosines(last, candidates, lambda items: content[items])
@@ -39,32 +42,32 @@ def feature_matrix(batch: Batch, candidates: Candidates) -> FloatArray:
     columns["log recent popularity"] = batch.scores("popularity-recent")[rows, items]
     columns["quality"] = batch.state.quality[items]
     columns["best code match"], columns["mean code match"] = _code_columns(batch, candidates)
-    lengths = np.array([len(past) for past in batch.pasts], dtype=np.float32)
+    lengths = np.array([len(past) for past in batch.pasts], dtype=np.float32)  # (B,)
     columns["log history length"] = np.log1p(lengths)[rows]
-    liked = [past.liked.mean() if len(past) else np.nan for past in batch.pasts]
-    columns["liked share"] = np.array(liked, dtype=np.float32)[rows]
+    liked_shares = [past.liked.mean() if len(past) else np.nan for past in batch.pasts]
+    columns["liked share"] = np.array(liked_shares, dtype=np.float32)[rows]
     names = feature_names(batch.state.models)
     return np.column_stack([columns[name] for name in names]).astype(np.float32)
 
 
 def _model_columns(batch: Batch, candidates: Candidates) -> dict[str, NDArray[np.floating]]:
-    """Two features of each model that scores candidates by their query."""
+    """Score and relative score (R,) of each model whose scores are features."""
     rows, items, models = candidates.rows, candidates.items, batch.state.models
     columns: dict[str, NDArray[np.floating]] = {}
     for name in models_of_kind(models, "count"):
-        scores = batch.scores(name)
-        best = np.maximum(scores.max(1), 1e-9)
+        scores = batch.scores(name)  # (B, N)
+        best = np.maximum(scores.max(1), 1e-9)  # (B,)
         columns[name] = np.log1p(scores[rows, items])
         columns[relative_name(name)] = scores[rows, items] / best[rows]
     for name in models_of_kind(models, "similarity"):
-        scores = batch.scores(name)
+        scores = batch.scores(name)  # (B, N)
         columns[name] = scores[rows, items]
         columns[relative_name(name)] = scores[rows, items] - scores.max(1)[rows]
     return columns
 
 
 def _anchor(query: Query) -> int:
-    """The source item, else the last of the history; -1 without either."""
+    """Number of the last source item, else of the newest item of the history; -1 = neither."""
     anchors = query.source_items if len(query.source_items) else query.history.item_nums
     return int(anchors[-1]) if len(anchors) else -1
 
@@ -74,18 +77,24 @@ def _cosines(
     candidates: Candidates,
     vectors_of: Callable[[IntArray], FloatArray],
 ) -> FloatArray:
-    """Cosine of each row's item with its query's vector; NaN where the query has none."""
+    """(R,) cosine of each row's item with the vector of its query; NaN without such a vector.
+
+    Args:
+        vectors: per query a unit vector (D,), or None.
+        candidates: R rows.
+        vectors_of: item numbers -> unit vectors of the items.
+    """
     result = np.full(len(candidates), np.nan, dtype=np.float32)
     for vector, (begin, end) in zip(
         vectors, pairwise(candidates.bounds(len(vectors))), strict=True
     ):
         if vector is not None:
-            result[begin:end] = vectors_of(candidates.items[begin:end]) @ vector
+            result[begin:end] = vectors_of(candidates.items[begin:end]) @ vector  # (C, D) @ (D,)
     return result
 
 
 def _word_columns(batch: Batch, candidates: Candidates) -> tuple[FloatArray, FloatArray]:
-    """BM25 and title match of each row; 0 where the words did not find it, NaN without text."""
+    """(R,) BM25 and (R,) title match of each row; 0 = not a hit of the search, NaN = no text."""
     bm25 = np.full(len(candidates), np.nan, dtype=np.float32)
     match = np.full(len(candidates), np.nan, dtype=np.float32)
     if batch.hits is None:
@@ -96,30 +105,34 @@ def _word_columns(batch: Batch, candidates: Candidates) -> tuple[FloatArray, Flo
         if not batch.queries[row].text.strip():
             continue
         bm25[part], match[part] = 0.0, 0.0
-        items = candidates.items[part]
-        places = np.searchsorted(items, hits.item_nums)
-        inside = places < len(items)
-        inside[inside] = items[places[inside]] == hits.item_nums[inside]
-        bm25[part][places[inside]] = hits.fields["bm25"][inside]
-        match[part][places[inside]] = hits.fields["title_match"][inside]
+        items = candidates.items[part]  # (C,) ascending
+        positions = np.searchsorted(items, hits.item_nums)  # (H,) of the hits in ``items``
+        inside = positions < len(items)
+        inside[inside] = items[positions[inside]] == hits.item_nums[inside]
+        bm25[part][positions[inside]] = hits.fields["bm25"][inside]
+        match[part][positions[inside]] = hits.fields["title_match"][inside]
     return bm25, match
 
 
 def _code_columns(batch: Batch, candidates: Candidates) -> tuple[FloatArray, FloatArray]:
-    """Longest and mean common code prefix with the recent items; NaN without any."""
-    codes = batch.state.features.codes
+    """(R,) longest and (R,) mean code prefix shared with the source or newest items.
+
+    Lengths are numbers of levels; NaN = the query has neither source items nor a history.
+    """
+    codes = batch.state.features.codes  # (N, L)
     recent = np.full((len(batch.queries), _CODE_HISTORY), -1, dtype=np.int32)
     for row, query in enumerate(batch.queries):
         anchors = query.source_items if len(query.source_items) else query.history.item_nums
         anchors = anchors[-_CODE_HISTORY:]
         recent[row, : len(anchors)] = anchors
-    known = recent >= 0
+    is_item = recent >= 0  # (B, H)
     prefix: IntArray = common_prefix(
-        codes[candidates.items][:, None, :], codes[recent][candidates.rows]
-    )
-    valid = known[candidates.rows]
-    best = np.where(valid, prefix, -1).max(1).astype(np.float32)
+        codes[candidates.items][:, None, :],  # (R, 1, L)
+        codes[recent][candidates.rows],  # (R, H, L)
+    )  # (R, H)
+    valid = is_item[candidates.rows]  # (R, H)
+    best = np.where(valid, prefix, -1).max(1).astype(np.float32)  # (R,)
     count = valid.sum(1)
-    mean = np.where(valid, prefix, 0).sum(1) / np.maximum(count, 1)
+    mean = np.where(valid, prefix, 0).sum(1) / np.maximum(count, 1)  # (R,)
     best[count == 0] = np.nan
     return best, np.where(count == 0, np.nan, mean).astype(np.float32)

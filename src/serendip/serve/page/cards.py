@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from serendip.data import Item
 from serendip.data.item import Attribute
-from serendip.engine.answer import Answer, Chosen, Suggestions
+from serendip.engine.answer import Answer, ChosenItem, Suggestions
 from serendip.engine.item_pictures import ItemPictures
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.page.covers import choose_palette, draw_cover
@@ -206,7 +206,7 @@ def item_link(item_id: str, user_id: str) -> str:
     return f"/items/{quote(item_id, safe='')}?{urlencode({'user': user_id})}"
 
 
-def select_liked_ids(chosen: Sequence[Chosen]) -> frozenset[str]:
+def select_liked_ids(chosen: Sequence[ChosenItem]) -> frozenset[str]:
     """Select the items that the visitor liked, by the button or by a high value."""
     return frozenset(choice.item_id for choice in chosen if choice.liked)
 

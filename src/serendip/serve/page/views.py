@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from serendip.data import Event, Item
 from serendip.data.text import normalise
-from serendip.engine.answer import Answer, Chosen, Evidence
+from serendip.engine.answer import Answer, ChosenItem, Evidence
 from serendip.engine.request import Request
 from serendip.errors import UnknownItemError
 from serendip.serve.api.routes import unknown_item
@@ -246,7 +246,7 @@ def _frame(engine: EngineProtocol, query: PageQuery, history: list[Event]) -> di
 
 
 def _because_rows(
-    engine: EngineProtocol, user_id: str, chosen: Sequence[Chosen], liked: frozenset[str]
+    engine: EngineProtocol, user_id: str, chosen: Sequence[ChosenItem], liked: frozenset[str]
 ) -> list[Row]:
     """Build a row of similar items for each of the newest choices, likes first."""
     newest = [one.item_id for one in chosen]
@@ -273,7 +273,7 @@ def _similar(item_id: str, user_id: str) -> Request:
     return Request("similar", user_id, item_ids=(item_id,), k=_ROW_ITEMS)
 
 
-def _recent(engine: EngineProtocol, chosen: Sequence[Chosen], context: Context) -> list[Card]:
+def _recent(engine: EngineProtocol, chosen: Sequence[ChosenItem], context: Context) -> list[Card]:
     """Build cards of the items that the visitor chose last."""
     found: list[Card] = []
     for one in chosen:
