@@ -1,7 +1,4 @@
-"""``serendip judge``: labels by an LLM, and whether they may be used.
-
-``serendip judge label | agreement``: labels by people, and how far these agree.
-"""
+"""``serendip judge``: relevance labels by people and by an LLM, and the model trained on them."""
 
 from __future__ import annotations
 
@@ -20,27 +17,27 @@ if TYPE_CHECKING:
 
 def label(
     pairs: Annotated[Path, typer.Option(help="File with the columns query and item_id.")],
-    out: Annotated[Path, typer.Option(help="CSV file of this person's labels.")],
-    name: Annotated[str, typer.Option(help="Who labels.")],
+    out: Annotated[Path, typer.Option(help="CSV file of this labeller's labels.")],
+    name: Annotated[str, typer.Option(help="Name of the labeller.")],
     workspace: WorkspaceOption = Path(),
     other: Annotated[
         list[Path] | None,
-        typer.Option(help="Somebody else's labels of the same pairs; repeatable."),
+        typer.Option(help="Another labeller's labels of the same pairs; repeatable."),
     ] = None,
     port: Annotated[int, typer.Option(help="Port of 127.0.0.1; 0 picks a free one.")] = 8090,
     json: JsonOption = False,
 ) -> None:
-    """Label pairs on a page, by keyboard, until interrupted; the same command goes on later."""
+    """Label pairs on a page, by keyboard, until interrupted; the same command continues later."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.labels.by_hand import open_session
     from serendip.serve.page.labelling import run_labelling
 
     terminal = Terminal(json)
-    with open_session(Workspace.open(workspace), pairs, out, name, other or ()) as desk:
+    with open_session(Workspace.open(workspace), pairs, out, name, other or ()) as session:
         run_labelling(
-            desk, port, lambda address: terminal.say(f"Ready: {address}   (Ctrl-C stops)")
+            session, port, lambda address: terminal.say(f"Ready: {address}   (Ctrl-C stops)")
         )
-        view = desk.view()
+        view = session.view()
     labelled = view.good + view.bad
     terminal.result({"pairs": view.pairs, "labelled": labelled, "bad": view.bad, "out": str(out)})
     terminal.say(f"{labelled:,} of {view.pairs:,} pairs in {out}, {view.bad:,} bad")
@@ -50,20 +47,20 @@ def agreement(
     labels: Annotated[list[Path], typer.Option(help="File of labels; name two or more.")],
     json: JsonOption = False,
 ) -> None:
-    """Agreement of each two files of labels of the same pairs: Cohen's kappa."""
-    from serendip.jobs.labels.agreement import agreements
+    """Cohen's kappa of each two files of labels of the same pairs."""
+    from serendip.jobs.labels.agreement import compare_files
 
     terminal = Terminal(json)
-    found = agreements(labels)
-    terminal.result({"agreements": found})
-    for row in found:
-        terminal.say(f"{row['labels'][0]} and {row['labels'][1]}: {_words(row)}")
+    rows = compare_files(labels)
+    terminal.result({"agreements": rows})
+    for row in rows:
+        terminal.say(f"{row['labels'][0]} and {row['labels'][1]}: {_describe_agreement(row)}")
 
 
-def _words(row: dict[str, Any]) -> str:
+def _describe_agreement(row: dict[str, Any]) -> str:
     common = f"{row['pairs']:,} pairs of {row['queries']:,} queries in common"
     if row["kappa"] is None:
-        return f"{common}, which tell nothing about agreement yet"
+        return f"{common}; kappa is not defined yet"
     low, high = row["ci95"]
     return (
         f"kappa {row['kappa']:.3f} ({low:.3f} to {high:.3f}), the same label for "
@@ -72,14 +69,14 @@ def _words(row: dict[str, Any]) -> str:
 
 
 NAME = "judge"
-HELP = "Let an LLM label pairs of a query and an item, and hold its labels against people's."
+HELP = "Label query-item pairs, compare labellers, and distil a relevance model from the labels."
 
 
 class Format(StrEnum):
-    """How examples are written."""
+    """File formats of fine-tuning examples."""
 
     CHAT = "chat-jsonl"
-    """``{"messages": [...]}`` a line, as fine-tuning APIs and trainers read it."""
+    """``{"messages": [...]}`` per line, as fine-tuning APIs and trainers read it."""
 
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -91,141 +88,151 @@ app.command("agreement")(agreement)
 def run(
     pairs: Annotated[Path, typer.Option(help="File with the columns query and item_id.")],
     out: Annotated[Path, typer.Option(help="CSV file of labels.")],
-    budget: Annotated[float, typer.Option(help="All runs of the job cost no more than this.")],
+    budget: Annotated[float, typer.Option(help="Most that all runs of the job may cost.")],
     workspace: WorkspaceOption = Path(),
-    job: Annotated[str, typer.Option(help="Name in the ledger; default that of --out.")] = "",
+    job: Annotated[str, typer.Option(help="Name in the ledger; default: that of --out.")] = "",
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "judge-1",
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Only tell what it would cost.")
-    ] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate the cost.")] = False,
     batch_file: Annotated[
-        Path | None, typer.Option(help="Ask nothing; write the questions for a batch API.")
+        Path | None, typer.Option(help="Send nothing; write the questions for a batch API.")
     ] = None,
     batch_answers: Annotated[
-        Path | None, typer.Option(help="Output file of a batch, taken before anything is asked.")
+        Path | None, typer.Option(help="Output file of a batch, read before anything is sent.")
     ] = None,
     forget_batch: Annotated[
-        bool, typer.Option("--forget-batch", help="Ask anew what is out; it stays paid for.")
+        bool,
+        typer.Option(
+            "--forget-batch", help="Send questions of unanswered batches again, at new cost."
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Label pairs; answers that are there already are not asked for again. Exit 1 = partial."""
+    """Let an LLM label pairs; answers in the ledger are not paid for again. Exit 1 = partial."""
     from serendip.jobs.context import JobContext
     from serendip.jobs.labels.by_llm import Labelling, label_pairs
     from serendip.jobs.llm_job import LlmJob
 
     terminal = Terminal(json)
     if estimate and (batch_file or batch_answers or forget_batch):
-        raise ConfigError("--estimate writes nothing.", "Leave it out, or the batch.")
+        raise ConfigError("--estimate cannot be combined with a batch.", "Leave one of them out.")
 
-    def tell(told: CostEstimate) -> None:
+    def show_estimate(cost: CostEstimate) -> None:
         terminal.say(
-            f"{told.questions:,} different pairs, {told.known:,} judged before, "
-            f"{told.batched:,} out in a batch; "
-            f"about {told.price:.4g}, at most {told.most:.4g} if each is sent once"
+            f"{cost.questions:,} different pairs, {cost.known:,} labelled before, "
+            f"{cost.batched:,} in a batch; "
+            f"about {cost.price:.4g}, at most {cost.most:.4g} if each is sent once"
         )
 
     labelling = Labelling(pairs, out, prompt, batch_file, batch_answers, forget_batch)
-    llm_job = LlmJob(job or out.name, budget, estimate, tell)
-    found = label_pairs(JobContext.open(workspace, terminal.options()), labelling, llm_job)
-    terminal.result(found)
+    llm_job = LlmJob(job or out.name, budget, estimate, show_estimate)
+    result = label_pairs(JobContext.open(workspace, terminal.options()), labelling, llm_job)
+    terminal.result(result)
     if estimate:
         return
-    if "taken" in found:
-        terminal.say(", ".join(f"{count:,} {name}" for name, count in found["taken"].items()))
-    if found["state"] == "batched":
+    if "taken" in result:
+        terminal.say(", ".join(f"{count:,} {name}" for name, count in result["taken"].items()))
+    if result["state"] == "batched":
         terminal.say(
-            f"{found['written']:,} questions in {batch_file}, {found['left']:,} left; "
-            f"counted as {found['spent']:.4g} of {budget:.4g}"
+            f"{result['written']:,} questions in {batch_file}, {result['left']:,} left; "
+            f"{result['spent']:.4g} of {budget:.4g} reserved"
         )
         return
     terminal.say(
-        f"{found['state']}: {found['labelled']:,} of {found['pairs']:,} pairs in {found['out']}, "
-        f"{found['bad']:,} bad; spent {found['spent']:.4g} of {budget:.4g}"
+        f"{result['state']}: {result['labelled']:,} of {result['pairs']:,} pairs in {result['out']}, "
+        f"{result['bad']:,} bad; spent {result['spent']:.4g} of {budget:.4g}"
     )
-    if found["state"] == "partial":
-        out_there = f"{found['batched']:,} are out in a batch: --batch-answers FILE"
-        reason = found["reason"] or (out_there if found["batched"] else "some questions failed")
-        terminal.say(f"  {reason}; run it again to go on")
+    if result["state"] == "partial":
+        in_batch = (
+            f"{result['batched']:,} are in a batch: read its output with --batch-answers FILE"
+        )
+        reason = result["reason"] or (in_batch if result["batched"] else "some questions failed")
+        terminal.say(f"  {reason}; run the command again to continue")
         raise typer.Exit(1)
 
 
 @app.command("gate")
 def gate(
-    labels: Annotated[Path, typer.Option(help="Labels that are to be used.")],
-    gold: Annotated[Path, typer.Option(help="Labels by people: query, item_id, label.")],
-    floor: Annotated[float, typer.Option(help="Lowest kappa, of its interval's lower end.")] = 0.6,
+    labels: Annotated[Path, typer.Option(help="Labels to check: query, item_id, label.")],
+    gold: Annotated[Path, typer.Option(help="Gold labels, by people: query, item_id, label.")],
+    floor: Annotated[
+        float, typer.Option(help="Lowest kappa that passes, at its interval's lower end.")
+    ] = 0.6,
     seen: Annotated[
         list[Path] | None,
-        typer.Option(help="Pairs that anything learned from; prompts say so themselves."),
+        typer.Option(help="Pairs that something was tuned or trained on, beside the prompts."),
     ] = None,
     nothing_seen: Annotated[
-        bool, typer.Option("--nothing-seen", help="No gold was used for anything before.")
+        bool,
+        typer.Option("--nothing-seen", help="Nothing was tuned or trained on the gold queries."),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Agreement of labels with people's. Exit 1 = the labels may not be used."""
+    """Compare labels with gold labels. Exit 1 = the labels may not be used."""
     from serendip.jobs.labels.agreement import Gate, gate_labels
 
     if bool(seen) == nothing_seen:
         raise ConfigError(
-            "what was seen is not said.",
-            "Name files with --seen, or say --nothing-seen, and not both.",
+            "either --seen or --nothing-seen is needed.",
+            "Name the files of seen pairs with --seen, or give --nothing-seen.",
         )
     terminal = Terminal(json)
-    found = gate_labels(Gate(labels, gold, floor, seen or ()))
-    terminal.result(found)
-    terminal.say(f"{found['verdict']}: {found['reason'] or _agreement(found)}")
-    if found["verdict"] != "passed":
+    verdict = gate_labels(Gate(labels, gold, floor, seen or ()))
+    terminal.result(verdict)
+    terminal.say(f"{verdict['verdict']}: {verdict['reason'] or _describe_gate(verdict)}")
+    if verdict["verdict"] != "passed":
         raise typer.Exit(1)
 
 
 @app.command("distil")
 def distil(
-    labels: Annotated[Path, typer.Option(help="Labels to learn from: query, item_id, label.")],
-    gold: Annotated[Path, typer.Option(help="Labels by people: query, item_id, label.")],
+    labels: Annotated[Path, typer.Option(help="Labels to train on: query, item_id, label.")],
+    gold: Annotated[Path, typer.Option(help="Gold labels, by people: query, item_id, label.")],
     workspace: WorkspaceOption = Path(),
-    floor: Annotated[float, typer.Option(help="Of the gate, for labels by a model.")] = 0.6,
+    floor: Annotated[
+        float, typer.Option(help="Lowest kappa of the gate, for labels by an LLM.")
+    ] = 0.6,
     seen: Annotated[
         list[Path] | None,
-        typer.Option(help="Pairs whose queries a prompt has seen; repeatable."),
+        typer.Option(help="Pairs whose queries a prompt was tuned on; repeatable."),
     ] = None,
-    allowed: Annotated[float, typer.Option(help="Share of what is shown that may be bad.")] = 0.05,
-    confidence: Annotated[float, typer.Option(help="Of that promise.")] = 0.95,
+    allowed: Annotated[
+        float, typer.Option(help="Share of the shown items that may be irrelevant.")
+    ] = 0.05,
+    confidence: Annotated[float, typer.Option(help="Confidence of that guarantee.")] = 0.95,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Teach a light judge that can serve, if the labels pass the gate. Exit 1 = they do not."""
+    """Train the relevance model, if the labels pass the gate. Exit 1 = they do not."""
     from serendip.jobs.context import JobContext
     from serendip.jobs.relevance.distil import Distillation
-    from serendip.jobs.relevance.distil import distil as learn
+    from serendip.jobs.relevance.distil import distil as distil_labels
 
     terminal = Terminal(json)
-    asked = Distillation(labels, gold, floor, seen or (), allowed, confidence)
-    found = learn(JobContext.open(workspace, terminal.options(seed)), asked)
-    terminal.result(found)
-    if "version" not in found:
-        terminal.say(f"{found['gate']['verdict']}: {found['gate']['reason'] or 'see --json'}")
+    distillation = Distillation(labels, gold, floor, seen or (), allowed, confidence)
+    result = distil_labels(JobContext.open(workspace, terminal.options(seed)), distillation)
+    terminal.result(result)
+    if "version" not in result:
+        terminal.say(f"{result['gate']['verdict']}: {result['gate']['reason'] or 'see --json'}")
         raise typer.Exit(1)
-    for line in _distilled(found):
+    for line in _describe_distillation(result):
         terminal.say(line)
 
 
 @app.command("report")
 def report(
-    gold: Annotated[Path, typer.Option(help="Labels by people: query, item_id, label.")],
+    gold: Annotated[Path, typer.Option(help="Gold labels, by people: query, item_id, label.")],
     workspace: WorkspaceOption = Path(),
     surface: Annotated[str, typer.Option(help="A surface with a relevance filter.")] = "search",
     json: JsonOption = False,
 ) -> None:
-    """What the relevance filter does to the shown items, and what it costs in clicks."""
+    """Measure the relevance filter: items it replaces, irrelevant items, and its cost in clicks."""
     from serendip.jobs.context import JobContext
-    from serendip.jobs.relevance.report import judge_report
+    from serendip.jobs.relevance.report import report_relevance
 
     terminal = Terminal(json)
-    found = judge_report(JobContext.open(workspace, terminal.options()), gold, surface)
-    terminal.result(found)
-    for line in _reported(found):
+    document = report_relevance(JobContext.open(workspace, terminal.options()), gold, surface)
+    terminal.result(document)
+    for line in _describe_report(document):
         terminal.say(line)
 
 
@@ -238,7 +245,7 @@ def export(
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "judge-1",
     json: JsonOption = False,
 ) -> None:
-    """Labels as conversations that an LLM can be fine-tuned on elsewhere."""
+    """Export labels as conversations to fine-tune an LLM on elsewhere."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.labels.llm_examples import export_chats
 
@@ -248,43 +255,44 @@ def export(
     terminal.say(f"{count:,} conversations in {out}")
 
 
-def _distilled(found: dict[str, Any]) -> list[str]:
-    low, high = found["ci95"]["auroc"]
-    told = found["filter"]
-    promise = f"at most {told['allowed']:.0%} bad at a confidence of {told['confidence']:.0%}"
-    threshold = told["safe_threshold"]
+def _describe_distillation(result: dict[str, Any]) -> list[str]:
+    low, high = result["ci95"]["auroc"]
+    effect = result["filter"]
+    guarantee = (
+        f"at most {effect['allowed']:.0%} irrelevant at a confidence of {effect['confidence']:.0%}"
+    )
+    threshold = effect["safe_threshold"]
     return [
-        f"{found['version']}: AUROC {found['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
-        f"{found['pairs']['gold']:,} pairs of {found['queries']['gold']:,} unseen queries",
-        f"  {promise}: "
+        f"{result['version']}: AUROC {result['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
+        f"{result['pairs']['gold']:,} pairs of {result['queries']['gold']:,} unseen queries",
+        f"  {guarantee}: "
         + ("no threshold is proven safe" if threshold is None else f"threshold {threshold:.3f}"),
-        f"  replacing a tenth: threshold {told['tenth_threshold']:.3f}, bad share "
-        f"{told['tenth']['bad_before']:.3f} -> {told['tenth']['bad_after']:.3f}",
-        "  serve it with [surfaces.search.relevance_filter], then `serendip train`",
+        f"  replacing a tenth: threshold {effect['tenth_threshold']:.3f}, irrelevant share "
+        f"{effect['tenth']['irrelevant_before']:.3f} -> {effect['tenth']['irrelevant_after']:.3f}",
+        "  to serve it: add [surfaces.search.relevance_filter], then run `serendip train`",
     ]
 
 
-def _reported(found: dict[str, Any]) -> list[str]:
-    gold, log = found["gold"], found["log"]
+def _describe_report(document: dict[str, Any]) -> list[str]:
+    gold, log = document["gold"], document["log"]
     lines = [
-        f"{found['surface']}, threshold {found['threshold']:.3f}, "
-        f"{gold['queries']:,} queries of the gold"
+        f"{document['surface']}, threshold {document['threshold']:.3f}, {gold['queries']:,} gold queries"
     ]
     if gold["replaced"]:
-        lines.append(f"  replaced: {gold['replaced']['value']:.1%} of the first places")
-    if gold["bad_before"]:
+        lines.append(f"  replaced: {gold['replaced']['value']:.1%} of the first positions")
+    if gold["irrelevant_before"]:
         lines.append(
-            f"  bad among the judged: {gold['bad_before']['value']:.1%} -> "
-            f"{gold['bad_after']['value']:.1%}"
+            f"  irrelevant among the labelled: {gold['irrelevant_before']['value']:.1%} -> "
+            f"{gold['irrelevant_after']['value']:.1%}"
         )
     if log["chosen_left_out"] is not None:
-        lines.append(f"  of logged choices it would leave out {log['chosen_left_out']:.1%}")
+        lines.append(f"  logged choices left out: {log['chosen_left_out']:.1%}")
     return lines
 
 
-def _agreement(found: dict[str, Any]) -> str:
-    low, high = found["ci95"]["kappa"]
+def _describe_gate(verdict: dict[str, Any]) -> str:
+    low, high = verdict["ci95"]["kappa"]
     return (
-        f"kappa {found['kappa']:.3f} ({low:.3f} to {high:.3f}), floor {found['floor']:.3f}; "
-        f"{found['pairs']:,} pairs of {found['queries']:,} queries"
+        f"kappa {verdict['kappa']:.3f} ({low:.3f} to {high:.3f}), floor {verdict['floor']:.3f}; "
+        f"{verdict['pairs']:,} pairs of {verdict['queries']:,} queries"
     )

@@ -1,12 +1,17 @@
-"""How far labels of the same pairs agree: Cohen's kappa, with an interval that draws queries.
+"""Agreement of labels of the same pairs (Cohen's kappa), and the gate that requires it.
 
-``serendip judge gate``: do labels agree with people well enough to be used?
+``serendip judge agreement`` compares files of labels. ``serendip judge gate`` decides whether
+labels by an LLM agree with people well enough to be used.
 
-Only pairs of queries that nothing was tuned on or learned from count: what prompts were tuned on
-stands beside them, the rest is said by whoever asks. Only the lower end of the interval decides:
-with few pairs that end is low, and the answer is to judge more by hand. Draws of queries that all
-agree have no width, so the end is that of the draws, or kappa with one more query that is judged
-the wrong way round, whichever is lower.
+The gate counts only pairs of queries that nothing was tuned or trained on: a prompt is stored with
+digests of its tuning queries, other files are named by the caller. The lower end of kappa's
+interval decides: with few pairs it is low, and more labels by people raise it. The interval is a
+bootstrap over queries; if all queries agree it has no width, so its lower end is at most the kappa
+with one more query whose labels are all wrong.
+
+Cohen 1960, "A coefficient of agreement for nominal scales".
+
+Shapes: P pairs.
 """
 
 from __future__ import annotations
@@ -22,21 +27,21 @@ import numpy as np
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.text import normalise
 from serendip.errors import ConfigError
-from serendip.evaluate.classification import BinaryPredictions, kappa_of
+from serendip.evaluate.classification import BinaryPredictions, cohen_kappa
 from serendip.jobs.labels.pair_files import Pair, read_labels, read_pairs, read_prompts
 from serendip.llm.prompts import Prompt, query_digest
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Of two who labelled the same pairs.
+    """Agreement of two labellers.
 
     Args:
-        pairs: that both labelled.
-        queries: of these pairs.
-        agreed: share of the pairs with the same label; 0 where there are none.
-        kappa: agreement beyond chance, 1 = always; None = all labels of both are the same word, or
-            there are none, and nothing can be said.
+        pairs: number of pairs that both labelled.
+        queries: number of their queries.
+        agreed: share of the pairs with the same label; 0 without pairs.
+        kappa: agreement beyond chance, 1 = always; None = not defined, as there are no pairs, or
+            all labels of both are equal.
         ci95: its interval; None with it.
     """
 
@@ -47,71 +52,78 @@ class Agreement:
     ci95: tuple[float, float] | None
 
 
-def agreement(one: Mapping[Pair, bool], other: Mapping[Pair, bool]) -> Agreement:
-    """Of labels (pair -> is it bad) with others; pairs that only one of them has do not count."""
-    pairs = [pair for pair in one if pair in other]
+def measure_agreement(labels: Mapping[Pair, bool], others: Mapping[Pair, bool]) -> Agreement:
+    """Agreement of two mappings pair -> is it irrelevant, on the pairs that both have."""
+    pairs = [pair for pair in labels if pair in others]
     if not pairs:
         return Agreement(0, 0, 0.0, None, None)
-    first, second = (np.array([said[pair] for pair in pairs], np.bool_) for said in (one, other))
-    units = numbered(pairs)
-    queries, agreed = int(units.max()) + 1, float((first == second).mean())
+    first, second = (
+        np.array([by_pair[pair] for pair in pairs], np.bool_) for by_pair in (labels, others)
+    )
+    groups = number_queries(pairs)
+    queries, agreed = int(groups.max()) + 1, float((first == second).mean())
     if len(set(first.tolist()) | set(second.tolist())) == 1:
         return Agreement(len(pairs), queries, agreed, None, None)
-    found = BinaryPredictions(first, second.astype(np.float32), second, units).estimates()["kappa"]
-    low = min(found.low or 0.0, kappa_with_one_more(first, second, units))
-    return Agreement(len(pairs), queries, agreed, found.value, (low, found.high or 0.0))
+    predictions = BinaryPredictions(first, second.astype(np.float32), second, groups)
+    kappa = predictions.estimates()["kappa"]
+    low = min(kappa.low or 0.0, compute_cautious_kappa(first, second, groups))
+    return Agreement(len(pairs), queries, agreed, kappa.value, (low, kappa.high or 0.0))
 
 
-def agreements(paths: Sequence[Path]) -> list[dict[str, Any]]:
-    """Of each two files of labels.
+def compare_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Agreement of each two files of labels.
 
     Raises:
-        ConfigError: there are no two files.
-        DataError: a file is broken.
+        ConfigError: fewer than two files are given.
+        DataError: a file is damaged.
     """
     if len(paths) < 2:
         raise ConfigError("agreement needs two files.", "Name each with --labels.")
-    labels = [(path, read_labels(path)) for path in paths]
+    files = [(path, read_labels(path)) for path in paths]
     return [
-        {"labels": [str(path), str(other)], **asdict(agreement(said, others))}
-        for (path, said), (other, others) in combinations(labels, 2)
+        {"labels": [str(path), str(other)], **asdict(measure_agreement(labels, others))}
+        for (path, labels), (other, others) in combinations(files, 2)
     ]
 
 
-def numbered(pairs: Sequence[Pair]) -> IntArray:
-    """(P,) int32: the number of each pair's query."""
-    number = {query: place for place, query in enumerate(sorted({query for query, _ in pairs}))}
-    return np.array([number[query] for query, _ in pairs], np.int32)
+def number_queries(pairs: Sequence[Pair]) -> IntArray:
+    """(P,) int32 number of each pair's query."""
+    numbers = {query: place for place, query in enumerate(sorted({query for query, _ in pairs}))}
+    return np.array([numbers[query] for query, _ in pairs], np.int32)
 
 
-def kappa_with_one_more(is_bad: BoolArray, decided: BoolArray, units: IntArray) -> float:
-    """Kappa if there were one more query, like the others but judged the wrong way round.
+def compute_cautious_kappa(
+    is_irrelevant: BoolArray, is_filtered: BoolArray, groups: IntArray
+) -> float:
+    """Kappa with one more query of average size whose labels are all wrong.
 
-    Draws of queries that all agree have no width; they prove less than it seems.
+    A bootstrap over queries that all agree has no width, although few queries prove little.
     """
-    size = max(2, round(len(units) / (int(units.max()) + 1)))
-    more = np.arange(size) < max(1, round(size * is_bad.mean()))
-    return kappa_of(np.concatenate([is_bad, more]), np.concatenate([decided, ~more]))
+    size = max(2, round(len(groups) / (int(groups.max()) + 1)))
+    extra = np.arange(size) < max(1, round(size * is_irrelevant.mean()))
+    return cohen_kappa(
+        np.concatenate([is_irrelevant, extra]), np.concatenate([is_filtered, ~extra])
+    )
 
 
-FEWEST_QUERIES = 10
-"""Queries with good pairs, and with bad ones, that are needed each."""
-FEWEST_LABELLED = 0.9
-"""Share of the gold that must have labels: those that are left out may be the hard ones."""
+MIN_QUERIES = 10
+"""Least number of queries with relevant items, and of queries with irrelevant ones."""
+MIN_LABELLED_SHARE = 0.9
+"""Share of the gold labels that must have a label: those without one may be the hard ones."""
 
 Verdict = Literal["passed", "failed", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What is asked.
+    """Labels to compare with gold labels.
 
     Args:
-        labels: file of labels that somebody wants to use.
+        labels: file of labels that are to be used.
         gold: file of labels by people.
-        floor: lowest kappa that the lower end of its interval may have.
-        seen: files of pairs whose queries anything was tuned on or learned from, beside what the
-            prompts of the labels say of themselves.
+        floor: lowest lower end of kappa's interval that passes.
+        seen: files of pairs whose queries something was tuned or trained on, beside the tuning
+            queries that are stored with the prompts of the labels.
     """
 
     labels: Path
@@ -121,54 +133,59 @@ class Gate:
 
 
 def gate_labels(gate: Gate) -> dict[str, Any]:
-    """Agreement with people, and the verdict.
+    """Agreement of labels with gold labels, and the verdict.
 
     Raises:
-        ConfigError: the floor is no kappa, or a prompt does not say what it was tuned on.
-        DataError: a file is broken.
+        ConfigError: the floor is not between -1 and 1, or a prompt is stored without its tuning
+            queries.
+        DataError: a file is damaged.
     """
     if not -1 <= gate.floor <= 1:
-        raise ConfigError(f"--floor {gate.floor}.", "Kappa lies between -1 and 1.")
+        raise ConfigError(f"--floor is {gate.floor}.", "Kappa lies between -1 and 1.")
     labels, gold = read_labels(gate.labels), read_labels(gate.gold)
     pairs = [pair for pair in gold if pair in labels]
     reason = _refusal(gate, gold, pairs)
-    told = {
+    counts = {
         "floor": gate.floor,
         "pairs": len(pairs),
         "queries": len({query for query, _ in pairs}),
         "unlabelled": len(gold) - len(pairs),
     }
     if reason:
-        return {"verdict": "refused", "reason": reason, **told}
-    is_bad = np.array([gold[pair] for pair in pairs], np.bool_)
-    decided = np.array([labels[pair] for pair in pairs], np.bool_)
-    units = numbered(pairs)
-    found = BinaryPredictions(is_bad, decided.astype(np.float32), decided, units).estimates()
-    values = {name: found[name] for name in ("kappa", "precision", "recall")}
-    ends = {name: [one.low, one.high] for name, one in values.items()}
-    low = min(values["kappa"].low or 0.0, kappa_with_one_more(is_bad, decided, units))
-    ends["kappa"][0] = low
+        return {"verdict": "refused", "reason": reason, **counts}
+    is_irrelevant = np.array([gold[pair] for pair in pairs], np.bool_)
+    is_filtered = np.array([labels[pair] for pair in pairs], np.bool_)
+    groups = number_queries(pairs)
+    estimates = BinaryPredictions(
+        is_irrelevant, is_filtered.astype(np.float32), is_filtered, groups
+    ).estimates()
+    metrics = {name: estimates[name] for name in ("kappa", "precision", "recall")}
+    intervals = {name: [estimate.low, estimate.high] for name, estimate in metrics.items()}
+    low = min(
+        metrics["kappa"].low or 0.0, compute_cautious_kappa(is_irrelevant, is_filtered, groups)
+    )
+    intervals["kappa"][0] = low
     verdict: Verdict = "passed" if low >= gate.floor else "failed"
-    figures = {name: one.value for name, one in values.items()}
-    return {"verdict": verdict, "reason": "", **told, **figures, "ci95": ends}
+    values = {name: estimate.value for name, estimate in metrics.items()}
+    return {"verdict": verdict, "reason": "", **counts, **values, "ci95": intervals}
 
 
 def _refusal(gate: Gate, gold: dict[Pair, bool], pairs: Sequence[Pair]) -> str:
-    """Why nothing can be said; "" = it can."""
-    asked = {normalise(query) for query, _ in pairs}
+    """Why no verdict is possible; "" if one is."""
+    queries = {normalise(query) for query, _ in pairs}
     for path in gate.seen:
-        shared = {normalise(query) for query, _ in read_pairs(path)} & asked
+        shared = {normalise(query) for query, _ in read_pairs(path)} & queries
         if shared:
-            return f"{path} has {len(shared)} of the queries, as {min(shared)!r}"
+            return f"{path} has {len(shared)} of the queries, such as {min(shared)!r}"
     for prompt in read_prompts(gate.labels):
-        tuned = Prompt.named(prompt).tuned_on()
-        shared = {query for query in asked if query_digest(query) in tuned}
+        digests = Prompt.named(prompt).tuned_on()
+        shared = {query for query in queries if query_digest(query) in digests}
         if shared:
-            return f"{prompt} was tuned on {len(shared)} of the queries, as {min(shared)!r}"
-    if len(pairs) < FEWEST_LABELLED * len(gold):
-        return f"{len(pairs)} of {len(gold)} judged pairs have labels"
-    for name, is_bad in (("good", False), ("bad", True)):
-        count = len({pair[0] for pair in pairs if gold[pair] == is_bad})
-        if count < FEWEST_QUERIES:
-            return f"{count} queries have {name} pairs; {FEWEST_QUERIES} are needed"
+            return f"{prompt} was tuned on {len(shared)} of the queries, such as {min(shared)!r}"
+    if len(pairs) < MIN_LABELLED_SHARE * len(gold):
+        return f"{len(pairs)} of {len(gold)} gold pairs have labels"
+    for kind, is_irrelevant in (("relevant", False), ("irrelevant", True)):
+        count = len({pair[0] for pair in pairs if gold[pair] == is_irrelevant})
+        if count < MIN_QUERIES:
+            return f"{count} queries have {kind} items; {MIN_QUERIES} are needed"
     return ""

@@ -1,9 +1,7 @@
-"""Pairs that one person labels: what comes next, what is taken back, how far others agree.
+"""``serendip judge label``: a session in which one person labels pairs of a workspace.
 
-The file of labels is all that is kept. What was put off is asked again after everything else, and
-after a restart in its old place.
-
-``serendip judge label``: the desk of one person over pairs of a workspace.
+The file of labels is the only state: skipped pairs are shown again after all others, and after a
+restart in their original order.
 """
 
 from __future__ import annotations
@@ -18,20 +16,20 @@ from typing import Any
 from serendip.data.labelling import AgreementSoFar, LabellingView, PairToLabel
 from serendip.engine.workspace import Workspace
 from serendip.errors import ConfigError, DataError
-from serendip.jobs.labels.agreement import agreement
+from serendip.jobs.labels.agreement import measure_agreement
 from serendip.jobs.labels.label_file import LABELS, LabelFile
-from serendip.jobs.labels.llm_examples import questions_about
-from serendip.jobs.labels.pair_files import IS_BAD, Pair, read_labels, read_pairs
+from serendip.jobs.labels.llm_examples import build_questions
+from serendip.jobs.labels.pair_files import IS_IRRELEVANT, Pair, read_labels, read_pairs
 
 
 class LabellingSession:
     """What the labelling page shows and changes; thread-safe.
 
     Args:
-        pairs: different ones, in the order in which they are asked.
-        questions: of each pair the query and the item's texts.
-        labels: file of whoever labels.
-        others: files of others who label the same pairs; those that are not there yet may come.
+        pairs: different ones, in the order in which they are shown.
+        questions: query and item texts of each pair.
+        labels: file of the labeller.
+        others: files of other labellers of the same pairs; they need not exist yet.
     """
 
     def __init__(
@@ -45,32 +43,33 @@ class LabellingSession:
         self._others = list(others)
         self._place = {pair: place for place, pair in enumerate(self._pairs)}
         self._skipped: list[int] = []
-        self._undoable: list[int | None] = [None] * len(labels.rows)  # A skipped place, or a label.
+        # Per step that can be undone: the place of a skip, or None for a label.
+        self._undoable: list[int | None] = [None] * len(labels.rows)
         self._lock = threading.Lock()
 
     def view(self) -> LabellingView:
-        """What is to be shown now."""
+        """The pair to label next, with counts and agreement."""
         with self._lock:
             labels = dict(self._labels.rows)
             place = self._next(labels)
             counts = Counter(label for pair, label in labels.items() if pair in self._place)
             return LabellingView(
                 self._labels.name,
-                None if place is None else self._asked(place),
+                None if place is None else self._pair_to_label(place),
                 len(self._pairs),
                 counts["good"],
                 counts["bad"],
                 len(self._skipped),
                 self._undoes(),
-                [self._agreed(path, labels) for path in self._others],
+                [self._agreement(path, labels) for path in self._others],
             )
 
     def label(self, place: int, label: str) -> None:
-        """Label a pair, durably when this returns; nothing where it has a label by now.
+        """Label a pair, durably when this returns; a pair that has a label keeps it.
 
         Raises:
-            DataError: there is no such pair or label.
-            StorageError: it cannot be written.
+            DataError: no such pair or label.
+            StorageError: the label cannot be written.
         """
         if label not in LABELS:
             raise DataError(f"the label {label!r} is not known.", f"Known: {', '.join(LABELS)}.")
@@ -84,10 +83,10 @@ class LabellingSession:
                 self._skipped.remove(place)
 
     def skip(self, place: int) -> None:
-        """Put a pair off until the others are labelled.
+        """Postpone a pair until all others are labelled.
 
         Raises:
-            DataError: there is no such pair.
+            DataError: no such pair.
         """
         with self._lock:
             if self._pair(place) in dict(self._labels.rows):
@@ -98,10 +97,10 @@ class LabellingSession:
             self._undoable.append(place)
 
     def undo(self) -> None:
-        """Take the last label, or the last skip after it, back; nothing where there is none.
+        """Undo the last label or skip, if there is one.
 
         Raises:
-            StorageError: the label cannot be taken out.
+            StorageError: the label cannot be removed.
         """
         with self._lock:
             if not self._undoable:
@@ -115,25 +114,27 @@ class LabellingSession:
 
     def _pair(self, place: int) -> Pair:
         if not 0 <= place < len(self._pairs):
-            raise DataError(f"there is no pair {place}.", f"There are {len(self._pairs)}.")
+            raise DataError(
+                f"pair {place} does not exist.", f"Pairs are 0 to {len(self._pairs) - 1}."
+            )
         return self._pairs[place]
 
     def _next(self, labels: Mapping[Pair, str]) -> int | None:
-        """The first pair without a label; those that were put off come last."""
-        put_off = set(self._skipped)
-        fresh = (
+        """The first pair without a label; skipped pairs come last."""
+        skipped = set(self._skipped)
+        unlabelled = (
             place
             for place, pair in enumerate(self._pairs)
-            if pair not in labels and place not in put_off
+            if pair not in labels and place not in skipped
         )
-        return next(fresh, self._skipped[0] if self._skipped else None)
+        return next(unlabelled, self._skipped[0] if self._skipped else None)
 
-    def _asked(self, place: int) -> PairToLabel:
-        told = self._questions[place]
-        item = told["item"]
+    def _pair_to_label(self, place: int) -> PairToLabel:
+        question = self._questions[place]
+        item = question["item"]
         return PairToLabel(
             place,
-            told["query"],
+            question["query"],
             item.get("title", ""),
             item.get("description", ""),
             item.get("attributes", {}),
@@ -144,39 +145,43 @@ class LabellingSession:
             return ""
         return "skip" if self._undoable[-1] is not None else self._labels.rows[-1][1]
 
-    def _agreed(self, path: Path, labels: Mapping[Pair, str]) -> AgreementSoFar:
-        """With a file that grows meanwhile, and may not be there or be half a row long."""
+    def _agreement(self, path: Path, labels: Mapping[Pair, str]) -> AgreementSoFar:
+        """With a file that another process may be writing, or that does not exist yet."""
         try:
             others = read_labels(path)
         except DataError:
             return AgreementSoFar(path.stem, 0)
-        own = {pair: IS_BAD[label] for pair, label in labels.items() if pair in self._place}
-        found = agreement(own, others)
-        low, high = found.ci95 or (None, None)
-        return AgreementSoFar(path.stem, found.pairs, found.kappa, low, high)
+        is_irrelevant = {
+            pair: IS_IRRELEVANT[label] for pair, label in labels.items() if pair in self._place
+        }
+        agreement = measure_agreement(is_irrelevant, others)
+        low, high = agreement.ci95 or (None, None)
+        return AgreementSoFar(path.stem, agreement.pairs, agreement.kappa, low, high)
 
 
 @contextmanager
 def open_session(
     workspace: Workspace, pairs: Path, out: Path, name: str, others: Sequence[Path] = ()
 ) -> Iterator[LabellingSession]:
-    """A desk whose file of labels nobody else writes meanwhile; it goes on where it ended.
+    """Open a labelling session that continues the labeller's file, locked for this process.
 
     Args:
         workspace: its items.
         pairs: file with ``query`` and ``item_id``.
-        out: the person's labels.
-        name: of the person.
-        others: labels of the same pairs by others.
+        out: file of the labeller.
+        name: of the labeller.
+        others: files of other labellers of the same pairs.
 
     Raises:
-        ConfigError: the name is none, the place cannot be written to, or others are the same file.
-        DataError: a file is broken or somebody else's, or pairs name items that are not there.
-        StorageError: another process labels into the file.
+        ConfigError: the name is empty, the file cannot be written, or is among the others.
+        DataError: a file is damaged or another labeller's, or pairs name unknown items.
+        StorageError: another process has the file open.
     """
     if out.resolve() in {path.resolve() for path in others}:
-        raise ConfigError(f"{out} is given as another person's.", "Name the others' own files.")
-    found = read_pairs(pairs)
-    questions = questions_about(workspace, found)
+        raise ConfigError(
+            f"{out} is both --out and another labeller's file.", "Name a file of their own."
+        )
+    unlabelled = read_pairs(pairs)
+    questions = build_questions(workspace, unlabelled)
     with LabelFile(out, name) as labels:
-        yield LabellingSession(found, questions, labels, others)
+        yield LabellingSession(unlabelled, questions, labels, others)

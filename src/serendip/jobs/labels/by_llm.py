@@ -1,4 +1,4 @@
-"""``serendip judge run``: an LLM labels pairs of a query and an item, also by batch files."""
+"""``serendip judge run``: an LLM labels query-item pairs, by requests or by batch files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from serendip.errors import ConfigError
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.llm_examples import questions_about
+from serendip.jobs.labels.llm_examples import build_questions
 from serendip.jobs.labels.pair_files import Pair, read_pairs, write_rows
 from serendip.jobs.llm_job import LlmJob, LlmJobResult, LlmSession, Question, open_llm_job
 from serendip.llm.batch_api import read_batch, write_batch
@@ -22,15 +22,15 @@ COLUMNS = ("query", "item_id", "label", "confidence", "source", "model", "prompt
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """Which pairs are labelled, and where questions and answers go.
+    """Pairs to label, and the files of questions and answers.
 
     Args:
         pairs: file with ``query`` and ``item_id``.
         out: file of labels.
         prompt: name with version.
-        batch_file: where questions are written instead of being sent; None = they are sent.
-        batch_answers: file of answers to such a file, read before anything else is asked.
-        forgets_batches: questions that are out in batch files of the job are asked anew.
+        batch_file: questions are written to this file instead of being sent; None = sent.
+        batch_answers: answers to such a file, read before anything is sent.
+        forgets_batches: send questions again that are in batch files of the job without an answer.
     """
 
     pairs: Path
@@ -50,18 +50,18 @@ def label_pairs(context: JobContext, labelling: Labelling, job: LlmJob) -> dict[
         job: name and limits.
 
     Returns:
-        estimate, state, counts and spend; what came of batch files.
+        estimate, state, counts, spend and the counts of batch files.
 
     Raises:
-        ConfigError: no LLM is configured, the budget is not a number of at least 0, or a file is
-            in the way.
-        DataError: the pairs are broken, or name unknown items.
-        StorageError: the database takes no rows, or another process runs this job.
+        ConfigError: no LLM is configured, the budget is not a number of at least 0, or a file
+            cannot be written.
+        DataError: the pairs are damaged, or name unknown items.
+        StorageError: the database cannot be written, or another process runs this job.
     """
     if labelling.batch_file is not None and context.settings.llm.provider == "local":
-        raise ConfigError("a batch file is for a server.", "Set [llm] provider = 'endpoint'.")
+        raise ConfigError("--batch-file needs a server.", "Set [llm] provider = 'endpoint'.")
     pairs = read_pairs(labelling.pairs)
-    questions = questions_about(context.workspace, pairs)
+    questions = build_questions(context.workspace, pairs)
     with open_llm_job(context, judge_task(labelling.prompt), job) as session:
         facts = {} if job.estimate_only else _read_batches(labelling, session, questions)
         if labelling.batch_file is not None and not job.estimate_only:
@@ -69,19 +69,19 @@ def label_pairs(context: JobContext, labelling: Labelling, job: LlmJob) -> dict[
         result = session.run(questions)
     if result.outcome is None:
         return result.to_json()
-    return {**facts, **result.to_json(), **_keep(labelling, pairs, result, result.outcome)}
+    return {**facts, **result.to_json(), **_write_labels(labelling, pairs, result, result.outcome)}
 
 
 def _read_batches(
     labelling: Labelling, session: LlmSession[Judgement], questions: Sequence[Question]
 ) -> dict[str, Any]:
-    """Counts of what came of earlier batch files; answers first, so that none is forgotten."""
+    """Counts of read and forgotten answers of batch files; reading comes first, so none is lost."""
     facts: dict[str, Any] = {}
     ledger, options = session.ledger, session.options
     if labelling.batch_answers is not None:
         model, answers = session.llm.model, labelling.batch_answers
-        found = read_batch(answers, session.task, questions, model, ledger, options)
-        facts["taken"] = asdict(found)
+        counts = read_batch(answers, session.task, questions, model, ledger, options)
+        facts["taken"] = asdict(counts)
     if labelling.forgets_batches:
         facts["forgotten"] = ledger.forget_batches(options.job)
     return facts
@@ -94,23 +94,23 @@ def _write_batch(
     assert isinstance(session.llm, EndpointLlm)
     ledger, options = session.ledger, session.options
     cost = session.estimate(questions)
-    written = write_batch(path, session.task, questions, session.llm, ledger, options)
+    counts = write_batch(path, session.task, questions, session.llm, ledger, options)
     return {
         "estimate": asdict(cost),
         "state": "batched",
-        **asdict(written),
+        **asdict(counts),
         "spent": ledger.spent(options.job),
         "batch_file": str(path),
     }
 
 
-def _keep(
+def _write_labels(
     labelling: Labelling,
     pairs: Sequence[Pair],
     result: LlmJobResult[Judgement],
     outcome: Outcome[Judgement],
 ) -> dict[str, Any]:
-    """Write all labels, or those of a run that ended early into a partial file beside ``out``."""
+    """Write all labels; those of an incomplete run go to a partial file beside ``out``."""
     rows = [
         (query, item, label.label, label.confidence, "llm", result.model, labelling.prompt)
         for (query, item), label in zip(pairs, outcome.answers, strict=True)

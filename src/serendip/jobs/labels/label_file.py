@@ -1,7 +1,7 @@
-"""One person's labels as a CSV file that grows by a row at a time and never loses one.
+"""CSV file of one person's labels, written one durable row at a time.
 
-A row is on the disk before anybody is told that it was taken. What a crash cut off in the middle of
-a row was never told to anybody, and is cut away when the file is opened again.
+A row is on disk before ``append`` returns. A row that a crash cut off was never acknowledged; it is
+removed when the file is opened again.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ _SOURCE = "people"
 
 
 class LabelFile:
-    """The labels of one person, whom nobody else writes for meanwhile.
+    """The labels of one person, locked for this process.
 
     Args:
-        path: the file, made with its folder where it is missing.
-        name: of the person.
+        path: the file; it and its folder are created if missing.
+        name: of the labeller.
 
     Raises:
-        ConfigError: the name is none, or the place cannot be written to.
-        DataError: the file holds something else, or somebody else's labels.
+        ConfigError: the name is empty or not printable, or the file cannot be written.
+        DataError: the file is not a file of labels, or has another person's.
         StorageError: another process has it open.
     """
 
     def __init__(self, path: Path, name: str) -> None:
         if not name.strip() or not name.isprintable():
-            raise ConfigError(f"--name {name!r} is no name.", "Say who labels.")
+            raise ConfigError(f"--name is {name!r}.", "Give the name of the labeller, on one line.")
         self.path, self.name = path, name
-        self._handle = _opened(path)
+        self._handle = _open_locked(path)
         self._rows: list[tuple[Pair, str]] = []
         self._starts: list[int] = []
         self._end = 0
@@ -63,31 +63,31 @@ class LabelFile:
         self.close()
 
     def close(self) -> None:
-        """Let others open the file."""
+        """Unlock and close the file."""
         os.close(self._handle)
 
     @property
     def rows(self) -> list[tuple[Pair, str]]:
-        """Pairs with their labels, in the order in which they were given."""
+        """Pairs with their labels, oldest first."""
         return list(self._rows)
 
     def append(self, pair: Pair, label: str) -> None:
-        """Write a label and wait until the disk has it.
+        """Write a label and flush it to disk.
 
         Raises:
-            StorageError: it cannot be written; the file is as it was.
+            StorageError: it cannot be written; the file is unchanged.
         """
-        text = _record((*pair, label, _SOURCE, self.name)).encode()
+        text = _format_row((*pair, label, _SOURCE, self.name)).encode()
         self._write(text)
         self._starts.append(self._end)
         self._rows.append((pair, label))
         self._end += len(text)
 
     def drop_last(self) -> tuple[Pair, str]:
-        """Take the last label out of the file again, and wait until the disk knows.
+        """Remove the last label and flush the change to disk.
 
         Raises:
-            StorageError: it cannot be taken out.
+            StorageError: it cannot be removed.
         """
         start = self._starts[-1]
         try:
@@ -102,63 +102,64 @@ class LabelFile:
     def _write(self, text: bytes) -> None:
         try:
             if os.pwrite(self._handle, text, self._end) != len(text):
-                raise OSError("it does not take a whole row")
+                raise OSError("a row was written in part")
             os.fsync(self._handle)
         except OSError as error:
             os.ftruncate(self._handle, self._end)
             raise StorageError(
-                f"{self.path} cannot be written: {error}.", "Nothing was taken. Is there room?"
+                f"{self.path} cannot be written: {error}.",
+                "The label was not saved: free disk space.",
             ) from None
 
     def _read(self) -> None:
-        """Rows that are there, but for one that was cut off; a header where there is nothing."""
-        header = _record(COLUMNS).encode()
-        whole = os.pread(self._handle, os.fstat(self._handle).st_size, 0)
-        if header.startswith(whole):  # Nothing, or the beginning of what a crash cut off.
+        """Read all whole rows and remove a cut one; write the header of an empty file."""
+        header = _format_row(COLUMNS).encode()
+        content = os.pread(self._handle, os.fstat(self._handle).st_size, 0)
+        if header.startswith(content):  # Empty, or a header that a crash cut off.
             self._write(header)
             flush_folder(self.path.parent)
             self._end = len(header)
             return
-        records = self._records(whole)
+        records = self._records(content)
         names, self._end = next(records, ([], 0))
         if tuple(names) != COLUMNS:
             raise DataError(
                 f"{self.path} has the columns {', '.join(names)[:200]}.",
-                f"Labels by people have {', '.join(COLUMNS)}: name another file.",
+                f"A file of labels has {', '.join(COLUMNS)}: name another one.",
             )
         seen: set[Pair] = set()
         for cells, end in records:
-            self._take(cells, seen)
+            self._add(cells, seen)
             self._starts.append(self._end)
             self._end = end
         os.ftruncate(self._handle, self._end)
-        if whole[self._end - 1 : self._end] != b"\n":  # An editor has left it out.
+        if content[self._end - 1 : self._end] != b"\n":  # Some editors omit the last one.
             self._write(b"\n")
             self._end += 1
 
-    def _take(self, cells: list[str], seen: set[Pair]) -> None:
+    def _add(self, cells: list[str], seen: set[Pair]) -> None:
         query, item, label, _, name = cells
         if name != self.name:
             raise DataError(
-                f"{self.path} has labels by {name!r}.", f"Give {self.name} a file of their own."
+                f"{self.path} has labels by {name!r}.", f"Name another file for {self.name}."
             )
         if label not in LABELS:
-            raise DataError(f"{self.path} has the label {label!r}.", "It is good or bad.")
+            raise DataError(f"{self.path} has the label {label!r}.", f"Known: {', '.join(LABELS)}.")
         if (query, item) in seen:
             raise DataError(f"{self.path} labels item {item!r} twice for {query!r}.", "Keep one.")
         seen.add((query, item))
         self._rows.append(((query, item), label))
 
-    def _records(self, whole: bytes) -> Iterator[tuple[list[str], int]]:
-        """(cells, where it ends in bytes) of whole rows.
+    def _records(self, content: bytes) -> Iterator[tuple[list[str], int]]:
+        """(cells, offset of its end in bytes) of each whole row.
 
         Raises:
-            DataError: a row is broken that is not the end of the file.
+            DataError: a row before the end of the file is damaged.
         """
         ends = [0]
 
         def lines() -> Iterator[str]:
-            for line in io.StringIO(whole.decode("utf-8", "surrogateescape"), newline=""):
+            for line in io.StringIO(content.decode("utf-8", "surrogateescape"), newline=""):
                 ends.append(ends[-1] + len(line.encode("utf-8", "surrogateescape")))
                 yield line
 
@@ -170,39 +171,42 @@ class LabelFile:
                 return
             except csv.Error:
                 cells = []
-            if ends[-1] == len(whole) and self._is_cut(cells, whole):
+            if ends[-1] == len(content) and self._is_cut(cells, content):
                 return
             if len(cells) == len(COLUMNS):
                 yield cells, ends[-1]
             else:
                 raise DataError(
-                    f"{self.path}, line {len(ends) - 1}: not the columns of a label.", "Mend it."
+                    f"{self.path}, line {len(ends) - 1}: not {len(COLUMNS)} cells.",
+                    "Correct the line.",
                 )
 
-    def _is_cut(self, cells: list[str], whole: bytes) -> bool:
-        """Whether the last row of a file is the beginning of one; an open quote has no cells."""
-        if whole.endswith(b"\n"):
+    def _is_cut(self, cells: list[str], content: bytes) -> bool:
+        """Whether the last row is incomplete; one with an open quote has no cells."""
+        if content.endswith(b"\n"):
             return not cells
         is_short = len(cells) < len(COLUMNS)
         return is_short or (cells[-1] != self.name and self.name.startswith(cells[-1]))
 
 
-def _opened(path: Path) -> int:
+def _open_locked(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}.", "Name another place.") from None
+        raise ConfigError(f"{path} cannot be written: {error}.", "Name another file.") from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise StorageError(f"somebody is labelling into {path}.", "Close that one first.") from None
+        raise StorageError(
+            f"{path} is open in another process.", "End the other session first."
+        ) from None
     return handle
 
 
-def _record(cells: tuple[str, ...]) -> str:
-    """One row; every cell is quoted, so that no line break in a query can end it."""
+def _format_row(cells: tuple[str, ...]) -> str:
+    """One CSV line; every cell is quoted, so that a line break in a query cannot end the row."""
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(cells)
     return text.getvalue()

@@ -1,6 +1,6 @@
-"""What an LLM is told of a pair: words and the item's texts, and never who asked.
+"""Data of a pair that an LLM labels: query and item texts, and nothing about users.
 
-``serendip judge export``: labels as examples that an LLM is fine-tuned on, elsewhere.
+``serendip judge export`` writes labels as conversations to fine-tune an LLM on elsewhere.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from serendip.llm.tasks import Judgement, judge_task
 from serendip.runtime.atomic_files import write_whole
 
 
-def questions_about(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Of each pair what is told of it.
+def build_questions(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+    """Query and item texts of each pair.
 
     Raises:
         UnknownItemError: an item is not in the workspace.
@@ -30,7 +30,8 @@ def questions_about(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[st
     missing = [item for _, item in pairs if item not in items]
     if missing:
         raise UnknownItemError(
-            f"{len(missing)} pairs name items that are not there, as {missing[0]!r}.",
+            f"{len(missing)} pairs name items that are not in the workspace, such as "
+            f"{missing[0]!r}.",
             "Import the items first.",
         )
     return [
@@ -39,26 +40,28 @@ def questions_about(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[st
 
 
 def export_chats(workspace: Workspace, labels: Path, out: Path, prompt: str) -> int:
-    """Write one conversation a line, as a judge is asked and should answer.
+    """Write one conversation per line: the prompt for a pair, and its label as the answer.
 
     Args:
         workspace: its items.
-        labels: file of labels, by people or anything that passed the gate.
+        labels: file of labels, by people or by an LLM that passed the gate.
         out: JSONL file of ``{"messages": [system, user, assistant]}``.
-        prompt: name with version; the tuned model is to be asked by the same.
+        prompt: name with version; use the same one with the fine-tuned model.
 
     Returns:
         number of conversations.
 
     Raises:
-        ConfigError: the prompt is not known, or the place cannot be written to.
-        DataError: the labels are broken, or name items that are not there.
+        ConfigError: the prompt is unknown, or the file cannot be written.
+        DataError: the labels are damaged.
+        UnknownItemError: a labelled item is not in the workspace.
     """
-    found, task = read_labels(labels), judge_task(prompt)
+    is_irrelevant, task = read_labels(labels), judge_task(prompt)
+    questions = build_questions(workspace, list(is_irrelevant))
     lines = []
-    for data, is_bad in zip(questions_about(workspace, list(found)), found.values(), strict=True):
-        request = task.request(data, max_tokens=1)
-        answer = Judgement(id=request.data_id, label="bad" if is_bad else "good", confidence=1.0)
+    for question, label in zip(questions, is_irrelevant.values(), strict=True):
+        request = task.request(question, max_tokens=1)
+        answer = Judgement(id=request.data_id, label="bad" if label else "good", confidence=1.0)
         messages = [
             {"role": "system", "content": request.system},
             {"role": "user", "content": request.user},

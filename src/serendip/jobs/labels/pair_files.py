@@ -1,4 +1,4 @@
-"""Files of pairs of a query and an item, with labels or without."""
+"""Files of query-item pairs, with or without labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serendip.runtime.atomic_files import write_whole
 Pair: TypeAlias = tuple[str, str]
 """Query and item id."""
 
-IS_BAD: Mapping[str, bool] = {
+IS_IRRELEVANT: Mapping[str, bool] = {
     "good": False,
     "bad": True,
     "E": False,
@@ -23,7 +23,8 @@ IS_BAD: Mapping[str, bool] = {
     "C": False,
     "I": True,
 }
-"""Label -> whether the pair is a bad match; the last four are those of judged products."""
+"""Label -> whether the item is irrelevant to the query; E, S, C and I are the labels exact,
+substitute, complement and irrelevant of the Shopping Queries Dataset (Reddy et al. 2022)."""
 
 _PAIR = ("query", "item_id")
 
@@ -32,39 +33,42 @@ def read_pairs(path: Path) -> list[Pair]:
     """Different pairs of a file with the columns ``query`` and ``item_id``, in its order.
 
     Raises:
-        DataError: the file is missing or broken, or has not these columns.
+        DataError: the file is missing or damaged, or lacks a column.
     """
     return list(dict.fromkeys((row[0], row[1]) for row in _rows(path, _PAIR)))
 
 
 def read_labels(path: Path) -> dict[Pair, bool]:
-    """Pair -> whether it is bad, of a file that has a ``label``, too.
+    """Pair -> whether it is irrelevant, of a file that also has the column ``label``.
 
     Raises:
         DataError: as above, a label is unknown, or a pair has two labels.
     """
-    found: dict[Pair, bool] = {}
+    labels: dict[Pair, bool] = {}
     for query, item, label in _rows(path, (*_PAIR, "label")):
-        if label not in IS_BAD:
-            raise DataError(f"{path} has the label {label!r}.", f"Known: {', '.join(IS_BAD)}.")
-        if found.setdefault((query, item), IS_BAD[label]) != IS_BAD[label]:
+        if label not in IS_IRRELEVANT:
             raise DataError(
-                f"{path} calls item {item!r} both good and bad for {query!r}.", "Keep one label."
+                f"{path} has the label {label!r}.", f"Known: {', '.join(IS_IRRELEVANT)}."
             )
-    return found
+        if labels.setdefault((query, item), IS_IRRELEVANT[label]) != IS_IRRELEVANT[label]:
+            raise DataError(
+                f"{path} labels item {item!r} both relevant and irrelevant for {query!r}.",
+                "Keep one label.",
+            )
+    return labels
 
 
-def has_models(path: Path) -> bool:
-    """Whether a file says of any label which model it is by."""
+def has_model_labels(path: Path) -> bool:
+    """Whether a file names a model for any of its labels."""
     table = open_table(path)
     return "model" in table.columns and any(row[0] for row in table.rows(("model",)))
 
 
 def read_prompts(path: Path) -> list[str]:
-    """Different names of the prompts that a file of labels comes from; none where it tells none.
+    """Different names of the prompts in a file of labels; none if it has no such column.
 
     Raises:
-        DataError: the file is missing or broken.
+        DataError: the file is missing or damaged.
     """
     if "prompt" not in open_table(path).columns:
         return []
@@ -72,10 +76,10 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A CSV file that appears whole or not at all.
+    """Write a CSV file that appears whole or not at all.
 
     Raises:
-        ConfigError: the place cannot be written to.
+        ConfigError: the file cannot be written.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
