@@ -206,11 +206,11 @@ def judge(
     cache: CacheOption = None,
 ) -> None:
     """Who tells bad matches from good ones, on pairs that people have judged."""
-    from serendip_bench.relevance_judges.registry import chosen_judges
+    from serendip_bench.relevance_judges.registry import select_judges
     from serendip_bench.relevance_judges.run import JudgeBench, run_judge
 
     terminal = Terminal(as_json=True)
-    bench = JudgeBench(data, json, chosen_judges(models), test, seeds, cache)
+    bench = JudgeBench(data, json, select_judges(models), test, seeds, cache)
     document = run_judge(bench, terminal.options(), row_teller(terminal, _JUDGE_COLUMNS))
     found = {f"{row['model']} {row['seed']}": row for row in document["rows"]}
     show_summary({**document, "summary": {"models": found}}, _JUDGE_COLUMNS)

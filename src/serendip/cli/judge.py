@@ -1,7 +1,4 @@
-"""``serendip judge``: labels by an LLM, and whether they may be used.
-
-``serendip judge label | agreement``: labels by people, and how far these agree.
-"""
+"""``serendip judge``: relevance labels by people and by an LLM, and the model trained on them."""
 
 from __future__ import annotations
 
@@ -11,13 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serendip.cli.terminal import (
-    EstimateOption,
-    JsonOption,
-    SeedOption,
-    Terminal,
-    WorkspaceOption,
-)
+from serendip.cli.terminal import JsonOption, SeedOption, Terminal, WorkspaceOption
 from serendip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,17 +17,17 @@ if TYPE_CHECKING:
 
 def label(
     pairs: Annotated[Path, typer.Option(help="File with the columns query and item_id.")],
-    out: Annotated[Path, typer.Option(help="CSV file of this person's labels.")],
-    name: Annotated[str, typer.Option(help="Name of this person.")],
+    out: Annotated[Path, typer.Option(help="CSV file of this labeller's labels.")],
+    name: Annotated[str, typer.Option(help="Name of the labeller.")],
     workspace: WorkspaceOption = Path(),
     other: Annotated[
         list[Path] | None,
-        typer.Option(help="Another person's labels of the same pairs; repeatable."),
+        typer.Option(help="Another labeller's labels of the same pairs; repeatable."),
     ] = None,
     port: Annotated[int, typer.Option(help="Port of 127.0.0.1; 0 picks a free one.")] = 8090,
     json: JsonOption = False,
 ) -> None:
-    """Label pairs on a page, by keyboard, until interrupted; run it again to continue."""
+    """Label pairs on a page, by keyboard, until interrupted; the same command continues later."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.labels.by_hand import open_session
     from serendip.serve.page.labelling import run_labelling
@@ -53,24 +44,23 @@ def label(
 
 
 def agreement(
-    labels: Annotated[list[Path], typer.Option(help="File of labels; give two or more.")],
+    labels: Annotated[list[Path], typer.Option(help="File of labels; name two or more.")],
     json: JsonOption = False,
 ) -> None:
-    """Measure the agreement of each two files of labels by Cohen's kappa."""
-    from serendip.jobs.labels.agreement import compare_label_files
+    """Cohen's kappa of each two files of labels of the same pairs."""
+    from serendip.jobs.labels.agreement import compare_files
 
     terminal = Terminal(json)
-    rows = compare_label_files(labels)
+    rows = compare_files(labels)
     terminal.result({"agreements": rows})
     for row in rows:
-        terminal.say(f"{row['labels'][0]} and {row['labels'][1]}: {_format_agreement(row)}")
+        terminal.say(f"{row['labels'][0]} and {row['labels'][1]}: {_describe_agreement(row)}")
 
 
-def _format_agreement(row: dict[str, Any]) -> str:
-    """Kappa with its interval and the number of common pairs."""
+def _describe_agreement(row: dict[str, Any]) -> str:
     common = f"{row['pairs']:,} pairs of {row['queries']:,} queries in common"
     if row["kappa"] is None:
-        return f"kappa is undefined; {common}"
+        return f"{common}; kappa is not defined yet"
     low, high = row["ci95"]
     return (
         f"kappa {row['kappa']:.3f} ({low:.3f} to {high:.3f}), the same label for "
@@ -79,14 +69,14 @@ def _format_agreement(row: dict[str, Any]) -> str:
 
 
 NAME = "judge"
-HELP = "Let an LLM label pairs of a query and an item, and hold its labels against people's."
+HELP = "Label query-item pairs, compare labellers, and distil a relevance model from the labels."
 
 
 class Format(StrEnum):
-    """How examples are written."""
+    """File formats of fine-tuning examples."""
 
     CHAT = "chat-jsonl"
-    """``{"messages": [...]}`` a line, as fine-tuning APIs and trainers read it."""
+    """``{"messages": [...]}`` per line, as fine-tuning APIs and trainers read it."""
 
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -98,154 +88,164 @@ app.command("agreement")(agreement)
 def run(
     pairs: Annotated[Path, typer.Option(help="File with the columns query and item_id.")],
     out: Annotated[Path, typer.Option(help="CSV file of labels.")],
-    budget: Annotated[float, typer.Option(help="Budget of all runs of the job together.")],
+    budget: Annotated[float, typer.Option(help="Most that all runs of the job may cost.")],
     workspace: WorkspaceOption = Path(),
-    job: Annotated[str, typer.Option(help="Name in the ledger. Default: file name of --out.")] = "",
+    job: Annotated[str, typer.Option(help="Name in the ledger; default: that of --out.")] = "",
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "judge-1",
-    estimate: EstimateOption = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Only estimate the cost.")] = False,
     batch_file: Annotated[
-        Path | None, typer.Option(help="Write the questions for a batch API; send no requests.")
+        Path | None, typer.Option(help="Send nothing; write the questions for a batch API.")
     ] = None,
     batch_answers: Annotated[
-        Path | None, typer.Option(help="Output file of a batch, read before any request.")
+        Path | None, typer.Option(help="Output file of a batch, read before anything is sent.")
     ] = None,
     forget_batch: Annotated[
         bool,
-        typer.Option("--forget-batch", help="Ask pending batch questions again; both are paid."),
+        typer.Option(
+            "--forget-batch", help="Send questions of unanswered batches again, at new cost."
+        ),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Label all pairs that the ledger has no answer for. Exit 1 = incomplete."""
+    """Let an LLM label pairs; answers in the ledger are not paid for again. Exit 1 = partial."""
     from serendip.jobs.context import JobContext
     from serendip.jobs.labels.by_llm import Labelling, label_pairs
     from serendip.jobs.llm_job import LlmJob
 
     terminal = Terminal(json)
     if estimate and (batch_file or batch_answers or forget_batch):
-        raise ConfigError(
-            "--estimate cannot be combined with batch options.", "Remove one of them."
-        )
+        raise ConfigError("--estimate cannot be combined with a batch.", "Leave one of them out.")
 
-    def print_estimate(cost: CostEstimate) -> None:
+    def show_estimate(cost: CostEstimate) -> None:
         terminal.say(
-            f"{cost.questions:,} distinct pairs, {cost.known:,} of them in the ledger, "
-            f"{cost.batched:,} pending in batches; "
-            f"about {cost.price:.4g}, at most {cost.most:.4g} without repeated requests"
+            f"{cost.questions:,} different pairs, {cost.known:,} labelled before, "
+            f"{cost.batched:,} in a batch; "
+            f"about {cost.price:.4g}, at most {cost.most:.4g} if each is sent once"
         )
 
     labelling = Labelling(pairs, out, prompt, batch_file, batch_answers, forget_batch)
-    llm_job = LlmJob(job or out.name, budget, estimate, print_estimate)
-    summary = label_pairs(JobContext.open(workspace, terminal.options()), labelling, llm_job)
-    terminal.result(summary)
+    llm_job = LlmJob(job or out.name, budget, estimate, show_estimate)
+    result = label_pairs(JobContext.open(workspace, terminal.options()), labelling, llm_job)
+    terminal.result(result)
     if estimate:
         return
-    if "taken" in summary:
-        terminal.say(", ".join(f"{count:,} {name}" for name, count in summary["taken"].items()))
-    if summary["state"] == "batched":
+    if "taken" in result:
+        terminal.say(", ".join(f"{count:,} {name}" for name, count in result["taken"].items()))
+    if result["state"] == "batched":
         terminal.say(
-            f"{summary['written']:,} questions in {batch_file}, {summary['left']:,} left; "
-            f"counted as {summary['spent']:.4g} of {budget:.4g}"
+            f"{result['written']:,} questions in {batch_file}, {result['left']:,} left; "
+            f"{result['spent']:.4g} of {budget:.4g} reserved"
         )
         return
     terminal.say(
-        f"{summary['state']}: {summary['labelled']:,} of {summary['pairs']:,} pairs in "
-        f"{summary['out']}, {summary['bad']:,} bad; spent {summary['spent']:.4g} of {budget:.4g}"
+        f"{result['state']}: {result['labelled']:,} of {result['pairs']:,} pairs in "
+        f"{result['out']}, {result['bad']:,} bad; spent {result['spent']:.4g} of {budget:.4g}"
     )
-    if summary["state"] == "partial":
-        pending = f"{summary['batched']:,} are pending in batches: --batch-answers FILE"
-        terminal.print_incomplete(summary["reason"] or (pending if summary["batched"] else ""))
+    if result["state"] == "partial":
+        in_batch = (
+            f"{result['batched']:,} are in a batch: read its output with --batch-answers FILE"
+        )
+        reason = result["reason"] or (in_batch if result["batched"] else "some questions failed")
+        terminal.say(f"  {reason}; run the command again to continue")
         raise typer.Exit(1)
 
 
 @app.command("gate")
 def gate(
-    labels: Annotated[Path, typer.Option(help="Labels to be used.")],
-    gold: Annotated[Path, typer.Option(help="Labels by people: query, item_id, label.")],
-    floor: Annotated[float, typer.Option(help="Minimum of the lower bound of kappa.")] = 0.6,
+    labels: Annotated[Path, typer.Option(help="Labels to check: query, item_id, label.")],
+    gold: Annotated[Path, typer.Option(help="Gold labels, by people: query, item_id, label.")],
+    floor: Annotated[
+        float, typer.Option(help="Lowest kappa that passes, at its interval's lower end.")
+    ] = 0.6,
     seen: Annotated[
         list[Path] | None,
-        typer.Option(help="Pairs used for training or tuning, besides those of prompts."),
+        typer.Option(help="Pairs that something was tuned or trained on, beside the prompts."),
     ] = None,
     nothing_seen: Annotated[
-        bool, typer.Option("--nothing-seen", help="No gold pair was used for training or tuning.")
+        bool,
+        typer.Option("--nothing-seen", help="Nothing was tuned or trained on the gold queries."),
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Measure the agreement of labels with labels by people. Exit 1 = they may not be used."""
+    """Compare labels with gold labels. Exit 1 = the labels may not be used."""
     from serendip.jobs.labels.agreement import Gate, gate_labels
 
     if bool(seen) == nothing_seen:
         raise ConfigError(
-            "the pairs used for training or tuning are not given.",
-            "Add --seen with files, or --nothing-seen, and not both.",
+            "either --seen or --nothing-seen is needed.",
+            "Name the files of seen pairs with --seen, or give --nothing-seen.",
         )
     terminal = Terminal(json)
-    report = gate_labels(Gate(labels, gold, floor, seen or ()))
-    terminal.result(report)
-    terminal.say(f"{report['verdict']}: {report['reason'] or _format_gate(report)}")
-    if report["verdict"] != "passed":
+    verdict = gate_labels(Gate(labels, gold, floor, seen or ()))
+    terminal.result(verdict)
+    terminal.say(f"{verdict['verdict']}: {verdict['reason'] or _describe_gate(verdict)}")
+    if verdict["verdict"] != "passed":
         raise typer.Exit(1)
 
 
 @app.command("distil")
 def distil(
-    labels: Annotated[Path, typer.Option(help="Labels to learn from: query, item_id, label.")],
-    gold: Annotated[Path, typer.Option(help="Labels by people: query, item_id, label.")],
+    labels: Annotated[Path, typer.Option(help="Labels to train on: query, item_id, label.")],
+    gold: Annotated[Path, typer.Option(help="Gold labels, by people: query, item_id, label.")],
     workspace: WorkspaceOption = Path(),
-    floor: Annotated[float, typer.Option(help="Of the gate, for labels by a model.")] = 0.6,
+    floor: Annotated[
+        float, typer.Option(help="Lowest kappa of the gate, for labels by an LLM.")
+    ] = 0.6,
     seen: Annotated[
         list[Path] | None,
-        typer.Option(help="Pairs whose queries a prompt has seen; repeatable."),
+        typer.Option(help="Pairs whose queries a prompt was tuned on; repeatable."),
     ] = None,
-    allowed: Annotated[float, typer.Option(help="Share of what is shown that may be bad.")] = 0.05,
-    confidence: Annotated[float, typer.Option(help="Of that promise.")] = 0.95,
+    allowed: Annotated[
+        float, typer.Option(help="Share of the shown items that may be irrelevant.")
+    ] = 0.05,
+    confidence: Annotated[float, typer.Option(help="Confidence of that guarantee.")] = 0.95,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
-    """Teach a light judge that can serve, if the labels pass the gate. Exit 1 = they do not."""
+    """Train the relevance model, if the labels pass the gate. Exit 1 = they do not."""
     from serendip.jobs.context import JobContext
     from serendip.jobs.relevance.distil import Distillation
-    from serendip.jobs.relevance.distil import distil as learn
+    from serendip.jobs.relevance.distil import distil as distil_labels
 
     terminal = Terminal(json)
-    asked = Distillation(labels, gold, floor, seen or (), allowed, confidence)
-    found = learn(JobContext.open(workspace, terminal.options(seed)), asked)
-    terminal.result(found)
-    if "version" not in found:
-        terminal.say(f"{found['gate']['verdict']}: {found['gate']['reason'] or 'see --json'}")
+    distillation = Distillation(labels, gold, floor, seen or (), allowed, confidence)
+    result = distil_labels(JobContext.open(workspace, terminal.options(seed)), distillation)
+    terminal.result(result)
+    if "version" not in result:
+        terminal.say(f"{result['gate']['verdict']}: {result['gate']['reason'] or 'see --json'}")
         raise typer.Exit(1)
-    for line in _distilled(found):
+    for line in _describe_distillation(result):
         terminal.say(line)
 
 
 @app.command("report")
 def report(
-    gold: Annotated[Path, typer.Option(help="Labels by people: query, item_id, label.")],
+    gold: Annotated[Path, typer.Option(help="Gold labels, by people: query, item_id, label.")],
     workspace: WorkspaceOption = Path(),
     surface: Annotated[str, typer.Option(help="A surface with a relevance filter.")] = "search",
     json: JsonOption = False,
 ) -> None:
-    """What the relevance filter does to the shown items, and what it costs in clicks."""
+    """Measure the relevance filter: items it replaces, irrelevant items, and its cost in clicks."""
     from serendip.jobs.context import JobContext
-    from serendip.jobs.relevance.report import judge_report
+    from serendip.jobs.relevance.report import report_relevance
 
     terminal = Terminal(json)
-    found = judge_report(JobContext.open(workspace, terminal.options()), gold, surface)
-    terminal.result(found)
-    for line in _reported(found):
+    document = report_relevance(JobContext.open(workspace, terminal.options()), gold, surface)
+    terminal.result(document)
+    for line in _describe_report(document):
         terminal.say(line)
 
 
 @app.command("export")
 def export(
     labels: Annotated[Path, typer.Option(help="Labels: query, item_id, label.")],
-    out: Annotated[Path, typer.Option(help="File of the conversations.")],
+    out: Annotated[Path, typer.Option(help="File of conversations.")],
     form: Annotated[Format, typer.Option("--format", help="chat-jsonl.")] = Format.CHAT,
     workspace: WorkspaceOption = Path(),
     prompt: Annotated[str, typer.Option(help="Prompt, with its version.")] = "judge-1",
     json: JsonOption = False,
 ) -> None:
-    """Write labels as conversations for fine-tuning an LLM."""
+    """Export labels as conversations to fine-tune an LLM on elsewhere."""
     from serendip.engine.workspace import Workspace
     from serendip.jobs.labels.llm_examples import export_chats
 
@@ -255,44 +255,45 @@ def export(
     terminal.say(f"{count:,} conversations in {out}")
 
 
-def _distilled(found: dict[str, Any]) -> list[str]:
-    low, high = found["ci95"]["auroc"]
-    told = found["filter"]
-    promise = f"at most {told['allowed']:.0%} bad at a confidence of {told['confidence']:.0%}"
-    threshold = told["safe_threshold"]
+def _describe_distillation(result: dict[str, Any]) -> list[str]:
+    low, high = result["ci95"]["auroc"]
+    effect = result["filter"]
+    guarantee = (
+        f"at most {effect['allowed']:.0%} irrelevant at a confidence of {effect['confidence']:.0%}"
+    )
+    threshold = effect["safe_threshold"]
     return [
-        f"{found['version']}: AUROC {found['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
-        f"{found['pairs']['gold']:,} pairs of {found['queries']['gold']:,} unseen queries",
-        f"  {promise}: "
+        f"{result['version']}: AUROC {result['auroc']:.3f} ({low:.3f} to {high:.3f}) on "
+        f"{result['pairs']['gold']:,} pairs of {result['queries']['gold']:,} unseen queries",
+        f"  {guarantee}: "
         + ("no threshold is proven safe" if threshold is None else f"threshold {threshold:.3f}"),
-        f"  replacing a tenth: threshold {told['tenth_threshold']:.3f}, bad share "
-        f"{told['tenth']['bad_before']:.3f} -> {told['tenth']['bad_after']:.3f}",
-        "  serve it with [surfaces.search.relevance_filter], then `serendip train`",
+        f"  replacing a tenth: threshold {effect['tenth_threshold']:.3f}, irrelevant share "
+        f"{effect['tenth']['irrelevant_before']:.3f} -> {effect['tenth']['irrelevant_after']:.3f}",
+        "  to serve it: add [surfaces.search.relevance_filter], then run `serendip train`",
     ]
 
 
-def _reported(found: dict[str, Any]) -> list[str]:
-    gold, log = found["gold"], found["log"]
+def _describe_report(document: dict[str, Any]) -> list[str]:
+    gold, log = document["gold"], document["log"]
     lines = [
-        f"{found['surface']}, threshold {found['threshold']:.3f}, "
-        f"{gold['queries']:,} queries of the gold"
+        f"{document['surface']}, threshold {document['threshold']:.3f}, "
+        f"{gold['queries']:,} gold queries"
     ]
     if gold["replaced"]:
-        lines.append(f"  replaced: {gold['replaced']['value']:.1%} of the first places")
-    if gold["bad_before"]:
+        lines.append(f"  replaced: {gold['replaced']['value']:.1%} of the first positions")
+    if gold["irrelevant_before"]:
         lines.append(
-            f"  bad among the judged: {gold['bad_before']['value']:.1%} -> "
-            f"{gold['bad_after']['value']:.1%}"
+            f"  irrelevant among the labelled: {gold['irrelevant_before']['value']:.1%} -> "
+            f"{gold['irrelevant_after']['value']:.1%}"
         )
     if log["chosen_left_out"] is not None:
-        lines.append(f"  of logged choices it would leave out {log['chosen_left_out']:.1%}")
+        lines.append(f"  logged choices left out: {log['chosen_left_out']:.1%}")
     return lines
 
 
-def _format_gate(report: dict[str, Any]) -> str:
-    """Kappa with its interval and the floor."""
-    low, high = report["ci95"]["kappa"]
+def _describe_gate(verdict: dict[str, Any]) -> str:
+    low, high = verdict["ci95"]["kappa"]
     return (
-        f"kappa {report['kappa']:.3f} ({low:.3f} to {high:.3f}), floor {report['floor']:.3f}; "
-        f"{report['pairs']:,} pairs of {report['queries']:,} queries"
+        f"kappa {verdict['kappa']:.3f} ({low:.3f} to {high:.3f}), floor {verdict['floor']:.3f}; "
+        f"{verdict['pairs']:,} pairs of {verdict['queries']:,} queries"
     )

@@ -1,19 +1,19 @@
 """Distribution-free risk control: the loosest filter threshold with a bound on irrelevant items.
 
 A filter removes items whose P(irrelevant) is at least the threshold, and the next ones move up. The
-excess of a list is the number of irrelevant items shown, minus the allowed share of the items
-shown; a threshold is safe if the mean excess is not above 0. Lists of one group (an occupation with
-many titles, say) are correlated, so the sample is of groups, each with the mean of its lists. The
-test bets, group by group, against the hypothesis that the bound is violated: if it is violated, the
-capital exceeds 1 / delta with a probability of at most delta (Waudby-Smith and Ramdas 2020). This
-holds for any number of groups, if they are independent and identically distributed.
+excess of a slate is the number of irrelevant items shown, minus the allowed share of the items
+shown; a threshold is safe if the mean excess is not above 0. Slates of one group (an occupation
+with many titles, say) are correlated, so the sample is of groups, each with the mean of its slates.
+The test bets, group by group, against the hypothesis that the bound is violated: if it is violated,
+the capital exceeds 1 / delta with a probability of at most delta (Waudby-Smith and Ramdas 2020).
+This holds for any number of groups, if they are independent and identically distributed.
 
 Thresholds are tested in chains, from a start to looser ones until one fails, which costs no
 confidence (fixed-sequence testing: Angelopoulos et al. 2021, "Learn then Test"). Several starts
 share delta, as a very strict filter shows too few items for evidence. Thresholds and starts are
-fixed before any list is seen.
+fixed before any slate is seen.
 
-Shapes: P pairs (query, item), U units (groups of lists), R bootstrap draws.
+Shapes: P pairs, G groups, S slates, D bootstrap draws.
 """
 
 from __future__ import annotations
@@ -26,178 +26,184 @@ from numpy.typing import NDArray
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 
 _THRESHOLDS = tuple(1 / (1 + np.exp(np.linspace(6, -6, 49))))
-"""Chances at which something may be taken out."""
+"""Probabilities that are tested as thresholds."""
 
 _STARTS = (0.25, 1.0, 2.0, 4.0)
 """Multiples of the allowed share at which chains start."""
 
 RESAMPLES = 1_000
-"""Bootstrap draws of the intervals."""
 
-_MAX_LOSS = 0.9
+_MAX_STAKE = 0.9
 """Largest share of the capital that a bet can lose."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledSlates:
-    """Ranked lists of queries, with the label of every pair of query and item.
+    """Ranked slates with predictions and labels of each pair.
 
     Args:
-        probabilities: (P,) that a pair is bad, by the filter.
-        is_bad: (P,) what people say.
-        lists: (P,) int32 which list a pair is of; pairs of a list in its order.
-        units: (P,) int32 which lists belong together.
-        size: how many of a list are shown.
+        probabilities: (P,) P(irrelevant) by the filter.
+        is_irrelevant: (P,) labels by people.
+        slates: (P,) int32 number of the pair's slate; pairs of a slate are in its order.
+        groups: (P,) int32 number of the slate's group.
+        size: number of positions of a slate that are shown.
     """
 
     probabilities: FloatArray
-    is_bad: BoolArray
-    lists: IntArray
-    units: IntArray
+    is_irrelevant: BoolArray
+    slates: IntArray
+    groups: IntArray
     size: int
 
-    def in_order(self, likeness: FloatArray) -> LabelledSlates:
-        """The same with the highest likeness (P,) of each list first."""
-        return self._rows(np.lexsort((-likeness, self.lists)))
+    def sort_by(self, similarity: FloatArray) -> LabelledSlates:
+        """The slates with the highest similarity (P,) first."""
+        return self._select(np.lexsort((-similarity, self.slates)))
 
-    def halves(self) -> tuple[LabelledSlates, LabelledSlates]:
-        """Whole units in two, by seed 0: one half chooses a threshold, the other is told of."""
-        units, unit = np.unique(self.units, return_inverse=True)
-        chooses = np.random.default_rng(0).permutation(len(units))[unit] % 2 == 0
-        return self._rows(np.flatnonzero(chooses)), self._rows(np.flatnonzero(~chooses))
+    def split_in_half(self) -> tuple[LabelledSlates, LabelledSlates]:
+        """Two halves of the groups, by seed 0: to choose a threshold, and to evaluate it."""
+        group_ids, group_of = np.unique(self.groups, return_inverse=True)
+        is_first = np.random.default_rng(0).permutation(len(group_ids))[group_of] % 2 == 0
+        return self._select(np.flatnonzero(is_first)), self._select(np.flatnonzero(~is_first))
 
-    def _rows(self, rows: NDArray[np.intp]) -> LabelledSlates:
-        pairs = self.probabilities[rows], self.is_bad[rows], self.lists[rows], self.units[rows]
-        return LabelledSlates(*pairs, self.size)
+    def _select(self, rows: NDArray[np.intp]) -> LabelledSlates:
+        columns = (
+            self.probabilities[rows],
+            self.is_irrelevant[rows],
+            self.slates[rows],
+            self.groups[rows],
+        )
+        return LabelledSlates(*columns, self.size)
 
-    def shown(self, threshold: float) -> BoolArray:
-        """(P,) what is shown if all at or above the threshold are taken out."""
-        order = np.argsort(self.lists, kind="stable")
-        passed = (self.probabilities < threshold)[order]
-        counted, owner = passed.cumsum(), self.lists[order]
-        starts = np.flatnonzero(np.diff(owner, prepend=-1))
-        before = np.repeat(
-            np.concatenate([[0], counted])[starts], np.diff(np.append(starts, len(owner)))
+    def is_shown(self, threshold: float) -> BoolArray:
+        """(P,) pairs that are shown if all with at least this probability are removed."""
+        order = np.argsort(self.slates, kind="stable")
+        passes = (self.probabilities < threshold)[order]
+        rank, slates = passes.cumsum(), self.slates[order]
+        starts = np.flatnonzero(np.diff(slates, prepend=-1))
+        before = np.repeat(  # (P,) pairs of earlier slates that pass
+            np.concatenate([[0], rank])[starts], np.diff(np.append(starts, len(slates)))
         )
         mask = np.zeros(len(order), np.bool_)
-        mask[order] = passed & (counted - before <= self.size)
+        mask[order] = passes & (rank - before <= self.size)
         return mask
 
     def effect(self, threshold: float) -> dict[str, float]:
-        """Bad share of what is shown before and after, and which share of it was replaced.
+        """Irrelevant share of the shown pairs before and after, and what it costs.
 
-        ``lost`` is the share of good ones that were shown before and are not any more, ``fall`` by
-        which share of itself the bad share falls.
+        ``fall`` is the relative decrease of the irrelevant share, ``replaced`` the share of the
+        shown pairs that are removed, ``lost`` that of the relevant ones, ``shown`` the number of
+        pairs shown after the filter, relative to before.
         """
-        before, after = self.shown(np.inf), self.shown(threshold)
-        taken = before & (self.probabilities >= threshold)
-        first, last = _share(self.is_bad, before), _share(self.is_bad, after)
+        before, after = self.is_shown(np.inf), self.is_shown(threshold)
+        is_removed = before & (self.probabilities >= threshold)
+        first, last = _share(self.is_irrelevant, before), _share(self.is_irrelevant, after)
         return {
-            "bad_before": first,
-            "bad_after": last,
+            "irrelevant_before": first,
+            "irrelevant_after": last,
             "fall": 1 - last / first if first else 0.0,
-            "replaced": float(taken.sum() / max(1, before.sum())),
-            "lost": float((taken & ~self.is_bad).sum() / max(1, (before & ~self.is_bad).sum())),
+            "replaced": float(is_removed.sum() / max(1, before.sum())),
+            "lost": float(
+                (is_removed & ~self.is_irrelevant).sum()
+                / max(1, (before & ~self.is_irrelevant).sum())
+            ),
             "shown": float(after.sum() / max(1, before.sum())),
         }
 
-    def ends(self, threshold: float, seed: int = 0) -> dict[str, list[float]]:
-        """95 % intervals, which draw whole units, of both bad shares and of how far they fall."""
-        before, after = self.shown(np.inf), self.shown(threshold)
-        different, place = np.unique(self.units, return_inverse=True)
-        sums = np.stack(
+    def intervals(self, threshold: float, seed: int = 0) -> dict[str, list[float]]:
+        """95 % bootstrap intervals over groups, of both irrelevant shares and of the fall."""
+        before, after = self.is_shown(np.inf), self.is_shown(threshold)
+        group_ids, group_of = np.unique(self.groups, return_inverse=True)
+        sums = np.stack(  # (4, G)
             [
-                np.bincount(place, mask, len(different))
-                for mask in (before, before & self.is_bad, after, after & self.is_bad)
+                np.bincount(group_of, mask, len(group_ids))
+                for mask in (before, before & self.is_irrelevant, after, after & self.is_irrelevant)
             ]
         )
-        random, count = np.random.default_rng(seed), len(different)
-        drawn = random.multinomial(count, np.full(count, 1 / count), RESAMPLES) @ sums.T
-        first, last = (drawn[:, at + 1] / np.maximum(1, drawn[:, at]) for at in (0, 2))
+        random, count = np.random.default_rng(seed), len(group_ids)
+        draws = random.multinomial(count, np.full(count, 1 / count), RESAMPLES) @ sums.T  # (D, 4)
+        first, last = (draws[:, at + 1] / np.maximum(1, draws[:, at]) for at in (0, 2))
         fall = 1 - np.divide(last, first, out=np.ones_like(last), where=first > 0)
-        told = {"bad_before": first, "bad_after": last, "fall": fall}
-        return {name: np.quantile(one, (0.025, 0.975)).tolist() for name, one in told.items()}
+        samples = {"irrelevant_before": first, "irrelevant_after": last, "fall": fall}
+        return {
+            name: np.quantile(values, (0.025, 0.975)).tolist() for name, values in samples.items()
+        }
 
-    def best_after(self, most: float) -> float:
-        """The least bad share that replacing a share ``most`` of what is shown can leave.
+    def lowest_share_after(self, max_replaced: float) -> float:
+        """The least irrelevant share that replacing a share of the shown pairs can leave.
 
-        As somebody would reach it who knows the labels: bad ones go, where the rest of their list
-        has a good one for them.
+        That of an oracle that knows the labels: irrelevant pairs go, as long as the rest of their
+        slate has relevant ones to take their place.
         """
-        before = self.shown(np.inf)
-        count = int(self.lists.max()) + 1
-        bad = np.bincount(self.lists, before & self.is_bad, count)
-        spare = np.bincount(self.lists, ~before & ~self.is_bad, count)
-        gone = min(float(np.minimum(bad, spare).sum()), most * before.sum())
-        return float((bad.sum() - gone) / max(1, before.sum()))
+        before = self.is_shown(np.inf)
+        count = int(self.slates.max()) + 1
+        irrelevant = np.bincount(self.slates, before & self.is_irrelevant, count)  # (S,)
+        spare = np.bincount(self.slates, ~before & ~self.is_irrelevant, count)
+        removed = min(float(np.minimum(irrelevant, spare).sum()), max_replaced * before.sum())
+        return float((irrelevant.sum() - removed) / max(1, before.sum()))
 
 
 def safe_threshold(
-    judged: LabelledSlates, allowed: float, confidence: float = 0.95, seed: int = 0
+    calibration: LabelledSlates, allowed: float, confidence: float = 0.95, seed: int = 0
 ) -> float | None:
-    """The largest threshold at which at most a share ``allowed`` of what is shown is bad.
+    """The largest threshold at which the irrelevant share of the shown pairs is within a bound.
 
     Args:
-        judged: lists of calibration, of which the filter has learned nothing.
-        allowed: between 0 and 1.
-        confidence: that the promise holds.
-        seed: of the order in which units are looked at.
+        calibration: slates that the filter was not trained on.
+        allowed: bound of the irrelevant share, between 0 and 1.
+        confidence: probability that the bound holds.
+        seed: order in which groups are tested.
 
     Returns:
-        the threshold, infinity where nothing need be taken out; None where no filter is safe.
+        the threshold, infinity if nothing needs to be removed; None if no threshold is proven safe.
     """
     thresholds = [*_THRESHOLDS, np.inf]
     delta, safe = (1 - confidence) / len(_STARTS), []
-    for part in _STARTS:
-        for threshold in thresholds[int(np.searchsorted(_THRESHOLDS, part * allowed)) :]:
-            if not _is_kept(_excess(judged, threshold, allowed, seed), judged.size, allowed, delta):
+    for start in _STARTS:
+        for threshold in thresholds[int(np.searchsorted(_THRESHOLDS, start * allowed)) :]:
+            if not _is_proven(
+                _excess(calibration, threshold, allowed, seed), calibration.size, allowed, delta
+            ):
                 break
             safe.append(threshold)
     return max(safe, default=None)
 
 
 def _excess(
-    judged: LabelledSlates, threshold: float, allowed: float, seed: int
+    calibration: LabelledSlates, threshold: float, allowed: float, seed: int
 ) -> NDArray[np.float64]:
-    """Mean excess of the lists of each unit, the units in random order."""
-    shown = judged.shown(threshold)
-    different, place = np.unique(judged.units, return_inverse=True)
-    excess = np.bincount(place, shown * (judged.is_bad - allowed), len(different))
-    firsts = np.unique(judged.lists, return_index=True)[1]
-    lists = np.bincount(place[firsts], minlength=len(different))
-    return (excess / lists)[np.random.default_rng(seed).permutation(len(different))]
+    """(G,) mean excess of the slates of each group, in random order."""
+    shown = calibration.is_shown(threshold)
+    group_ids, group_of = np.unique(calibration.groups, return_inverse=True)
+    excess = np.bincount(group_of, shown * (calibration.is_irrelevant - allowed), len(group_ids))
+    firsts = np.unique(calibration.slates, return_index=True)[1]
+    num_slates = np.bincount(group_of[firsts], minlength=len(group_ids))
+    return (excess / num_slates)[np.random.default_rng(seed).permutation(len(group_ids))]
 
 
-def threshold_replacing(judged: LabelledSlates, most: float) -> float:
-    """The smallest threshold that replaces no more than a share ``most`` of what is shown."""
-    probabilities = np.sort(judged.probabilities[judged.shown(np.inf)])
+def replacement_threshold(slates: LabelledSlates, max_replaced: float) -> float:
+    """The smallest threshold that replaces at most a given share of the shown pairs."""
+    probabilities = np.sort(slates.probabilities[slates.is_shown(np.inf)])
     thresholds = np.append(np.unique(probabilities), np.inf)
-    taken = (len(probabilities) - np.searchsorted(probabilities, thresholds)) / len(probabilities)
-    return float(thresholds[taken <= most][0])
+    replaced = (len(probabilities) - np.searchsorted(probabilities, thresholds)) / len(
+        probabilities
+    )
+    return float(thresholds[replaced <= max_replaced][0])
 
 
-def _is_kept(excess: NDArray[np.float64], size: int, allowed: float, delta: float) -> bool:
-    """Test by betting whether the mean excess is at most 0, at level ``delta``.
-
-    Args:
-        excess: (U,) mean excess of each unit, in [-allowed * size, size].
-        size: items shown per list.
-        allowed: largest share of irrelevant items.
-        delta: probability of accepting a threshold that violates the bound, at most.
-    """
-    zero = allowed / (1 + allowed)
-    values = excess / (size * (1 + allowed)) + zero  # (U,) in [0, 1]; an excess of 0 is ``zero``
-    count = np.arange(1, len(values) + 1)
-    # A stake may depend only on earlier units (predictable plug-in): on their variance, with a
-    # prior of one unit of small variance, as units of a good filter have.
-    squares = (values - (zero + values.cumsum()) / (count + 1)) ** 2
-    variance = (zero * (1 - zero) / 4 + np.concatenate([[0.0], squares.cumsum()[:-1]])) / count
+def _is_proven(excess: NDArray[np.float64], size: int, allowed: float, delta: float) -> bool:
+    """Whether bets reject a mean excess (G,) above 0; each lies in -allowed x size .. size."""
+    zero = allowed / (1 + allowed)  # an excess of 0, scaled to 0 .. 1
+    values = excess / (size * (1 + allowed)) + zero
+    step = np.arange(1, len(values) + 1)
+    # A stake may depend on earlier groups only: on their variance, with one more group of little
+    # variance added, as that of a good filter is.
+    squares = (values - (zero + values.cumsum()) / (step + 1)) ** 2
+    variance = (zero * (1 - zero) / 4 + np.concatenate([[0.0], squares.cumsum()[:-1]])) / step
     stake = np.sqrt(2 * np.log(1 / delta) / (len(values) * variance))
-    stake = np.minimum(stake, _MAX_LOSS / (1 - zero))
-    capital = np.log1p(-stake * (values - zero)).cumsum()  # log of the capital after each bet
+    stake = np.minimum(stake, _MAX_STAKE / (1 - zero))
+    capital = np.log1p(-stake * (values - zero)).cumsum()  # (G,) logarithm
     return bool(capital.max(initial=0.0) >= np.log(1 / delta))
 
 
-def _share(of: BoolArray, mask: BoolArray) -> float:
-    """Share of pairs in ``of`` among the pairs in ``mask``."""
-    return float((of & mask).sum() / max(1, mask.sum()))
+def _share(labels: BoolArray, mask: BoolArray) -> float:
+    return float((labels & mask).sum() / max(1, mask.sum()))

@@ -1,3 +1,3 @@
-"""Good and bad matches: what people say, what models say, and how far these agree."""
+"""``serendip bench judge``: relevance judges, from rules to a cross-encoder, on gold labels."""
 
 from __future__ import annotations

@@ -1,26 +1,17 @@
-"""The teacher: a cross-encoder made of MiniLM, which reads a query and an item together.
+"""Cross-encoder judge: MiniLM reads a query and an item together; an upper bound for light models.
 
-Too slow to stand in a request (MiniLM runs for every pair): it says what a light student could
-know at best.
+Too slow for requests, as MiniLM runs for every pair. Cheap features are fitted first, by logistic
+regression; the upper layers of MiniLM, with a linear head on the mean of the pair's tokens, are
+trained on what the regression leaves unexplained. The lower layers are frozen, so their output is
+computed once per pair. A fifth of the groups is held out, for early stopping, threshold and
+calibration.
 
-A cross-encoder: layers of a transformer over pairs that were read together. Training only.
+A pair is one input, ``[CLS] query [SEP] text [SEP]``.
 
-Cheap features say first what they can, by logistic regression; the upper layers of a text encoder
-and a linear head on the mean of the pair's tokens learn what that leaves. The layers below stay as
-they are. A fifth of the units decides when to stop and is kept for whoever chooses a threshold.
+Sources: cross-encoders for relevance, Nogueira and Cho 2019 (arXiv:1901.04085); MiniLM, Wang et al.
+2020 (arXiv:2002.10957).
 
-Shapes: P pairs, F features, B pairs of a batch, T tokens of a pair, C numbers of a token.
-
-A query and a text read together by MiniLM: what a cross-encoder starts from. Training only.
-
-The pair is one input, ``[CLS] query [SEP] text [SEP]``. Its lower layers stay as they are, so what
-they make of a pair is found once, whatever is learned above them.
-
-Shapes: P pairs, T tokens of a pair, C = 384.
-
-Logistic regression on features of one scale, by Newton's method; few weights from few labels.
-
-Shapes: P pairs, F features.
+Shapes: P pairs, F features, B pairs of a batch, T tokens of a pair, C = 384 size of a token.
 """
 
 from __future__ import annotations
@@ -42,24 +33,24 @@ from serendip.evaluate.classification import best_threshold
 from serendip.models.early_stopping import StoppingRule, train_epochs
 from serendip.models.relevance.model import fit_calibration
 from serendip.models.relevance.projection import QueryProjectionConfig
-from serendip.models.relevance.train import with_learned
+from serendip.models.relevance.train import add_projected_features
 from serendip.runtime.progress import Progress, TrainOptions
 from serendip_bench.relevance_judges.gold import EXTRA, Gold, GoldPairs
 from serendip_bench.relevance_judges.judges import (
-    Answers,
-    Judge,
-    JudgeQueries,
+    Predict,
+    Predictions,
     RelevanceJudge,
-    lessons_of,
+    UnlabelledPairs,
+    to_examples,
 )
 
 
 class PairReader:
-    """Lower layers of MiniLM.
+    """The frozen lower layers of MiniLM.
 
     Args:
-        lower: how many of its six layers.
-        tokens: of a pair at most; the text is cut.
+        lower: number of layers, of six.
+        tokens: most tokens of a pair; longer texts are truncated.
 
     Raises:
         ExtraMissing: transformers or the package with the weights is not installed.
@@ -73,7 +64,7 @@ class PairReader:
         self._lower, self._upper = layers[:lower], layers[lower:]
 
     def upper(self) -> Any:
-        """The other layers, as torch's module list; they are the caller's to change."""
+        """A copy of the upper layers, as a torch module list to train."""
         from copy import deepcopy
 
         from torch import nn
@@ -83,26 +74,26 @@ class PairReader:
     def read(
         self, queries: Sequence[str], texts: Sequence[str], progress: Progress
     ) -> list[NDArray[np.float16]]:
-        """P pairs -> P times (T, C), each of its own length."""
+        """P pairs -> P times (T, C), each with its number of tokens."""
         clean = [
             [text.encode("utf-8", "replace").decode("utf-8") for text in side]
             for side in (queries, texts)
         ]
-        found = self._tokenizer(*clean, truncation="longest_first", max_length=self._tokens)
-        # Neighbours in length share a batch, so that little of it is padding.
-        order = np.argsort([len(one) for one in found["input_ids"]], kind="stable")
+        encoding = self._tokenizer(*clean, truncation="longest_first", max_length=self._tokens)
+        # Pairs of similar length share a batch, which needs little padding then.
+        order = np.argsort([len(tokens) for tokens in encoding["input_ids"]], kind="stable")
         states: list[NDArray[np.float16]] = [np.empty((0, 0), np.float16)] * len(order)
         starts = range(0, len(order), BATCH)
         for begin in progress.track(starts, "Reading pairs", len(starts)):
             rows = order[begin : begin + BATCH].tolist()
-            for row, own in zip(rows, self._read_batch(found, rows), strict=True):
-                states[row] = own
+            for row, state in zip(rows, self._read_batch(encoding, rows), strict=True):
+                states[row] = state
         return states
 
-    def _read_batch(self, found: Any, rows: list[int]) -> list[NDArray[np.float16]]:
+    def _read_batch(self, encoding: Any, rows: list[int]) -> list[NDArray[np.float16]]:
         import torch
 
-        part = {name: [found[name][row] for row in rows] for name in found}
+        part = {name: [encoding[name][row] for row in rows] for name in encoding}
         batch = self._tokenizer.pad(part, return_tensors="pt")
         mask = batch["attention_mask"][:, None, None, :].bool()
         with torch.inference_mode():
@@ -111,22 +102,22 @@ class PairReader:
                 hidden = layer(hidden, mask)
                 hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         lengths = batch["attention_mask"].sum(1).tolist()
-        whole = hidden.numpy().astype(np.float16)
-        return [own[:length].copy() for own, length in zip(whole, lengths, strict=True)]
+        states = hidden.numpy().astype(np.float16)  # (B, T, C)
+        return [state[:length].copy() for state, length in zip(states, lengths, strict=True)]
 
 
-_STEPS, _FURTHEST = NewtonSteps(count=30), 4.0
+_STEPS, _CLIP = NewtonSteps(count=30), 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Logistic:
-    """``offset + weights @ scaled``, with features scaled to mean 0 and spread 1, cut at 4.
+    """Logistic regression on standardised features, clipped to -4 .. 4.
 
     Args:
-        means: (F,) and
-        spreads: (F,) of the features that were learned from.
+        means: (F,) of the training features.
+        spreads: (F,) their standard deviations.
         weights: (F,).
-        offset: what a pair has whose features are all at their means.
+        offset: log-odds of a pair with mean features.
     """
 
     means: FloatArray
@@ -135,97 +126,98 @@ class Logistic:
     offset: float
 
     @classmethod
-    def fit(cls, features: FloatArray, is_bad: BoolArray, reg: float) -> Self:
-        """Learn from labels.
+    def fit(cls, features: FloatArray, is_irrelevant: BoolArray, reg: float) -> Self:
+        """Fit by Newton's method.
 
         Args:
             features: (P, F).
-            is_bad: (P,) labels.
-            reg: what squared weights cost, in pairs: the higher, the nearer to 0 they stay.
+            is_irrelevant: (P,) labels.
+            reg: ridge penalty: the higher, the closer to 0 the weights.
         """
         means, spreads = features.mean(0), features.std(0) + 1e-6
-        scaled = np.clip((features - means) / spreads, -_FURTHEST, _FURTHEST)
+        scaled = np.clip((features - means) / spreads, -_CLIP, _CLIP)
         inputs = np.column_stack([scaled, np.ones(len(scaled))]).astype(np.float64)
-        cost = np.full(inputs.shape[1], reg)
-        cost[-1] = 1e-6
+        ridge = np.full(inputs.shape[1], reg)
+        ridge[-1] = 1e-6
         start = np.zeros(inputs.shape[1])
-        weights = fit_logistic(inputs, is_bad.astype(np.float64), start, cost, steps=_STEPS)
+        weights = fit_logistic(inputs, is_irrelevant.astype(np.float64), start, ridge, steps=_STEPS)
         return cls(means, spreads, weights[:-1].astype(np.float32), float(weights[-1]))
 
     def values(self, features: FloatArray) -> FloatArray:
-        """(P,) log-odds that pairs with features (P, F) are bad."""
-        scaled = np.clip((features - self.means) / self.spreads, -_FURTHEST, _FURTHEST)
+        """(P,) log-odds of being irrelevant for features (P, F)."""
+        scaled = np.clip((features - self.means) / self.spreads, -_CLIP, _CLIP)
         values: FloatArray = (scaled @ self.weights + self.offset).astype(np.float32)
         return values
 
 
 States = Sequence[NDArray[np.float16]]
-"""Of each pair (T, C), as the lower layers leave it."""
+"""Output (T, C) of the lower layers for each pair."""
 
-_AT_ONCE = 64
-_POOL = 16
+_EVAL_BATCH = 64
+_POOL_BATCHES = 16
+"""Batches that are sorted by length together."""
 
 
 class CrossEncoderConfig(Config):
-    """How it is trained."""
+    """Size and training of the cross-encoder."""
 
     lower_layers: int = 4
-    """Of the six, that stay as they are."""
+    """Number of frozen layers, of six."""
 
     tokens: int = 40
-    """Of a pair at most; longer texts are cut."""
+    """Most tokens of a pair; longer texts are truncated."""
 
     epochs: int = 2
-    """Passes at most."""
+    """Most epochs."""
 
     batch_size: int = 32
-    """Pairs of a step."""
+    """Pairs per step."""
 
     learning_rate: float = 2e-4
-    """Of the layers, falling to 0; the head has five times as much."""
+    """Of the layers, decaying linearly to 0; five times as high for the head."""
 
     reg: float = 30.0
-    """Of the logistic regression on cheap features."""
+    """Ridge penalty of the logistic regression on cheap features."""
 
-    held_share: float = 0.2
-    """Share of the units that decides when to stop."""
+    held_out_share: float = 0.2
+    """Share of the groups that are held out for early stopping."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CrossEncoder:
-    """Says how bad pairs are.
+    """Sum of a logistic regression and a transformer.
 
     Args:
-        base: what cheap features say.
-        network: what reading adds.
+        base: logistic regression on cheap features.
+        network: upper layers and head.
     """
 
     base: Logistic
     network: Any
 
     def values(self, states: States, features: FloatArray) -> FloatArray:
-        """(P,) log-odds that pairs are bad; of each pair, whatever the rest."""
+        """(P,) log-odds of being irrelevant; those of a pair do not depend on the others."""
         values = self.base.values(features)
         self.network.eval()
-        order = np.argsort([len(one) for one in states], kind="stable")
+        order = np.argsort([len(state) for state in states], kind="stable")
         with torch.inference_mode():
-            for begin in range(0, len(order), _AT_ONCE):
-                rows = order[begin : begin + _AT_ONCE]
+            for begin in range(0, len(order), _EVAL_BATCH):
+                rows = order[begin : begin + _EVAL_BATCH]
                 values[rows] += self.network(*_padded(states, rows)).numpy()
         return values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedCrossEncoder:
-    """What was learned.
+    """A trained cross-encoder.
 
     Args:
-        encoder: from all but the held pairs.
-        held: (P,) pairs that it has not learned from.
+        encoder: trained on all but the held-out pairs.
+        is_held_out: (P,) pairs that it was not trained on.
     """
 
     encoder: CrossEncoder
-    held: BoolArray
+    is_held_out: BoolArray
 
 
 class _Network(nn.Module):
@@ -236,7 +228,7 @@ class _Network(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """(B,) log-odds beside those of the base, of (B, T, C) and (B, T)."""
+        """(B,) log-odds to add to those of the base, of states (B, T, C) and mask (B, T)."""
         for layer in self.upper:
             hidden = layer(hidden, mask[:, None, None, :])
             hidden = hidden[0] if isinstance(hidden, tuple) else hidden
@@ -248,39 +240,39 @@ def train_cross_encoder(
     upper: Any,
     states: States,
     features: FloatArray,
-    is_bad: BoolArray,
-    units: IntArray,
+    is_irrelevant: BoolArray,
+    groups: IntArray,
     config: CrossEncoderConfig,
     options: TrainOptions,
 ) -> TrainedCrossEncoder:
-    """Learn from labelled pairs.
+    """Train on labelled pairs.
 
     Args:
-        upper: layers to learn, a module list of its own.
-        states: P pairs, as the layers below leave them.
-        features: (P, F) cheap ones.
-        is_bad: (P,) labels.
-        units: (P,) int32 what is kept together when pairs are parted.
-        config: how.
+        upper: module list of the layers to train, which is modified.
+        states: P outputs of the lower layers.
+        features: (P, F) cheap features.
+        is_irrelevant: (P,) labels.
+        groups: (P,) int32 pairs of one group are held out together.
+        config: sizes and rates.
         options: seed and progress.
     """
     torch.manual_seed(options.seed)
-    different = np.unique(units)
-    count = max(1, int(config.held_share * len(different)))
-    drawn = np.random.default_rng(options.seed).permutation(different)[:count]
-    held = np.isin(units, drawn)
-    learned = held if held.all() else ~held
-    base = Logistic.fit(features[learned], is_bad[learned], config.reg)
+    group_ids = np.unique(groups)
+    count = max(1, int(config.held_out_share * len(group_ids)))
+    sample = np.random.default_rng(options.seed).permutation(group_ids)[:count]
+    is_held_out = np.isin(groups, sample)
+    is_train = is_held_out if is_held_out.all() else ~is_held_out
+    base = Logistic.fit(features[is_train], is_irrelevant[is_train], config.reg)
     encoder = CrossEncoder(base, _Network(upper, states[0].shape[1]))
-    labelled = base.values(features), is_bad
-    training = _Training(encoder, states, labelled, (learned, held), config, options.seed)
+    labelled = base.values(features), is_irrelevant
+    training = _Training(encoder, states, labelled, (is_train, is_held_out), config, options.seed)
     stopping = StoppingRule(config.epochs, config.epochs)
     train_epochs(training, stopping, options, "", "Teacher")
-    return TrainedCrossEncoder(encoder, held)
+    return TrainedCrossEncoder(encoder, is_held_out)
 
 
 class _Training:
-    """Binary cross-entropy on top of the base, by pairs of about one length."""
+    """Binary cross-entropy on top of the base, in batches of pairs of similar length."""
 
     def __init__(
         self,
@@ -293,8 +285,8 @@ class _Training:
     ) -> None:
         self.module: nn.Module = encoder.network
         self.random = np.random.default_rng(seed)
-        self._states, (self._base, self._bad) = states, labelled
-        self._learned, self._held = (np.flatnonzero(part) for part in parts)
+        self._states, (self._base, self._is_irrelevant) = states, labelled
+        self._train_rows, self._held_out_rows = (np.flatnonzero(part) for part in parts)
         rate = config.learning_rate
         groups = [
             {"params": list(encoder.network.upper.parameters()), "lr": rate},
@@ -305,7 +297,7 @@ class _Training:
         self._rates = [group["lr"] for group in self.optimiser.param_groups]
 
     def epoch(self, number: int) -> None:
-        """All learned pairs once, at a rate that falls over all passes."""
+        """All training pairs once, at a rate that decays over all epochs."""
         self.module.train()
         batches = list(self._batches())
         for step, rows in enumerate(batches):
@@ -317,22 +309,22 @@ class _Training:
             self.optimiser.step()
 
     def validate(self) -> float | None:
-        """Minus the loss of the held pairs."""
+        """Minus the loss of the held-out pairs."""
         self.module.eval()
         with torch.inference_mode():
-            parts = np.array_split(self._held, -(-len(self._held) // _AT_ONCE))
+            parts = np.array_split(self._held_out_rows, -(-len(self._held_out_rows) // _EVAL_BATCH))
             total = sum(float(self._loss(rows)) * len(rows) for rows in parts)
-        return -total / len(self._held)
+        return -total / len(self._held_out_rows)
 
     def _loss(self, rows: NDArray[np.intp]) -> Tensor:
         values = self.module(*_padded(self._states, rows)) + torch.from_numpy(self._base[rows])
-        labels = torch.from_numpy(self._bad[rows].astype(np.float32))
+        labels = torch.from_numpy(self._is_irrelevant[rows].astype(np.float32))
         return nn.functional.binary_cross_entropy_with_logits(values, labels)
 
     def _batches(self) -> Iterator[NDArray[np.intp]]:
-        rows = self.random.permutation(self._learned)
-        for begin in range(0, len(rows), self._size * _POOL):
-            pool = rows[begin : begin + self._size * _POOL]
+        rows = self.random.permutation(self._train_rows)
+        for begin in range(0, len(rows), self._size * _POOL_BATCHES):
+            pool = rows[begin : begin + self._size * _POOL_BATCHES]
             lengths = [len(self._states[row]) for row in pool.tolist()]
             pool = pool[np.argsort(lengths, kind="stable")]
             parts = np.array_split(pool, -(-len(pool) // self._size))
@@ -340,67 +332,73 @@ class _Training:
 
 
 def _padded(states: States, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-    """(B, T, C) float32 and (B, T) which tokens are there."""
-    own = [states[row] for row in rows.tolist()]
-    hidden = np.zeros((len(own), max(map(len, own)), own[0].shape[1]), np.float32)
+    """States (B, T, C) float32, padded with zeros, and their mask (B, T)."""
+    batch = [states[row] for row in rows.tolist()]
+    hidden = np.zeros((len(batch), max(map(len, batch)), batch[0].shape[1]), np.float32)
     mask = np.zeros(hidden.shape[:2], np.bool_)
-    for place, one in enumerate(own):
-        hidden[place, : len(one)] = one
-        mask[place, : len(one)] = True
+    for place, state in enumerate(batch):
+        hidden[place, : len(state)] = state
+        mask[place, : len(state)] = True
     return torch.from_numpy(hidden), torch.from_numpy(mask)
 
 
 class CrossEncoderJudge(RelevanceJudge):
-    """Upper layers of MiniLM, on top of what the cheap features say."""
+    """Upper layers of MiniLM, on top of a regression on cheap features: the teacher."""
 
     name = "teacher"
-    uses_chance = True
-    filters = False
-    most_seeds = 1
-    most_learned = 6_000
+    is_random = True
+    can_filter = False
+    max_seeds = 1
+    max_train = 6_000
 
     def __init__(
         self,
         config: CrossEncoderConfig | None = None,
-        likeness: QueryProjectionConfig | None = None,
+        projection: QueryProjectionConfig | None = None,
     ) -> None:
         self.config = config or CrossEncoderConfig()
-        self.likeness = likeness or QueryProjectionConfig()
+        self.projection = projection or QueryProjectionConfig()
 
-    def looked_at(self, gold: Gold, asked: JudgeQueries, options: TrainOptions) -> JudgeQueries:
-        """With what the lower layers make of each pair."""
-        queries = [gold.texts.queries[query] for query in asked.queries.tolist()]
-        items = [gold.texts.whole(item) for item in asked.items.tolist()]
-        return replace(asked, states=self._reader().read(queries, items, options.progress))
+    def prepare(self, gold: Gold, pairs: UnlabelledPairs, options: TrainOptions) -> UnlabelledPairs:
+        """With the states of the lower layers."""
+        queries = [gold.texts.queries[query] for query in pairs.queries.tolist()]
+        items = [gold.texts.full_text(item) for item in pairs.items.tolist()]
+        return replace(pairs, states=self._reader().read(queries, items, options.progress))
 
-    def taught(
-        self, gold: Gold, asked: JudgeQueries, pairs: GoldPairs, options: TrainOptions
-    ) -> Judge:
-        """Layers of four fifths of the units; threshold and curve by the others."""
-        lessons = lessons_of(asked, pairs)
-        features, moved = with_learned(
-            self.likeness, gold.crowd, gold.queries, lessons, options.seed
+    def train(
+        self, gold: Gold, inputs: UnlabelledPairs, pairs: GoldPairs, options: TrainOptions
+    ) -> Predict:
+        """Train on four fifths of the groups; threshold and calibration by the others."""
+        examples = to_examples(inputs, pairs)
+        features, projection = add_projected_features(
+            self.projection, gold.pair_features, gold.queries, examples, options.seed
         )
-        taught = train_cross_encoder(
+        trained = train_cross_encoder(
             self._reader().upper(),
-            asked.states,
+            inputs.states,
             features,
-            pairs.is_bad,
-            pairs.units,
+            pairs.is_irrelevant,
+            pairs.groups,
             self.config,
             options,
         )
-        held = taught.held & (pairs.fold != EXTRA)
-        states = asked.where(held).states
-        values, is_bad = taught.encoder.values(states, features[held]), pairs.is_bad[held]
-        threshold, curve = best_threshold(is_bad, values), fit_calibration(values, is_bad)
+        is_held_out = trained.is_held_out & (pairs.fold != EXTRA)
+        states = inputs.where(is_held_out).states
+        values, is_irrelevant = (
+            trained.encoder.values(states, features[is_held_out]),
+            pairs.is_irrelevant[is_held_out],
+        )
+        threshold, calibration = (
+            best_threshold(is_irrelevant, values),
+            fit_calibration(values, is_irrelevant),
+        )
 
-        def judge(asked: JudgeQueries) -> Answers:
-            learned = moved.of(gold.queries, asked.queries, asked.items)
-            values = taught.encoder.values(asked.states, np.hstack([asked.features, learned]))
-            return Answers(values, curve(values), values >= threshold)
+        def predict(pairs: UnlabelledPairs) -> Predictions:
+            projected = projection.compute(gold.queries, pairs.queries, pairs.items)
+            values = trained.encoder.values(pairs.states, np.hstack([pairs.features, projected]))
+            return Predictions(values, calibration(values), values >= threshold)
 
-        return judge
+        return predict
 
     def _reader(self) -> PairReader:
         return PairReader(self.config.lower_layers, self.config.tokens)

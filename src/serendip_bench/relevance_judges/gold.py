@@ -1,9 +1,9 @@
-"""Pairs of a query and an item that people have judged, and the texts of both.
+"""Gold labels: query-item pairs labelled by people, with the texts of both.
 
-A query is whatever asks: words that somebody typed, or what somebody's job is called. Texts come
-first and pairs later, as some bad pairs are drawn by how near texts are.
+A query is a text that somebody typed, or a job title. Texts are read first and pairs are drawn
+later, as some irrelevant pairs are chosen by the similarity of their texts.
 
-Shapes: Q queries, N items, P pairs, C size of a text vector.
+Shapes: Q queries, N items, P pairs, K folds, F features, C size of a text vector.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ from serendip.errors import DataError
 from serendip.models.relevance.features import PAIR_FEATURES, ItemTexts, PairFeatures, QueryTexts
 from serendip_bench.work_folder import Encode
 
-LEARNED_ONLY = -1
-"""Fold of pairs that nothing is judged on."""
+TRAIN_ONLY = -1
+"""Fold of pairs that are for training only."""
 EXTRA = -2
-"""Fold of further such pairs, with other shares of good and bad: neither threshold nor curve is
-chosen by them."""
+"""Fold of further training pairs, whose share of irrelevant items is not that of the gold labels:
+neither threshold nor calibration is fitted on them."""
 
-_LIKENESSES = [at for at, name in enumerate(PAIR_FEATURES) if name.endswith(": likeness")]
+_SIMILARITIES = [at for at, name in enumerate(PAIR_FEATURES) if name.endswith(": similarity")]
 
 
 @dataclass(frozen=True, slots=True)
 class GoldTexts:
-    """What is known of queries and items beside any judgement.
+    """Texts of queries and items, without labels.
 
     Args:
         queries: Q texts.
         titles: N texts.
         bodies: N texts.
         passages: N lists of further texts.
-        letters: of a body that are encoded; None = all. Words are those of the whole.
+        letters: number of letters of a body that are encoded; None = all. Words are those of the
+            whole body.
     """
 
     queries: list[str]
@@ -46,133 +47,134 @@ class GoldTexts:
     passages: list[list[str]]
     letters: int | None = None
 
-    def whole(self, item: int) -> str:
-        """Title and body of an item, for whoever reads them in a row."""
+    def full_text(self, item: int) -> str:
+        """Title and body of an item."""
         title, body = self.titles[item], self.bodies[item]
         return body if body.startswith(title) else f"{title}. {body}"
 
-    def encoded(self, encode: Encode) -> tuple[QueryTexts, ItemTexts]:
-        """With the vectors of all texts."""
+    def encode(self, encode_texts: Encode) -> tuple[QueryTexts, ItemTexts]:
+        """Queries and items with the vectors of their texts."""
         items = ItemTexts.of(
             list(zip(self.titles, self.bodies, self.passages, strict=True)),
-            encode(self.titles),
-            encode([body[: self.letters] for body in self.bodies]),
-            encode(list(chain.from_iterable(self.passages))),
+            encode_texts(self.titles),
+            encode_texts([body[: self.letters] for body in self.bodies]),
+            encode_texts(list(chain.from_iterable(self.passages))),
             np.cumsum([0, *map(len, self.passages)]),
         )
-        return QueryTexts.of(self.queries, encode(self.queries)), items
+        return QueryTexts.of(self.queries, encode_texts(self.queries)), items
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GoldPairs:
-    """Judged pairs.
+    """Labelled pairs.
 
     Args:
         queries: (P,) int32 numbers.
         items: (P,) int32 numbers.
-        is_bad: (P,) what people say.
-        fold: (P,) int32 0 .. F - 1: pairs of a fold are judged by models that learned from all
-            others; ``LEARNED_ONLY`` and ``EXTRA`` for pairs that nothing is judged on.
-        units: (P,) int32 what intervals draw, and what is kept together where pairs are parted.
+        is_irrelevant: (P,) labels by people.
+        fold: (P,) int32 0 .. K - 1: a fold is tested by judges trained on all other pairs;
+            ``TRAIN_ONLY`` and ``EXTRA`` are never tested.
+        groups: (P,) int32 groups that intervals resample and that splits keep together.
     """
 
     queries: IntArray
     items: IntArray
-    is_bad: BoolArray
+    is_irrelevant: BoolArray
     fold: IntArray
-    units: IntArray
+    groups: IntArray
 
     def __len__(self) -> int:
         return len(self.queries)
 
     @property
-    def judged(self) -> BoolArray:
-        """(P,) the pairs that models are judged on."""
+    def is_test(self) -> BoolArray:
+        """(P,) the pairs that judges are tested on."""
         mask: BoolArray = self.fold >= 0
         return mask
 
-    def checked(self, source: str) -> GoldPairs:
-        """The same, if there is something to learn from and something to judge on.
+    def check(self, source: str) -> GoldPairs:
+        """The pairs, if each fold can be trained for and tested.
 
         Raises:
-            DataError: a fold has nothing to learn from or to judge on, or labels of one kind alone.
+            DataError: a fold has no pairs to train on or to test, or training labels of one kind.
         """
-        folds = np.unique(self.fold[self.judged]).tolist()
-        parts = [(~self.judged, "learned from")] if not folds else []
+        folds = np.unique(self.fold[self.is_test]).tolist()
+        parts = [(~self.is_test, "trained on")] if not folds else []
         for fold in folds:
-            own = self.fold == fold
-            parts += [(own, "judged"), (~own, "learned from")]
+            is_fold = self.fold == fold
+            parts += [(is_fold, "tested"), (~is_fold, "trained on")]
         for mask, use in parts:
-            kinds = set(self.is_bad[mask].tolist())
-            if not mask.any() or (use == "learned from" and len(kinds) < 2):
+            kinds = set(self.is_irrelevant[mask].tolist())
+            if not mask.any() or (use == "trained on" and len(kinds) < 2):
                 raise DataError(
                     f"{source}: of {len(self)} pairs {int(mask.sum())} can be {use}, with "
                     f"{len(kinds)} kinds of labels.",
-                    "Bring good and bad pairs of several queries.",
+                    "Add relevant and irrelevant pairs of several queries.",
                 )
         return self
 
     def where(self, mask: BoolArray) -> GoldPairs:
-        """Some of the pairs (P,)."""
-        columns = (self.queries, self.items, self.is_bad, self.fold, self.units)
+        """The pairs of a mask (P,)."""
+        columns = (self.queries, self.items, self.is_irrelevant, self.fold, self.groups)
         return GoldPairs(*(column[mask] for column in columns))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lists:
-    """What queries would be shown, and what could take its place.
+class RankedSlates:
+    """Slates to filter: their first positions are shown, the others replace what is removed.
 
     Args:
-        pairs: of all lists, one for each query.
-        likeness: (P,) what each list is ordered by, the highest first.
+        pairs: of all slates, one slate per query.
+        similarity: (P,) by which each slate is ranked, the highest first.
     """
 
     pairs: GoldPairs
-    likeness: FloatArray
+    similarity: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ListedGold:
-    """Lists to filter, and what is learned for that.
+class GoldSlates:
+    """Slates to filter, and the training examples of filters.
 
     Args:
-        kinds: the lists by the name of their kind.
-        lessons: labelled pairs of other such lists; None = filters are the judges of the gold.
+        kinds: the slates by the name of their kind.
+        examples: labelled pairs of other such slates; None = filters are the judges that were
+            trained on the gold labels.
     """
 
-    kinds: Mapping[str, Lists]
-    lessons: GoldPairs | None = None
+    kinds: Mapping[str, RankedSlates]
+    examples: GoldPairs | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gold:
-    """Pairs with everything that features are made of.
+    """Gold labels with everything that features are computed from.
 
     Args:
         texts: of queries and items.
         queries: the same with vectors.
         items: the same with vectors.
-        pairs: judged.
-        crowd: what features are relative to.
+        pairs: labelled.
+        pair_features: fitted on all queries and items.
     """
 
     texts: GoldTexts
     queries: QueryTexts
     items: ItemTexts
     pairs: GoldPairs
-    crowd: PairFeatures
+    pair_features: PairFeatures
 
     @classmethod
     def of(cls, texts: GoldTexts, queries: QueryTexts, items: ItemTexts, pairs: GoldPairs) -> Gold:
-        """With the crowd of all queries and items, which knows nothing of the judgements."""
+        """With features fitted on all queries and items, without labels."""
         return cls(texts, queries, items, pairs, PairFeatures.fit(queries, items))
 
-    def features(self, pairs: GoldPairs) -> FloatArray:
-        """(P, F) of pairs of these queries and items."""
-        return self.crowd.of(self.queries, self.items, pairs.queries, pairs.items)
+    def compute_features(self, pairs: GoldPairs) -> FloatArray:
+        """(P, F) features of pairs of these queries and items."""
+        return self.pair_features.compute(self.queries, self.items, pairs.queries, pairs.items)
 
 
-def likeness(features: FloatArray) -> FloatArray:
-    """(P,) mean cosine of query and item over the views of the item, of features (P, F)."""
-    means: FloatArray = features[:, _LIKENESSES].mean(1)
+def mean_similarity(features: FloatArray) -> FloatArray:
+    """(P,) mean cosine of query and item over the item's views, of features (P, F)."""
+    means: FloatArray = features[:, _SIMILARITIES].mean(1)
     return means

@@ -1,6 +1,6 @@
-"""The rungs of the ladder: who says how bad a pair is, from rules up to the student.
+"""Relevance judges of the benchmark: rules, cosine and the distilled model.
 
-Each learns from some pairs what it can (a threshold, a curve, trees) and is asked about others.
+Each is trained on some pairs (a threshold, a calibration, trees) and predicts others.
 
 Shapes: P pairs, F features.
 """
@@ -26,34 +26,34 @@ from serendip.models.relevance.train import (
     train_relevance_model,
 )
 from serendip.runtime.progress import TrainOptions
-from serendip_bench.relevance_judges.gold import EXTRA, Gold, GoldPairs, likeness
+from serendip_bench.relevance_judges.gold import EXTRA, Gold, GoldPairs, mean_similarity
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answers:
-    """What a judge says of P pairs.
+class Predictions:
+    """Predictions of a judge for P pairs.
 
     Args:
-        scores: (P,) higher = worse.
-        probabilities: (P,) that the pair is bad.
-        decided: (P,) what it would filter.
+        scores: (P,) higher = more likely irrelevant.
+        probabilities: (P,) P(irrelevant).
+        is_filtered: (P,) pairs that the judge would filter.
     """
 
     scores: FloatArray
     probabilities: FloatArray
-    decided: BoolArray
+    is_filtered: BoolArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class JudgeQueries:
+class UnlabelledPairs:
     """Pairs without their labels.
 
     Args:
-        features: (P, F) what is known of them: cheap features, unless a rung looks closer.
+        features: (P, F) cheap features, or those of the judge.
         queries: (P,) numbers.
         items: (P,) numbers.
-        states: P times what a transformer makes of the pair, (tokens, C); empty where no rung
-            reads them.
+        states: P times the output of a transformer for the pair, (tokens, C); empty unless the
+            judge reads it.
     """
 
     features: FloatArray
@@ -61,121 +61,126 @@ class JudgeQueries:
     items: IntArray
     states: Sequence[NDArray[np.float16]] = ()
 
-    def where(self, mask: BoolArray) -> JudgeQueries:
-        """Some of the pairs (P,)."""
+    def where(self, mask: BoolArray) -> UnlabelledPairs:
+        """The pairs of a mask (P,)."""
         columns = self.features[mask], self.queries[mask], self.items[mask]
-        return JudgeQueries(*columns, list(compress(self.states, mask)))
+        return UnlabelledPairs(*columns, list(compress(self.states, mask)))
 
 
-Judge: TypeAlias = Callable[[JudgeQueries], Answers]
-"""What it says of pairs."""
+Predict: TypeAlias = Callable[[UnlabelledPairs], Predictions]
+"""A trained judge."""
 
 
 class RelevanceJudge(ABC):
-    """One way to judge.
+    """A way to predict which pairs are irrelevant.
 
-    ``filters`` says whether it is quick enough to stand in a request. Of a slow one ``most_judged``
-    and ``most_learned`` say how many pairs at most it is judged on, and how many it learns from
-    that nothing is judged on: a sample; and it is taught ``most_seeds`` times at most.
+    ``can_filter``: fast enough for a request. A slow judge is tested on at most ``max_test`` pairs
+    and trained on at most ``max_train`` of the pairs for training only (samples), with at most
+    ``max_seeds`` seeds. ``is_random``: results depend on the seed.
     """
 
     name: ClassVar[str]
-    uses_chance: ClassVar[bool] = False
-    filters: ClassVar[bool] = True
-    most_seeds: ClassVar[int | None] = None
-    most_judged: ClassVar[int | None] = None
-    most_learned: ClassVar[int | None] = None
+    is_random: ClassVar[bool] = False
+    can_filter: ClassVar[bool] = True
+    max_seeds: ClassVar[int | None] = None
+    max_test: ClassVar[int | None] = None
+    max_train: ClassVar[int | None] = None
 
-    def looked_at(self, gold: Gold, asked: JudgeQueries, options: TrainOptions) -> JudgeQueries:
-        """The pairs with what this rung goes by, found once for all folds; no label is read."""
-        return asked
+    def prepare(self, gold: Gold, pairs: UnlabelledPairs, options: TrainOptions) -> UnlabelledPairs:
+        """The pairs with the judge's own features, computed once for all folds; no labels."""
+        return pairs
 
     @abstractmethod
-    def taught(
-        self, gold: Gold, asked: JudgeQueries, pairs: GoldPairs, options: TrainOptions
-    ) -> Judge:
-        """A judge that has learned from some of the gold's pairs, which are asked and labelled."""
+    def train(
+        self, gold: Gold, inputs: UnlabelledPairs, pairs: GoldPairs, options: TrainOptions
+    ) -> Predict:
+        """Train on some of the pairs: ``inputs`` are their features, ``pairs`` their labels."""
 
 
-class Untrained(RelevanceJudge):
-    """Scores that are there already; only the threshold and the curve are learned."""
+class ScoreJudge(RelevanceJudge):
+    """Fixed scores; only threshold and calibration are fitted."""
 
     @abstractmethod
     def scores(self, features: FloatArray) -> FloatArray:
-        """(P,) of features (P, F); higher = worse."""
+        """(P,) scores of features (P, F); higher = more likely irrelevant."""
 
-    def taught(
-        self, gold: Gold, asked: JudgeQueries, pairs: GoldPairs, options: TrainOptions
-    ) -> Judge:
-        """The threshold and the curve that fit the pairs best."""
+    def train(
+        self, gold: Gold, inputs: UnlabelledPairs, pairs: GoldPairs, options: TrainOptions
+    ) -> Predict:
+        """Fit threshold and calibration."""
         is_gold = pairs.fold != EXTRA
-        known, pairs = self.scores(asked.where(is_gold).features), pairs.where(is_gold)
-        threshold, curve = best_threshold(pairs.is_bad, known), fit_calibration(known, pairs.is_bad)
+        scores, pairs = self.scores(inputs.where(is_gold).features), pairs.where(is_gold)
+        threshold, calibration = (
+            best_threshold(pairs.is_irrelevant, scores),
+            fit_calibration(scores, pairs.is_irrelevant),
+        )
 
-        def judge(asked: JudgeQueries) -> Answers:
-            scores = self.scores(asked.features)
-            return Answers(scores, curve(scores), scores >= threshold)
+        def predict(pairs: UnlabelledPairs) -> Predictions:
+            scores = self.scores(pairs.features)
+            return Predictions(scores, calibration(scores), scores >= threshold)
 
-        return judge
+        return predict
 
 
-class Rules(Untrained):
-    """Bad where words of the query are missing in the item: rare ones count more, titles twice."""
+class RulesJudge(ScoreJudge):
+    """Share of the query's words that the item lacks, by IDF; the title counts twice."""
 
     name = "rules"
 
     def scores(self, features: FloatArray) -> FloatArray:
         """Minus the share of the query's words in the item, and that of its title."""
-        shares: FloatArray = features[:, _places("words: in text", "words: of both")].sum(1)
+        shares: FloatArray = features[:, _columns("words: in text", "words: in both")].sum(1)
         return -shares
 
 
-class Cosine(Untrained):
-    """Far apart is bad: the mean cosine of the query with title, body and passages of the item.
+class CosineJudge(ScoreJudge):
+    """Mean cosine of the query with title, body and passages of the item.
 
-    What all queries and all items have in common is taken away before, which only helps.
+    Of centred vectors: without the means of all queries and of all items.
     """
 
     name = "cosine"
 
     def scores(self, features: FloatArray) -> FloatArray:
         """Minus the mean cosine."""
-        return -likeness(features)
+        return -mean_similarity(features)
 
 
 class DistilledJudge(RelevanceJudge):
-    """Boosted trees on all features and on learned likenesses, taught by labels."""
+    """The distilled relevance model: boosted trees on all features and the query projection."""
 
     name = "student"
-    uses_chance = True
+    is_random = True
 
     def __init__(self, config: RelevanceModelConfig | None = None) -> None:
         self.config = config or RelevanceModelConfig()
 
-    def taught(
-        self, gold: Gold, asked: JudgeQueries, pairs: GoldPairs, options: TrainOptions
-    ) -> Judge:
-        """Trees of all pairs; threshold and curve by out-of-fold predictions."""
-        lessons = lessons_of(asked, pairs)
+    def train(
+        self, gold: Gold, inputs: UnlabelledPairs, pairs: GoldPairs, options: TrainOptions
+    ) -> Predict:
+        """Train on all pairs; threshold and calibration by held-out predictions."""
+        examples = to_examples(inputs, pairs)
         texts = gold.queries, gold.items
-        taught = train_relevance_model(self.config, gold.crowd, texts, lessons, options.seed)
-        threshold = best_threshold(pairs.is_bad[taught.held], taught.probabilities)
-        likeness, student = taught.judge.likeness, taught.judge.student
+        trained = train_relevance_model(
+            self.config, gold.pair_features, texts, examples, options.seed
+        )
+        threshold = best_threshold(pairs.is_irrelevant[trained.is_held_out], trained.probabilities)
+        projection, trees = trained.model.projection, trained.model.trees
 
-        def judge(asked: JudgeQueries) -> Answers:
-            learned = likeness.of(gold.queries, asked.queries, asked.items)
-            probabilities = student.probabilities(np.hstack([asked.features, learned]))
-            return Answers(probabilities, probabilities, probabilities >= threshold)
+        def predict(pairs: UnlabelledPairs) -> Predictions:
+            projected = projection.compute(gold.queries, pairs.queries, pairs.items)
+            probabilities = trees.probabilities(np.hstack([pairs.features, projected]))
+            return Predictions(probabilities, probabilities, probabilities >= threshold)
 
-        return judge
+        return predict
 
 
-def lessons_of(asked: JudgeQueries, pairs: GoldPairs) -> LabelledPairs:
-    """What can be learned from pairs that are asked and labelled."""
+def to_examples(inputs: UnlabelledPairs, pairs: GoldPairs) -> LabelledPairs:
+    """Training examples of pairs with their labels."""
     is_gold = pairs.fold != EXTRA
-    columns = asked.queries, asked.items, pairs.is_bad, pairs.units
-    return LabelledPairs(*columns, is_gold, asked.features)
+    columns = inputs.queries, inputs.items, pairs.is_irrelevant, pairs.groups
+    return LabelledPairs(*columns, is_gold, inputs.features)
 
 
-def _places(*names: str) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def _columns(*names: str) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     return np.array([PAIR_FEATURES.index(name) for name in names], np.intp)

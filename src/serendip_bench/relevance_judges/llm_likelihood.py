@@ -1,8 +1,10 @@
-"""A small LLM on this machine as a judge: how much likelier an item makes what somebody typed.
+"""Relevance judge by query likelihood: how much more likely a small LLM finds a query with an item.
 
-Asked for a yes or a no it says the same of everything; asked how likely words are, it knows
-something. The score is the mean over the query's tokens of log P(query | item) - log P(query),
-where the second asks after "something". (Idea: query likelihood, Ponte and Croft 1998.)
+The score is the mean over the query's tokens of log P(query | item) - log P(query), where the
+second is conditioned on "something" (query likelihood, Ponte and Croft 1998). As a classifier with
+the answers yes and no, the same LLM answers all pairs alike; its likelihoods are informative.
+
+Shapes: P pairs.
 """
 
 from __future__ import annotations
@@ -17,29 +19,29 @@ from serendip.llm.config import LlmConfig
 from serendip.llm.local import PACKAGE, LocalLlm
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.relevance_judges.gold import Gold, GoldTexts
-from serendip_bench.relevance_judges.judges import JudgeQueries, Untrained
+from serendip_bench.relevance_judges.judges import ScoreJudge, UnlabelledPairs
 
 LETTERS = 200
-"""Of an item's text that are read."""
+"""Number of letters of an item's text in the prompt."""
 
 _PROMPT = "Item: {}\nSomebody searched for it by typing:"
-_NOTHING = _PROMPT.format("something")
+_PROMPT_WITHOUT_ITEM = _PROMPT.format("something")
 
 
-class LlmLikelihoodJudge(Untrained):
-    """SmolLM2-135M; bad is what the item makes no likelier."""
+class LlmLikelihoodJudge(ScoreJudge):
+    """SmolLM2-135M on this machine; an item is irrelevant if it does not raise the likelihood."""
 
     name = "local-llm"
-    filters = False
-    most_judged = 500
-    most_learned = 250
+    can_filter = False
+    max_test = 500
+    max_train = 250
 
-    def looked_at(self, gold: Gold, asked: JudgeQueries, options: TrainOptions) -> JudgeQueries:
-        """With (P, 1) how much likelier each item makes its query."""
+    def prepare(self, gold: Gold, pairs: UnlabelledPairs, options: TrainOptions) -> UnlabelledPairs:
+        """With the log-likelihood ratios (P, 1) as features."""
         config = LlmConfig(provider="local", concurrency=1)
         with LocalLlm(verify_weights(PACKAGE), config) as llm:
-            ratios = likelihood_ratios(gold.texts, asked, llm.log_likelihood, options)
-        return JudgeQueries(ratios[:, None], asked.queries, asked.items)
+            ratios = likelihood_ratios(gold.texts, pairs, llm.log_likelihood, options)
+        return UnlabelledPairs(ratios[:, None], pairs.queries, pairs.items)
 
     def scores(self, features: FloatArray) -> FloatArray:
         """Minus the ratio."""
@@ -48,26 +50,27 @@ class LlmLikelihoodJudge(Untrained):
 
 def likelihood_ratios(
     texts: GoldTexts,
-    asked: JudgeQueries,
+    pairs: UnlabelledPairs,
     log_likelihood: Callable[[str, str], tuple[float, int]],
     options: TrainOptions,
 ) -> FloatArray:
-    """(P,) log-ratios of each query with and without its item, for a token.
+    """(P,) log-likelihood ratios of each query with and without its item, per token.
 
     Args:
         texts: of queries and items.
-        asked: pairs.
-        log_likelihood: prompt and text -> the text's log-probability after it, and its tokens.
+        pairs: to score.
+        log_likelihood: (prompt, text) -> log-probability of the text after the prompt, and its
+            number of tokens.
         options: progress.
     """
-    alone: dict[int, float] = {}
-    found = np.empty(len(asked.queries), np.float32)
-    pairs = enumerate(zip(asked.queries.tolist(), asked.items.tolist(), strict=True))
-    for place, (query, item) in options.progress.track(pairs, "local-llm", len(found)):
-        words = f" {texts.queries[query]}"
-        if query not in alone:
-            alone[query] = log_likelihood(_NOTHING, words)[0]
-        told = _PROMPT.format(texts.whole(item)[:LETTERS])
-        with_item, tokens = log_likelihood(told, words)
-        found[place] = (with_item - alone[query]) / tokens
-    return found
+    without_item: dict[int, float] = {}
+    ratios = np.empty(len(pairs.queries), np.float32)
+    numbers = enumerate(zip(pairs.queries.tolist(), pairs.items.tolist(), strict=True))
+    for place, (query, item) in options.progress.track(numbers, "local-llm", len(ratios)):
+        text = f" {texts.queries[query]}"
+        if query not in without_item:
+            without_item[query] = log_likelihood(_PROMPT_WITHOUT_ITEM, text)[0]
+        prompt = _PROMPT.format(texts.full_text(item)[:LETTERS])
+        with_item, tokens = log_likelihood(prompt, text)
+        ratios[place] = (with_item - without_item[query]) / tokens
+    return ratios

@@ -1,11 +1,13 @@
-"""Judged products as gold: is a product irrelevant to what was typed?
+"""Judged products as gold labels: is a product irrelevant to a search query?
 
-``items.jsonl`` holds products, ``judgements.csv`` rows of ``query, item_id, label``; label I is
-bad, E, S and C (exact, substitute, complement) are good. Queries are parted into folds, so that
-every pair is judged by a model that has not seen its query; of another file of judgements all pairs
-are judged, by models that learned from all of the first.
+``items.jsonl`` holds products, ``judgements.csv`` rows of ``query, item_id, label``: label I is
+irrelevant, E, S and C (exact, substitute, complement) are relevant. Queries are split into folds,
+so that every pair is tested by a judge that was not trained on its query. A second file of
+judgements is for testing only: all of its pairs are tested by judges trained on the first file.
 
 Paper: Reddy et al. 2022, "Shopping Queries Dataset" (arXiv:2206.06588).
+
+Shapes: Q queries.
 """
 
 from __future__ import annotations
@@ -20,60 +22,60 @@ from serendip.errors import DataError
 from serendip.jobs.enrich.judged_queries import GAINS
 from serendip_bench.datasets.esci import JUDGEMENTS_FILE, PRODUCTS_FILE, read_products
 from serendip_bench.relevance_judges.gold import (
-    LEARNED_ONLY,
+    TRAIN_ONLY,
     Gold,
     GoldPairs,
+    GoldSlates,
     GoldTexts,
-    ListedGold,
-    Lists,
-    likeness,
+    RankedSlates,
+    mean_similarity,
 )
 
 PRODUCTS_FILES = (PRODUCTS_FILE, JUDGEMENTS_FILE)
-BAD = "I"
+IRRELEVANT = "I"
 FOLDS = 5
 LETTERS = 300
-"""Of a product's bullet points and description that are encoded: what matters comes first, and
-all of it would take ten minutes."""
+"""Number of letters of bullet points and description that are encoded: the beginning matters most,
+and all of them would take ten minutes."""
 
 _COLUMNS = ("query", "item_id", "label")
-_BODY, _KINDS = ("bullet_points", "description"), ("category", "brand", "color")
+_BODY, _PASSAGES = ("bullet_points", "description"), ("category", "brand", "color")
 
 
 def read_judged_products(folder: Path, test: Path | None) -> tuple[GoldTexts, GoldPairs]:
-    """Texts of products and of judged queries, and the pairs.
+    """Texts of products and queries, and the labelled pairs.
 
     Args:
         folder: of products and judgements.
-        test: a second file of judgements, which is only ever judged on; None = folds of the first.
+        test: a second file of judgements, for testing only; None = folds of the first.
 
     Raises:
-        DataError: a file is missing or broken, a label is unknown, no pair has a known product, or
-            a query stands in both files.
+        DataError: a file is missing or damaged, a label is unknown, no pair has a known product, or
+            both files have the same query.
     """
     catalogue = read_products(folder).catalogue
     items = catalogue.items
     number = {item.item_id: place for place, item in enumerate(items)}
-    judged = _judgements(folder / JUDGEMENTS_FILE, number)
-    more = [] if test is None else _judgements(test, number)
-    texts = list(dict.fromkeys(query for query, _, _ in judged))
-    shared = set(texts) & {query for query, _, _ in more}
+    judgements = _judgements(folder / JUDGEMENTS_FILE, number)
+    test_judgements = [] if test is None else _judgements(test, number)
+    texts = list(dict.fromkeys(query for query, _, _ in judgements))
+    shared = set(texts) & {query for query, _, _ in test_judgements}
     if shared:
         raise DataError(
-            f"{test} asks {min(shared)!r}, which {JUDGEMENTS_FILE} asks, too.",
-            "Judge on queries that nothing learned from.",
+            f"{test} and {JUDGEMENTS_FILE} share queries, such as {min(shared)!r}.",
+            "Test on queries that nothing was trained on.",
         )
-    texts += dict.fromkeys(query for query, _, _ in more)
-    place = {text: row for row, text in enumerate(texts)}
-    rows = [*judged, *more]
-    queries = np.array([place[query] for query, _, _ in rows], np.int32)
+    texts += dict.fromkeys(query for query, _, _ in test_judgements)
+    row_of = {text: row for row, text in enumerate(texts)}
+    rows = [*judgements, *test_judgements]
+    queries = np.array([row_of[query] for query, _, _ in rows], np.int32)
     fold = _folds(len(texts))[queries] if test is None else np.zeros(len(rows), np.int32)
     if test is not None:
-        fold[: len(judged)] = LEARNED_ONLY
+        fold[: len(judgements)] = TRAIN_ONLY
     pairs = GoldPairs(
         queries,
         np.array([item for _, item, _ in rows], np.int32),
-        np.array([label == BAD for _, _, label in rows], np.bool_),
+        np.array([label == IRRELEVANT for _, _, label in rows], np.bool_),
         fold,
         queries,
     )
@@ -81,16 +83,21 @@ def read_judged_products(folder: Path, test: Path | None) -> tuple[GoldTexts, Go
         texts,
         [item.title for item in items],
         catalogue.texts(_BODY),
-        [[text for text in (item.field_text(name) for name in _KINDS) if text] for item in items],
+        [
+            [text for text in (item.field_text(name) for name in _PASSAGES) if text]
+            for item in items
+        ],
         LETTERS,
     )
     return products, pairs
 
 
-def judged_products_lists(gold: Gold) -> ListedGold:
-    """The judged products of each query, the likest first."""
-    pairs = gold.pairs.where(gold.pairs.judged)
-    return ListedGold({"judged": Lists(pairs, likeness(gold.features(pairs)))})
+def rank_judged_products(gold: Gold) -> GoldSlates:
+    """The tested products of each query, ranked by mean similarity."""
+    pairs = gold.pairs.where(gold.pairs.is_test)
+    return GoldSlates(
+        {"judged": RankedSlates(pairs, mean_similarity(gold.compute_features(pairs)))}
+    )
 
 
 def _folds(count: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
@@ -99,10 +106,10 @@ def _folds(count: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
 
 
 def _judgements(path: Path, number: Mapping[str, int]) -> list[tuple[str, int, str]]:
-    """(query, number of the product, label) of the products that are there."""
+    """(query, number of the product, label) of all known products."""
     if not path.exists():
         raise DataError(f"{path} is missing.", f"It has the columns {', '.join(_COLUMNS)}.")
-    found = []
+    judgements = []
     table = open_table(path)
     missing = [name for name in _COLUMNS if name not in table.columns]
     if missing:
@@ -111,7 +118,7 @@ def _judgements(path: Path, number: Mapping[str, int]) -> list[tuple[str, int, s
         if label not in GAINS:
             raise DataError(f"{path} has the label {label!r}.", f"Known: {', '.join(GAINS)}.")
         if str(item) in number:
-            found.append((str(query), number[str(item)], str(label)))
-    if not found:
+            judgements.append((str(query), number[str(item)], str(label)))
+    if not judgements:
         raise DataError(f"{path} judges no product of {PRODUCTS_FILE}.")
-    return found
+    return judgements

@@ -1,27 +1,38 @@
-"""The ladder: all rungs by name."""
+"""The relevance judges of the benchmark by name."""
 
 from __future__ import annotations
 
 from serendip.errors import ConfigError
 from serendip_bench.relevance_judges.cross_encoder import CrossEncoderJudge
-from serendip_bench.relevance_judges.judges import Cosine, DistilledJudge, RelevanceJudge, Rules
+from serendip_bench.relevance_judges.judges import (
+    CosineJudge,
+    DistilledJudge,
+    RelevanceJudge,
+    RulesJudge,
+)
 from serendip_bench.relevance_judges.llm_likelihood import LlmLikelihoodJudge
 
-RUNGS: dict[str, RelevanceJudge] = {
-    rung.name: rung
-    for rung in (Rules(), Cosine(), DistilledJudge(), LlmLikelihoodJudge(), CrossEncoderJudge())
+JUDGES: dict[str, RelevanceJudge] = {
+    judge.name: judge
+    for judge in (
+        RulesJudge(),
+        CosineJudge(),
+        DistilledJudge(),
+        LlmLikelihoodJudge(),
+        CrossEncoderJudge(),
+    )
 }
-"""Name -> rung, those that take minutes at the end."""
+"""Name -> judge; those that take minutes are last."""
 
 
-def chosen_judges(names: str | None) -> list[RelevanceJudge]:
-    """Rungs by comma-separated names; all of them for None.
+def select_judges(names: str | None) -> list[RelevanceJudge]:
+    """Judges by comma-separated names; None = all.
 
     Raises:
-        ConfigError: a name is not known.
+        ConfigError: a name is unknown.
     """
-    asked = list(RUNGS) if names is None else [name.strip() for name in names.split(",")]
-    for name in asked:
-        if name not in RUNGS:
-            raise ConfigError(f"no judge is called {name!r}.", f"Known: {', '.join(RUNGS)}.")
-    return [rung for name, rung in RUNGS.items() if name in asked]
+    selected = list(JUDGES) if names is None else [name.strip() for name in names.split(",")]
+    for name in selected:
+        if name not in JUDGES:
+            raise ConfigError(f"the judge {name!r} is unknown.", f"Known: {', '.join(JUDGES)}.")
+    return [judge for name, judge in JUDGES.items() if name in selected]

@@ -1,16 +1,17 @@
-"""``serendip bench judge``: the ladder of judges on human gold.
+"""``serendip bench judge``: relevance judges compared on gold labels.
 
-Pairs of a fold are judged by rungs that learned from all other folds; answers are pooled over the
-folds and told with intervals over whole queries or occupations. Bad is the positive class.
+The pairs of a fold are predicted by judges trained on all other pairs; predictions of all folds are
+pooled, and metrics have intervals over whole queries or occupations. Irrelevant is the positive
+class.
 
-Effect of a filter by a judge's probabilities on lists: half of them choose its threshold, the other
-half measure.
+A filter by a judge's probabilities is measured on slates, the first items by similarity: half of
+the slates choose the threshold, the other half measures its effect. There are two thresholds: the
+loosest safe one (at most 5 % of the shown items are irrelevant, at a confidence of 95 %), and the
+strictest that replaces at most a tenth of the shown items.
 
-A list is what a query would be shown, the likest first. There are two thresholds: the loosest that
-is safe (at most 5 % of what is shown is bad, at a confidence of 95 %), and the strictest that
-replaces no more than a tenth of what is shown.
+The kind of gold labels is recognised by the names of the files in a folder.
 
-Which gold a folder holds, told by its files.
+Shapes: P pairs.
 """
 
 from __future__ import annotations
@@ -27,135 +28,155 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.data.arrays import BoolArray, FloatArray
 from serendip.errors import ConfigError, DataError, ExtraMissing
 from serendip.evaluate.classification import BinaryPredictions, calibration_error, calibration_floor
-from serendip.evaluate.risk_control import LabelledSlates, safe_threshold, threshold_replacing
+from serendip.evaluate.risk_control import LabelledSlates, replacement_threshold, safe_threshold
 from serendip.models.relevance.features import ItemTexts, QueryTexts
 from serendip.runtime.atomic_files import hash_files, write_json
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
-from serendip_bench.relevance_judges.gold import Gold, GoldPairs, GoldTexts, ListedGold, Lists
-from serendip_bench.relevance_judges.judges import Answers, Judge, JudgeQueries, RelevanceJudge
-from serendip_bench.relevance_judges.onet import ONET_FILES, onet_lists, onet_pairs, read_onet
+from serendip_bench.relevance_judges.gold import (
+    Gold,
+    GoldPairs,
+    GoldSlates,
+    GoldTexts,
+    RankedSlates,
+)
+from serendip_bench.relevance_judges.judges import (
+    Predict,
+    Predictions,
+    RelevanceJudge,
+    UnlabelledPairs,
+)
+from serendip_bench.relevance_judges.onet import (
+    ONET_FILES,
+    draw_onet_pairs,
+    rank_onet_slates,
+    read_onet,
+)
 from serendip_bench.relevance_judges.products import (
     PRODUCTS_FILES,
-    judged_products_lists,
+    rank_judged_products,
     read_judged_products,
 )
 from serendip_bench.sequential.models import ENCODER
 from serendip_bench.work_folder import open_bench_encoder, open_work_folder, require_seeds
 
-SHOWN = 10
-ALLOWED, CONFIDENCE, REPLACED = 0.05, 0.95, 0.1
+SLATE_SIZE = 10
+ALLOWED, CONFIDENCE, MAX_REPLACED = 0.05, 0.95, 0.1
 
 
-def filtered(listed: Lists, probabilities: FloatArray) -> dict[str, Any] | None:
-    """Effect of both thresholds on the lists that chose neither; None for a single unit.
+def measure_filter(slates: RankedSlates, probabilities: FloatArray) -> dict[str, Any] | None:
+    """Effect of both thresholds on the slates that did not choose them; None for one group.
 
     Args:
-        listed: all lists; units are kept together where lists are parted.
-        probabilities: (P,) that their pairs are bad.
+        slates: all of a kind; slates of one group stay in one half.
+        probabilities: (P,) P(irrelevant) of their pairs.
     """
-    pairs = listed.pairs
-    if len(np.unique(pairs.units)) < 2:
+    pairs = slates.pairs
+    if len(np.unique(pairs.groups)) < 2:
         return None
-    judged = LabelledSlates(probabilities, pairs.is_bad, pairs.queries, pairs.units, SHOWN)
-    calibration, told = judged.in_order(listed.likeness).halves()
+    labelled = LabelledSlates(
+        probabilities, pairs.is_irrelevant, pairs.queries, pairs.groups, SLATE_SIZE
+    )
+    calibration, test = labelled.sort_by(slates.similarity).split_in_half()
     safe = safe_threshold(calibration, ALLOWED, CONFIDENCE)
-    tenth = threshold_replacing(calibration, REPLACED)
+    tenth = replacement_threshold(calibration, MAX_REPLACED)
     return {
-        "size": SHOWN,
-        "lists": len(np.unique(told.lists)),
+        "size": SLATE_SIZE,
+        "lists": len(np.unique(test.slates)),
         "allowed": ALLOWED,
         "confidence": CONFIDENCE,
-        "best_after": told.best_after(REPLACED),
-        "safe": None if safe is None else _told(told, safe),
-        "tenth": _told(told, tenth),
+        "best_after": test.lowest_share_after(MAX_REPLACED),
+        "safe": None if safe is None else _effect(test, safe),
+        "tenth": _effect(test, tenth),
     }
 
 
-def _told(judged: LabelledSlates, threshold: float) -> dict[str, Any]:
-    return {**judged.effect(threshold), "ci95": judged.ends(threshold)}
+def _effect(slates: LabelledSlates, threshold: float) -> dict[str, Any]:
+    return {**slates.effect(threshold), "ci95": slates.intervals(threshold)}
 
 
-Draw = Callable[[QueryTexts, ItemTexts], GoldPairs]
+DrawPairs = Callable[[QueryTexts, ItemTexts], GoldPairs]
 
 
 @dataclass(frozen=True, slots=True)
 class GoldSet:
-    """Gold before anything is encoded.
+    """Gold labels before texts are encoded.
 
     Args:
         texts: of queries and items.
-        pairs: texts with their vectors -> judged pairs.
-        lists: gold -> lists to filter.
-        files: everything that was read.
+        pairs: texts with their vectors -> labelled pairs.
+        slates: gold labels -> slates to filter.
+        files: all files that were read.
     """
 
     texts: GoldTexts
-    pairs: Draw
-    lists: Callable[[Gold], ListedGold]
+    pairs: DrawPairs
+    slates: Callable[[Gold], GoldSlates]
     files: tuple[Path, ...]
 
 
-def gold_set(folder: Path, test: Path | None) -> GoldSet:
-    """The gold of a folder.
+def read_gold_set(folder: Path, test: Path | None) -> GoldSet:
+    """The gold labels of a folder.
 
     Args:
         folder: of products and judgements, or of O*NET.
-        test: a second file of judgements, which is only ever judged on; None = there is none.
+        test: a second file of judgements, for testing only; None = none.
 
     Raises:
-        ConfigError: the folder has no use for ``test``.
-        DataError: the folder holds no gold, or a file is broken.
+        ConfigError: ``test`` is given for O*NET.
+        DataError: the folder holds no gold labels, or a file is damaged.
     """
-    if _holds(folder, ONET_FILES):
+    if _has_files(folder, ONET_FILES):
         if test is not None:
-            raise ConfigError(f"--test {test} beside O*NET.", "Its judged part is its own.")
+            raise ConfigError(
+                f"--test {test} cannot be used with O*NET.", "O*NET has a test side: leave it out."
+            )
         onet = read_onet(folder)
         files = tuple(folder / name for name in ONET_FILES)
         return GoldSet(
             onet.texts,
-            lambda queries, items: onet_pairs(onet, queries, items),
-            lambda gold: onet_lists(onet, gold),
+            lambda queries, items: draw_onet_pairs(onet, queries, items),
+            lambda gold: rank_onet_slates(onet, gold),
             files,
         )
-    if _holds(folder, PRODUCTS_FILES):
+    if _has_files(folder, PRODUCTS_FILES):
         texts, pairs = read_judged_products(folder, test)
         files = (*(folder / name for name in PRODUCTS_FILES), *([test] if test else []))
-        return GoldSet(texts, lambda queries, items: pairs, judged_products_lists, files)
+        return GoldSet(texts, lambda queries, items: pairs, rank_judged_products, files)
     kinds = " or ".join(" and ".join(names) for names in (PRODUCTS_FILES, ONET_FILES))
-    raise DataError(f"{folder} holds no judged pairs.", f"Known are folders with {kinds}.")
+    raise DataError(f"{folder} holds no judged pairs.", f"Name a folder with {kinds}.")
 
 
-def _holds(folder: Path, names: tuple[str, ...]) -> bool:
+def _has_files(folder: Path, names: tuple[str, ...]) -> bool:
     return all((folder / name).exists() for name in names)
 
 
 CANDIDATES = 200
-"""Of one query, whose time is told."""
+"""Candidates of one query whose prediction is timed."""
 
 REQUESTS = 100_000
-"""Of ``CANDIDATES`` each: the traffic of which ``calls_avoided`` tells."""
+"""Requests of ``CANDIDATES`` each that ``calls_avoided`` is computed for."""
 
-_TIMED = 9
+_TIMED_RUNS = 9
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeBench:
-    """What to run.
+    """Data, judges and files of one run.
 
     Args:
         data: folder of products and judgements, or of O*NET.
         file: the results.
-        rungs: who judges.
-        test: a second file of judgements, which is only ever judged on.
-        seeds: of rungs that use chance.
+        judges: to compare.
+        test: a second file of judgements, for testing only.
+        seeds: number of seeds of random judges.
         cache: folder of text vectors; None = beside the results.
         encoder: of all texts.
     """
 
     data: Path
     file: Path
-    rungs: Sequence[RelevanceJudge]
+    judges: Sequence[RelevanceJudge]
     test: Path | None = None
     seeds: int = 3
     cache: Path | None = None
@@ -167,28 +188,30 @@ def run_judge(
     options: TrainOptions,
     on_row: Callable[[Mapping[str, Any]], None] = lambda row: None,
 ) -> dict[str, Any]:
-    """Judge, and write the results file anew.
+    """Compare judges, and write the results file after each row.
 
     Returns:
-        the document that the file holds.
+        the document in the file.
 
     Raises:
-        ConfigError: seeds < 1, or an option has no use here.
-        DataError: the data is not as it should be.
-        StorageError: another process is at work on the same file.
+        ConfigError: seeds < 1, or ``test`` is given for O*NET.
+        DataError: the data is missing or damaged.
+        StorageError: another process writes the same file.
     """
     require_seeds(bench.seeds)
-    found = gold_set(bench.data, bench.test)
+    gold_set = read_gold_set(bench.data, bench.test)
     with open_work_folder(bench.file):
         encode = open_bench_encoder(bench.encoder, bench.cache, bench.file, options.progress)
-        queries, items = found.texts.encoded(encode)
-        pairs = found.pairs(queries, items).checked(str(bench.data))
-        gold = Gold.of(found.texts, queries, items, pairs)
-        board = JudgeInputs.of(gold, found.lists(gold))
-        document = {**_head(bench, found.files, gold.pairs), "rows": []}
-        runs = [(rung, seed) for rung in bench.rungs for seed in range(_seeds(rung, bench.seeds))]
-        for rung, seed in options.progress.track(runs, "judges", len(runs)):
-            row = _row_or_reason(rung, board, replace(options, seed=seed))
+        queries, items = gold_set.texts.encode(encode)
+        pairs = gold_set.pairs(queries, items).check(str(bench.data))
+        gold = Gold.of(gold_set.texts, queries, items, pairs)
+        inputs = JudgeInputs.of(gold, gold_set.slates(gold))
+        document = {**_head(bench, gold_set.files, gold.pairs), "rows": []}
+        runs = [
+            (judge, seed) for judge in bench.judges for seed in range(_seeds(judge, bench.seeds))
+        ]
+        for judge, seed in options.progress.track(runs, "judges", len(runs)):
+            row = _row_or_reason(judge, inputs, replace(options, seed=seed))
             document["rows"].append(row)
             write_json(bench.file, document)
             on_row(row)
@@ -196,165 +219,179 @@ def run_judge(
 
 
 def _head(bench: JudgeBench, files: Sequence[Path], pairs: GoldPairs) -> dict[str, Any]:
-    judged = pairs.where(pairs.judged)
+    test = pairs.where(pairs.is_test)
     return {
         "dataset": bench.data.resolve().name,
         "data": hash_files(list(files)),
         "encoder": bench.encoder.name,
         "positive": "bad",
-        "pairs": {"learned_only": len(pairs) - len(judged), "judged": len(judged)},
-        "bad_share": float(judged.is_bad.mean()),
-        "units": len(np.unique(judged.units)),
+        "pairs": {"learned_only": len(pairs) - len(test), "judged": len(test)},
+        "bad_share": float(test.is_irrelevant.mean()),
+        "units": len(np.unique(test.groups)),
     }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgeInputs:
-    """What rungs are asked about.
+    """Pairs that a judge is trained and tested on.
 
     Args:
-        gold: judged pairs.
-        asked: the same without labels.
-        lists: to filter, by the name of their kind.
-        listed: their pairs without labels.
-        lessons: what filters learn from, with labels and without; None = the gold.
+        gold: labelled pairs.
+        pairs: the same without labels.
+        slates: to filter, by the name of their kind.
+        slate_pairs: their pairs without labels.
+        examples: training pairs of filters, with and without labels; None = the gold labels.
     """
 
     gold: Gold
-    asked: JudgeQueries
-    lists: Mapping[str, Lists]
-    listed: Mapping[str, JudgeQueries]
-    lessons: tuple[GoldPairs, JudgeQueries] | None = None
+    pairs: UnlabelledPairs
+    slates: Mapping[str, RankedSlates]
+    slate_pairs: Mapping[str, UnlabelledPairs]
+    examples: tuple[GoldPairs, UnlabelledPairs] | None = None
 
     @classmethod
-    def of(cls, gold: Gold, lists: ListedGold) -> JudgeInputs:
+    def of(cls, gold: Gold, slates: GoldSlates) -> JudgeInputs:
         """With all features."""
-        listed = {name: _asked(gold, one.pairs) for name, one in lists.kinds.items()}
-        pairs = lists.lessons
-        lessons = None if pairs is None else (pairs, _asked(gold, pairs))
-        return cls(gold, _asked(gold, gold.pairs), lists.kinds, listed, lessons)
+        slate_pairs = {name: _unlabelled(gold, kind.pairs) for name, kind in slates.kinds.items()}
+        pairs = slates.examples
+        examples = None if pairs is None else (pairs, _unlabelled(gold, pairs))
+        return cls(gold, _unlabelled(gold, gold.pairs), slates.kinds, slate_pairs, examples)
 
-    def sampled(self, rung: RelevanceJudge) -> JudgeInputs:
-        """What a rung is asked about: a sample where that is too much for it."""
+    def sample_for(self, judge: RelevanceJudge) -> JudgeInputs:
+        """The pairs of a judge: a sample for a slow one."""
         pairs = self.gold.pairs
-        mask = _some(pairs.judged, rung.most_judged) | _some(~pairs.judged, rung.most_learned)
+        mask = _sample(pairs.is_test, judge.max_test) | _sample(~pairs.is_test, judge.max_train)
         gold = replace(self.gold, pairs=pairs.where(mask))
-        asked = self.asked.where(mask)
-        if not rung.filters:
-            return JudgeInputs(gold, asked, {}, {})
-        return JudgeInputs(gold, asked, self.lists, self.listed, self.lessons)
+        unlabelled = self.pairs.where(mask)
+        if not judge.can_filter:
+            return JudgeInputs(gold, unlabelled, {}, {})
+        return JudgeInputs(gold, unlabelled, self.slates, self.slate_pairs, self.examples)
 
 
-def _some(mask: BoolArray, most: int | None) -> BoolArray:
-    """(P,) the mask with ``most`` of its pairs at most, always the same."""
-    some = np.zeros_like(mask)
-    some[np.random.default_rng(0).permutation(np.flatnonzero(mask))[:most]] = True
-    return some
+def _sample(mask: BoolArray, count: int | None) -> BoolArray:
+    """(P,) mask of up to ``count`` of its pairs, drawn by seed 0."""
+    sample = np.zeros_like(mask)
+    sample[np.random.default_rng(0).permutation(np.flatnonzero(mask))[:count]] = True
+    return sample
 
 
-def _asked(gold: Gold, pairs: GoldPairs) -> JudgeQueries:
-    return JudgeQueries(gold.features(pairs), pairs.queries, pairs.items)
+def _unlabelled(gold: Gold, pairs: GoldPairs) -> UnlabelledPairs:
+    return UnlabelledPairs(gold.compute_features(pairs), pairs.queries, pairs.items)
 
 
-def _seeds(rung: RelevanceJudge, asked: int) -> int:
-    """How often a rung is taught."""
-    return min(asked, rung.most_seeds or asked) if rung.uses_chance else 1
+def _seeds(judge: RelevanceJudge, count: int) -> int:
+    """Number of seeds that a judge is trained with."""
+    return min(count, judge.max_seeds or count) if judge.is_random else 1
 
 
 def _row_or_reason(
-    rung: RelevanceJudge, whole: JudgeInputs, options: TrainOptions
+    judge: RelevanceJudge, inputs: JudgeInputs, options: TrainOptions
 ) -> dict[str, Any]:
-    """A rung whose packages are not installed says so in its row; the others go on."""
+    """A row with the reason if packages of the judge are not installed; the others continue."""
     try:
-        return _row(rung, whole, options)
+        return _row(judge, inputs, options)
     except ExtraMissing as error:
-        return {"model": rung.name, "seed": options.seed, "reason": str(error)}
+        return {"model": judge.name, "seed": options.seed, "reason": str(error)}
 
 
-def _row(rung: RelevanceJudge, whole: JudgeInputs, options: TrainOptions) -> dict[str, Any]:
-    """One rung: a judge for each fold, taught by all others."""
-    board, clock = whole.sampled(rung), StageClock()
-    gold, pairs = board.gold, board.gold.pairs
+def _row(judge: RelevanceJudge, all_inputs: JudgeInputs, options: TrainOptions) -> dict[str, Any]:
+    """Train a judge for each fold on all others, and measure its pooled predictions."""
+    inputs, clock = all_inputs.sample_for(judge), StageClock()
+    gold, pairs = inputs.gold, inputs.gold.pairs
     with clock.stage("judge"):
-        asked = rung.looked_at(gold, board.asked, options)
-        said, listed, judge, learned = _judged(rung, board, asked, options)
-    own = pairs.judged
-    units = np.unique(pairs.units[own], return_inverse=True)[1].astype(np.int32)
-    is_bad, probabilities, decided = pairs.is_bad[own], said.probabilities[own], said.decided[own]
-    found = BinaryPredictions(is_bad, said.scores[own], decided, units).estimates()
-    spent = _milliseconds(gold, rung, judge, options)
-    of_lists = 0 if board.lessons is None else len(board.lessons[0])
+        prepared = judge.prepare(gold, inputs.pairs, options)
+        predictions, slates, predict, num_labels = _predict_folds(judge, inputs, prepared, options)
+    is_test = pairs.is_test
+    groups = np.unique(pairs.groups[is_test], return_inverse=True)[1].astype(np.int32)
+    is_irrelevant, probabilities, is_filtered = (
+        pairs.is_irrelevant[is_test],
+        predictions.probabilities[is_test],
+        predictions.is_filtered[is_test],
+    )
+    estimates = BinaryPredictions(
+        is_irrelevant, predictions.scores[is_test], is_filtered, groups
+    ).estimates()
+    milliseconds = _milliseconds(gold, judge, predict, options)
+    filter_labels = 0 if inputs.examples is None else len(inputs.examples[0])
     return {
-        "model": rung.name,
+        "model": judge.name,
         "seed": options.seed,
-        "pairs": int(own.sum()),
-        **{name: one.value for name, one in found.items()},
-        "ci95": {name: [one.low, one.high] for name, one in found.items()},
-        "ece": calibration_error(is_bad, probabilities),
+        "pairs": int(is_test.sum()),
+        **{name: estimate.value for name, estimate in estimates.items()},
+        "ci95": {name: [estimate.low, estimate.high] for name, estimate in estimates.items()},
+        "ece": calibration_error(is_irrelevant, probabilities),
         "ece_floor": calibration_floor(probabilities),
-        "removed": float(decided.mean()),
-        "ms_per_200": spent,
-        "cpu_s_per_1000": spent / CANDIDATES,
+        "removed": float(is_filtered.mean()),
+        "ms_per_200": milliseconds,
+        "cpu_s_per_1000": milliseconds / CANDIDATES,
         "price_per_1000": 0.0,
         "cpu_s": clock.stages[0].cpu_s,
-        "labels": learned,
-        "filter_labels": of_lists,
-        "calls_avoided": _avoided(learned + of_lists) if rung.filters else 0.0,
-        "filter": {name: filtered(one, listed[name]) for name, one in board.lists.items()},
+        "labels": num_labels,
+        "filter_labels": filter_labels,
+        "calls_avoided": _calls_avoided(num_labels + filter_labels) if judge.can_filter else 0.0,
+        "filter": {
+            name: measure_filter(kind, slates[name]) for name, kind in inputs.slates.items()
+        },
     }
 
 
-def _avoided(labels: int) -> float:
-    """Share of the calls for labels that so many of them save."""
+def _calls_avoided(labels: int) -> float:
+    """Share of LLM calls that a judge trained on a number of labels avoids."""
     return 1 - labels / (REQUESTS * CANDIDATES)
 
 
-def _judged(
-    rung: RelevanceJudge, board: JudgeInputs, asked: JudgeQueries, options: TrainOptions
-) -> tuple[Answers, dict[str, FloatArray], Judge, int]:
-    """What judges say of all pairs, their probabilities for lists, the last judge, its labels."""
-    pairs, judge, learned = board.gold.pairs, None, 0
+def _predict_folds(
+    judge: RelevanceJudge, inputs: JudgeInputs, prepared: UnlabelledPairs, options: TrainOptions
+) -> tuple[Predictions, dict[str, FloatArray], Predict, int]:
+    """Predictions for all pairs, probabilities for slates, the last judge, its number of labels."""
+    pairs, predict, num_labels = inputs.gold.pairs, None, 0
     scores, probabilities = np.zeros((2, len(pairs)), np.float32)
-    decided = np.zeros(len(pairs), np.bool_)
-    listed = {name: np.zeros(len(one.queries), np.float32) for name, one in board.listed.items()}
-    for fold in np.unique(pairs.fold[pairs.judged]).tolist():
-        own = pairs.fold == fold
-        judge = rung.taught(board.gold, asked.where(~own), pairs.where(~own), options)
-        learned = int((~own).sum())
-        said = judge(asked.where(own))
-        scores[own], probabilities[own], decided[own] = (
-            said.scores,
-            said.probabilities,
-            said.decided,
+    is_filtered = np.zeros(len(pairs), np.bool_)
+    slates = {
+        name: np.zeros(len(kind.queries), np.float32) for name, kind in inputs.slate_pairs.items()
+    }
+    for fold in np.unique(pairs.fold[pairs.is_test]).tolist():
+        is_fold = pairs.fold == fold
+        predict = judge.train(inputs.gold, prepared.where(~is_fold), pairs.where(~is_fold), options)
+        num_labels = int((~is_fold).sum())
+        predictions = predict(prepared.where(is_fold))
+        scores[is_fold], probabilities[is_fold], is_filtered[is_fold] = (
+            predictions.scores,
+            predictions.probabilities,
+            predictions.is_filtered,
         )
-        filters = _filter_of(rung, board, options) or judge
-        for name, lists in board.lists.items():
-            part = lists.pairs.fold == fold
-            listed[name][part] = filters(board.listed[name].where(part)).probabilities
-    assert judge is not None, "GoldPairs.checked leaves no gold without a fold"
-    return Answers(scores, probabilities, decided), listed, judge, learned
+        predict_slates = _train_filter(judge, inputs, options) or predict
+        for name, kind in inputs.slates.items():
+            part = kind.pairs.fold == fold
+            slates[name][part] = predict_slates(inputs.slate_pairs[name].where(part)).probabilities
+    assert predict is not None, "GoldPairs.check leaves no gold labels without a fold"
+    return Predictions(scores, probabilities, is_filtered), slates, predict, num_labels
 
 
-def _filter_of(rung: RelevanceJudge, board: JudgeInputs, options: TrainOptions) -> Judge | None:
-    """Who has learned from lists; None where there are none to learn from."""
-    if board.lessons is None:
+def _train_filter(
+    judge: RelevanceJudge, inputs: JudgeInputs, options: TrainOptions
+) -> Predict | None:
+    """A judge trained on slates; None if there are no training slates."""
+    if inputs.examples is None:
         return None
-    pairs, asked = board.lessons
-    return rung.taught(board.gold, asked, pairs, options)
+    pairs, unlabelled = inputs.examples
+    return judge.train(inputs.gold, unlabelled, pairs, options)
 
 
-def _milliseconds(gold: Gold, rung: RelevanceJudge, judge: Judge, options: TrainOptions) -> float:
+def _milliseconds(
+    gold: Gold, judge: RelevanceJudge, predict: Predict, options: TrainOptions
+) -> float:
     """CPU milliseconds for 200 candidates of one query, features included; median of nine.
 
-    Of a rung that is too slow to filter a tenth of the candidates is timed, once.
+    A judge that is too slow to filter is timed once, on a tenth of the candidates.
     """
-    random, spent = np.random.default_rng(0), []
-    count, parts = (CANDIDATES, 1) if rung.filters else (CANDIDATES // 10, 10)
-    for _ in range(_TIMED if rung.filters else 1):
+    random, seconds = np.random.default_rng(0), []
+    count, parts = (CANDIDATES, 1) if judge.can_filter else (CANDIDATES // 10, 10)
+    for _ in range(_TIMED_RUNS if judge.can_filter else 1):
         row = np.full(count, random.integers(len(gold.queries.words)), np.int32)
         items = random.integers(0, len(gold.items), count).astype(np.int32)
         before = time.process_time()
-        asked = JudgeQueries(gold.crowd.of(gold.queries, gold.items, row, items), row, items)
-        judge(rung.looked_at(gold, asked, options))
-        spent.append(parts * (time.process_time() - before))
-    return 1000 * float(np.median(spent))
+        features = gold.pair_features.compute(gold.queries, gold.items, row, items)
+        predict(judge.prepare(gold, UnlabelledPairs(features, row, items), options))
+        seconds.append(parts * (time.process_time() - before))
+    return 1000 * float(np.median(seconds))

@@ -1,4 +1,4 @@
-"""A pair is read as one input, cut in its longer part, whatever it is read with."""
+"""A pair is one input, truncated in its longer part, and independent of other pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_pairs_are_read_by_the_lower_layers_and_end_above_where_minilm_does() -> None:
+def test_lower_and_upper_layers_together_are_minilm() -> None:
     import torch
 
     from serendip.content.encoders.text import open_minilm
@@ -25,7 +25,7 @@ def test_pairs_are_read_by_the_lower_layers_and_end_above_where_minilm_does() ->
     queries = ["red shoes", "a lamp", "\ud800 odd"]
     texts = ["Red running shoes", "word " * 50, ""]
     states = reader.read(queries, texts, SilentProgress())
-    assert [len(one) for one in states][:2] == [8, 16]
+    assert [len(state) for state in states][:2] == [8, 16]
     alone = reader.read(queries[:1], texts[:1], SilentProgress())[0]
     np.testing.assert_allclose(alone, states[0], atol=2e-2)
     tokenizer, model = open_minilm()

@@ -1,4 +1,4 @@
-"""The ladder end to end on made-up gold: rows, their order, and what they must find there."""
+"""The benchmark end to end on synthetic gold labels: rows, their order and their metrics."""
 
 from __future__ import annotations
 
@@ -14,22 +14,20 @@ from serendip.models.relevance.train import RelevanceModelConfig, TreesConfig
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.relevance_judges.gold import Gold, GoldPairs
 from serendip_bench.relevance_judges.judges import (
-    Cosine,
+    CosineJudge,
     DistilledJudge,
-    Judge,
-    JudgeQueries,
-    Rules,
+    Predict,
+    RulesJudge,
+    UnlabelledPairs,
 )
-from serendip_bench.relevance_judges.registry import chosen_judges
+from serendip_bench.relevance_judges.registry import select_judges
 from serendip_bench.relevance_judges.run import JudgeBench, run_judge
 
 HASHING = TextEncoderConfig(name="hashing")
-RUNGS = [
-    Rules(),
-    Cosine(),
-    DistilledJudge(
-        RelevanceModelConfig(student=TreesConfig(rounds=60, learning_rate=0.1, leaves=8))
-    ),
+JUDGES = [
+    RulesJudge(),
+    CosineJudge(),
+    DistilledJudge(RelevanceModelConfig(trees=TreesConfig(rounds=60, learning_rate=0.1, leaves=8))),
 ]
 COLUMNS = {
     "auroc",
@@ -44,8 +42,10 @@ COLUMNS = {
 }
 
 
-def ran(folder: Path, name: str = "judge.json", test: Path | None = None, seeds: int = 2) -> dict:
-    bench = JudgeBench(folder, folder.parent / name, RUNGS, test, seeds, encoder=HASHING)
+def run_bench(
+    folder: Path, name: str = "judge.json", test: Path | None = None, seeds: int = 2
+) -> dict:
+    bench = JudgeBench(folder, folder.parent / name, JUDGES, test, seeds, encoder=HASHING)
     return run_judge(bench, TrainOptions(0))
 
 
@@ -56,10 +56,10 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_rung_has_its_rows_and_finds_other_kinds_bad(products: Path) -> None:
-    document = ran(products)
-    named = [(row["model"], row["seed"]) for row in document["rows"]]
-    assert named == [("rules", 0), ("cosine", 0), ("student", 0), ("student", 1)]
+def test_every_judge_has_rows_and_separates_kinds_of_products(products: Path) -> None:
+    document = run_bench(products)
+    names = [(row["model"], row["seed"]) for row in document["rows"]]
+    assert names == [("rules", 0), ("cosine", 0), ("student", 0), ("student", 1)]
     for row in document["rows"]:
         assert row.keys() >= COLUMNS
         assert row["auroc"] > 0.95
@@ -74,9 +74,9 @@ def test_every_rung_has_its_rows_and_finds_other_kinds_bad(products: Path) -> No
     assert json.loads((products.parent / "judge.json").read_text()) == document
 
 
-def test_onet_is_judged_on_its_own_part(tmp_path: Path) -> None:
+def test_onet_is_tested_on_its_test_side(tmp_path: Path) -> None:
     write_onet(tmp_path / "onet")
-    document = ran(tmp_path / "onet", seeds=1)
+    document = run_bench(tmp_path / "onet", seeds=1)
     assert document["bad_share"] == 0.5
     assert document["pairs"]["learned_only"] > document["pairs"]["judged"] > 0
     assert min(row["auroc"] for row in document["rows"]) > 0.8
@@ -84,109 +84,111 @@ def test_onet_is_judged_on_its_own_part(tmp_path: Path) -> None:
         assert row["filter"].keys() == {"served", "unseen"}
 
 
-class CountsLessons(Cosine):
-    """Remembers from how many pairs it learned."""
+class CountingJudge(CosineJudge):
+    """Counts its training pairs."""
 
     name = "counts"
 
     def __init__(self) -> None:
-        self.learned: list[int] = []
+        self.counts: list[int] = []
 
-    def taught(
-        self, gold: Gold, asked: JudgeQueries, pairs: GoldPairs, options: TrainOptions
-    ) -> Judge:
-        self.learned.append(len(pairs))
-        return super().taught(gold, asked, pairs, options)
+    def train(
+        self, gold: Gold, inputs: UnlabelledPairs, pairs: GoldPairs, options: TrainOptions
+    ) -> Predict:
+        self.counts.append(len(pairs))
+        return super().train(gold, inputs, pairs, options)
 
 
-def test_lists_of_onet_are_filtered_by_who_learned_from_lists(
+def test_slates_of_onet_are_filtered_by_a_judge_trained_on_slates(
     tmp_path: Path, products: Path
 ) -> None:
     write_onet(tmp_path / "onet")
-    of_onet, of_products = CountsLessons(), CountsLessons()
-    for data, rung in ((tmp_path / "onet", of_onet), (products, of_products)):
+    of_onet, of_products = CountingJudge(), CountingJudge()
+    for data, judge in ((tmp_path / "onet", of_onet), (products, of_products)):
         row = run_judge(
-            JudgeBench(data, tmp_path / "c.json", [rung], encoder=HASHING), TrainOptions(0)
+            JudgeBench(data, tmp_path / "c.json", [judge], encoder=HASHING), TrainOptions(0)
         )["rows"][0]
-        assert row["labels"] == rung.learned[0]
-        assert row["filter_labels"] == (rung.learned[1] if rung is of_onet else 0)
-        told = row["labels"] + row["filter_labels"]
-        assert row["calls_avoided"] == 1 - told / 20_000_000
-    assert len(of_onet.learned) == 2 and of_onet.learned[0] != of_onet.learned[1]
-    assert len(of_products.learned) == 5
+        assert row["labels"] == judge.counts[0]
+        assert row["filter_labels"] == (judge.counts[1] if judge is of_onet else 0)
+        labels = row["labels"] + row["filter_labels"]
+        assert row["calls_avoided"] == 1 - labels / 20_000_000
+    assert len(of_onet.counts) == 2 and of_onet.counts[0] != of_onet.counts[1]
+    assert len(of_products.counts) == 5
 
 
-class Absent(Cosine):
-    """Needs what is not installed."""
+class MissingPackageJudge(CosineJudge):
+    """Needs a package that is not installed."""
 
     name = "absent"
 
-    def looked_at(self, gold: Gold, asked: JudgeQueries, options: TrainOptions) -> JudgeQueries:
+    def prepare(self, gold: Gold, pairs: UnlabelledPairs, options: TrainOptions) -> UnlabelledPairs:
         raise ExtraMissing("oracle is not installed.", "pip install oracle")
 
 
-def test_a_rung_whose_package_is_missing_says_so_and_the_others_go_on(products: Path) -> None:
-    bench = JudgeBench(products, products.parent / "b.json", [Absent(), Rules()], encoder=HASHING)
+def test_a_judge_without_its_package_has_a_reason_and_the_others_continue(products: Path) -> None:
+    bench = JudgeBench(
+        products, products.parent / "b.json", [MissingPackageJudge(), RulesJudge()], encoder=HASHING
+    )
     absent, rules = run_judge(bench, TrainOptions(0))["rows"]
     assert absent.keys() == {"model", "seed", "reason"}
     assert "oracle is not installed" in absent["reason"]
     assert rules["auroc"] > 0.95
 
 
-class Guesses(Cosine):
-    """Slow, so it is asked about a sample."""
+class SlowJudge(CosineJudge):
+    """Slow, so it is tested on a sample."""
 
-    name = "guesses"
-    filters = False
-    most_judged, most_learned = 80, 7
+    name = "slow"
+    can_filter = False
+    max_test, max_train = 80, 7
 
 
-def test_a_slow_rung_is_asked_about_a_sample_and_filters_nothing(tmp_path: Path) -> None:
+def test_a_slow_judge_is_tested_on_a_sample_and_filters_nothing(tmp_path: Path) -> None:
     write_onet(tmp_path / "onet")
     write_products(tmp_path / "products")
-    for data, learned in (("onet", 7), ("products", 64)):
-        bench = JudgeBench(tmp_path / data, tmp_path / "a.json", [Guesses()], encoder=HASHING)
+    for data, num_labels in (("onet", 7), ("products", 64)):
+        bench = JudgeBench(tmp_path / data, tmp_path / "a.json", [SlowJudge()], encoder=HASHING)
         (row,) = run_judge(bench, TrainOptions(0))["rows"]
         assert (row["pairs"], row["filter"], row["calls_avoided"]) == (80, {}, 0.0)
-        assert abs(row["labels"] - learned) < 12
+        assert abs(row["labels"] - num_labels) < 12
 
 
-def test_a_filter_replaces_what_is_bad_in_lists_that_chose_no_threshold(products: Path) -> None:
-    """Half of 20 queries have 20 judged products each, 4 of 5 bad: the first ten hold all four."""
-    document = ran(products, "filter.json", seeds=1)
+def test_a_filter_is_measured_on_slates_that_did_not_choose_its_threshold(products: Path) -> None:
+    """Half of 20 queries with 20 judged products, 4 of 5 irrelevant: ten hold all four."""
+    document = run_bench(products, "filter.json", seeds=1)
     rows = {row["model"]: row["filter"]["judged"] for row in document["rows"]}
-    for told in rows.values():
-        assert (told["size"], told["lists"], told["allowed"]) == (10, 10, 0.05)
-        assert told["safe"] is None  # Ten lists prove nothing.
-        assert told["tenth"]["replaced"] <= 0.2
+    for effect in rows.values():
+        assert (effect["size"], effect["lists"], effect["allowed"]) == (10, 10, 0.05)
+        assert effect["safe"] is None  # Ten slates prove nothing.
+        assert effect["tenth"]["replaced"] <= 0.2
     student = rows["student"]["tenth"]
-    assert student["bad_before"] == 0.6
+    assert student["irrelevant_before"] == 0.6
     assert student["lost"] == 0.0
     for name, (low, high) in student["ci95"].items():
         assert low <= student[name] <= high
 
 
-def test_a_second_file_is_all_that_is_judged(products: Path) -> None:
+def test_with_a_second_file_only_its_pairs_are_tested(products: Path) -> None:
     test = products.parent / "test.csv"
     write_judgements(test, [("old lamp", f"p{at}", "I" if at % 5 else "E") for at in range(20)])
-    document = ran(products, "tested.json", test, seeds=1)
+    document = run_bench(products, "tested.json", test, seeds=1)
     assert document["pairs"] == {"learned_only": 400, "judged": 20}
-    assert document["data"] != ran(products, "again.json", seeds=1)["data"]
+    assert document["data"] != run_bench(products, "again.json", seeds=1)["data"]
 
 
-def test_gold_that_is_too_small_is_refused_in_words(tmp_path: Path) -> None:
+def test_too_few_gold_labels_are_refused(tmp_path: Path) -> None:
     write_products(tmp_path / "one", queries=1)
-    with pytest.raises(DataError, match="can be learned from"):
-        ran(tmp_path / "one")
+    with pytest.raises(DataError, match="can be trained on"):
+        run_bench(tmp_path / "one")
     write_products(tmp_path / "good")
     write_judgements(tmp_path / "good" / "judgements.csv", [(f"q{n}", "p0", "E") for n in range(9)])
     with pytest.raises(DataError, match="1 kinds of labels"):
-        ran(tmp_path / "good")
+        run_bench(tmp_path / "good")
 
 
 def test_wrong_input_is_refused(products: Path) -> None:
-    with pytest.raises(ConfigError, match="no judge is called 'oracle'"):
-        chosen_judges("rules,oracle")
-    assert [rung.name for rung in chosen_judges("student, rules")] == ["rules", "student"]
+    with pytest.raises(ConfigError, match="the judge 'oracle' is unknown"):
+        select_judges("rules,oracle")
+    assert [judge.name for judge in select_judges("student, rules")] == ["rules", "student"]
     with pytest.raises(ConfigError, match="--seeds 0"):
-        ran(products, seeds=0)
+        run_bench(products, seeds=0)

@@ -1,4 +1,4 @@
-"""Labels by an LLM over the commands: estimate, run, resume, ledger, and the gate before use."""
+"""Labels by an LLM, through the commands: estimate, run, resume, ledger, and the gate."""
 
 from __future__ import annotations
 
@@ -53,23 +53,24 @@ def labels_of(folder: Path, name: str = "labels.csv") -> list[dict[str, str]]:
 
 
 def by_genre(body: Body, number: int) -> Reply:
-    """Good where the genre is in the query."""
+    """Good if the query names the genre."""
     data = data_of(body)
     genre = data["item"]["attributes"]["genre"]
     return completion(judged(body, "good" if genre in data["query"] else "bad"))
 
 
-def test_pairs_are_estimated_labelled_and_told_in_the_ledger(shop: Path) -> None:
+def test_pairs_are_estimated_and_labelled_and_calls_are_in_the_ledger(shop: Path) -> None:
     with serving(by_genre) as server:
         configure(shop, server.address)
-        code, told = run(shop, "--budget", "1", "--estimate")
-        assert (code, told["estimate"]["questions"], told["estimate"]["known"]) == (0, 12, 0)
+        code, estimate = run(shop, "--budget", "1", "--estimate")
+        cost = estimate["estimate"]
+        assert (code, cost["questions"], cost["known"]) == (0, 12, 0)
         assert not server.bodies
         assert not (shop / "labels.csv").exists()
-        code, found = run(shop, "--budget", "1")
-        assert (code, found["state"], found["labelled"]) == (0, "complete", 12)
-        assert found["spent"] == pytest.approx(12 * 120 / 1e6)
-        assert found["spent"] <= found["estimate"]["most"]
+        code, result = run(shop, "--budget", "1")
+        assert (code, result["state"], result["labelled"]) == (0, "complete", 12)
+        assert result["spent"] == pytest.approx(12 * 120 / 1e6)
+        assert result["spent"] <= result["estimate"]["most"]
         code, again = run(shop, "--budget", "1")
         assert (again["estimate"]["known"], len(server.bodies)) == (12, 12)
     rows = labels_of(shop)
@@ -83,7 +84,7 @@ def test_pairs_are_estimated_labelled_and_told_in_the_ledger(shop: Path) -> None
     assert (job["tokens_sent"], job["tokens_answered"]) == (1200, 120)
 
 
-def test_what_is_done_and_spent_is_shown_on_the_way(shop: Path) -> None:
+def test_progress_shows_answers_and_spend(shop: Path) -> None:
     with serving(by_genre) as server:
         configure(shop, server.address)
         place = ("--pairs", str(shop / "pairs.csv"), "--out", str(shop / "labels.csv"))
@@ -94,7 +95,7 @@ def test_what_is_done_and_spent_is_shown_on_the_way(shop: Path) -> None:
     assert f"{12 * 120 / 1e6:.4g} of 1 spent" in shown
 
 
-def test_what_leaves_are_words_and_items_and_nobody(shop: Path) -> None:
+def test_only_queries_and_items_are_sent(shop: Path) -> None:
     with serving(by_genre) as server:
         configure(shop, server.address)
         run(shop, "--budget", "1")
@@ -106,7 +107,7 @@ def test_what_leaves_are_words_and_items_and_nobody(shop: Path) -> None:
         assert set(body) == {"model", "messages", "response_format", "max_tokens", "temperature"}
 
 
-def test_names_of_attributes_cannot_take_the_place_of_what_is_asked(shop: Path) -> None:
+def test_attribute_names_cannot_overwrite_query_or_title(shop: Path) -> None:
     with closing(Workspace.open(shop).open_store()) as store:
         item = Item("odd", "A tale", "", {"query": "something else", "id": "7", "title": "no"})
         store.put_items([item])
@@ -137,22 +138,22 @@ def test_a_budget_needs_prices(shop: Path) -> None:
         run(shop, "--budget", "1")
 
 
-def test_the_llm_is_no_reason_to_train_again(shop: Path) -> None:
+def test_llm_settings_do_not_change_the_fingerprint(shop: Path) -> None:
     before = compute_fingerprint(Workspace.open(shop), 0)
     configure(shop, "http://127.0.0.1:9/v1")
     assert compute_fingerprint(Workspace.open(shop), 0) == before
 
 
-def test_a_run_that_ends_early_is_partial_and_goes_on(shop: Path) -> None:
+def test_an_incomplete_run_writes_a_partial_file(shop: Path) -> None:
     def script(body: Body, number: int) -> Reply:
         return by_genre(body, number) if number < 5 else error(429, "insufficient_quota")
 
     with serving(script) as server:
         configure(shop, server.address)
-        code, found = run(shop, "--budget", "1")
-    assert (code, found["state"], found["labelled"], found["failed"]) == (1, "partial", 5, 1)
-    assert "quota" in found["reason"]
-    assert found["out"] == str(shop / "labels.partial.csv")
+        code, result = run(shop, "--budget", "1")
+    assert (code, result["state"], result["labelled"], result["failed"]) == (1, "partial", 5, 1)
+    assert "quota" in result["reason"]
+    assert result["out"] == str(shop / "labels.partial.csv")
     assert len(labels_of(shop, "labels.partial.csv")) == 5
     assert not (shop / "labels.csv").exists()
     _, ledger = invoke("llm", "ledger", "-w", str(shop))
@@ -161,40 +162,45 @@ def test_a_run_that_ends_early_is_partial_and_goes_on(shop: Path) -> None:
     assert failure["failure"].startswith("quota")
 
 
-def test_a_budget_is_that_of_all_runs_of_the_job(shop: Path) -> None:
+def test_a_budget_covers_all_runs_of_a_job(shop: Path) -> None:
     with serving(by_genre) as server:
         configure(shop, server.address)
-        _, told = run(shop, "--budget", "0", "--estimate")
-        budget = told["estimate"]["most"] / 12 + 2.5 * 120 / 1e6
+        _, estimate = run(shop, "--budget", "0", "--estimate")
+        budget = estimate["estimate"]["most"] / 12 + 2.5 * 120 / 1e6
         for _ in range(2):  # The second run has nothing left to spend.
-            code, found = run(shop, "--budget", str(budget))
-            assert (code, found["reason"]) == (1, "the budget is spent")
+            code, result = run(shop, "--budget", str(budget))
+            assert (code, result["reason"]) == (1, "the budget is spent")
             assert 3 <= len(server.bodies) <= 4
-            assert found["spent"] <= budget
+            assert result["spent"] <= budget
         code, whole = run(shop, "--budget", "0.1")
         assert (code, whole["state"], len(server.bodies)) == (0, "complete", 12)
     assert not (shop / "labels.partial.csv").exists()
 
 
-def test_pairs_are_judged_by_a_batch_that_somebody_hands_in(shop: Path) -> None:
-    """Written, half answered, forgotten, and gone on with: nothing is paid for twice unasked."""
+def test_pairs_are_labelled_by_a_batch_file(shop: Path) -> None:
+    """Written, answered in part, forgotten and resumed: nothing is paid for twice unasked."""
     out, answers = shop / "out.jsonl", shop / "in.jsonl"
     with serving(by_genre) as server:
         configure(shop, server.address)
-        code, told = run(shop, "--budget", "1", "--batch-file", str(out))
-        assert (code, told["state"], told["written"], told["left"]) == (0, "batched", 12, 0)
-        assert told["spent"] == pytest.approx(told["estimate"]["most"])
-        code, waits = run(shop, "--budget", "1")
-        assert (code, waits["state"], waits["batched"], waits["labelled"]) == (1, "partial", 12, 0)
+        code, batch = run(shop, "--budget", "1", "--batch-file", str(out))
+        assert (code, batch["state"], batch["written"], batch["left"]) == (0, "batched", 12, 0)
+        assert batch["spent"] == pytest.approx(batch["estimate"]["most"])
+        code, waiting = run(shop, "--budget", "1")
+        assert (code, waiting["state"], waiting["batched"], waiting["labelled"]) == (
+            1,
+            "partial",
+            12,
+            0,
+        )
         assert not server.bodies
         _, ledger = invoke("llm", "ledger", "-w", str(shop))
         assert ledger["jobs"][0]["batched"] == 12
         with answers.open("w") as stream:
             for line in out.read_text().splitlines()[:9]:
-                asked = json.loads(line)
-                body = json.loads(by_genre(asked["body"], 0).body)
+                question = json.loads(line)
+                body = json.loads(by_genre(question["body"], 0).body)
                 response = {"status_code": 200, "body": body}
-                row = {"custom_id": asked["custom_id"], "response": response, "error": None}
+                row = {"custom_id": question["custom_id"], "response": response, "error": None}
                 stream.write(json.dumps(row) + "\n")
         code, some = run(shop, "--budget", "1", "--batch-answers", str(answers))
         assert (code, some["labelled"], some["batched"], len(server.bodies)) == (1, 9, 3, 0)
@@ -207,23 +213,23 @@ def test_pairs_are_judged_by_a_batch_that_somebody_hands_in(shop: Path) -> None:
     assert len(rows) == 12
 
 
-def test_a_batch_is_for_a_server_and_no_estimate(shop: Path) -> None:
+def test_a_batch_needs_a_server_and_cannot_be_estimated(shop: Path) -> None:
     with (shop / "serendip.toml").open("a") as stream:
         stream.write('[llm]\nprovider = "local"\n')
-    with pytest.raises(ConfigError, match="a local LLM cannot process a batch file"):
+    with pytest.raises(ConfigError, match="--batch-file needs a server"):
         run(shop, "--budget", "1", "--batch-file", str(shop / "out.jsonl"))
-    with pytest.raises(ConfigError, match="--estimate cannot be combined"):
+    with pytest.raises(ConfigError, match="--estimate cannot be combined with a batch"):
         run(shop, "--budget", "1", "--estimate", "--forget-batch")
 
 
-def test_nothing_is_asked_where_nothing_is_configured(shop: Path) -> None:
+def test_nothing_is_sent_without_a_configured_llm(shop: Path) -> None:
     with pytest.raises(ConfigError, match="no LLM is configured"):
         run(shop, "--budget", "1")
     _, ledger = invoke("llm", "ledger", "-w", str(shop))
     assert ledger == {"jobs": [], "failures": []}
 
 
-def test_pairs_of_unknown_items_are_told(shop: Path) -> None:
+def test_pairs_of_unknown_items_are_refused(shop: Path) -> None:
     configure(shop, "http://127.0.0.1:9/v1")
     write_csv(shop / "pairs.csv", ("query", "item_id"), [("x", "nothing")])
     with pytest.raises(UnknownItemError, match="'nothing'"):
@@ -236,26 +242,26 @@ def test_pairs_of_unknown_items_are_told(shop: Path) -> None:
 COLUMNS = ("query", "item_id", "label")
 
 
-def test_labels_are_exported_as_a_judge_is_asked_and_should_answer(shop: Path) -> None:
+def test_labels_are_exported_as_questions_with_answers(shop: Path) -> None:
     rows = [(HORROR, "i0", "E"), (HORROR, "i1", "I"), (COMEDY, "i1", "good")]
     labels, out = write_csv(shop / "gold.csv", COLUMNS, rows), shop / "chats.jsonl"
     place = ("--labels", str(labels), "--out", str(out), "-w", str(shop))
-    code, told = invoke("judge", "export", *place, "--format", "chat-jsonl")
-    assert (code, told["conversations"]) == (0, 3)
+    code, result = invoke("judge", "export", *place, "--format", "chat-jsonl")
+    assert (code, result["conversations"]) == (0, 3)
     chats = [json.loads(line)["messages"] for line in out.read_text().splitlines()]
-    assert [[one["role"] for one in chat] for chat in chats] == [
+    assert [[message["role"] for message in chat] for chat in chats] == [
         ["system", "user", "assistant"]
     ] * 3
     answers = [json.loads(chat[2]["content"]) for chat in chats]
-    assert [one["label"] for one in answers] == ["good", "bad", "good"]
-    for chat, one in zip(chats, answers, strict=True):
+    assert [answer["label"] for answer in answers] == ["good", "bad", "good"]
+    for chat, answer in zip(chats, answers, strict=True):
         data = data_of({"messages": chat})
-        assert data["id"] == one["id"]
+        assert data["id"] == answer["id"]
         judge_task().read(chat[2]["content"], {"query": data["query"], "item": data["item"]})
 
 
 def gold_rows(queries: int = 30) -> list[tuple[str, ...]]:
-    """Half of four items are bad for every query."""
+    """Half of six items are irrelevant to every query."""
     return [
         (f"q{query}", f"i{item}", "IESC"[item]) for query in range(queries) for item in range(4)
     ] + [(f"q{query}", f"i{4 + item}", "I") for query in range(queries) for item in range(2)]
@@ -269,103 +275,105 @@ def gate(
     **more: Any,
 ) -> Any:
     labels = write_csv(folder / "labels.csv", COLUMNS, rows)
-    people = write_csv(folder / "gold.csv", COLUMNS, gold or gold_rows())
-    return gate_labels(Gate(labels, people, floor, **more))
+    gold_labels = write_csv(folder / "gold.csv", COLUMNS, gold or gold_rows())
+    return gate_labels(Gate(labels, gold_labels, floor, **more))
 
 
 def test_labels_that_agree_pass_and_others_fail(tmp_path: Path) -> None:
     same = [(query, item, "bad" if label == "I" else "good") for query, item, label in gold_rows()]
-    found = gate(tmp_path, same)
-    assert (found["verdict"], found["kappa"]) == ("passed", 1.0)
-    low, high = found["ci95"]["kappa"]
+    result = gate(tmp_path, same)
+    assert (result["verdict"], result["kappa"]) == ("passed", 1.0)
+    low, high = result["ci95"]["kappa"]
     assert high == 1.0
-    assert 0.9 < low < 1.0  # 30 queries that agree leave room for one that does not.
-    assert (found["pairs"], found["queries"], found["unlabelled"]) == (180, 30, 0)
-    good = [(query, item, "good") for query, item, _ in same]
-    assert gate(tmp_path, good)["verdict"] == "failed"
+    assert 0.9 < low < 1.0  # One more query could disagree.
+    assert (result["pairs"], result["queries"], result["unlabelled"]) == (180, 30, 0)
+    all_relevant = [(query, item, "good") for query, item, _ in same]
+    assert gate(tmp_path, all_relevant)["verdict"] == "failed"
 
 
 def test_the_lower_end_of_the_interval_decides(tmp_path: Path) -> None:
-    """A fifth of the queries judged the wrong way round: kappa .6, and its lower end below that."""
+    """A fifth of the queries has wrong labels: kappa is .6, and its lower end is below that."""
     swap = {"I": "good", "E": "bad", "S": "bad", "C": "bad"}
     keep = {"I": "bad", "E": "good", "S": "good", "C": "good"}
     rows = [
         (query, item, (swap if int(query[1:]) % 5 == 0 else keep)[label])
         for query, item, label in gold_rows()
     ]
-    found = gate(tmp_path, rows, 0.55)
-    assert found["kappa"] == pytest.approx(0.6)
-    assert found["ci95"]["kappa"][0] < 0.55
-    assert found["verdict"] == "failed"
-    assert gate(tmp_path, rows, found["ci95"]["kappa"][0])["verdict"] == "passed"
+    result = gate(tmp_path, rows, 0.55)
+    assert result["kappa"] == pytest.approx(0.6)
+    assert result["ci95"]["kappa"][0] < 0.55
+    assert result["verdict"] == "failed"
+    assert gate(tmp_path, rows, result["ci95"]["kappa"][0])["verdict"] == "passed"
 
 
-def test_no_verdict_on_queries_that_were_seen(tmp_path: Path) -> None:
+def test_no_verdict_on_seen_queries(tmp_path: Path) -> None:
     seen = write_csv(tmp_path / "tuned.csv", ("query", "item_id"), [(" Q7", "other"), ("x", "y")])
-    found = gate(tmp_path, gold_rows(), seen=[seen])
-    assert (found["verdict"], "kappa" in found) == ("refused", False)
-    assert "'q7'" in found["reason"]
+    result = gate(tmp_path, gold_rows(), seen=[seen])
+    assert (result["verdict"], "kappa" in result) == ("refused", False)
+    assert "'q7'" in result["reason"]
 
 
 def test_no_verdict_on_queries_that_the_prompt_was_tuned_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody has to say so: the labels name their prompt, and the prompt its queries."""
+    """Without --seen: the labels name their prompt, and the prompt its tuning queries."""
     monkeypatch.setattr("serendip.llm.prompts._FOLDER", tmp_path)
     (tmp_path / "p-1.md").write_text("# System\nBe just.\n# User\nAsk {data}\n")
     gold = write_csv(tmp_path / "gold.csv", COLUMNS, gold_rows())
-    told = [(*row, "p-1") for row in gold_rows()]
-    labels = write_csv(tmp_path / "labels.csv", (*COLUMNS, "prompt"), told)
+    rows = [(*row, "p-1") for row in gold_rows()]
+    labels = write_csv(tmp_path / "labels.csv", (*COLUMNS, "prompt"), rows)
     digest = Prompt.named("p-1").digest
     for tuned_on, verdict in (("other", "passed"), ("Q7", "refused")):
         digests = f'["{query_digest(tuned_on)}"]'
         (tmp_path / "p-1.toml").write_text(f'prompt = "{digest}"\ntuned_on = {digests}\n')
-        found = gate_labels(Gate(labels, gold, 0.6))
-        assert found["verdict"] == verdict
-    assert found["reason"] == "p-1 was tuned on 1 of the queries, as 'q7'"
+        result = gate_labels(Gate(labels, gold, 0.6))
+        assert result["verdict"] == verdict
+    assert result["reason"] == "p-1 was tuned on 1 of the queries, such as 'q7'"
     (tmp_path / "p-1.toml").unlink()
-    with pytest.raises(ConfigError, match="no list of the queries"):
+    with pytest.raises(ConfigError, match="nobody says"):
         gate_labels(Gate(labels, gold, 0.6))
 
 
 def test_no_verdict_on_a_few_queries_or_on_one_kind(tmp_path: Path) -> None:
     few = [row for row in gold_rows(9)]
-    assert "9 queries have good pairs" in gate(tmp_path, few, gold=few)["reason"]
-    one_bad = [(query, item, "E") for query, item, _ in gold_rows()]
-    one_bad[0] = (*one_bad[0][:2], "I")
-    found = gate(tmp_path, one_bad, gold=one_bad)
-    assert (found["verdict"], found["reason"]) == (
+    assert "9 queries have relevant items" in gate(tmp_path, few, gold=few)["reason"]
+    one_irrelevant = [(query, item, "E") for query, item, _ in gold_rows()]
+    one_irrelevant[0] = (*one_irrelevant[0][:2], "I")
+    result = gate(tmp_path, one_irrelevant, gold=one_irrelevant)
+    assert (result["verdict"], result["reason"]) == (
         "refused",
-        "1 queries have bad pairs; 10 are needed",
+        "1 queries have irrelevant items; 10 are needed",
     )
 
 
-def test_no_verdict_where_labels_are_left_out(tmp_path: Path) -> None:
-    found = gate(tmp_path, gold_rows(26))
-    assert (found["verdict"], found["unlabelled"]) == ("refused", 24)
-    assert "156 of 180" in found["reason"]
+def test_no_verdict_if_gold_pairs_have_no_label(tmp_path: Path) -> None:
+    result = gate(tmp_path, gold_rows(26))
+    assert (result["verdict"], result["unlabelled"]) == ("refused", 24)
+    assert "156 of 180" in result["reason"]
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("q", "i", "fine")], "the unknown label 'fine'"),
-        ([("q", "i", "good"), ("q", "i", "bad")], "both good and bad"),
+        ([("q", "i", "fine")], "the label 'fine'"),
+        ([("q", "i", "good"), ("q", "i", "bad")], "both relevant and irrelevant"),
     ],
 )
-def test_broken_labels_are_told(tmp_path: Path, rows: list[tuple[str, ...]], message: str) -> None:
+def test_damaged_labels_are_refused(
+    tmp_path: Path, rows: list[tuple[str, ...]], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         gate(tmp_path, rows)
     with pytest.raises(ConfigError, match="between -1 and 1"):
         gate(tmp_path, gold_rows(), floor=2.0)
 
 
-def test_the_gate_tells_by_its_exit_code(tmp_path: Path) -> None:
+def test_the_gate_sets_the_exit_code(tmp_path: Path) -> None:
     files = [str(write_csv(tmp_path / f"{n}.csv", COLUMNS, gold_rows())) for n in "ab"]
     both = ["judge", "gate", "--labels", files[0], "--gold", files[1]]
     done = CliRunner().invoke(app, [*both, "--nothing-seen"])
     assert (done.exit_code, done.stdout.split(":")[0]) == (0, "passed")
     assert invoke(*both, "--seen", files[0])[0] == 1
     for wrong in ([], ["--nothing-seen", "--seen", files[0]]):
-        with pytest.raises(ConfigError, match="training or tuning are not given"):
+        with pytest.raises(ConfigError, match="either --seen or --nothing-seen is needed"):
             invoke(*both, *wrong)

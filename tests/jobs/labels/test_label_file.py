@@ -1,4 +1,4 @@
-"""A person's labels on the disk: a row before it is told, whole rows alone, nobody else's."""
+"""The file of one labeller: durable rows, whole rows only, one labeller and one process."""
 
 from __future__ import annotations
 
@@ -24,59 +24,57 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "people" / "ann.csv"
 
 
-def labelled(path: Path, count: int = 5) -> bytes:
-    """That many labels of odd queries; what the file holds then."""
+def write_labels(path: Path, count: int = 5) -> bytes:
+    """Write labels of odd queries; the content of the file."""
     with LabelFile(path, "ANN") as labels:
         for number, query in enumerate(ODD[:count]):
             labels.append((query, f"i{number}"), ("good", "bad")[number % 2])
     return path.read_bytes()
 
 
-def test_labels_are_read_as_they_were_given(path: Path) -> None:
-    labelled(path)
+def test_labels_are_read_as_they_were_written(path: Path) -> None:
+    write_labels(path)
     with LabelFile(path, "ANN") as labels:
         assert [pair for pair, _ in labels.rows] == [
             (query, f"i{n}") for n, query in enumerate(ODD)
         ]
         assert [label for _, label in labels.rows] == ["good", "bad", "good", "bad", "good"]
-    found = read_labels(path)
-    assert set(found) == {(query, f"i{number}") for number, query in enumerate(ODD)}
-    assert found[(ODD[0], "i0")] is False
+    is_irrelevant = read_labels(path)
+    assert set(is_irrelevant) == {(query, f"i{number}") for number, query in enumerate(ODD)}
+    assert is_irrelevant[(ODD[0], "i0")] is False
     assert path.read_text().splitlines()[0] == '"query","item_id","label","source","name"'
 
 
-def test_the_last_labels_are_taken_back_in_any_session(path: Path) -> None:
-    labelled(path, 2)
-    two = path.read_bytes()
-    labelled_again = path.with_name("more.csv")
-    labelled_again.write_bytes(two)
-    with LabelFile(labelled_again, "ANN") as labels:
+def test_the_last_labels_are_removed_in_any_session(path: Path) -> None:
+    write_labels(path, 2)
+    content = path.read_bytes()
+    copy = path.with_name("more.csv")
+    copy.write_bytes(content)
+    with LabelFile(copy, "ANN") as labels:
         labels.append(("third", "i9"), "bad")
         assert labels.drop_last() == (("third", "i9"), "bad")
-        assert labelled_again.read_bytes() == two
+        assert copy.read_bytes() == content
         assert labels.drop_last() == ((ODD[1], "i1"), "bad")
         labels.append(("fourth", "i4"), "good")
-    with LabelFile(labelled_again, "ANN") as labels:
+    with LabelFile(copy, "ANN") as labels:
         assert labels.rows == [((ODD[0], "i0"), "good"), (("fourth", "i4"), "good")]
 
 
 @settings(max_examples=60, deadline=None)
 @given(cut=st.integers(0, 400))
-def test_a_row_that_was_cut_off_is_no_row(
-    cut: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Wherever a crash cuts the file, whole rows are left, and the next goes behind them."""
+def test_a_cut_row_is_removed(cut: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Wherever a crash cuts the file, whole rows are kept, and the next row follows them."""
     path = tmp_path_factory.mktemp("cut") / "ann.csv"
-    whole = labelled(path)
-    path.write_bytes(whole[:cut])
+    content = write_labels(path)
+    path.write_bytes(content[:cut])
     with LabelFile(path, "ANN") as labels:
-        kept = len(labels.rows)
+        count = len(labels.rows)
         labels.append(("new", "i9"), "bad")
     with LabelFile(path, "ANN") as labels:
-        assert len(labels.rows) == kept + 1
+        assert len(labels.rows) == count + 1
         assert labels.rows[-1] == (("new", "i9"), "bad")
-        assert [pair[0] for pair, _ in labels.rows[:-1]] == list(ODD[:kept])
-    assert kept == 5 or cut < len(whole)
+        assert [pair[0] for pair, _ in labels.rows[:-1]] == list(ODD[:count])
+    assert count == 5 or cut < len(content)
 
 
 KILLED = """
@@ -90,26 +88,26 @@ for number in range(10**6):
 """
 
 
-def test_what_was_told_is_there_after_a_kill(path: Path) -> None:
+def test_acknowledged_labels_survive_a_kill(path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, str(path)], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
-        told = [int(process.stdout.readline()) for _ in range(20)][-1]
+        last = [int(process.stdout.readline()) for _ in range(20)][-1]
         process.send_signal(signal.SIGKILL)
         process.wait()
     with LabelFile(path, "ANN") as labels:
-        assert len(labels.rows) > told
+        assert len(labels.rows) > last
 
 
-def test_a_label_that_cannot_be_written_is_none(
+def test_a_failed_write_leaves_the_file_unchanged(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = labelled(path, 2)
+    before = write_labels(path, 2)
     with LabelFile(path, "ANN") as labels:
         write = os.pwrite
         monkeypatch.setattr(os, "pwrite", lambda handle, text, at: write(handle, text[:7], at))
-        with pytest.raises(StorageError, match="row was not written completely"):
+        with pytest.raises(StorageError, match="a row was written in part"):
             labels.append(("third", "i9"), "bad")
         monkeypatch.undo()
         assert path.read_bytes() == before
@@ -118,8 +116,8 @@ def test_a_label_that_cannot_be_written_is_none(
     assert read_labels(path)[("third", "i9")] is False
 
 
-def test_one_labels_at_a_time(path: Path) -> None:
-    with LabelFile(path, "ANN"), pytest.raises(StorageError, match="another labelling session has"):
+def test_one_process_labels_at_a_time(path: Path) -> None:
+    with LabelFile(path, "ANN"), pytest.raises(StorageError, match="is open in another process"):
         LabelFile(path, "ANN")
     with LabelFile(path, "ANN"), LabelFile(path.with_name("ben.csv"), "BEN"):
         pass
@@ -130,18 +128,18 @@ def test_one_labels_at_a_time(path: Path) -> None:
     [
         ("query,item_id,label,confidence,source\nq,i,good,1,llm\n", "has the columns"),
         ("query,item_id,label,source,name\nq,i,good,people,BEN\n", "labels by 'BEN'"),
-        ("query,item_id,label,source,name\nq,i,fine,people,ANN\n", "the unknown label 'fine'"),
+        ("query,item_id,label,source,name\nq,i,fine,people,ANN\n", "the label 'fine'"),
         ("query,item_id,label,source,name\n" + "q,i,good,people,ANN\n" * 2, "twice"),
     ],
 )
-def test_files_of_something_else_stay_as_they_are(path: Path, text: str, message: str) -> None:
+def test_other_files_stay_unchanged(path: Path, text: str, message: str) -> None:
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(DataError, match=message):
         LabelFile(path, "ANN")
     assert path.read_text() == text
     path.write_text("query,item_id,label,source,name\n")
-    LabelFile(path, "ANN").close()  # Nobody holds it any more.
+    LabelFile(path, "ANN").close()  # It is not locked any more.
 
 
 HEADER = "query,item_id,label,source,name\n"
@@ -159,7 +157,7 @@ HEADER = "query,item_id,label,source,name\n"
         "\xff\xfe",
     ],
 )
-def test_nothing_is_cut_away_but_what_a_crash_has_left(path: Path, text: str) -> None:
+def test_only_a_cut_row_is_removed(path: Path, text: str) -> None:
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(DataError):
@@ -167,7 +165,7 @@ def test_nothing_is_cut_away_but_what_a_crash_has_left(path: Path, text: str) ->
     assert path.read_text() == text
 
 
-def test_an_editor_may_leave_out_the_last_line_break(path: Path) -> None:
+def test_the_last_line_break_may_be_missing(path: Path) -> None:
     path.parent.mkdir()
     path.write_text(HEADER + "q,i,good,people,ANN")
     with LabelFile(path, "ANN") as labels:
@@ -177,7 +175,7 @@ def test_an_editor_may_leave_out_the_last_line_break(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", " ", "A\nB", "\x1b[2J"])
 def test_a_name_is_one_line(path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="is not a name"):
+    with pytest.raises(ConfigError, match="--name is "):
         LabelFile(path, name)
     with pytest.raises(ConfigError, match="cannot be written"):
         LabelFile(Path("/proc/none/ann.csv"), "ANN")

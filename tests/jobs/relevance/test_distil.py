@@ -1,4 +1,4 @@
-"""Labels become a student, the student a filter: through the commands, on a small shop."""
+"""From labels to a served relevance filter: through the commands, on a small shop."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from serendip.engine.stages.relevance_filter import CHECKED, P_IRRELEVANT, Relev
 from serendip.engine.workspace import Workspace
 from serendip.errors import ArtefactError, DataError, NotTrainedError, UnsupportedError
 from serendip.jobs.context import JobContext
-from serendip.jobs.relevance.versions import current_model
+from serendip.jobs.relevance.versions import open_current_version
 from serendip.jobs.train.fingerprint import compute_fingerprint
 from serendip.jobs.train.train import train_workspace
 
-SURFACE = "\n[surfaces.search.relevance_filter]\nthreshold = 0.5\ndepth = 40\n"
-GENERATED = ("query", "item_id", "label", "model")
+FILTER_TABLE = "\n[surfaces.search.relevance_filter]\nthreshold = 0.5\ndepth = 40\n"
+LLM_COLUMNS = ("query", "item_id", "label", "model")
 
 
 def write_labels(
-    path: Path, queries: range, columns: tuple[str, ...] = GENERATED[:3], wrong: int = 0
+    path: Path, queries: range, columns: tuple[str, ...] = LLM_COLUMNS[:3], wrong: int = 0
 ) -> Path:
-    """Each query asks for a taste; items of other tastes are bad matches."""
+    """Each query names a taste; items of other tastes are irrelevant."""
     rows = []
     for query in queries:
         taste = TASTES[query % 3]
         for item in range(query % 4, NUM_ITEMS, 4):
-            is_bad = (item % 3 != query % 3) != (query < queries.start + wrong)
-            label = "bad" if is_bad else "good"
+            is_irrelevant = (item % 3 != query % 3) != (query < queries.start + wrong)
+            label = "bad" if is_irrelevant else "good"
             rows.append((f"{taste} {query}", f"i{item}", label, "some-model")[: len(columns)])
     with path.open("w", newline="") as stream:
         csv.writer(stream).writerows([columns, *rows])
@@ -47,7 +47,7 @@ def write_labels(
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shop with a distilled student, trained with the filter."""
+    """A shop with a distilled relevance model, trained with the filter."""
     folder = tmp_path_factory.mktemp("judge") / "shop"
     import_shop(folder)
     write_labels(folder / "labels.csv", range(100, 160))
@@ -55,7 +55,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code, _ = invoke(*distil(folder))
     assert code == 0
     with (folder / "serendip.toml").open("a") as stream:
-        stream.write(SURFACE)
+        stream.write(FILTER_TABLE)
     train(folder)
     return folder
 
@@ -69,15 +69,15 @@ def train(folder: Path) -> None:
     train_workspace(JobContext.open(folder))
 
 
-def test_a_student_tells_good_from_bad_on_queries_that_it_has_not_seen(shop: Path) -> None:
-    told = current_model(Workspace.open(shop).relevance).manifest
-    assert told["queries"] == {"learned": 60, "gold": 60}
-    assert told["auroc"] > 0.95
-    assert told["gate"]["verdict"] == "by people"
-    assert told["filter"]["tenth"]["lost"] == 0
+def test_a_distilled_model_generalises_to_unseen_queries(shop: Path) -> None:
+    manifest = open_current_version(Workspace.open(shop).relevance).manifest
+    assert manifest["queries"] == {"learned": 60, "gold": 60}
+    assert manifest["auroc"] > 0.95
+    assert manifest["gate"]["verdict"] == "by people"
+    assert manifest["filter"]["tenth"]["lost"] == 0
 
 
-def test_relevance_filter_are_replaced_and_the_trace_says_so(shop: Path) -> None:
+def test_irrelevant_items_are_replaced_and_the_trace_counts_them(shop: Path) -> None:
     engine = Engine.open(shop)
     query = engine.queries([Request("search", text="horror tale")])
     filtered = engine.run(query, "search")[0]
@@ -95,22 +95,22 @@ def test_relevance_filter_are_replaced_and_the_trace_says_so(shop: Path) -> None
     assert (filtered.items.fields[P_IRRELEVANT] < 0.5).all()
     answer = engine.search("horror tale", k=3)
     assert all(item.parts[P_IRRELEVANT] < 0.5 for item in answer.items)
-    why = engine.explain(Request("search", text="horror tale"), "i1")
-    assert why.position is None
-    assert why.parts[P_IRRELEVANT] >= 0.5
+    explanation = engine.explain(Request("search", text="horror tale"), "i1")
+    assert explanation.position is None
+    assert explanation.parts[P_IRRELEVANT] >= 0.5
     engine.close()
 
 
-def test_nothing_is_said_of_items_that_came_later(shop: Path) -> None:
+def test_new_and_changed_items_get_no_prediction(shop: Path) -> None:
     engine = Engine.open(shop)
     engine.add_items([Item("new", "A horror tale of comedy", attributes={"genre": "comedy"})])
     engine.add_items([Item("i0", "A quiet western", attributes={"genre": "western"})])
-    judge = engine.state.relevance_model
-    assert judge is not None
+    model = engine.state.relevance_model
+    assert model is not None
     numbers = np.array(
-        [engine.state.catalogue.vocabulary.number(one) for one in ("new", "i0", "i3")]
+        [engine.state.catalogue.vocabulary.number(item) for item in ("new", "i0", "i3")]
     )
-    probabilities = judge.probabilities(
+    probabilities = model.probabilities(
         "horror", np.ones(256, np.float32) / 16, numbers.astype(np.int32)
     )
     assert np.isfinite(probabilities).tolist() == [False, False, True]
@@ -119,20 +119,20 @@ def test_nothing_is_said_of_items_that_came_later(shop: Path) -> None:
     engine.close()
 
 
-def test_an_exact_title_is_never_left_out(shop: Path) -> None:
+def test_an_exact_title_is_never_removed(shop: Path) -> None:
     engine = Engine.open(shop)
     settings = Workspace.open(shop).settings.all_surfaces()["search"]
     strictest = settings.model_copy(
         update={"relevance_filter": RelevanceFilterConfig(threshold=1e-6, depth=40)}
     )
     query = engine.queries([Request("search", text="The comedy tale number 1")])
-    found = run(query, strictest, engine.state)[0]
-    assert engine.item_ids(found.items.item_nums) == ["i1"]
-    assert found.items.fields[P_IRRELEVANT][0] >= 1e-6
+    result = run(query, strictest, engine.state)[0]
+    assert engine.item_ids(result.items.item_nums) == ["i1"]
+    assert result.items.fields[P_IRRELEVANT][0] >= 1e-6
     engine.close()
 
 
-def test_a_misspelt_query_is_judged_by_what_was_meant(shop: Path) -> None:
+def test_a_misspelt_query_is_filtered_by_its_correction(shop: Path) -> None:
     engine = Engine.open(shop)
     clean, misspelt = (
         engine.run(engine.queries([Request("search", text=text)]), "search")[0]
@@ -141,16 +141,20 @@ def test_a_misspelt_query_is_judged_by_what_was_meant(shop: Path) -> None:
     assert misspelt.query.searched == "horror tale" != misspelt.query.text
     probabilities = (
         dict(
-            zip(one.items.item_nums.tolist(), one.items.fields[P_IRRELEVANT].tolist(), strict=True)
+            zip(
+                result.items.item_nums.tolist(),
+                result.items.fields[P_IRRELEVANT].tolist(),
+                strict=True,
+            )
         )
-        for one in (clean, misspelt)
+        for result in (clean, misspelt)
     )
-    expected, told = probabilities
-    assert told == expected
+    expected, corrected = probabilities
+    assert corrected == expected
     engine.close()
 
 
-def test_the_report_tells_what_was_replaced_and_what_it_costs(shop: Path) -> None:
+def test_the_report_measures_replacements_and_their_cost(shop: Path) -> None:
     engine = Engine.open(shop)
     logged = (("r1", "i6", "impression"), ("r1", "i9", "rate"), ("r2", "i7", "rate"))
     events = [
@@ -168,27 +172,27 @@ def test_the_report_tells_what_was_replaced_and_what_it_costs(shop: Path) -> Non
     ]
     engine.add_events(events)
     engine.close()
-    code, told = invoke("judge", "report", "--gold", str(shop / "gold.csv"), "-w", str(shop))
+    code, report = invoke("judge", "report", "--gold", str(shop / "gold.csv"), "-w", str(shop))
     assert code == 0
-    gold = told["gold"]
+    gold = report["gold"]
     assert (gold["queries"], gold["seen_queries"]) == (30, 30)
-    assert gold["bad_after"]["value"] <= gold["bad_before"]["value"]
-    assert told["log"] == {
+    assert gold["irrelevant_after"]["value"] <= gold["irrelevant_before"]["value"]
+    assert report["log"] == {
         "requests": 2,
         "shown": 2,
         "chosen": 2,
         "shown_left_out": 0.0,
         "chosen_left_out": 0.5,
     }
-    assert json.loads((shop / "reports" / "relevance.json").read_text()) == told
+    assert json.loads((shop / "reports" / "relevance.json").read_text()) == report
 
 
-def test_the_report_is_about_queries_that_the_student_has_not_seen(shop: Path) -> None:
-    with pytest.raises(DataError, match="has seen all 60 queries of the gold"):
+def test_the_report_needs_queries_that_the_model_has_not_seen(shop: Path) -> None:
+    with pytest.raises(DataError, match="relevance model v1 has seen all 60 queries"):
         invoke("judge", "report", "--gold", str(shop / "labels.csv"), "-w", str(shop))
 
 
-def test_what_was_proven_for_words_is_not_used_elsewhere(shop: Path, tmp_path: Path) -> None:
+def test_a_threshold_proven_for_searches_is_not_used_elsewhere(shop: Path, tmp_path: Path) -> None:
     shutil.copytree(shop, tmp_path / "shop")
     with (tmp_path / "shop" / "serendip.toml").open("a") as stream:
         stream.write("\n[surfaces.home.relevance_filter]\n")
@@ -196,68 +200,70 @@ def test_what_was_proven_for_words_is_not_used_elsewhere(shop: Path, tmp_path: P
         train(tmp_path / "shop")
 
 
-def test_another_student_makes_another_generation(shop: Path, tmp_path: Path) -> None:
+def test_another_version_makes_another_generation(shop: Path, tmp_path: Path) -> None:
     shutil.copytree(shop, tmp_path / "shop")
     before = compute_fingerprint(Workspace.open(tmp_path / "shop"), 0)
     (tmp_path / "shop" / "relevance" / "current").write_text("v2\n")
     assert compute_fingerprint(Workspace.open(tmp_path / "shop"), 0) != before
 
 
-def test_labels_of_a_model_need_the_gate(shop: Path) -> None:
-    write_labels(shop / "model.csv", range(200, 260), GENERATED, wrong=40)
-    code, told = invoke(*distil(shop, "model.csv"))
-    assert (code, told["gate"]["verdict"]) == (1, "failed")
-    assert "version" not in told
+def test_labels_by_a_model_must_pass_the_gate(shop: Path) -> None:
+    write_labels(shop / "model.csv", range(200, 260), LLM_COLUMNS, wrong=40)
+    code, result = invoke(*distil(shop, "model.csv"))
+    assert (code, result["gate"]["verdict"]) == (1, "failed")
+    assert "version" not in result
 
 
-def test_gold_is_never_learned_from(shop: Path) -> None:
+def test_gold_queries_are_never_trained_on(shop: Path) -> None:
     write_labels(shop / "same.csv", range(200, 260))
-    with pytest.raises(DataError, match="labels of queries that the gold does not ask: 0 queries"):
+    with pytest.raises(DataError, match="labels of queries without gold labels: 0 queries"):
         invoke(*distil(shop, "same.csv"))
 
 
-def test_a_surface_needs_a_student_and_a_threshold(tmp_path: Path) -> None:
+def test_a_filter_needs_a_relevance_model_and_a_threshold(tmp_path: Path) -> None:
     import_shop(tmp_path)
     with (tmp_path / "serendip.toml").open("a") as stream:
         stream.write("\n[surfaces.search.relevance_filter]\n")
-    with pytest.raises(NotTrainedError, match="no judge of matches"):
+    with pytest.raises(NotTrainedError, match="has no relevance model"):
         train(tmp_path)
     write_labels(tmp_path / "labels.csv", range(100, 112))
     write_labels(tmp_path / "gold.csv", range(200, 215))
-    _, told = invoke(*distil(tmp_path))
-    assert told["filter"]["safe_threshold"] is None
+    _, result = invoke(*distil(tmp_path))
+    assert result["filter"]["safe_threshold"] is None
     with pytest.raises(DataError, match=r"surfaces\.search\.relevance_filter has no threshold"):
         train(tmp_path)
 
 
-def test_an_altered_student_is_refused(shop: Path, tmp_path: Path) -> None:
-    folder_of_versions = tmp_path / "relevance"
-    folder = current_model(Workspace.open(shop).relevance).folder
-    (folder_of_versions / "v1").mkdir(parents=True)
+def test_an_altered_version_is_refused(shop: Path, tmp_path: Path) -> None:
+    versions = tmp_path / "relevance"
+    folder = open_current_version(Workspace.open(shop).relevance).folder
+    (versions / "v1").mkdir(parents=True)
     for path in folder.iterdir():
-        (folder_of_versions / "v1" / path.name).write_bytes(path.read_bytes())
-    (folder_of_versions / "current").write_text("v1\n")
-    assert current_model(folder_of_versions).name == "v1"
-    with (folder_of_versions / "v1" / "relevance.json").open("a") as stream:
+        (versions / "v1" / path.name).write_bytes(path.read_bytes())
+    (versions / "current").write_text("v1\n")
+    assert open_current_version(versions).name == "v1"
+    with (versions / "v1" / "relevance.json").open("a") as stream:
         stream.write(" ")
     with pytest.raises(ArtefactError, match="missing or altered"):
-        current_model(folder_of_versions)
+        open_current_version(versions)
 
 
-def test_a_student_that_read_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:
+def test_a_model_of_other_fields_is_refused(shop: Path, tmp_path: Path) -> None:
     settings = (shop / "serendip.toml").read_text()
     shutil.copytree(shop, tmp_path / "shop")
     shorter = settings.replace('fields = ["title", "genre"]', 'fields = ["title"]')
     (tmp_path / "shop" / "serendip.toml").write_text(shorter)
-    with pytest.raises(DataError, match="read title, description, genre by hashing 1; now it is"):
+    with pytest.raises(
+        DataError, match="trained on title, description, genre by hashing 1; the workspace has"
+    ):
         train(tmp_path / "shop")
 
 
-def test_a_workspace_with_pictures_is_refused(shop: Path, tmp_path: Path) -> None:
+def test_a_workspace_with_images_is_refused(shop: Path, tmp_path: Path) -> None:
     write_files(tmp_path)
     with (tmp_path / "serendip.toml").open("a") as stream:
         stream.write('\n[content.image]\nfield = "picture"\n')
     (tmp_path / "gold.csv").write_text((shop / "gold.csv").read_text())
     (tmp_path / "labels.csv").write_text((shop / "labels.csv").read_text())
-    with pytest.raises(UnsupportedError, match="judges of matches read text alone"):
+    with pytest.raises(UnsupportedError, match="the relevance model reads text only"):
         invoke(*distil(tmp_path))

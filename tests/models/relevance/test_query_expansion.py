@@ -1,4 +1,4 @@
-"""How near an item is to an expanded query, relative to the crowd, without asking all of it."""
+"""Query expansion equals its definition over all reference items."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ def unit(random: np.random.Generator, *shape: int) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
 
 
-def test_expanded_by_hand_relative_to_the_whole_crowd() -> None:
+def test_columns_equal_an_expansion_by_hand() -> None:
     random = np.random.default_rng(0)
-    items, asked, views = (unit(random, *shape) for shape in ((2, 50, 8), (4, 8), (2, 3, 8)))
-    expansion = QueryExpansion.of(HubnessCorrection.of([asked] * 2, ReferenceItems.of(items)))
-    row, which = np.array([0, 1, 3]), np.array([2, 0, 1])
-    columns = expansion.columns(asked, views, (row, which))
+    items, queries, views = (unit(random, *shape) for shape in ((2, 50, 8), (4, 8), (2, 3, 8)))
+    expansion = QueryExpansion.of(HubnessCorrection.of([queries] * 2, ReferenceItems.of(items)))
+    query_rows, item_rows = np.array([0, 1, 3]), np.array([2, 0, 1])
+    columns = expansion.columns(queries, views, (query_rows, item_rows))
     assert len(columns) == 2 * len(EXPANSIONS) * 2
-    seen = [asked @ view.T for view in items]
-    near = np.mean([(one - one.mean(1)[:, None]) / one.std(1)[:, None] for one in seen], 0)
-    near -= expansion.known.mean(0)
+    cosines = [queries @ view.T for view in items]
+    scores = np.mean([(c - c.mean(1)[:, None]) / c.std(1)[:, None] for c in cosines], 0)
+    scores -= expansion.hubness.mean(0)
     for place, count in enumerate(EXPANSIONS):
         for view in range(2):
             cosine, relative = columns[place * 4 + view * 2 : place * 4 + view * 2 + 2]
-            for pair, (query, item) in enumerate(zip(row, which, strict=True)):
-                best = np.argsort(-near[query])[:count]
-                weights = np.exp(2.0 * near[query, best])
+            for pair, (query, item) in enumerate(zip(query_rows, item_rows, strict=True)):
+                best = np.argsort(-scores[query])[:count]
+                weights = np.exp(2.0 * scores[query, best])
                 expanded = weights / weights.sum() @ items[view, best]
-                all_seen = items[view] @ expanded
-                likeness = views[view, item] @ expanded
-                assert abs(cosine[pair] - likeness) < 1e-5
-                wanted = (likeness - all_seen.mean()) / all_seen.std()
-                assert abs(relative[pair] - wanted) < 1e-3
+                reference = items[view] @ expanded
+                similarity = views[view, item] @ expanded
+                assert abs(cosine[pair] - similarity) < 1e-5
+                standardised = (similarity - reference.mean()) / reference.std()
+                assert abs(relative[pair] - standardised) < 1e-3

@@ -1,4 +1,4 @@
-"""The judge that serves: saved and opened it says the same, of each pair whatever the rest."""
+"""The served relevance model: predictions are per pair, and survive saving and opening."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from serendip.models.relevance.train import (
 ITEMS, QUERIES, SIZE = 60, 40, 16
 KINDS = ("lamp", "chair", "rug")
 CONFIG = RelevanceModelConfig(
-    student=TreesConfig(rounds=20, fewest_pairs=5), likeness=QueryProjectionConfig(landmarks=20)
+    trees=TreesConfig(rounds=20, min_pairs=5), projection=QueryProjectionConfig(landmarks=20)
 )
 
 
-def texts_of_items(seed: int = 0) -> ItemTexts:
-    """Items of three kinds in turn; those of another seed begin with another kind."""
+def build_item_texts(seed: int = 0) -> ItemTexts:
+    """Items of three kinds in turn; the first kind depends on the seed."""
     random = np.random.default_rng(seed)
     vectors = [unit(random.normal(size=(ITEMS, SIZE)).astype(np.float32)) for _ in range(3)]
     kinds = [(n + seed) % 3 for n in range(ITEMS)]
@@ -40,81 +40,83 @@ def texts_of_items(seed: int = 0) -> ItemTexts:
 
 
 @pytest.fixture(scope="module")
-def judge() -> RelevanceModel:
+def model() -> RelevanceModel:
     random = np.random.default_rng(1)
     words = [f"{KINDS[n % 3]} {n}" for n in range(QUERIES)]
     queries = QueryTexts.of(words, unit(random.normal(size=(QUERIES, SIZE)).astype(np.float32)))
-    items = texts_of_items()
-    known = PairFeatures.fit(queries, items)
+    items = build_item_texts()
+    pair_features = PairFeatures.fit(queries, items)
     rows = np.repeat(np.arange(QUERIES), 12).astype(np.int32)
     numbers = random.integers(0, ITEMS, len(rows)).astype(np.int32)
-    everything = np.ones(len(rows), np.bool_)
-    features = known.of(queries, items, rows, numbers)
-    lessons = LabelledPairs(rows, numbers, rows % 3 != numbers % 3, rows, everything, features)
-    return train_relevance_model(CONFIG, known, (queries, items), lessons, 0).judge
+    is_typical = np.ones(len(rows), np.bool_)
+    features = pair_features.compute(queries, items, rows, numbers)
+    examples = LabelledPairs(rows, numbers, rows % 3 != numbers % 3, rows, is_typical, features)
+    return train_relevance_model(CONFIG, pair_features, (queries, items), examples, 0).model
 
 
-def ask(judge: RelevanceModel, numbers: np.ndarray, text: str = "lamp for reading") -> np.ndarray:
+def predict(
+    model: RelevanceModel, numbers: np.ndarray, text: str = "lamp for reading"
+) -> np.ndarray:
     vector = unit(np.random.default_rng(5).normal(size=(1, SIZE)).astype(np.float32))[0]
-    return judge.probabilities(text, vector, numbers.astype(np.int32))
+    return model.probabilities(text, vector, numbers.astype(np.int32))
 
 
-def test_it_learned_what_is_bad(judge: RelevanceModel) -> None:
-    probabilities = ask(judge, np.arange(ITEMS))
-    is_bad = np.arange(ITEMS) % 3 != 0
-    assert probabilities[is_bad].min() > probabilities[~is_bad].max()
+def test_irrelevant_items_have_higher_probabilities(model: RelevanceModel) -> None:
+    probabilities = predict(model, np.arange(ITEMS))
+    is_irrelevant = np.arange(ITEMS) % 3 != 0
+    assert probabilities[is_irrelevant].min() > probabilities[~is_irrelevant].max()
 
 
-def test_what_it_says_of_a_pair_hangs_on_nothing_else(judge: RelevanceModel) -> None:
-    together = ask(judge, np.arange(ITEMS))
-    alone = np.concatenate([ask(judge, np.array([number])) for number in range(ITEMS)])
+def test_a_prediction_does_not_depend_on_other_items(model: RelevanceModel) -> None:
+    together = predict(model, np.arange(ITEMS))
+    alone = np.concatenate([predict(model, np.array([number])) for number in range(ITEMS)])
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
 
 
-def test_saved_and_opened_it_says_the_same(judge: RelevanceModel, tmp_path: Path) -> None:
-    replace(judge, threshold=0.25).save(tmp_path)
+def test_an_opened_model_predicts_as_the_saved_one(model: RelevanceModel, tmp_path: Path) -> None:
+    replace(model, threshold=0.25).save(tmp_path)
     opened = RelevanceModel.open(tmp_path)
     assert opened.threshold == 0.25
     numbers = np.arange(ITEMS)
-    np.testing.assert_allclose(ask(opened, numbers), ask(judge, numbers), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(predict(opened, numbers), predict(model, numbers), rtol=0, atol=1e-6)
 
 
-def test_of_a_new_catalogue_it_says_what_it_says_of_these_texts(
-    judge: RelevanceModel, tmp_path: Path
+def test_predictions_for_a_new_catalogue_depend_on_its_texts_only(
+    model: RelevanceModel, tmp_path: Path
 ) -> None:
-    save_model(judge, tmp_path)
-    same = open_model(tmp_path, texts_of_items())
-    np.testing.assert_allclose(ask(same, np.arange(5)), ask(judge, np.arange(5)), atol=1e-6)
-    other = open_model(tmp_path, texts_of_items(seed=1))
+    save_model(model, tmp_path)
+    same = open_model(tmp_path, build_item_texts())
+    np.testing.assert_allclose(predict(same, np.arange(5)), predict(model, np.arange(5)), atol=1e-6)
+    other = open_model(tmp_path, build_item_texts(seed=1))
     kinds_in_turn = np.array([2, 0, 1, 5, 3, 4])
     np.testing.assert_allclose(
-        ask(other, kinds_in_turn) > 0.5, ask(judge, np.arange(6)) > 0.5, atol=1e-6
+        predict(other, kinds_in_turn) > 0.5, predict(model, np.arange(6)) > 0.5, atol=1e-6
     )
-    assert not np.allclose(ask(other, np.arange(5)), ask(judge, np.arange(5)), atol=1e-6)
+    assert not np.allclose(predict(other, np.arange(5)), predict(model, np.arange(5)), atol=1e-6)
 
 
-def test_changed_and_later_items_are_not_judged(judge: RelevanceModel) -> None:
-    stale = judge.without(np.array([3, ITEMS + 7], np.int32))
-    probabilities = ask(stale, np.array([3, 4, ITEMS, ITEMS + 7]))
+def test_changed_and_new_items_get_no_prediction(model: RelevanceModel) -> None:
+    stale = model.without(np.array([3, ITEMS + 7], np.int32))
+    probabilities = predict(stale, np.array([3, 4, ITEMS, ITEMS + 7]))
     assert np.isfinite(probabilities).tolist() == [False, True, False, False]
-    assert np.isfinite(ask(judge, np.array([3]))).all()
+    assert np.isfinite(predict(model, np.array([3]))).all()
 
 
-def test_a_judge_of_other_features_is_refused(judge: RelevanceModel, tmp_path: Path) -> None:
-    save_model(judge, tmp_path)
+def test_a_model_with_other_features_is_refused(model: RelevanceModel, tmp_path: Path) -> None:
+    save_model(model, tmp_path)
     path = tmp_path / "relevance.json"
     path.write_text(path.read_text().replace("best passages", "worst passages"))
-    with pytest.raises(ArtefactError, match="judge of other features"):
-        open_model(tmp_path, texts_of_items())
+    with pytest.raises(ArtefactError, match="has other features"):
+        open_model(tmp_path, build_item_texts())
 
 
 @pytest.mark.parametrize(
     ("name", "command"), [("relevance.json", "judge distil"), ("items/item_words.json", "train")]
 )
-def test_a_judge_of_before_says_how_to_make_a_new_one(
-    judge: RelevanceModel, tmp_path: Path, name: str, command: str
+def test_an_older_format_is_refused_with_the_command_to_run(
+    model: RelevanceModel, tmp_path: Path, name: str, command: str
 ) -> None:
-    judge.save(tmp_path)
+    model.save(tmp_path)
     document = json.loads((tmp_path / name).read_text())
     del document["format"]
     (tmp_path / name).write_text(json.dumps(document))
@@ -123,6 +125,6 @@ def test_a_judge_of_before_says_how_to_make_a_new_one(
     assert f"`serendip {command}`" in refused.value.hint
 
 
-def test_an_empty_folder_holds_no_judge(tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match="holds no readable texts of items"):
+def test_an_empty_folder_has_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"item texts in \S+ cannot be read"):
         RelevanceModel.open(tmp_path)

@@ -1,11 +1,17 @@
-"""Agreement of labellers: Cohen's kappa with a 95 % bootstrap interval over queries.
+"""Agreement of labels of the same pairs (Cohen's kappa), and the gate that requires it.
 
-``serendip judge gate`` decides by it whether labels may be used: the lower bound of kappa against
-labels by people must reach a floor. With few pairs the bound is low, and more pairs must be
-labelled by hand. Queries that a prompt was tuned on, or that were used for training, are refused;
-the former are stored with the prompt, the latter are given by the user. The bootstrap interval of
-perfect agreement has no width, so the lower bound is the smaller one of the bootstrap bound and
-kappa after adding one query with opposite labels.
+``serendip judge agreement`` compares files of labels. ``serendip judge gate`` decides whether
+labels by an LLM agree with people well enough to be used.
+
+The gate counts only pairs of queries that nothing was tuned or trained on: a prompt is stored with
+digests of its tuning queries, other files are named by the caller. The lower end of kappa's
+interval decides: with few pairs it is low, and more labels by people raise it. The interval is a
+bootstrap over queries; if all queries agree it has no width, so its lower end is at most the kappa
+with one more query whose labels are all wrong.
+
+Cohen 1960, "A coefficient of agreement for nominal scales".
+
+Shapes: P pairs.
 """
 
 from __future__ import annotations
@@ -21,22 +27,22 @@ import numpy as np
 from serendip.data.arrays import BoolArray, IntArray
 from serendip.data.text import normalise
 from serendip.errors import ConfigError
-from serendip.evaluate.classification import BinaryPredictions, kappa_of
+from serendip.evaluate.classification import BinaryPredictions, cohen_kappa
 from serendip.jobs.labels.pair_files import Pair, read_labels, read_pairs, read_prompts
 from serendip.llm.prompts import Prompt, query_digest
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Agreement of two labellers on the pairs that both labelled.
+    """Agreement of two labellers.
 
     Args:
-        pairs: number of these pairs.
+        pairs: number of pairs that both labelled.
         queries: number of their queries.
         agreed: share of the pairs with the same label; 0 without pairs.
-        kappa: Cohen's kappa; None if it is undefined, that is without pairs or if all labels of
-            both are the same.
-        ci95: interval of kappa; None if kappa is.
+        kappa: agreement beyond chance, 1 = always; None = not defined, as there are no pairs, or
+            all labels of both are equal.
+        ci95: its interval; None with it.
     """
 
     pairs: int
@@ -46,77 +52,78 @@ class Agreement:
     ci95: tuple[float, float] | None
 
 
-def measure_agreement(left: Mapping[Pair, bool], right: Mapping[Pair, bool]) -> Agreement:
-    """Agreement of two sets of labels (pair -> is bad) on their common pairs."""
-    pairs = [pair for pair in left if pair in right]
+def measure_agreement(labels: Mapping[Pair, bool], others: Mapping[Pair, bool]) -> Agreement:
+    """Agreement of two mappings pair -> is it irrelevant, on the pairs that both have."""
+    pairs = [pair for pair in labels if pair in others]
     if not pairs:
         return Agreement(0, 0, 0.0, None, None)
     first, second = (
-        np.array([labels[pair] for pair in pairs], np.bool_) for labels in (left, right)
+        np.array([by_pair[pair] for pair in pairs], np.bool_) for by_pair in (labels, others)
     )
-    units = number_queries(pairs)
-    queries, agreed = int(units.max()) + 1, float((first == second).mean())
+    groups = number_queries(pairs)
+    queries, agreed = int(groups.max()) + 1, float((first == second).mean())
     if len(set(first.tolist()) | set(second.tolist())) == 1:
         return Agreement(len(pairs), queries, agreed, None, None)
-    kappa = BinaryPredictions(first, second.astype(np.float32), second, units).estimates()["kappa"]
-    low = min(kappa.low or 0.0, compute_pessimistic_kappa(first, second, units))
+    predictions = BinaryPredictions(first, second.astype(np.float32), second, groups)
+    kappa = predictions.estimates()["kappa"]
+    low = min(kappa.low or 0.0, compute_cautious_kappa(first, second, groups))
     return Agreement(len(pairs), queries, agreed, kappa.value, (low, kappa.high or 0.0))
 
 
-def compare_label_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
+def compare_files(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """Agreement of each two files of labels.
 
     Raises:
-        ConfigError: there are less than two files.
-        DataError: a file is broken.
+        ConfigError: fewer than two files are given.
+        DataError: a file is damaged.
     """
     if len(paths) < 2:
-        raise ConfigError(
-            f"agreement needs at least two files of labels, not {len(paths)}.",
-            "Add --labels for each file.",
-        )
-    labels = [(path, read_labels(path)) for path in paths]
+        raise ConfigError("agreement needs two files.", "Name each with --labels.")
+    files = [(path, read_labels(path)) for path in paths]
     return [
-        {"labels": [str(left), str(right)], **asdict(measure_agreement(left_labels, right_labels))}
-        for (left, left_labels), (right, right_labels) in combinations(labels, 2)
+        {"labels": [str(path), str(other)], **asdict(measure_agreement(labels, others))}
+        for (path, labels), (other, others) in combinations(files, 2)
     ]
 
 
 def number_queries(pairs: Sequence[Pair]) -> IntArray:
-    """Number the queries of pairs from 0: (P,) int32."""
-    queries = sorted({query for query, _ in pairs})
-    numbers = {query: number for number, query in enumerate(queries)}
+    """(P,) int32 number of each pair's query."""
+    numbers = {query: place for place, query in enumerate(sorted({query for query, _ in pairs}))}
     return np.array([numbers[query] for query, _ in pairs], np.int32)
 
 
-def compute_pessimistic_kappa(is_bad: BoolArray, decided: BoolArray, units: IntArray) -> float:
-    """Kappa after adding an average query whose labels are all opposite.
+def compute_cautious_kappa(
+    is_irrelevant: BoolArray, is_filtered: BoolArray, groups: IntArray
+) -> float:
+    """Kappa with one more query of average size whose labels are all wrong.
 
-    A lower bound for small samples, where a bootstrap of perfect agreement has no width.
+    A bootstrap over queries that all agree has no width, although few queries prove little.
     """
-    size = max(2, round(len(units) / (int(units.max()) + 1)))
-    more = np.arange(size) < max(1, round(size * is_bad.mean()))
-    return kappa_of(np.concatenate([is_bad, more]), np.concatenate([decided, ~more]))
+    size = max(2, round(len(groups) / (int(groups.max()) + 1)))
+    extra = np.arange(size) < max(1, round(size * is_irrelevant.mean()))
+    return cohen_kappa(
+        np.concatenate([is_irrelevant, extra]), np.concatenate([is_filtered, ~extra])
+    )
 
 
-FEWEST_QUERIES = 10
-"""Minimum number of queries with good pairs, and of queries with bad pairs."""
+MIN_QUERIES = 10
+"""Least number of queries with relevant items, and of queries with irrelevant ones."""
 MIN_LABELLED_SHARE = 0.9
-"""Minimum share of gold pairs with labels: pairs without a label may be the hard ones."""
+"""Share of the gold labels that must have a label: those without one may be the hard ones."""
 
 Verdict = Literal["passed", "failed", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Files and threshold of a run of the gate.
+    """Labels to compare with gold labels.
 
     Args:
-        labels: file of the labels to be used.
+        labels: file of labels that are to be used.
         gold: file of labels by people.
-        floor: minimum of the lower bound of kappa.
-        seen: files of pairs whose queries were used for training or tuning, besides those stored
-            with the prompts.
+        floor: lowest lower end of kappa's interval that passes.
+        seen: files of pairs whose queries something was tuned or trained on, beside the tuning
+            queries that are stored with the prompts of the labels.
     """
 
     labels: Path
@@ -126,57 +133,59 @@ class Gate:
 
 
 def gate_labels(gate: Gate) -> dict[str, Any]:
-    """Measure the agreement of labels with people and return it with the verdict.
+    """Agreement of labels with gold labels, and the verdict.
 
     Raises:
-        ConfigError: the floor is not between -1 and 1, or the tuning queries of a prompt are
-            unknown.
-        DataError: a file is broken.
+        ConfigError: the floor is not between -1 and 1, or a prompt is stored without its tuning
+            queries.
+        DataError: a file is damaged.
     """
     if not -1 <= gate.floor <= 1:
-        raise ConfigError(
-            f"--floor {gate.floor} is not a kappa.", "Choose a value between -1 and 1."
-        )
+        raise ConfigError(f"--floor is {gate.floor}.", "Kappa lies between -1 and 1.")
     labels, gold = read_labels(gate.labels), read_labels(gate.gold)
     pairs = [pair for pair in gold if pair in labels]
-    reason = _find_refusal(gate, gold, pairs)
-    facts = {
+    reason = _refusal(gate, gold, pairs)
+    counts = {
         "floor": gate.floor,
         "pairs": len(pairs),
         "queries": len({query for query, _ in pairs}),
         "unlabelled": len(gold) - len(pairs),
     }
     if reason:
-        return {"verdict": "refused", "reason": reason, **facts}
-    is_bad = np.array([gold[pair] for pair in pairs], np.bool_)
-    decided = np.array([labels[pair] for pair in pairs], np.bool_)
-    units = number_queries(pairs)
-    estimates = BinaryPredictions(is_bad, decided.astype(np.float32), decided, units).estimates()
-    reported = {name: estimates[name] for name in ("kappa", "precision", "recall")}
-    intervals = {name: [estimate.low, estimate.high] for name, estimate in reported.items()}
-    low = min(reported["kappa"].low or 0.0, compute_pessimistic_kappa(is_bad, decided, units))
+        return {"verdict": "refused", "reason": reason, **counts}
+    is_irrelevant = np.array([gold[pair] for pair in pairs], np.bool_)
+    is_filtered = np.array([labels[pair] for pair in pairs], np.bool_)
+    groups = number_queries(pairs)
+    estimates = BinaryPredictions(
+        is_irrelevant, is_filtered.astype(np.float32), is_filtered, groups
+    ).estimates()
+    metrics = {name: estimates[name] for name in ("kappa", "precision", "recall")}
+    intervals = {name: [estimate.low, estimate.high] for name, estimate in metrics.items()}
+    low = min(
+        metrics["kappa"].low or 0.0, compute_cautious_kappa(is_irrelevant, is_filtered, groups)
+    )
     intervals["kappa"][0] = low
     verdict: Verdict = "passed" if low >= gate.floor else "failed"
-    values = {name: estimate.value for name, estimate in reported.items()}
-    return {"verdict": verdict, "reason": "", **facts, **values, "ci95": intervals}
+    values = {name: estimate.value for name, estimate in metrics.items()}
+    return {"verdict": verdict, "reason": "", **counts, **values, "ci95": intervals}
 
 
-def _find_refusal(gate: Gate, gold: dict[Pair, bool], pairs: Sequence[Pair]) -> str:
-    """Reason why the labels cannot be evaluated; empty = they can."""
+def _refusal(gate: Gate, gold: dict[Pair, bool], pairs: Sequence[Pair]) -> str:
+    """Why no verdict is possible; "" if one is."""
     queries = {normalise(query) for query, _ in pairs}
     for path in gate.seen:
         shared = {normalise(query) for query, _ in read_pairs(path)} & queries
         if shared:
-            return f"{path} has {len(shared)} of the queries, as {min(shared)!r}"
+            return f"{path} has {len(shared)} of the queries, such as {min(shared)!r}"
     for prompt in read_prompts(gate.labels):
-        tuned = Prompt.named(prompt).tuned_on()
-        shared = {query for query in queries if query_digest(query) in tuned}
+        digests = Prompt.named(prompt).tuned_on()
+        shared = {query for query in queries if query_digest(query) in digests}
         if shared:
-            return f"{prompt} was tuned on {len(shared)} of the queries, as {min(shared)!r}"
+            return f"{prompt} was tuned on {len(shared)} of the queries, such as {min(shared)!r}"
     if len(pairs) < MIN_LABELLED_SHARE * len(gold):
-        return f"{len(pairs)} of {len(gold)} judged pairs have labels"
-    for name, is_bad in (("good", False), ("bad", True)):
-        count = len({pair[0] for pair in pairs if gold[pair] == is_bad})
-        if count < FEWEST_QUERIES:
-            return f"{count} queries have {name} pairs; {FEWEST_QUERIES} are needed"
+        return f"{len(pairs)} of {len(gold)} gold pairs have labels"
+    for kind, is_irrelevant in (("relevant", False), ("irrelevant", True)):
+        count = len({pair[0] for pair in pairs if gold[pair] == is_irrelevant})
+        if count < MIN_QUERIES:
+            return f"{count} queries have {kind} items; {MIN_QUERIES} are needed"
     return ""

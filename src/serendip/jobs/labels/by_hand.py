@@ -1,7 +1,7 @@
-"""``serendip judge label``: a labelling session, in which one person labels pairs of a workspace.
+"""``serendip judge label``: a session in which one person labels pairs of a workspace.
 
-Only the file of labels is stored. Skipped pairs are shown again after all others; after a restart,
-in their original order.
+The file of labels is the only state: skipped pairs are shown again after all others, and after a
+restart in their original order.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from serendip.errors import ConfigError, DataError
 from serendip.jobs.labels.agreement import measure_agreement
 from serendip.jobs.labels.label_file import LABELS, LabelFile
 from serendip.jobs.labels.llm_examples import build_questions
-from serendip.jobs.labels.pair_files import IS_BAD, Pair, read_labels, read_pairs
+from serendip.jobs.labels.pair_files import IS_IRRELEVANT, Pair, read_labels, read_pairs
 
 
 class LabellingSession:
-    """State of the labelling page; thread-safe.
+    """What the labelling page shows and changes; thread-safe.
 
     Args:
-        pairs: distinct pairs, in the order in which they are shown.
+        pairs: different ones, in the order in which they are shown.
         questions: query and item texts of each pair.
         labels: file of the labeller.
-        others: files of other labellers of the same pairs; they may not exist yet.
+        others: files of other labellers of the same pairs; they need not exist yet.
     """
 
     def __init__(
@@ -43,36 +43,36 @@ class LabellingSession:
         self._others = list(others)
         self._place = {pair: place for place, pair in enumerate(self._pairs)}
         self._skipped: list[int] = []
-        # Actions that can be undone: the place of a skipped pair, or None for a label.
+        # Per step that can be undone: the place of a skip, or None for a label.
         self._undoable: list[int | None] = [None] * len(labels.rows)
         self._lock = threading.Lock()
 
     def view(self) -> LabellingView:
-        """The next pair, the counts and the agreement with others."""
+        """The pair to label next, with counts and agreement."""
         with self._lock:
             labels = dict(self._labels.rows)
             place = self._next(labels)
             counts = Counter(label for pair, label in labels.items() if pair in self._place)
             return LabellingView(
                 self._labels.name,
-                None if place is None else self._to_pair(place),
+                None if place is None else self._pair_to_label(place),
                 len(self._pairs),
                 counts["good"],
                 counts["bad"],
                 len(self._skipped),
-                self._undo_name(),
-                [self._compare(path, labels) for path in self._others],
+                self._undoes(),
+                [self._agreement(path, labels) for path in self._others],
             )
 
     def label(self, place: int, label: str) -> None:
-        """Label a pair unless it has a label, and wait until it is on disk.
+        """Label a pair, durably when this returns; a pair that has a label keeps it.
 
         Raises:
-            DataError: there is no such pair or label.
-            StorageError: the file of labels cannot be written.
+            DataError: no such pair or label.
+            StorageError: the label cannot be written.
         """
         if label not in LABELS:
-            raise DataError(f"the label {label!r} is unknown.", f"Use one of {', '.join(LABELS)}.")
+            raise DataError(f"the label {label!r} is not known.", f"Known: {', '.join(LABELS)}.")
         with self._lock:
             pair = self._pair(place)
             if pair in dict(self._labels.rows):
@@ -83,10 +83,10 @@ class LabellingSession:
                 self._skipped.remove(place)
 
     def skip(self, place: int) -> None:
-        """Skip a pair until all others are labelled.
+        """Postpone a pair until all others are labelled.
 
         Raises:
-            DataError: there is no such pair.
+            DataError: no such pair.
         """
         with self._lock:
             if self._pair(place) in dict(self._labels.rows):
@@ -97,10 +97,10 @@ class LabellingSession:
             self._undoable.append(place)
 
     def undo(self) -> None:
-        """Undo the last label or skip, if any.
+        """Undo the last label or skip, if there is one.
 
         Raises:
-            StorageError: the file of labels cannot be written.
+            StorageError: the label cannot be removed.
         """
         with self._lock:
             if not self._undoable:
@@ -115,21 +115,21 @@ class LabellingSession:
     def _pair(self, place: int) -> Pair:
         if not 0 <= place < len(self._pairs):
             raise DataError(
-                f"there is no pair {place}.", f"Choose a number below {len(self._pairs)}."
+                f"pair {place} does not exist.", f"Pairs are 0 to {len(self._pairs) - 1}."
             )
         return self._pairs[place]
 
     def _next(self, labels: Mapping[Pair, str]) -> int | None:
-        """Place of the first pair without a label; skipped pairs come last."""
+        """The first pair without a label; skipped pairs come last."""
         skipped = set(self._skipped)
-        remaining = (
+        unlabelled = (
             place
             for place, pair in enumerate(self._pairs)
             if pair not in labels and place not in skipped
         )
-        return next(remaining, self._skipped[0] if self._skipped else None)
+        return next(unlabelled, self._skipped[0] if self._skipped else None)
 
-    def _to_pair(self, place: int) -> PairToLabel:
+    def _pair_to_label(self, place: int) -> PairToLabel:
         question = self._questions[place]
         item = question["item"]
         return PairToLabel(
@@ -140,20 +140,21 @@ class LabellingSession:
             item.get("attributes", {}),
         )
 
-    def _undo_name(self) -> str:
-        """The label or ``skip`` that ``undo`` would undo; empty = none."""
+    def _undoes(self) -> str:
         if not self._undoable:
             return ""
         return "skip" if self._undoable[-1] is not None else self._labels.rows[-1][1]
 
-    def _compare(self, path: Path, labels: Mapping[Pair, str]) -> AgreementSoFar:
-        """Agreement with a file, which may not exist yet or end with an incomplete row."""
+    def _agreement(self, path: Path, labels: Mapping[Pair, str]) -> AgreementSoFar:
+        """With a file that another process may be writing, or that does not exist yet."""
         try:
             others = read_labels(path)
         except DataError:
             return AgreementSoFar(path.stem, 0)
-        is_bad = {pair: IS_BAD[label] for pair, label in labels.items() if pair in self._place}
-        agreement = measure_agreement(is_bad, others)
+        is_irrelevant = {
+            pair: IS_IRRELEVANT[label] for pair, label in labels.items() if pair in self._place
+        }
+        agreement = measure_agreement(is_irrelevant, others)
         low, high = agreement.ci95 or (None, None)
         return AgreementSoFar(path.stem, agreement.pairs, agreement.kappa, low, high)
 
@@ -162,27 +163,25 @@ class LabellingSession:
 def open_session(
     workspace: Workspace, pairs: Path, out: Path, name: str, others: Sequence[Path] = ()
 ) -> Iterator[LabellingSession]:
-    """Open or resume a labelling session; its file of labels is locked until it ends.
+    """Open a labelling session that continues the labeller's file, locked for this process.
 
     Args:
-        workspace: of the items.
+        workspace: its items.
         pairs: file with ``query`` and ``item_id``.
-        out: file of the person's labels.
-        name: of the person.
-        others: files of labels of the same pairs by other labellers.
+        out: file of the labeller.
+        name: of the labeller.
+        others: files of other labellers of the same pairs.
 
     Raises:
-        ConfigError: the name is empty, ``out`` cannot be written, or it is among ``others``.
-        DataError: a file is broken, ``out`` has labels by another person, or pairs have unknown
-            items.
-        StorageError: another process has ``out`` open.
+        ConfigError: the name is empty, the file cannot be written, or is among the others.
+        DataError: a file is damaged or another labeller's, or pairs name unknown items.
+        StorageError: another process has the file open.
     """
     if out.resolve() in {path.resolve() for path in others}:
         raise ConfigError(
-            f"{out} is the file of your labels and of another person's.",
-            "Choose another file for your labels.",
+            f"{out} is both --out and another labeller's file.", "Name a file of their own."
         )
-    distinct = read_pairs(pairs)
-    questions = build_questions(workspace, distinct)
+    unlabelled = read_pairs(pairs)
+    questions = build_questions(workspace, unlabelled)
     with LabelFile(out, name) as labels:
-        yield LabellingSession(distinct, questions, labels, others)
+        yield LabellingSession(unlabelled, questions, labels, others)

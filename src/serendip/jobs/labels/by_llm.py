@@ -1,4 +1,4 @@
-"""``serendip judge run``: an LLM labels (query, item) pairs, by requests or by batch files."""
+"""``serendip judge run``: an LLM labels query-item pairs, by requests or by batch files."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ COLUMNS = ("query", "item_id", "label", "confidence", "source", "model", "prompt
 
 @dataclass(frozen=True, slots=True)
 class Labelling:
-    """Files and prompt of a labelling run.
+    """Pairs to label, and the files of questions and answers.
 
     Args:
         pairs: file with ``query`` and ``item_id``.
         out: file of labels.
         prompt: name with version.
-        batch_file: file to write questions to instead of sending them; None = send them.
-        batch_answers: file of answers to a batch file, read first.
-        forgets_batches: ask the pending questions of earlier batch files again.
+        batch_file: questions are written to this file instead of being sent; None = sent.
+        batch_answers: answers to such a file, read before anything is sent.
+        forgets_batches: send questions again that are in batch files of the job without an answer.
     """
 
     pairs: Path
@@ -50,18 +50,16 @@ def label_pairs(context: JobContext, labelling: Labelling, job: LlmJob) -> dict[
         job: name and limits.
 
     Returns:
-        estimate, state, counts and spend; counts of batch files.
+        estimate, state, counts, spend and the counts of batch files.
 
     Raises:
-        ConfigError: no LLM is configured, the budget is negative or not a number, or a file cannot
-            be written.
-        DataError: the file of pairs is broken, or has unknown items.
+        ConfigError: no LLM is configured, the budget is not a number of at least 0, or a file
+            cannot be written.
+        DataError: the pairs are damaged, or name unknown items.
         StorageError: the database cannot be written, or another process runs this job.
     """
     if labelling.batch_file is not None and context.settings.llm.provider == "local":
-        raise ConfigError(
-            "a local LLM cannot process a batch file.", "Set [llm] provider = 'endpoint'."
-        )
+        raise ConfigError("--batch-file needs a server.", "Set [llm] provider = 'endpoint'.")
     pairs = read_pairs(labelling.pairs)
     questions = build_questions(context.workspace, pairs)
     with open_llm_job(context, judge_task(labelling.prompt), job) as session:
@@ -77,13 +75,13 @@ def label_pairs(context: JobContext, labelling: Labelling, job: LlmJob) -> dict[
 def _read_batches(
     labelling: Labelling, session: LlmSession[Judgement], questions: Sequence[Question]
 ) -> dict[str, Any]:
-    """Read answers of earlier batch files, then forget pending questions; return the counts."""
+    """Counts of read and forgotten answers of batch files; reading comes first, so none is lost."""
     facts: dict[str, Any] = {}
     ledger, options = session.ledger, session.options
     if labelling.batch_answers is not None:
         model, answers = session.llm.model, labelling.batch_answers
-        batch = read_batch(answers, session.task, questions, model, ledger, options)
-        facts["taken"] = asdict(batch)
+        counts = read_batch(answers, session.task, questions, model, ledger, options)
+        facts["taken"] = asdict(counts)
     if labelling.forgets_batches:
         facts["forgotten"] = ledger.forget_batches(options.job)
     return facts
@@ -96,11 +94,11 @@ def _write_batch(
     assert isinstance(session.llm, EndpointLlm)
     ledger, options = session.ledger, session.options
     cost = session.estimate(questions)
-    written = write_batch(path, session.task, questions, session.llm, ledger, options)
+    counts = write_batch(path, session.task, questions, session.llm, ledger, options)
     return {
         "estimate": asdict(cost),
         "state": "batched",
-        **asdict(written),
+        **asdict(counts),
         "spent": ledger.spent(options.job),
         "batch_file": str(path),
     }
@@ -112,7 +110,7 @@ def _write_labels(
     result: LlmJobResult[Judgement],
     outcome: Outcome[Judgement],
 ) -> dict[str, Any]:
-    """Write all labels to ``out``; those of an incomplete run to a partial file beside it."""
+    """Write all labels; those of an incomplete run go to a partial file beside ``out``."""
     rows = [
         (query, item, label.label, label.confidence, "llm", result.model, labelling.prompt)
         for (query, item), label in zip(pairs, outcome.answers, strict=True)

@@ -1,7 +1,7 @@
-"""File of one person's labels: a CSV file to which rows are appended durably.
+"""CSV file of one person's labels, written one durable row at a time.
 
-``append`` returns after the row is on disk. An incomplete last row, left by a crash, was never
-confirmed; it is removed when the file is opened again.
+A row is on disk before ``append`` returns. A row that a crash cut off was never acknowledged; it is
+removed when the file is opened again.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _SOURCE = "people"
 
 
 class LabelFile:
-    """Labels of one person; the file is locked while it is open.
+    """The labels of one person, locked for this process.
 
     Args:
-        path: of the file; it and its folder are created if missing.
-        name: of the person.
+        path: the file; it and its folder are created if missing.
+        name: of the labeller.
 
     Raises:
         ConfigError: the name is empty or not printable, or the file cannot be written.
-        DataError: the file is not a file of labels, or has labels by another person.
-        StorageError: another process has the file open.
+        DataError: the file is not a file of labels, or has another person's.
+        StorageError: another process has it open.
     """
 
     def __init__(self, path: Path, name: str) -> None:
         if not name.strip() or not name.isprintable():
-            raise ConfigError(f"--name {name!r} is not a name.", "Give the labeller's name.")
+            raise ConfigError(f"--name is {name!r}.", "Give the name of the labeller, on one line.")
         self.path, self.name = path, name
         self._handle = _open_locked(path)
         self._rows: list[tuple[Pair, str]] = []
@@ -63,7 +63,7 @@ class LabelFile:
         self.close()
 
     def close(self) -> None:
-        """Close and unlock the file."""
+        """Unlock and close the file."""
         os.close(self._handle)
 
     @property
@@ -72,7 +72,7 @@ class LabelFile:
         return list(self._rows)
 
     def append(self, pair: Pair, label: str) -> None:
-        """Append a label and wait until it is on disk.
+        """Write a label and flush it to disk.
 
         Raises:
             StorageError: it cannot be written; the file is unchanged.
@@ -84,10 +84,10 @@ class LabelFile:
         self._end += len(text)
 
     def drop_last(self) -> tuple[Pair, str]:
-        """Remove and return the last label, and wait until the file on disk is shorter.
+        """Remove the last label and flush the change to disk.
 
         Raises:
-            StorageError: the file cannot be changed.
+            StorageError: it cannot be removed.
         """
         start = self._starts[-1]
         try:
@@ -102,69 +102,64 @@ class LabelFile:
     def _write(self, text: bytes) -> None:
         try:
             if os.pwrite(self._handle, text, self._end) != len(text):
-                raise OSError("the row was not written completely")
+                raise OSError("a row was written in part")
             os.fsync(self._handle)
         except OSError as error:
             os.ftruncate(self._handle, self._end)
             raise StorageError(
                 f"{self.path} cannot be written: {error}.",
-                "The label was not saved. Free disk space and label it again.",
+                "The label was not saved: free disk space.",
             ) from None
 
     def _read(self) -> None:
-        """Read all complete rows and remove an incomplete one; write the header to a new file."""
+        """Read all whole rows and remove a cut one; write the header of an empty file."""
         header = _format_row(COLUMNS).encode()
-        whole = os.pread(self._handle, os.fstat(self._handle).st_size, 0)
-        if header.startswith(whole):  # empty, or an incomplete header after a crash
+        content = os.pread(self._handle, os.fstat(self._handle).st_size, 0)
+        if header.startswith(content):  # Empty, or a header that a crash cut off.
             self._write(header)
             flush_folder(self.path.parent)
             self._end = len(header)
             return
-        records = self._parse_rows(whole)
+        records = self._records(content)
         names, self._end = next(records, ([], 0))
         if tuple(names) != COLUMNS:
             raise DataError(
-                f"{self.path} has the columns {', '.join(names)[:200]}, not {', '.join(COLUMNS)}.",
-                "Choose another file.",
+                f"{self.path} has the columns {', '.join(names)[:200]}.",
+                f"A file of labels has {', '.join(COLUMNS)}: name another one.",
             )
         seen: set[Pair] = set()
         for cells, end in records:
-            self._add_row(cells, seen)
+            self._add(cells, seen)
             self._starts.append(self._end)
             self._end = end
         os.ftruncate(self._handle, self._end)
-        if whole[self._end - 1 : self._end] != b"\n":  # some editors omit the last line break
+        if content[self._end - 1 : self._end] != b"\n":  # Some editors omit the last one.
             self._write(b"\n")
             self._end += 1
 
-    def _add_row(self, cells: list[str], seen: set[Pair]) -> None:
-        """Check a row of the file and add it."""
+    def _add(self, cells: list[str], seen: set[Pair]) -> None:
         query, item, label, _, name = cells
         if name != self.name:
             raise DataError(
-                f"{self.path} has labels by {name!r}.", f"Choose another file for {self.name}."
+                f"{self.path} has labels by {name!r}.", f"Name another file for {self.name}."
             )
         if label not in LABELS:
-            raise DataError(
-                f"{self.path} has the unknown label {label!r}.", f"Use one of {', '.join(LABELS)}."
-            )
+            raise DataError(f"{self.path} has the label {label!r}.", f"Known: {', '.join(LABELS)}.")
         if (query, item) in seen:
-            raise DataError(
-                f"{self.path} labels item {item!r} twice for {query!r}.", "Remove one row."
-            )
+            raise DataError(f"{self.path} labels item {item!r} twice for {query!r}.", "Keep one.")
         seen.add((query, item))
         self._rows.append(((query, item), label))
 
-    def _parse_rows(self, whole: bytes) -> Iterator[tuple[list[str], int]]:
-        """Cells and end offset in bytes of each complete row.
+    def _records(self, content: bytes) -> Iterator[tuple[list[str], int]]:
+        """(cells, offset of its end in bytes) of each whole row.
 
         Raises:
-            DataError: a row other than the last one is broken.
+            DataError: a row before the end of the file is damaged.
         """
         ends = [0]
 
         def lines() -> Iterator[str]:
-            for line in io.StringIO(whole.decode("utf-8", "surrogateescape"), newline=""):
+            for line in io.StringIO(content.decode("utf-8", "surrogateescape"), newline=""):
                 ends.append(ends[-1] + len(line.encode("utf-8", "surrogateescape")))
                 yield line
 
@@ -176,43 +171,42 @@ class LabelFile:
                 return
             except csv.Error:
                 cells = []
-            if ends[-1] == len(whole) and self._is_cut(cells, whole):
+            if ends[-1] == len(content) and self._is_cut(cells, content):
                 return
             if len(cells) == len(COLUMNS):
                 yield cells, ends[-1]
             else:
                 raise DataError(
                     f"{self.path}, line {len(ends) - 1}: not {len(COLUMNS)} cells.",
-                    "Correct the row.",
+                    "Correct the line.",
                 )
 
-    def _is_cut(self, cells: list[str], whole: bytes) -> bool:
-        """True if the last row of a file is incomplete; an open quote gives no cells."""
-        if whole.endswith(b"\n"):
+    def _is_cut(self, cells: list[str], content: bytes) -> bool:
+        """Whether the last row is incomplete; one with an open quote has no cells."""
+        if content.endswith(b"\n"):
             return not cells
         is_short = len(cells) < len(COLUMNS)
         return is_short or (cells[-1] != self.name and self.name.startswith(cells[-1]))
 
 
 def _open_locked(path: Path) -> int:
-    """Open a file, create it if missing, and lock it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}.", "Choose another file.") from None
+        raise ConfigError(f"{path} cannot be written: {error}.", "Name another file.") from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
         raise StorageError(
-            f"another labelling session has {path} open.", "Close that session first."
+            f"{path} is open in another process.", "End the other session first."
         ) from None
     return handle
 
 
 def _format_row(cells: tuple[str, ...]) -> str:
-    """A CSV row; all cells are quoted, as queries may contain line breaks."""
+    """One CSV line; every cell is quoted, so that a line break in a query cannot end the row."""
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(cells)
     return text.getvalue()

@@ -1,6 +1,6 @@
-"""Questions about pairs for an LLM, and ``serendip judge export``: labels as fine-tuning data.
+"""Data of a pair that an LLM labels: query and item texts, and nothing about users.
 
-A question has the query and the item's texts, and nothing about users.
+``serendip judge export`` writes labels as conversations to fine-tune an LLM on elsewhere.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from serendip.runtime.atomic_files import write_text
 
 
 def build_questions(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[str, Any]]:
-    """Build the question of each pair: its query and item texts.
+    """Query and item texts of each pair.
 
     Raises:
         UnknownItemError: an item is not in the workspace.
@@ -30,8 +30,9 @@ def build_questions(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[st
     missing = [item for _, item in pairs if item not in items]
     if missing:
         raise UnknownItemError(
-            f"{len(missing)} pairs have unknown items, for example {missing[0]!r}.",
-            "Import the items first: `serendip import`.",
+            f"{len(missing)} pairs name items that are not in the workspace, such as "
+            f"{missing[0]!r}.",
+            "Import the items first.",
         )
     return [
         {"query": query[:MAX_TEXT_LENGTH], "item": describe_item(items[item])}
@@ -40,27 +41,28 @@ def build_questions(workspace: Workspace, pairs: Sequence[Pair]) -> list[dict[st
 
 
 def export_chats(workspace: Workspace, labels: Path, out: Path, prompt: str) -> int:
-    """Write labels as chats for fine-tuning an LLM, one per line.
+    """Write one conversation per line: the prompt for a pair, and its label as the answer.
 
     Args:
-        workspace: of the items.
-        labels: file of labels, by people or by a labeller that passed the gate.
+        workspace: its items.
+        labels: file of labels, by people or by an LLM that passed the gate.
         out: JSONL file of ``{"messages": [system, user, assistant]}``.
-        prompt: name with version; use the fine-tuned model with the same prompt.
+        prompt: name with version; use the same one with the fine-tuned model.
 
     Returns:
-        number of chats.
+        number of conversations.
 
     Raises:
-        ConfigError: the prompt is unknown, or ``out`` cannot be written.
-        DataError: the file of labels is broken, or has unknown items.
+        ConfigError: the prompt is unknown, or the file cannot be written.
+        DataError: the labels are damaged.
+        UnknownItemError: a labelled item is not in the workspace.
     """
-    is_bad_by_pair, task = read_labels(labels), judge_task(prompt)
-    questions = build_questions(workspace, list(is_bad_by_pair))
+    is_irrelevant, task = read_labels(labels), judge_task(prompt)
+    questions = build_questions(workspace, list(is_irrelevant))
     lines = []
-    for data, is_bad in zip(questions, is_bad_by_pair.values(), strict=True):
-        request = task.request(data, max_tokens=1)
-        answer = Judgement(id=request.data_id, label="bad" if is_bad else "good", confidence=1.0)
+    for question, label in zip(questions, is_irrelevant.values(), strict=True):
+        request = task.request(question, max_tokens=1)
+        answer = Judgement(id=request.data_id, label="bad" if label else "good", confidence=1.0)
         messages = [
             {"role": "system", "content": request.system},
             {"role": "user", "content": request.user},

@@ -1,4 +1,4 @@
-"""Reads and writes files of (query, item) pairs, with or without labels."""
+"""Files of query-item pairs, with or without labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serendip.runtime.atomic_files import write_text
 Pair: TypeAlias = tuple[str, str]
 """Query and item id."""
 
-IS_BAD: Mapping[str, bool] = {
+IS_IRRELEVANT: Mapping[str, bool] = {
     "good": False,
     "bad": True,
     "E": False,
@@ -23,58 +23,60 @@ IS_BAD: Mapping[str, bool] = {
     "C": False,
     "I": True,
 }
-"""Label -> whether the item is irrelevant; the last four are the labels of the ESCI data set."""
+"""Label -> whether the item is irrelevant to the query; E, S, C and I are the labels exact,
+substitute, complement and irrelevant of the Shopping Queries Dataset (Reddy et al. 2022)."""
 
 _PAIR = ("query", "item_id")
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """Read the distinct pairs of a file with the columns ``query`` and ``item_id``, in its order.
+    """Different pairs of a file with the columns ``query`` and ``item_id``, in its order.
 
     Raises:
-        DataError: the file is missing or broken, or lacks one of the columns.
+        DataError: the file is missing or damaged, or lacks a column.
     """
-    return list(dict.fromkeys((row[0], row[1]) for row in _read_rows(path, _PAIR)))
+    return list(dict.fromkeys((row[0], row[1]) for row in _rows(path, _PAIR)))
 
 
 def read_labels(path: Path) -> dict[Pair, bool]:
-    """Read labels: pair -> whether it is bad, from a file with the column ``label``, too.
+    """Pair -> whether it is irrelevant, of a file that also has the column ``label``.
 
     Raises:
-        DataError: as ``read_pairs``, a label is unknown, or a pair has contradictory labels.
+        DataError: as above, a label is unknown, or a pair has two labels.
     """
     labels: dict[Pair, bool] = {}
-    for query, item, label in _read_rows(path, (*_PAIR, "label")):
-        if label not in IS_BAD:
+    for query, item, label in _rows(path, (*_PAIR, "label")):
+        if label not in IS_IRRELEVANT:
             raise DataError(
-                f"{path} has the unknown label {label!r}.", f"Use one of {', '.join(IS_BAD)}."
+                f"{path} has the label {label!r}.", f"Known: {', '.join(IS_IRRELEVANT)}."
             )
-        if labels.setdefault((query, item), IS_BAD[label]) != IS_BAD[label]:
+        if labels.setdefault((query, item), IS_IRRELEVANT[label]) != IS_IRRELEVANT[label]:
             raise DataError(
-                f"{path} labels item {item!r} both good and bad for {query!r}.", "Remove one row."
+                f"{path} labels item {item!r} both relevant and irrelevant for {query!r}.",
+                "Keep one label.",
             )
     return labels
 
 
-def has_models(path: Path) -> bool:
-    """True if a file names the model of any label."""
+def has_model_labels(path: Path) -> bool:
+    """Whether a file names a model for any of its labels."""
     table = open_table(path)
     return "model" in table.columns and any(row[0] for row in table.rows(("model",)))
 
 
 def read_prompts(path: Path) -> list[str]:
-    """Read the distinct prompt names of a file of labels; empty if it has none.
+    """Different names of the prompts in a file of labels; none if it has no such column.
 
     Raises:
-        DataError: the file is missing or broken.
+        DataError: the file is missing or damaged.
     """
     if "prompt" not in open_table(path).columns:
         return []
-    return sorted({prompt for (prompt,) in _read_rows(path, ("prompt",)) if prompt})
+    return sorted({prompt for (prompt,) in _rows(path, ("prompt",)) if prompt})
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file atomically.
+    """Write a CSV file that appears whole or not at all.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -86,23 +88,15 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[objec
     write_text(path, text.getvalue())
 
 
-def _read_rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
-    """Cells of the columns in all rows, at least one.
-
-    Raises:
-        DataError: the file is missing, broken or empty, or lacks one of the columns.
-    """
+def _rows(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
     table = open_table(path)
     missing = [name for name in columns if name not in table.columns]
     if missing:
-        raise DataError(
-            f"{path} has no column {missing[0]!r}.",
-            f"Rename one of its columns: {', '.join(table.columns)}.",
-        )
+        raise DataError(f"{path} has no column {missing[0]!r}.", f"It has {list(table.columns)}.")
     rows = [tuple(str(cell) for cell in row) for row in table.rows(columns)]
     if table.broken:
-        location, reason = table.broken[0]
-        raise DataError(f"{path}, {location}: {reason}.", "Correct the row.")
+        place, reason = table.broken[0]
+        raise DataError(f"{path}, {place}: {reason}.", "Mend the row.")
     if not rows:
-        raise DataError(f"{path} has no rows.", "Add a row for each pair.")
+        raise DataError(f"{path} has no pairs.")
     return rows

@@ -1,6 +1,6 @@
-"""The relevance model.
+"""The relevance model of a workspace.
 
-``distil.py`` trains it from labels, ``versions.py`` keeps its versions, ``report.py`` measures its
+``distil.py`` trains it on labels, ``versions.py`` stores its versions, ``report.py`` measures its
 filter.
 """
 

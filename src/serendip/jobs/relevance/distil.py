@@ -1,8 +1,10 @@
-"""``serendip judge distil``: labels that passed the gate become a light student that can serve.
+"""``serendip judge distil``: train the relevance model on labels that passed the gate.
 
 The model is trained on no query of the gold labels, and evaluated on these alone. Half of the gold
 queries choose the threshold of the filter, for a guarantee such as "at most 5 % of the shown items
 are irrelevant, at a confidence of 95 %"; the other half measures the effect of the filter.
+
+Shapes: Q queries, P pairs, C size of a text vector.
 """
 
 from __future__ import annotations
@@ -25,11 +27,15 @@ from serendip.evaluate.classification import (
     calibration_error,
     calibration_floor,
 )
-from serendip.evaluate.risk_control import LabelledSlates, safe_threshold, threshold_replacing
+from serendip.evaluate.risk_control import (
+    LabelledSlates,
+    replacement_threshold,
+    safe_threshold,
+)
 from serendip.jobs.context import JobContext
-from serendip.jobs.labels.agreement import FEWEST_QUERIES, Gate, gate_labels
-from serendip.jobs.labels.pair_files import Pair, has_models, read_labels
-from serendip.jobs.relevance.versions import JudgedTexts, publish_model
+from serendip.jobs.labels.agreement import MIN_QUERIES, Gate, gate_labels
+from serendip.jobs.labels.pair_files import Pair, has_model_labels, read_labels
+from serendip.jobs.relevance.versions import RelevanceTexts, publish_model
 from serendip.llm.prompts import query_digest
 from serendip.models.relevance.features import ItemTexts, PairFeatures, QueryTexts
 from serendip.models.relevance.model import RelevanceModel
@@ -41,23 +47,23 @@ from serendip.models.relevance.train import (
 )
 from serendip.runtime.progress import TrainOptions
 
-SHOWN = 10
-"""Places of a list that the promise is about."""
-REPLACED = 0.1
-"""The other threshold that is told replaces no more than this share of what is shown."""
+SLATE_SIZE = 10
+"""Positions of a slate that the guarantee covers."""
+MAX_REPLACED = 0.1
+"""Largest share of the shown items that the second reported threshold replaces."""
 
 
 @dataclass(frozen=True, slots=True)
 class Distillation:
-    """What is asked.
+    """Labels to train on, and the guarantee to choose a threshold for.
 
     Args:
-        labels: file of labels to learn from.
+        labels: file of labels to train on.
         gold: file of labels by people.
-        floor: of the gate, for labels by a model.
+        floor: lowest kappa of the gate, for labels by an LLM.
         seen: files of pairs whose queries prompts were tuned on.
-        allowed: share of what is shown that may be bad.
-        confidence: of that promise.
+        allowed: share of the shown items that may be irrelevant.
+        confidence: of the guarantee.
     """
 
     labels: Path
@@ -77,157 +83,179 @@ class LabelledTexts:
         vectors: (Q, C) unit vectors.
         queries: (P,) int32 numbers.
         items: (P,) int32 numbers.
-        is_bad: (P,) labels.
+        is_irrelevant: (P,) labels.
     """
 
     texts: list[str]
     vectors: FloatArray
     queries: IntArray
     items: IntArray
-    is_bad: BoolArray
+    is_irrelevant: BoolArray
 
 
-def distil(context: JobContext, asked: Distillation) -> dict[str, Any]:
-    """Hold the labels against people's, learn, tell what the student can do, and publish it.
+def distil(context: JobContext, distillation: Distillation) -> dict[str, Any]:
+    """Gate the labels, train a relevance model, evaluate it on the gold labels and publish it.
 
     Returns:
-        the gate's verdict; where it passed, the version and its figures.
+        the verdict of the gate; if it passed, the version and its metrics.
 
     Raises:
-        ConfigError: a share is none.
-        DataError: there is nothing to learn from beside the gold, or the gold is too small.
+        ConfigError: ``allowed`` or ``confidence`` is not between 0 and 1.
+        DataError: too few labels of queries that are not in the gold labels, or too few gold
+            labels.
         UnknownItemError: a labelled item is not in the workspace.
-        UnsupportedError: the workspace fuses text with pictures or sounds.
+        UnsupportedError: the workspace fuses text with images or audio.
     """
-    _check(asked)
-    labels, gold = read_labels(asked.labels), read_labels(asked.gold)
+    _check_shares(distillation)
+    labels, gold = read_labels(distillation.labels), read_labels(distillation.gold)
     gate: dict[str, Any] = {"verdict": "by people", "reason": ""}
-    if has_models(asked.labels):
-        gate = gate_labels(Gate(asked.labels, asked.gold, asked.floor, asked.seen))
+    if has_model_labels(distillation.labels):
+        gate = gate_labels(
+            Gate(distillation.labels, distillation.gold, distillation.floor, distillation.seen)
+        )
         if gate["verdict"] != "passed":
             return {"gate": gate}
-    lessons = _apart(labels, gold)
-    reader, options = JudgedTexts(context), context.options
+    train_labels = _exclude_gold_queries(labels, gold)
+    reader, options = RelevanceTexts(context), context.options
     with closing(context.workspace.open_store()) as store:
         items = tuple(store.items())
     vocabulary = Vocabulary(item.item_id for item in items)
     texts = reader.items(items, options.progress)
-    learned, judged = (_numbered(pairs, vocabulary, reader, options) for pairs in (lessons, gold))
-    taught = _taught(learned, texts, options.seed)
-    facts, chose = _figures(asked, taught, learned, judged)
-    threshold = facts["filter"]["safe_threshold"]
-    seen = sorted(map(query_digest, {*learned.texts, *chose}))
-    told = {"gate": gate, "reads": reader.reads, "seed": options.seed, **facts, "seen": seen}
-    version = publish_model(
-        context.workspace.relevance, replace(taught.judge, threshold=threshold), told
+    train_pairs, gold_pairs = (
+        _number_pairs(pairs, vocabulary, reader, options) for pairs in (train_labels, gold)
     )
-    return {"version": version.name, **{name: told[name] for name in told if name != "seen"}}
+    trained = _train(train_pairs, texts, options.seed)
+    facts, calibration_queries = _evaluate(distillation, trained, train_pairs, gold_pairs)
+    threshold = facts["filter"]["safe_threshold"]
+    seen = sorted(map(query_digest, {*train_pairs.texts, *calibration_queries}))
+    report = {"gate": gate, "reads": reader.reads, "seed": options.seed, **facts, "seen": seen}
+    version = publish_model(
+        context.workspace.relevance, replace(trained.model, threshold=threshold), report
+    )
+    return {"version": version.name, **{name: report[name] for name in report if name != "seen"}}
 
 
-def _check(asked: Distillation) -> None:
-    for name, share in (("--allowed", asked.allowed), ("--confidence", asked.confidence)):
+def _check_shares(distillation: Distillation) -> None:
+    for name, share in (
+        ("--allowed", distillation.allowed),
+        ("--confidence", distillation.confidence),
+    ):
         if not 0 < share < 1:
-            raise ConfigError(f"{name} {share}.", "Name a share between 0 and 1.")
+            raise ConfigError(f"{name} is {share}.", "Give a share between 0 and 1.")
 
 
-def _apart(labels: dict[Pair, bool], gold: dict[Pair, bool]) -> dict[Pair, bool]:
-    """Labels of queries that the gold does not ask.
+def _exclude_gold_queries(labels: dict[Pair, bool], gold: dict[Pair, bool]) -> dict[Pair, bool]:
+    """Labels of queries that have no gold label.
 
     Raises:
-        DataError: too few are left, or the gold has too few queries of a kind.
+        DataError: too few queries are left, or the gold labels cover too few.
     """
-    asked = {normalise(query) for query, _ in gold}
-    left = {pair: bad for pair, bad in labels.items() if normalise(pair[0]) not in asked}
-    for what, pairs in (("labels of queries that the gold does not ask", left), ("gold", gold)):
-        for kind, is_bad in (("good", False), ("bad", True)):
-            count = len({query for (query, _), bad in pairs.items() if bad == is_bad})
-            if count < FEWEST_QUERIES:
+    gold_queries = {normalise(query) for query, _ in gold}
+    left = {pair: label for pair, label in labels.items() if normalise(pair[0]) not in gold_queries}
+    for source, pairs in (("labels of queries without gold labels", left), ("gold labels", gold)):
+        for kind, is_irrelevant in (("relevant", False), ("irrelevant", True)):
+            count = len({query for (query, _), label in pairs.items() if label == is_irrelevant})
+            if count < MIN_QUERIES:
                 raise DataError(
-                    f"{what}: {count} queries have {kind} pairs, {FEWEST_QUERIES} are needed.",
+                    f"{source}: {count} queries have {kind} items, {MIN_QUERIES} are needed.",
                     "Label pairs of more queries.",
                 )
     return left
 
 
-def _numbered(
-    pairs: dict[Pair, bool], vocabulary: Vocabulary, reader: JudgedTexts, options: TrainOptions
+def _number_pairs(
+    pairs: dict[Pair, bool], vocabulary: Vocabulary, reader: RelevanceTexts, options: TrainOptions
 ) -> LabelledTexts:
     numbers = np.array([vocabulary.number(item) for _, item in pairs], np.int32)
     if (numbers < 0).any():
         unknown = [item for (_, item), number in zip(pairs, numbers, strict=True) if number < 0]
         raise UnknownItemError(
-            f"{len(unknown)} labels are of items that are not there, as {unknown[0]!r}.",
+            f"{len(unknown)} labels name items that are not in the workspace, such as "
+            f"{unknown[0]!r}.",
             "Import the items first.",
         )
-    place: dict[str, int] = {}
-    rows = np.array([place.setdefault(query, len(place)) for query, _ in pairs], np.int32)
-    vectors = reader.vectors(list(place), options.progress)
+    row_of: dict[str, int] = {}
+    rows = np.array([row_of.setdefault(query, len(row_of)) for query, _ in pairs], np.int32)
+    vectors = reader.vectors(list(row_of), options.progress)
     return LabelledTexts(
-        list(place), vectors, rows, numbers, np.array(list(pairs.values()), np.bool_)
+        list(row_of), vectors, rows, numbers, np.array(list(pairs.values()), np.bool_)
     )
 
 
-def _taught(learned: LabelledTexts, items: ItemTexts, seed: int) -> TrainedRelevanceModel:
-    queries = QueryTexts.of(learned.texts, learned.vectors)
-    known = PairFeatures.fit(queries, items, seed)
-    lessons = LabelledPairs(
-        learned.queries,
-        learned.items,
-        learned.is_bad,
-        learned.queries,
-        np.ones(len(learned.items), np.bool_),
-        known.of(queries, items, learned.queries, learned.items),
+def _train(pairs: LabelledTexts, items: ItemTexts, seed: int) -> TrainedRelevanceModel:
+    """Train on labelled pairs; the pairs of one query are a group."""
+    queries = QueryTexts.of(pairs.texts, pairs.vectors)
+    features = PairFeatures.fit(queries, items, seed)
+    examples = LabelledPairs(
+        pairs.queries,
+        pairs.items,
+        pairs.is_irrelevant,
+        pairs.queries,
+        np.ones(len(pairs.items), np.bool_),
+        features.compute(queries, items, pairs.queries, pairs.items),
     )
-    return train_relevance_model(RelevanceModelConfig(), known, (queries, items), lessons, seed)
+    return train_relevance_model(RelevanceModelConfig(), features, (queries, items), examples, seed)
 
 
-def _figures(
-    asked: Distillation, taught: TrainedRelevanceModel, learned: LabelledTexts, gold: LabelledTexts
+def _evaluate(
+    distillation: Distillation,
+    trained: TrainedRelevanceModel,
+    train_pairs: LabelledTexts,
+    gold: LabelledTexts,
 ) -> tuple[dict[str, Any], list[str]]:
-    """What the student says of the gold, what its filter would do, and who chose its threshold."""
-    probabilities = predict_irrelevant(taught.judge, gold)
-    threshold = best_threshold(learned.is_bad[taught.held], taught.probabilities)
-    found = BinaryPredictions(
-        gold.is_bad, probabilities, probabilities >= threshold, gold.queries
+    """Metrics on the gold labels with the effect of the filter, and the calibration queries."""
+    probabilities = predict_irrelevant(trained.model, gold)
+    threshold = best_threshold(
+        train_pairs.is_irrelevant[trained.is_held_out], trained.probabilities
+    )
+    estimates = BinaryPredictions(
+        gold.is_irrelevant, probabilities, probabilities >= threshold, gold.queries
     ).estimates()
-    told, chose = _filter(asked, taught.judge, gold, probabilities)
-    figures = {
-        "pairs": {"learned": len(learned.items), "gold": len(gold.items)},
-        "queries": {"learned": len(learned.texts), "gold": len(gold.texts)},
-        **{name: one.value for name, one in found.items()},
-        "ci95": {name: [one.low, one.high] for name, one in found.items()},
-        "ece": calibration_error(gold.is_bad, probabilities),
+    effect, calibration_queries = _evaluate_filter(distillation, trained.model, gold, probabilities)
+    facts = {
+        "pairs": {"learned": len(train_pairs.items), "gold": len(gold.items)},
+        "queries": {"learned": len(train_pairs.texts), "gold": len(gold.texts)},
+        **{name: estimate.value for name, estimate in estimates.items()},
+        "ci95": {name: [estimate.low, estimate.high] for name, estimate in estimates.items()},
+        "ece": calibration_error(gold.is_irrelevant, probabilities),
         "ece_floor": calibration_floor(probabilities),
-        "filter": told,
+        "filter": effect,
     }
-    return figures, chose
+    return facts, calibration_queries
 
 
-def predict_irrelevant(judge: RelevanceModel, pairs: LabelledTexts) -> FloatArray:
-    """(P,) probabilities that pairs are bad, query by query as a request asks."""
+def predict_irrelevant(model: RelevanceModel, pairs: LabelledTexts) -> FloatArray:
+    """(P,) P(irrelevant) of pairs, query by query as for a request."""
     probabilities = np.zeros(len(pairs.items), np.float32)
     for row, (text, vector) in enumerate(zip(pairs.texts, pairs.vectors, strict=True)):
-        own = pairs.queries == row
-        probabilities[own] = judge.probabilities(text, vector, pairs.items[own])
+        of_query = pairs.queries == row
+        probabilities[of_query] = model.probabilities(text, vector, pairs.items[of_query])
     return probabilities
 
 
-def _filter(
-    asked: Distillation, judge: RelevanceModel, gold: LabelledTexts, probabilities: FloatArray
+def _evaluate_filter(
+    distillation: Distillation,
+    model: RelevanceModel,
+    gold: LabelledTexts,
+    probabilities: FloatArray,
 ) -> tuple[dict[str, Any], list[str]]:
-    """The safe threshold by half of the queries, its effect on the others; and that half."""
-    likeness = judge.likenesses(QueryTexts.of(gold.texts, gold.vectors), gold.queries, gold.items)
-    judged = LabelledSlates(probabilities, gold.is_bad, gold.queries, gold.queries, SHOWN)
-    calibration, told = judged.in_order(likeness).halves()
-    safe = safe_threshold(calibration, asked.allowed, asked.confidence)
+    """Thresholds by half of the queries, their effect on the other half; and the first half."""
+    similarity = model.similarities(
+        QueryTexts.of(gold.texts, gold.vectors), gold.queries, gold.items
+    )
+    slates = LabelledSlates(
+        probabilities, gold.is_irrelevant, gold.queries, gold.queries, SLATE_SIZE
+    )
+    calibration, test = slates.sort_by(similarity).split_in_half()
+    safe = safe_threshold(calibration, distillation.allowed, distillation.confidence)
     safe = None if safe is None else min(safe, 1.0)
-    tenth = threshold_replacing(calibration, REPLACED)
-    figures = {
-        "allowed": asked.allowed,
-        "confidence": asked.confidence,
+    tenth = replacement_threshold(calibration, MAX_REPLACED)
+    facts = {
+        "allowed": distillation.allowed,
+        "confidence": distillation.confidence,
         "safe_threshold": safe,
-        "safe": None if safe is None else told.effect(safe),
+        "safe": None if safe is None else test.effect(safe),
         "tenth_threshold": min(tenth, 1.0),
-        "tenth": told.effect(tenth),
+        "tenth": test.effect(tenth),
     }
-    return figures, [gold.texts[query] for query in np.unique(calibration.lists).tolist()]
+    return facts, [gold.texts[query] for query in np.unique(calibration.slates).tolist()]

@@ -1,14 +1,13 @@
-"""Versions of the judge of matches: immutable folders, one of them current.
+"""Versions of the relevance model in a workspace, and the item texts that it reads.
 
 Layout of a workspace's ``relevance/``::
 
-    v2/trees.onnx, judge.*   what was learned, without the items
-    v2/manifest.json         written last: what was learned from, figures, encoder, SHA-256s
-    current                  one line, the name of the current version
+    v2/trees.onnx, relevance.*   the model, without the items
+    v2/manifest.json             written last: training labels, metrics, encoder, SHA-256s
+    current                      one line, the name of the current version
 
-A training takes the current version into its generation, with the items of that training.
-
-Texts of a workspace's items as judges read them, and their vectors.
+Versions are immutable. A training takes the current version into its generation, with the texts of
+the items of that training.
 """
 
 from __future__ import annotations
@@ -32,28 +31,28 @@ from serendip.runtime.progress import Progress
 from serendip.runtime.versions import Version, Versions
 
 
-class JudgedTexts:
-    """Encodes what judges read, by the encoder of a workspace, through its cache.
+class RelevanceTexts:
+    """Encodes queries and items for the relevance model, through the workspace's vector cache.
 
     Raises:
-        UnsupportedError: the workspace fuses text with pictures or sounds: what was typed has no
-            vector of text alone in a request.
+        UnsupportedError: the workspace fuses text with images or audio, so that the text of a
+            request has no vector of its own.
     """
 
     def __init__(self, context: JobContext) -> None:
         content = context.settings.content
         if content.media_fields:
             raise UnsupportedError(
-                f"judges of matches read text alone, and [content] reads {content.media_fields[0]}"
-                " as well.",
-                "Leave [content.image] and [content.audio] out.",
+                "the relevance model reads text only, and [content] also reads "
+                f"{content.media_fields[0]}.",
+                "Remove [content.image] and [content.audio].",
             )
         self._fields = [name for name in content.fields if name not in ("title", "description")]
         self._encoder, self._cache = context.encoder, context.vectors
 
     @property
     def reads(self) -> str:
-        """What is read and by whom: a judge is of use as long as this stays."""
+        """Fields and encoder; a relevance model can be used as long as these stay the same."""
         fields = ", ".join(("title", "description", *self._fields))
         return f"{fields} by {self._encoder.name} {self._encoder.version}"
 
@@ -62,7 +61,7 @@ class JudgedTexts:
         return self._cache.encode(self._encoder, texts, progress)
 
     def items(self, items: Sequence[Item], progress: Progress) -> ItemTexts:
-        """Titles, descriptions, and what else ``[content] fields`` names as passages."""
+        """Titles, descriptions, and the other fields of ``[content] fields`` as passages."""
         titles = [item.title for item in items]
         bodies = [item.description for item in items]
         passages = [self._passages(item) for item in items]
@@ -77,42 +76,42 @@ class JudgedTexts:
         )
 
     def _passages(self, item: Item) -> list[str]:
-        """Different texts of the fields."""
+        """Different texts of the other fields."""
         return list(dict.fromkeys(filter(str.strip, map(item.field_text, self._fields))))
 
 
-_FIRST = "Run `serendip judge distil` first."
+_DISTIL_FIRST = "Run `serendip judge distil` first."
 
 
-def publish_model(folder: Path, judge: RelevanceModel, facts: Mapping[str, Any]) -> Version:
+def publish_model(folder: Path, model: RelevanceModel, facts: Mapping[str, Any]) -> Version:
     """Write a version and make it current.
 
     Raises:
-        StorageError: another process does so now.
+        StorageError: another process is publishing a version.
     """
     with exclusive_lock(folder):
-        return _versions(folder).publish(lambda building: save_model(judge, building), facts)
+        return _versions(folder).publish(lambda building: save_model(model, building), facts)
 
 
-def current_model(folder: Path) -> Version:
+def open_current_version(folder: Path) -> Version:
     """The current version, its files checked against its manifest.
 
     Raises:
-        NotTrainedError: none was distilled.
+        NotTrainedError: there is no version.
         ArtefactError: its manifest is not readable, or a file is missing or altered.
     """
-    student = _versions(folder).current()
-    if student is None:
-        raise NotTrainedError(f"{folder} has no judge of matches.", _FIRST)
-    return student
+    version = _versions(folder).current()
+    if version is None:
+        raise NotTrainedError(f"{folder} has no relevance model.", _DISTIL_FIRST)
+    return version
 
 
 def current_model_name(folder: Path) -> str:
-    """Name of the current version; empty where none was distilled."""
+    """Name of the current version; "" if there is none."""
     return _versions(folder).current_name()
 
 
-def model_named(folder: Path, name: str) -> Version:
+def open_version(folder: Path, name: str) -> Version:
     """A version, its files checked against its manifest.
 
     Raises:
@@ -122,33 +121,35 @@ def model_named(folder: Path, name: str) -> Version:
 
 
 def configured_version(workspace: Workspace) -> Version | None:
-    """The current version, if a surface asks for it.
+    """The current version, if a surface has a relevance filter.
 
     Raises:
-        NotTrainedError: none was distilled.
-        ArtefactError: it is altered.
-        DataError: a surface names no threshold, and none was proven for it.
+        NotTrainedError: there is no version.
+        ArtefactError: it is damaged.
+        DataError: a filter has no threshold, and none was proven safe for it.
     """
     surfaces = workspace.settings.all_surfaces().items()
-    asking = {
-        name: one.relevance_filter for name, one in surfaces if one.relevance_filter is not None
+    filters = {
+        name: surface.relevance_filter
+        for name, surface in surfaces
+        if surface.relevance_filter is not None
     }
-    if not asking:
+    if not filters:
         return None
-    version = current_model(workspace.relevance)
-    proven = version.manifest["filter"]["safe_threshold"]
-    for name, config in asking.items():
+    version = open_current_version(workspace.relevance)
+    safe_threshold = version.manifest["filter"]["safe_threshold"]
+    for name, config in filters.items():
         if config.threshold is None and workspace.settings.all_surfaces()[name].needs != "query":
             raise DataError(
                 f"surfaces.{name}.relevance_filter has no threshold, and `judge distil` proves one "
                 "for typed text only, which this surface does not read.",
                 "Set `threshold`.",
             )
-        if config.threshold is None and proven is None:
+        if config.threshold is None and safe_threshold is None:
             raise DataError(
                 f"surfaces.{name}.relevance_filter has no threshold, "
-                f"and none could be proven for {version.folder}.",
-                "Set `threshold`, or distil with more gold or a larger --allowed.",
+                f"and none could be proven safe for {version.folder}.",
+                "Set `threshold`, or distil with more gold labels or a larger --allowed.",
             )
     return version
 
@@ -156,20 +157,21 @@ def configured_version(workspace: Workspace) -> Version | None:
 def load_relevance_model(
     context: JobContext, version: Version, items: tuple[Item, ...]
 ) -> RelevanceModel:
-    """A version for all items of a training.
+    """A version, for all items of a training.
 
     Raises:
-        ArtefactError: it is of other features.
-        DataError: it read other fields, or by another encoder.
+        ArtefactError: it has other features.
+        DataError: it was trained on other fields, or with another encoder.
     """
-    texts = JudgedTexts(context)
+    texts = RelevanceTexts(context)
     if version.manifest["reads"] != texts.reads:
         raise DataError(
-            f"{version.folder} read {version.manifest['reads']}; now it is {texts.reads}.",
+            f"{version.folder} was trained on {version.manifest['reads']}; the workspace has "
+            f"{texts.reads}.",
             "Run `serendip judge distil` again.",
         )
     return open_model(version.folder, texts.items(items, context.options.progress))
 
 
 def _versions(folder: Path) -> Versions:
-    return Versions(folder, _FIRST)
+    return Versions(folder, _DISTIL_FIRST)

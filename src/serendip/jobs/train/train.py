@@ -85,7 +85,7 @@ def fit(context: JobContext, scratch: Path) -> Draft:
             **describe_ids(version, earlier, state.features.codes, dataset.catalogue),
         },
         "media": {name: report.as_dict() for name, report in media.items()},
-        "student": relevance.name if relevance else None,
+        "relevance_model": relevance.name if relevance else None,
         "settings": context.settings.learned_from(),
     }
     return Draft(state, relevance, facts)

@@ -1,5 +1,5 @@
 """P(irrelevant) of a query-item pair.
 
-``features.py`` and what it draws on (``term_overlap``, ``hubness``, ``feedback``, ``projection``),
-``model.py`` serves, ``train.py`` fits.
+``features.py`` computes the features, from ``term_overlap``, ``hubness``, ``feedback`` and
+``projection``; ``model.py`` predicts when serving, ``train.py`` fits.
 """

@@ -9,8 +9,8 @@ query has little text; its top results by vectors and by words show what else be
 1971; for words the relevance model of Lavrenko and Croft 2001). The feedback depends on the
 reference items only, not on the other items of the request.
 
-Shapes: q queries, n items, p pairs of a query, V views, K reference items, E expansions, C size of
-a text vector, R directions.
+Shapes: q queries, n items, p pairs of a query, V views, K reference items, E expansions, B nearest
+items, C size of a text vector, R directions.
 """
 
 from __future__ import annotations
@@ -32,157 +32,164 @@ _SHORTEST = 1e-9
 """Mean vectors shorter than this are rounding residue."""
 
 EXPANSIONS = (3, 10, 30)
-"""Nearest items of the crowd that expand a query."""
+"""Numbers of nearest reference items that expand a query."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryExpansion:
-    """What is known of the items of a crowd.
+    """Expands queries by reference items.
 
     Args:
-        crowd: theirs.
-        known: (V, K) how near they are to the queries of the crowd.
+        reference: the reference items, with their correction.
+        hubness: (V, K) of the reference items.
     """
 
-    crowd: HubnessCorrection
-    known: FloatArray
+    reference: HubnessCorrection
+    hubness: FloatArray
 
     @classmethod
-    def of(cls, crowd: HubnessCorrection) -> Self:
-        """Of a crowd's items."""
-        return cls(crowd, crowd.hubs(crowd.items.vectors))
+    def of(cls, reference: HubnessCorrection) -> Self:
+        """By the items of a hubness correction."""
+        return cls(reference, reference.hubness(reference.items.vectors))
 
     def columns(
         self,
-        asked: FloatArray,
+        queries: FloatArray,
         views: FloatArray,
         pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
     ) -> list[FloatArray]:
-        """Cosine and relative cosine (p,) of each of ``EXPANSIONS`` and view.
+        """Cosine and standardised cosine (p,) for each of ``EXPANSIONS`` and each view.
 
         Args:
-            asked: (q, C) unit vectors of the queries.
-            views: (V, n, C) of the items.
-            pairs: places of query and item, (p,) each.
+            queries: (q, C) unit vectors.
+            views: (V, n, C) centred unit vectors of the items.
+            pairs: rows of query and item, (p,) each.
         """
-        row, which = pairs
-        best, weights = _nearest(self._near(asked))
-        found = np.empty((len(EXPANSIONS), len(views), 2, len(row)), np.float32)
-        for view, (vectors, others) in enumerate(zip(views, self.crowd.items.vectors, strict=True)):
-            expanded = (weights @ others[best]).reshape(-1, others.shape[1])
-            mean, spread = self.crowd.items.moments(view, expanded)
-            shape = len(asked), len(EXPANSIONS), -1
-            likeness = (expanded @ vectors.T).reshape(shape)[row, :, which].T
-            found[:, view, 0] = likeness
-            found[:, view, 1] = (likeness - mean.reshape(shape[:2])[row].T) / spread.reshape(
-                shape[:2]
-            )[row].T
-        return list(found.reshape(-1, len(row)))
+        query_rows, item_rows = pairs
+        nearest, weights = _nearest(self._similarities(queries))  # (q, B), (q, E, B)
+        columns = np.empty((len(EXPANSIONS), len(views), 2, len(query_rows)), np.float32)
+        for view, (vectors, others) in enumerate(
+            zip(views, self.reference.items.vectors, strict=True)
+        ):
+            expanded = (weights @ others[nearest]).reshape(-1, others.shape[1])  # (q E, C)
+            mean, spread = self.reference.items.moments(view, expanded)  # (q E,) each
+            shape = len(queries), len(EXPANSIONS), -1
+            similarity = (expanded @ vectors.T).reshape(shape)[query_rows, :, item_rows].T  # (E, p)
+            columns[:, view, 0] = similarity
+            columns[:, view, 1] = (
+                similarity - mean.reshape(shape[:2])[query_rows].T
+            ) / spread.reshape(shape[:2])[query_rows].T
+        return list(columns.reshape(-1, len(query_rows)))
 
-    def _near(self, asked: FloatArray) -> FloatArray:
-        """(q, K) how near queries are to the items of the crowd, relatively, over all views."""
-        near: FloatArray = -self.known.mean(0)[None]
-        for vectors in self.crowd.items.vectors:
-            likeness = asked @ vectors.T
-            spread = likeness.std(1, keepdims=True) + 1e-6
-            near = near + (likeness - likeness.mean(1, keepdims=True)) / spread / len(self.known)
-        return near
+    def _similarities(self, queries: FloatArray) -> FloatArray:
+        """(q, K) hubness-corrected similarity to the reference items, mean over the views."""
+        similarities: FloatArray = -self.hubness.mean(0)[None]
+        for vectors in self.reference.items.vectors:
+            cosines = queries @ vectors.T  # (q, K)
+            spread = cosines.std(1, keepdims=True) + 1e-6
+            similarities = similarities + (cosines - cosines.mean(1, keepdims=True)) / spread / len(
+                self.hubness
+            )
+        return similarities
 
 
-def _nearest(near: FloatArray) -> tuple[IntArray, FloatArray]:
-    """The nearest of (q, K), and what each counts in each expansion: (q, B) and (q, E, B).
+def _nearest(similarities: FloatArray) -> tuple[IntArray, FloatArray]:
+    """(q, B) nearest reference items of (q, K), and their weights in each expansion (q, E, B).
 
-    The nearest one counts most.
+    Weights fall exponentially with the similarity and sum to 1.
     """
-    most = min(EXPANSIONS[-1], near.shape[1])
-    best = np.argpartition(-near, most - 1, axis=1)[:, :most]
-    best = np.take_along_axis(best, np.argsort(-np.take_along_axis(near, best, 1), axis=1), 1)
-    counts = np.exp(2.0 * np.take_along_axis(near, best, 1))[:, None]
-    weights = np.where(np.arange(most) < np.array(EXPANSIONS)[:, None], counts, 0.0)
+    count = min(EXPANSIONS[-1], similarities.shape[1])
+    best = np.argpartition(-similarities, count - 1, axis=1)[:, :count]
+    best = np.take_along_axis(
+        best, np.argsort(-np.take_along_axis(similarities, best, 1), axis=1), 1
+    )
+    scores = np.exp(2.0 * np.take_along_axis(similarities, best, 1))[:, None]
+    weights = np.where(np.arange(count) < np.array(EXPANSIONS)[:, None], scores, 0.0)
     weights /= weights.sum(2, keepdims=True)
     return best.astype(np.int32), weights.astype(np.float32)
 
 
-SHELF = 8_192
-"""Items that can be found, at most."""
+MAX_FEEDBACK_ITEMS = 8_192
+"""Most items that are searched for feedback."""
 
 DIRECTIONS = 192
-"""In which items of the shelf differ most; by the others nothing is found."""
+"""Principal directions of their vectors that are searched by."""
 
-FOUND = (5, 15, 40)
-"""How many of the first ones are looked at."""
+FEEDBACK_DEPTHS = (5, 15, 40)
+"""Numbers of top results that feedback is taken from."""
 
-_WORDS_COUNT = 0.5
-"""What a spread of words counts, beside one of vectors."""
+_TERM_WEIGHT = 0.5
+"""Weight of the standardised term overlap beside the standardised cosine."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RelevanceFeedback:
-    """Items that can be found.
+    """A sample of items that is searched for a query's top results.
 
     Args:
-        numbers: (K,) theirs.
+        items: (K,) their numbers.
         directions: (C, R) orthonormal.
-        whole: (K, R) what unit vectors of all their views together are along these.
+        projected: (K, R) unit vectors of all views together, along the directions.
     """
 
-    numbers: IntArray
+    items: IntArray
     directions: FloatArray
-    whole: FloatArray
+    projected: FloatArray
 
     @classmethod
     def of(cls, views: FloatArray) -> Self:
-        """From the centred vectors (V, N, C) of items, drawn by seed 0 where there are too many."""
+        """From centred vectors (V, N, C) of items; sampled by seed 0 where there are too many."""
         random = np.random.default_rng(0)
-        numbers = np.sort(random.permutation(views.shape[1])[:SHELF]).astype(np.int32)
-        whole = unit(views[:, numbers].mean(0), _SHORTEST)
-        directions = main_directions(whole, DIRECTIONS)
-        return cls(numbers, directions, whole @ directions)
+        items = np.sort(random.permutation(views.shape[1])[:MAX_FEEDBACK_ITEMS]).astype(np.int32)
+        vectors = unit(views[:, items].mean(0), _SHORTEST)  # (K, C)
+        directions = main_directions(vectors, DIRECTIONS)
+        return cls(items, directions, vectors @ directions)
 
     def columns(
         self,
-        own: FloatArray,
-        words: Collection[str],
+        query: FloatArray,
+        terms: Collection[str],
         overlap: TermOverlap,
         views: FloatArray,
         numbers: IntArray,
     ) -> FloatArray:
-        """(p, FOUND x (V + 1) + 1) how near items are to what a query finds.
+        """(p, 3 (V + 1) + 1) similarity of items to the top results of a query.
 
-        Of each count the cosines with the middle of what is found, and which share of its rare
-        words the title has; and last how near the found ones are to each other.
+        For each of ``FEEDBACK_DEPTHS`` the cosines with the centroid of the top results (V), and
+        the share of their rare terms in the item's title; last the coherence of the top results:
+        the mean cosine with their own centroid.
 
         Args:
-            own: (C,) unit vector of the query.
-            words: of the query.
-            overlap: words of all items.
+            query: (C,) unit vector.
+            terms: of the query.
+            overlap: terms of all items.
             views: (V, N, C) of all items.
-            numbers: (p,) the items.
+            numbers: (p,) items to score.
         """
-        near = _scaled(self.whole @ (own @ self.directions))
-        near += _WORDS_COUNT * _scaled(overlap.in_texts(words)[self.numbers])
-        most = min(FOUND[-1], len(near))
-        best = np.argpartition(-near, most - 1)[:most]
-        best = best[np.argsort(-near[best], kind="stable")]
-        found, weights = self.numbers[best], _counted(near[best])
-        middles = unit(weights @ views[:, found], _SHORTEST)
-        cosines = views[:, numbers] @ middles.transpose(0, 2, 1)
+        scores = _standardise(self.projected @ (query @ self.directions))  # (K,)
+        scores += _TERM_WEIGHT * _standardise(overlap.in_texts(terms)[self.items])
+        count = min(FEEDBACK_DEPTHS[-1], len(scores))
+        best = np.argpartition(-scores, count - 1)[:count]
+        best = best[np.argsort(-scores[best], kind="stable")]
+        results, weights = self.items[best], _depth_weights(scores[best])  # (B,), (3, B)
+        centroids = unit(weights @ views[:, results], _SHORTEST)  # (V, 3, C)
+        cosines = views[:, numbers] @ centroids.transpose(0, 2, 1)  # (V, p, 3)
         columns = []
-        for place in range(len(FOUND)):
-            columns += list(cosines[:, :, place])
-            columns.append(overlap.of_items(found, weights[place], numbers))
-        alike = float((views[0, found] @ middles[0, -1]).mean())
-        return np.column_stack([*columns, np.full(len(numbers), alike)])
+        for depth in range(len(FEEDBACK_DEPTHS)):
+            columns += list(cosines[:, :, depth])
+            columns.append(overlap.with_titles(results, weights[depth], numbers))
+        coherence = float((views[0, results] @ centroids[0, -1]).mean())
+        return np.column_stack([*columns, np.full(len(numbers), coherence)])
 
 
-def _counted(near: FloatArray) -> FloatArray:
-    """(FOUND, n) what the first ones count in each count, of how near they are, falling (n,)."""
-    weights = np.exp(near - near[0])
-    some = np.where(np.arange(len(near)) < np.array(FOUND)[:, None], weights, 0.0)
-    shares: FloatArray = (some / some.sum(1, keepdims=True)).astype(np.float32)
+def _depth_weights(scores: FloatArray) -> FloatArray:
+    """(3, B) weights of the top results for each depth, by their falling scores (B,)."""
+    weights = np.exp(scores - scores[0])
+    inside = np.where(np.arange(len(scores)) < np.array(FEEDBACK_DEPTHS)[:, None], weights, 0.0)
+    shares: FloatArray = (inside / inside.sum(1, keepdims=True)).astype(np.float32)
     return shares
 
 
-def _scaled(values: FloatArray) -> FloatArray:
-    scaled: FloatArray = (values - values.mean()) / (values.std() + 1e-6)
-    return scaled
+def _standardise(values: FloatArray) -> FloatArray:
+    standardised: FloatArray = (values - values.mean()) / (values.std() + 1e-6)
+    return standardised

@@ -22,24 +22,24 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
 
-KINDS = ("likeness", "for the query", "for both")
-"""Columns of each view."""
+KINDS = ("similarity", "for the query", "for both")
+"""Columns of each view: cosine, standardised for the query, and for query and item."""
 
-_LEAST = 1e-6
-"""Spread of likenesses that are all the same."""
+_MIN_SPREAD = 1e-6
+"""Added to the standard deviation of similarities, which is 0 where all are equal."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReferenceItems:
-    """Some items, and what their likenesses with a vector are like.
+    """A sample of items with the moments of their vectors.
 
-    Mean and spread of these need no look at each item: with x the items and e a vector,
-    mean((e x)^2) = e' S e, where S is the mean of x x'.
+    With x the items and e a query vector, mean((e x)^2) = e' S e, where S is the mean of x x': mean
+    and standard deviation of the cosines take no pass over the items.
 
     Args:
         vectors: (V, K, C) centred unit vectors.
-        means: (V, C) of them.
-        squares: (V, C, C) means of their products with themselves.
+        means: (V, C) of the vectors.
+        squares: (V, C, C) means of the outer products x x'.
     """
 
     vectors: FloatArray
@@ -49,45 +49,45 @@ class ReferenceItems:
     @classmethod
     def of(cls, vectors: FloatArray) -> Self:
         """From vectors (V, K, C)."""
-        squares = np.stack([view.T @ view / view.shape[0] for view in vectors])
+        squares = np.stack([view.T @ view / view.shape[0] for view in vectors])  # (V, C, C)
         return cls(vectors, vectors.mean(1), squares)
 
-    def moments(self, view: int, asked: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and spread (q,) of the likenesses of vectors (q, C) with the items of a view."""
-        middle = asked @ self.means[view]
-        variance = ((asked @ self.squares[view]) * asked).sum(1) - middle**2
-        return middle, np.sqrt(np.maximum(variance, 0.0)) + _LEAST
+    def moments(self, view: int, queries: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation (q,) of the cosines of queries (q, C) with a view."""
+        mean = queries @ self.means[view]
+        variance = ((queries @ self.squares[view]) * queries).sum(1) - mean**2
+        return mean, np.sqrt(np.maximum(variance, 0.0)) + _MIN_SPREAD
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HubnessCorrection:
-    """Some items, and how near items are to some queries.
+    """Reference items, and the mean standardised similarity of items with reference queries.
 
     Args:
-        items: of the crowd.
-        others: (V, C) and
-        others_mean: (V,): ``others @ v - others_mean`` is how near an item's vector v is to some
-            queries in the mean, each relative to what it has with the items above.
+        items: the reference items.
+        query_means: (V, C) mean over reference queries of vector / standard deviation.
+        offsets: (V,) mean over reference queries of mean / standard deviation, so that
+            ``query_means @ x - offsets`` is the hubness of an item vector x.
     """
 
     items: ReferenceItems
-    others: FloatArray
-    others_mean: FloatArray
+    query_means: FloatArray
+    offsets: FloatArray
 
     @classmethod
     def of(cls, queries: Sequence[FloatArray], items: ReferenceItems) -> Self:
-        """From the vectors of a crowd of queries, V times (H, C), and a crowd of items."""
-        others, means = [], []
-        for view, own in enumerate(queries):
-            mean, spread = items.moments(view, own)
-            others.append((1 / spread) @ own / len(own))
-            means.append((mean / spread).mean())
-        return cls(items, np.array(others, np.float32), np.array(means, np.float32))
+        """From the vectors of reference queries, V times (H, C), and reference items."""
+        query_means, offsets = [], []
+        for view, vectors in enumerate(queries):
+            mean, spread = items.moments(view, vectors)  # (H,) each
+            query_means.append((1 / spread) @ vectors / len(vectors))
+            offsets.append((mean / spread).mean())
+        return cls(items, np.array(query_means, np.float32), np.array(offsets, np.float32))
 
-    def hubs(self, views: FloatArray) -> FloatArray:
-        """(V, n) how near items (V, n, C) are to the queries of the crowd."""
-        near: FloatArray = np.einsum("vc,vnc->vn", self.others, views)
-        return near - self.others_mean[:, None]
+    def hubness(self, views: FloatArray) -> FloatArray:
+        """(V, n) mean standardised similarity of items (V, n, C) with the reference queries."""
+        means: FloatArray = np.einsum("vc,vnc->vn", self.query_means, views)
+        return means - self.offsets[:, None]
 
     def columns(
         self,
@@ -95,20 +95,20 @@ class HubnessCorrection:
         views: FloatArray,
         pairs: tuple[NDArray[np.intp], NDArray[np.intp]],
     ) -> list[FloatArray]:
-        """``KINDS`` of each view (p,).
+        """``KINDS`` of each view, (p,) each.
 
         Args:
             queries: V times (q, C) unit vectors.
-            views: (V, n, C) centred unit vectors.
-            pairs: places of query and item, (p,) each.
+            views: (V, n, C) centred unit vectors of the items.
+            pairs: rows of query and item, (p,) each.
         """
-        row, which = pairs
+        query_rows, item_rows = pairs
         columns = []
-        for view, (own, vectors, hub) in enumerate(
-            zip(queries, views, self.hubs(views), strict=True)
+        for view, (query_vectors, item_vectors, hubness) in enumerate(
+            zip(queries, views, self.hubness(views), strict=True)
         ):
-            likeness = (own @ vectors.T)[row, which]
-            mean, spread = self.items.moments(view, own)
-            relative = (likeness - mean[row]) / spread[row]
-            columns += [likeness, relative, relative - hub[which]]
+            similarity = (query_vectors @ item_vectors.T)[query_rows, item_rows]  # (p,)
+            mean, spread = self.items.moments(view, query_vectors)  # (q,) each
+            relative = (similarity - mean[query_rows]) / spread[query_rows]
+            columns += [similarity, relative, relative - hubness[item_rows]]
         return columns

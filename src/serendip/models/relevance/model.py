@@ -1,4 +1,4 @@
-"""Relevance classifier: P(item is irrelevant to the query), by calibrated boosted trees.
+"""Relevance model: P(item is irrelevant to the query), by calibrated boosted trees.
 
 The features are lexical and embedding similarities (``features.py``) and the learned query
 projection (``projection.py``). Trees are trained by lightgbm (``train.py``), and serving needs only
@@ -10,7 +10,7 @@ catalogue it scores (``ItemTexts``): a new catalogue needs no new labels.
 Source: the distilled filter of irrelevant matches at Indeed (RecSys 2024, doi
 10.1145/3640457.3688043), whose features are not published.
 
-Shapes: N items, P pairs, V views, C size of a text vector.
+Shapes: N items, P pairs, K pairs with current texts, V views, C size of a text vector, F features.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from serendip.models.relevance.features import (
     ItemTexts,
     PairFeatures,
     QueryTexts,
-    centred,
+    centre_views,
     open_item_texts,
     save_item_texts,
 )
 from serendip.models.relevance.feedback import QueryExpansion, RelevanceFeedback
 from serendip.models.relevance.hubness import HubnessCorrection, ReferenceItems
 from serendip.models.relevance.projection import (
-    LEARNED_FEATURES,
+    PROJECTED_FEATURES,
     QueryProjection,
     QueryProjectionConfig,
 )
@@ -60,127 +60,131 @@ class PlattCalibration:
         return probabilities
 
 
-def fit_calibration(scores: FloatArray, is_bad: BoolArray) -> PlattCalibration:
-    """The curve that fits labels best, by Newton's method, with Platt's smoothed targets.
+def fit_calibration(scores: FloatArray, is_irrelevant: BoolArray) -> PlattCalibration:
+    """Fit the curve by Newton's method to Platt's smoothed targets.
 
     Args:
-        scores: (P,) of pairs that the scores were not learned from.
-        is_bad: (P,) their labels; of one kind alone all probabilities are near to it.
+        scores: (P,) of pairs that the scoring model was not trained on.
+        is_irrelevant: (P,) labels; if all are equal, all probabilities are close to that label.
     """
-    bad, good = int(is_bad.sum()), int((~is_bad).sum())
-    target = np.where(is_bad, (bad + 1) / (bad + 2), 1 / (good + 2))
+    positive, negative = int(is_irrelevant.sum()), int((~is_irrelevant).sum())
+    target = np.where(is_irrelevant, (positive + 1) / (positive + 2), 1 / (negative + 2))  # (P,)
     scale = float(np.std(scores)) or 1.0
-    inputs = np.column_stack([scores / scale, np.ones(len(scores))])
+    inputs = np.column_stack([scores / scale, np.ones(len(scores))])  # (P, 2)
     weights = fit_logistic(inputs, target, np.zeros(2), np.zeros(2), damping=1e-6, steps=_STEPS)
     return PlattCalibration(float(weights[0]) / scale, float(weights[1]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibratedTrees:
-    """Chances that pairs are bad.
+    """Boosted trees that predict P(irrelevant) from features.
 
     Args:
         model: ONNX bytes of the trees: ``features`` (P, F) float32 -> ``value`` (P, 1).
-        curve: from the trees' values to probabilities.
+        calibration: from the trees' scores to probabilities.
         session: of ``model``.
     """
 
     model: bytes
-    curve: PlattCalibration
+    calibration: PlattCalibration
     session: Any
 
     @classmethod
-    def of(cls, model: bytes, curve: PlattCalibration) -> Self:
-        """With a session of its own."""
-        return cls(model, curve, open_session(model))
+    def of(cls, model: bytes, calibration: PlattCalibration) -> Self:
+        """With a new session."""
+        return cls(model, calibration, open_session(model))
 
     def probabilities(self, features: FloatArray) -> FloatArray:
         """(P,) probabilities of being irrelevant for features (P, F), each pair on its own."""
         if not len(features):
             return np.empty(0, np.float32)
         feed = {"features": features.astype(np.float32)}
-        return self.curve(self.session.run(None, feed)[0][:, 0])
+        return self.calibration(self.session.run(None, feed)[0][:, 0])
 
 
-FEATURES = (*PAIR_FEATURES, *LEARNED_FEATURES)
+FEATURES = (*PAIR_FEATURES, *PROJECTED_FEATURES)
 
 FORMAT = 3
-_AGAIN = "Run `serendip judge distil` with this version, then `serendip train`."
+_DISTIL_AGAIN = "Run `serendip judge distil` with this version, then `serendip train`."
 _TREES, _ARRAYS, _DOCUMENT = "trees.onnx", "relevance.safetensors", "relevance.json"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RelevanceModel:
-    """Judges pairs of words and an item of one catalogue.
+    """Predicts P(irrelevant) of query texts and the items of one catalogue.
 
     Args:
-        likeness: cosines as they are and as learned, of these items.
-        student: from features to probabilities.
+        projection: features of these items, with and without the query projection.
+        trees: from features to probabilities.
         items: N texts with their vectors.
-        stale: (N,) items whose texts are not these any more; nothing is said of them.
-        threshold: chance from which on leaving out keeps the promise that was asked for, as far as
-            people's labels prove it; None = nothing was proven.
+        is_stale: (N,) items whose texts have changed since; they get no prediction.
+        threshold: smallest probability to filter by, for which the labels by people prove the
+            guarantee; None = none could be proven.
     """
 
-    likeness: QueryProjection
-    student: CalibratedTrees
+    projection: QueryProjection
+    trees: CalibratedTrees
     items: ItemTexts
-    stale: BoolArray
+    is_stale: BoolArray
     threshold: float | None = None
 
     @classmethod
     def of(
         cls,
-        likeness: QueryProjection,
-        student: CalibratedTrees,
+        projection: QueryProjection,
+        trees: CalibratedTrees,
         items: ItemTexts,
         threshold: float | None = None,
     ) -> Self:
-        """For the items that the likeness was learned among."""
-        return cls(likeness, student, items, np.zeros(len(items), np.bool_), threshold)
+        """For the items of the projection's features, none of them stale."""
+        return cls(projection, trees, items, np.zeros(len(items), np.bool_), threshold)
 
     def without(self, numbers: IntArray) -> RelevanceModel:
-        """The same judge, which says nothing of these items: their texts have changed."""
-        stale = self.stale.copy()
-        stale[numbers[numbers < len(stale)]] = True
-        return replace(self, stale=stale)
+        """The model without predictions for these items, whose texts have changed."""
+        is_stale = self.is_stale.copy()
+        is_stale[numbers[numbers < len(is_stale)]] = True
+        return replace(self, is_stale=is_stale)
 
     def probabilities(self, text: str, vector: FloatArray, numbers: IntArray) -> FloatArray:
-        """(P,) probabilities that items are bad matches; NaN for those that came later or changed.
+        """(P,) probabilities of being irrelevant; NaN for items that are new or have changed.
 
         Args:
-            text: what was asked for, in words.
-            vector: (C,) unit vector of these words.
+            text: of the query.
+            vector: (C,) unit vector of the text.
             numbers: (P,) of items.
         """
-        known = numbers < len(self.items)
-        known[known] = ~self.stale[numbers[known]]
+        is_scored = numbers < len(self.items)
+        is_scored[is_scored] = ~self.is_stale[numbers[is_scored]]
         probabilities = np.full(len(numbers), np.nan, np.float32)
-        asked = numbers[known]
-        if len(asked):
-            queries, rows = QueryTexts.of([text], vector[None]), np.zeros(len(asked), np.int32)
-            probabilities[known] = self.student.probabilities(self._features(queries, rows, asked))
+        items = numbers[is_scored]  # (K,)
+        if len(items):
+            queries, rows = QueryTexts.of([text], vector[None]), np.zeros(len(items), np.int32)
+            probabilities[is_scored] = self.trees.probabilities(
+                self._features(queries, rows, items)
+            )
         return probabilities
 
-    def likenesses(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
-        """(P,) mean cosine of queries and items over title, body and passages; nothing learned."""
-        known = self.likeness.features
-        asked, row = np.unique(rows, return_inverse=True)
-        own = known.asked(queries, asked)[row]
-        means: FloatArray = np.einsum("pc,vpc->p", own, known.views[:, numbers]) / len(known.views)
+    def similarities(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
+        """(P,) mean cosine of query and item over title, body and passages; no training."""
+        features = self.projection.features
+        query_nums, query_rows = np.unique(rows, return_inverse=True)
+        vectors = features.centre_queries(queries, query_nums)[query_rows]  # (P, C)
+        means: FloatArray = np.einsum("pc,vpc->p", vectors, features.views[:, numbers]) / len(
+            features.views
+        )
         return means
 
     def is_current(self, number: int) -> bool:
         """Whether the encoded texts of an item are its present ones."""
-        return number < len(self.items) and not self.stale[number]
+        return number < len(self.items) and not self.is_stale[number]
 
     def title_vector(self, number: int) -> FloatArray:
-        """(C,) of an item's title, for requests that name an item and no words."""
+        """(C,) vector of an item's title, for requests that name an item and no text."""
         vector: FloatArray = self.items.views[0, number]
         return vector
 
     def save(self, folder: Path) -> None:
-        """Write what was learned, and the items, into a folder (created)."""
+        """Write the model and the item texts into a folder, which is created."""
         save_model(self, folder)
         save_item_texts(self.items, folder / "items")
 
@@ -189,31 +193,32 @@ class RelevanceModel:
         """Read what ``save`` wrote.
 
         Raises:
-            ArtefactError: the folder holds no judge, or one of other features.
+            ArtefactError: the folder has no relevance model, or one with other features.
         """
         return open_model(folder, open_item_texts(folder / "items"))
 
     def _features(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
-        features = self.likeness.features.of(queries, self.items, rows, numbers)
-        return np.hstack([features, self.likeness.of(queries, rows, numbers)])
+        """(P, F) ``FEATURES``."""
+        features = self.projection.features.compute(queries, self.items, rows, numbers)
+        return np.hstack([features, self.projection.compute(queries, rows, numbers)])
 
 
-def save_model(judge: RelevanceModel, folder: Path) -> None:
-    """Write what was learned, without the items, into a folder (created)."""
+def save_model(model: RelevanceModel, folder: Path) -> None:
+    """Write what was learned, without the item texts, into a folder, which is created."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _TREES).write_bytes(judge.student.model)
-    likeness, features = judge.likeness, judge.likeness.features
+    (folder / _TREES).write_bytes(model.trees.model)
+    projection, features = model.projection, model.projection.features
     parts = {
         "query_mean": features.query_mean,
         "item_means": features.item_means,
-        "landmarks": likeness.landmarks,
-        "shares": likeness.shares,
-        "directions": likeness.directions,
-        "crowd_items": features.crowd.items.vectors,
-        **_crowd_arrays("asked", features.crowd),
-        **_crowd_arrays("moved", likeness.crowd),
+        "landmarks": projection.landmarks,
+        "shares": projection.shares,
+        "directions": projection.directions,
+        "reference_items": features.hubness.items.vectors,
+        **_correction_arrays("queries", features.hubness),
+        **_correction_arrays("projected", projection.reference),
     }
     save_file(
         {name: np.ascontiguousarray(array) for name, array in parts.items()}, folder / _ARRAYS
@@ -221,20 +226,20 @@ def save_model(judge: RelevanceModel, folder: Path) -> None:
     document = {
         "format": FORMAT,
         "features": FEATURES,
-        "likeness": likeness.config.model_dump(mode="json"),
-        "curve": [judge.student.curve.slope, judge.student.curve.offset],
-        "threshold": judge.threshold,
+        "projection": projection.config.model_dump(mode="json"),
+        "calibration": [model.trees.calibration.slope, model.trees.calibration.offset],
+        "threshold": model.threshold,
     }
     (folder / _DOCUMENT).write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
 def open_model(folder: Path, items: ItemTexts) -> RelevanceModel:
-    """What ``save_model`` wrote, for the items of a catalogue, whose texts were encoded alike.
+    """Read what ``save_model`` wrote, for the items of a catalogue with the same text encoder.
 
-    What features are relative to stays: the crowds, and what all texts had in common.
+    The reference queries and items, and the means, are those of the training.
 
     Raises:
-        ArtefactError: the folder holds no judge, or one of other features.
+        ArtefactError: the folder has no relevance model, or one with other features.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -243,46 +248,50 @@ def open_model(folder: Path, items: ItemTexts) -> RelevanceModel:
         document = json.loads((folder / _DOCUMENT).read_text(encoding="utf-8"))
         if document.get("format") != FORMAT:
             raise ValueError(f"format {document.get('format')!r}")
-        stored, curve = tuple(document["features"]), PlattCalibration(*document["curve"])
+        features = tuple(document["features"])
+        calibration = PlattCalibration(*document["calibration"])
         parts = load_file(folder / _ARRAYS)
-        config = validate(QueryProjectionConfig, document["likeness"], str(folder / _DOCUMENT))
-        likeness = _likeness(config, parts, items)
+        config = validate(QueryProjectionConfig, document["projection"], str(folder / _DOCUMENT))
+        projection = _projection(config, parts, items)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ArtefactError(f"{folder} holds no readable judge: {error}.", _AGAIN) from None
-    if stored != FEATURES:
-        differing = sorted(set(stored) ^ set(FEATURES)) or ["their order"]
         raise ArtefactError(
-            f"{folder} holds a judge of other features; different: {', '.join(differing)}.",
-            _AGAIN,
+            f"the relevance model in {folder} cannot be read: {error}.", _DISTIL_AGAIN
+        ) from None
+    if features != FEATURES:
+        differing = sorted(set(features) ^ set(FEATURES)) or ["their order"]
+        raise ArtefactError(
+            f"the relevance model in {folder} has other features: {', '.join(differing)}.",
+            _DISTIL_AGAIN,
         )
-    student = CalibratedTrees.of(read_model(folder / _TREES), curve)
-    return RelevanceModel.of(likeness, student, items, document["threshold"])
+    trees = CalibratedTrees.of(read_model(folder / _TREES), calibration)
+    return RelevanceModel.of(projection, trees, items, document["threshold"])
 
 
-def _likeness(
+def _projection(
     config: QueryProjectionConfig, parts: dict[str, Any], items: ItemTexts
 ) -> QueryProjection:
-    known, means = ReferenceItems.of(parts["crowd_items"]), parts["item_means"]
-    crowd, moved = (_crowd(name, known, parts) for name in ("asked", "moved"))
+    reference, means = ReferenceItems.of(parts["reference_items"]), parts["item_means"]
+    hubness, projected = (_correction(name, reference, parts) for name in ("queries", "projected"))
     if means.shape[1:] != items.views.shape[2:]:
         raise ValueError(
-            f"it read vectors of size {means.shape[1]}, these have {items.views.shape[2]}"
+            f"it was trained on vectors of size {means.shape[1]}, the items have "
+            f"{items.views.shape[2]}"
         )
-    views = centred(items.views, means)
-    expansion = QueryExpansion.of(crowd)
+    views = centre_views(items.views, means)
+    expansion = QueryExpansion.of(hubness)
     features = PairFeatures(
-        parts["query_mean"], means, views, crowd, expansion, RelevanceFeedback.of(views)
+        parts["query_mean"], means, views, hubness, expansion, RelevanceFeedback.of(views)
     )
-    map_ = parts["landmarks"], parts["shares"], parts["directions"]
-    return QueryProjection(config, features, *map_, moved)
+    weights = parts["landmarks"], parts["shares"], parts["directions"]
+    return QueryProjection(config, features, *weights, projected)
 
 
-def _crowd_arrays(name: str, crowd: HubnessCorrection) -> dict[str, FloatArray]:
+def _correction_arrays(name: str, correction: HubnessCorrection) -> dict[str, FloatArray]:
     return {
-        f"{name}.others": crowd.others,
-        f"{name}.others_mean": crowd.others_mean,
+        f"{name}.query_means": correction.query_means,
+        f"{name}.offsets": correction.offsets,
     }
 
 
-def _crowd(name: str, items: ReferenceItems, parts: dict[str, Any]) -> HubnessCorrection:
-    return HubnessCorrection(items, parts[f"{name}.others"], parts[f"{name}.others_mean"])
+def _correction(name: str, items: ReferenceItems, parts: dict[str, Any]) -> HubnessCorrection:
+    return HubnessCorrection(items, parts[f"{name}.query_means"], parts[f"{name}.offsets"])

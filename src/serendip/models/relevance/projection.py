@@ -4,10 +4,11 @@ A general text encoder does not know a trade's vocabulary. So a query vector q i
 relevant items of similar training queries: ``q + k(q, Z) A``, with a Gaussian kernel k on the
 sphere, landmarks Z drawn from the training queries, and A by ridge regression from queries to the
 differences between them and their relevant items (Nystroem approximation: Williams and Seeger
-2000). Far from all landmarks a query does not move. Only the directions of A that matter most are
+2000). Far from all landmarks a query does not move. Only the leading singular directions of A are
 kept, so that a request reads less.
 
-Shapes: Q queries, N items, P pairs, L landmarks, R directions, V views, C size of a text vector.
+Shapes: Q queries, q different queries, N items, P pairs, L landmarks, R directions, V views, C size
+of a text vector.
 """
 
 from __future__ import annotations
@@ -22,42 +23,47 @@ from numpy.typing import NDArray
 from serendip.config import Config
 from serendip.data.arrays import BoolArray, FloatArray, IntArray
 from serendip.data.numeric import unit
-from serendip.models.relevance.features import CROWD, VIEWS, PairFeatures, QueryTexts
+from serendip.models.relevance.features import (
+    REFERENCE_SIZE,
+    VIEWS,
+    PairFeatures,
+    QueryTexts,
+)
 from serendip.models.relevance.hubness import KINDS, HubnessCorrection
 
-LEARNED_FEATURES = tuple(f"learned {view}: {kind}" for view in VIEWS for kind in KINDS)
+PROJECTED_FEATURES = tuple(f"projected {view}: {kind}" for view in VIEWS for kind in KINDS)
 
 
 class QueryProjectionConfig(Config):
-    """How far queries are moved."""
+    """Kernel ridge regression of the query projection."""
 
     landmarks: int = 1_000
-    """Queries that others are compared with, at most."""
+    """Most training queries that the kernel compares a query with."""
 
     sharpness: float = 4.0
     """kappa: the kernel of two queries is exp(kappa (cosine - 1))."""
 
     reg: float = 0.3
-    """How much it costs to move anything."""
+    """Ridge penalty: the higher, the less queries move."""
 
     directions: int = 256
-    """In which queries can be moved, at most."""
+    """Largest rank of the regression weights that are kept."""
 
-    parts: int = 5
-    """Parts of the units: features of a part are learned from the others."""
+    folds: int = 5
+    """Folds of the groups: features of a fold come from a projection of the other folds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QueryProjection:
-    """A map of queries, and a crowd of moved ones.
+    """Moves query vectors, with the hubness correction of moved queries.
 
     Args:
         config: its ``sharpness``.
-        features: what vectors are centred by.
+        features: centre the vectors.
         landmarks: (L, C) unit vectors; L = 0 moves nothing.
-        shares: (L, R) how far each landmark moves a query in each direction.
+        shares: (L, R) weight of each direction for each landmark.
         directions: (R, V, C).
-        crowd: of moved queries and of items.
+        reference: moved reference queries, and reference items.
     """
 
     config: QueryProjectionConfig
@@ -65,7 +71,7 @@ class QueryProjection:
     landmarks: FloatArray
     shares: FloatArray
     directions: FloatArray
-    crowd: HubnessCorrection
+    reference: HubnessCorrection
 
     @classmethod
     def fit(
@@ -73,52 +79,56 @@ class QueryProjection:
         config: QueryProjectionConfig,
         features: PairFeatures,
         queries: QueryTexts,
-        good: tuple[IntArray, IntArray],
+        relevant: tuple[IntArray, IntArray],
         seed: int = 0,
     ) -> Self:
-        """Learn from good pairs.
+        """Fit on relevant pairs.
 
         Args:
-            config: how.
+            config: sizes and penalty.
             features: of the items.
             queries: texts and vectors.
-            good: numbers of query and item, (P,) each.
-            seed: of the landmarks and of the crowd.
+            relevant: numbers of query and item, (P,) each.
+            seed: draws landmarks and reference queries.
         """
         random = np.random.default_rng(seed)
-        asked, row = np.unique(good[0], return_inverse=True)
-        own = features.asked(queries, asked)
-        targets = _means(features.views, row, good[1], len(asked))
-        landmarks = own[np.sort(random.permutation(len(asked))[: config.landmarks])]
-        near = _kernel(own, landmarks, config.sharpness)
-        inner = near.T @ near + config.reg * _kernel(landmarks, landmarks, config.sharpness)
-        # The kernel of two equal queries makes rows equal; this much keeps them apart.
-        inner[np.diag_indices(len(inner))] += 1e-3
-        # Where no good item has a text of the view there is nowhere to move to.
-        steps = [np.where(target.any(1, keepdims=True), target - own, 0.0) for target in targets]
-        solved = [np.linalg.solve(inner, near.T @ step) for step in steps]
-        moves = np.stack(solved, axis=1).astype(np.float32)
-        shares, directions = _main(moves, config.directions)
-        some = features.asked(queries, np.sort(random.permutation(len(queries.vectors))[:CROWD]))
-        moved = _moved(some, landmarks, shares, directions, config.sharpness)
-        crowd = HubnessCorrection.of(moved, features.crowd.items)
-        return cls(config, features, landmarks, shares, directions, crowd)
+        query_nums, rows = np.unique(relevant[0], return_inverse=True)  # (q,), (P,)
+        vectors = features.centre_queries(queries, query_nums)  # (q, C)
+        targets = _mean_items(features.views, rows, relevant[1], len(query_nums))  # V times (q, C)
+        landmarks = vectors[np.sort(random.permutation(len(query_nums))[: config.landmarks])]
+        kernel = _kernel(vectors, landmarks, config.sharpness)  # (q, L)
+        gram = kernel.T @ kernel + config.reg * _kernel(landmarks, landmarks, config.sharpness)
+        # Equal queries make equal rows; this keeps the matrix invertible.
+        gram[np.diag_indices(len(gram))] += 1e-3
+        # A query whose relevant items all lack the text of a view is not moved there.
+        steps = [
+            np.where(target.any(1, keepdims=True), target - vectors, 0.0) for target in targets
+        ]
+        weights = [np.linalg.solve(gram, kernel.T @ step) for step in steps]  # V times (L, C)
+        moves = np.stack(weights, axis=1).astype(np.float32)  # (L, V, C)
+        shares, directions = _factorise(moves, config.directions)
+        sample = features.centre_queries(
+            queries, np.sort(random.permutation(len(queries.vectors))[:REFERENCE_SIZE])
+        )
+        moved = _move(sample, landmarks, shares, directions, config.sharpness)
+        reference = HubnessCorrection.of(moved, features.hubness.items)
+        return cls(config, features, landmarks, shares, directions, reference)
 
-    def of(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
-        """(P, 3 V) ``LEARNED_FEATURES`` of pairs.
+    def compute(self, queries: QueryTexts, rows: IntArray, numbers: IntArray) -> FloatArray:
+        """(P, 3 V) ``PROJECTED_FEATURES`` of pairs.
 
         Args:
             queries: texts and vectors.
             rows: (P,) numbers of queries.
             numbers: (P,) numbers of items.
         """
-        asked, row = np.unique(rows, return_inverse=True)
-        different, which = np.unique(numbers, return_inverse=True)
-        own = self.features.asked(queries, asked)
-        map_ = self.landmarks, self.shares, self.directions
-        moved = _moved(own, *map_, self.config.sharpness)
-        views = self.features.views[:, different]
-        return np.column_stack(self.crowd.columns(moved, views, (row, which)))
+        query_nums, query_rows = np.unique(rows, return_inverse=True)
+        item_nums, item_rows = np.unique(numbers, return_inverse=True)
+        vectors = self.features.centre_queries(queries, query_nums)
+        weights = self.landmarks, self.shares, self.directions
+        moved = _move(vectors, *weights, self.config.sharpness)  # V times (q, C)
+        views = self.features.views[:, item_nums]
+        return np.column_stack(self.reference.columns(moved, views, (query_rows, item_rows)))
 
 
 def out_of_fold_features(
@@ -126,54 +136,55 @@ def out_of_fold_features(
     features: PairFeatures,
     queries: QueryTexts,
     pairs: tuple[IntArray, IntArray],
-    is_bad: BoolArray,
-    units: IntArray,
+    is_irrelevant: BoolArray,
+    groups: IntArray,
     seed: int = 0,
 ) -> FloatArray:
-    """(P, 3 V) features of pairs, each learned from pairs of other units.
+    """(P, 3 V) features of pairs, each by a projection that was fitted on other groups.
 
-    What a map says of pairs that it was learned from is better than what it will say of others;
-    who learns from these features would trust them too much.
+    A projection fits its own training pairs better than new pairs; a model trained on such features
+    would rely on them too much.
 
     Args:
-        config: how.
+        config: of the projections.
         features: of the items.
         queries: texts and vectors.
         pairs: numbers of query and item, (P,) each.
-        is_bad: (P,) labels.
-        units: (P,) int32 what is kept together.
-        seed: of the parts, and of all maps.
+        is_irrelevant: (P,) labels.
+        groups: (P,) int32 pairs of one group share a fold.
+        seed: draws the folds, and of all projections.
     """
     rows, numbers = pairs
-    different, place = np.unique(units, return_inverse=True)
-    part = (np.random.default_rng(seed).permutation(len(different)) % config.parts)[place]
-    found = np.zeros((len(rows), len(LEARNED_FEATURES)), np.float32)
-    for own in np.unique(part).tolist():
-        asked, learned = part == own, (part != own) & ~is_bad
-        good = rows[learned], numbers[learned]
-        map_ = QueryProjection.fit(config, features, queries, good, seed)
-        found[asked] = map_.of(queries, rows[asked], numbers[asked])
-    return found
+    group_ids, group_of = np.unique(groups, return_inverse=True)
+    fold = (np.random.default_rng(seed).permutation(len(group_ids)) % config.folds)[group_of]
+    columns = np.zeros((len(rows), len(PROJECTED_FEATURES)), np.float32)
+    for held_out in np.unique(fold).tolist():
+        is_held_out, is_train = fold == held_out, (fold != held_out) & ~is_irrelevant
+        relevant = rows[is_train], numbers[is_train]
+        projection = QueryProjection.fit(config, features, queries, relevant, seed)
+        columns[is_held_out] = projection.compute(queries, rows[is_held_out], numbers[is_held_out])
+    return columns
 
 
-def _means(
-    views: FloatArray, row: NDArray[np.intp], numbers: IntArray, count: int
+def _mean_items(
+    views: FloatArray, rows: NDArray[np.intp], numbers: IntArray, count: int
 ) -> list[FloatArray]:
-    """V times (q, C) means of the items of each query."""
+    """V times (q, C) mean vectors of the items of each query."""
     sums = np.zeros((len(views), count, views.shape[2]), np.float32)
     for total, view in zip(sums, views, strict=True):
-        np.add.at(total, row, view[numbers])
-    means = sums / np.maximum(1, np.bincount(row, minlength=count))[:, None]
+        np.add.at(total, rows, view[numbers])
+    means = sums / np.maximum(1, np.bincount(rows, minlength=count))[:, None]
     return list(means.astype(np.float32))
 
 
-def _kernel(one: FloatArray, other: FloatArray, sharpness: float) -> FloatArray:
-    near: FloatArray = np.exp(sharpness * (one @ other.T - 1)).astype(np.float32)
-    return near
+def _kernel(queries: FloatArray, landmarks: FloatArray, sharpness: float) -> FloatArray:
+    """(q, L) Gaussian kernel on the sphere."""
+    kernel: FloatArray = np.exp(sharpness * (queries @ landmarks.T - 1)).astype(np.float32)
+    return kernel
 
 
-def _main(moves: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
-    """The nearest product (L, R) x (R, V, C) to moves (L, V, C), R = ``count`` at most."""
+def _factorise(moves: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
+    """Best approximation (L, R) x (R, V, C) of moves (L, V, C), with R up to ``count``."""
     landmarks, views, size = moves.shape
     flat = moves.reshape(landmarks, views * size)
     shares = np.linalg.eigh(flat @ flat.T)[1][:, -count:].astype(np.float32)
@@ -181,16 +192,16 @@ def _main(moves: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
     return shares, directions
 
 
-def _moved(
-    own: FloatArray,
+def _move(
+    queries: FloatArray,
     landmarks: FloatArray,
     shares: FloatArray,
     directions: FloatArray,
     sharpness: float,
 ) -> Sequence[FloatArray]:
-    """V times (q, C) unit vectors."""
-    steps = _kernel(own, landmarks, sharpness) @ shares
+    """V times (q, C) unit vectors of moved queries (q, C)."""
+    steps = _kernel(queries, landmarks, sharpness) @ shares  # (q, R)
     count, views, size = directions.shape
     flat: FloatArray = directions.reshape(count, views * size)
-    moves = (steps @ flat).reshape(len(own), views, size).astype(np.float32)
-    return [unit(own + moves[:, view]) for view in range(views)]
+    moves = (steps @ flat).reshape(len(queries), views, size).astype(np.float32)
+    return [unit(queries + moves[:, view]) for view in range(views)]

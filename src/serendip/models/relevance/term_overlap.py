@@ -1,6 +1,9 @@
-"""Term overlap of queries and items, weighted by inverse document frequency.
+"""Term overlap of queries and items, weighted by inverse document frequency (IDF).
 
-Shapes: N items, W words, p pairs of one query.
+IDF (Spaerck Jones 1972): a term that few items have says more about a match than a frequent one.
+
+Shapes: N items, W terms of the vocabulary, T terms of all texts, n feedback items, p pairs of one
+query.
 """
 
 from __future__ import annotations
@@ -14,142 +17,149 @@ from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray, IntArray
 
-OVERLAPS = ("in title", "in text", "of both", "rarest")
+OVERLAPS = ("in title", "in text", "in both", "rarest")
+"""Columns of ``TermOverlap.overlaps``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TermSets:
-    """Sets of words of N texts.
+    """Sets of terms of N texts, in compressed sparse row format.
 
     Args:
-        words: (T,) int32 numbers of words, text by text.
+        terms: (T,) int32 numbers of terms, text by text.
         starts: (N + 1,) int64 where each text begins.
     """
 
-    words: IntArray
+    terms: IntArray
     starts: NDArray[np.int64]
 
     @classmethod
     def of(cls, texts: Sequence[Collection[str]], numbers: dict[str, int]) -> Self:
-        """From sets of words that all have numbers."""
-        flat = [numbers[word] for words in texts for word in words]
+        """From sets of terms that all have a number."""
+        flat = [numbers[term] for terms in texts for term in terms]
         return cls(np.array(flat, np.int32), np.cumsum([0, *map(len, texts)]))
 
-    def turned(self, num_words: int) -> TermSets:
-        """The texts of each word: ``words`` are numbers of texts, ``starts`` (W + 1,)."""
-        owner = np.repeat(np.arange(len(self.starts) - 1, dtype=np.int32), np.diff(self.starts))
-        order = np.argsort(self.words, kind="stable")
-        counts = np.bincount(self.words, minlength=num_words)
-        return TermSets(owner[order], np.concatenate([[0], counts.cumsum()]))
+    def invert(self, num_terms: int) -> TermSets:
+        """Inverted index: ``terms`` are numbers of texts (T,), ``starts`` is (W + 1,)."""
+        text_of = np.repeat(np.arange(len(self.starts) - 1, dtype=np.int32), np.diff(self.starts))
+        order = np.argsort(self.terms, kind="stable")
+        counts = np.bincount(self.terms, minlength=num_terms)
+        return TermSets(text_of[order], np.concatenate([[0], counts.cumsum()]))
 
     def lengths(self, texts: IntArray) -> NDArray[np.int64]:
-        """(p,) how many words the texts have."""
+        """(p,) number of terms of some texts."""
         return self.starts[texts + 1] - self.starts[texts]
 
-    def weighed(self, weights: FloatArray, texts: IntArray) -> FloatArray:
-        """(p,) sum of the weights (W,) of the words of some texts."""
+    def sum_weights(self, weights: FloatArray, texts: IntArray) -> FloatArray:
+        """(p,) sum of the weights (W,) of the terms of some texts."""
         lengths = self.lengths(texts)
-        owner = np.repeat(np.arange(len(texts)), lengths)
+        row = np.repeat(np.arange(len(texts)), lengths)  # (T of these texts,)
         ends = lengths.cumsum()
-        place = np.arange(len(owner)) + np.repeat(self.starts[texts] - (ends - lengths), lengths)
-        sums = np.bincount(owner, weights[self.words[place]], len(texts))
+        places = np.arange(len(row)) + np.repeat(self.starts[texts] - (ends - lengths), lengths)
+        sums = np.bincount(row, weights[self.terms[places]], len(texts))
         return sums.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TermOverlap:
-    """Words of N items, and how rare they are among them.
+    """Terms of N items with their IDF.
 
     Args:
-        numbers: word -> its number.
-        rarity: (W,) log(N / items that have the word).
-        unknown: rarity of words that no item has.
-        titles: words of titles.
-        having: which items have each word in title or text.
+        numbers: term -> its number.
+        idf: (W,) log(N / number of items with the term).
+        unknown_idf: IDF of a term that no item has.
+        titles: terms of titles.
+        postings: inverted index of titles and texts.
     """
 
     numbers: dict[str, int]
-    rarity: FloatArray
-    unknown: float
+    idf: FloatArray
+    unknown_idf: float
     titles: TermSets
-    having: TermSets
+    postings: TermSets
 
     @classmethod
     def of(cls, titles: Sequence[Collection[str]], texts: Sequence[Collection[str]]) -> Self:
-        """From sets of words; those of a title are among those of the text."""
-        every = dict.fromkeys(word for words in texts for word in words)
-        numbers = {word: place for place, word in enumerate(every)}
-        bags = TermSets.of(texts, numbers)
-        counts = np.bincount(bags.words, minlength=len(numbers))
-        rarity = np.log(len(texts) / counts).astype(np.float32)
-        unknown, having = float(np.log(len(texts) + 1)), bags.turned(len(numbers))
-        return cls(numbers, rarity, unknown, TermSets.of(titles, numbers), having)
+        """From sets of terms; the set of a text includes that of its title."""
+        vocabulary = dict.fromkeys(term for terms in texts for term in terms)
+        numbers = {term: place for place, term in enumerate(vocabulary)}
+        term_sets = TermSets.of(texts, numbers)
+        counts = np.bincount(term_sets.terms, minlength=len(numbers))
+        idf = np.log(len(texts) / counts).astype(np.float32)
+        unknown_idf, postings = float(np.log(len(texts) + 1)), term_sets.invert(len(numbers))
+        return cls(numbers, idf, unknown_idf, TermSets.of(titles, numbers), postings)
 
-    def total(self, words: Collection[str]) -> float:
-        """Summed rarity of a query's words."""
-        places = self._places(words)
-        return float(self.rarity[places].sum()) + self.unknown * (len(words) - len(places))
+    def total_idf(self, query: Collection[str]) -> float:
+        """Sum of the IDF of a query's terms."""
+        terms = self._numbers(query)
+        return float(self.idf[terms].sum()) + self.unknown_idf * (len(query) - len(terms))
 
-    def of_query(self, words: Collection[str], items: IntArray) -> FloatArray:
+    def overlaps(self, query: Collection[str], items: IntArray) -> FloatArray:
         """(p, 4) ``OVERLAPS`` of a query with some items.
 
-        Which share of the query's rarity is in the title and in the text, which share of the words
-        of query and title is in both, and how rare the rarest word is that the text has, too.
+        The share of the query's IDF in the title and in the text, the Jaccard index of query and
+        title, and the largest IDF of a query term that the text has.
         """
-        in_text, rarest = self._in_texts(words)
-        columns = self.in_title(words, items), in_text[items], self.in_both(words, items)
+        in_text, rarest = self._match_texts(query)
+        columns = self.in_title(query, items), in_text[items], self.in_both(query, items)
         return np.column_stack([*columns, rarest[items]]).astype(np.float32)
 
-    def in_title(self, words: Collection[str], items: IntArray) -> FloatArray:
-        """(p,) which share of the rarity of a query is in the titles of some items."""
-        places = self._places(words)
-        if not len(places):
+    def in_title(self, query: Collection[str], items: IntArray) -> FloatArray:
+        """(p,) share of the query's IDF in the titles of some items."""
+        terms = self._numbers(query)
+        if not len(terms):
             return np.zeros(len(items), np.float32)
-        weights = np.zeros_like(self.rarity)
-        weights[places] = self.rarity[places]
-        share: FloatArray = self.titles.weighed(weights, items) / (self.total(words) or 1.0)
-        return share
+        weights = np.zeros_like(self.idf)
+        weights[terms] = self.idf[terms]
+        shares: FloatArray = self.titles.sum_weights(weights, items) / (
+            self.total_idf(query) or 1.0
+        )
+        return shares
 
-    def in_texts(self, words: Collection[str]) -> FloatArray:
-        """(N,) which share of the rarity of a query is in the texts of all items."""
-        return self._in_texts(words)[0]
+    def in_texts(self, query: Collection[str]) -> FloatArray:
+        """(N,) share of the query's IDF in the texts of all items."""
+        return self._match_texts(query)[0]
 
-    def _in_texts(self, words: Collection[str]) -> tuple[FloatArray, FloatArray]:
-        """(N,) that share, and the rarity of the rarest word of the query that a text has."""
-        sums, most = np.zeros((2, len(self.titles.starts) - 1), np.float32)
-        places = self._places(words)
-        for place in places[np.argsort(self.rarity[places], kind="stable")].tolist():
-            begin, end = self.having.starts[place : place + 2]
-            texts = self.having.words[begin:end]
-            sums[texts] += self.rarity[place]
-            most[texts] = self.rarity[place]
-        return sums / (self.total(words) or 1.0), most
+    def _match_texts(self, query: Collection[str]) -> tuple[FloatArray, FloatArray]:
+        """(N,) share of the query's IDF in each text, and the largest IDF of a shared term."""
+        sums, largest = np.zeros((2, len(self.titles.starts) - 1), np.float32)
+        terms = self._numbers(query)
+        # Rarest term last, so that it overwrites ``largest``.
+        for term in terms[np.argsort(self.idf[terms], kind="stable")].tolist():
+            begin, end = self.postings.starts[term : term + 2]
+            texts = self.postings.terms[begin:end]
+            sums[texts] += self.idf[term]
+            largest[texts] = self.idf[term]
+        return sums / (self.total_idf(query) or 1.0), largest
 
-    def of_items(self, found: IntArray, counts: FloatArray, items: IntArray) -> FloatArray:
-        """(p,) how much of what titles have in common is in others, long ones counting less.
+    def with_titles(self, feedback: IntArray, weights: FloatArray, items: IntArray) -> FloatArray:
+        """(p,) weighted share of the terms of feedback titles that other titles have.
+
+        Divided by the square root of a title's length plus 1, as long titles share terms by chance.
 
         Args:
-            found: (n,) items whose titles' words are looked for.
-            counts: (n,) what each of them counts.
-            items: (p,) the others.
+            feedback: (n,) items whose titles are compared.
+            weights: (n,) of these items.
+            items: (p,) items to score.
         """
-        lengths = self.titles.lengths(found)
-        starts = np.repeat(self.titles.starts[found] - (lengths.cumsum() - lengths), lengths)
-        words = self.titles.words[starts + np.arange(len(starts))]
-        weights = np.zeros_like(self.rarity)
-        np.add.at(weights, words, np.repeat(counts, lengths) * self.rarity[words])
-        total = float(weights.sum()) or 1.0
-        common = self.titles.weighed(weights, items)
-        share: FloatArray = common / total / np.sqrt(1.0 + self.titles.lengths(items))
-        return share.astype(np.float32)
+        lengths = self.titles.lengths(feedback)
+        starts = np.repeat(self.titles.starts[feedback] - (lengths.cumsum() - lengths), lengths)
+        terms = self.titles.terms[starts + np.arange(len(starts))]
+        term_weights = np.zeros_like(self.idf)
+        np.add.at(term_weights, terms, np.repeat(weights, lengths) * self.idf[terms])
+        total = float(term_weights.sum()) or 1.0
+        shared = self.titles.sum_weights(term_weights, items)
+        shares: FloatArray = shared / total / np.sqrt(1.0 + self.titles.lengths(items))
+        return shares.astype(np.float32)
 
-    def in_both(self, words: Collection[str], items: IntArray) -> FloatArray:
-        """(p,) which share of the words of a query and of titles is in both."""
-        weights = np.zeros_like(self.rarity)
-        weights[self._places(words)] = 1.0
-        common = self.titles.weighed(weights, items)
-        either = len(words) + self.titles.lengths(items) - common
-        return np.asarray(common / np.maximum(1.0, either), np.float32)
+    def in_both(self, query: Collection[str], items: IntArray) -> FloatArray:
+        """(p,) Jaccard index of the terms of a query and of titles."""
+        weights = np.zeros_like(self.idf)
+        weights[self._numbers(query)] = 1.0
+        shared = self.titles.sum_weights(weights, items)
+        union = len(query) + self.titles.lengths(items) - shared
+        return np.asarray(shared / np.maximum(1.0, union), np.float32)
 
-    def _places(self, words: Collection[str]) -> NDArray[np.int64]:
-        return np.array([self.numbers[word] for word in words if word in self.numbers], np.int64)
+    def _numbers(self, query: Collection[str]) -> NDArray[np.int64]:
+        """Numbers of the query's terms that some item has."""
+        return np.array([self.numbers[term] for term in query if term in self.numbers], np.int64)

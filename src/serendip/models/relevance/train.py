@@ -1,9 +1,9 @@
-"""Training of the relevance classifier: query projection, boosted trees, Platt calibration.
+"""Training of the relevance model: query projection, boosted trees, Platt calibration.
 
 The projection is fitted on relevant pairs, the trees on all labelled pairs, the calibration curve
 on pairs that the trees have not seen. The trees are exported to an ONNX graph.
 
-Shapes: P pairs.
+Shapes: P pairs, H held-out pairs, F features of a pair, L projected features.
 """
 
 from __future__ import annotations
@@ -24,98 +24,105 @@ from serendip.models.relevance.projection import (
     out_of_fold_features,
 )
 
-_FEWEST_LEAVES, _FEWEST_ROUNDS = 4, 33
+_MIN_LEAVES, _MIN_ROUNDS = 4, 33
 
 
 class TreesConfig(Config):
-    """Size of the trees."""
+    """Size of the boosted trees."""
 
     rounds: int = 200
-    """Trees at most."""
+    """Most trees."""
 
-    rounds_per_unit: float = 0.83
-    """Trees for each unit that is learned from: pairs of one query say the same twice."""
+    rounds_per_group: float = 0.83
+    """Trees per group of training pairs: pairs of one query say much the same."""
 
     learning_rate: float = 0.075
-    """How much of its error each tree takes over."""
+    """Shrinkage: the share of the error that each tree corrects."""
 
     leaves: int = 31
-    """Leaves of a tree at most."""
+    """Most leaves of a tree."""
 
-    units_per_leaf: int = 12
-    """Units for each leaf of a tree, of which there are four at least."""
+    groups_per_leaf: int = 12
+    """Groups for each leaf of a tree, which has at least four leaves."""
 
-    fewest_pairs: int = 100
-    """Pairs of a leaf at least; a fiftieth of all pairs where that is less."""
+    min_pairs: int = 100
+    """Least number of pairs of a leaf, or a fiftieth of all pairs if that is less."""
 
     calibration_share: float = 0.2
-    """Share of the units that the logistic curve is fitted on, by trees that have not seen them."""
+    """Share of the groups that the calibration is fitted on, by trees that have not seen them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedTrees:
-    """A student and what it says of pairs that its trees had not seen, to choose a threshold by.
+    """Trained trees, with predictions for held-out pairs, to choose a threshold by.
 
     Args:
-        student: learned from all pairs.
-        held: (P,) the pairs that were kept from the trees whose curve it has.
-        probabilities: (H,) of these pairs, by those trees.
+        trees: trained on all pairs.
+        is_held_out: (P,) pairs that the calibration is fitted on, by other trees trained without
+            them.
+        probabilities: (H,) of the held-out pairs, by those trees.
     """
 
-    student: CalibratedTrees
-    held: BoolArray
+    trees: CalibratedTrees
+    is_held_out: BoolArray
     probabilities: FloatArray
 
 
 def train_trees(
     features: FloatArray,
-    is_bad: BoolArray,
-    units: IntArray,
+    is_irrelevant: BoolArray,
+    groups: IntArray,
     config: TreesConfig,
     seed: int,
     is_typical: BoolArray | None = None,
 ) -> TrainedTrees:
-    """Learn from labelled pairs.
+    """Train trees on labelled pairs and calibrate them.
 
     Args:
         features: (P, F) float32.
-        is_bad: (P,) labels, from people or a teacher.
-        units: (P,) int32 what is kept together when pairs are parted.
+        is_irrelevant: (P,) labels, by people or an LLM.
+        groups: (P,) int32 pairs of one group are held out together.
         config: size of the trees.
-        seed: of everything that is drawn.
-        is_typical: (P,) pairs that are good and bad as often as those that will be asked about,
-            which alone fit the curve; None = all are.
+        seed: of the held-out groups and of the trees.
+        is_typical: (P,) pairs whose share of irrelevant items is that of requests; the calibration
+            is fitted on these only. None = all are.
     """
-    different = np.unique(units)
-    count = max(1, int(config.calibration_share * len(different)))
-    held = np.isin(units, np.random.default_rng(seed).permutation(different)[:count])
-    config = _of_size(config, len(different))
-    trees = _grown(features, is_bad, config, seed)
-    before = trees if held.all() else _grown(features[~held], is_bad[~held], config, seed)
+    group_ids = np.unique(groups)
+    count = max(1, int(config.calibration_share * len(group_ids)))
+    is_held_out = np.isin(groups, np.random.default_rng(seed).permutation(group_ids)[:count])
+    config = _limit_size(config, len(group_ids))
+    trees = _fit_trees(features, is_irrelevant, config, seed)
+    other_trees = (
+        trees
+        if is_held_out.all()
+        else _fit_trees(features[~is_held_out], is_irrelevant[~is_held_out], config, seed)
+    )
     if is_typical is not None:
-        held &= is_typical
-    values = before.predict(features[held], raw_score=True)
-    curve = fit_calibration(values, is_bad[held])
-    model = _as_graph(trees.dump_model(), features.shape[1])
-    student = CalibratedTrees.of(model, curve)
-    return TrainedTrees(student, held, curve(values))
+        is_held_out &= is_typical
+    scores = other_trees.predict(features[is_held_out], raw_score=True)  # (H,)
+    calibration = fit_calibration(scores, is_irrelevant[is_held_out])
+    model = _to_onnx(trees.dump_model(), features.shape[1])
+    calibrated = CalibratedTrees.of(model, calibration)
+    return TrainedTrees(calibrated, is_held_out, calibration(scores))
 
 
-def _of_size(config: TreesConfig, units: int) -> TreesConfig:
-    """With trees that so many units can teach."""
-    leaves = min(config.leaves, max(_FEWEST_LEAVES, units // config.units_per_leaf))
-    rounds = min(config.rounds, max(_FEWEST_ROUNDS, int(config.rounds_per_unit * units)))
+def _limit_size(config: TreesConfig, num_groups: int) -> TreesConfig:
+    """The size of trees for a number of groups."""
+    leaves = min(config.leaves, max(_MIN_LEAVES, num_groups // config.groups_per_leaf))
+    rounds = min(config.rounds, max(_MIN_ROUNDS, int(config.rounds_per_group * num_groups)))
     return config.model_copy(update={"leaves": leaves, "rounds": rounds})
 
 
-def _grown(features: FloatArray, is_bad: BoolArray, config: TreesConfig, seed: int) -> Any:
+def _fit_trees(
+    features: FloatArray, is_irrelevant: BoolArray, config: TreesConfig, seed: int
+) -> Any:
     import lightgbm
 
     settings = {
         "objective": "binary",
         "learning_rate": config.learning_rate,
         "num_leaves": config.leaves,
-        "min_data_in_leaf": max(1, min(config.fewest_pairs, len(is_bad) // 50)),
+        "min_data_in_leaf": max(1, min(config.min_pairs, len(is_irrelevant) // 50)),
         "feature_fraction": 0.4,
         "bagging_fraction": 0.8,
         "bagging_freq": 1,
@@ -126,7 +133,7 @@ def _grown(features: FloatArray, is_bad: BoolArray, config: TreesConfig, seed: i
         "num_threads": 1,
         "verbosity": -1,
     }
-    return lightgbm.train(settings, lightgbm.Dataset(features, is_bad), config.rounds)
+    return lightgbm.train(settings, lightgbm.Dataset(features, is_irrelevant), config.rounds)
 
 
 @dataclass(slots=True)
@@ -143,8 +150,8 @@ class _Nodes:
     leaves: list[tuple[int, int, float]] = field(default_factory=list)
 
     def add(self, tree: int, root: dict[str, Any]) -> None:
-        """All nodes of a tree as lightgbm tells them, numbered from the root on."""
-        for number, node, children in _numbered(root):
+        """Add all nodes of a lightgbm tree, numbered from the root on."""
+        for number, node, children in _number_nodes(root):
             self.trees.append(tree)
             self.nodes.append(number)
             if children is None:
@@ -157,23 +164,23 @@ class _Nodes:
             self.higher.append(high)
 
 
-def _numbered(
+def _number_nodes(
     root: dict[str, Any],
 ) -> Iterator[tuple[int, dict[str, Any], tuple[int, int] | None]]:
     """(number, node, numbers of its children or None) of all nodes, breadth first."""
-    line, place = [root], 0
-    while place < len(line):
-        node = line[place]
+    queue, place = [root], 0
+    while place < len(queue):
+        node = queue[place]
         children = None
         if "split_index" in node:
-            children = (len(line), len(line) + 1)
-            line += [node["left_child"], node["right_child"]]
+            children = (len(queue), len(queue) + 1)
+            queue += [node["left_child"], node["right_child"]]
         yield place, node, children
         place += 1
 
 
 def _threshold(node: dict[str, Any]) -> float:
-    """The largest float32 that goes to the left, as features are of that kind."""
+    """The largest float32 that goes to the left child: features are float32."""
     if "threshold" not in node:
         return 0.0
     threshold, exact = np.float32(node["threshold"]), float(node["threshold"])
@@ -182,12 +189,12 @@ def _threshold(node: dict[str, Any]) -> float:
     )
 
 
-def _as_graph(dumped: dict[str, Any], num_features: int) -> bytes:
-    """ONNX bytes of the trees, whose values are summed."""
+def _to_onnx(dump: dict[str, Any], num_features: int) -> bytes:
+    """ONNX bytes of a lightgbm model; the outputs of its trees are summed."""
     from onnx import TensorProto, helper
 
     nodes = _Nodes()
-    for number, tree in enumerate(dumped["tree_info"]):
+    for number, tree in enumerate(dump["tree_info"]):
         nodes.add(number, tree["tree_structure"])
     trees, numbers, values = zip(*nodes.leaves, strict=True)
     node = helper.make_node(
@@ -210,7 +217,7 @@ def _as_graph(dumped: dict[str, Any], num_features: int) -> bytes:
     )
     graph = helper.make_graph(
         [node],
-        "student",
+        "relevance",
         [helper.make_tensor_value_info("features", TensorProto.FLOAT, [None, num_features])],
         [helper.make_tensor_value_info("value", TensorProto.FLOAT, [None, 1])],
     )
@@ -220,91 +227,96 @@ def _as_graph(dumped: dict[str, Any], num_features: int) -> bytes:
 
 
 class RelevanceModelConfig(Config):
-    """What a judge is made of."""
+    """Sizes of a relevance model."""
 
-    student: TreesConfig = TreesConfig()
-    """The trees."""
+    trees: TreesConfig = TreesConfig()
+    """The boosted trees."""
 
-    likeness: QueryProjectionConfig = QueryProjectionConfig()
-    """How far queries are moved."""
+    projection: QueryProjectionConfig = QueryProjectionConfig()
+    """The query projection."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledPairs:
-    """Labelled pairs.
+    """Training examples.
 
     Args:
         queries: (P,) int32 numbers.
         items: (P,) int32 numbers.
-        is_bad: (P,) labels, of people or of a teacher that passed the gate.
-        units: (P,) int32 what is kept together where pairs are parted.
-        is_typical: (P,) pairs that are good and bad as often as those that will be asked about.
-        features: (P, F) of these pairs.
+        is_irrelevant: (P,) labels, by people or an LLM that passed the gate.
+        groups: (P,) int32 pairs of one group share a fold.
+        is_typical: (P,) pairs whose share of irrelevant items is that of requests.
+        features: (P, F).
     """
 
     queries: IntArray
     items: IntArray
-    is_bad: BoolArray
-    units: IntArray
+    is_irrelevant: BoolArray
+    groups: IntArray
     is_typical: BoolArray
     features: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainedRelevanceModel:
-    """A judge, and what it says of pairs that its trees had not seen.
+    """A trained relevance model, with predictions for held-out pairs.
 
     Args:
-        judge: learned from all pairs.
-        held: (P,) the pairs that were kept from the trees whose curve it has.
-        probabilities: (H,) of these pairs, by those trees.
+        model: trained on all pairs.
+        is_held_out: (P,) pairs that the calibration is fitted on, by other trees trained without
+            them.
+        probabilities: (H,) of the held-out pairs, by those trees.
     """
 
-    judge: RelevanceModel
-    held: BoolArray
+    model: RelevanceModel
+    is_held_out: BoolArray
     probabilities: FloatArray
 
 
 def train_relevance_model(
     config: RelevanceModelConfig,
-    known: PairFeatures,
+    features: PairFeatures,
     texts: tuple[QueryTexts, ItemTexts],
-    lessons: LabelledPairs,
+    examples: LabelledPairs,
     seed: int,
 ) -> TrainedRelevanceModel:
-    """Learn from labelled pairs.
+    """Train projection and trees on labelled pairs.
 
     Args:
         config: sizes.
-        known: of all items and queries; no label is in it.
+        features: fitted on all items and queries, without labels.
         texts: of queries and items.
-        lessons: what is learned from.
-        seed: of everything that is drawn.
+        examples: labelled pairs with their features.
+        seed: of folds, landmarks and trees.
     """
     queries, items = texts
-    features, moved = with_learned(config.likeness, known, queries, lessons, seed)
-    taught = train_trees(
-        features, lessons.is_bad, lessons.units, config.student, seed, lessons.is_typical
+    columns, projection = add_projected_features(
+        config.projection, features, queries, examples, seed
     )
-    judge = RelevanceModel.of(moved, taught.student, items)
-    return TrainedRelevanceModel(judge, taught.held, taught.probabilities)
+    trained = train_trees(
+        columns, examples.is_irrelevant, examples.groups, config.trees, seed, examples.is_typical
+    )
+    model = RelevanceModel.of(projection, trained.trees, items)
+    return TrainedRelevanceModel(model, trained.is_held_out, trained.probabilities)
 
 
-def with_learned(
+def add_projected_features(
     config: QueryProjectionConfig,
-    known: PairFeatures,
+    features: PairFeatures,
     queries: QueryTexts,
-    lessons: LabelledPairs,
+    examples: LabelledPairs,
     seed: int,
 ) -> tuple[FloatArray, QueryProjection]:
-    """Features with learned likenesses beside them.
+    """Append the features of the query projection.
 
     Returns:
-        (P, F + L) of the pairs that are learned from, each by a map of other units; and the map of
-        all of these, for others.
+        (P, F + L) features of the examples, each by a projection of other groups; and the
+        projection that was fitted on all groups, for other pairs.
     """
-    numbers, is_bad = (lessons.queries, lessons.items), lessons.is_bad
-    learned = out_of_fold_features(config, known, queries, numbers, is_bad, lessons.units, seed)
-    good = lessons.queries[~is_bad], lessons.items[~is_bad]
-    moved = QueryProjection.fit(config, known, queries, good, seed)
-    return np.hstack([lessons.features, learned]), moved
+    numbers, is_irrelevant = (examples.queries, examples.items), examples.is_irrelevant
+    projected = out_of_fold_features(
+        config, features, queries, numbers, is_irrelevant, examples.groups, seed
+    )
+    relevant = examples.queries[~is_irrelevant], examples.items[~is_irrelevant]
+    projection = QueryProjection.fit(config, features, queries, relevant, seed)
+    return np.hstack([examples.features, projected]), projection
