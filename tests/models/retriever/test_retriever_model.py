@@ -14,7 +14,7 @@ from serendip.config import validate
 from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import History, Query
-from serendip.errors import ConfigError, DataError, UnsupportedError
+from serendip.errors import ArtefactError, ConfigError, DataError, UnsupportedError
 from serendip.models.onnx import open_session, to_onnx
 from serendip.models.retriever.artefact import TOWER_FILE
 from serendip.models.retriever.config import RetrieverConfig
@@ -336,16 +336,16 @@ def test_ids_start_at_who_is_chosen_beside_whom_and_know_nothing_held_back() -> 
         np.testing.assert_allclose(part @ part.T, own @ own.T, atol=1e-4)
 
 
-def test_a_model_from_before_the_bonus_gives_none(
-    trained: Retriever, dataset: Dataset, tmp_path: Path
+@pytest.mark.parametrize("missing", ["bonus", "codes", "donor_content", "num_parameters"])
+def test_an_artefact_without_one_of_its_arrays_is_refused(
+    trained: Retriever, tmp_path: Path, missing: str
 ) -> None:
     trained.save(tmp_path)
     with np.load(tmp_path / TOWER_FILE) as stored:
-        arrays = {name: stored[name] for name in stored.files if name != "bonus"}
+        arrays = {name: stored[name] for name in stored.files if name != missing}
     np.savez(tmp_path / TOWER_FILE, **arrays)
-    extended = Retriever.open(tmp_path).with_items(draw_features(1, 4))
-    assert not extended.item_vectors[:, -1].any()
-    assert trained.with_items(draw_features(1, 4)).item_vectors[-4:, -1].all()
+    with pytest.raises(ArtefactError, match=missing):
+        Retriever.open(tmp_path)
 
 
 def test_strong_actions_are_foretold_first(dataset: Dataset) -> None:
