@@ -88,7 +88,7 @@ def test_every_name_in_real_answers_has_a_label(shop: Path):
     engine.close()
 
 
-def test_a_trace_label_names_what_the_number_counts():
+def test_a_label_says_what_the_number_counts():
     assert LABELS.number("transitions") == "Chosen next (score)"
     assert LABELS.number("retriever relative") == "Unified model, distance to its best"
     assert LABELS.number("P(irrelevant)") == "Probability of being irrelevant"
@@ -101,7 +101,7 @@ def test_a_trace_label_names_what_the_number_counts():
 
 
 @pytest.mark.parametrize("name", ["margin", "from nowhere", "", "<b>"])
-def test_an_unknown_name_is_its_own_label(name):
+def test_an_unknown_name_stands_for_itself(name):
     assert LABELS.number(name) == name
     assert LABELS.stage(name) == name
     assert LABELS.component(name) == name
