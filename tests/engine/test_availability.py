@@ -43,10 +43,11 @@ def engine(stand: Path, clock: Clock) -> Iterator[Engine]:
 
 
 def suggested(engine: Engine, typed: str, user: str = "") -> list[str]:
-    return [one.text for one in engine.suggest(Request(user_id=user, text=typed, k=50)).queries]
+    suggestions = engine.suggest(Request(user_id=user, text=typed, k=50))
+    return [query.text for query in suggestions.queries]
 
 
-def test_a_title_is_suggested_from_its_time_on(engine: Engine, clock: Clock) -> None:
+def test_a_title_is_suggested_once_its_item_is_available(engine: Engine, clock: Clock) -> None:
     for typed in ("zanz", "quokka", "zanzibar quoka", TITLE):
         assert TITLE not in suggested(engine, typed)
     clock.now = OPENING - 0.001
@@ -56,7 +57,9 @@ def test_a_title_is_suggested_from_its_time_on(engine: Engine, clock: Clock) -> 
         assert TITLE in suggested(engine, typed)
 
 
-def test_what_leads_to_such_items_alone_is_not_suggested(engine: Engine, clock: Clock) -> None:
+def test_queries_with_only_unavailable_results_are_not_suggested(
+    engine: Engine, clock: Clock
+) -> None:
     more = Item("two", "Another", "", {"genre": "wombatcore"}, available_from=OPENING)
     less = Item("three", "A third", "", {"genre": "wombatcore"}, available_from=OPENING + 50)
     engine.add_items([more, less])
@@ -69,13 +72,15 @@ def test_what_leads_to_such_items_alone_is_not_suggested(engine: Engine, clock: 
     assert "zanzibar quokka" in suggested(engine, "", "u")
 
 
-def test_what_is_like_a_liked_item_is_suggested_from_its_time_on(
+def test_queries_for_similar_items_are_suggested_once_available(
     engine: Engine, clock: Clock
 ) -> None:
     def own() -> list[str]:
         state = engine.state
-        found = engine._suggester._own(state, engine._suggestion_user(state, "u")[1])
-        return [one.text for one in found]
+        candidates = engine._suggester._own_candidates(
+            state, engine._suggestion_user(state, "u")[1]
+        )
+        return [candidate.text for candidate in candidates]
 
     engine.add_items([Item("out", "Velvet otter")])
     engine.add_events([Event("u", "out", NOW - 9, "like"), Event("u", "soon", NOW - 5, "like")])
@@ -84,7 +89,7 @@ def test_what_is_like_a_liked_item_is_suggested_from_its_time_on(
     assert own() == [f"like {TITLE}", "like Velvet otter"]
 
 
-def test_an_item_is_known_from_its_time_on(engine: Engine, clock: Clock) -> None:
+def test_an_item_is_unknown_until_it_is_available(engine: Engine, clock: Clock) -> None:
     assert engine.item("soon") is None
     for ask in (
         lambda: engine.similar("soon"),
@@ -100,7 +105,7 @@ def test_an_item_is_known_from_its_time_on(engine: Engine, clock: Clock) -> None
     assert engine.explain(Request("home"), "soon").item_id == "soon"
 
 
-def test_the_api_and_the_page_say_404_until_then(engine: Engine, clock: Clock) -> None:
+def test_the_api_and_the_page_answer_404_until_available(engine: Engine, clock: Clock) -> None:
     client = WireClient(engine)
     paths = ("/v1/items/soon", "/v1/items/soon/similar", "/items/soon", "/why?item_id=soon")
     assert [client.get(path).status_code for path in paths] == [404] * 4
@@ -110,7 +115,7 @@ def test_the_api_and_the_page_say_404_until_then(engine: Engine, clock: Clock) -
     assert TITLE in client.get("/v1/suggest?q=zanz").text
 
 
-def test_each_item_comes_at_its_own_time_and_posts_between_change_nothing(
+def test_items_become_available_one_by_one_despite_posts_in_between(
     engine: Engine, clock: Clock
 ) -> None:
     engine.add_items([Item("later", "Zanzibar again", available_from=OPENING + 100)])
@@ -122,20 +127,20 @@ def test_each_item_comes_at_its_own_time_and_posts_between_change_nothing(
     assert seen == [none, first, first, both, none]
 
 
-def test_a_deleted_item_does_not_come_back_with_its_time(engine: Engine, clock: Clock) -> None:
+def test_a_deleted_item_never_becomes_available(engine: Engine, clock: Clock) -> None:
     assert engine.delete_item("soon")
     clock.now = OPENING
     assert engine.item("soon") is None
     assert TITLE not in suggested(engine, "zanz")
 
 
-def test_what_is_not_available_yet_is_not_counted_as_deleted(engine: Engine) -> None:
+def test_unavailable_items_are_not_counted_as_deleted(engine: Engine) -> None:
     engine.delete_item("i3")
     trace = engine.explain(Request("home"), "i1").trace
     assert (trace["catalogue"], trace["after available"], trace["after deleted"]) == (61, 60, 59)
 
 
-def test_an_engine_opened_before_the_time_shows_the_item_after_it(
+def test_an_engine_opened_early_shows_the_item_once_available(
     engine: Engine, stand: Path, clock: Clock
 ) -> None:
     other = Engine.open(stand, clock)

@@ -28,17 +28,17 @@ def click(user: str, item: str, action: str = "like") -> Event:
     return Event(user, item, time.time(), action)
 
 
-def test_an_exact_title_comes_first_and_a_misspelt_one_too(engine: Engine) -> None:
+def test_an_exact_or_misspelt_title_comes_first(engine: Engine) -> None:
     assert ids(engine.search("The comedy tale number 7"))[0] == "i7"
     assert ids(engine.search("the comedy tael number 7"))[0] == "i7"
 
 
-def test_an_answer_tells_what_was_searched_and_a_literal_search_corrects_nothing(
+def test_an_answer_has_the_searched_text_and_a_literal_search_is_not_corrected(
     engine: Engine,
 ) -> None:
-    told = engine.search("the comedy tael number 7").understood
-    assert told is not None
-    assert (told.searched, told.is_corrected) == ("The comedy tale number 7", True)
+    corrected = engine.search("the comedy tael number 7").understood
+    assert corrected is not None
+    assert (corrected.searched, corrected.is_corrected) == ("The comedy tale number 7", True)
     literal = engine.search("the comedy tael number 7", literal=True).understood
     assert literal is not None
     assert (literal.searched, literal.is_corrected) == ("the comedy tael number 7", False)
@@ -46,38 +46,38 @@ def test_an_answer_tells_what_was_searched_and_a_literal_search_corrects_nothing
     assert engine.recommend(Request("home", "u0")).understood is None
 
 
-def test_what_no_item_has_is_searched_by_meaning_alone_and_said_so(engine: Engine) -> None:
+def test_words_that_no_item_has_are_searched_by_meaning_alone(engine: Engine) -> None:
     answer = engine.search("zzyzx qqwwq")
     assert answer.understood is not None
     assert answer.items
     assert answer.understood.by_meaning
     assert answer.understood.unknown == ("zzyzx", "qqwwq")
-    found = engine.search("comedy qqwwq").understood
-    assert found is not None
-    assert (found.by_meaning, found.unknown) == (False, ("qqwwq",))
+    partly_known = engine.search("comedy qqwwq").understood
+    assert partly_known is not None
+    assert (partly_known.by_meaning, partly_known.unknown) == (False, ("qqwwq",))
 
 
-def test_a_broken_table_of_synonyms_is_told_and_left_out(
+def test_a_broken_synonym_table_is_logged_and_left_out(
     shop: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     head = "term,also,state,confidence,source\nfunny,comedy,accepted,1,people\n"
-    for line, found in (("", True), ("spooky,horror,perhaps,1,people\n", False)):
+    for line, has_hits in (("", True), ("spooky,horror,perhaps,1,people\n", False)):
         (shop / "synonyms.csv").write_text(head + line)
         with closing(Engine.open(shop)) as opened:
             trace = opened.explain(Request("search", text="funny"), "i1").trace
-        assert (trace["from words"] > 0) == found
-    (told,) = caplog.records
-    assert told.levelname == "WARNING"
-    assert "synonyms.csv:3" in told.getMessage()
+        assert (trace["from words"] > 0) == has_hits
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "synonyms.csv:3" in record.getMessage()
 
 
-def test_the_meaning_of_a_misspelt_text_is_that_of_the_right_one(engine: Engine) -> None:
-    (slip,) = engine.queries([Request("search", text="the comedy tael number 7")])
-    (right,) = engine.queries([Request("search", text="The comedy tale number 7")])
-    assert slip.text_vector is not None
-    assert right.text_vector is not None
-    assert slip.text == "the comedy tael number 7"
-    assert np.array_equal(slip.text_vector, right.text_vector)
+def test_a_misspelt_text_has_the_vector_of_the_correct_one(engine: Engine) -> None:
+    (misspelt,) = engine.queries([Request("search", text="the comedy tael number 7")])
+    (correct,) = engine.queries([Request("search", text="The comedy tale number 7")])
+    assert misspelt.text_vector is not None
+    assert correct.text_vector is not None
+    assert misspelt.text == "the comedy tael number 7"
+    assert np.array_equal(misspelt.text_vector, correct.text_vector)
 
 
 def test_a_search_without_words_finds_nothing(engine: Engine) -> None:
@@ -85,7 +85,7 @@ def test_a_search_without_words_finds_nothing(engine: Engine) -> None:
         assert engine.search(text).items == ()
 
 
-def test_home_leaves_out_what_the_user_has_seen(engine: Engine) -> None:
+def test_home_leaves_out_items_that_the_user_has_seen(engine: Engine) -> None:
     seen = {event.item_id for event in engine.history("u0", 1000)}
     answer = engine.recommend(Request("home", "u0", k=50))
     assert seen
@@ -114,7 +114,7 @@ def test_a_posted_event_changes_the_next_answer_without_training(engine: Engine)
     assert after.generation == before.generation
 
 
-def test_what_was_only_shown_is_no_part_of_a_history(engine: Engine) -> None:
+def test_impressions_are_not_part_of_a_history(engine: Engine) -> None:
     before = (
         engine.recommend(Request("home", "u1", k=10)),
         engine.history("u1", 1000),
@@ -221,13 +221,13 @@ def test_unknown_surfaces_and_items_are_named_in_the_error(engine: Engine) -> No
 
 def test_an_explanation_names_an_item_of_the_history_and_the_stages(engine: Engine) -> None:
     item = ids(engine.recommend(Request("home", "u0")))[0]
-    told = engine.explain(Request("home", "u0"), item)
+    explanation = engine.explain(Request("home", "u0"), item)
     seen = {event.item_id for event in engine.history("u0", 1000)}
-    assert told.position == 0
-    assert told.evidence[0].item_id in seen
-    assert told.trace["catalogue"] == 60
-    assert told.trace["after seen"] == 60 - len(seen)
-    assert told.semantic_id == "-".join(map(str, engine.semantic_id(item)))
+    assert explanation.position == 0
+    assert explanation.evidence[0].item_id in seen
+    assert explanation.trace["catalogue"] == 60
+    assert explanation.trace["after seen"] == 60 - len(seen)
+    assert explanation.semantic_id == "-".join(map(str, engine.semantic_id(item)))
 
 
 def test_an_item_outside_the_answer_is_explained_without_a_position(engine: Engine) -> None:
@@ -243,17 +243,17 @@ def test_every_item_of_an_answer_has_finite_parts_and_falling_scores(engine: Eng
     assert answer.degraded == ()
 
 
-def test_answers_do_not_depend_on_what_is_asked_beside_them(engine: Engine) -> None:
+def test_answers_do_not_depend_on_the_other_queries_of_a_batch(engine: Engine) -> None:
     users = [f"u{number}" for number in range(9)] + ["nobody"]
     queries = engine.queries(Request("home", user) for user in users)
     together = engine.run(queries, "home")
     for row, query in enumerate(queries):
-        alone, beside = engine.run([query], "home")[0].items, together[row].items
-        np.testing.assert_allclose(beside.scores, alone.scores, rtol=1e-4, atol=1e-5)
-        assert beside.item_nums[:10].tolist() == alone.item_nums[:10].tolist()
+        alone, batched = engine.run([query], "home")[0].items, together[row].items
+        np.testing.assert_allclose(batched.scores, alone.scores, rtol=1e-4, atol=1e-5)
+        assert batched.item_nums[:10].tolist() == alone.item_nums[:10].tolist()
 
 
-def test_what_filters_remove_and_what_is_answered_never_meet(engine: Engine) -> None:
+def test_filtered_items_are_never_in_an_answer(engine: Engine) -> None:
     history = History.of_items(np.arange(0, 30, dtype=np.int32))
     query = Query("home", history=history, exclude=np.array([31, 32], np.int32))
     items = engine.run([query], "home")[0].items.item_nums
@@ -283,10 +283,10 @@ def test_a_surface_needs_no_code(engine: Engine) -> None:
     assert result.trace["from popularity"] == 5
 
 
-def test_suggestions_continue_what_is_typed(engine: Engine) -> None:
-    found = engine.suggest(Request(text="the hor", k=8)).queries
-    assert found
-    assert all("horror" in one.text.lower() for one in found)
+def test_suggestions_complete_the_typed_text(engine: Engine) -> None:
+    queries = engine.suggest(Request(text="the hor", k=8)).queries
+    assert queries
+    assert all("horror" in query.text.lower() for query in queries)
 
 
 def test_an_item_is_not_shown_before_its_time(engine: Engine) -> None:
@@ -297,44 +297,43 @@ def test_an_item_is_not_shown_before_its_time(engine: Engine) -> None:
             Item("open", "Zanzibar quokka heist two", "", {"genre": "horror"}, available_from=past),
         ]
     )
-    found = ids(engine.search("zanzibar quokka heist", k=100))
-    assert "open" in found
-    assert "soon" not in found
+    results = ids(engine.search("zanzibar quokka heist", k=100))
+    assert "open" in results
+    assert "soon" not in results
     assert "soon" not in ids(engine.similar("open", k=100))
 
 
-def test_a_deleted_item_is_no_reason(engine: Engine) -> None:
+def test_a_deleted_item_is_never_evidence(engine: Engine) -> None:
     engine.add_events([click("mourner", "i3"), click("mourner", "i6")])
     engine.delete_item("i6")
     for item in engine.recommend(Request("home", "mourner", k=20)).items:
         assert "number 6" not in item.reason
-        told = engine.explain(Request("home", "mourner"), item.item_id).evidence
-        assert "i6" not in {one.item_id for one in told}
+        evidence = engine.explain(Request("home", "mourner"), item.item_id).evidence
+        assert "i6" not in {reason.item_id for reason in evidence}
 
 
-def test_nobody_is_said_to_have_chosen_a_new_item(engine: Engine) -> None:
+def test_a_new_item_has_no_evidence_of_choices(engine: Engine) -> None:
     engine.add_items([Item("fresh", "The horror tale number 99", "", {"genre": "horror"})])
-    kinds = {
-        one.kind for one in engine.explain(Request("similar", item_ids=("i0",)), "fresh").evidence
-    }
+    evidence = engine.explain(Request("similar", item_ids=("i0",)), "fresh").evidence
+    kinds = {reason.kind for reason in evidence}
     assert "content" in kinds
     assert not kinds & {"transition", "neighbour", "popular"}
 
 
-def test_what_was_seen_long_ago_stays_hidden_behind_a_long_history(engine: Engine) -> None:
+def test_an_item_seen_long_ago_is_left_out_despite_a_long_history(engine: Engine) -> None:
     old = Event("reader", "i9", 1_000_000_000.0, "like")
     many = [Event("reader", "i0", 1_100_000_000.0 + step, "click") for step in range(600)]
     engine.add_events([old, *many])
     assert "i9" not in ids(engine.recommend(Request("home", "reader", k=100)))
 
 
-def test_impressions_are_no_taste(engine: Engine) -> None:
+def test_impressions_are_not_interest(engine: Engine) -> None:
     engine.add_events([click("viewer", "i3", "impression")])
     assert engine.recommend(Request("home", "viewer", k=60)).items
     assert "i3" in ids(engine.recommend(Request("home", "viewer", k=60)))
 
 
-def test_writes_of_another_engine_are_taken_in(engine: Engine, shop: Path) -> None:
+def test_catch_up_applies_writes_of_another_engine(engine: Engine, shop: Path) -> None:
     other = Engine.open(shop)
     engine.delete_item("i8")
     engine.add_items([Item("elsewhere", "Posted through the other one", "", {"genre": "x"})])
@@ -345,7 +344,7 @@ def test_writes_of_another_engine_are_taken_in(engine: Engine, shop: Path) -> No
     other.close()
 
 
-def test_an_item_posted_again_with_other_words_is_like_other_items(engine: Engine) -> None:
+def test_an_item_posted_again_with_another_title_has_other_neighbours(engine: Engine) -> None:
     engine.add_items([Item("z", "The horror tale number 70", "", {"genre": "horror"})])
     engine.add_items([Item("z", "The western tale number 70", "", {"genre": "western"})])
     nearest = engine.explain(Request("similar", item_ids=("i2",)), "z").parts
@@ -360,14 +359,16 @@ def test_an_old_event_about_the_request_matters_after_five_thousand_others(engin
     for user, first in (("knows", "i3"), ("knows not", "i4")):
         rest = [Event(user, f"i{3 * (n % 20) + 1}", start + n, "click") for n in range(5_000)]
         engine.add_events([Event(user, first, old, "click"), *rest])
-    found = [engine.search("horror tale", user_id=user, k=20) for user in ("knows", "knows not")]
-    scores = [{item.item_id: item.parts["transitions"] for item in one.items} for one in found]
+    answers = [engine.search("horror tale", user_id=user, k=20) for user in ("knows", "knows not")]
+    scores = [
+        {item.item_id: item.parts["transitions"] for item in answer.items} for answer in answers
+    ]
     assert scores[0] != scores[1]
     queries = engine.queries(Request("home", user) for user in ["knows", "knows not"])
     assert [len(query.history) for query in queries] == [5_001, 5_001]
 
 
-def test_models_read_a_bounded_part_of_any_past(engine: Engine) -> None:
+def test_models_read_a_bounded_part_of_a_history(engine: Engine) -> None:
     events = [Event("busy", f"i{n % 59}", 1e9 + n, "click") for n in range(10_000)]
     engine.add_events(events)
     (result,) = engine.run(engine.queries([Request("home", "busy")]), "home")
@@ -375,7 +376,7 @@ def test_models_read_a_bounded_part_of_any_past(engine: Engine) -> None:
     assert set(engine.item_ids(result.items.item_nums)) == {"i59"}
 
 
-def test_a_state_with_other_settings_of_search_has_to_be_trained_again(shop: Path) -> None:
+def test_a_state_with_unknown_search_settings_must_be_trained_again(shop: Path) -> None:
     folder = shop / "generations" / "gen-1"
     document = json.loads((folder / "state.json").read_text())
     document["search"]["vector_weight"] = 1.0

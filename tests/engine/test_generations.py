@@ -115,9 +115,7 @@ DAMAGES = ["sub/data.txt", "manifest.json"]
 
 
 @pytest.mark.parametrize("file", DAMAGES)
-def test_the_newest_sound_generation_before_a_damaged_one_stands_in(
-    tmp_path: Path, file: str
-) -> None:
+def test_open_earlier_opens_the_newest_undamaged_generation(tmp_path: Path, file: str) -> None:
     for text in "abc":
         publish(tmp_path, write(text), {})
     damage(tmp_path, "gen-3", file)
@@ -129,7 +127,7 @@ def test_the_newest_sound_generation_before_a_damaged_one_stands_in(
         open_earlier(tmp_path)
 
 
-def test_a_generation_that_was_rolled_back_from_never_stands_in(tmp_path: Path) -> None:
+def test_open_earlier_never_opens_one_that_was_rolled_back_from(tmp_path: Path) -> None:
     for text in "ab":
         publish(tmp_path, write(text), {})
     rollback(tmp_path)
@@ -138,7 +136,7 @@ def test_a_generation_that_was_rolled_back_from_never_stands_in(tmp_path: Path) 
     assert open_earlier(tmp_path).name == "gen-1"
 
 
-def test_a_generation_newer_than_the_current_one_never_stands_in(tmp_path: Path) -> None:
+def test_open_earlier_never_opens_one_newer_than_the_current(tmp_path: Path) -> None:
     for text in "abc":
         publish(tmp_path, write(text), {})
     rollback(tmp_path)
@@ -146,7 +144,7 @@ def test_a_generation_newer_than_the_current_one_never_stands_in(tmp_path: Path)
     assert open_earlier(tmp_path).name == "gen-1"
 
 
-def test_nothing_stands_in_for_the_first_generation_or_for_an_unreadable_pointer(
+def test_open_earlier_fails_for_the_first_generation_and_an_unreadable_pointer(
     tmp_path: Path,
 ) -> None:
     publish(tmp_path, write("a"), {})
@@ -160,7 +158,7 @@ def test_nothing_stands_in_for_the_first_generation_or_for_an_unreadable_pointer
 
 
 @pytest.mark.parametrize("file", DAMAGES)
-def test_rollback_leaves_a_damaged_generation_for_the_newest_sound_one(
+def test_rollback_goes_from_a_damaged_generation_to_the_newest_undamaged_one(
     tmp_path: Path, file: str
 ) -> None:
     for text in "abc":
@@ -183,7 +181,7 @@ def test_rollback_and_the_next_publication_repair_an_unreadable_pointer(tmp_path
 
 
 @pytest.mark.parametrize("change", ["written", "added", "removed", "restored"])
-def test_the_state_of_files_changes_with_any_of_them(tmp_path: Path, change: str) -> None:
+def test_files_state_changes_with_any_file(tmp_path: Path, change: str) -> None:
     folder = publish(tmp_path, write("a"), {}).folder
     before = files_state(tmp_path, "gen-1")
     assert files_state(tmp_path, "gen-1") == before
@@ -232,7 +230,9 @@ publish(Path(sys.argv[1]), fill, {})
 """
 
 
-def test_a_second_publication_or_rollback_fails_at_once_and_harms_nothing(tmp_path: Path) -> None:
+def test_a_concurrent_publication_or_rollback_fails_at_once_and_changes_nothing(
+    tmp_path: Path,
+) -> None:
     publish(tmp_path, write("a"), {})
     with publishing_elsewhere(tmp_path) as process:
         for change in (lambda: publish(tmp_path, write("b"), {}), lambda: rollback(tmp_path)):
@@ -245,7 +245,7 @@ def test_a_second_publication_or_rollback_fails_at_once_and_harms_nothing(tmp_pa
     assert publish(tmp_path, write("b"), {}).name == "gen-3"
 
 
-def test_a_killed_publication_keeps_nobody_out(tmp_path: Path) -> None:
+def test_a_killed_publication_releases_the_lock(tmp_path: Path) -> None:
     with publishing_elsewhere(tmp_path) as process:
         process.kill()
         process.wait(timeout=30)
@@ -253,7 +253,7 @@ def test_a_killed_publication_keeps_nobody_out(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".building-*"))
 
 
-def test_a_publication_that_failed_lets_the_next_one_in(tmp_path: Path) -> None:
+def test_a_failed_publication_releases_the_lock(tmp_path: Path) -> None:
     def fail(folder: Path) -> None:
         raise OSError("disk full")
 
@@ -262,7 +262,7 @@ def test_a_publication_that_failed_lets_the_next_one_in(tmp_path: Path) -> None:
     assert publish(tmp_path, write("a"), {}).name == "gen-1"
 
 
-def test_nothing_published_says_what_to_run(tmp_path: Path) -> None:
+def test_the_error_without_a_generation_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(NotTrainedError, match="serendip train"):
         open_current(tmp_path)
 

@@ -45,14 +45,14 @@ def did(action: str, item: str, value: float | None = None, user: str = USER) ->
 
 def shown(engine: Engine, surface: str, items: tuple[str, ...] = (), text: str = "") -> list[str]:
     answer = engine.recommend(Request(surface, USER, text=text, item_ids=items, k=60))
-    return [one.item_id for one in answer.items]
+    return [item.item_id for item in answer.items]
 
 
 NO = [("hide", None), ("dislike", None), ("report", None), ("unsubscribe", None), ("rate", 0.5)]
 
 
 @pytest.mark.parametrize(("action", "value"), NO)
-def test_what_is_rejected_is_not_recommended_again(
+def test_a_rejected_item_is_not_recommended_again(
     rated: Engine, action: str, value: float | None
 ) -> None:
     rated.add_events([did("like", "i1")])
@@ -64,68 +64,68 @@ def test_what_is_rejected_is_not_recommended_again(
 
 
 @pytest.mark.parametrize(("action", "value"), [*NO, ("return", None), ("skip", None)])
-def test_what_is_rejected_is_no_interest_and_no_reason(
+def test_a_rejected_item_is_neither_interest_nor_evidence(
     rated: Engine, action: str, value: float | None
 ) -> None:
     fresh = rated.recommend(Request("home", USER, k=60))
     rated.add_events([did(action, "i4", value)])
     after = rated.recommend(Request("home", USER, k=60))
-    left = [one for one in fresh.items if action == "skip" or one.item_id != "i4"]
-    assert [(one.item_id, one.reason) for one in after.items] == [
-        (one.item_id, one.reason) for one in left
+    left = [item for item in fresh.items if action == "skip" or item.item_id != "i4"]
+    assert [(item.item_id, item.reason) for item in after.items] == [
+        (item.item_id, item.reason) for item in left
     ]
-    for one in after.items[:10]:
-        evidence = rated.explain(Request("home", USER), one.item_id).evidence
+    for item in after.items[:10]:
+        evidence = rated.explain(Request("home", USER), item.item_id).evidence
         assert all(ground.item_id != "i4" for ground in evidence)
     assert rated.chosen(USER) == []
 
 
-def test_a_rejection_ends_the_reason_that_an_earlier_choice_was(rated: Engine) -> None:
+def test_a_rejection_removes_the_evidence_of_an_earlier_choice(rated: Engine) -> None:
     rated.add_events([did("like", "i1"), did("like", "i4")])
-    named = {one.reason for one in rated.recommend(Request("home", USER, k=20)).items}
+    named = {item.reason for item in rated.recommend(Request("home", USER, k=20)).items}
     assert any("number 4" in reason for reason in named)
     rated.add_events([did("hide", "i4"), did("dislike", "i4")])
     answer = rated.recommend(Request("home", USER, k=60))
-    assert not any("number 4 " in f"{one.reason} " for one in answer.items)
-    assert "i4" not in [one.item_id for one in answer.items]
-    assert [one.item_id for one in rated.chosen(USER)] == ["i1"]
+    assert not any("number 4 " in f"{item.reason} " for item in answer.items)
+    assert "i4" not in [item.item_id for item in answer.items]
+    assert [item.item_id for item in rated.chosen(USER)] == ["i1"]
 
 
-def test_a_later_like_takes_a_rejection_back_and_a_click_does_not(rated: Engine) -> None:
+def test_a_later_like_undoes_a_rejection_and_a_click_does_not(rated: Engine) -> None:
     around = shown(rated, "similar", ("i4",))
     rated.add_events([did("hide", around[0]), did("click", around[0])])
     assert around[0] not in shown(rated, "similar", ("i4",))
     rated.add_events([did("like", around[0])])
     assert around[0] in shown(rated, "similar", ("i4",))
-    assert [(one.item_id, one.liked) for one in rated.chosen(USER)] == [(around[0], True)]
+    assert [(item.item_id, item.liked) for item in rated.chosen(USER)] == [(around[0], True)]
     rated.add_events([did("hide", around[0])])
     assert around[0] not in shown(rated, "similar", ("i4",))
 
 
-def test_a_search_still_finds_what_is_disliked_but_not_what_is_hidden(rated: Engine) -> None:
+def test_search_finds_disliked_items_but_not_hidden_ones(rated: Engine) -> None:
     text = "The comedy tale number 7"
-    for action, found in (("dislike", True), ("return", True), ("hide", False)):
+    for action, is_shown in (("dislike", True), ("return", True), ("hide", False)):
         rated.add_events([did(action, "i7")])
-        assert ("i7" in shown(rated, "search", text=text)) is found
+        assert ("i7" in shown(rated, "search", text=text)) is is_shown
 
 
-def test_what_was_returned_is_left_out_where_what_was_seen_is(rated: Engine) -> None:
+def test_returned_items_are_left_out_by_the_filter_seen(rated: Engine) -> None:
     rated.add_events([did("return", "i7"), did("skip", "i10")])
     assert "i7" not in shown(rated, "home")
     assert "i10" in shown(rated, "home")
     assert {"i7", "i10"} <= set(shown(rated, "similar", ("i4",)))
 
 
-def test_the_trace_says_that_an_item_is_rejected(rated: Engine) -> None:
+def test_the_trace_counts_rejected_items(rated: Engine) -> None:
     assert rated.explain(Request("home", USER), "i7").trace["after rejected"] == 60
     rated.add_events([did("hide", "i7")])
-    told = rated.explain(Request("home", USER), "i7")
-    assert (told.trace["after rejected"], told.position) == (59, None)
+    explanation = rated.explain(Request("home", USER), "i7")
+    assert (explanation.trace["after rejected"], explanation.position) == (59, None)
 
 
-def test_nobody_else_loses_what_one_user_rejects(rated: Engine) -> None:
+def test_a_rejection_does_not_affect_other_users(rated: Engine) -> None:
     before = rated.recommend(Request("home", "somebody", k=60))
-    rated.add_events([did("hide", one.item_id) for one in before.items[:3]])
+    rated.add_events([did("hide", item.item_id) for item in before.items[:3]])
     assert rated.recommend(Request("home", "somebody", k=60)).items == before.items
     front = rated.settings.all_surfaces()["home"].model_copy(update={"context": ("time",)})
     rated._surfaces["front"] = front
@@ -136,7 +136,7 @@ def test_nobody_else_loses_what_one_user_rejects(rated: Engine) -> None:
     )
 
 
-def test_a_batch_leaves_out_what_each_user_rejected(rated: Engine, shop: Path) -> None:
+def test_a_batch_leaves_out_the_rejected_items_of_each_user(rated: Engine, shop: Path) -> None:
     best = rated.recommend(Request("home", "u0", k=5)).items[0].item_id
     rated.add_events([did("rate", best, 1.0, "u0"), did("hide", "i1", user="only-hides")])
     out = shop / "recs.parquet"
@@ -148,21 +148,25 @@ def test_a_batch_leaves_out_what_each_user_rejected(rated: Engine, shop: Path) -
         assert unwanted not in answered
 
 
-def test_no_suggested_query_leads_to_what_was_rejected(rated: Engine) -> None:
+def test_no_suggested_query_leads_to_a_rejected_item(rated: Engine) -> None:
     rated.add_events([did("like", "i4")])
     liked = [
-        one for one in rated.suggest(Request(user_id=USER, k=60)).queries if one.item_id == "i4"
+        query
+        for query in rated.suggest(Request(user_id=USER, k=60)).queries
+        if query.item_id == "i4"
     ]
-    assert [one.kind for one in liked] == ["like"]
+    assert [item.kind for item in liked] == ["like"]
     rated.add_events([did("dislike", "i4")])
-    assert "i4" not in {one.item_id for one in rated.suggest(Request(user_id=USER, k=60)).queries}
+    assert "i4" not in {
+        query.item_id for query in rated.suggest(Request(user_id=USER, k=60)).queries
+    }
     unwanted = rated._suggestion_user(rated.state, USER)[1]
     assert isinstance(unwanted, UserContext)
     assert unwanted.unwanted == {rated.state.catalogue.vocabulary.number("i4")}
 
 
-def test_what_is_hidden_is_not_completed_and_what_is_disliked_is(rated: Engine) -> None:
+def test_completions_have_disliked_items_but_not_hidden_ones(rated: Engine) -> None:
     typed = Request(user_id=USER, text="The comedy tale number 7", k=60)
-    for action, found in (("dislike", True), ("hide", False)):
+    for action, is_shown in (("dislike", True), ("hide", False)):
         rated.add_events([did(action, "i7")])
-        assert ("i7" in {one.item_id for one in rated.suggest(typed).queries}) is found
+        assert ("i7" in {query.item_id for query in rated.suggest(typed).queries}) is is_shown

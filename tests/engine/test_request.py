@@ -28,7 +28,7 @@ PAGE = {"user_id": "u", "k": 3, "cursor": "c", "country": "KR"}
 
 
 @pytest.mark.parametrize("engine", [Engine, EngineProtocol, TinyEngine])
-def test_methods_that_answer_requests_name_no_parameter_of_them(engine: type) -> None:
+def test_methods_that_answer_requests_have_no_parameters_of_requests(engine: type) -> None:
     for method in ("recommend", "suggest", "explain"):
         parameters = inspect.signature(getattr(engine, method)).parameters
         assert list(parameters)[1] == "request"

@@ -26,7 +26,7 @@ def served(shop: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("trouble", ["full", "read-only"])
-def test_it_answers_from_a_disk_that_takes_no_writes_and_refuses_them(
+def test_an_engine_answers_from_a_read_only_disk_and_refuses_writes(
     trained_folder: Path, tmp_path: Path, trouble: str
 ) -> None:
     with mounted(tmp_path / "disk", "size=64m") as folder:
@@ -48,7 +48,7 @@ def test_it_answers_from_a_disk_that_takes_no_writes_and_refuses_them(
             assert engine.item("new 0") is None
 
 
-def test_it_opens_and_answers_beside_a_writer_that_holds_the_lock(shop: Path) -> None:
+def test_an_engine_opens_and_answers_while_a_writer_holds_the_lock(shop: Path) -> None:
     with closing(Database(shop / "serendip.db")) as other, other.write():
         with closing(Engine.open(shop)) as engine:
             assert engine.search("horror tale", user_id="u1").items

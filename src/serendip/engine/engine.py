@@ -54,7 +54,7 @@ class Engine:
     ``Engine.open`` builds one. Item and user ids in arguments and answers are external ids, times
     are Unix seconds. Every method that reads or writes the store raises ``StorageError`` if the
     database cannot be read or written, and its subclass ``BusyError`` if other writers keep it
-    locked for ``BUSY_TIMEOUT_S``; a write that raises has stored nothing.
+    locked for ``BUSY_TIMEOUT_S``; a write that raises one of the two has stored nothing.
 
     Attributes:
         settings: of the workspace.

@@ -20,7 +20,7 @@ from serendip.data.item_features import TokenReader
 from serendip.engine.item_pictures import PageConfig
 from serendip.engine.models_config import ModelsConfig
 from serendip.engine.stages.sources import OWN_SOURCES
-from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, completed
+from serendip.engine.stages.surfaces import DEFAULT_SURFACES, RANKER, SurfaceConfig, complete_tables
 from serendip.llm.config import LlmConfig
 from serendip.models.ranker.config import RankerConfig
 from serendip.models.retriever.config import UnifiedConfig
@@ -97,7 +97,7 @@ class Settings(Config):
     @field_validator("surfaces", mode="before")
     @classmethod
     def _complete(cls, tables: Any) -> Any:
-        return completed(tables) if isinstance(tables, Mapping) else tables
+        return complete_tables(tables) if isinstance(tables, Mapping) else tables
 
     @field_validator("surfaces")
     @classmethod

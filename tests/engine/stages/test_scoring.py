@@ -23,12 +23,12 @@ from serendip.search.understanding import CORRECTED
 def test_rounding_changes_no_value_of_an_order() -> None:
     random = np.random.default_rng(0)
     values = (random.normal(size=2_000) * 10.0 ** random.integers(-6, 6, 2_000)).astype(np.float32)
-    found = round_scores(values)
-    np.testing.assert_allclose(found, values, rtol=2.0**-14)
+    rounded = round_scores(values)
+    np.testing.assert_allclose(rounded, values, rtol=2.0**-14)
     noisy = values * (1 + 1e-7 * random.normal(size=2_000)).astype(np.float32)
-    assert (round_scores(noisy) == found).mean() > 0.98
-    kept = np.array([0.0, -0.0, 1.0, 1_003.0, -np.inf, np.inf], np.float32)
-    assert round_scores(kept).tolist() == kept.tolist()
+    assert (round_scores(noisy) == rounded).mean() > 0.98
+    exact = np.array([0.0, -0.0, 1.0, 1_003.0, -np.inf, np.inf], np.float32)
+    assert round_scores(exact).tolist() == exact.tolist()
 
 
 def test_scores_that_differ_by_rounding_share_a_rank() -> None:
@@ -42,12 +42,12 @@ def test_scores_that_differ_by_rounding_share_a_rank() -> None:
 
 def test_sums_are_of_the_sources_that_propose_a_candidate() -> None:
     candidates = Candidates(np.array([0, 0, 0, 1], np.int32), np.array([3, 5, 9, 5], np.int32))
-    found = {
+    proposals = {
         "words": [ItemList.of([9, 3], [2.0, 1.0]), ItemList()],
         "retriever": [ItemList.of([5, 9], [0.5, 0.5]), ItemList.of([5], [-4.0])],
     }
     expected = [1 / 62, 1 / 61.5, 1 / 61 + 1 / 61.5, 1 / 61]
-    np.testing.assert_allclose(fuse_by_rank(candidates, found, 2), expected, rtol=1e-6)
+    np.testing.assert_allclose(fuse_by_rank(candidates, proposals, 2), expected, rtol=1e-6)
 
 
 def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(engine: Engine) -> None:
@@ -62,9 +62,9 @@ def test_a_task_that_the_ranker_may_not_order_is_fused_by_rank(engine: Engine) -
     assert served.items.item_nums.tolist() == fused.items.item_nums.tolist()
     np.testing.assert_array_equal(served.items.scores, fused.items.scores)
     home = engine.settings.all_surfaces()["home"]
-    asked = engine.queries([Request("home", "u0")])
-    (ranked,) = run(asked, home, state)
-    (summed,) = run(asked, home, replace(state, ranker=None))
+    queries = engine.queries([Request("home", "u0")])
+    (ranked,) = run(queries, home, state)
+    (summed,) = run(queries, home, replace(state, ranker=None))
     assert ranked.items.scores.tolist() != summed.items.scores.tolist()
 
 
@@ -114,7 +114,7 @@ def test_a_source_that_fails_leaves_the_others_fused(
     np.testing.assert_allclose(result.items.scores[0], 1 / 61, rtol=1e-4)
 
 
-def test_what_only_a_bid_brought_to_a_search_is_worth_its_rank(
+def test_a_sponsored_search_candidate_has_the_value_of_its_rank(
     shop: Path,
 ) -> None:
     settings = shop / "serendip.toml"

@@ -54,25 +54,25 @@ def sold(floor: float, *positions: int) -> SurfaceConfig:
 
 
 def test_without_rules_the_list_is_the_organic_order() -> None:
-    made = build_slate(ranked([3, 2, 1], groups=[0, 0, 0], earned=[0, 0, 9]), surface())
-    assert made.rows == [0, 1, 2]
-    assert made.positions == {}
+    slate = build_slate(ranked([3, 2, 1], groups=[0, 0, 0], earned=[0, 0, 9]), surface())
+    assert slate.rows == [0, 1, 2]
+    assert slate.positions == {}
 
 
 def test_a_full_group_waits_until_its_first_item_is_out_of_the_window() -> None:
     spread = surface(diversity=DiversityConfig(most=1, window=3))
-    made = build_slate(ranked([6, 5, 4, 3, 2, 1], groups=[0, 0, 0, 1, 2, 1]), spread)
-    assert made.rows == [0, 3, 4, 1, 5, 2]
+    slate = build_slate(ranked([6, 5, 4, 3, 2, 1], groups=[0, 0, 0, 1, 2, 1]), spread)
+    assert slate.rows == [0, 3, 4, 1, 5, 2]
 
 
-def test_where_every_group_is_full_the_best_one_stands() -> None:
+def test_the_best_row_is_taken_if_every_group_is_full() -> None:
     spread = surface(diversity=DiversityConfig(most=1, window=4))
-    made = build_slate(ranked([4, 3, 2, 1], groups=[0, 0, 0, 1]), spread)
-    assert made.rows == [0, 3, 1, 2]
-    assert decided(made, MOVED) == [1]
+    slate = build_slate(ranked([4, 3, 2, 1], groups=[0, 0, 0, 1]), spread)
+    assert slate.rows == [0, 3, 1, 2]
+    assert decided(slate, MOVED) == [1]
 
 
-def test_groups_are_as_deep_as_the_levels_say() -> None:
+def test_groups_have_the_configured_number_of_levels() -> None:
     rows = ranked([4, 3, 2, 1])
     codes = np.array([[1, 1], [1, 2], [1, 1], [2, 1]], np.int32)
     deep = Ranked(rows.values, rows.is_organic, 0, rows.revenue, rows.counts, codes, 0)
@@ -83,75 +83,75 @@ def test_groups_are_as_deep_as_the_levels_say() -> None:
     assert both == [[0, 3, 1, 2], [0, 1, 2, 3]]
 
 
-def test_exact_titles_keep_their_places_whatever_their_group() -> None:
+def test_exact_titles_keep_their_positions_whatever_their_group() -> None:
     rules = surface(
         diversity=DiversityConfig(most=1, window=2),
         sponsored=SponsoredConfig(positions=(0, 2), floor=0.0),
     )
-    made = build_slate(ranked([1, 1, 9, 8], [0, 0, 1, 2], earned=[0, 0, 0, 5], pinned=2), rules)
-    assert made.rows == [0, 1, 3, 2]
-    assert decided(made, SPONSORED) == [2]
+    slate = build_slate(ranked([1, 1, 9, 8], [0, 0, 1, 2], earned=[0, 0, 0, 5], pinned=2), rules)
+    assert slate.rows == [0, 1, 3, 2]
+    assert decided(slate, SPONSORED) == [2]
 
 
-def test_the_place_goes_to_the_one_that_earns_most_among_the_good_ones() -> None:
-    made = build_slate(ranked([10, 8, 6, 5, 1], earned=[0, 0, 2, 3, 99]), sold(0.5, 1))
-    assert made.rows == [0, 3, 1, 2, 4]
-    assert decided(made, SPONSORED) == [1]
+def test_a_position_goes_to_the_highest_revenue_above_the_floor() -> None:
+    slate = build_slate(ranked([10, 8, 6, 5, 1], earned=[0, 0, 2, 3, 99]), sold(0.5, 1))
+    assert slate.rows == [0, 3, 1, 2, 4]
+    assert decided(slate, SPONSORED) == [1]
 
 
-def test_a_place_that_nobody_is_good_enough_for_stays_organic() -> None:
-    made = build_slate(ranked([10, 8, 1], earned=[0, 0, 99]), sold(0.5, 0, 1))
-    assert made.rows == [0, 1, 2]
-    assert decided(made, SPONSORED) == []
+def test_a_position_stays_organic_if_no_bidder_reaches_the_floor() -> None:
+    slate = build_slate(ranked([10, 8, 1], earned=[0, 0, 99]), sold(0.5, 0, 1))
+    assert slate.rows == [0, 1, 2]
+    assert decided(slate, SPONSORED) == []
 
 
-def test_the_floor_compares_with_the_best_result_that_is_not_shown_before() -> None:
+def test_the_floor_compares_with_the_best_result_not_shown_before() -> None:
     assert decided(build_slate(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 0)), SPONSORED) == []
     assert build_slate(ranked([10, 4, 3], earned=[0, 0, 9]), sold(0.7, 1)).rows == [0, 2, 1]
 
 
-def test_who_is_there_for_a_bid_only_is_never_shown_elsewhere() -> None:
+def test_candidates_that_only_their_bid_brought_are_never_organic() -> None:
     both = ranked([10, 9, 8], earned=[0, 5, 4], organic=[True, False, False])
     assert build_slate(both, sold(0.5, 0, 1)).rows == [1, 2, 0]
     assert build_slate(both, sold(0.5, 0)).rows == [1, 0]
     assert build_slate(both, sold(1.0, 5)).rows == [0]
 
 
-def test_exploring_takes_one_place_of_a_block_and_never_its_first() -> None:
+def test_one_position_of_each_block_is_explored_but_never_its_first() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.5, max_interactions=3))
-    made = build_slate(ranked(range(8, 0, -1), counts=[9, 9, 9, 9, 9, 9, 1, 3]), rules)
-    assert decided(made, EXPLORED) == [1, 3]
-    assert sorted(made.rows[place] for place in decided(made, EXPLORED)) == [6, 7]
-    assert [row for row in made.rows if row < 6] == list(range(6))
+    slate = build_slate(ranked(range(8, 0, -1), counts=[9, 9, 9, 9, 9, 9, 1, 3]), rules)
+    assert decided(slate, EXPLORED) == [1, 3]
+    assert sorted(slate.rows[place] for place in decided(slate, EXPLORED)) == [6, 7]
+    assert [row for row in slate.rows if row < 6] == list(range(6))
 
 
-def test_what_is_explored_follows_from_the_seed() -> None:
+def test_explored_items_follow_from_the_seed() -> None:
     rules = surface(exploration=ExplorationConfig(share=0.2, max_interactions=0))
     values, counts = range(40, 0, -1), [5] * 20 + [0] * 20
-    made = [build_slate(ranked(values, counts=counts, seed=seed), rules) for seed in (1, 1, 2)]
-    assert made[0].rows == made[1].rows != made[2].rows
+    slates = [build_slate(ranked(values, counts=counts, seed=seed), rules) for seed in (1, 1, 2)]
+    assert slates[0].rows == slates[1].rows != slates[2].rows
 
 
 @pytest.mark.parametrize("share", [0.5, 0.3, 0.1, 0.07])
 def test_no_more_than_the_share_is_explored(share: float) -> None:
     rules = surface(exploration=ExplorationConfig(share=share, max_interactions=0))
-    made = build_slate(ranked(range(200, 0, -1), counts=[0] * 200), rules)
-    assert 0 < len(decided(made, EXPLORED)) <= share * 200 + 1
+    slate = build_slate(ranked(range(200, 0, -1), counts=[0] * 200), rules)
+    assert 0 < len(decided(slate, EXPLORED)) <= share * 200 + 1
 
 
-def test_the_seed_follows_from_what_the_request_says_and_from_nothing_else() -> None:
+def test_the_seed_follows_from_the_contents_of_the_request_only() -> None:
     past = History.of_items(np.array([1, 2], np.int32))
     later = replace(past, timestamps=np.array([0.0, 5.0]))
     query = Query("home", user_id="u", time=1.0)
     same = [query, replace(query, time=2.0, surface="similar", history=past)]
-    assert len({request_seed(one, past) for one in same}) == 1
+    assert len({request_seed(query, past) for query in same}) == 1
     others = [
         replace(query, user_id="v"),
         replace(query, text="tale"),
         replace(query, country="KR"),
         replace(query, source_items=np.array([3], np.int32)),
     ]
-    seeds = [request_seed(one, past) for one in (query, *others)]
+    seeds = [request_seed(query, past) for query in (query, *others)]
     assert len({*seeds, request_seed(query, later), request_seed(query, History())}) == 6
 
 
@@ -197,24 +197,24 @@ def organic_rows(rows: Ranked) -> list[int]:
 
 
 @given(candidates(), rules())
-def test_every_organic_result_is_shown_once_and_nothing_else_but_bought(rows, config) -> None:
-    made = build_slate(rows, config)
-    bought = {made.rows[place] for place in decided(made, SPONSORED)}
-    assert len(set(made.rows)) == len(made.rows)
-    assert set(made.rows) == set(organic_rows(rows)) | bought
-    assert not set(decided(made, SPONSORED)) & set(decided(made, EXPLORED))
+def test_a_slate_has_every_organic_row_once_and_only_bought_rows_besides(rows, config) -> None:
+    slate = build_slate(rows, config)
+    bought = {slate.rows[place] for place in decided(slate, SPONSORED)}
+    assert len(set(slate.rows)) == len(slate.rows)
+    assert set(slate.rows) == set(organic_rows(rows)) | bought
+    assert not set(decided(slate, SPONSORED)) & set(decided(slate, EXPLORED))
 
 
 @given(candidates(), rules())
 def test_the_floor_is_never_violated(rows, config) -> None:
-    made = build_slate(rows, config)
-    for place in decided(made, SPONSORED):
+    slate = build_slate(rows, config)
+    for place in decided(slate, SPONSORED):
         assert config.sponsored is not None
         assert place in config.sponsored.positions
-        shown = made.rows[:place]
+        shown = slate.rows[:place]
         best = max(rows.values[row] for row in organic_rows(rows) if row not in shown)
-        assert rows.values[made.rows[place]] >= config.sponsored.floor * best
-        assert rows.revenue[made.rows[place]] > 0
+        assert rows.values[slate.rows[place]] >= config.sponsored.floor * best
+        assert rows.revenue[slate.rows[place]] > 0
 
 
 @given(candidates(), rules())
@@ -227,11 +227,11 @@ def test_without_bids_the_order_is_the_organic_one(rows, config) -> None:
 
 
 @given(candidates(), slots())
-def test_bids_do_not_touch_the_order_of_the_others(rows, config) -> None:
-    made = build_slate(rows, surface(sponsored=config))
-    bought = {made.rows[place] for place in decided(made, SPONSORED)}
+def test_bids_do_not_change_the_order_of_the_other_rows(rows, config) -> None:
+    slate = build_slate(rows, surface(sponsored=config))
+    bought = {slate.rows[place] for place in decided(slate, SPONSORED)}
     others = [row for row in organic_rows(rows) if row not in bought]
-    assert [row for row in made.rows if row not in bought] == others
+    assert [row for row in slate.rows if row not in bought] == others
 
 
 @given(candidates(), slots(), st.sampled_from([0.25, 4.0, 1024.0]))
@@ -251,42 +251,42 @@ def test_the_currency_of_the_bids_does_not_matter(rows, config, rate) -> None:
 
 @given(candidates(), rules())
 @settings(max_examples=200)
-def test_a_group_has_more_than_its_share_of_a_window_only_where_all_are_full(rows, config) -> None:
-    made, groups = build_slate(rows, config), rows.codes[:, 0]
+def test_a_group_exceeds_its_limit_only_if_all_groups_are_full(rows, config) -> None:
+    slate, groups = build_slate(rows, config), rows.codes[:, 0]
     if config.diversity is None:
         return
-    for place in range(rows.pinned, len(made.rows)):
-        window = made.rows[max(0, place - config.diversity.window + 1) : place]
+    for place in range(rows.pinned, len(slate.rows)):
+        window = slate.rows[max(0, place - config.diversity.window + 1) : place]
 
         def is_full(row: int, window: list[int] = window) -> bool:
-            same = sum(groups[one] == groups[row] for one in window)
+            same = sum(groups[other] == groups[row] for other in window)
             return same >= config.diversity.most
 
-        if is_full(made.rows[place]):
-            waiting = [row for row in organic_rows(rows) if row not in made.rows[:place]]
+        if is_full(slate.rows[place]):
+            waiting = [row for row in organic_rows(rows) if row not in slate.rows[:place]]
             assert all(is_full(row) for row in waiting)
-            assert place not in decided(made, EXPLORED) + decided(made, SPONSORED)
+            assert place not in decided(slate, EXPLORED) + decided(slate, SPONSORED)
 
 
 @given(candidates(), rules())
-def test_only_items_with_little_evidence_are_explored(rows, config) -> None:
-    made = build_slate(rows, config)
-    for place in decided(made, EXPLORED):
+def test_only_items_with_few_interactions_are_explored(rows, config) -> None:
+    slate = build_slate(rows, config)
+    for place in decided(slate, EXPLORED):
         assert config.exploration is not None
-        assert rows.counts[made.rows[place]] <= config.exploration.max_interactions
+        assert rows.counts[slate.rows[place]] <= config.exploration.max_interactions
         assert place >= rows.pinned
-    blocks = [place // 4 for place in decided(made, EXPLORED)]
-    assert all(place % 4 for place in decided(made, EXPLORED))
+    blocks = [place // 4 for place in decided(slate, EXPLORED)]
+    assert all(place % 4 for place in decided(slate, EXPLORED))
     assert len(set(blocks)) == len(blocks)
 
 
 @given(candidates(), rules(), st.integers(0, 30))
-def test_the_first_places_are_those_of_the_whole_list(rows, config, count) -> None:
-    made = build_slate(rows, config)
-    first = made.first(count)
+def test_the_first_positions_are_those_of_the_whole_slate(rows, config, count) -> None:
+    slate = build_slate(rows, config)
+    first = slate.first(count)
     assert isinstance(first, Slate)
-    assert first.rows == made.rows[:count]
+    assert first.rows == slate.rows[:count]
     assert decided(first, SPONSORED) == [
-        place for place in decided(made, SPONSORED) if place < count
+        place for place in decided(slate, SPONSORED) if place < count
     ]
-    assert len(first) == min(count, len(made))
+    assert len(first) == min(count, len(slate))

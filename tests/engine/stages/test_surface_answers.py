@@ -55,7 +55,7 @@ def give(engine: Engine, **attributes: dict[str, float | str | tuple[str, ...]])
     engine.add_items(items)
 
 
-ASKED = [
+REQUESTS = [
     ("home", {}),
     ("similar", {"item_ids": ("i4",)}),
     ("search", {"text": "horror tale number 3"}),
@@ -66,16 +66,16 @@ ASKED = [
 
 
 @pytest.mark.parametrize("user", ["", "u0", "u7"])
-@pytest.mark.parametrize(("surface", "asked"), ASKED)
-def test_a_built_in_surface_answers_as_before_surfaces_had_settings(
-    engine: Engine, surface: str, asked: dict, user: str
+@pytest.mark.parametrize(("surface", "parameters"), REQUESTS)
+def test_a_built_in_surface_orders_by_the_documented_formula(
+    engine: Engine, surface: str, parameters: dict, user: str
 ) -> None:
     """The old rules, written again: value / (20 + interactions)^discount, exact titles first.
 
     The shop has logged no searches, so that these are fused by rank.
     """
     state, config = engine.state, engine.settings.all_surfaces()[surface]
-    (query,) = engine.queries([Request(surface, user, **asked)])
+    (query,) = engine.queries([Request(surface, user, **parameters)])
     candidates, features = collect([query], config, state)
     ranker = state.ranker
     assert ranker is not None
@@ -90,19 +90,19 @@ def test_a_built_in_surface_answers_as_before_surfaces_had_settings(
         hits = state.searcher.search(query.text, 200, everything)
         dense = state.models["retriever"].score_all([query])[0]
         values = np.zeros(len(candidates))
-        for found in (hits, top_k(dense, 200)):
-            places = np.searchsorted(candidates.items, found.item_nums)
-            values[places] += 1 / (60 + rankdata(-round_scores(found.scores)))
+        for items in (hits, top_k(dense, 200)):
+            places = np.searchsorted(candidates.items, items.item_nums)
+            values[places] += 1 / (60 + rankdata(-round_scores(items.scores)))
         values = values.astype(np.float32)
         exact = hits.item_nums[hits.fields["title_match"] >= CORRECTED]
         for place, item in enumerate(exact):
             values[candidates.items == item] = 1_000 + len(exact) - place
     values = round_scores(values)
     order = np.lexsort((tie_order(state.num_items)[candidates.items], -values))
-    answer = engine.recommend(Request(surface, user, k=1_000, **asked))
+    answer = engine.recommend(Request(surface, user, k=1_000, **parameters))
     assert ids(answer) == engine.item_ids(candidates.items[order])
-    np.testing.assert_allclose([one.score for one in answer.items], values[order], rtol=1e-4)
-    assert not any(one.sponsored for one in answer.items)
+    np.testing.assert_allclose([item.score for item in answer.items], values[order], rtol=1e-4)
+    assert not any(item.sponsored for item in answer.items)
     assert not {"explored", "bid", "organic value"} & set(answer.items[0].parts)
 
 
@@ -119,15 +119,15 @@ filters = [{attribute = "genre", equals = "comedy"}]
     assert answer.surface == "comedy_shelf"
     assert answer.items
     assert {int(item[1:]) % 3 for item in ids(answer)} == {1}
-    told = engine.explain(Request("comedy_shelf", "u0"), ids(answer)[0])
-    assert told.position == 0
-    assert told.trace["after genre = comedy"] == 20
+    explanation = engine.explain(Request("comedy_shelf", "u0"), ids(answer)[0])
+    assert explanation.position == 0
+    assert explanation.trace["after genre = comedy"] == 20
     event = Event("u0", "i1", 1.7e9, "click", surface="comedy_shelf")
     assert engine.add_events([event]) == 1
     assert engine.history("u0", 50)[0].surface == "comedy_shelf"
 
 
-def test_an_unknown_surface_names_those_that_exist(opened: Opener) -> None:
+def test_the_error_about_an_unknown_surface_lists_the_known_ones(opened: Opener) -> None:
     engine = opened('[surfaces.shelf]\ntask = "home"\n')
     for ask in (
         lambda: engine.recommend(Request("shelve")),
@@ -158,7 +158,7 @@ exploration = {share = 0.2, max_interactions = 9}
     )
 
 
-def test_a_surface_that_does_not_read_the_time_hides_what_is_to_come_all_the_same(
+def test_a_surface_that_does_not_read_the_time_hides_unavailable_items(
     opened: Opener,
 ) -> None:
     engine = opened('[surfaces.front]\ntask = "search"\ncontext = ["query"]\n')
@@ -168,27 +168,27 @@ def test_a_surface_that_does_not_read_the_time_hides_what_is_to_come_all_the_sam
     )
 
 
-def test_a_surface_that_searches_finds_nothing_without_words(opened: Opener) -> None:
+def test_a_search_surface_returns_nothing_without_a_text(opened: Opener) -> None:
     engine = opened('[surfaces.bar]\ntask = "search"\n')
     assert ids(engine.recommend(Request("bar", text="The comedy tale number 7")))[0] == "i7"
     assert engine.recommend(Request("bar", "u0", text=" !")).items == ()
     assert engine.needs("bar") == "query"
 
 
-def test_the_country_of_the_request_filters_and_without_one_nothing_does(opened: Opener) -> None:
+def test_the_country_filter_applies_only_if_the_request_has_a_country(opened: Opener) -> None:
     engine = opened('[surfaces.home]\nfilters = ["seen", {attribute = "sold", has = "request"}]\n')
     give(engine, i3={"sold": ("KR", "DE")}, i4={"sold": "kr"}, i5={"sold": ("US",)})
     assert set(ids(engine.recommend(Request("home", country="KR")))) == {"i3", "i4"}
     assert set(ids(engine.recommend(Request("home", country="us")))) == {"i5"}
     assert engine.recommend(Request("home", country="FR")).items == ()
     assert len(engine.recommend(Request("home", k=100)).items) == 60
-    told = engine.explain(Request("home", country="kr"), "i4")
-    assert told.trace["after sold has request"] == 2
-    assert told.position is not None
+    explanation = engine.explain(Request("home", country="kr"), "i4")
+    assert explanation.trace["after sold has request"] == 2
+    assert explanation.position is not None
     assert engine.explain(Request("home", country="kr"), "i5").position is None
 
 
-def test_words_of_items_that_a_filter_leaves_out_are_not_said_to_be_nowhere(
+def test_words_of_filtered_items_are_not_reported_as_unknown(
     opened: Opener,
 ) -> None:
     engine = opened('[surfaces.search]\nfilters = [{attribute = "sold", has = "request"}]\n')
@@ -230,7 +230,7 @@ def test_pages_of_a_surface_with_every_rule_are_parts_of_one_list(opened: Opener
         assert tuple(pages) == whole.items
 
 
-def test_lists_with_every_rule_do_not_depend_on_what_is_asked_beside_them(
+def test_lists_with_every_rule_do_not_depend_on_the_other_queries(
     opened: Opener,
 ) -> None:
     engine = opened(RULES)
@@ -242,7 +242,7 @@ def test_lists_with_every_rule_do_not_depend_on_what_is_asked_beside_them(
         assert alone.trace == beside.trace
 
 
-def test_what_the_request_names_is_not_answered_by_a_surface_that_does_not_read_it(
+def test_source_items_are_left_out_even_if_the_surface_does_not_read_them(
     opened: Opener,
 ) -> None:
     engine = opened('[surfaces.front]\ntask = "home"\ncontext = []\n')
@@ -259,21 +259,21 @@ def test_no_group_fills_a_window(opened: Opener) -> None:
     assert all(first[at : at + 5].count(code) <= 2 for at in range(6) for code in first)
 
 
-def test_explanations_tell_places_marks_and_counts_of_every_stage(opened: Opener) -> None:
+def test_explanations_have_positions_marks_and_counts_of_every_stage(opened: Opener) -> None:
     engine = opened(RULES)
     give(engine, **{f"i{number}": {"bid": 1.0 + number} for number in range(20, 60)})
     answer = engine.recommend(Request("mixed", "u0", k=1_000))
     for place, item in enumerate(answer.items):
-        told = engine.explain(Request("mixed", "u0"), item.item_id)
-        assert told.position == place
-        assert told.parts == item.parts
-    assert told.trace["explored"] == sum("explored" in item.parts for item in answer.items)
-    assert told.trace["sponsored"] == sum(item.sponsored for item in answer.items) == 3
-    assert told.trace["moved by diversity"] > 0
-    assert told.trace["from sponsored"] == 20
+        explanation = engine.explain(Request("mixed", "u0"), item.item_id)
+        assert explanation.position == place
+        assert explanation.parts == item.parts
+    assert explanation.trace["explored"] == sum("explored" in item.parts for item in answer.items)
+    assert explanation.trace["sponsored"] == sum(item.sponsored for item in answer.items) == 3
+    assert explanation.trace["moved by diversity"] > 0
+    assert explanation.trace["from sponsored"] == 20
 
 
-def test_a_bought_place_is_worth_bid_times_chance_and_says_so(opened: Opener) -> None:
+def test_a_bought_position_has_the_score_bid_times_probability(opened: Opener) -> None:
     engine = opened("[surfaces.ads]\nsponsored = {positions = [0], floor = 0.0}\n")
     organic = {item.item_id: item.score for item in engine.recommend(Request("ads", k=100)).items}
     give(engine, i9={"bid": 3.0}, i10={"bid": 0.0}, i11={"bid": -5.0}, i12={"bid": "much"})
@@ -293,7 +293,7 @@ def test_bids_of_zero_leave_the_organic_order(opened: Opener) -> None:
     assert ids(engine.recommend(Request("ads", "u0", k=100))) == ids(before)
 
 
-def test_bids_leave_the_order_of_what_is_not_bought(opened: Opener) -> None:
+def test_bids_do_not_change_the_order_of_items_that_are_not_bought(opened: Opener) -> None:
     engine = opened("[surfaces.ads]\nsponsored = {floor = 0.3, positions = [0, 2, 5]}\n")
     organic = ids(engine.recommend(Request("home", "u0", k=100)))
     give(engine, **{f"i{number}": {"bid": 1.0 + number % 7} for number in range(0, 60, 4)})
@@ -304,7 +304,7 @@ def test_bids_leave_the_order_of_what_is_not_bought(opened: Opener) -> None:
     assert others == [item_id for item_id in organic if item_id not in bought]
 
 
-def test_no_bid_buys_a_place_below_the_floor(opened: Opener) -> None:
+def test_no_bid_buys_a_position_below_the_floor(opened: Opener) -> None:
     engine = opened("[surfaces.ads]\nsponsored = {floor = 1.0, positions = [0, 1, 2]}\n")
     organic = engine.recommend(Request("home", "u0", k=100))
     give(engine, **{organic.items[-1].item_id: {"bid": 1e6}})
@@ -321,7 +321,7 @@ def test_bids_of_another_attribute_and_for_another_action(opened: Opener) -> Non
     assert bought == ["i9"]
 
 
-def test_a_digest_has_at_most_k_items_of_a_least_value_or_none(opened: Opener) -> None:
+def test_a_digest_has_at_most_k_items_above_the_threshold_or_none(opened: Opener) -> None:
     values = [item.score for item in opened("").recommend(Request("home", "u0", k=100)).items]
     lines = "[surfaces.post]\ntask = 'home'\nmin_value = {k = 4, min_items = 2, threshold = %r}\n"
     good = opened(lines % ((values[2] + values[3]) / 2)).recommend(Request("post", "u0", k=100))

@@ -20,12 +20,12 @@ def settings_of(**surfaces: object) -> Settings:
     return validate(Settings, {"surfaces": surfaces}, "serendip.toml")
 
 
-def test_there_are_seven_surfaces_before_anybody_writes_one() -> None:
+def test_there_are_seven_built_in_surfaces() -> None:
     names = ["home", "similar", "search", "cart", "thank_you", "ads", "digest"]
     assert list(Settings().all_surfaces()) == names
 
 
-def test_the_five_old_surfaces_say_what_they_always_said() -> None:
+def test_the_settings_of_built_in_surfaces_have_not_changed() -> None:
     behaviour = {"retriever": 100, "transitions": 100, "item-knn": 100, "content": 50}
     home = {**behaviour, "popularity": 100, "popularity-recent": 50, "new-items": 10}
     basket = {**behaviour, "popularity": 20}
@@ -36,25 +36,26 @@ def test_the_five_old_surfaces_say_what_they_always_said() -> None:
         "cart": ("similar", basket, ("seen",), 0.0, False),
         "thank_you": ("similar", basket, ("seen",), 0.0, False),
     }
-    for name, told in expected.items():
-        one = DEFAULT_SURFACES[name]
-        assert told == (
-            one.task,
-            one.sources,
-            one.filters,
-            one.popularity_discount,
-            one.pin_exact_titles,
+    for name, values in expected.items():
+        surface = DEFAULT_SURFACES[name]
+        assert values == (
+            surface.task,
+            surface.sources,
+            surface.filters,
+            surface.popularity_discount,
+            surface.pin_exact_titles,
         )
-        assert one.action_weights == {"interact": 1.0, "like": 1.0}
-        assert (one.diversity, one.exploration, one.sponsored, one.min_value) == (None,) * 4
+        assert surface.action_weights == {"interact": 1.0, "like": 1.0}
+        assert surface.diversity is None and surface.exploration is None
+        assert surface.sponsored is None and surface.min_value is None
 
 
-def test_a_table_changes_a_surface_and_keeps_the_keys_it_leaves_out() -> None:
+def test_a_table_changes_only_the_keys_that_it_has() -> None:
     home = settings_of(home={"popularity_discount": 0.5}).all_surfaces()["home"]
     assert home == DEFAULT_SURFACES["home"].model_copy(update={"popularity_discount": 0.5})
 
 
-def test_a_new_surface_takes_what_it_leaves_out_from_its_task() -> None:
+def test_a_new_surface_has_the_default_values_of_its_task() -> None:
     shelf = settings_of(shelf={"task": "similar", "filters": ["seen"]}).all_surfaces()["shelf"]
     assert shelf.sources == DEFAULT_SURFACES["similar"].sources
     assert shelf.popularity_discount == 1.0
@@ -77,13 +78,13 @@ def test_settings_survive_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("surfaces", "told"),
+    ("surfaces", "message"),
     [
         ({"shelf": {}}, "`surfaces.shelf.task` is missing"),
         ({"shelf": {"task": "feed"}}, "`surfaces.shelf.task` = 'feed'"),
         ({"home": {"hide_seen": True}}, "unknown key `surfaces.home.hide_seen`. Valid keys: act"),
-        ({"My shelf": {"task": "home"}}, "cannot be called 'My shelf'"),
-        ({"suggest": {"task": "search"}}, "cannot be called 'suggest'"),
+        ({"My shelf": {"task": "home"}}, "'My shelf' is not a valid name of a surface"),
+        ({"suggest": {"task": "search"}}, "'suggest' is not a valid name of a surface"),
         ({"x" * 41: {"task": "home"}}, "up to 40"),
         ({"home": {"sources": {"popularity": 0}}}, "`surfaces.home.sources.popularity` = 0"),
         ({"home": {"sources": {"transition": 5}}}, "home.sources names 'transition'; use one of"),
@@ -91,7 +92,7 @@ def test_settings_survive_json() -> None:
         ({"home": {"action_weights": {"buy": 1}}}, "'buy'; use one of interact, like"),
         ({"ads": {"sponsored": {"action": "buy"}}}, "ads.sponsored.action names 'buy'"),
         ({"ads": {"sponsored": {"positions": []}}}, "`surfaces.ads.sponsored.positions`"),
-        ({"ads": {"sponsored": {"positions": [1, 1]}}}, "a position is named twice"),
+        ({"ads": {"sponsored": {"positions": [1, 1]}}}, "positions contains a position twice"),
         ({"ads": {"sponsored": {"floor": 1.5}}}, "`surfaces.ads.sponsored.floor` = 1.5"),
         ({"ads": {"sponsored": {"flor": 1}}}, "sponsored.flor`. Valid keys: action, bid, floor"),
         ({"home": {"context": ["user", "weather"]}}, "`surfaces.home.context.1` = 'weather'"),
@@ -107,7 +108,10 @@ def test_settings_survive_json() -> None:
             {"home": {"context": ["user"], "filters": [{"attribute": "c", "equals": "request"}]}},
             "the filter `c = request` reads the country, and context does not name it",
         ),
-        ({"home": {"diversity": {"most": 5, "window": 5}}}, "most = 5 of window = 5"),
+        (
+            {"home": {"diversity": {"most": 5, "window": 5}}},
+            "most = 5 limits nothing: it must be below window = 5",
+        ),
         ({"home": {"exploration": {"share": 0.6}}}, "`surfaces.home.exploration.share` = 0.6"),
         ({"digest": {"min_value": {"k": 2}}}, "no list of at most k = 2 has min_items = 3"),
         ({"digest": {"send": {"k": 2}}}, "`surfaces.digest.send`. It is called `min_value` now."),
@@ -116,15 +120,15 @@ def test_settings_survive_json() -> None:
         ({"digest": {"min_value": {"min_value": 0.5}}}, "It is called `threshold` now."),
     ],
 )
-def test_what_is_wrong_is_named(surfaces: dict[str, object], told: str) -> None:
+def test_an_error_names_the_wrong_key_or_value(surfaces: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         settings_of(**surfaces)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert str(refused.value).startswith("serendip.toml: ")
 
 
-def test_what_a_request_must_have_follows_from_task_and_context() -> None:
-    needs = {name: one.needs for name, one in DEFAULT_SURFACES.items()}
+def test_needs_follow_from_task_and_context() -> None:
+    needs = {name: surface.needs for name, surface in DEFAULT_SURFACES.items()}
     items = dict.fromkeys(("similar", "cart", "thank_you"), "items")
     nothing = dict.fromkeys(("home", "ads", "digest"), "")
     assert needs == {"search": "query", **items, **nothing}
@@ -145,13 +149,13 @@ QUERY = Query(
 )
 
 
-def reading(*parts: str) -> Query:
+def visible_query(*parts: str) -> Query:
     surface = SurfaceConfig(task="similar", context=parts, sources={"content": 1})
     return visible_to(surface, QUERY)
 
 
-def test_what_the_context_does_not_name_is_not_read() -> None:
-    nothing = reading()
+def test_only_the_parts_in_the_context_are_read() -> None:
+    nothing = visible_query()
     assert (nothing.user_id, len(nothing.history), nothing.text) == ("", 0, "")
     assert (nothing.text_vector, len(nothing.source_items), nothing.country) == (None, 0, "")
     assert math.isnan(nothing.time)
@@ -160,13 +164,13 @@ def test_what_the_context_does_not_name_is_not_read() -> None:
 
 
 def test_each_part_of_the_context_is_read_alone() -> None:
-    assert (reading("user").user_id, len(reading("user").history)) == ("u1", 2)
-    assert reading("query").text == "tale"
-    assert reading("query").text_vector is QUERY.text_vector
-    assert reading("items").source_items.tolist() == [3]
-    assert reading("country").country == "KR"
-    assert reading("time").time == 5.0
-    whole = reading(*CONTEXT)
+    assert (visible_query("user").user_id, len(visible_query("user").history)) == ("u1", 2)
+    assert visible_query("query").text == "tale"
+    assert visible_query("query").text_vector is QUERY.text_vector
+    assert visible_query("items").source_items.tolist() == [3]
+    assert visible_query("country").country == "KR"
+    assert visible_query("time").time == 5.0
+    whole = visible_query(*CONTEXT)
     assert (whole.user_id, whole.text, whole.country, whole.time) == ("u1", "tale", "KR", 5.0)
 
 
@@ -194,32 +198,32 @@ CATALOGUE = Catalogue(
         ({"attribute": "colour", "has": "red"}, "", "colour has red"),
     ],
 )
-def test_a_filter_keeps_what_passes_its_test(test, kept: str, name: str) -> None:
-    one = AttributeFilter(**test)
-    mask = one.keep(Query(country="kr"), CATALOGUE)
+def test_a_filter_keeps_items_that_pass_its_test(test, kept: str, name: str) -> None:
+    attribute_filter = AttributeFilter(**test)
+    mask = attribute_filter.keep(Query(country="kr"), CATALOGUE)
     assert mask is not None
     assert "".join(CATALOGUE[number].item_id for number in np.flatnonzero(mask)) == kept
-    assert one.name == name
+    assert attribute_filter.name == name
 
 
 def test_a_request_without_a_country_is_not_filtered_by_it() -> None:
-    one = AttributeFilter(attribute="country", has="request")
-    assert one.keep(Query(), CATALOGUE) is None
+    by_country = AttributeFilter(attribute="country", has="request")
+    assert by_country.keep(Query(), CATALOGUE) is None
 
 
-def test_built_in_surfaces_weigh_what_the_ranker_predicts() -> None:
+def test_built_in_surfaces_weigh_only_predicted_actions() -> None:
     table = {"ranker": {"actions": ["interact", "purchase"]}}
-    found = validate(Settings, table, "serendip.toml").all_surfaces()
-    assert found["home"].action_weights == {"interact": 1.0}
+    surfaces = validate(Settings, table, "serendip.toml").all_surfaces()
+    assert surfaces["home"].action_weights == {"interact": 1.0}
     table["surfaces"] = {"home": {"action_weights": {"purchase": 3.0}}}
     home = validate(Settings, table, "serendip.toml").all_surfaces()["home"]
     assert home.action_weights == {"purchase": 3.0}
 
 
 @pytest.mark.parametrize(
-    ("actions", "told"),
+    ("actions", "message"),
     [(["like"], "must contain 'interact'"), (["interact", "interact"], "contains an action twice")],
 )
-def test_a_ranker_predicts_interest_and_each_action_once(actions: list[str], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_a_ranker_predicts_interest_and_each_action_once(actions: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         validate(Settings, {"ranker": {"actions": actions}}, "serendip.toml")

@@ -38,7 +38,9 @@ class DiversityConfig(Config):
     @model_validator(mode="after")
     def _says_something(self) -> Self:
         if self.most >= self.window:
-            raise ValueError(f"most = {self.most} of window = {self.window} places limits nothing")
+            raise ValueError(
+                f"most = {self.most} limits nothing: it must be below window = {self.window}"
+            )
         return self
 
 
@@ -83,10 +85,10 @@ class GroupLimit(Placement):
         return row
 
     def add(self, row: int) -> None:
-        """Count the row's group, and forget the one that leaves the window."""
+        """Count the row's group, and no longer count the group that leaves the window."""
         self._shown.append(int(self._groups[row]))
         self._count(self._shown[-1], 1)
-        if len(self._shown) >= self._config.window:  # this one is out of reach of the next position
+        if len(self._shown) >= self._config.window:  # The window of the next position begins later.
             self._count(self._shown[-self._config.window], -1)
 
     def _count(self, group: int, change: int) -> None:

@@ -65,7 +65,7 @@ class NotSeen(Filter):
 
 
 class NotRejected(Filter):
-    """Removes items that the user rejected: hidden ones everywhere, disliked ones but in search."""
+    """Removes items that the user rejected: hidden ones always, disliked ones except in search."""
 
     name, label = "rejected", "Not rejected by the user"
 
@@ -112,5 +112,7 @@ is not available yet is hidden as well: removed first, it does not count as dele
 
 def filters_of(surface: SurfaceConfig) -> tuple[Filter, ...]:
     """The filter of rejected items, then the filters that a surface names, in order."""
-    named = (NotSeen() if one == "seen" else ByAttribute(one) for one in surface.filters)
-    return (NotRejected(surface.task), *named)
+    configured = (
+        NotSeen() if config == "seen" else ByAttribute(config) for config in surface.filters
+    )
+    return (NotRejected(surface.task), *configured)

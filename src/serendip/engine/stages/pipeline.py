@@ -36,13 +36,13 @@ def run(queries: Sequence[Query], surface: SurfaceConfig, state: EngineState) ->
         return []
     stages = SurfaceStages.of(surface)
     batch, traces = _filter(queries, stages, surface, state)
-    found = _retrieve(batch, stages.sources, traces)
-    candidates = _merge(found, len(queries))
+    proposals = _retrieve(batch, stages.sources, traces)
+    candidates = _merge(proposals, len(queries))
     for trace, (begin, end) in zip(traces, pairwise(candidates.bounds(len(queries))), strict=True):
         trace[CANDIDATES] = end - begin
     features = feature_matrix(batch, candidates)
-    scores = score_candidates(stages.scorers, batch, candidates, features, found)
-    return Selector(stages, batch, candidates, features, scores, found).results(traces)
+    scores = score_candidates(stages.scorers, batch, candidates, features, proposals)
+    return Selector(stages, batch, candidates, features, scores, proposals).results(traces)
 
 
 def collect(
@@ -101,25 +101,25 @@ def _filter(
 def _retrieve(
     batch: Batch, sources: Sequence[Source], traces: list[dict[str, int]]
 ) -> dict[str, list[ItemList]]:
-    found = {}
+    proposals = {}
     for source in sources:
         try:
-            found[source.name] = source.retrieve(batch, batch.surface.sources[source.name])
+            proposals[source.name] = source.retrieve(batch, batch.surface.sources[source.name])
         except (SerendipError, RuntimeError, KeyError, OSError):
             batch.degraded.append(source.name)
             continue
-        for trace, items in zip(traces, found[source.name], strict=True):
+        for trace, items in zip(traces, proposals[source.name], strict=True):
             trace[source.trace_key] = len(items)
-    return found
+    return proposals
 
 
 def _merge(
-    found: Mapping[str, list[ItemList]], num_queries: int, also: Sequence[IntArray] = ()
+    proposals: Mapping[str, list[ItemList]], num_queries: int, also: Sequence[IntArray] = ()
 ) -> Candidates:
     """Candidates of all sources, each once per query."""
     parts = []
     for row in range(num_queries):
-        lists = [items[row].item_nums for items in found.values()]
+        lists = [items[row].item_nums for items in proposals.values()]
         lists += [also[row]] if also else []
         parts.append(np.unique(np.concatenate(lists)) if lists else np.empty(0, np.int32))
     rows = np.repeat(np.arange(num_queries, dtype=np.int32), [len(part) for part in parts])

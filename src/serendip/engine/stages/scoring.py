@@ -38,10 +38,10 @@ def round_scores(values: FloatArray) -> FloatArray:
 
 
 def ranks(scores: FloatArray) -> FloatArray:
-    """Ranks (C,) of descending scores, from 1; equal ones share the mean of their ranks.
+    """Ranks (C,) of descending scores, from 1; equal scores share the mean of their ranks.
 
-    The mean and not the best rank: the one item that has all words must stand out from the many
-    that have the same few of them.
+    The mean, not the best rank: an item that has all words of a query must stand out from the many
+    items that have the same few words.
     """
     levels = round_scores(scores)
     falls = np.append(True, levels[1:] != levels[:-1])[: len(scores)]
@@ -52,18 +52,18 @@ def ranks(scores: FloatArray) -> FloatArray:
 
 
 def fuse_by_rank(
-    candidates: Candidates, found: Mapping[str, list[ItemList]], num_queries: int
+    candidates: Candidates, proposals: Mapping[str, list[ItemList]], num_queries: int
 ) -> FloatArray:
-    """(R,) float32 of candidate rows.
+    """(R,) float32 sums of 1 / (60 + rank) of candidate rows.
 
     Args:
         candidates: R rows.
-        found: source -> a list per query, best first; all of them are candidates.
+        proposals: source -> a list per query, best first; all their items are candidates.
         num_queries: B.
     """
     values = np.zeros(len(candidates))
     bounds = candidates.bounds(num_queries)
-    for lists in found.values():
+    for lists in proposals.values():
         for row, items in enumerate(lists):
             part = candidates.items[bounds[row] : bounds[row + 1]]
             places = bounds[row] + np.searchsorted(part, items.item_nums)
@@ -124,7 +124,7 @@ class Scorer(Stage, ABC):
         batch: Batch,
         candidates: Candidates,
         features: FloatArray,
-        found: Mapping[str, list[ItemList]],
+        proposals: Mapping[str, list[ItemList]],
     ) -> OrganicScores | None:
         """Values of all rows, or None to leave them to the next scorer.
 
@@ -132,7 +132,7 @@ class Scorer(Stage, ABC):
             batch: B queries.
             candidates: R rows.
             features: (R, F).
-            found: source -> its candidates per query.
+            proposals: source -> its candidates per query.
         """
 
 
@@ -147,7 +147,7 @@ class ModelScorer(Scorer):
         batch: Batch,
         candidates: Candidates,
         features: FloatArray,
-        found: Mapping[str, list[ItemList]],
+        proposals: Mapping[str, list[ItemList]],
     ) -> OrganicScores | None:
         """The model's scores; without the model None, and its name in ``degraded``."""
         if self.name not in batch.state.models:
@@ -166,7 +166,7 @@ class RankerScorer(Scorer):
         batch: Batch,
         candidates: Candidates,
         features: FloatArray,
-        found: Mapping[str, list[ItemList]],
+        proposals: Mapping[str, list[ItemList]],
     ) -> OrganicScores | None:
         """Values and probabilities; None without a ranker that orders the task."""
         surface, ranker = batch.surface, batch.state.ranker
@@ -192,12 +192,12 @@ class RankFusion(Scorer):
         batch: Batch,
         candidates: Candidates,
         features: FloatArray,
-        found: Mapping[str, list[ItemList]],
+        proposals: Mapping[str, list[ItemList]],
     ) -> OrganicScores:
         """Sums over the sources; sponsored candidates have the rank they would have had."""
-        values = fuse_by_rank(candidates, organic_lists(found), len(batch.queries))
+        values = fuse_by_rank(candidates, organic_lists(proposals), len(batch.queries))
         bounds = candidates.bounds(len(batch.queries))
-        for row, items in enumerate(found.get(SPONSORED, ())):
+        for row, items in enumerate(proposals.get(SPONSORED, ())):
             scores = np.sort(batch.scores("retriever")[row][batch.allowed[row]])
             ahead = len(scores) - np.searchsorted(scores, items.scores, side="right")
             part = candidates.items[bounds[row] : bounds[row + 1]]
@@ -217,10 +217,10 @@ def score_candidates(
     batch: Batch,
     candidates: Candidates,
     features: FloatArray,
-    found: Mapping[str, list[ItemList]],
+    proposals: Mapping[str, list[ItemList]],
 ) -> Scores:
     """Numbers of all rows; the last scorer must be one that always scores."""
-    outputs = (scorer.score(batch, candidates, features, found) for scorer in scorers)
+    outputs = (scorer.score(batch, candidates, features, proposals) for scorer in scorers)
     organic = next(output for output in outputs if output is not None)
     bids = revenue = np.zeros(len(candidates), np.float32)
     if batch.surface.sponsored is not None:
@@ -247,9 +247,9 @@ def _predict(ranker: Ranker, task: Task, features: FloatArray) -> FloatArray:
     return ranker.predict(features, np.full(len(features), TASKS.index(task), np.int64))
 
 
-def organic_lists(found: Mapping[str, list[ItemList]]) -> dict[str, list[ItemList]]:
+def organic_lists(proposals: Mapping[str, list[ItemList]]) -> dict[str, list[ItemList]]:
     """Candidates of the sources that propose them for the user's sake."""
-    return {name: lists for name, lists in found.items() if name != SPONSORED}
+    return {name: lists for name, lists in proposals.items() if name != SPONSORED}
 
 
 def _pins(batch: Batch, candidates: Candidates) -> FloatArray:

@@ -120,7 +120,7 @@ class Selector:
         candidates: R rows.
         features: (R, F).
         scores: of the rows.
-        found: source -> its candidates per query.
+        proposals: source -> its candidates per query.
     """
 
     stages: SurfaceStages
@@ -128,7 +128,7 @@ class Selector:
     candidates: Candidates
     features: FloatArray
     scores: Scores
-    found: Mapping[str, list[ItemList]]
+    proposals: Mapping[str, list[ItemList]]
 
     def results(self, traces: Sequence[dict[str, int]]) -> list[Result]:
         """One list per query; the counts of the stages are added to the traces."""
@@ -204,8 +204,8 @@ class Selector:
 
     def _is_organic(self, row: int, order: NDArray[np.intp]) -> NDArray[np.bool_]:
         """False for candidates that only their bid brought here."""
-        lists = [items[row].item_nums for items in organic_lists(self.found).values()]
-        if len(lists) == len(self.found):
+        lists = [items[row].item_nums for items in organic_lists(self.proposals).values()]
+        if len(lists) == len(self.proposals):
             return np.ones(len(order), np.bool_)
         return np.isin(self.candidates.items[order], np.concatenate(lists) if lists else [])
 

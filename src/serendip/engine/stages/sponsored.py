@@ -21,12 +21,12 @@ from serendip.data.item import Catalogue
 from serendip.engine.stages.base import ListRule, OpenRows, Placement, Ranked
 
 SPONSORED = "sponsored"
-"""The source of candidates that proposes items with a bid; those that only it proposes are never
-shown outside of the sponsored places. Also the rule that sells the places, and the column (bool)
-of the items that bought one."""
+"""Name of the source that proposes items with a bid: a candidate of this source alone is shown at a
+sponsored position only. Also the name of the rule that sells the positions, and of the column
+(bool) of the items that bought one."""
 
 BID, ORGANIC = "bid", "organic value"
-"""Columns of the items that bought a place; NaN for the others."""
+"""Columns of the items that bought a position; NaN for the others."""
 
 
 class SponsoredConfig(Config):
@@ -48,18 +48,18 @@ class SponsoredConfig(Config):
     @classmethod
     def _once_each(cls, positions: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(positions)) < len(positions):
-            raise ValueError("a position is named twice")
+            raise ValueError("positions contains a position twice")
         return positions
 
 
 def has_bid(catalogue: Catalogue, attribute: str) -> BoolArray:
-    """(N,) True for items with a bid; a negative one counts as none."""
-    bidding: BoolArray = catalogue.column(attribute).numbers > 0  # NaN is not
+    """(N,) bool, True for items with a positive bid."""
+    bidding: BoolArray = catalogue.column(attribute).numbers > 0  # False for NaN
     return bidding
 
 
 def bids_of(catalogue: Catalogue, attribute: str, items: IntArray) -> FloatArray:
-    """(R,) float32 bids of items (R,), 0 where one has none."""
+    """(R,) float32 bids of items (R,); 0 = no bid."""
     bids = catalogue.column(attribute).numbers[items]
     return np.where(bids > 0, bids, 0.0).astype(np.float32)
 

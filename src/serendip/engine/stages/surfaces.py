@@ -93,10 +93,10 @@ class SurfaceConfig(Config):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for one in self.filters:
-            if one != "seen" and one.reads_request and "country" not in self.context:
+        for config in self.filters:
+            if config != "seen" and config.reads_request and "country" not in self.context:
                 raise ValueError(
-                    f"the filter `{one.name}` reads the country, and context does not name it"
+                    f"the filter `{config.name}` reads the country, and context does not name it"
                 )
         if SPONSORED in self.sources and self.sponsored is None:
             raise ValueError(f"the source {SPONSORED!r} needs a table `sponsored`")
@@ -159,10 +159,10 @@ DEFAULT_SURFACES: Mapping[str, SurfaceConfig] = {
 
 
 def find_surface(surfaces: Mapping[str, SurfaceConfig], name: str) -> SurfaceConfig:
-    """The surface of that name.
+    """The surface of a name.
 
     Raises:
-        UnsupportedError: none has it; the hint lists those that exist.
+        UnsupportedError: no surface has the name; the hint lists those that exist.
     """
     if name not in surfaces:
         raise UnsupportedError(
@@ -171,8 +171,8 @@ def find_surface(surfaces: Mapping[str, SurfaceConfig], name: str) -> SurfaceCon
     return surfaces[name]
 
 
-def completed(tables: Mapping[str, Any]) -> dict[str, Any]:
-    """The tables of a settings file, completed by the values of the keys that they leave out.
+def complete_tables(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the default values of the keys that the tables of a settings file leave out.
 
     Raises:
         ValueError: a name is not valid for a surface.
@@ -181,8 +181,8 @@ def completed(tables: Mapping[str, Any]) -> dict[str, Any]:
     for name, table in tables.items():
         if not _NAME.fullmatch(name) or name == NOT_A_SURFACE:
             raise ValueError(
-                f"a surface cannot be called {name!r}: use up to 40 of a-z, 0-9, _ and -, a letter "
-                f"first, and not {NOT_A_SURFACE!r}"
+                f"{name!r} is not a valid name of a surface: use up to 40 of a-z, 0-9, _ and -, "
+                f"start with a letter, and do not use {NOT_A_SURFACE!r}"
             )
         if isinstance(table, Mapping):
             base = DEFAULT_SURFACES.get(name) or DEFAULT_SURFACES.get(str(table.get("task")))
