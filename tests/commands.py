@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from typer.testing import CliRunner
 
-from serendip.cli.main import app
+from serendip.cli.main import app, main
 
 
 def invoke(*arguments: str) -> tuple[int, dict[str, Any]]:
@@ -32,3 +34,20 @@ def serendip(*arguments: object, cwd: Path | None = None) -> subprocess.Complete
         cwd=cwd,
         check=False,
     )
+
+
+def serendip_here(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A command in the process of the test, which has imported and traced everything before."""
+    command = ["serendip", *map(str, arguments)]
+    out, error, before = StringIO(), StringIO(), sys.argv
+    sys.argv = command
+    try:
+        with chdir(cwd or Path.cwd()), redirect_stdout(out), redirect_stderr(error):
+            main()
+    except SystemExit as ended:
+        code = ended.code
+    else:
+        code = 0
+    finally:
+        sys.argv = before
+    return subprocess.CompletedProcess(command, int(code or 0), out.getvalue(), error.getvalue())

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import serendip
+from commands import serendip, serendip_here
 from small_shop import write_files
 
 COMMANDS = (
@@ -95,16 +95,16 @@ def test_a_users_own_files_become_recommendations_in_a_parquet_file(tmp_path: Pa
 
 
 def test_rollback_returns_to_the_generation_before(shop: Path) -> None:
-    assert serendip("train", "-w", shop).returncode == 0
+    assert serendip_here("train", "-w", shop).returncode == 0
     assert (shop / "generations" / "CURRENT").read_text() == "gen-2\n"
-    back = serendip("rollback", "-w", shop, "--json")
+    back = serendip_here("rollback", "-w", shop, "--json")
     assert json.loads(back.stdout) == {"generation": "gen-1"}
-    assert serendip("rollback", "-w", shop).returncode == 4
+    assert serendip_here("rollback", "-w", shop).returncode == 4
 
 
 def test_a_report_has_every_part_and_a_page(shop: Path) -> None:
     toml(shop, "[ranker]", "[evaluation]\ncuts = [0.7]\n\n[ranker]")
-    done = serendip("evaluate", "-w", shop, "--json")
+    done = serendip_here("evaluate", "-w", shop, "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads((shop / "reports" / "report.json").read_text())
     assert json.loads(done.stdout) == report
@@ -155,9 +155,9 @@ def test_a_broken_setting_is_named_with_its_exit_code(what: str, tmp_path: Path)
     command = "train" if what == "unknown encoder" else "import"
     if command == "train":
         toml(folder, 'name = "magic"', 'name = "hashing"')
-        assert serendip("import", "-w", folder).returncode == 0
+        assert serendip_here("import", "-w", folder).returncode == 0
         toml(folder, 'name = "hashing"', 'name = "magic"')
-    done = serendip(command, "-w", folder, "--json")
+    done = serendip_here(command, "-w", folder, "--json")
     assert done.returncode == code, done.stderr
     assert named in done.stderr
     assert "Traceback" not in done.stderr
@@ -177,10 +177,10 @@ def test_broken_rows_are_refused_with_their_line_and_change_nothing(
     what: str, tmp_path: Path
 ) -> None:
     folder = shop_files(tmp_path)
-    before = json.loads(serendip("import", "-w", folder, "--json").stdout)
+    before = json.loads(serendip_here("import", "-w", folder, "--json").stdout)
     text, named = ROWS[what]
     (folder / "events.csv").write_text(text)
-    done = serendip("import", "-w", folder)
+    done = serendip_here("import", "-w", folder)
     assert done.returncode == 3, done.stderr
     assert named in done.stderr
     from contextlib import closing
@@ -205,33 +205,33 @@ def test_tiny_worlds_train_or_say_why(tmp_path: Path, items: str, events: str, c
     (folder / "items.csv").write_text(items)
     (folder / "events.csv").write_text(events)
     toml(folder, 'fields = ["title", "genre"]', 'fields = ["title"]')
-    assert serendip("import", "-w", folder).returncode == 0
-    done = serendip("train", "-w", folder)
+    assert serendip_here("import", "-w", folder).returncode == 0
+    done = serendip_here("train", "-w", folder)
     assert done.returncode == code, done.stderr
     if code:
         assert "the catalogue is empty" in done.stderr
     else:
-        answer = serendip("recommend", "-w", folder, "--json")
+        answer = serendip_here("recommend", "-w", folder, "--json")
         assert json.loads(answer.stdout)["items"]
-        assert serendip("evaluate", "-w", folder).returncode == 3
+        assert serendip_here("evaluate", "-w", folder).returncode == 3
 
 
 def test_nothing_trained_says_what_to_run(tmp_path: Path) -> None:
     folder = shop_files(tmp_path)
-    done = serendip("recommend", "-w", folder)
+    done = serendip_here("recommend", "-w", folder)
     assert done.returncode == 4
     assert "serendip train" in done.stderr
 
 
 @pytest.mark.parametrize("k", ["0", "-1"])
 def test_k_below_one_is_refused(shop: Path, k: str) -> None:
-    done = serendip("recommend", "-w", shop, "-k", k)
+    done = serendip_here("recommend", "-w", shop, "-k", k)
     assert done.returncode == 3
     assert f"k = {k}" in done.stderr
 
 
 def test_a_huge_k_gives_what_there_is(shop: Path) -> None:
-    done = serendip("recommend", "-w", shop, "-k", str(10**18), "--json")
+    done = serendip_here("recommend", "-w", shop, "-k", str(10**18), "--json")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["items"]) == 60
 
@@ -248,9 +248,9 @@ def test_kill_9_while_training_leaves_the_published_generation(shop: Path) -> No
             if "train item-knn" in line:
                 process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    answer = serendip("recommend", "-w", shop, "--json")
+    answer = serendip_here("recommend", "-w", shop, "--json")
     assert json.loads(answer.stdout)["generation"] == "gen-1"
-    assert serendip("train", "-w", shop).returncode == 0
+    assert serendip_here("train", "-w", shop).returncode == 0
     assert (shop / "generations" / "CURRENT").read_text() == "gen-2\n"
 
 
@@ -269,14 +269,14 @@ def test_help_takes_a_fraction_of_a_second_of_cpu() -> None:
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     tmp_path: Path, out: str
 ) -> None:
-    done = serendip("recommend", "-w", "nowhere", "--batch", "--out", out, cwd=tmp_path)
+    done = serendip_here("recommend", "-w", "nowhere", "--batch", "--out", out, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert "cannot be written" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_folder_that_is_no_workspace_is_not_served(tmp_path: Path) -> None:
-    done = serendip("serve", "-w", tmp_path, "--port", 0)
+    done = serendip_here("serve", "-w", tmp_path, "--port", 0)
     assert done.returncode == 2
     assert "serendip.toml does not exist" in done.stderr
     assert "Listening" not in done.stdout + done.stderr
@@ -286,18 +286,18 @@ def test_columns_with_names_of_their_own_are_mapped_on_the_command_line(tmp_path
     (tmp_path / "a.csv").write_text("x;y\n1;One\n2;Two\n")
     (tmp_path / "b.csv").write_text("p;q;r\n1;1;2024-01-01\n2;2;2024-01-02\n")
     files = ("--items", "a.csv", "--events", "b.csv")
-    doubt = serendip("init", *files, cwd=tmp_path)
+    doubt = serendip_here("init", *files, cwd=tmp_path)
     assert doubt.returncode == 3
     assert "  p: 1\n" in doubt.stderr
     assert "--map events.item_id=COLUMN" in doubt.stderr
     assert not (tmp_path / "serendip.toml").exists()
     said = ("--map", "item_id=x", "--map", "events.item_id=q", "--map", "user_id=p")
-    done = serendip("init", *files, *said, "--map", "timestamp=r", "--json", cwd=tmp_path)
+    done = serendip_here("init", *files, *said, "--map", "timestamp=r", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["events"] == 2, done.stderr
 
 
 def test_a_missing_file_given_to_init_is_no_matter_of_settings(tmp_path: Path) -> None:
-    done = serendip("init", "--items", "none.csv", cwd=tmp_path)
+    done = serendip_here("init", "--items", "none.csv", cwd=tmp_path)
     assert done.returncode == 3
     assert "none.csv" in done.stderr
     assert "serendip.toml" not in done.stderr
@@ -327,13 +327,13 @@ def test_surfaces_of_the_settings_are_answered_by_the_command(shop: Path) -> Non
         "comedy",
         "--json",
     )
-    done = serendip("recommend", "-w", shop, *asked)
+    done = serendip_here("recommend", "-w", shop, *asked)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["surface"] == "bar"
     assert answer["items"][0]["item_id"] == "i7"
     assert {int(item["item_id"][1:]) % 3 for item in answer["items"]} == {1}
-    unknown = serendip("recommend", "-w", shop, "--surface", "shelf")
+    unknown = serendip_here("recommend", "-w", shop, "--surface", "shelf")
     assert unknown.returncode == 6
     assert "'shelf' is not configured" in unknown.stderr
     assert "digest, bar" in unknown.stderr
@@ -343,12 +343,12 @@ def test_a_digest_says_how_many_users_got_how_many(shop: Path) -> None:
     settings = shop / "serendip.toml"
     settings.write_text(settings.read_text() + SURFACES % 0.0)
     asked = ("--batch", "--surface", "digest", "--out", shop / "digest.parquet")
-    done = serendip("recommend", "-w", shop, *asked)
+    done = serendip_here("recommend", "-w", shop, *asked)
     assert done.returncode == 0, done.stderr
     assert "90 rows for 45 users" in done.stdout
     assert "   2 items: 45 users" in done.stdout
     toml(shop, "threshold = 0.0", "threshold = 9.0")
-    none = serendip("recommend", "-w", shop, *asked)
+    none = serendip_here("recommend", "-w", shop, *asked)
     assert "0 rows for 45 users" in none.stdout
     assert "  no items: 45 users" in none.stdout
 
@@ -356,6 +356,6 @@ def test_a_digest_says_how_many_users_got_how_many(shop: Path) -> None:
 def test_a_wrong_surface_in_the_settings_is_named_with_its_key(shop: Path) -> None:
     settings = shop / "serendip.toml"
     settings.write_text(settings.read_text() + '\n[surfaces.bar]\ntask = "serach"\n')
-    done = serendip("recommend", "-w", shop)
+    done = serendip_here("recommend", "-w", shop)
     assert done.returncode == 2
     assert "`surfaces.bar.task` = 'serach'" in done.stderr

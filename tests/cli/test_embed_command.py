@@ -4,22 +4,22 @@ import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from commands import serendip
+from commands import serendip_here
 
 
 def test_items_users_and_queries_are_written_for_people_and_for_programs(shop: Path) -> None:
-    done = serendip("embed", "items", "-w", shop)
+    done = serendip_here("embed", "items", "-w", shop)
     assert done.returncode == 0, done.stderr
     place = shop / "embeddings" / "items.parquet"
     size = len(pq.read_table(place)["vector"][0])
     assert done.stdout.startswith(f"60 vectors of {size} numbers in {place}\n")
     assert "gen-1, space retriever-1-" in done.stdout
-    users = serendip("embed", "users", "-w", shop, "--out", shop / "u.parquet", "--json")
+    users = serendip_here("embed", "users", "-w", shop, "--out", shop / "u.parquet", "--json")
     told = json.loads(users.stdout)
     assert (told["kind"], told["rows"], told["dimensions"]) == ("users", 45, size)
     assert pq.read_metadata(shop / "u.parquet").num_rows == 45
     (shop / "q.txt").write_text("horror tale\n")
-    queries = serendip("embed", "queries", "-w", shop, "--file", shop / "q.txt", "--json")
+    queries = serendip_here("embed", "queries", "-w", shop, "--file", shop / "q.txt", "--json")
     assert json.loads(queries.stdout)["space"] == told["space"]
     assert pq.read_table(shop / "embeddings" / "queries.parquet")["query"].to_pylist() == [
         "horror tale"
@@ -32,18 +32,18 @@ def test_what_is_missing_is_named_with_its_exit_code(shop: Path, tmp_path: Path)
         2: ("items", "-w", tmp_path),
     }
     for code, arguments in cases.items():
-        done = serendip("embed", *arguments)
+        done = serendip_here("embed", *arguments)
         assert done.returncode == code, done.stderr
         assert "does not exist" in done.stderr
         assert "Traceback" not in done.stderr
     (shop / "generations" / "CURRENT").unlink()
-    done = serendip("embed", "users", "-w", shop)
+    done = serendip_here("embed", "users", "-w", shop)
     assert done.returncode == 4
     assert "serendip train" in done.stderr
 
 
 def test_a_training_says_whether_the_space_stays(shop: Path) -> None:
-    done = serendip("train", "-w", shop, "--json")
+    done = serendip_here("train", "-w", shop, "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)["space"]
     assert (told["kept"], told["aligned_to"]) == (True, "gen-1")

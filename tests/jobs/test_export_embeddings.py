@@ -94,7 +94,7 @@ def test_the_file_says_what_its_vectors_are(shop: Path) -> None:
     assert json.loads(told["parts"]) == summary["parts"]
     assert list(summary["parts"].items())[::2] == [("network", NETWORK), ("bonus", 1)]
     assert sum(summary["parts"].values()) == size
-    assert "score of the retriever" in told["dot_product"]
+    assert "the retriever's score" in told["dot_product"]
     assert not list(out.parent.glob("*.part"))
 
 

@@ -61,7 +61,7 @@ def test_a_column_is_the_ridge_regression_of_its_item_on_all_others() -> None:
 
 
 def test_blocks_of_rows_are_put_together_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serendip.models.item_to_item._ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("serendip.models.item_to_item._ROWS_PER_BLOCK", 7)
     world = build_small_world()
     model = EASE(EASEConfig(num_neighbours=30, l2=2.0)).train(world)
     np.testing.assert_allclose(weights_of(model), written_formula(world, 2.0), rtol=0, atol=1e-6)

@@ -330,7 +330,7 @@ def test_no_verdict_on_queries_that_the_prompt_was_tuned_on(
         assert result["verdict"] == verdict
     assert result["reason"] == "p-1 was tuned on 1 of the queries, such as 'q7'"
     (tmp_path / "p-1.toml").unlink()
-    with pytest.raises(ConfigError, match="nobody says"):
+    with pytest.raises(ConfigError, match="there is no list of the queries on which the prompt"):
         gate_labels(Gate(labels, gold, 0.6))
 
 

@@ -157,7 +157,7 @@ def test_an_item_posted_again_keeps_its_picture_and_has_its_new_words(gallery: P
         state.catalogue[4], attributes={**state.catalogue[4].attributes, "place": "Bonn"}
     )
     updater = ItemUpdater(open_encoder(content), content, reader)
-    again = updater._features_again(np.array([4], np.int32), [moved], state)
+    again = updater._encode_changed(np.array([4], np.int32), [moved], state)
     assert np.array_equal(again.content[0], state.features.content[4])
     assert again.tokens is not None
     assert np.array_equal(again.tokens.hashes, reader.read([moved]).hashes)
@@ -207,7 +207,7 @@ def test_bad_files_are_named_by_train_and_doctor_and_stop_neither(gallery: Path)
     assert features.present[:60, 1].sum() == 40
     checks = {check["name"]: check for check in check_workspace(Workspace.open(gallery))}
     assert (checks["image files"]["status"], checks["image files"]["count"]) == ("WARN", 6)
-    assert "no sound" in checks["audio files"]["examples"][0]
+    assert "is not audio in a supported format" in checks["audio files"]["examples"][0]
 
 
 def test_a_column_without_any_usable_file_is_said_loudly(gallery: Path) -> None:
