@@ -97,12 +97,7 @@ def test_another_process_that_holds_the_database_keeps_no_read_waiting(shop: Pat
 def test_a_generation_published_meanwhile_takes_over(shop: Path) -> None:
     with service(shop) as (connection, _):
         first = ask(connection, "GET", "/v1/recommend?surface=home")[1]["generation"]
-        done = subprocess.run(
-            [sys.executable, "-m", "serendip", "train", "-w", os.fspath(shop), "--seed", "1"],
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0
+        train(shop, seed=1)
         seen = first
         for _ in range(20_000):  # the watcher looks every second; requests go on meanwhile
             status, answer = ask(connection, "GET", "/v1/recommend?surface=home&k=1")
