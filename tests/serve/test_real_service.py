@@ -14,6 +14,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from stand import train
+
 from serendip.data.store.database import Database
 from serendip.engine.generations import open_current, publish, rollback
 from serendip.runtime.versions import MANIFEST
