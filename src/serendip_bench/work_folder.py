@@ -14,7 +14,7 @@ from serendip.errors import ConfigError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress
 from serendip_bench.datasets.registry import SEQUENCES, dataset_of
-from serendip_bench.protocol import protocol
+from serendip_bench.protocol import build_protocol
 from serendip_bench.results import Results
 
 Encode: TypeAlias = Callable[[Sequence[str]], FloatArray]
@@ -74,7 +74,7 @@ def open_results(kind: str, data: Path, file: Path, seeds: int) -> Iterator[Resu
     """The rows that are there already; one process at a time.
 
     Args:
-        kind: which benchmark, see ``protocol``.
+        kind: which benchmark, see ``build_protocol``.
         data: folder of the data.
         file: the results.
         seeds: asked for.
@@ -86,7 +86,7 @@ def open_results(kind: str, data: Path, file: Path, seeds: int) -> Iterator[Resu
     """
     require_seeds(seeds)
     form = dataset_of(data) if kind == "unified" else SEQUENCES
-    facts = protocol(kind, form.read(data), form.digest(data), form.split)
+    facts = build_protocol(kind, form.read(data), form.digest(data), form.split)
     head = {"dataset": data.resolve().name, "protocol": {**facts, **form.facts(data)}}
     with open_work_folder(file):
         results = Results(file, head)

@@ -8,11 +8,11 @@ from bench_world import write_world
 
 from serendip_bench.datasets.sequences import read_sequences
 from serendip_bench.exposure import exposure
-from serendip_bench.splits import cold_trial
+from serendip_bench.splits import build_cold_split
 
 
 def test_shares_of_cold_and_tail_items(tmp_path: Path) -> None:
-    trial = cold_trial(read_sequences(write_world(tmp_path)), 3)
+    trial = build_cold_split(read_sequences(write_world(tmp_path)), 3)
     cold = np.flatnonzero(trial.cold)[0]
     popular = trial.train.item_counts().argmax()
     lists = np.full((4, 10), -1, np.int32)

@@ -52,7 +52,7 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets import posters
 from serendip_bench.datasets.posters import IMAGE, READINGS, WORDS
-from serendip_bench.splits import BenchSplit, cold_events_trial
+from serendip_bench.splits import BenchSplit, build_cold_events_split
 
 ITEM_MODES: tuple[ItemMode, ...] = ("codes", "content+codes")
 MODELS = ("content-knn", *ITEM_MODES)
@@ -95,7 +95,7 @@ def run(data: Path, cache: Path, models: Sequence[str], seeds: int) -> dict[str,
     codes: dict[str, list[dict[str, float]]] = {name: [] for name in READINGS}
     pictured = np.flatnonzero(encoded[IMAGE].present).astype(np.int32)
     for seed in range(seeds):
-        trial = cold_events_trial(dataset, pictured, seed)
+        trial = build_cold_events_split(dataset, pictured, seed)
         for name, vectors in read_vectors(trial, encoded, seed):
             known, new = trial.features(vectors, ResidualKMeansConfig(), seed)
             codes[name].append(judged_codes(trial, dataset, encoded, known, new))

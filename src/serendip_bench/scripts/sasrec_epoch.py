@@ -22,14 +22,14 @@ from serendip.models.sequence.model import SASRec
 from serendip.models.sequence.network import SASRecNetwork
 from serendip.models.sequence.train import SequenceTraining
 from serendip_bench.datasets.sequences import read_sequences
-from serendip_bench.splits import BenchSplit, sequential_trial
+from serendip_bench.splits import BenchSplit, build_sequential_split
 
 SIZES = {"embedding_size": 64, "num_layers": 2, "num_heads": 2}
 
 
 def main(folder: Path) -> None:
     """Measure and print."""
-    trial = sequential_trial(read_sequences(folder))
+    trial = build_sequential_split(read_sequences(folder))
     result = {
         "benchmark": "sasrec_epoch",
         "sampled_cpu_s": epoch_seconds(trial, num_negatives=1_024),

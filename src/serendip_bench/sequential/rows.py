@@ -22,11 +22,11 @@ from serendip.models.blend.config import BlendConfig
 from serendip.models.blend.model import Blend
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
-from serendip_bench.costs import TrainingCost, with_parts, write_costs
+from serendip_bench.costs import TrainingCost, add_part_costs, write_costs
 from serendip_bench.datasets.sequences import read_sequences
 from serendip_bench.exposure import TOP, exposure
 from serendip_bench.sequential.models import SEMANTIC_IDS, BenchModel
-from serendip_bench.splits import BenchSplit, RequestSet, cold_trial, sequential_trial
+from serendip_bench.splits import BenchSplit, RequestSet, build_cold_split, build_sequential_split
 
 Kind = Literal["sequential", "cold"]
 
@@ -89,12 +89,12 @@ def make_row(task: ExperimentTask) -> dict[str, Any]:
 def _row(task: ExperimentTask) -> dict[str, Any]:
     dataset = read_sequences(Path(task.data))
     is_cold = task.kind == "cold"
-    trial = cold_trial(dataset, task.seed) if is_cold else sequential_trial(dataset)
+    trial = build_cold_split(dataset, task.seed) if is_cold else build_sequential_split(dataset)
     folder = prepared(Path(task.folder), task.digest)
     checkpoint = folder / CHECKPOINT_FOLDER
     spent = TrainingCost(folder, resumes=checkpoint.exists())
     model, new = _trained(task, trial, TrainOptions(task.seed, spent, checkpoint))
-    costs = with_parts(spent.seconds(), task.parts)
+    costs = add_part_costs(spent.seconds(), task.parts)
     write_costs(folder, costs)
     model.save(folder / MODEL_FOLDER)
     model = model.with_items(new)

@@ -272,7 +272,7 @@ def _open_tasks(tasks: list[ExperimentTask], results: Results) -> list[Experimen
     """Those without a finished row of the same digest."""
     for task in tasks:
         model = {name: value for name, value in task.key.items() if name != "seed"}
-        results.drop_others(model, task.digest)
+        results.drop_outdated(model, task.digest)
     return [
         task
         for task in tasks

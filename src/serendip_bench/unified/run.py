@@ -236,7 +236,7 @@ def _make(
     tasks = _all_tasks(bench)
     for task in tasks:
         for key in task.keys:
-            results.drop_others({"line": key["line"]}, task.digest)
+            results.drop_outdated({"line": key["line"]}, task.digest)
     open_tasks = [task for task in tasks if not _is_made(task, results)]
     if not open_tasks:
         return

@@ -15,7 +15,7 @@ import numpy as np
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset, QueryExamples
 from serendip.data.query import History, Query
-from serendip_bench.splits import BenchSplit, RequestSet, sequential_trial
+from serendip_bench.splits import BenchSplit, RequestSet, build_sequential_split
 
 QUERY_FIELDS = ("category",)
 """The field of an item that its query is made of."""
@@ -47,7 +47,7 @@ def unified_trial(dataset: Dataset, words: FloatArray) -> UnifiedSplit:
         dataset: everything, not split.
         words: (N, C) vectors of the items' queries, in the order of ``items.jsonl``.
     """
-    trial = sequential_trial(dataset)
+    trial = build_sequential_split(dataset)
     texts = [dataset.catalogue[int(place)].field_text(*QUERY_FIELDS) for place in trial.numbers]
     words = words[trial.numbers]
     known = np.array([n for n, text in enumerate(texts) if text], np.int32)

@@ -20,7 +20,7 @@ from serendip_bench.datasets.posters import (
     read_films,
     unpack_posters,
 )
-from serendip_bench.splits import BenchSplit, cold_events_trial, cold_trial
+from serendip_bench.splits import BenchSplit, build_cold_events_split, build_cold_split
 
 GENRES = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]], np.bool_)
 
@@ -47,7 +47,7 @@ def names(trial: BenchSplit, numbers: np.ndarray) -> list[str]:
 
 def test_every_event_of_a_cold_item_is_asked_for_with_what_came_strictly_before() -> None:
     dataset = shop_of_walks()
-    trial = cold_events_trial(dataset, np.arange(20, dtype=np.int32), seed=1)
+    trial = build_cold_events_split(dataset, np.arange(20, dtype=np.int32), seed=1)
     cold = set(names(trial, np.flatnonzero(trial.cold)))
     assert len(cold) == 1
     assert cold <= {f"i{number}" for number in range(20)}
@@ -75,8 +75,8 @@ def test_every_event_of_a_cold_item_is_asked_for_with_what_came_strictly_before(
 
 def test_training_and_warm_requests_are_those_of_the_cold_benchmark() -> None:
     dataset = shop_of_walks()
-    whole = cold_trial(dataset, seed=3)
-    trial = cold_events_trial(dataset, np.arange(40, dtype=np.int32), seed=3)
+    whole = build_cold_split(dataset, seed=3)
+    trial = build_cold_events_split(dataset, np.arange(40, dtype=np.int32), seed=3)
     assert trial.numbers.tolist() == whole.numbers.tolist()
     assert trial.train.events.items.tolist() == whole.train.events.items.tolist()
     assert min(np.flatnonzero(trial.cold)) >= trial.train.num_items

@@ -128,9 +128,9 @@ def test_rows_of_other_data_are_refused(world: Path, tmp_path: Path) -> None:
     run(one)
     before = one.file.read_text()
     other = write_world(tmp_path / "other", sequences(seed=1))
-    with pytest.raises(ConfigError, match="holds rows of protocol data"):
+    with pytest.raises(ConfigError, match="has rows of protocol data"):
         run(replace(one, data=other))
-    with pytest.raises(ConfigError, match="holds rows of protocol name 'sequential'"):
+    with pytest.raises(ConfigError, match="has rows of protocol name 'sequential'"):
         run(replace(one, kind="cold"))
     assert one.file.read_text() == before
 
@@ -141,7 +141,7 @@ def test_a_file_that_holds_something_else_is_left_alone(
 ) -> None:
     one = bench(world, tmp_path)
     one.file.write_text(content)
-    with pytest.raises(ConfigError, match="holds no benchmark results"):
+    with pytest.raises(ConfigError, match="is not a results file"):
         run(one)
     assert one.file.read_text() == content
 
