@@ -341,13 +341,13 @@ def _run(
     asked: tuple[str | None, int],
     columns: Mapping[str, str],
 ) -> None:
-    from serendip_bench.sequential.models import chosen
+    from serendip_bench.sequential.models import select_models
     from serendip_bench.sequential.run import Bench, run_bench
 
     terminal = Terminal(as_json=True)
     data, file, cache = places
     names, seeds = asked
-    bench = Bench(kind, data, file, chosen(table, names), seeds, cache)
+    bench = Bench(kind, data, file, select_models(table, names), seeds, cache)
     document = run_bench(bench, terminal.options(), row_teller(terminal, columns))
     show_summary(document, columns)
     typer.echo(f"Results: {file}")

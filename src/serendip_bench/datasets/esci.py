@@ -29,7 +29,7 @@ from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 from serendip.jobs.enrich.judged_queries import GAINS
 from serendip_bench.qrels import Relevance
-from serendip_bench.query_vectors import texts_of, with_vectors, without_vectors
+from serendip_bench.query_vectors import collect_texts, with_vectors, without_vectors
 from serendip_bench.splits import BenchSplit, RequestSet
 from serendip_bench.unified.models import UnifiedModel
 from serendip_bench.unified.tasks import UnifiedSplit
@@ -76,7 +76,7 @@ def read_products(folder: Path) -> Dataset:
 
 def esci_texts(folder: Path) -> list[str]:
     """All texts of queries, to be encoded."""
-    return texts_of(_unworded(folder))
+    return collect_texts(_unworded(folder))
 
 
 def esci_trial(folder: Path, words: FloatArray) -> UnifiedSplit:

@@ -48,7 +48,7 @@ from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 from serendip_bench.qrels import Relevance
-from serendip_bench.query_vectors import texts_of, with_vectors, without_vectors
+from serendip_bench.query_vectors import collect_texts, with_vectors, without_vectors
 from serendip_bench.splits import BenchSplit, RequestSet
 from serendip_bench.time_splits import TimedSplit
 from serendip_bench.unified.tasks import UnifiedSplit
@@ -160,7 +160,7 @@ def movielens_facts(folder: Path) -> dict[str, Any]:
 
 def movielens_texts(folder: Path) -> list[str]:
     """All texts of queries, to be encoded."""
-    return texts_of(_unworded(folder))
+    return collect_texts(_unworded(folder))
 
 
 def movielens_trial(folder: Path, words: FloatArray) -> UnifiedSplit:

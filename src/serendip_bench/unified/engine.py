@@ -31,7 +31,7 @@ from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
 from serendip_bench.costs import read_costs
 from serendip_bench.datasets.registry import dataset_of
-from serendip_bench.sequential.rows import MODEL_FOLDER, prepared
+from serendip_bench.sequential.rows import MODEL_FOLDER, prepare_folder
 from serendip_bench.splits import RequestSet
 from serendip_bench.unified.engine_candidates import (
     CANDIDATES,
@@ -235,7 +235,7 @@ def _make_engine(task: UnifiedTask) -> list[dict[str, Any]]:
     data = Path(task.data)
     form = dataset_of(data)
     trial = form.trial(data, np.load(task.words, allow_pickle=False))
-    prepared(Path(task.folder), task.digest)
+    prepare_folder(Path(task.folder), task.digest)
     validation: dict[str, RequestSet] = {}
     for name, asked in trial.validation.items():
         # Of a task's sets the first: the whole one, or that all are validated by the same requests.

@@ -28,7 +28,12 @@ from serendip_bench.costs import TrainingCost, read_costs, write_costs
 from serendip_bench.datasets.registry import dataset_of
 from serendip_bench.qrels import Relevance
 from serendip_bench.sequential.models import SEMANTIC_IDS
-from serendip_bench.sequential.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepared, row_folder
+from serendip_bench.sequential.rows import (
+    CHECKPOINT_FOLDER,
+    MODEL_FOLDER,
+    prepare_folder,
+    row_folder,
+)
 from serendip_bench.splits import RequestSet
 from serendip_bench.unified.models import UnifiedModel
 from serendip_bench.unified.tasks import UnifiedSplit, without_country, without_user
@@ -89,7 +94,7 @@ def make_unified(task: UnifiedTask) -> list[dict[str, Any]]:
     data = Path(task.data)
     trial = dataset_of(data).trial(data, np.load(task.words, allow_pickle=False))
     content = np.load(task.content, allow_pickle=False)
-    folder = prepared(Path(task.folder), task.digest)
+    folder = prepare_folder(Path(task.folder), task.digest)
     score, costs = _answering(task, trial, content, folder)
     rows = [_row(task, question(key), score, trial, folder) for key in task.keys]
     return [{**key, **row, **costs} for key, row in zip(task.keys, rows, strict=True)]

@@ -16,7 +16,7 @@ from serendip.evaluate.full_ranking import LABELS, values_of_ranks
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.sequences import TEXT_FIELDS
-from serendip_bench.sequential.models import COLD, SEQUENTIAL, BenchModel, chosen
+from serendip_bench.sequential.models import COLD, SEQUENTIAL, BenchModel, select_models
 from serendip_bench.sequential.rows import ExperimentTask
 from serendip_bench.sequential.run import Bench, run_bench
 
@@ -183,20 +183,23 @@ def test_rows_of_the_retriever_differ_in_their_mode() -> None:
 
 
 def test_names_choose_lines_in_the_order_of_the_table() -> None:
-    assert list(chosen(SEQUENTIAL, "transitions, popularity")) == ["popularity", "transitions"]
-    assert {"popularity", "item-knn", "transitions+content"} <= set(chosen(SEQUENTIAL, None))
+    assert list(select_models(SEQUENTIAL, "transitions, popularity")) == [
+        "popularity",
+        "transitions",
+    ]
+    assert {"popularity", "item-knn", "transitions+content"} <= set(select_models(SEQUENTIAL, None))
     with pytest.raises(ConfigError, match="no model is called 'nothing'"):
-        chosen(SEQUENTIAL, "popularity,nothing")
+        select_models(SEQUENTIAL, "popularity,nothing")
     with pytest.raises(ConfigError, match="names no model"):
-        chosen(SEQUENTIAL, " , ")
+        select_models(SEQUENTIAL, " , ")
 
 
 def test_a_row_made_from_others_waits_for_them_and_follows_their_configuration(
     world: Path, tmp_path: Path
 ) -> None:
     table = {**MODELS, "both": BenchModel("popularity", parts=("item2vec", "popularity"))}
-    assert list(chosen(table, "both")) == ["popularity", "item2vec", "both"]
-    models = chosen(table, "both")
+    assert list(select_models(table, "both")) == ["popularity", "item2vec", "both"]
+    models = select_models(table, "both")
     one, executor = bench(world, tmp_path, models=models), InThisProcess()
     run_bench(one, TrainOptions(), executor=executor)
     assert executor.names == [
