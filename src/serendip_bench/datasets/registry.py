@@ -47,7 +47,7 @@ from serendip_bench.datasets.sequences import (
     read_sequences,
 )
 from serendip_bench.unified.models import UNIFIED, UnifiedModel
-from serendip_bench.unified.tasks import QUERY_FIELDS, UnifiedSplit, unified_trial
+from serendip_bench.unified.tasks import QUERY_FIELDS, UnifiedSplit, build_unified_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _category_words(folder: Path) -> list[str]:
 
 
 def _sequences_trial(folder: Path, words: FloatArray) -> UnifiedSplit:
-    return unified_trial(read_sequences(folder), words)
+    return build_unified_split(read_sequences(folder), words)
 
 
 SEQUENCES = BenchDataset(

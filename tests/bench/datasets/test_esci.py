@@ -22,7 +22,7 @@ from serendip_bench.datasets.esci import (
     read_products,
 )
 from serendip_bench.datasets.registry import PRODUCTS, dataset_of
-from serendip_bench.unified.models import chosen_lines
+from serendip_bench.unified.models import select_lines
 from serendip_bench.unified.run import UnifiedBench, run_unified
 
 HASHING = TextEncoderConfig(name="hashing")
@@ -86,7 +86,7 @@ def test_products_have_rows_of_every_search(products: Path, tmp_path: Path) -> N
     words = ("bm25", "vectors", "rrf")
     assert pairs == {("unified", "engine"), *product(("unified", "engine"), words)}
     assert document["transfer"] == document["grouping"] == {}
-    assert list(chosen_lines("engine", ESCI)) == ["unified", "engine"]
+    assert list(select_lines("engine", ESCI)) == ["unified", "engine"]
 
 
 @pytest.mark.parametrize(
