@@ -184,11 +184,11 @@ def unified(
 
     Pairs of tasks and ablations are trained once, whatever --seeds says.
     """
-    from serendip_bench.datasets.registry import dataset_of
+    from serendip_bench.datasets.registry import detect_dataset
     from serendip_bench.unified.models import select_lines
     from serendip_bench.unified.run import UnifiedBench, run_unified
 
-    terminal, lines = Terminal(as_json=True), select_lines(models, dataset_of(data).table)
+    terminal, lines = Terminal(as_json=True), select_lines(models, detect_dataset(data).table)
     bench = UnifiedBench(data, json, lines, seeds, cache)
     document = run_unified(bench, terminal.options(), row_teller(terminal, _UNIFIED_COLUMNS))
     found = {f"{task_text(one):<15} {one['model']}": one for one in document["summary"]["models"]}

@@ -46,9 +46,9 @@ from serendip_bench.datasets.esci import (
 from serendip_bench.datasets.movielens import (
     FILMS_FILE,
     TAGS_FILE,
+    build_searches,
     read_movielens,
-    search_sets,
-    searches,
+    read_search_sets,
 )
 from serendip_bench.splits import RequestSet
 from serendip_bench.work_folder import require_seeds
@@ -222,7 +222,7 @@ def spelling_queries(folder: Path) -> tuple[SpellingQueries, list[Path]]:
 def _read(folder: Path) -> tuple[Dataset, RequestSet, list[Path]]:
     if (folder / TAGS_FILE).exists():
         films = read_movielens(folder)
-        asked = searches(search_sets(folder)["tags"], films.catalogue.vocabulary)
+        asked = build_searches(read_search_sets(folder)["tags"], films.catalogue.vocabulary)
         return films, asked, [folder / FILMS_FILE, folder / TAGS_FILE]
     if (folder / JUDGEMENTS_FILE).exists():
         products = read_products(folder)

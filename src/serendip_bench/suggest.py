@@ -54,7 +54,7 @@ from serendip_bench.datasets.movielens import (
     Target,
     read_movielens,
     read_tags,
-    targets_of,
+    select_targets,
     with_choices,
 )
 from serendip_bench.sequential.models import ENCODER
@@ -217,7 +217,7 @@ def run_suggest(
         dataset = with_choices(films, searches)
         vectors = _vectors(bench, dataset, options)
         world = World(dataset, searches, vectors, Path(scratch) / "search")
-        targets = targets_of(searches, bench.name)
+        targets = select_targets(searches, bench.name)
         files = [bench.data / name for name in (FILMS_FILE, RATINGS_FILE, USER_TAGS_FILE)]
         document: dict[str, Any] = {
             "dataset": bench.data.resolve().name,

@@ -15,7 +15,7 @@ from serendip.content.encoders.text import TextEncoderConfig, open_encoder
 from serendip.runtime.atomic_files import write_text
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
-from serendip_bench.datasets.registry import dataset_of
+from serendip_bench.datasets.registry import detect_dataset
 
 _BATCH_TEXTS = 1024
 _COSTS_FILE = "cpu_seconds.json"
@@ -71,7 +71,7 @@ def encode_items(task: VectorTask) -> float:
 
 def _texts(task: VectorTask) -> list[str]:
     data = Path(task.data)
-    dataset = dataset_of(data)
+    dataset = detect_dataset(data)
     if task.reads == "queries":
         return dataset.texts(data)
     return dataset.read(data).catalogue.texts(task.encoder.fields)

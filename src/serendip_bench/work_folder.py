@@ -13,7 +13,7 @@ from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress
-from serendip_bench.datasets.registry import SEQUENCES, dataset_of
+from serendip_bench.datasets.registry import SEQUENCES, detect_dataset
 from serendip_bench.protocol import build_protocol
 from serendip_bench.results import Results
 
@@ -85,7 +85,7 @@ def open_results(kind: str, data: Path, file: Path, seeds: int) -> Iterator[Resu
         StorageError: another process uses the same file.
     """
     require_seeds(seeds)
-    dataset = dataset_of(data) if kind == "unified" else SEQUENCES
+    dataset = detect_dataset(data) if kind == "unified" else SEQUENCES
     facts = build_protocol(kind, dataset.read(data), dataset.digest(data), dataset.split)
     head = {"dataset": data.resolve().name, "protocol": {**facts, **dataset.facts(data)}}
     with open_work_folder(file):

@@ -15,7 +15,7 @@ from serendip_bench.datasets.movielens import (
     Target,
     read_movielens,
     read_tags,
-    targets_of,
+    select_targets,
     with_choices,
 )
 from serendip_bench.suggest import (
@@ -51,11 +51,11 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tags_are_searches_and_targets_are_a_users_newest_ones(films: Path) -> None:
     searches = read_tags(films, FILMS)
     assert len(searches) == 36 and {one.key for one in searches} >= {"good", "comedy"}
-    new = targets_of(searches, "new")
+    new = select_targets(searches, "new")
     assert new[0] == Target("0", DAY + 1.0, "comedy", True) and len(new) == 12
-    assert {one.key for one in targets_of(searches, "validation")} == {"good"}
-    assert targets_of(searches, "recent") == new
-    assert targets_of(searches, "next")[0] == Target("0", DAY + 5.0, "good", False)
+    assert {one.key for one in select_targets(searches, "validation")} == {"good"}
+    assert select_targets(searches, "recent") == new
+    assert select_targets(searches, "next")[0] == Target("0", DAY + 5.0, "good", False)
 
 
 def test_what_was_found_by_a_tag_is_chosen_as_of_then(films: Path) -> None:
@@ -72,7 +72,7 @@ def test_what_was_found_by_a_tag_is_chosen_as_of_then(films: Path) -> None:
 
 
 def test_tags_of_unknown_films_alone_are_refused(films: Path) -> None:
-    with pytest.raises(DataError, match="no tags of known films"):
+    with pytest.raises(DataError, match="no tags of films of the catalogue"):
         read_tags(films, Vocabulary(["x"]))
 
 

@@ -144,7 +144,7 @@ def read_vectors(
     """Every reading's name and its vectors of all films, fitted on those of the training part."""
     known = trial.numbers[: trial.train.num_items]
     for name, reading in READINGS.items():
-        yield name, posters.film_vectors(encoded, reading, known, seed)
+        yield name, posters.build_film_vectors(encoded, reading, known, seed)
 
 
 def judged_codes(
@@ -156,15 +156,15 @@ def judged_codes(
 ) -> dict[str, float]:
     """Genres of neighbours and of films with the same code; of films with words and a poster."""
     features = known.extended(new)
-    genres = posters.genre_table(dataset.catalogue)[trial.numbers]
+    genres = posters.build_genre_table(dataset.catalogue)[trial.numbers]
     has_both = (encoded[TEXT].present & encoded[IMAGE].present)[trial.numbers]
     rows = np.flatnonzero(has_both & genres.any(axis=1))
     genres, first = genres[rows], features.codes[rows, 0]
     used = measure_code_quality(features.codes[rows], features.codebook_size)
     return {
-        "genres_neighbours": posters.alike_to_neighbours(genres, features.content[rows]),
-        "genres_code": posters.alike_in_group(genres, first),
-        "genres_chance": posters.alike_in_group(genres, np.zeros_like(first)),
+        "genres_neighbours": posters.measure_neighbour_genres(genres, features.content[rows]),
+        "genres_code": posters.measure_group_genres(genres, first),
+        "genres_chance": posters.measure_group_genres(genres, np.zeros_like(first)),
         "perplexity": used.perplexity[0],
         "collision_rate": used.collision_rate,
     }

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.vocabulary import Vocabulary
-from serendip_bench.datasets.posters import genre_table
+from serendip_bench.datasets.posters import build_genre_table
 
 DAY = 86_400.0
 WINDOW = 30 * DAY
@@ -72,7 +72,7 @@ def film_ratings(dataset: Dataset, cut: float) -> ProbeRows:
     known_mean = (past_sum + 5 * overall) / (past + 5)
     years = np.array([_number(film.attributes.get("year")) for film in dataset.catalogue.items])
     years[np.isnan(years)] = np.nanmedian(years)
-    plain = np.column_stack([genre_table(dataset.catalogue), years, np.log1p(past)])[asked]
+    plain = np.column_stack([build_genre_table(dataset.catalogue), years, np.log1p(past)])[asked]
     return ProbeRows(
         "mean rating of a film",
         "R2",
@@ -87,7 +87,7 @@ def film_ratings(dataset: Dataset, cut: float) -> ProbeRows:
 
 def favourite_genres(dataset: Dataset, cut: float) -> ProbeRows:
     """The genre of most of what a user rates in a month, months from ``cut`` on."""
-    log, genres = dataset.events, genre_table(dataset.catalogue).astype(np.float64)
+    log, genres = dataset.events, build_genre_table(dataset.catalogue).astype(np.float64)
     genres /= np.maximum(genres.sum(1, keepdims=True), 1)
     found = []
     for month in np.arange(cut, log.timestamps[-1], WINDOW):

@@ -31,7 +31,7 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
 from serendip_bench.costs import read_costs
-from serendip_bench.datasets.registry import dataset_of
+from serendip_bench.datasets.registry import detect_dataset
 from serendip_bench.sequential.rows import MODEL_FOLDER, prepare_folder
 from serendip_bench.splits import RequestSet
 from serendip_bench.unified.engine_candidates import (
@@ -255,8 +255,8 @@ class _BenchEngine:
 
 def _compute_engine_rows(task: UnifiedTask) -> list[dict[str, Any]]:
     data = Path(task.data)
-    dataset = dataset_of(data)
-    split = dataset.trial(data, np.load(task.words, allow_pickle=False))
+    dataset = detect_dataset(data)
+    split = dataset.build_split(data, np.load(task.words, allow_pickle=False))
     prepare_folder(Path(task.folder), task.digest)
     validation: dict[str, RequestSet] = {}
     for name, requests in split.validation.items():

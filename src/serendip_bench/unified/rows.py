@@ -28,7 +28,7 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
 from serendip_bench.costs import TrainingCost, read_costs, write_costs
-from serendip_bench.datasets.registry import dataset_of
+from serendip_bench.datasets.registry import detect_dataset
 from serendip_bench.qrels import Relevance
 from serendip_bench.sequential.models import SEMANTIC_IDS
 from serendip_bench.sequential.rows import (
@@ -95,7 +95,7 @@ class UnifiedTask:
 def compute_model_rows(task: UnifiedTask) -> list[dict[str, Any]]:
     """Train or open a model and evaluate the tasks of its line; one row per task."""
     data = Path(task.data)
-    split = dataset_of(data).trial(data, np.load(task.words, allow_pickle=False))
+    split = detect_dataset(data).build_split(data, np.load(task.words, allow_pickle=False))
     content = np.load(task.content, allow_pickle=False)
     folder = prepare_folder(Path(task.folder), task.digest)
     score, costs = _build_scorer(task, split, content, folder)
@@ -256,12 +256,12 @@ def _read_tokens(task: UnifiedTask) -> Tokens | None:
     if not RetrieverConfig(**task.line.config).token_buckets:
         return None
     data = Path(task.data)
-    dataset = dataset_of(data)
+    dataset = detect_dataset(data)
     return TokenReader(dataset.fields).read(dataset.read(data).catalogue.items)
 
 
 def renumber_catalogue(task: UnifiedTask, split: UnifiedSplit) -> Catalogue:
     """All items, numbered as in the split."""
     data = Path(task.data)
-    items = dataset_of(data).read(data).catalogue
+    items = detect_dataset(data).read(data).catalogue
     return Catalogue(items[int(place)] for place in split.sequences.numbers)

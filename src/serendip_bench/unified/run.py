@@ -25,7 +25,7 @@ from serendip.evaluate.task_transfer import TaskModels, select_shared_seeds
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
-from serendip_bench.datasets.registry import dataset_of
+from serendip_bench.datasets.registry import detect_dataset
 from serendip_bench.protocol import PROTOCOL_VERSION
 from serendip_bench.results import Results
 from serendip_bench.sequential.models import ENCODER, SEMANTIC_IDS
@@ -200,7 +200,7 @@ class UnifiedBench:
     @property
     def reader(self) -> TextEncoderConfig:
         """The encoder with the fields of the kind of data."""
-        return self.encoder.model_copy(update={"fields": dataset_of(self.data).fields})
+        return self.encoder.model_copy(update={"fields": detect_dataset(self.data).fields})
 
 
 def run_unified(
@@ -284,7 +284,7 @@ def _list_encodings(bench: UnifiedBench, options: TrainOptions) -> list[VectorTa
 def _list_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
     """Tasks of all rows, ordered by seed, so that every model has a first row early."""
     digests: dict[str, str] = {}
-    sets = dataset_of(bench.data).sets(bench.data)
+    sets = detect_dataset(bench.data).sets(bench.data)
     for name, line in bench.lines.items():
         digests[name] = _digest(bench, name, line, digests.get(line.of or "", ""))
     return [
@@ -317,7 +317,7 @@ def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, model_digest: st
     config = RetrieverConfig(**line.config).model_dump(mode="json")
     parts = [
         PROTOCOL_VERSION,
-        dataset_of(bench.data).digest(bench.data),
+        detect_dataset(bench.data).digest(bench.data),
         name,
         config,
         line.reads_codes,
@@ -325,5 +325,5 @@ def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, model_digest: st
     ]
     parts += [encoder_facts(bench.reader), SEMANTIC_IDS.model_dump(mode="json")]
     parts += describe_rankers() if line.scorer == "engine" else []
-    parts += [] if dataset_of(bench.data).logs_searches else ["no searches are logged"]
+    parts += [] if detect_dataset(bench.data).logs_searches else ["no searches are logged"]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
