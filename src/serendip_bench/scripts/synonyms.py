@@ -28,7 +28,7 @@ from serendip.evaluate.comparison import compare_values
 from serendip.jobs.synonyms.mine import propose_from_vectors
 from serendip.runtime.progress import TrainOptions
 from serendip.search.synonyms import Synonyms
-from serendip_bench.spelling import spelling_queries
+from serendip_bench.spelling import open_spelling_queries
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
 
 def run(data: Path) -> dict[str, object]:
     """All figures of one folder."""
-    plain, _ = spelling_queries(data)
+    plain, _ = open_spelling_queries(data)
     encoder = open_encoder(TextEncoderConfig())
     with tempfile.TemporaryDirectory() as folder:
         cache = VectorCache(Path(folder))
@@ -48,7 +48,7 @@ def run(data: Path) -> dict[str, object]:
     accepted = Synonyms.of(replace(row, state="accepted") for row in rows)
     wide = replace(plain, searcher=plain.searcher.with_synonyms(accepted))
     with_them, without = (
-        np.array([one.ndcg(query, text) for query, text in enumerate(one.texts)])
+        np.array([one.measure_ndcg(query, text) for query, text in enumerate(one.texts)])
         for one in (wide, plain)
     )
     found = compare_values(("synonyms", "words", "nDCG@10"), with_them, without)
