@@ -345,9 +345,9 @@ def suggest(
     summaries = {f"{row['model']}, {row['typed']} typed": row for row in document["rows"]}
     print_summary({**document, "summary": {"models": summaries}}, _SUGGEST_COLUMNS)
     for comparison in document["comparisons"]:
-        names = f"{comparison['metric']}: {comparison['system']} - {comparison['baseline']}"
+        title = f"{comparison['metric']}: {comparison['system']} - {comparison['baseline']}"
         interval = f"({comparison['low']:+.3f} to {comparison['high']:+.3f})"
-        typer.echo(f"{names} = {comparison['difference']:+.3f} {interval}")
+        typer.echo(f"{title} = {comparison['difference']:+.3f} {interval}")
     typer.echo(f"Results: {json}")
 
 
