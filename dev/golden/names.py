@@ -88,7 +88,7 @@ JUDGE: Mapping[str, str] = {
     "rollback": "rollback -w shop --json",
     "rollback too far": "rollback -w shop --json",
 }
-"""What is done about bad matches, on a copy of a trained shop."""
+"""Commands about irrelevant items, on a copy of a trained shop."""
 
 BARE: Mapping[str, str] = {
     "init": "init -w bare --items files/bare.jsonl --json",
@@ -255,10 +255,10 @@ exploration = {share = 0.2, max_interactions = 5}
 [surfaces.ads]
 sponsored = {positions = [1, 4], floor = 0.2}
 
-[surfaces.digest.send]
+[surfaces.digest.min_value]
 k = 4
 min_items = 2
-min_value = 0.5
+threshold = 0.5
 
 [surfaces.under_80]
 task = "home"

@@ -216,7 +216,7 @@ def _kinds_in(row: Row) -> list[str]:
 
 
 def write_shop(folder: Path) -> None:
-    """items.csv, later.csv, events.csv, and labels for a judge of matches."""
+    """Write items.csv, later.csv, events.csv, and relevance labels."""
     items = shop_items()
     write_csv(folder / "items.csv", ITEM_COLUMNS, items)
     write_csv(folder / "later.csv", ITEM_COLUMNS, changed_items())
@@ -225,7 +225,7 @@ def write_shop(folder: Path) -> None:
 
 
 def write_labels(folder: Path, items: Sequence[Row]) -> None:
-    """Labels of a person and of one who errs, gold of other queries, labels of a model, pairs."""
+    """Labels of a reliable and of an unreliable labeller, gold, labels of a model, pairs."""
     kinds = list(KINDS)
     learned = [f"{COLOURS[n % 5]} {kinds[n % 12]}" for n in range(60)]
     gold = [f"{MATERIALS[n % 4]} {kinds[n % 12]} {ROOMS[n // 12]}" for n in range(48)]
@@ -241,7 +241,7 @@ def write_labels(folder: Path, items: Sequence[Row]) -> None:
 
 
 def _labels(queries: Sequence[str], items: Sequence[Row], step: int) -> list[Row]:
-    """Items of another family than the query's are bad matches."""
+    """Items of another category than the query's are irrelevant."""
     rows = []
     for place, query in enumerate(queries):
         kind = next(word for word in query.split() if word in KINDS)

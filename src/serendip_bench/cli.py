@@ -1,7 +1,4 @@
-"""``serendip bench``: models, judges and suggested queries on public data.
-
-Rows and tables of benchmarks for people.
-"""
+"""``serendip bench``: commands of the benchmarks, and their tables."""
 
 from __future__ import annotations
 
@@ -19,35 +16,37 @@ if TYPE_CHECKING:
     from serendip_bench.sequential.rows import Kind
 
 
-def row_teller(
+def build_row_printer(
     terminal: Terminal, columns: Mapping[str, str]
 ) -> Callable[[Mapping[str, Any]], None]:
-    """Says each row on stderr as it is finished."""
+    """A function that prints each finished row to stderr."""
 
-    def show(row: Mapping[str, Any]) -> None:
-        task = f"{task_text(row)}, " if "task" in row else ""
+    def print_row(row: Mapping[str, Any]) -> None:
+        task = f"{format_task(row)}, " if "task" in row else ""
         typed = f", {row['typed']} typed" if "typed" in row else ""
         name = f"{task}{row.get('mode', row['model'])}{typed} (seed {row['seed']})"
         if "reason" in row:
             terminal.say(f"  {name:<30} skipped: {row['reason']}")
             return
-        values = "  ".join(f"{title} {_text(column, row)}" for column, title in columns.items())
+        values = "  ".join(
+            f"{title} {_format_value(column, row)}" for column, title in columns.items()
+        )
         terminal.say(f"  {name:<30} {values}")
 
-    return show
+    return print_row
 
 
-def task_text(row: Mapping[str, Any]) -> str:
-    """Task, and set of requests where it has one."""
+def format_task(row: Mapping[str, Any]) -> str:
+    """Task and, if there is one, its request set."""
     return f"{row['task']} {row['set']}" if "set" in row else str(row["task"])
 
 
-def show_summary(document: Mapping[str, Any], columns: Mapping[str, str]) -> None:
-    """The table: means over seeds, intervals at 10."""
+def print_summary(document: Mapping[str, Any], columns: Mapping[str, str]) -> None:
+    """Print a table of means over seeds, with intervals of metrics at 10."""
     models = document["summary"]["models"]
     lines = [["model", *columns.values()]]
     for name, row in models.items():
-        lines.append([name, *(_text(column, row, with_ci=True) for column in columns)])
+        lines.append([name, *(_format_value(column, row, with_ci=True) for column in columns)])
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
@@ -56,7 +55,7 @@ def show_summary(document: Mapping[str, Any], columns: Mapping[str, str]) -> Non
         typer.echo(f"Encoding the texts of the items: {document['encode_cpu_s']:.1f} CPU s")
 
 
-def _text(column: str, row: Mapping[str, Any], with_ci: bool = False) -> str:
+def _format_value(column: str, row: Mapping[str, Any], with_ci: bool = False) -> str:
     value = row.get(column)
     if value is None:
         return "-"
@@ -64,39 +63,39 @@ def _text(column: str, row: Mapping[str, Any], with_ci: bool = False) -> str:
         return f"{value:,}"
     if column.endswith(("_s", "_mb", "_200", "_ms")):
         return f"{value:.1f}" if value < 10 else f"{value:.0f}"
-    text = share_text(value)
+    text = format_share(value)
     has_room = column.endswith("@10") or column == "auroc"
-    ends = row["ci95"].get(column) if with_ci and has_room else None
-    return f"{text} ({share_text(ends[0])}-{share_text(ends[1])})" if ends else text
+    interval = row["ci95"].get(column) if with_ci and has_room else None
+    return f"{text} ({format_share(interval[0])}-{format_share(interval[1])})" if interval else text
 
 
-def share_text(value: float) -> str:
-    """Four digits without the zero before the point."""
+def format_share(value: float) -> str:
+    """A share with four decimals and without the leading zero."""
     return f"{value:.4f}".replace("0.", ".", 1)
 
 
 NAME = "bench"
-HELP = "Measure models on public data: sequences, new items, one model for all tasks, texts."
+HELP = "Benchmarks on public data: next items, cold items, one model for all tasks, texts."
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of the data, see the docs.")]
 FileOption = Annotated[
-    Path, typer.Option("--json", help="Results file; rows are appended, a killed run resumes.")
+    Path, typer.Option("--json", help="Results file; a killed run resumes from it.")
 ]
 ModelsOption = Annotated[
-    str | None, typer.Option("--models", help="Names, comma-separated; default: all of them.")
+    str | None, typer.Option("--models", help="Model names, comma-separated; default: all.")
 ]
 SeedsOption = Annotated[
     int,
-    typer.Option("--seeds", help="Runs of models that use chance."),
+    typer.Option("--seeds", help="Number of seeds of random models."),
 ]
 CacheOption = Annotated[
     Path | None, typer.Option("--cache", help="Folder of text vectors; default: FILE.work/cache.")
 ]
 TestOption = Annotated[
     Path | None,
-    typer.Option("--test", help="A second file of judgements, which is only ever judged on."),
+    typer.Option("--test", help="A second file of judgements, for testing only."),
 ]
 
 _SEQUENTIAL_COLUMNS = {
@@ -137,6 +136,12 @@ _JUDGE_COLUMNS = {
     "ms_per_200": "ms / 200",
 }
 
+_CLEAN_TITLES = {
+    "changed": "searched with other letters",
+    "parted": "with a word split in two",
+    "told": "with a suggested correction",
+}
+
 _SUGGEST_COLUMNS = {
     "success@10": "success@10",
     "mrr@10": "MRR@10",
@@ -152,7 +157,7 @@ def sequential(
     seeds: SeedsOption = 3,
     cache: CacheOption = None,
 ) -> None:
-    """What comes next: leave the last item out, rank all items."""
+    """Next-item recommendation: hold out the last item, rank all items."""
     from serendip_bench.sequential.models import SEQUENTIAL
 
     _run("sequential", (data, json, cache), SEQUENTIAL, (models, seeds), _SEQUENTIAL_COLUMNS)
@@ -166,7 +171,7 @@ def cold(
     seeds: SeedsOption = 3,
     cache: CacheOption = None,
 ) -> None:
-    """Items that nobody has chosen yet: 5 % held out, ranked among all items."""
+    """Cold start: 5 % of the items held out of training, ranked among all items."""
     from serendip_bench.sequential.models import COLD
 
     _run("cold", (data, json, cache), COLD, (models, seeds), _COLD_COLUMNS)
@@ -180,19 +185,22 @@ def unified(
     seeds: SeedsOption = 3,
     cache: CacheOption = None,
 ) -> None:
-    """One model for what comes next, search and similar items, beside specialists.
+    """One model for next items, search and similar items, compared with specialists.
 
-    Pairs of tasks and ablations are trained once, whatever --seeds says.
+    Pairs of tasks and ablations run with one seed, whatever --seeds is.
     """
-    from serendip_bench.datasets.registry import dataset_of
-    from serendip_bench.unified.models import chosen_lines
+    from serendip_bench.datasets.registry import detect_dataset
+    from serendip_bench.unified.models import select_lines
     from serendip_bench.unified.run import UnifiedBench, run_unified
 
-    terminal, lines = Terminal(as_json=True), chosen_lines(models, dataset_of(data).table)
+    terminal, lines = Terminal(as_json=True), select_lines(models, detect_dataset(data).table)
     bench = UnifiedBench(data, json, lines, seeds, cache)
-    document = run_unified(bench, terminal.options(), row_teller(terminal, _UNIFIED_COLUMNS))
-    found = {f"{task_text(one):<15} {one['model']}": one for one in document["summary"]["models"]}
-    show_summary({**document, "summary": {"models": found}}, _UNIFIED_COLUMNS)
+    document = run_unified(bench, terminal.options(), build_row_printer(terminal, _UNIFIED_COLUMNS))
+    summaries = {
+        f"{format_task(model):<15} {model['model']}": model
+        for model in document["summary"]["models"]
+    }
+    print_summary({**document, "summary": {"models": summaries}}, _UNIFIED_COLUMNS)
     typer.echo(f"Results: {json}")
 
 
@@ -205,15 +213,15 @@ def judge(
     seeds: SeedsOption = 3,
     cache: CacheOption = None,
 ) -> None:
-    """Who tells bad matches from good ones, on pairs that people have judged."""
+    """Detection of irrelevant items, on pairs judged by people."""
     from serendip_bench.relevance_judges.registry import select_judges
     from serendip_bench.relevance_judges.run import JudgeBench, run_judge
 
     terminal = Terminal(as_json=True)
     bench = JudgeBench(data, json, select_judges(models), test, seeds, cache)
-    document = run_judge(bench, terminal.options(), row_teller(terminal, _JUDGE_COLUMNS))
-    found = {f"{row['model']} {row['seed']}": row for row in document["rows"]}
-    show_summary({**document, "summary": {"models": found}}, _JUDGE_COLUMNS)
+    document = run_judge(bench, terminal.options(), build_row_printer(terminal, _JUDGE_COLUMNS))
+    summaries = {f"{row['model']} {row['seed']}": row for row in document["rows"]}
+    print_summary({**document, "summary": {"models": summaries}}, _JUDGE_COLUMNS)
     typer.echo(f"Results: {json}")
 
 
@@ -223,56 +231,57 @@ def enrich(
     json: FileOption,
     cache: CacheOption = None,
     llm_seconds: Annotated[
-        float, typer.Option(min=0, help="How long the local LLM writes, too; 0 = it does not.")
+        float, typer.Option(min=0, help="Time limit of the local LLM in seconds; 0 = no LLM.")
     ] = 0.0,
 ) -> None:
-    """Products without descriptions: what written texts do for search."""
+    """Effect of generated texts on search for products without descriptions."""
     from serendip_bench.enrich import EnrichBench, run_enrich
 
     terminal = Terminal(as_json=True)
     document = run_enrich(EnrichBench(data, json, llm_seconds, cache), terminal.options())
     llm = document["llm"]
-    _show_texts(f"{document['items']:,} items, {document['queries']} queries", document)
+    _print_texts(f"{document['items']:,} items, {document['queries']} queries", document)
     if llm is not None:
-        _show_texts(f"{llm['items']} of them, {llm['written']} written about by an LLM", llm)
+        _print_texts(f"{llm['items']} of them, {llm['written']} with texts by an LLM", llm)
     typer.echo(f"Results: {json}")
 
 
-def _show_texts(title: str, document: Mapping[str, Any]) -> None:
+def _print_texts(title: str, document: Mapping[str, Any]) -> None:
     typer.echo(title)
     for row in document["rows"]:
-        ends = row.get("minus_stripped")
-        more = f"  {ends['value']:+.4f} ({ends['low']:+.4f} to {ends['high']:+.4f})" if ends else ""
-        typer.echo(f"  {row['search']:<6} {row['text']:<9} {row['nDCG@10']:.4f}{more}")
+        difference = row.get("minus_stripped")
+        change = f"  {_format_difference(difference)}" if difference else ""
+        typer.echo(f"  {row['search']:<6} {row['text']:<9} {row['nDCG@10']:.4f}{change}")
 
 
 @app.command("spelling")
 def spelling(data: DataOption, json: FileOption, seeds: SeedsOption = 3) -> None:
-    """What one slip of the finger costs search, and what correcting costs clean queries."""
+    """Effect of one typo on search, and of spelling correction on clean queries."""
     from serendip_bench.spelling import SpellingBench, run_spelling
 
     terminal = Terminal(as_json=True)
     document = run_spelling(SpellingBench(data, json, seeds), terminal.options())
     for row in document["rows"]:
-        low, high = (share_text(end) for end in row["ci95"])
-        kept = f"{share_text(row['kept'])} ({low}-{high})"
-        typer.echo(
-            f"{row['part']:<9} {row['slip']:<14} N@10 {share_text(row['N@10'])}  kept {kept}"
-        )
+        low, high = (format_share(end) for end in row["ci95"])
+        ndcg, kept = format_share(row["N@10"]), format_share(row["kept"])
+        line = f"{row['part']:<9} {row['slip']:<14} N@10 {ndcg}  kept {kept} ({low}-{high})"
+        typer.echo(line)
     clean = document["clean"]
-    for name in ("changed", "parted", "told"):
-        shares = ", ".join(f"{part} {share_text(share)}" for part, share in clean[name].items())
-        typer.echo(f"{name.capitalize()} of the queries as typed: {shares}.")
-    typer.echo(f"Reading one takes {clean['read_ms']} CPU ms.")
-    for one in clean["which"]:
-        found = f"{share_text(one['N@10 as typed'])} -> {share_text(one['N@10'])}"
-        typer.echo(f"  {one['query']}  ->  {one['searched']}  ({found})")
+    for name, title in _CLEAN_TITLES.items():
+        shares = ", ".join(f"{part} {format_share(share)}" for part, share in clean[name].items())
+        typer.echo(f"Original queries {title}: {shares}.")
+    typer.echo(f"Correction takes {clean['read_ms']} CPU ms per query.")
+    for correction in clean["which"]:
+        change = (
+            f"{format_share(correction['N@10 as typed'])} -> {format_share(correction['N@10'])}"
+        )
+        typer.echo(f"  {correction['query']}  ->  {correction['searched']}  ({change})")
     typer.echo(f"Results: {json}")
 
 
 @app.command("rewrites")
 def rewrites(data: DataOption, json: FileOption, cache: CacheOption = None) -> None:
-    """What other texts find for queries that few items answer, and that no other query changes."""
+    """Rewrites of queries with few matching items; other queries are not rewritten."""
     from serendip_bench.rewrites import RewritesBench, run_rewrites
 
     terminal = Terminal(as_json=True)
@@ -280,28 +289,37 @@ def rewrites(data: DataOption, json: FileOption, cache: CacheOption = None) -> N
     document = run_rewrites(RewritesBench(data, json, folder), terminal.options())
     for name, student in document["students"].items():
         typer.echo(f"{name.capitalize()}:")
-        _tell_student(student)
+        _print_student(student)
     typer.echo(f"Results: {json}")
 
 
-def _tell_student(student: Mapping[str, Any]) -> None:
+def _print_student(student: Mapping[str, Any]) -> None:
     for row in student["rows"]:
-        _tell_rewritten(f"{row['queries']}: {row['offered']} of {row['of all']} offered", row)
-    sure, ms = student["confidence"], student["ms"]
-    typer.echo(f"{student['others']} other queries.")
-    if sure["rewrites"]:
-        typer.echo(f"Surest rewrites: confidence {sure['mean']:.3f}, {sure['serve']:.3f} serve.")
-    typer.echo(f"CPU ms: {ms['seen']:.3f} for a text of the table, {ms['unseen']:.3f} for another.")
+        _print_rewritten(
+            f"{row['queries']}: {row['offered']} of {row['of all']} with a rewrite", row
+        )
+    confidence, ms = student["confidence"], student["ms"]
+    typer.echo(f"{student['others']} other queries are not rewritten.")
+    if confidence["rewrites"]:
+        typer.echo(
+            f"Best rewrites: confidence {confidence['mean']:.3f}, "
+            f"success rate {confidence['serve']:.3f}."
+        )
+    typer.echo(f"CPU ms: {ms['seen']:.3f} for a text of the table, {ms['unseen']:.3f} for others.")
 
 
-def _tell_rewritten(title: str, row: Mapping[str, Any]) -> None:
+def _print_rewritten(title: str, row: Mapping[str, Any]) -> None:
     typer.echo(title)
     for name in ("N@10", "R@10"):
         if name in row:
-            one, ends = row[name], row[name]["difference"]
-            told = f"{one['as typed']:.4f} -> {one['rewritten']:.4f}"
-            change = f"{ends['value']:+.4f} ({ends['low']:+.4f} to {ends['high']:+.4f})"
-            typer.echo(f"  {name} {told}  {change}")
+            metric = row[name]
+            values = f"{metric['as typed']:.4f} -> {metric['rewritten']:.4f}"
+            typer.echo(f"  {name} {values}  {_format_difference(metric['difference'])}")
+
+
+def _format_difference(difference: Mapping[str, float]) -> str:
+    value, low, high = (difference[name] for name in ("value", "low", "high"))
+    return f"{value:+.4f} ({low:+.4f} to {high:+.4f})"
 
 
 @app.command("suggest")
@@ -309,28 +327,27 @@ def suggest(
     data: DataOption,
     json: FileOption,
     targets: Annotated[
-        str, typer.Option("--set", help="Which tags: new, recent, next or validation.")
+        str, typer.Option("--set", help="Target tags: new, recent, next or validation.")
     ] = "new",
     models: ModelsOption = None,
     cache: CacheOption = None,
 ) -> None:
-    """Suggested queries: is a user's next tag among the first ten, and what do they reach?"""
+    """Query suggestions: success@10 on the next tag of users, and retrievability of items."""
     from serendip_bench.datasets.movielens import SETS
     from serendip_bench.suggest import SuggestBench, run_suggest
 
     if targets not in SETS:
-        raise ConfigError(f"--set {targets!r}.", f"Name one of: {', '.join(SETS)}.")
+        raise ConfigError(f"--set {targets!r}.", f"Known: {', '.join(SETS)}.")
     terminal = Terminal(as_json=True)
     names = tuple(models.split(",")) if models else ()
     bench = SuggestBench(data, json, targets, cache, names)
-    document = run_suggest(bench, terminal.options(), row_teller(terminal, _SUGGEST_COLUMNS))
-    found = {f"{row['model']}, {row['typed']} typed": row for row in document["rows"]}
-    show_summary({**document, "summary": {"models": found}}, _SUGGEST_COLUMNS)
-    for one in document["comparisons"]:
-        typer.echo(
-            f"{one['metric']}: {one['system']} - {one['baseline']} = {one['difference']:+.3f} "
-            f"({one['low']:+.3f} to {one['high']:+.3f})"
-        )
+    document = run_suggest(bench, terminal.options(), build_row_printer(terminal, _SUGGEST_COLUMNS))
+    summaries = {f"{row['model']}, {row['typed']} typed": row for row in document["rows"]}
+    print_summary({**document, "summary": {"models": summaries}}, _SUGGEST_COLUMNS)
+    for comparison in document["comparisons"]:
+        title = f"{comparison['metric']}: {comparison['system']} - {comparison['baseline']}"
+        interval = f"({comparison['low']:+.3f} to {comparison['high']:+.3f})"
+        typer.echo(f"{title} = {comparison['difference']:+.3f} {interval}")
     typer.echo(f"Results: {json}")
 
 
@@ -338,16 +355,16 @@ def _run(
     kind: Kind,
     places: tuple[Path, Path, Path | None],
     table: Mapping[str, BenchModel],
-    asked: tuple[str | None, int],
+    selection: tuple[str | None, int],
     columns: Mapping[str, str],
 ) -> None:
-    from serendip_bench.sequential.models import chosen
+    from serendip_bench.sequential.models import select_models
     from serendip_bench.sequential.run import Bench, run_bench
 
     terminal = Terminal(as_json=True)
     data, file, cache = places
-    names, seeds = asked
-    bench = Bench(kind, data, file, chosen(table, names), seeds, cache)
-    document = run_bench(bench, terminal.options(), row_teller(terminal, columns))
-    show_summary(document, columns)
+    names, seeds = selection
+    bench = Bench(kind, data, file, select_models(table, names), seeds, cache)
+    document = run_bench(bench, terminal.options(), build_row_printer(terminal, columns))
+    print_summary(document, columns)
     typer.echo(f"Results: {file}")

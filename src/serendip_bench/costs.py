@@ -1,4 +1,4 @@
-"""What a training has cost, also where it was killed and went on from its checkpoint."""
+"""Cost of a training, summed over the processes that it was resumed in."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from serendip.runtime.progress import empty_note
 
 T = TypeVar("T")
 
-_SPENT_FILE, COSTS_FILE = "spent.json", "costs.json"
+_RUNNING_COSTS_FILE, COSTS_FILE = "spent.json", "costs.json"
 
 
 class TrainingCost:
-    """CPU and wall seconds of a training; as a ``Progress`` it notes them after every epoch.
+    """CPU and wall seconds of a training; as a ``Progress`` it stores them after every epoch.
 
     Args:
-        folder: of the row. What an earlier process noted there counts if ``resumes``.
-        resumes: whether a checkpoint of that process is there.
+        folder: of the row.
+        resumes: True if training continues from a checkpoint: costs stored in the folder are added.
     """
 
     def __init__(self, folder: Path, resumes: bool) -> None:
-        self._path = folder / _SPENT_FILE
+        self._path = folder / _RUNNING_COSTS_FILE
         self._before = _read(self._path) if resumes else (0.0, 0.0)
         self._start = time.process_time(), time.perf_counter()
 
@@ -36,13 +36,13 @@ class TrainingCost:
         total: int,
         note: Callable[[], str] = empty_note,
     ) -> Iterator[T]:
-        """Yield ``items`` unchanged, noting the costs after each."""
+        """Yield ``items`` unchanged; store the costs after each."""
         for item in items:
             yield item
             write_text(self._path, json.dumps(self.seconds()))
 
     def seconds(self) -> tuple[float, float]:
-        """(CPU, wall) seconds since the training first started, pauses left out."""
+        """(CPU, wall) seconds since the training first started, without pauses."""
         now = time.process_time(), time.perf_counter()
         cpu, wall = (
             round(before + then - start, 3)
@@ -51,32 +51,35 @@ class TrainingCost:
         return cpu, wall
 
 
-def with_parts(own: tuple[float, float], folders: Mapping[str, str]) -> dict[str, Any]:
-    """The costs of a row: its own and, where it is made from other rows, all of theirs.
+def add_part_costs(seconds: tuple[float, float], folders: Mapping[str, str]) -> dict[str, Any]:
+    """Costs of a row: the sum of its own and those of the rows that it is built from.
 
     Args:
-        own: CPU and wall seconds.
-        folders: name -> folder of the rows that it is made from; they left their costs there.
+        seconds: CPU and wall seconds of its own training.
+        folders: name of a part -> folder of its row, with its stored costs.
     """
     parts = {name: read_costs(Path(folder)) for name, folder in folders.items()}
     cpu, wall = (
-        round(seconds + sum(part[place] for part in parts.values()), 3)
-        for place, seconds in enumerate(own)
+        round(value + sum(part[column] for part in parts.values()), 3)
+        for column, value in enumerate(seconds)
     )
     costs: dict[str, Any] = {"train_cpu_s": cpu, "train_wall_s": wall}
     if parts:
-        both = {name: {"train_cpu_s": c, "train_wall_s": w} for name, (c, w) in parts.items()}
-        costs["parts"] = {"itself": {"train_cpu_s": own[0], "train_wall_s": own[1]}, **both}
+        part_costs = {name: {"train_cpu_s": c, "train_wall_s": w} for name, (c, w) in parts.items()}
+        costs["parts"] = {
+            "itself": {"train_cpu_s": seconds[0], "train_wall_s": seconds[1]},
+            **part_costs,
+        }
     return costs
 
 
 def write_costs(folder: Path, costs: Mapping[str, Any]) -> None:
-    """Leave a row's costs in its folder, for rows that are made from it."""
+    """Store the costs of a row in its folder, for rows that are built from it."""
     write_text(folder / COSTS_FILE, json.dumps([costs["train_cpu_s"], costs["train_wall_s"]]))
 
 
 def read_costs(folder: Path) -> tuple[float, float]:
-    """CPU and wall seconds that a row left in its folder."""
+    """CPU and wall seconds stored in the folder of a row."""
     cpu, wall = json.loads((folder / COSTS_FILE).read_text(encoding="utf-8"))
     return float(cpu), float(wall)
 

@@ -1,4 +1,4 @@
-"""Who is shown: cold items, the tail, how unequally, and how much more popular than was chosen."""
+"""Exposure metrics: cold items, long tail, Gini index and popularity lift of recommendations."""
 
 from __future__ import annotations
 
@@ -16,45 +16,50 @@ from serendip_bench.splits import BenchSplit
 TOP = 10
 
 
-def exposure(
-    lists: IntArray, histories: Sequence[IntArray], trial: BenchSplit
+def measure_exposure(
+    lists: IntArray, histories: Sequence[IntArray], split: BenchSplit
 ) -> dict[str, float | int | None]:
-    """Measures of the first ten of all lists.
+    """Exposure metrics of the first ten items of all lists.
 
-    ``coverage_cold@10``: share of the places that cold items hold; ``cold_items_shown``: share of
-    the cold items that are in any list; ``tail_share@10``: share of the places outside the 20 % of
-    the training items with most events; ``gini@10``: over all items; ``popularity_lift@10``: mean
-    popularity of what is shown / of what the same users had chosen, minus 1 (means of means per
-    user, popularity = events in training; Abdollahpouri et al. 2019, arXiv:1907.13286).
+    ``coverage_cold@10``: share of positions with a cold item; ``cold_items_shown``: share of the
+    cold items that are in any list; ``tail_share@10``: share of positions with an item outside the
+    20 % of the training items with most events; ``gini@10``: over all items;
+    ``popularity_lift@10``: mean popularity of the list / of the history, minus 1 (means of means
+    per user, popularity = events in training; Abdollahpouri et al. 2019, arXiv:1907.13286).
+
+    Args:
+        lists: (U, k) items, -1 = empty position.
+        histories: items of each user's history.
+        split: with training events and cold items.
     """
-    counts = np.zeros(len(trial.numbers))
-    counts[: trial.train.num_items] = trial.train.item_counts()
+    counts = np.zeros(len(split.numbers))  # (N,) training events
+    counts[: split.train.num_items] = split.train.item_counts()
     groups = np.arange(len(lists))
     shown, _ = shown_items(lists, groups, TOP)
-    border = tail_border(trial.train.item_counts())
-    num_cold = int(trial.cold.sum())
-    found = np.unique(shown[trial.cold[shown]])
+    border = tail_border(split.train.item_counts())
+    num_cold = int(split.cold.sum())
+    shown_cold = np.unique(shown[split.cold[shown]])
     gini, _ = Gini(TOP).of_exposure(lists, groups, len(counts))
     return {
-        "coverage_cold@10": _mean(trial.cold[shown].astype(np.float64)),
-        "cold_items_shown": len(found) / num_cold if num_cold else None,
+        "coverage_cold@10": _mean_or_none(split.cold[shown].astype(np.float64)),
+        "cold_items_shown": len(shown_cold) / num_cold if num_cold else None,
         "cold_items": num_cold,
-        "tail_share@10": _mean((counts[shown] <= border).astype(np.float64)),
+        "tail_share@10": _mean_or_none((counts[shown] <= border).astype(np.float64)),
         "gini@10": gini if len(shown) else None,
-        "popularity_lift@10": _lift(counts, lists, histories),
+        "popularity_lift@10": _compute_lift(counts, lists, histories),
     }
 
 
-def _mean(values: Values) -> float | None:
+def _mean_or_none(values: Values) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _lift(counts: Values, lists: IntArray, histories: Sequence[IntArray]) -> float | None:
-    """Over the users who have a history and were shown something."""
+def _compute_lift(counts: Values, lists: IntArray, histories: Sequence[IntArray]) -> float | None:
+    """Popularity lift over users with a history and a non-empty list."""
     pairs = [
-        (counts[row[row >= 0]].mean(), counts[history].mean())
-        for row, history in zip(lists, histories, strict=True)
-        if len(history) and (row >= 0).any()
+        (counts[items[items >= 0]].mean(), counts[history].mean())
+        for items, history in zip(lists, histories, strict=True)
+        if len(history) and (items >= 0).any()
     ]
     if not pairs:
         return None

@@ -1,4 +1,4 @@
-"""What the numbers of a benchmark mean, in words and numbers, for the results file."""
+"""Evaluation protocol of a benchmark, for its results file."""
 
 from __future__ import annotations
 
@@ -8,45 +8,44 @@ from serendip.data.dataset import Dataset
 from serendip_bench.splits import COLD_SHARE
 
 PROTOCOL_VERSION = 1
-"""Changes whenever the same model would get other numbers."""
+"""Increases whenever the same model would get other numbers."""
 
 _SEQUENTIAL = (
-    "Leave the last two out: everything is fitted on all but the last two items of each user. The "
-    "last but one is the validation target (early stopping, weight of aligned content, weights of "
-    "the blend) and is only "
-    "input at test time; nothing is fitted again with it. The last one is the test target. All "
-    "items are ranked, also those without an event in training; items of the history are left "
-    "out. Users with fewer than three items, or whose target is in their history, are not asked."
+    "Leave the last two out: models are trained on all but the last two items of each user. The "
+    "last but one item is the validation target (early stopping, weight of aligned content, "
+    "weights of the blend); at test time it is input, and models are not retrained with it. The "
+    "last item is the test target. All items are ranked, also those without an event in training; "
+    "items of the history are excluded. Users with fewer than three items, or with the target in "
+    "their history, are not evaluated."
 )
 _COLD = (
-    " Per seed a random 5 % of all items is taken out of training and of all histories, and then "
-    "ranked among all items. Cold users are those whose test item was taken out, warm users all "
-    "others; a validation target that was taken out is dropped. Models get to know the items "
-    "that were taken out by their content alone, after training; modes of the retriever that read "
-    "content or codes add its new_item_bonus to their scores."
+    " Per seed a random 5 % of all items is held out of training and of all histories, and then "
+    "ranked among all items. Cold users are those whose test item is held out, warm users all "
+    "others; held-out validation targets are dropped. Models receive the held-out items after "
+    "training, by their content alone; modes of the retriever that read content or codes add its "
+    "new_item_bonus to their scores."
 )
 _UNIFIED = (
-    " Tasks: home, the history asks for the last item; search, the words of the category path of "
-    "the last item and the history ask for it (the log holds no queries: everybody who chose an "
-    "item of a category is taken to have typed the same words; no title, no brand); similar, the "
-    "last but one item alone asks for the last one, and only that item is left out of the answer. "
-    "In training every item has the words of its own category path for its query."
+    " The target is the last item in all tasks. home: input is the history. search: input is the "
+    "history and a query, which is the text of the target's category path (the log has no queries; "
+    "neither title nor brand is used). similar: input is the last but one item, which alone is "
+    "excluded. In training the query of an item is the text of its category path."
 )
 _RANKS = (
-    "rank = 1 + items scored higher + (other items scored equal) / 2; R@k = 1 where rank <= k; "
-    "N@k = 1 / log2(rank + 1) where rank <= k, also where a tie makes the rank end in .5; means "
-    "over users; ci95 = 95 % interval of a bootstrap over users."
+    "rank = 1 + items scored higher + (other items scored equal) / 2; R@k = 1 if rank <= k; "
+    "N@k = 1 / log2(rank + 1) if rank <= k, also if a tie makes the rank end in .5; means over "
+    "users; ci95 = 95 % bootstrap interval over users."
 )
 
 
-def protocol(kind: str, dataset: Dataset, data: str, split: str = "") -> dict[str, Any]:
-    """Name, version, words, and the sizes of the data set.
+def build_protocol(kind: str, dataset: Dataset, data: str, split: str = "") -> dict[str, Any]:
+    """The protocol and the sizes of the data set.
 
     Args:
         kind: ``sequential``, ``cold`` or ``unified``.
-        dataset: everything, not split.
+        dataset: unsplit.
         data: digest of the data files.
-        split: how the data is split and asked, in words; empty = as sequences are.
+        split: description of split and tasks; empty = leave the last two out.
     """
     return {
         "name": kind,
@@ -55,10 +54,10 @@ def protocol(kind: str, dataset: Dataset, data: str, split: str = "") -> dict[st
         "split": split or _SEQUENTIAL + {"cold": _COLD, "unified": _UNIFIED}.get(kind, ""),
         "ranks": _RANKS,
         "costs": (
-            "Every row is made in a process of its own with one thread. train_cpu_s and "
-            "train_wall_s: training with everything it needs, codebooks included, text vectors "
-            "not (encode_cpu_s, once for all). score_cpu_s: scoring and ranking all test users. "
-            "peak_mb: highest resident memory of the row's process, data included."
+            "Every row is computed in a process of its own with one thread. train_cpu_s and "
+            "train_wall_s: training including codebooks, without text vectors (encode_cpu_s, once "
+            "for all rows). score_cpu_s: scoring and ranking all test users. peak_mb: peak "
+            "resident memory of the row's process, data included."
         ),
         "users": dataset.num_users,
         "items": dataset.num_items,

@@ -1,7 +1,8 @@
-"""Requests whose words are known before their vectors are: the texts to encode, and their return.
+"""Collects query texts for batch encoding and attaches the vectors afterwards.
 
-The texts of a trial are encoded once for all rows, so they are listed without any vector, and put
-back by the same list.
+The texts of a split are encoded once for all rows of a benchmark.
+
+Shapes: W texts, C content dimensions.
 """
 
 from __future__ import annotations
@@ -18,45 +19,47 @@ from serendip_bench.unified.tasks import UnifiedSplit
 
 
 def without_vectors(texts: list[str], items: list[int]) -> QueryExamples:
-    """Examples whose texts are still to be encoded."""
+    """Query examples with empty vectors (n, 0)."""
     vectors = np.empty((len(texts), 0), np.float32)
     return QueryExamples(texts, vectors, np.array(items, np.int32))
 
 
-def texts_of(trial: UnifiedSplit) -> list[str]:
-    """All texts of training and of requests, each once, in an order that never changes."""
-    examples = trial.sequences.train.queries
+def collect_texts(split: UnifiedSplit) -> list[str]:
+    """Distinct query texts of training and requests, in a fixed order."""
+    examples = split.sequences.train.queries
     texts = dict.fromkeys(() if examples is None else examples.texts)
-    for asked in (*trial.tests.values(), *trial.validation.values()):
-        texts.update(dict.fromkeys(query.text for query in asked.queries if query.text))
+    for requests in (*split.tests.values(), *split.validation.values()):
+        texts.update(dict.fromkeys(query.text for query in requests.queries if query.text))
     return list(texts)
 
 
-def with_vectors(trial: UnifiedSplit, words: FloatArray) -> UnifiedSplit:
-    """The same trial with the vectors of its words.
+def with_vectors(split: UnifiedSplit, words: FloatArray) -> UnifiedSplit:
+    """The same split with query vectors.
 
     Args:
-        trial: as ``texts_of`` got it.
-        words: (W, C) unit vectors of those texts.
+        split: as passed to ``collect_texts``.
+        words: (W, C) unit vectors of the texts of ``collect_texts``.
     """
-    place = {text: number for number, text in enumerate(texts_of(trial))}
-    sequences, train = trial.sequences, trial.sequences.train
+    row_of = {text: number for number, text in enumerate(collect_texts(split))}
+    sequences, train = split.sequences, split.sequences.train
     if train.queries is not None:
         examples = train.queries
-        vectors = words[[place[text] for text in examples.texts]]
+        vectors = words[[row_of[text] for text in examples.texts]]  # (examples, C)
         train = train.with_queries(QueryExamples(examples.texts, vectors, examples.items))
 
-    def worded(questions: Mapping[str, RequestSet]) -> dict[str, RequestSet]:
-        return {name: _worded(asked, words, place) for name, asked in questions.items()}
+    def add_vectors(request_sets: Mapping[str, RequestSet]) -> dict[str, RequestSet]:
+        return {
+            name: _add_vectors(requests, words, row_of) for name, requests in request_sets.items()
+        }
 
     return UnifiedSplit(
-        replace(sequences, train=train), worded(trial.tests), worded(trial.validation)
+        replace(sequences, train=train), add_vectors(split.tests), add_vectors(split.validation)
     )
 
 
-def _worded(asked: RequestSet, words: FloatArray, place: Mapping[str, int]) -> RequestSet:
+def _add_vectors(requests: RequestSet, words: FloatArray, row_of: Mapping[str, int]) -> RequestSet:
     queries = [
-        query.with_text_vector(words[place[query.text]]) if query.text else query
-        for query in asked.queries
+        query.with_text_vector(words[row_of[query.text]]) if query.text else query
+        for query in requests.queries
     ]
-    return replace(asked, queries=queries)
+    return replace(requests, queries=queries)

@@ -1,4 +1,4 @@
-"""The results file: rows appended as they finish, whole at every moment, taken up after a kill."""
+"""The results file: rows are appended as they finish, and a killed run resumes from it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _SAME = ("name", "version", "data")
 class Results:
     """Rows of one benchmark on one data set.
 
-    A row is kept while its digest is that of the command; rows of a model that was asked for with
-    another configuration are dropped and made again. Rows of models that were not asked for stay.
+    A row is reused if its digest equals that of the command. Rows of a requested model with
+    another configuration are dropped and computed again. Rows of other models stay.
 
     Args:
         path: the JSON file.
         head: ``dataset`` and ``protocol``.
 
     Raises:
-        ConfigError: the file holds something else, or rows of another protocol or data set.
+        ConfigError: the file is not a results file, or has rows of another protocol or data set.
     """
 
     def __init__(self, path: Path, head: Mapping[str, Any]) -> None:
@@ -42,7 +42,7 @@ class Results:
             old, new = stored["protocol"].get(name), head["protocol"][name]
             if old != new:
                 raise ConfigError(
-                    f"{path} holds rows of protocol {name} {old!r}, this is {new!r}.",
+                    f"{path} has rows of protocol {name} {old!r}, this run has {new!r}.",
                     "Give --json another file, or move this one away.",
                 )
 
@@ -52,8 +52,8 @@ class Results:
         rows: list[dict[str, Any]] = self.document["rows"]
         return rows
 
-    def drop_others(self, model: Mapping[str, Any], digest: str) -> None:
-        """Forget rows of a model (and mode) that have another digest."""
+    def drop_outdated(self, model: Mapping[str, Any], digest: str) -> None:
+        """Remove the rows of a model (and mode) that have another digest."""
         self.document["rows"] = [
             row
             for row in self.rows
@@ -61,28 +61,28 @@ class Results:
         ]
 
     def has(self, key: Mapping[str, Any]) -> bool:
-        """Whether a row is there."""
-        return any(_is(row, key) for row in self.rows)
+        """True if there is a row with this key."""
+        return any(_matches(row, key) for row in self.rows)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Append a row, in place of one with its key, and write."""
+        """Append a row, replacing the one with its key, and write the file."""
         key = {name: row[name] for name in _KEY if name in row}
-        self.document["rows"] = [*(old for old in self.rows if not _is(old, key)), dict(row)]
+        self.document["rows"] = [*(old for old in self.rows if not _matches(old, key)), dict(row)]
         self.document.pop("summary", None)
         self.write()
 
     def skip(self, model: Mapping[str, Any]) -> None:
-        """Note a model that refuses the data, with its ``reason``, and write."""
+        """Add a model that cannot use the data, with the ``reason``, and write the file."""
         self.document["skipped"].append(dict(model))
         self.write()
 
     def write(self) -> None:
-        """Write everything."""
+        """Write the file."""
         text = json.dumps(self.document, indent=1, allow_nan=False, ensure_ascii=False)
         write_text(self._path, text + "\n")
 
 
-def _is(row: Mapping[str, Any], key: Mapping[str, Any]) -> bool:
+def _matches(row: Mapping[str, Any], key: Mapping[str, Any]) -> bool:
     return all(row.get(name) == value for name, value in key.items())
 
 
@@ -95,4 +95,4 @@ def _read(path: Path) -> dict[str, Any]:
             return dict(document)
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    raise ConfigError(f"{path} exists and holds no benchmark results.", "Give --json another file.")
+    raise ConfigError(f"{path} is not a results file of a benchmark.", "Give --json another file.")

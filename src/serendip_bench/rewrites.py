@@ -1,11 +1,11 @@
-"""``serendip bench rewrites``: what other texts do for queries that few items answer.
+"""``serendip bench rewrites``: query rewriting for queries with few matching items.
 
-Queries are searched as words alone. ``without a log`` the student learns from what is made of the
-catalogue; ``with a log`` also from what people chose after every other query, while the rest is
-asked, and the other way round. A query that is asked has never been seen. ``offered`` are queries
-with a rewrite of at least ``offer_from``; the rows tell what the surest one finds beside what the
-query itself does. ``others`` is the number of queries that get no rewrites. Differences are means
-over queries with 95 % bootstrap intervals.
+Search is lexical. ``without a log`` the rewrite model is trained on synthetic data of the
+catalogue; ``with a log`` also on the choices after half of the queries, while the other half is
+evaluated, and vice versa. No evaluated query is training data. ``offered`` are queries with a
+rewrite of confidence ``offer_from`` or more; the rows compare the results of the most confident
+rewrite with those of the query. ``others`` is the number of queries that are not rewritten.
+Differences are means over queries with 95 % bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from serendip.runtime.progress import TrainOptions
 from serendip.search.rewrites.candidates import FEW
 from serendip.search.rewrites.table import RewriteTable, rewrites_of
 from serendip.search.suggestions.config import QueriesConfig
-from serendip_bench.spelling import SpellingQueries, spelling_queries
+from serendip_bench.spelling import SpellingQueries, open_spelling_queries
 from serendip_bench.work_folder import open_work_folder
 
 FOLDS = 2
@@ -39,12 +39,12 @@ MEASURED = 1_000
 
 @dataclass(frozen=True, slots=True)
 class RewritesBench:
-    """What to run.
+    """Settings of a run.
 
     Args:
         data: folder of films with tags, or of products with judgements.
         file: the results.
-        cache: folder of vectors of words.
+        cache: folder of word vectors.
     """
 
     data: Path
@@ -53,195 +53,221 @@ class RewritesBench:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked:
-    """One query, by a student that has not seen it.
+class _Evaluation:
+    """Evaluation of one query by a model not trained on it.
 
     Args:
-        matches: items that have all words of what is searched.
-        is_few: whether it gets rewrites.
-        confidence: of the surest one; 0 = there is none.
+        matches: number of items with all words of the query.
+        is_few: True if the query is rewritten.
+        confidence: of the best rewrite; 0 = there is none.
         own: nDCG@10 and recall@10 of the query.
-        best: the same of its surest rewrite, or of itself where there is none.
-        ms: CPU time that rewriting took.
+        best: those of its best rewrite; of the query if there is none.
+        ms: CPU time of rewriting.
     """
 
     matches: int
     is_few: bool
     confidence: float
-    own: tuple[float, float]
-    best: tuple[float, float]
+    original: tuple[float, float]
+    rewritten: tuple[float, float]
     ms: float
 
 
 def run_rewrites(bench: RewritesBench, options: TrainOptions) -> dict[str, Any]:
-    """Measure, and write the results file anew.
+    """Measure, and overwrite the results file.
 
     Returns:
-        the document that the file holds.
+        the document of the file.
 
     Raises:
         ConfigError: the file cannot be written.
-        StorageError: another process is at work on the same file.
-        DataError: the folder is of no kind that is known, or not as it should be.
+        StorageError: another process uses the same file.
+        DataError: the kind of folder is unknown, or its data invalid.
     """
-    asking, files = spelling_queries(bench.data)
+    queries, files = open_spelling_queries(bench.data)
     with open_work_folder(bench.file):
-        document = _measured(asking, files, bench, options)
+        document = _measure(queries, files, bench, options)
         write_json(bench.file, document)
     return document
 
 
-def _measured(
-    asking: SpellingQueries, files: Sequence[Path], bench: RewritesBench, options: TrainOptions
+def _measure(
+    queries: SpellingQueries, files: Sequence[Path], bench: RewritesBench, options: TrainOptions
 ) -> dict[str, Any]:
-    builder = _builder(asking, bench, options)
+    builder = _open_builder(queries, bench, options)
     students = {}
     for name, logs in (
         ("without a log", [[]] * FOLDS),
-        ("with a log", [_log(asking, fold) for fold in range(FOLDS)]),
+        ("with a log", [_build_log(queries, fold) for fold in range(FOLDS)]),
     ):
-        built = [builder.build(log, options.seed) for log in logs]
-        facts = _judged(asking, [table for table, _ in built], options)
-        students[name] = {"tables": [told for _, told in built], **facts}
+        trained = [builder.build(log, options.seed) for log in logs]
+        facts = _evaluate(queries, [table for table, _ in trained], options)
+        students[name] = {"tables": [table_facts for _, table_facts in trained], **facts}
     return {
         "dataset": bench.data.resolve().name,
         "data": hash_files(files),
         "protocol": {
             "about": __doc__,
             "few": FEW,
-            "offer_from": asking.searcher.config.offer_from,
+            "offer_from": queries.searcher.config.offer_from,
         },
-        "queries": len(asking.texts),
-        "items": asking.searcher.num_items,
+        "queries": len(queries.texts),
+        "items": queries.searcher.num_items,
         "students": students,
     }
 
 
-def _builder(
-    asking: SpellingQueries, bench: RewritesBench, options: TrainOptions
+def _open_builder(
+    queries: SpellingQueries, bench: RewritesBench, options: TrainOptions
 ) -> RewriteBuilder:
-    """Over verified queries of the catalogue alone, which no log has a part in."""
-    config, catalogue = QueriesConfig(), asking.dataset.catalogue
-    counts = asking.dataset.item_counts()
-    queries = SuggestionBuilder(catalogue, counts, asking.searcher, config).build(
+    """A builder whose candidate queries come from the catalogue, not from a log."""
+    config, catalogue = QueriesConfig(), queries.dataset.catalogue
+    counts = queries.dataset.item_counts()
+    suggestions = SuggestionBuilder(catalogue, counts, queries.searcher, config).build(
         [], options.progress
     )
     encoder, cache = open_encoder(TextEncoderConfig()), VectorCache(bench.cache)
-    near = find_near_words(asking.searcher.speller.counts, (), encoder, cache, options)
-    return RewriteBuilder(asking.searcher, queries.table, near, config)
+    near_words = find_near_words(queries.searcher.speller.counts, (), encoder, cache, options)
+    return RewriteBuilder(queries.searcher, suggestions.table, near_words, config)
 
 
-def _judged(
-    asking: SpellingQueries, tables: Sequence[RewriteTable], options: TrainOptions
+def _evaluate(
+    queries: SpellingQueries, tables: Sequence[RewriteTable], options: TrainOptions
 ) -> dict[str, Any]:
-    """Figures of the tables of all folds."""
-    asked = _asked(asking, tables, options)
-    few = [one for one in asked if one.is_few]
+    """Evaluate the tables of all folds."""
+    evaluations = _evaluate_queries(queries, tables, options)
+    few = [evaluation for evaluation in evaluations if evaluation.is_few]
     groups = {
-        "no item has all words": [one for one in few if not one.matches],
-        f"fewer than {FEW} have": [one for one in few if one.matches],
+        "no item has all words": [evaluation for evaluation in few if not evaluation.matches],
+        f"fewer than {FEW} have": [evaluation for evaluation in few if evaluation.matches],
         "both": few,
     }
-    floor = asking.searcher.config.offer_from
+    threshold = queries.searcher.config.offer_from
     return {
-        "rows": [_row(name, own, floor) for name, own in groups.items()],
-        "others": sum(one.matches > 0 or not one.is_few for one in asked),
-        "confidence": _calibration(few),
-        "ms": {"unseen": _mean([one.ms for one in few]), "seen": _seen_ms(asking, tables[0])},
+        "rows": [_summarise_group(name, group, threshold) for name, group in groups.items()],
+        "others": sum(
+            evaluation.matches > 0 or not evaluation.is_few for evaluation in evaluations
+        ),
+        "confidence": _measure_calibration(few),
+        "ms": {
+            "unseen": _mean([evaluation.ms for evaluation in few]),
+            "seen": _time_table(queries, tables[0]),
+        },
     }
 
 
-def _log(asking: SpellingQueries, fold: int) -> list[Search]:
-    """Searches for the queries of the other folds; what is relevant was chosen."""
-    found = []
-    for row, (text, gains, own) in enumerate(
-        zip(asking.texts, asking.gains, _folds(asking), strict=True)
+def _build_log(queries: SpellingQueries, fold: int) -> list[Search]:
+    """A log of searches for the queries of the other folds; relevant items are the chosen ones."""
+    searches = []
+    for number, (text, gains, query_fold) in enumerate(
+        zip(queries.texts, queries.gains, _assign_folds(queries), strict=True)
     ):
-        if own != fold:
-            key = asking.searcher.read(text, literal=True).key
-            found.append(
-                Search(f"u{row}", float(row), text, key, np.array(sorted(gains), np.int32))
+        if query_fold != fold:
+            key = queries.searcher.read(text, literal=True).key
+            searches.append(
+                Search(f"u{number}", float(number), text, key, np.array(sorted(gains), np.int32))
             )
-    return found
+    return searches
 
 
-def _folds(asking: SpellingQueries) -> list[int]:
-    """The part of each query; texts that are read alike are in the same one."""
-    keys = [asking.searcher.read(text, literal=True).key for text in asking.texts]
-    place = {key: row for row, key in enumerate(dict.fromkeys(keys))}
-    return [place[key] % FOLDS for key in keys]
+def _assign_folds(queries: SpellingQueries) -> list[int]:
+    """The fold of each query; texts with the same normal form are in the same fold."""
+    keys = [queries.searcher.read(text, literal=True).key for text in queries.texts]
+    index_of = {key: index for index, key in enumerate(dict.fromkeys(keys))}
+    return [index_of[key] % FOLDS for key in keys]
 
 
-def _asked(
-    asking: SpellingQueries, tables: Sequence[RewriteTable], options: TrainOptions
-) -> list[_Asked]:
-    """All queries, each to the table that has not seen it; whatever is found is offered."""
-    plain = asking.searcher
+def _evaluate_queries(
+    queries: SpellingQueries, tables: Sequence[RewriteTable], options: TrainOptions
+) -> list[_Evaluation]:
+    """Evaluate each query by the table not trained on it; rewrites of any confidence count."""
+    plain = queries.searcher
     matcher = plain.matcher
     config = plain.config.model_copy(update={"offer_from": 0.0})
-    unseen = [replace(plain, rewrites=replace(one, head={}), config=config) for one in tables]
-    numbers, folds, found = range(len(asking.texts)), _folds(asking), []
+    unseen = [replace(plain, rewrites=replace(table, head={}), config=config) for table in tables]
+    numbers, folds, evaluations = range(len(queries.texts)), _assign_folds(queries), []
     for number in options.progress.track(numbers, "queries", len(numbers)):
-        text = asking.texts[number]
+        text = queries.texts[number]
         key = plain.read(text).corrected_key
-        before = time.process_time()
+        start = time.process_time()
         rewrites = unseen[folds[number]].instead_of(text)
-        spent = 1000 * (time.process_time() - before)
-        matches, own = matcher.matches(key), asking.found(number, text)
-        best = asking.found(number, rewrites[0].text, literal=True) if rewrites else own
+        ms = 1000 * (time.process_time() - start)
+        matches, original = matcher.matches(key), queries.measure(number, text)
+        rewritten = (
+            queries.measure(number, rewrites[0].text, literal=True) if rewrites else original
+        )
         is_few = not matcher.is_answered(key)
         confidence = rewrites[0].confidence if rewrites else 0.0
-        found.append(_Asked(matches, is_few, confidence, own, best, spent))
-    return found
+        evaluations.append(_Evaluation(matches, is_few, confidence, original, rewritten, ms))
+    return evaluations
 
 
-def _row(name: str, asked: Sequence[_Asked], floor: float) -> dict[str, Any]:
-    """Of the queries of a group that are offered something, what it finds beside the query."""
-    offered = [one for one in asked if one.confidence >= floor]
-    own, best = ([getattr(one, part) for one in offered] for part in ("own", "best"))
-    return {"queries": name, "of all": len(asked), "offered": len(offered), **_both(own, best)}
-
-
-def _both(
-    own: Sequence[tuple[float, float]], other: Sequence[tuple[float, float]]
+def _summarise_group(
+    name: str, evaluations: Sequence[_Evaluation], threshold: float
 ) -> dict[str, Any]:
-    """Means of both, and of their differences with intervals."""
-    found: dict[str, Any] = {}
-    for place, name in enumerate(("N@10", "R@10")):
-        before = np.array([one[place] for one in own])
-        after = np.array([one[place] for one in other])
-        if len(before):
-            told = estimate(after - before).as_dict()
-            found[name] = {"as typed": _mean(before), "rewritten": _mean(after), "difference": told}
-    return found
-
-
-def _calibration(asked: Sequence[_Asked]) -> dict[str, float]:
-    """Of surest rewrites: mean confidence, share that serve, and what that is apart in bins.
-
-    One serves whose first ten hold something relevant, and no less of it than the query's.
-    """
-    told = [one for one in asked if one.confidence > 0]
-    if not told:
-        return {"rewrites": 0}
-    chances = np.array([one.confidence for one in told], np.float32)
-    serves = np.array([one.best[1] > 0 and one.best[1] >= one.own[1] for one in told])
+    """Metrics of the queries of a group with a rewrite: of the query and of the rewrite."""
+    offered = [evaluation for evaluation in evaluations if evaluation.confidence >= threshold]
+    original, rewritten = (
+        [getattr(evaluation, field) for evaluation in offered]
+        for field in ("original", "rewritten")
+    )
     return {
-        "rewrites": len(told),
-        "mean": _mean(chances),
-        "serve": _mean(serves),
-        "calibration error": float(calibration_error(serves, chances)),
+        "queries": name,
+        "of all": len(evaluations),
+        "offered": len(offered),
+        **_compare_metrics(original, rewritten),
     }
 
 
-def _seen_ms(asking: SpellingQueries, table: RewriteTable) -> float:
-    """CPU time for a text of the table, mean of its first ones; nothing is remembered of before."""
-    plain = asking.searcher
+def _compare_metrics(
+    original: Sequence[tuple[float, float]], rewritten: Sequence[tuple[float, float]]
+) -> dict[str, Any]:
+    """Means of queries and rewrites, and of their differences with intervals."""
+    metrics: dict[str, Any] = {}
+    for column, name in enumerate(("N@10", "R@10")):
+        before = np.array([pair[column] for pair in original])
+        after = np.array([pair[column] for pair in rewritten])
+        if len(before):
+            difference = estimate(after - before).as_dict()
+            metrics[name] = {
+                "as typed": _mean(before),
+                "rewritten": _mean(after),
+                "difference": difference,
+            }
+    return metrics
+
+
+def _measure_calibration(evaluations: Sequence[_Evaluation]) -> dict[str, float]:
+    """Calibration of the best rewrites: mean confidence, success rate, calibration error.
+
+    A rewrite succeeds if its top ten have any relevant item, and no fewer than those of the query.
+    """
+    rewritten = [evaluation for evaluation in evaluations if evaluation.confidence > 0]
+    if not rewritten:
+        return {"rewrites": 0}
+    confidences = np.array([evaluation.confidence for evaluation in rewritten], np.float32)
+    succeeds = np.array(
+        [
+            evaluation.rewritten[1] > 0 and evaluation.rewritten[1] >= evaluation.original[1]
+            for evaluation in rewritten
+        ]
+    )
+    return {
+        "rewrites": len(rewritten),
+        "mean": _mean(confidences),
+        "serve": _mean(succeeds),
+        "calibration error": float(calibration_error(succeeds, confidences)),
+    }
+
+
+def _time_table(queries: SpellingQueries, table: RewriteTable) -> float:
+    """Mean CPU time for the first texts of the table, without a result cache."""
+    plain = queries.searcher
     matcher, keys = plain.matcher, list(table.head)[:MEASURED]
-    before = time.process_time()
+    start = time.process_time()
     for key in keys:
         rewrites_of(key, table, matcher, plain.synonyms, plain.config.offer_from)
-    return 1000 * (time.process_time() - before) / max(1, len(keys))
+    return 1000 * (time.process_time() - start) / max(1, len(keys))
 
 
 def _mean(values: Any) -> float:

@@ -1,18 +1,19 @@
-"""``serendip bench spelling``: what one slip costs search, and what correcting costs clean queries.
+"""``serendip bench spelling``: the effect of a typo on search, and of correction on clean queries.
 
-Queries are searched as words alone, which is the part that spelling changes. ``kept`` is the mean
-nDCG@10 of queries with a slip over that of the same queries without one; its interval is a
-bootstrap over queries. ``changed`` is the share of all queries, as people typed them, of which
-other letters were searched than those typed - whether or not they were misspelt; ``parted`` those
-of which a word was searched as two. All are listed, with what they found before and after.
+Search is lexical, which is the part that spelling changes. ``kept`` is the mean nDCG@10 of queries
+with a typo, divided by that of the same queries without one, with a bootstrap interval over
+queries. ``changed`` is the share of original queries that are searched with other letters than
+typed, misspelt or not; ``parted`` the share with a word split in two; ``told`` the share with a
+suggested correction. All corrected queries are listed, with nDCG@10 as typed and corrected.
 
-Numbers of the speller were chosen on every other query (``part`` "tuned on", by other slips); the
-rest is ``held out``.
+Constants of the speller were tuned on every other query (``part`` "tuned on", with other typos);
+the rest is ``held out``.
 
-Slips of the finger, one per query, as a benchmark makes them: letter by letter, by a seed.
+Each query gets one random typo: a word of four letters or more is drawn, then a position in it.
+Typos are independent of the typo model of the speller: all positions are equally likely, and
+inserted letters are uniform.
 
-A word of four letters or more is drawn, then a place in it. Nothing of how a speller weighs slips
-is read here: all places are alike, and a letter that is put in may be any.
+Shapes: Q queries.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ from serendip_bench.datasets.esci import (
 from serendip_bench.datasets.movielens import (
     FILMS_FILE,
     TAGS_FILE,
+    build_searches,
     read_movielens,
-    search_sets,
-    searches,
+    read_search_sets,
 )
 from serendip_bench.splits import RequestSet
 from serendip_bench.work_folder import require_seeds
@@ -61,69 +62,69 @@ _KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 _TRIES = 20
 
 
-def _neighbour(word: str, at: int, random: Random) -> str:
-    return word[:at] + random.choice(_beside(word[at].lower())) + word[at + 1 :]
+def _replace_by_neighbour(word: str, at: int, random: Random) -> str:
+    return word[:at] + random.choice(_list_neighbouring_keys(word[at].lower())) + word[at + 1 :]
 
 
-def _swapped(word: str, at: int, random: Random) -> str:
+def _swap(word: str, at: int, random: Random) -> str:
     return word[:at] + word[at + 1 : at + 2] + word[at] + word[at + 2 :]
 
 
-def _left_out(word: str, at: int, random: Random) -> str:
+def _delete(word: str, at: int, random: Random) -> str:
     return word[:at] + word[at + 1 :]
 
 
-def _put_in(word: str, at: int, random: Random) -> str:
+def _insert(word: str, at: int, random: Random) -> str:
     return word[:at] + random.choice(_LETTERS) + word[at:]
 
 
-def _doubled(word: str, at: int, random: Random) -> str:
+def _double(word: str, at: int, random: Random) -> str:
     return word[:at] + word[at] + word[at:]
 
 
 KINDS: Mapping[str, Callable[[str, int, Random], str]] = {
-    "neighbour": _neighbour,
-    "transposition": _swapped,
-    "deletion": _left_out,
-    "insertion": _put_in,
-    "doubling": _doubled,
+    "neighbour": _replace_by_neighbour,
+    "transposition": _swap,
+    "deletion": _delete,
+    "insertion": _insert,
+    "doubling": _double,
 }
-"""Name -> (word, place, chance) -> the word with a slip."""
+"""Kind of typo -> function of word, position and random generator -> misspelt word."""
 
 
-def misspelt(text: str, kind: str, seed: int) -> str | None:
-    """A text with one slip; None where no word is long enough, or all letters are one.
+def misspell(text: str, kind: str, seed: int) -> str | None:
+    """Add a typo to a text; None if no word is long enough or no drawn typo changes it.
 
     Args:
-        text: as it was typed.
-        kind: one of ``KINDS``.
-        seed: the same text, kind and seed give the same slip.
+        text: original query.
+        kind: of typo, one of ``KINDS``.
+        seed: the same text, kind and seed give the same typo.
 
     Raises:
-        ConfigError: there is no such kind.
+        ConfigError: the kind is unknown.
     """
     if kind not in KINDS:
-        raise ConfigError(f"slip {kind!r}.", f"Known: {', '.join(KINDS)}.")
+        raise ConfigError(f"kind of typo {kind!r}.", f"Known: {', '.join(KINDS)}.")
     random = Random(f"{seed} {kind} {text}")
     words = list(_WORD.finditer(text))
     for _ in range(_TRIES if words else 0):
         word = random.choice(words)
-        slip = KINDS[kind](word.group(), random.randrange(len(word.group())), random)
-        if slip.lower() != word.group().lower():
-            return text[: word.start()] + slip + text[word.end() :]
+        misspelt_word = KINDS[kind](word.group(), random.randrange(len(word.group())), random)
+        if misspelt_word.lower() != word.group().lower():
+            return text[: word.start()] + misspelt_word + text[word.end() :]
     return None
 
 
-def _beside(letter: str) -> str:
-    """Letters whose keys touch this one's: left, right, and two above and below."""
+def _list_neighbouring_keys(letter: str) -> str:
+    """Letters on adjacent keys: left, right, and two above and below."""
     row = next(number for number, keys in enumerate(_KEYS) if letter in keys)
-    at = _KEYS[row].index(letter)
+    column = _KEYS[row].index(letter)
     steps = ((0, -1), (0, 1), (-1, 0), (-1, 1), (1, -1), (1, 0))
-    places = [(row + down, at + right) for down, right in steps]
+    positions = [(row + step_down, column + step_right) for step_down, step_right in steps]
     return "".join(
-        _KEYS[other][place]
-        for other, place in places
-        if 0 <= other < len(_KEYS) and 0 <= place < len(_KEYS[other])
+        _KEYS[other_row][other_column]
+        for other_row, other_column in positions
+        if 0 <= other_row < len(_KEYS) and 0 <= other_column < len(_KEYS[other_row])
     )
 
 
@@ -134,12 +135,12 @@ _TAILS = (2.5, 97.5)
 
 @dataclass(frozen=True, slots=True)
 class SpellingBench:
-    """What to run.
+    """Settings of a run.
 
     Args:
         data: folder of films with tags, or of products with judgements.
         file: the results.
-        seeds: slips of each kind per query.
+        seeds: number of typos of each kind per query.
     """
 
     data: Path
@@ -149,13 +150,13 @@ class SpellingBench:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpellingQueries:
-    """Queries to a searcher, with what they should find.
+    """Queries with relevance gains, and a searcher of the items.
 
     Args:
-        searcher: searches words alone.
-        texts: (Q,) different queries.
-        gains: per query item number -> gain above 0.
-        dataset: the items, and what was done with them.
+        searcher: lexical.
+        texts: Q distinct queries.
+        gains: per query, item number -> gain above 0.
+        dataset: items and events.
     """
 
     searcher: Searcher
@@ -163,17 +164,17 @@ class SpellingQueries:
     gains: Sequence[Mapping[int, float]]
     dataset: Dataset
 
-    def ndcg(self, query: int, text: str, literal: bool = False) -> float:
-        """N@10 of what ``text`` finds, as an answer to a query."""
-        return self.found(query, text, literal)[0]
+    def measure_ndcg(self, query: int, text: str, literal: bool = False) -> float:
+        """N@10 of the results of ``text`` by the gains of a query."""
+        return self.measure(query, text, literal)[0]
 
-    def found(self, query: int, text: str, literal: bool = False) -> tuple[float, float]:
-        """N@10 and R@10 of what ``text`` finds, as an answer to a query."""
-        found = self.searcher.search(text, TOP, literal=literal).item_nums.tolist()
+    def measure(self, query: int, text: str, literal: bool = False) -> tuple[float, float]:
+        """N@10 and R@10 of the results of ``text`` by the gains of a query."""
+        items = self.searcher.search(text, TOP, literal=literal).item_nums.tolist()
         gains = self.gains[query]
         best = sorted(gains.values(), reverse=True)[:TOP]
-        ndcg = _discounted([gains.get(item, 0.0) for item in found]) / _discounted(best)
-        return ndcg, sum(item in gains for item in found) / len(gains)
+        ndcg = _compute_dcg([gains.get(item, 0.0) for item in items]) / _compute_dcg(best)
+        return ndcg, sum(item in gains for item in items) / len(gains)
 
 
 def run_spelling(
@@ -181,26 +182,26 @@ def run_spelling(
     options: TrainOptions,
     on_row: Callable[[Mapping[str, Any]], None] = lambda row: None,
 ) -> dict[str, Any]:
-    """Measure, and write the results file anew.
+    """Measure, and overwrite the results file.
 
     Returns:
-        the document that the file holds.
+        the document of the file.
 
     Raises:
         ConfigError: seeds < 1, or the file cannot be written.
-        DataError: the folder is of no kind that is known, or not as it should be.
+        DataError: the kind of folder is unknown, or its data invalid.
     """
     require_seeds(bench.seeds)
-    asking, files = spelling_queries(bench.data)
-    values = _measured(asking, bench.seeds, options)
+    queries, files = open_spelling_queries(bench.data)
+    values = _measure_typos(queries, bench.seeds, options)
     document: dict[str, Any] = {
         "dataset": bench.data.resolve().name,
         "data": hash_files(files),
         "protocol": {"about": __doc__, "seeds": bench.seeds, "kinds": list(KINDS)},
-        "queries": len(asking.texts),
-        "items": asking.searcher.num_items,
-        "rows": _rows(values),
-        "clean": _clean(asking),
+        "queries": len(queries.texts),
+        "items": queries.searcher.num_items,
+        "rows": _summarise(values),
+        "clean": _measure_clean(queries),
     }
     for row in document["rows"]:
         on_row(row)
@@ -208,33 +209,37 @@ def run_spelling(
     return document
 
 
-def spelling_queries(folder: Path) -> tuple[SpellingQueries, list[Path]]:
-    """The queries of a folder to a searcher of its items, and the files that were read.
+def open_spelling_queries(folder: Path) -> tuple[SpellingQueries, list[Path]]:
+    """Read the queries of a folder and index its items; returns the input files as well.
 
     Raises:
-        DataError: the folder is of no kind that is known, or not as it should be.
+        DataError: the kind of folder is unknown, or its data invalid.
     """
-    dataset, asked, files = _read(folder)
-    with tempfile.TemporaryDirectory() as scratch:  # Open files stay when their names are gone.
-        return _asking(dataset, asked, Path(scratch) / "search"), files
+    dataset, requests, files = _read(folder)
+    with tempfile.TemporaryDirectory() as scratch:  # An open index outlives its folder.
+        return _build_queries(dataset, requests, Path(scratch) / "search"), files
 
 
 def _read(folder: Path) -> tuple[Dataset, RequestSet, list[Path]]:
     if (folder / TAGS_FILE).exists():
         films = read_movielens(folder)
-        asked = searches(search_sets(folder)["tags"], films.catalogue.vocabulary)
-        return films, asked, [folder / FILMS_FILE, folder / TAGS_FILE]
+        requests = build_searches(read_search_sets(folder)["tags"], films.catalogue.vocabulary)
+        return films, requests, [folder / FILMS_FILE, folder / TAGS_FILE]
     if (folder / JUDGEMENTS_FILE).exists():
         products = read_products(folder)
-        asked = read_judgements(folder, products.catalogue.vocabulary)
-        return products, asked, [folder / PRODUCTS_FILE, folder / JUDGEMENTS_FILE]
-    raise DataError(f"{folder} holds neither {TAGS_FILE} nor {JUDGEMENTS_FILE}.", "See --data.")
+        requests = read_judgements(folder, products.catalogue.vocabulary)
+        return products, requests, [folder / PRODUCTS_FILE, folder / JUDGEMENTS_FILE]
+    raise DataError(
+        f"{folder} has neither {TAGS_FILE} nor {JUDGEMENTS_FILE}.", "Check the folder of --data."
+    )
 
 
-def _asking(dataset: Dataset, asked: RequestSet, folder: Path) -> SpellingQueries:
-    assert asked.relevance is not None
+def _build_queries(dataset: Dataset, requests: RequestSet, folder: Path) -> SpellingQueries:
+    assert requests.relevance is not None
     gains: dict[str, dict[int, float]] = {}
-    rows = zip(asked.queries, asked.items.tolist(), asked.relevance.gains.tolist(), strict=True)
+    rows = zip(
+        requests.queries, requests.items.tolist(), requests.relevance.gains.tolist(), strict=True
+    )
     for query, item, gain in rows:
         gains.setdefault(query.text, {})
         if gain > 0:
@@ -244,102 +249,115 @@ def _asking(dataset: Dataset, asked: RequestSet, folder: Path) -> SpellingQuerie
     return SpellingQueries(searcher, list(gains), list(gains.values()), dataset)
 
 
-def _measured(asking: SpellingQueries, seeds: int, options: TrainOptions) -> dict[str, Values]:
-    """Kind -> (Q, 2): N@10 without and with a slip, mean over seeds; NaN where none is possible."""
-    numbers = range(len(asking.texts))
-    found = {kind: np.full((len(numbers), 2), np.nan) for kind in KINDS}
-    for query in options.progress.track(numbers, "Queries", len(numbers)):
-        text = asking.texts[query]
-        clean = asking.ndcg(query, text)
+def _measure_typos(
+    queries: SpellingQueries, seeds: int, options: TrainOptions
+) -> dict[str, Values]:
+    """Kind -> (Q, 2) N@10 without and with a typo, mean over seeds; NaN if no typo is possible."""
+    numbers = range(len(queries.texts))
+    values = {kind: np.full((len(numbers), 2), np.nan) for kind in KINDS}
+    for number in options.progress.track(numbers, "Queries", len(numbers)):
+        text = queries.texts[number]
+        clean = queries.measure_ndcg(number, text)
         for kind in KINDS:
-            slips = [misspelt(text, kind, seed) for seed in range(seeds)]
-            kept = [asking.ndcg(query, slip) for slip in slips if slip is not None]
-            if kept:
-                found[kind][query] = clean, np.mean(kept)
-    return found
+            misspelt_texts = [misspell(text, kind, seed) for seed in range(seeds)]
+            typo_values = [
+                queries.measure_ndcg(number, misspelt_text)
+                for misspelt_text in misspelt_texts
+                if misspelt_text is not None
+            ]
+            if typo_values:
+                values[kind][number] = clean, np.mean(typo_values)
+    return values
 
 
-def _rows(values: Mapping[str, Values]) -> list[dict[str, Any]]:
-    """A row per part and kind where anything was found; ``all`` is a query's mean over kinds."""
-    whole = np.mean(list(values.values()), axis=0)
+def _summarise(values: Mapping[str, Values]) -> list[dict[str, Any]]:
+    """A row per part and kind with a relevant result; ``all`` is the mean over kinds per query."""
+    mean_values = np.mean(list(values.values()), axis=0)  # (Q, 2)
     rows = []
     for part in PARTS:
-        for kind, both in {"all": whole, **values}.items():
-            own = both[_of_part(part, len(both))]
-            own = own[~np.isnan(own[:, 1])]
-            if not own[:, 0].any():
+        for kind, kind_values in {"all": mean_values, **values}.items():
+            part_values = kind_values[_slice_part(part, len(kind_values))]
+            part_values = part_values[~np.isnan(part_values[:, 1])]
+            if not part_values[:, 0].any():
                 continue
-            means = bootstrap_means(own, seed=0)
+            means = bootstrap_means(part_values, seed=0)
             ends = np.percentile(means[:, 1] / means[:, 0], _TAILS)
             rows.append(
                 {
                     "part": part,
                     "slip": kind,
-                    "queries": len(own),
-                    "N@10": float(own[:, 0].mean()),
-                    "N@10 with a slip": float(own[:, 1].mean()),
-                    "kept": float(own[:, 1].mean() / own[:, 0].mean()),
+                    "queries": len(part_values),
+                    "N@10": float(part_values[:, 0].mean()),
+                    "N@10 with a slip": float(part_values[:, 1].mean()),
+                    "kept": float(part_values[:, 1].mean() / part_values[:, 0].mean()),
                     "ci95": [float(end) for end in ends],
                 }
             )
     return rows
 
 
-def _clean(asking: SpellingQueries) -> dict[str, Any]:
-    """What happens to queries without a slip of the benchmark, per part, and which change."""
-    searcher = asking.searcher
-    before = time.process_time()
-    readings = [
+def _measure_clean(queries: SpellingQueries) -> dict[str, Any]:
+    """Effect of correction on original queries, per part, and the list of corrected queries."""
+    searcher = queries.searcher
+    start = time.process_time()
+    interpretations = [
         read(text, searcher.titles, searcher.speller, searcher.config.confidence)
-        for text in asking.texts
+        for text in queries.texts
     ]
-    read_ms = 1000 * (time.process_time() - before) / len(readings)
+    read_ms = 1000 * (time.process_time() - start) / len(interpretations)
     marks = {
-        "changed": [_letters(one.corrected_key) != _letters(one.key) for one in readings],
-        "parted": [_is_parted(one) for one in readings],
-        "told": [bool(one.told_key) for one in readings],
+        "changed": [
+            _join_letters(interpretation.corrected_key) != _join_letters(interpretation.key)
+            for interpretation in interpretations
+        ],
+        "parted": [_is_split(interpretation) for interpretation in interpretations],
+        "told": [bool(interpretation.told_key) for interpretation in interpretations],
     }
-    listed = [
-        _changed(asking, query, reading.corrected_key)
-        for query, reading in enumerate(readings)
-        if reading.corrected_key != reading.key
+    corrected = [
+        _describe_correction(queries, number, interpretation.corrected_key)
+        for number, interpretation in enumerate(interpretations)
+        if interpretation.corrected_key != interpretation.key
     ]
     return {
-        **{name: _shares(found) for name, found in marks.items()},
-        "found more": sum(one["N@10"] > one["N@10 as typed"] for one in listed),
-        "found less": sum(one["N@10"] < one["N@10 as typed"] for one in listed),
+        **{name: _mean_by_part(flags) for name, flags in marks.items()},
+        "found more": sum(entry["N@10"] > entry["N@10 as typed"] for entry in corrected),
+        "found less": sum(entry["N@10"] < entry["N@10 as typed"] for entry in corrected),
         "read_ms": round(read_ms, 3),
-        "which": listed,
+        "which": corrected,
     }
 
 
-def _letters(key: str) -> str:
+def _join_letters(key: str) -> str:
     return key.replace(" ", "")
 
 
-def _is_parted(reading: Interpretation) -> bool:
-    corrected = reading.corrected_key
-    return corrected != reading.key and _letters(corrected) == _letters(reading.key)
+def _is_split(interpretation: Interpretation) -> bool:
+    corrected_key = interpretation.corrected_key
+    return corrected_key != interpretation.key and _join_letters(corrected_key) == _join_letters(
+        interpretation.key
+    )
 
 
-def _shares(found: Sequence[bool]) -> dict[str, float]:
-    return {part: float(np.mean(found[_of_part(part, len(found))])) for part in PARTS}
+def _mean_by_part(flags: Sequence[bool]) -> dict[str, float]:
+    return {part: float(np.mean(flags[_slice_part(part, len(flags))])) for part in PARTS}
 
 
-def _changed(asking: SpellingQueries, query: int, searched: str) -> dict[str, Any]:
-    text = asking.texts[query]
+def _describe_correction(
+    queries: SpellingQueries, query: int, corrected_key: str
+) -> dict[str, Any]:
+    text = queries.texts[query]
     return {
         "part": PARTS[query % 2],
         "query": text,
-        "searched": searched,
-        "N@10 as typed": round(asking.ndcg(query, text, literal=True), 4),
-        "N@10": round(asking.ndcg(query, text), 4),
+        "searched": corrected_key,
+        "N@10 as typed": round(queries.measure_ndcg(query, text, literal=True), 4),
+        "N@10": round(queries.measure_ndcg(query, text), 4),
     }
 
 
-def _of_part(part: str, count: int) -> slice:
+def _slice_part(part: str, count: int) -> slice:
     return slice(None) if part == "all" else slice(PARTS.index(part), count, 2)
 
 
-def _discounted(gains: Sequence[float]) -> float:
+def _compute_dcg(gains: Sequence[float]) -> float:
     return sum(gain / log2(rank + 2.0) for rank, gain in enumerate(gains))

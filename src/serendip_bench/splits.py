@@ -1,7 +1,9 @@
-"""What a model may learn from, and what it is asked: leave the last two out, or items as well.
+"""Leave-last-two-out splits, with or without cold items held out.
 
-Items are numbered anew: those of the training part first, in the order of ``items.jsonl``, then
-all others, which join a trained model through ``with_items``.
+Item numbers: items of the training part first, in the order of ``items.jsonl``, then all others,
+which are added to a trained model by ``with_items``.
+
+Shapes: T requests, N items, L levels of codes.
 """
 
 from __future__ import annotations
@@ -22,18 +24,18 @@ from serendip.runtime.progress import TrainOptions
 from serendip_bench.qrels import Relevance
 
 COLD_SHARE = 0.05
-"""Share of the items that the cold benchmark takes out."""
+"""Share of the items that the cold benchmark holds out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RequestSet:
-    """Requests, and an item that each should find: one request per user, and what came next.
+    """Requests with one target item each.
 
     Args:
         queries: T requests; the items of the history are excluded.
-        items: (T,) int32.
-        relevance: which rows are one request with several items, and whose requests they are; None
-            = each row is a request and a user of its own.
+        items: (T,) int32 target items.
+        relevance: groups rows into requests with several targets, and requests by user; None =
+            each row is a request of its own user.
     """
 
     queries: list[Query]
@@ -41,7 +43,7 @@ class RequestSet:
     relevance: Relevance | None = None
 
     def where(self, mask: BoolArray) -> RequestSet:
-        """The requests that a mask (T,) keeps."""
+        """The requests of a mask (T,)."""
         queries = [query for query, keep in zip(self.queries, mask, strict=True) if keep]
         relevance = self.relevance and self.relevance.where(mask)
         return RequestSet(queries, self.items[mask], relevance)
@@ -49,14 +51,14 @@ class RequestSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BenchSplit:
-    """A training part, what is known of other items, and the requests.
+    """Training data, validation requests and test requests.
 
     Args:
-        train: without features; carries the validation targets for early stopping.
-        numbers: (N,) place in ``items.jsonl`` of each item; the training part's come first.
-        validation: the last but one item of each user.
-        test: the last item of each user; the last but one is input.
-        cold: (N,) items that were taken out of training and histories.
+        train: without features; contains the validation targets for early stopping.
+        numbers: (N,) row in ``items.jsonl`` of each item; items of the training part come first.
+        validation: the target is the last but one item of each user.
+        test: the target is the last item of each user; the last but one is input.
+        cold: (N,) items held out of training and histories.
     """
 
     train: Dataset
@@ -72,148 +74,157 @@ class BenchSplit:
         seed: int,
         tokens: Tokens | None = None,
     ) -> tuple[ItemFeatures, ItemFeatures]:
-        """Features of the training part's items and of the others.
+        """Features of the items of the training part, and of all other items.
 
         Args:
             content: unit vectors in the order of ``items.jsonl``.
-            config: codebooks, fitted to the training part's items; None = no codes.
+            config: codebooks, fitted to the items of the training part; None = no codes.
             seed: of the codebooks.
-            tokens: of the items, in the same order as ``content``; None = they are not read.
+            tokens: in the same order as ``content``; None = no token features.
         """
-        vectors, known = content[self.numbers], self.train.num_items
+        vectors, num_train = content[self.numbers], self.train.num_items  # (N, C)
         codes, size = np.zeros((len(vectors), 0), np.int32), 1
         if config is not None:
             codebooks, codes = self.codes(content, config, seed)
             size = codebooks.codebook_size
-        read = None if tokens is None else tokens.rows(self.numbers)
-        features = ItemFeatures(vectors, codes, size, tokens=read)
+        token_rows = None if tokens is None else tokens.rows(self.numbers)
+        features = ItemFeatures(vectors, codes, size, tokens=token_rows)
         numbers = np.arange(len(vectors), dtype=np.int32)
-        return features.rows(numbers[:known]), features.rows(numbers[known:])
+        return features.rows(numbers[:num_train]), features.rows(numbers[num_train:])
 
     def codes(
         self, content: FloatArray, config: ResidualKMeansConfig, seed: int
     ) -> tuple[Codebooks, IntArray]:
-        """Codebooks of the training part's items, and the codes (N, L) of all items.
+        """Codebooks fitted to the items of the training part, and the codes (N, L) of all items.
 
         Args:
             content: unit vectors in the order of ``items.jsonl``.
             config: of the codebooks.
             seed: of the codebooks.
         """
-        vectors, known = content[self.numbers], self.train.num_items
-        codebooks, own = ResidualKMeans(config).fit(vectors[:known], TrainOptions(seed))
-        return codebooks, np.concatenate([own, codebooks.assign(vectors[known:])])
+        vectors, num_train = content[self.numbers], self.train.num_items
+        codebooks, train_codes = ResidualKMeans(config).fit(vectors[:num_train], TrainOptions(seed))
+        return codebooks, np.concatenate(
+            [train_codes, codebooks.assign(vectors[num_train:])]
+        )  # (N, L)
 
 
-def sequential_trial(dataset: Dataset) -> BenchSplit:
-    """All but the last two items of each user are learned from."""
+def build_sequential_split(dataset: Dataset) -> BenchSplit:
+    """Train on all but the last two items of each user."""
     split = leave_last_out(dataset)
     assert split.validation is not None
-    validation = _asked(split.validation)
+    validation = _to_requests(split.validation)
     return BenchSplit(
-        _stopped_by(split.train, validation),
+        _with_validation(split.train, validation),
         dataset.catalogue.vocabulary.numbers(item.item_id for item in split.catalogue.items),
         validation,
-        _asked(split.targets),
+        _to_requests(split.targets),
         np.zeros(dataset.num_items, np.bool_),
     )
 
 
-def cold_trial(dataset: Dataset, seed: int) -> BenchSplit:
-    """As ``sequential_trial``, with a random 5 % of the items taken out of training and histories.
+def build_cold_split(dataset: Dataset, seed: int) -> BenchSplit:
+    """As ``build_sequential_split``, with a random 5 % of the items held out.
 
-    They stay among what is ranked, and among what is asked for at the end; a validation target
-    that is cold is dropped.
+    Cold items occur in no training event and no history. They are ranked, and they can be test
+    targets; requests with a cold validation target are dropped.
     """
-    return _without_items(dataset, _drawn(np.arange(dataset.num_items, dtype=np.int32), seed))
+    return _hold_out(dataset, _draw_cold_items(np.arange(dataset.num_items, dtype=np.int32), seed))
 
 
-def cold_events_trial(dataset: Dataset, candidates: IntArray, seed: int) -> BenchSplit:
-    """As ``cold_trial``, with every event of the cold items asked for, not only last ones.
+def build_cold_events_split(dataset: Dataset, candidates: IntArray, seed: int) -> BenchSplit:
+    """As ``build_cold_split``, but every event of a cold item is a test request.
 
-    Where few items are cold, last events alone are too few to tell anything. The history of a
-    cold target is what its user did strictly before it, cold items left out; a target before
-    which nothing is known is not asked for. The later events of its user are learned from, which
-    says nothing of the cold item. The requests for the last items of the users that are not cold
-    come first, and are those of ``cold_trial``.
+    If few items are cold, last events alone are too few for narrow intervals. The history of a
+    cold target is what its user did strictly before it, without cold items; targets with an empty
+    history are dropped. Later events of the same user are trained on: they do not involve the cold
+    item. The requests with a warm target come first, and equal those of ``build_cold_split``.
 
     Args:
-        dataset: everything, not split.
+        dataset: unsplit.
         candidates: items of which 5 % become cold.
-        seed: which ones.
+        seed: of the draw.
     """
-    trial = _without_items(dataset, _drawn(candidates, seed))
-    warm = trial.test.where(~trial.cold[trial.test.items])
-    cold = _events_of(dataset, trial.cold, np.argsort(trial.numbers).astype(np.int32))
+    split = _hold_out(dataset, _draw_cold_items(candidates, seed))
+    warm = split.test.where(~split.cold[split.test.items])
+    cold = _build_event_requests(dataset, split.cold, np.argsort(split.numbers).astype(np.int32))
     items = np.concatenate([warm.items, cold.items])
-    return replace(trial, test=RequestSet([*warm.queries, *cold.queries], items))
+    return replace(split, test=RequestSet([*warm.queries, *cold.queries], items))
 
 
-def _drawn(candidates: IntArray, seed: int) -> IntArray:
+def _draw_cold_items(candidates: IntArray, seed: int) -> IntArray:
     count = round(COLD_SHARE * len(candidates))
     return np.random.default_rng(seed).choice(candidates, count, replace=False)
 
 
-def _events_of(dataset: Dataset, is_cold: BoolArray, number: IntArray) -> RequestSet:
-    """All events of the cold items; ``is_cold`` by new numbers, ``number`` from old to new."""
+def _build_event_requests(dataset: Dataset, is_cold: BoolArray, number: IntArray) -> RequestSet:
+    """A request for every event of a cold item.
+
+    Args:
+        dataset: unsplit.
+        is_cold: (N,) by new item numbers.
+        number: (N,) old item number -> new one.
+    """
     log, queries, rows = dataset.events, [], []
     for row in np.flatnonzero(is_cold[number[log.items]]).tolist():
         user, time = int(log.users[row]), float(log.timestamps[row])
         history = dataset.history(user).before(time)
         queries.append(Query(user_id=dataset.users.id(user), history=history, time=time))
         rows.append(row)
-    asked = _without(RequestSet(queries, log.items[rows]), is_cold[number], number)
-    return asked.where(np.array([len(query.history) > 0 for query in asked.queries], np.bool_))
+    requests = _renumber_without(RequestSet(queries, log.items[rows]), is_cold[number], number)
+    return requests.where(
+        np.array([len(query.history) > 0 for query in requests.queries], np.bool_)
+    )
 
 
-def _without_items(dataset: Dataset, drawn: IntArray) -> BenchSplit:
-    """The sequential trial without some items, given by place in ``items.jsonl``."""
-    trial = sequential_trial(dataset)
-    is_cold = np.isin(trial.numbers, drawn)
-    events = trial.train.events.rows(~is_cold[trial.train.events.items])
+def _hold_out(dataset: Dataset, drawn: IntArray) -> BenchSplit:
+    """The sequential split without some items, given by their row in ``items.jsonl``."""
+    split = build_sequential_split(dataset)
+    is_cold = np.isin(split.numbers, drawn)
+    events = split.train.events.rows(~is_cold[split.train.events.items])
     in_train = np.zeros(dataset.num_items, np.bool_)
     in_train[events.items] = True
-    order = np.concatenate([np.flatnonzero(in_train), np.flatnonzero(~in_train)])
-    number = np.empty(dataset.num_items, np.int32)
+    order = np.concatenate([np.flatnonzero(in_train), np.flatnonzero(~in_train)])  # (N,)
+    number = np.empty(dataset.num_items, np.int32)  # (N,) old -> new
     number[order] = np.arange(dataset.num_items, dtype=np.int32)
-    known = order[: int(in_train.sum())]
+    train_items = order[: int(in_train.sum())]
     train = Dataset(
-        Catalogue([trial.train.catalogue[place] for place in known.tolist()]),
-        trial.train.users,
+        Catalogue([split.train.catalogue[item] for item in train_items.tolist()]),
+        split.train.users,
         replace(events, items=number[events.items]),
     )
-    validation = trial.validation.where(~is_cold[trial.validation.items])
-    validation = _without(validation, is_cold, number)
+    validation = split.validation.where(~is_cold[split.validation.items])
+    validation = _renumber_without(validation, is_cold, number)
     return BenchSplit(
-        _stopped_by(train, validation),
-        trial.numbers[order],
+        _with_validation(train, validation),
+        split.numbers[order],
         validation,
-        _without(trial.test, is_cold, number),
+        _renumber_without(split.test, is_cold, number),
         is_cold[order],
     )
 
 
-def _stopped_by(train: Dataset, validation: RequestSet) -> Dataset:
+def _with_validation(train: Dataset, validation: RequestSet) -> Dataset:
     users = train.users.numbers(query.user_id for query in validation.queries)
     return train.with_validation(HeldOut(users, validation.items))
 
 
-def _asked(targets: Targets) -> RequestSet:
+def _to_requests(targets: Targets) -> RequestSet:
     return RequestSet(targets.queries(), targets.items)
 
 
-def renumbered(asked: RequestSet, number: IntArray) -> RequestSet:
-    """The same requests; ``number`` (N,) is from old item numbers to new ones."""
-    return _without(asked, np.zeros(len(number), np.bool_), number)
+def renumber(requests: RequestSet, number: IntArray) -> RequestSet:
+    """The same requests with new item numbers; ``number`` (N,) maps old to new ones."""
+    return _renumber_without(requests, np.zeros(len(number), np.bool_), number)
 
 
-def _without(asked: RequestSet, is_cold: BoolArray, number: IntArray) -> RequestSet:
-    """Requests in new numbers whose histories do not know the cold items."""
+def _renumber_without(requests: RequestSet, is_cold: BoolArray, number: IntArray) -> RequestSet:
+    """Requests with new item numbers whose histories lack the cold items."""
     queries = []
-    for query in asked.queries:
-        whole = query.history
-        kept = ~is_cold[whole.item_nums]
-        items = number[whole.item_nums[kept]]
-        history = History(items, whole.timestamps[kept], whole.liked[kept])
-        queries.append(replace(query, history=history, exclude=np.unique(items)))
-    return replace(asked, queries=queries, items=number[asked.items])
+    for query in requests.queries:
+        history = query.history
+        is_warm = ~is_cold[history.item_nums]
+        items = number[history.item_nums[is_warm]]
+        warm_history = History(items, history.timestamps[is_warm], history.liked[is_warm])
+        queries.append(replace(query, history=warm_history, exclude=np.unique(items)))
+    return replace(requests, queries=queries, items=number[requests.items])

@@ -1,20 +1,16 @@
 """``serendip bench suggest``: is a user's true next tag among the first ten suggestions?
 
-Asked with nothing typed and with the first one, two and three letters. Generations are published
-in time, each of everything before the first moment that it answers; the baselines know everything
-before each moment. They may show what one person alone has searched, which no suggestion may. So
-like is compared with like both ways: the same baselines under the rule of the suggestions, and
-suggestions without the rule (``min_users`` = 1, of tags that are public). Means over users, with
-paired intervals.
+Requests have no typed letters, or the first one, two or three letters of the tag. Generations are
+published over time, each built from everything before its first request; baselines (most popular
+queries, co-occurring queries) are updated before every request. Baselines may show queries of a
+single user, which suggestions may not. Both comparisons are therefore made on equal terms, too:
+baselines with the privacy threshold of the suggestions, and suggestions without it (``min_users`` =
+1; the tags are public). Means over users, with paired intervals.
 
-Which items suggested queries lead to: retrievability, in the sense of Azzopardi and Vinay 2008.
+Retrievability after Azzopardi and Vinay 2008, "Retrievability: An Evaluation Measure for Higher
+Order Information Access Tasks": r(item) = number of queries with the item in their top ten.
 
-An item is reached by a query that has it among its first ten results; r = number of queries that
-reach it.
-
-What suggestions have to beat: the most popular queries, and those that go along.
-
-Both know every search before the moment of asking, by however few people, and nothing else.
+Shapes: Q queries, U users.
 """
 
 from __future__ import annotations
@@ -54,28 +50,28 @@ from serendip_bench.datasets.movielens import (
     Target,
     read_movielens,
     read_tags,
-    targets_of,
+    select_targets,
     with_choices,
 )
 from serendip_bench.sequential.models import ENCODER
-from serendip_bench.suggest_replay import Variant, World, suggested
+from serendip_bench.suggest_replay import TagReplay, Variant, list_suggestions
 from serendip_bench.work_folder import open_bench_encoder, open_work_folder
 
 
-def retrievability(searcher: Searcher, queries: Sequence[str]) -> dict[str, Any]:
-    """What some queries reach."""
+def measure_retrievability(searcher: Searcher, queries: Sequence[str]) -> dict[str, Any]:
+    """Retrievability of the items by some queries."""
     results = np.full((len(queries), TOP), -1, np.int32)
     for row, text in enumerate(queries):
-        found = searcher.search(text, TOP).item_nums
-        results[row, : len(found)] = found
-    return {"queries": len(queries), **reached_by(results, searcher.num_items)}
+        items = searcher.search(text, TOP).item_nums
+        results[row, : len(items)] = items
+    return {"queries": len(queries), **measure_reach(results, searcher.num_items)}
 
 
-def reached_by(results: IntArray, num_items: int) -> dict[str, float | None]:
-    """Share of the items that are reached, and the Gini index of r over all of them.
+def measure_reach(results: IntArray, num_items: int) -> dict[str, float | None]:
+    """Share of the items with r > 0, and the Gini index of r over all items.
 
     Args:
-        results: (Q, 10) items, -1 where there are fewer.
+        results: (Q, 10) items, -1 = empty position.
         num_items: of the catalogue.
     """
     reached = np.unique(results[results >= 0])
@@ -86,55 +82,55 @@ def reached_by(results: IntArray, num_items: int) -> dict[str, float | None]:
 RECENT_ITEMS = 20
 
 
-def by_enough(before: Sequence[Search], min_users: int) -> list[Search]:
-    """Searches whose words at least ``min_users`` different people have searched."""
+def filter_public(before: Sequence[Search], min_users: int) -> list[Search]:
+    """Searches of queries with at least ``min_users`` distinct users."""
     users: dict[str, set[str]] = {}
-    for one in before:
-        users.setdefault(one.key, set()).add(one.user_id)
-    return [one for one in before if len(users[one.key]) >= min_users]
+    for search in before:
+        users.setdefault(search.key, set()).add(search.user_id)
+    return [search for search in before if len(users[search.key]) >= min_users]
 
 
-def most_popular(before: Sequence[Search]) -> list[str]:
-    """Queries by the number of people who searched them, then by searches, then by letters."""
-    people = Counter(key for _, key in {(one.user_id, one.key) for one in before})
-    searches = Counter(one.key for one in before)
-    return sorted(people, key=lambda key: (-people[key], -searches[key], key))
+def rank_by_popularity(before: Sequence[Search]) -> list[str]:
+    """Queries ordered by number of users, then number of searches, then alphabetically."""
+    num_users = Counter(key for _, key in {(search.user_id, search.key) for search in before})
+    num_searches = Counter(search.key for search in before)
+    return sorted(num_users, key=lambda key: (-num_users[key], -num_searches[key], key))
 
 
-def cooccurring(before: Sequence[Search], user_id: str, history: IntArray) -> list[str]:
-    """Queries of people who searched what the user did, and of those who chose the same items.
+def rank_by_cooccurrence(before: Sequence[Search], user_id: str, history: IntArray) -> list[str]:
+    """Queries ordered by co-occurrence with the user's queries and items, ties by popularity.
 
-    Each shared query counts one, and each of the user's last 20 items that was chosen after the
-    query; the more popular first where both say nothing.
+    The score of a query sums, over other users who searched it, the queries shared with the user,
+    plus one for each search of it after which one of the user's last 20 items was chosen.
     """
-    own = {one.key for one in before if one.user_id == user_id}
+    user_keys = {search.key for search in before if search.user_id == user_id}
     by_user: dict[str, set[str]] = {}
-    for one in before:
-        if one.user_id != user_id:
-            by_user.setdefault(one.user_id, set()).add(one.key)
+    for search in before:
+        if search.user_id != user_id:
+            by_user.setdefault(search.user_id, set()).add(search.key)
     score: Counter[str] = Counter()
-    for theirs in by_user.values():
-        shared = len(own & theirs)
+    for keys in by_user.values():
+        shared = len(user_keys & keys)
         if shared:
-            score.update(dict.fromkeys(theirs, shared))
+            score.update(dict.fromkeys(keys, shared))
     recent = set(history[-RECENT_ITEMS:].tolist())
-    for one in before:
-        if one.user_id != user_id and recent & set(one.chosen.tolist()):
-            score[one.key] += 1
-    place = {key: row for row, key in enumerate(most_popular(before))}
-    return sorted(place, key=lambda key: (-score[key], place[key]))
+    for search in before:
+        if search.user_id != user_id and recent & set(search.chosen.tolist()):
+            score[search.key] += 1
+    popularity_rank = {key: row for row, key in enumerate(rank_by_popularity(before))}
+    return sorted(popularity_rank, key=lambda key: (-score[key], popularity_rank[key]))
 
 
-def going_on(keys: Iterable[str], typed: str, without: frozenset[str], k: int) -> list[str]:
-    """The first k that have a word from which on they go on from what was typed."""
-    found: list[str] = []
+def complete(keys: Iterable[str], typed: str, without: frozenset[str], k: int) -> list[str]:
+    """The first k keys with the typed letters at the beginning of a word, except ``without``."""
+    completions: list[str] = []
     for key in keys:
-        if len(found) == k:
+        if len(completions) == k:
             break
         is_match = key.startswith(typed) or f" {typed}" in key
         if is_match and key not in without:
-            found.append(key)
-    return found
+            completions.append(key)
+    return completions
 
 
 K = 10
@@ -142,25 +138,25 @@ TYPED = (0, 1, 2, 3)
 NUM_GENERATIONS = 8
 POPULAR, COOCCURRENCE, SERVED = "most-popular", "co-occurrence", "serendip"
 BASELINES = (POPULAR, COOCCURRENCE)
-RULED = ", by enough people"
-"""Ends the name of a baseline that shows nothing which fewer than ``min_users`` have searched."""
-OPEN = "serendip with everybody's tags"
-"""What would be served where a query of one person alone may be suggested to others."""
+PUBLIC_ONLY = ", by enough people"
+"""Suffix of baselines restricted to queries of at least ``min_users`` users."""
+UNRESTRICTED = "serendip with everybody's tags"
+"""The served suggestions without the privacy threshold."""
 
 Ranks = dict[int, list[float]]
-"""Letters typed -> per target the 1-based place of the tag; infinity where it is not shown."""
+"""Number of typed letters -> rank of the tag per target; infinity if it is not shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuggestBench:
-    """What to run.
+    """Settings of a run.
 
     Args:
         data: folder with ``items.jsonl``, ``ratings.csv`` and ``tags.csv``.
         file: the results.
-        name: set of targets, of ``tags.SETS``.
-        cache: folder of text vectors; None = beside the results.
-        models: ways to suggest, by name; empty = all of ``variants``.
+        name: set of targets, of ``movielens.SETS``.
+        cache: folder of text vectors; None = in the work folder.
+        models: names of variants; empty = all.
         config: of the suggestions.
         encoder: of the films.
     """
@@ -175,17 +171,17 @@ class SuggestBench:
 
 
 @dataclass(slots=True)
-class _Told:
-    """What was suggested by one system.
+class _Measurements:
+    """Measurements of one system.
 
     Args:
         users: of the targets.
         ranks: of the true tags.
         milliseconds: CPU time of each request.
-        shown: every list with nothing typed.
-        unanswered: suggestions without a result, of all that were shown.
-        count: suggestions that were shown.
-        reach: what the last generation reaches.
+        shown: the lists of requests without typed letters.
+        unanswered: number of shown suggestions without search results.
+        count: number of shown suggestions.
+        reach: retrievability by the queries of the last generation.
     """
 
     users: list[str] = field(default_factory=list)
@@ -202,22 +198,22 @@ def run_suggest(
     options: TrainOptions,
     on_row: Callable[[Mapping[str, Any]], None] = lambda row: None,
 ) -> dict[str, Any]:
-    """Ask every system about every target, and write the results file anew.
+    """Evaluate every system on every target, and overwrite the results file.
 
     Returns:
-        the document that the file holds.
+        the document of the file.
 
     Raises:
-        DataError: the data is not as it should be.
-        StorageError: another process is at work on the same file.
+        DataError: the data is missing or invalid.
+        StorageError: another process uses the same file.
     """
     with open_work_folder(bench.file), tempfile.TemporaryDirectory() as scratch:
         films = read_movielens(bench.data)
         searches = read_tags(bench.data, films.catalogue.vocabulary)
         dataset = with_choices(films, searches)
-        vectors = _vectors(bench, dataset, options)
-        world = World(dataset, searches, vectors, Path(scratch) / "search")
-        targets = targets_of(searches, bench.name)
+        vectors = _encode_films(bench, dataset, options)
+        replay = TagReplay(dataset, searches, vectors, Path(scratch) / "search")
+        targets = select_targets(searches, bench.name)
         files = [bench.data / name for name in (FILMS_FILE, RATINGS_FILE, USER_TAGS_FILE)]
         document: dict[str, Any] = {
             "dataset": bench.data.resolve().name,
@@ -229,139 +225,173 @@ def run_suggest(
             "config": bench.config.model_dump(mode="json"),
             "rows": [],
         }
-        told = {name: _of_baseline(name, world, targets, 1) for name in BASELINES}
-        fewest = bench.config.min_users
-        told |= {f"{n}{RULED}": _of_baseline(n, world, targets, fewest) for n in BASELINES}
-        for name, one in told.items():
-            _add(document, name, one, on_row)
-        for variant in options.progress.track(variants(bench), "suggestions", len(variants(bench))):
-            told[variant.name] = _of_variant(variant, world, targets, options.seed)
-            _add(document, variant.name, told[variant.name], on_row)
-            document["comparisons"] = comparisons(told)
+        measured = {name: _measure_baseline(name, replay, targets, 1) for name in BASELINES}
+        min_users = bench.config.min_users
+        measured |= {
+            f"{baseline}{PUBLIC_ONLY}": _measure_baseline(baseline, replay, targets, min_users)
+            for baseline in BASELINES
+        }
+        for name, measurements in measured.items():
+            _add_rows(document, name, measurements, on_row)
+        for variant in options.progress.track(
+            select_variants(bench), "suggestions", len(select_variants(bench))
+        ):
+            measured[variant.name] = _measure_variant(variant, replay, targets, options.seed)
+            _add_rows(document, variant.name, measured[variant.name], on_row)
+            document["comparisons"] = compare_all(measured)
             write_json(bench.file, document)
     return document
 
 
-def variants(bench: SuggestBench) -> list[Variant]:
-    """What is served, without its rule of privacy, and without each of its parts.
+def select_variants(bench: SuggestBench) -> list[Variant]:
+    """The served suggestions, and ablations: without privacy threshold and without each part.
 
     Raises:
-        ConfigError: a name is not known.
+        ConfigError: a name is unknown.
     """
     config = bench.config
     parts = [name for name in SOURCES if name in config.sources and name != "llm"]
-    found = [Variant(SERVED, config), Variant(OPEN, config.model_copy(update={"min_users": 1}))]
+    all_variants = [
+        Variant(SERVED, config),
+        Variant(UNRESTRICTED, config.model_copy(update={"min_users": 1})),
+    ]
     for part in parts:
-        left = tuple(one for one in config.sources if one != part)
-        found.append(Variant(f"without {part}", config.model_copy(update={"sources": left})))
-    found.append(Variant("without ranker", config, learns=False))
-    found.append(Variant("without user", config, knows_users=False))
-    unknown = set(bench.models) - {one.name for one in found}
+        sources = tuple(source for source in config.sources if source != part)
+        all_variants.append(
+            Variant(f"without {part}", config.model_copy(update={"sources": sources}))
+        )
+    all_variants.append(Variant("without ranker", config, learns=False))
+    all_variants.append(Variant("without user", config, knows_users=False))
+    unknown = set(bench.models) - {variant.name for variant in all_variants}
     if unknown:
-        known = ", ".join(one.name for one in found)
+        known = ", ".join(variant.name for variant in all_variants)
         raise ConfigError(f"--models {min(unknown)!r}.", f"Known: {known}.")
-    return [one for one in found if not bench.models or one.name in bench.models]
+    return [variant for variant in all_variants if not bench.models or variant.name in bench.models]
 
 
-def comparisons(told: Mapping[str, _Told]) -> list[dict[str, Any]]:
-    """What is served against all others; without its rule, against the baselines without it."""
-    pairs = [(SERVED, other) for other in told if other != SERVED]
-    pairs += [(OPEN, other) for other in BASELINES]
+def compare_all(measured: Mapping[str, _Measurements]) -> list[dict[str, Any]]:
+    """The served suggestions against all others; without threshold, against plain baselines."""
+    pairs = [(SERVED, other) for other in measured if other != SERVED]
+    pairs += [(UNRESTRICTED, other) for other in BASELINES]
     return [
-        one
+        comparison
         for system, base in pairs
-        if system in told and base in told
-        for one in _compared(system, told[system], base, told[base])
+        if system in measured and base in measured
+        for comparison in _compare(system, measured[system], base, measured[base])
     ]
 
 
-def _compared(system: str, own: _Told, base: str, theirs: _Told) -> Iterator[dict[str, Any]]:
-    """By letters typed, and the mean of all of them."""
-    found = {f"{n} letters typed": (_success(own, n), _success(theirs, n)) for n in TYPED}
-    means = [np.mean(both, axis=0) for both in zip(*found.values(), strict=True)]
-    found["mean of 0 to 3 letters typed"] = means[0], means[1]
-    for said, (one, other) in found.items():
-        names = (system, base, f"Success@{K}, {said}")
-        yield compare_values(names, one, other).as_dict()
+def _compare(
+    system: str, measurements: _Measurements, base: str, base_measurements: _Measurements
+) -> Iterator[dict[str, Any]]:
+    """Comparisons by number of typed letters, and of the mean over these."""
+    success_of = {
+        f"{n} letters typed": (
+            _measure_success(measurements, n),
+            _measure_success(base_measurements, n),
+        )
+        for n in TYPED
+    }
+    means = [np.mean(pair, axis=0) for pair in zip(*success_of.values(), strict=True)]
+    success_of["mean of 0 to 3 letters typed"] = means[0], means[1]
+    for description, (values, base_values) in success_of.items():
+        names = (system, base, f"Success@{K}, {description}")
+        yield compare_values(names, values, base_values).as_dict()
 
 
-def _success(told: _Told, typed: int) -> Values:
-    """(U,) share of each user's targets that are among the first ten."""
-    return _by_user(told, (np.array(told.ranks[typed]) <= K).astype(np.float64))
+def _measure_success(measurements: _Measurements, typed: int) -> Values:
+    """(U,) share of each user's targets in the top ten."""
+    return _mean_by_user(
+        measurements, (np.array(measurements.ranks[typed]) <= K).astype(np.float64)
+    )
 
 
-def _by_user(told: _Told, values: Values) -> Values:
-    users = np.unique(told.users, return_inverse=True)[1]
-    return np.bincount(users, values) / np.bincount(users)
+def _mean_by_user(measurements: _Measurements, values: Values) -> Values:
+    user_nums = np.unique(measurements.users, return_inverse=True)[1]
+    return np.bincount(user_nums, values) / np.bincount(user_nums)
 
 
-def _of_baseline(name: str, world: World, targets: Sequence[Target], min_users: int) -> _Told:
-    told = _Told()
+def _measure_baseline(
+    name: str, replay: TagReplay, targets: Sequence[Target], min_users: int
+) -> _Measurements:
+    measurements = _Measurements()
     for target in targets:
-        dataset, before = world.before(target.timestamp)
-        own = frozenset(one.key for one in before if one.user_id == target.user_id)
+        dataset, before = replay.before(target.timestamp)
+        user_keys = frozenset(search.key for search in before if search.user_id == target.user_id)
         history = dataset.history(dataset.users.number(target.user_id)).item_nums
-        before, popular = by_enough(before, min_users), name == POPULAR
-        keys = most_popular(before) if popular else cooccurring(before, target.user_id, history)
-        without = own if target.is_new else frozenset()
+        before, popular = filter_public(before, min_users), name == POPULAR
+        keys = (
+            rank_by_popularity(before)
+            if popular
+            else rank_by_cooccurrence(before, target.user_id, history)
+        )
+        without = user_keys if target.is_new else frozenset()
         for typed in TYPED:
-            found = going_on(keys, target.key[:typed], without, K)
-            _note(told, world, target, typed, found)
-    last = max(target.timestamp for target in targets)
-    known = by_enough(world.before(last)[1], min_users)
-    queries = list(dict.fromkeys(one.text for one in known))
-    told.reach = retrievability(world.searcher, queries)
-    return told
+            suggestions = complete(keys, target.key[:typed], without, K)
+            _add_list(measurements, replay, target, typed, suggestions)
+    last_time = max(target.timestamp for target in targets)
+    public_searches = filter_public(replay.before(last_time)[1], min_users)
+    queries = list(dict.fromkeys(search.text for search in public_searches))
+    measurements.reach = measure_retrievability(replay.searcher, queries)
+    return measurements
 
 
-def _of_variant(variant: Variant, world: World, targets: Sequence[Target], seed: int) -> _Told:
-    told, suggester, state = _Told(), None, None
-    builder = world.builder(variant.config, targets[0].timestamp)
-    starts = {int(at) for at in np.linspace(0, len(targets), NUM_GENERATIONS, endpoint=False)}
-    for place, target in enumerate(targets):
-        if place in starts or state is None or suggester is None:
-            state = world.generation(variant, builder, target.timestamp, seed)
+def _measure_variant(
+    variant: Variant, replay: TagReplay, targets: Sequence[Target], seed: int
+) -> _Measurements:
+    measurements, suggester, state = _Measurements(), None, None
+    builder = replay.open_builder(variant.config, targets[0].timestamp)
+    starts = {int(start) for start in np.linspace(0, len(targets), NUM_GENERATIONS, endpoint=False)}
+    for index, target in enumerate(targets):
+        if index in starts or state is None or suggester is None:
+            state = replay.build_generation(variant, builder, target.timestamp, seed)
             suggester = QuerySuggester(state, variant.config)
-        asker, past = world.asker(target, state)
-        without = asker.searched if target.is_new else frozenset()
-        asked = (asker, past) if variant.knows_users else (type(asker)(), type(past)())
+        features, context = replay.build_user_features(target, state)
+        without = features.searched if target.is_new else frozenset()
+        user = (features, context) if variant.knows_users else (type(features)(), type(context)())
         for typed in TYPED:
             letters = target.key[:typed].strip()
             begin = time.process_time()
-            texts = suggested(suggester, state, asked, letters, K + min(len(without), 10 * K))
-            told.milliseconds[typed].append(1000 * (time.process_time() - begin))
-            found = [text for text in texts if normalise(text) not in without][:K]
-            _note(told, world, target, typed, found)
+            texts = list_suggestions(suggester, state, user, letters, K + min(len(without), 10 * K))
+            measurements.milliseconds[typed].append(1000 * (time.process_time() - begin))
+            suggestions = [text for text in texts if normalise(text) not in without][:K]
+            _add_list(measurements, replay, target, typed, suggestions)
     assert state is not None
-    told.reach = {
+    measurements.reach = {
         "queries": len(state.queries),
-        **reached_by(state.queries.results, world.dataset.num_items),
+        **measure_reach(state.queries.results, replay.dataset.num_items),
     }
-    return told
+    return measurements
 
 
-def _note(told: _Told, world: World, target: Target, typed: int, found: Sequence[str]) -> None:
-    keys = [normalise(text) for text in found]
-    place = keys.index(target.key) + 1 if target.key in keys else np.inf
-    told.ranks[typed].append(float(place))
-    told.count += len(found)
-    told.unanswered += sum(not len(world.searcher.search(text, 1)) for text in found)
+def _add_list(
+    measurements: _Measurements,
+    replay: TagReplay,
+    target: Target,
+    typed: int,
+    suggestions: Sequence[str],
+) -> None:
+    keys = [normalise(text) for text in suggestions]
+    rank = keys.index(target.key) + 1 if target.key in keys else np.inf
+    measurements.ranks[typed].append(float(rank))
+    measurements.count += len(suggestions)
+    measurements.unanswered += sum(not len(replay.searcher.search(text, 1)) for text in suggestions)
     if not typed:
-        told.users.append(target.user_id)
-        told.shown.append(list(found))
+        measurements.users.append(target.user_id)
+        measurements.shown.append(list(suggestions))
 
 
-def _add(
+def _add_rows(
     document: dict[str, Any],
     name: str,
-    told: _Told,
+    measurements: _Measurements,
     on_row: Callable[[Mapping[str, Any]], None],
 ) -> None:
     for typed in TYPED:
-        success = estimate(_success(told, typed))
-        ranks = np.array(told.ranks[typed])
-        reciprocal = _by_user(told, np.where(ranks <= K, 1.0 / ranks, 0.0))
-        spent = told.milliseconds[typed]
+        success = estimate(_measure_success(measurements, typed))
+        ranks = np.array(measurements.ranks[typed])
+        reciprocal = _mean_by_user(measurements, np.where(ranks <= K, 1.0 / ranks, 0.0))
+        milliseconds = measurements.milliseconds[typed]
         row = {
             "model": name,
             "typed": typed,
@@ -369,19 +399,19 @@ def _add(
             f"success@{K}": success.value,
             f"mrr@{K}": float(reciprocal.mean()),
             "ci95": {f"success@{K}": [success.low, success.high]},
-            "cpu_ms": float(np.median(spent)) if spent else None,
+            "cpu_ms": float(np.median(milliseconds)) if milliseconds else None,
         }
         document["rows"].append(row)
         on_row(row)
     document.setdefault("shown", {})[name] = {
-        "suggestions": told.count,
-        "with_results": 1.0 - told.unanswered / max(1, told.count),
-        "distinct_untyped": len({text for found in told.shown for text in found}),
+        "suggestions": measurements.count,
+        "with_results": 1.0 - measurements.unanswered / max(1, measurements.count),
+        "distinct_untyped": len({text for texts in measurements.shown for text in texts}),
     }
-    document.setdefault("reach", {})[name] = dict(told.reach)
+    document.setdefault("reach", {})[name] = dict(measurements.reach)
 
 
-def _vectors(bench: SuggestBench, dataset: Dataset, options: TrainOptions) -> FloatArray:
+def _encode_films(bench: SuggestBench, dataset: Dataset, options: TrainOptions) -> FloatArray:
     encode = open_bench_encoder(bench.encoder, bench.cache, bench.file, options.progress)
     vectors = encode(dataset.catalogue.texts(FILM_FIELDS))
     return unit(vectors, shortest=1e-9)

@@ -1,4 +1,7 @@
-"""The served suggestions, in time: generations that each know only what was before them."""
+"""Replay of query suggestions over time: each generation is built from earlier data only.
+
+Shapes: N films, D dimensions.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +32,13 @@ from serendip_bench.datasets.movielens import Target
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One way to suggest.
+    """A configuration of query suggestions.
 
     Args:
         name: in results.
-        config: sources and tests.
-        learns: whether the order is learned; else it is the prior's.
-        knows_users: whether a user's past is read.
+        config: of sources and checks.
+        learns: True if the ranker is trained; otherwise it is the prior.
+        knows_users: True if histories of users are read.
     """
 
     name: str
@@ -44,40 +47,40 @@ class Variant:
     knows_users: bool = True
 
 
-class World:
+class TagReplay:
     """Films, ratings, tags and vectors of one folder.
 
     Args:
-        dataset: with all ratings; parts of it are read up to a moment.
-        searches: taggings, in order of time.
+        dataset: with all ratings.
+        searches: taggings, by time.
         vectors: (N, D) unit vectors of the films.
-        folder: of the word index.
+        folder: of the lexical index.
     """
 
     def __init__(
         self, dataset: Dataset, searches: Sequence[Search], vectors: FloatArray, folder: Path
     ) -> None:
         self.dataset, self.searches, self.vectors = dataset, searches, vectors
-        # Titles are put in order by popularity, which nobody knew before the first tag.
+        # Titles are ordered by popularity, which is unknown before the first tag.
         unknown = np.zeros(dataset.num_items, np.float32)
         self.searcher = Searcher.build(dataset.catalogue, unknown, folder)
         self._suggester = Suggester.of(dataset.catalogue.items, self.searcher)
 
     def before(self, moment: float) -> tuple[Dataset, list[Search]]:
-        """What had happened by then."""
+        """Events and searches before a moment."""
         events = self.dataset.events
-        known = replace(self.dataset, events=events.rows(events.timestamps < moment), _by_user={})
-        return known, [one for one in self.searches if one.timestamp < moment]
+        dataset = replace(self.dataset, events=events.rows(events.timestamps < moment), _by_user={})
+        return dataset, [search for search in self.searches if search.timestamp < moment]
 
-    def builder(self, config: QueriesConfig, moment: float) -> SuggestionBuilder:
-        """For all generations from a moment on."""
+    def open_builder(self, config: QueriesConfig, moment: float) -> SuggestionBuilder:
+        """A builder of suggestions for generations from a moment on."""
         counts = self.before(moment)[0].item_counts()
         return SuggestionBuilder(self.dataset.catalogue, counts, self.searcher, config)
 
-    def generation(
+    def build_generation(
         self, variant: Variant, builder: SuggestionBuilder, moment: float, seed: int
     ) -> EngineState:
-        """What would have been published at a moment, as far as it suggests."""
+        """The state of a generation published at a moment, with the parts that suggestions need."""
         dataset, searches = self.before(moment)
         table = builder.build(searches, SilentProgress()).table
         ranker = QueryRanker.prior()
@@ -100,39 +103,41 @@ class World:
             query_ranker=ranker,
         )
 
-    def asker(self, target: Target, state: EngineState) -> tuple[SuggestionUser, UserContext]:
-        """The user of a target, as of its moment."""
+    def build_user_features(
+        self, target: Target, state: EngineState
+    ) -> tuple[SuggestionUser, UserContext]:
+        """Features of the user of a target, at its moment."""
         number = self.dataset.users.number(target.user_id)
-        past = self.dataset.history(number).before(target.timestamp)
-        own = [
-            one.text
-            for one in self.searches
-            if one.user_id == target.user_id and one.timestamp < target.timestamp
+        history = self.dataset.history(number).before(target.timestamp)
+        texts = [
+            search.text
+            for search in self.searches
+            if search.user_id == target.user_id and search.timestamp < target.timestamp
         ]
-        searched = list(dict.fromkeys(own[::-1]))
-        return build_user(state, past, self._taste(past.item_nums), searched)
+        searched = list(dict.fromkeys(texts[::-1]))
+        return build_user(state, history, self._score_films(history.item_nums), searched)
 
-    def _taste(self, history: IntArray) -> FloatArray:
-        """(N,) likeness of the films to the last ones chosen, in deviations from the mean."""
+    def _score_films(self, history: IntArray) -> FloatArray:
+        """(N,) standardised similarity of the films to the last chosen ones."""
         if not len(history):
             return np.empty(0, np.float32)
-        scores = self.vectors @ self.vectors[history[-RECENT:]].mean(0)
+        scores = self.vectors @ self.vectors[history[-RECENT:]].mean(0)  # (N,)
         spread = float(scores.std()) or 1.0
         taste: FloatArray = ((scores - scores.mean()) / spread).astype(np.float32)
         return taste
 
 
-def suggested(
+def list_suggestions(
     suggester: QuerySuggester,
     state: EngineState,
-    asked: tuple[SuggestionUser, UserContext],
+    user: tuple[SuggestionUser, UserContext],
     typed: str,
     k: int,
 ) -> list[str]:
-    """Texts of the first k suggestions, as they are served."""
-    asker, past = asked
+    """Texts of the first k suggestions, as served."""
+    features, context = user
     if typed:
-        found = suggester.complete(state, Request(text=typed, k=k), asker, past)
+        suggestions = suggester.complete(state, Request(text=typed, k=k), features, context)
     else:
-        found = suggester.recommend(state, Request(k=k), asker, past)
-    return [one.text for one in found]
+        suggestions = suggester.recommend(state, Request(k=k), features, context)
+    return [suggestion.text for suggestion in suggestions]

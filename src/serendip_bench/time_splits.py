@@ -1,4 +1,7 @@
-"""A log cut at two moments: learned from, validated on, asked for; all items in one numbering."""
+"""Temporal splits: a log cut at two times into training, validation and test.
+
+Shapes: E events, T requests, N items.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,19 @@ from serendip.data.dataset import Dataset
 from serendip.data.query import Query
 from serendip.data.splits import MAX_TARGETS_PER_USER, Split, Targets, temporal
 from serendip_bench.qrels import Relevance
-from serendip_bench.splits import RequestSet, renumbered
+from serendip_bench.splits import RequestSet, renumber
 
-LEARNED, VALIDATED = 0.7, 0.8
-"""Shares of the events by time: the first part is learned from, what lies between validates."""
+TRAIN_END, VALIDATION_END = 0.7, 0.8
+"""Shares of the events, by time, at which training and validation end."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValidationAndTest:
-    """The same task before and after the later moment.
+    """Validation and test requests of one task.
 
     Args:
-        validation: requests between the moments.
-        test: requests after the later one.
+        validation: between the two cuts.
+        test: after the later cut.
     """
 
     validation: RequestSet
@@ -34,15 +37,15 @@ class ValidationAndTest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimedSplit:
-    """What is learned from, and what happened afterwards.
+    """A temporal split with the requests of two tasks.
 
     Args:
-        split: at the earlier moment; its catalogue numbers all items.
-        numbers: (N,) place in the dataset of each of these items.
-        home: every first event of a user with an item, from what the user had done strictly
-            before; at most the first hundred of a user in each part, mean per user.
-        similar: an item that a user liked asks, alone, for the one that the user liked next in
-            the same part; as many at most, mean per user.
+        split: at the earlier cut; its catalogue numbers all items.
+        numbers: (N,) number in the dataset of each of these items.
+        home: the target is a user's first event with an item, the history what the user did
+            strictly before; up to 100 per user and part, averaged per user.
+        similar: the source is an item that a user liked, the target the item that the user liked
+            next in the same part; up to 100 per user and part, averaged per user.
     """
 
     split: Split
@@ -52,13 +55,16 @@ class TimedSplit:
 
     @classmethod
     def of(cls, dataset: Dataset) -> TimedSplit:
-        """Cut at ``LEARNED`` and ``VALIDATED``."""
-        split, newest = temporal(dataset, LEARNED, VALIDATED), temporal(dataset, VALIDATED)
+        """Cut at ``TRAIN_END`` and ``VALIDATION_END``."""
+        split, newest = (
+            temporal(dataset, TRAIN_END, VALIDATION_END),
+            temporal(dataset, VALIDATION_END),
+        )
         assert split.cut is not None
         assert newest.cut is not None
         ids = [item.item_id for item in split.catalogue.items]
         numbers = dataset.catalogue.vocabulary.numbers(ids)
-        place = np.argsort(numbers).astype(np.int32)
+        number = np.argsort(numbers).astype(np.int32)
         begin, end = np.searchsorted(dataset.events.timestamps, (split.cut, newest.cut))
         row = np.arange(len(dataset.events))
         later = split.catalogue.vocabulary.numbers(item.item_id for item in newest.catalogue.items)
@@ -66,33 +72,39 @@ class TimedSplit:
             split,
             numbers,
             ValidationAndTest(
-                _next_items(split.targets), renumbered(_next_items(newest.targets), later)
+                _to_requests(split.targets), renumber(_to_requests(newest.targets), later)
             ),
             ValidationAndTest(
-                _liked_next(dataset, place, (row >= begin) & (row < end)),
-                _liked_next(dataset, place, row >= end),
+                _build_similar_requests(dataset, number, (row >= begin) & (row < end)),
+                _build_similar_requests(dataset, number, row >= end),
             ),
         )
 
 
-def _next_items(targets: Targets) -> RequestSet:
-    return RequestSet(targets.queries(), targets.items, _each(targets.users))
+def _to_requests(targets: Targets) -> RequestSet:
+    return RequestSet(targets.queries(), targets.items, _group_by_user(targets.users))
 
 
-def _liked_next(dataset: Dataset, place: IntArray, part: BoolArray) -> RequestSet:
-    """Of the events of a ``part`` (E,); ``place`` (N,) is from old item numbers to new ones."""
+def _build_similar_requests(dataset: Dataset, number: IntArray, part: BoolArray) -> RequestSet:
+    """Pairs of successively liked items of a user, among the events of one part.
+
+    Args:
+        dataset: unsplit.
+        number: (N,) old item number -> new one.
+        part: (E,) events.
+    """
     log = dataset.events.rows(part & dataset.events.liked)
     order = np.argsort(log.users, kind="stable")
-    users, items = log.users[order], place[log.items[order]]
+    users, items = log.users[order], number[log.items[order]]  # (likes,)
     is_pair = (users[1:] == users[:-1]) & (items[1:] != items[:-1])
-    asked = np.arange(len(users)) - np.searchsorted(users, users)
-    rows = np.flatnonzero(is_pair & (asked[:-1] < MAX_TARGETS_PER_USER))
+    position = np.arange(len(users)) - np.searchsorted(users, users)  # of a like among its user's
+    rows = np.flatnonzero(is_pair & (position[:-1] < MAX_TARGETS_PER_USER))
     sources = [items[row : row + 1] for row in rows.tolist()]
     queries = [Query("similar", source_items=item, exclude=item) for item in sources]
-    return RequestSet(queries, items[rows + 1], _each(users[rows].tolist()))
+    return RequestSet(queries, items[rows + 1], _group_by_user(users[rows].tolist()))
 
 
-def _each(users: Sequence[Any]) -> Relevance:
-    """Every row a request of its own."""
-    units = np.unique(np.array(users), return_inverse=True)[1]
-    return Relevance(np.arange(len(users)), np.asarray(units, np.intp), np.ones(len(users)))
+def _group_by_user(users: Sequence[Any]) -> Relevance:
+    """Every row is a request; ``users`` group them."""
+    groups = np.unique(np.array(users), return_inverse=True)[1]
+    return Relevance(np.arange(len(users)), np.asarray(groups, np.intp), np.ones(len(users)))

@@ -1,4 +1,4 @@
-"""What a benchmark works with: its results file, what lies beside it, vectors of texts."""
+"""Files of a benchmark: its results, the work folder beside them, cached text vectors."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from serendip.data.arrays import FloatArray
 from serendip.errors import ConfigError
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import Progress
-from serendip_bench.datasets.registry import SEQUENCES, dataset_of
-from serendip_bench.protocol import protocol
+from serendip_bench.datasets.registry import SEQUENCES, detect_dataset
+from serendip_bench.protocol import build_protocol
 from serendip_bench.results import Results
 
 Encode: TypeAlias = Callable[[Sequence[str]], FloatArray]
-"""n texts to (n, C) vectors."""
+"""n texts -> (n, C) vectors."""
 
 
 def work_folder(file: Path) -> Path:
-    """What a resumed run reads again: models, ranks and vectors beside the results ``file``."""
+    """Folder beside the results ``file`` with models, ranks and vectors for resumed runs."""
     return file.with_name(file.name + ".work")
 
 
 @contextmanager
 def open_work_folder(file: Path) -> Iterator[Path]:
-    """The folder beside the results ``file`` (created); one process at a time.
+    """Create and lock the folder beside the results ``file``.
 
     Raises:
-        ConfigError: it cannot be written.
-        StorageError: another process is at work on the same file.
+        ConfigError: the folder cannot be written.
+        StorageError: another process uses the same file.
     """
     folder = work_folder(file)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         message = f"{folder} cannot be written: {error}."
-        raise ConfigError(message, "Give --json another place.") from None
+        raise ConfigError(message, "Choose a writable folder for --json.") from None
     with exclusive_lock(folder):
         yield folder
 
@@ -47,47 +47,47 @@ def open_work_folder(file: Path) -> Iterator[Path]:
 def open_bench_encoder(
     config: TextEncoderConfig, cache: Path | None, file: Path, progress: Progress
 ) -> Encode:
-    """An encoder of texts that encodes each once.
+    """Open a text encoder with a vector cache.
 
     Args:
-        config: which encoder.
-        cache: folder of the vectors; None = beside the results ``file``.
+        config: of the encoder.
+        cache: folder of the vectors; None = in the work folder of ``file``.
         file: the results.
-        progress: follows the batches.
+        progress: over the batches.
     """
     encoder, vectors = open_encoder(config), VectorCache(cache or work_folder(file) / "cache")
     return lambda texts: vectors.encode(encoder, texts, progress)
 
 
 def require_seeds(seeds: int) -> None:
-    """Let a benchmark begin.
+    """Check the number of seeds.
 
     Raises:
         ConfigError: seeds < 1.
     """
     if seeds < 1:
-        raise ConfigError(f"--seeds {seeds}.", "Ask for 1 seed or more.")
+        raise ConfigError(f"--seeds {seeds}.", "Give 1 or more.")
 
 
 @contextmanager
 def open_results(kind: str, data: Path, file: Path, seeds: int) -> Iterator[Results]:
-    """The rows that are there already; one process at a time.
+    """Open a results file with the rows of earlier runs, and lock its work folder.
 
     Args:
-        kind: which benchmark, see ``protocol``.
+        kind: of benchmark, see ``build_protocol``.
         data: folder of the data.
         file: the results.
-        seeds: asked for.
+        seeds: number of seeds.
 
     Raises:
-        ConfigError: seeds < 1, or the file cannot be written or holds something else.
-        DataError: the data is not as it should be.
-        StorageError: another process is at work on the same file.
+        ConfigError: seeds < 1, or the file cannot be written or is not a results file.
+        DataError: the data is missing or invalid.
+        StorageError: another process uses the same file.
     """
     require_seeds(seeds)
-    form = dataset_of(data) if kind == "unified" else SEQUENCES
-    facts = protocol(kind, form.read(data), form.digest(data), form.split)
-    head = {"dataset": data.resolve().name, "protocol": {**facts, **form.facts(data)}}
+    dataset = detect_dataset(data) if kind == "unified" else SEQUENCES
+    facts = build_protocol(kind, dataset.read(data), dataset.digest(data), dataset.split)
+    head = {"dataset": data.resolve().name, "protocol": {**facts, **dataset.facts(data)}}
     with open_work_folder(file):
         results = Results(file, head)
         results.write()

@@ -10,7 +10,7 @@ from serendip.content.semantic_ids.kmeans import ResidualKMeansConfig
 from serendip.data.query import History, Query
 from serendip.models.transitions import Transitions
 from serendip_bench.datasets.sequences import read_sequences
-from serendip_bench.splits import COLD_SHARE, BenchSplit, cold_trial, sequential_trial
+from serendip_bench.splits import COLD_SHARE, BenchSplit, build_cold_split, build_sequential_split
 
 
 def ids(trial: BenchSplit, numbers: np.ndarray) -> list[str]:
@@ -18,7 +18,7 @@ def ids(trial: BenchSplit, numbers: np.ndarray) -> list[str]:
 
 
 def test_the_last_item_is_asked_for_with_the_last_but_one_as_input(tmp_path: Path) -> None:
-    trial = sequential_trial(read_sequences(write_world(tmp_path)))
+    trial = build_sequential_split(read_sequences(write_world(tmp_path)))
     users = {user: items for user, items in sequences().items() if items[-1] not in items[:-1]}
     assert len(trial.test.queries) == len(users)
     for query, target in zip(trial.test.queries, trial.test.items, strict=True):
@@ -37,7 +37,7 @@ def test_the_last_item_is_asked_for_with_the_last_but_one_as_input(tmp_path: Pat
 
 
 def test_early_stopping_sees_the_validation_targets_and_nothing_later(tmp_path: Path) -> None:
-    trial = sequential_trial(read_sequences(write_world(tmp_path)))
+    trial = build_sequential_split(read_sequences(write_world(tmp_path)))
     held_out = trial.train.validation
     assert held_out is not None
     for user, item in zip(held_out.users, held_out.items, strict=True):
@@ -46,12 +46,14 @@ def test_early_stopping_sees_the_validation_targets_and_nothing_later(tmp_path: 
 
 def test_users_with_fewer_than_three_items_are_only_learned_from(tmp_path: Path) -> None:
     users = {**sequences(), "short": ["i1", "i2"]}
-    trial = sequential_trial(read_sequences(write_world(tmp_path, users)))
+    trial = build_sequential_split(read_sequences(write_world(tmp_path, users)))
     assert "short" not in {query.user_id for query in trial.test.queries}
     assert len(trial.train.history(trial.train.users.number("short"))) == 2
 
 
-@pytest.mark.parametrize("make", [sequential_trial, lambda dataset: cold_trial(dataset, 3)])
+@pytest.mark.parametrize(
+    "make", [build_sequential_split, lambda dataset: build_cold_split(dataset, 3)]
+)
 def test_other_last_items_change_no_trained_model(tmp_path: Path, make) -> None:
     rng = np.random.default_rng(1)
     changed = {
@@ -74,7 +76,7 @@ def test_other_last_items_change_no_trained_model(tmp_path: Path, make) -> None:
 def test_cold_items_are_in_no_training_and_in_no_history(tmp_path: Path) -> None:
     dataset = read_sequences(write_world(tmp_path))
     for seed in range(8):
-        trial = cold_trial(dataset, seed)
+        trial = build_cold_split(dataset, seed)
         cold = set(np.flatnonzero(trial.cold).tolist())
         assert len(cold) == round(COLD_SHARE * NUM_ITEMS)
         assert min(cold) >= trial.train.num_items
@@ -92,7 +94,7 @@ def test_cold_items_are_in_no_training_and_in_no_history(tmp_path: Path) -> None
 
 def test_everything_that_is_not_cold_is_as_before(tmp_path: Path) -> None:
     dataset = read_sequences(write_world(tmp_path))
-    whole, trial = sequential_trial(dataset), cold_trial(dataset, 3)
+    whole, trial = build_sequential_split(dataset), build_cold_split(dataset, 3)
     cold = set(ids(trial, np.flatnonzero(trial.cold)))
     assert [query.user_id for query in trial.test.queries] == [
         query.user_id for query in whole.test.queries
@@ -112,14 +114,14 @@ def test_everything_that_is_not_cold_is_as_before(tmp_path: Path) -> None:
 def test_seeds_take_other_items_out(tmp_path: Path) -> None:
     dataset = read_sequences(write_world(tmp_path))
     drawn = [
-        set(cold_trial(dataset, seed).numbers[cold_trial(dataset, seed).cold].tolist())
+        set(build_cold_split(dataset, seed).numbers[build_cold_split(dataset, seed).cold].tolist())
         for seed in (0, 0, 1)
     ]
     assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_features_follow_the_items_and_codes_are_fitted_to_known_ones(tmp_path: Path) -> None:
-    trial = cold_trial(read_sequences(write_world(tmp_path)), 3)
+    trial = build_cold_split(read_sequences(write_world(tmp_path)), 3)
     content = np.eye(NUM_ITEMS, dtype=np.float32)
     known, new = trial.features(content, ResidualKMeansConfig(codebook_size=4), seed=0)
     assert np.concatenate([known.content, new.content]).argmax(1).tolist() == trial.numbers.tolist()

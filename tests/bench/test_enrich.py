@@ -19,9 +19,9 @@ from serendip.runtime.progress import TrainOptions
 from serendip_bench.enrich import (
     EnrichBench,
     RelevanceLabels,
-    crossed,
-    halves_of,
-    llm_rows,
+    assign_halves,
+    cross_validate,
+    measure_llm,
     run_enrich,
 )
 
@@ -37,15 +37,15 @@ def test_a_half_is_told_at_what_the_other_half_chose() -> None:
         (0.5, True): np.array([0.9, 0.9, 0.1, 0.1]),
         (1.0, False): np.array([0.2, 0.2, 0.3, 0.3]),
     }
-    values, chosen = crossed(tried, halves)
+    values, chosen = cross_validate(tried, halves)
     assert values.tolist() == [0.2, 0.2, 0.1, 0.1]
     assert [(one["weight"], one["encoded"]) for one in chosen] == [(1.0, False), (0.5, True)]
 
 
 def test_halves_depend_on_the_query_alone() -> None:
     texts = [f"query {number}" for number in range(100)]
-    halves = halves_of(texts)
-    np.testing.assert_array_equal(halves, halves_of(texts[::-1])[::-1])
+    halves = assign_halves(texts)
+    np.testing.assert_array_equal(halves, assign_halves(texts[::-1])[::-1])
     assert 30 < halves.sum() < 70
 
 
@@ -84,9 +84,9 @@ def test_an_llm_writes_about_as_many_products_as_there_is_time_for(
         return "nothing" if "lamp" in data["item"]["title"] else json.dumps(said)
 
     with closing(Ledger.open(tmp_path / "calls.db")) as ledger:
-        few = llm_rows(shelf, ScriptedLlm(script), ledger, 0.0, TrainOptions())
+        few = measure_llm(shelf, ScriptedLlm(script), ledger, 0.0, TrainOptions())
         assert few["items"] == 4
-        found = llm_rows(shelf, ScriptedLlm(script), ledger, 60.0, TrainOptions())
+        found = measure_llm(shelf, ScriptedLlm(script), ledger, 60.0, TrainOptions())
     assert (found["items"], found["answered"], found["written"]) == (6, 5, 2)
     rows = {(row["search"], row["text"]): row["nDCG@10"] for row in found["rows"]}
     assert rows["words", "llm"] > rows["words", "stripped"]

@@ -7,19 +7,19 @@ import pytest
 from bench_world import write_world
 
 from serendip_bench.datasets.sequences import read_sequences
-from serendip_bench.exposure import exposure
-from serendip_bench.splits import cold_trial
+from serendip_bench.exposure import measure_exposure
+from serendip_bench.splits import build_cold_split
 
 
 def test_shares_of_cold_and_tail_items(tmp_path: Path) -> None:
-    trial = cold_trial(read_sequences(write_world(tmp_path)), 3)
+    trial = build_cold_split(read_sequences(write_world(tmp_path)), 3)
     cold = np.flatnonzero(trial.cold)[0]
     popular = trial.train.item_counts().argmax()
     lists = np.full((4, 10), -1, np.int32)
     lists[:, 0] = popular
     lists[0, 1] = cold
     histories = [np.array([popular], np.int32), *[np.empty(0, np.int32)] * 3]
-    found = exposure(lists, histories, trial)
+    found = measure_exposure(lists, histories, trial)
     assert found["coverage_cold@10"] == pytest.approx(1 / 5)
     assert found["cold_items_shown"] == pytest.approx(1 / found["cold_items"])
     assert found["tail_share@10"] == pytest.approx(1 / 5)

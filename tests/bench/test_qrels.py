@@ -9,7 +9,7 @@ from serendip.evaluate.metrics.base import grade
 from serendip.evaluate.metrics.ndcg import NDCG
 from serendip.evaluate.metrics.recall import Recall
 from serendip_bench.qrels import Relevance
-from serendip_bench.unified.rows import values_of
+from serendip_bench.unified.rows import compute_values
 
 # Three requests of two units: items at places of a list of all items, with their gains.
 RANKS = np.array([3.0, 1.0, 40.0, 2.0, 11.0, np.inf])
@@ -30,7 +30,7 @@ def of_lists(metric: NDCG | Recall, request: int) -> float:
 def test_several_items_are_judged_as_a_list_would_be(shuffled: bool) -> None:
     order = np.random.default_rng(0).permutation(6) if shuffled else np.arange(6)
     relevance = Relevance(REQUESTS[order], UNITS[order], GAINS[order])
-    found = values_of(RANKS[order], relevance)
+    found = compute_values(RANKS[order], relevance)
     for column, metric in enumerate((Recall(10), NDCG(10), Recall(100))):
         first = of_lists(metric, 0)
         # The third request finds nothing, and belongs to the unit of the first.
@@ -44,7 +44,7 @@ def test_judged_counts_what_is_not_relevant_too() -> None:
 
 def test_rows_of_their_own_are_judged_by_their_rank() -> None:
     each = Relevance(np.arange(6), np.arange(6), np.ones(6))
-    np.testing.assert_allclose(values_of(RANKS, each), values_of(RANKS))
+    np.testing.assert_allclose(compute_values(RANKS, each), compute_values(RANKS))
 
 
 def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
@@ -52,5 +52,5 @@ def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
     relevance.save(tmp_path / "some.npz")
     opened = Relevance.open(tmp_path / "some.npz")
     assert opened is not None
-    np.testing.assert_array_equal(values_of(RANKS, opened), values_of(RANKS, relevance))
+    np.testing.assert_array_equal(compute_values(RANKS, opened), compute_values(RANKS, relevance))
     assert Relevance.open(tmp_path / "none.npz") is None

@@ -11,15 +11,15 @@ from rapidfuzz.distance import OSA
 
 from serendip.errors import ConfigError, DataError
 from serendip.runtime.progress import TrainOptions
-from serendip_bench.spelling import KINDS, SpellingBench, misspelt, run_spelling
+from serendip_bench.spelling import KINDS, SpellingBench, misspell, run_spelling
 
 
 @given(st.sampled_from(sorted(KINDS)), st.integers(0, 50))
 def test_a_slip_is_one_edit_in_one_long_word(kind: str, seed: int) -> None:
     text = "The Shawshank redemption, 1994 of a man"
-    slip = misspelt(text, kind, seed)
+    slip = misspell(text, kind, seed)
     assert slip is not None
-    assert slip == misspelt(text, kind, seed)
+    assert slip == misspell(text, kind, seed)
     changed = [(a, b) for a, b in zip(text.split(), slip.split(), strict=True) if a != b]
     assert len(changed) == 1
     assert len(changed[0][0].strip(",")) >= 4
@@ -27,10 +27,10 @@ def test_a_slip_is_one_edit_in_one_long_word(kind: str, seed: int) -> None:
 
 
 def test_what_cannot_be_misspelt_is_left_out() -> None:
-    assert misspelt("a of 1999", "deletion", 0) is None
-    assert misspelt("aaaa", "transposition", 0) is None
+    assert misspell("a of 1999", "deletion", 0) is None
+    assert misspell("aaaa", "transposition", 0) is None
     with pytest.raises(ConfigError, match="'spilling'"):
-        misspelt("text", "spilling", 0)
+        misspell("text", "spilling", 0)
 
 
 def test_figures_are_shares_of_what_the_same_queries_find_without_a_slip(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_figures_are_shares_of_what_the_same_queries_find_without_a_slip(tmp_pat
 
 
 def test_folders_of_other_kinds_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds neither"):
+    with pytest.raises(DataError, match="has neither"):
         run_spelling(SpellingBench(tmp_path, tmp_path / "out.json"), TrainOptions(0))
     with pytest.raises(ConfigError, match="--seeds 0"):
         run_spelling(SpellingBench(tmp_path, tmp_path / "out.json", 0), TrainOptions(0))

@@ -15,17 +15,17 @@ from serendip_bench.datasets.movielens import (
     Target,
     read_movielens,
     read_tags,
-    targets_of,
+    select_targets,
     with_choices,
 )
 from serendip_bench.suggest import (
-    OPEN,
+    UNRESTRICTED,
     SuggestBench,
-    by_enough,
-    cooccurring,
-    going_on,
-    most_popular,
-    reached_by,
+    complete,
+    filter_public,
+    measure_reach,
+    rank_by_cooccurrence,
+    rank_by_popularity,
     run_suggest,
 )
 
@@ -51,11 +51,11 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tags_are_searches_and_targets_are_a_users_newest_ones(films: Path) -> None:
     searches = read_tags(films, FILMS)
     assert len(searches) == 36 and {one.key for one in searches} >= {"good", "comedy"}
-    new = targets_of(searches, "new")
+    new = select_targets(searches, "new")
     assert new[0] == Target("0", DAY + 1.0, "comedy", True) and len(new) == 12
-    assert {one.key for one in targets_of(searches, "validation")} == {"good"}
-    assert targets_of(searches, "recent") == new
-    assert targets_of(searches, "next")[0] == Target("0", DAY + 5.0, "good", False)
+    assert {one.key for one in select_targets(searches, "validation")} == {"good"}
+    assert select_targets(searches, "recent") == new
+    assert select_targets(searches, "next")[0] == Target("0", DAY + 5.0, "good", False)
 
 
 def test_what_was_found_by_a_tag_is_chosen_as_of_then(films: Path) -> None:
@@ -72,29 +72,29 @@ def test_what_was_found_by_a_tag_is_chosen_as_of_then(films: Path) -> None:
 
 
 def test_tags_of_unknown_films_alone_are_refused(films: Path) -> None:
-    with pytest.raises(DataError, match="no tags of known films"):
+    with pytest.raises(DataError, match="no tags of films of the catalogue"):
         read_tags(films, Vocabulary(["x"]))
 
 
 def test_baselines_order_by_people_and_by_what_goes_along(films: Path) -> None:
     searches = read_tags(films, FILMS)
-    popular = most_popular(searches)
+    popular = rank_by_popularity(searches)
     assert popular[0] == "good" and set(popular[1:]) == {"comedy", "horror", "western"}
     before = [one for one in searches if one.timestamp < 5 * DAY]
-    along = cooccurring(before, "nobody", np.array([FILMS.number("5")], np.int32))
+    along = rank_by_cooccurrence(before, "nobody", np.array([FILMS.number("5")], np.int32))
     assert along[0] == next(one.key for one in before if 4 in one.chosen.tolist())
-    enough = by_enough([*searches, *before], 4)
+    enough = filter_public([*searches, *before], 4)
     assert {one.key for one in enough} == {"good", "comedy", "horror", "western"}
-    assert {one.key for one in by_enough(searches, 5)} == {"good"}
-    assert going_on(["good", "so good", "ego"], "go", frozenset({"good"}), 5) == ["so good"]
+    assert {one.key for one in filter_public(searches, 5)} == {"good"}
+    assert complete(["good", "so good", "ego"], "go", frozenset({"good"}), 5) == ["so good"]
 
 
 def test_reach_counts_items_in_the_first_ten() -> None:
     results = np.full((2, 10), -1, np.int32)
     results[0, :2], results[1, 0] = (0, 1), 0
-    told = reached_by(results, 4)
+    told = measure_reach(results, 4)
     assert told["share"] == 0.5 and told["gini"] == pytest.approx(7 / 12)
-    assert reached_by(results[:0], 4) == {"share": 0.0, "gini": None}
+    assert measure_reach(results[:0], 4) == {"share": 0.0, "gini": None}
 
 
 def test_every_system_is_asked_and_everything_that_is_shown_finds_something(
@@ -115,7 +115,7 @@ def test_every_system_is_asked_and_everything_that_is_shown_finds_something(
     served = {row["typed"]: row for row in document["rows"] if row["model"] == "serendip"}
     assert served[3]["success@10"] == 1.0 and served[0]["cpu_ms"] is not None
     pairs = {(one["system"], one["baseline"]) for one in document["comparisons"]}
-    open_ones = {(OPEN, "most-popular"), (OPEN, "co-occurrence")}
+    open_ones = {(UNRESTRICTED, "most-popular"), (UNRESTRICTED, "co-occurrence")}
     assert pairs == open_ones | {("serendip", name) for name in names if name != "serendip"}
     reach = document["reach"]
     assert reach["serendip"]["share"] >= reach["most-popular"]["share"]

@@ -1,13 +1,13 @@
-"""Products and people's judgements of what they are to a query; nobody has chosen anything.
+"""ESCI: products with human relevance judgements of queries, without an event log.
 
-``items.jsonl`` holds products, ``judgements.csv`` rows of ``query, item_id, label``: exact,
-substitute, complement, irrelevant, whose gains are those of the data's paper. All products are
-ranked for every query; what nobody judged counts as irrelevant, and ``judged@10`` says how much of
-the first ten somebody did judge.
+``items.jsonl`` contains products, ``judgements.csv`` rows of ``query, item_id, label``: exact,
+substitute, complement, irrelevant, with the gains of the paper. All products are ranked for every
+query; unjudged products count as irrelevant, and ``judged@10`` is the share of judged products in
+the top ten.
 
-Labels are never learned from, and neither are the judged queries. There is no log, so the
-retriever learns from queries that are written from the products' fields, in a log in which
-somebody else took each product once: every product is as popular as any other.
+Neither labels nor judged queries are training data. The retriever is trained on synthetic queries
+from the products' fields, and on a log in which each product is chosen once, by a user of its own,
+so that all products are equally popular.
 
 Paper: Reddy et al. 2022, "Shopping Queries Dataset" (arXiv:2206.06588).
 """
@@ -29,18 +29,18 @@ from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 from serendip.jobs.enrich.judged_queries import GAINS
 from serendip_bench.qrels import Relevance
-from serendip_bench.query_vectors import texts_of, with_vectors, without_vectors
+from serendip_bench.query_vectors import collect_texts, with_vectors, without_vectors
 from serendip_bench.splits import BenchSplit, RequestSet
 from serendip_bench.unified.models import UnifiedModel
 from serendip_bench.unified.tasks import UnifiedSplit
 
 PRODUCTS_FILE, JUDGEMENTS_FILE = "items.jsonl", "judgements.csv"
 
-WRITTEN_FIELDS = ("title", "brand", "color", "category")
-PRODUCT_FIELDS = (*WRITTEN_FIELDS, "bullet_points", "description")
-"""What is encoded, and what words are searched in."""
+SYNTHETIC_QUERY_FIELDS = ("title", "brand", "color", "category")
+PRODUCT_FIELDS = (*SYNTHETIC_QUERY_FIELDS, "bullet_points", "description")
+"""Fields that are encoded and searched."""
 
-NUM_WRITTEN, NUM_VALIDATED = 20_000, 1_000
+NUM_TRAINING_QUERIES, NUM_VALIDATION_QUERIES = 20_000, 1_000
 
 _SEARCH = {
     "tasks": ("search",),
@@ -50,8 +50,8 @@ _SEARCH = {
     "epochs": 8,
     "validation_share": 0.25,
 }
-"""A row is one product that was taken once, with eight requests of search. Without a log the plain
-words are weighed by products whose query is hidden, too: a share of a share."""
+"""A training row is one product with eight search requests. Without a log the weight of plain text
+vectors is tuned on products whose query is hidden as well, hence the larger validation share."""
 
 ESCI: dict[str, UnifiedModel] = {
     "unified": UnifiedModel("unified", ("search",), config=_SEARCH),
@@ -60,32 +60,32 @@ ESCI: dict[str, UnifiedModel] = {
     "rrf": UnifiedModel("rrf", ("search",), "rrf"),
     "engine": UnifiedModel("engine", ("search",), "engine", of="unified"),
 }
-"""The engine's ranker has nothing to learn from here, so its sources are fused by rank."""
+"""There is no training data for the engine's ranker, so its sources are fused by rank."""
 
 
 def read_products(folder: Path) -> Dataset:
-    """Products in the order of their file; no users and no events.
+    """Read products in the order of their file; no users and no events.
 
     Raises:
-        DataError: the file is missing or broken.
+        DataError: the file is missing or invalid.
     """
     attributes = tuple(name for name in PRODUCT_FIELDS if name not in ("title", "description"))
     config = ItemsConfig(path=PRODUCTS_FILE, list_separator="", attributes=attributes)
-    return Dataset(Catalogue(read_items(config, folder)), Vocabulary([]), _log(NO_ITEMS))
+    return Dataset(Catalogue(read_items(config, folder)), Vocabulary([]), _build_log(NO_ITEMS))
 
 
-def esci_texts(folder: Path) -> list[str]:
-    """All texts of queries, to be encoded."""
-    return texts_of(_unworded(folder))
+def list_esci_queries(folder: Path) -> list[str]:
+    """All query texts, for encoding."""
+    return collect_texts(_build_split_without_vectors(folder))
 
 
-def esci_trial(folder: Path, words: FloatArray) -> UnifiedSplit:
-    """What is learned from and asked; ``words`` (W, C) are vectors of ``esci_texts``."""
-    return with_vectors(_unworded(folder), words)
+def build_esci_split(folder: Path, words: FloatArray) -> UnifiedSplit:
+    """The split with its requests; ``words`` (W, C) are vectors of ``list_esci_queries``."""
+    return with_vectors(_build_split_without_vectors(folder), words)
 
 
 def read_judgements(folder: Path, products: Vocabulary) -> RequestSet:
-    """A row per judged product that is known; every query is a unit of its own.
+    """Read one row per judged product of the catalogue; every query is its own unit.
 
     Raises:
         DataError: a label is unknown, or a query has no product with a gain.
@@ -93,7 +93,7 @@ def read_judgements(folder: Path, products: Vocabulary) -> RequestSet:
     table = open_table(folder / JUDGEMENTS_FILE)
     rows = list(table.rows(("query", "item_id", "label")))
     queries, items, requests, gains = [], [], [], []
-    names: dict[str, int] = {}
+    query_nums: dict[str, int] = {}
     for line, (text, product, label) in enumerate(rows, start=2):
         if label not in GAINS:
             raise DataError(f"{table.path}:{line}: label {label!r}.", f"Known: {', '.join(GAINS)}.")
@@ -102,43 +102,49 @@ def read_judgements(folder: Path, products: Vocabulary) -> RequestSet:
             continue
         queries.append(Query("search", text=str(text)))
         items.append(number)
-        requests.append(names.setdefault(str(text), len(names)))
+        requests.append(query_nums.setdefault(str(text), len(query_nums)))
         gains.append(GAINS[str(label)])
-    found = Relevance(np.array(requests, np.intp), np.array(requests, np.intp), np.array(gains))
-    totals = np.bincount(found.requests, found.gains)
+    relevance = Relevance(np.array(requests, np.intp), np.array(requests, np.intp), np.array(gains))
+    totals = np.bincount(relevance.requests, relevance.gains)
     if not totals.all():
-        text = list(names)[int(np.flatnonzero(totals == 0)[0])]
-        raise DataError(f"{table.path}: query {text!r} has no relevant product.", "Leave it out.")
-    return RequestSet(queries, np.array(items, np.int32), found)
+        text = list(query_nums)[int(np.flatnonzero(totals == 0)[0])]
+        raise DataError(
+            f"{table.path}: query {text!r} has no relevant product.", "Remove the query."
+        )
+    return RequestSet(queries, np.array(items, np.int32), relevance)
 
 
-def _unworded(folder: Path) -> UnifiedSplit:
+def _build_split_without_vectors(folder: Path) -> UnifiedSplit:
     dataset = read_products(folder)
     catalogue, count = dataset.catalogue, dataset.num_items
-    everything = np.arange(count, dtype=np.int32)
-    texts, items = _written(catalogue, 0, NUM_WRITTEN)
+    all_items = np.arange(count, dtype=np.int32)
+    texts, items = _write_queries(catalogue, 0, NUM_TRAINING_QUERIES)
     train = Dataset(
         catalogue,
         Vocabulary(f"shelf {number}" for number in range(count)),
-        _log(everything),
+        _build_log(all_items),
         queries=without_vectors(texts, items),
     )
-    asked = read_judgements(folder, catalogue.vocabulary)
-    texts, items = _written(catalogue, 1, NUM_VALIDATED)
-    written = RequestSet([Query("search", text=text) for text in texts], np.array(items, np.int32))
-    trial = BenchSplit(train, everything, written, asked, np.zeros(count, np.bool_))
-    return UnifiedSplit(trial, {"search": asked}, {"search": written})
+    requests = read_judgements(folder, catalogue.vocabulary)
+    texts, items = _write_queries(catalogue, 1, NUM_VALIDATION_QUERIES)
+    validation = RequestSet(
+        [Query("search", text=text) for text in texts], np.array(items, np.int32)
+    )
+    sequences = BenchSplit(train, all_items, validation, requests, np.zeros(count, np.bool_))
+    return UnifiedSplit(sequences, {"search": requests}, {"search": validation})
 
 
-def _written(catalogue: Catalogue, seed: int, count: int) -> tuple[list[str], list[int]]:
-    nobody = np.zeros(len(catalogue), np.int32)
-    found = zip(*write_examples(catalogue, nobody, WRITTEN_FIELDS, seed, count), strict=True)
-    pairs = [(text, int(item)) for text, item in found if text.strip()]
+def _write_queries(catalogue: Catalogue, seed: int, count: int) -> tuple[list[str], list[int]]:
+    counts = np.zeros(len(catalogue), np.int32)
+    examples = zip(
+        *write_examples(catalogue, counts, SYNTHETIC_QUERY_FIELDS, seed, count), strict=True
+    )
+    pairs = [(text, int(item)) for text, item in examples if text.strip()]
     return [text for text, _ in pairs], [item for _, item in pairs]
 
 
-def _log(items: IntArray) -> EventLog:
-    """Each item once, by a user of its own; none for no items."""
+def _build_log(items: IntArray) -> EventLog:
+    """A log in which each item is chosen once, by a user of its own."""
     count = len(items)
     return EventLog(
         np.arange(count, dtype=np.int32),

@@ -1,27 +1,24 @@
-"""Films and their ratings: ``items.jsonl`` and ``ratings.csv`` of a MovieLens folder.
+"""MovieLens: films, ratings and tags, with a temporal split for home, similar items and search.
 
-MovieLens asked three ways, in time: what comes next, what is meant by words, what goes along.
+Models are trained on the oldest 70 % of the ratings. The next 10 % validate the split of tasks into
+models, the newest 20 % are the test. All films of ``items.jsonl`` are ranked, including those
+without a training rating, which models know by their content alone.
 
-Everything is fitted on the oldest 70 % of the ratings. The next 10 % choose between splits into
-models, the newest 20 % are asked for. All films of ``items.jsonl`` are ranked, also those that
-nobody had rated by then, which models know by their content alone.
+- ``home``: the target is a rated film, the history what the user rated strictly before; up to 100
+  per user after the cut, averaged per user.
+- ``similar``: the source is a film that a user liked, the target the film that the user liked next
+  in the same period; averaged per user. There is one target rather than all co-liked films: a
+  popular film has hundreds of those, so that any popular film would be right.
+- ``search``: queries are the tags of users (``tag_queries.jsonl``), with the tagged films as
+  targets, and sentences of conversations (``queries.jsonl`` of a folder ``redial`` beside this
+  one), with the films that were suggested next as targets. Neither occurs in item texts or
+  training: training and validation queries are synthetic, from titles, years, genres, directors
+  and casts.
 
-- ``home``: every rating, from what its user had rated strictly before; at most the first hundred of
-  a user after the cut, mean per user.
-- ``similar``: co-liked films. A film that a user liked asks, alone, for the film that the same user
-  liked next, both in the period; mean per user. One film and not all that the same users liked: of
-  a popular film those are hundreds, and any popular film would do.
-- ``search``: tags that users wrote (``tag_queries.jsonl``) ask for the films that they wrote them
-  on, and sentences of conversations (``queries.jsonl`` of a folder ``redial`` beside this one) for
-  the films that were suggested next. Neither is in any text or training: queries of training, and
-  those of the validation, are written from titles, years, genres, directors and casts.
-
-Tags of MovieLens as searches: a tag is what somebody typed, its film what they chose.
-
-For each user who tagged, what is asked about is the first use of their newest tag (``new``, which
-they had not used before), the first uses of their ten newest ones (``recent``), or their last
-tagging whatever it was (``next``). The tag before the newest is what is tuned on (``validation``),
-and no part of the others.
+For query suggestions a tag is a search and its film the chosen result. Targets of each user are the
+first use of the newest tag that the user had not used before (``new``), first uses of the ten
+newest tags (``recent``), or the last tagging (``next``). The tag before the newest is for tuning
+(``validation``), and is in none of the other sets.
 """
 
 from __future__ import annotations
@@ -48,7 +45,7 @@ from serendip.data.text import normalise
 from serendip.data.vocabulary import MISSING, Vocabulary
 from serendip.errors import DataError
 from serendip_bench.qrels import Relevance
-from serendip_bench.query_vectors import texts_of, with_vectors, without_vectors
+from serendip_bench.query_vectors import collect_texts, with_vectors, without_vectors
 from serendip_bench.splits import BenchSplit, RequestSet
 from serendip_bench.time_splits import TimedSplit
 from serendip_bench.unified.tasks import UnifiedSplit
@@ -57,17 +54,17 @@ FILMS_FILE, RATINGS_FILE = "items.jsonl", "ratings.csv"
 
 
 def read_rated_films(folder: Path, attributes: tuple[str, ...] = ("genres",)) -> Dataset:
-    """Films in the order of their file and all their ratings in order of time.
+    """Read films in the order of their file, and all ratings by time.
 
-    Every rating is an event; from 4 of 5 on it is a like. What users wrote about films (``tags``)
-    is read only if it is named here.
+    Every rating is an event; 4 of 5 or more is a like.
 
     Args:
         folder: with both files.
-        attributes: columns of ``items.jsonl`` to keep beside title, year and overview.
+        attributes: columns of ``items.jsonl`` to read beside title, year and overview; ``tags``
+            only if it is named here.
 
     Raises:
-        DataError: a file is missing or broken.
+        DataError: a file is missing or invalid.
     """
     config = ItemsConfig(path=FILMS_FILE, title_style="library", attributes=attributes)
     catalogue = Catalogue(read_items(config, folder))
@@ -85,24 +82,24 @@ def read_rated_films(folder: Path, attributes: tuple[str, ...] = ("genres",)) ->
 
 TAGS_FILE = "tag_queries.jsonl"
 REQUESTS_FILE = Path("redial") / "queries.jsonl"
-"""Beside the folder of the films."""
+"""Relative to the parent of the films' folder."""
 
-WRITTEN_FIELDS = ("title", "year", "genres", "director", "cast")
-FILM_FIELDS = (*WRITTEN_FIELDS, "description")
-"""What is encoded of a film; never the tags, which are queries here."""
+SYNTHETIC_QUERY_FIELDS = ("title", "year", "genres", "director", "cast")
+FILM_FIELDS = (*SYNTHETIC_QUERY_FIELDS, "description")
+"""Fields that are encoded; not the tags, which are queries here."""
 
-NUM_WRITTEN, NUM_VALIDATED = 10_000, 1_000
+NUM_TRAINING_QUERIES, NUM_VALIDATION_QUERIES = 10_000, 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class TagQueries:
-    """Queries with the films that they should find.
+    """Queries with their relevant films.
 
     Args:
         texts: one per query.
-        films: per query its films, by id; not all of them need be known.
-        units: per query who asked, as statistics count it.
-        names: how many films people named, known or not.
+        films: ids of the relevant films of each query; some may not be in the catalogue.
+        units: unit of statistics of each query, such as its conversation.
+        names: number of named films, in the catalogue or not.
     """
 
     texts: list[str]
@@ -112,113 +109,120 @@ class TagQueries:
 
 
 def read_movielens(folder: Path) -> Dataset:
-    """Films and ratings with everything that is encoded of a film.
+    """Read films and ratings with all encoded fields.
 
     Raises:
-        DataError: a file is missing or broken.
+        DataError: a file is missing or invalid.
     """
     return read_rated_films(folder, ("genres", "director", "cast"))
 
 
-def search_sets(folder: Path) -> dict[str, TagQueries]:
-    """``tags``, and ``redial`` where it lies beside the folder.
+def read_search_sets(folder: Path) -> dict[str, TagQueries]:
+    """Read the query sets: ``tags``, and ``redial`` if it is beside the folder.
 
     Raises:
-        DataError: a line is no JSON object of the kind.
+        DataError: a line is not a JSON object or lacks a field.
     """
-    tags = list(_objects(folder / TAGS_FILE, ("tag", "items")))
+    tags = list(_read_objects(folder / TAGS_FILE, ("tag", "items")))
     texts = [str(row["tag"]) for row in tags]
-    films = [_ids(row["items"]) for row in tags]
-    found = {"tags": TagQueries(texts, films, texts, sum(map(len, films)))}
+    films = [_to_ids(row["items"]) for row in tags]
+    query_sets = {"tags": TagQueries(texts, films, texts, sum(map(len, films)))}
     requests = folder.resolve().parent / REQUESTS_FILE
     if requests.exists():
-        rows = list(_objects(requests, ("query", "targets", "dialog_id")))
-        found["redial"] = TagQueries(
+        rows = list(_read_objects(requests, ("query", "targets", "dialog_id")))
+        query_sets["redial"] = TagQueries(
             [str(row["query"]) for row in rows],
-            [_ids(row["targets"]) for row in rows],
+            [_to_ids(row["targets"]) for row in rows],
             [str(row["dialog_id"]) for row in rows],
             sum(len(row.get("target_names", row["targets"])) for row in rows),
         )
-    return found
+    return query_sets
 
 
-def movielens_facts(folder: Path) -> dict[str, Any]:
-    """How many queries each search set has, and how many of their films are known."""
-    known = read_movielens(folder).catalogue.vocabulary
+def count_movielens_queries(folder: Path) -> dict[str, Any]:
+    """Counts of queries and films of each search set, for the results file."""
+    vocabulary = read_movielens(folder).catalogue.vocabulary
     facts: dict[str, Any] = {}
-    for name, one in search_sets(folder).items():
-        numbers = [known.numbers(films) != MISSING for films in one.films]
+    for name, queries in read_search_sets(folder).items():
+        matched_films = [vocabulary.numbers(films) != MISSING for films in queries.films]
         facts[name] = {
-            "queries": len(one.texts),
-            "asked": sum(bool(found.any()) for found in numbers),
-            "units": len(set(one.units)),
-            "named": one.names,
-            "matched": int(sum(found.sum() for found in numbers)),
+            "queries": len(queries.texts),
+            "asked": sum(bool(is_matched.any()) for is_matched in matched_films),
+            "units": len(set(queries.units)),
+            "named": queries.names,
+            "matched": int(sum(is_matched.sum() for is_matched in matched_films)),
         }
     return {"searches": facts}
 
 
-def movielens_texts(folder: Path) -> list[str]:
-    """All texts of queries, to be encoded."""
-    return texts_of(_unworded(folder))
+def list_movielens_queries(folder: Path) -> list[str]:
+    """All query texts, for encoding."""
+    return collect_texts(_build_split_without_vectors(folder))
 
 
-def movielens_trial(folder: Path, words: FloatArray) -> UnifiedSplit:
-    """What is learned from and asked; ``words`` (W, C) are vectors of ``movielens_texts``."""
-    return with_vectors(_unworded(folder), words)
+def build_movielens_split(folder: Path, words: FloatArray) -> UnifiedSplit:
+    """The split with its requests; ``words`` (W, C) are vectors of ``list_movielens_queries``."""
+    return with_vectors(_build_split_without_vectors(folder), words)
 
 
-def _unworded(folder: Path) -> UnifiedSplit:
+def _build_split_without_vectors(folder: Path) -> UnifiedSplit:
     dataset = read_movielens(folder)
-    timed = TimedSplit.of(dataset)
-    split, counts = timed.split, timed.split.train.item_counts()
-    examples = write_examples(split.train.catalogue, counts, WRITTEN_FIELDS, 0, NUM_WRITTEN)
-    train = split.train.with_queries(without_vectors(*_written(examples)))
-    test = {"home": timed.home.test, "similar": timed.similar.test}
-    validation = {"home": timed.home.validation, "similar": timed.similar.validation}
-    written = _written_requests(split)
-    for name, one in search_sets(folder).items():
-        test[f"search-{name}"] = searches(one, split.catalogue.vocabulary)
-        validation[f"search-{name}"] = written
-    nothing_cold = np.zeros(dataset.num_items, np.bool_)
-    trial = BenchSplit(train, timed.numbers, validation["home"], test["home"], nothing_cold)
-    return UnifiedSplit(trial, test, validation)
+    temporal_split = TimedSplit.of(dataset)
+    split, counts = temporal_split.split, temporal_split.split.train.item_counts()
+    examples = write_examples(
+        split.train.catalogue, counts, SYNTHETIC_QUERY_FIELDS, 0, NUM_TRAINING_QUERIES
+    )
+    train = split.train.with_queries(without_vectors(*_drop_empty_texts(examples)))
+    test = {"home": temporal_split.home.test, "similar": temporal_split.similar.test}
+    validation = {
+        "home": temporal_split.home.validation,
+        "similar": temporal_split.similar.validation,
+    }
+    search_validation = _write_validation_requests(split)
+    for name, queries in read_search_sets(folder).items():
+        test[f"search-{name}"] = build_searches(queries, split.catalogue.vocabulary)
+        validation[f"search-{name}"] = search_validation
+    no_cold = np.zeros(dataset.num_items, np.bool_)
+    sequences = BenchSplit(train, temporal_split.numbers, validation["home"], test["home"], no_cold)
+    return UnifiedSplit(sequences, test, validation)
 
 
-def searches(search: TagQueries, films: Vocabulary) -> RequestSet:
-    """A row per film that is known."""
+def build_searches(search: TagQueries, films: Vocabulary) -> RequestSet:
+    """Requests with one row per relevant film of the catalogue."""
     queries, items, requests, units = [], [], [], []
-    names = {name: number for number, name in enumerate(dict.fromkeys(search.units))}
-    for place, (text, wanted) in enumerate(zip(search.texts, search.films, strict=True)):
-        found = films.numbers(dict.fromkeys(wanted))
-        for item in found[found != MISSING].tolist():
+    unit_nums = {name: number for number, name in enumerate(dict.fromkeys(search.units))}
+    for query_num, (text, film_ids) in enumerate(zip(search.texts, search.films, strict=True)):
+        film_nums = films.numbers(dict.fromkeys(film_ids))
+        for item in film_nums[film_nums != MISSING].tolist():
             queries.append(Query("search", text=text))
             items.append(item)
-            requests.append(place)
-            units.append(names[search.units[place]])
+            requests.append(query_num)
+            units.append(unit_nums[search.units[query_num]])
     relevance = Relevance(
         np.array(requests, np.intp), np.array(units, np.intp), np.ones(len(items))
     )
     return RequestSet(queries, np.array(items, np.int32), relevance)
 
 
-def _written_requests(split: Split) -> RequestSet:
-    """Other queries than those of training, for all films; what validates search."""
+def _write_validation_requests(split: Split) -> RequestSet:
+    """Synthetic validation requests of search, for all films; other queries than in training."""
     counts = np.zeros(len(split.catalogue), np.int32)
     counts[: split.train.num_items] = split.train.item_counts()
-    written = write_examples(split.catalogue, counts, WRITTEN_FIELDS, 1, NUM_VALIDATED)
-    texts, items = _written(written)
+    examples = write_examples(
+        split.catalogue, counts, SYNTHETIC_QUERY_FIELDS, 1, NUM_VALIDATION_QUERIES
+    )
+    texts, items = _drop_empty_texts(examples)
     return RequestSet([Query("search", text=text) for text in texts], np.array(items, np.int32))
 
 
-def _written(examples: tuple[list[str], Any]) -> tuple[list[str], list[int]]:
-    """Without those that came out empty."""
+def _drop_empty_texts(examples: tuple[list[str], Any]) -> tuple[list[str], list[int]]:
+    """Texts and items of the examples with a text."""
     pairs = [(text, item) for text, item in zip(*examples, strict=True) if text.strip()]
     return [text for text, _ in pairs], [int(item) for _, item in pairs]
 
 
-def _objects(path: Path, needed: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
-    """One JSON object per line."""
+def _read_objects(path: Path, needed: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
+    """Read one JSON object per line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -234,7 +238,7 @@ def _objects(path: Path, needed: tuple[str, ...]) -> Iterator[Mapping[str, Any]]
         yield row
 
 
-def _ids(values: Sequence[Any]) -> list[str]:
+def _to_ids(values: Sequence[Any]) -> list[str]:
     return [str(value) for value in values]
 
 
@@ -246,13 +250,13 @@ NUM_RECENT = 10
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a user searched next.
+    """The next search of a user.
 
     Args:
-        user_id: who.
-        timestamp: when; only what is earlier is known.
+        user_id: of the user.
+        timestamp: of the search; systems read earlier data only.
         key: normal form of the tag.
-        is_new: whether the user had not used it before, and systems are told so.
+        is_new: True if the target is known to be a tag that the user had not used before.
     """
 
     user_id: str
@@ -262,33 +266,33 @@ class Target:
 
 
 def read_tags(folder: Path, films: Vocabulary) -> list[Search]:
-    """All taggings of known films, in order of time; those of one second in order of the file.
+    """Read the taggings of films of the catalogue, by time, then in file order.
 
     Raises:
-        DataError: the file is missing or broken, or holds no tag.
+        DataError: the file is missing or invalid, or has no tag.
     """
     config = EventsConfig(path=USER_TAGS_FILE, columns=_COLUMNS)
-    found = []
+    searches = []
     for event in read_events(config, folder):
         film, key = films.number(event.item_id), normalise(event.query)
         if film >= 0 and key:
             chosen = np.array([film], np.int32)
-            found.append(Search(event.user_id, event.timestamp, event.query, key, chosen))
-    if not found:
-        raise DataError(f"{folder / USER_TAGS_FILE} has no tags of known films.")
-    return sorted(found, key=lambda one: one.timestamp)
+            searches.append(Search(event.user_id, event.timestamp, event.query, key, chosen))
+    if not searches:
+        raise DataError(f"{folder / USER_TAGS_FILE} has no tags of films of the catalogue.")
+    return sorted(searches, key=lambda search: search.timestamp)
 
 
 def with_choices(dataset: Dataset, searches: Sequence[Search]) -> Dataset:
-    """A copy whose users have also chosen what they found by searching, in order of time.
+    """A copy with an event for every chosen search result, by time.
 
-    Searches of users that the dataset has not are left out.
+    Searches of users outside the dataset are ignored.
     """
     rows = [
-        (dataset.users.number(one.user_id), int(item), one.timestamp)
-        for one in searches
-        for item in one.chosen
-        if dataset.users.number(one.user_id) >= 0
+        (dataset.users.number(search.user_id), int(item), search.timestamp)
+        for search in searches
+        for item in search.chosen
+        if dataset.users.number(search.user_id) >= 0
     ]
     events, count = dataset.events, len(rows)
     users, items, times = zip(*rows, strict=True) if rows else ((), (), ())
@@ -304,18 +308,23 @@ def with_choices(dataset: Dataset, searches: Sequence[Search]) -> Dataset:
     return replace(dataset, events=joined, _by_user={})
 
 
-def targets_of(searches: Sequence[Search], name: str) -> list[Target]:
-    """The targets of one of ``SETS``, in order of time."""
+def select_targets(searches: Sequence[Search], name: str) -> list[Target]:
+    """The targets of one of ``SETS``, by time."""
     firsts: dict[str, dict[str, Target]] = {}
     last: dict[str, Target] = {}
-    for one in searches:
-        target = Target(one.user_id, one.timestamp, one.key, True)
-        firsts.setdefault(one.user_id, {}).setdefault(one.key, target)
-        last[one.user_id] = Target(one.user_id, one.timestamp, one.key, False)
+    for search in searches:
+        target = Target(search.user_id, search.timestamp, search.key, True)
+        firsts.setdefault(search.user_id, {}).setdefault(search.key, target)
+        last[search.user_id] = Target(search.user_id, search.timestamp, search.key, False)
     if name == "next":
-        found = list(last.values())
+        targets = list(last.values())
     else:
-        places = {"new": [1], "validation": [2], "recent": [1, *range(3, NUM_RECENT + 2)]}[name]
-        lists = [list(own.values()) for own in firsts.values()]
-        found = [own[-place] for own in lists for place in places if len(own) >= place]
-    return sorted(found, key=lambda one: (one.timestamp, one.user_id))
+        positions = {"new": [1], "validation": [2], "recent": [1, *range(3, NUM_RECENT + 2)]}[name]
+        tags_by_user = [list(tags.values()) for tags in firsts.values()]
+        targets = [
+            tags[-position]
+            for tags in tags_by_user
+            for position in positions
+            if len(tags) >= position
+        ]
+    return sorted(targets, key=lambda target: (target.timestamp, target.user_id))

@@ -1,7 +1,9 @@
-"""Films with words and pictures, and what either says about them.
+"""MovieLens films with texts and posters: their vectors, and the genre similarity of groups.
 
-``movielens-small`` holds ``items.jsonl`` and ``ratings.csv``, ``movielens-posters`` an archive of
-pictures named by film id. The pictures are unpacked into a cache and nowhere else.
+``movielens-small`` contains ``items.jsonl`` and ``ratings.csv``, ``movielens-posters`` an archive
+of images named by film id, which are unpacked into a cache folder only.
+
+Shapes: N films, D dimensions, G genres.
 """
 
 from __future__ import annotations
@@ -25,20 +27,19 @@ FILMS, POSTERS = "movielens-small", "movielens-posters"
 IMAGE = "image"
 
 WORDS = ("title", "year", "description")
-"""What is encoded of a film; not its genres, which are what codes are judged by."""
+"""Fields that are encoded; not the genres, by which codes are evaluated."""
 
 NEIGHBOURS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class PosterTable:
-    """What vectors of films are made of.
+    """Modalities and fusion of film vectors.
 
     Args:
         reads: modalities that are not masked.
-        method: how they are fused; None = text vectors as they are.
-        shuffled: pictures go to other films that have one: the same films have a picture, and it
-            says nothing.
+        method: of fusion; None = plain text vectors.
+        shuffled: permute images among the films that have one, so that they carry no information.
     """
 
     reads: tuple[str, ...]
@@ -59,11 +60,11 @@ READINGS: Mapping[str, PosterTable] = {
 
 
 def read_films(folder: Path, posters: Mapping[str, str]) -> Dataset:
-    """Films and all their ratings in order of time; every rating is an event.
+    """Read films and all their ratings by time; every rating is an event.
 
     Args:
         folder: with ``items.jsonl`` and ``ratings.csv``.
-        posters: film id -> path of its picture, which becomes the attribute ``image``.
+        posters: film id -> path of its image, stored as the attribute ``image``.
     """
     films = read_rated_films(folder)
     catalogue = Catalogue(_with_poster(film, posters) for film in films.catalogue.items)
@@ -76,86 +77,86 @@ def _with_poster(film: Item, posters: Mapping[str, str]) -> Item:
 
 
 def unpack_posters(archive: Path, folder: Path) -> dict[str, str]:
-    """Film id -> path inside ``folder`` of every picture; those that are there are not written.
+    """Unpack images that the folder lacks; returns film id -> path inside ``folder``.
 
-    Only the last part of a name in the archive is used, so nothing lands outside the folder.
+    Only the last part of a name in the archive is used, so no file is written outside the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found = {}
+    names = {}
     with zipfile.ZipFile(archive) as stored:
         for member in stored.infolist():
             name = PurePosixPath(member.filename).name
             if member.is_dir() or not name.endswith(".jpg"):
                 continue
-            place = folder / name
-            if not place.exists() or place.stat().st_size != member.file_size:
-                place.write_bytes(stored.read(member))
-            found[place.stem] = name
-    return found
+            path = folder / name
+            if not path.exists() or path.stat().st_size != member.file_size:
+                path.write_bytes(stored.read(member))
+            names[path.stem] = name
+    return names
 
 
-def film_vectors(
-    encoded: Mapping[str, ModalityVectors], reading: PosterTable, known: IntArray, seed: int
+def build_film_vectors(
+    encoded: Mapping[str, ModalityVectors], reading: PosterTable, train_nums: IntArray, seed: int
 ) -> FloatArray:
-    """Unit vectors (N, D) of all films; zero where a film has nothing of what is read.
+    """Unit vectors (N, D) of all films; zero for films without any of the modalities.
 
     Args:
-        encoded: text and image of the N films.
-        reading: what of it.
-        known: films that the fusion may be fitted on.
-        seed: of the shuffling.
+        encoded: text and image vectors of the N films.
+        reading: modalities and fusion.
+        train_nums: numbers of the films that the fusion is fitted on.
+        seed: of the permutation.
     """
     if reading.method is None:
         return TEXT_ONLY.encode(encoded)
     masked = {
-        name: ModalityVectors(one.vectors, one.present & (name in reading.reads))
-        for name, one in encoded.items()
+        name: ModalityVectors(encoding.vectors, encoding.present & (name in reading.reads))
+        for name, encoding in encoded.items()
     }
     if reading.shuffled:
-        masked[IMAGE] = _shuffled(masked[IMAGE], seed)
-    learned = {
-        name: ModalityVectors(one.vectors[known], one.present[known])
-        for name, one in masked.items()
+        masked[IMAGE] = _permute(masked[IMAGE], seed)
+    training = {
+        name: ModalityVectors(encoding.vectors[train_nums], encoding.present[train_nums])
+        for name, encoding in masked.items()
     }
-    return Fusion.fit(learned, FusionConfig(method=reading.method)).encode(masked)
+    return Fusion.fit(training, FusionConfig(method=reading.method)).encode(masked)
 
 
-def _shuffled(encoded: ModalityVectors, seed: int) -> ModalityVectors:
-    rows = np.flatnonzero(encoded.present)
-    vectors = encoded.vectors.copy()
+def _permute(images: ModalityVectors, seed: int) -> ModalityVectors:
+    rows = np.flatnonzero(images.present)
+    vectors = images.vectors.copy()
     vectors[rows] = vectors[np.random.default_rng(seed).permutation(rows)]
-    return ModalityVectors(vectors, encoded.present)
+    return ModalityVectors(vectors, images.present)
 
 
-def genre_table(catalogue: Catalogue) -> BoolArray:
-    """(N, G) which of G genres each film has; no genre is no row of Trues."""
-    of_film = []
+def build_genre_table(catalogue: Catalogue) -> BoolArray:
+    """(N, G) genres of the films; all False for a film without a genre."""
+    genres_of = []
     for film in catalogue.items:
         genres = film.attributes.get("genres", ())
-        words = genres if isinstance(genres, tuple) else ()
-        of_film.append({word for word in words if not word.startswith("(")})
-    names = sorted(set().union(*of_film))
-    return np.array([[name in genres for name in names] for genres in of_film], dtype=np.bool_)
+        names_of_film = genres if isinstance(genres, tuple) else ()
+        genres_of.append({word for word in names_of_film if not word.startswith("(")})
+    names = sorted(set().union(*genres_of))
+    return np.array([[name in genres for name in names] for genres in genres_of], dtype=np.bool_)
 
 
-def alike_in_group(genres: BoolArray, groups: IntArray) -> float:
-    """Mean over films of the mean Jaccard index of genres with the others of the film's group.
+def measure_group_genres(genres: BoolArray, groups: IntArray) -> float:
+    """Mean Jaccard index of genres between films of the same group, averaged over films.
 
     Args:
         genres: (N, G), every film with one genre or more.
-        groups: (N,) such as level-0 codes; films alone in their group are passed over, and with
-            one group for all this is what chance gives.
+        groups: (N,) such as level-0 codes; groups of one film are ignored. A single group of all
+            films gives the chance level.
     """
     total, count = 0.0, 0
     for group in np.unique(groups):
-        own = genres[groups == group].astype(np.float32)
-        if len(own) > 1:
-            total += float((_jaccard(own, own).sum() - len(own)) / (len(own) - 1))
-            count += len(own)
+        members = genres[groups == group].astype(np.float32)
+        if len(members) > 1:
+            total += float((_jaccard(members, members).sum() - len(members)) / (len(members) - 1))
+            count += len(members)
     return total / max(count, 1)
 
 
-def alike_to_neighbours(genres: BoolArray, vectors: FloatArray, k: int = NEIGHBOURS) -> float:
+def measure_neighbour_genres(genres: BoolArray, vectors: FloatArray, k: int = NEIGHBOURS) -> float:
     """Mean Jaccard index of genres between films and their k nearest by dot product.
 
     Args:
@@ -163,15 +164,15 @@ def alike_to_neighbours(genres: BoolArray, vectors: FloatArray, k: int = NEIGHBO
         vectors: (N, D).
         k: below N.
     """
-    likeness = vectors @ vectors.T
-    np.fill_diagonal(likeness, -np.inf)
-    nearest = np.argpartition(-likeness, k - 1, axis=1)[:, :k]
-    found = _jaccard(genres.astype(np.float32), genres.astype(np.float32))
-    return float(np.take_along_axis(found, nearest, axis=1).mean())
+    similarities = vectors @ vectors.T
+    np.fill_diagonal(similarities, -np.inf)
+    nearest = np.argpartition(-similarities, k - 1, axis=1)[:, :k]
+    overlaps = _jaccard(genres.astype(np.float32), genres.astype(np.float32))
+    return float(np.take_along_axis(overlaps, nearest, axis=1).mean())
 
 
-def _jaccard(one: FloatArray, other: FloatArray) -> FloatArray:
-    """(N, M) shared genres / genres of either."""
-    shared = one @ other.T
-    either = one.sum(axis=1)[:, None] + other.sum(axis=1)[None, :] - shared
-    return np.asarray(shared / either, dtype=np.float32)
+def _jaccard(left: FloatArray, right: FloatArray) -> FloatArray:
+    """(N, M) Jaccard index: shared genres / genres of either."""
+    shared = left @ right.T  # (N, M)
+    union = left.sum(axis=1)[:, None] + right.sum(axis=1)[None, :] - shared
+    return np.asarray(shared / union, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Which kind of data a folder holds, told by its files, and how that kind is asked."""
+"""Registry of data sets: the kind of a folder is detected by its files."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from serendip_bench.datasets.esci import (
     JUDGEMENTS_FILE,
     PRODUCT_FIELDS,
     PRODUCTS_FILE,
-    esci_texts,
-    esci_trial,
+    build_esci_split,
+    list_esci_queries,
     read_products,
 )
 from serendip_bench.datasets.movielens import (
@@ -25,20 +25,20 @@ from serendip_bench.datasets.movielens import (
     RATINGS_FILE,
     REQUESTS_FILE,
     TAGS_FILE,
-    movielens_facts,
-    movielens_texts,
-    movielens_trial,
+    build_movielens_split,
+    count_movielens_queries,
+    list_movielens_queries,
     read_movielens,
-    search_sets,
+    read_search_sets,
 )
 from serendip_bench.datasets.retail import (
     HOME_SETS,
     PRODUCT_NAME,
     RETAIL,
     RETAIL_FILE,
+    build_retail_split,
+    count_customers,
     read_retail,
-    retail_facts,
-    retail_trial,
 )
 from serendip_bench.datasets.sequences import (
     ITEMS_FILE,
@@ -47,7 +47,7 @@ from serendip_bench.datasets.sequences import (
     read_sequences,
 )
 from serendip_bench.unified.models import UNIFIED, UnifiedModel
-from serendip_bench.unified.tasks import QUERY_FIELDS, UnifiedSplit, unified_trial
+from serendip_bench.unified.tasks import QUERY_FIELDS, UnifiedSplit, build_unified_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +55,25 @@ class BenchDataset:
     """A kind of data folder, as ``bench unified`` reads it.
 
     Args:
-        files: what the folder holds; a folder with all of them is of this kind.
+        files: that identify a folder of this kind.
         fields: of an item that are encoded.
-        read: folder -> items in their order, and events.
-        texts: folder -> words of queries that are to be encoded.
-        trial: folder, vectors of these words -> what is learned from and asked.
-        sets: folder -> task -> names of its sets of requests, where they are named.
-        table: what can be run.
-        split: the protocol in words; empty = that of sequences.
-        logs_searches: whether people chose what validates search. Where somebody wrote queries for
-            items instead, the engine does not order search by what its ranker learned from them.
+        read: folder -> items in the order of their file, and events.
+        texts: folder -> query texts to encode.
+        trial: folder, vectors of the texts -> split.
+        sets: folder -> task -> names of its request sets, if any.
+        table: lines of ``bench unified``.
+        split: description of the protocol; empty = leave the last two out.
+        logs_searches: True if validation targets of search were chosen by users. If validation
+            queries are synthetic, the engine does not order search by its ranker.
         facts: folder -> further counts for the results file.
-        beside: files beside the folder that are read, too.
+        beside: further files, relative to the parent of the folder.
     """
 
     files: tuple[str, ...]
     fields: tuple[str, ...]
     read: Callable[[Path], Dataset]
     texts: Callable[[Path], list[str]]
-    trial: Callable[[Path, FloatArray], UnifiedSplit]
+    build_split: Callable[[Path, FloatArray], UnifiedSplit]
     sets: Callable[[Path], Mapping[str, tuple[str, ...]]]
     table: Mapping[str, UnifiedModel] = field(default_factory=lambda: UNIFIED)
     split: str = ""
@@ -82,17 +82,17 @@ class BenchDataset:
     beside: tuple[Path, ...] = ()
 
     def digest(self, folder: Path) -> str:
-        """Changes whenever a byte of the files does."""
-        near = [folder.resolve().parent / name for name in self.beside]
-        own = [folder / name for name in self.files]
-        return hash_files([*own, *(path for path in near if path.exists())])
+        """Hash of the contents of all files."""
+        neighbours = [folder.resolve().parent / name for name in self.beside]
+        paths = [folder / name for name in self.files]
+        return hash_files([*paths, *(path for path in neighbours if path.exists())])
 
 
-def dataset_of(folder: Path) -> BenchDataset:
-    """The kind of a folder; sequences where it is none of the others."""
-    for form in (MOVIELENS, PRODUCTS, RETAIL_SHOP):
-        if all((folder / name).exists() for name in form.files):
-            return form
+def detect_dataset(folder: Path) -> BenchDataset:
+    """The kind of a folder; sequences if no other kind matches."""
+    for dataset in (MOVIELENS, PRODUCTS, RETAIL_SHOP):
+        if all((folder / name).exists() for name in dataset.files):
+            return dataset
     return SEQUENCES
 
 
@@ -100,8 +100,8 @@ def _category_words(folder: Path) -> list[str]:
     return read_sequences(folder).catalogue.texts(QUERY_FIELDS)
 
 
-def _sequences_trial(folder: Path, words: FloatArray) -> UnifiedSplit:
-    return unified_trial(read_sequences(folder), words)
+def _build_sequences_split(folder: Path, words: FloatArray) -> UnifiedSplit:
+    return build_unified_split(read_sequences(folder), words)
 
 
 SEQUENCES = BenchDataset(
@@ -109,7 +109,7 @@ SEQUENCES = BenchDataset(
     fields=TEXT_FIELDS,
     read=read_sequences,
     texts=_category_words,
-    trial=_sequences_trial,
+    build_split=_build_sequences_split,
     sets=lambda folder: {},
 )
 
@@ -118,23 +118,23 @@ MOVIELENS = BenchDataset(
     fields=FILM_FIELDS,
     logs_searches=False,
     read=read_movielens,
-    texts=movielens_texts,
-    trial=movielens_trial,
-    sets=lambda folder: {"search": tuple(search_sets(folder))},
+    texts=list_movielens_queries,
+    build_split=build_movielens_split,
+    sets=lambda folder: {"search": tuple(read_search_sets(folder))},
     split=(
-        "In time: everything is fitted on the oldest 70 % of the ratings (training stops by the "
-        "newest 5 % of these), the next 10 % choose the split into models, the newest 20 % are "
-        "asked for. home: every rating, from what its user had rated strictly before; at most the "
-        "first 100 of a user after the first cut. similar: a film that a user liked asks, alone, "
-        "for the film that the user liked next. search: tags ask for the films that they were "
-        "written on (tags), sentences of conversations for the films that were suggested next "
-        "(redial); neither is in any text or training, whose queries are written from titles, "
-        "years, genres, directors and casts, as are other ones that validate. All films are "
-        "ranked; those rated before are left out of home, the film asked about of similar. "
-        "Several films of a query are judged together; means per user, tag or conversation, then "
-        "over these, which are what intervals draw."
+        "Temporal: models are trained on the oldest 70 % of the ratings (early stopping on the "
+        "newest 5 % of these), the next 10 % validate the split of tasks into models, the newest "
+        "20 % are the test. home: the target is a rated film, the history what its user rated "
+        "strictly before; up to 100 per user after the first cut. similar: the source is a film "
+        "that a user liked, the target the film that the user liked next. search: queries are tags "
+        "with the tagged films as targets (tags), and sentences of conversations with the films "
+        "that were suggested next (redial); neither occurs in item texts or training. Training and "
+        "validation queries are synthetic, from titles, years, genres, directors and casts. All "
+        "films are ranked; home excludes films rated before, similar excludes the source. Metrics "
+        "cover all targets of a query; means per user, tag or conversation, then over these, which "
+        "the bootstrap resamples."
     ),
-    facts=movielens_facts,
+    facts=count_movielens_queries,
     beside=(REQUESTS_FILE,),
 )
 
@@ -142,19 +142,18 @@ PRODUCTS = BenchDataset(
     files=(PRODUCTS_FILE, JUDGEMENTS_FILE),
     fields=PRODUCT_FIELDS,
     read=read_products,
-    texts=esci_texts,
-    trial=esci_trial,
+    texts=list_esci_queries,
+    build_split=build_esci_split,
     sets=lambda folder: {},
     table=ESCI,
     logs_searches=False,
     split=(
-        "Nobody has chosen anything: all products are ranked for queries whose products people "
-        "have judged as exact (gain 1), substitute (.1), complement (.01) or irrelevant (0). N@10 "
-        "is the graded nDCG@10 and R@k the share of the products with a gain; what nobody judged "
-        "counts 0, and judged@10 is the share of the first ten that somebody judged. No label and "
-        "no judged query is learned from: queries of training are written from titles, brands, "
-        "colours and categories, as are other ones that validate. Means over queries, which are "
-        "what intervals draw."
+        "No events: all products are ranked for queries with human judgements of products as exact "
+        "(gain 1), substitute (.1), complement (.01) or irrelevant (0). N@10 is the graded nDCG@10 "
+        "and R@k the recall of products with a gain; unjudged products have gain 0, and judged@10 "
+        "is the share of judged products in the top ten. Labels and judged queries are not "
+        "training data: training and validation queries are synthetic, from titles, brands, "
+        "colours and categories. Means over queries, which the bootstrap resamples."
     ),
 )
 
@@ -163,21 +162,21 @@ RETAIL_SHOP = BenchDataset(
     fields=PRODUCT_NAME,
     read=read_retail,
     texts=lambda folder: [],
-    trial=retail_trial,
+    build_split=build_retail_split,
     sets=lambda folder: {"home": HOME_SETS},
     table=RETAIL,
     split=(
-        "In time: everything is fitted on the oldest 70 % of the events (training stops by the "
-        "newest 5 % of these), the next 10 % choose the split into models, the newest 20 % are "
-        "asked for. An event is a product in a basket of a customer; cancellations and whatever is "
-        "no product are left out. home: every first purchase of a product by a customer, from the "
-        "baskets strictly before and the customer's country (that of the first invoice); at most "
-        "the first 100 of a customer. abroad: those from outside of the largest country; "
-        "newcomers: those without a basket before. similar: a product asks, alone, for the one "
-        "that the customer bought next. All products are ranked; those bought before are left out "
-        "of home, the product asked about of similar. Means per customer, then over customers, "
-        "which are what intervals draw. changed@10 counts requests whose first ten are others, or "
-        "in another order, when the country is named."
+        "Temporal: models are trained on the oldest 70 % of the events (early stopping on the "
+        "newest 5 % of these), the next 10 % validate the split of tasks into models, the newest "
+        "20 % are the test. An event is a product in a basket of a customer; cancellations and "
+        "rows that are not a product are dropped. home: the target is a customer's first purchase "
+        "of a product, the input the baskets strictly before and the customer's country (that of "
+        "the first invoice); up to 100 per customer. abroad: home requests from outside the "
+        "largest country; newcomers: those of customers without an earlier basket. similar: the "
+        "source is a product, the target the product that the customer bought next. All products "
+        "are ranked; home excludes products bought before, similar excludes the source. Means per "
+        "customer, then over customers, which the bootstrap resamples. changed@10 counts requests "
+        "whose top ten changes if the country is given."
     ),
-    facts=retail_facts,
+    facts=count_customers,
 )

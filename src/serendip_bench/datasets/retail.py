@@ -1,14 +1,14 @@
-"""Baskets of a shop that sells to many countries: does it help to know where a request comes from?
+"""Online Retail: baskets of an international shop, to measure the value of the request's country.
 
-``online_retail.parquet`` holds one row per line of an invoice. Left out are cancellations, rows
-without a customer, with no quantity or price, and whatever is no product (postage, samples): stock
-codes that do not begin with five digits. An event is a product in a basket; a product that stands
-on an invoice twice counts once. The country of a customer is that of the first invoice.
+``online_retail.parquet`` has one row per line of an invoice. Dropped are cancellations, rows
+without customer, quantity or price, and rows that are not a product (postage, samples): stock codes
+that do not begin with five digits. An event is a product in a basket; duplicate lines of an invoice
+count once. The country of a customer is that of the first invoice.
 
-Split and asked in time, see ``timed``: ``home`` names the country, in training as well; ``abroad``
-are its requests from outside of the country that has most customers, ``newcomers`` those of
-customers without a basket before. All products count as liked, so ``similar`` asks for the product
-that the customer bought next, in the order of the invoice.
+The split is temporal, see ``time_splits``. ``home``: requests have the country, in training as
+well; ``abroad`` are requests from outside the country with most customers, ``newcomers`` those of
+customers without an earlier basket. ``similar``: all products count as liked, so the target is the
+product that the customer bought next, in the order of the invoice.
 """
 
 from __future__ import annotations
@@ -67,71 +67,71 @@ RETAIL: dict[str, UnifiedModel] = {
     ),
     "unified-no-user": UnifiedModel("unified-no-user", ("home",), of="unified", hides_user=True),
 }
-"""``unified-no-country`` has never heard of countries; ``unified-hidden-country`` is the unified
-model asked without one, which also counts how many of its answers that changes."""
+"""``unified-no-country`` is trained without countries. ``unified-hidden-country`` is the unified
+model on requests without the country; it also counts requests whose top ten that changes."""
 
 
 def read_retail(folder: Path) -> Dataset:
-    """Products by first sale, customers with their countries, baskets in order of time.
+    """Read products, ordered by first sale, customers with countries, and events by time.
 
     Raises:
-        DataError: the file is missing, lacks a column, or holds no sale.
+        DataError: the file is missing, lacks a column, or has no sale.
     """
     table = open_table(folder / RETAIL_FILE)
     missing = [name for name in _COLUMNS if name not in table.columns]
     if missing:
         raise DataError(f"{table.path} has no column {missing[0]!r}.", "Export the whole sheet.")
-    sales = list(dict.fromkeys(_sales(table.rows(_COLUMNS))))
+    sales = list(dict.fromkeys(_iter_sales(table.rows(_COLUMNS))))
     if not sales:
-        raise DataError(f"{table.path} holds no sale to a customer.")
+        raise DataError(f"{table.path} has no sale to a customer.")
     times = np.array([sale[0] for sale in sales], "datetime64[s]").astype(np.float64)
     order = np.argsort(times, kind="stable")
-    products, customers, countries = (
+    product_ids, customers, countries = (
         [sales[row][column] for row in order.tolist()] for column in (2, 3, 4)
     )
     users = Vocabulary(dict.fromkeys(customers))
-    catalogue = Catalogue(_named(table.rows(_COLUMNS), dict.fromkeys(products)))
+    catalogue = Catalogue(_to_items(table.rows(_COLUMNS), dict.fromkeys(product_ids)))
     log = EventLog(
         users.numbers(customers),
-        catalogue.vocabulary.numbers(products),
+        catalogue.vocabulary.numbers(product_ids),
         times[order],
         np.ones(len(sales), np.bool_),
         np.full(len(sales), np.nan, np.float32),
     )
-    return Dataset(catalogue, users, log).with_countries(_countries(customers, countries))
+    return Dataset(catalogue, users, log).with_countries(_read_countries(customers, countries))
 
 
-def retail_trial(folder: Path, words: FloatArray) -> UnifiedSplit:
-    """What is learned from and asked; there are no words."""
+def build_retail_split(folder: Path, words: FloatArray) -> UnifiedSplit:
+    """The temporal split and its requests; no search, so ``words`` is ignored."""
     dataset = read_retail(folder)
     timed, countries = TimedSplit.of(dataset), dataset.countries
     assert countries is not None
-    of_user = dict(zip(dataset.users.ids, _names(countries), strict=True))
-    known = timed.split.train.users
-    own = countries.of_users[dataset.users.numbers(known.ids)]
-    train = timed.split.train.with_countries(UserCountries(countries.names, own))
-    largest = Counter(of_user.values()).most_common(1)[0][0]
+    of_user = dict(zip(dataset.users.ids, _country_names(countries), strict=True))
+    train_users = timed.split.train.users
+    train_countries = countries.of_users[dataset.users.numbers(train_users.ids)]
+    train = timed.split.train.with_countries(UserCountries(countries.names, train_countries))
+    largest_country = Counter(of_user.values()).most_common(1)[0][0]
     test, validation = (
-        {**_homes(_placed(home, of_user), largest), "similar": similar}
+        {**_split_home(_with_countries(home, of_user), largest_country), "similar": similar}
         for home, similar in (
             (timed.home.test, timed.similar.test),
             (timed.home.validation, timed.similar.validation),
         )
     )
-    nothing_cold = np.zeros(dataset.num_items, np.bool_)
-    trial = BenchSplit(train, timed.numbers, validation["home"], test["home"], nothing_cold)
-    return UnifiedSplit(trial, test, validation)
+    no_cold = np.zeros(dataset.num_items, np.bool_)
+    sequences = BenchSplit(train, timed.numbers, validation["home"], test["home"], no_cold)
+    return UnifiedSplit(sequences, test, validation)
 
 
-def retail_facts(folder: Path) -> dict[str, Any]:
-    """Customers per country, most first."""
+def count_customers(folder: Path) -> dict[str, Any]:
+    """Number of customers per country, largest first."""
     countries = read_retail(folder).countries
     assert countries is not None
-    return {"customers": dict(Counter(_names(countries)).most_common())}
+    return {"customers": dict(Counter(_country_names(countries)).most_common())}
 
 
-def _sales(rows: Iterable[Row]) -> Iterable[tuple[str, str, str, str, str]]:
-    """(time, invoice, product, customer, country) of every line that sells something."""
+def _iter_sales(rows: Iterable[Row]) -> Iterable[tuple[str, str, str, str, str]]:
+    """(time, invoice, product, customer, country) of every line that is a sale."""
     for row in rows:
         invoice, product, _, quantity, time, price, customer, country = map(str, row)
         is_sale = customer and not invoice.startswith("C") and product[:5].isdigit()
@@ -139,36 +139,38 @@ def _sales(rows: Iterable[Row]) -> Iterable[tuple[str, str, str, str, str]]:
             yield time, invoice, product, customer, country
 
 
-def _named(rows: Iterable[Row], products: Mapping[str, None]) -> list[Item]:
-    """Products by the name that most of their lines have; the first of equally frequent ones."""
+def _to_items(rows: Iterable[Row], products: Mapping[str, None]) -> list[Item]:
+    """Products with their most frequent name; ties go to the first."""
     names: dict[str, Counter[str]] = defaultdict(Counter)
     for _, product, name, *_ in rows:
         names[str(product)][str(name).strip()] += 1
     return [Item(product, names[product].most_common(1)[0][0]) for product in products]
 
 
-def _countries(customers: list[str], countries: list[str]) -> UserCountries:
-    """The first country of every customer, customers in order of their first basket."""
-    first: dict[str, str] = {}
+def _read_countries(customers: list[str], countries: list[str]) -> UserCountries:
+    """The first country of every customer, in order of their first basket."""
+    first_country: dict[str, str] = {}
     for customer, country in zip(customers, countries, strict=True):
-        first.setdefault(customer, country)
-    names = tuple(sorted(set(first.values())))
-    number = {name: place for place, name in enumerate(names)}
-    return UserCountries(names, np.array([number[name] for name in first.values()], np.int32))
+        first_country.setdefault(customer, country)
+    names = tuple(sorted(set(first_country.values())))
+    number = {name: index for index, name in enumerate(names)}
+    return UserCountries(
+        names, np.array([number[name] for name in first_country.values()], np.int32)
+    )
 
 
-def _names(countries: UserCountries) -> list[str]:
-    return [countries.names[place] for place in countries.of_users.tolist()]
+def _country_names(countries: UserCountries) -> list[str]:
+    return [countries.names[number] for number in countries.of_users.tolist()]
 
 
-def _placed(asked: RequestSet, of_user: Mapping[str, str]) -> RequestSet:
-    """Requests that name the country of their user."""
-    queries = [replace(query, country=of_user[query.user_id]) for query in asked.queries]
-    return replace(asked, queries=queries)
+def _with_countries(requests: RequestSet, of_user: Mapping[str, str]) -> RequestSet:
+    """Requests with the country of their user."""
+    queries = [replace(query, country=of_user[query.user_id]) for query in requests.queries]
+    return replace(requests, queries=queries)
 
 
-def _homes(asked: RequestSet, largest: str) -> dict[str, RequestSet]:
-    is_abroad = np.array([query.country != largest for query in asked.queries], np.bool_)
-    is_new = np.array([len(query.history) == 0 for query in asked.queries], np.bool_)
-    parts = {"home-abroad": asked.where(is_abroad), "home-newcomers": asked.where(is_new)}
-    return {"home": asked, **parts}
+def _split_home(requests: RequestSet, largest: str) -> dict[str, RequestSet]:
+    is_abroad = np.array([query.country != largest for query in requests.queries], np.bool_)
+    is_new = np.array([len(query.history) == 0 for query in requests.queries], np.bool_)
+    parts = {"home-abroad": requests.where(is_abroad), "home-newcomers": requests.where(is_new)}
+    return {"home": requests, **parts}

@@ -1,8 +1,8 @@
-"""Sequences without times: one line per user in ``sequences.txt``, one item per line in
+"""Sequences without timestamps: one line per user in ``sequences.txt``, one item per line in
 ``items.jsonl``.
 
-A line of ``sequences.txt`` is a user id, then item ids in the order in which they were chosen. The
-time of an event is its place in the user's line, so order is kept and nothing else is claimed.
+A line of ``sequences.txt`` is a user id followed by item ids in order of choice. The timestamp of
+an event is its position in the user's line, which preserves the order.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from serendip.errors import DataError
 
 SEQUENCES_FILE, ITEMS_FILE = "sequences.txt", "items.jsonl"
 TEXT_FIELDS = ("title", "category")
-"""What is encoded: ``Item.text`` of these, "title. words of the first category path"."""
+"""Fields that are encoded: ``Item.text`` of these, "title. names of the first category path"."""
 
 MIN_EVENTS = 3
-"""A user with fewer is only trained on."""
+"""Minimum number of events of an evaluated user; all others are training data only."""
 
-_LAYOUT = f"A benchmark folder holds {SEQUENCES_FILE} and {ITEMS_FILE}."
+_LAYOUT = f"A benchmark folder contains {SEQUENCES_FILE} and {ITEMS_FILE}."
 
 
 def read_sequences(folder: Path) -> Dataset:
-    """Items in the order of ``items.jsonl`` and everything that users did, no features.
+    """Read items, in the order of ``items.jsonl``, and events; no features.
 
     Raises:
-        DataError: a file is missing or unreadable, an item or a user appears twice, a user has an
-            item that ``items.jsonl`` lacks, or nobody has three events.
+        DataError: a file is missing or unreadable, an item or a user is duplicate, an item of a
+            user is not in ``items.jsonl``, or no user has three events.
     """
     catalogue = _read_items(folder / ITEMS_FILE)
     path = folder / SEQUENCES_FILE
     users: list[str] = []
     sequences: list[list[str]] = []
-    for number, line in _lines(path):
+    for number, line in _read_lines(path):
         user, *items = line.split()
         if not items:
             raise DataError(f"{path}:{number}: user {user!r} has no items.", "Leave the user out.")
         users.append(user)
         sequences.append(items)
-    _check_once(path, "user", users)
+    _check_unique(path, "user", users)
     lengths = [len(items) for items in sequences]
     if not any(length >= MIN_EVENTS for length in lengths):
         raise DataError(
             f"{path}: none of {len(users)} users has {MIN_EVENTS} items.",
-            "The last two items of a user are held out; the rest is learned from.",
+            "The last two items of a user are held out; training needs at least one more.",
         )
-    return Dataset(catalogue, Vocabulary(users), _log(path, catalogue, users, sequences))
+    return Dataset(catalogue, Vocabulary(users), _build_log(path, catalogue, users, sequences))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines that are not blank."""
+def _read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Non-blank lines with their numbers."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -72,56 +72,60 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 def _read_items(path: Path) -> Catalogue:
     items = []
-    for number, line in _lines(path):
+    for number, line in _read_lines(path):
         try:
             row = json.loads(line)
         except ValueError as error:
             raise DataError(f"{path}:{number} is not JSON: {error}.") from None
         if not isinstance(row, dict) or row.get("item_id") in (None, ""):
-            raise DataError(f"{path}:{number} has no item_id.", "Every line is one JSON object.")
-        items.append(_item(row))
-    _check_once(path, "item", [item.item_id for item in items])
+            raise DataError(
+                f"{path}:{number} has no item_id.",
+                "Every line must be a JSON object with an item_id.",
+            )
+        items.append(_to_item(row))
+    _check_unique(path, "item", [item.item_id for item in items])
     return Catalogue(items)
 
 
-def _item(row: dict[str, Any]) -> Item:
+def _to_item(row: dict[str, Any]) -> Item:
     paths = row.get("categories") or [[]]
     words = " ".join(str(word) for word in paths[0]) if isinstance(paths[0], list) else ""
     title = str(row.get("title") or row.get("textual_id") or "")
     return Item(str(row["item_id"]), title, attributes={"category": words})
 
 
-def _check_once(path: Path, what: str, ids: Sequence[str]) -> None:
-    twice = [name for name, count in Counter(ids).items() if count > 1]
-    if twice:
+def _check_unique(path: Path, kind: str, ids: Sequence[str]) -> None:
+    duplicates = [name for name, count in Counter(ids).items() if count > 1]
+    if duplicates:
         raise DataError(
-            f"{path}: {len(twice)} {what}s have more than one line; the first is {twice[0]!r}.",
-            f"Give each {what} one line.",
+            f"{path}: {len(duplicates)} {kind}s have more than one line; the first is "
+            f"{duplicates[0]!r}.",
+            f"Give each {kind} one line.",
         )
 
 
-def _log(
+def _build_log(
     path: Path, catalogue: Catalogue, users: Sequence[str], sequences: Sequence[Sequence[str]]
 ) -> EventLog:
-    """All events by place, then by user."""
+    """All events, ordered by position, then by user."""
     lengths = np.array([len(items) for items in sequences])
-    who = np.repeat(np.arange(len(sequences), dtype=np.int32), lengths)
+    user_nums = np.repeat(np.arange(len(sequences), dtype=np.int32), lengths)
     items = catalogue.vocabulary.numbers(item for sequence in sequences for item in sequence)
     unknown = np.flatnonzero(items == MISSING)
-    places = np.arange(len(items)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    positions = np.arange(len(items)) - np.repeat(np.cumsum(lengths) - lengths, lengths)  # (E,)
     if len(unknown):
         first = unknown[0]
-        name = sequences[who[first]][places[first]]
+        name = sequences[user_nums[first]][positions[first]]
         raise DataError(
             f"{path}: {len(unknown)} items are not in {ITEMS_FILE}; the first is {name!r} of user "
-            f"{users[who[first]]!r}.",
+            f"{users[user_nums[first]]!r}.",
             f"Add them to {ITEMS_FILE}, an item_id is enough.",
         )
-    order = np.lexsort((who, places))
+    order = np.lexsort((user_nums, positions))
     return EventLog(
-        who[order],
+        user_nums[order],
         items[order],
-        places[order].astype(np.float64),
+        positions[order].astype(np.float64),
         np.zeros(len(items), np.bool_),
         np.full(len(items), np.nan, np.float32),
     )

@@ -1,1 +1,1 @@
-"""Single measurements: run as scripts, each says how in its first lines."""
+"""Single measurements, run as scripts; usage is in the docstring of each."""

@@ -1,11 +1,11 @@
-"""Known-item search: does the first hit bear the title that was typed, right or with one slip?
+"""Known-item search: share of first results with the typed title, with and without a typo.
 
     python src/serendip_bench/scripts/known_item_search.py demo
 
-Asks the engine of a published workspace. Every distinct title is searched once as it is and once
-with one random slip (insert, delete, replace, swap neighbours) in its longest word, where that has
-five letters or more. Where several items share a title, the most popular must come first. Prints
-one JSON line; times are milliseconds of one thread, text encoding and ranking included.
+Uses the engine of a published workspace. Every distinct title is searched as it is, and with one
+random typo (insertion, deletion, substitution, transposition) in its longest word, if that has five
+letters or more. If several items share a title, the most popular one must come first. Prints one
+JSON line; times are milliseconds on one thread, including text encoding and ranking.
 """
 
 from __future__ import annotations
@@ -39,80 +39,80 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
-    print(json.dumps(run(chosen.workspace, chosen.seed)))
+    options = parser.parse_args()
+    print(json.dumps(run(options.workspace, options.seed)))
 
 
 def run(workspace: Path, seed: int) -> dict[str, object]:
-    """All figures of one workspace."""
+    """Measure one workspace."""
     generation = open_current(Workspace.open(workspace).generations)
     state = EngineState.open(generation.folder)
-    best: dict[str, str] = {}
+    most_popular: dict[str, str] = {}
     for number in np.argsort(-state.counts, kind="stable").tolist():
         item = state.catalogue[number]
         if item.title:
-            best.setdefault(item.title, item.item_id)
+            most_popular.setdefault(item.title, item.item_id)
     counts = dict(zip(state.catalogue.vocabulary.ids, state.counts.tolist(), strict=True))
     engine = Engine.open(workspace)
     rng = random.Random(seed)
-    slips = [(slip, title) for title in best if (slip := with_slip(title, rng))]
+    misspelt = [(text, title) for title in most_popular if (text := add_typo(title, rng))]
     result = {
         "benchmark": "known_item_search",
         "generation": generation.name,
         "items": state.num_items,
         "seed": seed,
-        "exact": _asked(engine, [(title, title) for title in best], best, counts),
-        "typo": _asked(engine, slips, best, counts),
+        "exact": _measure(engine, [(title, title) for title in most_popular], most_popular, counts),
+        "typo": _measure(engine, misspelt, most_popular, counts),
         "machine": f"{platform.machine()} python {platform.python_version()}",
     }
     engine.close()
     return result
 
 
-def with_slip(title: str, rng: random.Random) -> str:
-    """The title with one slip in its longest word; empty where that has under five letters."""
+def add_typo(title: str, rng: random.Random) -> str:
+    """The title with one typo in its longest word; empty if that has fewer than five letters."""
     words = title.split()
-    at = max(range(len(words)), key=lambda row: len(words[row]))
-    word = words[at]
+    longest = max(range(len(words)), key=lambda row: len(words[row]))
+    word = words[longest]
     if sum(letter.isalpha() for letter in word) < MIN_LETTERS:
         return ""
-    slipped = word
-    while slipped.casefold() == word.casefold():
+    misspelt = word
+    while misspelt.casefold() == word.casefold():
         place, letter = rng.randrange(len(word)), rng.choice(string.ascii_lowercase)
         head, tail = word[:place], word[place:]
-        slipped = rng.choice(
+        misspelt = rng.choice(
             (head + letter + tail, head + tail[1:], head + letter + tail[1:], head + _swap(tail))
         )
-    return " ".join([*words[:at], slipped, *words[at + 1 :]])
+    return " ".join([*words[:longest], misspelt, *words[longest + 1 :]])
 
 
 def _swap(tail: str) -> str:
     return tail[1::-1] + tail[2:]
 
 
-def _asked(
+def _measure(
     engine: Engine,
     pairs: Sequence[tuple[str, str]],
-    best: dict[str, str],
+    most_popular: dict[str, str],
     counts: dict[str, int],
 ) -> dict[str, float]:
-    """Share of first hits with the title, share with the most popular bearer, and times."""
+    """Share of first results with the title, share that is its most popular item, and times."""
     for text, _ in pairs[:WARM_UP]:
         engine.search(text, k=1)
-    times, titled, popular = [], 0, 0
+    times, num_titled, num_most_popular = [], 0, 0
     for text, title in pairs:
-        begin = time.perf_counter()
+        start = time.perf_counter()
         answer = engine.search(text, k=1)
-        times.append(1e3 * (time.perf_counter() - begin))
-        found = answer.items[0].item_id if answer.items else ""
-        item = engine.item(found) if found else None
+        times.append(1e3 * (time.perf_counter() - start))
+        item_id = answer.items[0].item_id if answer.items else ""
+        item = engine.item(item_id) if item_id else None
         if item is not None and item.title == title:
-            titled += 1
-            popular += counts[found] == counts[best[title]]
+            num_titled += 1
+            num_most_popular += counts[item_id] == counts[most_popular[title]]
     return {
         "n": len(pairs),
-        "first_hit": round(titled / len(pairs), 5),
-        "most_popular_bearer": round(popular / len(pairs), 5),
+        "first_hit": round(num_titled / len(pairs), 5),
+        "most_popular_bearer": round(num_most_popular / len(pairs), 5),
         "p50_ms": round(float(np.percentile(times, 50)), 2),
         "p95_ms": round(float(np.percentile(times, 95)), 2),
     }

@@ -1,11 +1,11 @@
-"""What a long past costs: answers for users with 10,000 events beside users with 50.
+"""Cost of long histories: latency for users with 10,000 events and for users with 50.
 
     python src/serendip_bench/scripts/long_histories.py demo [--requests 200] [--json FILE]
 
-Works on a copy of a published workspace, to which it posts users with random pasts of both lengths.
-Requests for the two kinds alternate on every surface, in one thread. Printed are the medians of
-wall and CPU milliseconds, their ratio, and what the first request of a user costs, whose past is
-not in memory yet.
+Works on a copy of a published workspace, to which it posts users with random histories of both
+lengths. Requests of the two groups alternate on every surface, on one thread. Prints medians of
+wall and CPU milliseconds, their ratio, and the cost of the first request of a user, whose history
+is not in memory yet.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ USERS, WARM_UP = 8, 10
 
 
 def run(workspace: Path, requests: int, seed: int) -> dict[str, object]:
-    """All figures of one workspace, which stays as it is."""
+    """Measure a copy of a workspace."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(shutil.copytree(workspace, Path(scratch) / "workspace"))
         state = EngineState.open(open_current(Workspace.open(folder).generations).folder)
@@ -49,15 +49,17 @@ def run(workspace: Path, requests: int, seed: int) -> dict[str, object]:
         rng = np.random.default_rng(seed)
         for count in (SHORT, LONG):
             for number in range(USERS):
-                engine.add_events(_past(f"{count}-{number}", count, items, rng))
-        firsts = {count: _first(engine, count) for count in (SHORT, LONG)}
+                engine.add_events(_draw_history(f"{count}-{number}", count, items, rng))
+        first_ms = {count: _measure_first(engine, count) for count in (SHORT, LONG)}
         chosen = rng.integers(0, len(items), requests + WARM_UP)
-        asks: dict[str, Callable[[str, int], object]] = {
+        requests_of: dict[str, Callable[[str, int], object]] = {
             "home": lambda user, item: engine.recommend(Request("home", user, k=20)),
             "search": lambda user, item: engine.search(titles[item], user_id=user, k=20),
             "similar": lambda user, item: engine.similar(items[item], user_id=user, k=20),
         }
-        surfaces = {name: _measured(ask, chosen.tolist()) for name, ask in asks.items()}
+        surfaces = {
+            name: _measure(request, chosen.tolist()) for name, request in requests_of.items()
+        }
         engine.close()
     return {
         "benchmark": "long_histories",
@@ -66,57 +68,62 @@ def run(workspace: Path, requests: int, seed: int) -> dict[str, object]:
         "requests": requests,
         "items": len(items),
         "surfaces": surfaces,
-        "first_request": {str(count): value for count, value in firsts.items()},
+        "first_request": {str(count): value for count, value in first_ms.items()},
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
 
 
-def _past(user: str, count: int, items: list[str], rng: np.random.Generator) -> list[Event]:
+def _draw_history(user: str, count: int, items: list[str], rng: np.random.Generator) -> list[Event]:
     chosen = rng.integers(0, len(items), count).tolist()
     start = 1_600_000_000.0
     return [Event(user, items[item], start + 60.0 * n) for n, item in enumerate(chosen)]
 
 
-def _first(engine: Engine, count: int) -> float:
+def _measure_first(engine: Engine, count: int) -> float:
     """Median milliseconds of the first home request of each user."""
     engine.recommend(Request("home", k=20))
-    taken = [
-        _timed(partial(engine.recommend, Request("home", f"{count}-{number}", k=20)))[0]
+    times = [
+        _time(partial(engine.recommend, Request("home", f"{count}-{number}", k=20)))[0]
         for number in range(USERS)
     ]
-    return round(median(taken), 2)
+    return round(median(times), 2)
 
 
-def _measured(ask: Callable[[str, int], object], items: list[int]) -> dict[str, float]:
-    """Medians for both kinds of users, whose requests alternate, and the ratios."""
-    taken: dict[int, list[tuple[float, float]]] = {SHORT: [], LONG: []}
+def _measure(request: Callable[[str, int], object], items: list[int]) -> dict[str, float]:
+    """Medians for both groups of users, whose requests alternate, and their ratios."""
+    times_of: dict[int, list[tuple[float, float]]] = {SHORT: [], LONG: []}
     for number, item in enumerate(items):
-        for count, times in taken.items():
+        for count, times in times_of.items():
             user = f"{count}-{number % USERS}"
-            times.append(_timed(partial(ask, user, item)))
-    found: dict[str, float] = {}
-    for place, kind in enumerate(("wall", "cpu")):
-        both = [median(one[place] for one in taken[count][WARM_UP:]) for count in (SHORT, LONG)]
-        found |= {f"{kind}_{count}": round(v, 2) for count, v in zip(taken, both, strict=True)}
-        found[f"{kind}_ratio"] = round(both[1] / both[0], 3)
-    return found
+            times.append(_time(partial(request, user, item)))
+    result: dict[str, float] = {}
+    for column, kind in enumerate(("wall", "cpu")):
+        medians = [
+            median(time_pair[column] for time_pair in times_of[count][WARM_UP:])
+            for count in (SHORT, LONG)
+        ]
+        result |= {
+            f"{kind}_{count}": round(v, 2) for count, v in zip(times_of, medians, strict=True)
+        }
+        result[f"{kind}_ratio"] = round(medians[1] / medians[0], 3)
+    return result
 
 
-def _timed(ask: Callable[[], object]) -> tuple[float, float]:
-    """Milliseconds of wall and of CPU."""
+def _time(request: Callable[[], object]) -> tuple[float, float]:
+    """Wall and CPU milliseconds of a request."""
     wall, cpu = time.perf_counter(), time.process_time()
-    ask()
+    request()
     return (time.perf_counter() - wall) * 1000, (time.process_time() - cpu) * 1000
 
 
 def main() -> None:
-    """Read the arguments, measure, print one JSON line."""
+    """Parse, measure, print one JSON line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the figures to a file, too")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
     options = parser.parse_args()
     text = json.dumps(run(options.workspace, options.requests, options.seed))
     if options.json is not None:

@@ -1,4 +1,4 @@
-"""Peak memory of a command and all its processes together, shared pages counted once (Linux).
+"""Peak memory of a command with all its processes, shared pages counted once (Linux).
 
 python src/serendip_bench/scripts/peak_memory.py .venv/bin/serendip evaluate -w demo
 
@@ -14,36 +14,36 @@ import sys
 import time
 from pathlib import Path
 
-_EVERY_S = 0.5
+_INTERVAL_S = 0.5
 
 
 def main(command: list[str]) -> int:
-    """Run the command, watch it, print the peak; returns the command's exit code."""
-    started, peak_kb = time.perf_counter(), 0
+    """Run the command and print its peak memory; returns its exit code."""
+    start, peak_kb = time.perf_counter(), 0
     with subprocess.Popen(command, stdout=sys.stderr) as process:
         while process.poll() is None:
-            peak_kb = max(peak_kb, sum(map(proportional_kb, family(process.pid))))
-            time.sleep(_EVERY_S)
-    wall_s = round(time.perf_counter() - started, 1)
+            peak_kb = max(peak_kb, sum(map(read_proportional_kb, list_processes(process.pid))))
+            time.sleep(_INTERVAL_S)
+    wall_s = round(time.perf_counter() - start, 1)
     result = {"benchmark": "peak_memory", "peak_mb": round(peak_kb / 1024), "wall_s": wall_s}
     print(json.dumps({**result, "exit_code": process.returncode}))
     return process.returncode
 
 
-def family(process: int) -> list[int]:
-    """The process and its descendants that live now."""
-    found = [process]
+def list_processes(process: int) -> list[int]:
+    """The process and its running descendants."""
+    processes = [process]
     for path in Path(f"/proc/{process}/task").glob("*/children"):
         try:
             children = path.read_text().split()
         except OSError:
             continue
-        found += [one for child in children for one in family(int(child))]
-    return found
+        processes += [descendant for child in children for descendant in list_processes(int(child))]
+    return processes
 
 
-def proportional_kb(process: int) -> int:
-    """Proportional set size in kB; 0 where the process has ended meanwhile."""
+def read_proportional_kb(process: int) -> int:
+    """Proportional set size in kB; 0 if the process has ended."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:

@@ -1,13 +1,15 @@
-"""Pictures and words on cold films: codes of image and text against codes of text alone.
+"""Images and texts for cold films: semantic IDs of both against semantic IDs of text alone.
 
     python src/serendip_bench/scripts/posters.py --cache DIR [--data DIR] [--models a,b]
         [--seeds 3] [--json FILE]
 
 ``--data`` (default: ``SERENDIP_DATA``, else ../shared/data) holds ``movielens-small`` and
-``movielens-posters``; without them nothing is run. Posters are unpacked and vectors are kept in
-``--cache``. Per seed 5 % of the films that have a poster are taken out of training and of all
-histories; cold requests are all events with them, warm ones the last films of the other users. All
+``movielens-posters``; without them the script is skipped. Posters and vectors are cached in
+``--cache``. Per seed 5 % of the films with a poster are held out of training and of all histories;
+cold requests are all events with these films, warm ones have the last film of a user as target. All
 films are ranked.
+
+Shapes: T requests, U users.
 """
 
 from __future__ import annotations
@@ -52,13 +54,13 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets import posters
 from serendip_bench.datasets.posters import IMAGE, READINGS, WORDS
-from serendip_bench.splits import BenchSplit, cold_events_trial
+from serendip_bench.splits import BenchSplit, build_cold_events_split
 
 ITEM_MODES: tuple[ItemMode, ...] = ("codes", "content+codes")
 MODELS = ("content-knn", *ITEM_MODES)
 BASELINE = "text"
-CHEAP_ONLY = ("text, whiten", "image, whiten")
-"""Readings that nothing is trained on; ``content-knn`` alone is asked."""
+CONTENT_KNN_ONLY = ("text, whiten", "image, whiten")
+"""Readings that are evaluated with ``content-knn`` only."""
 
 SMALL: dict[str, Any] = {
     "epochs": 10,
@@ -66,19 +68,19 @@ SMALL: dict[str, Any] = {
     "blind_share": 0.0,
     "new_item_bonus": 0.0,
 }
-"""What differs from the retriever's defaults."""
+"""Values that differ from the retriever's defaults."""
 
-SHOWN = ("R@10", "N@10")
+COMPARED = ("R@10", "N@10")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Answered:
-    """How one model with one reading of the films did at one seed.
+class Evaluation:
+    """Values of one model with one reading of the films at one seed.
 
     Args:
         users: T user ids, one per request.
         values: (T, 4), columns as ``LABELS``.
-        cold: (T,) whether the film asked for was cold.
+        cold: (T,) True if the target is cold.
     """
 
     users: list[str]
@@ -87,45 +89,50 @@ class Answered:
 
 
 def run(data: Path, cache: Path, models: Sequence[str], seeds: int) -> dict[str, Any]:
-    """All figures."""
-    started = time.process_time()
-    dataset, encoded = encoded_films(data, cache)
-    encoding = time.process_time() - started
-    answers: dict[tuple[str, str], list[Answered]] = {}
+    """Measure all models and readings."""
+    start = time.process_time()
+    dataset, encoded = encode_films(data, cache)
+    encode_seconds = time.process_time() - start
+    evaluations_of: dict[tuple[str, str], list[Evaluation]] = {}
     codes: dict[str, list[dict[str, float]]] = {name: [] for name in READINGS}
-    pictured = np.flatnonzero(encoded[IMAGE].present).astype(np.int32)
+    with_poster = np.flatnonzero(encoded[IMAGE].present).astype(np.int32)
     for seed in range(seeds):
-        trial = cold_events_trial(dataset, pictured, seed)
-        for name, vectors in read_vectors(trial, encoded, seed):
-            known, new = trial.features(vectors, ResidualKMeansConfig(), seed)
-            codes[name].append(judged_codes(trial, dataset, encoded, known, new))
+        split = build_cold_events_split(dataset, with_poster, seed)
+        for name, vectors in build_vectors(split, encoded, seed):
+            train_features, new_features = split.features(vectors, ResidualKMeansConfig(), seed)
+            codes[name].append(measure_codes(split, dataset, encoded, train_features, new_features))
             for model in models:
-                if model in ITEM_MODES and name in CHEAP_ONLY:
+                if model in ITEM_MODES and name in CONTENT_KNN_ONLY:
                     continue
-                found = answered(_untrained(model), trial, known, new, seed)
-                answers.setdefault((model, name), []).append(found)
+                evaluation = evaluate_model(
+                    _build_model(model), split, train_features, new_features, seed
+                )
+                evaluations_of.setdefault((model, name), []).append(evaluation)
     return {
         "benchmark": "posters",
         "films": dataset.num_items,
-        "with_poster": len(pictured),
+        "with_poster": len(with_poster),
         "events": len(dataset.events),
         "seeds": seeds,
         "retriever": SMALL,
-        "encode_cpu_s": round(encoding, 1),
-        "cpu_s": round(time.process_time() - started - encoding, 1),
+        "encode_cpu_s": round(encode_seconds, 1),
+        "cpu_s": round(time.process_time() - start - encode_seconds, 1),
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "codes": {name: _means(rows) for name, rows in codes.items()},
-        "rows": [_row(model, name, found) for (model, name), found in answers.items()],
-        "comparisons": list(_compared(answers)),
+        "codes": {name: _mean_fields(rows) for name, rows in codes.items()},
+        "rows": [
+            _summarise(model, name, evaluations)
+            for (model, name), evaluations in evaluations_of.items()
+        ],
+        "comparisons": list(_compare(evaluations_of)),
     }
 
 
-def encoded_films(data: Path, cache: Path) -> tuple[Dataset, dict[str, ModalityVectors]]:
-    """Films with their ratings, and what is encoded of words and posters."""
+def encode_films(data: Path, cache: Path) -> tuple[Dataset, dict[str, ModalityVectors]]:
+    """Films with ratings, and their text and image vectors."""
     pictures = cache / "posters"
-    found = posters.unpack_posters(data / posters.POSTERS / "posters.zip", pictures)
-    dataset = posters.read_films(data / posters.FILMS, found)
+    files = posters.unpack_posters(data / posters.POSTERS / "posters.zip", pictures)
+    dataset = posters.read_films(data / posters.FILMS, files)
     config = ImageConfig()
     encoder = open_image_encoder(config, cache / "weights")
     encoded = encode_items(
@@ -138,101 +145,115 @@ def encoded_films(data: Path, cache: Path) -> tuple[Dataset, dict[str, ModalityV
     return dataset, encoded
 
 
-def read_vectors(
-    trial: BenchSplit, encoded: Mapping[str, ModalityVectors], seed: int
+def build_vectors(
+    split: BenchSplit, encoded: Mapping[str, ModalityVectors], seed: int
 ) -> Iterator[tuple[str, FloatArray]]:
-    """Every reading's name and its vectors of all films, fitted on those of the training part."""
-    known = trial.numbers[: trial.train.num_items]
+    """Each reading with the vectors of all films, fitted on films of the training part."""
+    train_nums = split.numbers[: split.train.num_items]
     for name, reading in READINGS.items():
-        yield name, posters.film_vectors(encoded, reading, known, seed)
+        yield name, posters.build_film_vectors(encoded, reading, train_nums, seed)
 
 
-def judged_codes(
-    trial: BenchSplit,
+def measure_codes(
+    split: BenchSplit,
     dataset: Dataset,
     encoded: Mapping[str, ModalityVectors],
-    known: ItemFeatures,
-    new: ItemFeatures,
+    train_features: ItemFeatures,
+    new_features: ItemFeatures,
 ) -> dict[str, float]:
-    """Genres of neighbours and of films with the same code; of films with words and a poster."""
-    features = known.extended(new)
-    genres = posters.genre_table(dataset.catalogue)[trial.numbers]
-    has_both = (encoded[TEXT].present & encoded[IMAGE].present)[trial.numbers]
+    """Genre similarity of neighbours and of films with the same code, for films with both."""
+    features = train_features.extended(new_features)
+    genres = posters.build_genre_table(dataset.catalogue)[split.numbers]
+    has_both = (encoded[TEXT].present & encoded[IMAGE].present)[split.numbers]
     rows = np.flatnonzero(has_both & genres.any(axis=1))
-    genres, first = genres[rows], features.codes[rows, 0]
-    used = measure_code_quality(features.codes[rows], features.codebook_size)
+    genres, first_codes = genres[rows], features.codes[rows, 0]
+    quality = measure_code_quality(features.codes[rows], features.codebook_size)
     return {
-        "genres_neighbours": posters.alike_to_neighbours(genres, features.content[rows]),
-        "genres_code": posters.alike_in_group(genres, first),
-        "genres_chance": posters.alike_in_group(genres, np.zeros_like(first)),
-        "perplexity": used.perplexity[0],
-        "collision_rate": used.collision_rate,
+        "genres_neighbours": posters.measure_neighbour_genres(genres, features.content[rows]),
+        "genres_code": posters.measure_group_genres(genres, first_codes),
+        "genres_chance": posters.measure_group_genres(genres, np.zeros_like(first_codes)),
+        "perplexity": quality.perplexity[0],
+        "collision_rate": quality.collision_rate,
     }
 
 
-def answered(
-    model: Recommender, trial: BenchSplit, known: ItemFeatures, new: ItemFeatures, seed: int
-) -> Answered:
-    """Train without the cold films, make them known by content alone, rank all films."""
-    model.train(trial.train.with_features(known), TrainOptions(seed))
-    model = model.with_items(new)
-    queries, items = trial.test.queries, trial.test.items
+def evaluate_model(
+    model: Recommender,
+    split: BenchSplit,
+    train_features: ItemFeatures,
+    new_features: ItemFeatures,
+    seed: int,
+) -> Evaluation:
+    """Train without the cold films, add them by content alone, rank all films."""
+    model.train(split.train.with_features(train_features), TrainOptions(seed))
+    model = model.with_items(new_features)
+    queries, items = split.test.queries, split.test.items
     ranking = rank_all(
         lambda rows: model.score_all(queries[rows]), items, [query.exclude for query in queries]
     )
     users = [query.user_id for query in queries]
-    return Answered(users, values_of_ranks(ranking.ranks), trial.cold[items])
+    return Evaluation(users, values_of_ranks(ranking.ranks), split.cold[items])
 
 
-def _untrained(model: str) -> Recommender:
+def _build_model(model: str) -> Recommender:
     for mode in ITEM_MODES:
         if mode == model:
             return Retriever(RetrieverConfig(item_mode=mode, **SMALL))
     return ContentSimilarity()
 
 
-def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+def _mean_fields(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]}
 
 
-def _by_user(found: list[Answered], cold: bool) -> Values:
-    """(U, 4): each user's mean over its requests of one kind at all seeds."""
-    chosen = [one.cold == cold for one in found]
-    users = [np.array(one.users)[rows] for one, rows in zip(found, chosen, strict=True)]
-    values = [one.values[rows] for one, rows in zip(found, chosen, strict=True)]
+def _mean_by_user(evaluations: list[Evaluation], cold: bool) -> Values:
+    """(U, 4) mean over the cold (or warm) requests of each user at all seeds."""
+    masks = [evaluation.cold == cold for evaluation in evaluations]
+    users = [
+        np.array(evaluation.users)[rows]
+        for evaluation, rows in zip(evaluations, masks, strict=True)
+    ]
+    values = [evaluation.values[rows] for evaluation, rows in zip(evaluations, masks, strict=True)]
     groups = np.unique(np.concatenate(users), return_inverse=True)[1]
     return per_user(np.concatenate(values), groups)
 
 
-def _row(model: str, name: str, found: list[Answered]) -> dict[str, Any]:
+def _summarise(model: str, name: str, evaluations: list[Evaluation]) -> dict[str, Any]:
     """Means over users with their intervals."""
     row: dict[str, Any] = {"model": model, "reading": name, "ci95": {}}
     for kind in ("cold", "warm"):
-        values = _by_user(found, kind == "cold")
+        values = _mean_by_user(evaluations, kind == "cold")
         row[f"{kind}_users"] = len(values)
-        row[f"{kind}_requests"] = sum(int((one.cold == (kind == "cold")).sum()) for one in found)
-        for label, one in zip(LABELS, estimates(values), strict=True):
-            row[f"{kind}_{label}"] = one.value
-            row["ci95"][f"{kind}_{label}"] = [one.low, one.high]
+        row[f"{kind}_requests"] = sum(
+            int((evaluation.cold == (kind == "cold")).sum()) for evaluation in evaluations
+        )
+        for label, estimate in zip(LABELS, estimates(values), strict=True):
+            row[f"{kind}_{label}"] = estimate.value
+            row["ci95"][f"{kind}_{label}"] = [estimate.low, estimate.high]
     return row
 
 
-def _compared(answers: Mapping[tuple[str, str], list[Answered]]) -> Iterator[dict[str, Any]]:
-    """Every reading minus text as it is, paired by user."""
-    for (model, name), found in answers.items():
+def _compare(
+    evaluations_of: Mapping[tuple[str, str], list[Evaluation]],
+) -> Iterator[dict[str, Any]]:
+    """Every reading minus plain text, paired by user."""
+    for (model, name), evaluations in evaluations_of.items():
         if name == BASELINE:
             continue
         for kind in ("cold", "warm"):
-            pair = [_by_user(one, kind == "cold") for one in (found, answers[model, BASELINE])]
-            for label in SHOWN:
+            pair = [
+                _mean_by_user(system, kind == "cold")
+                for system in (evaluations, evaluations_of[model, BASELINE])
+            ]
+            for label in COMPARED:
                 column = LABELS.index(label)
                 names = (name, BASELINE, f"{kind}_{label}")
-                compared = compare_values(names, pair[0][:, column], pair[1][:, column])
-                yield {"model": model, **compared.as_dict()}
+                comparison = compare_values(names, pair[0][:, column], pair[1][:, column])
+                yield {"model": model, **comparison.as_dict()}
 
 
 def print_table(result: Mapping[str, Any]) -> None:
-    """Codes first, then what they are good for."""
+    """Print the quality of the codes, then the metrics of the models."""
     print(
         f"{'reading':<26}{'genres: neighbours':>20}{'same code':>11}{'chance':>8}{'perplexity':>12}"
     )
@@ -242,18 +263,19 @@ def print_table(result: Mapping[str, Any]) -> None:
             f"{row['genres_chance']:>8.4f}{row['perplexity']:>12.1f}"
         )
     differences = {
-        (one["model"], one["system"]): one
-        for one in result["comparisons"]
-        if one["metric"] == "cold_N@10"
+        (comparison["model"], comparison["system"]): comparison
+        for comparison in result["comparisons"]
+        if comparison["metric"] == "cold_N@10"
     }
     print(f"\n{'model':<15}{'reading':<26}{'cold R@10':>10}{'cold N@10 (95 %)':>26}", end="")
     print(f"{'warm R@10':>11}{'N@10':>8}   cold N@10 against text")
     for row in result["rows"]:
         low, high = row["ci95"]["cold_N@10"]
-        one = differences.get((row["model"], row["reading"]))
+        comparison = differences.get((row["model"], row["reading"]))
         against = ""
-        if one is not None:
-            against = f"{one['difference']:+.4f} ({one['low']:+.4f} to {one['high']:+.4f})"
+        if comparison is not None:
+            interval = f"({comparison['low']:+.4f} to {comparison['high']:+.4f})"
+            against = f"{comparison['difference']:+.4f} {interval}"
         print(
             f"{row['model']:<15}{row['reading']:<26}{row['cold_R@10']:>10.4f}"
             f"{row['cold_N@10']:>10.4f} ({low:.4f}-{high:.4f})"
@@ -262,18 +284,18 @@ def print_table(result: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    """Read the arguments, measure, print a table."""
+    """Parse, measure, print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     default = Path(os.environ.get("SERENDIP_DATA", "../shared/data"))
     parser.add_argument("--data", type=Path, default=default)
-    parser.add_argument("--cache", type=Path, required=True, help="posters and vectors, kept")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of posters and vectors")
     parser.add_argument("--models", default=",".join(MODELS), help="some of: %(default)s")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the figures to a file, too")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
     options = parser.parse_args()
     for name in (posters.FILMS, posters.POSTERS):
         if not (options.data / name).is_dir():
-            print(f"skipped: {options.data / name} is not there; name its parent with --data.")
+            print(f"skipped: {options.data / name} does not exist; --data is its parent.")
             return
     models = options.models.split(",")
     if unknown := set(models) - set(MODELS):

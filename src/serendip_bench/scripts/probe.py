@@ -1,14 +1,16 @@
-"""What the retriever's vectors are worth on tasks that they were not trained for.
+"""Probing: linear models on the retriever's vectors for tasks that it is not trained for.
 
     pip install 'serendip[probe]'
     python src/serendip_bench/scripts/probe.py --cache DIR [--data DIR] [--seeds 3] [--json FILE]
 
 ``--data`` (default: ``SERENDIP_DATA``, else ../shared/data) holds ``movielens-small`` and
-``online-retail``; what is not there is skipped by name. The retriever is fitted as ``serendip
-train`` does, on the events before a cut; vectors of users read their history up to the month that
-is asked for, and nothing of it. Linear models foretell from features made by hand, from vectors,
-and from both; intervals (95 %) draw films, users or customers. Then vectors of a later training
-are put before a model of an earlier one, on their own axes and turned onto the earlier ones.
+``online-retail``; a missing one is skipped. The retriever is trained as by ``serendip train``, on
+the events before a cut; user vectors read the history before the predicted month. Linear models
+predict from hand-made features, from vectors, and from both; 95 % intervals resample films, users
+or customers. Then a linear model of an earlier training is applied to vectors of a later one, with
+and without rotating them onto the earlier axes (orthogonal Procrustes).
+
+Shapes: R rows, F features.
 """
 
 from __future__ import annotations
@@ -51,31 +53,31 @@ from serendip_bench.scripts.probe_data import (
     WINDOW,
     Matrix,
     ProbeRows,
-    favourite_genres,
-    film_ratings,
+    build_genre_rows,
+    build_rating_rows,
+    build_return_rows,
     read_purchases,
-    returns,
 )
 
 FILMS, SHOP = "movielens-small", "online-retail"
 FILM_CUT = 0.5
 EARLIER = (0.45, 0.35, 0.2)
-"""Shares of the films' log that earlier trainings have seen, for the space."""
+"""Shares of the films' log in earlier trainings, for the rotation."""
 
-SHOP_MONTHS, SHOP_LEARNED = 5, 3
-"""Cuts before the end of the shop's log, and how many of them are learned from."""
+SHOP_MONTHS, SHOP_TRAINING_MONTHS = 5, 3
+"""Monthly cuts before the end of the shop's log, and the number of them for training."""
 
 FOLDS, RESAMPLES = 5, 500
 ALPHAS, STRENGTHS = np.logspace(-2, 5, 15), np.logspace(-4, 1, 6)
 
 Blocks = Mapping[str, Matrix]
-"""Name -> (R, F); each weighs as much as another, however many columns it has."""
+"""Name -> (R, F); blocks have equal weight, whatever their number of columns."""
 
 Predicted = NDArray[Any]
 
 
-def fitted(dataset: Dataset, before: float, cache: Path, seed: int) -> EngineState:
-    """Everything but a ranker, from the events before a time."""
+def train_state(dataset: Dataset, before: float, cache: Path, seed: int) -> EngineState:
+    """Train everything except the ranker on the events before a time."""
     settings, log = Settings(), dataset.events
     past = replace(dataset, events=log.rows(log.timestamps < before), _by_user={})
     with tempfile.TemporaryDirectory() as scratch:
@@ -84,34 +86,36 @@ def fitted(dataset: Dataset, before: float, cache: Path, seed: int) -> EngineSta
         return fitter.fit_sources(past, "probe", TrainOptions(seed))
 
 
-def vectors_of(rows: ProbeRows, dataset: Dataset, state: EngineState) -> dict[str, Matrix]:
-    """(R, width) of each part of the vectors of what the rows are about."""
+def read_vectors(rows: ProbeRows, dataset: Dataset, state: EngineState) -> dict[str, Matrix]:
+    """(R, width) each part of the vectors of the rows' subjects."""
     retriever = require_retriever(state)
     if len(rows.times):
-        asked = zip(rows.subjects.tolist(), rows.times.tolist(), strict=True)
-        queries = [Query(history=dataset.history(user).before(time)) for user, time in asked]
-        found = retriever.encode_queries([shorten_history(query, state) for query in queries])
+        users_and_times = zip(rows.subjects.tolist(), rows.times.tolist(), strict=True)
+        queries = [
+            Query(history=dataset.history(user).before(time)) for user, time in users_and_times
+        ]
+        vectors = retriever.encode_queries([shorten_history(query, state) for query in queries])
     else:
-        found = retriever.item_vectors[rows.subjects]
+        vectors = retriever.item_vectors[rows.subjects]
     ends = np.cumsum(list(retriever.parts.values()))
-    parts = dict(zip(retriever.parts, np.split(found, ends[:-1], axis=1), strict=True))
+    parts = dict(zip(retriever.parts, np.split(vectors, ends[:-1], axis=1), strict=True))
     return {name: parts[name].astype(np.float64) for name in ("network", "content")}
 
 
-def folds_of(rows: ProbeRows) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """(learned, foretold) rows."""
-    if not rows.foretold.all():
-        return [(np.flatnonzero(~rows.foretold), np.flatnonzero(rows.foretold))]
+def split_folds(rows: ProbeRows) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """(training, predicted) rows of each fold."""
+    if not rows.is_predicted.all():
+        return [(np.flatnonzero(~rows.is_predicted), np.flatnonzero(rows.is_predicted))]
     order = np.random.default_rng(0).permutation(int(rows.units.max()) + 1)
     return list(GroupKFold(FOLDS).split(rows.labels, groups=order[rows.units]))
 
 
-def fit(rows: ProbeRows, learned: NDArray[np.intp], features: Matrix) -> Any:
-    """A linear model whose regularisation is chosen among the learned rows."""
-    labels = rows.labels[learned]
+def fit_linear(rows: ProbeRows, training: NDArray[np.intp], features: Matrix) -> Any:
+    """Fit a linear model with regularisation by cross-validation on the training rows."""
+    labels = rows.labels[training]
     if rows.metric == "R2":
         return RidgeCV(ALPHAS).fit(features, labels)
-    inner = list(GroupKFold(3).split(features, groups=rows.units[learned]))
+    inner = list(GroupKFold(3).split(features, groups=rows.units[training]))
     model = LogisticRegressionCV(
         Cs=STRENGTHS,
         cv=inner,
@@ -123,32 +127,32 @@ def fit(rows: ProbeRows, learned: NDArray[np.intp], features: Matrix) -> Any:
     return model.fit(features, labels)
 
 
-def foretold(rows: ProbeRows, blocks: Blocks, asked: Blocks | None = None) -> Predicted:
-    """(R,) predictions of rows that the model has not seen; those of none are 0.
+def predict(rows: ProbeRows, blocks: Blocks, test_blocks: Blocks | None = None) -> Predicted:
+    """(R,) out-of-fold predictions; 0 for rows that are not predicted.
 
     Args:
         rows: the task.
-        blocks: features that are learned from.
-        asked: features of the rows that are foretold; None = the same.
+        blocks: features for training.
+        test_blocks: features for prediction; None = the same.
     """
-    found = np.zeros(len(rows.labels))
-    for learned, others in folds_of(rows):
-        scales = {name: _scale(block[learned]) for name, block in blocks.items()}
-        model = fit(rows, learned, _joined(blocks, scales, learned))
-        features = _joined(asked or blocks, scales, others)
-        answers = model.predict(features)
+    predictions = np.zeros(len(rows.labels))
+    for training, predicted in split_folds(rows):
+        scales = {name: _measure_scale(block[training]) for name, block in blocks.items()}
+        model = fit_linear(rows, training, _join_blocks(blocks, scales, training))
+        features = _join_blocks(test_blocks or blocks, scales, predicted)
+        fold_predictions = model.predict(features)
         if rows.metric == "AUROC":
-            answers = model.predict_proba(features)[:, 1]
-        found[others] = answers
-    return found
+            fold_predictions = model.predict_proba(features)[:, 1]
+        predictions[predicted] = fold_predictions
+    return predictions
 
 
-def _scale(block: Matrix) -> tuple[Matrix, Matrix]:
+def _measure_scale(block: Matrix) -> tuple[Matrix, Matrix]:
     spread = block.std(0)
     return block.mean(0), np.where(spread > 1e-9, spread, 1.0) * np.sqrt(block.shape[1])
 
 
-def _joined(
+def _join_blocks(
     blocks: Blocks, scales: Mapping[str, tuple[Matrix, Matrix]], rows: NDArray[np.intp]
 ) -> Matrix:
     parts = [(block[rows] - scales[name][0]) / scales[name][1] for name, block in blocks.items()]
@@ -161,131 +165,154 @@ def score(rows: ProbeRows, predicted: Predicted, weights: Matrix) -> float:
     return float(metric(rows.labels, predicted, sample_weight=weights))
 
 
-def judged(rows: ProbeRows, by_seed: Mapping[str, Sequence[Predicted]]) -> dict[str, Any]:
-    """Means over seeds with intervals, and paired differences from the first set of features."""
+def evaluate(rows: ProbeRows, by_seed: Mapping[str, Sequence[Predicted]]) -> dict[str, Any]:
+    """Means over seeds with intervals, and paired differences to the first feature set."""
 
-    def means(weights: Matrix) -> dict[str, float]:
+    def compute_means(weights: Matrix) -> dict[str, float]:
         return {
-            name: float(np.mean([score(rows, one, weights) for one in found]))
-            for name, found in by_seed.items()
+            name: float(np.mean([score(rows, prediction, weights) for prediction in predictions]))
+            for name, predictions in by_seed.items()
         }
 
-    asked, random = rows.foretold.astype(np.float64), np.random.default_rng(0)
-    place = np.unique(rows.units, return_inverse=True)[1]
-    units = np.unique(place[rows.foretold])
-    value, draws = means(asked), []
+    weights, random = rows.is_predicted.astype(np.float64), np.random.default_rng(0)
+    unit_nums = np.unique(rows.units, return_inverse=True)[1]
+    units = np.unique(unit_nums[rows.is_predicted])
+    value, draws = compute_means(weights), []
     for _ in range(RESAMPLES):
-        drawn = np.bincount(random.choice(units, len(units)), minlength=place.max() + 1)
-        draws.append(means(asked * drawn[place]))
+        unit_weights = np.bincount(random.choice(units, len(units)), minlength=unit_nums.max() + 1)
+        draws.append(compute_means(weights * unit_weights[unit_nums]))
     base, table = next(iter(by_seed)), {}
     for name in by_seed:
-        spread = np.array([draw[name] for draw in draws])
-        apart = spread - np.array([draw[base] for draw in draws])
+        resampled = np.array([draw[name] for draw in draws])
+        differences = resampled - np.array([draw[base] for draw in draws])
         table[name] = {
             "value": value[name],
-            "ci95": np.quantile(spread, (0.025, 0.975)).tolist(),
+            "ci95": np.quantile(resampled, (0.025, 0.975)).tolist(),
             "difference": value[name] - value[base],
-            "difference_ci95": np.quantile(apart, (0.025, 0.975)).tolist(),
+            "difference_ci95": np.quantile(differences, (0.025, 0.975)).tolist(),
         }
     return {
         "task": rows.name,
         "metric": rows.metric,
-        "rows": int(asked.sum()),
+        "rows": int(weights.sum()),
         "units": len(units),
         "features": table,
     }
 
 
 def probe(rows: ProbeRows, dataset: Dataset, states: Sequence[EngineState]) -> dict[str, Any]:
-    """One task with every set of features."""
-    plain, *further = rows.hand_made
+    """Evaluate one task with every feature set."""
+    plain, *others = rows.hand_made
     sets: dict[str, list[Blocks]] = {
-        name: [{name: rows.hand_made[name]}] for name in (plain, *further)
+        name: [{name: rows.hand_made[name]}] for name in (plain, *others)
     }
-    vectors = [vectors_of(rows, dataset, state) for state in states]
+    vectors = [read_vectors(rows, dataset, state) for state in states]
     sets["vectors"] = list(vectors)
-    sets["vectors, network only"] = [{"network": one["network"]} for one in vectors]
-    for name in (plain, *further):
-        sets[f"{name} + vectors"] = [{**one, name: rows.hand_made[name]} for one in vectors]
+    sets["vectors, network only"] = [{"network": blocks["network"]} for blocks in vectors]
+    for name in (plain, *others):
+        sets[f"{name} + vectors"] = [{**blocks, name: rows.hand_made[name]} for blocks in vectors]
     sets["nothing"] = [{"constant": np.zeros((len(rows.labels), 1))}]
-    return judged(
-        rows, {name: [foretold(rows, one) for one in each] for name, each in sets.items()}
+    return evaluate(
+        rows,
+        {
+            name: [predict(rows, blocks) for blocks in block_sets]
+            for name, block_sets in sets.items()
+        },
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProbeTraining:
-    """A training of the films.
+    """A training on films.
 
     Args:
-        name: what it has seen.
-        state: what came of it.
+        name: share of the data and seed.
+        state: its result.
     """
 
     name: str
     state: EngineState
 
 
-def kept_by_space(rows: ProbeRows, earlier: ProbeTraining, later: ProbeTraining) -> dict[str, Any]:
-    """A model of an earlier training's vectors before those of a later one."""
-    before, now = require_retriever(earlier.state), require_retriever(later.state)
-    ids, size = earlier.state.catalogue.vocabulary.ids, now.parts["network"]
-    space = VectorSpace.begin(MODEL, 1, before.parts, ids, before.vectors_of)
-    kept = space.continue_with(now.parts, ids, now.vectors_of)[1]
-    # Also where another version would begin: what the least agreement is to be judged by.
-    turn = fit_procrustes(now.item_vectors[:, :size], before.item_vectors[:, :size])
+def measure_rotation(
+    rows: ProbeRows, earlier: ProbeTraining, later: ProbeTraining
+) -> dict[str, Any]:
+    """Apply a linear model of an earlier training's vectors to those of a later one."""
+    earlier_model, later_model = require_retriever(earlier.state), require_retriever(later.state)
+    ids, size = earlier.state.catalogue.vocabulary.ids, later_model.parts["network"]
+    space = VectorSpace.begin(MODEL, 1, earlier_model.parts, ids, earlier_model.vectors_of)
+    continuation = space.continue_with(later_model.parts, ids, later_model.vectors_of)[1]
+    # Also if a new space version begins: shows the effect of low agreement.
+    rotation = fit_procrustes(
+        later_model.item_vectors[:, :size], earlier_model.item_vectors[:, :size]
+    )
 
     def network(vectors: NDArray[np.float32]) -> Blocks:
         return {"network": vectors[rows.subjects].astype(np.float64)}
 
-    learned, own = (network(model.item_vectors[:, :size]) for model in (before, now))
+    earlier_blocks, later_blocks = (
+        network(model.item_vectors[:, :size]) for model in (earlier_model, later_model)
+    )
     values = {
-        "earlier": foretold(rows, learned),
-        "later, learned anew": foretold(rows, own),
-        "later, turned": foretold(rows, learned, network(now.item_vectors[:, :size] @ turn)),
-        "later, not turned": foretold(rows, learned, own),
+        "earlier": predict(rows, earlier_blocks),
+        "later, learned anew": predict(rows, later_blocks),
+        "later, turned": predict(
+            rows, earlier_blocks, network(later_model.item_vectors[:, :size] @ rotation)
+        ),
+        "later, not turned": predict(rows, earlier_blocks, later_blocks),
     }
-    asked = rows.foretold.astype(np.float64)
+    weights = rows.is_predicted.astype(np.float64)
     return {
         "trainings": f"{earlier.name} -> {later.name}",
-        "agreement": dict(kept.agreement),
-        "same_space": not kept.reason,
-        **{name: score(rows, one, asked) for name, one in values.items()},
+        "agreement": dict(continuation.agreement),
+        "same_space": not continuation.reason,
+        **{name: score(rows, prediction, weights) for name, prediction in values.items()},
     }
 
 
-def films(data: Path, cache: Path, seeds: int) -> dict[str, Any]:
-    """Both tasks on films, and what the space keeps of a model."""
+def probe_films(data: Path, cache: Path, seeds: int) -> dict[str, Any]:
+    """Both tasks on films, and the transfer of linear models between trainings."""
     dataset = read_films(data, {})
     times = dataset.events.timestamps
     cut = float(times[int(FILM_CUT * len(times))])
-    states = [fitted(dataset, cut, cache, seed) for seed in range(seeds)]
-    ratings = film_ratings(dataset, cut)
-    tasks = [probe(rows, dataset, states) for rows in (ratings, favourite_genres(dataset, cut))]
+    states = [train_state(dataset, cut, cache, seed) for seed in range(seeds)]
+    ratings = build_rating_rows(dataset, cut)
+    tasks = [probe(rows, dataset, states) for rows in (ratings, build_genre_rows(dataset, cut))]
     last = ProbeTraining(f"first {FILM_CUT:.0%}, seed 0", states[0])
     others = [
         ProbeTraining(
-            f"first {share:.0%}, seed 0", fitted(dataset, times[int(share * len(times))], cache, 0)
+            f"first {share:.0%}, seed 0",
+            train_state(dataset, times[int(share * len(times))], cache, 0),
         )
         for share in EARLIER
     ]
     others += [
-        ProbeTraining(f"first {FILM_CUT:.0%}, seed {at}", one) for at, one in enumerate(states)
+        ProbeTraining(f"first {FILM_CUT:.0%}, seed {number}", state)
+        for number, state in enumerate(states)
     ][1:]
-    return {"tasks": tasks, "space": [kept_by_space(ratings, other, last) for other in others]}
+    return {
+        "tasks": tasks,
+        "space": [measure_rotation(ratings, training, last) for training in others],
+    }
 
 
-def shop(data: Path, cache: Path, seeds: int) -> dict[str, Any]:
-    """Who comes back."""
+def probe_shop(data: Path, cache: Path, seeds: int) -> dict[str, Any]:
+    """Prediction of returning customers."""
     purchases = read_purchases(data / "online_retail.parquet")
     end = float(purchases.dataset.events.timestamps[-1])
     cuts = end - WINDOW * np.arange(SHOP_MONTHS, 0, -1, dtype=np.float64)
-    states = [fitted(purchases.dataset, cuts[0], cache, seed) for seed in range(seeds)]
-    return {"tasks": [probe(returns(purchases, cuts, SHOP_LEARNED), purchases.dataset, states)]}
+    states = [train_state(purchases.dataset, cuts[0], cache, seed) for seed in range(seeds)]
+    return {
+        "tasks": [
+            probe(
+                build_return_rows(purchases, cuts, SHOP_TRAINING_MONTHS), purchases.dataset, states
+            )
+        ]
+    }
 
 
 def print_tables(result: Mapping[str, Any]) -> None:
-    """One line per set of features; then one block per pair of trainings."""
+    """Print one line per feature set, then one block per pair of trainings."""
     for task in result["tasks"]:
         print(f"\n{task['task']}: {task['metric']}, {task['rows']} rows of {task['units']}")
         for name, row in task["features"].items():
@@ -301,26 +328,26 @@ def print_tables(result: Mapping[str, Any]) -> None:
 
 
 def main() -> None:
-    """Read the arguments, measure, print tables."""
+    """Parse, measure, print tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     default = Path(os.environ.get("SERENDIP_DATA", "../shared/data"))
     parser.add_argument("--data", type=Path, default=default)
-    parser.add_argument("--cache", type=Path, required=True, help="vectors, kept")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of vectors")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the figures to a file, too")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
     options = parser.parse_args()
-    started, results = time.process_time(), {}
-    for name, run in ((FILMS, films), (SHOP, shop)):
+    start, results = time.process_time(), {}
+    for name, run in ((FILMS, probe_films), (SHOP, probe_shop)):
         if not (options.data / name).is_dir():
-            print(f"skipped: {options.data / name} is not there; name its parent with --data.")
+            print(f"skipped: {options.data / name} does not exist; --data is its parent.")
             continue
         results[name] = run(options.data / name, options.cache, options.seeds)
         print_tables(results[name])
-    spent = round(time.process_time() - started, 1)
+    seconds = round(time.process_time() - start, 1)
     if options.json is not None:
-        document = {"benchmark": "probe", "seeds": options.seeds, "cpu_s": spent, **results}
+        document = {"benchmark": "probe", "seeds": options.seeds, "cpu_s": seconds, **results}
         options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{spent} CPU-seconds")
+    print(f"\n{seconds} CPU-seconds")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What ``probe.py`` asks: rows with a label, and features made by hand; nothing of it is learned.
+"""Tasks of ``probe.py``: rows with labels and hand-made features.
 
 Shapes: R rows, N items, G genres.
 """
@@ -18,38 +18,37 @@ from numpy.typing import NDArray
 from serendip.data.dataset import Dataset, EventLog
 from serendip.data.item import Catalogue, Item
 from serendip.data.vocabulary import Vocabulary
-from serendip_bench.datasets.posters import genre_table
+from serendip_bench.datasets.posters import build_genre_table
 
 DAY = 86_400.0
 WINDOW = 30 * DAY
-"""A month: what is foretold lies in the next 30 days."""
+"""Prediction window: 30 days."""
 
 MIN_RATINGS = 5
-"""So many ratings after the cut make a film's mean, and so many in a month a favourite genre."""
+"""Minimum number of ratings for the mean of a film, and for the favourite genre of a month."""
 
 MIN_PAST = 5
-"""Events that a user has before a month that is asked for."""
+"""Minimum number of events of a user before a predicted month."""
 
 MIN_ROWS = 15
-"""Genres that are the favourite in fewer rows are one class, ``other``."""
+"""Minimum number of rows of a genre; rarer ones are merged into one class."""
 
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProbeRows:
-    """One task: what is foretold, of whom and when.
+    """A prediction task.
 
     Args:
         name: of the task.
         metric: ``R2``, ``accuracy`` or ``AUROC``.
         labels: (R,).
-        units: (R,) who or what a row is about; intervals draw units, folds never divide one.
+        units: (R,) groups of rows: the bootstrap resamples units, and folds keep them whole.
         subjects: (R,) item or user numbers whose vectors are read.
-        times: (R,) Unix seconds up to which a user's history is read; empty = items are read.
-        hand_made: name -> (R, F) features, the plainer set first.
-        foretold: (R,) rows that are foretold, from the others; where all are, from one another in
-            folds.
+        times: (R,) Unix seconds that end a user's history; empty = item vectors are read.
+        hand_made: name -> (R, F) features, the simplest set first.
+        is_predicted: (R,) test rows, predicted from the others; all True = cross-validation.
     """
 
     name: str
@@ -59,50 +58,57 @@ class ProbeRows:
     subjects: NDArray[np.intp]
     times: Matrix
     hand_made: Mapping[str, Matrix]
-    foretold: NDArray[np.bool_]
+    is_predicted: NDArray[np.bool_]
 
 
-def film_ratings(dataset: Dataset, cut: float) -> ProbeRows:
-    """The mean rating that a film gets from ``cut`` on, of films that were rated before."""
-    log, films = dataset.events, dataset.num_items
-    late = log.timestamps >= cut
-    (past, past_sum), (count, total) = (_counted(log.rows(rows), films) for rows in (~late, late))
-    asked = np.flatnonzero((count >= MIN_RATINGS) & (past > 0))
-    overall = past_sum.sum() / past.sum()
-    known_mean = (past_sum + 5 * overall) / (past + 5)
-    years = np.array([_number(film.attributes.get("year")) for film in dataset.catalogue.items])
+def build_rating_rows(dataset: Dataset, cut: float) -> ProbeRows:
+    """Mean rating of a film from ``cut`` on, for films with an earlier rating."""
+    log, num_films = dataset.events, dataset.num_items
+    is_late = log.timestamps >= cut
+    (past_count, past_sum), (count, total) = (
+        _count_ratings(log.rows(rows), num_films) for rows in (~is_late, is_late)
+    )
+    films_rated = np.flatnonzero((count >= MIN_RATINGS) & (past_count > 0))
+    overall = past_sum.sum() / past_count.sum()
+    smoothed_mean = (past_sum + 5 * overall) / (past_count + 5)
+    years = np.array([_to_number(film.attributes.get("year")) for film in dataset.catalogue.items])
     years[np.isnan(years)] = np.nanmedian(years)
-    plain = np.column_stack([genre_table(dataset.catalogue), years, np.log1p(past)])[asked]
+    plain = np.column_stack([build_genre_table(dataset.catalogue), years, np.log1p(past_count)])[
+        films_rated
+    ]
     return ProbeRows(
         "mean rating of a film",
         "R2",
-        (total / np.maximum(count, 1))[asked],
-        np.arange(len(asked)),
-        asked,
+        (total / np.maximum(count, 1))[films_rated],
+        np.arange(len(films_rated)),
+        films_rated,
         np.empty(0),
-        {"hand-made": plain, "hand-made, past mean": np.column_stack([plain, known_mean[asked]])},
-        np.ones(len(asked), np.bool_),
+        {
+            "hand-made": plain,
+            "hand-made, past mean": np.column_stack([plain, smoothed_mean[films_rated]]),
+        },
+        np.ones(len(films_rated), np.bool_),
     )
 
 
-def favourite_genres(dataset: Dataset, cut: float) -> ProbeRows:
-    """The genre of most of what a user rates in a month, months from ``cut`` on."""
-    log, genres = dataset.events, genre_table(dataset.catalogue).astype(np.float64)
+def build_genre_rows(dataset: Dataset, cut: float) -> ProbeRows:
+    """Most frequent genre of a user's ratings in a month, for months from ``cut`` on."""
+    log, genres = dataset.events, build_genre_table(dataset.catalogue).astype(np.float64)
     genres /= np.maximum(genres.sum(1, keepdims=True), 1)
-    found = []
+    rows = []
     for month in np.arange(cut, log.timestamps[-1], WINDOW):
-        inside = (log.timestamps >= month) & (log.timestamps < month + WINDOW)
-        for user in np.unique(log.users[inside]):
-            past = dataset.history(int(user)).before(month)
-            items = log.items[inside & (log.users == user)]
-            if len(past) < MIN_PAST or len(items) < MIN_RATINGS:
+        in_month = (log.timestamps >= month) & (log.timestamps < month + WINDOW)
+        for user in np.unique(log.users[in_month]):
+            history = dataset.history(int(user)).before(month)
+            items = log.items[in_month & (log.users == user)]
+            if len(history) < MIN_PAST or len(items) < MIN_RATINGS:
                 continue
-            shares = [genres[past.item_nums], genres[past.item_nums[past.liked]]]
-            shares += [genres[past.last(20).item_nums]]
-            known = [part.mean(0) if len(part) else np.zeros(genres.shape[1]) for part in shares]
-            told = np.concatenate([*known, [np.log1p(len(past)), past.liked.mean()]])
-            found.append((int(user), float(month), int(genres[items].sum(0).argmax()), told))
-    users, months, labels, told_rows = map(np.array, zip(*found, strict=True))
+            shares = [genres[history.item_nums], genres[history.item_nums[history.liked]]]
+            shares += [genres[history.last(20).item_nums]]
+            means = [part.mean(0) if len(part) else np.zeros(genres.shape[1]) for part in shares]
+            features = np.concatenate([*means, [np.log1p(len(history)), history.liked.mean()]])
+            rows.append((int(user), float(month), int(genres[items].sum(0).argmax()), features))
+    users, months, labels, feature_rows = map(np.array, zip(*rows, strict=True))
     rare = np.bincount(labels)[labels] < MIN_ROWS
     return ProbeRows(
         "favourite genre next month",
@@ -111,19 +117,19 @@ def favourite_genres(dataset: Dataset, cut: float) -> ProbeRows:
         users,
         users,
         months,
-        {"hand-made": told_rows},
+        {"hand-made": feature_rows},
         np.ones(len(labels), np.bool_),
     )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Purchases:
-    """A shop's log as a dataset, with what the dataset does not hold, event by event.
+    """A shop's log as a dataset, with further columns of its events.
 
     Args:
         dataset: customers, products, purchases.
         invoices: (E,) numbers of the baskets.
-        amounts: (E,) money.
+        amounts: (E,) monetary value.
     """
 
     dataset: Dataset
@@ -132,11 +138,13 @@ class Purchases:
 
 
 def read_purchases(path: Path) -> Purchases:
-    """Purchases of known customers; cancellations and corrections are left out."""
+    """Read purchases of known customers, without cancellations and corrections."""
     table = pq.read_table(path)
-    kept = pc.and_(pc.greater(table["Quantity"], 0), pc.greater(table["UnitPrice"], 0))
-    kept = pc.and_(kept, pc.invert(pc.starts_with(table["InvoiceNo"], "C")))
-    table = table.filter(pc.and_(kept, pc.is_valid(table["CustomerID"]))).sort_by("InvoiceDate")
+    is_purchase = pc.and_(pc.greater(table["Quantity"], 0), pc.greater(table["UnitPrice"], 0))
+    is_purchase = pc.and_(is_purchase, pc.invert(pc.starts_with(table["InvoiceNo"], "C")))
+    table = table.filter(pc.and_(is_purchase, pc.is_valid(table["CustomerID"]))).sort_by(
+        "InvoiceDate"
+    )
     columns = {name: table[name].to_numpy() for name in table.column_names}
     codes = columns["StockCode"].astype(str).tolist()
     titles = columns["Description"].astype(str).tolist()
@@ -156,68 +164,68 @@ def read_purchases(path: Path) -> Purchases:
     return Purchases(Dataset(catalogue, users, log), invoices, amounts)
 
 
-def returns(shop: Purchases, cuts: Matrix, learned: int) -> ProbeRows:
+def build_return_rows(shop: Purchases, cuts: Matrix, num_training: int) -> ProbeRows:
     """Whether a customer buys again within 30 days of a cut.
 
     Args:
-        shop: where.
-        cuts: Unix seconds, 30 days apart or more; every customer known by then is a row.
-        learned: so many of the first cuts are learned from, the others are foretold.
+        shop: purchases.
+        cuts: Unix seconds, 30 days apart or more; every customer with an earlier purchase is a row.
+        num_training: number of first cuts for training; the others are predicted.
     """
     log = shop.dataset.events
     parts, labels, users, times = [], [], [], []
     for cut in cuts:
-        past = log.timestamps < cut
-        later = (log.timestamps >= cut) & (log.timestamps < cut + WINDOW)
-        known = np.unique(log.users[past])
-        parts.append(_rfm(shop, past, cut)[known])
-        labels.append(np.isin(known, log.users[later]).astype(np.int64))
-        users.append(known.astype(np.intp))
-        times.append(np.full(len(known), cut))
-    who, when = np.concatenate(users), np.concatenate(times)
+        is_past = log.timestamps < cut
+        is_later = (log.timestamps >= cut) & (log.timestamps < cut + WINDOW)
+        known_users = np.unique(log.users[is_past])
+        parts.append(_compute_rfm(shop, is_past, cut)[known_users])
+        labels.append(np.isin(known_users, log.users[is_later]).astype(np.int64))
+        users.append(known_users.astype(np.intp))
+        times.append(np.full(len(known_users), cut))
+    all_users, all_times = np.concatenate(users), np.concatenate(times)
     return ProbeRows(
         "customer returns within 30 days",
         "AUROC",
         np.concatenate(labels),
-        who,
-        who,
-        when,
+        all_users,
+        all_users,
+        all_times,
         {"hand-made": np.concatenate(parts)},
-        when >= cuts[learned],
+        all_times >= cuts[num_training],
     )
 
 
-def _rfm(shop: Purchases, past: NDArray[np.bool_], cut: float) -> Matrix:
-    """(users, 9) recency, frequency, money and what follows from them; zeros for the unknown."""
+def _compute_rfm(shop: Purchases, is_past: NDArray[np.bool_], cut: float) -> Matrix:
+    """(users, 9) recency, frequency, monetary value (RFM) and derived features."""
     log, count = shop.dataset.events, shop.dataset.num_users
-    users, times, money = log.users[past], log.timestamps[past], shop.amounts[past]
+    users, times, money = log.users[is_past], log.timestamps[is_past], shop.amounts[is_past]
     first, last = np.full(count, cut), np.zeros(count)
     np.minimum.at(first, users, times)
     np.maximum.at(last, users, times)
     visits = [
-        _distinct(users[times >= since], shop.invoices[past][times >= since], count)
+        _count_distinct(users[times >= since], shop.invoices[is_past][times >= since], count)
         for since in (-np.inf, cut - WINDOW, cut - 3 * WINDOW)
     ]
     recency, tenure = (cut - last) / DAY, (cut - first) / DAY
     rhythm = tenure / np.maximum(visits[0], 1)
-    items = _distinct(users, log.items[past].astype(np.intp), count)
-    spent = np.bincount(users, money, count)
-    logs = (np.log1p(one) for one in (recency, rhythm, *visits, items, spent))
-    return np.column_stack([recency, tenure, *logs])
+    items = _count_distinct(users, log.items[is_past].astype(np.intp), count)
+    totals = np.bincount(users, money, count)
+    log_columns = (np.log1p(column) for column in (recency, rhythm, *visits, items, totals))
+    return np.column_stack([recency, tenure, *log_columns])
 
 
-def _distinct(users: NDArray[Any], what: NDArray[Any], count: int) -> Matrix:
-    """(users,) how many different values each user has."""
-    pairs = np.unique(np.stack([users, what], axis=1), axis=0)
+def _count_distinct(users: NDArray[Any], values: NDArray[Any], count: int) -> Matrix:
+    """(users,) number of distinct values of each user."""
+    pairs = np.unique(np.stack([users, values], axis=1), axis=0)
     return np.bincount(pairs[:, 0], minlength=count).astype(np.float64)
 
 
-def _counted(log: EventLog, films: int) -> tuple[Matrix, Matrix]:
-    """(N,) number and sum of the ratings of each film."""
+def _count_ratings(log: EventLog, films: int) -> tuple[Matrix, Matrix]:
+    """(N,) number and (N,) sum of the ratings of each film."""
     counts = np.bincount(log.items, minlength=films)
     sums = np.bincount(log.items, log.values, films)
     return counts.astype(np.float64), sums.astype(np.float64)
 
 
-def _number(value: Any) -> float:
+def _to_number(value: Any) -> float:
     return value if isinstance(value, float) else np.nan

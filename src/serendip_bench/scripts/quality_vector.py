@@ -1,11 +1,13 @@
-"""What the quality vector does on people's next choices: better items, and what they cost.
+"""Effect of the quality vector: quality of recommended items, and loss of accuracy.
 
     python src/serendip_bench/scripts/quality_vector.py WORKSPACE [--seeds 3] [--most-loss 0.01]
 
-Works on the imported data of a workspace (``make demo`` makes one). The retriever learns from the
-first 80 % of the events; the weights are searched on the newest of these; judged are the targets of
-the rest, all items ranked, with the weights and without. ``quality`` is the mean over the first ten
-of the mean of the four columns of ``data.item_quality``; intervals are of a bootstrap over users.
+Works on the imported data of a workspace (``make demo`` creates one). The retriever is trained on
+the first 80 % of the events, with the weights tuned on the newest of these. The test targets are
+the remaining events; all items are ranked, with the weights and without. ``quality`` is the mean of
+the four columns of ``data.item_quality`` over the top ten; intervals are bootstrapped over users.
+
+Shapes: U users, N items.
 """
 
 from __future__ import annotations
@@ -47,33 +49,35 @@ from serendip.models.retriever.config import RetrieverConfig
 from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 
-TRAINED, ALIGNED = 0.8, 0.9
+TRAINING_SHARE, ALIGNMENT_SHARE = 0.8, 0.9
 
 
 def run(workspace: Workspace, seeds: int, most_loss: float) -> dict[str, Any]:
-    """Both figures with and without the weights, means over the seeds, paired by user."""
+    """Accuracy and quality with and without the weights, means over seeds, paired by user."""
     with closing(workspace.open_store()) as store:
         dataset = take_snapshot(store, workspace.settings.actions)
-    split = temporal(dataset, TRAINED)
-    worth = item_quality(split.train)
+    split = temporal(dataset, TRAINING_SHARE)
+    qualities = item_quality(split.train)
     weights, values = [], []
     for seed in range(seeds):
         model = Retriever(RetrieverConfig(epochs=8, quality_loss=most_loss))
-        model.train(_prepared(workspace, split.train, seed), TrainOptions(seed))
+        model.train(_prepare(workspace, split.train, seed), TrainOptions(seed))
         assert model.quality is not None
         weights.append(model.quality.weights.tolist())
-        values.append(_judged(model, split, worth))
+        values.append(_evaluate(model, split, qualities))
     mean = np.mean(values, axis=0)
-    found = {
-        name: asdict(compare_values(("with", "without", name), mean[0, :, at], mean[1, :, at]))
-        | {"with": float(mean[0, :, at].mean()), "without": float(mean[1, :, at].mean())}
-        for at, name in enumerate(("N@10", "quality", *QUALITIES))
+    metrics = {
+        name: asdict(
+            compare_values(("with", "without", name), mean[0, :, column], mean[1, :, column])
+        )
+        | {"with": float(mean[0, :, column].mean()), "without": float(mean[1, :, column].mean())}
+        for column, name in enumerate(("N@10", "quality", *QUALITIES))
     }
-    return {"seeds": seeds, "most_loss": most_loss, "weights": weights, **found}
+    return {"seeds": seeds, "most_loss": most_loss, "weights": weights, **metrics}
 
 
-def _prepared(workspace: Workspace, train: Dataset, seed: int) -> Dataset:
-    """Content, codes, alignment and quality, all from the training part."""
+def _prepare(workspace: Workspace, train: Dataset, seed: int) -> Dataset:
+    """Training data with content, codes, alignment and quality."""
     settings, options = workspace.settings, TrainOptions(seed)
     features, _, _ = build_features(
         train.catalogue,
@@ -84,42 +88,42 @@ def _prepared(workspace: Workspace, train: Dataset, seed: int) -> Dataset:
         options,
     )
     log = train.events
-    older = log.rows(np.arange(len(log)) < ALIGNED * len(log))
-    alignment = align(features.content, cooccurring_pairs(older), options=options)
+    alignment_events = log.rows(np.arange(len(log)) < ALIGNMENT_SHARE * len(log))
+    alignment = align(features.content, cooccurring_pairs(alignment_events), options=options)
     quality = item_quality(train)
     return train.with_features(features).with_alignment(alignment).with_quality(quality)
 
 
-def _judged(model: Retriever, split: Split, worth: FloatArray) -> Values:
-    """(2, U, 6): with and without the weights, per user N@10, quality and its columns."""
+def _evaluate(model: Retriever, split: Split, qualities: FloatArray) -> Values:
+    """(2, U, 6) with and without the weights: N@10, quality and its columns per user."""
     targets = split.targets
-    known = targets.items < len(worth)  # An item that came after the cut has no vector here.
-    queries = [query for query, keep in zip(targets.queries(), known, strict=True) if keep]
-    users = [user for user, keep in zip(targets.users, known, strict=True) if keep]
+    is_known = targets.items < len(qualities)  # Items posted after the cut have no vector.
+    queries = [query for query, keep in zip(targets.queries(), is_known, strict=True) if keep]
+    users = [user for user, keep in zip(targets.users, is_known, strict=True) if keep]
     groups = np.unique(users, return_inverse=True)[1]
     assert model.quality is not None
     added = model.quality.added
 
-    def ranked(scores: Callable[[Sequence[Query]], FloatArray]) -> Values:
-        excluded = [query.exclude[query.exclude < len(worth)] for query in queries]
-        items = targets.items[known]
-        found = rank_all(lambda rows: scores(queries[rows]), items, excluded, 10)
-        columns = worth[found.lists].mean(1)
-        gains = NDCG(10).of_ranks(found.ranks)
+    def rank(score: Callable[[Sequence[Query]], FloatArray]) -> Values:
+        excluded = [query.exclude[query.exclude < len(qualities)] for query in queries]
+        items = targets.items[is_known]
+        ranking = rank_all(lambda rows: score(queries[rows]), items, excluded, 10)
+        columns = qualities[ranking.lists].mean(1)  # (T, 4)
+        gains = NDCG(10).of_ranks(ranking.ranks)
         return per_user(np.column_stack([gains, columns.mean(1), columns]), groups)
 
-    return np.stack([ranked(model.score_all), ranked(lambda some: model.score_all(some) - added)])
+    return np.stack([rank(model.score_all), rank(lambda batch: model.score_all(batch) - added)])
 
 
 def main() -> None:
-    """Measure and print one JSON line."""
+    """Parse, measure, print one JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--most-loss", type=float, default=0.01)
-    asked = parser.parse_args()
-    found = run(Workspace.open(asked.workspace), asked.seeds, asked.most_loss)
-    print(json.dumps({"benchmark": "quality_vector", **found}))
+    options = parser.parse_args()
+    metrics = run(Workspace.open(options.workspace), options.seeds, options.most_loss)
+    print(json.dumps({"benchmark": "quality_vector", **metrics}))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What it costs to put candidates in order: the exported ranker on prepared features, one thread.
+"""CPU time of ranking: the exported ranker on prepared features, on one thread.
 
 python src/serendip_bench/scripts/ranking.py [--candidates 300] [--rounds 2000] [--json]
 
-The network has the default config and the features that the engine serves with; it is trained on
-random rows for one pass, since what it says costs what anything else would.
+The network has the default config and the engine's features; it is trained on random rows for one
+epoch, since the cost does not depend on the weights.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from serendip.models.retriever.config import UnifiedConfig
 FEATURES = feature_names(ModelsConfig().build(UnifiedConfig()))
 
 
-def random_ranker(random: np.random.Generator) -> Ranker:
-    """Trained on noise."""
+def train_random_ranker(random: np.random.Generator) -> Ranker:
+    """A ranker trained on noise."""
     rows = RankerRows(
         features=random.normal(size=(4_000, len(FEATURES))).astype(np.float32),
         task=random.integers(0, 3, 4_000),
@@ -40,26 +40,29 @@ def random_ranker(random: np.random.Generator) -> Ranker:
 
 
 def main() -> None:
-    """Rank the same candidates many times."""
+    """Rank the same candidates many times, print CPU times."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--candidates", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=2_000)
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     random = np.random.default_rng(0)
-    ranker = random_ranker(random)
-    features = random.normal(size=(asked.candidates, len(FEATURES))).astype(np.float32)
-    task, weights = np.zeros(asked.candidates, np.int64), {"interact": 1.0, "like": 1.0}
-    spent = []
-    for _ in range(asked.rounds):
+    ranker = train_random_ranker(random)
+    features = random.normal(size=(options.candidates, len(FEATURES))).astype(np.float32)
+    task, weights = np.zeros(options.candidates, np.int64), {"interact": 1.0, "like": 1.0}
+    times = []
+    for _ in range(options.rounds):
         begin = time.process_time()
         np.argsort(-ranker.value(ranker.predict(features, task), weights))
-        spent.append(1_000 * (time.process_time() - begin))
-    found = {"p50": float(np.median(spent)), "p95": float(np.quantile(spent, 0.95))}
-    if asked.json:
-        print(json.dumps({"candidates": asked.candidates, "cpu_ms": found}))
+        times.append(1_000 * (time.process_time() - begin))
+    percentiles = {"p50": float(np.median(times)), "p95": float(np.quantile(times, 0.95))}
+    if options.json:
+        print(json.dumps({"candidates": options.candidates, "cpu_ms": percentiles}))
         return
-    print(f"{asked.candidates} candidates: {found['p50']:.3f} CPU-ms, p95 {found['p95']:.3f}")
+    print(
+        f"{options.candidates} candidates: {percentiles['p50']:.3f} CPU-ms, "
+        f"p95 {percentiles['p95']:.3f}"
+    )
 
 
 if __name__ == "__main__":

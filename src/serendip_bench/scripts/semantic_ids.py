@@ -1,10 +1,10 @@
-"""Semantic IDs against the raw faiss calls that do the same work, interleaved in one run.
+"""Speed of semantic IDs, compared with plain faiss calls for the same work, interleaved.
 
 python src/serendip_bench/scripts/semantic_ids.py [--vectors 200000] [--size 384] [--rounds 3]
         [--json]
 
 Fit: ``faiss.Kmeans.train`` with the same settings and an exact index that assigns every vector,
-level by level. Assign: the exact index alone. A ratio of 1 means as many vectors/s as faiss.
+level by level. Assign: the exact index alone. A ratio of 1 means the vectors/s of faiss.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CASES = {
 }
 
 
-def clustered(count: int, size: int, seed: int = 0) -> FloatArray:
+def draw_clustered(count: int, size: int, seed: int = 0) -> FloatArray:
     """Unit vectors (count, size) around 2,000 centres."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(2_000, size)).astype(np.float32)
@@ -43,8 +43,10 @@ def clustered(count: int, size: int, seed: int = 0) -> FloatArray:
     return np.asarray(vectors, dtype=np.float32)
 
 
-def raw_fit(vectors: FloatArray, num_levels: int, size: int, iterations: int) -> list[FloatArray]:
-    """What a few lines of faiss do: train, assign, subtract; centroids (K, D) per level."""
+def fit_with_faiss(
+    vectors: FloatArray, num_levels: int, size: int, iterations: int
+) -> list[FloatArray]:
+    """Plain faiss: train, assign, subtract residuals; centroids (K, D) per level."""
     residual, levels = vectors.copy(), []
     for level in range(num_levels):
         kmeans = faiss.Kmeans(
@@ -56,7 +58,7 @@ def raw_fit(vectors: FloatArray, num_levels: int, size: int, iterations: int) ->
     return levels
 
 
-def raw_assign(vectors: FloatArray, levels: list[FloatArray]) -> IntArray:
+def assign_with_faiss(vectors: FloatArray, levels: list[FloatArray]) -> IntArray:
     """Codes (N, L) by exact search, level by level."""
     residual, codes = vectors.copy(), []
     for centroids in levels:
@@ -68,23 +70,23 @@ def raw_assign(vectors: FloatArray, levels: list[FloatArray]) -> IntArray:
 
 
 def measure(vectors: FloatArray, config: ResidualKMeansConfig, rounds: int) -> dict[str, Any]:
-    """Best seconds of each way, taken in turns, as vectors/s."""
+    """Vectors/s of the fastest of several interleaved rounds."""
     kmeans = ResidualKMeans(config)
     size = kmeans.codebook_size(len(vectors))
     codebooks, _ = kmeans.fit(vectors[: 2 * size])
-    levels = raw_fit(vectors[: 2 * size], codebooks.num_levels, size, config.iterations)
+    levels = fit_with_faiss(vectors[: 2 * size], codebooks.num_levels, size, config.iterations)
     calls: dict[str, Callable[[], object]] = {
         "fit": lambda: kmeans.fit(vectors),
-        "raw fit": lambda: raw_fit(vectors, codebooks.num_levels, size, config.iterations),
+        "raw fit": lambda: fit_with_faiss(vectors, codebooks.num_levels, size, config.iterations),
         "assign": lambda: codebooks.assign(vectors),
-        "raw assign": lambda: raw_assign(vectors, levels),
+        "raw assign": lambda: assign_with_faiss(vectors, levels),
     }
     best = dict.fromkeys(calls, float("inf"))
     for _ in range(rounds):
         for name, call in calls.items():
-            started = time.perf_counter()
+            start = time.perf_counter()
             call()
-            best[name] = min(best[name], time.perf_counter() - started)
+            best[name] = min(best[name], time.perf_counter() - start)
     rates = {name: round(len(vectors) / seconds) for name, seconds in best.items()}
     return {
         "vectors_per_s": rates,
@@ -103,7 +105,7 @@ def main() -> None:
     options = parser.parse_args()
     threads = num_threads()
     faiss.omp_set_num_threads(threads)
-    vectors = clustered(options.vectors, options.size)
+    vectors = draw_clustered(options.vectors, options.size)
     rows = {name: measure(vectors, config, options.rounds) for name, config in CASES.items()}
     if options.json:
         facts = {"vectors": options.vectors, "size": options.size, "threads": threads}

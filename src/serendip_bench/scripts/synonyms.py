@@ -1,11 +1,11 @@
-"""What synonyms from vectors do to search before anybody has reviewed them.
+"""Effect of unreviewed synonyms from word vectors on search.
 
     python src/serendip_bench/scripts/synonyms.py ../shared/data/esci-mini
 
 Reads films with tags or products with judgements, as ``serendip bench spelling`` does. All pairs
-that ``serendip synonyms build`` would propose from vectors of words are taken as accepted; queries
-are searched with and without them, by words alone. Prints one JSON line: mean nDCG@10 of both, the
-paired difference with its 95 % interval, and how many queries it changed.
+that ``serendip synonyms build`` would propose from word vectors are accepted; lexical search runs
+with and without them. Prints one JSON line: mean nDCG@10 of both, the paired difference with its
+95 % interval, and the number of changed queries.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from serendip.evaluate.comparison import compare_values
 from serendip.jobs.synonyms.mine import propose_from_vectors
 from serendip.runtime.progress import TrainOptions
 from serendip.search.synonyms import Synonyms
-from serendip_bench.spelling import spelling_queries
+from serendip_bench.spelling import open_spelling_queries
 
 
 def main() -> None:
@@ -39,30 +39,30 @@ def main() -> None:
 
 
 def run(data: Path) -> dict[str, object]:
-    """All figures of one folder."""
-    plain, _ = spelling_queries(data)
+    """Measure one folder."""
+    plain, _ = open_spelling_queries(data)
     encoder = open_encoder(TextEncoderConfig())
     with tempfile.TemporaryDirectory() as folder:
         cache = VectorCache(Path(folder))
         rows = propose_from_vectors(plain.searcher.speller.counts, encoder, cache, TrainOptions(0))
     accepted = Synonyms.of(replace(row, state="accepted") for row in rows)
-    wide = replace(plain, searcher=plain.searcher.with_synonyms(accepted))
-    with_them, without = (
-        np.array([one.ndcg(query, text) for query, text in enumerate(one.texts)])
-        for one in (wide, plain)
+    expanded = replace(plain, searcher=plain.searcher.with_synonyms(accepted))
+    with_synonyms, without = (
+        np.array([queries.measure_ndcg(query, text) for query, text in enumerate(queries.texts)])
+        for queries in (expanded, plain)
     )
-    found = compare_values(("synonyms", "words", "nDCG@10"), with_them, without)
+    comparison = compare_values(("synonyms", "words", "nDCG@10"), with_synonyms, without)
     return {
         "benchmark": "synonyms",
         "data": data.resolve().name,
         "pairs": len(rows),
         "queries": len(without),
-        "changed": int((with_them != without).sum()),
-        "with": float(with_them.mean()),
+        "changed": int((with_synonyms != without).sum()),
+        "with": float(with_synonyms.mean()),
         "without": float(without.mean()),
-        "difference": found.difference,
-        "ci95": [found.low, found.high],
-        "verdict": found.verdict,
+        "difference": comparison.difference,
+        "ci95": [comparison.low, comparison.high],
+        "verdict": comparison.verdict,
     }
 
 

@@ -1,7 +1,7 @@
-"""The benchmark's one configuration per model, the same for every data set.
+"""Models of ``bench sequential`` and ``bench cold``: one configuration for all data sets.
 
-To add a model: one line in ``SEQUENTIAL`` (or ``COLD``). Configs name only what differs from the
-model's defaults.
+To add a model, add one line to ``SEQUENTIAL`` (or ``COLD``). Configs contain only values that
+differ from the defaults of the model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ENCODER = TextEncoderConfig(name="minilm", fields=TEXT_FIELDS)
 """The text encoder of every model that reads content."""
 
 SEMANTIC_IDS = ResidualKMeansConfig()
-"""The codebooks of every model that reads codes; fitted inside of its training time."""
+"""The codebooks of every model that reads codes; training time includes fitting them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class BenchModel:
 
     Args:
         model: name in the registry of ``serendip.models``.
-        config: what differs from its defaults.
-        reads: what the model gets besides the events.
-        random: whether a seed changes it; if not it runs once, with seed 0.
-        parts: names of rows whose trained models it is made from.
+        config: values that differ from its defaults.
+        reads: features that the model reads besides the events.
+        random: True if results depend on the seed; otherwise it runs once, with seed 0.
+        parts: names of rows whose trained models it combines.
     """
 
     model: str
@@ -69,7 +69,7 @@ _SINGLE: dict[str, BenchModel] = {
     "retriever": BenchModel("retriever", RETRIEVER, "aligned content and codes", random=True),
 }
 
-_BLENDED = (
+_BLEND_PARTS = (
     "popularity",
     "item-knn",
     "transitions",
@@ -77,24 +77,24 @@ _BLENDED = (
     "sasrec",
     "retriever",
 )
-"""EASE added nothing to these on held-out targets of Beauty (``dev/lab-log.md``)."""
+"""Without EASE, which had no gain on validation targets of Beauty (``dev/lab-log.md``)."""
 
 
-def _blend() -> BenchModel:
-    """Rows of the table and two cheap parts of its own, one network above them."""
-    own = {
+def _build_blend() -> BenchModel:
+    """A blend of rows of the table and two cheap further parts."""
+    cheap_parts = {
         "content": {"model": "content"},
         "spread": {"model": "transitions", "config": {"decay": 0.5}},
     }
     rows = {
         name: {"model": _SINGLE[name].model, "config": dict(_SINGLE[name].config)}
-        for name in _BLENDED
+        for name in _BLEND_PARTS
     }
-    config = {"parts": {**own, **rows}}
-    return BenchModel("blend", config, "content and codes", random=True, parts=_BLENDED)
+    config = {"parts": {**cheap_parts, **rows}}
+    return BenchModel("blend", config, "content and codes", random=True, parts=_BLEND_PARTS)
 
 
-SEQUENTIAL: dict[str, BenchModel] = {**_SINGLE, "blend": _blend()}
+SEQUENTIAL: dict[str, BenchModel] = {**_SINGLE, "blend": _build_blend()}
 """``serendip bench sequential``: name of the row -> model."""
 
 COLD: dict[str, BenchModel] = {
@@ -106,25 +106,25 @@ COLD: dict[str, BenchModel] = {
         for mode in _ITEM_MODES
     },
 }
-"""``serendip bench cold``: mode of the row -> model; each seed takes other items out."""
+"""``serendip bench cold``: mode of the row -> model; each seed holds out other items."""
 
 
-def chosen(table: Mapping[str, BenchModel], names: str | None) -> dict[str, BenchModel]:
-    """The lines of comma-separated ``names`` and of their parts, in the table's order.
+def select_models(table: Mapping[str, BenchModel], names: str | None) -> dict[str, BenchModel]:
+    """Select the lines of comma-separated ``names`` and of their parts, in the table's order.
 
     Raises:
         ConfigError: a name is not in the table.
     """
     if names is None:
         return dict(table)
-    asked = {name.strip() for name in names.split(",") if name.strip()}
-    for name in sorted(asked):
+    selected = {name.strip() for name in names.split(",") if name.strip()}
+    for name in sorted(selected):
         if name not in table:
             raise ConfigError(f"no model is called {name!r}.", f"Known: {', '.join(table)}.")
-    if not asked:
+    if not selected:
         raise ConfigError(f"--models {names!r} names no model.", f"Known: {', '.join(table)}.")
-    asked |= {part for name in asked for part in table[name].parts}
-    return {name: line for name, line in table.items() if name in asked}
+    selected |= {part for name in selected for part in table[name].parts}
+    return {name: line for name, line in table.items() if name in selected}
 
 
 def full_config(line: BenchModel) -> dict[str, Any]:

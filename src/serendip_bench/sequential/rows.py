@@ -1,4 +1,4 @@
-"""One row of a benchmark, made in a process of its own: train, save, score, measure."""
+"""One row of a benchmark, computed in a process of its own: train, save, score, evaluate."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from serendip.models.blend.config import BlendConfig
 from serendip.models.blend.model import Blend
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
-from serendip_bench.costs import TrainingCost, with_parts, write_costs
+from serendip_bench.costs import TrainingCost, add_part_costs, write_costs
 from serendip_bench.datasets.sequences import read_sequences
-from serendip_bench.exposure import TOP, exposure
+from serendip_bench.exposure import TOP, measure_exposure
 from serendip_bench.sequential.models import SEMANTIC_IDS, BenchModel
-from serendip_bench.splits import BenchSplit, RequestSet, cold_trial, sequential_trial
+from serendip_bench.splits import BenchSplit, RequestSet, build_cold_split, build_sequential_split
 
 Kind = Literal["sequential", "cold"]
 
@@ -36,18 +36,18 @@ RANKS_FILE, COLD_FILE, DIGEST_FILE = "ranks.npy", "cold.npy", "digest"
 
 @dataclass(frozen=True, slots=True)
 class ExperimentTask:
-    """What a row is made from.
+    """Input of a row.
 
     Args:
         kind: which benchmark.
         name: of the row.
         line: its line in the table.
-        seed: of training, and in the cold benchmark of the items taken out.
+        seed: of training, and in the cold benchmark of the held-out items.
         data: folder of the data.
-        content: npy file of content vectors; not there where no model reads them.
-        folder: what the row leaves behind: the model, ranks.
-        digest: of everything that decides the row but the seed.
-        parts: name -> folder of the rows that it is made from.
+        content: npy file of content vectors; it exists if any model reads them.
+        folder: output of the row: the model, ranks.
+        digest: of everything that determines the row except the seed.
+        parts: name -> folder of the rows that it combines.
     """
 
     kind: Kind
@@ -65,49 +65,49 @@ class ExperimentTask:
 
     @property
     def key(self) -> dict[str, str | int]:
-        """What tells the row from others in the results."""
+        """Fields that identify the row in the results."""
         if self.kind == "cold":
-            return {"model": _cold_model(self), "mode": self.name, "seed": self.seed}
+            return {"model": _name_cold_model(self), "mode": self.name, "seed": self.seed}
         return {"model": self.name, "seed": self.seed}
 
 
-def _cold_model(task: ExperimentTask) -> str:
+def _name_cold_model(task: ExperimentTask) -> str:
     return "retriever" if task.line.model == "retriever" else task.name
 
 
 def make_row(task: ExperimentTask) -> dict[str, Any]:
-    """Train, save and judge one model; the dict is what the results file holds.
+    """Train, save and evaluate one model; returns the row of the results file.
 
-    Where the model refuses the data, the dict has the row's key and the ``reason``.
+    If the model cannot use the data, the row has only its key and the ``reason``.
     """
     try:
-        return _row(task)
+        return _compute_row(task)
     except (DataError, UnsupportedError) as error:
         return {**task.key, "reason": str(error)}
 
 
-def _row(task: ExperimentTask) -> dict[str, Any]:
+def _compute_row(task: ExperimentTask) -> dict[str, Any]:
     dataset = read_sequences(Path(task.data))
     is_cold = task.kind == "cold"
-    trial = cold_trial(dataset, task.seed) if is_cold else sequential_trial(dataset)
-    folder = prepared(Path(task.folder), task.digest)
+    split = build_cold_split(dataset, task.seed) if is_cold else build_sequential_split(dataset)
+    folder = prepare_folder(Path(task.folder), task.digest)
     checkpoint = folder / CHECKPOINT_FOLDER
-    spent = TrainingCost(folder, resumes=checkpoint.exists())
-    model, new = _trained(task, trial, TrainOptions(task.seed, spent, checkpoint))
-    costs = with_parts(spent.seconds(), task.parts)
+    cost = TrainingCost(folder, resumes=checkpoint.exists())
+    model, new = _train(task, split, TrainOptions(task.seed, cost, checkpoint))
+    costs = add_part_costs(cost.seconds(), task.parts)
     write_costs(folder, costs)
     model.save(folder / MODEL_FOLDER)
     model = model.with_items(new)
     clock = StageClock()
     with clock.stage("score"):
-        test = _ranked(model, trial.test, TOP if is_cold else 0)
+        test = _rank(model, split.test, TOP if is_cold else 0)
     peak = peak_memory_mb()
     np.save(folder / RANKS_FILE, test.ranks, allow_pickle=False)
     score = clock.stages[0]
     return {
         **task.key,
-        **(_cold_values(trial, test, folder) if is_cold else _values(test)),
-        **_validated(model, trial),
+        **(_to_cold_values(split, test, folder) if is_cold else _to_values(test)),
+        **_evaluate_validation(model, split),
         **costs,
         "score_cpu_s": score.cpu_s,
         "score_wall_s": score.wall_s,
@@ -117,42 +117,44 @@ def _row(task: ExperimentTask) -> dict[str, Any]:
 
 
 def row_folder(work: Path, name: str, seed: int) -> Path:
-    """Where a row leaves its model and its ranks."""
+    """Folder of the model and the ranks of a row."""
     return work / f"{name}-{seed}"
 
 
-def is_left(folder: Path, digest: str) -> bool:
-    """Whether a finished row of this digest has left its model and its ranks here."""
-    mark = folder / DIGEST_FILE
-    is_same = mark.exists() and mark.read_text(encoding="utf-8") == digest
+def is_finished(folder: Path, digest: str) -> bool:
+    """True if the folder has the output of a finished row with this digest."""
+    digest_file = folder / DIGEST_FILE
+    is_same = digest_file.exists() and digest_file.read_text(encoding="utf-8") == digest
     return is_same and (folder / RANKS_FILE).exists()
 
 
-def prepared(folder: Path, digest: str) -> Path:
-    """The row's folder; what rows of another digest left in it is gone."""
-    mark = folder / DIGEST_FILE
-    if folder.exists() and not (mark.exists() and mark.read_text(encoding="utf-8") == digest):
+def prepare_folder(folder: Path, digest: str) -> Path:
+    """Create the folder of a row; output with another digest is deleted."""
+    digest_file = folder / DIGEST_FILE
+    if folder.exists() and not (
+        digest_file.exists() and digest_file.read_text(encoding="utf-8") == digest
+    ):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    mark.write_text(digest, encoding="utf-8")
+    digest_file.write_text(digest, encoding="utf-8")
     return folder
 
 
-def _trained(
-    task: ExperimentTask, trial: BenchSplit, options: TrainOptions
+def _train(
+    task: ExperimentTask, split: BenchSplit, options: TrainOptions
 ) -> tuple[Recommender, ItemFeatures]:
-    """A model of the training part, and the features of all other items."""
-    known, new = _features(task, trial)
-    dataset = trial.train if task.line.reads == "events" else trial.train.with_features(known)
+    """Train a model; returns it with the features of the items outside training."""
+    known, new = _load_features(task, split)
+    dataset = split.train if task.line.reads == "events" else split.train.with_features(known)
     if task.line.reads.startswith("aligned"):
         pairs = cooccurring_pairs(dataset.events)
-        seeded = TrainOptions(options.seed)
-        dataset = dataset.with_alignment(align(known.content, pairs, options=seeded))
-    return _untrained(task).train(dataset, options), new
+        alignment_options = TrainOptions(options.seed)
+        dataset = dataset.with_alignment(align(known.content, pairs, options=alignment_options))
+    return _build_model(task).train(dataset, options), new
 
 
-def _untrained(task: ExperimentTask) -> Recommender:
-    """The model of a line; a blend has those of its parts that rows have trained."""
+def _build_model(task: ExperimentTask) -> Recommender:
+    """The untrained model of a line; a blend gets the trained models of its parts."""
     kind = model_class(task.line.model)
     config = kind.config_class(**task.line.config)
     if not isinstance(config, BlendConfig):
@@ -164,50 +166,53 @@ def _untrained(task: ExperimentTask) -> Recommender:
     return Blend(config, trained)
 
 
-def _features(task: ExperimentTask, trial: BenchSplit) -> tuple[ItemFeatures, ItemFeatures]:
-    content: FloatArray = np.zeros((len(trial.numbers), 0), np.float32)
+def _load_features(task: ExperimentTask, split: BenchSplit) -> tuple[ItemFeatures, ItemFeatures]:
+    content: FloatArray = np.zeros((len(split.numbers), 0), np.float32)  # (N, C)
     if task.line.reads != "events":
         content = np.load(task.content, allow_pickle=False)
     codes = SEMANTIC_IDS if task.line.reads.endswith("codes") else None
-    return trial.features(content, codes, task.seed)
+    return split.features(content, codes, task.seed)
 
 
-def _ranked(model: Recommender, asked: RequestSet, k: int = 0) -> FullRanking:
+def _rank(model: Recommender, requests: RequestSet, k: int = 0) -> FullRanking:
     return rank_all(
-        lambda rows: model.score_all(asked.queries[rows]),
-        asked.items,
-        [query.exclude for query in asked.queries],
+        lambda rows: model.score_all(requests.queries[rows]),
+        requests.items,
+        [query.exclude for query in requests.queries],
         k,
     )
 
 
-def _validated(model: Recommender, trial: BenchSplit) -> dict[str, Any]:
-    """The same of the validation targets; none of a blend, which has learned from them."""
+def _evaluate_validation(model: Recommender, split: BenchSplit) -> dict[str, Any]:
+    """Metrics of the validation targets; none for a blend, which is trained on them."""
     if isinstance(model, Blend):
         return {}
-    found = estimates_of_ranks(_ranked(model, trial.validation).ranks)
+    estimates = estimates_of_ranks(_rank(model, split.validation).ranks)
     return {
-        "valid_R@10": found["R@10"].value,
-        "valid_N@10": found["N@10"].value,
-        "valid_users": found["R@10"].n,
+        "valid_R@10": estimates["R@10"].value,
+        "valid_N@10": estimates["N@10"].value,
+        "valid_users": estimates["R@10"].n,
     }
 
 
-def _values(test: FullRanking, prefix: str = "") -> dict[str, Any]:
-    found = estimates_of_ranks(test.ranks)
+def _to_values(test: FullRanking, prefix: str = "") -> dict[str, Any]:
+    estimates = estimates_of_ranks(test.ranks)
     return {
-        **{f"{prefix}{label}": found[label].value for label in LABELS},
-        "ci95": {f"{prefix}{label}": [one.low, one.high] for label, one in found.items()},
+        **{f"{prefix}{label}": estimates[label].value for label in LABELS},
+        "ci95": {
+            f"{prefix}{label}": [estimate.low, estimate.high]
+            for label, estimate in estimates.items()
+        },
         f"{prefix}users" if not prefix else f"users_{prefix[:-1]}": len(test.ranks),
     }
 
 
-def _cold_values(trial: BenchSplit, test: FullRanking, folder: Path) -> dict[str, Any]:
-    """Users whose target is cold beside all others, and who shares the lists."""
-    is_cold = trial.cold[trial.test.items]
+def _to_cold_values(split: BenchSplit, test: FullRanking, folder: Path) -> dict[str, Any]:
+    """Metrics of users with a cold target and of all others, and exposure."""
+    is_cold = split.cold[split.test.items]  # (T,)
     np.save(folder / COLD_FILE, is_cold, allow_pickle=False)
-    cold = _values(FullRanking(test.ranks[is_cold], test.lists[is_cold]), "cold_")
-    warm = _values(FullRanking(test.ranks[~is_cold], test.lists[~is_cold]), "warm_")
-    both = {**cold, **warm, "ci95": {**cold["ci95"], **warm["ci95"]}}
-    histories = [query.history.item_nums for query in trial.test.queries]
-    return {**both, **exposure(test.lists, histories, trial)}
+    cold = _to_values(FullRanking(test.ranks[is_cold], test.lists[is_cold]), "cold_")
+    warm = _to_values(FullRanking(test.ranks[~is_cold], test.lists[~is_cold]), "warm_")
+    values = {**cold, **warm, "ci95": {**cold["ci95"], **warm["ci95"]}}
+    histories = [query.history.item_nums for query in split.test.queries]
+    return {**values, **measure_exposure(test.lists, histories, split)}

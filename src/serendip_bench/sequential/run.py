@@ -1,6 +1,8 @@
-"""``serendip bench``: every row in a process of its own, appended as it finishes, resumable.
+"""``serendip bench sequential`` and ``cold``: resumable runs, one process per row.
 
-From rows to one line per model, and to paired differences.
+Rows are summarised to one line per model, with paired differences.
+
+Shapes: U users.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from serendip_bench.sequential.rows import (
     RANKS_FILE,
     ExperimentTask,
     Kind,
-    is_left,
+    is_finished,
     make_row,
     row_folder,
 )
@@ -47,71 +49,71 @@ Row: TypeAlias = Mapping[str, Any]
 def summarise_sequential(rows: Sequence[Row], work: Path) -> dict[str, Any]:
     """Means over seeds; intervals over users of each user's mean over seeds.
 
-    ``comparisons`` are of ``blend`` with every other model, empty while it has no row; they tell
+    ``comparisons`` are of ``blend`` with every other model, empty while it has no row. They list
     the seeds of both, which may differ while rows are missing.
     """
     models, values = {}, {}
-    for name, own in _grouped(rows, "model").items():
-        ranks = [_load(work, name, row, RANKS_FILE) for row in own]
-        values[name] = np.mean([values_of_ranks(one) for one in ranks], axis=0)
-        models[name] = {**_means(own), "ci95": _intervals(values[name])}
+    for name, group in _group_rows(rows, "model").items():
+        ranks = [_load_array(work, name, row, RANKS_FILE) for row in group]
+        values[name] = np.mean([values_of_ranks(seed_ranks) for seed_ranks in ranks], axis=0)
+        models[name] = {**_mean_fields(group), "ci95": _intervals(values[name])}
     subject = values.pop(SUBJECT, None)
     comparisons = []
     for other, baseline in values.items() if subject is not None else ():
         seeds = {"seeds": models[SUBJECT]["seeds"], "baseline_seeds": models[other]["seeds"]}
-        found = _compared((SUBJECT, other), subject, baseline)
-        comparisons += [{**one, **seeds} for one in found]
+        comparison_rows = _compare((SUBJECT, other), subject, baseline)
+        comparisons += [{**row, **seeds} for row in comparison_rows]
     return {"models": models, "comparisons": comparisons}
 
 
 def summarise_cold(rows: Sequence[Row], work: Path) -> dict[str, Any]:
-    """Means over seeds; intervals over users, who may be cold at one seed and warm at another.
+    """Means over seeds; intervals over users, who may be cold in one seed and warm in another.
 
-    ``comparisons`` are of every mode with ``content-knn`` of the same seeds, over the cold users
-    and over the warm ones.
+    ``comparisons`` are of every mode with ``content-knn`` at the same seeds, separately over cold
+    and warm users.
     """
     models: dict[str, Any] = {}
     values: dict[str, dict[str, Values]] = {}
-    for mode, own in _grouped(rows, "mode").items():
+    for mode, group in _group_rows(rows, "mode").items():
         values[mode] = {
-            "cold_": _pooled(own, mode, work, cold=True),
-            "warm_": _pooled(own, mode, work, cold=False),
+            "cold_": _pool_users(group, mode, work, cold=True),
+            "warm_": _pool_users(group, mode, work, cold=False),
         }
         ci95: dict[str, list[float | None]] = {}
         for prefix, pooled in values[mode].items():
             ci95 |= _intervals(pooled, prefix)
-        models[mode] = {**_means(own), "ci95": ci95}
+        models[mode] = {**_mean_fields(group), "ci95": ci95}
     comparisons = []
     for mode, parts in values.items():
         is_paired = mode != COLD_BASELINE and COLD_BASELINE in models
         if is_paired and models[mode]["seeds"] == models[COLD_BASELINE]["seeds"]:
             for prefix, pooled in parts.items():
                 names, baseline = (mode, COLD_BASELINE), values[COLD_BASELINE][prefix]
-                comparisons += _compared(names, pooled, baseline, prefix)
+                comparisons += _compare(names, pooled, baseline, prefix)
     return {"models": models, "comparisons": comparisons}
 
 
-def _pooled(rows: Sequence[Row], mode: str, work: Path, cold: bool) -> Values:
-    """(U, 4) values of the users who are cold (or warm) at any seed, means over those seeds."""
+def _pool_users(rows: Sequence[Row], mode: str, work: Path, cold: bool) -> Values:
+    """(U, 4) values of the users who are cold (or warm) in any seed, means over those seeds."""
     users, values = [], []
     for row in rows:
-        chosen = np.flatnonzero(_load(work, mode, row, COLD_FILE) == cold)
-        users.append(chosen)
-        values.append(values_of_ranks(_load(work, mode, row, RANKS_FILE)[chosen]))
+        selected = np.flatnonzero(_load_array(work, mode, row, COLD_FILE) == cold)
+        users.append(selected)
+        values.append(values_of_ranks(_load_array(work, mode, row, RANKS_FILE)[selected]))
     groups = np.unique(np.concatenate(users), return_inverse=True)[1]
     return per_user(np.concatenate(values), groups) if len(groups) else np.empty((0, len(LABELS)))
 
 
-def _grouped(rows: Sequence[Row], name: str) -> dict[str, list[Row]]:
-    """Rows by model or mode, each in the order of seeds."""
+def _group_rows(rows: Sequence[Row], name: str) -> dict[str, list[Row]]:
+    """Rows by model or mode, ordered by seed."""
     groups: dict[str, list[Row]] = {}
     for row in sorted(rows, key=lambda row: int(row["seed"])):
         groups.setdefault(str(row[name]), []).append(row)
     return groups
 
 
-def _means(rows: Sequence[Row]) -> dict[str, Any]:
-    """The seeds, and the mean of whatever all rows have as a number that is no count."""
+def _mean_fields(rows: Sequence[Row]) -> dict[str, Any]:
+    """Seeds, and the mean over rows of every numeric non-count field."""
     means = {
         name: float(np.mean([row[name] for row in rows]))
         for name in rows[0]
@@ -121,36 +123,36 @@ def _means(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _intervals(values: Values, prefix: str = "") -> dict[str, list[float | None]]:
-    found = zip(LABELS, estimates(values), strict=True)
-    return {f"{prefix}{label}": [one.low, one.high] for label, one in found}
+    labelled = zip(LABELS, estimates(values), strict=True)
+    return {f"{prefix}{label}": [estimate.low, estimate.high] for label, estimate in labelled}
 
 
-def _compared(
+def _compare(
     names: tuple[str, str], system: Values, baseline: Values, prefix: str = ""
 ) -> list[dict[str, Any]]:
-    found = []
+    comparisons = []
     for label in _COMPARED:
         column = LABELS.index(label)
         pair = system[:, column], baseline[:, column]
-        found.append(compare_values((*names, f"{prefix}{label}"), *pair).as_dict())
-    return found
+        comparisons.append(compare_values((*names, f"{prefix}{label}"), *pair).as_dict())
+    return comparisons
 
 
-def _load(work: Path, name: str, row: Row, file: str) -> Any:
+def _load_array(work: Path, name: str, row: Row, file: str) -> Any:
     return np.load(row_folder(work, name, int(row["seed"])) / file, allow_pickle=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What to run, and where the results go.
+    """Settings of a run.
 
     Args:
-        kind: which benchmark.
+        kind: of benchmark.
         data: folder with ``sequences.txt`` and ``items.jsonl``.
-        file: the results; models, ranks and vectors lie in ``<file>.work``.
+        file: the results; models, ranks and vectors are stored in ``<file>.work``.
         models: lines of the table.
-        seeds: 0 .. seeds - 1 for models that have any use for them.
-        cache: folder of the vector cache; None = inside of ``<file>.work``.
+        seeds: number of seeds of random models.
+        cache: folder of the vector cache; None = in ``<file>.work``.
         encoder: of the items' texts.
     """
 
@@ -164,12 +166,12 @@ class Bench:
 
     @property
     def work(self) -> Path:
-        """What a resumed run reads again."""
+        """Folder of files for resumed runs."""
         return work_folder(self.file)
 
     @property
     def content(self) -> Path:
-        """The vectors of all items."""
+        """File of the vectors of all items."""
         return self.work / "content.npy"
 
 
@@ -179,34 +181,34 @@ def run_bench(
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
     executor: Executor | None = None,
 ) -> dict[str, Any]:
-    """Make all rows that the results file lacks, then summarise.
+    """Compute the rows that the results file lacks, then summarise.
 
     Args:
-        bench: what to run.
-        options: progress; seeds are the benchmark's own.
-        on_row: sees each row as it is finished, and for each model that refuses this data its
-            key and the ``reason``.
-        executor: where rows are made; two local processes of one thread by default.
+        bench: settings.
+        options: progress; the seed is ignored.
+        on_row: called with each finished row, or with the key of a model that cannot use the data
+            and the ``reason``.
+        executor: of the rows; two local processes of one thread by default.
 
     Returns:
-        the document that the results file holds.
+        the document of the results file.
 
     Raises:
-        ConfigError: seeds < 1, or the results file cannot be written or holds something else.
-        DataError: the data is not as it should be.
-        StorageError: another process is at work on the same results file.
+        ConfigError: seeds < 1, or the results file cannot be written or is not a results file.
+        DataError: the data is missing or invalid.
+        StorageError: another process uses the same results file.
     """
     with open_results(bench.kind, bench.data, bench.file, bench.seeds) as results:
         data = results.document["protocol"]["data"]
-        _make_rows(bench, data, results, options, on_row, executor or LocalExecutor())
-        left = [row for row in results.rows if _is_left(bench, row)]
+        _compute_rows(bench, data, results, options, on_row, executor or LocalExecutor())
+        finished = [row for row in results.rows if _is_finished(bench, row)]
         summarise = summarise_cold if bench.kind == "cold" else summarise_sequential
-        results.document["summary"] = summarise(left, bench.work)
+        results.document["summary"] = summarise(finished, bench.work)
         results.write()
     return results.document
 
 
-def _make_rows(
+def _compute_rows(
     bench: Bench,
     data: str,
     results: Results,
@@ -214,20 +216,24 @@ def _make_rows(
     on_row: Callable[[dict[str, Any]], None],
     executor: Executor,
 ) -> None:
-    tasks = _open_tasks(_all_tasks(bench, data), results)
+    tasks = _list_open_tasks(_list_tasks(bench, data), results)
     if any(task.line.reads != "events" for task in tasks):
-        _encode(bench, results, options, executor)
-    found = executor.as_finished(make_row, tasks, _dependencies(tasks))
-    for row in options.progress.track(found, "rows", len(tasks)) if tasks else ():
+        _encode_items(bench, results, options, executor)
+    rows = executor.as_finished(make_row, tasks, _dependencies(tasks))
+    for row in options.progress.track(rows, "rows", len(tasks)) if tasks else ():
         if "reason" in row:
             results.skip(row)
         else:
-            task = next(one for one in tasks if _is_of(row, one))
-            results.add({**row, "config": _config(bench, task.line), "digest": task.digest})
+            task = next(candidate for candidate in tasks if _is_row_of(row, candidate))
+            results.add(
+                {**row, "config": _describe_config(bench, task.line), "digest": task.digest}
+            )
         on_row(row)
 
 
-def _encode(bench: Bench, results: Results, options: TrainOptions, executor: Executor) -> None:
+def _encode_items(
+    bench: Bench, results: Results, options: TrainOptions, executor: Executor
+) -> None:
     task = VectorTask(
         str(bench.data),
         bench.encoder,
@@ -241,12 +247,12 @@ def _encode(bench: Bench, results: Results, options: TrainOptions, executor: Exe
     results.write()
 
 
-def _all_tasks(bench: Bench, data: str) -> list[ExperimentTask]:
-    """Seed by seed, so that every model has a first row early."""
+def _list_tasks(bench: Bench, data: str) -> list[ExperimentTask]:
+    """Tasks of all rows, ordered by seed, so that every model has a first row early."""
     digests: dict[str, str] = {}
     for name, line in bench.models.items():
         parts = [digests[part] for part in line.parts]
-        digests[name] = _digest(bench.kind, data, name, _config(bench, line), parts)
+        digests[name] = _digest(bench.kind, data, name, _describe_config(bench, line), parts)
     return [
         ExperimentTask(
             bench.kind,
@@ -268,29 +274,29 @@ def _all_tasks(bench: Bench, data: str) -> list[ExperimentTask]:
     ]
 
 
-def _open_tasks(tasks: list[ExperimentTask], results: Results) -> list[ExperimentTask]:
-    """Those without a finished row of the same digest."""
+def _list_open_tasks(tasks: list[ExperimentTask], results: Results) -> list[ExperimentTask]:
+    """Tasks without a finished row of the same digest."""
     for task in tasks:
-        model = {name: value for name, value in task.key.items() if name != "seed"}
-        results.drop_others(model, task.digest)
+        model = {name: field_value for name, field_value in task.key.items() if name != "seed"}
+        results.drop_outdated(model, task.digest)
     return [
         task
         for task in tasks
-        if not (results.has(task.key) and is_left(Path(task.folder), task.digest))
+        if not (results.has(task.key) and is_finished(Path(task.folder), task.digest))
     ]
 
 
 def _dependencies(tasks: list[ExperimentTask]) -> dict[int, list[int]]:
-    """Place of a task -> places of the tasks of its parts."""
-    places = {task.folder: place for place, task in enumerate(tasks)}
+    """Index of a task -> indices of the tasks of its parts."""
+    indices = {task.folder: index for index, task in enumerate(tasks)}
     return {
-        place: [places[folder] for folder in task.parts.values() if folder in places]
-        for place, task in enumerate(tasks)
+        index: [indices[folder] for folder in task.parts.values() if folder in indices]
+        for index, task in enumerate(tasks)
     }
 
 
-def _config(bench: Bench, line: BenchModel) -> dict[str, Any]:
-    """Everything that decides what a model gets and does."""
+def _describe_config(bench: Bench, line: BenchModel) -> dict[str, Any]:
+    """Configuration that determines the input and the behaviour of a model."""
     config: dict[str, Any] = {
         "model": line.model,
         "reads": line.reads,
@@ -311,10 +317,10 @@ def _digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _is_of(row: Mapping[str, Any], task: ExperimentTask) -> bool:
+def _is_row_of(row: Mapping[str, Any], task: ExperimentTask) -> bool:
     return all(row[name] == value for name, value in task.key.items())
 
 
-def _is_left(bench: Bench, row: Mapping[str, Any]) -> bool:
+def _is_finished(bench: Bench, row: Mapping[str, Any]) -> bool:
     name = str(row.get("mode", row["model"]))
-    return is_left(row_folder(bench.work, name, int(row["seed"])), str(row["digest"]))
+    return is_finished(row_folder(bench.work, name, int(row["seed"])), str(row["digest"]))

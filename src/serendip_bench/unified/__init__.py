@@ -1,1 +1,1 @@
-"""Unified."""
+"""``serendip bench unified``: one model for all tasks, specialists and baselines."""

@@ -1,13 +1,14 @@
-"""The rows ``engine`` and ``lightgbm``: all sources of the engine, put in order by one ranker.
+"""The rows ``engine`` and ``lightgbm``: all sources of the engine, ordered by a ranker.
 
-Both rankers order the same candidates by the same features, so they are asked in one pass. Neither
-has seen a test target; the retriever is that of the row ``unified``, of the same seed. Where search
-is validated by written queries, the engine's ranker may not order it (``jobs.train.ranker_data``):
-there ``engine`` is what the sources give by rank; ``lightgbm`` learned from written queries.
+``lightgbm`` is the baseline of the engine's ranker: LambdaMART trees trained on the same rows. Both
+order the same candidates by the same features, in one pass, and neither is trained on test targets.
+The retriever is that of the row ``unified`` with the same seed. If validation queries of search are
+synthetic, the engine's ranker does not order search (``jobs.train.ranker_data``): ``engine`` then
+fuses the sources by rank, while ``lightgbm`` is trained on the synthetic queries.
 
-The honest baseline of the ranker: boosted trees (LambdaMART by lightgbm) on the same rows.
+Serving never needs lightgbm.
 
-What is served never needs lightgbm.
+Shapes: T rows of requests, R rows (request, candidate), F features, U users.
 """
 
 from __future__ import annotations
@@ -30,35 +31,35 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
 from serendip_bench.costs import read_costs
-from serendip_bench.datasets.registry import dataset_of
-from serendip_bench.sequential.rows import MODEL_FOLDER, prepared
+from serendip_bench.datasets.registry import detect_dataset
+from serendip_bench.sequential.rows import MODEL_FOLDER, prepare_folder
 from serendip_bench.splits import RequestSet
 from serendip_bench.unified.engine_candidates import (
     CANDIDATES,
     FEATURES,
-    HELD_OUT,
-    LEARNED,
+    HELD_OUT_SHARE,
+    MAX_TRAINING_REQUESTS,
     NEGATIVES,
     SETTINGS,
-    Orderer,
-    engine_facts,
-    engine_state,
-    held_out,
-    learning_rows,
-    listed_ranks,
-    ranks_of,
+    RankerFunction,
+    build_engine_state,
+    build_training_rows,
+    describe_engine,
+    rank_listed_targets,
+    rank_targets,
+    split_requests,
 )
 from serendip_bench.unified.rows import (
     UnifiedTask,
-    catalogue_of,
-    figures,
-    judged_share,
-    make_unified,
-    question,
+    compute_judged_share,
+    compute_model_rows,
+    compute_values,
+    name_request_set,
+    parse_task,
     ranks_path,
     relevance_file,
-    task_of,
-    values_of,
+    renumber_catalogue,
+    summarise_values,
 )
 from serendip_bench.unified.tasks import UnifiedSplit
 
@@ -74,35 +75,35 @@ TREES: dict[str, Any] = {
 """Parameters of lightgbm that differ from its defaults."""
 
 ROUNDS, PATIENCE, VALIDATION_SHARE = 300, 20, 0.1
-"""Most trees; trees without a better nDCG@10 before it stops; share of requests that says so."""
+"""Maximum number of trees, early-stopping patience, share of requests for early stopping."""
 
 
-def trees_facts() -> dict[str, Any]:
-    """What decides the trees, for digests."""
+def describe_trees() -> dict[str, Any]:
+    """Settings that determine the trees, for digests."""
     return {**TREES, "rounds": ROUNDS, "patience": PATIENCE, "validation_share": VALIDATION_SHARE}
 
 
 class Trees:
-    """Values of candidates by boosted trees.
+    """Ranker by boosted trees.
 
     Args:
-        rows: of whole requests, one after the other; labels of one action.
-        seed: which requests stop the training.
+        rows: grouped by request; labels of one action.
+        seed: of the requests for early stopping.
     """
 
     def __init__(self, rows: RankerRows, seed: int) -> None:
         import lightgbm
 
         groups = np.unique(rows.group)
-        stopping = np.random.default_rng(seed).choice(
+        stopping_groups = np.random.default_rng(seed).choice(
             groups, int(VALIDATION_SHARE * len(groups)), replace=False
         )
-        stops = np.isin(rows.group, stopping)
-        learned = _dataset(rows, ~stops)
-        callbacks, judged = [], []
-        if stops.any():
+        is_stopping = np.isin(rows.group, stopping_groups)
+        training = _build_dataset(rows, ~is_stopping)
+        callbacks, valid_sets = [], []
+        if is_stopping.any():
             callbacks = [lightgbm.early_stopping(PATIENCE, verbose=False)]
-            judged = [_dataset(rows, stops, learned)]
+            valid_sets = [_build_dataset(rows, is_stopping, training)]
         execution = {
             "seed": seed,
             "deterministic": True,
@@ -111,57 +112,61 @@ class Trees:
             "verbosity": -1,
         }
         self._booster = lightgbm.train(
-            {**TREES, **execution}, learned, ROUNDS, judged, callbacks=callbacks
+            {**TREES, **execution}, training, ROUNDS, valid_sets, callbacks=callbacks
         )
 
     @property
     def num_parameters(self) -> int:
-        """Numbers that it consists of: a threshold for each split, a value for each leaf."""
+        """Number of parameters: a threshold per split, a value per leaf."""
         trees = self._booster.dump_model()["tree_info"][: self._booster.best_iteration or None]
         return sum(2 * int(tree["num_leaves"]) - 1 for tree in trees)
 
     def __call__(self, features: FloatArray, task: NDArray[np.integer]) -> FloatArray:
-        """Values (R,) of features (R, F) and tasks (R,), whatever the other rows are."""
+        """Values (R,) of features (R, F) and tasks (R,); rows are independent."""
         if not len(features):
             return np.empty(0, np.float32)
-        values = self._booster.predict(_matrix(features, task), num_threads=1)
+        values = self._booster.predict(_stack_features(features, task), num_threads=1)
         return np.asarray(values, np.float32)
 
 
-def _dataset(rows: RankerRows, mask: NDArray[np.bool_], like: Any = None) -> Any:
+def _build_dataset(rows: RankerRows, mask: NDArray[np.bool_], like: Any = None) -> Any:
     import lightgbm
 
     sizes = np.unique(rows.group[mask], return_counts=True)[1]
     return lightgbm.Dataset(
-        _matrix(rows.features[mask], rows.task[mask]),
+        _stack_features(rows.features[mask], rows.task[mask]),
         rows.labels[mask, 0],
         group=sizes,
         reference=like,
     )
 
 
-def _matrix(features: FloatArray, task: NDArray[np.integer]) -> FloatArray:
-    """(R, F + 1): the task is one more feature."""
+def _stack_features(features: FloatArray, task: NDArray[np.integer]) -> FloatArray:
+    """(R, F + 1) features and the task."""
     return np.column_stack([features, task]).astype(np.float32)
 
 
 _SOURCES = "sources"
 
 
-def make_rows(task: UnifiedTask) -> list[dict[str, Any]]:
-    """The rows of any line of the table."""
-    return _make_engine(task) if task.line.asks == "engine" else make_unified(task)
+def compute_rows(task: UnifiedTask) -> list[dict[str, Any]]:
+    """Compute the rows of any line of the table."""
+    return _compute_engine_rows(task) if task.line.scorer == "engine" else compute_model_rows(task)
 
 
-def rankers_facts() -> list[Any]:
-    """What decides the rows of the engine beside the retriever, for digests."""
-    sampled = {"learned": LEARNED, "negatives": NEGATIVES, "held_out_steps": HELD_OUT}
-    return [engine_facts(), FEATURES, sampled, trees_facts()]
+def describe_rankers() -> list[Any]:
+    """Settings, beside the retriever, that determine the rows of the engine, for digests."""
+    sampled = {
+        "learned": MAX_TRAINING_REQUESTS,
+        "negatives": NEGATIVES,
+        "held_out_steps": HELD_OUT_SHARE,
+    }
+    return [describe_engine(), FEATURES, sampled, describe_trees()]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Measured:
-    """Ranks (T,), values (U, 3) of validation, CPU-seconds of answering."""
+class _Measurement:
+    """Test ranks (T,), validation values (U, 3), CPU seconds of the requests."""
 
     ranks: Values
     valid: Values
@@ -170,133 +175,160 @@ class _Measured:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _BenchEngine:
-    """The engine of a benchmark, ready to be asked.
+    """A trained engine with its rankers.
 
     Args:
-        task: whose rows are made.
+        task: of the rows.
         state: without a ranker.
-        orderers: model -> what orders candidates.
-        costs: model -> what it took.
-        ordered: tasks that the engine's own ranker may order; in others what the sources propose
-            is fused by rank, as it is served.
+        rankers: model -> ranker.
+        costs: model -> cost fields of its rows.
+        ranked_tasks: tasks that the engine's own ranker orders; in others the sources are fused by
+            rank, as in serving.
     """
 
     task: UnifiedTask
     state: EngineState
-    orderers: Mapping[str, Orderer]
+    rankers: Mapping[str, RankerFunction]
     costs: Mapping[str, dict[str, Any]]
-    ordered: tuple[str, ...]
+    ranked_tasks: tuple[str, ...]
 
-    def answers(
-        self, name: str, asked: RequestSet, judged: RequestSet
-    ) -> Iterator[tuple[dict[str, Any], _Measured]]:
-        """Key of a row, ranks of ``asked`` and of ``judged``, and what they took, by model."""
+    def measure(
+        self, name: str, tests: RequestSet, validation: RequestSet
+    ) -> Iterator[tuple[dict[str, Any], _Measurement]]:
+        """Keys of the rows of a request set with their measurements.
+
+        Args:
+            name: of the request set.
+            tests: test requests.
+            validation: requests that evaluate the rankers.
+        """
         clock = StageClock()
-        ranks, valid = self._ranks(name, asked, clock), self._ranks(name, judged, StageClock())
+        ranks, valid_ranks = (
+            self._ranks(name, tests, clock),
+            self._ranks(name, validation, StageClock()),
+        )
         for key in self.task.keys:
-            if question(key) == name:
+            if name_request_set(key) == name:
                 model = str(key["model"])
-                shared = model in self.orderers and self._is_ordered(name, model)
-                seconds = _seconds(clock, model) + shared * _seconds(clock, CANDIDATES)
-                values = values_of(valid[model], judged.relevance)
-                yield key, _Measured(ranks[model], values, seconds)
+                shares_candidates = model in self.rankers and self._is_ordered(name, model)
+                seconds = _sum_seconds(clock, model) + shares_candidates * _sum_seconds(
+                    clock, CANDIDATES
+                )
+                values = compute_values(valid_ranks[model], validation.relevance)
+                yield key, _Measurement(ranks[model], values, seconds)
 
-    def row(self, key: dict[str, Any], asked: RequestSet, measured: _Measured) -> dict[str, Any]:
-        """A row of the results; leaves the ranks."""
+    def row(
+        self, key: dict[str, Any], requests: RequestSet, measurement: _Measurement
+    ) -> dict[str, Any]:
+        """A row of the results; its ranks are saved."""
         path = ranks_path(Path(self.task.folder).parent, key)
         path.parent.mkdir(exist_ok=True)
-        np.save(path, measured.ranks, allow_pickle=False)
-        if asked.relevance is not None:
-            asked.relevance.save(path.parent / relevance_file(question(key)))
+        np.save(path, measurement.ranks, allow_pickle=False)
+        if requests.relevance is not None:
+            requests.relevance.save(path.parent / relevance_file(name_request_set(key)))
         return {
             **key,
-            **figures(values_of(measured.ranks, asked.relevance), measured.valid),
-            **judged_share(measured.ranks, asked.relevance),
-            "score_cpu_s": round(measured.seconds, 3),
+            **summarise_values(
+                compute_values(measurement.ranks, requests.relevance), measurement.valid
+            ),
+            **compute_judged_share(measurement.ranks, requests.relevance),
+            "score_cpu_s": round(measurement.seconds, 3),
             "peak_mb": round(peak_memory_mb(), 1),
             **self.costs[str(key["model"])],
         }
 
     def _is_ordered(self, name: str, model: str) -> bool:
-        return task_of(name) in self.ordered or model != self.task.line.model
+        return parse_task(name) in self.ranked_tasks or model != self.task.line.model
 
-    def _ranks(self, name: str, asked: RequestSet, clock: StageClock) -> dict[str, Values]:
-        """Model -> ranks (T,); stages ``candidates``, which orderers share, and of each model."""
-        surface, own = SETTINGS.all_surfaces()[task_of(name)], self.task.line.model
-        orderers = {one: by for one, by in self.orderers.items() if self._is_ordered(name, one)}
-        ranks = ranks_of(surface, asked, self.state, orderers, clock) if orderers else {}
-        if own not in ranks:
-            with clock.stage(own):
-                ranks[own] = listed_ranks(surface, asked, self.state)
+    def _ranks(self, name: str, requests: RequestSet, clock: StageClock) -> dict[str, Values]:
+        """Model -> ranks (T,); the clock gets ``candidates``, shared by rankers, and each model."""
+        surface, engine_name = SETTINGS.all_surfaces()[parse_task(name)], self.task.line.model
+        rankers = {
+            model: ranker for model, ranker in self.rankers.items() if self._is_ordered(name, model)
+        }
+        ranks = rank_targets(surface, requests, self.state, rankers, clock) if rankers else {}
+        if engine_name not in ranks:
+            with clock.stage(engine_name):
+                ranks[engine_name] = rank_listed_targets(surface, requests, self.state)
         return ranks
 
 
-def _make_engine(task: UnifiedTask) -> list[dict[str, Any]]:
+def _compute_engine_rows(task: UnifiedTask) -> list[dict[str, Any]]:
     data = Path(task.data)
-    form = dataset_of(data)
-    trial = form.trial(data, np.load(task.words, allow_pickle=False))
-    prepared(Path(task.folder), task.digest)
+    dataset = detect_dataset(data)
+    split = dataset.build_split(data, np.load(task.words, allow_pickle=False))
+    prepare_folder(Path(task.folder), task.digest)
     validation: dict[str, RequestSet] = {}
-    for name, asked in trial.validation.items():
-        # Of a task's sets the first: the whole one, or that all are validated by the same requests.
-        validation.setdefault(task_of(name), asked)
-    learned, judged = held_out(validation, task.seed)
-    ordered = [one for one in task.line.answers if one != "search" or form.logs_searches]
+    for name, requests in split.validation.items():
+        # The first set of a task: it contains all requests, or all sets share their validation.
+        validation.setdefault(parse_task(name), requests)
+    training, evaluation = split_requests(validation, task.seed)
+    ranked_tasks = [
+        task_name for task_name in task.line.tasks if task_name != "search" or dataset.logs_searches
+    ]
     with tempfile.TemporaryDirectory() as scratch:
-        engine = _fitted(task, trial, learned if ordered else {}, ordered, Path(scratch) / "words")
+        engine = _train_engine(
+            task, split, training if ranked_tasks else {}, ranked_tasks, Path(scratch) / "words"
+        )
         return [
-            engine.row(key, trial.tests[name], measured)
-            for name in dict.fromkeys(map(question, task.keys))
-            for key, measured in engine.answers(name, trial.tests[name], judged[task_of(name)])
+            engine.row(key, split.tests[name], measurement)
+            for name in dict.fromkeys(map(name_request_set, task.keys))
+            for key, measurement in engine.measure(
+                name, split.tests[name], evaluation[parse_task(name)]
+            )
         ]
 
 
-def _fitted(
+def _train_engine(
     task: UnifiedTask,
-    trial: UnifiedSplit,
-    learned: Mapping[str, RequestSet],
-    ordered: Sequence[str],
+    split: UnifiedSplit,
+    training: Mapping[str, RequestSet],
+    ranked_tasks: Sequence[str],
     scratch: Path,
 ) -> _BenchEngine:
-    """Sources, and rankers that have learned an order from requests by task, if there are any."""
-    retriever = Retriever.open(Path(task.asked) / MODEL_FOLDER)
+    """Train the sources and, if there are training requests (by task), the rankers."""
+    retriever = Retriever.open(Path(task.model_folder) / MODEL_FOLDER)
     content, clock = np.load(task.content, allow_pickle=False), StageClock()
     with clock.stage(_SOURCES):
-        catalogue = catalogue_of(task, trial)
-        state = engine_state(trial.sequences, content, catalogue, retriever, task.seed, scratch)
-    orderers: dict[str, Orderer] = {}
+        catalogue = renumber_catalogue(task, split)
+        state = build_engine_state(
+            split.sequences, content, catalogue, retriever, task.seed, scratch
+        )
+    rankers: dict[str, RankerFunction] = {}
     sizes = {task.line.model: 0}
-    if learned:
+    if training:
         with clock.stage(_SOURCES):
-            rows = learning_rows(learned, SETTINGS.all_surfaces(), state, task.seed)
-        orderers, sizes = _trained(task, rows, clock)
-    known, _ = read_costs(Path(task.asked))
+            rows = build_training_rows(training, SETTINGS.all_surfaces(), state, task.seed)
+        rankers, sizes = _train_rankers(task, rows, clock)
+    retriever_seconds, _ = read_costs(Path(task.model_folder))
     costs = {
         name: {
-            "cpu_s": round(known + _seconds(clock, _SOURCES) + _seconds(clock, name), 3),
+            "cpu_s": round(
+                retriever_seconds + _sum_seconds(clock, _SOURCES) + _sum_seconds(clock, name), 3
+            ),
             "params": retriever.num_parameters + size,
         }
         for name, size in sizes.items()
     }
-    return _BenchEngine(task, state, orderers, costs, tuple(ordered))
+    return _BenchEngine(task, state, rankers, costs, tuple(ranked_tasks))
 
 
-def _trained(
+def _train_rankers(
     task: UnifiedTask, rows: RankerRows, clock: StageClock
-) -> tuple[dict[str, Orderer], dict[str, int]]:
-    """Model -> what orders its candidates, and how many numbers that has; a stage for each."""
-    orderers: dict[str, Orderer] = {}
+) -> tuple[dict[str, RankerFunction], dict[str, int]]:
+    """Train the rankers: model -> ranker, model -> number of parameters; one stage per model."""
+    rankers: dict[str, RankerFunction] = {}
     sizes: dict[str, int] = {}
     with clock.stage(task.line.model):
         ranker = Ranker(SETTINGS.ranker).train(rows, FEATURES, TrainOptions(task.seed))
-    orderers[task.line.model] = lambda features, tasks: ranker.predict(features, tasks)[:, 0]
+    rankers[task.line.model] = lambda features, tasks: ranker.predict(features, tasks)[:, 0]
     sizes[task.line.model] = ranker.num_parameters
     for name in task.line.beside:
         with clock.stage(name):
             trees = Trees(rows, task.seed)
-        orderers[name], sizes[name] = trees, trees.num_parameters
-    return orderers, sizes
+        rankers[name], sizes[name] = trees, trees.num_parameters
+    return rankers, sizes
 
 
-def _seconds(clock: StageClock, name: str) -> float:
+def _sum_seconds(clock: StageClock, name: str) -> float:
     return sum(stage.cpu_s for stage in clock.stages if stage.name == name)

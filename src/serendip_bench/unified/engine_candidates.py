@@ -1,17 +1,14 @@
-"""Candidates of the engine for a benchmark's requests: to learn an order from, and to be ordered.
+"""The engine of a benchmark: its state, ranker training rows, and ranks of targets.
 
-What is learned from are validation targets, which no model has learned; test targets are only
-looked up to say where they stand. Every ranker sees the same candidates with the same features.
-Candidates are ranked by the ranker, or where none may order them as the engine lists them; all
-other items come after them, by the retriever's score.
+Surfaces, sources, features and the ranker's network are the defaults of a workspace. Everything is
+trained on the training part of the split; items without an event there are added as newly posted
+items. The retriever is that of the row ``unified`` with the same seed.
 
-Shapes: B requests, R rows (request, candidate), F features.
+Rankers are trained on validation targets, which no other model is trained on. All rankers order the
+same candidates by the same features. Candidates come first, ordered by the ranker or, without one,
+as the engine lists them; all other items follow, ordered by the retriever.
 
-The engine of a benchmark's trial, over its training part and with its encoder and retriever.
-
-Surfaces, sources, features and the ranker's network are the defaults of a workspace. All is fitted
-on the training part; items without an event in it join as posted items do. The retriever is the one
-that the row ``unified`` of the same seed has trained.
+Shapes: B requests, T rows of requests, R rows (request, candidate), F features, N items.
 """
 
 from __future__ import annotations
@@ -53,179 +50,197 @@ from serendip.search.suggestions.completions import Suggester
 from serendip_bench.sequential.models import SEMANTIC_IDS, SEQUENTIAL
 from serendip_bench.splits import BenchSplit, RequestSet
 
-LEARNED, NEGATIVES, HELD_OUT = 20_000, 40, 0.1
-"""Requests of a task that are learned from, at most; candidates without a label that are kept of
-each; share of the steps whose requests judge the ranker and are not learned from."""
+MAX_TRAINING_REQUESTS, NEGATIVES, HELD_OUT_SHARE = 20_000, 40, 0.1
+"""Maximum number of training requests per task; sampled negatives per request; share of the steps
+whose requests evaluate the ranker instead of training it."""
 
-_AT_ONCE = 128
+_BATCH_SIZE = 128
 CANDIDATES = "candidates"
-"""Stage of the clock that all orderers share."""
+"""Clock stage shared by all rankers."""
 
-Orderer: TypeAlias = Callable[[FloatArray, NDArray[np.int64]], FloatArray]
-"""Features (R, F) and tasks (R,) -> values (R,), higher is better."""
+RankerFunction: TypeAlias = Callable[[FloatArray, NDArray[np.int64]], FloatArray]
+"""Ranker: features (R, F) and tasks (R,) -> values (R,), higher is better."""
 
 
-def held_out(
+def split_requests(
     validation: Mapping[str, RequestSet], seed: int
 ) -> tuple[dict[str, RequestSet], dict[str, RequestSet]]:
-    """Requests to learn from, and others that judge.
+    """Split requests into training and evaluation of the ranker.
 
-    They are told apart by the last item and the one that came next: requests of several tasks for
-    the same step of a user stay together. Not by what came next alone: to learn that an item is
-    never right where it is only another candidate would spoil what it is judged by.
+    Requests with the same step (last item, target) go to the same part, over all tasks. Splitting
+    by target alone would be biased: targets of the evaluation would occur in training as negatives
+    only.
     """
-    steps = {task: _steps(asked) for task, asked in validation.items()}
-    known = np.unique(np.concatenate(list(steps.values())))
+    steps = {task: _number_steps(requests) for task, requests in validation.items()}
+    all_steps = np.unique(np.concatenate(list(steps.values())))
     rng = np.random.default_rng(seed)
-    judging = rng.choice(known, math.ceil(HELD_OUT * len(known)), replace=False)
-    learned, judged = {}, {}
-    for task, asked in validation.items():
-        judges = np.isin(steps[task], judging)
-        judged[task] = asked.where(judges)
-        rest = np.flatnonzero(~judges)
-        kept = np.zeros(len(judges), np.bool_)
-        kept[rng.choice(rest, min(LEARNED, len(rest)), replace=False)] = True
-        learned[task] = asked.where(kept)
-    return learned, judged
+    held_out_steps = rng.choice(
+        all_steps, math.ceil(HELD_OUT_SHARE * len(all_steps)), replace=False
+    )
+    training, evaluation = {}, {}
+    for task, requests in validation.items():
+        is_held_out = np.isin(steps[task], held_out_steps)
+        evaluation[task] = requests.where(is_held_out)
+        trainable = np.flatnonzero(~is_held_out)
+        is_sampled = np.zeros(len(is_held_out), np.bool_)
+        is_sampled[
+            rng.choice(trainable, min(MAX_TRAINING_REQUESTS, len(trainable)), replace=False)
+        ] = True
+        training[task] = requests.where(is_sampled)
+    return training, evaluation
 
 
-def _steps(asked: RequestSet) -> NDArray[np.int64]:
-    """(T,) one number for the last item (the source, where there is one) and what came next."""
+def _number_steps(requests: RequestSet) -> NDArray[np.int64]:
+    """(T,) one number per pair of last (or source) item and target."""
     before = [
         (query.source_items if len(query.source_items) else query.history.item_nums)[-1:]
-        for query in asked.queries
+        for query in requests.queries
     ]
     last = np.array([item[0] if len(item) else -1 for item in before], np.int64)
-    return (last + 1) << 32 | asked.items.astype(np.int64)
+    return (last + 1) << 32 | requests.items.astype(np.int64)
 
 
-def learning_rows(
-    learned: Mapping[str, RequestSet],
+def build_training_rows(
+    training: Mapping[str, RequestSet],
     surfaces: Mapping[str, SurfaceConfig],
     state: EngineState,
     seed: int,
 ) -> RankerRows:
-    """Rows of all tasks: of each request what came next and some of the other candidates.
+    """Training rows of all tasks: the target and sampled negatives of each request.
 
-    Requests whose sources did not propose what came next are left out: no order is right there.
+    Requests whose target is not among the candidates are dropped.
 
     Args:
-        learned: surface -> requests, and what came next.
-        surfaces: how they are answered.
-        state: the sources.
-        seed: which other candidates.
+        training: surface -> requests with their targets.
+        surfaces: settings by name.
+        state: with the sources.
+        seed: of the negatives.
 
     Raises:
-        DataError: no source proposed what came next, for any request.
+        DataError: no request has its target among the candidates.
     """
     rng, groups, parts = np.random.default_rng(seed), 0, []
-    for name, asked in learned.items():
+    for name, requests in training.items():
         surface = surfaces[name]
-        for part, batch, found in _gathered(surface, asked.queries, state):
-            wanted = asked.items[part]
-            rows = _only(found, _sampled(found, wanted, rng))
+        for part, batch, candidates in _gather_batches(surface, requests.queries, state):
+            targets = requests.items[part]
+            rows = _select_candidates(candidates, _sample_rows(candidates, targets, rng))
             parts.append(
                 RankerRows(
                     feature_matrix(batch, rows),
-                    _tasks(surface, len(rows)),
-                    (rows.items == wanted[rows.rows])[:, None].astype(np.float32),
+                    _repeat_task(surface, len(rows)),
+                    (rows.items == targets[rows.rows])[:, None].astype(np.float32),
                     np.ones(len(rows), np.float32),
                     groups + rows.rows.astype(np.int64),
                 )
             )
-            groups += len(wanted)
+            groups += len(targets)
     if not sum(map(len, parts)):
         raise DataError(
-            f"of {groups} requests none has what came next among its candidates.",
-            "Give more events: there is nothing to learn an order from.",
+            f"None of {groups} requests has its target among the candidates.",
+            "The ranker needs more events.",
         )
     names = ("features", "task", "labels", "weights", "group")
-    return RankerRows(*(np.concatenate([getattr(one, name) for one in parts]) for name in names))
+    return RankerRows(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def ranks_of(
+def rank_targets(
     surface: SurfaceConfig,
-    asked: RequestSet,
+    requests: RequestSet,
     state: EngineState,
-    orderers: Mapping[str, Orderer],
+    rankers: Mapping[str, RankerFunction],
     clock: StageClock,
 ) -> dict[str, Values]:
-    """Ranks (T,) of what came next among all items, by each orderer of the same candidates.
+    """Ranks (T,) of the targets among all items, by each ranker of the same candidates.
 
-    The clock gets stages ``candidates`` and, for each orderer, its name.
+    The clock gets the stage ``candidates`` and one stage per ranker.
     """
-    ranks = {name: np.empty(len(asked.queries)) for name in orderers}
-    gathered = _gathered(surface, asked.queries, state)
+    ranks = {name: np.empty(len(requests.queries)) for name in rankers}
+    gathered = _gather_batches(surface, requests.queries, state)
     while True:
         with clock.stage(CANDIDATES):
-            step = next(gathered, None)
-            if step is None:
+            batch_part = next(gathered, None)
+            if batch_part is None:
                 return ranks
-            part, batch, found = step
-            wanted = asked.items[part]
-            excluded = [query.exclude for query in asked.queries[part]]
-            missed, hit = _missed(found, wanted, excluded, batch.scores("retriever"))
-            rows = _only(found, hit[found.rows])
-            features, tasks = feature_matrix(batch, rows), _tasks(surface, len(rows))
-        for name, orderer in orderers.items():
+            part, batch, candidates = batch_part
+            targets = requests.items[part]
+            excluded = [query.exclude for query in requests.queries[part]]
+            missed_ranks, is_hit = _rank_missed_targets(
+                candidates, targets, excluded, batch.scores("retriever")
+            )
+            rows = _select_candidates(candidates, is_hit[candidates.rows])
+            features, tasks = feature_matrix(batch, rows), _repeat_task(surface, len(rows))
+        for name, ranker in rankers.items():
             with clock.stage(name):
-                placed = places(orderer(features, tasks), rows, wanted)
-                ranks[name][part] = np.where(hit, placed, missed)
+                hit_ranks = rank_among_candidates(ranker(features, tasks), rows, targets)
+                ranks[name][part] = np.where(is_hit, hit_ranks, missed_ranks)
 
 
-def listed_ranks(surface: SurfaceConfig, asked: RequestSet, state: EngineState) -> Values:
-    """Ranks (T,) of what came next among all items, where the engine lists them in an order.
+def rank_listed_targets(surface: SurfaceConfig, requests: RequestSet, state: EngineState) -> Values:
+    """Ranks (T,) of the targets among all items, in the order of the engine's answers.
 
     Args:
-        surface: how the requests are answered.
-        asked: the requests, and what came next.
-        state: without a ranker: what the sources propose is fused by rank.
+        surface: settings.
+        requests: with their targets.
+        state: without a ranker, so that candidates are fused by rank.
     """
-    ranks = np.empty(len(asked.queries))
-    for part in _parts(asked.queries):
-        queries, wanted = asked.queries[part], asked.items[part]
+    ranks = np.empty(len(requests.queries))
+    for part in _slice_batches(requests.queries):
+        queries, targets = requests.queries[part], requests.items[part]
         results = run(queries, surface, state)
         _require_whole(surface, results[0].degraded)
         lists = [result.items.item_nums for result in results]
         rows = np.arange(len(lists), dtype=np.int32)
-        found = Candidates(np.repeat(rows, [len(one) for one in lists]), np.concatenate(lists))
+        candidates = Candidates(
+            np.repeat(rows, [len(items) for items in lists]), np.concatenate(lists)
+        )
         scores = state.models["retriever"].score_all([result.query for result in results])
-        missed, hit = _missed(found, wanted, [query.exclude for query in queries], scores)
-        listed = [
-            1.0 + np.flatnonzero(one == item)[0] if is_hit else np.nan
-            for one, item, is_hit in zip(lists, wanted, hit, strict=True)
+        missed_ranks, is_hit_row = _rank_missed_targets(
+            candidates, targets, [query.exclude for query in queries], scores
+        )
+        listed_positions = [
+            1.0 + np.flatnonzero(items == item)[0] if is_hit else np.nan
+            for items, item, is_hit in zip(lists, targets, is_hit_row, strict=True)
         ]
-        ranks[part] = np.where(hit, listed, missed)
+        ranks[part] = np.where(is_hit_row, listed_positions, missed_ranks)
     return ranks
 
 
-def places(values: FloatArray, candidates: Candidates, wanted: IntArray) -> Values:
-    """Ranks (B,) of the wanted items among the candidates of their requests, ties counted half.
+def rank_among_candidates(values: FloatArray, candidates: Candidates, targets: IntArray) -> Values:
+    """Ranks (B,) of the targets among the candidates of their requests, ties counted half.
 
-    rank = 1 + (candidates valued higher) + (other candidates valued equal) / 2; NaN where the
-    wanted item is no candidate.
+    rank = 1 + (candidates with a higher value) + (others with an equal value) / 2; NaN if the
+    target is not a candidate.
+
+    Args:
+        values: (R,) of the candidates.
+        candidates: R rows.
+        targets: (B,) items.
     """
-    own = np.full(len(wanted), np.nan, np.float32)
-    is_wanted = candidates.items == wanted[candidates.rows]
-    own[candidates.rows[is_wanted]] = values[is_wanted]
+    target_values = np.full(len(targets), np.nan, np.float32)  # (B,) values of the targets
+    is_target = candidates.items == targets[candidates.rows]
+    target_values[candidates.rows[is_target]] = values[is_target]
     higher, equal = (
-        np.bincount(candidates.rows, mask, len(wanted))
-        for mask in (values > own[candidates.rows], values == own[candidates.rows])
+        np.bincount(candidates.rows, mask, len(targets))
+        for mask in (
+            values > target_values[candidates.rows],
+            values == target_values[candidates.rows],
+        )
     )
-    return np.where(np.isnan(own), np.nan, 1.0 + higher + (equal - 1.0) / 2)
+    return np.where(np.isnan(target_values), np.nan, 1.0 + higher + (equal - 1.0) / 2)
 
 
-def _gathered(
+def _gather_batches(
     surface: SurfaceConfig, queries: Sequence[Query], state: EngineState
 ) -> Iterator[tuple[slice, Batch, Candidates]]:
-    for part in _parts(queries):
-        batch, found = gather(queries[part], surface, state)
+    for part in _slice_batches(queries):
+        batch, candidates = gather(queries[part], surface, state)
         _require_whole(surface, batch.degraded)
-        yield part, batch, found
+        yield part, batch, candidates
 
 
-def _parts(queries: Sequence[Query]) -> list[slice]:
-    return [slice(begin, begin + _AT_ONCE) for begin in range(0, len(queries), _AT_ONCE)]
+def _slice_batches(queries: Sequence[Query]) -> list[slice]:
+    return [slice(begin, begin + _BATCH_SIZE) for begin in range(0, len(queries), _BATCH_SIZE)]
 
 
 def _require_whole(surface: SurfaceConfig, degraded: Sequence[str]) -> None:
@@ -233,33 +248,33 @@ def _require_whole(surface: SurfaceConfig, degraded: Sequence[str]) -> None:
         raise DataError(f"sources of {surface.task!r} failed: {', '.join(degraded)}.")
 
 
-def _missed(
-    found: Candidates, wanted: IntArray, excluded: Sequence[IntArray], scores: FloatArray
+def _rank_missed_targets(
+    candidates: Candidates, targets: IntArray, excluded: Sequence[IntArray], scores: FloatArray
 ) -> tuple[Values, BoolArray]:
-    """Ranks (B,) of wanted items that are no candidates, and who has its item among them."""
-    hit = np.zeros(len(wanted), np.bool_)
-    hit[found.rows[found.items == wanted[found.rows]]] = True
-    behind = scores.copy()
-    behind[found.rows, found.items] = np.inf
-    return ranks_from_scores(behind, wanted, excluded), hit
+    """Ranks (B,) of targets that are not candidates, and which targets (B,) are candidates."""
+    is_hit = np.zeros(len(targets), np.bool_)
+    is_hit[candidates.rows[candidates.items == targets[candidates.rows]]] = True
+    behind = scores.copy()  # (B, N); all candidates come before the target
+    behind[candidates.rows, candidates.items] = np.inf
+    return ranks_from_scores(behind, targets, excluded), is_hit
 
 
-def _sampled(found: Candidates, wanted: IntArray, rng: np.random.Generator) -> BoolArray:
-    """(R,) of requests whose item is among the candidates: it, and up to ``NEGATIVES`` others."""
-    is_wanted = found.items == wanted[found.rows]
-    has_wanted = np.bincount(found.rows, is_wanted, len(wanted)) > 0
-    order = np.lexsort((np.where(is_wanted, -1.0, rng.random(len(found))), found.rows))
-    first = np.searchsorted(found.rows, np.arange(len(wanted)))
-    place = np.empty(len(found), np.intp)
-    place[order] = np.arange(len(found)) - first[found.rows]
-    return has_wanted[found.rows] & (place <= NEGATIVES)
+def _sample_rows(candidates: Candidates, targets: IntArray, rng: np.random.Generator) -> BoolArray:
+    """(R,) the target and up to ``NEGATIVES`` others, of requests with the target as candidate."""
+    is_target = candidates.items == targets[candidates.rows]
+    has_target = np.bincount(candidates.rows, is_target, len(targets)) > 0
+    order = np.lexsort((np.where(is_target, -1.0, rng.random(len(candidates))), candidates.rows))
+    first = np.searchsorted(candidates.rows, np.arange(len(targets)))
+    position = np.empty(len(candidates), np.intp)
+    position[order] = np.arange(len(candidates)) - first[candidates.rows]
+    return has_target[candidates.rows] & (position <= NEGATIVES)
 
 
-def _only(found: Candidates, mask: BoolArray) -> Candidates:
-    return Candidates(found.rows[mask], found.items[mask])
+def _select_candidates(candidates: Candidates, mask: BoolArray) -> Candidates:
+    return Candidates(candidates.rows[mask], candidates.items[mask])
 
 
-def _tasks(surface: SurfaceConfig, count: int) -> NDArray[np.int64]:
+def _repeat_task(surface: SurfaceConfig, count: int) -> NDArray[np.int64]:
     return np.full(count, TASKS.index(surface.task), np.int64)
 
 
@@ -269,16 +284,16 @@ SETTINGS = Settings(
     ),
     ranker=RankerConfig(actions=("interact",)),
 )
-"""Of the engine: surfaces and sources as they are by default, transitions as in ``sequential``."""
+"""Settings of the engine: defaults, with transitions as in ``bench sequential``."""
 
 FEATURES = feature_names(SETTINGS.models.build(SETTINGS.unified))
-"""Of the engine's ranker."""
+"""Features of the engine's ranker."""
 
 _RETRIEVER = "retriever"
 
 
-def engine_facts() -> dict[str, Any]:
-    """What decides the engine's sources and ranker, for digests."""
+def describe_engine() -> dict[str, Any]:
+    """Settings that determine the engine's sources and ranker, for digests."""
     parts: dict[str, Config] = {
         "models": SETTINGS.models,
         "ranker": SETTINGS.ranker,
@@ -288,37 +303,35 @@ def engine_facts() -> dict[str, Any]:
     return {name: part.model_dump(mode="json") for name, part in parts.items()}
 
 
-def engine_state(
-    trial: BenchSplit,
+def build_engine_state(
+    split: BenchSplit,
     content: FloatArray,
     catalogue: Catalogue,
     retriever: Retriever,
     seed: int,
     scratch: Path,
 ) -> EngineState:
-    """Everything but the ranker.
+    """Train everything except the ranker.
 
     Args:
-        trial: whose training part is learned from.
+        split: with the training part.
         content: unit vectors in the order of ``items.jsonl``.
-        catalogue: all N items under the numbers of the trial.
+        catalogue: all N items, numbered as in the split.
         retriever: trained on the training part.
         seed: of training and codebooks.
-        scratch: empty folder for the word index, which must stay while the state is asked.
+        scratch: empty folder for the lexical index, which must exist as long as the state.
     """
-    codebooks, codes = trial.codes(content, SEMANTIC_IDS, seed)
-    vectors, known = content[trial.numbers], trial.train.num_items
+    codebooks, codes = split.codes(content, SEMANTIC_IDS, seed)
+    vectors, num_train = content[split.numbers], split.train.num_items
     features = ItemFeatures(vectors, codes, codebooks.codebook_size)
-    new = features.rows(np.arange(known, len(vectors), dtype=np.int32))
+    new = features.rows(np.arange(num_train, len(vectors), dtype=np.int32))
     counts = np.zeros(len(vectors), np.int32)
-    counts[:known] = trial.train.item_counts()
+    counts[:num_train] = split.train.item_counts()
     quality = np.zeros(len(vectors), np.float32)
-    quality[:known] = compute_like_shares(trial.train)
-    searcher = RememberingSearcher.build(
-        catalogue, counts.astype(np.float32), scratch, SETTINGS.search
-    )
+    quality[:num_train] = compute_like_shares(split.train)
+    searcher = CachedSearcher.build(catalogue, counts.astype(np.float32), scratch, SETTINGS.search)
     models: dict[str, Recommender] = {_RETRIEVER: retriever.with_items(new)}
-    dataset = trial.train.with_features(features.rows(np.arange(known, dtype=np.int32)))
+    dataset = split.train.with_features(features.rows(np.arange(num_train, dtype=np.int32)))
     for name, model in SETTINGS.models.build(SETTINGS.unified).items():
         if name != _RETRIEVER:
             models[name] = model.train(dataset, TrainOptions(seed)).with_items(new)
@@ -338,14 +351,14 @@ def engine_state(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RememberingSearcher(Searcher):
-    """A searcher for thousands of requests with the same words: it searches once for each text.
+class CachedSearcher(Searcher):
+    """A searcher that caches the results of each text, for thousands of requests with few texts.
 
-    What a request excludes is taken out of the answer instead of out of the lists that it is fused
-    from, which is the same but for the last few of them.
+    Excluded items are removed from the fused results rather than from the lists before fusion,
+    which differs in the last few results only.
     """
 
-    answers: dict[str, ItemList] = field(default_factory=dict)
+    cached: dict[str, ItemList] = field(default_factory=dict)
 
     def search(
         self,
@@ -354,12 +367,14 @@ class RememberingSearcher(Searcher):
         allowed: BoolArray | None = None,
         literal: bool = False,
     ) -> ItemList:
-        """See ``Searcher.search``; a text is read in one way."""
-        if text not in self.answers:
-            whole = Searcher.search(self, text, self.num_items, None, literal)
-            self.answers[text] = whole
-        found = self.answers[text]
+        """See ``Searcher.search``; ``literal`` must be the same for all searches of a text."""
+        if text not in self.cached:
+            results = Searcher.search(self, text, self.num_items, None, literal)
+            self.cached[text] = results
+        results = self.cached[text]
         rows = (
-            np.arange(len(found)) if allowed is None else np.flatnonzero(allowed[found.item_nums])
+            np.arange(len(results))
+            if allowed is None
+            else np.flatnonzero(allowed[results.item_nums])
         )
-        return found.take(rows[:k])
+        return results.take(rows[:k])

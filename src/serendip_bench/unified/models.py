@@ -1,8 +1,8 @@
-"""What ``serendip bench unified`` measures: one model for all tasks, and what it is compared with.
+"""Lines of ``serendip bench unified``: the unified model, specialists, pairs and baselines.
 
-A specialist is the same network that learns one task alone, with the budget of the unified model
-(``group_config``). Pairs learn two tasks, with that budget, too: together with the others they tell
-what tasks do to one another, and which split into models is the best.
+A specialist is the same network trained on one task with the budget of the unified model
+(``group_config``), a pair is trained on two tasks. Together they measure the transfer between
+tasks and determine the best split of tasks into models.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ class UnifiedModel:
     """A line of the table.
 
     Args:
-        model: name in the results; several lines may share one.
-        answers: tasks.
-        asks: what answers.
+        model: name in the results; lines may share one.
+        tasks: that are evaluated.
+        scorer: retriever, engine or untrained search.
         config: of the retriever.
-        reads_codes: whether items have codes.
-        of: line whose trained model is asked; None = one is trained, or nothing is.
-        hides_user: whether requests come without their history.
-        reads_country: whether training knows where users are, where that is known.
-        hides_country: whether requests come without their country.
-        beside: further models whose rows are made together with its own.
-        most_seeds: trainings at most, however many are asked for; None = as many as are.
+        reads_codes: True if items have codes.
+        of: line whose trained model is used; None = train one, if any.
+        hides_user: True if requests lack user id and history.
+        reads_country: True if training reads the countries of users.
+        hides_country: True if requests lack their country.
+        beside: further models whose rows are computed together with its own.
+        most_seeds: maximum number of seeds; None = no limit.
     """
 
     model: str
-    answers: tuple[str, ...]
-    asks: Literal["retriever", "engine"] | WordScorer = "retriever"
+    tasks: tuple[str, ...]
+    scorer: Literal["retriever", "engine"] | WordScorer = "retriever"
     config: Mapping[str, Any] = field(default_factory=dict)
     reads_codes: bool = True
     of: str | None = None
@@ -50,12 +50,12 @@ class UnifiedModel:
 
     @property
     def uses_chance(self) -> bool:
-        """Whether other seeds give other rows."""
-        return self.asks not in get_args(WordScorer)
+        """True if results depend on the seed."""
+        return self.scorer not in get_args(WordScorer)
 
     @property
     def models(self) -> tuple[str, ...]:
-        """All that it has rows of."""
+        """Names of all models with rows of this line."""
         return (self.model, *self.beside)
 
 
@@ -67,63 +67,65 @@ _UNIFIED: dict[str, Any] = {
     "slots": 8,
     "blind_share": 0.1,
 }
-"""Beside the vectors of the retriever of ``sequential`` a part for search, which a specialist has
-for its own task, too; more than twice as many passes, as it has three tasks to learn."""
+"""As the retriever of ``sequential``, with extra dimensions for search (which a search specialist
+has, too) and more than twice the epochs, since it learns three tasks."""
 
-_FEW = 1
-"""Trainings of pairs, and of what leaves something out or adds it: three of the rest already take
-most of the 90 minutes that a data set may take on two cores."""
+_FEW_SEEDS = 1
+"""Seeds of pairs and ablations: three seeds of the other lines take most of the 90 minutes per data
+set on two cores."""
 
 
-def _learner(model: str, *tasks: Task, most_seeds: int | None = None) -> UnifiedModel:
-    """A retriever of some of the tasks; ``group_config`` says with what budget."""
+def _build_retriever_line(model: str, *tasks: Task, most_seeds: int | None = None) -> UnifiedModel:
+    """A retriever trained on some of the tasks, with the budget of ``group_config``."""
     config = group_config(RetrieverConfig(**_UNIFIED), tasks)
     return UnifiedModel(model, tasks, config=config.model_dump(), most_seeds=most_seeds)
 
 
 UNIFIED: dict[str, UnifiedModel] = {
     "unified": UnifiedModel("unified", _ALL, config=_UNIFIED),
-    "specialist-home": _learner("specialist", "home"),
-    "specialist-search": _learner("specialist", "search"),
-    "specialist-similar": _learner("specialist", "similar"),
-    "pair-home-search": _learner("pair", "home", "search", most_seeds=_FEW),
-    "pair-home-similar": _learner("pair", "home", "similar", most_seeds=_FEW),
-    "pair-search-similar": _learner("pair", "search", "similar", most_seeds=_FEW),
+    "specialist-home": _build_retriever_line("specialist", "home"),
+    "specialist-search": _build_retriever_line("specialist", "search"),
+    "specialist-similar": _build_retriever_line("specialist", "similar"),
+    "pair-home-search": _build_retriever_line("pair", "home", "search", most_seeds=_FEW_SEEDS),
+    "pair-home-similar": _build_retriever_line("pair", "home", "similar", most_seeds=_FEW_SEEDS),
+    "pair-search-similar": _build_retriever_line(
+        "pair", "search", "similar", most_seeds=_FEW_SEEDS
+    ),
     "unified-no-user": UnifiedModel("unified-no-user", _ALL, of="unified", hides_user=True),
     "unified-no-imputation": UnifiedModel(
-        "unified-no-imputation", _ALL, config={**_UNIFIED, "imputation": ()}, most_seeds=_FEW
+        "unified-no-imputation", _ALL, config={**_UNIFIED, "imputation": ()}, most_seeds=_FEW_SEEDS
     ),
     "unified-no-codes": UnifiedModel(
-        "unified-no-codes", _ALL, config=_UNIFIED, reads_codes=False, most_seeds=_FEW
+        "unified-no-codes", _ALL, config=_UNIFIED, reads_codes=False, most_seeds=_FEW_SEEDS
     ),
     "unified-words": UnifiedModel(
-        "unified-words", _ALL, config={**_UNIFIED, "token_buckets": 16_384}, most_seeds=_FEW
+        "unified-words", _ALL, config={**_UNIFIED, "token_buckets": 16_384}, most_seeds=_FEW_SEEDS
     ),
     "engine": UnifiedModel("engine", _ALL, "engine", of="unified", beside=("lightgbm",)),
     "bm25": UnifiedModel("bm25", ("search",), "bm25"),
     "vectors": UnifiedModel("vectors", ("search",), "vectors"),
     "rrf": UnifiedModel("rrf", ("search",), "rrf"),
 }
-"""Name of the line -> model; a line that asks another one comes after it."""
+"""Name of the line -> model; a line that uses another one comes after it."""
 
 
-def chosen_lines(
+def select_lines(
     names: str | None, table: Mapping[str, UnifiedModel] = UNIFIED
 ) -> dict[str, UnifiedModel]:
-    """The lines of comma-separated models, and those that they ask, in the table's order.
+    """Select the lines of comma-separated models and the lines that they use, in the table's order.
 
     Raises:
         ConfigError: a name is not in the table.
     """
     if names is None:
         return dict(table)
-    asked = {name.strip() for name in names.split(",") if name.strip()}
+    selected = {name.strip() for name in names.split(",") if name.strip()}
     known = {model for line in table.values() for model in line.models}
-    for name in sorted(asked or {names}):
+    for name in sorted(selected or {names}):
         if name not in known:
             raise ConfigError(
                 f"no model is called {name!r}.", f"Known: {', '.join(sorted(known))}."
             )
-    found = {name: line for name, line in table.items() if asked & set(line.models)}
-    needed = {line.of for line in found.values()}
-    return {name: line for name, line in table.items() if name in found or name in needed}
+    lines = {name: line for name, line in table.items() if selected & set(line.models)}
+    needed = {line.of for line in lines.values()}
+    return {name: line for name, line in table.items() if name in lines or name in needed}

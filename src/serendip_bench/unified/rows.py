@@ -1,4 +1,7 @@
-"""The rows of one model of the unified benchmark: train once, answer every task, measure."""
+"""The rows of one model of the unified benchmark: train once, evaluate every task.
+
+Shapes: B requests, T rows of requests, N items, U users.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,15 @@ from serendip.models.retriever.model import Retriever
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock, peak_memory_mb
 from serendip_bench.costs import TrainingCost, read_costs, write_costs
-from serendip_bench.datasets.registry import dataset_of
+from serendip_bench.datasets.registry import detect_dataset
 from serendip_bench.qrels import Relevance
 from serendip_bench.sequential.models import SEMANTIC_IDS
-from serendip_bench.sequential.rows import CHECKPOINT_FOLDER, MODEL_FOLDER, prepared, row_folder
+from serendip_bench.sequential.rows import (
+    CHECKPOINT_FOLDER,
+    MODEL_FOLDER,
+    prepare_folder,
+    row_folder,
+)
 from serendip_bench.splits import RequestSet
 from serendip_bench.unified.models import UnifiedModel
 from serendip_bench.unified.tasks import UnifiedSplit, without_country, without_user
@@ -40,18 +48,18 @@ _METRICS = (Recall(10), NDCG(10), Recall(100))
 
 @dataclass(frozen=True, slots=True)
 class UnifiedTask:
-    """What the rows of a line are made from.
+    """Input of the rows of a line.
 
     Args:
         name, line: of the table.
         seed: of training and codebooks.
         data: folder of the data.
-        content: npy file of the items' vectors.
-        words: npy file of the vectors of their queries.
-        folder: what the rows leave behind: the model, ranks.
-        digest: of everything that decides the rows but the seed.
-        asked: folder of the line whose model is asked; empty = one is trained.
-        sets: names of the sets of a task's requests, where it has more than one or they are named.
+        content: npy file of the item vectors.
+        words: npy file of the query vectors.
+        folder: output of the rows: the model, ranks.
+        digest: of everything that determines the rows except the seed.
+        model_folder: folder of the line whose model is used; empty = train one.
+        sets: task -> names of its request sets, if they have names.
     """
 
     name: str
@@ -62,7 +70,7 @@ class UnifiedTask:
     words: str
     folder: str
     digest: str
-    asked: str = ""
+    model_folder: str = ""
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -70,165 +78,172 @@ class UnifiedTask:
 
     @property
     def keys(self) -> list[dict[str, str | int]]:
-        """What tells its rows from others in the results."""
+        """Fields that identify each row in the results."""
         lines = {self.line.model: self.name, **{name: name for name in self.line.beside}}
         keys: list[dict[str, str | int]] = [
             {"task": task, "model": model, "seed": self.seed, "line": line}
-            for task in self.line.answers
+            for task in self.line.tasks
             for model, line in lines.items()
         ]
         return [
-            {**key, "set": one} if one else key
+            {**key, "set": name_of_set} if name_of_set else key
             for key in keys
-            for one in self.sets.get(str(key["task"]), ("",))
+            for name_of_set in self.sets.get(str(key["task"]), ("",))
         ]
 
 
-def make_unified(task: UnifiedTask) -> list[dict[str, Any]]:
-    """Train or open a model, answer the tasks of its line; one row per task."""
+def compute_model_rows(task: UnifiedTask) -> list[dict[str, Any]]:
+    """Train or open a model and evaluate the tasks of its line; one row per task."""
     data = Path(task.data)
-    trial = dataset_of(data).trial(data, np.load(task.words, allow_pickle=False))
+    split = detect_dataset(data).build_split(data, np.load(task.words, allow_pickle=False))
     content = np.load(task.content, allow_pickle=False)
-    folder = prepared(Path(task.folder), task.digest)
-    score, costs = _answering(task, trial, content, folder)
-    rows = [_row(task, question(key), score, trial, folder) for key in task.keys]
+    folder = prepare_folder(Path(task.folder), task.digest)
+    score, costs = _build_scorer(task, split, content, folder)
+    rows = [_compute_row(task, name_request_set(key), score, split, folder) for key in task.keys]
     return [{**key, **row, **costs} for key, row in zip(task.keys, rows, strict=True)]
 
 
-def _row(
+def _compute_row(
     task: UnifiedTask,
     name: str,
     score: Callable[[Sequence[Query]], FloatArray],
-    trial: UnifiedSplit,
+    split: UnifiedSplit,
     folder: Path,
 ) -> dict[str, Any]:
     clock = StageClock()
     with clock.stage("score"):
-        ranks = _ranks(score, shown(trial.tests[name], task.line))
-    asked = shown(trial.validation[name], task.line)
-    valid = values_of(_ranks(score, asked), asked.relevance)
+        ranks = _rank_targets(score, hide_context(split.tests[name], task.line))
+    validation = hide_context(split.validation[name], task.line)
+    valid = compute_values(_rank_targets(score, validation), validation.relevance)
     np.save(folder / ranks_file(name), ranks, allow_pickle=False)
-    relevance = trial.tests[name].relevance
+    relevance = split.tests[name].relevance
     if relevance is not None:
         relevance.save(folder / relevance_file(name))
     return {
-        **figures(values_of(ranks, relevance), valid),
-        **judged_share(ranks, relevance),
-        **(_changed(score, trial.tests[name]) if task.line.hides_country else {}),
+        **summarise_values(compute_values(ranks, relevance), valid),
+        **compute_judged_share(ranks, relevance),
+        **(_count_changed(score, split.tests[name]) if task.line.hides_country else {}),
         "score_cpu_s": clock.stages[0].cpu_s,
         "peak_mb": round(peak_memory_mb(), 1),
     }
 
 
-def figures(values: Values, valid: Values) -> dict[str, Any]:
-    """What a row says of the values (U, 3) of test and of validation, if there are any of that."""
-    found = dict(zip(UNIFIED_LABELS, estimates(values), strict=True))
+def summarise_values(values: Values, valid: Values) -> dict[str, Any]:
+    """Fields of a row from values (U, 3) of the test requests and, if any, of validation."""
+    estimate_of = dict(zip(UNIFIED_LABELS, estimates(values), strict=True))
     return {
-        **{label: one.value for label, one in found.items()},
-        "ci95": {label: [one.low, one.high] for label, one in found.items()},
+        **{label: estimate.value for label, estimate in estimate_of.items()},
+        "ci95": {label: [estimate.low, estimate.high] for label, estimate in estimate_of.items()},
         "users": len(values),
         "valid_N@10": float(valid[:, UNIFIED_LABELS.index("N@10")].mean()) if len(valid) else None,
     }
 
 
-def shown(asked: RequestSet, line: UnifiedModel) -> RequestSet:
-    """What a line is shown of requests."""
-    asked = without_user(asked) if line.hides_user else asked
-    return without_country(asked) if line.hides_country else asked
+def hide_context(requests: RequestSet, line: UnifiedModel) -> RequestSet:
+    """Requests without the user or the country, if the line hides them."""
+    requests = without_user(requests) if line.hides_user else requests
+    return without_country(requests) if line.hides_country else requests
 
 
-def _ranks(score: Callable[[Sequence[Query]], FloatArray], asked: RequestSet) -> Values:
-    return _ranking(score, asked).ranks
+def _rank_targets(score: Callable[[Sequence[Query]], FloatArray], requests: RequestSet) -> Values:
+    return _rank(score, requests).ranks
 
 
-def _ranking(
-    score: Callable[[Sequence[Query]], FloatArray], asked: RequestSet, k: int = 0
+def _rank(
+    score: Callable[[Sequence[Query]], FloatArray], requests: RequestSet, k: int = 0
 ) -> FullRanking:
-    excluded = [query.exclude for query in asked.queries]
-    return rank_all(lambda rows: score(asked.queries[rows]), asked.items, excluded, k)
+    excluded = [query.exclude for query in requests.queries]
+    return rank_all(lambda rows: score(requests.queries[rows]), requests.items, excluded, k)
 
 
-def _changed(score: Callable[[Sequence[Query]], FloatArray], asked: RequestSet) -> dict[str, int]:
-    """How many of the first ten are others, or in another order, where the country is named."""
-    named, hidden = (_ranking(score, one, 10).lists for one in (asked, without_country(asked)))
-    return {"changed@10": int((named != hidden).any(1).sum()), "requests": len(named)}
+def _count_changed(
+    score: Callable[[Sequence[Query]], FloatArray], requests: RequestSet
+) -> dict[str, int]:
+    """Number of requests whose top ten changes if the country is given."""
+    with_country, hidden_lists = (
+        _rank(score, request_set, 10).lists for request_set in (requests, without_country(requests))
+    )
+    return {
+        "changed@10": int((with_country != hidden_lists).any(1).sum()),
+        "requests": len(with_country),
+    }
 
 
-def question(key: Mapping[str, Any]) -> str:
-    """The name of a row's requests: its task, and the set of it where it has one."""
+def name_request_set(key: Mapping[str, Any]) -> str:
+    """Name of the request set of a row: its task and, if there is one, its set."""
     return f"{key['task']}-{key['set']}" if "set" in key else str(key["task"])
 
 
-def task_of(name: str) -> str:
-    """The task of a question."""
+def parse_task(name: str) -> str:
+    """The task of a request set."""
     return name.split("-")[0]
 
 
 def ranks_file(name: str) -> str:
-    """Where the ranks (T,) of a question lie, in the folder of the line."""
+    """Name of the file of the ranks (T,) of a request set, in the folder of the line."""
     return f"ranks-{name}.npy"
 
 
 def ranks_path(work: Path, row: Mapping[str, Any]) -> Path:
-    """Where the ranks of a row of the results lie."""
-    return row_folder(work, str(row["line"]), int(row["seed"])) / ranks_file(question(row))
+    """Path of the ranks of a row of the results."""
+    return row_folder(work, str(row["line"]), int(row["seed"])) / ranks_file(name_request_set(row))
 
 
 def relevance_file(name: str) -> str:
-    """Where it lies what these ranks have to do with one another; none where each stands alone."""
+    """Name of the file that groups ranks by request; absent if every rank is its own request."""
     return f"relevance-{name}.npz"
 
 
-def left_values(folder: Path, name: str) -> Values:
-    """Values (U, 3) of a question, of what its row has left in the folder of the line."""
+def load_values(folder: Path, name: str) -> Values:
+    """Values (U, 3) of a request set, from the files of its row."""
     ranks = np.load(folder / ranks_file(name), allow_pickle=False)
-    return values_of(ranks, Relevance.open(folder / relevance_file(name)))
+    return compute_values(ranks, Relevance.open(folder / relevance_file(name)))
 
 
-def values_of(ranks: Values, relevance: Relevance | None = None) -> Values:
-    """(U, 3): R@10, N@10 and R@100 of each user; of each row where all are users of their own."""
+def compute_values(ranks: Values, relevance: Relevance | None = None) -> Values:
+    """(U, 3) R@10, N@10 and R@100 per user; without ``relevance`` each row is its own user."""
     if relevance is None:
         return np.stack([metric.of_ranks(ranks) for metric in _METRICS], axis=1)
-    own = relevance.recall(ranks, 10), relevance.ndcg(ranks, 10), relevance.recall(ranks, 100)
-    return np.stack(own, axis=1)
+    columns = relevance.recall(ranks, 10), relevance.ndcg(ranks, 10), relevance.recall(ranks, 100)
+    return np.stack(columns, axis=1)  # (U, 3)
 
 
-def judged_share(ranks: Values, relevance: Relevance | None) -> dict[str, float]:
-    """Share of the first ten that somebody has judged, where some are judged as not relevant."""
+def compute_judged_share(ranks: Values, relevance: Relevance | None) -> dict[str, float]:
+    """Share of judged items in the top ten; empty if no item is judged as irrelevant."""
     if relevance is None or (relevance.gains > 0).all():
         return {}
     return {"judged@10": float(relevance.judged(ranks, 10).mean())}
 
 
-def _answering(
-    task: UnifiedTask, trial: UnifiedSplit, content: FloatArray, folder: Path
+def _build_scorer(
+    task: UnifiedTask, split: UnifiedSplit, content: FloatArray, folder: Path
 ) -> tuple[Callable[[Sequence[Query]], FloatArray], dict[str, Any]]:
-    """Scores (B, N) of requests, and what it cost to be able to give them."""
-    assert task.line.asks != "engine"
-    if task.line.asks != "retriever":
-        vectors = content[trial.sequences.numbers]
-        words = WordScores(task.line.asks, catalogue_of(task, trial), vectors)
-        return words.score_all, {"cpu_s": 0.0, "params": 0}
+    """A function from requests to scores (B, N), and the cost of its training."""
+    assert task.line.scorer != "engine"
+    if task.line.scorer != "retriever":
+        vectors = content[split.sequences.numbers]  # (N, C)
+        search = WordScores(task.line.scorer, renumber_catalogue(task, split), vectors)
+        return search.score_all, {"cpu_s": 0.0, "params": 0}
     checkpoint = folder / CHECKPOINT_FOLDER
-    spent = TrainingCost(folder, resumes=checkpoint.exists())
+    cost = TrainingCost(folder, resumes=checkpoint.exists())
     codes = SEMANTIC_IDS if task.line.reads_codes else None
-    known, new = trial.sequences.features(content, codes, task.seed, _tokens(task))
-    if task.asked:
-        model = Retriever.open(Path(task.asked) / MODEL_FOLDER)
-        cpu, _ = read_costs(Path(task.asked))
+    known, new = split.sequences.features(content, codes, task.seed, _read_tokens(task))
+    if task.model_folder:
+        model = Retriever.open(Path(task.model_folder) / MODEL_FOLDER)
+        cpu, _ = read_costs(Path(task.model_folder))
     else:
-        dataset = trial.sequences.train.with_features(known)
+        dataset = split.sequences.train.with_features(known)
         if not task.line.reads_country:
             dataset = dataset.with_countries(None)
-        model = _trained(task.line, dataset, TrainOptions(task.seed, spent, checkpoint))
-        cpu, wall = spent.seconds()
+        model = _train(task.line, dataset, TrainOptions(task.seed, cost, checkpoint))
+        cpu, wall = cost.seconds()
         write_costs(folder, {"train_cpu_s": cpu, "train_wall_s": wall})
         model.save(folder / MODEL_FOLDER)
     params = model.num_parameters
     return model.with_items(new).score_all, {"cpu_s": cpu, "params": params}
 
 
-def _trained(line: UnifiedModel, dataset: Dataset, options: TrainOptions) -> Retriever:
+def _train(line: UnifiedModel, dataset: Dataset, options: TrainOptions) -> Retriever:
     assert dataset.features is not None
     pairs = cooccurring_pairs(dataset.events)
     alignment = align(dataset.features.content, pairs, options=TrainOptions(options.seed))
@@ -236,17 +251,17 @@ def _trained(line: UnifiedModel, dataset: Dataset, options: TrainOptions) -> Ret
     return Retriever(config).train(dataset.with_alignment(alignment), options)
 
 
-def _tokens(task: UnifiedTask) -> Tokens | None:
-    """Tokens of the items in the order of their file, where the model of the line reads them."""
+def _read_tokens(task: UnifiedTask) -> Tokens | None:
+    """Tokens of the items in the order of their file; None if the model does not read them."""
     if not RetrieverConfig(**task.line.config).token_buckets:
         return None
     data = Path(task.data)
-    form = dataset_of(data)
-    return TokenReader(form.fields).read(form.read(data).catalogue.items)
+    dataset = detect_dataset(data)
+    return TokenReader(dataset.fields).read(dataset.read(data).catalogue.items)
 
 
-def catalogue_of(task: UnifiedTask, trial: UnifiedSplit) -> Catalogue:
-    """All items under the numbers of the trial."""
+def renumber_catalogue(task: UnifiedTask, split: UnifiedSplit) -> Catalogue:
+    """All items, numbered as in the split."""
     data = Path(task.data)
-    items = dataset_of(data).read(data).catalogue
-    return Catalogue(items[int(place)] for place in trial.sequences.numbers)
+    items = detect_dataset(data).read(data).catalogue
+    return Catalogue(items[int(place)] for place in split.sequences.numbers)

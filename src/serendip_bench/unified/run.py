@@ -1,8 +1,9 @@
-"""``serendip bench unified``: one model for all tasks beside specialists and baselines.
+"""``serendip bench unified``: one model for all tasks, compared with specialists and baselines.
 
-From rows to one line per task and model, and to what is paired by user.
+Rows are summarised to one line per task and model, with differences paired by user. ``unified`` is
+compared with every other model, ``engine`` with the baselines of the served engine.
 
-``unified`` is compared with each of the others, ``engine`` with the baselines of what is served.
+Shapes: U users.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from serendip.evaluate.task_transfer import TaskModels, select_shared_seeds
 from serendip.models.retriever.config import RetrieverConfig
 from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
-from serendip_bench.datasets.registry import dataset_of
+from serendip_bench.datasets.registry import detect_dataset
 from serendip_bench.protocol import PROTOCOL_VERSION
 from serendip_bench.results import Results
 from serendip_bench.sequential.models import ENCODER, SEMANTIC_IDS
 from serendip_bench.sequential.rows import DIGEST_FILE, row_folder
-from serendip_bench.unified.engine import make_rows, rankers_facts
+from serendip_bench.unified.engine import compute_rows, describe_rankers
 from serendip_bench.unified.models import UnifiedModel
 from serendip_bench.unified.rows import (
     UNIFIED_LABELS,
     UnifiedTask,
-    left_values,
-    question,
+    load_values,
+    name_request_set,
     ranks_path,
 )
 from serendip_bench.unified.word_scores import WordScorer
@@ -45,8 +46,8 @@ from serendip_bench.work_folder import open_results, work_folder
 SUBJECT, SERVED = "unified", "engine"
 _BASELINES = ("bm25", "vectors", "rrf", "lightgbm")
 TWO_MODELS = "two-models"
-_LEARNED = {"unified", "pair", "specialist"}
-_MEANS = ("R@10", "N@10", "R@100", "judged@10", "cpu_s", "params", "score_cpu_s")
+_TRAINED = {"unified", "pair", "specialist"}
+_MEAN_FIELDS = ("R@10", "N@10", "R@100", "judged@10", "cpu_s", "params", "score_cpu_s")
 
 Row = Mapping[str, Any]
 Key = tuple[str, str, str]
@@ -56,29 +57,31 @@ Key = tuple[str, str, str]
 def summarise_unified(rows: Sequence[Row], work: Path) -> dict[str, Any]:
     """Means over seeds, intervals over users, and differences paired by user.
 
-    ``comparisons`` carry the relative difference of the means, too, with the ends of the interval
-    of the difference divided by the mean of the other model. A model with fewer seeds is compared
-    with the same seeds of the other one; what leaves nothing to chance, with all of them.
+    ``comparisons`` also have the relative difference of the means and its interval: the
+    difference and its ends, divided by the mean of the baseline. Models are compared on the seeds
+    that both have; deterministic ones are compared with all seeds.
     """
     groups: dict[Key, list[Row]] = {}
     for row in rows:
         key = str(row["task"]), str(row.get("set", "")), str(row["model"])
         groups.setdefault(key, []).append(row)
-    models = [_line(key, groups[key], _values(groups[key], work)) for key in sorted(groups)]
+    models = [
+        _summarise_line(key, groups[key], _load_values(groups[key], work)) for key in sorted(groups)
+    ]
     pairs = [
-        (key, system, _paired(groups[*key[:2], system], own))
+        (key, system, _pair_rows(groups[*key[:2], system], baseline_rows))
         for system in (SUBJECT, SERVED)
-        for key, own in sorted(groups.items())
+        for key, baseline_rows in sorted(groups.items())
         if (*key[:2], system) in groups and _is_baseline(key[2], system)
     ]
     comparisons = [
-        _compared(key, system, *paired, work) for key, system, paired in pairs if all(paired)
+        _compare(key, system, *row_pair, work) for key, system, row_pair in pairs if all(row_pair)
     ]
     return {"models": models, "comparisons": comparisons}
 
 
-def _paired(rows: Sequence[Row], others: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
-    """Rows of two models that are to be compared: of the seeds that both have."""
+def _pair_rows(rows: Sequence[Row], others: Sequence[Row]) -> tuple[Sequence[Row], Sequence[Row]]:
+    """Rows of two models for a comparison: of the seeds that both have."""
     if others[0]["model"] in get_args(WordScorer):
         return rows, others
     return select_shared_seeds(rows, others)
@@ -88,98 +91,98 @@ def _is_baseline(model: str, system: str) -> bool:
     return model != SUBJECT if system == SUBJECT else model in _BASELINES
 
 
-def alignment_of(rows: Sequence[Row]) -> dict[str, Any]:
-    """``transfer`` and ``grouping``; empty while a specialist has no rows.
+def measure_transfer(rows: Sequence[Row]) -> dict[str, Any]:
+    """``transfer`` and ``grouping`` of the tasks; empty while a specialist has no rows.
 
-    Of a task with rows of all its requests and of parts of them, the former count; of a task with
-    sets only, their mean.
+    If a task has rows of all its requests and of sets of them, the sets are ignored; if it has sets
+    only, their mean counts.
     """
-    whole = {row["task"] for row in rows if "set" not in row}
-    learned = [
+    unsplit_tasks = {row["task"] for row in rows if "set" not in row}
+    trained = [
         row
         for row in rows
-        if row["model"] in _LEARNED and not ("set" in row and row["task"] in whole)
+        if row["model"] in _TRAINED and not ("set" in row and row["task"] in unsplit_tasks)
     ]
-    models = TaskModels(learned)
-    alone = {str(row["task"]) for row in learned if row["model"] == "specialist"}
-    if not learned or alone != set(models.tasks):
+    models = TaskModels(trained)
+    specialist_tasks = {str(row["task"]) for row in trained if row["model"] == "specialist"}
+    if not trained or specialist_tasks != set(models.tasks):
         return {"transfer": {}, "grouping": {}}
     return {"transfer": models.transfer(), "grouping": models.groupings()}
 
 
-def two_models(rows: Sequence[Row], grouping: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of the best two models, as those of ``two-models``; none while it is not known."""
+def build_two_model_rows(rows: Sequence[Row], grouping: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of the best split into two models, renamed to ``two-models``; empty while unknown."""
     groups = grouping.get("2", {}).get("groups", [])
-    chosen = {task: set(group) for group in groups for task in group}
-    learned: dict[str, set[str]] = {}
+    group_of = {task: set(group) for group in groups for task in group}
+    tasks_of: dict[str, set[str]] = {}
     for row in rows:
-        learned.setdefault(str(row["line"]), set()).add(str(row["task"]))
+        tasks_of.setdefault(str(row["line"]), set()).add(str(row["task"]))
     return [
         {**row, "model": TWO_MODELS}
         for row in rows
-        if row["model"] in _LEARNED and learned[str(row["line"])] == chosen.get(str(row["task"]))
+        if row["model"] in _TRAINED and tasks_of[str(row["line"])] == group_of.get(str(row["task"]))
     ]
 
 
-def _values(rows: Sequence[Row], work: Path) -> Values:
+def _load_values(rows: Sequence[Row], work: Path) -> Values:
     """(U, 3) means over the seeds."""
-    found = [
-        left_values(row_folder(work, str(row["line"]), int(row["seed"])), question(row))
+    seed_values = [
+        load_values(row_folder(work, str(row["line"]), int(row["seed"])), name_request_set(row))
         for row in rows
     ]
-    values: Values = np.mean(found, axis=0)
+    values: Values = np.mean(seed_values, axis=0)
     return values
 
 
-def _named(key: Key) -> dict[str, str]:
-    """Task, and set where there is one."""
+def _to_fields(key: Key) -> dict[str, str]:
+    """Task and, if there is one, set."""
     return {"task": key[0], **({"set": key[1]} if key[1] else {})}
 
 
-def _line(key: Key, rows: Sequence[Row], values: Values) -> dict[str, Any]:
+def _summarise_line(key: Key, rows: Sequence[Row], values: Values) -> dict[str, Any]:
     intervals = zip(UNIFIED_LABELS, estimates(values), strict=True)
     return {
-        **_named(key),
+        **_to_fields(key),
         "model": key[2],
         "seeds": [row["seed"] for row in rows],
         **{
             name: float(np.mean([row[name] for row in rows]))
-            for name in _MEANS
+            for name in _MEAN_FIELDS
             if all(name in row for row in rows)
         },
-        "ci95": {label: [one.low, one.high] for label, one in intervals},
+        "ci95": {label: [estimate.low, estimate.high] for label, estimate in intervals},
     }
 
 
-def _compared(
+def _compare(
     key: Key, system: str, rows: Sequence[Row], others: Sequence[Row], work: Path
 ) -> dict[str, Any]:
     column = UNIFIED_LABELS.index("N@10")
-    pair = _values(rows, work)[:, column], _values(others, work)[:, column]
-    found = compare_values((system, key[2], "N@10"), *pair).as_dict()
+    pair = _load_values(rows, work)[:, column], _load_values(others, work)[:, column]
+    comparison = compare_values((system, key[2], "N@10"), *pair).as_dict()
     mean = float(pair[1].mean())
     relative = {
-        f"relative_{name}": found[name] / mean if mean else None
+        f"relative_{name}": comparison[name] / mean if mean else None
         for name in ("difference", "low", "high")
     }
     seeds = {
         "seeds": [row["seed"] for row in rows],
         "baseline_seeds": [row["seed"] for row in others],
     }
-    return {**_named(key), **found, **relative, **seeds}
+    return {**_to_fields(key), **comparison, **relative, **seeds}
 
 
 @dataclass(frozen=True, slots=True)
 class UnifiedBench:
-    """What to run, and where the results go.
+    """Settings of a run.
 
     Args:
-        data: folder of a kind that ``forms`` knows.
-        file: the results; models, ranks and vectors lie in ``<file>.work``.
-        lines: of the table; those that others ask come before them.
-        seeds: 0 .. seeds - 1; lines without chance run once, and some at most ``most_seeds`` times.
-        cache: folder of the vector cache; None = inside of ``<file>.work``.
-        encoder: of the items' texts and of the queries; which fields are read, the kind says.
+        data: folder of any kind in ``datasets.registry``.
+        file: the results; models, ranks and vectors are stored in ``<file>.work``.
+        lines: of the table; a line that uses another one comes after it.
+        seeds: number of seeds; 1 for deterministic lines, up to ``most_seeds`` for others.
+        cache: folder of the vector cache; None = in ``<file>.work``.
+        encoder: of items and queries; its fields are those of the kind of data.
     """
 
     data: Path
@@ -191,13 +194,13 @@ class UnifiedBench:
 
     @property
     def work(self) -> Path:
-        """What a resumed run reads again."""
+        """Folder of files for resumed runs."""
         return work_folder(self.file)
 
     @property
     def reader(self) -> TextEncoderConfig:
         """The encoder with the fields of the kind of data."""
-        return self.encoder.model_copy(update={"fields": dataset_of(self.data).fields})
+        return self.encoder.model_copy(update={"fields": detect_dataset(self.data).fields})
 
 
 def run_unified(
@@ -206,66 +209,70 @@ def run_unified(
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
     executor: Executor | None = None,
 ) -> dict[str, Any]:
-    """Make all rows that the results file lacks, then summarise; see ``run_bench``.
+    """Compute the rows that the results file lacks, then summarise; see ``run_bench``.
 
     Returns:
-        the document that the results file holds.
+        the document of the results file.
 
     Raises:
-        ConfigError: seeds < 1, or the results file cannot be written or holds something else.
-        DataError: the data is not as it should be.
-        StorageError: another process is at work on the same results file.
+        ConfigError: seeds < 1, or the results file cannot be written or is not a results file.
+        DataError: the data is missing or invalid.
+        StorageError: another process uses the same results file.
     """
     with open_results("unified", bench.data, bench.file, bench.seeds) as results:
-        _make(bench, results, options, on_row, executor or LocalExecutor())
+        _compute_rows(bench, results, options, on_row, executor or LocalExecutor())
         measured = [row for row in results.rows if row["model"] != TWO_MODELS]
-        results.document |= alignment_of(measured)
-        results.document["rows"] = measured + two_models(measured, results.document["grouping"])
+        results.document |= measure_transfer(measured)
+        results.document["rows"] = measured + build_two_model_rows(
+            measured, results.document["grouping"]
+        )
         results.document["summary"] = summarise_unified(results.rows, bench.work)
         results.write()
     return results.document
 
 
-def _make(
+def _compute_rows(
     bench: UnifiedBench,
     results: Results,
     options: TrainOptions,
     on_row: Callable[[dict[str, Any]], None],
     executor: Executor,
 ) -> None:
-    tasks = _all_tasks(bench)
+    tasks = _list_tasks(bench)
     for task in tasks:
         for key in task.keys:
-            results.drop_others({"line": key["line"]}, task.digest)
-    open_tasks = [task for task in tasks if not _is_made(task, results)]
+            results.drop_outdated({"line": key["line"]}, task.digest)
+    open_tasks = [task for task in tasks if not _is_finished(task, results)]
     if not open_tasks:
         return
-    seconds = executor.as_finished(encode_items, _encodings(bench, options))
+    seconds = executor.as_finished(encode_items, _list_encodings(bench, options))
     results.document["encode_cpu_s"] = sum(seconds)
     results.document["encoder"] = encoder_facts(bench.reader)
-    places = {task.folder: place for place, task in enumerate(open_tasks)}
+    indices = {task.folder: index for index, task in enumerate(open_tasks)}
     after = {
-        place: [places[task.asked]] for place, task in enumerate(open_tasks) if task.asked in places
+        index: [indices[task.model_folder]]
+        for index, task in enumerate(open_tasks)
+        if task.model_folder in indices
     }
-    digests = {(k["line"], k["seed"]): task.digest for task in open_tasks for k in task.keys}
-    found = executor.as_finished(make_rows, open_tasks, after)
-    for rows in options.progress.track(found, "models", len(open_tasks)):
+    digests = {(key["line"], key["seed"]): task.digest for task in open_tasks for key in task.keys}
+    finished = executor.as_finished(compute_rows, open_tasks, after)
+    for rows in options.progress.track(finished, "models", len(open_tasks)):
         for row in rows:
             results.add({**row, "digest": digests[row["line"], row["seed"]]})
             on_row(row)
 
 
-def _is_made(task: UnifiedTask, results: Results) -> bool:
+def _is_finished(task: UnifiedTask, results: Results) -> bool:
     folder = Path(task.folder)
-    mark = folder / DIGEST_FILE
-    is_same = mark.exists() and mark.read_text(encoding="utf-8") == task.digest
+    digest_file = folder / DIGEST_FILE
+    is_same = digest_file.exists() and digest_file.read_text(encoding="utf-8") == task.digest
     return is_same and all(
         results.has(key) and ranks_path(folder.parent, key).exists() for key in task.keys
     )
 
 
-def _encodings(bench: UnifiedBench, options: TrainOptions) -> list[VectorTask]:
-    """Vectors of the items, and of the queries that are made of them."""
+def _list_encodings(bench: UnifiedBench, options: TrainOptions) -> list[VectorTask]:
+    """Encoding tasks of items and queries."""
     cache, data, reader = str(bench.cache or bench.work / "cache"), str(bench.data), bench.reader
     content, words = str(bench.work / "content.npy"), str(bench.work / "words.npy")
     return [
@@ -274,10 +281,10 @@ def _encodings(bench: UnifiedBench, options: TrainOptions) -> list[VectorTask]:
     ]
 
 
-def _all_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
-    """Seed by seed, so that every model has a first row early."""
+def _list_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
+    """Tasks of all rows, ordered by seed, so that every model has a first row early."""
     digests: dict[str, str] = {}
-    sets = dataset_of(bench.data).sets(bench.data)
+    sets = detect_dataset(bench.data).sets(bench.data)
     for name, line in bench.lines.items():
         digests[name] = _digest(bench, name, line, digests.get(line.of or "", ""))
     return [
@@ -295,28 +302,28 @@ def _all_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
         )
         for seed in range(bench.seeds)
         for name, line in bench.lines.items()
-        if seed < _seeds_of(line, bench.seeds)
+        if seed < _count_seeds(line, bench.seeds)
     ]
 
 
-def _seeds_of(line: UnifiedModel, asked: int) -> int:
-    """How often a line is run; once where nothing is left to chance."""
+def _count_seeds(line: UnifiedModel, seeds: int) -> int:
+    """Number of seeds of a line."""
     if not line.uses_chance:
         return 1
-    return asked if line.most_seeds is None else min(asked, line.most_seeds)
+    return seeds if line.most_seeds is None else min(seeds, line.most_seeds)
 
 
-def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, asked: str) -> str:
+def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, model_digest: str) -> str:
     config = RetrieverConfig(**line.config).model_dump(mode="json")
     parts = [
         PROTOCOL_VERSION,
-        dataset_of(bench.data).digest(bench.data),
+        detect_dataset(bench.data).digest(bench.data),
         name,
         config,
         line.reads_codes,
-        asked,
+        model_digest,
     ]
     parts += [encoder_facts(bench.reader), SEMANTIC_IDS.model_dump(mode="json")]
-    parts += rankers_facts() if line.asks == "engine" else []
-    parts += [] if dataset_of(bench.data).logs_searches else ["no searches are logged"]
+    parts += describe_rankers() if line.scorer == "engine" else []
+    parts += [] if detect_dataset(bench.data).logs_searches else ["no searches are logged"]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

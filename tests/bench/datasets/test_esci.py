@@ -16,13 +16,13 @@ from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.esci import (
     ESCI,
     PRODUCT_FIELDS,
-    esci_texts,
-    esci_trial,
+    build_esci_split,
+    list_esci_queries,
     read_judgements,
     read_products,
 )
-from serendip_bench.datasets.registry import PRODUCTS, dataset_of
-from serendip_bench.unified.models import chosen_lines
+from serendip_bench.datasets.registry import PRODUCTS, detect_dataset
+from serendip_bench.unified.models import select_lines
 from serendip_bench.unified.run import UnifiedBench, run_unified
 
 HASHING = TextEncoderConfig(name="hashing")
@@ -53,8 +53,8 @@ def test_judgements_are_asked_with_their_gains(products: Path) -> None:
 
 
 def test_labels_and_judged_queries_are_not_learned_from(products: Path) -> None:
-    texts = esci_texts(products)
-    trial = esci_trial(products, np.eye(len(texts), dtype=np.float32))
+    texts = list_esci_queries(products)
+    trial = build_esci_split(products, np.eye(len(texts), dtype=np.float32))
     train = trial.sequences.train
     assert train.queries is not None
     written, judged = set(train.queries.texts), {text for text, _, _ in JUDGED}
@@ -69,7 +69,7 @@ def test_labels_and_judged_queries_are_not_learned_from(products: Path) -> None:
 
 
 def test_products_have_rows_of_every_search(products: Path, tmp_path: Path) -> None:
-    assert dataset_of(products) is PRODUCTS
+    assert detect_dataset(products) is PRODUCTS
     lines = {**ESCI, "unified": replace(ESCI["unified"], config=TINY)}
     bench = UnifiedBench(products, tmp_path / "out.json", lines, 1, encoder=HASHING)
     document = run_unified(bench, TrainOptions(), executor=InThisProcess())
@@ -86,7 +86,7 @@ def test_products_have_rows_of_every_search(products: Path, tmp_path: Path) -> N
     words = ("bm25", "vectors", "rrf")
     assert pairs == {("unified", "engine"), *product(("unified", "engine"), words)}
     assert document["transfer"] == document["grouping"] == {}
-    assert list(chosen_lines("engine", ESCI)) == ["unified", "engine"]
+    assert list(select_lines("engine", ESCI)) == ["unified", "engine"]
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.movielens import (
     FILM_FIELDS,
-    movielens_facts,
-    movielens_texts,
-    movielens_trial,
+    build_movielens_split,
+    count_movielens_queries,
+    list_movielens_queries,
     read_movielens,
-    search_sets,
+    read_search_sets,
 )
-from serendip_bench.datasets.registry import MOVIELENS, SEQUENCES, dataset_of
+from serendip_bench.datasets.registry import MOVIELENS, SEQUENCES, detect_dataset
 from serendip_bench.unified.models import UnifiedModel
 from serendip_bench.unified.run import UnifiedBench, run_unified
 from serendip_bench.unified.tasks import UnifiedSplit
@@ -44,7 +44,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trial(films: Path) -> UnifiedSplit:
-    return movielens_trial(films, np.eye(len(movielens_texts(films)), dtype=np.float32))
+    return build_movielens_split(
+        films, np.eye(len(list_movielens_queries(films)), dtype=np.float32)
+    )
 
 
 def ids(films: Path, trial: UnifiedSplit, numbers: Any) -> list[int]:
@@ -53,9 +55,9 @@ def ids(films: Path, trial: UnifiedSplit, numbers: Any) -> list[int]:
 
 
 def test_a_folder_is_known_by_its_files(films: Path, tmp_path: Path) -> None:
-    assert dataset_of(films) is MOVIELENS
-    assert dataset_of(write_world(tmp_path / "circles")) is SEQUENCES
-    assert dataset_of(tmp_path / "nothing") is SEQUENCES
+    assert detect_dataset(films) is MOVIELENS
+    assert detect_dataset(write_world(tmp_path / "circles")) is SEQUENCES
+    assert detect_dataset(tmp_path / "nothing") is SEQUENCES
 
 
 def test_home_is_asked_in_time(films: Path, trial: UnifiedSplit) -> None:
@@ -106,7 +108,7 @@ def test_searches_ask_for_the_known_films_of_tags_and_requests(
     assert redial.relevance is not None
     assert redial.relevance.requests.tolist() == [0, 0, 1]
     assert redial.relevance.units.tolist() == [0, 0, 0]
-    facts = movielens_facts(films)["searches"]
+    facts = count_movielens_queries(films)["searches"]
     assert facts["redial"] == {"queries": 3, "asked": 2, "units": 2, "named": 5, "matched": 3}
     assert facts["tags"]["matched"] == 6
 
@@ -117,7 +119,7 @@ def test_what_people_wrote_is_nowhere_in_training(films: Path, trial: UnifiedSpl
     assert queries.items.max() < trial.sequences.train.num_items
     texts = [*queries.texts, *read_movielens(films).catalogue.texts(FILM_FIELDS)]
     assert not any("laughing" in text or "dusty" in text for text in texts)
-    places = {text: place for place, text in enumerate(movielens_texts(films))}
+    places = {text: place for place, text in enumerate(list_movielens_queries(films))}
     for text, vector in zip(queries.texts, queries.vectors, strict=True):
         assert vector.argmax() == places[text]
     for query in trial.tests["search-tags"].queries:
@@ -165,10 +167,10 @@ def test_without_requests_beside_it_tags_are_asked_alone(films: Path, tmp_path: 
     alone.mkdir()
     for path in films.iterdir():
         (alone / path.name).write_bytes(path.read_bytes())
-    assert list(search_sets(alone)) == ["tags"]
+    assert list(read_search_sets(alone)) == ["tags"]
     digest = MOVIELENS.digest(alone)
     assert digest != MOVIELENS.digest(films)
     (alone / "tag_queries.jsonl").write_text(json.dumps({"tag": "scary"}) + "\n")
     with pytest.raises(DataError, match=r"tag_queries.jsonl:1 has no 'items'"):
-        search_sets(alone)
+        read_search_sets(alone)
     assert MOVIELENS.digest(alone) != digest

@@ -13,14 +13,14 @@ from serendip.data.item_features import ModalityVectors
 from serendip.data.vocabulary import Vocabulary
 from serendip_bench.datasets.posters import (
     READINGS,
-    alike_in_group,
-    alike_to_neighbours,
-    film_vectors,
-    genre_table,
+    build_film_vectors,
+    build_genre_table,
+    measure_group_genres,
+    measure_neighbour_genres,
     read_films,
     unpack_posters,
 )
-from serendip_bench.splits import BenchSplit, cold_events_trial, cold_trial
+from serendip_bench.splits import BenchSplit, build_cold_events_split, build_cold_split
 
 GENRES = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 1]], np.bool_)
 
@@ -47,7 +47,7 @@ def names(trial: BenchSplit, numbers: np.ndarray) -> list[str]:
 
 def test_every_event_of_a_cold_item_is_asked_for_with_what_came_strictly_before() -> None:
     dataset = shop_of_walks()
-    trial = cold_events_trial(dataset, np.arange(20, dtype=np.int32), seed=1)
+    trial = build_cold_events_split(dataset, np.arange(20, dtype=np.int32), seed=1)
     cold = set(names(trial, np.flatnonzero(trial.cold)))
     assert len(cold) == 1
     assert cold <= {f"i{number}" for number in range(20)}
@@ -75,8 +75,8 @@ def test_every_event_of_a_cold_item_is_asked_for_with_what_came_strictly_before(
 
 def test_training_and_warm_requests_are_those_of_the_cold_benchmark() -> None:
     dataset = shop_of_walks()
-    whole = cold_trial(dataset, seed=3)
-    trial = cold_events_trial(dataset, np.arange(40, dtype=np.int32), seed=3)
+    whole = build_cold_split(dataset, seed=3)
+    trial = build_cold_events_split(dataset, np.arange(40, dtype=np.int32), seed=3)
     assert trial.numbers.tolist() == whole.numbers.tolist()
     assert trial.train.events.items.tolist() == whole.train.events.items.tolist()
     assert min(np.flatnonzero(trial.cold)) >= trial.train.num_items
@@ -105,7 +105,7 @@ def test_films_get_their_ratings_in_order_of_time_and_their_posters(tmp_path: Pa
     assert [film.attributes["image"] for film in dataset.catalogue.items] == ["7.jpg", ""]
     assert dataset.events.items.tolist() == [0, 1]
     assert dataset.events.liked.tolist() == [False, True]
-    assert genre_table(dataset.catalogue).tolist() == [[True, True], [False, False]]
+    assert build_genre_table(dataset.catalogue).tolist() == [[True, True], [False, False]]
 
 
 def encoded_films() -> dict[str, ModalityVectors]:
@@ -120,14 +120,14 @@ def encoded_films() -> dict[str, ModalityVectors]:
 @pytest.mark.parametrize("name", READINGS)
 def test_a_reading_follows_what_it_reads_and_nothing_else(name: str) -> None:
     encoded, known = encoded_films(), np.arange(25, dtype=np.int32)
-    before = film_vectors(encoded, READINGS[name], known, seed=0)
+    before = build_film_vectors(encoded, READINGS[name], known, seed=0)
     assert len(before) == 30
     assert (before.any(axis=1) == (encoded["image"].present | ("text" in name))).all()
     for modality in ("text", "image"):
         moved = encoded[modality].vectors.copy()
         moved[29] += 1.0  # Not in what the fusion is fitted on; it has a picture.
         others = {**encoded, modality: ModalityVectors(moved, encoded[modality].present)}
-        changed = (film_vectors(others, READINGS[name], known, seed=0) != before).any(axis=1)
+        changed = (build_film_vectors(others, READINGS[name], known, seed=0) != before).any(axis=1)
         if modality not in name:
             assert not changed.any()
         elif "shuffled" not in name:
@@ -136,8 +136,8 @@ def test_a_reading_follows_what_it_reads_and_nothing_else(name: str) -> None:
 
 def test_shuffled_pictures_are_those_of_other_films() -> None:
     encoded, known = encoded_films(), np.arange(30, dtype=np.int32)
-    own = film_vectors(encoded, READINGS["image+text, pca"], known, seed=0)
-    other = film_vectors(encoded, READINGS["shuffled image+text, pca"], known, seed=0)
+    own = build_film_vectors(encoded, READINGS["image+text, pca"], known, seed=0)
+    other = build_film_vectors(encoded, READINGS["shuffled image+text, pca"], known, seed=0)
     pictured = encoded["image"].present
     np.testing.assert_allclose(own[~pictured], other[~pictured], atol=1e-5)
     moved = np.abs(own - other)[pictured].max(axis=1) > 1e-3
@@ -145,8 +145,10 @@ def test_shuffled_pictures_are_those_of_other_films() -> None:
 
 
 def test_genres_in_a_group_and_of_neighbours_by_hand() -> None:
-    assert alike_in_group(GENRES, np.array([0, 0, 1, 1])) == pytest.approx((0.5 + 1.0) / 2)
-    assert alike_in_group(GENRES, np.array([0, 0, 1, 2])) == pytest.approx(0.5)
-    assert alike_in_group(GENRES, np.zeros(4, np.int32)) == pytest.approx((0.5 + 1.0) * 2 / 12)
+    assert measure_group_genres(GENRES, np.array([0, 0, 1, 1])) == pytest.approx((0.5 + 1.0) / 2)
+    assert measure_group_genres(GENRES, np.array([0, 0, 1, 2])) == pytest.approx(0.5)
+    assert measure_group_genres(GENRES, np.zeros(4, np.int32)) == pytest.approx(
+        (0.5 + 1.0) * 2 / 12
+    )
     vectors = np.array([[1, 0], [0.9, 0.1], [0.8, 0.2], [0, 1]], np.float32)
-    assert alike_to_neighbours(GENRES, vectors, k=1) == pytest.approx((0.5 + 0.5 + 0 + 1) / 4)
+    assert measure_neighbour_genres(GENRES, vectors, k=1) == pytest.approx((0.5 + 0.5 + 0 + 1) / 4)

@@ -13,8 +13,8 @@ from bench_world import InThisProcess
 from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import DataError
 from serendip.runtime.progress import TrainOptions
-from serendip_bench.datasets.registry import RETAIL_SHOP, dataset_of
-from serendip_bench.datasets.retail import RETAIL, read_retail, retail_facts, retail_trial
+from serendip_bench.datasets.registry import RETAIL_SHOP, detect_dataset
+from serendip_bench.datasets.retail import RETAIL, build_retail_split, count_customers, read_retail
 from serendip_bench.unified.run import UnifiedBench, run_unified
 from serendip_bench.unified.tasks import without_country
 
@@ -47,11 +47,11 @@ def test_a_customer_is_where_the_first_invoice_says(shop: Path) -> None:
         assert dataset.countries.names[place] == (
             "France" if int(user) % 4 == 0 else "United Kingdom"
         )
-    assert list(retail_facts(shop)["customers"]) == ["United Kingdom", "France"]
+    assert list(count_customers(shop)["customers"]) == ["United Kingdom", "France"]
 
 
 def test_home_names_the_country_in_training_and_in_requests(shop: Path) -> None:
-    trial = retail_trial(shop, NO_WORDS)
+    trial = build_retail_split(shop, NO_WORDS)
     train, home = trial.sequences.train, trial.tests["home"]
     assert train.countries is not None
     for user, place in zip(train.users.ids, train.countries.of_users, strict=True):
@@ -70,7 +70,7 @@ def test_home_names_the_country_in_training_and_in_requests(shop: Path) -> None:
 
 
 def test_the_effect_of_the_country_is_shown(shop: Path, tmp_path: Path) -> None:
-    assert dataset_of(shop) is RETAIL_SHOP
+    assert detect_dataset(shop) is RETAIL_SHOP
     lines = {
         name: replace(line, config={**TINY, "tasks": line.config["tasks"]} if line.config else {})
         for name, line in RETAIL.items()

@@ -16,7 +16,7 @@ from serendip.evaluate.full_ranking import LABELS, values_of_ranks
 from serendip.runtime.atomic_files import exclusive_lock
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.sequences import TEXT_FIELDS
-from serendip_bench.sequential.models import COLD, SEQUENTIAL, BenchModel, chosen
+from serendip_bench.sequential.models import COLD, SEQUENTIAL, BenchModel, select_models
 from serendip_bench.sequential.rows import ExperimentTask
 from serendip_bench.sequential.run import Bench, run_bench
 
@@ -128,9 +128,9 @@ def test_rows_of_other_data_are_refused(world: Path, tmp_path: Path) -> None:
     run(one)
     before = one.file.read_text()
     other = write_world(tmp_path / "other", sequences(seed=1))
-    with pytest.raises(ConfigError, match="holds rows of protocol data"):
+    with pytest.raises(ConfigError, match="has rows of protocol data"):
         run(replace(one, data=other))
-    with pytest.raises(ConfigError, match="holds rows of protocol name 'sequential'"):
+    with pytest.raises(ConfigError, match="has rows of protocol name 'sequential'"):
         run(replace(one, kind="cold"))
     assert one.file.read_text() == before
 
@@ -141,7 +141,7 @@ def test_a_file_that_holds_something_else_is_left_alone(
 ) -> None:
     one = bench(world, tmp_path)
     one.file.write_text(content)
-    with pytest.raises(ConfigError, match="holds no benchmark results"):
+    with pytest.raises(ConfigError, match="is not a results file"):
         run(one)
     assert one.file.read_text() == content
 
@@ -183,20 +183,23 @@ def test_rows_of_the_retriever_differ_in_their_mode() -> None:
 
 
 def test_names_choose_lines_in_the_order_of_the_table() -> None:
-    assert list(chosen(SEQUENTIAL, "transitions, popularity")) == ["popularity", "transitions"]
-    assert {"popularity", "item-knn", "transitions+content"} <= set(chosen(SEQUENTIAL, None))
+    assert list(select_models(SEQUENTIAL, "transitions, popularity")) == [
+        "popularity",
+        "transitions",
+    ]
+    assert {"popularity", "item-knn", "transitions+content"} <= set(select_models(SEQUENTIAL, None))
     with pytest.raises(ConfigError, match="no model is called 'nothing'"):
-        chosen(SEQUENTIAL, "popularity,nothing")
+        select_models(SEQUENTIAL, "popularity,nothing")
     with pytest.raises(ConfigError, match="names no model"):
-        chosen(SEQUENTIAL, " , ")
+        select_models(SEQUENTIAL, " , ")
 
 
 def test_a_row_made_from_others_waits_for_them_and_follows_their_configuration(
     world: Path, tmp_path: Path
 ) -> None:
     table = {**MODELS, "both": BenchModel("popularity", parts=("item2vec", "popularity"))}
-    assert list(chosen(table, "both")) == ["popularity", "item2vec", "both"]
-    models = chosen(table, "both")
+    assert list(select_models(table, "both")) == ["popularity", "item2vec", "both"]
+    models = select_models(table, "both")
     one, executor = bench(world, tmp_path, models=models), InThisProcess()
     run_bench(one, TrainOptions(), executor=executor)
     assert executor.names == [

@@ -29,14 +29,14 @@ from serendip_bench.unified.engine_candidates import (
     FEATURES,
     NEGATIVES,
     SETTINGS,
-    engine_state,
-    held_out,
-    learning_rows,
-    listed_ranks,
-    places,
-    ranks_of,
+    build_engine_state,
+    build_training_rows,
+    rank_among_candidates,
+    rank_listed_targets,
+    rank_targets,
+    split_requests,
 )
-from serendip_bench.unified.tasks import QUERY_FIELDS, UnifiedSplit, unified_trial
+from serendip_bench.unified.tasks import QUERY_FIELDS, UnifiedSplit, build_unified_split
 
 SURFACES = SETTINGS.all_surfaces()
 FEW = {
@@ -58,13 +58,13 @@ def fitted(folder: Path, users: dict[str, list[str]]) -> World:
     encoder = open_encoder(TextEncoderConfig(name="hashing"))
     texts = (dataset.catalogue.texts(fields) for fields in (TEXT_FIELDS, QUERY_FIELDS))
     content, words = (encoder.encode(one) for one in texts)
-    trial = unified_trial(dataset, words)
+    trial = build_unified_split(dataset, words)
     config = RetrieverConfig(embedding_size=8, epochs=2, num_negatives=8, slots=2)
     known, _ = trial.sequences.features(content, SEMANTIC_IDS, 0)
     train = trial.sequences.train.with_features(known)
     retriever = Retriever(config).train(train, TrainOptions(0))
     catalogue = Catalogue(dataset.catalogue[int(n)] for n in trial.sequences.numbers)
-    state = engine_state(trial.sequences, content, catalogue, retriever, 0, folder / "words")
+    state = build_engine_state(trial.sequences, content, catalogue, retriever, 0, folder / "words")
     return World(trial, state)
 
 
@@ -80,7 +80,7 @@ def steps(asked: RequestSet) -> list[tuple[int, int]]:
 
 
 def test_what_judges_one_task_is_learned_in_none(world: World) -> None:
-    learned, judged = held_out(world.trial.validation, seed=0)
+    learned, judged = split_requests(world.trial.validation, seed=0)
     assert set(learned) == set(judged) == set(TASKS)
     taught, judges = (
         {step for asked in part.values() for step in steps(asked)} for part in (learned, judged)
@@ -95,7 +95,7 @@ def test_rows_are_what_came_next_and_some_other_candidates_as_they_are_served(
     world: World,
 ) -> None:
     validation = world.trial.validation
-    rows = learning_rows(validation, SURFACES, world.state, seed=0)
+    rows = build_training_rows(validation, SURFACES, world.state, seed=0)
     assert rows.features.shape == (len(rows), len(FEATURES))
     assert rows.labels.shape == (len(rows), 1)
     groups, sizes = np.unique(rows.group, return_counts=True)
@@ -116,14 +116,14 @@ def test_rows_are_what_came_next_and_some_other_candidates_as_they_are_served(
 
 def test_requests_without_their_item_among_the_candidates_teach_nothing(world: World) -> None:
     home = world.trial.validation["home"]
-    rows = learning_rows({"home": home}, FEW, world.state, seed=0)
+    rows = build_training_rows({"home": home}, FEW, world.state, seed=0)
     found, _ = collect(home.queries, FEW["home"], world.state)
     hits = {int(row) for row in found.rows[found.items == home.items[found.rows]]}
     assert 0 < len(hits) < len(home.items)
     assert {int(group) for group in rows.group} == hits
     missed = RequestSet(home.queries, np.array([q.exclude[0] for q in home.queries], np.int32))
-    with pytest.raises(DataError, match="of 40 requests none has what came next"):
-        learning_rows({"home": missed}, FEW, world.state, seed=0)
+    with pytest.raises(DataError, match="None of 40 requests has its target"):
+        build_training_rows({"home": missed}, FEW, world.state, seed=0)
 
 
 def test_places_count_ties_half() -> None:
@@ -131,9 +131,12 @@ def test_places_count_ties_half() -> None:
         np.array([0, 0, 0, 0, 1, 1], np.int32), np.array([2, 5, 7, 9, 2, 3], np.int32)
     )
     values = np.array([0.5, 0.9, 0.5, 0.1, 0.2, 0.3], np.float32)
-    found = places(values, candidates, np.array([7, 8, 1], np.int32))
+    found = rank_among_candidates(values, candidates, np.array([7, 8, 1], np.int32))
     np.testing.assert_array_equal(found, [2.5, np.nan, np.nan])
-    assert places(values, candidates, np.array([5, 2], np.int32)).tolist() == [1.0, 2.0]
+    assert rank_among_candidates(values, candidates, np.array([5, 2], np.int32)).tolist() == [
+        1.0,
+        2.0,
+    ]
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -148,7 +151,7 @@ def test_ranks_are_those_of_a_dense_ranking_with_the_candidates_first(
     expected = rank_all(lambda rows: dense[rows], asked.items, [q.exclude for q in asked.queries])
     clock = StageClock()
     by_content = {"content": lambda features, tasks: features[:, column]}
-    ranks = ranks_of(FEW[task], asked, world.state, by_content, clock)
+    ranks = rank_targets(FEW[task], asked, world.state, by_content, clock)
     np.testing.assert_array_equal(ranks["content"], expected.ranks)
     assert {stage.name for stage in clock.stages} == {"candidates", "content"}
 
@@ -158,7 +161,7 @@ def test_listed_ranks_are_places_in_the_list_that_is_served_then_by_the_retrieve
 ) -> None:
     few = SURFACES["search"].model_copy(update={"sources": {"words": 3, "retriever": 2}})
     asked = world.trial.tests["search"]
-    ranks = listed_ranks(few, asked, world.state)
+    ranks = rank_listed_targets(few, asked, world.state)
     dense = world.state.models["retriever"].score_all(asked.queries)
     lists = [one.items.item_nums.tolist() for one in run(asked.queries, few, world.state)]
     places = zip(ranks.tolist(), asked.queries, asked.items.tolist(), lists, strict=True)
@@ -179,7 +182,7 @@ def test_test_items_change_nothing_that_is_learned(world: World, tmp_path: Path)
     changed = fitted(tmp_path / "other", others)
     assert not (changed.trial.tests["home"].items == world.trial.tests["home"].items).any()
     rows, same = (
-        learning_rows(held_out(one.trial.validation, 0)[0], SURFACES, one.state, seed=0)
+        build_training_rows(split_requests(one.trial.validation, 0)[0], SURFACES, one.state, seed=0)
         for one in (world, changed)
     )
     for name in ("features", "task", "labels", "group"):

@@ -13,9 +13,9 @@ from serendip.content.encoders.text import TextEncoderConfig
 from serendip.errors import ConfigError
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.datasets.sequences import TEXT_FIELDS, read_sequences
-from serendip_bench.unified.models import UNIFIED, UnifiedModel, chosen_lines
-from serendip_bench.unified.run import UnifiedBench, alignment_of, run_unified
-from serendip_bench.unified.tasks import unified_trial, without_user
+from serendip_bench.unified.models import UNIFIED, UnifiedModel, select_lines
+from serendip_bench.unified.run import UnifiedBench, measure_transfer, run_unified
+from serendip_bench.unified.tasks import build_unified_split, without_user
 
 HASHING = TextEncoderConfig(name="hashing", fields=TEXT_FIELDS)
 TINY = {"embedding_size": 8, "epochs": 2, "num_negatives": 8, "slots": 2}
@@ -48,7 +48,7 @@ def run(world: Path, folder: Path, most: int = 100, seeds: int = 1) -> tuple[Any
 def test_requests_of_a_task_know_what_its_surface_knows(world: Path) -> None:
     dataset = read_sequences(world)
     words = np.eye(dataset.num_items, dtype=np.float32)
-    trial = unified_trial(dataset, words)
+    trial = build_unified_split(dataset, words)
     catalogue, numbers = dataset.catalogue, trial.sequences.numbers
     home, search, similar = (trial.tests[task] for task in ("home", "search", "similar"))
     assert home is trial.sequences.test
@@ -74,7 +74,7 @@ def test_requests_of_a_task_know_what_its_surface_knows(world: Path) -> None:
 
 def test_queries_of_training_are_of_the_items_own_category(world: Path) -> None:
     dataset = read_sequences(world)
-    trial = unified_trial(dataset, np.eye(dataset.num_items, dtype=np.float32))
+    trial = build_unified_split(dataset, np.eye(dataset.num_items, dtype=np.float32))
     queries = trial.sequences.train.queries
     assert queries is not None
     assert (queries.items < trial.sequences.train.num_items).all()
@@ -202,13 +202,13 @@ def test_transfer_is_told_of_the_seeds_that_both_models_have() -> None:
         for seed in (0, 1)
     ]
     rows += [row("pair-home-search", "pair", 0, task, 1.0) for task in ("home", "search")]
-    found = alignment_of(rows)
+    found = measure_transfer(rows)
     assert found["transfer"] == {"home": {"search": 1.0}, "search": {"home": 1.0}}
     assert found["grouping"]["2"]["N@10"] == {"home": 1.0, "search": 1.0}
     assert found["grouping"]["2"]["seeds"] == {"home": [0, 1], "search": [0, 1]}
     assert found["grouping"]["1"]["relative"] == {"home": 1.0, "search": 1.0}
     assert found["grouping"]["1"]["seeds"] == {"home": [0], "search": [0]}
-    assert alignment_of([]) == {"transfer": {}, "grouping": {}}
+    assert measure_transfer([]) == {"transfer": {}, "grouping": {}}
 
 
 def test_the_engine_and_lightgbm_have_rows_for_every_task(world: Path, tmp_path: Path) -> None:
@@ -240,9 +240,9 @@ def test_the_engine_and_lightgbm_have_rows_for_every_task(world: Path, tmp_path:
 
 
 def test_every_line_can_be_chosen_by_its_model() -> None:
-    assert chosen_lines(None) == UNIFIED
-    assert list(chosen_lines("unified-no-user")) == ["unified", "unified-no-user"]
-    assert sum(line.model == "specialist" for line in chosen_lines("specialist").values()) == 3
-    assert list(chosen_lines("lightgbm")) == list(chosen_lines("engine")) == ["unified", "engine"]
+    assert select_lines(None) == UNIFIED
+    assert list(select_lines("unified-no-user")) == ["unified", "unified-no-user"]
+    assert sum(line.model == "specialist" for line in select_lines("specialist").values()) == 3
+    assert list(select_lines("lightgbm")) == list(select_lines("engine")) == ["unified", "engine"]
     with pytest.raises(ConfigError, match="no model is called 'unifid'"):
-        chosen_lines("unifid")
+        select_lines("unifid")
