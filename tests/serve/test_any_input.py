@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is never a server error and always has a known form."""
+"""No input causes a server error, and every answer has a documented format."""
 
 from __future__ import annotations
 

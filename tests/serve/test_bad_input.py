@@ -226,6 +226,6 @@ def test_a_blank_search_has_no_items(client):
 
 
 def test_the_surface_search_with_words_answers_as_search_does(client):
-    asked = client.get("/v1/recommend", params={"surface": "search", "q": "horror"}).json()
+    answer = client.get("/v1/recommend", params={"surface": "search", "q": "horror"}).json()
     plain = client.get("/v1/search", params={"q": "horror"}).json()
-    assert asked["items"] == plain["items"] != []
+    assert answer["items"] == plain["items"] != []

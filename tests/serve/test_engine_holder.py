@@ -41,7 +41,7 @@ def test_an_idle_engine_closes_at_the_swap():
     assert old.is_closed
 
 
-def test_what_was_written_while_a_generation_was_opened_is_respected_by_it():
+def test_writes_during_the_opening_of_a_generation_reach_it():
     store: TinyStore = []
     holder = EngineHolder()
     holder.swap(TinyEngine(store=store))
@@ -56,7 +56,7 @@ def test_what_was_written_while_a_generation_was_opened_is_respected_by_it():
         assert new.item("f99") == film(99)
 
 
-def test_what_a_request_writes_through_a_replaced_engine_is_respected_when_it_ends():
+def test_writes_through_a_replaced_engine_reach_the_current_one_when_the_request_ends():
     store: TinyStore = []
     old = TinyEngine(store=store)
     holder = EngineHolder()
@@ -74,7 +74,7 @@ def test_what_a_request_writes_through_a_replaced_engine_is_respected_when_it_en
     assert old.is_closed
 
 
-def test_the_engine_in_force_catches_up_before_the_replaced_one_is_closed():
+def test_the_current_engine_catches_up_before_the_replaced_one_is_closed():
     seen: list[bool] = []
     old = TinyEngine()
 
@@ -107,7 +107,7 @@ def test_a_read_does_not_wait_for_the_next_engine_to_catch_up():
     assert old.is_closed
 
 
-def test_a_write_is_respected_two_generations_later():
+def test_a_write_reaches_the_engine_two_generations_later():
     store: TinyStore = []
     holder = EngineHolder()
     holder.swap(TinyEngine(store=store))
@@ -177,7 +177,7 @@ def test_closing_ends_the_engine():
     assert not holder.is_ready
 
 
-def test_a_storage_problem_is_known_without_asking_the_engine_and_logged_once(caplog):
+def test_a_storage_problem_is_read_from_memory_and_logged_once(caplog):
     problems = ["", "database s.db was deleted.", "database s.db was deleted.", ""]
 
     class Losing(TinyEngine):
@@ -185,11 +185,11 @@ def test_a_storage_problem_is_known_without_asking_the_engine_and_logged_once(ca
             return problems.pop(0)
 
     holder = EngineHolder()
-    holder.look_at_storage()
+    holder.check_storage()
     holder.swap(Losing())
     seen = []
     for _ in range(4):
-        holder.look_at_storage()
+        holder.check_storage()
         seen.append((holder.storage_problem, holder.is_degraded))
     lost = ("database s.db was deleted.", True)
     assert seen == [("", False), lost, lost, ("", False)]

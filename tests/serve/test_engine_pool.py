@@ -1,4 +1,4 @@
-"""Reads wait for no write; writes wait in a short line, and are refused rather than kept."""
+"""Reads wait for no write; writes wait in a bounded queue and are refused beyond it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EVENT = {"user_id": "waits", "item_id": "i1", "action": "like"}
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """The database of a workspace, held by somebody else who writes."""
+    """The database of a workspace, locked by another writer."""
     with closing(Database(folder / "serendip.db")) as other, other.write():
         yield
 
@@ -63,13 +63,16 @@ def test_every_read_is_answered_while_every_kind_of_write_waits_for_the_lock(sho
     with closing(Engine.open(shop)) as engine, ThreadPoolExecutor(len(writes)) as pool:
         client = WireClient(engine)
         with locked(shop), waiting_for_the_lock() as waits:
-            posted = [pool.submit(client.ask, *one[:2], **one[2]) for one in writes]
+            responses = [
+                pool.submit(client.ask, method, path, **options) for method, path, options in writes
+            ]
             assert waits.wait(timeout=30)
             assert {path: client.get(path).status_code for path in READS} == dict.fromkeys(
                 READS, 200
             )
-            assert not any(one.done() for one in posted)
-        assert [one.result().status_code for one in posted] == [200, 200, 303, *[200] * READERS]
+            assert not any(response.done() for response in responses)
+        statuses = [response.result().status_code for response in responses]
+        assert statuses == [200, 200, 303, *[200] * READERS]
 
 
 def test_a_write_that_waits_too_long_is_refused_and_not_stored(shop, monkeypatch):
@@ -95,7 +98,7 @@ def test_a_write_that_waits_too_long_is_refused_and_not_stored(shop, monkeypatch
 
 
 class Held(TinyEngine):
-    """Its events wait until they are let go, and fail where they are told to."""
+    """``add_events`` blocks until ``go`` is set, then raises ``failure`` if there is one."""
 
     def __init__(self, failure: SerendipError | None = None) -> None:
         super().__init__()
@@ -110,55 +113,55 @@ class Held(TinyEngine):
         return super().add_events(events)
 
 
-def one_more(engine: Engine) -> int:
+def write_nothing(engine: Engine) -> int:
     return engine.add_events([])
 
 
-async def in_line(engine: Held, workers: EnginePool, waiting: int) -> list[asyncio.Task[int]]:
-    """Writes of which the first is under way and the others wait."""
-    first = asyncio.create_task(workers.write(one_more))
+async def queue_writes(engine: Held, pool: EnginePool, waiting: int) -> list[asyncio.Task[int]]:
+    """Start a write and queue others behind it."""
+    first = asyncio.create_task(pool.write(write_nothing))
     await asyncio.to_thread(engine.began.wait, 30)
-    others = [asyncio.create_task(workers.write(one_more)) for _ in range(waiting)]
-    await workers.read(lambda engine: None)  # all of them are in line when this is answered
+    others = [asyncio.create_task(pool.write(write_nothing)) for _ in range(waiting)]
+    await pool.read(lambda engine: None)  # returns after all of them are queued
     return [first, *others]
 
 
-def workers_of(engine: TinyEngine, waiting_writes: int) -> EnginePool:
+def build_pool(engine: TinyEngine, waiting_writes: int) -> EnginePool:
     holder = EngineHolder()
     holder.swap(engine)
     return EnginePool(holder, waiting_writes)
 
 
-def test_one_write_too_many_is_refused_and_those_in_line_are_done():
+def test_a_write_beyond_the_queue_is_refused_and_queued_ones_are_done():
     engine = Held()
-    workers = workers_of(engine, waiting_writes=2)
+    pool = build_pool(engine, waiting_writes=2)
 
     async def scene() -> list[int]:
-        tasks = await in_line(engine, workers, waiting=2)
+        tasks = await queue_writes(engine, pool, waiting=2)
         with pytest.raises(BusyError, match="2 writes are waiting"):
-            await workers.write(one_more)
+            await pool.write(write_nothing)
         engine.go.set()
         done = await asyncio.gather(*tasks)
-        return [*done, await workers.write(one_more)]
+        return [*done, await pool.write(write_nothing)]
 
     assert asyncio.run(scene()) == [0, 0, 0, 0]
 
 
-def test_whoever_waits_behind_a_write_that_found_the_database_locked_is_refused_with_it():
+def test_writes_queued_behind_one_that_found_the_database_locked_are_refused_too():
     engine = Held(BusyError("others write."))
-    workers = workers_of(engine, waiting_writes=8)
+    pool = build_pool(engine, waiting_writes=8)
     calls: list[str] = []
 
     async def scene() -> list[object]:
-        first, *_ = await in_line(engine, workers, waiting=0)
-        line = [asyncio.create_task(workers.write(lambda _: calls.append("line"))) for _ in "abc"]
-        await workers.read(lambda engine: None)
+        first, *_ = await queue_writes(engine, pool, waiting=0)
+        queued = [asyncio.create_task(pool.write(lambda _: calls.append("queued"))) for _ in "abc"]
+        await pool.read(lambda engine: None)
         engine.go.set()
-        found = await asyncio.gather(first, *line, return_exceptions=True)
-        await workers.write(lambda _: calls.append("later"))
-        return found
+        results = await asyncio.gather(first, *queued, return_exceptions=True)
+        await pool.write(lambda _: calls.append("later"))
+        return results
 
-    assert [type(one) for one in asyncio.run(scene())] == [BusyError] * 4
+    assert [type(result) for result in asyncio.run(scene())] == [BusyError] * 4
     assert calls == ["later"]
 
 
@@ -172,8 +175,8 @@ def test_ready_and_metrics_are_answered_while_all_threads_are_taken():
     taken, engine = threading.Semaphore(0), Stuck()
     client = WireClient(engine)
     with ThreadPoolExecutor(READERS + 1) as pool:
-        asked = [pool.submit(client.get, "/v1/search?q=film") for _ in range(READERS)]
-        asked.append(pool.submit(client.post, "/v1/events", json=EVENT))
+        responses = [pool.submit(client.get, "/v1/search?q=film") for _ in range(READERS)]
+        responses.append(pool.submit(client.post, "/v1/events", json=EVENT))
         for _ in range(READERS):
             assert taken.acquire(timeout=30)
         assert engine.began.wait(timeout=30)
@@ -181,10 +184,10 @@ def test_ready_and_metrics_are_answered_while_all_threads_are_taken():
             assert client.get("/health/live").json() == {"status": "live"}
             assert client.get("/health/ready").json()["generation"] == "gen-1"
             assert 'serendip_engine{name="items"} 60.0' in client.get("/metrics").text
-            assert not any(one.done() for one in asked)
+            assert not any(response.done() for response in responses)
         finally:
             engine.go.set()
-        assert [one.result().status_code for one in asked] == [200] * (READERS + 1)
+        assert [response.result().status_code for response in responses] == [200] * (READERS + 1)
 
 
 def test_while_it_is_loading_the_answer_says_when_to_try_again():
@@ -198,23 +201,21 @@ def test_while_it_is_loading_the_answer_says_when_to_try_again():
 
 
 @pytest.mark.parametrize(
-    ("failure", "told"),
+    ("failure", "start"),
     [
         (StorageError("database /home/me/s.db: disk is full.", "Free /home."), "the database"),
         (ArtefactError("/home/me/generations/gen-1 is altered.", "Look."), "a stored artefact"),
     ],
 )
-def test_what_names_files_of_the_operator_is_in_the_log_and_not_in_the_answer(
-    failure, told, caplog
-):
+def test_messages_with_file_names_are_logged_and_not_in_the_answer(failure, start, caplog):
     engine = Held(failure)
     engine.go.set()
     client = WireClient(engine)
     answer = client.post("/v1/events", json=EVENT)
     page = client.post("/like", data={"user": "u", "item_id": "f1"})
-    assert [one.status_code for one in (answer, page)] == [503, 503]
+    assert [response.status_code for response in (answer, page)] == [503, 503]
     assert "retry-after" not in answer.headers
-    assert error_of(answer)["message"].startswith(told)
+    assert error_of(answer)["message"].startswith(start)
     assert "/home" not in answer.text + page.text
     assert [str(failure) in record.getMessage() for record in caplog.records] == [True, True]
     assert error_of(answer)["request_id"] in caplog.records[0].getMessage()

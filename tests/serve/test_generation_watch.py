@@ -1,4 +1,4 @@
-"""Following the published pointer: what is opened, what is refused, and when it is tried again."""
+"""Following the published generation: what is opened, refused and opened again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wire_client import WireClient
 
 from serendip.errors import ArtefactError, NotTrainedError, StorageError
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.generation_watch import LONGEST_WAIT_S, Follower, Published
+from serendip.serve.generation_watch import LONGEST_WAIT_S, Follower, PublishedGenerations
 
 
 class Shelf:
@@ -25,7 +25,9 @@ class Shelf:
         self.opened: list[str] = []
         self.earlier: Callable[[], TinyEngine] = self._none
         self.holder = EngineHolder()
-        published = Published(self.open, self.name, lambda: self.earlier(), self.files.get)
+        published = PublishedGenerations(
+            self.open, self.name, lambda: self.earlier(), self.files.get
+        )
         self.follower = Follower(self.holder, published)
 
     def name(self) -> str:
@@ -43,41 +45,41 @@ class Shelf:
     def _none(self) -> TinyEngine:
         raise NotTrainedError("there is none before it.")
 
-    def looks_at(self, *moments: float) -> list[str]:
-        """What is opened by looks at these moments."""
+    def check_at(self, *moments: float) -> list[str]:
+        """Generations opened by checks at these moments."""
         self.opened.clear()
         for moment in moments:
-            self.follower.look(moment)
+            self.follower.check(moment)
         return self.opened
 
 
 @pytest.fixture
 def shelf() -> Shelf:
     """gen-1 is published and answers."""
-    made = Shelf()
-    made.follower.begin(0.0)
-    return made
+    shelf = Shelf()
+    shelf.follower.begin(0.0)
+    return shelf
 
 
 def test_a_new_generation_is_followed_and_opened_once(shelf: Shelf) -> None:
     shelf.current = "gen-2"
-    assert shelf.looks_at(1, 2, 3) == ["gen-2"]
+    assert shelf.check_at(1, 2, 3) == ["gen-2"]
     assert shelf.holder.generation == "gen-2"
     assert not shelf.holder.is_degraded
 
 
-@pytest.mark.parametrize("passing", [StorageError("database is locked."), MemoryError("no room")])
-def test_a_sound_generation_is_opened_again_after_a_passing_failure(
-    shelf: Shelf, passing: Exception
+@pytest.mark.parametrize("failure", [StorageError("database is locked."), MemoryError("no room")])
+def test_an_intact_generation_is_opened_again_after_a_temporary_failure(
+    shelf: Shelf, failure: Exception
 ) -> None:
     shelf.current = "gen-2"
-    shelf.wrong["gen-2"] = passing
-    assert shelf.looks_at(1) == ["gen-2"]
+    shelf.wrong["gen-2"] = failure
+    assert shelf.check_at(1) == ["gen-2"]
     assert (shelf.holder.generation, shelf.holder.refused_generation) == ("gen-1", "gen-2")
     assert shelf.holder.is_degraded
     del shelf.wrong["gen-2"]
-    assert shelf.looks_at(1.5) == []
-    assert shelf.looks_at(2) == ["gen-2"]
+    assert shelf.check_at(1.5) == []
+    assert shelf.check_at(2) == ["gen-2"]
     assert (shelf.holder.generation, shelf.holder.refused_generation) == ("gen-2", "")
     assert shelf.holder.failed_loads == 1
     assert not shelf.holder.is_degraded
@@ -86,8 +88,8 @@ def test_a_sound_generation_is_opened_again_after_a_passing_failure(
 def test_each_further_attempt_waits_twice_as_long_up_to_a_minute(shelf: Shelf) -> None:
     shelf.current = "gen-2"
     shelf.wrong["gen-2"] = StorageError("database is locked.")
-    tried = [moment for moment in range(1, 300) if shelf.looks_at(moment)]
-    waits = [later - earlier for earlier, later in pairwise(tried)]
+    attempts = [moment for moment in range(1, 300) if shelf.check_at(moment)]
+    waits = [later - earlier for earlier, later in pairwise(attempts)]
     assert waits[:8] == [1, 2, 4, 8, 16, 32, LONGEST_WAIT_S, LONGEST_WAIT_S]
 
 
@@ -96,14 +98,14 @@ def test_a_damaged_generation_is_opened_again_only_when_its_files_have_changed(
 ) -> None:
     shelf.current = "gen-2"
     shelf.wrong["gen-2"] = ArtefactError("gen-2 is damaged.")
-    assert shelf.looks_at(*range(1, 1000)) == ["gen-2"]
+    assert shelf.check_at(*range(1, 1000)) == ["gen-2"]
     assert shelf.holder.generation == "gen-1"
     shelf.files["gen-2"] = 1
-    assert shelf.looks_at(1000, 1001) == ["gen-2"]
+    assert shelf.check_at(1000, 1001) == ["gen-2"]
     del shelf.wrong["gen-2"]
-    assert shelf.looks_at(1002) == []
+    assert shelf.check_at(1002) == []
     shelf.files["gen-2"] = 2
-    assert shelf.looks_at(1003, 1004) == ["gen-2"]
+    assert shelf.check_at(1003, 1004) == ["gen-2"]
     assert shelf.holder.generation == "gen-2"
     assert shelf.holder.failed_loads == 2
 
@@ -112,26 +114,26 @@ def test_the_next_publication_and_a_rollback_end_a_refusal(shelf: Shelf) -> None
     for name, opened in (("gen-3", ["gen-3"]), ("gen-1", ["gen-1"])):
         shelf.current = "gen-2"
         shelf.wrong["gen-2"] = ArtefactError("gen-2 is damaged.")
-        shelf.looks_at(1)
+        shelf.check_at(1)
         assert shelf.holder.refused_generation == "gen-2"
         shelf.current = name
-        assert shelf.looks_at(2, 3) == opened
+        assert shelf.check_at(2, 3) == opened
         assert (shelf.holder.generation, shelf.holder.refused_generation) == (name, "")
 
 
-def test_a_pointer_that_cannot_be_read_is_told_once_and_the_old_engine_answers(
+def test_a_pointer_that_cannot_be_read_is_logged_once_and_the_old_engine_answers(
     shelf: Shelf, caplog: pytest.LogCaptureFixture
 ) -> None:
     shelf.wrong["pointer"] = ArtefactError("CURRENT says nothing.")
-    assert shelf.looks_at(1, 2, 3) == []
+    assert shelf.check_at(1, 2, 3) == []
     assert (shelf.holder.generation, shelf.holder.refused_generation) == ("gen-1", "unreadable")
     assert (caplog.text.count("CURRENT says nothing."), shelf.holder.failed_loads) == (1, 1)
     del shelf.wrong["pointer"]
-    shelf.looks_at(4)
+    shelf.check_at(4)
     assert not shelf.holder.is_degraded
 
 
-def test_at_the_start_an_earlier_generation_stands_in_for_a_damaged_one(
+def test_at_the_start_an_earlier_generation_replaces_a_damaged_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     shelf = Shelf("gen-3")
@@ -140,13 +142,13 @@ def test_at_the_start_an_earlier_generation_stands_in_for_a_damaged_one(
     shelf.follower.begin(0.0)
     assert (shelf.holder.generation, shelf.holder.refused_generation) == ("gen-2", "gen-3")
     assert "gen-3 is damaged." in caplog.text
-    assert shelf.looks_at(1, 2) == []
+    assert shelf.check_at(1, 2) == []
     shelf.current = "gen-2"  # a rollback
-    assert shelf.looks_at(3) == []
+    assert shelf.check_at(3) == []
     assert not shelf.holder.is_degraded
 
 
-def test_at_the_start_nothing_stands_in_for_a_passing_failure() -> None:
+def test_at_the_start_nothing_replaces_a_generation_with_a_temporary_failure() -> None:
     shelf = Shelf("gen-3")
     shelf.earlier = lambda: TinyEngine(generation="gen-2")
     shelf.wrong["gen-3"] = StorageError("database serendip.db does not exist.")
@@ -155,7 +157,7 @@ def test_at_the_start_nothing_stands_in_for_a_passing_failure() -> None:
     assert not shelf.holder.is_ready
 
 
-def test_where_all_are_damaged_the_start_fails_with_the_published_one() -> None:
+def test_if_all_are_damaged_the_start_fails_with_the_error_of_the_published_one() -> None:
     shelf = Shelf("gen-3")
     shelf.wrong["gen-3"] = ArtefactError("gen-3 is damaged.")
     with pytest.raises(ArtefactError, match="gen-3 is damaged"):
@@ -183,19 +185,19 @@ def test_ready_and_metrics_name_the_generation_refused_and_the_storage_problem()
     assert "gen-9" not in client.get("/metrics").text
 
 
-def test_the_watch_looks_until_it_is_closed() -> None:
-    looked = threading.Semaphore(0)
+def test_the_follower_checks_until_it_is_closed() -> None:
+    checks = threading.Semaphore(0)
 
     class Counting(TinyEngine):
         def storage_problem(self) -> str:
-            looked.release()
+            checks.release()
             return ""
 
     holder = EngineHolder()
-    follower = Follower(holder, Published(Counting, lambda: "gen-1"))
+    follower = Follower(holder, PublishedGenerations(Counting, lambda: "gen-1"))
     follower.begin(0.0)
     follower.watch(every_s=0.001)
     for _ in range(5):
-        assert looked.acquire(timeout=5)
+        assert checks.acquire(timeout=5)
     follower.close()
-    assert not [one for one in threading.enumerate() if one.name == "generation-watch"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "generation-watch"]

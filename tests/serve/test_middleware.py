@@ -1,4 +1,4 @@
-"""The door: hosts, origins, sizes, headers, and failures nobody foresaw."""
+"""The middleware: hosts, origins, body sizes, headers and unexpected exceptions."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def test_no_other_site_may_change_anything(client, method, path, headers):
     assert client.engine.item("f1") is not None
 
 
-def test_the_own_page_may_post(client):
+def test_the_page_of_the_service_may_post(client):
     headers = {"origin": "http://127.0.0.1", "sec-fetch-site": "same-origin"}
-    event = {"user_id": "door", "item_id": "f1"}
+    event = {"user_id": "visitor", "item_id": "f1"}
     assert client.post("/v1/events", json=event, headers=headers).status_code == 200
 
 
@@ -86,7 +86,7 @@ def test_every_answer_has_the_security_headers(client, path):
     assert len(headers["x-request-id"]) == 16
 
 
-def test_a_body_of_8_mib_comes_in_and_one_byte_more_does_not(client):
+def test_a_body_of_8_mib_is_accepted_and_one_byte_more_is_not(client):
     start = b'{"user_id": "u", "item_id": "f1"'
     whole = start + b" " * (MAX_BODY_BYTES - len(start) - 1) + b"}"
     assert client.post("/v1/events", content=whole).status_code == 200
@@ -141,7 +141,7 @@ async def _stream(
     return sent
 
 
-def test_a_failing_engine_is_told_in_the_error_form(caplog):
+def test_a_failing_engine_gives_an_error_response(caplog):
     class Broken(TinyEngine):
         def users(self, limit: int = 50) -> list[tuple[str, int]]:
             raise RuntimeError("the secret")
@@ -153,14 +153,14 @@ def test_a_failing_engine_is_told_in_the_error_form(caplog):
     assert error_of(response)["request_id"] in caplog.text
 
 
-def test_an_unforeseen_failure_is_told_by_id_and_not_by_content(caplog):
+def test_an_unexpected_exception_is_reported_by_id_and_not_by_content(caplog):
     async def broken(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError("the secret")
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(GuardMiddleware(broken))  # type: ignore[arg-type]
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as asking:
-            return await asking.get("/")
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get("/")
 
     with caplog.at_level(logging.ERROR):
         response = asyncio.run(ask())

@@ -74,8 +74,8 @@ def test_another_process_that_holds_the_database_keeps_no_read_waiting(shop: Pat
     with service(shop) as (connection, _):
         posting = [HTTPConnection(connection.host, connection.port, timeout=30) for _ in range(4)]
         with closing(Database(shop / "serendip.db")) as other, other.write():
-            for one in posting:
-                one.request("POST", "/v1/events", json.dumps(event))
+            for client in posting:
+                client.request("POST", "/v1/events", json.dumps(event))
             for path in ("/v1/search?q=horror", "/v1/recommend?surface=home&user_id=u1"):
                 assert ask(connection, "GET", path)[0] == 200
             status, ready = ask(connection, "GET", "/health/ready")
@@ -85,13 +85,13 @@ def test_another_process_that_holds_the_database_keeps_no_read_waiting(shop: Pat
                 answer = connection.getresponse()
                 assert answer.status == 200
                 answer.read()
-            for one in posting:
-                answer = one.getresponse()
+            for client in posting:
+                answer = client.getresponse()
                 assert (answer.status, answer.headers["retry-after"]) == (503, "1")
                 error = json.loads(answer.read())["error"]
                 assert error["type"] == "busy"
                 assert str(shop) not in json.dumps(error)
-                one.close()
+                client.close()
         assert ask(connection, "POST", "/v1/events", event) == (200, {"received": 1, "new": 1})
         assert len(ask(connection, "GET", "/v1/users/waits/history")[1]["events"]) == 1
 

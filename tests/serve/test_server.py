@@ -19,7 +19,7 @@ import pytest
 from tiny_engine import TinyEngine
 
 from serendip.errors import ConfigError, NotTrainedError
-from serendip.serve.generation_watch import Published
+from serendip.serve.generation_watch import PublishedGenerations
 from serendip.serve.server import run
 
 SCRIPT = Path(__file__).with_name("tiny_server.py")
@@ -112,14 +112,14 @@ def test_a_signal_lets_running_requests_end_and_exits_with_0(kind):
 
 
 def raw(server: Running, request: bytes) -> bytes:
-    """What comes back for bytes as they are."""
+    """The raw response to raw bytes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
-        found = b""
+        response = b""
         while part := connection.recv(65536):
-            found += part
-    return found
+            response += part
+    return response
 
 
 END = b"Connection: close\r\n\r\n"
@@ -172,24 +172,24 @@ def test_a_chunked_body_without_length_is_counted_too(server):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.1", "example.com", ""])
-def test_it_does_not_start_where_other_machines_could_reach_it(host):
+def test_it_does_not_start_on_a_host_that_other_machines_can_reach(host):
     with pytest.raises(ConfigError, match="no login"):
-        run(Published(TinyEngine), host=host, port=0)
+        run(PublishedGenerations(TinyEngine), host=host, port=0)
 
 
 def test_a_taken_port_is_named():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=str(port)):
-            run(Published(TinyEngine), port=port)
+            run(PublishedGenerations(TinyEngine), port=port)
 
 
-def test_what_keeps_the_engine_from_opening_ends_the_server():
+def test_an_engine_that_cannot_be_opened_ends_the_server():
     def open_engine() -> TinyEngine:
         raise NotTrainedError("nothing is published yet.")
 
     with pytest.raises(NotTrainedError, match="nothing is published"):
-        run(Published(open_engine), port=0)
+        run(PublishedGenerations(open_engine), port=0)
 
 
 def test_a_published_generation_is_taken_over_by_the_running_server():
@@ -203,14 +203,14 @@ def test_a_published_generation_is_taken_over_by_the_running_server():
             super().close()
             closed.set()
 
-    def on_ready(found: str) -> None:
-        address.append(found)
+    def on_ready(url: str) -> None:
+        address.append(url)
         ready.set()
 
     engines = {name: Closing(generation=name) for name in ("gen-1", "gen-2")}
     server = threading.Thread(
         target=run,
-        args=(Published(lambda: engines[published[0]], lambda: published[0]),),
+        args=(PublishedGenerations(lambda: engines[published[0]], lambda: published[0]),),
         kwargs={"port": 0, "on_ready": on_ready},
         daemon=True,
     )

@@ -50,7 +50,7 @@ def ids(response) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("path", "asked"),
+    ("path", "parameters"),
     [
         ("/v1/recommend", {"surface": "comedy_shelf", "user_id": "u1", "k": 5}),
         ("/v1/recommend", {"surface": "bar", "q": "comedy tale", "k": 5}),
@@ -61,17 +61,17 @@ def ids(response) -> list[str]:
         ("/v1/items/i1/similar", {"country": "KR", "k": 5}),
     ],
 )
-def test_every_surface_answers_the_same_by_get_and_by_post(client, path, asked) -> None:
-    by_get, by_post = client.get(path, params=asked), client.post(path, json=asked)
+def test_every_surface_answers_the_same_by_get_and_by_post(client, path, parameters) -> None:
+    by_get, by_post = client.get(path, params=parameters), client.post(path, json=parameters)
     assert ids(by_get) == ids(by_post) != []
     assert by_get.json()["items"] == by_post.json()["items"]
-    assert by_get.json()["surface"] == asked.get("surface", by_get.json()["surface"])
+    assert by_get.json()["surface"] == parameters.get("surface", by_get.json()["surface"])
 
 
 def test_the_country_is_read_from_parameters_and_from_bodies(client) -> None:
-    asked = {"surface": "home", "country": "KR", "k": 50}
-    assert set(ids(client.get("/v1/recommend", params=asked))) == {"i4", "i5"}
-    assert set(ids(client.post("/v1/recommend", json=asked))) == {"i4", "i5"}
+    parameters = {"surface": "home", "country": "KR", "k": 50}
+    assert set(ids(client.get("/v1/recommend", params=parameters))) == {"i4", "i5"}
+    assert set(ids(client.post("/v1/recommend", json=parameters))) == {"i4", "i5"}
     assert len(ids(client.get("/v1/recommend", params={"k": 100}))) == 60
     explained = {"item_id": "i4", "surface": "home", "country": "KR"}
     trace = client.get("/v1/explain", params=explained).json()["trace"]
@@ -126,7 +126,7 @@ def test_events_of_a_surface_of_the_settings_are_stored_with_its_name(client) ->
     event = {"user_id": "u", "item_id": "i1", "surface": "comedy_shelf"}
     assert client.post("/v1/events", json=event).json()["new"] == 1
     stored = client.get("/v1/users/u/history").json()["events"]
-    assert [one["surface"] for one in stored] == ["comedy_shelf"]
+    assert [event["surface"] for event in stored] == ["comedy_shelf"]
 
 
 def test_the_page_shows_a_surface_of_the_settings_and_its_further_parts(client) -> None:

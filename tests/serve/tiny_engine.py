@@ -56,7 +56,7 @@ def poster_pictures(folder: Path) -> ItemPictures:
 class TinyEngine:
     """Keeps everything in dicts; fast, exact and small enough to predict.
 
-    Engines over one ``store`` are told of each other's items by ``catch_up`` alone.
+    Engines over one ``store`` read each other's items in ``catch_up`` only.
     """
 
     def __init__(
@@ -106,16 +106,16 @@ class TinyEngine:
     def suggest(self, request: Request) -> Suggestions:
         text, k, after = request.text, request.k, request.after
         start = text.casefold().strip()
-        found = [Suggestion(g, "attribute") for g in GENRES if g.casefold().startswith(start)]
+        genres = [Suggestion(g, "attribute") for g in GENRES if g.casefold().startswith(start)]
         if not start:
-            found = [one for one in found if one.text.casefold() != after.casefold()]
-            return Suggestions("s1", self.generation, tuple(found[:k] if self._items else ()))
+            genres = [genre for genre in genres if genre.text.casefold() != after.casefold()]
+            return Suggestions("s1", self.generation, tuple(genres[:k] if self._items else ()))
         titles = [
             Suggestion(item.title, "title", item.item_id)
             for item in self._items.values()
             if item.title.casefold().startswith(start)
         ]
-        return Suggestions("s1", self.generation, tuple((found + titles)[:k]))
+        return Suggestions("s1", self.generation, tuple((genres + titles)[:k]))
 
     def explain(self, request: Request, item_id: str) -> Explanation:
         self.needs(request.surface)
@@ -150,10 +150,10 @@ class TinyEngine:
     def delete_item(self, item_id: str) -> bool:
         with self._lock:
             left = dict(self._items)
-            found = left.pop(item_id, None)
+            item = left.pop(item_id, None)
             self._items = left
             self._store.append((item_id, None))
-        return found is not None
+        return item is not None
 
     def catch_up(self) -> None:
         with self._lock:
@@ -194,7 +194,7 @@ class TinyEngine:
             is_like = rules.is_like(event.action, event.value)
             if rules.is_interest(event.action, event.value) and event.item_id in self._items:
                 liked[event.item_id] = liked.get(event.item_id, False) or is_like
-        return [ChosenItem(*one) for one in liked.items()][:limit]
+        return [ChosenItem(item_id, is_like) for item_id, is_like in liked.items()][:limit]
 
     def _did(self, user_id: str) -> list[Event]:
         return [e for e in self._events if e.user_id == user_id and e.action != "impression"]
@@ -220,8 +220,8 @@ class TinyEngine:
             item.item_id: float(sum(word in _words(item) for word in words))
             for item in self._items.values()
         }
-        found = {item_id: score for item_id, score in scores.items() if score > 0}
-        return self._answer(request, found, f"Matches “{request.text}”")
+        matches = {item_id: score for item_id, score in scores.items() if score > 0}
+        return self._answer(request, matches, f"Matches “{request.text}”")
 
     def _similar(self, request: Request) -> Answer:
         (item_id,) = request.item_ids

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from serendip.serve.generation_watch import Published
+from serendip.serve.generation_watch import PublishedGenerations
 from serendip.serve.server import run
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     def ready(address: str) -> None:
         print(f"ready {address}", flush=True)  # noqa: T201 - how the test learns that it is up
 
-    run(Published(open_engine), port=0, on_ready=ready, on_listening=listening)
+    run(PublishedGenerations(open_engine), port=0, on_ready=ready, on_listening=listening)
 
 
 main()

@@ -1,4 +1,4 @@
-"""A client at the level of the wire: the whole application, door included, without a socket."""
+"""An HTTP client for the whole application, middleware included, without a socket."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class WireClient:
 
 
 def error_of(response: httpx.Response) -> dict[str, str]:
-    """The error of an answer, whose form is checked on the way."""
+    """The error of a response, with its format checked."""
     body = response.json()
     assert set(body) == {"error"}
     assert set(body["error"]) == {"type", "message", "hint", "request_id"}
     assert body["error"]["request_id"] == response.headers["x-request-id"]
-    found: dict[str, str] = body["error"]
-    return found
+    error: dict[str, str] = body["error"]
+    return error

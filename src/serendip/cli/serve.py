@@ -52,7 +52,7 @@ def serve_workspace(workspace: Path, host: str, port: int, say: Callable[[str], 
             f"{settings} does not exist.",
             "Give the workspace with -w FOLDER, or create one with `serendip init`.",
         )
-    from serendip.serve.generation_watch import Published
+    from serendip.serve.generation_watch import PublishedGenerations
     from serendip.serve.server import run
 
     generations = workspace / "generations"
@@ -78,7 +78,7 @@ def serve_workspace(workspace: Path, host: str, port: int, say: Callable[[str], 
         return files_state(generations, name)
 
     run(
-        Published(open_engine, current, open_earlier, files_state),
+        PublishedGenerations(open_engine, current, open_earlier, files_state),
         host,
         port,
         on_ready=lambda address: say(f"Ready: {address}   (Ctrl-C stops)"),

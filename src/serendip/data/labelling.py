@@ -11,7 +11,7 @@ class PairToLabel:
     """The query-item pair to label next.
 
     Args:
-        place: its number; sent back with the label, so that it cannot go to another pair.
+        place: its number; sent back with the label, which thus cannot reach another pair.
         query: the search text.
         title, description: of the item.
         attributes: of the item.
@@ -30,7 +30,7 @@ class AgreementSoFar:
 
     Args:
         name: of the other labeller.
-        pairs: number of pairs that both labelled.
+        pairs: number of pairs that both have labelled.
         kappa, low, high: Cohen's kappa and its interval; None = not defined yet.
     """
 
@@ -47,19 +47,19 @@ class LabellingView:
 
     Args:
         name: of the labeller.
-        asked: the next pair; None = all are labelled.
+        next_pair: the pair to label next; None = all are labelled.
         pairs: total number.
         good, bad: number of pairs with that label.
         skipped: number of postponed pairs.
-        undoes: the label that undo would revoke; "" = none.
-        agreed: agreement with each of the others.
+        undoes: the label that undo would remove; "" = none.
+        agreements: with each other labeller.
     """
 
     name: str
-    asked: PairToLabel | None
+    next_pair: PairToLabel | None
     pairs: int
     good: int
     bad: int
     skipped: int
     undoes: str
-    agreed: Sequence[AgreementSoFar]
+    agreements: Sequence[AgreementSoFar]

@@ -1,7 +1,6 @@
-"""The application behind the door: API, page, errors.
+"""The FastAPI application: API, page and error handlers.
 
-``build_app`` is all that the server and the tests need. What fails here fails in one form, whether
-the framework or the engine raised it.
+All errors have the same format, whether the framework or the engine raised them.
 """
 
 from __future__ import annotations
@@ -20,16 +19,15 @@ from serendip.serve.middleware import (
     App,
     ErrorResponse,
     GuardMiddleware,
+    get_request_id,
     internal_error,
-    request_id_of,
 )
 from serendip.serve.page.routes import Pages
 
 
 def build_app(holder: EngineHolder) -> App:
-    """The whole service over one engine holder, door included."""
-    workers, measures = EnginePool(holder), ServiceMetrics(holder)
-
+    """Build the service for an engine holder, with its middleware."""
+    pool, metrics = EnginePool(holder), ServiceMetrics(holder)
     app = FastAPI(
         title="Serendip",
         summary="One engine for search and recommendations.",
@@ -38,56 +36,56 @@ def build_app(holder: EngineHolder) -> App:
         redoc_url=None,
         redirect_slashes=False,
     )
-    routers = (Routes(workers, measures).router, Pages(workers).router)
+    routers = (Routes(pool, metrics).router, Pages(pool).router)
     app.include_router(routers[0])
     app.include_router(routers[1], include_in_schema=False)
-    app.state.known_routes = [route for router in routers for route in router.routes]
+    app.state.all_routes = [route for router in routers for route in router.routes]
     app.add_exception_handler(SerendipError, _engine_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unforeseen)
-    return GuardMiddleware(app, lambda: holder.generation, measures.observe)
+    app.add_exception_handler(Exception, _unexpected_error)
+    return GuardMiddleware(app, lambda: holder.generation, metrics.observe)
 
 
 async def _engine_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, SerendipError)
-    return _response(request, ErrorResponse.public(error, request_id_of(request.scope)))
+    return _build_response(request, ErrorResponse.public(error, get_request_id(request.scope)))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        failure = ErrorResponse(
+        response = ErrorResponse(
             404, "unknown_route", f"there is no {request.url.path[:80]!r} here."
         )
     elif error.status_code == 405:
-        failure = ErrorResponse(
+        response = ErrorResponse(
             405,
             "method",
             f"{request.url.path[:80]!r} does not answer to {request.method[:20]}.",
-            f"It answers to {_methods(request)}.",
+            f"It answers to {_allowed_methods(request)}.",
         )
     else:
-        failure = ErrorResponse(error.status_code, "http", str(error.detail)[:200])
-    allowed = {"allow": _methods(request)} if error.status_code == 405 else None
-    return _response(request, failure, allowed)
+        response = ErrorResponse(error.status_code, "http", str(error.detail)[:200])
+    allowed = {"allow": _allowed_methods(request)} if error.status_code == 405 else None
+    return _build_response(request, response, allowed)
 
 
-async def _unforeseen(request: Request, error: Exception) -> Response:
-    """Answer in the one form; the framework raises the error again, and the door logs it."""
-    return _response(request, internal_error())
+async def _unexpected_error(request: Request, error: Exception) -> Response:
+    """Respond in the API's format; the framework re-raises the error, the middleware logs it."""
+    return _build_response(request, internal_error())
 
 
-def _methods(request: Request) -> str:
-    found: set[str] = set()
-    for route in request.app.state.known_routes:
+def _allowed_methods(request: Request) -> str:
+    methods: set[str] = set()
+    for route in request.app.state.all_routes:
         if isinstance(route, APIRoute) and route.path_regex.match(request.url.path):
-            found |= route.methods or set()
-    return ", ".join(sorted(found))
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods))
 
 
-def _response(
-    request: Request, failure: ErrorResponse, headers: dict[str, str] | None = None
+def _build_response(
+    request: Request, response: ErrorResponse, headers: dict[str, str] | None = None
 ) -> Response:
-    body = failure.body(request_id_of(request.scope))
-    all_headers = failure.text_headers() | (headers or {})
-    return Response(body, failure.status, all_headers, media_type=JSON_TYPE)
+    body = response.body(get_request_id(request.scope))
+    all_headers = response.text_headers() | (headers or {})
+    return Response(body, response.status, all_headers, media_type=JSON_TYPE)

@@ -1,15 +1,14 @@
-"""The engine in force, and its replacement without a failed request.
+"""The current engine, its replacement without failed requests, and the threads that call it.
 
-There is one reference. A request leases it for its whole life, so one answer never mixes two
-generations; a replaced engine is closed when its last lease ends. What was written through it while
-the next one was opened, or later by a request that still leased it, the engine in force reads from
-the store before that request is answered.
+A request leases the engine from start to end, so one answer never mixes two generations. A replaced
+engine is closed when its last lease ends. Writes through it, while the next engine was opened or
+later by a request with a lease, are in the store; the current engine reads them from there before
+that request is answered.
 
-Runs engine calls beside the event loop; no read waits for a write, as each has its own threads.
-
-SQLite has one writer at a time, so one thread writes; more would only wait for each other. Few may
-wait in line: more are refused at once. Where another process holds the database for longer than a
-write waits, that one is refused and the line behind it, too, so that none waits longer than that.
+Reads and writes have separate threads, so no read waits for a write. SQLite allows one writer at a
+time, so there is one writer thread with a bounded queue; further writes are refused at once. If
+another process locks the database for longer than the busy timeout, the waiting write and all
+writes queued behind it are refused: none waits longer than that.
 """
 
 from __future__ import annotations
@@ -34,24 +33,27 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def still_loading() -> NotTrainedError:
-    """The error while there is no engine."""
+def loading_error() -> NotTrainedError:
+    """The error of requests before an engine is loaded."""
     return NotTrainedError("the service is still loading.", "Try again in a moment.")
 
 
 @dataclass(slots=True, eq=False)
 class _Slot:
+    """An engine with the number of its leases."""
+
     engine: EngineProtocol
     leases: int = 0
     retired: bool = False
 
 
 class EngineHolder:
-    """Holds the engine that answers, and what is known of its state; thread-safe.
+    """Holds the current engine and the state of the service; thread-safe.
 
-    ``failed_loads`` counts openings that failed, ``refused_generation`` names the published one
-    that cannot be opened, ``storage_problem`` says why a write would fail; both are empty where all
-    is well. They are as of the follower's last look, so reading them costs nothing.
+    ``failed_loads`` counts failed attempts to open a generation; ``refused_generation`` names the
+    published generation that cannot be opened; ``storage_problem`` says why a write would fail.
+    The last two are empty if all is well. ``Follower`` sets them in its checks, so reading them
+    costs nothing.
     """
 
     def __init__(self) -> None:
@@ -64,33 +66,33 @@ class EngineHolder:
 
     @property
     def is_ready(self) -> bool:
-        """True once an engine answers."""
+        """True once an engine is loaded."""
         return self._slot is not None
 
     @property
     def generation(self) -> str:
-        """Name of the generation in force; empty while there is none."""
+        """Name of the current generation; empty before the first."""
         slot = self._slot
         return slot.engine.generation if slot else ""
 
     @property
     def stats(self) -> Mapping[str, int | float | str]:
-        """Counts of the engine in force, which it has in memory; none while there is none."""
+        """Statistics of the current engine, from memory; empty before the first engine."""
         slot = self._slot
         return slot.engine.stats() if slot else {}
 
     @property
     def is_degraded(self) -> bool:
-        """True while it answers, but not from what is published, or without taking writes."""
+        """True if the published generation was refused or writes fail."""
         return bool(self.refused_generation or self.storage_problem)
 
     @contextmanager
     def lease(self, writes: bool = True) -> Iterator[EngineProtocol]:
-        """The engine in force; it stays open until the lease ends.
+        """Lease the current engine; it stays open until the lease ends.
 
         Args:
-            writes: whether the next engine may have to catch up with what is done in the lease. A
-                read need not wait for that, as other writes may be under way.
+            writes: whether the call may write. If so, and the engine was replaced meanwhile, the
+                current engine catches up with the store before the lease ends.
 
         Raises:
             NotTrainedError: no engine is loaded yet.
@@ -98,7 +100,7 @@ class EngineHolder:
         with self._lock:
             slot = self._slot
             if slot is None:
-                raise still_loading()
+                raise loading_error()
             slot.leases += 1
         try:
             yield slot.engine
@@ -106,11 +108,11 @@ class EngineHolder:
             self._release(slot, writes)
 
     def swap(self, engine: EngineProtocol) -> None:
-        """Answer from ``engine`` from now on; the old one ends with its last request."""
+        """Make ``engine`` the current one; the old one closes with its last lease."""
         self._replace(_Slot(engine))
 
-    def look_at_storage(self) -> None:
-        """Learn whether writes would go through now; what has changed is logged."""
+    def check_storage(self) -> None:
+        """Update ``storage_problem`` from the engine and log changes."""
         try:
             with self.lease() as engine:
                 problem = engine.storage_problem()
@@ -119,16 +121,16 @@ class EngineHolder:
         if problem and problem != self.storage_problem:
             _log.error("writes are refused, reads go on: %s", problem)
         elif self.storage_problem and not problem:
-            _log.info("writes are taken again")
+            _log.info("writes are accepted again")
         self.storage_problem = problem
 
     def catch_up_if_behind(self) -> None:
-        """Read what was stored, where that failed before."""
+        """Retry a catch-up that failed."""
         if self._is_behind:
             self._catch_up()
 
     def close(self) -> None:
-        """Close the engine when its last request ends."""
+        """Remove the engine; it closes with its last lease."""
         self._replace(None)
 
     def _replace(self, slot: _Slot | None) -> None:
@@ -137,7 +139,7 @@ class EngineHolder:
             if old is None:
                 return
             old.retired = True
-            old.leases += 1  # ours: it must not close before the new one has caught up
+            old.leases += 1  # our own lease: it must not close before the new one has caught up
         self._release(old, catches_up=True)
 
     def _release(self, slot: _Slot, catches_up: bool) -> None:
@@ -150,18 +152,18 @@ class EngineHolder:
             slot.engine.close()
 
     def _catch_up(self) -> None:
-        """Let the engine in force read what was written through the ones before it.
+        """Let the current engine read the writes of its predecessors from the store.
 
-        A failure is no failure of the request that ends here, as its write is stored: the watch
-        tries again.
+        A failure does not fail the request that ends here, as its write is stored; the follower
+        retries.
         """
         self._is_behind = False  # before the try: a failure meanwhile in another thread must stay
         try:
             with self.lease() as engine:
                 engine.catch_up()
-        except NotTrainedError:  # nothing answers any more
+        except NotTrainedError:  # the holder is closed
             return
-        except Exception:  # noqa: BLE001 - whatever it is, the stored changes are read later
+        except Exception:  # noqa: BLE001 - the follower retries after any failure
             self._is_behind = True
             _log.exception("the stored changes could not be read yet")
 
@@ -172,11 +174,11 @@ READERS = 4
 
 
 class EnginePool:
-    """Threads that call the engine: a few for reads, one for writes.
+    """Thread pools that call the engine: a few threads for reads, one for writes.
 
     Args:
-        holder: of the engine in force.
-        waiting_writes: this many may wait for the one that is being written.
+        holder: of the current engine.
+        waiting_writes: maximum number of queued writes, besides the running one.
     """
 
     def __init__(self, holder: EngineHolder, waiting_writes: int = MAX_WAITING_WRITES) -> None:
@@ -184,35 +186,35 @@ class EnginePool:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._waiting_writes = waiting_writes
-        self._places = threading.BoundedSemaphore(waiting_writes + 1)
-        self._found_locked = -math.inf
+        self._queue_slots = threading.BoundedSemaphore(waiting_writes + 1)
+        self._locked_at = -math.inf
 
     async def read(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
-        """``call``, which writes nothing, with the engine in force; that stays open meanwhile."""
+        """Run a read-only ``call`` with the current engine, in a reader thread."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, call)
 
     async def write(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
-        """``call`` with the engine in force, after all writes that came before it.
+        """Run ``call`` with the current engine in the writer thread, after all earlier writes.
 
         Raises:
-            BusyError: too many writes wait already, or others hold the database.
+            BusyError: the queue is full, or another process holds the database.
         """
-        if not self._places.acquire(blocking=False):
+        if not self._queue_slots.acquire(blocking=False):
             raise BusyError(f"{self._waiting_writes} writes are waiting.", "Try again in a moment.")
         future = self._writer.submit(self._write, call, time.monotonic())
-        future.add_done_callback(lambda _: self._places.release())
+        future.add_done_callback(lambda _: self._queue_slots.release())
         return await asyncio.wrap_future(future)
 
     def _read(self, call: Callable[[EngineProtocol], ResultT]) -> ResultT:
         with self.holder.lease(writes=False) as engine:
             return call(engine)
 
-    def _write(self, call: Callable[[EngineProtocol], ResultT], came: float) -> ResultT:
-        if came <= self._found_locked:
+    def _write(self, call: Callable[[EngineProtocol], ResultT], queued_at: float) -> ResultT:
+        if queued_at <= self._locked_at:
             raise BusyError("others hold the database.", "Try again in a moment.")
         try:
             with self.holder.lease() as engine:
                 return call(engine)
         except BusyError:
-            self._found_locked = time.monotonic()
+            self._locked_at = time.monotonic()
             raise

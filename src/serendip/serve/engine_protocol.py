@@ -1,6 +1,6 @@
-"""What the service needs from an engine: the seam between HTTP and everything that answers.
+"""The engine's interface as the HTTP service uses it.
 
-The engine of ``serendip.engine`` fulfils it; tests use a small one that lives in memory.
+Implemented by ``serendip.engine.engine.Engine`` and, in tests, by a small in-memory engine.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from serendip.engine.request import Request
 
 
 class EngineProtocol(Protocol):
-    """One generation, open for requests. Thread-safe; each call takes a few milliseconds."""
+    """One loaded generation. Thread-safe; each call takes a few milliseconds."""
 
     @property
     def generation(self) -> str:
-        """Name of the generation that answers, ``gen-3``."""
+        """Name of the generation, such as ``gen-3``."""
         ...
 
     @property
     def labels(self) -> Labels:
-        """Words for people for the names of numbers and sources in its answers."""
+        """Readable labels for the names of score parts and sources in answers."""
         ...
 
     @property
@@ -34,7 +34,7 @@ class EngineProtocol(Protocol):
         ...
 
     def recommend(self, request: Request) -> Answer:
-        """Items for a request of any surface, in order.
+        """Rank items for a request of any surface, best first.
 
         Raises:
             UnsupportedError: the surface is not configured; the hint lists those that are.
@@ -43,19 +43,19 @@ class EngineProtocol(Protocol):
         ...
 
     def needs(self, surface: str) -> Literal["", "query", "items"]:
-        """What requests of a surface must have.
+        """The input that a surface requires.
 
         Raises:
-            UnsupportedError: no surface is called so; the hint has those that are.
+            UnsupportedError: the surface is not configured; the hint lists those that are.
         """
         ...
 
     def suggest(self, request: Request) -> Suggestions:
-        """Queries worth typing, best first: completions of the text, or what to search next."""
+        """Suggest queries, best first: completions of the text, or next queries if it is blank."""
         ...
 
     def explain(self, request: Request, item_id: str) -> Explanation:
-        """Why an item would be shown to this request.
+        """Explain why an item would be shown for a request.
 
         Raises:
             UnknownItemError: the item is not in the catalogue.
@@ -64,60 +64,60 @@ class EngineProtocol(Protocol):
         ...
 
     def add_events(self, events: Sequence[Event]) -> int:
-        """Store events; durable when it returns. The number of new ones.
+        """Store events durably and return the number of new ones.
 
         Raises:
-            UnsupportedError: one names a surface that there is not; then none is stored.
+            UnsupportedError: an event names an unconfigured surface; none is stored.
         """
         ...
 
     def add_items(self, items: Sequence[Item]) -> int:
-        """Store items; durable, findable and recommendable when it returns."""
+        """Store items durably and serve them at once; return the number of new ones."""
         ...
 
     def delete_item(self, item_id: str) -> bool:
-        """Take an item out for good; False where it was not there."""
+        """Delete an item permanently; False if it does not exist."""
         ...
 
     def catch_up(self) -> None:
-        """Read the items that others have stored or deleted since it last looked; idempotent."""
+        """Apply items stored or deleted by other engines since the last call; idempotent."""
         ...
 
     def item(self, item_id: str) -> Item | None:
-        """One item, None where it is unknown, deleted or not available yet."""
+        """The item; None if it is unknown, deleted or not available yet."""
         ...
 
     def semantic_id(self, item_id: str) -> tuple[int, ...]:
-        """Codes of an item, coarse to fine; empty where it is unknown."""
+        """Semantic ID of an item, coarse to fine; empty if it is unknown."""
         ...
 
     def code_label(self, item_id: str) -> str:
-        """What the items of its first code have in common, ``Horror, Thriller``."""
+        """Common attributes of the items with the same first code, such as ``Horror, Thriller``."""
         ...
 
     def users(self, limit: int = 50) -> list[tuple[str, int]]:
-        """The most active known users with the number of things they did."""
+        """The most active users with their number of events, impressions not counted."""
         ...
 
     def history(self, user_id: str, limit: int = 50) -> list[Event]:
-        """What a user did, newest first; what was only shown is no part of it."""
+        """Events of a user without impressions, newest first."""
         ...
 
     def chosen(self, user_id: str, limit: int = 50) -> list[ChosenItem]:
-        """Items that a user chose and did not reject since, each once, the last one first."""
+        """Distinct items that a user chose and has not rejected since, newest first."""
         ...
 
     def stats(self) -> Mapping[str, int | float | str]:
-        """Counts for the foot of the page and for ``/metrics``, as they are in memory.
+        """Statistics for the page's footer and ``/metrics``, from memory without the database.
 
-        Of events it counts those that it has written or read of; it asks no database for more.
+        Events written by other processes count once this engine has read them.
         """
         ...
 
     def storage_problem(self) -> str:
-        """Why a write would fail now, in milliseconds and without trying one; empty = nothing."""
+        """Why a write would fail now, found within milliseconds without writing; empty = none."""
         ...
 
     def close(self) -> None:
-        """Let go of files and threads; nobody asks again."""
+        """Release files and threads; no calls may follow."""
         ...

@@ -1,9 +1,9 @@
-"""Follows what is published: one look a second, each of which may swap the engine.
+"""Follows the published generation: checks it every second and swaps the engine if it changed.
 
-A generation that cannot be opened leaves the old one answering. Where it is damaged, it is tried
-again when its files have changed; whatever else was wrong may pass (no memory, a locked database),
-and it is tried again after a while, each time after twice as long. At the start, when there is no
-old one, a damaged generation is stood in for by the newest sound one before it.
+If a generation cannot be opened, the old one keeps answering. A damaged generation is opened again
+once its files have changed; after any other failure, which may be temporary (out of memory, a
+locked database), it is opened again with exponential backoff. At the start there is no old one: the
+newest intact generation before a damaged one is opened instead.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _log = logging.getLogger(__name__)
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
 UNREADABLE = "unreadable"
-"""Said of a published generation whose name cannot be read."""
+"""Name for a published generation whose name cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """How to reach what is published.
+class PublishedGenerations:
+    """Access to the published generation and the ones before it.
 
     Args:
         open_engine: opens the published generation.
-        current: reads its name; empty where there is none.
-        open_earlier: opens the newest sound generation before it.
-        files_state: changes whenever a file of the named generation does.
+        current: reads its name; empty if nothing is published.
+        open_earlier: opens the newest intact generation before it.
+        files_state: maps a generation's name to a value that changes with any of its files.
     """
 
     open_engine: Callable[[], EngineProtocol]
@@ -47,7 +47,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """A generation that could not be opened, and when it is tried again."""
+    """A generation that could not be opened, and when to open it again."""
 
     name: str
     error: Exception
@@ -57,16 +57,16 @@ class _Refusal:
 
 
 class Follower:
-    """Keeps the engine of a holder the one of the published generation."""
+    """Keeps a holder's engine up to date with the published generation."""
 
-    def __init__(self, holder: EngineHolder, published: Published) -> None:
+    def __init__(self, holder: EngineHolder, published: PublishedGenerations) -> None:
         self._holder, self._published = holder, published
         self._refusal: _Refusal | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def begin(self, now: float) -> None:
-        """Open the published generation, or the newest sound one before it if it is damaged.
+        """Open the published generation, or the newest intact one before it if it is damaged.
 
         Raises:
             SerendipError: neither can be opened.
@@ -80,23 +80,23 @@ class Follower:
             engine = self._open_earlier(error)
             self._refuse(name or UNREADABLE, files, error, now)
         self._holder.swap(engine)
-        self._holder.look_at_storage()
+        self._holder.check_storage()
 
     def watch(self, every_s: float = 1.0) -> None:
-        """Look again and again, in a thread of its own, until ``close``."""
+        """Check at an interval, in a background thread, until ``close``."""
         self._thread = threading.Thread(
             target=self._watch, args=(every_s,), name="generation-watch", daemon=True
         )
         self._thread.start()
 
-    def look(self, now: float) -> None:
-        """Look once whether another generation is published, and whether writes go through.
+    def check(self, now: float) -> None:
+        """Check once for a newly published generation and for storage problems.
 
         Args:
-            now: seconds of a clock that never goes back.
+            now: seconds of a monotonic clock.
         """
         self._holder.catch_up_if_behind()
-        self._holder.look_at_storage()
+        self._holder.check_storage()
         name, files = UNREADABLE, None
         try:
             name = self._published.current()
@@ -106,19 +106,19 @@ class Follower:
                 files = self._published.files_state(name)
                 self._holder.swap(self._published.open_engine())
                 self._accept()
-                _log.info("now answering from %s", self._holder.generation)
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with the new one, the old one answers on
+                _log.info("answering from %s now", self._holder.generation)
+        except Exception as error:  # noqa: BLE001 - after any failure the old engine keeps answering
             self._refuse(name, files, error, now)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop the background thread."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(timeout=10)
 
     def _watch(self, every_s: float) -> None:
         while not self._stopped.wait(every_s):
-            self.look(time.monotonic())
+            self.check(time.monotonic())
 
     def _open_earlier(self, damage: ArtefactError) -> EngineProtocol:
         if self._published.open_earlier is None:
@@ -126,10 +126,10 @@ class Follower:
         try:
             return self._published.open_earlier()
         except SerendipError:
-            raise damage from None  # that it is damaged says more than that there is no other
+            raise damage from None  # the damage is the more useful message
 
     def _is_due(self, name: str, now: float) -> bool:
-        """Whether a generation is to be opened: a new one, or one whose trouble may be over."""
+        """True for a new generation, or a refused one that is worth another attempt."""
         refusal = self._refusal
         if refusal is None or refusal.name != name:
             return True
@@ -138,16 +138,16 @@ class Follower:
         return now >= refusal.retry_at
 
     def _refuse(self, name: str, files: Hashable, error: Exception, now: float) -> None:
-        before = self._refusal
-        again = before is not None and before.name == name
-        if again and name == UNREADABLE:
-            return  # read every second, said once
-        wait_s = min(2 * before.wait_s, LONGEST_WAIT_S) if before and again else FIRST_WAIT_S
+        last = self._refusal
+        is_repeated = last is not None and last.name == name
+        if is_repeated and name == UNREADABLE:
+            return  # read every second, logged once
+        wait_s = min(2 * last.wait_s, LONGEST_WAIT_S) if last and is_repeated else FIRST_WAIT_S
         self._refusal = _Refusal(name, error, files, wait_s, now + wait_s)
         self._holder.refused_generation = name
         self._holder.failed_loads += 1
         _log.error(
-            "generation %r could not be loaded; another one answers: %s",
+            "generation %r could not be loaded; an earlier one keeps answering: %s",
             name,
             error,
             exc_info=None if isinstance(error, SerendipError) else error,

@@ -1,33 +1,33 @@
-"""Every limit on requests, in one place. All of them are always on.
+"""Limits on requests, always enforced.
 
-What an item or an event may hold is in ``data.limits``: files meet the same limits.
+Limits on items and events are in ``data.limits``, as they apply to files too.
 """
 
 from __future__ import annotations
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
-"""Bytes of one request body, counted while it streams in."""
+"""Bytes of a request body, counted while it is received."""
 
 MAX_DRAIN_BYTES = 64 * 1024 * 1024
-"""Bytes of a too large body that are read and dropped so that the client can read the answer."""
+"""Bytes of a too large body that are read and discarded, so that the client can read the error."""
 
 MAX_JSON_DEPTH = 32
-"""Nested lists and objects in one body."""
+"""Nesting depth of lists and objects in a body."""
 
 MAX_K = 1000
-"""Items in one answer."""
+"""Items per answer."""
 
 MAX_CURSOR_CHARS = 1024
-"""Characters of a cursor; cursors come from the service itself."""
+"""Characters of a cursor; the service itself issues cursors."""
 
 MAX_BATCH = 10_000
-"""Events or items in one body."""
+"""Events or items per body."""
 
 MAX_WAITING_WRITES = 64
-"""Writes that wait for the one being written; more are refused, to be sent again."""
+"""Queued writes; further ones are refused with the hint to retry."""
 
 MAX_SOURCE_ITEMS = 100
-"""Items that a request may name as its context: a cart, the item looked at."""
+"""Context items per request: the cart, the current item."""
 
 MAX_CLOCK_LEAD_S = 24 * 3600.0
-"""How far ahead of the server's clock an event may lie."""
+"""Seconds by which the timestamp of an event may exceed the server's clock."""

@@ -1,4 +1,4 @@
-"""What the service counts about itself, in a registry of its own."""
+"""Prometheus metrics of the service, in their own registry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 class ServiceMetrics:
-    """Counters and timings of one service."""
+    """Counters, gauges and latencies of one service."""
 
     content_type = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -38,15 +38,15 @@ class ServiceMetrics:
             "generation",
         )
         self._takes_writes = self._gauge(
-            "serendip_takes_writes", "1 while writes go through, as far as it can be seen."
+            "serendip_takes_writes", "1 if writes succeed, by the last check."
         )
         self._generation = self._gauge(
-            "serendip_generation_info", "The generation in force.", "generation"
+            "serendip_generation_info", "The current generation.", "generation"
         )
-        self._stats = self._gauge("serendip_engine", "Counts that the engine gives.", "name")
+        self._stats = self._gauge("serendip_engine", "Statistics of the engine.", "name")
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count one answer under its route's pattern, never under its path."""
+        """Record status and latency of a response, labelled with the pattern of its route."""
         route = getattr(scope.get("route"), "path", "unmatched")
         self._seconds.labels(route).observe(seconds)
         self._responses.labels(str(status)).inc()
@@ -64,7 +64,7 @@ class ServiceMetrics:
         self._items.inc(count)
 
     def text(self) -> bytes:
-        """Everything in the text format of Prometheus; waits for no request and no database."""
+        """All metrics in the text format of Prometheus, from memory."""
         self._failed_loads.set(self._holder.failed_loads)
         self._takes_writes.set(not self._holder.storage_problem)
         self._refused.clear()

@@ -1,11 +1,11 @@
 """ASGI middleware around every request: request id, host, origin, body size, security headers.
 
-Order: request id -> host allow-list -> origin of writes -> size of the body -> the application;
-an exception of the application becomes an error response. It also has the error form of the API.
+Order: request id -> host allow-list -> origin of writes -> body size -> application. An exception
+of the application becomes an error response. ``ErrorResponse`` is the error format of the API.
 
-It imports no framework, so it answers before the framework is loaded. Hosts are checked because a
-page of another site can point its own name at 127.0.0.1 (DNS rebinding), origins because browsers
-send posts of other sites to local services, too (CSRF).
+Imports no framework, so it answers before the framework is loaded. Hosts are checked against DNS
+rebinding (another site's host name that resolves to 127.0.0.1), origins against CSRF (browsers send
+POST requests of other sites to local services too).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class ErrorResponse:
 
     Args:
         status: HTTP status.
-        kind: stable word for programs, ``unknown_item``.
+        kind: stable name for programs, such as ``unknown_item``.
         message: what happened, with the value.
-        hint: the next step; empty where the message says it all.
+        hint: the next step; empty if the message suffices.
     """
 
     status: int
@@ -53,12 +53,12 @@ class ErrorResponse:
 
     @classmethod
     def of(cls, error: SerendipError) -> ErrorResponse:
-        """The failure that an error of the tree stands for."""
+        """The response for an error of ``serendip.errors``."""
         return cls(error.status, error.kind, error.message, error.hint, _retry_after(error))
 
     @classmethod
     def public(cls, error: SerendipError, request_id: str) -> ErrorResponse:
-        """The same for strangers: what names files of the operator goes to the log instead."""
+        """The same without details about the server's files, which are logged instead."""
         if not error.public_message:
             return cls.of(error)
         _log.warning("request %s: %s", request_id, error)
@@ -67,11 +67,11 @@ class ErrorResponse:
         return cls(error.status, error.kind, message, hint, _retry_after(error))
 
     def text_headers(self) -> dict[str, str]:
-        """The headers in the form that the framework takes."""
+        """The headers as text, for the framework."""
         return {name.decode(): value.decode() for name, value in self.headers}
 
     def body(self, request_id: str) -> bytes:
-        """The JSON that every error answer has."""
+        """The JSON body."""
         return dump(
             {
                 "error": {
@@ -91,7 +91,7 @@ def _retry_after(error: SerendipError) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def dump(value: Any) -> bytes:
-    """Compact UTF-8 JSON. Text that cannot be encoded is written with question marks.
+    """Encode as compact UTF-8 JSON; characters that cannot be encoded become question marks.
 
     Raises:
         ValueError: a number is not finite.
@@ -100,15 +100,15 @@ def dump(value: Any) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def request_id_of(scope: Scope) -> str:
-    """The id that the door gave to this request; empty outside of it."""
+def get_request_id(scope: Scope) -> str:
+    """The id that the middleware assigned to a request; empty without the middleware."""
     return str(scope.get("state", {}).get("request_id", ""))
 
 
-async def send_failure(scope: Scope, send: Send, failure: ErrorResponse) -> None:
-    """Answer a request with an error, without any framework."""
-    body = failure.body(request_id_of(scope))
-    await send_body(send, failure.status, body, failure.headers)
+async def send_error(scope: Scope, send: Send, error: ErrorResponse) -> None:
+    """Send an error response, without a framework."""
+    body = error.body(get_request_id(scope))
+    await send_body(send, error.status, body, error.headers)
 
 
 async def send_body(
@@ -117,10 +117,10 @@ async def send_body(
     body: bytes,
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
-    """Answer with a JSON body that is already written."""
+    """Send a response with an encoded JSON body."""
     length = str(len(body)).encode()
-    own = [(b"content-type", JSON_TYPE.encode()), (b"content-length", length), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": own})
+    all_headers = [(b"content-type", JSON_TYPE.encode()), (b"content-length", length), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": all_headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -153,17 +153,17 @@ Observe = Callable[[Scope, int, float], None]
 
 
 class BodyTooLarge(Exception):
-    """The body that is being read has passed the limit."""
+    """The request body exceeds ``MAX_BODY_BYTES``."""
 
 
 class GuardMiddleware:
-    """Wraps an application.
+    """Guards an ASGI application and records every response.
 
     Args:
-        app: what answers behind the door.
-        generation: name of the generation in force, for the header; empty while there is none.
-        observe: told the scope, status and seconds of every answer.
-        hosts: host names that may be asked for, without ports.
+        app: the application.
+        generation: returns the name of the current generation, for the header; empty = none yet.
+        observe: called with scope, status and seconds of every response.
+        hosts: allowed host names, without ports.
     """
 
     def __init__(
@@ -177,39 +177,39 @@ class GuardMiddleware:
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or let it through to the application."""
+        """Handle a request: refuse it or pass it to the application."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         request_id = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id, self._generation)
+        answer = _ResponseSender(send, request_id, self._generation)
         started = time.perf_counter()
         try:
-            await self._guarded(scope, receive, answer)
+            await self._handle(scope, receive, answer)
         finally:
             self._observe(scope, answer.status, time.perf_counter() - started)
 
-    async def _guarded(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        refused = self._refusal(scope)
-        if refused is not None:
+    async def _handle(self, scope: Scope, receive: Receive, answer: _ResponseSender) -> None:
+        refusal = self._check(scope)
+        if refusal is not None:
             await _drain(receive, scope)
-            await send_failure(scope, answer, refused)
+            await send_error(scope, answer, refusal)
             return
         try:
-            await self._app(scope, _CountedBody(receive, answer), answer)
+            await self._app(scope, _BodyLimit(receive, answer), answer)
         except BodyTooLarge:
             answer.is_closed = False
             await _drain(receive, scope)
-            await send_failure(scope, answer, _too_large())
-        except Exception:  # noqa: BLE001 - the last resort: the client gets an answer, the log the cause
+            await send_error(scope, answer, _too_large_error())
+        except Exception:  # noqa: BLE001 - last resort: the client gets a response, the log the cause
             _log.exception("request %s failed", scope["state"]["request_id"])
             if not answer.started:
-                await send_failure(scope, answer, internal_error())
+                await send_error(scope, answer, internal_error())
 
-    def _refusal(self, scope: Scope) -> ErrorResponse | None:
-        """Why this request may not come in; None where it may."""
-        headers = _first_values(scope)
+    def _check(self, scope: Scope) -> ErrorResponse | None:
+        """Check host, origin and content length; None = the request is allowed."""
+        headers = _read_headers(scope)
         host = headers.get(b"host", "")
         match = _HOST.fullmatch(host)
         if match is None or match[1].lower() not in self._hosts:
@@ -219,7 +219,7 @@ class GuardMiddleware:
                 f"this service does not answer to the host {host[:80]!r}.",
                 "Ask it as 127.0.0.1 or localhost.",
             )
-        if scope["method"] not in _SAFE_METHODS and not _same_origin(headers, host):
+        if scope["method"] not in _SAFE_METHODS and not _is_same_origin(headers, host):
             origin = headers.get(b"origin", "another site")[:80]
             return ErrorResponse(
                 403,
@@ -229,12 +229,12 @@ class GuardMiddleware:
             )
         length = headers.get(b"content-length", "")
         if length.isdigit() and (len(length) > 15 or int(length) > MAX_BODY_BYTES):
-            return _too_large()
+            return _too_large_error()
         return None
 
 
-class _Answer:
-    """``send`` that adds the door's headers and remembers what was answered."""
+class _ResponseSender:
+    """ASGI ``send`` that adds the headers of the middleware and records the status."""
 
     def __init__(self, send: Send, request_id: str, generation: Callable[[], str]) -> None:
         self._send, self._request_id, self._generation = send, request_id, generation
@@ -252,22 +252,22 @@ class _Answer:
         await self._send(message)
 
     def _headers(self, message: Message) -> list[tuple[bytes, bytes]]:
-        given = {name.lower() for name, _ in message.get("headers", ())}
-        own = [(b"x-request-id", self._request_id.encode()), *_SECURITY_HEADERS]
+        names = {name.lower() for name, _ in message.get("headers", ())}
+        headers = [(b"x-request-id", self._request_id.encode()), *_SECURITY_HEADERS]
         generation = self._generation()
         if generation:
-            own.append((b"x-generation", generation.encode("ascii", "replace")))
-        return [header for header in own if header[0] not in given]
+            headers.append((b"x-generation", generation.encode("ascii", "replace")))
+        return [header for header in headers if header[0] not in names]
 
 
-class _CountedBody:
-    """``receive`` that stops an application from reading more than the limit.
+class _BodyLimit:
+    """ASGI ``receive`` that raises ``BodyTooLarge`` above the limit.
 
-    A framework between here and the application answers every exception in its own words, so the
-    answer is closed first.
+    The framework would turn this exception into its own error response, so the response is closed
+    first.
     """
 
-    def __init__(self, receive: Receive, answer: _Answer) -> None:
+    def __init__(self, receive: Receive, answer: _ResponseSender) -> None:
         self._receive, self._answer, self._count = receive, answer, 0
 
     async def __call__(self) -> Message:
@@ -280,8 +280,8 @@ class _CountedBody:
 
 
 async def _drain(receive: Receive, scope: Scope) -> None:
-    """Read and drop what is left of a body: a client that still sends cannot read an answer."""
-    if b"content-length" not in _first_values(scope) and not _is_chunked(scope):
+    """Read and discard the rest of a body: a client reads the response only after sending it."""
+    if b"content-length" not in _read_headers(scope) and not _is_chunked(scope):
         return
     dropped = 0
     while dropped <= MAX_DRAIN_BYTES:
@@ -292,25 +292,25 @@ async def _drain(receive: Receive, scope: Scope) -> None:
 
 
 def _is_chunked(scope: Scope) -> bool:
-    return b"transfer-encoding" in _first_values(scope)
+    return b"transfer-encoding" in _read_headers(scope)
 
 
-def _first_values(scope: Scope) -> dict[bytes, str]:
-    """Headers by lower-case name; the first of each counts."""
-    found: dict[bytes, str] = {}
+def _read_headers(scope: Scope) -> dict[bytes, str]:
+    """Headers by lower-case name; the first value of a name counts."""
+    headers: dict[bytes, str] = {}
     for name, value in scope["headers"]:
-        found.setdefault(bytes(name).lower(), bytes(value).decode("latin-1"))
-    return found
+        headers.setdefault(bytes(name).lower(), bytes(value).decode("latin-1"))
+    return headers
 
 
-def _same_origin(headers: dict[bytes, Any], host: str) -> bool:
+def _is_same_origin(headers: dict[bytes, Any], host: str) -> bool:
     origin = headers.get(b"origin")
     if origin is not None:
         return bool(origin.lower() in (f"http://{host.lower()}", f"https://{host.lower()}"))
     return headers.get(b"sec-fetch-site", "none") in ("none", "same-origin")
 
 
-def _too_large() -> ErrorResponse:
+def _too_large_error() -> ErrorResponse:
     return ErrorResponse(
         413,
         "too_large",
@@ -321,7 +321,7 @@ def _too_large() -> ErrorResponse:
 
 
 def internal_error() -> ErrorResponse:
-    """What a client is told of a failure that nobody foresaw."""
+    """The response after an unexpected exception."""
     return ErrorResponse(
         500,
         "internal",

@@ -1,7 +1,7 @@
-"""Starts the service: listen first, load behind it, drain at the end.
+"""Starts the service: listens first, loads the application in a thread, drains at the end.
 
-The socket listens and ``/health/live`` answers before the framework or the engine is imported;
-a thread brings both up, and one assignment puts them in front. SIGTERM lets running requests end.
+The socket listens and ``/health/live`` answers before the framework or the engine is imported. A
+thread loads both and then assigns the application. After SIGTERM running requests finish.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 import uvicorn
 
 from serendip.serve.engine_holder import EngineHolder
-from serendip.serve.generation_watch import Follower, Published
+from serendip.serve.generation_watch import Follower, PublishedGenerations
 from serendip.serve.middleware import (
     App,
     ErrorResponse,
@@ -22,51 +22,51 @@ from serendip.serve.middleware import (
     Scope,
     Send,
     send_body,
-    send_failure,
+    send_error,
 )
-from serendip.serve.socket import address_of, listen, signals_end_quietly
+from serendip.serve.socket import format_address, ignore_repeated_signals, listen
 
 _DRAIN_S = 10
 _KEEP_ALIVE_S = 75
 
 
 class Starter:
-    """Answers while the application is being loaded, and hands over to it from then on."""
+    """ASGI app: answers 503 while the application is loading, then delegates to it."""
 
     def __init__(self) -> None:
-        self._early: App = GuardMiddleware(_loading)
+        self._early: App = GuardMiddleware(_answer_while_loading)
         self.app: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on to whatever answers by now."""
+        """Answer a request by the application, or by the placeholder before it is loaded."""
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await _complete_lifespan(receive, send)
             return
         await (self.app or self._early)(scope, receive, send)
 
 
 def run(
-    published: Published,
+    published: PublishedGenerations,
     host: str = "127.0.0.1",
     port: int = 8000,
     on_ready: Callable[[str], None] = lambda address: None,
     on_listening: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; returns when the last request is answered.
+    """Serve until SIGTERM or SIGINT; return once the last request is answered.
 
     Args:
-        published: opens the published generation, in a thread, and each one published later.
+        published: generations to serve, opened in a thread; later ones replace earlier ones.
         host: a loopback name or address.
-        port: 0 for any free one.
-        on_ready: told the address once the engine answers, in the loading thread.
-        on_listening: told the address as soon as ``/health/live`` can be asked.
+        port: 0 = any free one.
+        on_ready: called with the address once the engine answers, in the loading thread.
+        on_listening: called with the address once ``/health/live`` answers.
 
     Raises:
-        ConfigError: the host is not this machine's own, or the port is taken.
+        ConfigError: the host is not a loopback address, or the port is taken.
         SerendipError: no generation could be opened.
     """
     listener = listen(host, port)
-    on_listening(address_of(listener, host))
+    on_listening(format_address(listener, host))
     holder, starter = EngineHolder(), Starter()
     follower = Follower(holder, published)
     config = uvicorn.Config(
@@ -83,18 +83,18 @@ def run(
 
     def load() -> None:
         try:
-            _bring_up(starter, holder, follower)
-        except Exception as error:  # noqa: BLE001 - handed to the main thread, which raises it
+            _load_app(starter, holder, follower)
+        except Exception as error:  # noqa: BLE001 - the main thread raises it
             failures.append(error)
             server.should_exit = True
             return
         follower.watch()
-        on_ready(address_of(listener, host))
+        on_ready(format_address(listener, host))
 
     loader = threading.Thread(target=load, name="loader", daemon=True)
     loader.start()
     try:
-        with signals_end_quietly():
+        with ignore_repeated_signals():
             server.run(sockets=[listener])
     finally:
         follower.close()
@@ -104,8 +104,8 @@ def run(
         raise failures[0]
 
 
-def _bring_up(starter: Starter, holder: EngineHolder, follower: Follower) -> None:
-    """Import the application, open the engine, and only then let requests in."""
+def _load_app(starter: Starter, holder: EngineHolder, follower: Follower) -> None:
+    """Import the application and open the engine before any request reaches them."""
     from serendip.serve.app import build_app
 
     app = build_app(holder)
@@ -113,7 +113,7 @@ def _bring_up(starter: Starter, holder: EngineHolder, follower: Follower) -> Non
     starter.app = app
 
 
-async def _loading(scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer_while_loading(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"] == "/health/live":
         await send_body(send, 200, b'{"status":"live"}')
         return
@@ -124,10 +124,10 @@ async def _loading(scope: Scope, receive: Receive, send: Send) -> None:
         "Try again in a moment; /health/ready says when.",
         ((b"retry-after", b"1"),),
     )
-    await send_failure(scope, send, failure)
+    await send_error(scope, send, failure)
 
 
-async def _lifespan(receive: Receive, send: Send) -> None:
+async def _complete_lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

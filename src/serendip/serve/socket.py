@@ -1,4 +1,4 @@
-"""The socket of a service on this machine, and how its signals end. Imports no framework."""
+"""The listening socket of the service and its signal handling. Imports no framework."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _BACKLOG = 512
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections from now on.
+    """Open a socket that accepts connections.
 
     Args:
         host: a loopback name or address.
-        port: 0 for any free one.
+        port: 0 = any free one.
 
     Raises:
-        ConfigError: the host is not this machine's own, or the port is taken.
+        ConfigError: the host is not a loopback address, or the port is taken.
     """
     if host not in {name.strip("[]") for name in LOOPBACK_NAMES}:
         raise ConfigError(
@@ -44,26 +44,27 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def address_of(listener: socket.socket, host: str) -> str:
-    """What a browser is told."""
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
+def format_address(listener: socket.socket, host: str) -> str:
+    """The URL of the service."""
+    host_in_url = f"[{host}]" if ":" in host else host
+    return f"http://{host_in_url}:{listener.getsockname()[1]}"
 
 
 @contextmanager
-def signals_end_quietly() -> Iterator[None]:
-    """The server raises its signal again when it has drained; it has done its work by then."""
+def ignore_repeated_signals() -> Iterator[None]:
+    """Ignore SIGTERM and SIGINT that the server raises again after its graceful shutdown."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kinds = (signal.SIGTERM, signal.SIGINT)
-    before = {kind: signal.signal(kind, _nothing) for kind in kinds}
+    handlers = {
+        number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield
     finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
-def _nothing(number: int, frame: FrameType | None) -> None:
-    """Take a signal that is already obeyed."""
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Signal handler that does nothing."""

@@ -31,14 +31,15 @@ _SERVE = """
 import sys
 from serendip.runtime.threads import limit_threads
 limit_threads(1)
-from serendip.serve.generation_watch import Published
+from serendip.serve.generation_watch import PublishedGenerations
 from serendip.serve.server import run
 def open_engine():
     from serendip.engine.engine import Engine
     return Engine.open(sys.argv[1])
 def report(event):
     return lambda address: print(event, address, flush=True)
-run(Published(open_engine), port=0, on_listening=report("listening"), on_ready=report("ready"))
+published = PublishedGenerations(open_engine)
+run(published, port=0, on_listening=report("listening"), on_ready=report("ready"))
 """
 
 

@@ -32,7 +32,7 @@ def session(labels: LabelFile) -> LabellingSession:
 
 
 def next_place(session: LabellingSession) -> int | None:
-    shown = session.view().asked
+    shown = session.view().next_pair
     return None if shown is None else shown.place
 
 
@@ -41,12 +41,16 @@ def test_pairs_are_shown_in_order_until_all_have_labels(
 ) -> None:
     for place in range(6):
         view = session.view()
-        assert view.asked is not None
-        assert (view.asked.place, view.good + view.bad) == (place, place)
-        assert (view.asked.query, view.asked.title) == (f"q{place // 2}", f"Title of i{place}")
+        pair = view.next_pair
+        assert pair is not None
+        assert (pair.place, view.good + view.bad) == (place, place)
+        assert (pair.query, pair.title) == (
+            f"q{place // 2}",
+            f"Title of i{place}",
+        )
         session.label(place, ("good", "bad")[place % 2])
     view = session.view()
-    assert (view.asked, view.good, view.bad, view.pairs) == (None, 3, 3, 6)
+    assert (view.next_pair, view.good, view.bad, view.pairs) == (None, 3, 3, 6)
     assert [pair for pair, _ in labels.rows] == PAIRS
 
 
@@ -116,11 +120,11 @@ def test_agreement_counts_the_labels_that_exist_so_far(tmp_path: Path, labels: L
     session = LabellingSession(PAIRS, TEXTS, labels, [ben, cleo])
     for place in range(4):
         session.label(place, ("good", "bad")[place % 2])
-    assert list(session.view().agreed) == [AgreementSoFar("ben", 0), AgreementSoFar("cleo", 0)]
+    assert list(session.view().agreements) == [AgreementSoFar("ben", 0), AgreementSoFar("cleo", 0)]
     ben.write_text("query,item_id,label\nq0,i0,good\nq0,i1,bad\nq1,i2,good\nq1,i3,ba")
-    assert session.view().agreed[0] == AgreementSoFar("ben", 0)  # The last row is incomplete.
+    assert session.view().agreements[0] == AgreementSoFar("ben", 0)  # The last row is incomplete.
     ben.write_text("query,item_id,label\nq0,i0,good\nq0,i1,bad\nq1,i2,good\nq1,i3,bad\nq2,i5,bad\n")
-    ben_so_far = session.view().agreed[0]
+    ben_so_far = session.view().agreements[0]
     assert (ben_so_far.pairs, ben_so_far.kappa, ben_so_far.high) == (4, 1.0, 1.0)
     assert ben_so_far.low is not None
     assert ben_so_far.low < 0.5  # Two queries that agree prove little.

@@ -84,8 +84,10 @@ def test_ids_with_slashes_and_other_signs_are_ids_like_others():
 
 
 def test_suggestions_have_kind_and_item(client):
-    found = client.get("/v1/suggest", params={"q": "film 03", "k": 1}).json()["suggestions"]
-    assert found == [{"text": "Film 030", "kind": "title", "item_id": "f30", "propensity": 1.0}]
+    suggestions = client.get("/v1/suggest", params={"q": "film 03", "k": 1}).json()["suggestions"]
+    assert suggestions == [
+        {"text": "Film 030", "kind": "title", "item_id": "f30", "propensity": 1.0}
+    ]
 
 
 def test_an_explanation_names_the_history_it_rests_on_and_holds_no_nan(client):
@@ -209,8 +211,8 @@ class Corrected(TinyEngine):
 
 def test_an_answer_tells_how_the_words_were_read_and_takes_them_literally_where_asked():
     client = WireClient(Corrected())
-    told = client.get("/v1/search?q=darma").json()["query"]
-    assert told == {
+    feedback = client.get("/v1/search?q=darma").json()["query"]
+    assert feedback == {
         "searched": "drama",
         "is_corrected": True,
         "did_you_mean": "",

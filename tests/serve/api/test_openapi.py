@@ -84,21 +84,26 @@ def client() -> WireClient:
 
 @pytest.fixture(scope="module")
 def document(client) -> dict[str, Any]:
-    found: dict[str, Any] = client.get("/openapi.json").json()
-    return found
+    document: dict[str, Any] = client.get("/openapi.json").json()
+    return document
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     paths = document["paths"].items()
-    return [(method, path, one) for path, methods in paths for method, one in methods.items()]
+    return [
+        (method, path, operation)
+        for path, methods in paths
+        for method, operation in methods.items()
+    ]
 
 
 def schema_of(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     """A schema itself where another one refers to it."""
     if "$ref" not in schema:
         return schema
-    found: dict[str, Any] = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-    return found
+    name = schema["$ref"].rpartition("/")[2]
+    target: dict[str, Any] = document["components"]["schemas"][name]
+    return target
 
 
 def problems(document: dict[str, Any], schema: dict[str, Any], value: Any, place: str) -> list[str]:
@@ -115,15 +120,15 @@ def problems(document: dict[str, Any], schema: dict[str, Any], value: Any, place
     if not is_right or (isinstance(value, bool) and kind != "boolean"):
         return [f"{place} is {value!r}, not of type {kind}"]
     if kind == "array":
-        parts = [(schema["items"], one, f"{place}[{n}]") for n, one in enumerate(value)]
+        parts = [(schema["items"], row, f"{place}[{n}]") for n, row in enumerate(value)]
     elif kind == "object" and "properties" in schema:
-        required, known = set(schema["required"]), schema["properties"]
-        if not required <= set(value) <= set(known):
-            return [f"{place} has {sorted(value)}, not {sorted(known)}"]
-        parts = [(known[name], one, f"{place}.{name}") for name, one in value.items()]
+        required, fields = set(schema["required"]), schema["properties"]
+        if not required <= set(value) <= set(fields):
+            return [f"{place} has {sorted(value)}, not {sorted(fields)}"]
+        parts = [(fields[name], field, f"{place}.{name}") for name, field in value.items()]
     elif kind == "object":
         rule = schema["additionalProperties"]
-        parts = [(rule, one, f"{place}.{name}") for name, one in value.items()]
+        parts = [(rule, field, f"{place}.{name}") for name, field in value.items()]
     else:
         parts = []
     return [text for part in parts for text in problems(document, *part)]
@@ -165,7 +170,7 @@ def test_every_route_has_a_typed_answer(document):
 
 def test_every_error_refers_to_the_one_schema(document):
     for *_, operation in operations(document):
-        statuses = {name: one for name, one in operation["responses"].items() if name != "200"}
+        statuses = {name: body for name, body in operation["responses"].items() if name != "200"}
         assert set(statuses) == {str(status) for status in responses.ERRORS}
         for response in statuses.values():
             schema = response["content"]["application/json"]["schema"]
@@ -187,8 +192,8 @@ def test_every_answer_is_as_declared(client, document):
         declared = document["paths"][path][method]["responses"]["200"]["content"]
         schema = declared["application/json"]["schema"]
         assert problems(document, schema, response.json(), f"{method} {path}") == []
-    asked = {(method, path) for method, path, *_ in REQUESTS} | {("get", "/metrics")}
-    assert asked == {(method, path) for method, path, _ in operations(document)}
+    requested = {(method, path) for method, path, *_ in REQUESTS} | {("get", "/metrics")}
+    assert requested == {(method, path) for method, path, _ in operations(document)}
 
 
 @pytest.mark.parametrize(("status", "url", "headers"), ERRORS)

@@ -1,4 +1,4 @@
-"""The JSON reader agrees with the standard, and refuses what Python's own would let in."""
+"""The JSON parser follows the standard and refuses extensions that Python's parser accepts."""
 
 from __future__ import annotations
 

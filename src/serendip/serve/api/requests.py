@@ -1,7 +1,7 @@
 """Request models of the API: names, types and limits of parameters and bodies.
 
-One model reads the parameters of a GET and the body of the POST with the same path, so both accept
-exactly the same names. Unknown names are errors. A body of events or items holds one or many.
+One model validates the parameters of a GET and the body of the POST with the same path, so both
+accept the same names. Unknown names are errors. A body of events or items has one row or several.
 """
 
 from __future__ import annotations
@@ -35,34 +35,36 @@ from serendip.serve.api.types import (
 
 
 class PathId(RequestModel):
-    """An id that is part of a path."""
+    """An id in a path."""
 
     id: Id
     """The id."""
 
 
-def _read_path_id(value: str) -> str:
+def _parse_path_id(value: str) -> str:
     return read(PathId, {"id": value}).id
 
 
-IdInPath = Annotated[str, PlainValidator(_read_path_id, json_schema_input_type=Id)]
+IdInPath = Annotated[str, PlainValidator(_parse_path_id, json_schema_input_type=Id)]
 """The id of an item or user in a path."""
 
 
-class _Page(RequestModel):
+class _ItemsQuery(RequestModel):
+    """Parameters of every request for items."""
+
     user_id: OptionalId = ""
-    """Who asks; empty for an unknown visitor."""
+    """The user; empty = unknown visitor."""
 
     k: Count = 10
-    """How many items, 1 to 1,000."""
+    """Maximum number of items, 1 to 1,000."""
 
     cursor: Cursor = ""
-    """``next`` of the answer before."""
+    """``next`` of the previous page; empty = first page."""
 
     country: OptionalId = ""
-    """Where the request comes from, in the words of the items; empty = unknown."""
+    """Country of the user, spelled as in the items; empty = unknown."""
 
-    def _request(self, surface: str, **fields: Any) -> Request:
+    def _build_request(self, surface: str, **fields: Any) -> Request:
         return Request(
             surface,
             user_id=self.user_id,
@@ -73,46 +75,46 @@ class _Page(RequestModel):
         )
 
 
-class SearchQuery(_Page):
+class SearchQuery(_ItemsQuery):
     """A search."""
 
     q: Text = ""
-    """What was typed."""
+    """The search text."""
 
     literal: Flag = False
-    """Search it as it was typed, whatever may have been meant."""
+    """Search the text exactly as typed, without corrections."""
 
-    def request(self) -> Request:
-        """The request to the engine."""
-        return self._request("search", text=self.q, literal=self.literal)
+    def build_request(self) -> Request:
+        """Build the request to the engine."""
+        return self._build_request("search", text=self.q, literal=self.literal)
 
 
-class RecommendQuery(_Page):
+class RecommendQuery(_ItemsQuery):
     """A request for recommendations."""
 
     surface: Id = "home"
-    """Where the answer will be shown: a built-in name or one of the settings."""
+    """The surface: a built-in name or one from the settings."""
 
     item_id: Ids = Field(default=[])
-    """Items in context: the one looked at, the cart. May be repeated."""
+    """Context items: the current item or the cart. May be repeated."""
 
     q: Text = ""
-    """What was typed, for a surface that searches."""
+    """The search text, for a surface that searches."""
 
     literal: Flag = False
-    """Search it as it was typed, whatever may have been meant."""
+    """Search the text exactly as typed, without corrections."""
 
-    def request(self) -> Request:
-        """The request to the engine."""
-        return self._request(
+    def build_request(self) -> Request:
+        """Build the request to the engine."""
+        return self._build_request(
             self.surface, item_ids=tuple(self.item_id), text=self.q, literal=self.literal
         )
 
     def require_context(self, needs: str) -> None:
-        """Refuse a request without what its surface is about.
+        """Refuse a request without the input that its surface requires.
 
         Args:
-            needs: what the engine says of the surface: ``query``, ``items`` or nothing.
+            needs: the required input: ``query``, ``items`` or ``""`` for none.
 
         Raises:
             DataError: the item or the text is missing; the hint names it.
@@ -129,60 +131,60 @@ class RecommendQuery(_Page):
             )
 
 
-class SimilarQuery(_Page):
-    """A request for items like one item."""
+class SimilarQuery(_ItemsQuery):
+    """A request for similar items."""
 
-    def request(self, item_id: str) -> Request:
-        """The request to the engine, for the item of the path."""
-        return self._request("similar", item_ids=(item_id,))
+    def build_request(self, item_id: str) -> Request:
+        """Build the request to the engine for the item in the path."""
+        return self._build_request("similar", item_ids=(item_id,))
 
 
 class SuggestQuery(RequestModel):
     """A request for query suggestions."""
 
     q: Text = ""
-    """What was typed so far; blank asks for what to search next."""
+    """The text typed so far; blank = suggest what to search next."""
 
     user_id: OptionalId = ""
-    """Who asks; empty for an unknown visitor."""
+    """The user; empty = unknown visitor."""
 
     after: Text = ""
-    """What was searched on the page that they are for, where nothing is typed."""
+    """The query of the current results page; used if ``q`` is blank."""
 
     k: Count = 8
-    """How many suggestions."""
+    """Maximum number of suggestions."""
 
-    def request(self) -> Request:
-        """The request to the engine."""
+    def build_request(self) -> Request:
+        """Build the request to the engine."""
         return Request(user_id=self.user_id, text=self.q, k=self.k, after=self.after)
 
 
 class ExplainQuery(RequestModel):
-    """A question why an item would be shown."""
+    """A request to explain why an item would be shown."""
 
     item_id: Id
     """The item to explain."""
 
     surface: Id = "home"
-    """Where it would be shown."""
+    """The surface that would show it."""
 
     user_id: OptionalId = ""
-    """To whom; empty for an unknown visitor."""
+    """The user; empty = unknown visitor."""
 
     q: Text = ""
-    """What was typed, for a surface that searches."""
+    """The search text, for a surface that searches."""
 
     literal: Flag = False
-    """Whether it was searched as it was typed."""
+    """Search the text exactly as typed, without corrections."""
 
     source_item_id: Ids = Field(default=[])
-    """Items in context. May be repeated."""
+    """Context items. May be repeated."""
 
     country: OptionalId = ""
-    """Where the request would come from."""
+    """Country of the user, spelled as in the items; empty = unknown."""
 
-    def request(self) -> Request:
-        """The request to the engine whose answer the item may be in."""
+    def build_request(self) -> Request:
+        """Build the request to the engine whose answer may contain the item."""
         return Request(
             self.surface,
             user_id=self.user_id,
@@ -194,53 +196,56 @@ class ExplainQuery(RequestModel):
 
 
 class UsersQuery(RequestModel):
-    """How many known users or events to list."""
+    """Limit on listed users or events."""
 
     limit: Count = 50
-    """At most this many."""
+    """Maximum number of rows."""
 
 
 class EventIn(RowModel):
-    """Something a user did, or was shown."""
+    """An interaction or impression of a user."""
 
     user_id: Id
-    """Who."""
+    """The user."""
 
     item_id: OptionalId = ""
-    """With which item; may be empty where there is a query."""
+    """The item; may be empty if there is a query."""
 
     timestamp: Time | None = None
-    """Unix seconds; the time of arrival where it is left out."""
+    """Unix seconds; defaults to the time of arrival."""
 
     action: Id = "click"
-    """What was done: ``click``, ``like``, ``rate``, ``purchase``, ``impression``."""
+    """Kind of interaction, such as ``click``, ``like``, ``rate``, ``purchase``, ``impression``."""
 
     value: Number | None = None
     """Strength, such as stars."""
 
     query: Text = ""
-    """What was typed before."""
+    """The search text before it."""
 
     request_id: OptionalId = ""
     """The answer that led to it."""
 
     position: Annotated[int, Field(ge=0, le=MAX_POSITION)] | None = None
-    """0-based place in that answer."""
+    """0-based position in that answer."""
 
     surface: OptionalId = ""
-    """Where it happened: a surface of the settings, or ``suggest``."""
+    """The surface where it happened: one from the settings, or ``suggest``."""
 
     session_id: OptionalId = ""
     """The visit."""
 
     event_id: OptionalId = ""
-    """The sender's own id: sending it again changes nothing."""
+    """The sender's id of the event; an event with a stored id is not stored again."""
 
-    def event(self, now: float) -> Event:
-        """The event itself; ``now`` is the server's time in Unix seconds.
+    def to_event(self, now: float) -> Event:
+        """Convert to an event.
+
+        Args:
+            now: the server's time in Unix seconds.
 
         Raises:
-            DataError: it has neither item nor query, or lies more than a day ahead of ``now``.
+            DataError: neither item nor query is given, or it is over a day later than ``now``.
         """
         if not self.item_id and not self.query:
             raise DataError("an event has neither item_id nor query.", "Send one of them.")
@@ -266,25 +271,25 @@ class EventIn(RowModel):
 
 
 class ItemIn(RowModel):
-    """An item of the catalogue; one that is known is replaced."""
+    """An item of the catalogue; replaces a stored item with the same id."""
 
     item_id: Id
     """Its id."""
 
     title: LongText = ""
-    """As shown."""
+    """The displayed title."""
 
     description: LongText = ""
     """Longer text."""
 
     attributes: Annotated[dict[Id, Attribute], Field(max_length=MAX_ATTRIBUTES)] = Field(default={})
-    """Further columns: text, numbers or lists of words."""
+    """Further columns: text, numbers or lists of texts."""
 
     available_from: Time | None = None
-    """Unix seconds from which it may be shown; always where it is left out."""
+    """Unix seconds from which it may be shown; omitted = always."""
 
-    def item(self) -> Item:
-        """The item itself."""
+    def to_item(self) -> Item:
+        """Convert to an item."""
         attributes = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in self.attributes.items()
@@ -293,40 +298,40 @@ class ItemIn(RowModel):
 
 
 class EventBatch(RowModel):
-    """Events of one body."""
+    """A body with events."""
 
     events: Annotated[list[EventIn], Field(max_length=limits.MAX_BATCH)]
-    """All are stored, or none."""
+    """The rows; all are stored or none."""
 
 
 class ItemBatch(RowModel):
-    """Items of one body."""
+    """A body with items."""
 
     items: Annotated[list[ItemIn], Field(max_length=limits.MAX_BATCH)]
-    """All are stored, or none."""
+    """The rows; all are stored or none."""
 
 
 _EVENTS: TypeAdapter[list[EventIn]] = TypeAdapter(list[EventIn])
 _ITEMS: TypeAdapter[list[ItemIn]] = TypeAdapter(list[ItemIn])
 
 
-def _read_events(body: Any) -> list[EventIn]:
-    rows = _rows(body, "events")
+def _parse_events(body: Any) -> list[EventIn]:
+    rows = _unwrap_rows(body, "events")
     try:
         return _EVENTS.validate_python(rows)
     except ValidationError as error:
         raise to_data_error(error, EventIn, "events") from None
 
 
-def _read_items(body: Any) -> list[ItemIn]:
-    rows = _rows(body, "items")
+def _parse_items(body: Any) -> list[ItemIn]:
+    rows = _unwrap_rows(body, "items")
     try:
         return _ITEMS.validate_python(rows)
     except ValidationError as error:
         raise to_data_error(error, ItemIn, "items") from None
 
 
-def _rows(body: Any, name: str) -> list[Any]:
+def _unwrap_rows(body: Any, name: str) -> list[Any]:
     if isinstance(body, dict) and name in body:
         if len(body) > 1:
             other = next(key for key in body if key != name)
@@ -343,12 +348,12 @@ def _rows(body: Any, name: str) -> list[Any]:
 
 EventRows = Annotated[
     list[EventIn],
-    PlainValidator(_read_events, json_schema_input_type=EventIn | list[EventIn] | EventBatch),
+    PlainValidator(_parse_events, json_schema_input_type=EventIn | list[EventIn] | EventBatch),
 ]
-"""One event, a list of them, or ``{"events": [...]}``; none is taken if one is wrong."""
+"""One event, a list of them, or ``{"events": [...]}``; one invalid event rejects all."""
 
 ItemRows = Annotated[
     list[ItemIn],
-    PlainValidator(_read_items, json_schema_input_type=ItemIn | list[ItemIn] | ItemBatch),
+    PlainValidator(_parse_items, json_schema_input_type=ItemIn | list[ItemIn] | ItemBatch),
 ]
-"""One item, a list of them, or ``{"items": [...]}``; none is taken if one is wrong."""
+"""One item, a list of them, or ``{"items": [...]}``; one invalid item rejects all."""

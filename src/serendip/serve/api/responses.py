@@ -26,7 +26,7 @@ class AnswerItemOut(TypedDict):
     """Its id."""
 
     title: str
-    """Its title, or its id where it has none."""
+    """Its title, or its id if it has no title."""
 
     score: float | None
     """Final value, higher is better; comparable within one answer only."""
@@ -297,7 +297,7 @@ class ReadyOut(TypedDict):
     """Always ``ready``; a service without a generation answers 503."""
 
     generation: str
-    """Name of the generation in force."""
+    """Name of the current generation."""
 
     degraded: bool
     """Whether a published generation was refused or writes fail."""
@@ -319,7 +319,7 @@ class ErrorDetailOut(TypedDict):
     """What happened, with the value."""
 
     hint: str
-    """What to do next; empty where the message says it all."""
+    """What to do next; empty if the message suffices."""
 
     request_id: str
     """Id of the request in the log and in the header ``x-request-id``."""
@@ -373,7 +373,7 @@ def build_answer(answer: Answer, engine: EngineProtocol) -> AnswerOut:
 def _answer_item(item: AnswerItem, engine: EngineProtocol) -> AnswerItemOut:
     return {
         "item_id": item.item_id,
-        "title": title_of(engine, item.item_id),
+        "title": get_title(engine, item.item_id),
         "score": _finite(item.score),
         "parts": _all_finite(item.parts),
         "reason": item.reason,
@@ -381,8 +381,8 @@ def _answer_item(item: AnswerItem, engine: EngineProtocol) -> AnswerItemOut:
     }
 
 
-def title_of(engine: EngineProtocol, item_id: str) -> str:
-    """The title of an item; its id where it has none."""
+def get_title(engine: EngineProtocol, item_id: str) -> str:
+    """The title of an item, or its id if it has no title."""
     item = engine.item(item_id)
     return item.title if item is not None and item.title else item_id
 
@@ -490,7 +490,7 @@ def _event(event: Event) -> EventOut:
 
 
 def build_ready(holder: EngineHolder, generation: str) -> ReadyOut:
-    """The state of a service with a generation in force."""
+    """Build the state of a service with a current generation."""
     return {
         "status": "ready",
         "generation": generation,

@@ -1,9 +1,9 @@
 """The routes of the HTTP API; their types are in ``requests`` and ``responses``.
 
-Reads take the same names as parameters of a GET and as the JSON body of a POST.
+Read endpoints take the same names as parameters of a GET and in the JSON body of a POST.
 
-The types declare every answer in ``/openapi.json``, but FastAPI does not validate or encode it:
-the endpoints return encoded responses.
+The types document every response in ``/openapi.json``, but FastAPI neither validates nor encodes
+them: the endpoints return encoded responses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from serendip.serve.api.requests import (
     UsersQuery,
 )
 from serendip.serve.api.strict_route import StrictRoute
-from serendip.serve.engine_holder import EnginePool, still_loading
+from serendip.serve.engine_holder import EnginePool, loading_error
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.metrics import ServiceMetrics
 from serendip.serve.middleware import JSON_TYPE, dump
@@ -41,10 +41,10 @@ Endpoint = Callable[..., Awaitable[Response]]
 
 
 class Routes:
-    """The routes of the API over one engine pool."""
+    """The routes of the API, served by an engine pool."""
 
-    def __init__(self, workers: EnginePool, measures: ServiceMetrics) -> None:
-        self._workers, self._measures = workers, measures
+    def __init__(self, pool: EnginePool, metrics: ServiceMetrics) -> None:
+        self._pool, self._metrics = pool, metrics
         self.router = APIRouter(route_class=StrictRoute, responses=responses.ERRORS)
         self._add_reads()
         self._add_writes()
@@ -97,7 +97,7 @@ class Routes:
             path: its pattern.
             endpoint: called for each request.
             answer: type of the response body, for ``/openapi.json``.
-            documented: the endpoint with the name and description; None = ``endpoint``.
+            documented: endpoint that provides name and description; None = ``endpoint``.
         """
         shown = documented or endpoint
         self.router.add_api_route(
@@ -112,8 +112,8 @@ class Routes:
         )
 
     async def search(self, query: Annotated[SearchQuery, Query()]) -> Response:
-        """Items that match what was typed, best first."""
-        return await self._answer(lambda engine: engine.recommend(query.request()))
+        """Items that match the search text, best first."""
+        return await self._answer(lambda engine: engine.recommend(query.build_request()))
 
     async def post_search(self, query: Annotated[SearchQuery, Body()]) -> Response:
         """``search`` with a JSON body."""
@@ -124,7 +124,7 @@ class Routes:
 
         def call(engine: EngineProtocol) -> Answer:
             query.require_context(engine.needs(query.surface))
-            return engine.recommend(query.request())
+            return engine.recommend(query.build_request())
 
         return await self._answer(call)
 
@@ -135,8 +135,8 @@ class Routes:
     async def similar(
         self, item_id: Annotated[IdInPath, Path()], query: Annotated[SimilarQuery, Query()]
     ) -> Response:
-        """Items like one item, best first."""
-        return await self._answer(lambda engine: engine.recommend(query.request(item_id)))
+        """Items similar to one item, best first."""
+        return await self._answer(lambda engine: engine.recommend(query.build_request(item_id)))
 
     async def post_similar(
         self, item_id: Annotated[IdInPath, Path()], query: Annotated[SimilarQuery, Body()]
@@ -145,9 +145,9 @@ class Routes:
         return await self.similar(item_id, query)
 
     async def suggest(self, query: Annotated[SuggestQuery, Query()]) -> Response:
-        """Queries worth typing next, best first."""
+        """Suggested queries, best first."""
         return await self._json(
-            lambda engine: responses.build_suggestions(engine.suggest(query.request()))
+            lambda engine: responses.build_suggestions(engine.suggest(query.build_request()))
         )
 
     async def post_suggest(self, query: Annotated[SuggestQuery, Body()]) -> Response:
@@ -155,10 +155,10 @@ class Routes:
         return await self.suggest(query)
 
     async def explain(self, query: Annotated[ExplainQuery, Query()]) -> Response:
-        """Why an item would be shown: evidence, numbers, stages."""
+        """Why an item would be shown: evidence, features, stages."""
 
         def call(engine: EngineProtocol) -> responses.ExplanationOut:
-            explanation = engine.explain(query.request(), query.item_id)
+            explanation = engine.explain(query.build_request(), query.item_id)
             return responses.build_explanation(explanation, engine.generation)
 
         return await self._json(call)
@@ -168,9 +168,9 @@ class Routes:
         return await self.explain(query)
 
     async def item(self, item_id: Annotated[IdInPath, Path()]) -> Response:
-        """One item with its codes."""
+        """One item with its semantic ID."""
         return await self._json(
-            lambda engine: responses.build_item(known_item(engine, item_id), engine)
+            lambda engine: responses.build_item(get_item(engine, item_id), engine)
         )
 
     async def users(self, query: Annotated[UsersQuery, Query()]) -> Response:
@@ -186,24 +186,24 @@ class Routes:
         )
 
     async def add_events(self, events: Annotated[EventRows, Body()]) -> Response:
-        """Store one event or many; durable when it answers."""
+        """Store one event or several; they are durable before the response."""
         now = time.time()
-        rows = [event.event(now) for event in events]
-        new = await self._workers.write(lambda engine: engine.add_events(rows))
-        self._measures.add_events(len(rows))
+        rows = [event.to_event(now) for event in events]
+        new = await self._pool.write(lambda engine: engine.add_events(rows))
+        self._metrics.add_events(len(rows))
         return _respond(responses.StoredOut(received=len(rows), new=new))
 
     async def add_items(self, items: Annotated[ItemRows, Body()]) -> Response:
-        """Store one item or many; findable and recommendable when it answers."""
-        rows = [item.item() for item in items]
-        new = await self._workers.write(lambda engine: engine.add_items(rows))
-        self._measures.add_items(len(rows))
+        """Store one item or several; they can be found and recommended from the response on."""
+        rows = [item.to_item() for item in items]
+        new = await self._pool.write(lambda engine: engine.add_items(rows))
+        self._metrics.add_items(len(rows))
         return _respond(responses.StoredOut(received=len(rows), new=new))
 
     async def delete_item(self, item_id: Annotated[IdInPath, Path()]) -> Response:
-        """Take an item out for good."""
-        if not await self._workers.write(lambda engine: engine.delete_item(item_id)):
-            raise unknown_item(item_id)
+        """Delete an item permanently."""
+        if not await self._pool.write(lambda engine: engine.delete_item(item_id)):
+            raise unknown_item_error(item_id)
         return _respond(responses.DeletedOut(item_id=item_id, deleted=True))
 
     async def live(self) -> Response:
@@ -211,42 +211,42 @@ class Routes:
         return _respond(responses.LiveOut(status="live"))
 
     async def ready(self) -> Response:
-        """A generation is loaded and answers; said without waiting for any request or write."""
-        holder = self._workers.holder
+        """A generation is loaded and answers; waits for no other request."""
+        holder = self._pool.holder
         generation = holder.generation
         if not generation:
-            raise still_loading()
+            raise loading_error()
         return _respond(responses.build_ready(holder, generation), generation)
 
     async def metrics(self) -> Response:
-        """Counters and timings in the text format of Prometheus."""
-        return Response(self._measures.text(), media_type=self._measures.content_type)
+        """Counters, gauges and latencies in the text format of Prometheus."""
+        return Response(self._metrics.text(), media_type=self._metrics.content_type)
 
     async def _answer(self, call: Callable[[EngineProtocol], Answer]) -> Response:
-        body = await self._workers.read(lambda engine: responses.build_answer(call(engine), engine))
+        body = await self._pool.read(lambda engine: responses.build_answer(call(engine), engine))
         if not body["items"]:
-            self._measures.add_empty(body["surface"])
+            self._metrics.add_empty(body["surface"])
         return _respond(body, body["generation"])
 
     async def _json(self, call: Callable[[EngineProtocol], Mapping[str, Any]]) -> Response:
-        body = await self._workers.read(call)
+        body = await self._pool.read(call)
         return _respond(body, body.get("generation", ""))
 
 
-def known_item(engine: EngineProtocol, item_id: str) -> Item:
-    """The item with this id.
+def get_item(engine: EngineProtocol, item_id: str) -> Item:
+    """Get the item with this id.
 
     Raises:
         UnknownItemError: it is not in the catalogue.
     """
     item = engine.item(item_id)
     if item is None:
-        raise unknown_item(item_id)
+        raise unknown_item_error(item_id)
     return item
 
 
-def unknown_item(item_id: str) -> UnknownItemError:
-    """The error for an id that the catalogue does not have."""
+def unknown_item_error(item_id: str) -> UnknownItemError:
+    """The error for an id that is not in the catalogue."""
     return UnknownItemError(
         f"item {item_id[:80]!r} is not in the catalogue.", "Search finds ids by title."
     )

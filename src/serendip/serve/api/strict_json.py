@@ -1,8 +1,8 @@
-"""JSON as the standard has it, and no more.
+"""Strict JSON parser.
 
 Python's parser accepts NaN, Infinity, numbers that overflow, duplicate keys and lone surrogates.
-Each of these would be stored and would then break an answer, a database or a client, so each is
-refused here, at the door, with a message that says what was found.
+Once stored, each of them could break an answer, a database or a client, so all are refused here
+with a message that names the problem.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _MAX_DIGITS = 20
 
 
 def parse(body: bytes) -> Any:
-    """The value of a JSON body.
+    """Parse a JSON body.
 
     Raises:
-        DataError: it is not UTF-8 or not JSON, or holds a value that JSON does not have
-            (NaN, Infinity), an integer outside of 64 bits, a number too large for a float, a key
-            twice, a lone surrogate, a NUL character, or more than 32 levels.
+        DataError: it is not UTF-8 or not JSON, or contains NaN or Infinity, an integer outside 64
+            bits, a number too large for a float, a duplicate key, a lone surrogate, a NUL
+            character, or more than 32 levels of nesting.
     """
     if not body.strip():
         raise DataError("the body is empty.", "Send JSON.")
@@ -32,9 +32,9 @@ def parse(body: bytes) -> Any:
         value = json.loads(
             body.decode("utf-8"),
             parse_constant=_refuse_constant,
-            parse_int=_integer,
-            parse_float=_float,
-            object_pairs_hook=_unique_keys,
+            parse_int=_parse_int,
+            parse_float=_parse_float,
+            object_pairs_hook=_build_object,
         )
     except UnicodeDecodeError as error:
         raise DataError(f"the body is not UTF-8: byte {error.start} is wrong.") from None
@@ -43,7 +43,7 @@ def parse(body: bytes) -> Any:
             f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
         ) from None
     except RecursionError:
-        raise _too_deep() from None
+        raise _too_deep_error() from None
     _check_depth(value)
     if b"\\u" in body:  # a NUL or a lone surrogate can only be written as an escape
         _check_strings(value)
@@ -51,10 +51,10 @@ def parse(body: bytes) -> Any:
 
 
 def check_text(text: str, name: str) -> str:
-    """The text itself, where it can be stored everywhere.
+    """Return the text if it can be stored anywhere.
 
     Raises:
-        DataError: it holds a NUL character or a lone surrogate.
+        DataError: it contains a NUL character or a lone surrogate.
     """
     if "\x00" in text:
         raise DataError(f"{name} holds a NUL character.", "Take it out.")
@@ -70,38 +70,38 @@ def _refuse_constant(name: str) -> Any:
     raise DataError(f"{name} is not a JSON number.", "Send null or leave the field out.")
 
 
-def _integer(digits: str) -> int:
+def _parse_int(digits: str) -> int:
     value = int(digits) if len(digits) <= _MAX_DIGITS else _MAX_INT + 1
     if not _MIN_INT <= value <= _MAX_INT:
-        raise DataError(f"{_short(digits)} does not fit into 64 bits.", "Send a smaller number.")
+        raise DataError(f"{_shorten(digits)} does not fit into 64 bits.", "Send a smaller number.")
     return value
 
 
-def _float(digits: str) -> float:
+def _parse_float(digits: str) -> float:
     value = float(digits)
     if not math.isfinite(value):
-        raise DataError(f"{_short(digits)} is too large for a number.", "Send a smaller number.")
+        raise DataError(f"{_shorten(digits)} is too large for a number.", "Send a smaller number.")
     return value
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    parsed = dict(pairs)
+    if len(parsed) != len(pairs):
         seen: set[str] = set()
         for key, _ in pairs:
             if key in seen:
-                raise DataError(f"the key {_short(key)!r} appears twice in one object.")
+                raise DataError(f"the key {_shorten(key)!r} appears twice in one object.")
             seen.add(key)
-    return found
+    return parsed
 
 
 def _check_depth(value: Any) -> None:
-    level = [value]
+    nodes = [value]
     for _ in range(MAX_JSON_DEPTH):
-        level = [child for node in level for child in _children(node) if child.__class__ in _NODES]
-        if not level:
+        nodes = [child for node in nodes for child in _children(node) if child.__class__ in _NODES]
+        if not nodes:
             return
-    raise _too_deep()
+    raise _too_deep_error()
 
 
 def _check_strings(value: Any) -> None:
@@ -126,9 +126,9 @@ def _children(node: Any) -> Any:
     return node if isinstance(node, list) else ()
 
 
-def _too_deep() -> DataError:
+def _too_deep_error() -> DataError:
     return DataError(f"the body is nested deeper than {MAX_JSON_DEPTH} levels.", "Send it flat.")
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from serendip.serve.api.strict_json import parse
-from serendip.serve.api.types import data_error_of
+from serendip.serve.api.types import extract_data_error
 from serendip.serve.middleware import JSON_TYPE
 
 
@@ -25,7 +25,7 @@ class StrictRoute(APIRoute):
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of this route, called by FastAPI once per route."""
+        """Build the handler; FastAPI calls this once per route."""
         handle = super().get_route_handler()
         has_body = self.body_field is not None
 
@@ -35,7 +35,7 @@ class StrictRoute(APIRoute):
             try:
                 return await handle(request)
             except RequestValidationError as error:
-                raise data_error_of(error.errors()) from None
+                raise extract_data_error(error.errors()) from None
 
         return handle_strictly
 
@@ -43,7 +43,7 @@ class StrictRoute(APIRoute):
 class _JsonRequest(Request):
     """A request with a parsed body.
 
-    FastAPI takes ``null`` for a missing body, so it becomes ``[null]``, which every request type
+    FastAPI treats ``null`` as a missing body, so it becomes ``[null]``, which every request type
     refuses with the same message.
     """
 

@@ -36,15 +36,15 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _NAMED_INSIDE = ("]", ".attributes")
 
 
-def _storable(value: str) -> str:
+def _check_storable(value: str) -> str:
     try:
         return check_text(value, "it")
     except DataError as error:
         raise ValueError(error.message) from None
 
 
-def _short_id(value: str) -> str:
-    size = len(_storable(value).encode("utf-8"))
+def _check_id(value: str) -> str:
+    size = len(_check_storable(value).encode("utf-8"))
     if size > MAX_ID_BYTES:
         raise ValueError(f"it has {size} bytes; an id has at most {MAX_ID_BYTES}")
     if _CONTROL.search(value):
@@ -52,50 +52,50 @@ def _short_id(value: str) -> str:
     return value
 
 
-def _whole_number(value: Any) -> Any:
+def _parse_int(value: Any) -> Any:
     if isinstance(value, str) and not re.fullmatch(r"-?[0-9]{1,19}", value):
         raise ValueError("it is not a whole number")
     return int(value) if isinstance(value, str) else value
 
 
-def _yes_or_no(value: Any) -> Any:
+def _parse_flag(value: Any) -> Any:
     if isinstance(value, str) and value not in _FLAGS:
         raise ValueError("it is neither true nor false")
     return _FLAGS[value] if isinstance(value, str) else value
 
 
-def _as_list(value: Any) -> Any:
+def _to_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _time(value: float) -> float:
+def _check_time(value: float) -> float:
     if not 0 <= value <= LATEST:
         raise ValueError("a time is in Unix seconds, between the years 1970 and 9999")
     return value
 
 
-def _finite(value: float) -> float:
+def _check_finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError("it is not a finite number")
     return value
 
 
-OptionalId = Annotated[str, AfterValidator(_short_id)]
-Id = Annotated[str, Field(min_length=1), AfterValidator(_short_id)]
-Text = Annotated[str, Field(max_length=MAX_QUERY_CHARS), AfterValidator(_storable)]
-LongText = Annotated[str, Field(max_length=MAX_TEXT_CHARS), AfterValidator(_storable)]
-Cursor = Annotated[str, Field(max_length=limits.MAX_CURSOR_CHARS), AfterValidator(_storable)]
-Count = Annotated[int, Field(ge=1, le=limits.MAX_K), BeforeValidator(_whole_number)]
-Flag = Annotated[bool, BeforeValidator(_yes_or_no)]
-Place = Annotated[int, Field(ge=0, lt=2**31), BeforeValidator(_whole_number)]
-Ids = Annotated[list[Id], Field(max_length=limits.MAX_SOURCE_ITEMS), BeforeValidator(_as_list)]
-Number = Annotated[float, AfterValidator(_finite)]
-Time = Annotated[float, AfterValidator(_time)]
+OptionalId = Annotated[str, AfterValidator(_check_id)]
+Id = Annotated[str, Field(min_length=1), AfterValidator(_check_id)]
+Text = Annotated[str, Field(max_length=MAX_QUERY_CHARS), AfterValidator(_check_storable)]
+LongText = Annotated[str, Field(max_length=MAX_TEXT_CHARS), AfterValidator(_check_storable)]
+Cursor = Annotated[str, Field(max_length=limits.MAX_CURSOR_CHARS), AfterValidator(_check_storable)]
+Count = Annotated[int, Field(ge=1, le=limits.MAX_K), BeforeValidator(_parse_int)]
+Flag = Annotated[bool, BeforeValidator(_parse_flag)]
+Position = Annotated[int, Field(ge=0, lt=2**31), BeforeValidator(_parse_int)]
+Ids = Annotated[list[Id], Field(max_length=limits.MAX_SOURCE_ITEMS), BeforeValidator(_to_list)]
+Number = Annotated[float, AfterValidator(_check_finite)]
+Time = Annotated[float, AfterValidator(_check_time)]
 Attribute = Number | LongText | Annotated[list[LongText], Field(max_length=MAX_ATTRIBUTE_VALUES)]
 
 
 class RowModel(BaseModel):
-    """Base of the rows of a body: exact types, no unknown names."""
+    """Base of the rows of a body: strict types, unknown names are errors."""
 
     model_config = ConfigDict(strict=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -110,7 +110,7 @@ class RequestModel(RowModel):
     @classmethod
     def _raise_data_error(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
         if not isinstance(values, Mapping):
-            raise DataError("the body is not an object.", f"Known names: {_names(cls)}.")
+            raise DataError("the body is not an object.", f"Known names: {_list_names(cls)}.")
         try:
             return validate(values)
         except ValidationError as error:
@@ -118,54 +118,57 @@ class RequestModel(RowModel):
 
 
 def read(model: type[ModelT], values: Any) -> ModelT:
-    """Values as a model.
+    """Validate values as a model.
 
     Raises:
-        DataError: the first wrong name or value.
+        DataError: the first unknown name or invalid value.
     """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise data_error_of(error.errors(include_url=False)) from None
+        raise extract_data_error(error.errors(include_url=False)) from None
 
 
-def data_error_of(errors: Sequence[Any]) -> DataError:
-    """The error that a request type raised, from the list that pydantic made of it."""
+def extract_data_error(errors: Sequence[Any]) -> DataError:
+    """Unwrap the ``DataError`` of a request model from pydantic's list of errors."""
     error: DataError = errors[0]["ctx"]["error"]
     return error
 
 
 def to_data_error(error: ValidationError, model: type[BaseModel], rows: str = "") -> DataError:
-    """The first problem of a validation error, with its place, its value and the known names."""
+    """Describe the first problem of a validation error: its path, its value, the known names."""
     first = error.errors(include_url=False)[0]
-    place = rows
+    path = rows
     for part in first["loc"]:
         if isinstance(part, int):
-            place += f"[{part}]"
-        elif part in model.model_fields or place in ("", rows) or place.endswith(_NAMED_INSIDE):
-            place += f".{part}" if place else str(part)
-    place = place[:80] or "the body"
+            path += f"[{part}]"
+        elif part in model.model_fields or path in ("", rows) or path.endswith(_NAMED_INSIDE):
+            path += f".{part}" if path else str(part)
+    path = path[:80] or "the body"
     if first["type"] == "extra_forbidden":
-        return DataError(f"{place} is not known here.", f"Known names: {_names(model)}.")
+        return DataError(f"{path} is not known here.", f"Known names: {_list_names(model)}.")
     if first["type"] == "missing":
-        return DataError(f"{place} is missing.", f"Known names: {_names(model)}.")
+        return DataError(f"{path} is missing.", f"Known names: {_list_names(model)}.")
     message = first["msg"].removeprefix("Value error, ")
-    return DataError(f"{place} = {_shown(first['input'])}: {message}.", _range(model, first["loc"]))
+    return DataError(
+        f"{path} = {_format_value(first['input'])}: {message}.",
+        _describe_range(model, first["loc"]),
+    )
 
 
-def _range(model: type[BaseModel], place: tuple[int | str, ...]) -> str:
-    """The limits of a count; empty for everything else."""
-    name = str(place[0]) if len(place) == 1 else ""
+def _describe_range(model: type[BaseModel], path: tuple[int | str, ...]) -> str:
+    """Describe the limits of a count; empty for other fields."""
+    name = str(path[0]) if len(path) == 1 else ""
     rules = model.model_fields[name].metadata if name in model.model_fields else []
     low = next((rule.ge for rule in rules if hasattr(rule, "ge")), None)
     high = next((rule.le for rule in rules if hasattr(rule, "le")), None)
     return "" if low is None or high is None else f"{name} is {low} to {high}."
 
 
-def _names(model: type[BaseModel]) -> str:
+def _list_names(model: type[BaseModel]) -> str:
     return ", ".join(model.model_fields)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

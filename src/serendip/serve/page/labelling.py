@@ -18,7 +18,7 @@ from serendip.data.labelling import LabellingView
 from serendip.errors import DataError, SerendipError
 from serendip.serve.middleware import App, ErrorResponse, GuardMiddleware
 from serendip.serve.page.assets import HTML, environment, static_file
-from serendip.serve.socket import address_of, listen, signals_end_quietly
+from serendip.serve.socket import format_address, ignore_repeated_signals, listen
 
 
 class LabellingProtocol(Protocol):
@@ -134,9 +134,9 @@ def run_labelling(desk: LabellingProtocol, port: int, on_ready: Callable[[str], 
         lifespan="off",
         timeout_graceful_shutdown=_DRAIN_S,
     )
-    on_ready(address_of(listener, HOST))
+    on_ready(format_address(listener, HOST))
     try:
-        with signals_end_quietly():
+        with ignore_repeated_signals():
             uvicorn.Server(config).run(sockets=[listener])
     finally:
         listener.close()

@@ -30,7 +30,7 @@ class PageQuery(types.RequestModel):
     cursor: types.Cursor = ""
     """Where the next part of a list starts."""
 
-    first: types.Place = 0
+    first: types.Position = 0
     """0-based place of the first item of the next part."""
 
     item_id: types.OptionalId = ""
@@ -45,7 +45,7 @@ class PageQuery(types.RequestModel):
     request_id: types.OptionalId = ""
     """The answer it was part of."""
 
-    position: types.Place | None = None
+    position: types.Position | None = None
     """0-based place in that answer."""
 
 

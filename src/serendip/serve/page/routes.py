@@ -16,14 +16,14 @@ from serendip.data import Event
 from serendip.engine.item_pictures import Picture
 from serendip.errors import SerendipError
 from serendip.serve.api.requests import PathId
-from serendip.serve.api.routes import unknown_item
+from serendip.serve.api.routes import unknown_item_error
 from serendip.serve.api.types import read
 from serendip.serve.engine_holder import EnginePool
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.middleware import (
     ErrorResponse,
     content_security_policy,
-    request_id_of,
+    get_request_id,
 )
 from serendip.serve.page import views
 from serendip.serve.page.assets import HTML, environment, static_file
@@ -38,10 +38,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Pages:
-    """The pages over one set of workers."""
+    """The pages, served by an engine pool."""
 
-    def __init__(self, workers: EnginePool) -> None:
-        self._workers = workers
+    def __init__(self, pool: EnginePool) -> None:
+        self._pool = pool
         self._templates = environment()
         self.router = APIRouter()
         for path, endpoint in (
@@ -94,11 +94,11 @@ class Pages:
         def store(engine: EngineProtocol) -> str:
             item = engine.item(query.item_id)
             if item is None:
-                raise unknown_item(query.item_id)
+                raise unknown_item_error(query.item_id)
             engine.add_events([_like(query)])
             return item.title or item.item_id
 
-        title = await self._workers.write(store)
+        title = await self._pool.write(store)
         if not _is_fragment(request):
             back = item_link(query.item_id, query.user)
             return Response(status_code=303, headers={"location": back})
@@ -120,7 +120,7 @@ class Pages:
             item = engine.item(item_id)
             return engine.pictures.read(item) if item else None
 
-        picture = await self._workers.read(load)
+        picture = await self._pool.read(load)
         if picture is None:
             return self._error(
                 ErrorResponse(404, "no_picture", f"there is no picture of {item_id[:80]!r} here.")
@@ -142,7 +142,7 @@ class Pages:
             }
             return Response(body, media_type=HTML, headers=headers)
 
-        return await self._workers.read(render)
+        return await self._pool.read(render)
 
     def _in_html(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint with errors answered as a page."""
@@ -151,7 +151,7 @@ class Pages:
             try:
                 return await endpoint(request)
             except SerendipError as error:
-                return self._error(ErrorResponse.public(error, request_id_of(request.scope)))
+                return self._error(ErrorResponse.public(error, get_request_id(request.scope)))
 
         return answer
 

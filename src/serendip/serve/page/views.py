@@ -16,7 +16,7 @@ from serendip.data.text import normalise
 from serendip.engine.answer import Answer, ChosenItem, Evidence
 from serendip.engine.request import Request
 from serendip.errors import UnknownItemError
-from serendip.serve.api.routes import unknown_item
+from serendip.serve.api.routes import unknown_item_error
 from serendip.serve.engine_protocol import EngineProtocol
 from serendip.serve.page.cards import (
     Card,
@@ -184,7 +184,7 @@ def item(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     """
     found = engine.item(query.item_id)
     if found is None:
-        raise unknown_item(query.item_id)
+        raise unknown_item_error(query.item_id)
     history = engine.history(query.user, _HISTORY_SHOWN)
     chosen = engine.chosen(query.user, _HISTORY_SHOWN)
     context = Context(query.user, "similar", source=query.item_id, liked=select_liked_ids(chosen))
@@ -209,7 +209,7 @@ def why(engine: EngineProtocol, query: PageQuery) -> dict[str, Any]:
     """
     found = engine.item(query.item_id)
     if found is None:
-        raise unknown_item(query.item_id)
+        raise unknown_item_error(query.item_id)
     sources = (query.source,) if query.source else ()
     surface = "search" if query.q and query.surface == "home" else query.surface
     request = Request(surface, query.user, query.q, sources, literal=query.literal)
