@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
@@ -15,6 +16,8 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 class SearchConfig(Config):
     """Settings of text search."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"tell_from": "suggest_from"}
 
     lexical: LexicalConfig = Field(default_factory=LexicalConfig)
     """Fields and weights of the lexical index."""
@@ -35,7 +38,7 @@ class SearchConfig(Config):
     correct_unknown_from: Probability = 0.33
     """The same if no item has any of the words, so that the text as typed would find nothing."""
 
-    tell_from: Probability = 0.1
+    suggest_from: Probability = 0.1
     """Minimum confidence to suggest a correction ("did you mean")."""
 
     offer_from: Probability = 0.5
@@ -45,4 +48,4 @@ class SearchConfig(Config):
     @property
     def confidence(self) -> Confidence:
         """The confidence thresholds of corrections."""
-        return Confidence(self.correct_from, self.correct_unknown_from, self.tell_from)
+        return Confidence(self.correct_from, self.correct_unknown_from, self.suggest_from)

@@ -36,12 +36,12 @@ class Confidence:
     Args:
         usual: to search a correction, if some of the words are known.
         nothing: to search a correction, if none of the words is known.
-        told: to suggest a correction.
+        suggested: to suggest a correction.
     """
 
     usual: float
     nothing: float
-    told: float
+    suggested: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,9 +80,9 @@ def read(text: str, titles: TitleIndex, speller: Speller, confidence: Confidence
     near = [key for key in near if " " in key]
     meant = Correction(near[0], TITLE_CONFIDENCE) if near else _correct(normal, titles, speller)
     if meant.text == normal:
-        is_suggested = meant.rival_confidence >= confidence.told
+        is_suggested = meant.rival_confidence >= confidence.suggested
         return replace(as_typed, told_key=meant.rival) if is_suggested else as_typed
-    if meant.confidence < confidence.told:
+    if meant.confidence < confidence.suggested:
         return as_typed
     all_unknown = len(as_typed.unknown) == len(set(words(normal)))
     if meant.confidence < (confidence.nothing if all_unknown else confidence.usual):

@@ -154,7 +154,7 @@ def test_a_near_tie_is_told(tmp_path):
     told = searcher(tmp_path / "told").read("otker velvet")
     assert (told.corrected_key, told.told_key) == ("otker velvet", "otter velvet")
     assert told.unknown == ("otker",)
-    silent = searcher(tmp_path / "silent", tell_from=0.5).read("otker velvet")
+    silent = searcher(tmp_path / "silent", suggest_from=0.5).read("otker velvet")
     assert silent.told_key == ""
 
 

@@ -64,7 +64,7 @@ class ValidationRequests:
 
 
 def tune_content_weights(
-    asked: Callable[[], Iterable[ValidationRequests]],
+    validation: Callable[[], Iterable[ValidationRequests]],
     aligned: FloatArray,
     content: FloatArray,
     words: FloatArray,
@@ -72,7 +72,7 @@ def tune_content_weights(
     """Tune the weights (2,) of the context's cosine and of the text's cosine for one task.
 
     Args:
-        asked: yields the validation requests of the task, the same at every call.
+        validation: yields the validation requests of the task, the same at every call.
         aligned: (N, C) aligned unit vectors of the items, compared with the context.
         content: (N, C) unit vectors of the items as encoded, compared with texts.
         words: (Q, C) unit vectors of the example queries; Q = 0 for tasks without texts.
@@ -80,10 +80,10 @@ def tune_content_weights(
     text = 0.0
     if len(words):
         text = _largest(
-            asked, lambda batch: (words_cosines(batch, words, content), 0.0), _WORD_WEIGHTS
+            validation, lambda batch: (words_cosines(batch, words, content), 0.0), _WORD_WEIGHTS
         )
     context = _largest(
-        asked,
+        validation,
         lambda batch: (
             context_cosines(batch, aligned),
             text * words_cosines(batch, words, content) if text else 0.0,
@@ -94,7 +94,7 @@ def tune_content_weights(
 
 
 def _largest(
-    asked: Callable[[], Iterable[ValidationRequests]],
+    validation: Callable[[], Iterable[ValidationRequests]],
     cosines: Callable[[TrainingBatch], tuple[FloatArray, FloatArray | float]],
     weights: Sequence[float],
 ) -> float:
@@ -103,7 +103,7 @@ def _largest(
     ``cosines`` gives two terms (R, N): the one to weight and a fixed one that is added.
     """
     gains = dict.fromkeys(weights, 0.0)
-    for requests in asked():
+    for requests in validation():
         weighted, fixed = cosines(requests.batch)
         for weight in gains:
             gains[weight] += requests.gain(np.float32(weight) * weighted + fixed)

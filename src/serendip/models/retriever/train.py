@@ -56,7 +56,7 @@ class TrainingSplit:
     Args:
         log: all events.
         learned: (E,) bool, training targets.
-        asked: (E,) bool, validation targets: they decide when to stop, and get no gradients.
+        is_validation: (E,) bool, validation targets: they decide when to stop, without gradients.
         held_back: True if the validation targets are events of the dataset itself, which are
             learned at the end.
         hidden: (Q,) bool, held-out queries, which tune the weight of content in search. They are
@@ -65,7 +65,7 @@ class TrainingSplit:
 
     log: EventLog
     learned: BoolArray
-    asked: BoolArray
+    is_validation: BoolArray
     held_back: bool
     hidden: BoolArray
 
@@ -79,10 +79,10 @@ class TrainingSplit:
         hidden = held_out_queries([] if queries is None else queries.texts, share)
         if dataset.validation is not None:
             log = _with_targets(dataset, dataset.validation)
-            asked = np.arange(len(log)) >= len(dataset.events)
-            return cls(log, ~asked, asked, False, hidden)
-        asked = np.arange(len(log)) >= len(log) - int(len(log) * share)
-        return cls(log, ~asked, asked, bool(asked.any()), hidden)
+            is_validation = np.arange(len(log)) >= len(dataset.events)
+            return cls(log, ~is_validation, is_validation, False, hidden)
+        is_validation = np.arange(len(log)) >= len(log) - int(len(log) * share)
+        return cls(log, ~is_validation, is_validation, bool(is_validation.any()), hidden)
 
 
 def held_out_queries(texts: Sequence[str], share: float) -> BoolArray:
@@ -219,13 +219,13 @@ class RetrieverTraining:
         all_queries = np.ones_like(hidden)
         self.read_texts = [] if queries is None else list(compress(queries.texts, ~hidden))
         # Training; validation with all, with trained and with held-out queries; the last pass.
-        self.learned, self.asked, self.read, self.unread, self.whole = (
+        self.learned, self.validation, self.read, self.unread, self.whole = (
             BatchBuilder(PackedLog(log, targets), queries, config, drawn, user_countries)
             for log, targets, drawn in (
                 (past, everything[: len(past)], ~hidden),
-                (examples.log, examples.asked, all_queries),
-                (examples.log, examples.asked, ~hidden),
-                (examples.log, examples.asked, hidden if hidden.any() else all_queries),
+                (examples.log, examples.is_validation, all_queries),
+                (examples.log, examples.is_validation, ~hidden),
+                (examples.log, examples.is_validation, hidden if hidden.any() else all_queries),
                 (examples.log, everything, all_queries),
             )
         )
@@ -287,10 +287,10 @@ class RetrieverTraining:
         plain content against the network on held-out queries.
         """
         means = []
-        for task in self.asked.tasks:
+        for task in self.validation.tasks:
             sums = [
                 (block.gain(), len(block.targets))
-                for block in self._validation_requests(TASK_OF[task], self.asked)
+                for block in self._validation_requests(TASK_OF[task], self.validation)
             ]
             if sums:
                 gain, count = np.sum(sums, axis=0)
@@ -372,7 +372,7 @@ class RetrieverTraining:
         )
         aligned = self.alignment.encode(content)
         weights = np.zeros((NUM_TASKS, 2), np.float32)
-        for task in map(TASK_OF.__getitem__, self.asked.tasks):
+        for task in map(TASK_OF.__getitem__, self.validation.tasks):
             texts = query_vectors if task == SEARCH else query_vectors[:0]
             requests = partial(self._validation_requests, task, self.unread)
             weights[task] = tune_content_weights(requests, aligned, content, texts)
@@ -388,10 +388,10 @@ class RetrieverTraining:
     def quality(self, affinity: ContentScores | None) -> QualityVector | None:
         """Quality vector with weights tuned on home validation requests; None = not configured."""
         values, loss = self.values, self.config.quality_loss
-        if values is None or loss == 0 or "home" not in self.asked.tasks:
+        if values is None or loss == 0 or "home" not in self.validation.tasks:
             return None
         held_out = []
-        for block in self._validation_requests(HOME, self.asked):
+        for block in self._validation_requests(HOME, self.validation):
             scores = block.scores  # (R, N)
             if affinity is not None:
                 cosines = context_cosines(block.batch, affinity.aligned)
