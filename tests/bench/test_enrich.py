@@ -18,7 +18,7 @@ from serendip.llm.ledger import Ledger
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.enrich import (
     EnrichBench,
-    RelevanceLabels,
+    ProductTexts,
     assign_halves,
     cross_validate,
     measure_llm,
@@ -73,7 +73,7 @@ def test_an_llm_writes_about_as_many_products_as_there_is_time_for(
     products: Path, tmp_path: Path
 ) -> None:
     bench = EnrichBench(products, tmp_path / "e.json", encoder=TextEncoderConfig(name="hashing"))
-    shelf = RelevanceLabels.of(bench, TrainOptions())
+    texts = ProductTexts.of(bench, TrainOptions())
 
     def script(request: LlmRequest) -> str:
         data = json.loads(request.user.split("<data>")[1].split("</data>")[0])
@@ -84,9 +84,9 @@ def test_an_llm_writes_about_as_many_products_as_there_is_time_for(
         return "nothing" if "lamp" in data["item"]["title"] else json.dumps(said)
 
     with closing(Ledger.open(tmp_path / "calls.db")) as ledger:
-        few = measure_llm(shelf, ScriptedLlm(script), ledger, 0.0, TrainOptions())
+        few = measure_llm(texts, ScriptedLlm(script), ledger, 0.0, TrainOptions())
         assert few["items"] == 4
-        found = measure_llm(shelf, ScriptedLlm(script), ledger, 60.0, TrainOptions())
+        found = measure_llm(texts, ScriptedLlm(script), ledger, 60.0, TrainOptions())
     assert (found["items"], found["answered"], found["written"]) == (6, 5, 2)
     rows = {(row["search"], row["text"]): row["nDCG@10"] for row in found["rows"]}
     assert rows["words", "llm"] > rows["words", "stripped"]
