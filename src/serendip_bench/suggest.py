@@ -307,8 +307,8 @@ def _measure_success(measurements: _Measurements, typed: int) -> Values:
 
 
 def _mean_by_user(measurements: _Measurements, values: Values) -> Values:
-    user_nums = np.unique(measurements.users, return_inverse=True)[1]
-    return np.bincount(user_nums, values) / np.bincount(user_nums)
+    user_nums = np.unique(measurements.users, return_inverse=True)[1]  # (targets,)
+    return np.bincount(user_nums, values) / np.bincount(user_nums)  # (U,)
 
 
 def _measure_baseline(

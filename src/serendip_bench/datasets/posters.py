@@ -166,7 +166,7 @@ def measure_neighbour_genres(genres: BoolArray, vectors: FloatArray, k: int = NE
         vectors: (N, D).
         k: below N.
     """
-    similarities = vectors @ vectors.T
+    similarities = vectors @ vectors.T  # (N, N)
     np.fill_diagonal(similarities, -np.inf)
     nearest = np.argpartition(-similarities, k - 1, axis=1)[:, :k]
     overlaps = _compute_jaccard(genres.astype(np.float32), genres.astype(np.float32))
