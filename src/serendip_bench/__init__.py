@@ -1,3 +1,3 @@
-"""Benchmarks on public data: sequences of items, with and without items held out."""
+"""Benchmarks on public data, run by ``serendip bench``."""
 
 from __future__ import annotations

@@ -353,7 +353,7 @@ def suggest(
 
 def _run(
     kind: Kind,
-    places: tuple[Path, Path, Path | None],
+    paths: tuple[Path, Path, Path | None],
     table: Mapping[str, BenchModel],
     selection: tuple[str | None, int],
     columns: Mapping[str, str],
@@ -362,7 +362,7 @@ def _run(
     from serendip_bench.sequential.run import Bench, run_bench
 
     terminal = Terminal(as_json=True)
-    data, file, cache = places
+    data, file, cache = paths
     names, seeds = selection
     bench = Bench(kind, data, file, select_models(table, names), seeds, cache)
     document = run_bench(bench, terminal.options(), build_row_printer(terminal, columns))

@@ -91,28 +91,28 @@ def run_enrich(bench: EnrichBench, options: TrainOptions) -> dict[str, Any]:
         StorageError: another process uses the same file.
     """
     with open_work_folder(bench.file) as work:
-        labels = RelevanceLabels.of(bench, options)
+        products = ProductTexts.of(bench, options)
         document = {
             "dataset": bench.data.resolve().name,
             "data": hash_files([bench.data / PRODUCTS_FILE, bench.data / JUDGEMENTS_FILE]),
             "encoder": bench.encoder.name,
             "metric": METRIC.label,
-            "items": len(labels.full),
-            "with_keywords": sum(bool(item.generated_text) for item in labels.rules),
-            "queries": len(labels.queries),
-            "rows": _measure_texts(labels),
+            "items": len(products.full),
+            "with_keywords": sum(bool(item.generated_text) for item in products.rules),
+            "queries": len(products.queries),
+            "rows": _measure_texts(products),
             "llm": None,
         }
         write_json(bench.file, document)
         if bench.llm_s > 0:
             with open_llm(LOCAL) as llm, closing(Ledger.open(work / "calls.db")) as ledger:
-                document["llm"] = measure_llm(labels, llm, ledger, bench.llm_s, options)
+                document["llm"] = measure_llm(products, llm, ledger, bench.llm_s, options)
             write_json(bench.file, document)
     return document
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RelevanceLabels:
+class ProductTexts:
     """The same products with different texts, and the judged queries.
 
     Args:
@@ -130,7 +130,7 @@ class RelevanceLabels:
     encode: Encode
 
     @classmethod
-    def of(cls, bench: EnrichBench, options: TrainOptions) -> RelevanceLabels:
+    def of(cls, bench: EnrichBench, options: TrainOptions) -> ProductTexts:
         """Read the products, remove descriptions, and generate keywords by rules."""
         encode = open_bench_encoder(bench.encoder, bench.cache, bench.file, options.progress)
         full = read_products(bench.data).catalogue.items
@@ -154,7 +154,7 @@ class RelevanceLabels:
         search = HybridSearch(items, self.encode(texts), LexicalConfig(generated=weight))
         return search.judged(self.queries, self.encode(self.queries.texts))
 
-    def part(self, numbers: Sequence[int]) -> RelevanceLabels:
+    def part(self, numbers: Sequence[int]) -> ProductTexts:
         """Some of the products, and the queries with a relevant one among them."""
         row_of = {number: row for row, number in enumerate(numbers)}
         gains = [
@@ -166,7 +166,7 @@ class RelevanceLabels:
             [items[number] for number in numbers]
             for items in (self.stripped, self.rules, self.full)
         )
-        return RelevanceLabels(stripped, rules, full, queries, self.encode)
+        return ProductTexts(stripped, rules, full, queries, self.encode)
 
 
 def _strip(item: Item) -> Item:
@@ -174,11 +174,11 @@ def _strip(item: Item) -> Item:
     return replace(item, description="", attributes=attributes)
 
 
-def _measure_texts(labels: RelevanceLabels) -> list[dict[str, Any]]:
-    stripped, full = labels.measure(labels.stripped), labels.measure(labels.full)
-    halves = assign_halves(labels.queries.texts)
+def _measure_texts(products: ProductTexts) -> list[dict[str, Any]]:
+    stripped, full = products.measure(products.stripped), products.measure(products.full)
+    halves = assign_halves(products.queries.texts)
     settings = [(weight, encoded) for weight in WEIGHTS for encoded in (False, True)]
-    rules_values = {setting: labels.measure(labels.rules, setting) for setting in settings}
+    rules_values = {setting: products.measure(products.rules, setting) for setting in settings}
     rows = []
     for kind, base in stripped.items():
         values_of = {setting: values[kind] for setting, values in rules_values.items()}
@@ -223,13 +223,13 @@ def _to_row(kind: str, name: str, values: Values, base: Values) -> dict[str, Any
 
 
 def measure_llm(
-    labels: RelevanceLabels, llm: Llm, ledger: Ledger, seconds: float, options: TrainOptions
+    products: ProductTexts, llm: Llm, ledger: Ledger, seconds: float, options: TrainOptions
 ) -> dict[str, Any]:
     """Compare all texts on the products that an LLM wrote about within a time limit."""
     start = time.monotonic()
-    answers = _ask_llm(labels, llm, ledger, seconds, options)
+    answers = _ask_llm(products, llm, ledger, seconds, options)
     numbers = list(answers)
-    part = labels.part(numbers)
+    part = products.part(numbers)
     llm_texts = [
         {} if answer is None else answer.texts(describe_item(item))
         for item, answer in zip(part.stripped, answers.values(), strict=True)
@@ -260,10 +260,10 @@ def measure_llm(
 
 
 def _ask_llm(
-    labels: RelevanceLabels, llm: Llm, ledger: Ledger, seconds: float, options: TrainOptions
+    products: ProductTexts, llm: Llm, ledger: Ledger, seconds: float, options: TrainOptions
 ) -> dict[int, Enrichment | None]:
     """Product -> answer, None if unusable; at least one batch, whatever the time limit."""
-    task, order = enrich_task(), _interleave(labels.queries)
+    task, order = enrich_task(), _interleave(products.queries)
     answers: dict[int, Enrichment | None] = {}
     settings = RunOptions("bench", concurrency=LOCAL.concurrency, attempts=2)
     starts = range(0, len(order), _BATCH_SIZE)
@@ -272,7 +272,7 @@ def _ask_llm(
         if answers and time.monotonic() > deadline:
             break
         numbers = order[begin : begin + _BATCH_SIZE]
-        questions = [{"item": describe_item(labels.stripped[number])} for number in numbers]
+        questions = [{"item": describe_item(products.stripped[number])} for number in numbers]
         outcome = ask_all(task, questions, llm, ledger, settings)
         answers |= dict(zip(numbers, outcome.answers, strict=True))
     return answers
@@ -284,6 +284,9 @@ def _interleave(queries: JudgedQueries) -> list[int]:
     lists = [rng.permutation(sorted(gains)).tolist() for gains in queries.gains]
     longest = max(map(len, lists), default=0)
     round_robin = (
-        products[turn] for turn in range(longest) for products in lists if turn < len(products)
+        product_list[turn]
+        for turn in range(longest)
+        for product_list in lists
+        if turn < len(product_list)
     )
     return list(dict.fromkeys(round_robin))

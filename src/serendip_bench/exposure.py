@@ -35,7 +35,7 @@ def measure_exposure(
     counts = np.zeros(len(split.numbers))  # (N,) training events
     counts[: split.train.num_items] = split.train.item_counts()
     groups = np.arange(len(lists))
-    shown, _ = shown_items(lists, groups, TOP)
+    shown, _ = shown_items(lists, groups, TOP)  # one item per impression
     border = tail_border(split.train.item_counts())
     num_cold = int(split.cold.sum())
     shown_cold = np.unique(shown[split.cold[shown]])

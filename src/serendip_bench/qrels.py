@@ -53,7 +53,7 @@ class Relevance:
     def ndcg(self, ranks: Values, k: int) -> Values:
         """(U,) N@k of ranks (T,)."""
         discount = NDCG(k)
-        best = discount.of_ranks(self._best_ranks())
+        best = discount.of_ranks(self._rank_ideally())
         return self._mean_shares(discount.of_ranks(ranks) * self.gains, best * self.gains)
 
     def judged(self, ranks: Values, k: int) -> Values:
@@ -74,7 +74,7 @@ class Relevance:
         with np.load(path, allow_pickle=False) as stored:
             return cls(stored["requests"], stored["units"], stored["gains"])
 
-    def _best_ranks(self) -> Values:
+    def _rank_ideally(self) -> Values:
         """(T,) ranks in the ideal order of each request: by gain, largest first."""
         order = np.lexsort((-self.gains, self.requests))
         ordered = self.requests[order]

@@ -150,7 +150,7 @@ def _evaluate(
         ),
         "confidence": _measure_calibration(few),
         "ms": {
-            "unseen": _mean([evaluation.ms for evaluation in few]),
+            "unseen": _round_mean([evaluation.ms for evaluation in few]),
             "seen": _time_table(queries, tables[0]),
         },
     }
@@ -230,8 +230,8 @@ def _compare_metrics(
         if len(before):
             difference = estimate(after - before).as_dict()
             metrics[name] = {
-                "as typed": _mean(before),
-                "rewritten": _mean(after),
+                "as typed": _round_mean(before),
+                "rewritten": _round_mean(after),
                 "difference": difference,
             }
     return metrics
@@ -254,8 +254,8 @@ def _measure_calibration(evaluations: Sequence[_Evaluation]) -> dict[str, float]
     )
     return {
         "rewrites": len(rewritten),
-        "mean": _mean(confidences),
-        "serve": _mean(succeeds),
+        "mean": _round_mean(confidences),
+        "serve": _round_mean(succeeds),
         "calibration error": float(calibration_error(succeeds, confidences)),
     }
 
@@ -270,5 +270,5 @@ def _time_table(queries: SpellingQueries, table: RewriteTable) -> float:
     return 1000 * (time.process_time() - start) / max(1, len(keys))
 
 
-def _mean(values: Any) -> float:
+def _round_mean(values: Any) -> float:
     return round(float(np.mean(values)), 4) if len(values) else 0.0

@@ -264,8 +264,8 @@ def select_variants(bench: SuggestBench) -> list[Variant]:
     all_variants.append(Variant("without user", config, knows_users=False))
     unknown = set(bench.models) - {variant.name for variant in all_variants}
     if unknown:
-        known = ", ".join(variant.name for variant in all_variants)
-        raise ConfigError(f"--models {min(unknown)!r}.", f"Known: {known}.")
+        names = ", ".join(variant.name for variant in all_variants)
+        raise ConfigError(f"--models {min(unknown)!r}.", f"Known: {names}.")
     return [variant for variant in all_variants if not bench.models or variant.name in bench.models]
 
 
@@ -307,8 +307,8 @@ def _measure_success(measurements: _Measurements, typed: int) -> Values:
 
 
 def _mean_by_user(measurements: _Measurements, values: Values) -> Values:
-    user_nums = np.unique(measurements.users, return_inverse=True)[1]
-    return np.bincount(user_nums, values) / np.bincount(user_nums)
+    user_nums = np.unique(measurements.users, return_inverse=True)[1]  # (targets,)
+    return np.bincount(user_nums, values) / np.bincount(user_nums)  # (U,)
 
 
 def _measure_baseline(

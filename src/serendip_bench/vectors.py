@@ -48,7 +48,7 @@ def encode_items(task: VectorTask) -> float:
     Costs are stored beside the cache, one entry per 1,024 texts, so that a killed run loses none.
     """
     encoder, folder = open_encoder(task.encoder), Path(task.cache)
-    texts = _texts(task)
+    texts = _read_texts(task)
     costs = _read_costs(folder)
     cache = VectorCache(folder, _BATCH_TEXTS)
     parts, seconds = [np.empty((0, encoder.size), np.float32)], 0.0
@@ -69,7 +69,7 @@ def encode_items(task: VectorTask) -> float:
     return round(seconds, 3)
 
 
-def _texts(task: VectorTask) -> list[str]:
+def _read_texts(task: VectorTask) -> list[str]:
     data = Path(task.data)
     dataset = detect_dataset(data)
     if task.reads == "queries":
@@ -77,7 +77,7 @@ def _texts(task: VectorTask) -> list[str]:
     return dataset.read(data).catalogue.texts(task.encoder.fields)
 
 
-def encoder_facts(encoder: TextEncoderConfig) -> dict[str, Any]:
+def describe_encoder(encoder: TextEncoderConfig) -> dict[str, Any]:
     """Configuration that determines the vectors, for results files and digests."""
     return {**encoder.model_dump(mode="json"), "version": open_encoder(encoder).version}
 

@@ -21,7 +21,7 @@ Encode: TypeAlias = Callable[[Sequence[str]], FloatArray]
 """n texts -> (n, C) vectors."""
 
 
-def work_folder(file: Path) -> Path:
+def get_work_folder(file: Path) -> Path:
     """Folder beside the results ``file`` with models, ranks and vectors for resumed runs."""
     return file.with_name(file.name + ".work")
 
@@ -34,7 +34,7 @@ def open_work_folder(file: Path) -> Iterator[Path]:
         ConfigError: the folder cannot be written.
         StorageError: another process uses the same file.
     """
-    folder = work_folder(file)
+    folder = get_work_folder(file)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -55,7 +55,7 @@ def open_bench_encoder(
         file: the results.
         progress: over the batches.
     """
-    encoder, vectors = open_encoder(config), VectorCache(cache or work_folder(file) / "cache")
+    encoder, vectors = open_encoder(config), VectorCache(cache or get_work_folder(file) / "cache")
     return lambda texts: vectors.encode(encoder, texts, progress)
 
 

@@ -36,11 +36,13 @@ def write_films(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     lines = ["userId,movieId,rating,timestamp"]
     for viewer in range(NUM_VIEWERS):
-        own = rng.permutation(np.arange(NUM_FILMS))
-        films = own[np.argsort(own % 3 != viewer % 3, kind="stable")][:RATED] + 1
-        for place, film in enumerate(films.tolist()):
+        shuffled = rng.permutation(np.arange(NUM_FILMS))
+        films = shuffled[np.argsort(shuffled % 3 != viewer % 3, kind="stable")][:RATED] + 1
+        for position, film in enumerate(films.tolist()):
             rating = 5.0 if (film - 1) % 3 == viewer % 3 else 2.5
-            lines.append(f"{viewer},{film},{rating},{1_000 * viewer + 10_000 + 3 * (place // 2)}")
+            lines.append(
+                f"{viewer},{film},{rating},{1_000 * viewer + 10_000 + 3 * (position // 2)}"
+            )
     (folder / "ratings.csv").write_text("\n".join(lines) + "\n")
     with (folder / "tag_queries.jsonl").open("w") as stream:
         for tag, items in TAGS.items():

@@ -36,8 +36,8 @@ def write_retail(folder: Path) -> Path:
     for number in range(NUM_CUSTOMERS * BASKETS):
         customer = number % NUM_CUSTOMERS if number % 7 else NUM_CUSTOMERS + number
         half = NUM_PRODUCTS // 2
-        own = rng.permutation(half)[:4] + (half if customer % 4 == 0 else 0)
-        for product in own.tolist():
+        products = rng.permutation(half)[:4] + (half if customer % 4 == 0 else 0)
+        for product in products.tolist():
             lines.append(line(5000 + number, f"{10000 + product}", 7 * number, customer))
     lines += [
         line(5000, lines[0]["StockCode"], 0, lines[0]["CustomerID"], Quantity=1),

@@ -16,12 +16,14 @@ GROUPS = (["Toys", "Trains"], ["Books", "Tales"], ["Garden", "Tools"])
 def sequences(seed: int = 0) -> dict[str, list[str]]:
     """User -> items: from a random start in steps of 3, which stay in one group, or of 1."""
     rng = np.random.default_rng(seed)
-    found = {}
+    sequence_of = {}
     for user in range(NUM_USERS):
         start, length = int(rng.integers(NUM_ITEMS)), int(rng.integers(4, 9))
         step = 3 if rng.random() < 0.8 else 1
-        found[f"u{user}"] = [f"i{(start + step * place) % NUM_ITEMS}" for place in range(length)]
-    return found
+        sequence_of[f"u{user}"] = [
+            f"i{(start + step * position) % NUM_ITEMS}" for position in range(length)
+        ]
+    return sequence_of
 
 
 def write_world(folder: Path, users: dict[str, list[str]] | None = None) -> Path:

@@ -87,11 +87,13 @@ def test_results_need_a_file(tmp_path: Path) -> None:
     assert run_bench("cold", "--data", tmp_path).returncode == 2
 
 
-def test_judges_are_told_with_their_intervals_and_wrong_gold_in_words(tmp_path: Path) -> None:
+def test_judges_are_printed_with_intervals_and_a_folder_without_gold_is_refused(
+    tmp_path: Path,
+) -> None:
     write_products(tmp_path / "products")
     out = tmp_path / "judges.json"
-    asked = ("--seeds", 1, "--models", "rules,cosine,student")
-    done = run_bench("judge", "--data", tmp_path / "products", "--json", out, *asked)
+    arguments = ("--seeds", 1, "--models", "rules,cosine,student")
+    done = run_bench("judge", "--data", tmp_path / "products", "--json", out, *arguments)
     assert done.returncode == 0, done.stderr
     assert [row["model"] for row in rows(out)] == ["rules", "cosine", "student"]
     for name in ("AUROC", "kappa", "ms / 200", "student 0"):
@@ -111,11 +113,11 @@ def test_beauty_gives_the_figures_of_record(tmp_path: Path) -> None:
     models = ("--models", "popularity,transitions")
     done = run_bench("sequential", "--data", DATA / "amazon-beauty", "--json", out, *models)
     assert done.returncode == 0, done.stderr
-    found = {row["model"]: row for row in rows(out)}
+    row_of = {row["model"]: row for row in rows(out)}
     # Ties count half: an order of equally popular items by their number would give .0114 / .0054.
-    assert found["popularity"]["R@10"] == pytest.approx(0.0110, abs=5e-5)
-    assert found["popularity"]["N@10"] == pytest.approx(0.0053, abs=5e-5)
-    assert found["transitions"]["R@10"] == pytest.approx(0.0748, abs=5e-5)
-    assert found["transitions"]["N@10"] == pytest.approx(0.0477, abs=5e-5)
-    assert all(row["users"] == 22_363 for row in found.values())
-    assert all(row["train_cpu_s"] < 5 for row in found.values())
+    assert row_of["popularity"]["R@10"] == pytest.approx(0.0110, abs=5e-5)
+    assert row_of["popularity"]["N@10"] == pytest.approx(0.0053, abs=5e-5)
+    assert row_of["transitions"]["R@10"] == pytest.approx(0.0748, abs=5e-5)
+    assert row_of["transitions"]["N@10"] == pytest.approx(0.0477, abs=5e-5)
+    assert all(row["users"] == 22_363 for row in row_of.values())
+    assert all(row["train_cpu_s"] < 5 for row in row_of.values())

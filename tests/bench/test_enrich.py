@@ -1,4 +1,4 @@
-"""Products without descriptions: what is measured, and that no query chooses what it is told at."""
+"""Products without descriptions: results, and settings tuned on other queries only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from serendip.llm.ledger import Ledger
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.enrich import (
     EnrichBench,
-    RelevanceLabels,
+    ProductTexts,
     assign_halves,
     cross_validate,
     measure_llm,
@@ -31,15 +31,18 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_products(tmp_path_factory.mktemp("bench") / "products")
 
 
-def test_a_half_is_told_at_what_the_other_half_chose() -> None:
+def test_a_half_is_evaluated_at_the_best_setting_of_the_other() -> None:
     halves = np.array([0.0, 0.0, 1.0, 1.0])
-    tried = {
+    values_of = {
         (0.5, True): np.array([0.9, 0.9, 0.1, 0.1]),
         (1.0, False): np.array([0.2, 0.2, 0.3, 0.3]),
     }
-    values, chosen = cross_validate(tried, halves)
+    values, chosen = cross_validate(values_of, halves)
     assert values.tolist() == [0.2, 0.2, 0.1, 0.1]
-    assert [(one["weight"], one["encoded"]) for one in chosen] == [(1.0, False), (0.5, True)]
+    assert [(setting["weight"], setting["encoded"]) for setting in chosen] == [
+        (1.0, False),
+        (0.5, True),
+    ]
 
 
 def test_halves_depend_on_the_query_alone() -> None:
@@ -49,7 +52,7 @@ def test_halves_depend_on_the_query_alone() -> None:
     assert 30 < halves.sum() < 70
 
 
-def test_all_texts_are_told_against_the_stripped_ones(products: Path, tmp_path: Path) -> None:
+def test_all_texts_are_compared_with_the_stripped_ones(products: Path, tmp_path: Path) -> None:
     file = tmp_path / "enrich.json"
     bench = EnrichBench(products, file, encoder=TextEncoderConfig(name="hashing"))
     document = run_enrich(bench, TrainOptions())
@@ -69,26 +72,24 @@ def test_all_texts_are_told_against_the_stripped_ones(products: Path, tmp_path: 
         )
 
 
-def test_an_llm_writes_about_as_many_products_as_there_is_time_for(
-    products: Path, tmp_path: Path
-) -> None:
+def test_an_llm_writes_about_products_until_the_time_limit(products: Path, tmp_path: Path) -> None:
     bench = EnrichBench(products, tmp_path / "e.json", encoder=TextEncoderConfig(name="hashing"))
-    shelf = RelevanceLabels.of(bench, TrainOptions())
+    texts = ProductTexts.of(bench, TrainOptions())
 
     def script(request: LlmRequest) -> str:
         data = json.loads(request.user.split("<data>")[1].split("</data>")[0])
         assert "description" not in data["item"]
         assert "bullet_points" not in data["item"]["attributes"]
         words = ["something to sit on"] if "chair" in data["item"]["title"] else []
-        said = {"id": data["id"], "description": "", "keywords": words, "attributes": []}
-        return "nothing" if "lamp" in data["item"]["title"] else json.dumps(said)
+        answer = {"id": data["id"], "description": "", "keywords": words, "attributes": []}
+        return "nothing" if "lamp" in data["item"]["title"] else json.dumps(answer)
 
     with closing(Ledger.open(tmp_path / "calls.db")) as ledger:
-        few = measure_llm(shelf, ScriptedLlm(script), ledger, 0.0, TrainOptions())
-        assert few["items"] == 4
-        found = measure_llm(shelf, ScriptedLlm(script), ledger, 60.0, TrainOptions())
-    assert (found["items"], found["answered"], found["written"]) == (6, 5, 2)
-    rows = {(row["search"], row["text"]): row["nDCG@10"] for row in found["rows"]}
+        short_result = measure_llm(texts, ScriptedLlm(script), ledger, 0.0, TrainOptions())
+        assert short_result["items"] == 4
+        result = measure_llm(texts, ScriptedLlm(script), ledger, 60.0, TrainOptions())
+    assert (result["items"], result["answered"], result["written"]) == (6, 5, 2)
+    rows = {(row["search"], row["text"]): row["nDCG@10"] for row in result["rows"]}
     assert rows["words", "llm"] > rows["words", "stripped"]
 
 

@@ -12,17 +12,17 @@ from serendip_bench.splits import build_cold_split
 
 
 def test_shares_of_cold_and_tail_items(tmp_path: Path) -> None:
-    trial = build_cold_split(read_sequences(write_world(tmp_path)), 3)
-    cold = np.flatnonzero(trial.cold)[0]
-    popular = trial.train.item_counts().argmax()
+    split = build_cold_split(read_sequences(write_world(tmp_path)), 3)
+    cold = np.flatnonzero(split.cold)[0]
+    popular = split.train.item_counts().argmax()
     lists = np.full((4, 10), -1, np.int32)
     lists[:, 0] = popular
     lists[0, 1] = cold
     histories = [np.array([popular], np.int32), *[np.empty(0, np.int32)] * 3]
-    found = measure_exposure(lists, histories, trial)
-    assert found["coverage_cold@10"] == pytest.approx(1 / 5)
-    assert found["cold_items_shown"] == pytest.approx(1 / found["cold_items"])
-    assert found["tail_share@10"] == pytest.approx(1 / 5)
-    assert 0.9 < found["gini@10"] <= 1
+    exposure = measure_exposure(lists, histories, split)
+    assert exposure["coverage_cold@10"] == pytest.approx(1 / 5)
+    assert exposure["cold_items_shown"] == pytest.approx(1 / exposure["cold_items"])
+    assert exposure["tail_share@10"] == pytest.approx(1 / 5)
+    assert 0.9 < exposure["gini@10"] <= 1
     # The one user with a history chose the most popular item; is shown it and one without events.
-    assert found["popularity_lift@10"] == pytest.approx(-0.5)
+    assert exposure["popularity_lift@10"] == pytest.approx(-0.5)

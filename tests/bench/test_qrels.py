@@ -21,8 +21,8 @@ GAINS = np.array([0.1, 1.0, 0.0, 1.0, 1.0, 1.0])
 def of_lists(metric: NDCG | Recall, request: int) -> float:
     """The same by the metric's own form for lists."""
     rows = np.flatnonzero(REQUESTS == request)
-    found = {int(RANKS[row]): int(row) for row in rows if np.isfinite(RANKS[row])}
-    ranked = [found.get(place, -place) for place in range(1, 101)]
+    row_at = {int(RANKS[row]): int(row) for row in rows if np.isfinite(RANKS[row])}
+    ranked = [row_at.get(rank, -rank) for rank in range(1, 101)]
     return metric.of_list(grade(ranked, {int(row): float(GAINS[row]) for row in rows}))
 
 
@@ -30,11 +30,11 @@ def of_lists(metric: NDCG | Recall, request: int) -> float:
 def test_several_items_are_judged_as_a_list_would_be(shuffled: bool) -> None:
     order = np.random.default_rng(0).permutation(6) if shuffled else np.arange(6)
     relevance = Relevance(REQUESTS[order], UNITS[order], GAINS[order])
-    found = compute_values(RANKS[order], relevance)
+    values = compute_values(RANKS[order], relevance)
     for column, metric in enumerate((Recall(10), NDCG(10), Recall(100))):
         first = of_lists(metric, 0)
         # The third request finds nothing, and belongs to the unit of the first.
-        assert found[:, column].tolist() == pytest.approx([of_lists(metric, 4), first / 2])
+        assert values[:, column].tolist() == pytest.approx([of_lists(metric, 4), first / 2])
 
 
 def test_judged_counts_what_is_not_relevant_too() -> None:

@@ -15,12 +15,12 @@ from serendip_bench.spelling import KINDS, SpellingBench, misspell, run_spelling
 
 
 @given(st.sampled_from(sorted(KINDS)), st.integers(0, 50))
-def test_a_slip_is_one_edit_in_one_long_word(kind: str, seed: int) -> None:
+def test_a_typo_is_one_edit_in_one_long_word(kind: str, seed: int) -> None:
     text = "The Shawshank redemption, 1994 of a man"
-    slip = misspell(text, kind, seed)
-    assert slip is not None
-    assert slip == misspell(text, kind, seed)
-    changed = [(a, b) for a, b in zip(text.split(), slip.split(), strict=True) if a != b]
+    misspelt = misspell(text, kind, seed)
+    assert misspelt is not None
+    assert misspelt == misspell(text, kind, seed)
+    changed = [(a, b) for a, b in zip(text.split(), misspelt.split(), strict=True) if a != b]
     assert len(changed) == 1
     assert len(changed[0][0].strip(",")) >= 4
     assert OSA.distance(*changed[0]) == 1
@@ -33,7 +33,7 @@ def test_what_cannot_be_misspelt_is_left_out() -> None:
         misspell("text", "spilling", 0)
 
 
-def test_figures_are_shares_of_what_the_same_queries_find_without_a_slip(tmp_path: Path) -> None:
+def test_figures_are_shares_of_the_same_queries_without_a_typo(tmp_path: Path) -> None:
     products = write_products(tmp_path / "products")
     out = tmp_path / "spelling.json"
     document = run_spelling(SpellingBench(products, out, seeds=2), TrainOptions(0))

@@ -39,9 +39,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_films(tmp_path_factory.mktemp("suggest") / "films")
     lines = ["userId,movieId,tag,timestamp"]
     for viewer in range(12):
-        for place, tag in enumerate(("good", ("Comedy", "Horror", "Western")[viewer % 3])):
-            film = 1 + (viewer + 3 * place) % 30
-            lines.append(f"{viewer},{film},{tag},{DAY * (viewer + 1) + place}")
+        for index, tag in enumerate(("good", ("Comedy", "Horror", "Western")[viewer % 3])):
+            film = 1 + (viewer + 3 * index) % 30
+            lines.append(f"{viewer},{film},{tag},{DAY * (viewer + 1) + index}")
         lines.append(f"{viewer},{1 + viewer},good,{DAY * (viewer + 1) + 5}")
     lines += [f"0,999,far,{DAY}", f"0,1,!!!,{DAY}"]
     (folder / "tags.csv").write_text("\n".join(lines) + "\n")
@@ -50,54 +50,54 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tags_are_searches_and_targets_are_a_users_newest_ones(films: Path) -> None:
     searches = read_tags(films, FILMS)
-    assert len(searches) == 36 and {one.key for one in searches} >= {"good", "comedy"}
+    assert len(searches) == 36 and {search.key for search in searches} >= {"good", "comedy"}
     new = select_targets(searches, "new")
     assert new[0] == Target("0", DAY + 1.0, "comedy", True) and len(new) == 12
-    assert {one.key for one in select_targets(searches, "validation")} == {"good"}
+    assert {search.key for search in select_targets(searches, "validation")} == {"good"}
     assert select_targets(searches, "recent") == new
     assert select_targets(searches, "next")[0] == Target("0", DAY + 5.0, "good", False)
 
 
-def test_what_was_found_by_a_tag_is_chosen_as_of_then(films: Path) -> None:
+def test_the_film_of_a_tag_is_chosen_at_the_time_of_the_tag(films: Path) -> None:
     rated = read_movielens(films)
     searches = read_tags(films, rated.catalogue.vocabulary)
     dataset = with_choices(rated, searches)
-    known = [one for one in searches if rated.users.number(one.user_id) >= 0]
-    assert len(dataset.events) == len(rated.events) + len(known)
+    searches_of_raters = [search for search in searches if rated.users.number(search.user_id) >= 0]
+    assert len(dataset.events) == len(rated.events) + len(searches_of_raters)
     assert (np.diff(dataset.events.timestamps) >= 0).all()
-    one = known[0]
-    past = dataset.history(dataset.users.number(one.user_id))
-    assert one.chosen[0] in past.item_nums[past.timestamps == one.timestamp]
+    search = searches_of_raters[0]
+    history = dataset.history(dataset.users.number(search.user_id))
+    assert search.chosen[0] in history.item_nums[history.timestamps == search.timestamp]
     assert len(with_choices(rated, []).events) == len(rated.events)
 
 
-def test_tags_of_unknown_films_alone_are_refused(films: Path) -> None:
+def test_tags_of_unknown_films_only_are_refused(films: Path) -> None:
     with pytest.raises(DataError, match="no tags of films of the catalogue"):
         read_tags(films, Vocabulary(["x"]))
 
 
-def test_baselines_order_by_people_and_by_what_goes_along(films: Path) -> None:
+def test_baselines_order_by_popularity_and_cooccurrence(films: Path) -> None:
     searches = read_tags(films, FILMS)
     popular = rank_by_popularity(searches)
     assert popular[0] == "good" and set(popular[1:]) == {"comedy", "horror", "western"}
-    before = [one for one in searches if one.timestamp < 5 * DAY]
-    along = rank_by_cooccurrence(before, "nobody", np.array([FILMS.number("5")], np.int32))
-    assert along[0] == next(one.key for one in before if 4 in one.chosen.tolist())
-    enough = filter_public([*searches, *before], 4)
-    assert {one.key for one in enough} == {"good", "comedy", "horror", "western"}
-    assert {one.key for one in filter_public(searches, 5)} == {"good"}
+    before = [search for search in searches if search.timestamp < 5 * DAY]
+    cooccurring = rank_by_cooccurrence(before, "nobody", np.array([FILMS.number("5")], np.int32))
+    assert cooccurring[0] == next(search.key for search in before if 4 in search.chosen.tolist())
+    public = filter_public([*searches, *before], 4)
+    assert {search.key for search in public} == {"good", "comedy", "horror", "western"}
+    assert {search.key for search in filter_public(searches, 5)} == {"good"}
     assert complete(["good", "so good", "ego"], "go", frozenset({"good"}), 5) == ["so good"]
 
 
 def test_reach_counts_items_in_the_first_ten() -> None:
     results = np.full((2, 10), -1, np.int32)
     results[0, :2], results[1, 0] = (0, 1), 0
-    told = measure_reach(results, 4)
-    assert told["share"] == 0.5 and told["gini"] == pytest.approx(7 / 12)
+    reach = measure_reach(results, 4)
+    assert reach["share"] == 0.5 and reach["gini"] == pytest.approx(7 / 12)
     assert measure_reach(results[:0], 4) == {"share": 0.0, "gini": None}
 
 
-def test_every_system_is_asked_and_everything_that_is_shown_finds_something(
+def test_every_system_is_evaluated_and_all_shown_suggestions_have_results(
     films: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "suggest.json"
@@ -106,16 +106,18 @@ def test_every_system_is_asked_and_everything_that_is_shown_finds_something(
     document = run_suggest(bench, TrainOptions(), lambda row: rows.append(row["model"]))
     assert json.loads(file.read_text()) == document
     names = list(dict.fromkeys(rows))
-    ruled = ["most-popular, by enough people", "co-occurrence, by enough people"]
-    assert names[:5] == ["most-popular", "co-occurrence", *ruled, "serendip"]
+    public_only = ["most-popular, by enough people", "co-occurrence, by enough people"]
+    assert names[:5] == ["most-popular", "co-occurrence", *public_only, "serendip"]
     assert {"without rules", "without logs", "without ranker", "without user"} < set(names)
     assert document["users"] == 12
     for name in names[4:]:
         assert document["shown"][name]["with_results"] == 1.0
     served = {row["typed"]: row for row in document["rows"] if row["model"] == "serendip"}
     assert served[3]["success@10"] == 1.0 and served[0]["cpu_ms"] is not None
-    pairs = {(one["system"], one["baseline"]) for one in document["comparisons"]}
-    open_ones = {(UNRESTRICTED, "most-popular"), (UNRESTRICTED, "co-occurrence")}
-    assert pairs == open_ones | {("serendip", name) for name in names if name != "serendip"}
+    pairs = {
+        (comparison["system"], comparison["baseline"]) for comparison in document["comparisons"]
+    }
+    unrestricted = {(UNRESTRICTED, "most-popular"), (UNRESTRICTED, "co-occurrence")}
+    assert pairs == unrestricted | {("serendip", name) for name in names if name != "serendip"}
     reach = document["reach"]
     assert reach["serendip"]["share"] >= reach["most-popular"]["share"]

@@ -1,1 +1,1 @@
-"""Datasets."""
+"""Data sets of the benchmarks: readers, splits and their registry."""

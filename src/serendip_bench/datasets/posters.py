@@ -33,7 +33,7 @@ NEIGHBOURS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class PosterTable:
+class FilmReading:
     """Modalities and fusion of film vectors.
 
     Args:
@@ -47,15 +47,15 @@ class PosterTable:
     shuffled: bool = False
 
 
-READINGS: Mapping[str, PosterTable] = {
-    "text": PosterTable((TEXT,)),
-    "text, pca": PosterTable((TEXT,), "pca"),
-    "text, whiten": PosterTable((TEXT,), "whiten"),
-    "image, pca": PosterTable((IMAGE,), "pca"),
-    "image, whiten": PosterTable((IMAGE,), "whiten"),
-    "image+text, pca": PosterTable((TEXT, IMAGE), "pca"),
-    "image+text, whiten": PosterTable((TEXT, IMAGE), "whiten"),
-    "shuffled image+text, pca": PosterTable((TEXT, IMAGE), "pca", shuffled=True),
+READINGS: Mapping[str, FilmReading] = {
+    "text": FilmReading((TEXT,)),
+    "text, pca": FilmReading((TEXT,), "pca"),
+    "text, whiten": FilmReading((TEXT,), "whiten"),
+    "image, pca": FilmReading((IMAGE,), "pca"),
+    "image, whiten": FilmReading((IMAGE,), "whiten"),
+    "image+text, pca": FilmReading((TEXT, IMAGE), "pca"),
+    "image+text, whiten": FilmReading((TEXT, IMAGE), "whiten"),
+    "shuffled image+text, pca": FilmReading((TEXT, IMAGE), "pca", shuffled=True),
 }
 
 
@@ -96,7 +96,7 @@ def unpack_posters(archive: Path, folder: Path) -> dict[str, str]:
 
 
 def build_film_vectors(
-    encoded: Mapping[str, ModalityVectors], reading: PosterTable, train_nums: IntArray, seed: int
+    encoded: Mapping[str, ModalityVectors], reading: FilmReading, train_nums: IntArray, seed: int
 ) -> FloatArray:
     """Unit vectors (N, D) of all films; zero for films without any of the modalities.
 
@@ -151,7 +151,9 @@ def measure_group_genres(genres: BoolArray, groups: IntArray) -> float:
     for group in np.unique(groups):
         members = genres[groups == group].astype(np.float32)
         if len(members) > 1:
-            total += float((_jaccard(members, members).sum() - len(members)) / (len(members) - 1))
+            total += float(
+                (_compute_jaccard(members, members).sum() - len(members)) / (len(members) - 1)
+            )
             count += len(members)
     return total / max(count, 1)
 
@@ -164,14 +166,14 @@ def measure_neighbour_genres(genres: BoolArray, vectors: FloatArray, k: int = NE
         vectors: (N, D).
         k: below N.
     """
-    similarities = vectors @ vectors.T
+    similarities = vectors @ vectors.T  # (N, N)
     np.fill_diagonal(similarities, -np.inf)
     nearest = np.argpartition(-similarities, k - 1, axis=1)[:, :k]
-    overlaps = _jaccard(genres.astype(np.float32), genres.astype(np.float32))
+    overlaps = _compute_jaccard(genres.astype(np.float32), genres.astype(np.float32))
     return float(np.take_along_axis(overlaps, nearest, axis=1).mean())
 
 
-def _jaccard(left: FloatArray, right: FloatArray) -> FloatArray:
+def _compute_jaccard(left: FloatArray, right: FloatArray) -> FloatArray:
     """(N, M) Jaccard index: shared genres / genres of either."""
     shared = left @ right.T  # (N, M)
     union = left.sum(axis=1)[:, None] + right.sum(axis=1)[None, :] - shared

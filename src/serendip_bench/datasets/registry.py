@@ -96,7 +96,7 @@ def detect_dataset(folder: Path) -> BenchDataset:
     return SEQUENCES
 
 
-def _category_words(folder: Path) -> list[str]:
+def _read_category_queries(folder: Path) -> list[str]:
     return read_sequences(folder).catalogue.texts(QUERY_FIELDS)
 
 
@@ -108,7 +108,7 @@ SEQUENCES = BenchDataset(
     files=(SEQUENCES_FILE, ITEMS_FILE),
     fields=TEXT_FIELDS,
     read=read_sequences,
-    texts=_category_words,
+    texts=_read_category_queries,
     build_split=_build_sequences_split,
     sets=lambda folder: {},
 )

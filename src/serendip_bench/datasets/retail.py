@@ -106,7 +106,7 @@ def build_retail_split(folder: Path, words: FloatArray) -> UnifiedSplit:
     dataset = read_retail(folder)
     timed, countries = TimedSplit.of(dataset), dataset.countries
     assert countries is not None
-    of_user = dict(zip(dataset.users.ids, _country_names(countries), strict=True))
+    of_user = dict(zip(dataset.users.ids, _list_countries(countries), strict=True))
     train_users = timed.split.train.users
     train_countries = countries.of_users[dataset.users.numbers(train_users.ids)]
     train = timed.split.train.with_countries(UserCountries(countries.names, train_countries))
@@ -127,7 +127,7 @@ def count_customers(folder: Path) -> dict[str, Any]:
     """Number of customers per country, largest first."""
     countries = read_retail(folder).countries
     assert countries is not None
-    return {"customers": dict(Counter(_country_names(countries)).most_common())}
+    return {"customers": dict(Counter(_list_countries(countries)).most_common())}
 
 
 def _iter_sales(rows: Iterable[Row]) -> Iterable[tuple[str, str, str, str, str]]:
@@ -159,7 +159,7 @@ def _read_countries(customers: list[str], countries: list[str]) -> UserCountries
     )
 
 
-def _country_names(countries: UserCountries) -> list[str]:
+def _list_countries(countries: UserCountries) -> list[str]:
     return [countries.names[number] for number in countries.of_users.tolist()]
 
 

@@ -78,8 +78,8 @@ def add_typo(title: str, rng: random.Random) -> str:
         return ""
     misspelt = word
     while misspelt.casefold() == word.casefold():
-        place, letter = rng.randrange(len(word)), rng.choice(string.ascii_lowercase)
-        head, tail = word[:place], word[place:]
+        position, letter = rng.randrange(len(word)), rng.choice(string.ascii_lowercase)
+        head, tail = word[:position], word[position:]
         misspelt = rng.choice(
             (head + letter + tail, head + tail[1:], head + letter + tail[1:], head + _swap(tail))
         )

@@ -70,7 +70,7 @@ def build_rating_rows(dataset: Dataset, cut: float) -> ProbeRows:
     )
     films_rated = np.flatnonzero((count >= MIN_RATINGS) & (past_count > 0))
     overall = past_sum.sum() / past_count.sum()
-    smoothed_mean = (past_sum + 5 * overall) / (past_count + 5)
+    smoothed_mean = (past_sum + 5 * overall) / (past_count + 5)  # (N,)
     years = np.array([_to_number(film.attributes.get("year")) for film in dataset.catalogue.items])
     years[np.isnan(years)] = np.nanmedian(years)
     plain = np.column_stack([build_genre_table(dataset.catalogue), years, np.log1p(past_count)])[
@@ -94,7 +94,7 @@ def build_rating_rows(dataset: Dataset, cut: float) -> ProbeRows:
 def build_genre_rows(dataset: Dataset, cut: float) -> ProbeRows:
     """Most frequent genre of a user's ratings in a month, for months from ``cut`` on."""
     log, genres = dataset.events, build_genre_table(dataset.catalogue).astype(np.float64)
-    genres /= np.maximum(genres.sum(1, keepdims=True), 1)
+    genres /= np.maximum(genres.sum(1, keepdims=True), 1)  # (N, G)
     rows = []
     for month in np.arange(cut, log.timestamps[-1], WINDOW):
         in_month = (log.timestamps >= month) & (log.timestamps < month + WINDOW)

@@ -57,7 +57,7 @@ def run(workspace: Workspace, seeds: int, most_loss: float) -> dict[str, Any]:
     with closing(workspace.open_store()) as store:
         dataset = take_snapshot(store, workspace.settings.actions)
     split = temporal(dataset, TRAINING_SHARE)
-    qualities = item_quality(split.train)
+    qualities = item_quality(split.train)  # (N, 4)
     weights, values = [], []
     for seed in range(seeds):
         model = Retriever(RetrieverConfig(epochs=8, quality_loss=most_loss))
@@ -100,7 +100,7 @@ def _evaluate(model: Retriever, split: Split, qualities: FloatArray) -> Values:
     is_known = targets.items < len(qualities)  # Items posted after the cut have no vector.
     queries = [query for query, keep in zip(targets.queries(), is_known, strict=True) if keep]
     users = [user for user, keep in zip(targets.users, is_known, strict=True) if keep]
-    groups = np.unique(users, return_inverse=True)[1]
+    groups = np.unique(users, return_inverse=True)[1]  # (T,)
     assert model.quality is not None
     added = model.quality.added
 

@@ -1,1 +1,1 @@
-"""Sequential."""
+"""``serendip bench sequential`` and ``cold``: next-item models, with and without cold items."""

@@ -127,6 +127,6 @@ def select_models(table: Mapping[str, BenchModel], names: str | None) -> dict[st
     return {name: line for name, line in table.items() if name in selected}
 
 
-def full_config(line: BenchModel) -> dict[str, Any]:
+def expand_config(line: BenchModel) -> dict[str, Any]:
     """All values of a line's config, defaults included."""
     return model_class(line.model).config_class(**line.config).model_dump(mode="json")

@@ -75,7 +75,7 @@ def _name_cold_model(task: ExperimentTask) -> str:
     return "retriever" if task.line.model == "retriever" else task.name
 
 
-def make_row(task: ExperimentTask) -> dict[str, Any]:
+def compute_row(task: ExperimentTask) -> dict[str, Any]:
     """Train, save and evaluate one model; returns the row of the results file.
 
     If the model cannot use the data, the row has only its key and the ``reason``.
@@ -93,11 +93,11 @@ def _compute_row(task: ExperimentTask) -> dict[str, Any]:
     folder = prepare_folder(Path(task.folder), task.digest)
     checkpoint = folder / CHECKPOINT_FOLDER
     cost = TrainingCost(folder, resumes=checkpoint.exists())
-    model, new = _train(task, split, TrainOptions(task.seed, cost, checkpoint))
+    model, new_features = _train(task, split, TrainOptions(task.seed, cost, checkpoint))
     costs = add_part_costs(cost.seconds(), task.parts)
     write_costs(folder, costs)
     model.save(folder / MODEL_FOLDER)
-    model = model.with_items(new)
+    model = model.with_items(new_features)
     clock = StageClock()
     with clock.stage("score"):
         test = _rank(model, split.test, TOP if is_cold else 0)
@@ -116,7 +116,7 @@ def _compute_row(task: ExperimentTask) -> dict[str, Any]:
     }
 
 
-def row_folder(work: Path, name: str, seed: int) -> Path:
+def get_row_folder(work: Path, name: str, seed: int) -> Path:
     """Folder of the model and the ranks of a row."""
     return work / f"{name}-{seed}"
 
@@ -144,13 +144,17 @@ def _train(
     task: ExperimentTask, split: BenchSplit, options: TrainOptions
 ) -> tuple[Recommender, ItemFeatures]:
     """Train a model; returns it with the features of the items outside training."""
-    known, new = _load_features(task, split)
-    dataset = split.train if task.line.reads == "events" else split.train.with_features(known)
+    train_features, new_features = _load_features(task, split)
+    dataset = (
+        split.train if task.line.reads == "events" else split.train.with_features(train_features)
+    )
     if task.line.reads.startswith("aligned"):
         pairs = cooccurring_pairs(dataset.events)
         alignment_options = TrainOptions(options.seed)
-        dataset = dataset.with_alignment(align(known.content, pairs, options=alignment_options))
-    return _build_model(task).train(dataset, options), new
+        dataset = dataset.with_alignment(
+            align(train_features.content, pairs, options=alignment_options)
+        )
+    return _build_model(task).train(dataset, options), new_features
 
 
 def _build_model(task: ExperimentTask) -> Recommender:

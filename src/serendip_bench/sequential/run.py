@@ -27,18 +27,18 @@ from serendip.runtime.executor import Executor, LocalExecutor
 from serendip.runtime.progress import TrainOptions
 from serendip_bench.protocol import PROTOCOL_VERSION
 from serendip_bench.results import Results
-from serendip_bench.sequential.models import ENCODER, SEMANTIC_IDS, BenchModel, full_config
+from serendip_bench.sequential.models import ENCODER, SEMANTIC_IDS, BenchModel, expand_config
 from serendip_bench.sequential.rows import (
     COLD_FILE,
     RANKS_FILE,
     ExperimentTask,
     Kind,
+    compute_row,
+    get_row_folder,
     is_finished,
-    make_row,
-    row_folder,
 )
-from serendip_bench.vectors import VectorTask, encode_items, encoder_facts
-from serendip_bench.work_folder import open_results, work_folder
+from serendip_bench.vectors import VectorTask, describe_encoder, encode_items
+from serendip_bench.work_folder import get_work_folder, open_results
 
 SUBJECT, COLD_BASELINE = "blend", "content-knn"
 _COMPARED = ("R@10", "N@10")
@@ -56,7 +56,7 @@ def summarise_sequential(rows: Sequence[Row], work: Path) -> dict[str, Any]:
     for name, group in _group_rows(rows, "model").items():
         ranks = [_load_array(work, name, row, RANKS_FILE) for row in group]
         values[name] = np.mean([values_of_ranks(seed_ranks) for seed_ranks in ranks], axis=0)
-        models[name] = {**_mean_fields(group), "ci95": _intervals(values[name])}
+        models[name] = {**_mean_fields(group), "ci95": _compute_intervals(values[name])}
     subject = values.pop(SUBJECT, None)
     comparisons = []
     for other, baseline in values.items() if subject is not None else ():
@@ -81,7 +81,7 @@ def summarise_cold(rows: Sequence[Row], work: Path) -> dict[str, Any]:
         }
         ci95: dict[str, list[float | None]] = {}
         for prefix, pooled in values[mode].items():
-            ci95 |= _intervals(pooled, prefix)
+            ci95 |= _compute_intervals(pooled, prefix)
         models[mode] = {**_mean_fields(group), "ci95": ci95}
     comparisons = []
     for mode, parts in values.items():
@@ -122,9 +122,11 @@ def _mean_fields(rows: Sequence[Row]) -> dict[str, Any]:
     return {"seeds": [row["seed"] for row in rows], **means}
 
 
-def _intervals(values: Values, prefix: str = "") -> dict[str, list[float | None]]:
-    labelled = zip(LABELS, estimates(values), strict=True)
-    return {f"{prefix}{label}": [estimate.low, estimate.high] for label, estimate in labelled}
+def _compute_intervals(values: Values, prefix: str = "") -> dict[str, list[float | None]]:
+    labelled_estimates = zip(LABELS, estimates(values), strict=True)
+    return {
+        f"{prefix}{label}": [estimate.low, estimate.high] for label, estimate in labelled_estimates
+    }
 
 
 def _compare(
@@ -139,7 +141,7 @@ def _compare(
 
 
 def _load_array(work: Path, name: str, row: Row, file: str) -> Any:
-    return np.load(row_folder(work, name, int(row["seed"])) / file, allow_pickle=False)
+    return np.load(get_row_folder(work, name, int(row["seed"])) / file, allow_pickle=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class Bench:
     @property
     def work(self) -> Path:
         """Folder of files for resumed runs."""
-        return work_folder(self.file)
+        return get_work_folder(self.file)
 
     @property
     def content(self) -> Path:
@@ -219,7 +221,7 @@ def _compute_rows(
     tasks = _list_open_tasks(_list_tasks(bench, data), results)
     if any(task.line.reads != "events" for task in tasks):
         _encode_items(bench, results, options, executor)
-    rows = executor.as_finished(make_row, tasks, _dependencies(tasks))
+    rows = executor.as_finished(compute_row, tasks, _list_dependencies(tasks))
     for row in options.progress.track(rows, "rows", len(tasks)) if tasks else ():
         if "reason" in row:
             results.skip(row)
@@ -243,7 +245,7 @@ def _encode_items(
     )
     (seconds,) = executor.as_finished(encode_items, [task])
     results.document["encode_cpu_s"] = seconds
-    results.document["encoder"] = encoder_facts(bench.encoder)
+    results.document["encoder"] = describe_encoder(bench.encoder)
     results.write()
 
 
@@ -252,7 +254,9 @@ def _list_tasks(bench: Bench, data: str) -> list[ExperimentTask]:
     digests: dict[str, str] = {}
     for name, line in bench.models.items():
         parts = [digests[part] for part in line.parts]
-        digests[name] = _digest(bench.kind, data, name, _describe_config(bench, line), parts)
+        digests[name] = _compute_digest(
+            bench.kind, data, name, _describe_config(bench, line), parts
+        )
     return [
         ExperimentTask(
             bench.kind,
@@ -261,10 +265,12 @@ def _list_tasks(bench: Bench, data: str) -> list[ExperimentTask]:
             seed,
             str(bench.data),
             str(bench.content),
-            str(row_folder(bench.work, name, seed)),
+            str(get_row_folder(bench.work, name, seed)),
             digests[name],
             {
-                part: str(row_folder(bench.work, part, seed if bench.models[part].random else 0))
+                part: str(
+                    get_row_folder(bench.work, part, seed if bench.models[part].random else 0)
+                )
                 for part in line.parts
             },
         )
@@ -286,7 +292,7 @@ def _list_open_tasks(tasks: list[ExperimentTask], results: Results) -> list[Expe
     ]
 
 
-def _dependencies(tasks: list[ExperimentTask]) -> dict[int, list[int]]:
+def _list_dependencies(tasks: list[ExperimentTask]) -> dict[int, list[int]]:
     """Index of a task -> indices of the tasks of its parts."""
     indices = {task.folder: index for index, task in enumerate(tasks)}
     return {
@@ -300,11 +306,11 @@ def _describe_config(bench: Bench, line: BenchModel) -> dict[str, Any]:
     config: dict[str, Any] = {
         "model": line.model,
         "reads": line.reads,
-        "values": full_config(line),
+        "values": expand_config(line),
         "parts": list(line.parts),
     }
     if line.reads != "events":
-        config["encoder"] = encoder_facts(bench.encoder)
+        config["encoder"] = describe_encoder(bench.encoder)
     if line.reads.startswith("aligned"):
         config["alignment"] = {**AlignmentConfig().model_dump(mode="json"), "steps": STEPS}
     if line.reads.endswith("codes"):
@@ -312,7 +318,7 @@ def _describe_config(bench: Bench, line: BenchModel) -> dict[str, Any]:
     return config
 
 
-def _digest(*parts: Any) -> str:
+def _compute_digest(*parts: Any) -> str:
     text = json.dumps([PROTOCOL_VERSION, *parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -323,4 +329,4 @@ def _is_row_of(row: Mapping[str, Any], task: ExperimentTask) -> bool:
 
 def _is_finished(bench: Bench, row: Mapping[str, Any]) -> bool:
     name = str(row.get("mode", row["model"]))
-    return is_finished(row_folder(bench.work, name, int(row["seed"])), str(row["digest"]))
+    return is_finished(get_row_folder(bench.work, name, int(row["seed"])), str(row["digest"]))

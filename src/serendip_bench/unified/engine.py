@@ -54,10 +54,10 @@ from serendip_bench.unified.rows import (
     compute_judged_share,
     compute_model_rows,
     compute_values,
+    get_ranks_path,
+    get_relevance_file,
     name_request_set,
     parse_task,
-    ranks_path,
-    relevance_file,
     renumber_catalogue,
     summarise_values,
 )
@@ -204,8 +204,8 @@ class _BenchEngine:
         """
         clock = StageClock()
         ranks, valid_ranks = (
-            self._ranks(name, tests, clock),
-            self._ranks(name, validation, StageClock()),
+            self._rank(name, tests, clock),
+            self._rank(name, validation, StageClock()),
         )
         for key in self.task.keys:
             if name_request_set(key) == name:
@@ -221,11 +221,11 @@ class _BenchEngine:
         self, key: dict[str, Any], requests: RequestSet, measurement: _Measurement
     ) -> dict[str, Any]:
         """A row of the results; its ranks are saved."""
-        path = ranks_path(Path(self.task.folder).parent, key)
+        path = get_ranks_path(Path(self.task.folder).parent, key)
         path.parent.mkdir(exist_ok=True)
         np.save(path, measurement.ranks, allow_pickle=False)
         if requests.relevance is not None:
-            requests.relevance.save(path.parent / relevance_file(name_request_set(key)))
+            requests.relevance.save(path.parent / get_relevance_file(name_request_set(key)))
         return {
             **key,
             **summarise_values(
@@ -240,7 +240,7 @@ class _BenchEngine:
     def _is_ordered(self, name: str, model: str) -> bool:
         return parse_task(name) in self.ranked_tasks or model != self.task.line.model
 
-    def _ranks(self, name: str, requests: RequestSet, clock: StageClock) -> dict[str, Values]:
+    def _rank(self, name: str, requests: RequestSet, clock: StageClock) -> dict[str, Values]:
         """Model -> ranks (T,); the clock gets ``candidates``, shared by rankers, and each model."""
         surface, engine_name = SETTINGS.all_surfaces()[parse_task(name)], self.task.line.model
         rankers = {

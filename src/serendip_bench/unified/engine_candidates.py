@@ -72,14 +72,14 @@ def split_requests(
     only.
     """
     steps = {task: _number_steps(requests) for task, requests in validation.items()}
-    all_steps = np.unique(np.concatenate(list(steps.values())))
+    all_steps = np.unique(np.concatenate(list(steps.values())))  # (steps,)
     rng = np.random.default_rng(seed)
     held_out_steps = rng.choice(
         all_steps, math.ceil(HELD_OUT_SHARE * len(all_steps)), replace=False
     )
     training, evaluation = {}, {}
     for task, requests in validation.items():
-        is_held_out = np.isin(steps[task], held_out_steps)
+        is_held_out = np.isin(steps[task], held_out_steps)  # (T,)
         evaluation[task] = requests.where(is_held_out)
         trainable = np.flatnonzero(~is_held_out)
         is_sampled = np.zeros(len(is_held_out), np.bool_)
@@ -261,11 +261,11 @@ def _rank_missed_targets(
 
 def _sample_rows(candidates: Candidates, targets: IntArray, rng: np.random.Generator) -> BoolArray:
     """(R,) the target and up to ``NEGATIVES`` others, of requests with the target as candidate."""
-    is_target = candidates.items == targets[candidates.rows]
-    has_target = np.bincount(candidates.rows, is_target, len(targets)) > 0
+    is_target = candidates.items == targets[candidates.rows]  # (R,)
+    has_target = np.bincount(candidates.rows, is_target, len(targets)) > 0  # (B,)
     order = np.lexsort((np.where(is_target, -1.0, rng.random(len(candidates))), candidates.rows))
-    first = np.searchsorted(candidates.rows, np.arange(len(targets)))
-    position = np.empty(len(candidates), np.intp)
+    first = np.searchsorted(candidates.rows, np.arange(len(targets)))  # (B,) first candidate
+    position = np.empty(len(candidates), np.intp)  # (R,) within the request, targets first
     position[order] = np.arange(len(candidates)) - first[candidates.rows]
     return has_target[candidates.rows] & (position <= NEGATIVES)
 
@@ -322,10 +322,10 @@ def build_engine_state(
         scratch: empty folder for the lexical index, which must exist as long as the state.
     """
     codebooks, codes = split.codes(content, SEMANTIC_IDS, seed)
-    vectors, num_train = content[split.numbers], split.train.num_items
+    vectors, num_train = content[split.numbers], split.train.num_items  # (N, C)
     features = ItemFeatures(vectors, codes, codebooks.codebook_size)
     new = features.rows(np.arange(num_train, len(vectors), dtype=np.int32))
-    counts = np.zeros(len(vectors), np.int32)
+    counts = np.zeros(len(vectors), np.int32)  # (N,)
     counts[:num_train] = split.train.item_counts()
     quality = np.zeros(len(vectors), np.float32)
     quality[:num_train] = compute_like_shares(split.train)

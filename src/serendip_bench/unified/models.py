@@ -120,11 +120,11 @@ def select_lines(
     if names is None:
         return dict(table)
     selected = {name.strip() for name in names.split(",") if name.strip()}
-    known = {model for line in table.values() for model in line.models}
+    model_names = {model for line in table.values() for model in line.models}
     for name in sorted(selected or {names}):
-        if name not in known:
+        if name not in model_names:
             raise ConfigError(
-                f"no model is called {name!r}.", f"Known: {', '.join(sorted(known))}."
+                f"no model is called {name!r}.", f"Known: {', '.join(sorted(model_names))}."
             )
     lines = {name: line for name, line in table.items() if selected & set(line.models)}
     needed = {line.of for line in lines.values()}

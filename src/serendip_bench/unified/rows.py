@@ -34,8 +34,8 @@ from serendip_bench.sequential.models import SEMANTIC_IDS
 from serendip_bench.sequential.rows import (
     CHECKPOINT_FOLDER,
     MODEL_FOLDER,
+    get_row_folder,
     prepare_folder,
-    row_folder,
 )
 from serendip_bench.splits import RequestSet
 from serendip_bench.unified.models import UnifiedModel
@@ -115,10 +115,10 @@ def _compute_row(
         ranks = _rank_targets(score, hide_context(split.tests[name], task.line))
     validation = hide_context(split.validation[name], task.line)
     valid = compute_values(_rank_targets(score, validation), validation.relevance)
-    np.save(folder / ranks_file(name), ranks, allow_pickle=False)
+    np.save(folder / get_ranks_file(name), ranks, allow_pickle=False)
     relevance = split.tests[name].relevance
     if relevance is not None:
-        relevance.save(folder / relevance_file(name))
+        relevance.save(folder / get_relevance_file(name))
     return {
         **summarise_values(compute_values(ranks, relevance), valid),
         **compute_judged_share(ranks, relevance),
@@ -179,25 +179,27 @@ def parse_task(name: str) -> str:
     return name.split("-")[0]
 
 
-def ranks_file(name: str) -> str:
+def get_ranks_file(name: str) -> str:
     """Name of the file of the ranks (T,) of a request set, in the folder of the line."""
     return f"ranks-{name}.npy"
 
 
-def ranks_path(work: Path, row: Mapping[str, Any]) -> Path:
+def get_ranks_path(work: Path, row: Mapping[str, Any]) -> Path:
     """Path of the ranks of a row of the results."""
-    return row_folder(work, str(row["line"]), int(row["seed"])) / ranks_file(name_request_set(row))
+    return get_row_folder(work, str(row["line"]), int(row["seed"])) / get_ranks_file(
+        name_request_set(row)
+    )
 
 
-def relevance_file(name: str) -> str:
+def get_relevance_file(name: str) -> str:
     """Name of the file that groups ranks by request; absent if every rank is its own request."""
     return f"relevance-{name}.npz"
 
 
 def load_values(folder: Path, name: str) -> Values:
     """Values (U, 3) of a request set, from the files of its row."""
-    ranks = np.load(folder / ranks_file(name), allow_pickle=False)
-    return compute_values(ranks, Relevance.open(folder / relevance_file(name)))
+    ranks = np.load(folder / get_ranks_file(name), allow_pickle=False)
+    return compute_values(ranks, Relevance.open(folder / get_relevance_file(name)))
 
 
 def compute_values(ranks: Values, relevance: Relevance | None = None) -> Values:
@@ -227,12 +229,14 @@ def _build_scorer(
     checkpoint = folder / CHECKPOINT_FOLDER
     cost = TrainingCost(folder, resumes=checkpoint.exists())
     codes = SEMANTIC_IDS if task.line.reads_codes else None
-    known, new = split.sequences.features(content, codes, task.seed, _read_tokens(task))
+    train_features, new_features = split.sequences.features(
+        content, codes, task.seed, _read_tokens(task)
+    )
     if task.model_folder:
         model = Retriever.open(Path(task.model_folder) / MODEL_FOLDER)
         cpu, _ = read_costs(Path(task.model_folder))
     else:
-        dataset = split.sequences.train.with_features(known)
+        dataset = split.sequences.train.with_features(train_features)
         if not task.line.reads_country:
             dataset = dataset.with_countries(None)
         model = _train(task.line, dataset, TrainOptions(task.seed, cost, checkpoint))
@@ -240,7 +244,7 @@ def _build_scorer(
         write_costs(folder, {"train_cpu_s": cpu, "train_wall_s": wall})
         model.save(folder / MODEL_FOLDER)
     params = model.num_parameters
-    return model.with_items(new).score_all, {"cpu_s": cpu, "params": params}
+    return model.with_items(new_features).score_all, {"cpu_s": cpu, "params": params}
 
 
 def _train(line: UnifiedModel, dataset: Dataset, options: TrainOptions) -> Retriever:
@@ -264,4 +268,4 @@ def renumber_catalogue(task: UnifiedTask, split: UnifiedSplit) -> Catalogue:
     """All items, numbered as in the split."""
     data = Path(task.data)
     items = detect_dataset(data).read(data).catalogue
-    return Catalogue(items[int(place)] for place in split.sequences.numbers)
+    return Catalogue(items[int(number)] for number in split.sequences.numbers)

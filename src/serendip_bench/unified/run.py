@@ -29,19 +29,19 @@ from serendip_bench.datasets.registry import detect_dataset
 from serendip_bench.protocol import PROTOCOL_VERSION
 from serendip_bench.results import Results
 from serendip_bench.sequential.models import ENCODER, SEMANTIC_IDS
-from serendip_bench.sequential.rows import DIGEST_FILE, row_folder
+from serendip_bench.sequential.rows import DIGEST_FILE, get_row_folder
 from serendip_bench.unified.engine import compute_rows, describe_rankers
 from serendip_bench.unified.models import UnifiedModel
 from serendip_bench.unified.rows import (
     UNIFIED_LABELS,
     UnifiedTask,
+    get_ranks_path,
     load_values,
     name_request_set,
-    ranks_path,
 )
 from serendip_bench.unified.word_scores import WordScorer
-from serendip_bench.vectors import VectorTask, encode_items, encoder_facts
-from serendip_bench.work_folder import open_results, work_folder
+from serendip_bench.vectors import VectorTask, describe_encoder, encode_items
+from serendip_bench.work_folder import get_work_folder, open_results
 
 SUBJECT, SERVED = "unified", "engine"
 _BASELINES = ("bm25", "vectors", "rrf", "lightgbm")
@@ -127,7 +127,7 @@ def build_two_model_rows(rows: Sequence[Row], grouping: Mapping[str, Any]) -> li
 def _load_values(rows: Sequence[Row], work: Path) -> Values:
     """(U, 3) means over the seeds."""
     seed_values = [
-        load_values(row_folder(work, str(row["line"]), int(row["seed"])), name_request_set(row))
+        load_values(get_row_folder(work, str(row["line"]), int(row["seed"])), name_request_set(row))
         for row in rows
     ]
     values: Values = np.mean(seed_values, axis=0)
@@ -195,7 +195,7 @@ class UnifiedBench:
     @property
     def work(self) -> Path:
         """Folder of files for resumed runs."""
-        return work_folder(self.file)
+        return get_work_folder(self.file)
 
     @property
     def reader(self) -> TextEncoderConfig:
@@ -247,7 +247,7 @@ def _compute_rows(
         return
     seconds = executor.as_finished(encode_items, _list_encodings(bench, options))
     results.document["encode_cpu_s"] = sum(seconds)
-    results.document["encoder"] = encoder_facts(bench.reader)
+    results.document["encoder"] = describe_encoder(bench.reader)
     indices = {task.folder: index for index, task in enumerate(open_tasks)}
     after = {
         index: [indices[task.model_folder]]
@@ -267,7 +267,7 @@ def _is_finished(task: UnifiedTask, results: Results) -> bool:
     digest_file = folder / DIGEST_FILE
     is_same = digest_file.exists() and digest_file.read_text(encoding="utf-8") == task.digest
     return is_same and all(
-        results.has(key) and ranks_path(folder.parent, key).exists() for key in task.keys
+        results.has(key) and get_ranks_path(folder.parent, key).exists() for key in task.keys
     )
 
 
@@ -286,7 +286,7 @@ def _list_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
     digests: dict[str, str] = {}
     sets = detect_dataset(bench.data).sets(bench.data)
     for name, line in bench.lines.items():
-        digests[name] = _digest(bench, name, line, digests.get(line.of or "", ""))
+        digests[name] = _compute_digest(bench, name, line, digests.get(line.of or "", ""))
     return [
         UnifiedTask(
             name,
@@ -295,9 +295,9 @@ def _list_tasks(bench: UnifiedBench) -> list[UnifiedTask]:
             str(bench.data),
             str(bench.work / "content.npy"),
             str(bench.work / "words.npy"),
-            str(row_folder(bench.work, name, seed)),
+            str(get_row_folder(bench.work, name, seed)),
             digests[name],
-            str(row_folder(bench.work, line.of, seed)) if line.of else "",
+            str(get_row_folder(bench.work, line.of, seed)) if line.of else "",
             sets,
         )
         for seed in range(bench.seeds)
@@ -313,7 +313,7 @@ def _count_seeds(line: UnifiedModel, seeds: int) -> int:
     return seeds if line.most_seeds is None else min(seeds, line.most_seeds)
 
 
-def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, model_digest: str) -> str:
+def _compute_digest(bench: UnifiedBench, name: str, line: UnifiedModel, model_digest: str) -> str:
     config = RetrieverConfig(**line.config).model_dump(mode="json")
     parts = [
         PROTOCOL_VERSION,
@@ -323,7 +323,7 @@ def _digest(bench: UnifiedBench, name: str, line: UnifiedModel, model_digest: st
         line.reads_codes,
         model_digest,
     ]
-    parts += [encoder_facts(bench.reader), SEMANTIC_IDS.model_dump(mode="json")]
+    parts += [describe_encoder(bench.reader), SEMANTIC_IDS.model_dump(mode="json")]
     parts += describe_rankers() if line.scorer == "engine" else []
     parts += [] if detect_dataset(bench.data).logs_searches else ["no searches are logged"]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

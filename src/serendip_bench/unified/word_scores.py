@@ -53,7 +53,7 @@ class WordScores:
             return np.asarray(self._content @ query.text_vector, np.float32)
         if self._kind == "bm25":
             return self._dense(self._lexical.search(query.text, self._size))
-        cosines = self._content @ query.text_vector
+        cosines = self._content @ query.text_vector  # (N,)
         nearest = np.argsort(-cosines, kind="stable")[:_NUM_FUSED].astype(np.int32)
         lists = [
             self._lexical.search(query.text, _NUM_FUSED),

@@ -41,26 +41,26 @@ def products(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_products(tmp_path_factory.mktemp("bench") / "products")
 
 
-def test_judgements_are_asked_with_their_gains(products: Path) -> None:
+def test_judgements_become_requests_with_gains(products: Path) -> None:
     dataset = read_products(products)
-    asked = read_judgements(products, dataset.catalogue.vocabulary)
-    assert asked.relevance is not None
-    known = [row for row in JUDGED if row[1] != "gone"]
-    assert [query.text for query in asked.queries] == [text for text, _, _ in known]
-    assert [f"p{item}" for item in asked.items] == [product for _, product, _ in known]
-    assert asked.relevance.gains.tolist() == [GAINS[label] for _, _, label in known]
-    assert asked.relevance.requests.tolist() == [0, 0, 0, 0, 1, 1]
+    requests = read_judgements(products, dataset.catalogue.vocabulary)
+    assert requests.relevance is not None
+    known_rows = [row for row in JUDGED if row[1] != "gone"]
+    assert [query.text for query in requests.queries] == [text for text, _, _ in known_rows]
+    assert [f"p{item}" for item in requests.items] == [product for _, product, _ in known_rows]
+    assert requests.relevance.gains.tolist() == [GAINS[label] for _, _, label in known_rows]
+    assert requests.relevance.requests.tolist() == [0, 0, 0, 0, 1, 1]
 
 
-def test_labels_and_judged_queries_are_not_learned_from(products: Path) -> None:
+def test_labels_and_judged_queries_are_not_training_data(products: Path) -> None:
     texts = list_esci_queries(products)
-    trial = build_esci_split(products, np.eye(len(texts), dtype=np.float32))
-    train = trial.sequences.train
+    split = build_esci_split(products, np.eye(len(texts), dtype=np.float32))
+    train = split.sequences.train
     assert train.queries is not None
     written, judged = set(train.queries.texts), {text for text, _, _ in JUDGED}
     assert not written & judged
     assert train.item_counts().tolist() == [1] * NUM_PRODUCTS
-    for query in (*trial.tests["search"].queries, *trial.validation["search"].queries):
+    for query in (*split.tests["search"].queries, *split.validation["search"].queries):
         assert query.text_vector is not None
         assert query.text_vector.argmax() == texts.index(query.text)
         assert len(query.history) == len(query.exclude) == 0
@@ -80,9 +80,12 @@ def test_products_have_rows_of_every_search(products: Path, tmp_path: Path) -> N
         assert 0 < row["judged@10"] <= 0.6
     # Both red kettles stand first: gain 1 each; what else has a gain weighs little.
     assert rows["bm25"]["N@10"] > 0.5
-    models = {one["model"]: one for one in document["summary"]["models"]}
+    models = {summary["model"]: summary for summary in document["summary"]["models"]}
     assert models["engine"]["judged@10"] == rows["engine"]["judged@10"]
-    pairs = {(one["system"], one["baseline"]) for one in document["summary"]["comparisons"]}
+    pairs = {
+        (comparison["system"], comparison["baseline"])
+        for comparison in document["summary"]["comparisons"]
+    }
     words = ("bm25", "vectors", "rrf")
     assert pairs == {("unified", "engine"), *product(("unified", "engine"), words)}
     assert document["transfer"] == document["grouping"] == {}

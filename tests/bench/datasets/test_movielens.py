@@ -43,15 +43,15 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trial(films: Path) -> UnifiedSplit:
+def split(films: Path) -> UnifiedSplit:
     return build_movielens_split(
         films, np.eye(len(list_movielens_queries(films)), dtype=np.float32)
     )
 
 
-def ids(films: Path, trial: UnifiedSplit, numbers: Any) -> list[int]:
+def ids(films: Path, split: UnifiedSplit, numbers: Any) -> list[int]:
     catalogue = read_movielens(films).catalogue
-    return [int(catalogue[int(trial.sequences.numbers[n])].item_id) for n in numbers]
+    return [int(catalogue[int(split.sequences.numbers[n])].item_id) for n in numbers]
 
 
 def test_a_folder_is_known_by_its_files(films: Path, tmp_path: Path) -> None:
@@ -60,51 +60,53 @@ def test_a_folder_is_known_by_its_files(films: Path, tmp_path: Path) -> None:
     assert detect_dataset(tmp_path / "nothing") is SEQUENCES
 
 
-def test_home_is_asked_in_time(films: Path, trial: UnifiedSplit) -> None:
-    train, asked = trial.sequences.train, trial.tests["home"]
-    times = [query.time for query in asked.queries]
-    validated = [query.time for query in trial.validation["home"].queries]
+def test_home_requests_follow_the_training_part_in_time(films: Path, split: UnifiedSplit) -> None:
+    train, requests = split.sequences.train, split.tests["home"]
+    times = [query.time for query in requests.queries]
+    validated = [query.time for query in split.validation["home"].queries]
     assert train.events.timestamps.max() < min(validated) <= max(validated) < min(times)
     log = read_movielens(films).events
     assert len(train.events) == np.searchsorted(log.timestamps, min(validated))
-    assert asked.relevance is not None
-    assert len(set(asked.relevance.units)) == len({query.user_id for query in asked.queries})
-    for query in asked.queries:
+    assert requests.relevance is not None
+    assert len(set(requests.relevance.units)) == len({query.user_id for query in requests.queries})
+    for query in requests.queries:
         assert (query.history.timestamps < query.time).all()
         user = read_movielens(films).users.number(query.user_id)
         mine = (log.users == user) & (log.timestamps < query.time)
         expected = [int(read_movielens(films).catalogue[int(n)].item_id) for n in log.items[mine]]
-        assert ids(films, trial, query.history.item_nums) == expected
-        assert sorted(ids(films, trial, query.exclude)) == sorted(expected)
+        assert ids(films, split, query.history.item_nums) == expected
+        assert sorted(ids(films, split, query.exclude)) == sorted(expected)
 
 
-def test_similar_asks_for_what_the_same_user_liked_next(films: Path, trial: UnifiedSplit) -> None:
-    asked, log = trial.tests["similar"], read_movielens(films).events
-    cut = min(query.time for query in trial.tests["home"].queries)
+def test_the_target_of_similar_is_the_next_liked_film_of_the_user(
+    films: Path, split: UnifiedSplit
+) -> None:
+    requests, log = split.tests["similar"], read_movielens(films).events
+    cut = min(query.time for query in split.tests["home"].queries)
     late = log.rows(log.liked & (log.timestamps >= cut))
     catalogue = read_movielens(films).catalogue
     expected = []
     for user in np.unique(late.users).tolist():
-        own = [int(catalogue[int(item)].item_id) for item in late.items[late.users == user]]
-        expected += list(pairwise(own))
-    sources = [query.source_items for query in asked.queries]
-    found = zip(
-        ids(films, trial, np.concatenate(sources)), ids(films, trial, asked.items), strict=True
+        liked = [int(catalogue[int(item)].item_id) for item in late.items[late.users == user]]
+        expected += list(pairwise(liked))
+    sources = [query.source_items for query in requests.queries]
+    pairs = zip(
+        ids(films, split, np.concatenate(sources)), ids(films, split, requests.items), strict=True
     )
-    assert list(found) == expected
-    assert all(query.exclude.tolist() == query.source_items.tolist() for query in asked.queries)
-    assert not any(len(query.history) for query in asked.queries)
+    assert list(pairs) == expected
+    assert all(query.exclude.tolist() == query.source_items.tolist() for query in requests.queries)
+    assert not any(len(query.history) for query in requests.queries)
 
 
 def test_searches_ask_for_the_known_films_of_tags_and_requests(
-    films: Path, trial: UnifiedSplit
+    films: Path, split: UnifiedSplit
 ) -> None:
-    tags, redial = trial.tests["search-tags"], trial.tests["search-redial"]
+    tags, redial = split.tests["search-tags"], split.tests["search-redial"]
     found: dict[str, list[int]] = {}
-    for query, film in zip(tags.queries, ids(films, trial, tags.items), strict=True):
+    for query, film in zip(tags.queries, ids(films, split, tags.items), strict=True):
         found.setdefault(query.text, []).append(film)
     assert found == {tag: [film for film in own if film < 999] for tag, own in TAGS.items()}
-    assert ids(films, trial, redial.items) == [1, 4, 2]
+    assert ids(films, split, redial.items) == [1, 4, 2]
     assert redial.relevance is not None
     assert redial.relevance.requests.tolist() == [0, 0, 1]
     assert redial.relevance.units.tolist() == [0, 0, 0]
@@ -113,16 +115,16 @@ def test_searches_ask_for_the_known_films_of_tags_and_requests(
     assert facts["tags"]["matched"] == 6
 
 
-def test_what_people_wrote_is_nowhere_in_training(films: Path, trial: UnifiedSplit) -> None:
-    queries = trial.sequences.train.queries
+def test_tags_of_users_do_not_occur_in_training(films: Path, split: UnifiedSplit) -> None:
+    queries = split.sequences.train.queries
     assert queries is not None
-    assert queries.items.max() < trial.sequences.train.num_items
+    assert queries.items.max() < split.sequences.train.num_items
     texts = [*queries.texts, *read_movielens(films).catalogue.texts(FILM_FIELDS)]
     assert not any("laughing" in text or "dusty" in text for text in texts)
     places = {text: place for place, text in enumerate(list_movielens_queries(films))}
     for text, vector in zip(queries.texts, queries.vectors, strict=True):
         assert vector.argmax() == places[text]
-    for query in trial.tests["search-tags"].queries:
+    for query in split.tests["search-tags"].queries:
         assert query.text_vector is not None
         assert query.text_vector.argmax() == places[query.text]
 

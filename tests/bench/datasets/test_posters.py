@@ -41,14 +41,14 @@ def shop_of_walks(seed: int = 0) -> Dataset:
     return Dataset(catalogue, Vocabulary(f"u{number}" for number in range(40)), log)
 
 
-def names(trial: BenchSplit, numbers: np.ndarray) -> list[str]:
-    return [f"i{trial.numbers[number]}" for number in numbers]
+def names(split: BenchSplit, numbers: np.ndarray) -> list[str]:
+    return [f"i{split.numbers[number]}" for number in numbers]
 
 
 def test_every_event_of_a_cold_item_is_asked_for_with_what_came_strictly_before() -> None:
     dataset = shop_of_walks()
-    trial = build_cold_events_split(dataset, np.arange(20, dtype=np.int32), seed=1)
-    cold = set(names(trial, np.flatnonzero(trial.cold)))
+    split = build_cold_events_split(dataset, np.arange(20, dtype=np.int32), seed=1)
+    cold = set(names(split, np.flatnonzero(split.cold)))
     assert len(cold) == 1
     assert cold <= {f"i{number}" for number in range(20)}
     expected = {}
@@ -61,29 +61,29 @@ def test_every_event_of_a_cold_item_is_asked_for_with_what_came_strictly_before(
             ]
             if f"i{item}" in cold and before:
                 expected[f"u{user}", f"i{item}"] = before
-    is_cold = trial.cold[trial.test.items]
+    is_cold = split.cold[split.test.items]
     found = {
-        (query.user_id, names(trial, [item])[0]): names(trial, query.history.item_nums)
-        for query, item, asked in zip(trial.test.queries, trial.test.items, is_cold, strict=True)
+        (query.user_id, names(split, [item])[0]): names(split, query.history.item_nums)
+        for query, item, asked in zip(split.test.queries, split.test.items, is_cold, strict=True)
         if asked
     }
     assert found == expected
     assert is_cold.sum() == len(expected) > 4
-    for query in trial.test.queries:
+    for query in split.test.queries:
         assert set(query.exclude.tolist()) == set(query.history.item_nums.tolist())
 
 
 def test_training_and_warm_requests_are_those_of_the_cold_benchmark() -> None:
     dataset = shop_of_walks()
     whole = build_cold_split(dataset, seed=3)
-    trial = build_cold_events_split(dataset, np.arange(40, dtype=np.int32), seed=3)
-    assert trial.numbers.tolist() == whole.numbers.tolist()
-    assert trial.train.events.items.tolist() == whole.train.events.items.tolist()
-    assert min(np.flatnonzero(trial.cold)) >= trial.train.num_items
+    split = build_cold_events_split(dataset, np.arange(40, dtype=np.int32), seed=3)
+    assert split.numbers.tolist() == whole.numbers.tolist()
+    assert split.train.events.items.tolist() == whole.train.events.items.tolist()
+    assert min(np.flatnonzero(split.cold)) >= split.train.num_items
     warm = ~whole.cold[whole.test.items]
     count = int(warm.sum())
-    assert trial.test.items[:count].tolist() == whole.test.items[warm].tolist()
-    assert trial.cold[trial.test.items[count:]].all()
+    assert split.test.items[:count].tolist() == whole.test.items[warm].tolist()
+    assert split.cold[split.test.items[count:]].all()
 
 
 def test_films_get_their_ratings_in_order_of_time_and_their_posters(tmp_path: Path) -> None:
@@ -119,15 +119,17 @@ def encoded_films() -> dict[str, ModalityVectors]:
 
 @pytest.mark.parametrize("name", READINGS)
 def test_a_reading_follows_what_it_reads_and_nothing_else(name: str) -> None:
-    encoded, known = encoded_films(), np.arange(25, dtype=np.int32)
-    before = build_film_vectors(encoded, READINGS[name], known, seed=0)
+    encoded, training = encoded_films(), np.arange(25, dtype=np.int32)
+    before = build_film_vectors(encoded, READINGS[name], training, seed=0)
     assert len(before) == 30
     assert (before.any(axis=1) == (encoded["image"].present | ("text" in name))).all()
     for modality in ("text", "image"):
         moved = encoded[modality].vectors.copy()
         moved[29] += 1.0  # Not in what the fusion is fitted on; it has a picture.
         others = {**encoded, modality: ModalityVectors(moved, encoded[modality].present)}
-        changed = (build_film_vectors(others, READINGS[name], known, seed=0) != before).any(axis=1)
+        changed = (build_film_vectors(others, READINGS[name], training, seed=0) != before).any(
+            axis=1
+        )
         if modality not in name:
             assert not changed.any()
         elif "shuffled" not in name:
@@ -135,9 +137,9 @@ def test_a_reading_follows_what_it_reads_and_nothing_else(name: str) -> None:
 
 
 def test_shuffled_pictures_are_those_of_other_films() -> None:
-    encoded, known = encoded_films(), np.arange(30, dtype=np.int32)
-    own = build_film_vectors(encoded, READINGS["image+text, pca"], known, seed=0)
-    other = build_film_vectors(encoded, READINGS["shuffled image+text, pca"], known, seed=0)
+    encoded, training = encoded_films(), np.arange(30, dtype=np.int32)
+    own = build_film_vectors(encoded, READINGS["image+text, pca"], training, seed=0)
+    other = build_film_vectors(encoded, READINGS["shuffled image+text, pca"], training, seed=0)
     pictured = encoded["image"].present
     np.testing.assert_allclose(own[~pictured], other[~pictured], atol=1e-5)
     moved = np.abs(own - other)[pictured].max(axis=1) > 1e-3

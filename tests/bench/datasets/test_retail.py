@@ -51,15 +51,15 @@ def test_a_customer_is_where_the_first_invoice_says(shop: Path) -> None:
 
 
 def test_home_names_the_country_in_training_and_in_requests(shop: Path) -> None:
-    trial = build_retail_split(shop, NO_WORDS)
-    train, home = trial.sequences.train, trial.tests["home"]
+    split = build_retail_split(shop, NO_WORDS)
+    train, home = split.sequences.train, split.tests["home"]
     assert train.countries is not None
     for user, place in zip(train.users.ids, train.countries.of_users, strict=True):
         assert (train.countries.names[place] == "France") == (int(user) % 4 == 0)
     for query in home.queries:
         assert (query.country == "France") == (int(query.user_id) % 4 == 0)
         assert (query.history.timestamps < query.time).all()
-    abroad, new = trial.tests["home-abroad"], trial.tests["home-newcomers"]
+    abroad, new = split.tests["home-abroad"], split.tests["home-newcomers"]
     assert {query.country for query in abroad.queries} == {"France"}
     assert 0 < len(new.queries) < len(home.queries)
     assert not any(len(query.history) for query in new.queries)

@@ -80,6 +80,6 @@ def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
 
 
 def test_the_digest_follows_the_data(tmp_path: Path) -> None:
-    one, same = write_world(tmp_path / "a"), write_world(tmp_path / "b")
+    folder, same = write_world(tmp_path / "a"), write_world(tmp_path / "b")
     other = write_world(tmp_path / "c", sequences(seed=1))
-    assert SEQUENCES.digest(one) == SEQUENCES.digest(same) != SEQUENCES.digest(other)
+    assert SEQUENCES.digest(folder) == SEQUENCES.digest(same) != SEQUENCES.digest(other)

@@ -41,10 +41,10 @@ def bench(world: Path, folder: Path, **changes: Any) -> Bench:
     return replace(first, **changes)
 
 
-def run(one: Bench, most: int = 100) -> tuple[dict[str, Any], list[str]]:
+def run(settings: Bench, most: int = 100) -> tuple[dict[str, Any], list[str]]:
     executor = InThisProcess(most)
-    document = run_bench(one, TrainOptions(), executor=executor)
-    assert json.loads(one.file.read_text()) == document
+    document = run_bench(settings, TrainOptions(), executor=executor)
+    assert json.loads(settings.file.read_text()) == document
     return document, executor.names
 
 
@@ -115,35 +115,35 @@ def test_another_configuration_makes_its_rows_again_and_keeps_others(
 
 
 def test_a_row_whose_folder_is_gone_is_made_again(world: Path, tmp_path: Path) -> None:
-    one = bench(world, tmp_path, models={"popularity": MODELS["popularity"]})
-    first, _ = run(one)
-    (one.work / "popularity-0" / "ranks.npy").unlink()
-    again, names = run(one)
+    settings = bench(world, tmp_path, models={"popularity": MODELS["popularity"]})
+    first, _ = run(settings)
+    (settings.work / "popularity-0" / "ranks.npy").unlink()
+    again, names = run(settings)
     assert names == ["popularity (seed 0)"]
     assert figures(again) == figures(first)
 
 
 def test_rows_of_other_data_are_refused(world: Path, tmp_path: Path) -> None:
-    one = bench(world, tmp_path, models={"popularity": MODELS["popularity"]})
-    run(one)
-    before = one.file.read_text()
+    settings = bench(world, tmp_path, models={"popularity": MODELS["popularity"]})
+    run(settings)
+    before = settings.file.read_text()
     other = write_world(tmp_path / "other", sequences(seed=1))
     with pytest.raises(ConfigError, match="has rows of protocol data"):
-        run(replace(one, data=other))
+        run(replace(settings, data=other))
     with pytest.raises(ConfigError, match="has rows of protocol name 'sequential'"):
-        run(replace(one, kind="cold"))
-    assert one.file.read_text() == before
+        run(replace(settings, kind="cold"))
+    assert settings.file.read_text() == before
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"rows": []}', "word"])
 def test_a_file_that_holds_something_else_is_left_alone(
     world: Path, tmp_path: Path, content: str
 ) -> None:
-    one = bench(world, tmp_path)
-    one.file.write_text(content)
+    settings = bench(world, tmp_path)
+    settings.file.write_text(content)
     with pytest.raises(ConfigError, match="is not a results file"):
-        run(one)
-    assert one.file.read_text() == content
+        run(settings)
+    assert settings.file.read_text() == content
 
 
 def test_a_place_that_cannot_be_written_to_is_named(world: Path, tmp_path: Path) -> None:
@@ -164,7 +164,9 @@ def test_cold_rows_show_both_kinds_of_users(world: Path, tmp_path: Path) -> None
     summary = document["summary"]
     assert set(summary["models"]) == set(table)
     assert summary["models"]["content-knn"]["seeds"] == [0, 1]
-    compared = {(one["system"], one["metric"]) for one in summary["comparisons"]}
+    compared = {
+        (comparison["system"], comparison["metric"]) for comparison in summary["comparisons"]
+    }
     assert compared == {
         (mode, metric)
         for mode in table
@@ -200,8 +202,8 @@ def test_a_row_made_from_others_waits_for_them_and_follows_their_configuration(
     table = {**MODELS, "both": BenchModel("popularity", parts=("item2vec", "popularity"))}
     assert list(select_models(table, "both")) == ["popularity", "item2vec", "both"]
     models = select_models(table, "both")
-    one, executor = bench(world, tmp_path, models=models), InThisProcess()
-    run_bench(one, TrainOptions(), executor=executor)
+    settings, executor = bench(world, tmp_path, models=models), InThisProcess()
+    run_bench(settings, TrainOptions(), executor=executor)
     assert executor.names == [
         "popularity (seed 0)",
         "item2vec (seed 0)",
@@ -210,7 +212,7 @@ def test_a_row_made_from_others_waits_for_them_and_follows_their_configuration(
     ]
     assert executor.after[2] == [1, 0]
     models["item2vec"] = BenchModel("item2vec", {**TINY, "epochs": 1}, random=True)
-    _, names = run(replace(one, models=models, seeds=1))
+    _, names = run(replace(settings, models=models, seeds=1))
     assert names == ["item2vec (seed 0)", "both (seed 0)"]
 
 
@@ -226,9 +228,12 @@ def test_a_model_that_refuses_the_data_is_skipped_with_its_reason(
 
 
 def test_two_runs_on_one_file_are_refused(world: Path, tmp_path: Path) -> None:
-    one = bench(world, tmp_path)
-    with exclusive_lock(one.work), pytest.raises(StorageError, match="another process is writing"):
-        run(one)
+    settings = bench(world, tmp_path)
+    with (
+        exclusive_lock(settings.work),
+        pytest.raises(StorageError, match="another process is writing"),
+    ):
+        run(settings)
 
 
 def test_seeds_below_one_are_refused(world: Path, tmp_path: Path) -> None:
@@ -246,11 +251,13 @@ def test_content_is_aligned_without_the_items_held_out(tmp_path: Path) -> None:
     line = BenchModel("retriever", {**TINY, "slots": 0}, "aligned content and codes", random=True)
     maps = []
     for name, shown in (("a", users), ("b", changed)):
-        place = write_world(tmp_path / name, shown)
-        one = bench(place, tmp_path, file=tmp_path / f"{name}.json", models={"line": line}, seeds=1)
-        run(one)
-        with np.load(one.work / "line-0" / "model" / "tower.npz") as stored:
+        data = write_world(tmp_path / name, shown)
+        settings = bench(
+            data, tmp_path, file=tmp_path / f"{name}.json", models={"line": line}, seeds=1
+        )
+        run(settings)
+        with np.load(settings.work / "line-0" / "model" / "tower.npz") as stored:
             maps.append((stored["align_down"], stored["align_up"]))
     assert maps[0][1].any()
-    for own, other in zip(*maps, strict=True):
-        np.testing.assert_array_equal(own, other)
+    for left, right in zip(*maps, strict=True):
+        np.testing.assert_array_equal(left, right)

@@ -13,8 +13,8 @@ def rows() -> RankerRows:
     rng = np.random.default_rng(0)
     features = rng.random((COUNT, SIZE, 2), np.float32)
     task = np.arange(COUNT) % 2
-    own = features[:, :, 0] * np.where(task == 0, 1, -1)[:, None]
-    labels = own == own.max(1, keepdims=True)
+    signed = features[:, :, 0] * np.where(task == 0, 1, -1)[:, None]
+    labels = signed == signed.max(1, keepdims=True)
     return RankerRows(
         features.reshape(-1, 2),
         np.repeat(task, SIZE),
@@ -25,19 +25,21 @@ def rows() -> RankerRows:
 
 
 def test_trees_learn_an_order_for_each_task() -> None:
-    known = rows()
-    values = Trees(known, seed=0)(known.features, known.task).reshape(COUNT, SIZE)
-    best = known.labels.reshape(COUNT, SIZE).argmax(1)
+    training = rows()
+    values = Trees(training, seed=0)(training.features, training.task).reshape(COUNT, SIZE)
+    best = training.labels.reshape(COUNT, SIZE).argmax(1)
     assert (values.argmax(1) == best).mean() > 0.9
 
 
 def test_trees_are_the_same_every_time_and_look_at_one_row_alone() -> None:
-    known = rows()
-    trees = Trees(known, seed=1)
-    whole = trees(known.features, known.task)
+    training = rows()
+    trees = Trees(training, seed=1)
+    values = trees(training.features, training.task)
     assert trees.num_parameters > 0
-    alone = [trees(known.features[n : n + 1], known.task[n : n + 1])[0] for n in range(5)]
-    assert alone == whole[:5].tolist()
-    again = Trees(known, seed=1)(known.features, known.task)
-    assert again.tolist() == whole.tolist()
-    assert trees(known.features[:0], known.task[:0]).shape == (0,)
+    single_values = [
+        trees(training.features[n : n + 1], training.task[n : n + 1])[0] for n in range(5)
+    ]
+    assert single_values == values[:5].tolist()
+    again = Trees(training, seed=1)(training.features, training.task)
+    assert again.tolist() == values.tolist()
+    assert trees(training.features[:0], training.task[:0]).shape == (0,)

@@ -45,13 +45,13 @@ def run(world: Path, folder: Path, most: int = 100, seeds: int = 1) -> tuple[Any
     return document, executor.names
 
 
-def test_requests_of_a_task_know_what_its_surface_knows(world: Path) -> None:
+def test_requests_of_a_task_have_the_input_of_its_surface(world: Path) -> None:
     dataset = read_sequences(world)
     words = np.eye(dataset.num_items, dtype=np.float32)
-    trial = build_unified_split(dataset, words)
-    catalogue, numbers = dataset.catalogue, trial.sequences.numbers
-    home, search, similar = (trial.tests[task] for task in ("home", "search", "similar"))
-    assert home is trial.sequences.test
+    split = build_unified_split(dataset, words)
+    catalogue, numbers = dataset.catalogue, split.sequences.numbers
+    home, search, similar = (split.tests[task] for task in ("home", "search", "similar"))
+    assert home is split.sequences.test
     for query, item in zip(search.queries, search.items.tolist(), strict=True):
         assert query.text == catalogue[int(numbers[item])].field_text("category")
         assert query.text_vector is not None
@@ -74,14 +74,14 @@ def test_requests_of_a_task_know_what_its_surface_knows(world: Path) -> None:
 
 def test_queries_of_training_are_of_the_items_own_category(world: Path) -> None:
     dataset = read_sequences(world)
-    trial = build_unified_split(dataset, np.eye(dataset.num_items, dtype=np.float32))
-    queries = trial.sequences.train.queries
+    split = build_unified_split(dataset, np.eye(dataset.num_items, dtype=np.float32))
+    queries = split.sequences.train.queries
     assert queries is not None
-    assert (queries.items < trial.sequences.train.num_items).all()
+    assert (queries.items < split.sequences.train.num_items).all()
     for text, vector, item in zip(queries.texts, queries.vectors, queries.items, strict=True):
-        place = int(trial.sequences.numbers[item])
-        assert text == dataset.catalogue[place].field_text("category")
-        assert vector.argmax() == place
+        number = int(split.sequences.numbers[item])
+        assert text == dataset.catalogue[number].field_text("category")
+        assert vector.argmax() == number
 
 
 def test_the_document_holds_a_row_per_task_and_model(world: Path, tmp_path: Path) -> None:
@@ -89,10 +89,10 @@ def test_the_document_holds_a_row_per_task_and_model(world: Path, tmp_path: Path
     assert names[:2] == ["encode_items", "encode_items"]
     assert len(names) == 2 + 2 * 3 + 3
     rows = document["rows"]
-    found = {(row["task"], row["model"], row["seed"]) for row in rows}
-    assert ("home", "unified", 1) in found
-    assert ("search", "bm25", 0) in found
-    assert ("search", "bm25", 1) not in found
+    keys = {(row["task"], row["model"], row["seed"]) for row in rows}
+    assert ("home", "unified", 1) in keys
+    assert ("search", "bm25", 0) in keys
+    assert ("search", "bm25", 1) not in keys
     for row in rows:
         assert {"task", "model", "seed", "R@10", "N@10", "R@100", "ci95", "cpu_s"} <= set(row)
         for label, (low, high) in row["ci95"].items():
@@ -104,21 +104,26 @@ def test_the_document_holds_a_row_per_task_and_model(world: Path, tmp_path: Path
     )
     assert unified["cpu_s"] == nobody["cpu_s"]
     assert unified["N@10"] != nobody["N@10"]
-    compared = {(one["task"], one["baseline"]): one for one in document["summary"]["comparisons"]}
+    compared = {
+        (comparison["task"], comparison["baseline"]): comparison
+        for comparison in document["summary"]["comparisons"]
+    }
     assert set(compared) == {
         ("search", name) for name in ("specialist", "unified-no-user", "bm25", "vectors", "rrf")
     }
-    one = compared["search", "bm25"]
+    comparison = compared["search", "bm25"]
     bm25 = next(row for row in rows if row["model"] == "bm25")
-    assert one["relative_difference"] == pytest.approx(one["difference"] / bm25["N@10"])
-    both = [row["N@10"] for row in rows if (row["task"], row["model"]) == ("search", "unified")]
-    assert one["difference"] == pytest.approx(np.mean(both) - bm25["N@10"])
-    assert (one["seeds"], one["baseline_seeds"]) == ([0, 1], [0])
+    assert comparison["relative_difference"] == pytest.approx(
+        comparison["difference"] / bm25["N@10"]
+    )
+    unified_values = [
+        row["N@10"] for row in rows if (row["task"], row["model"]) == ("search", "unified")
+    ]
+    assert comparison["difference"] == pytest.approx(np.mean(unified_values) - bm25["N@10"])
+    assert (comparison["seeds"], comparison["baseline_seeds"]) == ([0, 1], [0])
 
 
-def test_a_run_that_ended_early_goes_on_and_makes_nothing_twice(
-    world: Path, tmp_path: Path
-) -> None:
+def test_an_interrupted_run_resumes_without_repeating_rows(world: Path, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(world, tmp_path / "a", most=4)
     resumed, names = run(world, tmp_path / "a")
@@ -128,8 +133,8 @@ def test_a_run_that_ended_early_goes_on_and_makes_nothing_twice(
     whole, _ = run(world, tmp_path / "b")
     costs = ("cpu_s", "score_cpu_s", "peak_mb")
     figures = [
-        [{k: v for k, v in row.items() if k not in costs} for row in one["rows"]]
-        for one in (resumed, whole)
+        [{k: v for k, v in row.items() if k not in costs} for row in document["rows"]]
+        for document in (resumed, whole)
     ]
     assert figures[0] == figures[1]
     assert run(world, tmp_path / "a")[1] == []
@@ -177,11 +182,12 @@ def test_a_model_of_fewer_seeds_is_compared_with_the_same_seeds(
     documents = {}
     for name, lines, seeds in (("few", few, 2), ("one", whole, 1), ("two", whole, 2)):
         bench = UnifiedBench(world, tmp_path / f"{name}.json", lines, seeds, encoder=HASHING)
-        found = run_unified(bench, TrainOptions(), executor=InThisProcess())
+        document = run_unified(bench, TrainOptions(), executor=InThisProcess())
         documents[name] = {
-            (one["task"], one["baseline"]): one for one in found["summary"]["comparisons"]
+            (comparison["task"], comparison["baseline"]): comparison
+            for comparison in document["summary"]["comparisons"]
         }
-        seeds_of = {row["seed"] for row in found["rows"] if row["model"] == "unified-no-codes"}
+        seeds_of = {row["seed"] for row in document["rows"] if row["model"] == "unified-no-codes"}
         assert len(seeds_of) == (2 if name == "two" else 1)
     for task in ALL:
         key = task, "unified-no-codes"
@@ -191,7 +197,7 @@ def test_a_model_of_fewer_seeds_is_compared_with_the_same_seeds(
     assert documents["few"]["home", "unified-no-codes"]["seeds"] == [0]
 
 
-def test_transfer_is_told_of_the_seeds_that_both_models_have() -> None:
+def test_transfer_is_measured_on_the_seeds_that_both_models_have() -> None:
     def row(line: str, model: str, seed: int, task: str, value: float) -> dict[str, Any]:
         figures = {"N@10": value, "valid_N@10": value, "cpu_s": 1.0, "params": 1}
         return {"line": line, "model": model, "seed": seed, "task": task, **figures}
@@ -202,12 +208,12 @@ def test_transfer_is_told_of_the_seeds_that_both_models_have() -> None:
         for seed in (0, 1)
     ]
     rows += [row("pair-home-search", "pair", 0, task, 1.0) for task in ("home", "search")]
-    found = measure_transfer(rows)
-    assert found["transfer"] == {"home": {"search": 1.0}, "search": {"home": 1.0}}
-    assert found["grouping"]["2"]["N@10"] == {"home": 1.0, "search": 1.0}
-    assert found["grouping"]["2"]["seeds"] == {"home": [0, 1], "search": [0, 1]}
-    assert found["grouping"]["1"]["relative"] == {"home": 1.0, "search": 1.0}
-    assert found["grouping"]["1"]["seeds"] == {"home": [0], "search": [0]}
+    transfer = measure_transfer(rows)
+    assert transfer["transfer"] == {"home": {"search": 1.0}, "search": {"home": 1.0}}
+    assert transfer["grouping"]["2"]["N@10"] == {"home": 1.0, "search": 1.0}
+    assert transfer["grouping"]["2"]["seeds"] == {"home": [0, 1], "search": [0, 1]}
+    assert transfer["grouping"]["1"]["relative"] == {"home": 1.0, "search": 1.0}
+    assert transfer["grouping"]["1"]["seeds"] == {"home": [0], "search": [0]}
     assert measure_transfer([]) == {"transfer": {}, "grouping": {}}
 
 
@@ -229,7 +235,8 @@ def test_the_engine_and_lightgbm_have_rows_for_every_task(world: Path, tmp_path:
             assert row["params"] > unified["params"]
             assert row["users"] == unified["users"]
     compared = {
-        (one["task"], one["system"], one["baseline"]) for one in document["summary"]["comparisons"]
+        (comparison["task"], comparison["system"], comparison["baseline"])
+        for comparison in document["summary"]["comparisons"]
     }
     assert compared == {
         (task, *pair)
