@@ -302,7 +302,7 @@ FILTERED_READS: Mapping[str, str] = {
     "kept": "GET /v1/explain?item_id=p12&surface=search&q=red lamp",
     "home": "GET /v1/recommend?user_id=u3&k=5",
 }
-"""Where a judge leaves bad matches out; also asked after a rollback."""
+"""With a relevance filter; also requested after a rollback."""
 
 DEMO_READS: Mapping[str, str] = {
     **{f"home {user}": f"GET /v1/recommend?user_id={user}&k=20" for user in (547, 15, 73, 311, 2)},

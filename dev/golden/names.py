@@ -88,7 +88,7 @@ JUDGE: Mapping[str, str] = {
     "rollback": "rollback -w shop --json",
     "rollback too far": "rollback -w shop --json",
 }
-"""What is done about bad matches, on a copy of a trained shop."""
+"""Relevance filter commands, on a copy of a trained shop."""
 
 BARE: Mapping[str, str] = {
     "init": "init -w bare --items files/bare.jsonl --json",

@@ -216,7 +216,7 @@ def _kinds_in(row: Row) -> list[str]:
 
 
 def write_shop(folder: Path) -> None:
-    """items.csv, later.csv, events.csv, and labels for a judge of matches."""
+    """items.csv, later.csv, events.csv, and labels for a relevance model."""
     items = shop_items()
     write_csv(folder / "items.csv", ITEM_COLUMNS, items)
     write_csv(folder / "later.csv", ITEM_COLUMNS, changed_items())
@@ -241,7 +241,7 @@ def write_labels(folder: Path, items: Sequence[Row]) -> None:
 
 
 def _labels(queries: Sequence[str], items: Sequence[Row], step: int) -> list[Row]:
-    """Items of another family than the query's are bad matches."""
+    """Items of another family than the query's are irrelevant."""
     rows = []
     for place, query in enumerate(queries):
         kind = next(word for word in query.split() if word in KINDS)
