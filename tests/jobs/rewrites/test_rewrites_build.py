@@ -134,8 +134,8 @@ def test_nothing_unsafe_is_offered(builder: RewriteBuilder) -> None:
 
 def test_the_same_seed_makes_the_same_table(builder: RewriteBuilder) -> None:
     one, two = (builder.build(searches(), seed=3)[0] for _ in range(2))
-    assert one.head == two.head and one.student is not None and two.student is not None
-    assert one.student.weights.tolist() == two.student.weights.tolist()
+    assert one.head == two.head and one.scorer is not None and two.scorer is not None
+    assert one.scorer.weights.tolist() == two.scorer.weights.tolist()
 
 
 def test_no_order_of_any_query_of_the_head_changes(builder: RewriteBuilder) -> None:

@@ -153,11 +153,11 @@ def test_the_student_learns_what_was_made_and_the_log_moves_it() -> None:
             made.append(RankingRows(features, good, np.full(4, 0.25, np.float32)))
         return made
 
-    def lean(student: RewriteScorer | None) -> float:
-        assert student is not None
+    def lean(scorer: RewriteScorer | None) -> float:
+        assert scorer is not None
         high, low = np.full((2, len(FEATURES)), 0.5, np.float32)
         high[2], low[2] = 0.9, 0.1
-        return float(np.subtract(*student.confidences(np.stack([high, low]))))
+        return float(np.subtract(*scorer.confidences(np.stack([high, low]))))
 
     made = rows(200, 2, 1.0)
     prior = lean(RewriteScorer.taught(made, []))
@@ -168,13 +168,13 @@ def test_the_student_learns_what_was_made_and_the_log_moves_it() -> None:
 
 
 def test_the_table_comes_back_from_its_file_and_a_broken_one_is_refused(tmp_path: Path) -> None:
-    assert RewriteTable.open(tmp_path).student is None
+    assert RewriteTable.open(tmp_path).scorer is None
     head = {"a b": (Rewrite("A", "broader", 0.75),), "c": ()}
     table = RewriteTable(head, SURE, {"a": (("b", 0.5),)})
     table.save(tmp_path)
     again = RewriteTable.open(tmp_path)
-    assert again.head == head and again.near == table.near and again.student is not None
-    assert again.student.weights.tolist() == SURE.weights.tolist()
+    assert again.head == head and again.near == table.near and again.scorer is not None
+    assert again.scorer.weights.tolist() == SURE.weights.tolist()
     document = json.loads((tmp_path / REWRITES_FILE).read_text())
     document["student"]["weights"]["more"] = 1.0
     (tmp_path / REWRITES_FILE).write_text(json.dumps(document))

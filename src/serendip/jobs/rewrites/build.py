@@ -142,7 +142,7 @@ class RewriteBuilder:
             "near": len(near),
             "learned_from": {"made": len(generated), "logged": len(logged)},
         }
-        return RewriteTable(head, tail.student, near), report
+        return RewriteTable(head, tail.scorer, near), report
 
     def _build_head(
         self, tail: RewriteTable, searches: Sequence[Search]
@@ -169,9 +169,9 @@ class RewriteBuilder:
     ) -> tuple[Rewrite, ...]:
         """Distinct rewrites of a query with few results, from the log and by the scorer."""
         candidates = [rewrite for rewrite in logged if rewrite.kind != "narrower"]
-        if tail.student is not None:
+        if tail.scorer is not None:
             synonyms = self.searcher.synonyms
-            candidates += from_scorer(key, tail, tail.student, matcher, synonyms)
+            candidates += from_scorer(key, tail, tail.scorer, matcher, synonyms)
         distinct: dict[str, Rewrite] = {}
         for rewrite in sorted(candidates, key=lambda rewrite: (-rewrite.confidence, rewrite.text)):
             if rewrite.confidence >= self.searcher.config.offer_from:

@@ -48,8 +48,11 @@ def _versions(workspace: Workspace) -> dict[str, str]:
     """Versions of the relevance model, if a surface uses one, and of the LLM-written queries."""
     surfaces = workspace.settings.all_surfaces().values()
     filters = any(surface.relevance_filter is not None for surface in surfaces)
-    student = current_model_name(workspace.relevance) if filters else ""
-    versions = {"student": student, "queries": hash_written_queries(workspace)}
+    relevance_model = current_model_name(workspace.relevance) if filters else ""
+    versions = {
+        "relevance_model": relevance_model,
+        "queries": hash_written_queries(workspace),
+    }
     return {name: version for name, version in versions.items() if version}
 
 

@@ -95,7 +95,7 @@ def add_relevance_model(context: JobContext, draft: Draft) -> Draft:
     """Add the distilled relevance model if a surface filters by it."""
     if draft.relevance is None:
         return draft
-    with context.clock.stage("judge of matches"):
+    with context.clock.stage("relevance model"):
         model = load_relevance_model(context, draft.relevance, context.dataset.catalogue.items)
         return replace(draft, state=draft.state.with_relevance_model(model))
 

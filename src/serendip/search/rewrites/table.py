@@ -49,12 +49,12 @@ class RewriteTable:
 
     Args:
         head: normal form of a logged query -> its rewrites, best first; possibly none.
-        student: scorer for all other queries; None = there was no training data.
+        scorer: for all other queries; None = there was no training data.
         near: word -> nearest words, with their cosines.
     """
 
     head: Mapping[str, tuple[Rewrite, ...]] = field(default_factory=dict)
-    student: RewriteScorer | None = None
+    scorer: RewriteScorer | None = None
     near: Near = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
@@ -68,7 +68,7 @@ class RewriteTable:
                 ]
                 for key, rewrites in self.head.items()
             },
-            "student": self.student.as_dict() if self.student else None,
+            "student": self.scorer.as_dict() if self.scorer else None,
             "near": {word: [[o, round(c, 4)] for o, c in near] for word, near in self.near.items()},
         }
         text = json.dumps(document, ensure_ascii=False)
@@ -94,8 +94,8 @@ class RewriteTable:
                 word: tuple((other, cosine) for other, cosine in rows)
                 for word, rows in document["near"].items()
             }
-            scorer = document["student"]
-            return cls(head, RewriteScorer.of_dict(scorer) if scorer else None, near)
+            weights = document["student"]
+            return cls(head, RewriteScorer.of_dict(weights) if weights else None, near)
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -122,8 +122,8 @@ def rewrites_of(
     if not key:
         return ()
     rewrites, is_answered = table.head.get(key), matcher.is_answered(key)
-    if rewrites is None and not is_answered and table.student is not None:
-        rewrites = from_scorer(key, table, table.student, matcher, synonyms)
+    if rewrites is None and not is_answered and table.scorer is not None:
+        rewrites = from_scorer(key, table, table.scorer, matcher, synonyms)
     offered = [
         rewrite
         for rewrite in rewrites or ()
@@ -136,7 +136,7 @@ def rewrites_of(
 def from_scorer(
     key: str,
     table: RewriteTable,
-    student: RewriteScorer,
+    scorer: RewriteScorer,
     matcher: CatalogueMatcher,
     synonyms: Synonyms,
 ) -> tuple[Rewrite, ...]:
@@ -147,7 +147,7 @@ def from_scorer(
         return [*table.near.get(term, ()), *((synonym, 1.0) for synonym in accepted)]
 
     candidates, features = checked(key, matcher, also)
-    confidences = student.confidences(features).tolist()
+    confidences = scorer.confidences(features).tolist()
     rewrites = [
         Rewrite(candidate.text, candidate.kind, confidence)
         for candidate, confidence in zip(candidates, confidences, strict=True)
