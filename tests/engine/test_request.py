@@ -38,21 +38,21 @@ def test_methods_that_answer_requests_have_no_parameters_of_requests(engine: typ
 
 def test_the_api_sends_every_parameter() -> None:
     recommend = RecommendQuery(surface="cart", item_id=["a", "b"], q="t", literal=True, **PAGE)
-    assert recommend.request() == Request("cart", "u", "t", ("a", "b"), "KR", True, 3, "c")
+    assert recommend.build_request() == Request("cart", "u", "t", ("a", "b"), "KR", True, 3, "c")
     suggest = SuggestQuery(user_id="u", q="t", after="words", k=3)
-    assert suggest.request() == Request(user_id="u", text="t", k=3, after="words")
-    sent = {name for name in FIELDS if getattr(recommend.request(), name)}
-    assert sent | {name for name in FIELDS if getattr(suggest.request(), name)} == FIELDS
+    assert suggest.build_request() == Request(user_id="u", text="t", k=3, after="words")
+    sent = {name for name in FIELDS if getattr(recommend.build_request(), name)}
+    assert sent | {name for name in FIELDS if getattr(suggest.build_request(), name)} == FIELDS
 
 
 def test_searches_similar_items_and_explanations_are_requests_of_a_surface() -> None:
-    search = SearchQuery(q="t", literal=True, **PAGE).request()
+    search = SearchQuery(q="t", literal=True, **PAGE).build_request()
     assert search == Request("search", "u", "t", (), "KR", True, 3, "c")
-    assert SimilarQuery(**PAGE).request("i") == Request(
+    assert SimilarQuery(**PAGE).build_request("i") == Request(
         "similar", "u", "", ("i",), "KR", k=3, cursor="c"
     )
     explain = ExplainQuery(item_id="i", surface="cart", q="t", source_item_id=["a"])
-    assert explain.request() == Request("cart", text="t", item_ids=("a",))
+    assert explain.build_request() == Request("cart", text="t", item_ids=("a",))
 
 
 def test_every_public_name_is_there_and_no_other() -> None:
