@@ -28,7 +28,7 @@ def stands(*rows: tuple[str, str] | tuple[str, str, float]) -> UserPast:
 
 
 def items(past: UserPast) -> tuple[str, str]:
-    """ChosenItem items in order of time, and rejected ones."""
+    """Chosen items in order of time, and rejected ones."""
     chosen, rejected = past.history.item_nums, past.rejected.item_nums
     return "".join(ITEMS.ids_of(chosen)), "".join(ITEMS.ids_of(rejected))
 

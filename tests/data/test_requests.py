@@ -108,7 +108,7 @@ def test_a_split_in_time_never_shows_the_past_what_was_chosen_later() -> None:
         dataset_of(rows),
         requests=[
             request([0, 1], [1], 1.0, 2.0),
-            request([1, 5], [5], 2.0, 5.0),  # ChosenItem after the cut.
+            request([1, 5], [5], 2.0, 5.0),  # Chosen after the cut.
             request([0, 5], [5], 4.0, 4.0),
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,14 @@ def test_every_feature_of_the_ranker_has_a_label_of_its_own():
     labels = {LABELS.number(name) for name in FEATURES}
     assert len(labels) == len(FEATURES)
     assert not labels & set(FEATURES)
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=list(MODELS))
+def test_the_words_of_a_model_are_words(model):
+    sentences = [model.label, model.source_label]
+    sentences += [] if model.evidence is None else [model.evidence.sentence]
+    for sentence in sentences:
+        assert not re.search("[a-z][A-Z]", sentence.replace("{title}", "")), sentence
 
 
 @pytest.mark.parametrize("stage", list(SurfaceStages.of(EVERYTHING)), ids=lambda one: one.name)
@@ -89,7 +98,7 @@ def test_every_name_in_real_answers_has_a_label(shop: Path):
 
 
 def test_a_label_says_what_the_number_counts():
-    assert LABELS.number("transitions") == "ChosenItem next (score)"
+    assert LABELS.number("transitions") == "Chosen next (score)"
     assert LABELS.number("retriever relative") == "Unified model, distance to its best"
     assert LABELS.number("P(irrelevant)") == "Probability of being irrelevant"
     assert LABELS.stage("after seen") == "Not seen yet"

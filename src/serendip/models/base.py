@@ -75,7 +75,7 @@ class Recommender(ABC):
     """Class of the model's hyperparameters."""
 
     label: ClassVar[str]
-    """Label of the score: "ChosenItem next" is shown as "ChosenItem next (score)"."""
+    """Label of the score: "Chosen next" is shown as "Chosen next (score)"."""
 
     origin: ClassVar[str] = ""
     """Label of the model as a candidate source: "the same people" is shown as "From the same

@@ -137,9 +137,9 @@ class ItemKNN(ItemToItem):
 
     name = "item-knn"
     config_class = ItemKNNConfig
-    label = "ChosenItem by the same people"
+    label = "Chosen by the same people"
     origin = "the same people"
-    evidence = VoteEvidence("neighbour", "ChosenItem by the same people as {title}")
+    evidence = VoteEvidence("neighbour", "Chosen by the same people as {title}")
     config: ItemKNNConfig
 
     def _fit_similarities(self, dataset: Dataset, options: TrainOptions) -> Sparse:
@@ -178,7 +178,7 @@ class EASE(ItemToItem):
     config_class = EASEConfig
     label = "Goes with the history, by linear regression"
     origin = "what goes with the history"
-    evidence = VoteEvidence("neighbour", "ChosenItem by those who chose {title}")
+    evidence = VoteEvidence("neighbour", "Chosen by those who chose {title}")
     config: EASEConfig
 
     def _fit_similarities(self, dataset: Dataset, options: TrainOptions) -> Sparse:

@@ -84,7 +84,7 @@ class Transitions(Recommender):
 
     name = "transitions"
     config_class = TransitionsConfig
-    label = "ChosenItem next"
+    label = "Chosen next"
     origin = "what people choose next"
     score_kind = "count"
     evidence = VoteEvidence("transition", "Often chosen next after {title} or its like")
