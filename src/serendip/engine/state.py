@@ -21,6 +21,7 @@ from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
 from serendip.data.semantic_ids import Codebooks
 from serendip.data.vocabulary import Vocabulary
+from serendip.engine.derived import Derived
 from serendip.engine.feature_names import feature_names
 from serendip.errors import ArtefactError, ConfigError
 from serendip.models import open_model
@@ -62,6 +63,7 @@ class EngineState:
         relevance_model: predicts P(irrelevant); None = none was distilled.
         queries: verified queries to suggest.
         query_ranker: orders them.
+        derived: what requests need besides, computed on first use.
     """
 
     catalogue: Catalogue
@@ -79,6 +81,7 @@ class EngineState:
     relevance_model: RelevanceModel | None = None
     queries: QueryTable = field(default_factory=QueryTable.empty)
     query_ranker: QueryRanker = field(default_factory=QueryRanker.prior)
+    derived: Derived = field(default_factory=Derived, init=False)
 
     @property
     def num_items(self) -> int:
@@ -223,7 +226,8 @@ class EngineState:
         """
         document = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         arrays = {
-            name: np.load(folder / f"{name}.npy", allow_pickle=False, mmap_mode="r")
+            # As plain arrays: indexing the subclass of memory maps is several times slower.
+            name: np.asarray(np.load(folder / f"{name}.npy", allow_pickle=False, mmap_mode="r"))
             for name in _ARRAYS
         }
         fused = folder / _FUSION_FILE

@@ -37,7 +37,11 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.errors import DataError
 from serendip.models.base import Recommender, VoteEvidence
-from serendip.models.context import build_context_matrix, compute_context_weights
+from serendip.models.context import (
+    build_context_matrix,
+    compute_context_weights,
+    compute_contexts,
+)
 from serendip.models.linalg import (
     Sparse,
     keep_top_per_row,
@@ -46,8 +50,10 @@ from serendip.models.linalg import (
     save_csr,
     select_columns,
     stack_rows,
+    sum_rows,
     to_csr,
 )
+from serendip.models.query_scores import QueryScores, SparseScores
 from serendip.runtime.progress import TrainOptions
 
 _MATRIX_FILE = "similarities.safetensors"
@@ -86,6 +92,13 @@ class ItemToItem(Recommender):
         scores: FloatArray = (weights @ self._similarities).toarray()  # (B, N)
         return scores
 
+    def _query_scores(self, queries: Sequence[Query]) -> QueryScores:
+        config = self.config
+        contexts = compute_contexts(queries, self._num_items, config.decay, config.like_weight)
+        return SparseScores(
+            [sum_rows(self._similarities, *context) for context in contexts], self._num_items
+        )
+
     def votes(self, query: Query, item_nums: IntArray) -> tuple[IntArray, FloatArray]:
         """Items (T,) of the context and their contributions (T, C) to the scores of C items.
 
@@ -95,7 +108,7 @@ class ItemToItem(Recommender):
         items, weights = compute_context_weights(
             query, self.num_items, config.decay, config.like_weight
         )
-        return items, weights[:, None] * select_columns(self._similarities[items], item_nums)
+        return items, select_columns(self._similarities, items, weights, item_nums)
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)

@@ -17,6 +17,7 @@ from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.models.base import Recommender
 from serendip.models.linalg import open_array
+from serendip.models.query_scores import PriorOrder, PriorScores, QueryScores
 from serendip.runtime.progress import TrainOptions
 
 _SECONDS_PER_DAY = 86_400.0
@@ -58,18 +59,21 @@ class Popularity(Recommender):
             is_recent = times > times[-1] - self.config.window_days * _SECONDS_PER_DAY
             recent = np.bincount(dataset.events.items[is_recent], minlength=len(counts))
             counts = recent + self.config.prior * (counts - recent)
-        self._scores: FloatArray = np.log1p(counts).astype(np.float32)  # (N,)
+        self._order = PriorOrder(np.log1p(counts).astype(np.float32))  # (N,)
 
     def _score_all(self, queries: Sequence[Query]) -> FloatArray:
-        return np.tile(self._scores, (len(queries), 1))  # (B, N)
+        return np.tile(self._order.scores, (len(queries), 1))  # (B, N)
+
+    def _query_scores(self, queries: Sequence[Query]) -> QueryScores:
+        return PriorScores(self._order, len(queries))
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)
-        model._scores = np.concatenate([self._scores, np.zeros(len(features), np.float32)])
+        model._order = self._order.extended(np.zeros(len(features), np.float32))
         return model
 
     def _save(self, folder: Path) -> None:
-        np.save(folder / _SCORES_FILE, self._scores, allow_pickle=False)
+        np.save(folder / _SCORES_FILE, self._order.scores, allow_pickle=False)
 
     def _open(self, folder: Path) -> None:
-        self._scores = open_array(folder / _SCORES_FILE)
+        self._order = PriorOrder(open_array(folder / _SCORES_FILE))

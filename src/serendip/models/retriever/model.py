@@ -32,18 +32,22 @@ from serendip.config import Config
 from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import Dataset
 from serendip.data.item_features import ItemFeatures, Tokens
-from serendip.data.query import Query
+from serendip.data.numeric import unit
+from serendip.data.query import History, Query
 from serendip.errors import UnsupportedError
 from serendip.models.base import Recommender, ScoreKind
 from serendip.models.embedding_space import CONTENT, NETWORK
 from serendip.models.linalg import replace_rows
 from serendip.models.onnx import open_session
+from serendip.models.query_scores import QueryScores, VectorScores
 from serendip.models.retriever.artefact import TrainedRetriever, open_trained, save_trained
 from serendip.models.retriever.config import RetrieverConfig, RetrieverGroupsConfig, group_config
 from serendip.models.retriever.quality import QualityVector
 from serendip.models.retriever.requests import TASK_OF, build_requests
+from serendip.models.vector_index import EXACT_UP_TO, ServedIndex
 from serendip.runtime.progress import TrainOptions
 
+_INDEX_FOLDER = "index"
 _MOVED = 1e-3
 """A larger change of projected content (values near 1) is new content, not rounding."""
 
@@ -63,6 +67,7 @@ class Retriever(Recommender):
         super().__init__(config)
         self._trained: TrainedRetriever
         self._codes: IntArray
+        self._index: ServedIndex
         self._session: Any = None
 
     @property
@@ -74,10 +79,10 @@ class Retriever(Recommender):
         """Rows of ``item_vectors``, without computing the others."""
         self._require_trained()
         trained = self._trained
-        parts = [trained.item_vectors]
-        parts += [] if trained.affinity is None else [trained.affinity.vectors]
-        parts += [] if trained.quality is None else [trained.quality.values]
-        return np.concatenate([part[items] for part in [*parts, trained.bonus[:, None]]], 1)
+        parts = [trained.item_vectors[items]]
+        parts += [] if trained.affinity is None else [trained.affinity.vectors_of(items)]
+        parts += [] if trained.quality is None else [trained.quality.values[items]]
+        return np.concatenate([*parts, trained.bonus[items][:, None]], 1)
 
     @property
     def parts(self) -> dict[str, int]:
@@ -86,7 +91,7 @@ class Retriever(Recommender):
         trained = self._trained
         parts = {NETWORK: trained.item_vectors.shape[1]}
         if trained.affinity is not None:
-            parts[CONTENT] = trained.affinity.vectors.shape[1]
+            parts[CONTENT] = trained.affinity.size
         if trained.quality is not None:
             parts["quality"] = trained.quality.values.shape[1]
         return {**parts, "bonus": 1}
@@ -149,7 +154,7 @@ class Retriever(Recommender):
     def _use(self, trained: TrainedRetriever, codes: IntArray) -> None:
         """Serve what training returned or an artefact holds."""
         self._trained, self._codes = trained, codes
-        self._session = open_session(trained.context)
+        self._session, self._index = open_session(trained.context), ServedIndex()
 
     @property
     def quality(self) -> QualityVector | None:
@@ -170,6 +175,32 @@ class Retriever(Recommender):
             scores += trained.affinity.scores(queries)
         return scores
 
+    def _query_scores(self, queries: Sequence[Query]) -> QueryScores | None:
+        if self._num_items <= EXACT_UP_TO:
+            return None
+        vectors = self.encode_queries(queries)  # (B, V)
+
+        def score(row: int, items: IntArray) -> FloatArray:
+            return self._trained.scores_of(vectors[row], items)
+
+        return VectorScores(self._index.of(self), vectors, score, self._num_items)
+
+    def typical_queries(self, contexts: Sequence[IntArray]) -> list[Query]:
+        """Histories, single source items and, if items have content, texts near two of them."""
+        affinity, queries = self._trained.affinity, list[Query]()
+        for row, context in enumerate(contexts):
+            history = History.of_items(context)
+            if row % 2 and affinity is not None:
+                another = contexts[row - 1][-1]
+                text = unit(affinity.texts_like(np.array([context[-1], another])).sum(0)[None])[0]
+                past = history if row % 4 == 1 else History()
+                queries.append(Query("search", text="*", text_vector=text, history=past))
+            elif row % 4 == 0:
+                queries.append(Query(history=history))
+            else:
+                queries.append(Query("similar", source_items=context[-1:]))
+        return queries
+
     def _with_items(self, features: ItemFeatures) -> Self:
         trained = self._trained
         new_nums = np.arange(len(features), dtype=np.int32) + len(trained.item_vectors)
@@ -186,6 +217,7 @@ class Retriever(Recommender):
             affinity=trained.affinity and trained.affinity.extended(features.content),
             quality=trained.quality and trained.quality.extended(len(features)),
         )
+        extended._index = self._index.with_late(extended, new_nums)
         return extended
 
     def _with_changed_items(self, item_nums: IntArray, features: ItemFeatures) -> Self:
@@ -214,14 +246,17 @@ class Retriever(Recommender):
             projected=replace_rows(trained.projected, rows, projected[moved]),
             affinity=trained.affinity and trained.affinity.changed(rows, features.content[moved]),
         )
+        model._index = self._index.with_late(model, rows)
         return model
 
     def _save(self, folder: Path) -> None:
         save_trained(self._trained, self._codes, folder)
+        self._index.save(self, folder / _INDEX_FOLDER)
 
     def _open(self, folder: Path) -> None:
         trained, codes = open_trained(folder, self.config)
         self._use(trained, codes)
+        self._index = ServedIndex.open(folder / _INDEX_FOLDER)
 
 
 class RetrieverGroups(Recommender):
@@ -251,6 +286,10 @@ class RetrieverGroups(Recommender):
         for part, rows in self._rows(queries):
             scores[rows] = part.score_all([queries[row] for row in rows])
         return scores
+
+    def _query_scores(self, queries: Sequence[Query]) -> QueryScores | None:
+        parts = [part for part, _ in self._rows(queries)]
+        return parts[0].query_scores(queries) if len(parts) == 1 else None
 
     def _rows(self, queries: Sequence[Query]) -> Iterator[tuple[Retriever, list[int]]]:
         """Yield each retriever that has queries, with their positions."""
