@@ -21,6 +21,7 @@ from serendip.engine.stages.attribute_filter import AttributeFilter
 from serendip.engine.stages.pipeline import run
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, SurfaceConfig
 from serendip.engine.state import EngineState
+from serendip.models.item_to_item import ItemKNNConfig
 from serendip.models.ranker.config import RankerConfig, RankerRows
 from serendip.models.ranker.model import Ranker
 from serendip.models.retriever.config import RetrieverConfig, UnifiedConfig
@@ -64,7 +65,11 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> EngineState:
     rng, count = np.random.default_rng(0), NUM_ITEMS - NUM_TRAINED
     codes = rng.integers(0, NUM_CODES, (count, 2)).astype(np.int32)
     later = ItemFeatures(draw_unit_vectors(rng, count), codes, NUM_CODES)
-    tables = {"retriever": RETRIEVER, "transitions": TransitionsConfig(mode="plain")}
+    tables = {
+        "retriever": RETRIEVER,
+        "transitions": TransitionsConfig(mode="plain", decay=0.5),
+        "item-knn": ItemKNNConfig(num_neighbours=30),
+    }
     models = ModelsConfig.model_validate(tables).build(UnifiedConfig())
     for name, model in models.items():
         models[name] = model.train(world, TrainOptions(seed=0)).with_items(later)
@@ -151,6 +156,4 @@ def test_memory_of_a_request_is_less_than_a_byte_per_item(
 
     num_items = answer()  # what a state computes once is computed here
     assert num_items or surface.min_value is not None
-    peak = peak_bytes(answer)
-    print(name, who, peak)
-    assert peak < NUM_ITEMS
+    assert peak_bytes(answer) < NUM_ITEMS
