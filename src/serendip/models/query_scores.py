@@ -53,11 +53,19 @@ class QueryScores(ABC):
         """
 
     @abstractmethod
-    def top(self, k: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
+    def top(
+        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
+    ) -> list[ItemList]:
         """The k best allowed items per query, best first, ties in the order of ``tie_order``.
 
         Items without evidence are left out, and so is everything if all items have one score: the
         "best" of them would be arbitrary.
+
+        Args:
+            k: maximum number of items per query.
+            allowed: per query the items that may be proposed.
+            hints: per query items that may be among the best, such as those that have its words: an
+                approximate search compares them, too. Empty = none.
         """
 
 
@@ -83,7 +91,9 @@ class DenseScores(QueryScores):
         highest: FloatArray = self._scores.max(1)
         return highest
 
-    def top(self, k: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
+    def top(
+        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
+    ) -> list[ItemList]:
         """The largest allowed entries of each row."""
         return [self._top(row, k, one) for row, one in zip(self._scores, allowed, strict=True)]
 
@@ -120,7 +130,9 @@ class SparseScores(QueryScores):
         """The largest score of each query; 0 if there is none."""
         return np.array([scores.max(initial=0.0) for _, scores in self._rows], np.float32)
 
-    def top(self, k: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
+    def top(
+        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
+    ) -> list[ItemList]:
         """The allowed items with the largest scores."""
         lists = []
         for (items, scores), one in zip(self._rows, allowed, strict=True):
@@ -207,7 +219,9 @@ class PriorScores(QueryScores):
         """The highest score, B times."""
         return np.full(self._count, self._order.best, np.float32)
 
-    def top(self, k: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
+    def top(
+        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
+    ) -> list[ItemList]:
         """The first allowed items of the order."""
         if not self._order.tells_apart:
             return [ItemList() for _ in allowed]
@@ -255,9 +269,24 @@ class VectorScores(QueryScores):
             best[row] = found.scores[0]
         return best
 
-    def top(self, k: int, allowed: Sequence[AllowedItems]) -> list[ItemList]:
+    def top(
+        self, k: int, allowed: Sequence[AllowedItems], hints: Sequence[IntArray] = ()
+    ) -> list[ItemList]:
         """The best allowed items that the index finds: k, if k are allowed."""
-        return [self._top(row, k, one) for row, one in enumerate(allowed)]
+        lists = [self._top(row, k, one) for row, one in enumerate(allowed)]
+        for row, hint in enumerate(hints):
+            if self._is_known[row] and k > 0:
+                lists[row] = self._add(row, lists[row], hint[allowed[row].admits(hint)], k)
+        return lists
+
+    def _add(self, row: int, found: ItemList, items: IntArray, k: int) -> ItemList:
+        """The k best of a list and some more items."""
+        missed = items[~locate(np.sort(found.item_nums), items)[1]]
+        if not len(missed):
+            return found
+        scores = np.concatenate([found.scores, self._score(row, missed)])
+        both = np.concatenate([found.item_nums, missed])
+        return _best_of(both, scores, k, self._num_items)
 
     def _top(self, row: int, k: int, allowed: AllowedItems) -> ItemList:
         wanted = min(k, allowed.count)

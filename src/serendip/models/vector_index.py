@@ -35,8 +35,8 @@ NUM_DIRECTIONS = 128
 """D: main directions in which vectors are searched."""
 
 _CONFIG = ApproximateIndexConfig(exact_up_to=20_000)
-_POOL_FACTOR, _POOL_EXTRA = 3, 200
-"""Items that a search for k proposes: 3 k + 200."""
+_POOL_FACTOR, _POOL_EXTRA = 2, 200
+"""Items that a search for k proposes: 2 k + 200."""
 
 _FITTED_ON = 20_000
 """Item vectors from which the main directions are computed."""

@@ -17,7 +17,13 @@ import numpy as np
 from serendip.data.allowed_items import AllowedItems
 from serendip.data.arrays import IntArray
 from serendip.data.item_list import ItemList
-from serendip.data.query import History, Query, select_relevant_history
+from serendip.data.query import (
+    RECALLED,
+    RECENT,
+    History,
+    Query,
+    select_relevant_history,
+)
 from serendip.engine.stages.surfaces import SurfaceConfig
 from serendip.engine.state import EngineState
 from serendip.models.query_scores import QueryScores
@@ -91,11 +97,13 @@ class Candidates:
 
 
 def shorten_history(query: Query, state: EngineState) -> Query:
-    """A copy with the events of the history that are relevant to the query.
+    """The query with the events of the history that are relevant to it.
 
     See ``select_relevant_history``. The codes of the query are those of its source items and, for a
     text, those that an item with exactly this text would have.
     """
+    if len(query.history) <= RECENT + RECALLED:
+        return query
     codes = state.features.codes  # (N, L)
     query_codes = codes[query.source_items]  # (S, L)
     if query.text_vector is not None and query.text_vector.any():

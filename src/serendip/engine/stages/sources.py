@@ -39,7 +39,8 @@ class ModelSource(Source):
 
     def retrieve(self, batch: Batch, quota: int) -> list[ItemList]:
         """The best allowed items; those without evidence are not proposed."""
-        return batch.scores(self.name).top(quota, batch.allowed)
+        hints = [hits.item_nums for hits in batch.hits or ()]
+        return batch.scores(self.name).top(quota, batch.allowed, hints)
 
 
 class NewItemSource(Source):
