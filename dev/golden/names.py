@@ -99,7 +99,7 @@ BARE: Mapping[str, str] = {
 """What makes a workspace without events."""
 
 SMALL_IMPORT = "import -w small --json"
-EVALUATE = "evaluate -w shop --json"
+EVALUATE = "evaluate --full -w shop --json"
 ALIGNMENT = "evaluate --alignment -w small --json"
 
 ERRORS: Mapping[str, str] = {
