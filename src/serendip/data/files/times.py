@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from serendip.data.files.cells import CellSql, number_sql, text_sql
+
 # Seconds reach 10^11 in the year 5138; milliseconds did in 1973. Finer units likewise.
-_MILLISECONDS, _MICROSECONDS, _NANOSECONDS = 1e11, 1e14, 1e17
+_MILLISECONDS, _MICROSECONDS, _NANOSECONDS, _NONE = 1e11, 1e14, 1e17, 1e20
+
+_HOURS = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+_CLOCK = rf"{_HOURS}(:[0-5][0-9](\.[0-9]{{1,6}})?)?"
+_ISO = rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([ T]{_CLOCK}(Z|[+-]{_HOURS})?)?"
 
 
 def parse_time(text: str, name: str = "timestamp") -> float:
@@ -30,9 +36,27 @@ def parse_time(text: str, name: str = "timestamp") -> float:
         return number / 1e3
     if magnitude < _NANOSECONDS:
         return number / 1e6
-    if magnitude < 1e20:
+    if magnitude < _NONE:
         return number / 1e9
     raise ValueError(f"{name} {text[:40]!r} is not a time")
+
+
+def seconds_sql(cell: CellSql) -> str:
+    """SQL of ``parse_time`` for the usual spellings; NULL for an empty cell and all others."""
+    if cell.seconds:
+        return cell.seconds
+    number = number_sql(cell)
+    seconds = (
+        f"CASE WHEN abs({number}) < {_MILLISECONDS:e} THEN {number} "
+        f"WHEN abs({number}) < {_MICROSECONDS:e} THEN {number} / 1e3 "
+        f"WHEN abs({number}) < {_NANOSECONDS:e} THEN {number} / 1e6 "
+        f"WHEN abs({number}) < {_NONE:e} THEN {number} / 1e9 END"
+    )
+    if cell.number:
+        return seconds
+    text = f"trim({text_sql(cell)})"
+    moment = f"epoch_us(TRY_CAST({text} AS TIMESTAMP)) / 1e6"
+    return f"coalesce({seconds}, CASE WHEN regexp_full_match({text}, '{_ISO}') THEN {moment} END)"
 
 
 def _parse_iso(text: str, name: str) -> float:
