@@ -1,6 +1,7 @@
 """The real server over the tiny engine, as a process of its own.
 
-Usage: tiny_server.py LOAD_SECONDS [PICTURES_FOLDER]. Prints the address once it is ready.
+Usage: tiny_server.py LOAD_SECONDS [PICTURES_FOLDER [REPORTS_FOLDER]]. Prints the address once it is
+ready.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from serendip.serve.server import run
 
 def main() -> None:
     load_s = float(sys.argv[1])
-    folder = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    pictures, reports = (Path(folder) for folder in (*sys.argv[2:], "", "")[:2])
 
     def open_engine():
         threading.Event().wait(load_s)
-        from tiny_engine import TinyEngine, poster_pictures
+        from tiny_engine import NO_PICTURES, NO_REPORT, TinyEngine, poster_pictures
+
+        from serendip.engine.quality_report import QualityReport
 
         class SlowEngine(TinyEngine):
             """Takes half a second for the query ``slow``."""
@@ -31,7 +34,9 @@ def main() -> None:
                     threading.Event().wait(0.5)
                 return super().recommend(request)
 
-        return SlowEngine(pictures=poster_pictures(folder)) if folder else SlowEngine()
+        shown = poster_pictures(pictures) if pictures.name else NO_PICTURES
+        report = QualityReport(reports) if reports.name else NO_REPORT
+        return SlowEngine(pictures=shown, report=report)
 
     def listening(address: str) -> None:
         print(f"listening {address}", flush=True)  # noqa: T201 - how the test learns the port

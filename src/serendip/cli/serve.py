@@ -34,7 +34,13 @@ def run(
 _SETTINGS_FILE = "serendip.toml"
 
 
-def serve_workspace(workspace: Path, host: str, port: int, say: Callable[[str], None]) -> None:
+def serve_workspace(
+    workspace: Path,
+    host: str,
+    port: int,
+    say: Callable[[str], None],
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
     """Serve the published generation, and later ones once they are published, until interrupted.
 
     Args:
@@ -42,6 +48,7 @@ def serve_workspace(workspace: Path, host: str, port: int, say: Callable[[str], 
         host: address to listen on.
         port: 0 = a free one.
         say: called with lines for people.
+        on_ready: called once the engine answers, in another thread.
 
     Raises:
         ConfigError: the folder is not a workspace.
@@ -77,10 +84,14 @@ def serve_workspace(workspace: Path, host: str, port: int, say: Callable[[str], 
 
         return files_state(generations, name)
 
+    def become_ready(address: str) -> None:
+        say(f"Ready: {address}   (Ctrl-C stops)")
+        on_ready()
+
     run(
         PublishedGenerations(open_engine, current, open_earlier, files_state),
         host,
         port,
-        on_ready=lambda address: say(f"Ready: {address}   (Ctrl-C stops)"),
+        on_ready=become_ready,
         on_listening=lambda address: say(f"Listening on {address}, loading ..."),
     )
