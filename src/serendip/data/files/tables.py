@@ -49,7 +49,7 @@ def connect() -> DuckDBPyConnection:
 
 @cache
 def _database(threads: int) -> DuckDBPyConnection:
-    """The database in memory of this process; opening one takes longer than reading a small file."""
+    """Database in memory of this process; opening one takes longer than to read a small file."""
     import duckdb
 
     settings: dict[str, str | bool | int | float | list[str]] = {
