@@ -149,7 +149,7 @@ def test_times_are_read_as_on_a_clock(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("taken", "share", "left"), [(10, 0.25, 30), (10, 1.0, 0), (10, 0.0, None), (10, None, None)]
+    ("taken", "share", "left"), [(10, 0.25, 30), (10, 1.0, 0), (10, 0.09, None), (10, None, None)]
 )
 def test_the_rest_takes_as_long_as_what_is_done(
     taken: float, share: float | None, left: float | None

@@ -13,6 +13,9 @@ from serendip.runtime.progress import empty_note, unknown_share
 
 T = TypeVar("T")
 
+FIRST_ESTIMATE = 0.1
+"""Share of uncounted work from which on a time left is named."""
+
 
 @dataclass(slots=True, eq=False)
 class Step:
@@ -68,8 +71,10 @@ class Step:
 
 
 def estimate_left(taken_s: float, share: float | None) -> float | None:
-    """Seconds left if the rest takes as long as what is done; None if nothing is done yet."""
-    return taken_s * (1.0 - share) / share if share else None
+    """Seconds left if the rest goes on at the same pace; None below a tenth, too little to tell."""
+    if share is None or share < FIRST_ESTIMATE:
+        return None
+    return taken_s * (1.0 - share) / share
 
 
 def format_clock(seconds: float) -> str:
