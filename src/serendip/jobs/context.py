@@ -83,6 +83,15 @@ class JobContext:
             dataset = take_snapshot(store, self.settings.actions)
         return StoreSnapshot(dataset, item_version, event_seq)
 
+    def compact_log(self) -> int:
+        """Move the events of the API into a segment; returns their number.
+
+        Raises:
+            StorageError: there is no database, or another process is writing segments.
+        """
+        with closing(self.workspace.open_store()) as store:
+            return store.compact()
+
     @property
     def dataset(self) -> Dataset:
         """Items and interactions of the snapshot."""

@@ -122,7 +122,7 @@ class ItemsRead:
             expressions["available_from"] = seconds_sql(cells["available_from"])
         for number, column in enumerate(self.attributes.values()):
             cell = table.cell(column)
-            expressions[f"t{number}"] = cell.text
+            expressions[f"t{number}"] = strip_sql(f"coalesce({cell.text}, '')")
             if cell.items:
                 expressions[f"l{number}"] = cell.items
         return expressions
@@ -143,13 +143,12 @@ class ItemsRead:
         """Type of each attribute column."""
         parts = []
         for number in range(len(self.attributes)):
-            text = f"coalesce(t{number}, '')"
+            text = f"t{number}"
             lists = [f"l{number} IS NOT NULL"] if f"l{number}" in names else []
             if self.list_separator:
                 lists.append(f"contains({text}, {_literal(self.list_separator)})")
-            stripped = strip_sql(text)
             parts.append(f"coalesce(bool_or({' OR '.join(lists) or 'false'}), false)")
-            is_number = f"{stripped} = '' OR regexp_full_match({stripped}, '{_NUMBER}')"
+            is_number = f"{text} = '' OR regexp_full_match({text}, '{_NUMBER}')"
             parts.append(f"coalesce(bool_and({is_number}), true)")
         if not parts:
             return []
@@ -183,12 +182,11 @@ class ItemsRead:
 
     def _value(self, number: int, kind: _Kind, may_be_list: bool) -> str:
         """SQL of an attribute's value, NULL where there is none."""
-        text = f"coalesce(t{number}, '')"
-        stripped = f"nullif({strip_sql(text)}, '')"
+        text = f"t{number}"
         if kind == "text":
-            return stripped
+            return f"nullif({text}, '')"
         if kind == "number":
-            return f"CAST({stripped} AS DOUBLE)"
+            return f"CAST(nullif({text}, '') AS DOUBLE)"
         split = f"[{text}]"
         if self.list_separator:
             split = f"string_split({text}, {_literal(self.list_separator)})"

@@ -20,6 +20,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
@@ -42,11 +43,17 @@ _JSON_CHUNK = 50_000
 
 
 def connect() -> DuckDBPyConnection:
-    """Open a private DuckDB database in memory that downloads no extensions."""
+    """Open a connection to DuckDB with temporary tables of its own; it downloads no extensions."""
+    return _database(num_threads()).cursor()
+
+
+@cache
+def _database(threads: int) -> DuckDBPyConnection:
+    """The database in memory of this process; opening one takes longer than reading a small file."""
     import duckdb
 
     settings: dict[str, str | bool | int | float | list[str]] = {
-        "threads": num_threads(),
+        "threads": threads,
         "autoinstall_known_extensions": False,
     }
     return duckdb.connect(":memory:", config=settings)

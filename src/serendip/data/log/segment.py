@@ -78,7 +78,7 @@ def write_segment(folder: Path, table: pa.Table, arrivals: NDArray[np.integer[An
     times = read_numbers(table, "timestamp")
     order = order[np.argsort(times[order], kind="stable")]
     order = order[stable_order(users[order])]
-    sorted_arrivals = arrivals[order].astype(np.uint32 if _span(arrivals) < 2**32 else np.uint64)
+    sorted_arrivals: Arrivals = arrivals[order].astype(_smallest_type(arrivals))
     sorted_texts = {name: (codes[order], names) for name, (codes, names) in texts.items()}
     sorted_numbers = {name: column.take(order) for name, column in numbers.items()}
     _write_parquet(folder / _PARQUET, sorted_texts, sorted_numbers, sorted_arrivals)
@@ -262,8 +262,8 @@ def _ascends(arrivals: NDArray[np.integer[Any]]) -> bool:
     return bool((arrivals[1:] > arrivals[:-1]).all())
 
 
-def _span(arrivals: NDArray[np.integer[Any]]) -> int:
-    return int(arrivals.max()) + 1
+def _smallest_type(arrivals: NDArray[np.integer[Any]]) -> type[np.unsignedinteger[Any]]:
+    return np.uint32 if int(arrivals.max()) < 2**32 else np.uint64
 
 
 def _dense(codes: IntArray, names: pa.StringArray) -> tuple[IntArray, pa.StringArray]:

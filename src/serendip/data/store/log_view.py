@@ -7,7 +7,7 @@ meets each event once, whatever happens meanwhile.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -23,7 +23,7 @@ from serendip.data.log.segment_folder import SegmentFacts, SegmentFolder
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, CursorResult
 
     from serendip.data.store.database import Database
 
@@ -35,6 +35,7 @@ LogRow: TypeAlias = tuple[str, str, float, str, float | None, int]
 """User, item, Unix seconds, action, value and sequence number of an event."""
 
 _TRIES = 3
+_FETCHED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +128,11 @@ class LogView:
 
     def items(self) -> Iterable[Any]:
         """Rows of the items that are not deleted, in order of first insertion."""
-        return self._connection.execute(self._sql.ITEM_COLUMNS)
+        return _stream(self._connection.execute(self._sql.ITEM_COLUMNS))
 
     def item_sizes(self) -> Iterable[Any]:
         """Id, title and number of characters of the items that are not deleted."""
-        return self._connection.execute(self._sql.ITEM_SIZES)
+        return _stream(self._connection.execute(self._sql.ITEM_SIZES))
 
     def position(self) -> LogPosition:
         """The position of the log."""
@@ -203,7 +204,7 @@ class LogView:
         """The whole log as numbers."""
         parts = [LogPart.of_segment(one.segment, one.facts.first_seq) for one in self._segments]
         names = (*self._sql.TAIL_NAMES[:5], "seq")
-        tail = tabulate_rows(names, self._connection.execute(self._sql.TAIL_COLUMNS))
+        tail = tabulate_rows(names, _stream(self._connection.execute(self._sql.TAIL_COLUMNS)))
         if len(tail):
             parts.append(LogPart.of_table(tail, np.asarray(tail["seq"], np.int64)))
         return LogColumns.join(parts)
@@ -211,7 +212,7 @@ class LogView:
     def tail(self) -> pa.Table:
         """The events of the tail in order of arrival, with their ``seq``."""
         names = (*self._sql.TAIL_NAMES, "seq")
-        return tabulate_rows(names, self._connection.execute(self._sql.TAIL))
+        return tabulate_rows(names, _stream(self._connection.execute(self._sql.TAIL)))
 
     def segment_table(self, facts: SegmentFacts) -> pa.Table:
         """All columns of a segment's events, with their ``seq``, in order of user and time."""
@@ -310,6 +311,12 @@ def _users_schema() -> pa.Schema:
     import pyarrow as pa
 
     return pa.schema([("user_id", "string"), ("events", "int64")])
+
+
+def _stream(result: CursorResult[Any]) -> Iterator[Any]:
+    """The rows of a large result, fetched by the thousand."""
+    for part in result.partitions(_FETCHED):
+        yield from part
 
 
 def _log_rows(rows: Iterable[Any]) -> list[LogRow]:

@@ -258,7 +258,8 @@ def _is_new(events: pa.Table, known: pa.Array) -> BoolArray:
     codes, ids = read_codes(events, "event_id")
     is_known = np.asarray(pc.is_in(ids, value_set=known))
     is_empty = np.asarray(pc.equal(ids, ""))
-    return is_empty[codes] | (is_first(codes) & ~is_known[codes])
+    is_new: BoolArray = is_empty[codes] | (is_first(codes) & ~is_known[codes])
+    return is_new
 
 
 def _has_any(events: pa.Table, event_ids: Sequence[Any]) -> bool:

@@ -74,8 +74,12 @@ class Staging:
         """
         with self._connection.begin():
             _TABLES.create_all(self._connection, checkfirst=False)
-            for rows in _chunks(items):
-                self._connection.execute(_ITEMS.insert(), rows)
+            insert = _ITEMS.insert().compile(
+                dialect=self._connection.dialect, column_keys=list(ITEM_NAMES)
+            )
+            for rows in _chunks(items, by_name=not insert.positional):
+                # The driver's own way: SQLAlchemy takes four times as long per row.
+                self._connection.exec_driver_sql(insert.string, rows)
 
     def put_items(self, version: int) -> None:
         """Add or replace the staged items, within a write transaction.
@@ -90,6 +94,9 @@ class Staging:
         return list(self._connection.scalars(_LEFT_OUT))
 
 
-def _chunks(items: pa.Table) -> Iterator[list[dict[str, Any]]]:
+def _chunks(items: pa.Table, by_name: bool) -> Iterator[list[Any]]:
+    """Rows as tuples or, for drivers that name their parameters, as dictionaries."""
     for begin in range(0, len(items), _CHUNK):
-        yield items.slice(begin, _CHUNK).to_pylist()
+        chunk = items.slice(begin, _CHUNK).select(ITEM_NAMES)
+        columns = [column.to_pylist() for column in chunk.columns]
+        yield chunk.to_pylist() if by_name else list(zip(*columns, strict=True))
