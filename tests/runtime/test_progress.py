@@ -63,11 +63,21 @@ def test_a_long_loop_writes_one_line_per_ten_seconds_with_the_time_left(lines: L
         lines.wait(6)
     assert lines.written == [
         (2.0, "  epochs: 0 of 10, 0 %, 0:02 so far"),
-        (12.0, "  epochs: 1 of 10, 10 %, 0:12 so far, about 1:48 left"),
-        (22.0, "  epochs: 3 of 10, 30 %, 0:22 so far, about 0:51 left"),
-        (32.0, "  epochs: 5 of 10, 50 %, 0:32 so far, about 0:32 left"),
-        (42.0, "  epochs: 6 of 10, 60 %, 0:42 so far, about 0:28 left"),
-        (52.0, "  epochs: 8 of 10, 80 %, 0:52 so far, about 0:13 left"),
+        (12.0, "  epochs: 1 of 10, 10 %, 0:12 so far, about 0:48 left"),
+        (22.0, "  epochs: 3 of 10, 30 %, 0:22 so far, about 0:38 left"),
+        (32.0, "  epochs: 5 of 10, 50 %, 0:32 so far, about 0:28 left"),
+        (42.0, "  epochs: 6 of 10, 60 %, 0:42 so far, about 0:18 left"),
+        (52.0, "  epochs: 8 of 10, 80 %, 0:52 so far, about 0:08 left"),
+    ]
+
+
+def test_a_part_that_takes_longer_than_all_before_names_no_time_left(lines: Lines) -> None:
+    for number in lines.progress.track(range(2), "epochs", 2):
+        lines.wait(4 if number == 0 else 20)
+    assert [line for _, line in lines.written] == [
+        "  epochs: 0 of 2, 0 %, 0:02 so far",
+        "  epochs: 1 of 2, 50 %, 0:12 so far",
+        "  epochs: 1 of 2, 50 %, 0:22 so far",
     ]
 
 
@@ -139,7 +149,7 @@ def test_times_are_read_as_on_a_clock(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("taken", "share", "left"), [(10, 0.25, 30), (10, 1.0, 0), (10, 0.0, None), (10, None, None)]
+    ("taken", "share", "left"), [(10, 0.25, 30), (10, 1.0, 0), (10, 0.09, None), (10, None, None)]
 )
 def test_the_rest_takes_as_long_as_what_is_done(
     taken: float, share: float | None, left: float | None

@@ -13,6 +13,9 @@ from serendip.runtime.progress import empty_note, unknown_share
 
 T = TypeVar("T")
 
+FIRST_ESTIMATE = 0.1
+"""Share of uncounted work from which on a time left is named."""
+
 
 @dataclass(slots=True, eq=False)
 class Step:
@@ -25,6 +28,7 @@ class Step:
         note_of: returns an additional text.
         total: number of parts; 0 = not counted.
         done: number of parts done.
+        done_s: seconds that these parts took.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Step:
     note_of: Callable[[], str] = empty_note
     total: int = 0
     done: int = 0
+    done_s: float = 0.0
 
     @property
     def share(self) -> float | None:
@@ -45,15 +50,31 @@ class Step:
         parts = [f"{self.done} of {self.total}"] if self.total else []
         parts += [] if share is None else [f"{100 * share:.0f} %"]
         parts.append(f"{format_clock(taken)} so far")
-        left = estimate_left(taken, share)
+        left = self.estimate_left(taken)
         parts += [] if left is None else [f"about {format_clock(left)} left"]
         note = self.note_of()
         return f"{self.name}: {', '.join(parts)}{f'  {note}' if note else ''}"
 
+    def count(self, now: float) -> None:
+        """Count a part that is done."""
+        self.done += 1
+        self.done_s = now - self.began
+
+    def estimate_left(self, taken_s: float) -> float | None:
+        """Seconds left if every part takes as long as those done; None = unknown, or overdue."""
+        if not self.total:
+            return estimate_left(taken_s, self.share)
+        if not self.done:
+            return None
+        left = self.done_s * self.total / self.done - taken_s
+        return left if left > 0 else None
+
 
 def estimate_left(taken_s: float, share: float | None) -> float | None:
-    """Seconds left if the rest takes as long as what is done; None if nothing is done yet."""
-    return taken_s * (1.0 - share) / share if share else None
+    """Seconds left if the rest goes on at the same pace; None below a tenth, too little to tell."""
+    if share is None or share < FIRST_ESTIMATE:
+        return None
+    return taken_s * (1.0 - share) / share
 
 
 def format_clock(seconds: float) -> str:
@@ -96,7 +117,7 @@ class StepProgress:
         with self._run(step):
             for item in items:
                 yield item
-                step.done += 1
+                step.count(self._now())
                 self.tick()
 
     def step(

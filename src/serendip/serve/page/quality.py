@@ -16,9 +16,6 @@ REPORT_POLICY = (
 )
 """Content security policy of the report, which has its styles inside and nothing else."""
 
-_FIRST_ESTIMATE = 0.03
-"""Share that must be done before a time is named."""
-
 
 @dataclass(frozen=True, slots=True)
 class QualityLine:
@@ -46,7 +43,7 @@ def build_quality_line(report: QualityReport, was_running: bool = False) -> Qual
     if status is None:
         return None
     if status.state == RUNNING:
-        left = describe_left(status.left_s) if status.share >= _FIRST_ESTIMATE else ""
+        left = describe_left(status.left_s)
         return QualityLine(f"Measuring the quality: {100 * status.share:.0f} %{left}", True)
     if status.state == FAILED:
         return QualityLine("The quality could not be measured; `serendip evaluate` says why.")
