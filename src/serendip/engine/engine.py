@@ -90,7 +90,8 @@ class Engine:
         updater = ItemUpdater(encoder, settings.content, settings.token_reader)
         trained_on = int(generation.manifest["item_version"])
         self._live = LiveState(state, trained_on, store, updater)
-        self.catch_up()
+        self._live.catch_up(with_imports=True)
+        self._totals.follow()
 
     @classmethod
     def open(cls, folder: Path | str, clock: Callable[[], float] = time.time) -> Engine:
@@ -151,12 +152,17 @@ class Engine:
         self._store.close()
 
     def catch_up(self) -> None:
-        """Apply the items and deletions that were written to the store since the last call.
+        """Apply the items that other engines posted and deleted since the last call.
 
-        Needed only after another engine or process wrote to the store; opening calls it too.
+        Opening also applies what an import changed since the training.
         """
         self._live.catch_up()
         self._totals.follow()
+
+    @property
+    def item_version(self) -> int:
+        """Version of the store's items up to which requests see all that was posted and deleted."""
+        return self._live.item_version
 
     def recommend(self, request: Request) -> Answer:
         """Answer a request of any surface with one page of items.
