@@ -31,6 +31,7 @@ from serendip.engine.presenter import (
     build_suggestions,
     empty_answer,
 )
+from serendip.engine.quality_report import QualityReport
 from serendip.engine.query_builder import QueryBuilder, find_item_number
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
@@ -69,10 +70,12 @@ class Engine:
         encoder: TextEncoder,
         store: Store,
         pictures: ItemPictures,
+        report: QualityReport,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self.pictures = pictures
+        self.report = report
         self.generation = generation.name
         self._manifest = generation.manifest
         self._store = store
@@ -87,7 +90,8 @@ class Engine:
         updater = ItemUpdater(encoder, settings.content, settings.token_reader)
         trained_on = int(generation.manifest["item_version"])
         self._live = LiveState(state, trained_on, store, updater)
-        self.catch_up()
+        self._live.catch_up(with_imports=True)
+        self._totals.follow()
 
     @classmethod
     def open(cls, folder: Path | str, clock: Callable[[], float] = time.time) -> Engine:
@@ -138,7 +142,8 @@ class Engine:
             store.keep_open()
             settings = workspace.settings
             pictures = ItemPictures.of(workspace.folder, settings.page, settings.content.image)
-            engine = cls(settings, generation, state, encoder, store, pictures, clock)
+            report = QualityReport(workspace.reports)
+            engine = cls(settings, generation, state, encoder, store, pictures, report, clock)
             undo.pop_all()
         return engine
 
@@ -147,12 +152,17 @@ class Engine:
         self._store.close()
 
     def catch_up(self) -> None:
-        """Apply the items and deletions that were written to the store since the last call.
+        """Apply the items that other engines posted and deleted since the last call.
 
-        Needed only after another engine or process wrote to the store; opening calls it too.
+        Opening also applies what an import changed since the training.
         """
         self._live.catch_up()
         self._totals.follow()
+
+    @property
+    def item_version(self) -> int:
+        """Version of the store's items up to which requests see all that was posted and deleted."""
+        return self._live.item_version
 
     def recommend(self, request: Request) -> Answer:
         """Answer a request of any surface with one page of items.

@@ -77,7 +77,8 @@ class JobContext:
         Raises:
             StorageError: there is no database.
         """
-        with closing(self.workspace.open_store()) as store:
+        reading = self.options.progress.step("reading items and events")
+        with reading, closing(self.workspace.open_store()) as store:
             item_version, event_seq = store.max_version(), store.max_seq()
             dataset = take_snapshot(store, self.settings.actions)
         return StoreSnapshot(dataset, item_version, event_seq)
@@ -114,7 +115,8 @@ class JobContext:
             DataError: the catalogue is empty.
         """
         dataset = self.require_items()
-        with closing(self.workspace.open_store()) as store:
+        reading = self.options.progress.step("reading the log of queries")
+        with reading, closing(self.workspace.open_store()) as store:
             return read_log(store, dataset, self.settings.actions)
 
     @cached_property

@@ -91,6 +91,21 @@ class StoreColumns:
     events: LogColumns
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemChanges:
+    """What happened to the items of a store since a version.
+
+    Args:
+        version: of the last change.
+        items: that changed, those that are deleted now included.
+        deleted: ids of those that are deleted now.
+    """
+
+    version: int
+    items: Sequence[Item]
+    deleted: frozenset[str]
+
+
 class Store:
     """Items and events in one database and the segments beside it.
 
@@ -285,15 +300,24 @@ class Store:
             items = items_of(connection.execute(self._sql.ITEM, {"id": item_id}))
         return items[0] if items else None
 
-    def items_after(self, version: int) -> list[Item]:
-        """Items added or changed since a version, in order of change."""
-        with self._database.read() as connection:
-            return items_of(connection.execute(self._sql.ITEMS_AFTER, {"after": version}))
+    def item_changes(self, after: int, with_imports: bool = True) -> ItemChanges:
+        """Items added, changed or deleted since a version, new ones in order of first insertion.
 
-    def deleted_ids(self) -> list[str]:
-        """Ids of deleted items, in order of deletion."""
+        Readers that number unknown items in this order agree on the numbers, however often each of
+        them reads.
+
+        Args:
+            after: a version, as ``max_version`` returns it.
+            with_imports: whether to include what an import changed.
+        """
+        origins = ["api", "file"] if with_imports else ["api"]
+        values = {"after": after, "origins": origins}
         with self._database.read() as connection:
-            return list(connection.scalars(self._sql.DELETED))
+            version = int(connection.scalar(self._sql.MAX_VERSION) or 0)
+            changed = version > after
+            rows = connection.execute(self._sql.ITEM_CHANGES, values).all() if changed else []
+        items = items_of(row[:-1] for row in rows)
+        return ItemChanges(version, items, frozenset(row[0] for row in rows if row[-1]))
 
     def history(self, user_id: str, limit: int, without: Sequence[str] = ()) -> list[Event]:
         """The last ``limit`` events of a user, without the given actions, oldest first."""
