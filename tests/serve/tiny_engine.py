@@ -22,6 +22,7 @@ from serendip.engine.answer import (
 from serendip.engine.item_pictures import ItemPictures
 from serendip.engine.labels import Labels
 from serendip.engine.models_config import ModelsConfig
+from serendip.engine.quality_report import QualityReport
 from serendip.engine.request import Request
 from serendip.engine.stages.surfaces import DEFAULT_SURFACES, NOT_A_SURFACE
 from serendip.errors import DataError, UnknownItemError, UnsupportedError
@@ -46,6 +47,7 @@ TinyStore = list[tuple[str, Item | None]]
 
 
 NO_PICTURES = ItemPictures("", Path(), 0)
+NO_REPORT = QualityReport(Path("/nonexistent"))
 
 
 def poster_pictures(folder: Path) -> ItemPictures:
@@ -65,9 +67,11 @@ class TinyEngine:
         generation: str = "gen-1",
         store: TinyStore | None = None,
         pictures: ItemPictures = NO_PICTURES,
+        report: QualityReport = NO_REPORT,
     ) -> None:
         self.generation = generation
         self.pictures = pictures
+        self.report = report
         self._store: TinyStore = [] if store is None else store
         self._version = 0
         self._lock = threading.Lock()

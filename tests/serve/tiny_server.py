@@ -1,7 +1,7 @@
 """The real server over the tiny engine, as a process of its own.
 
-Usage: tiny_server.py LOAD_SECONDS [--pictures FOLDER] [--workers N] [--switch FILE]. Prints the
-address once it listens and once it is ready.
+Usage: tiny_server.py LOAD_SECONDS [--pictures FOLDER] [--reports FOLDER] [--workers N]
+[--switch FILE]. Prints the address once it listens and once it is ready.
 
 The search `slow` takes half a second. If the switch is a file, its content says why the engine
 cannot be opened. With an exit code every worker ends with it at once.
@@ -27,6 +27,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("load_s", type=float)
     parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--reports", type=Path)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--switch", type=Path)
     parser.add_argument("--exit-code", type=int, default=0)
@@ -40,7 +41,9 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
         threading.Event().wait(options.load_s)
         if options.switch and options.switch.exists():
             raise NotTrainedError(options.switch.read_text(), "Remove the switch.")
-        from tiny_engine import NO_PICTURES, TinyEngine, poster_pictures
+        from tiny_engine import NO_PICTURES, NO_REPORT, TinyEngine, poster_pictures
+
+        from serendip.engine.quality_report import QualityReport
 
         class SlowEngine(TinyEngine):
             """Takes half a second for the query ``slow``."""
@@ -50,8 +53,9 @@ def published_by(options: argparse.Namespace) -> PublishedGenerations:
                     threading.Event().wait(0.5)
                 return super().recommend(request)
 
-        folder = options.pictures
-        return SlowEngine(pictures=poster_pictures(folder) if folder else NO_PICTURES)
+        shown = poster_pictures(options.pictures) if options.pictures else NO_PICTURES
+        report = QualityReport(options.reports) if options.reports else NO_REPORT
+        return SlowEngine(pictures=shown, report=report)
 
     return PublishedGenerations(open_engine)
 

@@ -40,7 +40,12 @@ _SETTINGS_FILE = "serendip.toml"
 
 
 def serve_workspace(
-    workspace: Path, host: str, port: int, say: Callable[[str], None], workers: int = 1
+    workspace: Path,
+    host: str,
+    port: int,
+    say: Callable[[str], None],
+    workers: int = 1,
+    on_ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve the published generation, and later ones once they are published, until interrupted.
 
@@ -50,6 +55,7 @@ def serve_workspace(
         port: 0 = a free one.
         say: called with lines for people.
         workers: number of processes that answer.
+        on_ready: called once the engine answers, in another thread.
 
     Raises:
         ConfigError: the folder is not a workspace.
@@ -63,6 +69,7 @@ def serve_workspace(
 
     def say_ready(address: str) -> None:
         say(f"Ready: {address}   (Ctrl-C stops)")
+        on_ready()
 
     def say_listening(address: str) -> None:
         say(f"Listening on {address}, loading ...")

@@ -31,6 +31,7 @@ from serendip.engine.presenter import (
     build_suggestions,
     empty_answer,
 )
+from serendip.engine.quality_report import QualityReport
 from serendip.engine.query_builder import QueryBuilder, find_item_number
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
@@ -69,10 +70,12 @@ class Engine:
         encoder: TextEncoder,
         store: Store,
         pictures: ItemPictures,
+        report: QualityReport,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self.pictures = pictures
+        self.report = report
         self.generation = generation.name
         self._manifest = generation.manifest
         self._store = store
@@ -139,7 +142,8 @@ class Engine:
             store.keep_open()
             settings = workspace.settings
             pictures = ItemPictures.of(workspace.folder, settings.page, settings.content.image)
-            engine = cls(settings, generation, state, encoder, store, pictures, clock)
+            report = QualityReport(workspace.reports)
+            engine = cls(settings, generation, state, encoder, store, pictures, report, clock)
             undo.pop_all()
         return engine
 

@@ -96,13 +96,8 @@ class _AvailabilityPeriod:
     @classmethod
     def of(cls, base: EngineState, now: float) -> Self:
         """The period around ``now`` (Unix seconds)."""
-        times = base.catalogue.available_from  # (N,)
-        waiting = times > now
-        begin = float(times[~waiting].max(initial=-np.inf))
-        if not waiting.any():
-            return cls(base, begin, np.inf, base)
-        numbers = np.flatnonzero(waiting).astype(np.int32)
-        return cls(base, begin, float(times[waiting].min()), base.with_hidden(numbers))
+        waiting, begin, end = base.catalogue.availability(now)
+        return cls(base, begin, end, base.with_hidden(waiting) if len(waiting) else base)
 
     def contains(self, base: EngineState, now: float) -> bool:
         """Whether it is a period of this state and ``now`` lies in it."""
@@ -125,7 +120,7 @@ class LiveState:
         self._current, self._item_version = state, item_version
         self._store, self._updater = store, updater
         self._writing = threading.Lock()
-        self._period = _AvailabilityPeriod.of(state, -np.inf)
+        self._period = _AvailabilityPeriod(state, np.inf, -np.inf, state)  # contains no time
 
     @property
     def current(self) -> EngineState:

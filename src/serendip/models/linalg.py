@@ -1,6 +1,6 @@
 """Linear algebra of the models: sparse matrices, content neighbours, Procrustes, main directions.
 
-Sparse matrices are CSR with float32 values, stored as one safetensors file each, without pickle.
+Sparse matrices are CSR with float32 values, stored as a folder of npy files that is mapped.
 scipy is imported on first use. Its type stubs lose shapes at every product, so matrices are typed
 ``Sparse`` and shapes are given in docstrings.
 
@@ -28,7 +28,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.growing_rows import dot_rows
+from serendip.data.strings import map_array, open_arrays, save_arrays
 from serendip.errors import ArtefactError
 
 Sparse: TypeAlias = Any
@@ -65,19 +67,13 @@ def resize(matrix: Sparse, rows: int, columns: int) -> Sparse:
     return to_csr((matrix.data, matrix.indices, starts), (rows, columns))
 
 
-def replace_sparse_rows(matrix: Sparse, numbers: IntArray, rows: Sparse) -> Sparse:
-    """Copy in which ``rows`` (M, C) replace the rows with these distinct numbers (M,)."""
-    count, columns = matrix.shape
-    indices = np.arange(count)
-    indices[numbers] = count + np.arange(len(numbers))
-    return stack_rows([matrix, rows], columns)[indices]
-
-
-def replace_rows(array: FloatArray, numbers: IntArray, rows: FloatArray) -> FloatArray:
-    """Copy, in memory, in which ``rows`` (M, D) replace the rows with these numbers (M,)."""
-    changed = np.array(array)
-    changed[numbers] = rows
-    return changed
+def sum_rows(weights: Sparse, rows: FloatArray) -> FloatArray:
+    """``weights @ rows`` (B, D) of weights (B, N) and rows (N, D); reads only the rows it needs."""
+    items, columns = np.unique(weights.indices, return_inverse=True)
+    shape = (weights.shape[0], len(items))
+    needed = to_csr((weights.data, columns.astype(np.int32), weights.indptr), shape)
+    sums: FloatArray = np.asarray(needed @ rows[items], np.float32)
+    return sums
 
 
 def select_columns(matrix: Sparse, numbers: IntArray) -> FloatArray:
@@ -93,33 +89,27 @@ def select_columns(matrix: Sparse, numbers: IntArray) -> FloatArray:
 
 
 def save_csr(path: Path, matrix: Sparse) -> None:
-    """Write a matrix for ``open_csr``, losslessly."""
-    from safetensors.numpy import save_file
-
-    parts: dict[str, NDArray[Any]] = {
+    """Write a matrix for ``open_csr`` into a folder, losslessly."""
+    arrays: dict[str, NDArray[Any]] = {
         "values": np.ascontiguousarray(matrix.data, dtype=np.float32),
         "columns": np.ascontiguousarray(matrix.indices, dtype=np.int32),
-        "starts": np.ascontiguousarray(matrix.indptr, dtype=np.int64),
+        "starts": np.ascontiguousarray(matrix.indptr, dtype=np.int32),
         "shape": np.asarray(matrix.shape, dtype=np.int64),
     }
-    save_file(parts, path)
+    save_arrays(path, arrays)
 
 
 def open_csr(path: Path) -> Sparse:
-    """Read a matrix that ``save_csr`` wrote.
+    """Map a matrix that ``save_csr`` wrote into memory.
 
     Raises:
-        ArtefactError: the file is missing or damaged.
+        ArtefactError: the folder is missing or damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
+    parts = open_arrays(path)
     try:
-        parts = load_file(path)
         rows, columns = (int(size) for size in parts["shape"])
-        starts = parts["starts"].astype(np.int32)
-        return to_csr((parts["values"], parts["columns"], starts), (rows, columns))
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        return to_csr((parts["values"], parts["columns"], parts["starts"]), (rows, columns))
+    except (KeyError, ValueError) as error:
         raise ArtefactError(
             f"{path} has no readable matrix: {error}.", "Train the model again."
         ) from None
@@ -131,12 +121,7 @@ def open_array(path: Path) -> FloatArray:
     Raises:
         ArtefactError: the file is missing or damaged.
     """
-    try:
-        array: FloatArray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise ArtefactError(
-            f"{path} has no readable array: {error}.", "Train the model again."
-        ) from None
+    array: FloatArray = map_array(path)
     return array
 
 
@@ -146,7 +131,13 @@ _POWER = 4
 
 
 def find_content_neighbours(
-    vectors: FloatArray, numbers: IntArray, catalogue: FloatArray, count: int
+    vectors: FloatArray,
+    numbers: IntArray,
+    catalogue: FloatArray,
+    count: int,
+    num_items: int | None = None,
+    near: IntArray | None = None,
+    allowed: BoolArray | None = None,
 ) -> Sparse:
     """Find the nearest catalogue items of each vector, weighted by cosine^4; rows sum to 1.
 
@@ -154,21 +145,45 @@ def find_content_neighbours(
         vectors: (M, D) float32 unit vectors; a zero vector has no neighbours.
         numbers: (M,) item number of each row, so that no item is its own neighbour; numbers outside
             [0, N) are items that are not in the catalogue.
-        catalogue: (N, D) float32 unit vectors.
+        catalogue: float32 unit vectors of N items or more.
         count: maximum number of neighbours per row.
+        num_items: N, neighbours are among the first N items; None = all.
+        near: (M, C) int32 items that each vector is compared with, padded with -1; None = all N.
+        allowed: (N,) items that may be neighbours; None = all.
 
     Returns:
         (M, N) float32; a row without positive cosines is empty.
     """
+    width = len(catalogue) if num_items is None else num_items
+    if near is not None:
+        found = []
+        for vector, number, items in zip(vectors, numbers, near, strict=True):
+            items = items[(items >= 0) & (items < width) & (items != number)]
+            items = items if allowed is None else items[allowed[items]]
+            found.append(_nearest_of(vector, items, catalogue, count, width))
+        return stack_rows(found, width)
     blocks = []
     for begin in range(0, len(vectors), _ROWS_PER_BLOCK):
         block = vectors[begin : begin + _ROWS_PER_BLOCK]  # (block, D)
-        cosines = block @ catalogue.T  # (block, N)
+        cosines = dot_rows(block, catalogue)[:, :width]  # (block, N)
         columns = numbers[begin : begin + _ROWS_PER_BLOCK]
-        in_catalogue = (columns >= 0) & (columns < len(catalogue))
+        in_catalogue = (columns >= 0) & (columns < width)
         cosines[np.flatnonzero(in_catalogue), columns[in_catalogue]] = 0.0
+        if allowed is not None:
+            cosines = np.where(allowed, cosines, np.float32(0.0))
         blocks.append(_normalise_rows(keep_top_per_row(cosines, count)))
-    return stack_rows(blocks, len(catalogue))
+    return stack_rows(blocks, width)
+
+
+def _nearest_of(
+    vector: FloatArray, items: IntArray, catalogue: FloatArray, count: int, width: int
+) -> Sparse:
+    """``find_content_neighbours`` (1, N) of one vector (D,) among some items (C,)."""
+    cosines = catalogue[items] @ vector  # (C,)
+    best = keep_top_per_row(cosines[None], count)
+    found = to_csr((best.data, items[best.indices], best.indptr), (1, width))
+    found.sort_indices()
+    return _normalise_rows(found)
 
 
 def keep_top_per_row(values: FloatArray, count: int) -> Sparse:

@@ -13,6 +13,7 @@ from pydantic import Field
 from serendip.config import Config
 from serendip.data.arrays import FloatArray
 from serendip.data.dataset import Dataset
+from serendip.data.growing_rows import append_rows
 from serendip.data.item_features import ItemFeatures
 from serendip.data.query import Query
 from serendip.models.base import Recommender
@@ -65,7 +66,7 @@ class Popularity(Recommender):
 
     def _with_items(self, features: ItemFeatures) -> Self:
         model = copy.copy(self)
-        model._scores = np.concatenate([self._scores, np.zeros(len(features), np.float32)])
+        model._scores = append_rows(self._scores, np.zeros(len(features), np.float32))
         return model
 
     def _save(self, folder: Path) -> None:

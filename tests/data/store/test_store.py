@@ -288,6 +288,7 @@ def test_an_import_that_fails_leaves_the_former_state(store):
 
 
 KILLED = """
+import shutil
 import sys
 from sqlalchemy import Engine, event
 from serendip.data.event import Event
@@ -305,29 +306,72 @@ def events():
     if moment == "reading":
         stop_here()
 
+def remove(path, rmtree=shutil.rmtree):
+    stop_here() if moment == "removing" else rmtree(path)
+
+shutil.rmtree = remove
+
 @event.listens_for(Engine, "after_cursor_execute")
 def executed(connection, cursor, statement, *_):
     if statement.startswith(moment):
         stop_here()
 
-Store.create(sys.argv[1]).import_all([Item("b")], events())
+store = Store.create(sys.argv[1])
+store.import_all([Item("b")], events()) if sys.argv[3] == "import" else store.compact()
 """
 
 
-@pytest.mark.parametrize("moment", ["reading", "DELETE FROM events", "INSERT INTO events"])
+def killed(path, moment, command):
+    """Kill a process that imports or compacts at a moment."""
+    arguments = [sys.executable, "-c", KILLED, str(path), moment, command]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(arguments, **pipes, text=True) as process:
+        assert process.stdout.readline() == "importing\n"
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def folders(path):
+    return {one.name for one in (path.parent / "log").iterdir()} - {".lock"}
+
+
+@pytest.mark.parametrize(
+    "moment", ["reading", "INSERT INTO items", "DELETE FROM segments", "INSERT INTO segments"]
+)
 def test_a_process_killed_while_importing_leaves_the_former_state(tmp_path, moment):
     path = tmp_path / "s.db"
     with closing(Store.create(path)) as store:
         store.import_all([Item("a")], [Event("u", "a", 1.0)])
-    command = [sys.executable, "-c", KILLED, str(path), moment]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, text=True) as process:
-        assert process.stdout.readline() == "importing\n"
-        os.kill(process.pid, signal.SIGKILL)
+    (former,) = folders(path)
+    killed(path, moment, "import")
+    assert (folders(path) == {former}) == (moment == "reading")
     with closing(Store.open(path)) as store:
         assert (store.items(), store.totals().users(9)) == ([Item("a")], [("u", 1)])
         assert store.put_events([Event("u", "a", 2.0)]) == 1
+        assert store.compact() == 1
+        assert len(folders(path)) == 2  # the halves of the killed import are gone
         assert store.import_all([Item("c")], []).items == 1
+        assert len(folders(path)) == 1
+
+
+@pytest.mark.parametrize("moment", ["INSERT INTO segments", "DELETE FROM events", "removing"])
+def test_a_process_killed_while_compacting_loses_and_doubles_nothing(tmp_path, moment):
+    path = tmp_path / "s.db"
+    events = [Event("u", "a", float(number), event_id=f"e{number}") for number in range(5)]
+    with closing(Store.create(path)) as store:
+        store.put_events(events[:2])
+        store.compact()
+        store.put_events(events[2:])
+    killed(path, moment, "compact")
+    with closing(Store.open(path)) as store:
+        assert store.history("u", 9) == events
+        assert store.count_events() == 5
+        assert store.put_events(events) == 0
+        assert store.put_events([Event("u", "a", 9.0)]) == 1
+        store.compact()
+        assert store.count_events() == 6
+    with closing(Database(path)) as database, database.read() as connection:
+        named = connection.exec_driver_sql("SELECT name FROM segments").scalars().all()
+    assert folders(path) == set(named)  # the halves of the killed compaction are gone
 
 
 def test_others_write_while_the_files_of_an_import_are_read(store, tmp_path):
@@ -354,7 +398,8 @@ def writing(path):
 
 
 def test_readers_do_not_wait_for_a_writer_and_see_the_former_state(store, tmp_path):
-    store.import_all([Item("a")], [Event("u", "a", 1.0)])
+    store.import_all([Item("a")], [])
+    store.put_events([Event("u", "a", 1.0)])
     with writing(tmp_path / "s.db") as writer:
         writer.exec_driver_sql("DELETE FROM events")
         assert (store.items(), store.totals().users(5)) == ([Item("a")], [("u", 1)])
