@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serendip.content.encoders.base import TextEncoder
-from serendip.content.encoders.text import open_encoder
+from serendip.content.encoders.text import UniversalSentenceEncoder, open_encoder
 from serendip.content.semantic_ids.group_names import build_group_name
 from serendip.data.arrays import IntArray
 from serendip.data.event import Event
@@ -427,3 +427,20 @@ class Engine:
             return SuggestionUser(), UserContext()
         past = self._query_builder.read_past(state, user_id)
         return self._suggestion_users.of(state, user_id, past)
+
+
+def load_shared(folder: Path) -> None:
+    """Load what all engines of a workspace share, before processes are forked that open one.
+
+    That is the modules, and the weights of a text encoder that needs no threads of its own.
+
+    Args:
+        folder: the workspace.
+
+    Raises:
+        ConfigError: ``serendip.toml`` is missing or has a wrong key or value.
+        ArtefactError: the installed weights are not those of ``models.lock``.
+    """
+    encoder = open_encoder(Workspace.open(folder).settings.content)
+    if isinstance(encoder, UniversalSentenceEncoder):
+        encoder.encode(["a text"])
