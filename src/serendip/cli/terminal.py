@@ -98,6 +98,14 @@ class Terminal:
             for example in report["examples"]:
                 self.say(f"    {example}")
 
+    def print_cut_short(self, budget: Mapping[str, Any]) -> None:
+        """Print the trainings that the time budget cut short."""
+        for cut in budget["cut_short"]:
+            self.say(
+                f"  cut short after {cut['seconds']:.0f} s: {cut['name']}, "
+                f"{100 * cut['done']:.0f} % of its steps"
+            )
+
     def options(self, seed: int = 0, device: str = "cpu") -> TrainOptions:
         """Execution options with progress bars on stderr."""
         from serendip.runtime.progress import RichProgress, TrainOptions
