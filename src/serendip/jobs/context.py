@@ -19,6 +19,7 @@ from serendip.engine.settings import Settings
 from serendip.engine.workspace import Workspace
 from serendip.errors import DataError
 from serendip.jobs.search_log import Log, read_log
+from serendip.runtime.budget import TimeBudget, parse_duration
 from serendip.runtime.progress import TrainOptions
 from serendip.runtime.timing import StageClock
 
@@ -48,22 +49,38 @@ class JobContext:
         workspace: paths and settings.
         options: seed, progress and device.
         clock: measures the stages.
+        budget: time of the job, from its beginning.
     """
 
     workspace: Workspace
     options: TrainOptions = field(default_factory=TrainOptions)
     clock: StageClock = field(default_factory=StageClock)
+    budget: TimeBudget = field(default_factory=TimeBudget)
 
     @classmethod
     def open(
-        cls, folder: Path, options: TrainOptions | None = None, clock: StageClock | None = None
+        cls,
+        folder: Path,
+        options: TrainOptions | None = None,
+        clock: StageClock | None = None,
+        budget: str | None = None,
     ) -> JobContext:
         """Read the settings of a folder.
 
+        Args:
+            folder: of the workspace.
+            options: seed, progress and device.
+            clock: measures the stages.
+            budget: time of trainings, such as ``10m``; None = that of the settings.
+
         Raises:
-            ConfigError: ``serendip.toml`` is missing, or a key or value in it is wrong.
+            ConfigError: ``serendip.toml`` is missing, or a key or value in it is wrong, or the
+                budget.
         """
-        return cls(Workspace.open(folder), options or TrainOptions(), clock or StageClock())
+        workspace = Workspace.open(folder)
+        text = budget or workspace.settings.train.budget
+        time_budget = TimeBudget(parse_duration(text) if text else None)
+        return cls(workspace, options or TrainOptions(), clock or StageClock(), time_budget)
 
     @property
     def settings(self) -> Settings:

@@ -88,6 +88,7 @@ def fit(context: JobContext, scratch: Path) -> Draft:
         "media": {name: report.as_dict() for name, report in media.items()},
         "relevance_model": relevance.name if relevance else None,
         "settings": context.settings.learned_from(),
+        "budget": context.budget.as_dict(),
     }
     return Draft(state, relevance, facts)
 
