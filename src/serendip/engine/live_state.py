@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -21,7 +22,9 @@ from serendip.data.arrays import IntArray
 from serendip.data.item import Item
 from serendip.data.item_features import ItemFeatures, TokenReader
 from serendip.data.store.store import Store
+from serendip.engine.live_counts import LiveCounts
 from serendip.engine.state import EngineState
+from serendip.errors import StorageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +113,19 @@ class LiveState:
         item_version: version of the store's items that the generation was trained on.
         store: holds the items.
         updater: adds posted items to the state.
+        counts: follow the log.
     """
 
     def __init__(
-        self, state: EngineState, item_version: int, store: Store, updater: ItemUpdater
+        self,
+        state: EngineState,
+        item_version: int,
+        store: Store,
+        updater: ItemUpdater,
+        counts: LiveCounts,
     ) -> None:
         self._current, self._item_version = state, item_version
-        self._store, self._updater = store, updater
+        self._store, self._updater, self._counts = store, updater, counts
         self._writing = threading.Lock()
         self._period = _AvailabilityPeriod(state, np.inf, -np.inf, state)  # contains no time
 
@@ -127,22 +136,37 @@ class LiveState:
 
     def at(self, now: float) -> EngineState:
         """The state at a time in Unix seconds: items that are not available yet are hidden."""
+        self._follow_counts()
         base, period = self._current, self._period
         if not period.contains(base, now):
             self._period = period = _AvailabilityPeriod.of(base, now)
         return period.available
 
     def catch_up(self) -> None:
-        """Apply the items and deletions written to the store since the last call."""
+        """Apply the items, deletions and events written to the store since the last call."""
         with self._writing:
             version = self._store.max_version()
-            if version == self._item_version:
-                return
-            items = self._store.items_after(self._item_version)
-            state = self._updater.update(items, self._current) if items else self._current
-            numbers = state.catalogue.vocabulary.numbers(self._store.deleted_ids())
-            self._current = state.with_hidden(numbers[numbers >= 0])
-            self._item_version = version
+            if version != self._item_version:
+                self._apply_items(version)
+            # Last, so that events of new items find them.
+            self._current = self._counts.follow(self._current)
+
+    def _apply_items(self, version: int) -> None:
+        """Apply the items and deletions up to a version of the store."""
+        items = self._store.items_after(self._item_version)
+        state = self._updater.update(items, self._current) if items else self._current
+        numbers = state.catalogue.vocabulary.numbers(self._store.deleted_ids())
+        self._current = state.with_hidden(numbers[numbers >= 0])
+        self._item_version = version
+
+    def _follow_counts(self) -> None:
+        """Count new events, unless that was done a moment ago or another thread is writing."""
+        if self._counts.is_due and self._writing.acquire(blocking=False):
+            try:
+                with suppress(StorageError):  # The request is answered with the counts as they are.
+                    self._current = self._counts.follow(self._current)
+            finally:
+                self._writing.release()
 
     def add_items(self, items: Sequence[Item]) -> int:
         """Store items and add them to the state; of several with the same id, the last is stored.
