@@ -28,7 +28,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from serendip.data.arrays import BoolArray, FloatArray, IntArray
+from serendip.data.arrays import NO_ITEMS, BoolArray, FloatArray, IntArray
 from serendip.data.growing_rows import dot_rows
 from serendip.data.strings import map_array, open_arrays, save_arrays
 from serendip.errors import ArtefactError
@@ -126,6 +126,7 @@ def open_array(path: Path) -> FloatArray:
 
 
 _ROWS_PER_BLOCK = 1024
+_TINY = np.finfo(np.float32).tiny
 _POWER = 4
 """Exponent of the cosine in a neighbour's weight, so that the few nearest outweigh the others."""
 
@@ -160,8 +161,11 @@ def find_content_neighbours(
         for vector, number, items in zip(vectors, numbers, near, strict=True):
             items = items[(items >= 0) & (items < width) & (items != number)]
             items = items if allowed is None else items[allowed[items]]
-            found.append(_nearest_of(vector, items, catalogue, count, width))
-        return stack_rows(found, width)
+            found.append(_nearest_of(vector, items, catalogue, count))
+        columns = np.concatenate([NO_ITEMS, *(columns for columns, _ in found)])
+        weights = np.concatenate([np.empty(0, np.float32), *(weights for _, weights in found)])
+        starts = np.cumsum([0, *(len(columns) for columns, _ in found)]).astype(np.int32)
+        return to_csr((weights, columns, starts), (len(vectors), width))
     blocks = []
     for begin in range(0, len(vectors), _ROWS_PER_BLOCK):
         block = vectors[begin : begin + _ROWS_PER_BLOCK]  # (block, D)
@@ -176,14 +180,16 @@ def find_content_neighbours(
 
 
 def _nearest_of(
-    vector: FloatArray, items: IntArray, catalogue: FloatArray, count: int, width: int
-) -> Sparse:
-    """``find_content_neighbours`` (1, N) of one vector (D,) among some items (C,)."""
+    vector: FloatArray, items: IntArray, catalogue: FloatArray, count: int
+) -> tuple[IntArray, FloatArray]:
+    """Columns and weights of ``find_content_neighbours`` of one vector (D,) among items (C,)."""
     cosines = catalogue[items] @ vector  # (C,)
-    best = keep_top_per_row(cosines[None], count)
-    found = to_csr((best.data, items[best.indices], best.indptr), (1, width))
-    found.sort_indices()
-    return _normalise_rows(found)
+    best = np.argpartition(-cosines, count - 1)[:count] if count < len(items) else slice(None)
+    items, cosines = items[best], cosines[best]
+    order = np.flatnonzero(cosines > 0)
+    order = order[np.argsort(items[order])]
+    weights = cosines[order] ** _POWER
+    return items[order], np.asarray(weights / max(weights.sum(), _TINY), np.float32)
 
 
 def keep_top_per_row(values: FloatArray, count: int) -> Sparse:

@@ -79,6 +79,7 @@ def fit(context: JobContext, scratch: Path) -> Draft:
     facts = {
         "item_version": context.snapshot.item_version,
         "event_seq": context.snapshot.event_seq,
+        "event_removals": context.snapshot.event_removals,
         "seed": context.options.seed,
         **_data_facts(dataset),
         "semantic_ids": {
