@@ -16,7 +16,8 @@ from serendip.data.arrays import FloatArray, IntArray
 from serendip.data.dataset import AlignedProjection
 from serendip.data.item_features import ItemFeatures, Tokens
 from serendip.errors import DataError
-from serendip.models.linalg import Sparse, find_content_neighbours, to_csr
+from serendip.models.content_neighbours import find_content_neighbours
+from serendip.models.linalg import Sparse, to_csr
 
 
 @dataclass(frozen=True, slots=True, eq=False)
