@@ -17,14 +17,11 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Train and publish a generation; a running service switches to it by itself."""
-    from serendip.jobs.context import JobContext
     from serendip.jobs.train.train import train_workspace
-    from serendip.runtime.timing import StageClock
 
     terminal = Terminal(json)
-    clock = StageClock(terminal.print_stage)
-    context = JobContext.open(workspace, terminal.options(seed, device), clock)
-    generation = train_workspace(context)
+    with terminal.job("training", workspace, seed, device) as context:
+        generation = train_workspace(context)
     terminal.print_semantic_ids(generation.manifest["semantic_ids"])
     terminal.print_space(generation.manifest["space"])
     terminal.print_media(generation.manifest["media"])
@@ -36,6 +33,6 @@ def run(
             "gates": generation.manifest["gates"],
             "space": generation.manifest["space"],
             "media": generation.manifest["media"],
-            "stages": clock.as_dicts(),
+            "stages": context.clock.as_dicts(),
         }
     )

@@ -32,6 +32,7 @@ from serendip.engine.presenter import (
     build_suggestions,
     empty_answer,
 )
+from serendip.engine.quality_report import QualityReport
 from serendip.engine.query_builder import QueryBuilder, find_item_number
 from serendip.engine.query_suggestions import QuerySuggester, SuggestionUsers, UserContext
 from serendip.engine.request import Request
@@ -70,10 +71,12 @@ class Engine:
         encoder: TextEncoder,
         store: Store,
         pictures: ItemPictures,
+        report: QualityReport,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
         self.pictures = pictures
+        self.report = report
         self.generation = generation.name
         self._manifest = generation.manifest
         self._store = store
@@ -94,7 +97,8 @@ class Engine:
             int(manifest.get("event_removals", -1)),
         )
         self._live = LiveState(state, int(manifest["item_version"]), store, updater, counts)
-        self.catch_up()
+        self._live.catch_up(with_imports=True)
+        self._totals.follow()
 
     @classmethod
     def open(cls, folder: Path | str, clock: Callable[[], float] = time.time) -> Engine:
@@ -145,7 +149,8 @@ class Engine:
             store.keep_open()
             settings = workspace.settings
             pictures = ItemPictures.of(workspace.folder, settings.page, settings.content.image)
-            engine = cls(settings, generation, state, encoder, store, pictures, clock)
+            report = QualityReport(workspace.reports)
+            engine = cls(settings, generation, state, encoder, store, pictures, report, clock)
             undo.pop_all()
         return engine
 
@@ -154,12 +159,17 @@ class Engine:
         self._store.close()
 
     def catch_up(self) -> None:
-        """Apply the items, deletions and events written to the store since the last call.
+        """Apply the items of other engines, and the events, since the last call.
 
-        Needed only after another engine or process wrote to the store; opening calls it too.
+        Opening also applies what an import changed since the training.
         """
         self._live.catch_up()
         self._totals.follow()
+
+    @property
+    def item_version(self) -> int:
+        """Version of the store's items up to which requests see all that was posted and deleted."""
+        return self._live.item_version
 
     def recommend(self, request: Request) -> Answer:
         """Answer a request of any surface with one page of items.

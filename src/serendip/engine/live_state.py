@@ -142,22 +142,25 @@ class LiveState:
             self._period = period = _AvailabilityPeriod.of(base, now)
         return period.available
 
-    def catch_up(self) -> None:
-        """Apply the items, deletions and events written to the store since the last call."""
+    @property
+    def item_version(self) -> int:
+        """Version of the store's items up to which the state has all changes."""
+        return self._item_version
+
+    def catch_up(self, with_imports: bool = False) -> None:
+        """Apply the changes of items in the store, and the events, since the last call.
+
+        Items get their numbers in the order in which they first came to the store, deleted ones
+        too, so that all engines of one generation number the items alike.
+
+        Args:
+            with_imports: whether to apply what an import changed, which otherwise waits for the
+                next generation.
+        """
         with self._writing:
-            version = self._store.max_version()
-            if version != self._item_version:
-                self._apply_items(version)
+            self._catch_up(with_imports)
             # Last, so that events of new items find them.
             self._current = self._counts.follow(self._current)
-
-    def _apply_items(self, version: int) -> None:
-        """Apply the items and deletions up to a version of the store."""
-        items = self._store.items_after(self._item_version)
-        state = self._updater.update(items, self._current) if items else self._current
-        numbers = state.catalogue.vocabulary.numbers(self._store.deleted_ids())
-        self._current = state.with_hidden(numbers[numbers >= 0])
-        self._item_version = version
 
     def _follow_counts(self) -> None:
         """Count new events, unless that was done a moment ago or another thread is writing."""
@@ -174,17 +177,30 @@ class LiveState:
         Returns:
             number of stored items.
         """
-        unique = list({item.item_id: item for item in items}.values())
         with self._writing:
-            count = self._store.put_items(unique)
-            self._current = self._updater.update(unique, self._current)
+            count = self._store.put_items(items)
+            self._read_own_write()
         return count
 
     def delete_item(self, item_id: str) -> bool:
         """Delete an item from the store and hide it; False if the store does not have it."""
         with self._writing:
             deleted = self._store.delete_item(item_id)
-            number = self._current.catalogue.vocabulary.number(item_id)
-            if number >= 0:
-                self._current = self._current.with_hidden(np.array([number], np.int32))
+            self._read_own_write()
         return deleted
+
+    def _read_own_write(self) -> None:
+        """Apply a write from the store, after those of other engines that came before it."""
+        with suppress(StorageError):  # it is stored; the next call reads it
+            self._catch_up(with_imports=False)
+
+    def _catch_up(self, with_imports: bool) -> None:
+        changes = self._store.item_changes(self._item_version, with_imports)
+        deleted, state = changes.deleted, self._current
+        known = state.catalogue.vocabulary
+        items = [i for i in changes.items if i.item_id not in deleted or i.item_id not in known]
+        if items:
+            state = self._updater.update(items, state)
+        if deleted:
+            state = state.with_hidden(state.catalogue.vocabulary.numbers(sorted(deleted)))
+        self._current, self._item_version = state, changes.version
