@@ -101,3 +101,6 @@ def test_a_log_that_an_import_replaced_is_not_counted_again(shop: Path) -> None:
         np.testing.assert_array_equal(engine.state.counts, before)
     with closing(Engine.open(shop)) as again:
         np.testing.assert_array_equal(again.state.counts, before)
+        again.add_events(events("i5", 2))
+        again.catch_up()
+        assert again.state.counts.sum() == before.sum() + 2

@@ -5,8 +5,9 @@ any other process, are read from the log in its order, each once, and change the
 and the models of popularity. So a restart gives the same counts as following all the time. The log
 is read at most every ``FOLLOW_S`` seconds, so that a busy engine counts many events at once.
 
-If an import removed events since the training, the log after its last event repeats what is counted
-already: then the counts stay those of the generation until the next training.
+An import, which removes events and appends others, repeats what is counted already, and an erasure
+takes away what is: then what was appended until that is noticed is left out, and the counts go on
+with the events after it, until the next training counts everything anew.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class LiveCounts:
         log: of the store.
         rules: which events are interactions.
         seq: number of the last event that the generation was trained on.
-        removals: number of imports that had removed events before the training; -1 = not known.
+        removals: number of imports and erasures before the training; -1 = not known.
         clock: seconds of a monotonic clock.
     """
 
@@ -67,9 +68,10 @@ class LiveCounts:
         """The state with the events that were appended since the last call."""
         self._followed_at = self._clock()
         mark, events, _ = self._log.after(self._seq, _MOST_EVENTS)
-        if mark.removals != self._removals:
-            return state
+        is_same_log, self._removals = mark.removals == self._removals, mark.removals
         self._seq = mark.seq
+        if not is_same_log:
+            return state
         rows = np.flatnonzero(Feedback.of(events, self._rules).interest).tolist()
         new = [(events.item_ids[row], float(events.timestamps[row])) for row in rows]
         new = [*self._early, *new]
