@@ -29,14 +29,11 @@ def run(
     json: JsonOption = False,
 ) -> None:
     """Train and publish a generation; a running service switches to it by itself."""
-    from serendip.jobs.context import JobContext
     from serendip.jobs.train.train import train_workspace
-    from serendip.runtime.timing import StageClock
 
     terminal = Terminal(json)
-    clock = StageClock(terminal.print_stage)
-    context = JobContext.open(workspace, terminal.options(seed, device), clock, budget)
-    generation = train_workspace(context)
+    with terminal.job("training", workspace, seed, device, budget) as context:
+        generation = train_workspace(context)
     terminal.print_semantic_ids(generation.manifest["semantic_ids"])
     terminal.print_space(generation.manifest["space"])
     terminal.print_media(generation.manifest["media"])
@@ -50,6 +47,6 @@ def run(
             "space": generation.manifest["space"],
             "media": generation.manifest["media"],
             "budget": generation.manifest["budget"],
-            "stages": clock.as_dicts(),
+            "stages": context.clock.as_dicts(),
         }
     )

@@ -35,10 +35,12 @@ class EvaluationConfig(Config):
 
     cuts: tuple[float, ...] = Field(default=(0.7, 0.8, 0.9), min_length=1)
     """Fractions in (0, 1) of the time-ordered events. Each is one temporal split: trained on the
-    events before the cut, tested on those up to the next cut."""
+    events before the cut, tested on those up to the next cut. `serendip evaluate` makes the last
+    one, with `--full` all."""
 
     leave_last_out: bool = True
-    """Add a split that is tested on the last event of each user, for comparison with papers."""
+    """With `--full`, add a split that is tested on the last event of each user, for comparison with
+    papers."""
 
 
 class TrainConfig(Config):

@@ -32,11 +32,13 @@ class StoreSnapshot:
         dataset: items and interactions.
         item_version: of the newest change of an item.
         event_seq: of the newest event.
+        event_removals: number of imports that removed events.
     """
 
     dataset: Dataset
     item_version: int
     event_seq: int
+    event_removals: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +96,21 @@ class JobContext:
         Raises:
             StorageError: there is no database.
         """
-        with closing(self.workspace.open_store()) as store:
+        reading = self.options.progress.step("reading items and events")
+        with reading, closing(self.workspace.open_store()) as store:
             item_version, event_seq = store.max_version(), store.max_seq()
+            removals = store.log.mark().removals
             dataset = take_snapshot(store, self.settings.actions)
-        return StoreSnapshot(dataset, item_version, event_seq)
+        return StoreSnapshot(dataset, item_version, event_seq, removals)
+
+    def compact_log(self) -> int:
+        """Move the events of the API into a segment; returns their number.
+
+        Raises:
+            StorageError: there is no database, or another process is writing segments.
+        """
+        with closing(self.workspace.open_store()) as store:
+            return store.compact()
 
     @property
     def dataset(self) -> Dataset:
@@ -122,7 +135,8 @@ class JobContext:
             DataError: the catalogue is empty.
         """
         dataset = self.require_items()
-        with closing(self.workspace.open_store()) as store:
+        reading = self.options.progress.step("reading the log of queries")
+        with reading, closing(self.workspace.open_store()) as store:
             return read_log(store, dataset, self.settings.actions)
 
     @cached_property

@@ -30,6 +30,7 @@ from serendip.content.fusion import Fusion
 from serendip.content.semantic_ids.group_names import name_prefixes
 from serendip.content.synthetic_queries import write_examples
 from serendip.data.arrays import FloatArray, IntArray
+from serendip.data.code_cells import CodeCells
 from serendip.data.dataset import AlignedProjection, Dataset, QueryExamples, cooccurring_pairs
 from serendip.data.item import Catalogue, Item
 from serendip.data.item_features import ItemFeatures
@@ -199,6 +200,7 @@ class Fitter:
                 folder,
                 self.settings.search,
             )
+        quality = compute_like_shares(dataset)
         return EngineState(
             catalogue=dataset.catalogue,
             features=features,
@@ -208,8 +210,10 @@ class Fitter:
             searcher=searcher,
             suggester=Suggester.of(dataset.catalogue.items, searcher),
             counts=counts,
-            quality=compute_like_shares(dataset),
+            quality=quality,
             hidden=np.zeros(dataset.num_items, np.bool_),
+            cells=CodeCells.of(features.codes, prepared.codebooks),
+            mean_quality=float(quality.mean()) if len(quality) else 0.0,
             code_names=name_prefixes(
                 dataset.catalogue, features.codes, self.settings.content.fields
             ),

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serendip.data.arrays import FloatArray
+from serendip.data.growing_rows import append_rows, dot_rows
 from serendip.data.item_quality import UNKNOWN
 
 _TOP = 10
@@ -51,7 +52,8 @@ class QualityVector:
     @property
     def added(self) -> FloatArray:
         """Weighted quality (N,), added to the scores of the items."""
-        return self.values @ self.weights
+        added: FloatArray = dot_rows(self.weights[None], self.values)[0]
+        return added
 
     def arrays(self) -> dict[str, FloatArray]:
         """Arrays to store, by name."""
@@ -64,7 +66,7 @@ class QualityVector:
 
     def extended(self, count: int) -> QualityVector:
         """Copy with ``count`` new items of unknown quality appended."""
-        return replace(self, values=np.concatenate([self.values, np.tile(UNKNOWN, (count, 1))]))
+        return replace(self, values=append_rows(self.values, np.tile(UNKNOWN, (count, 1))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
